@@ -1,0 +1,316 @@
+"""The typed, closed configuration: hydra_conf/ composed by Hydra, checked by pydantic, hashed by content.
+
+Importable without torch, so that a wrong key fails in a second. Values live in hydra_conf/ only, each with its source;
+this file holds names, types and bounds. A leaf name is unique in the whole schema, so `beta_kl=0.1` is enough on the
+command line and means `algo.beta_kl=0.1`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cada_trl.errors import UserError
+
+PACKAGE_DIR = Path(__file__).parent
+CONF_DIR = PACKAGE_DIR.parents[1] / "hydra_conf"
+RECIPES_DIR = PACKAGE_DIR.parents[1] / "recipes"
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A group of keys: closed, immutable, without type coercion."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class ModelConfig(Section):
+    """A model and what its tokenizer must look like."""
+
+    name: str
+    source: Literal["embedded", "hub", "folder"]
+    path: str  # hub id, folder, or the name of the embedded weights
+    revision: str | None
+    gated: bool
+    dtype: Literal["float32", "bfloat16"]
+    context_tok: Positive
+    eos: str  # the token that ends an assistant turn; checked against the tokenizer
+    pad: str  # may equal eos: masks come from lengths, never from token ids
+    n_params: Positive
+    trust_remote_code: bool
+
+
+class DataConfig(Section):
+    """Where the requests come from and how they are filtered and split."""
+
+    dataset: Literal["beavertails", "starter", "jsonl"]
+    file: str | None  # a local file instead of the hub; null looks for the hub's copy
+    hub_id: str | None
+    hub_revision: str | None
+    hub_split: str | None
+    licence: str
+    classifier: Literal["lexical", "llm"]
+    sampling: Literal["natural", "stratified"]
+    n_train: Positive
+    n_probe: Positive
+    held_out_hazards: list[str]
+    max_prompt_tok: Positive
+    near_duplicate_jaccard: Fraction
+    benchmarks_dir: str | None  # local folder with evaluation sets: decontamination, and the XSTest probe where it holds one
+    decontaminate_n_gram: Positive
+
+
+class PromptConfig(Section):
+    """How rollout prompts are written (design: prompting)."""
+
+    arm: Literal["none", "codes", "codes_of_hazard", "cases", "no_cases"]
+    cases_as: Literal["policy", "turns"]
+    n_cases: NonNegative
+    hint: bool  # give the request's hazard to the prompt; off takes every hazard's code and no case
+
+
+class RewardConfig(Section):
+    """The paper's table, and ours for harmless requests in the batch."""
+
+    complied: float
+    direct_refusal: float
+    reasoned_refusal: float
+    benign_refused: float
+    benign_answered: float
+    benign_reasoned_answer: float
+
+
+class JudgeConfig(Section):
+    """Who says REFUSED or COMPLIED."""
+
+    kind: Literal["phrases", "rubric"]
+    base_url: str | None
+    llm: str | None
+    api_key_env: str | None
+    timeout_s: float
+    max_retries: NonNegative
+    max_calls: Positive
+
+
+class AlgoConfig(Section):
+    """The objective and its optimisation (paper: Objective)."""
+
+    learn_on: Literal["request", "rollout"]
+    baseline: Literal["running", "batch", "group", "leave_one_out", "none"]
+    baseline_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None  # null: 1/t
+    baseline_start: float | None  # null: the first batch's mean
+    kl: Literal["exact", "k1", "k2", "k3"]
+    kl_in: Literal["loss", "reward_sequence", "reward_to_go"]
+    beta_kl: Annotated[float, Field(ge=0.0)]
+    target_kl_nats: Annotated[float, Field(gt=0.0)] | None  # null: beta_kl stays fixed
+    logp: Literal["sum", "mean"]
+    lr: Annotated[float, Field(gt=0.0)]
+    lr_schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"]
+    warmup_frac: Fraction
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    adam_beta2: Annotated[float, Field(gt=0.0, lt=1.0)]
+    max_grad_norm: Annotated[float, Field(gt=0.0)]
+    requests_per_step: Positive
+    rollouts_per_request: Positive
+    benign_frac: Annotated[float, Field(ge=0.0, lt=1.0)]
+    benign_arm: Literal["none", "same"]
+    epochs: Annotated[float, Field(gt=0.0)]
+    max_steps: Positive | None  # null: as many as the epochs hold
+
+
+class RolloutConfig(Section):
+    """How completions are sampled."""
+
+    backend: Literal["transformers", "vllm_colocate", "vllm_server"]
+    temperature: Annotated[float, Field(gt=0.0)]
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)]
+    max_new_tok: Positive
+
+
+class HardwareConfig(Section):
+    """Where it runs; nothing here changes the maths."""
+
+    device: Literal["cpu", "cuda"]
+    launcher: Literal["python", "accelerate"]
+    accelerate_config: str | None
+    n_processes: Positive
+    threads: NonNegative  # CPU threads a process; 0 leaves the library's choice
+    micro_batch: Positive  # sequences a forward pass on one process
+    bf16: bool
+    gradient_checkpointing: bool
+
+
+class PeftConfig(Section):
+    """Full fine-tuning or LoRA (the reference is then the model with its adapter off)."""
+
+    adapter: Literal["none", "lora"]
+    rank: Positive
+    alpha: Positive
+    dropout: Fraction
+    target_modules: str
+
+
+class TrackingConfig(Section):
+    """What is logged, probed and saved."""
+
+    wandb: Literal["off", "offline", "online"]
+    wandb_project: str
+    probe_every_steps: NonNegative  # 0: only before and after
+    probe_batch: Positive
+    n_probe_harmful: NonNegative
+    n_probe_harmless: NonNegative
+    save_every_steps: Positive
+    save_total_limit: Positive
+
+
+class Config(Section):
+    """One run. Every field is needed; hydra_conf/config.yaml composes them."""
+
+    seed: NonNegative
+    runs_dir: str
+    run_name: str | None  # null: <model>-<hash8>-s<seed>
+    data_dir: str
+    hazards: str  # "builtin" or a folder with a case pack
+    model: ModelConfig
+    data: DataConfig
+    prompt: PromptConfig
+    reward: RewardConfig
+    judge: JudgeConfig
+    algo: AlgoConfig
+    rollout: RolloutConfig
+    hardware: HardwareConfig
+    peft: PeftConfig
+    tracking: TrackingConfig
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> Config:
+        algo, rollout, hardware = self.algo, self.rollout, self.hardware
+        if algo.kl == "k1" and algo.kl_in == "loss":
+            raise ValueError("kl=k1 with kl_in=loss has no gradient in expectation; use exact, k2 or k3, or kl_in=reward_sequence")
+        if algo.kl_in != "loss" and algo.kl != "k1":
+            raise ValueError(f"kl_in={algo.kl_in} takes kl=k1 (the others have another gradient there), not kl={algo.kl}")
+        if algo.kl_in != "loss" and algo.learn_on == "request" and self.prompt.arm != "none":
+            raise ValueError(f"kl_in={algo.kl_in} needs samples from the learned prompt; set learn_on=rollout or prompt=none")
+        if algo.baseline in {"group", "leave_one_out"} and algo.rollouts_per_request < 2:
+            raise ValueError(f"baseline={algo.baseline} needs rollouts_per_request of 2 or more; 1 works with running, batch or none")
+        n_rollouts = algo.requests_per_step * algo.rollouts_per_request
+        per_pass = hardware.micro_batch * hardware.n_processes
+        if n_rollouts % per_pass:
+            raise ValueError(
+                f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
+                f"micro_batch x n_processes = {per_pass}; nearest micro_batch: {_nearest_divisor(n_rollouts, per_pass)}"
+            )
+        if self.data.max_prompt_tok + rollout.max_new_tok > self.model.context_tok:
+            raise ValueError(
+                f"max_prompt_tok + max_new_tok = {self.data.max_prompt_tok + rollout.max_new_tok} exceeds the model's "
+                f"context_tok = {self.model.context_tok}"
+            )
+        if hardware.device == "cpu" and rollout.backend == "transformers" and hardware.n_processes > 1 and hardware.launcher == "python":
+            raise ValueError("n_processes > 1 needs launcher=accelerate")
+        return self
+
+
+def _nearest_divisor(total: int, wanted: int) -> int:
+    return max(n for n in range(1, min(total, wanted) + 1) if total % n == 0)
+
+
+def leaf_paths() -> dict[str, str]:
+    """Leaf name -> dotted path, for every key of the schema."""
+    paths: dict[str, str] = {}
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            for leaf in section.model_fields:
+                paths[leaf] = f"{name}.{leaf}"
+        else:
+            paths[name] = name
+    return paths
+
+
+def groups() -> dict[str, list[str]]:
+    """Config group -> its choices, read from hydra_conf/."""
+    return {d.name: sorted(f.stem for f in d.glob("*.yaml")) for d in sorted(CONF_DIR.iterdir()) if d.is_dir()}
+
+
+def load_config(overrides: list[str], recipe: str | None = None) -> Config:
+    """Compose hydra_conf/ with `key=value` overrides and check it.
+
+    Errors: UserError in one line for an unknown key, group or choice (with the nearest name), a wrong type, or values
+    that do not fit together. Imports no torch.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not CONF_DIR.is_dir():
+        raise UserError(f"no configuration folder at {CONF_DIR}; install the project from its checkout with pip install -e .")
+    checked = [_full_override(text) for text in overrides]
+    try:
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            composed = compose("config", overrides=checked)
+        values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"cannot compose the configuration: {str(error).splitlines()[0]}") from error
+    return check_config(values)
+
+
+def check_config(values: Any) -> Config:
+    """Typed configuration from plain values (a composed dict, or a run folder's config.yaml). Errors: UserError."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(problem) for problem in error.errors()[:3])) from error
+
+
+def _full_override(text: str) -> str:
+    """`beta_kl=0.1` -> `algo.beta_kl=0.1`; group choices stay; unknown names raise with the nearest valid one."""
+    if "=" not in text:
+        raise UserError(f"'{text}' is not an override; expected key=value, as in beta_kl=0.1 or model=llama3")
+    key, value = text.split("=", 1)
+    paths, group_choices = leaf_paths(), groups()
+    if key in group_choices:
+        if value not in group_choices[key]:
+            raise UserError(f"{key}={value}: no such choice; {_nearest(value, group_choices[key])}")
+        return text
+    if key in paths:
+        return f"{paths[key]}={value}"
+    if key in paths.values():
+        return text
+    raise UserError(f"unknown key '{key}'; {_nearest(key, [*paths, *group_choices, *paths.values()])}")
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        leaf = where.rsplit(".", 1)[-1]
+        return f"unknown key '{where}'; {_nearest(leaf, list(leaf_paths()))}"
+    return f"{where}={problem['input']!r}: {message}" if where else message
+
+
+_NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "tracking"}
+
+
+def config_hash(config: Config) -> str:
+    """First 8 hex digits of the SHA-256 of what decides the result: everything but output, tracking, hardware and seed."""
+    values = config.model_dump(exclude=_NOT_PART_OF_THE_RESULT | {"seed"})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run_name(config: Config) -> str:
+    """The run folder's name: the given one, or <model>-<hash8>-s<seed>."""
+    return config.run_name or f"{config.model.name}-{config_hash(config)}-s{config.seed}"

@@ -1,0 +1,25 @@
+"""A user's mistake is one clear line and exit code 2; everything else keeps its traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """What was seen, what was expected, what to do: one line, shown without a traceback."""
+
+
+def run_verb(verb: Callable[[list[str]], int]) -> None:
+    """Run a verb's main(argv) as a process: prints a UserError as one line, exits with the verb's code.
+
+    Exit codes: 0 done, 2 a user's mistake, 130 interrupted.
+    """
+    try:
+        sys.exit(verb(sys.argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,97 @@
+"""The records that travel between the stages; every one is a line of JSON on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from cada_trl.errors import UserError
+
+
+class Verdict(StrEnum):
+    """What a judge says of a final response. UNSCORED is a judge that did not answer: it never becomes a number."""
+
+    REFUSED = "REFUSED"
+    COMPLIED = "COMPLIED"
+    UNSCORED = "UNSCORED"
+
+
+class Status(StrEnum):
+    """How a completion was split into reasoning and final response."""
+
+    OK = "ok"
+    NO_MARKER = "no_marker"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to the model. hazard is a hazard id of the pack; harmful=False marks a harmless look-alike."""
+
+    id: str
+    text: str
+    hazard: str
+    harmful: bool
+    source: str
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows atomically (temporary file, then rename); returns the number of rows.
+
+    Errors: UserError when the folder cannot be written.
+    """
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    n_rows = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                n_rows += 1
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+    return n_rows
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, row). Errors: UserError with file and row for a missing file or a malformed line."""
+    if not path.is_file():
+        raise UserError(f"no such file: {path}; expected a JSONL file")
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, row {number}: not JSON ({error.msg}); expected one object a line") from error
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, row {number}: a JSON {type(row).__name__}; expected an object")
+            yield number, row
+
+
+def write_requests(path: Path, requests: Iterable[Request]) -> int:
+    """Write requests as JSONL; returns how many."""
+    return write_jsonl(path, (asdict(request) for request in requests))
+
+
+def read_requests(path: Path) -> list[Request]:
+    """Read requests written by `prepare`. Errors: UserError names file, row and the missing or wrong field."""
+    types = {"id": str, "text": str, "hazard": str, "harmful": bool, "source": str}
+    requests = []
+    for number, row in read_jsonl(path):
+        for field, expected in types.items():
+            if not isinstance(row.get(field), expected):
+                raise UserError(
+                    f"{path}, row {number}: field '{field}' is {row.get(field)!r}; expected {expected.__name__}"
+                )
+        requests.append(Request(**{field: row[field] for field in types}))
+    if not requests:
+        raise UserError(f"{path} holds no requests; run `python -m cada_trl.prepare` or check its filters")
+    return requests
