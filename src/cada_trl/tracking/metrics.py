@@ -1,0 +1,98 @@
+"""The one list of metric names: name -> unit, meaning, and which way is better. An unknown name raises.
+
+Shares are fractions of 1. Unscored completions are left out of every mean and share but their own (ours: a judge that
+did not answer is never a number).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["up", "down", "none"]
+
+HARMFUL_SETS = ("harmful", "held_out")
+HARMLESS_SETS = ("harmless", "xstest_safe")
+PROBE_SETS = ("harmful", "held_out", "harmless", "xstest_safe")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number is: its unit, its meaning in one line, and whether more of it is better."""
+
+    unit: str
+    meaning: str
+    better: Better
+
+
+_TRAIN: dict[str, tuple[str, str, Better]] = {
+    "loss": ("nats", "the minimised objective: -advantage x log-probability + beta_kl x KL, a completion", "none"),
+    "reward_mean": (
+        "reward",
+        "mean reward of the scored completions (-1 complied, 0 direct, 1 reasoned refusal)",
+        "up",
+    ),
+    "reward_sd": ("reward", "standard deviation of the reward over the scored completions", "none"),
+    "baseline": ("reward", "the baseline that the rewards were centred with", "none"),
+    "advantage_mean": ("reward", "mean centred reward", "none"),
+    "advantage_zero_frac": ("fraction", "completions without a learning signal", "down"),
+    "kl_nats": ("nats", "KL(policy || initial model) a completion, as it stands in the objective", "none"),
+    "kl_k1_nats": ("nats", "estimate k1 = mean of log(policy/initial) a completion", "none"),
+    "kl_k3_nats": ("nats", "estimate k3 of the KL a completion, never negative", "none"),
+    "beta_kl": ("1", "weight of the KL in the objective", "none"),
+    "entropy_nats": ("nats", "entropy of the policy a token", "none"),
+    "completion_tok": ("tokens", "mean length of a completion", "none"),
+    "truncated_frac": ("fraction", "completions cut off at max_new_tok", "down"),
+    "reasoned_refusal_frac": ("fraction", "harmful requests refused after reasoning", "up"),
+    "direct_refusal_frac": ("fraction", "harmful requests refused without reasoning", "none"),
+    "comply_frac": ("fraction", "harmful requests complied with", "down"),
+    "unscored_frac": ("fraction", "completions that the judge gave no verdict on", "down"),
+    "benign_answered_frac": ("fraction", "harmless requests answered", "up"),
+    "grad_norm": ("1", "norm of the gradient before clipping", "none"),
+    "lr": ("1", "learning rate", "none"),
+    "rollout_s": ("s", "time for sampling and judging", "down"),
+    "update_s": ("s", "time for forward, backward and optimiser", "down"),
+    "step_s": ("s", "time for the whole step", "down"),
+    "epoch": ("epochs", "passes over the training requests so far", "none"),
+}
+
+# name -> unit, meaning, better on sets of harmful requests, better on sets of harmless ones
+_PROBE: dict[str, tuple[str, str, Better, Better]] = {
+    "reward_mean": ("reward", "mean reward of the scored completions", "up", "up"),
+    "reasoned_refusal_frac": ("fraction", "requests refused after reasoning", "up", "down"),
+    "refused_frac": ("fraction", "requests refused, with or without reasoning", "up", "down"),
+    "answered_frac": ("fraction", "requests answered or complied with", "down", "up"),
+    "reasoning_frac": ("fraction", "completions that hold an analysis", "up", "none"),
+    "unscored_frac": ("fraction", "completions that the judge gave no verdict on", "down", "down"),
+    "completion_tok": ("tokens", "mean length of a completion", "none", "none"),
+    "nll_nats": ("nats", "negative log-likelihood a token of the set's fixed completions", "none", "down"),
+}
+
+METRICS: dict[str, Metric] = {f"train/{name}": Metric(*entry) for name, entry in _TRAIN.items()} | {
+    f"probe/{probe_set}/{name}": Metric(unit, meaning, on_harmful if probe_set in HARMFUL_SETS else on_harmless)
+    for probe_set in PROBE_SETS
+    for name, (unit, meaning, on_harmful, on_harmless) in _PROBE.items()
+}
+
+
+def metric(name: str) -> Metric:
+    """The registry's entry. Errors: ValueError with the nearest known names (a programmer's mistake, no UserError)."""
+    if name not in METRICS:
+        close = difflib.get_close_matches(name, METRICS, n=3)
+        raise ValueError(f"unknown metric '{name}'; did you mean {' or '.join(close) or 'one of tracking/metrics.py'}?")
+    return METRICS[name]
+
+
+def checked(values: Mapping[str, float | int | None]) -> dict[str, float | None]:
+    """Values by metric name, ready for JSON: names are checked, what is not finite becomes None (absent, no number).
+
+    Errors: ValueError for an unknown name.
+    """
+    result: dict[str, float | None] = {}
+    for name, value in values.items():
+        metric(name)
+        result[name] = float(value) if value is not None and math.isfinite(value) else None
+    return result
