@@ -1,0 +1,244 @@
+"""A hazard pack: a folder with pack.yaml and one YAML file a hazard, read into immutable, checked records.
+
+The only place that knows which hazards exist (paper: 12 hazards, each with a minimal code and 2-3 cases; the paper's
+texts are not published, so the built-in ones are ours). A user's own pack has the same layout and needs no code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from cada_trl.errors import UserError
+
+BUILTIN_DIR = Path(__file__).parent / "assets"
+PACK_FILE = "pack.yaml"
+
+
+def _has_an_answered_look_alike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    if not any(case.verdict == "answer" for case in cases):
+        raise ValueError("no case with verdict: answer; expected at least one harmless look-alike that is answered")
+    return cases
+
+
+_CLOSED = ConfigDict(extra="forbid")
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+HazardId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Number = Annotated[int, Field(strict=True, ge=1)]
+Sentences = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Incorrect:
+    """A wrong way to decide a case, shown beside the right one, and why it is wrong."""
+
+    __pydantic_config__ = _CLOSED
+    response: Text
+    why: Text
+
+
+@dataclass(frozen=True)
+class Case:
+    """A precedent: a request, the analysis that decides it, the verdict and the response that follows from it."""
+
+    __pydantic_config__ = _CLOSED
+    request: Text
+    analysis: Text
+    verdict: Literal["refuse", "answer"]
+    response: Text
+    incorrect: Incorrect | None = None
+
+
+@dataclass(frozen=True)
+class ExtensiveCode:
+    """The long specification of one hazard in the paper's four tiers (paper: SR w S_c)."""
+
+    __pydantic_config__ = _CLOSED
+    objectives: Sentences
+    rules: Sentences
+    defaults: Sentences
+    style: Sentences
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """One category of harm: `code` is the minimal safety code, `cases` its precedents in the order they are shown."""
+
+    __pydantic_config__ = _CLOSED
+    id: HazardId
+    number: Number
+    name: Text
+    code: Text
+    extensive: ExtensiveCode
+    cases: Annotated[tuple[Case, ...], Field(min_length=1), AfterValidator(_has_an_answered_look_alike)]
+
+
+@dataclass(frozen=True)
+class _PackPage:
+    """pack.yaml: what all hazards of the pack share."""
+
+    __pydantic_config__ = _CLOSED
+    name: Text
+    version: Text
+    objectives: Sentences
+    defaults: Sentences
+    style: Sentences
+
+
+@dataclass(frozen=True)
+class HazardPack:
+    """All hazards by id, in the order of their numbers, and the tiers they share (paper: SR w S takes them all)."""
+
+    name: str
+    objectives: tuple[str, ...]
+    defaults: tuple[str, ...]
+    style: tuple[str, ...]
+    hazards: dict[str, Hazard]
+    version: str = "1"
+
+
+def load_pack(source: str) -> HazardPack:
+    """Read a pack: "builtin" for the shipped one, or a folder with pack.yaml and one *.yaml file a hazard.
+
+    Errors: UserError in one line, with file, line and field, for a missing folder or file, text that is not YAML, a
+    missing, unknown or repeated key, a wrong type, an empty text, an unknown verdict, a hazard without cases or
+    without an answered look-alike, and two hazards with one id or number.
+    """
+    folder = BUILTIN_DIR if source == "builtin" else Path(source)
+    if not folder.is_dir():
+        raise UserError(
+            f"no such folder: {source}; expected 'builtin' or a folder with {PACK_FILE} and a file a hazard"
+        )
+    if not (folder / PACK_FILE).is_file():
+        raise UserError(f"{folder} holds no {PACK_FILE}; expected one beside the hazards' files")
+    page, _ = _read(folder / PACK_FILE, _PackPage)
+    files = sorted(f for f in folder.iterdir() if f.suffix in {".yaml", ".yml"} and f.name != PACK_FILE)
+    if not files:
+        raise UserError(f"{folder} holds no hazards; expected one *.yaml file a hazard beside {PACK_FILE}")
+    hazards = [(file, *_read(file, Hazard)) for file in files]
+    _check_unique(hazards, "id")
+    _check_unique(hazards, "number")
+    ordered = sorted((hazard for _, hazard, _ in hazards), key=lambda hazard: hazard.number)
+    by_id = {hazard.id: hazard for hazard in ordered}
+    return HazardPack(page.name, page.objectives, page.defaults, page.style, by_id, page.version)
+
+
+def pack_hash(pack: HazardPack) -> str:
+    """First 8 hex digits of the SHA-256 of the pack's content; comments, layout and file names do not count."""
+    return hashlib.sha256(json.dumps(asdict(pack)).encode()).hexdigest()[:8]
+
+
+_Page = TypeVar("_Page", Hazard, _PackPage)
+
+
+def _read(file: Path, page: type[_Page]) -> tuple[_Page, yaml.Node]:
+    """One YAML file as a checked record, and its node tree: only the tree knows the lines."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or "not UTF-8 text"
+        raise UserError(
+            f"{file}{line}: not YAML ({reason}); expected key: value, quoted where a text holds ': '"
+        ) from error
+    if not isinstance(values, dict) or node is None:
+        keys = ", ".join(field.name for field in fields(page))
+        raise UserError(f"{file}, line 1: holds {type(values).__name__}; expected the keys {keys}")
+    _refuse_repeated_keys(file, node)
+    try:
+        return TypeAdapter(page).validate_python(values), node
+    except ValidationError as error:
+        # A misspelt key is also a missing one: the unknown key is the finding that helps.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "unexpected_keyword_argument")
+        raise UserError(_explain(file, node, first, page)) from error
+
+
+def _refuse_repeated_keys(file: Path, node: yaml.Node) -> None:
+    """YAML's last one would win in silence."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise UserError(f"{file}, line {key.start_mark.line + 1}: key '{key.value}' stands twice; keep one")
+            seen.add(key.value)
+            _refuse_repeated_keys(file, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(file, item)
+
+
+def _line(node: yaml.Node, path: tuple[int | str, ...]) -> int:
+    """The line (from 1) of the value at `path`, or of the nearest thing above it that is in the file."""
+    line = node.start_mark.line
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == step]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1
+
+
+_EXPECTED = {
+    "string_type": "text",
+    "string_too_short": "some text",
+    "string_pattern_mismatch": "small letters, digits and _, a letter first",
+    "tuple_type": "a list",
+    "too_short": "at least one item",
+    "dataclass_type": "a mapping of keys",
+    "int_type": "a whole number",
+}
+
+
+def _explain(file: Path, node: yaml.Node, problem: Any, page: type[_Page]) -> str:
+    """One line for pydantic's first finding; list items are counted from 1."""
+    path = problem["loc"]
+    field = ".".join(str(step + 1 if isinstance(step, int) else step) for step in path)
+    where = f"{file}, line {_line(node, path)}: "
+    match problem["type"]:
+        case "missing":
+            return f"{where}'{field}' is missing; add it"
+        case "unexpected_keyword_argument":
+            return f"{where}unknown key '{field}'; {_nearest(path, page)}"
+        case "value_error":
+            return f"{where}'{field}': {problem['msg'].removeprefix('Value error, ')}"
+    expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
+    return f"{where}'{field}' is {_shortened(problem['input'])}; expected {expected}"
+
+
+def _shortened(value: Any) -> str:
+    seen = repr(value)
+    return seen if len(seen) <= 60 else f"{seen[:57]}..."
+
+
+def _nearest(path: tuple[int | str, ...], page: type[_Page]) -> str:
+    nested = {"extensive": ExtensiveCode, "cases": Case, "incorrect": Incorrect}
+    parents = [step for step in path[:-1] if isinstance(step, str)]
+    valid = [field.name for field in fields(nested[parents[-1]] if parents else page)]
+    close = difflib.get_close_matches(str(path[-1]), valid, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"valid: {', '.join(valid)}"
+
+
+def _check_unique(hazards: list[tuple[Path, Hazard, yaml.Node]], field: Literal["id", "number"]) -> None:
+    first: dict[str | int, Path] = {}
+    for file, hazard, node in hazards:
+        value = getattr(hazard, field)
+        if value in first:
+            line = _line(node, (field,))
+            raise UserError(f"{file}, line {line}: {field} {value} is taken by {first[value].name}; give it another")
+        first[value] = file
