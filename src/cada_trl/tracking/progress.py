@@ -1,0 +1,88 @@
+"""What a person sees while a run trains: a live line in a terminal, one plain line a step everywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from cada_trl.tracking.metrics import checked
+
+Values = Mapping[str, float | int | None]
+
+_SHARES = {
+    "reasoned": "train/reasoned_refusal_frac",
+    "direct": "train/direct_refusal_frac",
+    "complied": "train/comply_frac",
+    "unscored": "train/unscored_frac",
+}
+
+
+class StepProgress:
+    """Step k/N, time left, reward, KL and verdict shares; use it with `with`. first_step > 0 when a run is resumed."""
+
+    def __init__(self, n_steps: int, first_step: int = 0, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._n_steps, self._first_step = n_steps, first_step
+        self._started = time.monotonic()
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        if self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(bar_width=20),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                console=self._console,
+            )
+            self._task = self._progress.add_task("", total=n_steps, completed=first_step)
+
+    def update(self, step: int, metrics: Values) -> None:
+        """Show step `step` (from 1) as done."""
+        text = step_text(metrics)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, description=text)
+            return
+        spent = time.monotonic() - self._started
+        left = spent / max(step - self._first_step, 1) * (self._n_steps - step)
+        self._console.print(
+            f"step {step}/{self._n_steps}  ETA {duration(left)}  {text}", highlight=False, soft_wrap=True
+        )
+
+    def __enter__(self) -> StepProgress:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def step_text(metrics: Values) -> str:
+    """Reward, KL and verdict shares in words; what was not measured reads n/a, never 0."""
+    values = checked(metrics)
+    shares = "  ".join(f"{word} {_percent(values.get(name))}" for word, name in _SHARES.items())
+    return f"reward {_signed(values.get('train/reward_mean'))}  KL {_nats(values.get('train/kl_nats'))}  {shares}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _signed(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:+.2f}"
+
+
+def _nats(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3g} nats"
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.0%}"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cada_trl.config import Config
+from cada_trl.tracking.manifest import build_manifest, content_hash, finished, git_state
+
+DATA = {"source": "starter", "licence": "Apache-2.0", "funnel": {"read": 10, "kept": 8}}
+
+
+def test_the_manifest_says_what_is_needed_to_trace_a_number(config: Config) -> None:
+    manifest = build_manifest(config, DATA, {"judge_id": "phrases-12345678", "hazards_hash": "abcdef01"})
+    assert manifest["seeds"] == {"run": 3}
+    assert manifest["judge_id"] == "phrases-12345678"
+    assert manifest["data"] == DATA
+    assert manifest["packages"]["trl"] == "1.16.0"
+    assert manifest["template_hash"] is None
+    assert json.loads(json.dumps(manifest)) == manifest
+
+
+def test_the_data_hash_changes_with_the_data_and_not_with_the_order_of_keys() -> None:
+    assert content_hash(DATA) == content_hash(dict(reversed(DATA.items())))
+    assert content_hash(DATA) != content_hash({**DATA, "source": "beavertails"})
+
+
+def test_a_key_on_the_command_line_does_not_reach_the_manifest(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "base_url=https://me:pass1234@host/v1"])
+    monkeypatch.setenv("CADA_TEST_SECRET", "value-of-a-variable")
+    text = json.dumps(build_manifest(config, DATA, {}))
+    assert "pass1234" not in text
+    assert "value-of-a-variable" not in text
+
+
+def test_outside_a_git_checkout_there_is_no_commit(tmp_path: Path) -> None:
+    assert git_state(tmp_path) is None
+
+
+def test_a_changed_file_makes_the_checkout_dirty(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "core.hooksPath=/dev/null"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *words], check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "-m", "first")
+    clean = git_state(tmp_path)
+    (tmp_path / "a").write_text("2")
+    dirty = git_state(tmp_path)
+    assert clean is not None and dirty is not None
+    assert (clean["dirty"], dirty["dirty"]) == (False, True)
+    assert clean["commit"] == dirty["commit"]
+
+
+def test_the_end_of_a_run_is_recorded_with_its_state_and_wall_time(config: Config) -> None:
+    manifest = {**build_manifest(config, DATA, {}), "started_utc": "2020-01-01T00:00:00+00:00"}
+    end = finished(manifest, "failed: CUDA out of memory")
+    assert end["exit_state"] == "failed: CUDA out of memory"
+    assert end["wall_s"] > 1e8
+    assert manifest["exit_state"] == "running"
+
+
+def test_a_manifest_does_not_import_torch() -> None:
+    code = (
+        "import sys; from cada_trl.config import load_config; from cada_trl.tracking.manifest import build_manifest; "
+        "build_manifest(load_config([]), {}, {}); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cada_trl.config import Config, check_config
+from cada_trl.errors import UserError
+from cada_trl.tracking.run_folder import RunFolder, writing
+
+
+def steps(path: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+def write_three_steps(folder: RunFolder) -> None:
+    folder.write_probe("before", 0, [{"set": "harmful"}], {"probe/harmful/refused_frac": 0.5})
+    for step in (1, 2, 3):
+        folder.append_train(step, {"train/reward_mean": step / 10})
+        folder.write_completions(step, [{"step": step, "reward": None}])
+    folder.write_probe("step_000002", 2, [{"set": "harmful"}], {"probe/harmful/refused_frac": 0.6})
+    folder.write_probe("after", 3, [{"set": "harmful"}], {"probe/harmful/refused_frac": 0.7})
+
+
+def test_a_new_folder_has_the_layout(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "runs" / "a") as folder:
+        write_three_steps(folder)
+        assert steps(folder.path / "train.jsonl") == [1, 2, 3]
+        assert folder.checkpoints.is_dir()
+        names = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*.jsonl")}
+    assert names == {
+        "train.jsonl",
+        "probes.jsonl",
+        *(f"completions/step_00000{step}.jsonl" for step in (1, 2, 3)),
+        *(f"probes/{name}.jsonl" for name in ("before", "step_000002", "after")),
+    }
+
+
+def test_the_written_config_reads_back_equal(tmp_path: Path, config: Config) -> None:
+    with RunFolder(tmp_path / "a") as folder:
+        folder.write_config(config)
+        assert check_config(yaml.safe_load((folder.path / "config.yaml").read_text())) == config
+
+
+def test_resuming_drops_every_line_and_file_after_the_step(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "a") as folder:
+        write_three_steps(folder)
+        folder.truncate_after(1)
+        assert steps(folder.path / "train.jsonl") == [1]
+        assert steps(folder.path / "probes.jsonl") == [0]
+        assert [path.name for path in (folder.path / "completions").iterdir()] == ["step_000001.jsonl"]
+        assert [path.name for path in (folder.path / "probes").iterdir()] == ["before.jsonl"]
+
+
+def test_resuming_at_the_last_step_keeps_all_but_the_probe_after_training(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "a") as folder:
+        write_three_steps(folder)
+        folder.truncate_after(3)
+        assert steps(folder.path / "train.jsonl") == [1, 2, 3]
+        assert steps(folder.path / "probes.jsonl") == [0, 2]
+        assert not (folder.path / "probes" / "after.jsonl").exists()
+
+
+def test_a_line_torn_by_a_kill_is_dropped_on_resume(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "a") as folder:
+        write_three_steps(folder)
+        with (folder.path / "train.jsonl").open("a") as file:
+            file.write('{"step": 4, "train/rew')
+        folder.truncate_after(9)
+        folder.append_train(4, {})
+        assert steps(folder.path / "train.jsonl") == [1, 2, 3, 4]
+
+
+def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "a") as folder:
+        (folder.path / "train.jsonl").write_text('{"step": 1}\n{"step": \n{"step": 3}\n')
+        with pytest.raises(UserError, match=r"train.jsonl, row 2: not JSON"):
+            folder.truncate_after(3)
+
+
+def test_an_unscored_reward_is_null_on_disk(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "a") as folder:
+        folder.write_completions(1, [{"reward": float("nan"), "advantage": 0.5}])
+        text = (folder.path / "completions" / "step_000001.jsonl").read_text()
+    assert json.loads(text) == {"reward": None, "advantage": 0.5}
+
+
+def test_a_metric_that_the_registry_does_not_hold_is_refused(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "a") as folder, pytest.raises(ValueError, match="unknown metric"):
+        folder.append_train(1, {"train/rewards": 1.0})
+
+
+def test_a_second_run_in_the_same_folder_is_refused_with_the_pid(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "a"), pytest.raises(UserError, match=rf"in use by another run .*{os.getpid()}"):
+        RunFolder(tmp_path / "a")
+    RunFolder(tmp_path / "a").close()
+
+
+def test_a_killed_run_leaves_no_lock_behind(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from cada_trl.tracking.run_folder import RunFolder; "
+        "folder = RunFolder(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False).returncode == -9
+    RunFolder(tmp_path / "a").close()
+
+
+def test_a_place_that_cannot_be_written_is_one_line_with_the_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=rf"^cannot write {tmp_path}/file/a: Not a directory; [^\n]*$"):
+        RunFolder(tmp_path / "file" / "a")
+
+
+def test_a_full_disk_is_one_line_with_the_path() -> None:
+    expected = r"cannot write train.jsonl: No space left on device; free space"
+    with pytest.raises(UserError, match=expected), writing(Path("train.jsonl")):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
