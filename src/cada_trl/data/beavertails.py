@@ -1,0 +1,115 @@
+"""BeaverTails (Ji et al. 2023): the unsafe rows' prompts, from a local JSONL or from the hub.
+
+Paper, Data: split 30k_train, is_safe == False. The licence is CC BY-NC 4.0, so no row of it is shipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cada_trl.config import DataConfig
+from cada_trl.data.rows import Row, Source
+from cada_trl.errors import UserError
+from cada_trl.records import read_jsonl
+
+CATEGORIES = frozenset(
+    {
+        "animal_abuse",
+        "child_abuse",
+        "controversial_topics,politics",
+        "discrimination,stereotype,injustice",
+        "drug_abuse,weapons,banned_substance",
+        "financial_crime,property_crime,theft",
+        "hate_speech,offensive_language",
+        "misinformation_regarding_ethics,laws_and_safety",
+        "non_violent_unethical_behavior",
+        "privacy_violation",
+        "self_harm",
+        "sexually_explicit,adult_content",
+        "terrorism,organized_crime",
+        "violence,aiding_and_abetting,incitement",
+    }
+)
+
+
+def read_beavertails(data: DataConfig) -> Source:
+    """Unsafe prompts with their labels; rows labelled child_abuse are dropped and counted (ours: never learned on).
+
+    Errors: UserError for a missing file, a malformed row (with its number) or a hub that cannot be reached.
+    """
+    if data.file is not None:
+        path = Path(data.file)
+        rows: Iterable[tuple[str, dict[str, Any]]] = (
+            (f"{path}, row {number}", row) for number, row in read_jsonl(path)
+        )
+        name, origin = path.stem, {"file": path.name, "sha256": hashlib.sha256(_bytes(path)).hexdigest()}
+    else:
+        hub_rows, commit = _hub_rows(data)
+        rows = ((f"{data.hub_id}, row {number}", row) for number, row in enumerate(hub_rows, start=1))
+        name, origin = f"{data.hub_split}", {"hub_id": data.hub_id, "split": data.hub_split, "revision": commit}
+    kept, dropped = [], Counter[str]()
+    for where, values in rows:
+        labels, safe = _labels(values, where), _is_safe(values, where)
+        text = values.get("prompt")
+        if not isinstance(text, str):
+            raise UserError(f"{where}: field 'prompt' is {text!r}; expected a string")
+        row = Row(text.strip(), where, f"beavertails:{name}", labels=labels)
+        reason = "safe" if safe else "child_abuse" if "child_abuse" in labels else None
+        if reason is None:
+            kept.append(row)
+        else:
+            dropped[reason] += 1
+    return Source(kept, dict(dropped), {"dataset": "beavertails", **origin, "licence": data.licence})
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; expected file=<BeaverTails JSONL>") from error
+
+
+def _labels(values: dict[str, Any], where: str) -> tuple[str, ...]:
+    """A list of names, or the hub's dict of name -> bool."""
+    found = values.get("categories", values.get("category"))
+    if isinstance(found, dict) and all(isinstance(flag, bool) for flag in found.values()):
+        found = [name for name, flag in found.items() if flag]
+    if not isinstance(found, list):
+        raise UserError(f"{where}: field 'categories' is {found!r}; expected a list of names or a dict of booleans")
+    unknown = [name for name in found if name not in CATEGORIES]
+    if unknown:
+        raise UserError(f"{where}: unknown category {unknown[0]!r}; expected BeaverTails' 14 names")
+    return tuple(sorted(found))
+
+
+def _is_safe(values: dict[str, Any], where: str) -> bool:
+    """Absent means a file of unsafe rows only."""
+    safe = values.get("is_safe", False)
+    if not isinstance(safe, bool):
+        raise UserError(f"{where}: field 'is_safe' is {safe!r}; expected true or false")
+    return safe
+
+
+def _hub_rows(data: DataConfig) -> tuple[Iterable[dict[str, Any]], str | None]:
+    """The split's rows without responses, and the commit they come from."""
+    from datasets import load_dataset
+    from huggingface_hub import HfApi
+
+    advice = "give a local copy with file=<JSONL>, or take the embedded set with data=starter"
+    try:
+        table = load_dataset(str(data.hub_id), split=data.hub_split, revision=data.hub_revision)
+    except Exception as error:  # the hub's client raises many unrelated types for "not reachable"
+        raise UserError(f"cannot load {data.hub_id}, split {data.hub_split}: {_first_line(error)}; {advice}") from error
+    try:
+        commit = HfApi().dataset_info(str(data.hub_id), revision=data.hub_revision).sha
+    except Exception:  # rows came from the local cache: the named revision is all that is known
+        commit = data.hub_revision
+    return table.remove_columns([name for name in table.column_names if name == "response"]), commit
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,119 @@
+"""The texts of the evaluation sets in a local folder, for decontamination and for the XSTest probe.
+
+Only the texts: scoring has its own loaders. Layout: one folder a set, as in the sets' own repositories.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cada_trl.errors import UserError
+from cada_trl.records import Request, read_jsonl
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Files of one set and the field that holds the text; field None: a CSV without a header."""
+
+    benchmark: str
+    glob: str
+    field: str | None
+
+
+# A question set (gsm8k, bbh, mmlu) is compared by n-gram and exactly, like the others.
+FILES = (
+    TextFiles("strongreject", "strongreject/*.csv", "forbidden_prompt"),
+    TextFiles("advbench", "advbench/*.csv", "goal"),
+    TextFiles("jailbreakbench", "jailbreakbench/*-behaviors.csv", "Goal"),
+    TextFiles("xstest", "xstest/xstest_prompts.csv", "prompt"),
+    TextFiles("or_bench", "or_bench/*.jsonl", "prompt"),
+    TextFiles("frozen_attacks", "frozen_attacks/*.jsonl", "attack_prompt"),
+    TextFiles("frozen_attacks", "frozen_attacks/*.jsonl", "request"),
+    TextFiles("beavertails_evaluation", "beavertails/evaluation_prompts.jsonl", "prompt"),
+    TextFiles("hex_phi", "hex_phi/*.csv", None),
+    TextFiles("gsm8k", "gsm8k/test.jsonl", "question"),
+    TextFiles("bbh", "bbh/*.json", "input"),
+    TextFiles("mmlu", "mmlu/test.parquet", "question"),
+)
+NAMES = tuple(dict.fromkeys(files.benchmark for files in FILES))
+
+
+def read_benchmarks(folder: Path) -> dict[str, list[str]]:
+    """Benchmark -> its texts, for every set found; absent sets are absent.
+
+    Errors: UserError for a folder that is missing or holds no set at all, and for a file without the expected field.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"benchmarks_dir={folder} is not a folder; expected one with strongreject/, xstest/, ... or null"
+        )
+    texts: dict[str, list[str]] = {}
+    for files in FILES:
+        for path in sorted(folder.glob(files.glob)):
+            texts.setdefault(files.benchmark, []).extend(_texts(path, files.field))
+    if not texts:
+        raise UserError(f"benchmarks_dir={folder} holds none of: {', '.join(NAMES)}; set it to null or correct it")
+    return texts
+
+
+def benchmarks_digest(folder: Path) -> dict[str, str]:
+    """Relative path -> SHA-256 of every file that read_benchmarks would read."""
+    paths = {path for files in FILES for path in folder.glob(files.glob)}
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+
+
+def read_xstest_safe(folder: Path) -> list[Request]:
+    """The safe rows of XSTest v2 (types that do not start with contrast_; 250 in the published file); [] without it.
+
+    The hazard is XSTest's own type: those rows have no hazard of the pack, and the probe needs none.
+    """
+    path = folder / "xstest" / "xstest_prompts.csv"
+    if not path.is_file():
+        return []
+    rows = []
+    for number, row in _csv_rows(path):
+        if any(not row.get(field) for field in ("id", "prompt", "type")):
+            raise UserError(
+                f"{path}, row {number}: expected the fields id, prompt and type; saw {sorted(filter(None, row))}"
+            )
+        if not row["type"].startswith("contrast_"):
+            rows.append(Request(f"xstest-{row['id']}", row["prompt"], row["type"], False, "xstest"))
+    return rows
+
+
+def _texts(path: Path, field: str | None) -> Iterator[str]:
+    if field is None:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from (row[0] for row in csv.reader(file) if row)
+        return
+    for number, row in _rows(path, field):
+        if not isinstance(row.get(field), str):
+            raise UserError(f"{path}, row {number}: no text in field '{field}'; is it the published file?")
+        yield row[field]
+
+
+def _rows(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    if path.suffix == ".csv":
+        return _csv_rows(path)
+    if path.suffix == ".jsonl":
+        return read_jsonl(path)
+    if path.suffix == ".parquet":
+        from pyarrow.parquet import read_table
+
+        return enumerate(read_table(path, columns=[field]).to_pylist(), start=1)
+    try:
+        examples = json.loads(path.read_text(encoding="utf-8"))["examples"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} has no list 'examples'; is it the published file?") from error
+    return enumerate(examples, start=1)
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from enumerate(csv.DictReader(file), start=1)

@@ -1,0 +1,51 @@
+"""Near duplicates by the Jaccard similarity of character shingles, exact and with an inverted index.
+
+Exact rather than MinHash: at the size of BeaverTails prefix filtering (Bayardo et al., WWW 2007) needs a few seconds,
+and nothing is lost to hashing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+SHINGLE_CHARS = 4
+
+
+def shingles(key: str) -> frozenset[str]:
+    """Character 4-grams of a text's comparison form (ours: prompts of ten words are too short for word n-grams)."""
+    if len(key) <= SHINGLE_CHARS:
+        return frozenset({key})
+    return frozenset(key[i : i + SHINGLE_CHARS] for i in range(len(key) - SHINGLE_CHARS + 1))
+
+
+def near_duplicates(keys: Sequence[str], min_jaccard: float, n_fixed: int = 0) -> dict[int, int]:
+    """Index of each text to drop -> index of the kept text that it resembles (Jaccard >= min_jaccard).
+
+    Goes through `keys` in order and keeps a text when no kept one resembles it, so the result depends on the order.
+    The first `n_fixed` texts are kept without a comparison: references that the others must not resemble.
+    """
+    sets = [shingles(key) for key in keys]
+    frequency = Counter(shingle for one in sets for shingle in one)
+    index: defaultdict[str, list[int]] = defaultdict(list)
+    twins: dict[int, int] = {}
+    for i, one in enumerate(sets):
+        # Two sets with Jaccard >= t share one of their (1 - t) rarest shingles: only those are indexed and looked up.
+        rarest = sorted(one, key=lambda shingle: (frequency[shingle], shingle))
+        prefix = rarest[: len(one) - math.ceil(min_jaccard * len(one) - 1e-9) + 1]
+        if i >= n_fixed:
+            candidates = sorted({j for shingle in prefix for j in index[shingle]})
+            twin = next((j for j in candidates if jaccard(one, sets[j]) >= min_jaccard), None)
+            if twin is not None:
+                twins[i] = twin
+                continue
+        for shingle in prefix:
+            index[shingle].append(i)
+    return twins
+
+
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    """|intersection| / |union|, in [0, 1]."""
+    n_shared = len(one & other)
+    return n_shared / (len(one) + len(other) - n_shared)

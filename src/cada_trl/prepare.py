@@ -1,0 +1,140 @@
+"""prepare: a source of requests -> a request set, deduplicated, classified, decontaminated and split.
+
+    python -m cada_trl.prepare file=BeaverTails.jsonl        (the paper's source, from your copy)
+    python -m cada_trl.prepare data=starter                  (the embedded set: no hub, no file)
+
+Written to <data_dir>/<dataset>-<hash8>/ as JSONL with a manifest of every count; the same inputs are prepared once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cada_trl.config import Config, load_config
+from cada_trl.data.benchmarks import benchmarks_digest
+from cada_trl.data.labelled_rows import STARTER
+from cada_trl.data.lexical import LEXICON
+from cada_trl.data.request_set import build_request_set
+from cada_trl.errors import UserError, run_verb
+from cada_trl.hazards.pack import HazardPack, load_pack
+from cada_trl.records import Request, read_requests, write_requests
+
+PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "xstest_safe_probe")
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A request set on disk and in memory. No text is in two parts; the parts beside train and probe may be empty."""
+
+    folder: Path
+    train: list[Request]
+    probe: list[Request]
+    held_out: list[Request]
+    benign_train: list[Request]
+    harmless_probe: list[Request]
+    xstest_safe_probe: list[Request]
+    manifest: dict[str, Any]
+
+
+def prepare(config: Config, count_tok: Callable[[str], int] | None = None) -> PreparedData:
+    """The request set of a configuration: read back if it was prepared already, else built and written.
+
+    count_tok: text -> tokens; None loads the model's tokenizer (only when there is something to build).
+    Errors: UserError for bad rows, an unreachable hub, filters that leave too little, an unwritable folder.
+    """
+    pack = load_pack(config.hazards)
+    inputs = _inputs(config, pack)
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    folder = Path(config.data_dir) / f"{config.data.dataset}-{digest[:8]}"
+    if not (folder / "manifest.json").is_file():
+        made = build_request_set(config, pack, count_tok or _model_token_counter(config))
+        _write(folder, made.parts, {"name": folder.name, "hash": digest, "inputs": inputs, **made.facts})
+    return read_prepared(folder)
+
+
+def read_prepared(folder: Path) -> PreparedData:
+    """Read a folder that `prepare` wrote. Errors: UserError for a folder that is not one, or was edited by hand."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        sizes = {name: int(manifest["split"][name]["n"]) for name in PARTS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} holds no readable manifest.json; delete the folder and prepare again") from error
+    parts = {name: read_requests(folder / f"{name}.jsonl") if sizes[name] else [] for name in PARTS}
+    for name, part in parts.items():
+        if len(part) != sizes[name]:
+            raise UserError(
+                f"{folder / name}.jsonl holds {len(part)} rows, its manifest says {sizes[name]}; "
+                "delete the folder and prepare again"
+            )
+    return PreparedData(folder, manifest=manifest, **parts)
+
+
+def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
+    """Everything that decides the request set; files by their SHA-256, so that a move changes nothing."""
+    data = config.data
+    files = {"starter": STARTER, "lexicon": LEXICON} | ({"file": Path(data.file)} if data.file else {})
+    tokenizer = {"path": config.model.path, "revision": config.model.revision}
+    return {
+        "data": data.model_dump(exclude={"file", "benchmarks_dir"}),
+        "seed": config.seed,
+        "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
+        "tokenizer": tokenizer,
+        "llm": config.judge.llm if data.classifier == "llm" else None,
+        "sha256": {name: _sha256(path) for name, path in files.items()},
+        "benchmarks": benchmarks_digest(Path(data.benchmarks_dir)) if data.benchmarks_dir else None,
+        "version": version("cada_trl"),
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; expected a JSONL file, as in file=requests.jsonl"
+        ) from error
+
+
+def _model_token_counter(config: Config) -> Callable[[str], int]:
+    from cada_trl.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(config.model)
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _write(folder: Path, parts: dict[str, list[Request]], manifest: dict[str, Any]) -> None:
+    """All files or none: written beside, then renamed."""
+    temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    try:
+        for name in PARTS:
+            write_requests(temporary / f"{name}.jsonl", parts[name])
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        if (folder / "manifest.json").is_file():  # another process was faster with the same inputs
+            return
+        if folder.exists():  # an incomplete folder: nothing of ours, since ours appear whole
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}; free space or choose another data_dir") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def main(argv: list[str]) -> int:
+    """The verb: overrides -> a prepared folder, with its funnel as a table. Returns 0."""
+    prepared = prepare(load_config(argv))
+    print(prepared.folder, file=sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    run_verb(main)
