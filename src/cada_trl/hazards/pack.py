@@ -154,7 +154,7 @@ def _read(file: Path, page: type[_Page]) -> tuple[_Page, yaml.Node]:
     if not isinstance(values, dict) or node is None:
         keys = ", ".join(field.name for field in fields(page))
         raise UserError(f"{file}, line 1: holds {type(values).__name__}; expected the keys {keys}")
-    _refuse_repeated_keys(file, node)
+    _check_keys(file, node)
     try:
         return TypeAdapter(page).validate_python(values), node
     except ValidationError as error:
@@ -163,18 +163,21 @@ def _read(file: Path, page: type[_Page]) -> tuple[_Page, yaml.Node]:
         raise UserError(_explain(file, node, first, page)) from error
 
 
-def _refuse_repeated_keys(file: Path, node: yaml.Node) -> None:
-    """YAML's last one would win in silence."""
+def _check_keys(file: Path, node: yaml.Node) -> None:
+    """Keys are text and stand once; of two alike, YAML's last one would win in silence."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            where = f"{file}, line {key.start_mark.line + 1}: key '{key.value}'"
+            if key.tag != "tag:yaml.org,2002:str":
+                raise UserError(f"{where} is not text; expected a key's name")
             if key.value in seen:
-                raise UserError(f"{file}, line {key.start_mark.line + 1}: key '{key.value}' stands twice; keep one")
+                raise UserError(f"{where} stands twice; keep one")
             seen.add(key.value)
-            _refuse_repeated_keys(file, value)
+            _check_keys(file, value)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(file, item)
+            _check_keys(file, item)
 
 
 def _line(node: yaml.Node, path: tuple[int | str, ...]) -> int:
