@@ -20,6 +20,7 @@ from cada_trl.records import Verdict
 
 LEAD_SENTENCES = 3  # a refusal is over by then in the labelled data; longer leads read the answer itself
 LEAD_MIN_WORDS = 4  # "Hello!" or "Thank you!" does not use up the lead
+SENTENCE_MAX_CHARS = 600  # rambling without a full stop is not a lead of its own, and matching stays fast
 REFUSAL_SCORE = 1.0
 
 _STRAIGHT = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "—": ", ", "–": "-"})
@@ -84,7 +85,7 @@ def lead(response: str) -> list[str]:
     sentences: list[str] = []
     n_full = 0
     for sentence in _SENTENCE_END.split(text.strip()):
-        clean = _QUOTATION.sub("", re.sub(r"\s+", " ", sentence)).strip()
+        clean = _QUOTATION.sub("", re.sub(r"\s+", " ", sentence[:SENTENCE_MAX_CHARS])).strip()
         for idiom in load_patterns().not_a_refusal:
             clean = idiom.sub("", clean)
         if not clean:
