@@ -1,0 +1,1 @@
+"""Run folders in; curves, tables with intervals and one static page out."""

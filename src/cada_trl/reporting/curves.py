@@ -1,0 +1,170 @@
+"""The training curves and the probes before and after, drawn for 900 px width and for colour-blind readers.
+
+Colour and marker say the series, the line's dashes say the run, so that neither needs the other to be told apart.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cada_trl.reporting.labels import SETS, measure_label
+from cada_trl.reporting.run_record import RunRecord
+from cada_trl.reporting.summary import summarise
+from cada_trl.tracking.run_folder import writing
+
+Panel = Callable[[Axes, Sequence[RunRecord]], None]
+
+# Okabe and Ito's palette
+BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#6B6B6B"
+_SERIES = {  # metric -> label, colour, marker
+    "train/reward_mean": ("mean reward", BLUE, "o"),
+    "train/baseline": ("baseline", GREY, "s"),
+    "train/reasoned_refusal_frac": ("reasoned refusal", BLUE, "o"),
+    "train/direct_refusal_frac": ("direct refusal", ORANGE, "s"),
+    "train/comply_frac": ("complied", VERMILION, "^"),
+    "train/unscored_frac": ("unscored", GREY, "x"),
+    "train/kl_nats": ("in the objective", BLUE, "o"),
+    "train/completion_tok": ("length", BLUE, "o"),
+    "train/truncated_frac": ("truncated", VERMILION, "^"),
+}
+_DASHES = ("-", "--", ":", "-.")
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+_HEADLINE = {
+    "harmful": ("reasoned_refusal_frac", "answered_frac"),
+    "held_out": ("reasoned_refusal_frac", "answered_frac"),
+    "harmless": ("answered_frac", "reasoning_frac"),
+    "xstest_safe": ("answered_frac", "reasoning_frac"),
+}
+
+
+def curves(runs: Sequence[RunRecord], path: Path) -> None:
+    """All panels as one PNG, 1800 px wide (900 px at twice the density). Errors: UserError if it cannot be written."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 11), dpi=200, layout="constrained")
+        grid = figure.add_gridspec(3, 2)
+        places = [grid[0, 0], grid[0, 1], grid[1, 0], grid[1, 1], grid[2, :]]
+        for place, panel in zip(places, PANELS.values(), strict=True):
+            panel(figure.add_subplot(place), runs)
+        with writing(path):
+            figure.savefig(path)
+
+
+def panel_svg(panel: Panel, runs: Sequence[RunRecord]) -> bytes:
+    """One panel alone, for a page that lays the panels out itself."""
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "cada_trl"}):
+        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        panel(figure.add_subplot(), runs)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        return buffer.getvalue()
+
+
+def reward_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
+    """Mean reward of each step and the baseline it was centred with."""
+    _line(axes, runs, "train/reward_mean")
+    _line(axes, runs, "train/baseline")
+    axes.axhline(0, color="black", linewidth=0.6)
+    _finish(axes, "Reward", "reward (-1 complied, 0 direct, 1 reasoned)")
+
+
+def verdict_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
+    """What the rollouts on harmful requests were, as shares."""
+    _line(axes, runs, "train/reasoned_refusal_frac")
+    _line(axes, runs, "train/direct_refusal_frac")
+    _line(axes, runs, "train/comply_frac")
+    _line(axes, runs, "train/unscored_frac")
+    axes.set_ylim(-0.03, 1.03)
+    _finish(axes, "Verdicts on rollouts", "share of completions")
+
+
+def kl_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
+    """How far the policy is from the initial model."""
+    _line(axes, runs, "train/kl_nats")
+    _finish(axes, "KL to the initial model", "nats a completion")
+
+
+def length_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
+    """Completion length, and on the right axis how many were cut off."""
+    _line(axes, runs, "train/completion_tok")
+    right = axes.twinx()
+    right.grid(False)
+    right.spines["right"].set_visible(True)
+    _line(right, runs, "train/truncated_frac")
+    right.set_ylim(-0.03, 1.03)
+    right.set_ylabel("share truncated")
+    _finish(axes, "Completion length", "tokens", also=right)
+
+
+def probe_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
+    """Probe shares before and after training, with Wilson 95 % intervals."""
+    all_probes = [summarise(run)["probes"] for run in runs]
+    rows = [(s, m) for s, names in _HEADLINE.items() for m in names if any(s in probes for probes in all_probes)]
+    for position, (probe_set, measure) in enumerate(rows):
+        for index, probes in enumerate(all_probes):
+            for stage, colour, marker, side in (("before", ORANGE, "s", -1), ("after", BLUE, "o", 1)):
+                rate = ((probes.get(probe_set) or {}).get(stage) or {}).get(measure)
+                if not rate or rate["rate"] is None:
+                    continue
+                y = position + side * 0.14 + (index - (len(runs) - 1) / 2) * 0.2 / max(len(runs), 1)
+                interval = [[rate["rate"] - rate["low"]], [rate["high"] - rate["rate"]]]
+                label = stage if stage not in axes.get_legend_handles_labels()[1] else None
+                axes.errorbar(rate["rate"], y, xerr=interval, fmt=marker, color=colour, capsize=3, label=label)
+    axes.set_yticks(range(len(rows)), [f"{_SHORT.get(s, SETS[s])}:\n{measure_label(s, m)}" for s, m in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_title("Probes before and after, 95 % intervals")
+    axes.set_xlabel("share of requests")
+    if rows:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+
+
+_SHORT = {"held_out": "held-out hazards", "xstest_safe": "XSTest safe"}
+
+PANELS: dict[str, Panel] = {
+    "Reward and baseline by step": reward_panel,
+    "Shares of verdicts on rollouts by step": verdict_panel,
+    "KL to the initial model by step, in nats a completion": kl_panel,
+    "Completion length in tokens and share truncated by step": length_panel,
+    "Probe shares before and after training with 95 % intervals": probe_panel,
+}
+
+
+def _line(axes: Axes, runs: Sequence[RunRecord], name: str) -> None:
+    label, colour, marker = _SERIES[name]
+    for index, run in enumerate(runs):
+        points = [(row["step"], row[name]) for row in run.steps if row.get(name) is not None]
+        if not points:
+            continue
+        style: dict[str, Any] = {"color": colour, "linestyle": _DASHES[index % len(_DASHES)]}
+        if len(points) <= 60:
+            style |= {"marker": marker, "markersize": 3.5}
+        axes.plot(*zip(*points, strict=True), label=label if len(runs) == 1 else f"{label}, seed {run.seed}", **style)
+
+
+def _finish(axes: Axes, title: str, unit: str, also: Axes | None = None) -> None:
+    axes.set_title(title)
+    axes.set_xlabel("optimiser step")
+    axes.set_ylabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    drawn = [axes.get_legend_handles_labels(), *([also.get_legend_handles_labels()] if also else [])]
+    handles, labels = [h for pair in drawn for h in pair[0]], [text for pair in drawn for text in pair[1]]
+    if handles:
+        axes.legend(
+            handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9
+        )
+    else:
+        axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")

@@ -1,0 +1,68 @@
+"""What was run, what was not, and how far the judge can be trusted: the sentences around the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cada_trl.reporting.run_record import RunRecord
+from cada_trl.tracking.progress import duration
+
+
+def run_facts(run: RunRecord) -> dict[str, str]:
+    """Label -> value for the head of the report; what the folder does not say reads unknown."""
+    manifest, machine = run.manifest, run.manifest.get("machine") or {}
+    git = manifest.get("git")
+    wall = manifest.get("wall_s")
+    devices = (
+        ", ".join(machine.get("gpus") or []) or f"{machine.get('cpu', 'unknown')}, {machine.get('cores', '?')} cores"
+    )
+    return {
+        "Model": _of(run, "model", "name", "path"),
+        "Data": f"{_of(run, 'data', 'dataset', 'sampling')} (hash {manifest.get('data_hash', 'unknown')})",
+        "Prompt of the rollouts": _of(run, "prompt", "arm", "cases_as"),
+        "Learned on": _of(run, "algo", "learn_on"),
+        "Baseline and KL": _of(run, "algo", "baseline", "kl", "kl_in", "beta_kl"),
+        "Learning rate": _of(run, "algo", "lr"),
+        "Requests a step, rollouts a request": _of(run, "algo", "requests_per_step", "rollouts_per_request"),
+        "Steps done": str(run.steps[-1]["step"]) if run.steps else "0",
+        "Seed": str(run.seed),
+        "Config hash": run.config_hash,
+        "State": str(manifest.get("exit_state") or "unknown"),
+        "Wall time": duration(wall) if isinstance(wall, int | float) else "unknown",
+        "Started (UTC)": str(manifest.get("started_utc") or "unknown"),
+        "Commit": f"{git['commit'][:10]}{' with local changes' if git['dirty'] else ''}" if git else "outside git",
+        "Machine": devices,
+    }
+
+
+def judge_note(summary: dict[str, Any]) -> str:
+    """Who judged, and the warning that a policy may have learned its own judge (design: What is easy to get wrong)."""
+    reward, probe = summary["judge_id"], summary["probe_judge_id"]
+    if reward is None or probe is None:
+        return "The manifest does not name the judge: read every verdict below as unverified."
+    if reward != probe:
+        return f"The reward was paid by the judge {reward}; the probes below were judged by another one, {probe}."
+    return (
+        f"Warning: the judge {reward} paid the reward and also judged the probes below. A policy can learn what its "
+        "judge looks for, so a gain here is not yet evidence of safety: judge the completions again with another judge."
+    )
+
+
+def not_run(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> list[str]:
+    """Sentences on what this report cannot say."""
+    sentences = list(run.missing)
+    absent = [name for name in ("harmful", "held_out", "harmless", "xstest_safe") if name not in summary["probes"]]
+    if absent:
+        sentences.append(f"No probe on: {', '.join(absent)}.")
+    if not any((run.path / "eval").glob("*")):
+        sentences.append(
+            "No benchmark, no attack and no utility test was run on this model; the probes are no substitute."
+        )
+    if n_seeds == 1:
+        sentences.append("One seed only: the intervals cover the choice of requests, not the training's own noise.")
+    return sentences
+
+
+def _of(run: RunRecord, section: str, *keys: str) -> str:
+    values = run.config.get(section) or {}
+    return ", ".join(str(values.get(key, "unknown")) for key in keys)

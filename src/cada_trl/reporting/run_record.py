@@ -1,0 +1,144 @@
+"""A run folder as read: typed probe rows, and what is missing said in words instead of filled in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cada_trl.errors import UserError
+from cada_trl.records import Verdict, read_jsonl
+from cada_trl.tracking.metrics import PROBE_SETS
+
+Row = dict[str, Any]
+
+
+class ProbeRow(BaseModel):
+    """One probe completion, as probes/*.jsonl holds it; reward is None where the judge gave no verdict."""
+
+    model_config = ConfigDict(frozen=True)
+
+    set: Literal[PROBE_SETS]  # type: ignore[valid-type]
+    request_id: str
+    request: str
+    hazard: str
+    harmful: bool
+    analysis: str | None
+    final_response: str
+    verdict: Verdict
+    reward: float | None
+
+    @property
+    def reasoned(self) -> bool:
+        """The completion holds an analysis (paper: non-null reasoning)."""
+        return bool(self.analysis and self.analysis.strip())
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run folder holds; missing lists, in sentences, what a finished run would have besides."""
+
+    path: Path
+    manifest: Row
+    config: Row
+    steps: list[Row]
+    before: list[ProbeRow]
+    after: list[ProbeRow]
+    missing: list[str]
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest.get("run_name") or self.path.name)
+
+    @property
+    def config_hash(self) -> str:
+        return str(self.manifest.get("config_hash") or "unknown")
+
+    @property
+    def seed(self) -> Any:
+        return self.config.get("seed", "unknown")
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read a run folder, finished or not.
+
+    Errors: UserError for a folder that is missing or is no run folder, and for a damaged line (file, row, field); the
+    torn last line of a run that was killed is left out and said in `missing`.
+    """
+    if not path.is_dir():
+        raise UserError(f"no such run folder: {path}; expected a folder that `python -m cada_trl.train` wrote")
+    if not any((path / name).is_file() for name in ("manifest.json", "config.yaml", "train.jsonl")):
+        raise UserError(
+            f"{path} is no run folder: no manifest.json, config.yaml or train.jsonl in it; give runs/<name>"
+        )
+    missing: list[str] = []
+    manifest = _parsed(path / "manifest.json", missing)
+    config = _parsed(path / "config.yaml", missing)
+    steps = _lines(path / "train.jsonl", missing)
+    before = _probe(path / "probes" / "before.jsonl", missing)
+    after = _probe(path / "probes" / "after.jsonl", missing)
+    state = manifest.get("exit_state")
+    if state != "done":
+        last = steps[-1].get("step") if steps else 0
+        missing.insert(0, f"The run did not finish: its state is {state or 'unknown'}, its last step {last}.")
+    return RunRecord(path, manifest, config, steps, before, after, missing)
+
+
+def _parsed(path: Path, missing: list[str]) -> Row:
+    if not path.is_file():
+        missing.append(f"{path.name} is missing.")
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it or delete it") from error
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{path} is damaged: it holds a {type(values).__name__}, expected a mapping; restore or delete it"
+        )
+    return values
+
+
+def _lines(path: Path, missing: list[str]) -> list[Row]:
+    if not path.is_file():
+        missing.append(f"{path.name} is missing: no training step was recorded.")
+        return []
+    rows = []
+    try:
+        for number, row in read_jsonl(path):
+            if not isinstance(row.get("step"), int):
+                raise UserError(f"{path}, row {number}: field 'step' is {row.get('step')!r}; expected a whole number")
+            rows.append(row)
+    except UserError:
+        if path.read_bytes().endswith(b"\n") or len(rows) + 1 < len(path.read_bytes().splitlines()):
+            raise
+        missing.append(f"{path.name} ends in a line torn by a killed run; it is left out.")
+    return rows
+
+
+def _probe(path: Path, missing: list[str]) -> list[ProbeRow]:
+    if not path.is_file():
+        missing.append(f"The probe {path.stem} training was not run (probes/{path.name} is missing).")
+        return []
+    rows: list[ProbeRow] = []
+    seen: set[tuple[str, str]] = set()
+    for number, row in read_jsonl(path):
+        try:
+            probe_row = ProbeRow.model_validate(row)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = ".".join(str(part) for part in problem["loc"])
+            raise UserError(
+                f"{path}, row {number}: field '{field}': {problem['msg']}; got {row.get(field)!r}"
+            ) from error
+        key = (probe_row.set, probe_row.request_id)
+        if key in seen:
+            raise UserError(f"{path}, row {number}: request_id {key[1]!r} stands twice in {key[0]}; expected it once")
+        seen.add(key)
+        rows.append(probe_row)
+    return rows
