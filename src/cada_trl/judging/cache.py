@@ -1,0 +1,72 @@
+"""Verdicts that were paid for once: an append-only JSONL that survives a crash and several writers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+
+from cada_trl.errors import UserError
+from cada_trl.judging.judge import Judged
+from cada_trl.records import Verdict
+
+Key = tuple[str, str, str]  # judge id, hash of the request, hash of the final response
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:32]
+
+
+class VerdictCache:
+    """Remembers scored verdicts by (judge id, request, final response); texts are stored as hashes only.
+
+    A line that a crash tore is ignored: its verdict is asked for again. UNSCORED is never stored, for the same reason.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._known: dict[Key, Judged] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+            self._file = path.open("a", encoding="utf-8")
+            if text and not text.endswith("\n"):
+                self._append("\n")  # otherwise the next verdict would be glued to the torn line
+        except OSError as error:
+            raise UserError(
+                f"cannot use the verdict cache {path}: {error.strerror}; choose a writable folder"
+            ) from error
+        for line in text.splitlines():
+            self._remember(line)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, judge_id: str, request: str, response: str) -> Judged | None:
+        """The stored verdict, or None."""
+        return self._known.get((judge_id, _sha(request), _sha(response)))
+
+    def put(self, judge_id: str, request: str, response: str, judged: Judged) -> None:
+        """Store a scored verdict at once, on disk too; UNSCORED is left out. Safe from several threads."""
+        if judged.verdict is Verdict.UNSCORED:
+            return
+        key = (judge_id, _sha(request), _sha(response))
+        row = dict(zip(("judge", "request", "response"), key, strict=True))
+        row |= {"verdict": judged.verdict.value, "raw": judged.raw, "reason": judged.reason}
+        with self._lock:
+            self._known[key] = judged
+            self._append(json.dumps(row) + "\n")
+
+    def _append(self, text: str) -> None:
+        self._file.write(text)
+        self._file.flush()
+
+    def _remember(self, line: str) -> None:
+        try:
+            row = json.loads(line)
+            judged = Judged(Verdict(row["verdict"]), row["raw"], row["reason"])
+            self._known[row["judge"], row["request"], row["response"]] = judged
+        except (ValueError, KeyError, TypeError):
+            return
