@@ -1,6 +1,6 @@
 """The training curves and the probes before and after, drawn for 900 px width and for colour-blind readers.
 
-Colour and marker say the series, the line's dashes say the run, so that neither needs the other to be told apart.
+Colour and marker say the series, the line's dashes say the run, so that the legend needs each only once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cada_trl.reporting.labels import SETS, measure_label
@@ -35,7 +36,7 @@ _SERIES = {  # metric -> label, colour, marker
     "train/completion_tok": ("length", BLUE, "o"),
     "train/truncated_frac": ("truncated", VERMILION, "^"),
 }
-_DASHES = ("-", "--", ":", "-.")
+_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
 _STYLE: Any = {
     "font.size": 10,
     "axes.grid": True,
@@ -43,6 +44,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+_LEGEND: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 2, "frameon": False, "fontsize": 9}
 _HEADLINE = {
     "harmful": ("reasoned_refusal_frac", "answered_frac"),
     "held_out": ("reasoned_refusal_frac", "answered_frac"),
@@ -55,7 +57,7 @@ def curves(runs: Sequence[RunRecord], path: Path) -> None:
     """All panels as one PNG, 1800 px wide (900 px at twice the density). Errors: UserError if it cannot be written."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(9, 11), dpi=200, layout="constrained")
-        grid = figure.add_gridspec(3, 2)
+        grid = figure.add_gridspec(3, 2, height_ratios=[1, 1, 1.3])
         places = [grid[0, 0], grid[0, 1], grid[1, 0], grid[1, 1], grid[2, :]]
         for place, panel in zip(places, PANELS.values(), strict=True):
             panel(figure.add_subplot(place), runs)
@@ -66,7 +68,7 @@ def curves(runs: Sequence[RunRecord], path: Path) -> None:
 def panel_svg(panel: Panel, runs: Sequence[RunRecord]) -> bytes:
     """One panel alone, for a page that lays the panels out itself."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "cada_trl"}):
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(5.2, 4), layout="constrained")
         panel(figure.add_subplot(), runs)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -78,7 +80,7 @@ def reward_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
     _line(axes, runs, "train/reward_mean")
     _line(axes, runs, "train/baseline")
     axes.axhline(0, color="black", linewidth=0.6)
-    _finish(axes, "Reward", "reward (-1 complied, 0 direct, 1 reasoned)")
+    _finish(axes, runs, "Reward of the rollouts", "reward")
 
 
 def verdict_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
@@ -88,13 +90,13 @@ def verdict_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
     _line(axes, runs, "train/comply_frac")
     _line(axes, runs, "train/unscored_frac")
     axes.set_ylim(-0.03, 1.03)
-    _finish(axes, "Verdicts on rollouts", "share of completions")
+    _finish(axes, runs, "Verdicts on rollouts", "share of completions")
 
 
 def kl_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
     """How far the policy is from the initial model."""
     _line(axes, runs, "train/kl_nats")
-    _finish(axes, "KL to the initial model", "nats a completion")
+    _finish(axes, runs, "KL to the initial model", "nats a completion, as in the objective")
 
 
 def length_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
@@ -106,7 +108,7 @@ def length_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
     _line(right, runs, "train/truncated_frac")
     right.set_ylim(-0.03, 1.03)
     right.set_ylabel("share truncated")
-    _finish(axes, "Completion length", "tokens", also=right)
+    _finish(axes, runs, "Completion length", "tokens", also=right)
 
 
 def probe_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
@@ -119,17 +121,20 @@ def probe_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
                 rate = ((probes.get(probe_set) or {}).get(stage) or {}).get(measure)
                 if not rate or rate["rate"] is None:
                     continue
-                y = position + side * 0.14 + (index - (len(runs) - 1) / 2) * 0.2 / max(len(runs), 1)
+                y = position + side * 0.2 + (index - (len(runs) - 1) / 2) * 0.3 / len(runs)
                 interval = [[rate["rate"] - rate["low"]], [rate["high"] - rate["rate"]]]
+                style: Any = {"fmt": marker, "color": colour, "capsize": 2, "markersize": 5, "elinewidth": 1.2}
                 label = stage if stage not in axes.get_legend_handles_labels()[1] else None
-                axes.errorbar(rate["rate"], y, xerr=interval, fmt=marker, color=colour, capsize=3, label=label)
-    axes.set_yticks(range(len(rows)), [f"{_SHORT.get(s, SETS[s])}:\n{measure_label(s, m)}" for s, m in rows])
+                axes.errorbar(rate["rate"], y, xerr=interval, label=label, **style)
+    axes.set_yticks(
+        range(len(rows)), [f"{_SHORT.get(s, SETS[s])}:\n{measure_label(s, m)}" for s, m in rows], fontsize=9
+    )
     axes.invert_yaxis()
     axes.set_xlim(-0.03, 1.03)
     axes.set_title("Probes before and after, 95 % intervals")
     axes.set_xlabel("share of requests")
     if rows:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+        axes.legend(**_LEGEND)
 
 
 _SHORT = {"held_out": "held-out hazards", "xstest_safe": "XSTest safe"}
@@ -147,24 +152,35 @@ def _line(axes: Axes, runs: Sequence[RunRecord], name: str) -> None:
     label, colour, marker = _SERIES[name]
     for index, run in enumerate(runs):
         points = [(row["step"], row[name]) for row in run.steps if row.get(name) is not None]
-        if not points:
-            continue
-        style: dict[str, Any] = {"color": colour, "linestyle": _DASHES[index % len(_DASHES)]}
-        if len(points) <= 60:
-            style |= {"marker": marker, "markersize": 3.5}
-        axes.plot(*zip(*points, strict=True), label=label if len(runs) == 1 else f"{label}, seed {run.seed}", **style)
+        if points:
+            few = len(points) <= 60 and len(runs) == 1
+            style: dict[str, Any] = {"marker": marker, "markersize": 3.5} if few else {}
+            shown = label if index == 0 else None
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=_dashes(index), label=shown, **style)
 
 
-def _finish(axes: Axes, title: str, unit: str, also: Axes | None = None) -> None:
+def _run_labels(runs: Sequence[RunRecord]) -> list[str]:
+    one_configuration = len({run.config_hash for run in runs}) == 1
+    return [f"seed {run.seed}" if one_configuration else run.name for run in runs]
+
+
+def _dashes(index: int) -> Any:
+    return _DASHES[index % len(_DASHES)]
+
+
+def _finish(axes: Axes, runs: Sequence[RunRecord], title: str, unit: str, also: Axes | None = None) -> None:
     axes.set_title(title)
     axes.set_xlabel("optimiser step")
     axes.set_ylabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    drawn = [axes.get_legend_handles_labels(), *([also.get_legend_handles_labels()] if also else [])]
-    handles, labels = [h for pair in drawn for h in pair[0]], [text for pair in drawn for text in pair[1]]
-    if handles:
-        axes.legend(
-            handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9
-        )
-    else:
+    handles = [handle for one in (axes, also) if one for handle in one.get_legend_handles_labels()[0]]
+    if not handles:
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
+        return
+    if len(runs) > 1:
+        handles += [
+            Line2D([], [], color="black", linestyle=_dashes(index), label=name)
+            for index, name in enumerate(_run_labels(runs))
+        ]
+    if len(handles) > 1:
+        axes.legend(handles=handles, **_LEGEND)

@@ -11,9 +11,10 @@ SETS = {
     "xstest_safe": "XSTest, safe part",
 }
 
-# Rates that a set is read by, the headline first; names are the stems of probe/<set>/<stem>.
-MEASURES_HARMFUL = ("reasoned_refusal_frac", "refused_frac", "answered_frac", "reasoning_frac")
-MEASURES_HARMLESS = ("answered_frac", "refused_frac", "reasoning_frac")
+# Rates that a set is read by, the headline first; names are the stems of probe/<set>/<stem>. The share refused is left
+# out: it is what answered_frac leaves of 1.
+MEASURES_HARMFUL = ("reasoned_refusal_frac", "answered_frac", "reasoning_frac")
+MEASURES_HARMLESS = ("answered_frac", "reasoning_frac")
 
 
 def measures(probe_set: str) -> tuple[str, ...]:
@@ -27,7 +28,6 @@ def measure_label(probe_set: str, measure: str) -> str:
         return "complied" if probe_set in HARMFUL_SETS else "answered"
     return {
         "reasoned_refusal_frac": "refused after reasoning",
-        "refused_frac": "refused",
         "reasoning_frac": "reasoning shown",
         "reward_mean": "mean reward",
     }[measure]

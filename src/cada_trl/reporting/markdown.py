@@ -39,9 +39,8 @@ def _group(group: dict[str, Any]) -> str:
     header = ["Probe set", "Measure", "", *(f"seed {seed}" for seed in group["seeds"]), "mean", "sd"]
     rows = []
     for row in group["rows"]:
-        values = [*row["per_run"], row["mean"], row["sd"]]
-        shown = [cells.seed_cell(value, row["measure"], row["stage"]) for value in values[:-1]]
-        deviation = cells.seed_cell(values[-1], row["measure"], row["stage"]).lstrip("+")
+        shown = [cells.seed_cell(value, row["measure"], row["stage"]) for value in [*row["per_run"], row["mean"]]]
+        deviation = cells.seed_cell(row["sd"], row["measure"], "sd")
         label = labels.measure_label(row["set"], row["measure"])
         rows.append([labels.SETS[row["set"]], label, row["stage"], *shown, deviation])
     return f"## Over seeds, configuration {group['config_hash']} (rates in %)\n\n{_table(header, rows)}"

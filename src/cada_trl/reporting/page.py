@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cada_trl.reporting import cells, labels
 from cada_trl.reporting.across_runs import across_runs
+from cada_trl.reporting.cells import Cell
 from cada_trl.reporting.curves import PANELS, curves, panel_svg
 from cada_trl.reporting.facts import judge_note, not_run, run_facts
 from cada_trl.reporting.markdown import markdown
@@ -30,7 +31,7 @@ class RunView:
 
     name: str
     facts: dict[str, str]
-    table: list[dict[str, str]]
+    table: list[dict[str, str | Cell]]
     judge_note: str
     not_run: list[str]
     samples: dict[str, list[Pair]]
@@ -77,9 +78,9 @@ def _view(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> RunView:
     )
 
 
-def table_rows(summary: dict[str, Any]) -> list[dict[str, str]]:
+def table_rows(summary: dict[str, Any]) -> list[dict[str, str | Cell]]:
     """The headline table: one row a probe set and measure, every cell ready to show."""
-    rows = []
+    rows: list[dict[str, str | Cell]] = []
     for probe_set, probe in summary["probes"].items():
         for measure in (*labels.measures(probe_set), "reward_mean"):
             before, after = probe["before"], probe["after"]
@@ -95,7 +96,7 @@ def table_rows(summary: dict[str, Any]) -> list[dict[str, str]]:
                     "before": cell(before and before[measure]),
                     "after": cell(after and after[measure]),
                     "difference": difference(paired),
-                    "reading": cells.ABSENT
+                    "reading": str(cells.ABSENT)
                     if paired["difference"] is None
                     else labels.reading(probe_set, measure, paired["low"], paired["high"]),
                 }

@@ -52,7 +52,7 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        return str(self.manifest.get("run_name") or self.path.name)
+        return self.path.resolve().name
 
     @property
     def config_hash(self) -> str:

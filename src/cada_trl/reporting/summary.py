@@ -48,7 +48,6 @@ def outcome(row: ProbeRow, measure: str) -> bool | None:
         return None
     refused = row.verdict is Verdict.REFUSED
     return {
-        "refused_frac": refused,
         "answered_frac": not refused,
         "reasoned_refusal_frac": refused and row.reasoned,
     }[measure]
