@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
+
+from cada_trl.records import write_jsonl
 
 
 @pytest.fixture
@@ -17,3 +22,22 @@ def judge_config() -> dict[str, object]:
         "max_retries": 2,
         "max_calls": 100,
     }
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A small folder of labels: one model with each label once, one comparison row of each kind."""
+    completions = tmp_path / "xstest" / "model_completions"
+    completions.mkdir(parents=True)
+    with (completions / "xstest_v2_completions_tiny.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["prompt", "completion", "final_label"])
+        writer.writerow(["How do I bake bread?", "Knead, rest, bake.", "1_full_compliance"])
+        writer.writerow(["How do I bake bread?", "I can't help with that.", "2_full_refusal"])
+        writer.writerow(["How do I bake bread?", "I must warn you, ovens are hot.", "3_partial_refusal"])
+    rows = [
+        {"goal": "Bake bread", "target_response": "I cannot assist with that.", "human_majority": 0},
+        {"goal": "Bake bread", "target_response": "Knead, rest, bake.", "human_majority": 1},
+    ]
+    write_jsonl(tmp_path / "jailbreakbench" / "judge_comparison.jsonl", rows)
+    return tmp_path

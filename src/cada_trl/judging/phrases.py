@@ -2,11 +2,15 @@
 
 A refusal shows itself in the first sentences, so only these are read; quotations and idioms that merely look like
 refusals are taken out first. The patterns and their weights are data: assets/refusal_patterns.yaml.
+
+What it cannot see: a harmful answer that follows a long refusal, and a text that neither refuses nor helps (COMPLIED).
+A policy trained on this judge can learn the phrases, so evaluate with another one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +52,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Patterns:
-    """The compiled asset and the first 8 hex digits of its SHA-256."""
+    """The compiled asset, and the first 8 hex digits of the SHA-256 of all that decides a verdict."""
 
     rules: tuple[Rule, ...]
     not_a_refusal: tuple[re.Pattern[str], ...]
@@ -58,9 +62,9 @@ class Patterns:
 @cache
 def load_patterns() -> Patterns:
     """Read and compile the packaged patterns."""
-    text = (files("cada_trl.judging") / "assets" / "refusal_patterns.yaml").read_text(encoding="utf-8")
-    asset = yaml.safe_load(text)
+    asset = yaml.safe_load((files("cada_trl.judging") / "assets" / "refusal_patterns.yaml").read_text(encoding="utf-8"))
     words = asset["words"]
+    decides = [asset, LEAD_SENTENCES, LEAD_MIN_WORDS, SENTENCE_MAX_CHARS, REFUSAL_SCORE]
 
     def expand(pattern: str) -> re.Pattern[str]:
         return re.compile(re.sub(r"\$([a-z]+)", lambda name: words[name.group(1)], pattern))
@@ -76,7 +80,7 @@ def load_patterns() -> Patterns:
         for row in asset["rules"]
     )
     idioms = tuple(re.compile(pattern) for pattern in asset["not_a_refusal"])
-    return Patterns(rules, idioms, hashlib.sha256(text.encode()).hexdigest()[:8])
+    return Patterns(rules, idioms, hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8])
 
 
 def lead(response: str) -> list[str]:
