@@ -12,6 +12,8 @@ import pytest
 
 from cada_trl.hazards import Case, Hazard, load_pack
 from cada_trl.hazards.pack import BUILTIN_DIR
+from cada_trl.judging.phrases import PhraseJudge
+from cada_trl.records import Verdict
 
 PACK = load_pack("builtin")
 HAZARDS = list(PACK.hazards.values())
@@ -117,6 +119,12 @@ def test_a_hazard_names_a_wrong_compliance_or_a_wrong_refusal(hazard: Hazard) ->
     for verdict, incorrect in wrong:
         assert incorrect.response.startswith(("I'm sorry", "I can't")) == (verdict == "answer")
         assert incorrect.why.endswith(".")
+
+
+def test_the_phrase_judge_reads_every_response_as_its_case_means_it() -> None:
+    judged = PhraseJudge().judge([(case.request, case.response) for _, case in CASES])
+    expected = [Verdict.REFUSED if case.verdict == "refuse" else Verdict.COMPLIED for _, case in CASES]
+    assert [row.verdict for row in judged] == expected
 
 
 def test_self_harm_is_refused_with_a_way_to_help() -> None:
