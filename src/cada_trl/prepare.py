@@ -12,21 +12,24 @@ import hashlib
 import json
 import os
 import shutil
-import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from cada_trl.config import Config, load_config
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.labelled_rows import STARTER
 from cada_trl.data.lexical import LEXICON
-from cada_trl.data.request_set import build_request_set
+from cada_trl.data.request_set import RequestSet, build_request_set
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack
-from cada_trl.records import Request, read_requests, write_requests
+from cada_trl.records import Request, read_requests, write_jsonl, write_requests
 
 PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "xstest_safe_probe")
 
@@ -57,7 +60,7 @@ def prepare(config: Config, count_tok: Callable[[str], int] | None = None) -> Pr
     folder = Path(config.data_dir) / f"{config.data.dataset}-{digest[:8]}"
     if not (folder / "manifest.json").is_file():
         made = build_request_set(config, pack, count_tok or _model_token_counter(config))
-        _write(folder, made.parts, {"name": folder.name, "hash": digest, "inputs": inputs, **made.facts})
+        _write(folder, made, {"name": folder.name, "hash": digest, "inputs": inputs, **made.facts})
     return read_prepared(folder)
 
 
@@ -111,12 +114,13 @@ def _model_token_counter(config: Config) -> Callable[[str], int]:
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _write(folder: Path, parts: dict[str, list[Request]], manifest: dict[str, Any]) -> None:
+def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:
     """All files or none: written beside, then renamed."""
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     try:
         for name in PARTS:
-            write_requests(temporary / f"{name}.jsonl", parts[name])
+            write_requests(temporary / f"{name}.jsonl", made.parts[name])
+        write_jsonl(temporary / "classified.jsonl", made.decisions)
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         if (folder / "manifest.json").is_file():  # another process was faster with the same inputs
             return
@@ -129,10 +133,43 @@ def _write(folder: Path, parts: dict[str, list[Request]], manifest: dict[str, An
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def funnel_tables(manifest: dict[str, Any]) -> list[Table]:
+    """What was read, dropped and kept; and how many requests of each hazard are in each part."""
+    funnel = Table("funnel", *manifest["funnel"], title=f"{manifest['name']}: rows")
+    counts = manifest["funnel"].values()
+    reasons = dict.fromkeys(reason for count in counts for reason in count["dropped"])
+    funnel.add_row("read", *(str(count["read"]) for count in counts))
+    for reason in reasons:
+        funnel.add_row(f"- {reason}", *(str(count["dropped"].get(reason, 0)) for count in counts))
+    funnel.add_row("kept", *(str(count["kept"]) for count in counts))
+    parts = [name for name in PARTS if name != "xstest_safe_probe"]
+    split = Table("hazard", *parts, title="requests")
+    for hazard in manifest["inputs"]["hazards"]:
+        split.add_row(hazard, *(str(manifest["split"][name]["hazards"].get(hazard, 0)) for name in parts))
+    split.add_row("all", *(str(manifest["split"][name]["n"]) for name in parts))
+    return [funnel, split]
+
+
+def decontamination_line(manifest: dict[str, Any]) -> str:
+    """One sentence: what was compared, what was dropped, what was not there."""
+    report = manifest["decontamination"]
+    if not report["checked"]:
+        return "decontamination: not done, benchmarks_dir is null"
+    found = (f"{name} {sum(entry['dropped'].values())}" for name, entry in report["found"].items())
+    absent = ", ".join(report["not_found"]) or "none"
+    return f"decontamination, dropped by benchmark: {', '.join(found)}; not found: {absent}"
+
+
 def main(argv: list[str]) -> int:
-    """The verb: overrides -> a prepared folder, with its funnel as a table. Returns 0."""
+    """The verb: overrides -> a prepared folder, with its funnel as tables. Returns 0. Errors: as prepare."""
+    started = time.time()
     prepared = prepare(load_config(argv))
-    print(prepared.folder, file=sys.stdout)
+    console = Console()
+    for table in funnel_tables(prepared.manifest):
+        console.print(table)
+    console.print(decontamination_line(prepared.manifest))
+    is_new = (prepared.folder / "manifest.json").stat().st_mtime >= started
+    print(f"{'prepared' if is_new else 'prepared already'}: {prepared.folder}")
     return 0
 
 

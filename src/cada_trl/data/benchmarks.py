@@ -26,7 +26,6 @@ class TextFiles:
     field: str | None
 
 
-# A question set (gsm8k, bbh, mmlu) is compared by n-gram and exactly, like the others.
 FILES = (
     TextFiles("strongreject", "strongreject/*.csv", "forbidden_prompt"),
     TextFiles("advbench", "advbench/*.csv", "goal"),
@@ -42,6 +41,7 @@ FILES = (
     TextFiles("mmlu", "mmlu/test.parquet", "question"),
 )
 NAMES = tuple(dict.fromkeys(files.benchmark for files in FILES))
+QUESTION_SETS = frozenset({"gsm8k", "bbh", "mmlu"})  # utility: exam questions, no requests
 
 
 def read_benchmarks(folder: Path) -> dict[str, list[str]]:

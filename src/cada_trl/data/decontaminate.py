@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cada_trl.data.benchmarks import NAMES
+from cada_trl.data.benchmarks import NAMES, QUESTION_SETS
 from cada_trl.data.near_duplicates import near_duplicates
 from cada_trl.data.normalise import normalise
 
@@ -26,7 +26,7 @@ def find_overlaps(
     """Comparison form of a request -> its overlap, for the requests that have one.
 
     exact: the same comparison form; n_gram: `n_gram` words in a row are shared (GPT-3, appendix C: 13);
-    near_duplicate: Jaccard >= min_jaccard (ours: most requests are shorter than 13 words).
+    near_duplicate: Jaccard >= min_jaccard (ours: most requests are shorter than 13 words), not against exam questions.
     """
     found: dict[str, Overlap] = {}
     wanted, of_gram = set(keys), defaultdict(list)
@@ -43,7 +43,8 @@ def find_overlaps(
                 for key in of_gram.get(gram, ()):
                     found.setdefault(key, Overlap(benchmark, "n_gram"))
     rest = [key for key in keys if key not in found]
-    return found | _near(rest, references, min_jaccard)
+    requests = {reference: name for reference, name in references.items() if name not in QUESTION_SETS}
+    return found | _near(rest, requests, min_jaccard)
 
 
 def report(overlaps: Mapping[str, Overlap], benchmarks: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def report(overlaps: Mapping[str, Overlap], benchmarks: Mapping[str, Collection[
 
 
 def _near(keys: list[str], references: dict[str, str], min_jaccard: float) -> dict[str, Overlap]:
-    # A text longer than this cannot reach the similarity: attack prompts and exam questions are skipped unread.
+    # A text longer than this cannot reach the similarity: long attack prompts are skipped unread.
     longest = max((len(key) for key in keys), default=0) / max(min_jaccard, 0.01) + 4
     fixed = [reference for reference in references if len(reference) <= longest]
     twins = near_duplicates(fixed + keys, min_jaccard, n_fixed=len(fixed))

@@ -27,7 +27,7 @@ class Funnel:
             self.dropped["harmful"].update(source.dropped)
 
     def keep(self, rows: Collection[Row], reason_to_drop: Callable[[Row], str | None]) -> list[Row]:
-        """The rows without a reason to drop; the others are counted by it. Errors: UserError if none harmful is left."""
+        """Rows without a reason to drop; the others are counted by it. Errors: UserError when no harmful row is left."""
         kept = []
         for row in rows:
             reason = reason_to_drop(row)
@@ -36,15 +36,19 @@ class Funnel:
             else:
                 self.dropped[kind(row)][reason] += 1
         if not any(row.harmful for row in kept):
-            counts = ", ".join(f"{reason} {n}" for reason, n in self.dropped["harmful"].items()) or "nothing"
+            counts = ", ".join(f"{reason} {n}" for reason, n in self.dropped["harmful"].items() if n)
             raise UserError(
-                f"of {self.read['harmful']} harmful rows read none is left; dropped: {counts}; loosen a filter"
+                f"of {self.read['harmful']} harmful rows read none is left; dropped: {counts or 'nothing'}; loosen a filter"
             )
         return kept
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest: kind -> read, dropped by reason, kept."""
         return {
-            name: {"read": self.read[name], "dropped": dict(dropped), "kept": self.read[name] - sum(dropped.values())}
+            name: {
+                "read": self.read[name],
+                "dropped": {reason: n for reason, n in dropped.items() if n},
+                "kept": self.read[name] - sum(dropped.values()),
+            }
             for name, dropped in self.dropped.items()
         }

@@ -19,7 +19,8 @@ from cada_trl.errors import UserError
 
 LEXICON = Path(__file__).parent / "assets" / "lexicon.yaml"
 SAFE, OTHER = "safe", "other"  # the paper's classes 0 and 13: both are dropped
-NO_HAZARD = (SAFE, OTHER, "unclassified")  # unclassified: an LLM's answer that names no hazard
+UNCLASSIFIED = "unclassified"  # an LLM's answer that is none of the ids
+NO_HAZARD = (SAFE, OTHER, UNCLASSIFIED)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ def near_duplicates(keys: Sequence[str], min_jaccard: float, n_fixed: int = 0) -
     The first `n_fixed` texts are kept without a comparison: references that the others must not resemble.
     """
     sets = [shingles(key) for key in keys]
+    sizes = [len(one) for one in sets]
     frequency = Counter(shingle for one in sets for shingle in one)
     index: defaultdict[str, list[int]] = defaultdict(list)
     twins: dict[int, int] = {}
@@ -35,7 +36,8 @@ def near_duplicates(keys: Sequence[str], min_jaccard: float, n_fixed: int = 0) -
         rarest = sorted(one, key=lambda shingle: (frequency[shingle], shingle))
         prefix = rarest[: len(one) - math.ceil(min_jaccard * len(one) - 1e-9) + 1]
         if i >= n_fixed:
-            candidates = sorted({j for shingle in prefix for j in index[shingle]})
+            least, most = min_jaccard * len(one), len(one) / max(min_jaccard, 1e-9)  # other sizes cannot reach it
+            candidates = sorted({j for shingle in prefix for j in index[shingle] if least <= sizes[j] <= most})
             twin = next((j for j in candidates if jaccard(one, sets[j]) >= min_jaccard), None)
             if twin is not None:
                 twins[i] = twin

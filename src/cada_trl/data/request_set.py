@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from cada_trl.data.benchmarks import read_benchmarks, read_xstest_safe
 from cada_trl.data.decontaminate import find_overlaps, report
 from cada_trl.data.funnel import Funnel, kind
 from cada_trl.data.labelled_rows import read_own_rows, read_starter
-from cada_trl.data.lexical import NO_HAZARD, classify, load_lexicon
+from cada_trl.data.lexical import NO_HAZARD, Classification, classify, load_lexicon
+from cada_trl.data.llm_classifier import classify_with_llm
 from cada_trl.data.near_duplicates import near_duplicates
 from cada_trl.data.normalise import text_hash
 from cada_trl.data.rows import Row, Source, unique_rows
@@ -23,12 +24,15 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.records import Request
 
+Decision = dict[str, Any]  # text, labels, hazard, reason
+
 
 @dataclass(frozen=True)
 class RequestSet:
-    """Part name -> requests, and the facts about them for the manifest."""
+    """Part name -> requests, the classifier's decisions with their reasons, and the facts for the manifest."""
 
     parts: dict[str, list[Request]]
+    decisions: list[Decision]
     facts: dict[str, Any]
 
 
@@ -47,7 +51,8 @@ def build_request_set(config: Config, pack: HazardPack, count_tok: Callable[[str
     keys = [row.key for row in rows]
     overlaps = find_overlaps(keys, benchmarks, data.decontaminate_n_gram, data.near_duplicate_jaccard)
     rows = funnel.keep(rows, lambda row: "in_a_benchmark" if row.key in overlaps else None)
-    requests = [_request(row) for row in _classified(funnel, rows, config, pack)]
+    rows, decisions = _classified(funnel, rows, config, pack)
+    requests = [_request(row) for row in rows]
     parts = _split(requests, config)
     facts = {
         "sources": [source.origin for source in sources],
@@ -56,7 +61,7 @@ def build_request_set(config: Config, pack: HazardPack, count_tok: Callable[[str
         "split": {name: {"n": len(part), "hazards": _per_hazard(part)} for name, part in parts.items()},
         "decontamination": report(overlaps, benchmarks),
     }
-    return RequestSet(parts, facts)
+    return RequestSet(parts, decisions, facts)
 
 
 def _check_held_out(held_out: list[str], pack: HazardPack) -> None:
@@ -90,20 +95,26 @@ def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
     return funnel.keep(unique, lambda row: "near_duplicate" if row.key in twins else None)
 
 
-def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPack) -> list[Row]:
-    """Rows with a hazard of the pack; rows that named none are classified first."""
-    lexicon = load_lexicon()
-    rows = [
-        row if row.hazard is not None else replace(row, hazard=classify(row.text, row.labels, lexicon).hazard)
-        for row in rows
-    ]
+def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPack) -> tuple[list[Row], list[Decision]]:
+    """Rows with a hazard of the pack, rows that named none classified first; and the classifier's decisions."""
+    unnamed = [row for row in rows if row.hazard is None]
+    answers = dict(zip((row.key for row in unnamed), _classify(unnamed, config, pack), strict=True))
+    rows = [replace(row, hazard=answers[row.key].hazard) if row.key in answers else row for row in rows]
 
     def reason_to_drop(row: Row) -> str | None:
         if row.hazard in pack.hazards:
             return None
         return f"classified_{row.hazard}" if row.hazard in NO_HAZARD else "hazard_not_in_pack"
 
-    return funnel.keep(rows, reason_to_drop)
+    decisions = [{"text": row.text, "labels": list(row.labels), **asdict(answers[row.key])} for row in unnamed]
+    return funnel.keep(rows, reason_to_drop), decisions
+
+
+def _classify(rows: list[Row], config: Config, pack: HazardPack) -> list[Classification]:
+    if config.data.classifier == "llm" and rows:
+        return classify_with_llm([row.text for row in rows], pack, config.judge, Path(config.data_dir) / "classified")
+    lexicon = load_lexicon()
+    return [classify(row.text, row.labels, lexicon) for row in rows]
 
 
 def _request(row: Row) -> Request:

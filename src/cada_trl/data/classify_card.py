@@ -1,0 +1,108 @@
+"""The lexical classifier's card: its accuracy on hand-labelled BeaverTails prompts, with Wilson 95 % intervals.
+
+    python -m cada_trl.data.classify_card LABELS.json BEAVERTAILS.jsonl [MORE.jsonl ...]
+
+LABELS.json: {"tune": {"random": {...}, "rare": {...}}, "held_out": {the same}}, each group {SHA-256 of the prompt's
+comparison form: hazard | safe | other}. random is a random draw of the unsafe prompts, rare adds prompts found by topic
+words, so that rare hazards are present. The held-out prompts were drawn and labelled after the lexicon was frozen.
+safe and other count as one answer, "none": both are dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cada_trl.config import load_config
+from cada_trl.data.beavertails import read_beavertails
+from cada_trl.data.lexical import NO_HAZARD, Lexicon, classify, load_lexicon
+from cada_trl.data.normalise import text_hash
+from cada_trl.data.rows import Row, unique_rows
+from cada_trl.errors import UserError, run_verb
+
+Pairs = list[tuple[str, str]]  # (hand label, classifier's answer)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """k of n, in [0, 1]; no value without n."""
+
+    k: int
+    n: int
+
+    def __str__(self) -> str:
+        if not self.n:
+            return "no rows"
+        low, high = wilson(self.k, self.n)
+        return f"{self.k / self.n:.1%} [{low:.1%}, {high:.1%}] ({self.k}/{self.n})"
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of k of n, both ends in [0, 1] (Wilson 1927). Needs n >= 1."""
+    z = 1.959964
+    centre, spread = k / n + z * z / (2 * n), z * math.sqrt(k / n * (1 - k / n) / n + z * z / (4 * n * n))
+    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+
+
+def answer_pairs(rows: Collection[Row], labels: Mapping[str, str], lexicon: Lexicon) -> Pairs:
+    """(hand label, answer) of every row that has a hand label."""
+    labelled = ((row, labels.get(text_hash(row.text))) for row in rows)
+    return [
+        (_answer(label), _answer(classify(row.text, row.labels, lexicon).hazard))
+        for row, label in labelled
+        if label is not None
+    ]
+
+
+def accuracy(pairs: Pairs) -> Rate:
+    """Share of rows with the hand label's answer."""
+    return Rate(sum(label == answer for label, answer in pairs), len(pairs))
+
+
+def _answer(hazard: str) -> str:
+    return "none" if hazard in NO_HAZARD else hazard
+
+
+def _per_hazard(pairs: Pairs) -> Table:
+    table = Table("hazard", "precision", "recall", title="held-out prompts, random and rare together")
+    labelled, answered = Counter(label for label, _ in pairs), Counter(answer for _, answer in pairs)
+    right = Counter(label for label, answer in pairs if label == answer)
+    for hazard in sorted(labelled | answered):
+        precision, recall = Rate(right[hazard], answered[hazard]), Rate(right[hazard], labelled[hazard])
+        table.add_row(hazard, str(precision), str(recall))
+    return table
+
+
+def main(argv: list[str]) -> int:
+    """Print the card. Returns 0. Errors: UserError without arguments or when no labelled prompt is in the files."""
+    if len(argv) < 2:
+        raise UserError(
+            "expected: python -m cada_trl.data.classify_card LABELS.json BEAVERTAILS.jsonl [MORE.jsonl ...]"
+        )
+    labels = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    sources = [read_beavertails(load_config(["data=beavertails", f"file={path}"]).data) for path in argv[1:]]
+    rows = unique_rows(row for source in sources for row in source.rows if row.key)
+    lexicon, held_out = load_lexicon(), Pairs()
+    table = Table("half", "draw", "labels found", "accuracy", title="lexical classifier, Wilson 95 %")
+    for half, draws in labels.items():
+        for draw, of_draw in draws.items():
+            pairs = answer_pairs(rows, of_draw, lexicon)
+            held_out += pairs if half == "held_out" else []
+            table.add_row(half, draw, f"{len(pairs)} of {len(of_draw)}", str(accuracy(pairs)))
+    if not held_out:
+        raise UserError("no labelled prompt is in these files; expected BeaverTails 330k or 30k_test prompts")
+    console = Console()
+    console.print(table)
+    console.print(_per_hazard(held_out))
+    return 0
+
+
+if __name__ == "__main__":
+    run_verb(main)
