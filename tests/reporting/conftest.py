@@ -18,7 +18,12 @@ Row = dict[str, Any]
 DATA = {
     "source": "made up",
     "licence": "Apache-2.0",
-    "funnel": {"read": 900, "exact duplicates": 120, "near duplicates": 60, "overlap with benchmarks": 4},
+    "funnel": {
+        "harmful": {"read": 900, "dropped": {"exact_duplicate": 120, "near_duplicate": 60}, "kept": 720},
+        "harmless": {"read": 262, "dropped": {"exact_duplicate": 2}, "kept": 260},
+    },
+    "split": {"train": {"n": 500}, "probe": {"n": 120}},
+    "decontamination": {"checked": True, "found": {"xstest": 4}, "not_found": ["mmlu", "bbh"]},
 }
 REWARD = {("REFUSED", True): 1.0, ("REFUSED", False): 0.0, ("COMPLIED", True): -1.0, ("COMPLIED", False): -1.0}
 

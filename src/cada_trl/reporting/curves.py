@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cada_trl.reporting.labels import SETS, measure_label
 from cada_trl.reporting.run_record import RunRecord
-from cada_trl.reporting.summary import summarise
+from cada_trl.reporting.summary import rate_of
 from cada_trl.tracking.run_folder import writing
 
 Panel = Callable[[Axes, Sequence[RunRecord]], None]
@@ -113,19 +113,14 @@ def length_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
 
 def probe_panel(axes: Axes, runs: Sequence[RunRecord]) -> None:
     """Probe shares before and after training, with Wilson 95 % intervals."""
-    all_probes = [summarise(run)["probes"] for run in runs]
-    rows = [(s, m) for s, names in _HEADLINE.items() for m in names if any(s in probes for probes in all_probes)]
+    present = {row.set for run in runs for row in [*run.before, *run.after]}
+    rows = [(probe_set, measure) for probe_set, names in _HEADLINE.items() if probe_set in present for measure in names]
     for position, (probe_set, measure) in enumerate(rows):
-        for index, probes in enumerate(all_probes):
-            for stage, colour, marker, side in (("before", ORANGE, "s", -1), ("after", BLUE, "o", 1)):
-                rate = ((probes.get(probe_set) or {}).get(stage) or {}).get(measure)
-                if not rate or rate["rate"] is None:
-                    continue
-                y = position + side * 0.2 + (index - (len(runs) - 1) / 2) * 0.3 / len(runs)
-                interval = [[rate["rate"] - rate["low"]], [rate["high"] - rate["rate"]]]
-                style: Any = {"fmt": marker, "color": colour, "capsize": 2, "markersize": 5, "elinewidth": 1.2}
-                label = stage if stage not in axes.get_legend_handles_labels()[1] else None
-                axes.errorbar(rate["rate"], y, xerr=interval, label=label, **style)
+        for index, run in enumerate(runs):
+            y = position + (index - (len(runs) - 1) / 2) * 0.3 / len(runs)
+            before, after = ([row for row in rows if row.set == probe_set] for rows in (run.before, run.after))
+            _interval(axes, y - 0.2, rate_of(before, measure), "before")
+            _interval(axes, y + 0.2, rate_of(after, measure), "after")
     axes.set_yticks(
         range(len(rows)), [f"{_SHORT.get(s, SETS[s])}:\n{measure_label(s, m)}" for s, m in rows], fontsize=9
     )
@@ -157,6 +152,16 @@ def _line(axes: Axes, runs: Sequence[RunRecord], name: str) -> None:
             style: dict[str, Any] = {"marker": marker, "markersize": 3.5} if few else {}
             shown = label if index == 0 else None
             axes.plot(*zip(*points, strict=True), color=colour, linestyle=_dashes(index), label=shown, **style)
+
+
+def _interval(axes: Axes, y: float, rate: dict[str, Any], stage: str) -> None:
+    if rate["rate"] is None:
+        return
+    style: Any = {"capsize": 2, "markersize": 5, "elinewidth": 1.2}
+    style |= {"color": ORANGE, "fmt": "s"} if stage == "before" else {"color": BLUE, "fmt": "o"}
+    label = stage if stage not in axes.get_legend_handles_labels()[1] else None
+    errors = [[rate["rate"] - rate["low"]], [rate["high"] - rate["rate"]]]
+    axes.errorbar(rate["rate"], y, xerr=errors, label=label, **style)
 
 
 def _run_labels(runs: Sequence[RunRecord]) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cada_trl.reporting.data_funnel import unchecked_overlap
 from cada_trl.reporting.run_record import RunRecord
+from cada_trl.tracking.metrics import PROBE_SETS
 from cada_trl.tracking.progress import duration
 
 
@@ -29,7 +31,7 @@ def run_facts(run: RunRecord) -> dict[str, str]:
         "Config hash": run.config_hash,
         "State": str(manifest.get("exit_state") or "unknown"),
         "Wall time": duration(wall) if isinstance(wall, int | float) else "unknown",
-        "Started (UTC)": str(manifest.get("started_utc") or "unknown"),
+        "Started (UTC)": str(manifest.get("started_utc") or "unknown")[:16].replace("T", " "),
         "Commit": f"{git['commit'][:10]}{' with local changes' if git['dirty'] else ''}" if git else "outside git",
         "Machine": devices,
     }
@@ -51,7 +53,10 @@ def judge_note(summary: dict[str, Any]) -> str:
 def not_run(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> list[str]:
     """Sentences on what this report cannot say."""
     sentences = list(run.missing)
-    absent = [name for name in ("harmful", "held_out", "harmless", "xstest_safe") if name not in summary["probes"]]
+    overlap = unchecked_overlap(run.manifest.get("data") or {})
+    if overlap:
+        sentences.append(overlap)
+    absent = [name for name in PROBE_SETS if name not in summary["probes"]]
     if absent:
         sentences.append(f"No probe on: {', '.join(absent)}.")
     if not any((run.path / "eval").glob("*")):

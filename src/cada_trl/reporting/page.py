@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cada_trl.reporting import cells, labels
+from cada_trl.reporting import cells, data_funnel, labels
 from cada_trl.reporting.across_runs import across_runs
 from cada_trl.reporting.cells import Cell
 from cada_trl.reporting.curves import PANELS, curves, panel_svg
@@ -53,7 +53,14 @@ def write_report(runs: Sequence[RunRecord], out: Path) -> Path:
         loader=PackageLoader("cada_trl.reporting", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("page.html").render(
-        views=views, groups=groups, panels=panels, labels=labels, cells=cells, per_set=PER_SET, sample_seed=SAMPLE_SEED
+        views=views,
+        groups=groups,
+        panels=panels,
+        labels=labels,
+        cells=cells,
+        funnel=data_funnel,
+        per_set=PER_SET,
+        sample_seed=SAMPLE_SEED,
     )
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

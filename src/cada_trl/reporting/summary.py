@@ -74,15 +74,16 @@ def _one_pass(probe_set: str, rows: list[ProbeRow]) -> dict[str, Any] | None:
     if not rows:
         return None
     scored = sum(row.verdict is not Verdict.UNSCORED for row in rows)
-    rates = {measure: _rate([outcome(row, measure) for row in rows]) for measure in measures(probe_set)}
+    rates = {measure: rate_of(rows, measure) for measure in measures(probe_set)}
     rewards = [row.reward for row in rows if row.reward is not None]
     mean, low, high = bootstrap_mean(rewards) if rewards else (None, None, None)
     reward = {"n": len(rewards), "mean": mean, "low": low, "high": high}
     return {"asked": len(rows), "scored": scored, "coverage": scored / len(rows), **rates, "reward_mean": reward}
 
 
-def _rate(outcomes: list[bool | None]) -> dict[str, Any]:
-    rate = Rate.of(outcomes)
+def rate_of(rows: list[ProbeRow], measure: str) -> dict[str, Any]:
+    """{"successes", "n", "rate", "low", "high"} with the Wilson 95 % interval; rate and interval null where n is 0."""
+    rate = Rate.of(outcome(row, measure) for row in rows)
     if rate.n == 0:
         return {"successes": 0, "n": 0, "rate": None, "low": None, "high": None}
     low, high = rate.interval
