@@ -28,6 +28,7 @@ def small_run(path: Path, seed: int = 0, state: str = "done") -> Path:
                 "harmful": True,
                 "analysis": "",
                 "final_response": "text",
+                "status": "no_marker",
                 "verdict": verdict,
                 "reward": 0.0,
             }

@@ -62,6 +62,11 @@ def test_an_analysis_of_blanks_is_no_reasoning(make_probe_row: MakeRow) -> None:
     assert outcome(row, "reasoned_refusal_frac") is False
 
 
+def test_a_truncated_completion_shows_no_reasoning_since_the_reward_pays_none(make_probe_row: MakeRow) -> None:
+    row = ProbeRow.model_validate(make_probe_row("harmful", 1, "REFUSED", True, status="truncated"))
+    assert outcome(row, "reasoning_frac") is False
+
+
 def test_a_run_without_the_probe_after_training_has_no_difference(run: RunRecord) -> None:
     probes = summarise(dataclasses.replace(run, after=[]))["probes"]["harmless"]
     assert probes["after"] is None

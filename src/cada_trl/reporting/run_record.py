@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
-from cada_trl.records import Verdict, read_jsonl
+from cada_trl.records import Status, Verdict, read_jsonl
 from cada_trl.tracking.metrics import PROBE_SETS
 
 Row = dict[str, Any]
@@ -29,13 +29,14 @@ class ProbeRow(BaseModel):
     harmful: bool
     analysis: str | None
     final_response: str
+    status: Status
     verdict: Verdict
     reward: float | None
 
     @property
     def reasoned(self) -> bool:
-        """The completion holds an analysis (paper: non-null reasoning)."""
-        return bool(self.analysis and self.analysis.strip())
+        """Both headers with an analysis, as the reward pays it: a completion cut off on the way shows none."""
+        return self.status is Status.OK and bool(self.analysis and self.analysis.strip())
 
 
 @dataclass(frozen=True)
