@@ -1,0 +1,65 @@
+"""Baselines that centre the reward: r~ = r - baseline (paper, Objective: centred reward)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["running", "batch", "group", "leave_one_out", "none"]
+
+
+@dataclass
+class RunningMean:
+    """rbar_t = rbar_{t-1} + b_t (r_t - rbar_{t-1}), with r_t the mean reward of step t (paper, Objective).
+
+    rate: b_t, or None for 1/t (ours: the plain average of all steps; the paper gives no b_t). start: rbar_0, or None for
+    the first step's mean (ours); a start counts as one step of the average. It is part of a checkpoint and equal on all ranks, since it sees gathered rewards.
+    """
+
+    rate: float | None = None
+    start: float | None = None
+    value: float | None = None
+    n_steps: int = 0
+
+    def update(self, step_mean: float) -> float:
+        """Take the mean reward of one step and return rbar_t."""
+        self.n_steps += 1
+        before = self.value if self.value is not None else self.start
+        if before is None:
+            self.value = step_mean
+        else:
+            first = self.n_steps if self.start is None else self.n_steps + 1
+            self.value = before + (self.rate or 1.0 / first) * (step_mean - before)
+        return self.value
+
+
+def baseline_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMean) -> Tensor:
+    """The baseline of every reward, [B]; rows of a group are neighbours. NaN rewards (unscored) are left out.
+
+    running: rbar_t, after this step's mean went in (paper); batch: mean of the step; group: mean of the request's
+    rollouts; leave_one_out: mean of its other rollouts (RLOO), NaN where there is no other; none: 0.
+    """
+    if kind == "none":
+        return torch.zeros_like(reward_b)
+    if kind == "batch":
+        return torch.full_like(reward_b, float(reward_b.nanmean()))
+    if kind == "running":
+        step_mean = float(reward_b.nanmean())
+        if step_mean == step_mean:
+            running.update(step_mean)
+        return torch.full_like(reward_b, running.value if running.value is not None else float("nan"))
+    reward_gk = reward_b.view(-1, group_size)
+    if kind == "group":
+        return reward_gk.nanmean(dim=1, keepdim=True).expand_as(reward_gk).reshape(-1)
+    n_scored_g = (~reward_gk.isnan()).sum(dim=1, keepdim=True)
+    others_sum_gk = reward_gk.nansum(dim=1, keepdim=True) - reward_gk
+    return (others_sum_gk / (n_scored_g - 1)).where(n_scored_g > 1, torch.nan).reshape(-1)
+
+
+def centred_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMean) -> Tensor:
+    """Advantages [B]: reward minus baseline; 0 for unscored rewards and where a baseline has nothing to average."""
+    advantage_b = reward_b - baseline_b(reward_b, kind, group_size, running)
+    return torch.nan_to_num(advantage_b, nan=0.0)

@@ -1,0 +1,36 @@
+"""The CADA loss: REINFORCE on the centred reward plus a KL term of its own (paper, Objective)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+
+def cada_loss(
+    logp_bt: Tensor,
+    mask_bt: Tensor,
+    advantage_b: Tensor,
+    weight_b: Tensor,
+    kl_bt: Tensor | None,
+    beta_kl: float,
+    logp: Literal["sum", "mean"],
+    reward_penalty_bt: Tensor | None = None,
+) -> Tensor:
+    """sum_b weight_b * ( -advantage_b * sum_t logp_bt + beta_kl * sum_t kl_bt ), a scalar.
+
+    weight_b is 1/N over the N scored rollouts of the optimiser step (0 for unscored ones), so that the loss of a step is
+    the same however it is cut into micro-batches and ranks. logp="sum" is the paper's sequence log-probability;
+    "mean" divides each row by its own length, which lowers the effective learning rate of long completions.
+    reward_penalty_bt (KL in the reward) is subtracted, times beta_kl, from the advantage of each token.
+    """
+    advantage_bt = advantage_b.unsqueeze(1).expand_as(logp_bt)
+    if reward_penalty_bt is not None:
+        advantage_bt = advantage_bt - beta_kl * reward_penalty_bt
+    objective_bt = -advantage_bt.detach() * logp_bt
+    if kl_bt is not None:
+        objective_bt = objective_bt + beta_kl * kl_bt
+    objective_b = (objective_bt * mask_bt).sum(dim=1)
+    if logp == "mean":
+        objective_b = objective_b / mask_bt.sum(dim=1).clamp(min=1)
+    return (weight_b * objective_b).sum()

@@ -1,0 +1,86 @@
+"""Lay rollouts out for scoring without waste: right-padded, trimmed, sorted, their common prefix held once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Packed(NamedTuple):
+    """One micro-batch. Every row's tokens are prefix + row; L may be 0.
+
+    prefix_l: tokens that all rows share [L]. row_bs: the rest, right-padded [B, S]. A completion token n is predicted by
+    the hidden state at (row_n, at_n) of row_bs; label_n is the token itself; t_n is its place in the completion.
+    """
+
+    prefix_l: Tensor
+    row_bs: Tensor
+    row_n: Tensor
+    at_n: Tensor
+    label_n: Tensor
+    t_n: Tensor
+
+    def to_bt(self, value_n: Tensor, n_t: int) -> Tensor:
+        """Scatter a value a token [N] back to [B, T], zero where a row has no token."""
+        value_bt = value_n.new_zeros(self.row_bs.shape[0], n_t)
+        return value_bt.index_put((self.row_n, self.t_n), value_n)
+
+
+def tokens_of(ids_bt: Tensor, mask_bt: Tensor) -> list[list[int]]:
+    """Rows of real token ids, whatever side they were padded on."""
+    return [ids[mask.bool()].tolist() for ids, mask in zip(ids_bt, mask_bt, strict=True)]
+
+
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """Length of the longest prefix that all rows share."""
+    first, last = min(rows), max(rows)
+    length = 0
+    while length < min(len(first), len(last)) and first[length] == last[length]:
+        length += 1
+    return length
+
+
+def pack(prompts: Sequence[list[int]], completions: Sequence[list[int]], share_prefix: bool, device: torch.device) -> Packed:
+    """Pack prompt + completion rows (non-empty each). share_prefix=False keeps every row whole (L = 0).
+
+    The prefix ends before the last prompt token of every row, since that token predicts the completion's first.
+    """
+    shared = min(common_prefix(prompts), min(map(len, prompts)) - 1) if share_prefix and len(prompts) > 1 else 0
+    rows = [prompt[shared:] + completion for prompt, completion in zip(prompts, completions, strict=True)]
+    row_bs = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    row_n, at_n, t_n, label_n = [], [], [], []
+    for b, (row, prompt, completion) in enumerate(zip(rows, prompts, completions, strict=True)):
+        row_bs[b, : len(row)] = torch.tensor(row)
+        n_t = len(completion)
+        start = len(prompt) - shared - 1
+        row_n.append(torch.full((n_t,), b))
+        at_n.append(torch.arange(start, start + n_t))
+        t_n.append(torch.arange(n_t))
+        label_n.append(torch.tensor(completion))
+    prefix_l = torch.tensor(prompts[0][:shared], dtype=torch.long)
+    parts = (prefix_l, row_bs, torch.cat(row_n), torch.cat(at_n), torch.cat(label_n), torch.cat(t_n))
+    return Packed(*(part.to(device) for part in parts))
+
+
+def micro_batch_order(prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int) -> list[int]:
+    """Order of the rows that costs the fewest scored tokens when cut into micro-batches of `size`.
+
+    Two orders are tried: by length (least padding) and by prompt (longest shared prefixes side by side).
+    """
+    rows = range(len(prompts))
+    by_length = sorted(rows, key=lambda b: len(prompts[b]) + len(completions[b]))
+    by_prompt = sorted(rows, key=lambda b: (prompts[b], len(completions[b])))
+    return min(by_length, by_prompt, key=lambda order: _scored_tok(order, prompts, completions, size))
+
+
+def _scored_tok(order: list[int], prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int) -> int:
+    total = 0
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        shared = min(common_prefix([prompts[b] for b in chosen]), min(len(prompts[b]) for b in chosen) - 1)
+        longest = max(len(prompts[b]) + len(completions[b]) for b in chosen)
+        total += shared + len(chosen) * (longest - shared)
+    return total
