@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +25,7 @@ from cada_trl.config import Config, load_config
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.labelled_rows import STARTER
 from cada_trl.data.lexical import LEXICON
+from cada_trl.data.llm_classifier import instruction
 from cada_trl.data.request_set import RequestSet, build_request_set
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack
@@ -56,11 +56,10 @@ def prepare(config: Config, count_tok: Callable[[str], int] | None = None) -> Pr
     """
     pack = load_pack(config.hazards)
     inputs = _inputs(config, pack)
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    folder = Path(config.data_dir) / f"{config.data.dataset}-{digest[:8]}"
+    folder = _folder(config, inputs)
     if not (folder / "manifest.json").is_file():
         made = build_request_set(config, pack, count_tok or _model_token_counter(config))
-        _write(folder, made, {"name": folder.name, "hash": digest, "inputs": inputs, **made.facts})
+        _write(folder, made, {"name": folder.name, "hash": _digest(inputs), "inputs": inputs, **made.facts})
     return read_prepared(folder)
 
 
@@ -91,11 +90,19 @@ def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
         "seed": config.seed,
         "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
         "tokenizer": tokenizer,
-        "llm": config.judge.llm if data.classifier == "llm" else None,
+        "llm": {"name": config.judge.llm, "instruction": instruction(pack)} if data.classifier == "llm" else None,
         "sha256": {name: _sha256(path) for name, path in files.items()},
         "benchmarks": benchmarks_digest(Path(data.benchmarks_dir)) if data.benchmarks_dir else None,
         "version": version("cada_trl"),
     }
+
+
+def _digest(inputs: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _folder(config: Config, inputs: dict[str, Any]) -> Path:
+    return Path(config.data_dir) / f"{config.data.dataset}-{_digest(inputs)[:8]}"
 
 
 def _sha256(path: Path) -> str:
@@ -162,14 +169,14 @@ def decontamination_line(manifest: dict[str, Any]) -> str:
 
 def main(argv: list[str]) -> int:
     """The verb: overrides -> a prepared folder, with its funnel as tables. Returns 0. Errors: as prepare."""
-    started = time.time()
-    prepared = prepare(load_config(argv))
+    config = load_config(argv)
+    known = (_folder(config, _inputs(config, load_pack(config.hazards))) / "manifest.json").is_file()
+    prepared = prepare(config)
     console = Console()
     for table in funnel_tables(prepared.manifest):
         console.print(table)
     console.print(decontamination_line(prepared.manifest))
-    is_new = (prepared.folder / "manifest.json").stat().st_mtime >= started
-    print(f"{'prepared' if is_new else 'prepared already'}: {prepared.folder}")
+    print(f"{'prepared already' if known else 'prepared'}: {prepared.folder}")
     return 0
 
 

@@ -46,11 +46,13 @@ def read_beavertails(data: DataConfig) -> Source:
         rows: Iterable[tuple[str, dict[str, Any]]] = (
             (f"{path}, row {number}", row) for number, row in read_jsonl(path)
         )
-        name, origin = path.stem, {"file": path.name, "sha256": hashlib.sha256(_bytes(path)).hexdigest()}
+        name = path.stem
+        origin: dict[str, str | None] = {"file": path.name, "sha256": hashlib.sha256(_bytes(path)).hexdigest()}
     else:
         hub_rows, commit = _hub_rows(data)
         rows = ((f"{data.hub_id}, row {number}", row) for number, row in enumerate(hub_rows, start=1))
-        name, origin = f"{data.hub_split}", {"hub_id": data.hub_id, "split": data.hub_split, "revision": commit}
+        name = str(data.hub_split)
+        origin = {"hub_id": data.hub_id, "split": data.hub_split, "revision": commit}
     kept, dropped = [], Counter[str]()
     for where, values in rows:
         labels, safe = _labels(values, where), _is_safe(values, where)

@@ -86,7 +86,10 @@ def main(argv: list[str]) -> int:
         raise UserError(
             "expected: python -m cada_trl.data.classify_card LABELS.json BEAVERTAILS.jsonl [MORE.jsonl ...]"
         )
-    labels = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    try:
+        labels = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{argv[0]} is not a file of hand labels: {error}") from error
     sources = [read_beavertails(load_config(["data=beavertails", f"file={path}"]).data) for path in argv[1:]]
     rows = unique_rows(row for source in sources for row in source.rows if row.key)
     lexicon, held_out = load_lexicon(), Pairs()

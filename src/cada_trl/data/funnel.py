@@ -27,7 +27,7 @@ class Funnel:
             self.dropped["harmful"].update(source.dropped)
 
     def keep(self, rows: Collection[Row], reason_to_drop: Callable[[Row], str | None]) -> list[Row]:
-        """Rows without a reason to drop; the others are counted by it. Errors: UserError when no harmful row is left."""
+        """Rows without a reason to drop; the others are counted by it. Errors: UserError when no harmful is left."""
         kept = []
         for row in rows:
             reason = reason_to_drop(row)
@@ -37,18 +37,14 @@ class Funnel:
                 self.dropped[kind(row)][reason] += 1
         if not any(row.harmful for row in kept):
             counts = ", ".join(f"{reason} {n}" for reason, n in self.dropped["harmful"].items() if n)
-            raise UserError(
-                f"of {self.read['harmful']} harmful rows read none is left; dropped: {counts or 'nothing'}; loosen a filter"
-            )
+            n_read = self.read["harmful"]
+            raise UserError(f"no harmful row is left of {n_read} read; dropped: {counts or 'none'}; loosen a filter")
         return kept
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest: kind -> read, dropped by reason, kept."""
-        return {
-            name: {
-                "read": self.read[name],
-                "dropped": {reason: n for reason, n in dropped.items() if n},
-                "kept": self.read[name] - sum(dropped.values()),
-            }
-            for name, dropped in self.dropped.items()
-        }
+        return {name: self._count(name) for name in self.dropped}
+
+    def _count(self, name: str) -> dict[str, Any]:
+        dropped = {reason: n for reason, n in self.dropped[name].items() if n}
+        return {"read": self.read[name], "dropped": dropped, "kept": self.read[name] - sum(dropped.values())}

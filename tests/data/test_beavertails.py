@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl.data.beavertails import CATEGORIES, read_beavertails
+from cada_trl.errors import UserError
+
+from .conftest import DataOf, WriteRows
+
+ROW = {"prompt": "How do I scam a bank?", "is_safe": False, "categories": ["financial_crime,property_crime,theft"]}
+
+
+def test_only_unsafe_rows_are_kept_and_the_safe_ones_counted(write_rows: WriteRows, data_of: DataOf) -> None:
+    path = write_rows("bt.jsonl", [ROW, {**ROW, "is_safe": True}, {"prompt": "b", "categories": []}])
+    source = read_beavertails(data_of(f"file={path}"))
+    assert [row.text for row in source.rows] == ["How do I scam a bank?", "b"]
+    assert source.dropped == {"safe": 1}
+    assert source.rows[0].source == "beavertails:bt"
+
+
+def test_rows_labelled_child_abuse_are_dropped_and_counted(write_rows: WriteRows, data_of: DataOf) -> None:
+    path = write_rows("bt.jsonl", [ROW, {**ROW, "categories": ["child_abuse", "privacy_violation"]}])
+    source = read_beavertails(data_of(f"file={path}"))
+    assert len(source.rows) == 1
+    assert source.dropped == {"child_abuse": 1}
+
+
+def test_the_hubs_dict_of_booleans_gives_the_same_labels_as_a_list(write_rows: WriteRows, data_of: DataOf) -> None:
+    flags = {name: name in ROW["categories"] for name in CATEGORIES}
+    path = write_rows("bt.jsonl", [ROW, {"prompt": "x", "is_safe": False, "category": flags}])
+    rows = read_beavertails(data_of(f"file={path}")).rows
+    assert rows[0].labels == rows[1].labels == ("financial_crime,property_crime,theft",)
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({"prompt": None}, "'prompt' is None"),
+        ({"prompt": 3}, "'prompt' is 3"),
+        ({"is_safe": "no"}, "'is_safe' is 'no'"),
+        ({"categories": "theft"}, "'categories' is 'theft'"),
+        ({"categories": ["arson"]}, "unknown category 'arson'"),
+        ({"categories": {"hate": 1}}, "'categories' is"),
+    ],
+)
+def test_a_malformed_row_is_refused_with_its_number(
+    change: dict[str, Any], seen: str, write_rows: WriteRows, data_of: DataOf
+) -> None:
+    path = write_rows("bt.jsonl", [ROW, {**ROW, **change}])
+    with pytest.raises(UserError, match=r"bt\.jsonl, row 2: ") as error:
+        read_beavertails(data_of(f"file={path}"))
+    assert seen in str(error.value)
+
+
+def test_a_line_that_is_not_json_is_refused_with_its_number(write_rows: WriteRows, data_of: DataOf) -> None:
+    path = write_rows("bt.jsonl", [ROW, "{prompt"])
+    with pytest.raises(UserError, match="row 2: not JSON"):
+        read_beavertails(data_of(f"file={path}"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path, data_of: DataOf) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*none\.jsonl"):
+        read_beavertails(data_of(f"file={tmp_path / 'none.jsonl'}"))
+
+
+def test_a_hub_that_cannot_be_reached_says_what_works_without_it(
+    data_of: DataOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **keywords: object) -> None:
+        raise ConnectionError("no route to the hub\nsecond line")
+
+    monkeypatch.setattr("datasets.load_dataset", refuse)
+    with pytest.raises(UserError, match=r"no route to the hub; .*file=<JSONL>.*data=starter"):
+        read_beavertails(data_of())
+
+
+def test_rows_from_the_hub_carry_split_and_commit(data_of: DataOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datasets import Dataset
+
+    flags = {name: name == "self_harm" for name in CATEGORIES}
+    table = Dataset.from_list([{"prompt": "p", "response": "r", "category": flags, "is_safe": False}])
+    monkeypatch.setattr("datasets.load_dataset", lambda *args, **keywords: table)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda self, *a, **k: type("Info", (), {"sha": "abc"}))
+    source = read_beavertails(data_of())
+    assert [(row.text, row.labels) for row in source.rows] == [("p", ("self_harm",))]
+    assert source.origin["revision"] == "abc"
+    assert source.origin["split"] == "30k_train"
+
+
+def test_the_published_test_split_has_the_published_number_of_unsafe_rows(shared_data: Path, data_of: DataOf) -> None:
+    source = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '30k_test_prompts.jsonl'}"))
+    n_unsafe_in_file = 1733 - 27  # published, less the child_abuse rows that the local copy lacks
+    assert len(source.rows) == n_unsafe_in_file
+    assert json.dumps(source.origin).count("CC BY-NC 4.0") == 1
