@@ -1,0 +1,133 @@
+"""A model's config -> its tokenizer and its policy, with every mistake found before the weights are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cada_trl.config import ModelConfig
+from cada_trl.errors import UserError
+from cada_trl.models.embedded import embedded_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def resolve_model(model: ModelConfig) -> str:
+    """A local folder or a hub id that transformers can load; the embedded model is converted on first use.
+
+    Errors: UserError for a folder without config.json or safetensors, and for a hub model that cannot be reached: no
+    network, gated without access, no such model or revision.
+    """
+    if model.source == "embedded":
+        return str(embedded_folder(model.path))
+    if model.source == "folder":
+        return str(_checked_folder(model.path))
+    _check_hub(model)
+    return model.path
+
+
+def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer with the config's eos and pad tokens, padding on the left (generation continues at the right).
+
+    Errors: UserError as in resolve_model, and for a missing chat template or a token that is not in the vocabulary.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _from_pretrained(AutoTokenizer, model, padding_side="left")
+    if not tokenizer.chat_template:
+        raise UserError(f"{model.path} has no chat template; expected an instruct model, or save one in its tokenizer")
+    vocabulary = tokenizer.get_vocab()
+    for role, token in (("eos", model.eos), ("pad", model.pad)):
+        if token not in vocabulary:
+            raise UserError(f"model.{role}={token} is not in the vocabulary of {model.path}; set one of its own tokens")
+    tokenizer.eos_token = model.eos
+    tokenizer.pad_token = model.pad
+    return tokenizer
+
+
+def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The causal LM in the config's dtype, on the CPU (Trainer and accelerate place it), from safetensors only.
+
+    Its generation config is replaced by one with nothing but the tokenizer's ids (ours: generate() fills every value
+    that equals transformers' default from the model's own file, so Llama 3's top_p of 0.9 would silently replace a
+    configured 1.0, and log-probabilities would not be those of the sampling distribution).
+    Errors: UserError as in resolve_model, and for a context_tok beyond the model's positions.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    n_positions = getattr(_from_pretrained(AutoConfig, model), "max_position_embeddings", None)
+    if n_positions is not None and model.context_tok > n_positions:
+        raise UserError(
+            f"context_tok={model.context_tok} exceeds the {n_positions} positions of {model.path}; lower it"
+        )
+    policy = _from_pretrained(AutoModelForCausalLM, model, dtype=model.dtype, use_safetensors=True)
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    policy.config.update(ids)
+    policy.generation_config = GenerationConfig(**ids)
+    return policy
+
+
+def _from_pretrained(auto_class: Any, model: ModelConfig, **kwargs: Any) -> Any:
+    """auto_class.from_pretrained for the config's model. Errors: UserError with the first line of transformers' own."""
+    where = resolve_model(model)
+    if model.source == "hub":
+        kwargs["revision"] = model.revision or "main"
+    try:
+        return auto_class.from_pretrained(where, trust_remote_code=model.trust_remote_code, **kwargs)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load {where}: {_first_line(error)}") from error
+
+
+def _checked_folder(path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"model.path={path} is not a folder; give one with config.json and *.safetensors")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} has no config.json; expected a model saved by save_pretrained")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder} has no *.safetensors; pickled weights are not loaded: save it again as safetensors")
+    return folder
+
+
+def _check_hub(model: ModelConfig) -> None:
+    """Fetch config.json alone, so that access is settled in a second and in the hub's own words."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        hf_hub_download(model.path, "config.json", revision=model.revision)
+    except GatedRepoError as error:
+        raise UserError(
+            f"{model.path} is gated and this account has no access; accept its licence at "
+            f"https://huggingface.co/{model.path}, then run `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"{model.path} has no revision '{model.revision}'; set model.revision to a commit or main"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"no model '{model.path}' on the hub, or it is private; check model.path, or run `hf auth login`"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"{model.path} is not in the local cache and the hub cannot be reached; unset HF_HUB_OFFLINE or set "
+            "HF_ENDPOINT to a mirror, use a local copy (source=folder path=...), or model=smollm2, which needs no hub"
+        ) from error
+    except EntryNotFoundError as error:
+        raise UserError(f"{model.path} has no config.json; expected a transformers model") from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise UserError(f"cannot read {model.path} from the hub: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
