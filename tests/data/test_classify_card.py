@@ -55,7 +55,7 @@ def test_the_lexicon_is_right_on_at_least_seven_of_ten_held_out_prompts(shared_d
 
 
 def test_the_card_is_refused_without_files_or_without_a_labelled_prompt(write_rows: WriteRows) -> None:
-    with pytest.raises(UserError, match="expected: python -m cada_trl.data.classify_card LABELS.json"):
+    with pytest.raises(UserError, match=r"expected: python -m cada_trl\.data\.classify_card LABELS\.json"):
         main([])
     path = write_rows("bt.jsonl", [{"prompt": "not labelled", "categories": []}])
     with pytest.raises(UserError, match=r"none\.json is not a file of hand labels"):
