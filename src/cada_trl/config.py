@@ -27,9 +27,11 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):
-    """A group of keys: closed, immutable, without type coercion."""
+    """A group of keys: closed, immutable, without type coercion, empty text or infinite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_min_length=1, protected_namespaces=()
+    )
 
 
 class ModelConfig(Section):
@@ -64,7 +66,9 @@ class DataConfig(Section):
     held_out_hazards: list[str]
     max_prompt_tok: Positive
     near_duplicate_jaccard: Fraction
-    benchmarks_dir: str | None  # local folder with evaluation sets: decontamination, and the XSTest probe where it holds one
+    benchmarks_dir: (
+        str | None
+    )  # local folder with evaluation sets: decontamination, the XSTest probe where there is one
     decontaminate_n_gram: Positive
 
 
@@ -95,7 +99,7 @@ class JudgeConfig(Section):
     base_url: str | None
     llm: str | None
     api_key_env: str | None
-    timeout_s: float
+    timeout_s: Annotated[float, Field(gt=0.0)]
     max_retries: NonNegative
     max_calls: Positive
 
@@ -194,32 +198,42 @@ class Config(Section):
     def _cross_checks(self) -> Config:
         algo, rollout, hardware = self.algo, self.rollout, self.hardware
         if algo.kl == "k1" and algo.kl_in == "loss":
-            raise ValueError("kl=k1 with kl_in=loss has no gradient in expectation; use exact, k2 or k3, or kl_in=reward_sequence")
+            raise ValueError(
+                "kl=k1 with kl_in=loss has no gradient in expectation; set kl=exact or kl_in=reward_sequence"
+            )
         if algo.kl_in != "loss" and algo.kl != "k1":
-            raise ValueError(f"kl_in={algo.kl_in} takes kl=k1 (the others have another gradient there), not kl={algo.kl}")
+            raise ValueError(f"kl_in={algo.kl_in} takes kl=k1, not kl={algo.kl} (its gradient there is another)")
         if algo.kl_in != "loss" and algo.learn_on == "request" and self.prompt.arm != "none":
-            raise ValueError(f"kl_in={algo.kl_in} needs samples from the learned prompt; set learn_on=rollout or prompt=none")
+            raise ValueError(
+                f"kl_in={algo.kl_in} needs samples of the learned prompt; set learn_on=rollout or prompt=none"
+            )
         if algo.baseline in {"group", "leave_one_out"} and algo.rollouts_per_request < 2:
-            raise ValueError(f"baseline={algo.baseline} needs rollouts_per_request of 2 or more; 1 works with running, batch or none")
+            raise ValueError(
+                f"baseline={algo.baseline} needs rollouts_per_request >= 2; 1 takes running, batch or none"
+            )
         n_rollouts = algo.requests_per_step * algo.rollouts_per_request
         per_pass = hardware.micro_batch * hardware.n_processes
         if n_rollouts % per_pass:
             raise ValueError(
                 f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
-                f"micro_batch x n_processes = {per_pass}; nearest micro_batch: {_nearest_divisor(n_rollouts, per_pass)}"
+                f"micro_batch x n_processes = {per_pass}; {_divisible(n_rollouts, hardware)}"
             )
         if self.data.max_prompt_tok + rollout.max_new_tok > self.model.context_tok:
             raise ValueError(
                 f"max_prompt_tok + max_new_tok = {self.data.max_prompt_tok + rollout.max_new_tok} exceeds the model's "
                 f"context_tok = {self.model.context_tok}"
             )
-        if hardware.device == "cpu" and rollout.backend == "transformers" and hardware.n_processes > 1 and hardware.launcher == "python":
+        if hardware.n_processes > 1 and hardware.launcher == "python":
             raise ValueError("n_processes > 1 needs launcher=accelerate")
         return self
 
 
-def _nearest_divisor(total: int, wanted: int) -> int:
-    return max(n for n in range(1, min(total, wanted) + 1) if total % n == 0)
+def _divisible(n_rollouts: int, hardware: HardwareConfig) -> str:
+    share, rest = divmod(n_rollouts, hardware.n_processes)
+    if rest:
+        return f"set requests_per_step to a multiple of n_processes = {hardware.n_processes}"
+    fitting = max(size for size in range(1, min(share, hardware.micro_batch) + 1) if share % size == 0)
+    return f"the next smaller that fits: micro_batch={fitting}"
 
 
 def leaf_paths() -> dict[str, str]:
@@ -252,14 +266,17 @@ def load_config(overrides: list[str], recipe: str | None = None) -> Config:
     from omegaconf.errors import OmegaConfBaseException
 
     if not CONF_DIR.is_dir():
-        raise UserError(f"no configuration folder at {CONF_DIR}; install the project from its checkout with pip install -e .")
+        raise UserError(f"no folder {CONF_DIR}; install the project from its checkout with pip install -e .")
     checked = [_full_override(text) for text in overrides]
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             composed = compose("config", overrides=checked)
         values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"cannot compose the configuration: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"cannot read the overrides: {str(error).splitlines()[0]}; a value with commas, blanks or signs needs "
+            "quotes of its own, as in \"file='a, b.jsonl'\""
+        ) from error
     return check_config(values)
 
 
@@ -285,11 +302,13 @@ def _full_override(text: str) -> str:
         return f"{paths[key]}={value}"
     if key in paths.values():
         return text
-    raise UserError(f"unknown key '{key}'; {_nearest(key, [*paths, *group_choices, *paths.values()])}")
+    raise UserError(
+        f"unknown key '{key}'; {_nearest(key, [*paths.values()] if '.' in key else [*paths, *group_choices])}"
+    )
 
 
 def _nearest(name: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, valid, n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
 
 
@@ -306,7 +325,7 @@ _NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "trac
 
 
 def config_hash(config: Config) -> str:
-    """First 8 hex digits of the SHA-256 of what decides the result: everything but output, tracking, hardware and seed."""
+    """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware and seed."""
     values = config.model_dump(exclude=_NOT_PART_OF_THE_RESULT | {"seed"})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
