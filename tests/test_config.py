@@ -1,0 +1,246 @@
+"""The configuration: what it accepts, what it says to a mistake, and what its hash means."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cada_trl import config as config_module
+from cada_trl.config import (
+    CONF_DIR,
+    Config,
+    Section,
+    check_config,
+    config_hash,
+    groups,
+    leaf_paths,
+    load_config,
+    run_name,
+)
+from cada_trl.errors import UserError
+
+SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
+LEAVES = [
+    leaf
+    for name, section in SECTIONS.items()
+    for leaf in (section.model_fields if isinstance(section, type) and issubclass(section, Section) else [name])
+]
+CHOICES = [(group, choice) for group, choices in groups().items() for choice in choices]
+HYPER_PARAMETERS = [
+    path for group in ("algo", "reward", "rollout", "prompt") for path in (CONF_DIR / group).glob("*.yaml")
+]
+
+
+def values_of(config: Config) -> dict[str, Any]:
+    return config.model_dump()
+
+
+def test_a_leaf_name_is_unique_in_the_whole_schema() -> None:
+    assert [leaf for leaf, n in Counter(LEAVES).items() if n > 1] == []
+
+
+def test_no_leaf_is_named_like_a_group_so_that_an_override_has_one_meaning() -> None:
+    assert set(leaf_paths()) & set(groups()) == set()
+
+
+def test_every_leaf_has_a_path() -> None:
+    assert set(leaf_paths()) == set(LEAVES)
+    assert leaf_paths()["beta_kl"] == "algo.beta_kl"
+    assert leaf_paths()["seed"] == "seed"
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
+    load_config([f"{group}={choice}"])
+
+
+def test_a_short_key_is_its_full_key() -> None:
+    assert load_config(["beta_kl=0.5"]) == load_config(["algo.beta_kl=0.5"])
+    assert load_config(["beta_kl=0.5"]).algo.beta_kl == 0.5
+
+
+def test_the_last_of_two_overrides_wins() -> None:
+    config = load_config(["data=beavertails", "beta_kl=0.1", "data=starter", "beta_kl=0.2"])
+    assert (config.data.dataset, config.algo.beta_kl) == ("starter", 0.2)
+
+
+def test_an_override_wins_over_what_the_models_file_sets() -> None:
+    assert load_config(["lr=1e-6", "model=smollm2"]).algo.lr == 1e-6
+
+
+def test_the_papers_values_are_the_models_defaults() -> None:
+    llama, deepthought = load_config(["model=llama3"]).algo, load_config(["model=deepthought"]).algo
+    assert (llama.lr, deepthought.lr) == (2e-6, 5e-6)
+    for algo in (llama, deepthought):
+        assert (algo.beta_kl, algo.requests_per_step, algo.epochs, algo.logp) == (0.01, 64, 1.0, "sum")
+        assert (algo.baseline, algo.kl_in, algo.learn_on, algo.benign_frac) == ("running", "loss", "request", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("bta_kl=1", "unknown key 'bta_kl'; did you mean beta_kl?"),
+        ("algo.beta=1", "unknown key 'algo.beta'; did you mean algo.beta_kl"),
+        ("modle=smollm2", "unknown key 'modle'; did you mean model?"),
+        ("+beta_kl=1", "unknown key '+beta_kl'; did you mean beta_kl?"),
+        ("model=smolm2", "model=smolm2: no such choice; did you mean smollm2?"),
+        ("model=", "model=: no such choice; valid: deepthought, llama3"),
+        ("beta_kl", "'beta_kl' is not an override; expected key=value"),
+        ("beta_kl=abc", "algo.beta_kl='abc': Input should be a valid number"),
+        ("seed=1.5", "seed=1.5: Input should be a valid integer"),
+        ("hint=yes", "prompt.hint='yes': Input should be a valid boolean"),
+        ("beta_kl=-1", "algo.beta_kl=-1: Input should be greater than or equal to 0"),
+        ("lr=inf", "algo.lr=inf: Input should be a finite number"),
+        ("lr=nan", "algo.lr=nan"),
+        ("file=", "data.file=''"),
+        ("kl=k4", "algo.kl='k4'"),
+        ("beta_kl=0.1,0.2", "cannot read the overrides"),
+        ("file=/a,b.jsonl", "needs quotes of its own"),
+    ],
+)
+def test_a_mistaken_override_is_one_line_that_names_it(override: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_config([override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_value_in_quotes_may_hold_commas_and_blanks() -> None:
+    assert load_config(["file='/a b, (c).jsonl'"]).data.file == "/a b, (c).jsonl"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["kl=k1"], "kl=k1 with kl_in=loss has no gradient"),
+        (["kl_in=reward_sequence"], "kl_in=reward_sequence takes kl=k1"),
+        (["kl_in=reward_to_go", "kl=k1"], "set learn_on=rollout or prompt=none"),
+        (["baseline=group"], "baseline=group needs rollouts_per_request >= 2"),
+        (["baseline=leave_one_out"], "baseline=leave_one_out needs rollouts_per_request >= 2"),
+        (["max_new_tok=8000"], "max_prompt_tok + max_new_tok = 8256 exceeds the model's context_tok = 8192"),
+        (["n_processes=2"], "needs launcher=accelerate"),
+        (["requests_per_step=12", "micro_batch=5"], "12 is not divisible by micro_batch x n_processes = 5"),
+        (["hardware=a100x4", "requests_per_step=10"], "set requests_per_step to a multiple of n_processes = 4"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_config(overrides)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["kl=k1", "kl_in=reward_sequence", "learn_on=rollout"],
+        ["kl=k1", "kl_in=reward_to_go", "prompt=none"],
+        ["baseline=group", "rollouts_per_request=2"],
+        ["baseline=batch"],
+        ["kl=k3"],
+        ["max_new_tok=7936"],
+    ],
+)
+def test_their_neighbours_that_do_fit_are_taken(overrides: list[str]) -> None:
+    load_config(overrides)
+
+
+def test_the_advised_micro_batch_really_divides_the_step_over_all_processes() -> None:
+    with pytest.raises(UserError) as error:
+        load_config(["hardware=a100x4", "requests_per_step=16", "micro_batch=3"])
+    assert str(error.value).endswith("the next smaller that fits: micro_batch=2")
+    load_config(["hardware=a100x4", "requests_per_step=16", "micro_batch=2"])
+
+
+def test_a_stored_configuration_reads_back_equal() -> None:
+    config = load_config(["model=llama3", "held_out_hazards=[hate,privacy]"])
+    assert check_config(yaml.safe_load(yaml.safe_dump(values_of(config)))) == config
+
+
+def test_a_stored_configuration_with_an_unknown_key_is_refused_with_the_nearest() -> None:
+    values = values_of(load_config([]))
+    values["algo"]["betta_kl"] = 0.1
+    with pytest.raises(UserError, match=r"unknown key 'algo\.betta_kl'; did you mean beta_kl"):
+        check_config(values)
+
+
+def test_a_stored_configuration_without_a_key_is_refused() -> None:
+    values = values_of(load_config([]))
+    del values["algo"]["beta_kl"]
+    with pytest.raises(UserError, match=r"algo\.beta_kl.*Field required"):
+        check_config(values)
+
+
+def test_a_configuration_cannot_be_changed_after_the_fact() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_config([]).algo.lr = 1.0  # type: ignore[misc]
+
+
+def _another(value: Any) -> Any:
+    """A different value of the same kind; the hash reads values, so bounds do not matter here."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, "another"]
+    return "another"
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # another value may be of another type
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_the_hash_changes_with_what_decides_the_result_and_with_nothing_else(leaf: str) -> None:
+    config = load_config([])
+    section, _, key = leaf_paths()[leaf].rpartition(".")
+    if section:
+        part = getattr(config, section)
+        changed = config.model_copy(update={section: part.model_copy(update={key: _another(getattr(part, key))})})
+    else:
+        changed = config.model_copy(update={key: _another(getattr(config, key))})
+    ignored = section in {"hardware", "tracking"} or leaf in {"seed", "runs_dir", "run_name", "data_dir"}
+    assert (config_hash(changed) == config_hash(config)) is ignored
+
+
+def test_the_hash_is_the_same_for_an_integer_and_its_float() -> None:
+    assert config_hash(load_config(["beta_kl=1"])) == config_hash(load_config(["beta_kl=1.0"]))
+
+
+def test_a_run_is_named_by_model_hash_and_seed_unless_it_is_given_a_name() -> None:
+    config = load_config(["seed=3"])
+    assert run_name(config) == f"smollm2-{config_hash(config)}-s3"
+    assert run_name(load_config(["run_name=mine"])) == "mine"
+
+
+def test_composing_imports_no_torch_and_takes_less_than_two_cpu_seconds() -> None:
+    program = (
+        "import sys; from cada_trl.config import load_config; load_config(['model=llama3']); "
+        "heavy = {'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert (
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+    )  # CPU time: the machine may be busy
+
+
+def test_a_missing_configuration_folder_says_how_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config_module, "CONF_DIR", tmp_path / "absent")
+    with pytest.raises(UserError, match="pip install -e"):
+        load_config([])
+
+
+@pytest.mark.parametrize("path", HYPER_PARAMETERS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_hyper_parameter_carries_its_source_on_its_line(path: Path) -> None:
+    keys = [line for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"\w+:", line)]
+    assert keys
+    names_the_choice = f": {path.stem}"  # `arm: cases` in cases.yaml: the file's first line says what it is
+    assert [line for line in keys if "#" not in line and not line.endswith(names_the_choice)] == []
