@@ -51,11 +51,12 @@ def embedded_folder(distribution: str) -> Path:
     target = cache_dir() / f"{NAME}-{_cache_key()}"
     if target.is_dir():
         return target
+    gguf = _gguf_file()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.is_dir():
-                _convert_atomically(_gguf_file(), target)
+                _convert_atomically(gguf, target)
     except OSError as error:
         raise _cannot_write(target, error) from error
     return target

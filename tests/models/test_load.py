@@ -1,0 +1,146 @@
+"""A folder loads as the config says; each mistake is one line that says what to do. The hub here is a local server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
+
+from .conftest import model_config
+
+HUB_ERRORS = {"gated": (403, "GatedRepo"), "absent": (401, "RepoNotFound"), "no-config": (404, "EntryNotFound")}
+
+
+class FakeHub(BaseHTTPRequestHandler):
+    """Answers as the hub does: the error's name stands in a header."""
+
+    def do_HEAD(self) -> None:
+        name, revision = self.path.split("/")[2], self.path.split("/")[4]
+        status, code = (404, "RevisionNotFound") if revision == "lost" else HUB_ERRORS[name]
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    from huggingface_hub import constants
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_folder_loads_with_the_config_s_tokens_and_dtype(model_folder: Path) -> None:
+    import torch
+
+    config = model_config(path=str(model_folder), dtype="bfloat16", pad="<eot>")
+    tokenizer = load_tokenizer(config)
+    policy = load_policy(config, tokenizer)
+    assert (tokenizer.eos_token, tokenizer.pad_token, tokenizer.padding_side) == ("<eot>", "<eot>", "left")
+    assert policy.dtype is torch.bfloat16
+    assert policy.config.pad_token_id == tokenizer.eos_token_id == 2
+    assert policy.config._name_or_path == str(model_folder)
+
+
+def test_the_model_s_own_sampling_values_are_dropped_and_its_ends_kept(model_folder: Path) -> None:
+    config = model_config(path=str(model_folder))
+    generation = load_policy(config, load_tokenizer(config)).generation_config
+    assert (generation.do_sample, generation.temperature, generation.top_p) == (None, None, None)
+    assert generation.eos_token_id == [2, 5]
+    assert generation.pad_token_id == 3
+
+
+@pytest.mark.parametrize("role", ["eos", "pad"])
+def test_a_token_outside_the_vocabulary_is_refused(model_folder: Path, role: str) -> None:
+    with pytest.raises(UserError, match=rf"model.{role}=<\|no\|> is not in the vocabulary"):
+        load_tokenizer(model_config(path=str(model_folder), **{role: "<|no|>"}))
+
+
+def test_a_tokenizer_without_chat_template_is_refused(model_folder: Path) -> None:
+    (model_folder / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match="has no chat template"):
+        load_tokenizer(model_config(path=str(model_folder)))
+
+
+def test_a_context_beyond_the_model_s_positions_is_refused(model_folder: Path) -> None:
+    config = model_config(path=str(model_folder), context_tok=65)
+    with pytest.raises(UserError, match="context_tok=65 exceeds the 64 positions"):
+        load_policy(config, load_tokenizer(config))
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder"):
+        resolve_model(model_config(path=str(tmp_path / "nowhere")))
+
+
+def test_a_folder_without_config_json_is_refused(model_folder: Path) -> None:
+    (model_folder / "config.json").unlink()
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        resolve_model(model_config(path=str(model_folder)))
+
+
+def test_pickled_weights_are_refused(model_folder: Path) -> None:
+    (model_folder / "model.safetensors").rename(model_folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"has no \*\.safetensors"):
+        resolve_model(model_config(path=str(model_folder)))
+
+
+def test_an_unknown_architecture_is_one_line(model_folder: Path) -> None:
+    file = model_folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_type": "no-such-model"}))
+    config = model_config(path=str(model_folder))
+    with pytest.raises(UserError, match="cannot load") as error:
+        load_policy(config, load_tokenizer(config))
+    assert "\n" not in str(error.value)
+
+
+def test_offline_names_the_variable_and_the_model_that_needs_no_hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"unset HF_HUB_OFFLINE .* model=smollm2"):
+        resolve_model(model_config(source="hub", path="org/model", revision="main"))
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(
+    ("name", "revision", "expected"),
+    [
+        ("gated", "main", r"accept its licence at https://huggingface.co/org/gated, then run `hf auth login`"),
+        ("absent", "main", r"no model 'org/absent' on the hub"),
+        ("gated", "lost", r"has no revision 'lost'; set revision to a commit or main"),
+        ("no-config", "main", r"has no config\.json"),
+    ],
+)
+def test_each_refusal_of_the_hub_is_explained(name: str, revision: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        resolve_model(model_config(source="hub", path=f"org/{name}", revision=revision))
+
+
+def test_an_impossible_hub_id_is_one_line() -> None:
+    with pytest.raises(UserError, match="cannot read a/b/c from the hub") as error:
+        resolve_model(model_config(source="hub", path="a/b/c"))
+    assert "\n" not in str(error.value)
