@@ -121,7 +121,7 @@ def test_offline_names_the_variable_and_the_model_that_needs_no_hub(
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"unset HF_HUB_OFFLINE .* model=smollm2"):
+    with pytest.raises(UserError, match=r"HF_HUB_OFFLINE is set; unset it, .* model=smollm2"):
         resolve_model(model_config(source="hub", path="org/model", revision="main"))
 
 
