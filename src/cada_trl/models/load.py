@@ -122,9 +122,8 @@ def _check_hub(model: ModelConfig) -> None:
             f"no model '{model.path}' on the hub, or it is private; check model.path, or run `hf auth login`"
         ) from error
     except LocalEntryNotFoundError as error:
-        reason = (
-            "HF_HUB_OFFLINE is set; unset it" if is_offline_mode() else "the hub cannot be reached; set HF_ENDPOINT"
-        )
+        offline = "HF_HUB_OFFLINE is set; unset it"
+        reason = offline if is_offline_mode() else "the hub cannot be reached; set HF_ENDPOINT to a mirror"
         raise UserError(
             f"{model.path} is not in the local cache and {reason}, use a local copy (source=folder path=...), "
             "or model=smollm2, which needs no hub"
