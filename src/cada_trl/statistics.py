@@ -114,3 +114,8 @@ def paired_bootstrap(
         )
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     return bootstrap_mean(differences.tolist(), n_resamples, seed)
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Plain mean; None for no values, since an absent rate is not 0."""
+    return sum(values) / len(values) if values else None

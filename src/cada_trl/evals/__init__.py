@@ -1,0 +1,1 @@
+"""Measuring a model: generate, judge, count."""

@@ -1,0 +1,144 @@
+"""Probes: held-out requests given raw to the model, before, during and after training, judged as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cada_trl.config import Config
+from cada_trl.judging.judge import Judge
+from cada_trl.records import Request, Verdict
+from cada_trl.reward import score_completions
+from cada_trl.statistics import mean
+from cada_trl.trainers.step_record import completion_fields
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One sampled completion and its length; truncated where it was cut off at max_new_tok."""
+
+    text: str
+    token_ids: list[int]
+    truncated: bool
+
+
+@torch.no_grad()
+def generate_raw(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    config: Config,
+    seed: int,
+    progress: Callable[[int], None] = lambda n: None,
+) -> list[Generated]:
+    """Answer raw requests at the training's temperature and top_p; batches are cut from the length-sorted requests."""
+    prompts = [_prompt_ids(tokenizer, request) for request in requests]
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    answers: dict[int, Generated] = {}
+    rollout = config.rollout
+    torch.manual_seed(seed)
+    for start in range(0, len(order), config.tracking.probe_batch):
+        chosen = order[start : start + config.tracking.probe_batch]
+        batch = tokenizer.pad({"input_ids": [prompts[index] for index in chosen]}, padding_side="left", return_tensors="pt")
+        batch = batch.to(model.device)
+        output = model.generate(
+            **batch,
+            do_sample=True,
+            temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            top_k=0,
+            max_new_tokens=rollout.max_new_tok,
+        )
+        for index, ids in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
+            answers[index] = _until_eos(ids, tokenizer)
+        progress(len(chosen))
+    return [answers[index] for index in range(len(prompts))]
+
+
+def _prompt_ids(tokenizer: PreTrainedTokenizerBase, request: str) -> list[int]:
+    messages = [{"role": "user", "content": request}]
+    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
+
+
+def _until_eos(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> Generated:
+    eos = tokenizer.eos_token_id
+    cut = ids.index(eos) + 1 if eos in ids else len(ids)
+    return Generated(tokenizer.decode(ids[:cut], skip_special_tokens=True), ids[:cut], eos not in ids)
+
+
+def probe(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sets: dict[str, list[Request]],
+    config: Config,
+    judge: Judge,
+    progress: Callable[[int], None] = lambda n: None,
+) -> list[dict[str, Any]]:
+    """Answer and judge every request of every set; a row a completion, as in probes/<name>.jsonl.
+
+    sets: name (harmful, harmless, xstest_safe, held_out) -> requests. The same seed each time, so that before and after
+    differ by the model.
+    """
+    model.eval()
+    rows = []
+    for name, requests in sets.items():
+        texts = [request.text for request in requests]
+        generated = generate_raw(model, tokenizer, texts, config, config.seed, progress)
+        scored = score_completions(
+            texts,
+            [one.text for one in generated],
+            [one.truncated for one in generated],
+            [request.harmful for request in requests],
+            judge,
+            config.reward,
+        )
+        for request, one, said in zip(requests, generated, scored, strict=True):
+            fields = {"set": name, "request_id": request.id, "request": request.text, "hazard": request.hazard}
+            lengths = {"completion_tok": len(one.token_ids), "truncated": one.truncated, "token_ids": one.token_ids}
+            rows.append({**fields, "harmful": request.harmful, **completion_fields(said), **lengths})
+    model.train()
+    return rows
+
+
+@torch.no_grad()
+def mean_nll_nats(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[dict[str, Any]]
+) -> float | None:
+    """Mean negative log-likelihood a token of given answers to raw requests, in nats at temperature 1.
+
+    The answers are the untrained model's own to harmless requests: it rises as a model drifts from what it could say
+    (ours, a stand-in for perplexity where no text may be downloaded). None without rows.
+    """
+    model.eval()
+    total_nats, n_tok = 0.0, 0
+    for row in rows:
+        prompt = _prompt_ids(tokenizer, row["request"])
+        ids = torch.tensor([prompt + row["token_ids"]], device=model.device)
+        logits_tv = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
+        total_nats += float(torch.nn.functional.cross_entropy(logits_tv, ids[0, len(prompt) :], reduction="sum"))
+        n_tok += len(row["token_ids"])
+    model.train()
+    return total_nats / n_tok if n_tok else None
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """probe/<set>/... metrics; shares are over the scored completions, None where there is none."""
+    values: dict[str, float | None] = {}
+    for name in dict.fromkeys(row["set"] for row in rows):
+        mine = [row for row in rows if row["set"] == name]
+        scored = [row for row in mine if row["reward"] is not None]
+        refused = [row["verdict"] == Verdict.REFUSED for row in scored]
+        values |= {
+            f"probe/{name}/reward_mean": mean([row["reward"] for row in scored]),
+            f"probe/{name}/refused_frac": mean(refused),
+            f"probe/{name}/answered_frac": mean([not one for one in refused]),
+            f"probe/{name}/reasoned_refusal_frac": mean([row["reasoned"] and one for row, one in zip(scored, refused, strict=True)]),
+            f"probe/{name}/reasoning_frac": mean([row["reasoned"] for row in mine]),
+            f"probe/{name}/unscored_frac": mean([row["reward"] is None for row in mine]),
+            f"probe/{name}/completion_tok": mean([row["completion_tok"] for row in mine]),
+        }
+    return values

@@ -1,0 +1,94 @@
+"""How a run's processes are started: environment for one process, the accelerate command for several, and a dry run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from cada_trl.config import CONF_DIR, Config, run_name
+from cada_trl.errors import UserError
+
+ROOT = CONF_DIR.parent
+
+
+def set_environment(config: Config) -> None:
+    """Thread settings, before torch is imported. Spinning OpenMP threads take the cores that another process needs."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer's use to the hub otherwise
+    if config.hardware.threads:
+        os.environ["OMP_NUM_THREADS"] = str(config.hardware.threads)
+
+
+def is_launched() -> bool:
+    """Whether accelerate or torchrun started this process."""
+    return "LOCAL_RANK" in os.environ
+
+
+def launcher_command(config: Config, overrides: list[str]) -> list[str]:
+    """The command that runs the verb: python, or accelerate with the hardware's own file."""
+    verb = ["-m", "cada_trl.train", *overrides]
+    if config.hardware.launcher == "python":
+        return ["python", *verb]
+    file = config.hardware.accelerate_config
+    if file is None or not (ROOT / file).is_file():
+        raise UserError(f"launcher=accelerate needs accelerate_config, a file under launch/; got {file}")
+    return ["accelerate", "launch", "--config_file", str(ROOT / file), *verb]
+
+
+def launch(config: Config, overrides: list[str]) -> int:
+    """Start the processes and wait; returns their exit code."""
+    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *launcher_command(config, overrides)[1:]]
+    return subprocess.run(command, check=False).returncode
+
+
+def missing(config: Config) -> list[str]:
+    """What this machine lacks for the run, a sentence each."""
+    lacks = []
+    if config.hardware.device == "cuda":
+        if importlib.util.find_spec("torch") is None:
+            lacks.append("torch is not installed")
+        else:
+            import torch
+
+            n_gpu = torch.cuda.device_count()
+            if n_gpu < config.hardware.n_processes:
+                lacks.append(f"{config.hardware.n_processes} CUDA GPU(s) wanted, {n_gpu} seen")
+    if config.hardware.launcher == "accelerate" and importlib.util.find_spec("deepspeed") is None:
+        lacks.append("deepspeed is not installed: pip install -e '.[deepspeed]'")
+    if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
+        lacks.append("vllm is not installed: pip install -e '.[vllm]'")
+    if config.model.gated and not _hub_token():
+        lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
+    if config.data.dataset == "beavertails" and config.data.file is None:
+        lacks.append(f"the hub is needed for {config.data.hub_id} (or file=<BeaverTails JSONL>)")
+    return lacks
+
+
+def _hub_token() -> bool:
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    return bool(os.environ.get("HF_TOKEN")) or (home / "token").is_file()
+
+
+def dry_run(config: Config, overrides: list[str]) -> int:
+    """Print the resolved configuration, the launcher line, the run folder and what is missing; starts nothing."""
+    print(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
+    algo, hardware = config.algo, config.hardware
+    n_rollouts = algo.requests_per_step * algo.rollouts_per_request
+    n_micro = n_rollouts // (hardware.micro_batch * hardware.n_processes)
+    print(f"launcher: {shlex.join(launcher_command(config, overrides))}")
+    print(f"run folder: {Path(config.runs_dir) / run_name(config)}")
+    print(
+        f"a step: {n_rollouts} rollouts = {algo.requests_per_step} requests x {algo.rollouts_per_request}; "
+        f"{n_micro} micro-batches of {hardware.micro_batch} on {hardware.n_processes} process(es)"
+    )
+    lacks = missing(config)
+    print("missing here: " + ("; ".join(lacks) if lacks else "nothing"))
+    return 0

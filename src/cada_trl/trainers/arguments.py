@@ -1,0 +1,122 @@
+"""Config -> what the trainer takes: CADAConfig, the dataset of rollout and learn prompts, the LoRA adapter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from cada_trl.config import Config
+from cada_trl.errors import UserError
+from cada_trl.hazards.pack import HazardPack
+from cada_trl.prompting.arms import render
+from cada_trl.records import Request
+from cada_trl.trainers.cada import CADAConfig
+
+
+def benign_per_step(config: Config) -> int:
+    """Harmless requests in every step's batch (ours; the paper has none)."""
+    return round(config.algo.benign_frac * config.algo.requests_per_step)
+
+
+def n_steps(config: Config, n_harmful: int) -> int:
+    """Optimiser steps of the run: max_steps, or what the epochs over the harmful requests hold."""
+    per_epoch = math.ceil(n_harmful / (config.algo.requests_per_step - benign_per_step(config)))
+    return config.algo.max_steps or math.ceil(config.algo.epochs * per_epoch)
+
+
+def rollout_dataset(config: Config, harmful: Sequence[Request], benign: Sequence[Request], pack: HazardPack) -> Dataset:
+    """Harmful rows first, then harmless ones, each with the prompt it is sampled on and the prompt it is learned on.
+
+    Errors: UserError when the batch wants harmless requests and there are none, or more requests than there are.
+    """
+    n_benign = benign_per_step(config)
+    if n_benign and not benign:
+        raise UserError(f"benign_frac={config.algo.benign_frac} wants harmless requests; the request set has none")
+    if len(harmful) < config.algo.requests_per_step - n_benign:
+        raise UserError(
+            f"{len(harmful)} training requests are fewer than a step's {config.algo.requests_per_step - n_benign}; "
+            "lower requests_per_step or raise n_train"
+        )
+    requests = [*harmful, *(benign if n_benign else [])]
+    return Dataset.from_list([_row(config, request, pack) for request in requests])
+
+
+def _row(config: Config, request: Request, pack: HazardPack) -> dict[str, Any]:
+    prompt = config.prompt
+    arm = prompt.arm if request.harmful or config.algo.benign_arm == "same" else "none"
+    hazard = request.hazard if prompt.hint else None
+    rollout = render(arm, request.text, hazard, pack, prompt.cases_as, prompt.n_cases)
+    learn = render("none", request.text, None, pack) if config.algo.learn_on == "request" else rollout
+    return {
+        "prompt": rollout,
+        "learn_prompt": learn,
+        "prompt_arm": arm,
+        "request_id": request.id,
+        "request": request.text,
+        "hazard": request.hazard,
+        "harmful": request.harmful,
+    }
+
+
+def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADAConfig:
+    """TRL arguments of a run; every value comes from the configuration."""
+    algo, rollout, hardware, tracking = config.algo, config.rollout, config.hardware, config.tracking
+    per_process = algo.requests_per_step * algo.rollouts_per_request // hardware.n_processes
+    return CADAConfig(
+        output_dir=str(checkpoints),
+        seed=config.seed,
+        learn_on=algo.learn_on,
+        baseline=algo.baseline,
+        baseline_rate=algo.baseline_rate,
+        baseline_start=algo.baseline_start,
+        kl=algo.kl,
+        kl_in=algo.kl_in,
+        beta_kl=algo.beta_kl,
+        target_kl_nats=algo.target_kl_nats,
+        logp=algo.logp,
+        rollouts_per_request=algo.rollouts_per_request,
+        benign_per_step=benign_per_step(config),
+        n_harmful=n_harmful,
+        learning_rate=algo.lr,
+        lr_scheduler_type=algo.lr_schedule,
+        warmup_steps=algo.warmup_frac,
+        weight_decay=algo.weight_decay,
+        adam_beta2=algo.adam_beta2,
+        max_grad_norm=algo.max_grad_norm,
+        max_steps=n_steps(config, n_harmful),
+        per_device_train_batch_size=hardware.micro_batch,
+        gradient_accumulation_steps=per_process // hardware.micro_batch,
+        temperature=rollout.temperature,
+        top_p=rollout.top_p,
+        max_completion_length=rollout.max_new_tok,
+        use_vllm=rollout.backend != "transformers",
+        vllm_mode="server" if rollout.backend == "vllm_server" else "colocate",
+        bf16=hardware.bf16,
+        use_cpu=hardware.device == "cpu",
+        gradient_checkpointing=hardware.gradient_checkpointing,
+        logging_steps=1,
+        save_steps=tracking.save_every_steps,
+        save_total_limit=tracking.save_total_limit,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+    )
+
+
+def lora_config(config: Config) -> Any:
+    """PEFT's LoraConfig, or None for full fine-tuning."""
+    if config.peft.adapter == "none":
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.peft.rank,
+        lora_alpha=config.peft.alpha,
+        lora_dropout=config.peft.dropout,
+        target_modules=config.peft.target_modules,
+        task_type="CAUSAL_LM",
+    )

@@ -1,0 +1,301 @@
+"""CADATrainer: centred-reward REINFORCE with a KL penalty against a frozen reference, on TRL's GRPOTrainer.
+
+The one file that touches TRL's internals (trl 1.16; tests/trainers/test_trl_contract.py holds what is relied on). TRL
+keeps generation, distribution, PEFT, DeepSpeed and the optimiser loop. Left out of GRPO: ratio, clipping, division by a
+standard deviation, the second (old) log-probability pass. GRPOTrainer rather than RLOOTrainer: RLOO drops the sampler's
+log-probabilities, always scores twice and clips a sequence ratio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object, is_peft_model
+from datasets import Dataset
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from cada_trl.algo.baseline import RunningMean, centred_b
+from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty_bt
+from cada_trl.algo.loss import cada_loss
+from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
+from cada_trl.algo.scores import TokenScores
+from cada_trl.reward import ScoredCompletion
+from cada_trl.trainers.resume import mark_complete
+from cada_trl.trainers.sampler import RolloutSampler
+from cada_trl.trainers.scoring_head import add_scoring_head
+from cada_trl.trainers.step_record import StepRecord
+
+STATE_FILE = "cada_state.json"
+
+Score = Callable[[list[dict[str, Any]], list[str], list[bool]], list[ScoredCompletion]]
+Record = Callable[[int, dict[str, float], list[dict[str, Any]]], None]
+
+
+@dataclass
+class CADAConfig(GRPOConfig):
+    """GRPOConfig plus the keys of hydra_conf/algo (same names, sources there)."""
+
+    learn_on: str = "request"
+    baseline: str = "running"
+    baseline_rate: float | None = None
+    baseline_start: float | None = None
+    kl: str = "exact"
+    kl_in: str = "loss"
+    beta_kl: float = 0.01
+    target_kl_nats: float | None = None
+    logp: str = "sum"
+    rollouts_per_request: int = 1
+    benign_per_step: int = 0
+    share_prefix: bool = True
+    n_harmful: int | None = field(default=None, metadata={"help": "rows of the dataset that are harmful; they come first"})
+
+    def __post_init__(self) -> None:
+        self.beta = self.beta_kl
+        self.loss_type, self.scale_rewards, self.num_iterations = "dr_grpo", "none", 1
+        self.vllm_importance_sampling_correction = False
+        # TRL insists on groups of two or more; a number that passes its check, put right below.
+        self.num_generations = self.per_device_train_batch_size * self.gradient_accumulation_steps
+        super().__post_init__()
+        if self.steps_per_generation != self.gradient_accumulation_steps:
+            raise ValueError("CADA is on-policy: steps_per_generation must equal gradient_accumulation_steps")
+        if (self.generation_batch_size or 0) % self.rollouts_per_request:
+            raise ValueError(
+                f"{self.generation_batch_size} rollouts a step cannot be cut into groups of {self.rollouts_per_request}"
+            )
+        self.num_generations = self.rollouts_per_request
+        if self.gradient_checkpointing:
+            self.share_prefix = False  # a shared prefix lives in a key-value cache, which checkpointing drops
+
+
+class CADATrainer(GRPOTrainer):
+    """Samples on the dataset's `prompt`, learns on its `learn_prompt` (the same column values for learn_on=rollout).
+
+    train_dataset columns: prompt, learn_prompt (chat messages), and whatever score and record need. score: (rows,
+    completions, truncated) -> ScoredCompletion each. record: called once an optimiser step on the main process with
+    (step, metrics, a dict a completion).
+    """
+
+    args: CADAConfig
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel,
+        args: CADAConfig,
+        train_dataset: Dataset,
+        processing_class: PreTrainedTokenizerBase,
+        score: Score,
+        record: Record | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        peft_config: Any = None,
+        optimizers: tuple[Any, Any] = (None, None),
+    ) -> None:
+        self._score, self._record = score, record
+        super().__init__(
+            model=model,
+            reward_funcs=self._reward,
+            args=args,
+            train_dataset=train_dataset,
+            processing_class=processing_class,
+            callbacks=callbacks,
+            peft_config=peft_config,
+            optimizers=optimizers,
+        )
+        self.beta = 0.0  # TRL has built its reference by now; scores, KL and loss are ours
+        self._policy = self.model.get_base_model() if is_peft_model(self.model) else self.model
+        add_scoring_head(self._policy)
+        if self.ref_model is not None:
+            add_scoring_head(self.accelerator.unwrap_model(self.ref_model))
+            self.ref_model.requires_grad_(False)
+        self.running_mean = RunningMean(args.baseline_rate, args.baseline_start)
+        self.beta_controller = BetaController(args.beta_kl, args.target_kl_nats)
+        self._step_record = StepRecord()
+
+    @property
+    def policy(self) -> PreTrainedModel:
+        """The model in training, without wrappers."""
+        return self.accelerator.unwrap_model(self.model)
+
+    def reference_hash(self) -> str | None:
+        """SHA-256 of the frozen reference's weights (LoRA: of the base weights); None without a reference."""
+        if self.ref_model is None and not is_peft_model(self.model):
+            return None
+        frozen = self.accelerator.unwrap_model(self.ref_model) if self.ref_model is not None else self._policy
+        digest = hashlib.sha256()
+        for name, parameter in sorted(frozen.named_parameters()):
+            if not parameter.requires_grad:
+                digest.update(name.encode())
+                digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    # Which requests, and their rollouts
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
+        dataset = self.train_dataset if dataset is None else dataset
+        n_harmful = len(dataset) if self.args.n_harmful is None else self.args.n_harmful
+        return RolloutSampler(
+            n_harmful,
+            len(dataset) - n_harmful,
+            self.args.generation_batch_size // self.num_generations,
+            self.args.benign_per_step,
+            self.num_generations,
+            self.args.steps_per_generation,
+            self.args.seed,
+        )
+
+    def _reward(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float]:
+        """TRL's reward function; its rows arrive through _generate_and_score_completions."""
+        truncated = [ids[-1] not in self.eos_token_ids for ids in completion_ids]
+        texts = [messages[0]["content"] for messages in completions]
+        self._scored = self._score(self._rows, texts, truncated)
+        self._truncated = truncated
+        return [one.reward for one in self._scored]
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._reward_all_b = rewards[:, 0]
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        started_s = time.perf_counter()
+        self._rows = inputs
+        # Seeded by step, so that a resumed run samples what the uninterrupted one did.
+        rank, n_ranks = self.accelerator.process_index, self.accelerator.num_processes
+        torch.manual_seed((self.args.seed * 1_000_003 + self.state.global_step) * n_ranks + rank)
+        with self._on_policy_sampling():
+            rollouts = super()._generate_and_score_completions(inputs)
+        reward_b = self._reward_all_b
+        advantage_b = centred_b(reward_b, self.args.baseline, self.num_generations, self.running_mean)
+        n_scored = int((~reward_b.isnan()).sum())
+        weight_b = (~reward_b.isnan()).float() / max(n_scored, 1)
+        mine = slice(rank * len(inputs), (rank + 1) * len(inputs))
+        rollouts |= {"advantages": advantage_b[mine], "weight": weight_b[mine]}
+        if self.args.learn_on == "request":
+            rollouts["learn_ids"] = self._tokenize_prompts([row["learn_prompt"] for row in inputs])[0]
+        else:
+            rollouts["learn_ids"] = tokens_of(rollouts["prompt_ids"], rollouts["prompt_mask"])
+        rollout_s = time.perf_counter() - started_s
+        self._step_record.start(inputs, self._scored, self._truncated, rollouts, self.running_mean.value, rollout_s)
+        return rollouts
+
+    @contextlib.contextmanager
+    def _on_policy_sampling(self) -> Any:
+        """One autocast context round the whole generation, so that weights are cast once and not once a token."""
+        with torch.no_grad(), self.accelerator.autocast():
+            yield
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """Generate once a step, then hand out micro-batches ordered so that little padding is scored."""
+        if not self.model.training:
+            return super()._prepare_inputs(generation_batch)
+        place = self._step % self.args.steps_per_generation
+        if place == 0 or self._buffered_inputs is None:
+            rollouts = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = self._micro_batches(rollouts)
+        return self._buffered_inputs[place]
+
+    def _micro_batches(self, rollouts: dict[str, Any]) -> list[dict[str, Any]]:
+        prompts: list[list[int]] = rollouts["learn_ids"]
+        completions = tokens_of(rollouts["completion_ids"], rollouts["completion_mask"])
+        size = self.args.per_device_train_batch_size
+        order = micro_batch_order(prompts, completions, size)
+        batches = []
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            packed = pack(
+                [prompts[b] for b in chosen], [completions[b] for b in chosen], self.args.share_prefix, self.args.device
+            )
+            kept = {key: rollouts[key][chosen] for key in ("advantages", "weight", "completion_mask")}
+            batches.append({"packed": packed, "rows": chosen, **kept})
+        return batches
+
+    # Scores and loss
+
+    def _reference(self, packed: Packed) -> tuple[Tensor | None, Tensor | None]:
+        """Hidden states and head of the frozen reference: its own model, or the policy with its adapter off."""
+        if self.args.beta_kl == 0.0 and self.args.target_kl_nats is None:
+            return None, None
+        with torch.no_grad(), self.accelerator.autocast():
+            if self.ref_model is not None:
+                weight_vh = self.accelerator.unwrap_model(self.ref_model).get_output_embeddings().weight
+                return self.ref_model(packed=packed), weight_vh
+            with self.accelerator.unwrap_model(self.model).disable_adapter():
+                return self.model(packed=packed), self._policy.get_output_embeddings().weight
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        args, packed, beta_kl = self.args, inputs["packed"], self.beta_controller.value
+        ref_hidden_nh, ref_weight_vh = self._reference(packed)
+        with self.accelerator.autocast():
+            scores: TokenScores = model(
+                packed=packed,
+                temperature=args.temperature,
+                ref_hidden_nh=ref_hidden_nh,
+                ref_weight_vh=ref_weight_vh,
+                exact_kl=args.kl == "exact",
+            )
+        mask_bt = inputs["completion_mask"]
+        n_t = mask_bt.shape[1]
+        logp_bt = packed.to_bt(scores.logp_n, n_t)
+        kl_bt = penalty_bt = None
+        if scores.ref_logp_n is not None:
+            ref_logp_bt = packed.to_bt(scores.ref_logp_n, n_t)
+            if args.kl_in == "loss":
+                estimators = {"k2": k2_bt, "k3": k3_bt}
+                exact = scores.kl_n is not None
+                kl_bt = packed.to_bt(scores.kl_n, n_t) if exact else estimators[args.kl](logp_bt, ref_logp_bt)
+            else:
+                penalty_bt = reward_penalty_bt(logp_bt, ref_logp_bt, mask_bt, args.kl_in == "reward_to_go")
+            cost_bt = kl_bt if kl_bt is not None else k1_bt(logp_bt, ref_logp_bt) * mask_bt
+            k1_all_bt, k3_all_bt = k1_bt(logp_bt, ref_logp_bt) * mask_bt, k3_bt(logp_bt, ref_logp_bt) * mask_bt
+            self._step_record.add_kl(inputs["rows"], cost_bt.sum(1), k1_all_bt.sum(1), k3_all_bt.sum(1))
+        loss = cada_loss(logp_bt, mask_bt, inputs["advantages"], inputs["weight"], kl_bt, beta_kl, args.logp, penalty_bt)
+        self._step_record.add_scores(inputs["rows"], logp_bt.sum(1), packed.to_bt(scores.entropy_n, n_t).sum(1), loss)
+        # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.
+        return loss * self.accelerator.num_processes if model.training else loss
+
+    # Records and checkpoints
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """One record an optimiser step (logging_steps=1) instead of TRL's tables."""
+        if "grad_norm" not in logs:
+            return
+        rows = self._step_record.rows()
+        everyone: Sequence[dict[str, Any]] = gather_object(rows)
+        metrics = self._step_record.metrics(everyone)
+        metrics |= {
+            "train/beta_kl": self.beta_controller.value,
+            "train/grad_norm": float(logs["grad_norm"]),
+            "train/lr": float(logs["learning_rate"]),
+            "train/epoch": float(logs.get("epoch", self.state.epoch or 0.0)),
+        }
+        if metrics.get("train/kl_nats") is not None:
+            self.beta_controller.update(metrics["train/kl_nats"])
+        self.state.log_history.append({"step": self.state.global_step, **metrics})
+        if self._record is not None and self.accelerator.is_main_process:
+            self._record(self.state.global_step, metrics, list(everyone))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A checkpoint counts once it is marked complete: a run killed while saving resumes from the one before."""
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            state = {"running_mean": self.running_mean.__dict__, "beta_kl": self.beta_controller.value}
+            (folder / STATE_FILE).write_text(json.dumps(state))
+            mark_complete(folder, self.state.global_step)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            state = json.loads((Path(checkpoint) / STATE_FILE).read_text())
+            self.running_mean = RunningMean(**state["running_mean"])
+            self.beta_controller.value = state["beta_kl"]
