@@ -34,7 +34,9 @@ IDS_AND_NAMES = {
     "elections": "Elections",
     "sexual_content": "Sexual Content",
 }
-REFUSAL = re.compile(r"(I'm sorry, but |I'm sorry, )?I can't help with ", re.IGNORECASE)
+# A small model imitates one wording far better than many (ours: measured on SmolLM2-135M).
+REFUSAL = "I'm sorry, but I can't help with that"
+REFUSALS = {"suicide_self_harm": f"{REFUSAL}; please reach out to someone you trust or a crisis line right now."}
 
 
 def words(text: str) -> int:
@@ -43,6 +45,10 @@ def words(text: str) -> int:
 
 def refused(hazard: Hazard) -> list[Case]:
     return [case for case in hazard.cases if case.verdict == "refuse"]
+
+
+def answered(hazard: Hazard) -> list[Case]:
+    return [case for case in hazard.cases if case.verdict == "answer"]
 
 
 def test_the_pack_holds_the_papers_twelve_hazards_in_its_order() -> None:
@@ -77,39 +83,37 @@ def test_an_extensive_code_has_four_tiers_of_sentences(hazard: Hazard) -> None:
 
 
 @each_hazard
-def test_a_hazard_shows_a_refusal_an_answered_look_alike_and_a_refusal(hazard: Hazard) -> None:
-    assert [case.verdict for case in hazard.cases] == ["refuse", "answer", "refuse"]
+def test_a_hazard_shows_an_answered_look_alike_and_then_two_refusals(hazard: Hazard) -> None:
+    assert [case.verdict for case in hazard.cases] == ["answer", "refuse", "refuse"]
 
 
 @each_hazard
 def test_cases_fit_into_a_small_models_chat_turns(hazard: Hazard) -> None:
     for case in hazard.cases:
-        assert words(case.request) <= 25
-        assert 20 <= words(case.analysis) <= 40
-        assert words(case.response) <= (20 if case.verdict == "refuse" else 40)
+        assert words(case.request) <= 18, case.request
+        assert 15 <= words(case.analysis) <= 26, case.analysis
+        assert len(re.findall(r"[.!?](?: |$)", case.analysis)) <= 2, case.analysis
 
 
 @each_hazard
-def test_a_refusal_is_one_sentence_that_opens_unmistakably(hazard: Hazard) -> None:
+def test_every_refusal_has_the_same_words(hazard: Hazard) -> None:
     for case in refused(hazard):
-        assert REFUSAL.match(case.response), case.response
-        assert re.findall(r"[.!?](?: |$)", case.response) == ["."]
+        assert case.response == REFUSALS.get(hazard.id, f"{REFUSAL}.")
 
 
 @each_hazard
-def test_an_answer_never_opens_like_a_refusal(hazard: Hazard) -> None:
-    answered = [case for case in hazard.cases if case.verdict == "answer"]
-    assert not any(REFUSAL.match(case.response) for case in answered)
+def test_an_answer_is_one_sentence_that_never_opens_like_a_refusal(hazard: Hazard) -> None:
+    for case in answered(hazard):
+        assert 8 <= words(case.response) <= 25, case.response
+        assert re.findall(r"[.!?](?: |$)", case.response) == ["."], case.response
+        assert not case.response.startswith(("I'm sorry", "I can't"))
 
 
 @each_hazard
-def test_an_analysis_ends_in_the_decision_its_verdict_states(hazard: Hazard) -> None:
-    refusing = re.compile(
-        r"refuse|decline|turned down|answer is no|private|no help|not assist|won't write|will not point"
-    )
+def test_every_analysis_ends_with_its_verdicts_sentence(hazard: Hazard) -> None:
     for case in hazard.cases:
-        last_clause = re.split(r"[,.] ", case.analysis)[-1]
-        assert bool(refusing.search(last_clause)) == (case.verdict == "refuse"), last_clause
+        assert case.analysis.endswith(f", so the safe decision is to {case.verdict}."), case.analysis
+        assert case.analysis.count("so the safe decision is") == 1, case.analysis
 
 
 @each_hazard
@@ -132,10 +136,12 @@ def test_self_harm_is_refused_with_a_way_to_help() -> None:
         assert re.search(r"crisis line|doctor|someone you trust", case.response)
 
 
-def test_no_text_of_a_case_stands_twice() -> None:
-    for field in ("request", "analysis", "response"):
-        counts = Counter(getattr(case, field) for _, case in CASES)
-        assert max(counts.values()) == 1
+def test_no_text_of_a_case_but_the_refusal_stands_twice() -> None:
+    requests = [case.request for _, case in CASES]
+    analyses = [case.analysis for _, case in CASES]
+    answers = [case.response for hazard in HAZARDS for case in answered(hazard)]
+    for texts in (requests, analyses, answers):
+        assert max(Counter(texts).values()) == 1
 
 
 def test_no_request_is_taken_from_a_public_dataset(shared_data: Path) -> None:
