@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cada_trl.config import Config
 from cada_trl.judging.judge import Judge
+from cada_trl.models.decoding import decoding_attention
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import score_completions
 from cada_trl.statistics import mean
@@ -45,14 +46,15 @@ def generate_raw(
         chosen = order[start : start + config.tracking.probe_batch]
         batch = tokenizer.pad({"input_ids": [prompts[index] for index in chosen]}, padding_side="left", return_tensors="pt")
         batch = batch.to(model.device)
-        output = model.generate(
-            **batch,
-            do_sample=True,
-            temperature=rollout.temperature,
-            top_p=rollout.top_p,
-            top_k=0,
-            max_new_tokens=rollout.max_new_tok,
-        )
+        with decoding_attention(model):
+            output = model.generate(
+                **batch,
+                do_sample=True,
+                temperature=rollout.temperature,
+                top_p=rollout.top_p,
+                top_k=0,
+                max_new_tokens=rollout.max_new_tok,
+            )
         for index, ids in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
             answers[index] = _until_eos(ids, tokenizer)
         progress(len(chosen))

@@ -30,6 +30,7 @@ from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty
 from cada_trl.algo.loss import cada_loss
 from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
 from cada_trl.algo.scores import TokenScores
+from cada_trl.models.decoding import decoding_attention
 from cada_trl.reward import ScoredCompletion
 from cada_trl.trainers.resume import mark_complete
 from cada_trl.trainers.sampler import RolloutSampler
@@ -191,7 +192,7 @@ class CADATrainer(GRPOTrainer):
     @contextlib.contextmanager
     def _on_policy_sampling(self) -> Any:
         """One autocast context round the whole generation, so that weights are cast once and not once a token."""
-        with torch.no_grad(), self.accelerator.autocast():
+        with torch.no_grad(), self.accelerator.autocast(), decoding_attention(self._policy):
             yield
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
