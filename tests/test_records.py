@@ -57,7 +57,6 @@ def test_a_write_that_breaks_off_leaves_the_old_file_whole(tmp_path: Path) -> No
     assert list(read_jsonl(path)) == [(1, {"n": 1})]
 
 
-@pytest.mark.xfail(strict=True, reason="write_jsonl: unlink raises again when the folder is a file")
 def test_a_path_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     with pytest.raises(UserError, match=r"cannot write .*rows\.jsonl: .*; free space or choose another folder"):
@@ -90,7 +89,6 @@ def test_a_line_that_is_not_json_is_refused_with_its_number(tmp_path: Path) -> N
         list(read_jsonl(path))
 
 
-@pytest.mark.xfail(strict=True, reason="read_jsonl: a file that is not UTF-8 ends in a traceback")
 def test_a_file_that_is_not_utf8_is_a_users_mistake(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes('{"text": "größer"}\n'.encode("latin-1"))
@@ -98,7 +96,6 @@ def test_a_file_that_is_not_utf8_is_a_users_mistake(tmp_path: Path) -> None:
         list(read_jsonl(path))
 
 
-@pytest.mark.xfail(strict=True, reason="write_jsonl: half of a surrogate pair, legal in JSON, cannot be encoded")
 def test_half_of_a_surrogate_pair_read_from_json_is_written_back(tmp_path: Path) -> None:
     rows = [row for _, row in read_jsonl(write_lines(tmp_path, '{"text": "\\ud800"}'))]
     write_jsonl(tmp_path / "copy.jsonl", rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -42,19 +43,21 @@ class Request:
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write rows atomically (temporary file, then rename); returns the number of rows.
 
-    Errors: UserError when the folder cannot be written.
+    Half of a surrogate pair, legal in JSON but not in UTF-8, is written as its JSON escape. Errors: UserError when the
+    folder cannot be written.
     """
     temporary = path.with_suffix(path.suffix + ".tmp")
     n_rows = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 n_rows += 1
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a full disk still lets go of a file; a folder that is a file does not
+            temporary.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
     return n_rows
 
@@ -63,17 +66,23 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, row). Errors: UserError with file and row for a missing file or a malformed line."""
     if not path.is_file():
         raise UserError(f"no such file: {path}; expected a JSONL file")
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, row {number}: not JSON ({error.msg}); expected one object a line") from error
-            if not isinstance(row, dict):
-                raise UserError(f"{path}, row {number}: a JSON {type(row).__name__}; expected an object")
-            yield number, row
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, _row(path, number, line)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, row {number}: not JSON ({error.msg}); expected one object a line") from error
+    if not isinstance(row, dict):
+        raise UserError(f"{path}, row {number}: a JSON {type(row).__name__}; expected an object")
+    return row
 
 
 def write_requests(path: Path, requests: Iterable[Request]) -> int:
