@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +16,9 @@ Kind = Literal["running", "batch", "group", "leave_one_out", "none"]
 class RunningMean:
     """rbar_t = rbar_{t-1} + b_t (r_t - rbar_{t-1}), with r_t the mean reward of step t (paper, Objective).
 
-    rate: b_t, or None for 1/t (ours: the plain average of all steps; the paper gives no b_t). start: rbar_0, or None for
-    the first step's mean (ours); a start counts as one step of the average. It is part of a checkpoint and equal on all ranks, since it sees gathered rewards.
+    rate: b_t, or None for 1/t (ours: the plain average of all steps; the paper gives no b_t). start: rbar_0, or None
+    for the first step's mean (ours); a start counts as one step of the average. It is part of a checkpoint and equal on
+    all ranks, since it sees gathered rewards.
     """
 
     rate: float | None = None
@@ -48,7 +50,7 @@ def baseline_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMe
         return torch.full_like(reward_b, float(reward_b.nanmean()))
     if kind == "running":
         step_mean = float(reward_b.nanmean())
-        if step_mean == step_mean:
+        if not math.isnan(step_mean):
             running.update(step_mean)
         return torch.full_like(reward_b, running.value if running.value is not None else float("nan"))
     reward_gk = reward_b.view(-1, group_size)

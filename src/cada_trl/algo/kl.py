@@ -1,11 +1,14 @@
 """KL(policy || reference) estimators a token, each with the gradient that it really has (docs/kl.md).
 
-d = log(policy/reference) of the sampled token. As differentiable terms in the loss, in expectation over the policy's own
-samples: k2 = d^2/2 has the gradient of KL(policy || reference); k3 = exp(-d) - 1 + d that of KL(reference || policy);
-k1 = d has none. The exact KL sums over the vocabulary (algo/scores.py) and needs no sampling assumption.
+d = log(policy/reference) of the sampled token. As differentiable terms in the loss, in expectation over the policy's
+own samples: k2 = d^2/2 has the gradient of KL(policy || reference); k3 = exp(-d) - 1 + d that of
+KL(reference || policy); k1 = d has none. The exact KL sums over the vocabulary (algo/scores.py) and needs no sampling
+assumption.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -49,8 +52,8 @@ class BetaController:
         self.target_nats = target_nats
 
     def update(self, kl_nats: float) -> float:
-        """Take a step's mean KL a completion; returns the beta of the next step."""
-        if self.target_nats is not None:
+        """Take a step's mean KL a completion; returns the beta of the next step. A KL that is NaN changes nothing."""
+        if self.target_nats is not None and not math.isnan(kl_nats):
             error = max(-self.CLIP, min(self.CLIP, kl_nats / self.target_nats - 1.0))
             self.value *= 1.0 + self.GAIN * error
         return self.value

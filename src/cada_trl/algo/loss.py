@@ -19,8 +19,8 @@ def cada_loss(
 ) -> Tensor:
     """sum_b weight_b * ( -advantage_b * sum_t logp_bt + beta_kl * sum_t kl_bt ), a scalar.
 
-    weight_b is 1/N over the N scored rollouts of the optimiser step (0 for unscored ones), so that the loss of a step is
-    the same however it is cut into micro-batches and ranks. logp="sum" is the paper's sequence log-probability;
+    weight_b is 1/N over the N scored rollouts of the optimiser step (0 for unscored ones), so that the loss of a step
+    is the same however it is cut into micro-batches and ranks. logp="sum" is the paper's sequence log-probability;
     "mean" divides each row by its own length, which lowers the effective learning rate of long completions.
     reward_penalty_bt (KL in the reward) is subtracted, times beta_kl, from the advantage of each token.
     """

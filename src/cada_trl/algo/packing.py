@@ -12,8 +12,8 @@ from torch import Tensor
 class Packed(NamedTuple):
     """One micro-batch. Every row's tokens are prefix + row; L may be 0.
 
-    prefix_l: tokens that all rows share [L]. row_bs: the rest, right-padded [B, S]. A completion token n is predicted by
-    the hidden state at (row_n, at_n) of row_bs; label_n is the token itself; t_n is its place in the completion.
+    prefix_l: tokens that all rows share [L]. row_bs: the rest, right-padded [B, S]. A completion token n is predicted
+    by the hidden state at (row_n, at_n) of row_bs; label_n is the token itself; t_n is its place in the completion.
     """
 
     prefix_l: Tensor
@@ -34,7 +34,7 @@ def tokens_of(ids_bt: Tensor, mask_bt: Tensor) -> list[list[int]]:
     return [ids[mask.bool()].tolist() for ids, mask in zip(ids_bt, mask_bt, strict=True)]
 
 
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+def common_prefix(rows: Sequence[list[int]]) -> int:
     """Length of the longest prefix that all rows share."""
     first, last = min(rows), max(rows)
     length = 0
@@ -43,7 +43,9 @@ def common_prefix(rows: Sequence[Sequence[int]]) -> int:
     return length
 
 
-def pack(prompts: Sequence[list[int]], completions: Sequence[list[int]], share_prefix: bool, device: torch.device) -> Packed:
+def pack(
+    prompts: Sequence[list[int]], completions: Sequence[list[int]], share_prefix: bool, device: torch.device
+) -> Packed:
     """Pack prompt + completion rows (non-empty each). share_prefix=False keeps every row whole (L = 0).
 
     The prefix ends before the last prompt token of every row, since that token predicts the completion's first.

@@ -43,10 +43,16 @@ def token_scores(
 
 
 def _log_softmax(hidden_nh: Tensor, weight_vh: Tensor, temperature: float) -> Tensor:
-    logits_nv = (hidden_nh @ weight_vh.to(hidden_nh.dtype).T).float()
+    logits_nv = hidden_nh @ weight_vh.to(hidden_nh.dtype).T
+    logits_nv = logits_nv.to(_score_dtype(hidden_nh))
     if temperature != 1.0:
         logits_nv.div_(temperature)
     return logits_nv.sub_(logits_nv.logsumexp(dim=-1, keepdim=True))
+
+
+def _score_dtype(hidden_nh: Tensor) -> torch.dtype:
+    """float32 at least: half precision loses the tails; float64 stays, so that gradients can be checked exactly."""
+    return torch.promote_types(hidden_nh.dtype, torch.float32)
 
 
 class _TiledScores(torch.autograd.Function):
@@ -63,7 +69,7 @@ class _TiledScores(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         n_tok = label_n.numel()
         logp_n, kl_n, entropy_n, ref_logp_n = (
-            torch.zeros(n_tok, dtype=torch.float32, device=hidden_nh.device) for _ in range(4)
+            torch.zeros(n_tok, dtype=_score_dtype(hidden_nh), device=hidden_nh.device) for _ in range(4)
         )
         for start in range(0, n_tok, TILE_TOK):
             tile = slice(start, start + TILE_TOK)

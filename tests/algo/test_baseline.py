@@ -1,0 +1,109 @@
+"""Baselines by hand arithmetic, and what they do not change."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from cada_trl.algo.baseline import Kind, RunningMean, baseline_b, centred_b
+
+NAN = math.nan
+
+
+def _centred(rewards: list[float], kind: Kind, group_size: int = 1, running: RunningMean | None = None) -> list[float]:
+    running = running or RunningMean()
+    return centred_b(torch.tensor(rewards, dtype=torch.float64), kind, group_size, running).tolist()
+
+
+def test_running_mean_is_the_plain_average_of_all_steps() -> None:
+    running = RunningMean()
+    assert [running.update(mean) for mean in (-1.0, 0.0, 0.4)] == pytest.approx([-1.0, -0.5, -0.2])
+
+
+def test_running_mean_with_a_rate_moves_that_share_of_the_way() -> None:
+    running = RunningMean(rate=0.25)
+    # -1; -1 + 0.25 (1 - -1) = -0.5; -0.5 + 0.25 (1 - -0.5) = -0.125
+    assert [running.update(mean) for mean in (-1.0, 1.0, 1.0)] == pytest.approx([-1.0, -0.5, -0.125])
+
+
+def test_a_start_counts_as_one_step_of_the_average() -> None:
+    running = RunningMean(start=0.6)
+    # (0.6 - 1) / 2 = -0.2; (0.6 - 1 + 1) / 3 = 0.2
+    assert [running.update(mean) for mean in (-1.0, 1.0)] == pytest.approx([-0.2, 0.2])
+
+
+def test_a_start_with_a_rate_is_left_by_that_rate() -> None:
+    running = RunningMean(rate=0.5, start=0.0)
+    assert [running.update(mean) for mean in (-1.0, -1.0)] == pytest.approx([-0.5, -0.75])
+
+
+def test_running_centres_on_the_mean_that_this_step_went_into() -> None:
+    running = RunningMean()
+    assert _centred([-1.0, -1.0, 1.0, -1.0], "running", running=running) == pytest.approx([-0.5, -0.5, 1.5, -0.5])
+    # rbar = (-0.5 + 0.5) / 2 = 0
+    assert _centred([1.0, 1.0, 0.0, 0.0], "running", running=running) == pytest.approx([1.0, 1.0, 0.0, 0.0])
+
+
+def test_running_leaves_unscored_rewards_out_of_the_mean_and_gives_them_no_advantage() -> None:
+    running = RunningMean()
+    assert _centred([1.0, NAN, 0.0, NAN], "running", running=running) == pytest.approx([0.5, 0.0, -0.5, 0.0])
+    assert running.value == pytest.approx(0.5)
+
+
+def test_a_step_without_any_score_leaves_the_running_mean_as_it_was() -> None:
+    running = RunningMean()
+    running.update(-0.5)
+    assert _centred([NAN, NAN], "running", running=running) == [0.0, 0.0]
+    assert (running.value, running.n_steps) == (-0.5, 1)
+
+
+def test_a_first_step_without_any_score_has_no_advantage() -> None:
+    running = RunningMean()
+    assert _centred([NAN, NAN], "running", running=running) == [0.0, 0.0]
+    assert running.value is None
+
+
+def test_batch_centres_on_the_mean_of_the_scored_step() -> None:
+    assert _centred([1.0, -1.0, NAN, 0.0, 1.0], "batch") == pytest.approx([0.75, -1.25, 0.0, -0.25, 0.75])
+
+
+def test_group_centres_on_the_mean_of_the_requests_own_rollouts() -> None:
+    rewards = [1.0, -1.0, 0.0, 1.0, 1.0, NAN]
+    assert _centred(rewards, "group", 3) == pytest.approx([1.0, -1.0, 0.0, 0.0, 0.0, 0.0])
+
+
+def test_leave_one_out_is_the_mean_of_the_other_rollouts() -> None:
+    reward_b = torch.tensor([1.0, -1.0, 0.0, 1.0, 0.0, NAN])
+    others = baseline_b(reward_b, "leave_one_out", 3, RunningMean())
+    # first group: (-1 + 0)/2, (1 + 0)/2, (1 - 1)/2; second: 0 and 1, since the third has no score
+    assert others[:5].tolist() == pytest.approx([-0.5, 0.5, 0.0, 0.0, 1.0])
+    assert others[5].isnan()
+
+
+def test_leave_one_out_gives_no_advantage_where_there_is_no_other_score() -> None:
+    assert _centred([1.0, NAN], "leave_one_out", 2) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("group_size", [2, 3, 4])
+def test_leave_one_out_is_the_group_advantage_times_g_over_g_minus_1(group_size: int) -> None:
+    rewards = torch.randn(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64).tolist()
+    stretched = [group_size / (group_size - 1) * a for a in _centred(rewards, "group", group_size)]
+    assert _centred(rewards, "leave_one_out", group_size) == pytest.approx(stretched, abs=1e-12)
+
+
+def test_none_leaves_the_rewards_as_they_are_and_unscored_ones_at_zero_advantage() -> None:
+    assert _centred([1.0, -1.0, NAN], "none") == [1.0, -1.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", ["batch", "group", "leave_one_out"])
+def test_a_constant_added_to_all_rewards_changes_no_advantage(kind: Kind) -> None:
+    rewards = [1.0, -1.0, 0.0, 1.0, NAN, -1.0, 0.0, 0.0]
+    shifted = [reward + 7.0 for reward in rewards]
+    assert _centred(shifted, kind, 4) == pytest.approx(_centred(rewards, kind, 4), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["batch", "group", "leave_one_out"])
+def test_the_advantages_of_a_step_sum_to_zero(kind: Kind) -> None:
+    assert sum(_centred([1.0, -1.0, 0.0, 1.0, 1.0, -1.0], kind, 3)) == pytest.approx(0.0, abs=1e-12)

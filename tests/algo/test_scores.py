@@ -1,0 +1,119 @@
+"""Tiled scores against the plain log_softmax over all tokens, in value and in gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from cada_trl.algo import scores
+from cada_trl.algo.scores import TokenScores, token_scores
+
+N_TOK, N_VOCAB, N_HIDDEN = 7, 11, 5
+TEMPERATURE = 0.7
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+@pytest.fixture(autouse=True)
+def tiles_of_three_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven tokens make two whole tiles and a rest."""
+    monkeypatch.setattr(scores, "TILE_TOK", 3)
+
+
+def _inputs(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    hidden_nh, ref_hidden_nh = (torch.randn(N_TOK, N_HIDDEN, generator=generator).to(dtype) for _ in range(2))
+    weight_vh, ref_weight_vh = (torch.randn(N_VOCAB, N_HIDDEN, generator=generator).to(dtype) for _ in range(2))
+    label_n = torch.randint(N_VOCAB, (N_TOK,), generator=generator)
+    return hidden_nh.requires_grad_(), weight_vh.requires_grad_(), label_n, ref_hidden_nh, ref_weight_vh
+
+
+def _naive(
+    hidden_nh: Tensor, weight_vh: Tensor, label_n: Tensor, ref_hidden_nh: Tensor, ref_weight_vh: Tensor
+) -> TokenScores:
+    logp_nv = (hidden_nh @ weight_vh.T / TEMPERATURE).log_softmax(dim=1)
+    ref_logp_nv = (ref_hidden_nh @ ref_weight_vh.T / TEMPERATURE).log_softmax(dim=1)
+    place = (torch.arange(N_TOK), label_n)
+    entropy_n = -(logp_nv.exp() * logp_nv).sum(1)
+    return TokenScores(logp_nv[place], entropy_n, ref_logp_nv[place], (logp_nv.exp() * (logp_nv - ref_logp_nv)).sum(1))
+
+
+def _mixed(scored: TokenScores, exact_kl: bool) -> Tensor:
+    """A scalar in which every token's log-probability and KL has its own weight."""
+    weight_n = torch.linspace(-1.0, 2.0, N_TOK, dtype=scored.logp_n.dtype)
+    mixed = (weight_n * scored.logp_n).sum()
+    if exact_kl and scored.kl_n is not None:
+        mixed = mixed + (weight_n.square() * scored.kl_n).sum()
+    return mixed
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_equal_the_plain_log_softmax(dtype: torch.dtype) -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(dtype)
+    tiled = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, exact_kl=True)
+    naive = _naive(hidden_nh, weight_vh, label_n, *reference)
+    for one, other in zip(tiled, naive, strict=True):
+        torch.testing.assert_close(one, other, atol=TOLERANCE[dtype], rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("with_reference", [False, True])
+@pytest.mark.parametrize("exact_kl", [False, True])
+def test_gradients_equal_the_plain_log_softmax(dtype: torch.dtype, with_reference: bool, exact_kl: bool) -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(dtype)
+    tiled = token_scores(
+        hidden_nh, weight_vh, label_n, TEMPERATURE, *(reference if with_reference else []), exact_kl=exact_kl
+    )
+    got = torch.autograd.grad(_mixed(tiled, exact_kl), (hidden_nh, weight_vh))
+    naive = _naive(hidden_nh, weight_vh, label_n, *reference)
+    wanted = torch.autograd.grad(_mixed(naive, exact_kl and with_reference), (hidden_nh, weight_vh))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+def test_gradients_pass_the_numerical_check() -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
+
+    def mixed(hidden_nh: Tensor, weight_vh: Tensor) -> Tensor:
+        return _mixed(token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, exact_kl=True), True)
+
+    assert torch.autograd.gradcheck(mixed, (hidden_nh, weight_vh))
+
+
+def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states() -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
+    whole = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, exact_kl=True)
+    frozen = token_scores(hidden_nh, weight_vh.detach(), label_n, TEMPERATURE, *reference, exact_kl=True)
+    got, wanted = (torch.autograd.grad(_mixed(scored, True), hidden_nh)[0] for scored in (frozen, whole))
+    torch.testing.assert_close(got, wanted, atol=0, rtol=0)
+
+
+def test_a_policy_equal_to_its_reference_has_no_kl_and_no_kl_gradient() -> None:
+    hidden_nh, weight_vh, label_n, *_ = _inputs(torch.float32)
+    scored = token_scores(
+        hidden_nh, weight_vh, label_n, TEMPERATURE, hidden_nh.detach(), weight_vh.detach(), exact_kl=True
+    )
+    assert scored.kl_n is not None
+    assert scored.kl_n.tolist() == [0.0] * N_TOK
+    for gradient in torch.autograd.grad(scored.kl_n.sum(), (hidden_nh, weight_vh)):
+        assert float(gradient.abs().max()) == 0.0
+
+
+def test_without_a_reference_there_is_neither_its_log_probability_nor_a_kl() -> None:
+    hidden_nh, weight_vh, label_n, *_ = _inputs(torch.float32)
+    scored = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, exact_kl=True)
+    assert scored.ref_logp_n is None
+    assert scored.kl_n is None
+
+
+def test_entropy_and_the_references_log_probability_carry_no_gradient() -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float32)
+    scored = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference)
+    assert scored.ref_logp_n is not None
+    assert not scored.entropy_n.requires_grad
+    assert not scored.ref_logp_n.requires_grad
+
+
+def test_half_precision_is_scored_in_float32() -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.bfloat16)
+    assert token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference).logp_n.dtype == torch.float32
