@@ -59,7 +59,9 @@ class CADAConfig(GRPOConfig):
     rollouts_per_request: int = 1
     benign_per_step: int = 0
     share_prefix: bool = True
-    n_harmful: int | None = field(default=None, metadata={"help": "rows of the dataset that are harmful; they come first"})
+    n_harmful: int | None = field(
+        default=None, metadata={"help": "rows of the dataset that are harmful; they come first"}
+    )
 
     def __post_init__(self) -> None:
         self.beta = self.beta_kl
@@ -259,7 +261,9 @@ class CADATrainer(GRPOTrainer):
             cost_bt = kl_bt if kl_bt is not None else k1_bt(logp_bt, ref_logp_bt) * mask_bt
             k1_all_bt, k3_all_bt = k1_bt(logp_bt, ref_logp_bt) * mask_bt, k3_bt(logp_bt, ref_logp_bt) * mask_bt
             self._step_record.add_kl(inputs["rows"], cost_bt.sum(1), k1_all_bt.sum(1), k3_all_bt.sum(1))
-        loss = cada_loss(logp_bt, mask_bt, inputs["advantages"], inputs["weight"], kl_bt, beta_kl, args.logp, penalty_bt)
+        loss = cada_loss(
+            logp_bt, mask_bt, inputs["advantages"], inputs["weight"], kl_bt, beta_kl, args.logp, penalty_bt
+        )
         self._step_record.add_scores(inputs["rows"], logp_bt.sum(1), packed.to_bt(scores.entropy_n, n_t).sum(1), loss)
         # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.
         return loss * self.accelerator.num_processes if model.training else loss

@@ -1,4 +1,4 @@
-"""Which requests make up each optimiser step: a pure function of seed and epoch, so that a resumed run sees the same."""
+"""Which requests make up each optimiser step: a function of seed and epoch alone, so a resumed run sees the same."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class RolloutSampler(Sampler[int]):
     """Row indices of a dataset that holds n_harmful rows first, then n_benign rows.
 
     A step takes requests_per_step distinct requests (benign_per_step of them harmless), each rollouts_per_request times
-    in a row. Every step is yielded n_micro times, since TRL fetches one batch a micro-step and keeps the first. The last
-    step of an epoch is filled up from the epoch's start. TRL's own sampler replays epoch 1 after a resume.
+    in a row. Every step is yielded n_micro times, since TRL fetches one batch a micro-step and keeps the first. The
+    last step of an epoch is filled up from the epoch's start. TRL's own sampler replays epoch 1 after a resume.
     """
 
     def __init__(

@@ -69,5 +69,3 @@ def completion_hidden(backbone: Any, packed: Packed) -> Tensor:
     cache.batch_repeat_interleave(n_rows)
     hidden_bsh = backbone(input_ids=packed.row_bs, past_key_values=cache, use_cache=True).last_hidden_state
     return hidden_bsh[packed.row_n, packed.at_n]
-
-

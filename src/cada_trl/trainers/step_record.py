@@ -38,7 +38,11 @@ class StepRecord:
         for row, one, cut, length, advantage in zip(inputs, scored, truncated, lengths, advantages, strict=True):
             self._rows.append(
                 {
-                    **{key: row[key] for key in ("request_id", "request", "hazard", "harmful", "prompt_arm") if key in row},
+                    **{
+                        key: row[key]
+                        for key in ("request_id", "request", "hazard", "harmful", "prompt_arm")
+                        if key in row
+                    },
                     **completion_fields(one),
                     "advantage": advantage,
                     "kl_nats": None,
