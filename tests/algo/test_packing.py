@@ -1,0 +1,115 @@
+"""Where tokens lie in a packed micro-batch, and what an order costs."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from cada_trl.algo.packing import common_prefix, micro_batch_order, pack, tokens_of
+
+CPU = torch.device("cpu")
+
+
+def _scored_tok(order: list[int], prompts: list[list[int]], completions: list[list[int]], size: int) -> int:
+    """Tokens that run through the model: counted on the packed micro-batches themselves."""
+    total = 0
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        packed = pack([prompts[b] for b in chosen], [completions[b] for b in chosen], True, CPU)
+        total += packed.prefix_l.numel() + packed.row_bs.numel()
+    return total
+
+
+def _rollouts(seed: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Eight rows of three hazards: a long prefix a hazard, then a request and a completion of any length."""
+    draw = random.Random(seed)
+    prompts, completions = [], []
+    for _ in range(8):
+        hazard = draw.randrange(3)
+        prompts.append([1, *[10 + hazard] * (5 + 4 * hazard), *draw.choices(range(20, 40), k=draw.randint(1, 9))])
+        completions.append(draw.choices(range(40, 60), k=draw.randint(1, 12)))
+    return prompts, completions
+
+
+def test_the_shared_prefix_is_held_once_and_the_rest_is_padded_right() -> None:
+    packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
+    assert packed.prefix_l.tolist() == [1, 2]
+    assert packed.row_bs.tolist() == [[3, 7, 8], [4, 5, 9]]
+
+
+def test_every_completion_token_is_read_one_place_before_its_own() -> None:
+    packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
+    assert packed.label_n.tolist() == [7, 8, 9]
+    assert packed.row_n.tolist() == [0, 0, 1]
+    assert packed.at_n.tolist() == [0, 1, 1]
+    assert packed.row_bs[packed.row_n, packed.at_n + 1].tolist() == packed.label_n.tolist()
+
+
+def test_without_sharing_every_row_is_whole() -> None:
+    packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], False, CPU)
+    assert packed.prefix_l.numel() == 0
+    assert packed.row_bs.tolist() == [[1, 2, 3, 7, 8], [1, 2, 4, 5, 9]]
+
+
+@pytest.mark.parametrize("prompts", [[[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 2, 3, 4]], [[1], [1]]])
+def test_the_prefix_never_takes_the_last_prompt_token(prompts: list[list[int]]) -> None:
+    packed = pack(prompts, [[7], [8, 9]], True, CPU)
+    assert packed.prefix_l.numel() == min(map(len, prompts)) - 1
+    assert int(packed.at_n.min()) >= 0
+
+
+def test_completions_that_start_alike_are_not_taken_for_the_prompt() -> None:
+    packed = pack([[1, 2], [1, 2]], [[7, 8], [7, 9]], True, CPU)
+    assert packed.prefix_l.tolist() == [1]
+
+
+def test_to_bt_puts_every_token_at_its_place_and_zero_elsewhere() -> None:
+    packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
+    assert packed.to_bt(torch.tensor([0.1, 0.2, 0.3]), 3).tolist() == [
+        pytest.approx([0.1, 0.2, 0.0]),
+        pytest.approx([0.3, 0.0, 0.0]),
+    ]
+
+
+def test_to_bt_passes_the_gradient_on() -> None:
+    packed = pack([[1, 2], [1, 3]], [[7, 8], [9]], True, CPU)
+    value_n = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    (packed.to_bt(value_n, 2) * torch.tensor([[1.0, 10.0], [100.0, 1000.0]])).sum().backward()
+    assert value_n.grad is not None
+    assert value_n.grad.tolist() == [1.0, 10.0, 100.0]
+
+
+def test_tokens_of_reads_rows_padded_on_either_side() -> None:
+    ids_bt = torch.tensor([[3, 5, 6], [7, 8, 3]])
+    assert tokens_of(ids_bt, torch.tensor([[0, 1, 1], [1, 1, 0]])) == [[5, 6], [7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "length"),
+    [
+        ([[1, 2, 3], [1, 2, 4]], 2),
+        ([[1, 2], [1, 2, 3]], 2),
+        ([[1], [2]], 0),
+        ([[5, 6]], 2),
+        ([[2, 9], [2, 1], [2, 5]], 1),
+    ],
+)
+def test_the_common_prefix_is_the_longest_that_all_rows_share(rows: list[list[int]], length: int) -> None:
+    assert common_prefix(rows) == length
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_order_holds_every_row_once_and_costs_no_more_than_the_rows_as_they_come(seed: int, size: int) -> None:
+    prompts, completions = _rollouts(seed)
+    order = micro_batch_order(prompts, completions, size)
+    assert sorted(order) == list(range(8))
+    assert _scored_tok(order, prompts, completions, size) <= _scored_tok(list(range(8)), prompts, completions, size)
+
+
+def test_rows_of_a_hazard_share_a_micro_batch_where_that_is_cheapest() -> None:
+    prompts = [[1, *[hazard] * 30, 9] for hazard in (10, 11, 10, 11)]
+    order = micro_batch_order(prompts, [[40], [41], [42], [43]], 2)
+    assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}

@@ -1,0 +1,55 @@
+"""A Llama of two layers and a word-level tokenizer, built in place: no hub, no download."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+SPECIAL = ["<unk>", "<bos>", "<eot>", "<pad>"]
+N_VOCAB = 64
+BOS, EOT, PAD = 1, 2, 3
+TEMPLATE = (
+    "{{ '<bos>' }}{% for m in messages %}{{ m['role'] + ' ' + m['content'] + '<eot>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant ' }}{% endif %}"
+)
+
+
+def tiny_tokenizer() -> Any:
+    """Words w0, w1, ...: text and ids tell each other at sight."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    words = [*SPECIAL, "user", "system", "assistant"]
+    words += [f"w{n}" for n in range(N_VOCAB - len(words))]
+    backend = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = Whitespace()
+    backend.add_special_tokens(SPECIAL)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", bos_token="<bos>", eos_token="<eot>", pad_token="<pad>"
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def tiny_llama(seed: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> LlamaForCausalLM:
+    """Weights large enough that different tokens have clearly different probabilities."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=N_VOCAB,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=BOS,
+        eos_token_id=EOT,
+        pad_token_id=PAD,
+        initializer_range=0.2,
+        **changes,
+    )
+    return LlamaForCausalLM(config).to(dtype)
