@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from trl.models import unwrap_model_for_generation
 
 from cada_trl.algo.baseline import RunningMean, centred_b
 from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty_bt
@@ -32,6 +33,7 @@ from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
 from cada_trl.algo.scores import TokenScores
 from cada_trl.models.decoding import decoding_attention
 from cada_trl.reward import ScoredCompletion
+from cada_trl.trainers.prefix_generation import generate_with_shared_prefixes
 from cada_trl.trainers.resume import mark_complete
 from cada_trl.trainers.sampler import RolloutSampler
 from cada_trl.trainers.scoring_head import add_scoring_head
@@ -104,6 +106,7 @@ class CADATrainer(GRPOTrainer):
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
         self._score, self._record = score, record
+        self._sampler: PreTrainedModel | None = None
         super().__init__(
             model=model,
             reward_funcs=self._reward,
@@ -175,8 +178,7 @@ class CADATrainer(GRPOTrainer):
         # Seeded by step, so that a resumed run samples what the uninterrupted one did.
         rank, n_ranks = self.accelerator.process_index, self.accelerator.num_processes
         torch.manual_seed((self.args.seed * 1_000_003 + self.state.global_step) * n_ranks + rank)
-        with self._on_policy_sampling():
-            rollouts = super()._generate_and_score_completions(inputs)
+        rollouts = super()._generate_and_score_completions(inputs)
         reward_b = self._reward_all_b
         advantage_b = centred_b(reward_b, self.args.baseline, self.num_generations, self.running_mean)
         n_scored = int((~reward_b.isnan()).sum())
@@ -191,11 +193,35 @@ class CADATrainer(GRPOTrainer):
         self._step_record.start(inputs, self._scored, self._truncated, rollouts, self.running_mean.value, rollout_s)
         return rollouts
 
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
+    ) -> tuple[list[list[int]], Any]:
+        """transformers rollouts run each hazard's cases once; vLLM, sharded and continuous ones are TRL's own."""
+        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        if self.use_vllm or self.use_transformers_continuous_batching or sharded:
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
+        groups = [(row.get("prompt_arm"), row.get("hazard")) for row in self._rows]
+        with torch.no_grad(), self.sampling_model() as model, decoding_attention(model):
+            completion_bt = generate_with_shared_prefixes(
+                model, prompt_ids, groups, self.generation_config, self.processing_class.pad_token_id
+            )
+        ends = torch.tensor(self.eos_token_ids, device=completion_bt.device)
+        ended_bt = torch.isin(completion_bt, ends)
+        n_tok_b = torch.where(ended_bt.any(1), ended_bt.int().argmax(1) + 1, completion_bt.shape[1])
+        return [row[:n].tolist() for row, n in zip(completion_bt, n_tok_b.tolist(), strict=True)], None
+
     @contextlib.contextmanager
-    def _on_policy_sampling(self) -> Any:
-        """One autocast context round the whole generation, so that weights are cast once and not once a token."""
-        with torch.no_grad(), self.accelerator.autocast(), decoding_attention(self._policy):
-            yield
+    def sampling_model(self) -> Iterator[PreTrainedModel]:
+        """The policy; on a CPU in bf16 a copy of its weights in bfloat16, since autocast would cast them every token."""
+        if not (self.args.bf16 and self.args.device.type == "cpu") or is_peft_model(self.model):
+            with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
+                yield model
+            return
+        if self._sampler is None:
+            self._sampler = type(self._policy)(self._policy.config).to(torch.bfloat16).eval()
+        for target, source in zip(self._sampler.parameters(), self._policy.parameters(), strict=True):
+            target.copy_(source)
+        yield self._sampler
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """Generate once a step, then hand out micro-batches ordered so that little padding is scored."""
