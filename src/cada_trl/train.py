@@ -163,7 +163,8 @@ def _probe(run: Run, trainer: CADATrainer, name: str, step: int) -> None:
     sets = {key: requests for key, requests in sets.items() if requests}
     n_requests = sum(map(len, sets.values()))
     console.print(f"probe {name}: {n_requests} held-out requests, given raw ({', '.join(sets)})")
-    rows = probe(trainer.policy, run.tokenizer, sets, run.config, run.judge)
+    with trainer.sampling_model() as model:
+        rows = probe(model, run.tokenizer, sets, run.config, run.judge)
     before = rows if name == "before" else [row for _, row in read_jsonl(run.folder.path / "probes" / "before.jsonl")]
     values = summary(rows)
     harmless = [row for row in before if row["set"] == "harmless"]
