@@ -36,18 +36,21 @@ def generate_raw(
     seed: int,
     progress: Callable[[int], None] = lambda n: None,
 ) -> list[Generated]:
-    """Answer raw requests at the training's temperature and top_p; batches are cut from the length-sorted requests."""
+    """Answer raw requests at the training's temperature and top_p; batches are cut from the length-sorted requests.
+
+    One answer a request, in the requests' order. progress: called after each batch with its size.
+    """
     prompts = [_prompt_ids(tokenizer, request) for request in requests]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers: dict[int, Generated] = {}
-    rollout = config.rollout
+    rollout, size = config.rollout, config.tracking.probe_batch
     torch.manual_seed(seed)
-    for start in range(0, len(order), config.tracking.probe_batch):
-        chosen = order[start : start + config.tracking.probe_batch]
-        batch = tokenizer.pad({"input_ids": [prompts[index] for index in chosen]}, padding_side="left", return_tensors="pt")
-        batch = batch.to(model.device)
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        inputs = {"input_ids": [prompts[index] for index in chosen]}
+        batch = tokenizer.pad(inputs, padding_side="left", return_tensors="pt").to(model.device)
         with decoding_attention(model):
-            output = model.generate(
+            output = model.generate(  # type: ignore[operator]  # torch types a module's attributes as tensors
                 **batch,
                 do_sample=True,
                 temperature=rollout.temperature,
@@ -56,20 +59,25 @@ def generate_raw(
                 max_new_tokens=rollout.max_new_tok,
             )
         for index, ids in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
-            answers[index] = _until_eos(ids, tokenizer)
+            answers[index] = _up_to_the_end(ids, model, tokenizer)
         progress(len(chosen))
     return [answers[index] for index in range(len(prompts))]
 
 
 def _prompt_ids(tokenizer: PreTrainedTokenizerBase, request: str) -> list[int]:
     messages = [{"role": "user", "content": request}]
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
+    rendered: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+    ids: list[int] = rendered["input_ids"]
+    return ids
 
 
-def _until_eos(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> Generated:
-    eos = tokenizer.eos_token_id
-    cut = ids.index(eos) + 1 if eos in ids else len(ids)
-    return Generated(tokenizer.decode(ids[:cut], skip_special_tokens=True), ids[:cut], eos not in ids)
+def _up_to_the_end(ids: list[int], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Generated:
+    """Cut off the padding behind the first end token; a model may declare several (Llama 3 has two)."""
+    declared = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
+    length = next((place for place, token in enumerate(ids, start=1) if token in ends), None)
+    kept = ids[:length]
+    return Generated(str(tokenizer.decode(kept, skip_special_tokens=True)), kept, truncated=length is None)
 
 
 def probe(
@@ -128,17 +136,18 @@ def mean_nll_nats(
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """probe/<set>/... metrics; shares are over the scored completions, None where there is none."""
+    """probe/<set>/... metrics; shares of verdicts are over the scored completions, None where there is none."""
     values: dict[str, float | None] = {}
     for name in dict.fromkeys(row["set"] for row in rows):
         mine = [row for row in rows if row["set"] == name]
         scored = [row for row in mine if row["reward"] is not None]
         refused = [row["verdict"] == Verdict.REFUSED for row in scored]
+        reasoned = [row["verdict"] == Verdict.REFUSED and row["reasoned"] for row in scored]
         values |= {
             f"probe/{name}/reward_mean": mean([row["reward"] for row in scored]),
             f"probe/{name}/refused_frac": mean(refused),
             f"probe/{name}/answered_frac": mean([not one for one in refused]),
-            f"probe/{name}/reasoned_refusal_frac": mean([row["reasoned"] and one for row, one in zip(scored, refused, strict=True)]),
+            f"probe/{name}/reasoned_refusal_frac": mean(reasoned),
             f"probe/{name}/reasoning_frac": mean([row["reasoned"] for row in mine]),
             f"probe/{name}/unscored_frac": mean([row["reward"] is None for row in mine]),
             f"probe/{name}/completion_tok": mean([row["completion_tok"] for row in mine]),

@@ -1,0 +1,73 @@
+"""A Llama of two layers and a tokenizer of single bytes, made here in a moment: no hub, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SPECIAL = ["<pad>", "<bos>", "<eot>", "<end_of_text>"]
+TEMPLATE = (
+    "{{ '<bos>' }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<eot>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+
+
+def tiny_tokenizer() -> Any:
+    """One token a byte, so that any text can be written and read."""
+    from tokenizers import Tokenizer, decoders
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [*SPECIAL, *sorted(ByteLevel.alphabet())]
+    backend = Tokenizer(BPE(vocab={letter: number for number, letter in enumerate(letters)}, merges=[]))
+    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(SPECIAL)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<bos>", eos_token="<eot>", pad_token="<pad>", padding_side="left"
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def tiny_model(seed: int = 0) -> Any:
+    """Random weights, wide enough that two requests get two answers."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tiny_tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return LlamaForCausalLM(config)
+
+
+def save_tiny_model(folder: Path) -> Path:
+    """Model and tokenizer as `source=folder` reads them."""
+    tiny_model().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def tiny_overrides(folder: Path, model: Path) -> list[str]:
+    """A whole run of seconds: the starter set, two steps of four rollouts, a handful of probes, files under folder."""
+    return [
+        *(f"model.{key}={value}" for key, value in {"name": "tiny", "source": "folder", "path": str(model)}.items()),
+        *("context_tok=2048", "eos='<eot>'", "pad='<pad>'", "n_params=40000"),
+        *("data=starter", "n_train=12", "n_probe=12", "prompt=no_cases", "cases_as=policy", "max_new_tok=8"),
+        *("requests_per_step=4", "max_steps=2", "baseline=none", "lr=1e-3", "warmup_frac=0.0"),
+        *("tracking=local", "probe_batch=8", "n_probe_harmful=4", "n_probe_harmless=4", "save_every_steps=1"),
+        *("micro_batch=2", "threads=1", f"runs_dir={folder / 'runs'}", f"data_dir={folder / 'data'}", "run_name=tiny"),
+    ]
