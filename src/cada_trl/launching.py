@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -27,6 +29,29 @@ def set_environment(config: Config) -> None:
         os.environ["OMP_NUM_THREADS"] = str(config.hardware.threads)
 
 
+_KNOWN_NOISE = {
+    # An empty final response is unscored on purpose, and TRL prints its whole prompt for each.
+    "trl.trainer.grpo_trainer": "All reward functions returned None",
+    # accelerate imports DeepSpeed wherever it is installed, used or not.
+    "DeepSpeed": "Setting accelerator to CPU",
+    # Checkpoints are numbered, so the order by number is the right one.
+    "transformers.trainer_utils": "mtime may not be reliable",
+}
+
+
+def quiet_libraries() -> None:
+    """Drop loading bars and the known warnings above, by their text: every other message still shows."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    for logger, text in _KNOWN_NOISE.items():
+        logging.getLogger(logger).addFilter(_without(text))
+
+
+def _without(text: str) -> Callable[[logging.LogRecord], bool]:
+    return lambda record: text not in record.getMessage()
+
+
 def is_launched() -> bool:
     """Whether accelerate or torchrun started this process."""
     return "LOCAL_RANK" in os.environ
@@ -37,10 +62,21 @@ def launcher_command(config: Config, overrides: list[str]) -> list[str]:
     verb = ["-m", "cada_trl.train", *overrides]
     if config.hardware.launcher == "python":
         return ["python", *verb]
+    return ["accelerate", "launch", "--config_file", str(_accelerate_file(config)), *verb]
+
+
+def _accelerate_file(config: Config) -> Path:
     file = config.hardware.accelerate_config
     if file is None or not (ROOT / file).is_file():
         raise UserError(f"launcher=accelerate needs accelerate_config, a file under launch/; got {file}")
-    return ["accelerate", "launch", "--config_file", str(ROOT / file), *verb]
+    return ROOT / file
+
+
+def _uses_deepspeed(config: Config) -> bool:
+    if config.hardware.launcher != "accelerate":
+        return False
+    settings = yaml.safe_load(_accelerate_file(config).read_text(encoding="utf-8"))
+    return bool(settings["distributed_type"] == "DEEPSPEED")
 
 
 def launch(config: Config, overrides: list[str]) -> int:
@@ -61,7 +97,7 @@ def missing(config: Config) -> list[str]:
             n_gpu = torch.cuda.device_count()
             if n_gpu < config.hardware.n_processes:
                 lacks.append(f"{config.hardware.n_processes} CUDA GPU(s) wanted, {n_gpu} seen")
-    if config.hardware.launcher == "accelerate" and importlib.util.find_spec("deepspeed") is None:
+    if _uses_deepspeed(config) and importlib.util.find_spec("deepspeed") is None:
         lacks.append("deepspeed is not installed: pip install -e '.[deepspeed]'")
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
         lacks.append("vllm is not installed: pip install -e '.[vllm]'")

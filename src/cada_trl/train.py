@@ -3,22 +3,27 @@
     python -m cada_trl.train model=smollm2 data=starter            (overrides: any key of hydra_conf/, by its bare name)
     python -m cada_trl.train model=deepthought hardware=a100x4 --dry-run
 
-The same command goes on after an interruption. What happens, top to bottom: prepare, load, probe, train, probe, report.
+The same command goes on after an interruption; where the run is done it only reports. What happens, top to bottom:
+prepare, load, probe, train, probe, report.
 """
 
 from __future__ import annotations
 
+import errno
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from cada_trl.config import Config, load_config, run_name
-from cada_trl.errors import run_verb
+from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.judge import Judge, make_judge
-from cada_trl.launching import dry_run, is_launched, launch, set_environment
+from cada_trl.launching import dry_run, is_launched, launch, quiet_libraries, set_environment
 from cada_trl.prepare import PreparedData, prepare
 from cada_trl.tracking.manifest import build_manifest, finished
 from cada_trl.tracking.progress import StepProgress
@@ -60,24 +65,68 @@ def main(argv: list[str]) -> int:
     if config.hardware.launcher == "accelerate" and not is_launched():
         return launch(config, overrides)
     set_environment(config)
+    quiet_libraries()
     train(config)
     return 0
 
 
 def train(config: Config) -> Path:
-    """Run everything; returns the run folder."""
+    """Run everything, or only the report where the run is done already; returns the run folder."""
+    path = Path(config.runs_dir) / run_name(config)
+    if _is_done(path, config):
+        _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
+        return _report(path)
     judge = make_judge(config.judge, Path(config.data_dir))
     data, pack = prepare(config), load_pack(config.hazards)
-    with RunFolder(Path(config.runs_dir) / run_name(config)) as folder:
+    with RunFolder(path) as folder:
         run = _start(config, folder, data, pack, judge)
         try:
             _train_and_probe(run)
         except BaseException as error:
-            interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-            _end(run, "interrupted" if interrupted else f"failed: {str(error).splitlines()[0] if str(error) else error!r}")
+            _end(run, _exit_state(error))
             raise
         _end(run, "done")
         return _report(folder.path)
+
+
+def _is_done(path: Path, config: Config) -> bool:
+    """Whether this very run ended well. Errors: UserError where another run, or a damaged manifest, is in its place."""
+    file = path / "manifest.json"
+    if not file.is_file():
+        return False
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        there = (manifest["config_hash"], manifest["seeds"]["run"])
+        done = manifest["exit_state"] == "done"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} cannot be read; move the folder away or choose another run_name") from error
+    here = (config_hash(config), config.seed)
+    if there != here:
+        raise UserError(
+            f"{path} holds another run (config {there[0]}, seed {there[1]}; this is config {here[0]}, seed {here[1]}); "
+            "choose another run_name or move the folder away"
+        )
+    return done
+
+
+def _exit_state(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted"
+    return f"failed: {str(error).splitlines()[0] if str(error) else error!r}"
+
+
+@contextmanager
+def _naming_a_full_disk(folder: Path) -> Iterator[None]:
+    """A full disk while a model is saved is a UserError; safetensors and torch report it in words of their own."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        if full or "os error 28" in str(error) or "PytorchStreamWriter failed" in str(error):
+            raise UserError(
+                f"cannot save to {folder}: no space left; free some, and the same command goes on"
+            ) from error
+        raise
 
 
 def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPack, judge: Judge) -> Run:
@@ -109,12 +158,14 @@ def _train_and_probe(run: Run) -> None:
             _probe(run, trainer, "before", 0)
         run.folder.truncate_after(first_step)
         reference = trainer.reference_hash()
-        trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
+        with _naming_a_full_disk(run.folder.checkpoints):
+            trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
     if trainer.reference_hash() != reference:
         raise RuntimeError("the frozen reference model changed during training: the KL is not the one reported")
     run.manifest["reference_hash"] = reference
     _probe(run, trainer, "after", trainer.state.global_step)
-    trainer.save_model(str(run.folder.final))
+    with _naming_a_full_disk(run.folder.final):
+        trainer.save_model(str(run.folder.final))
 
 
 def _trainer(run: Run, progress: StepProgress) -> CADATrainer:
@@ -161,10 +212,9 @@ def _probe(run: Run, trainer: CADATrainer, name: str, step: int) -> None:
         "xstest_safe": data.xstest_safe_probe[: tracking.n_probe_harmless],
     }
     sets = {key: requests for key, requests in sets.items() if requests}
-    n_requests = sum(map(len, sets.values()))
-    console.print(f"probe {name}: {n_requests} held-out requests, given raw ({', '.join(sets)})")
+    progress = _counter(f"probe {name}, held-out requests given raw", sum(map(len, sets.values())))
     with trainer.sampling_model() as model:
-        rows = probe(model, run.tokenizer, sets, run.config, run.judge)
+        rows = probe(model, run.tokenizer, sets, run.config, run.judge, progress)
     before = rows if name == "before" else [row for _, row in read_jsonl(run.folder.path / "probes" / "before.jsonl")]
     values = summary(rows)
     harmless = [row for row in before if row["set"] == "harmless"]
@@ -172,6 +222,21 @@ def _probe(run: Run, trainer: CADATrainer, name: str, step: int) -> None:
         values["probe/harmless/nll_nats"] = mean_nll_nats(trainer.policy, run.tokenizer, harmless)
     run.folder.write_probe(name, step, rows, values)
     run.mirror.log(step, values)
+
+
+def _counter(what: str, n_total: int) -> Callable[[int], None]:
+    n_done = 0
+
+    def progress(n: int) -> None:
+        nonlocal n_done
+        n_done += n
+        _say(f"{what}: {n_done}/{n_total}")
+
+    return progress
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _end(run: Run, exit_state: str) -> None:
@@ -184,7 +249,7 @@ def _report(folder: Path) -> Path:
     from cada_trl.reporting.run_record import read_run
 
     page = write_report([read_run(folder)], folder)
-    console.print(f"model  {folder / 'final'}\nreport {page}")
+    _say(f"model  {folder / 'final'}\nreport {page}")
     return folder
 
 

@@ -1,0 +1,205 @@
+"""How a run is started: the dry run, what it says is missing, and which mistakes end in one line."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cada_trl import launching
+from cada_trl.config import Config, load_config, run_name
+from cada_trl.errors import UserError
+from cada_trl.launching import dry_run, launch, launcher_command, missing, quiet_libraries, set_environment
+
+MODELS = ("smollm2", "llama3", "deepthought", "llama3_70b")
+
+
+def train(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cada_trl.train", *words], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def lines_of_a_dry_run(capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[Config, dict[str, str]]:
+    """The configuration that was printed, and the lines after it by their names."""
+    assert dry_run(load_config([*overrides]), [*overrides]) == 0
+    page, _, rest = capsys.readouterr().out.partition("\nlauncher: ")
+    lines = f"launcher: {rest}".strip().splitlines()
+    return Config.model_validate(yaml.safe_load(page)), dict(line.split(": ", 1) for line in lines)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names that count as installed; deepspeed and vllm do only if a test adds them."""
+    names: set[str] = set()
+    real = importlib.util.find_spec
+
+    def find_spec(name: str) -> Any:
+        if name in {"deepspeed", "vllm"}:
+            return importlib.machinery.ModuleSpec(name, None) if name in names else None
+        return real(name)
+
+    monkeypatch.setattr(launching.importlib.util, "find_spec", find_spec)  # type: ignore[attr-defined]
+    return names
+
+
+@pytest.fixture
+def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("hardware", ["cpu", "gpu", "a100x4"])
+def test_a_dry_run_of_every_model_prints_config_launcher_folder_and_what_is_missing(
+    capsys: pytest.CaptureFixture[str], model: str, hardware: str
+) -> None:
+    overrides = [f"model={model}", f"hardware={hardware}"]
+    printed, lines = lines_of_a_dry_run(capsys, *overrides)
+    config = load_config(overrides)
+    assert printed == config
+    assert list(lines) == ["launcher", "run folder", "a step", "missing here"]
+    assert lines["launcher"].endswith(f"-m cada_trl.train model={model} hardware={hardware}")
+    assert lines["run folder"] == f"runs/{run_name(config)}"
+
+
+def test_a_dry_run_counts_the_rollouts_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    _, lines = lines_of_a_dry_run(capsys, "model=deepthought", "hardware=a100x4", "rollouts_per_request=2")
+    assert lines["a step"] == "128 rollouts = 64 requests x 2; 8 micro-batches of 4 on 4 process(es)"
+
+
+def test_a_dry_run_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines_of_a_dry_run(capsys, "data=starter")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_as_a_process_ends_well_wherever_it_stands() -> None:
+    done = train("model=deepthought", "hardware=a100x4", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "launcher: accelerate launch --config_file " in done.stdout
+    assert "launch/accelerate_zero3_4gpu.yaml" in done.stdout
+    assert "missing here: " in done.stdout
+
+
+def test_a_dry_run_for_a_cpu_imports_no_torch() -> None:
+    script = "import sys; from cada_trl.train import main; main(['--dry-run']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["model=lama3"], "model=lama3: no such choice; did you mean llama3"),
+        (["beta=0.1"], "unknown key 'beta'"),
+        (["beta_kl=much"], "algo.beta_kl='much'"),
+        (["--dryrun"], "'--dryrun' is not an override"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], line: str) -> None:
+    done = train(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ") and line in done.stderr
+
+
+def test_the_starter_set_on_a_cpu_lacks_nothing(installed: set[str], no_token: Path) -> None:
+    assert missing(load_config(["model=smollm2", "data=starter"])) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "wants_deepspeed"),
+    [
+        ("launch/accelerate_zero3_4gpu.yaml", True),
+        ("launch/accelerate_zero2_4gpu.yaml", True),
+        ("launch/one_gpu.yaml", False),
+        ("launch/cpu.yaml", False),
+    ],
+)
+def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(
+    installed: set[str], file: str, wants_deepspeed: bool
+) -> None:
+    config = load_config(["data=starter", "launcher=accelerate", f"accelerate_config={file}"])
+    assert any("deepspeed" in lack for lack in missing(config)) is wants_deepspeed
+    installed.add("deepspeed")
+    assert missing(config) == []
+
+
+def test_vllm_is_missing_only_where_it_samples(installed: set[str]) -> None:
+    config = load_config(["data=starter", "rollout=vllm_colocate"])
+    assert missing(config) == ["vllm is not installed: pip install -e '.[vllm]'"]
+    installed.add("vllm")
+    assert missing(config) == []
+
+
+def test_a_gated_model_wants_a_token(no_token: Path) -> None:
+    config = load_config(["model=llama3", "data=starter"])
+    assert missing(config) == [
+        "meta-llama/Meta-Llama-3-8B-Instruct is gated: accept its licence on the hub, then `hf auth login`"
+    ]
+    (no_token / "token").write_text("", encoding="utf-8")
+    assert missing(config) == []
+
+
+def test_beavertails_without_a_file_wants_the_hub() -> None:
+    assert "the hub is needed for PKU-Alignment/BeaverTails (or file=<BeaverTails JSONL>)" in missing(load_config([]))
+    assert missing(load_config(["file=own.jsonl"])) == []
+
+
+def test_more_gpus_than_there_are_is_said(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> None:
+    import torch
+
+    installed.add("deepspeed")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert missing(load_config(["data=starter", "hardware=a100x4"])) == ["4 CUDA GPU(s) wanted, 1 seen"]
+    assert missing(load_config(["data=starter", "hardware=gpu"])) == []
+
+
+@pytest.mark.parametrize("file", ["null", "launch/absent.yaml"])
+def test_an_accelerate_launch_without_its_file_is_refused(file: str) -> None:
+    config = load_config(["launcher=accelerate", f"accelerate_config={file}"])
+    for use in (lambda: launcher_command(config, []), lambda: missing(config)):
+        with pytest.raises(UserError, match="launcher=accelerate needs accelerate_config, a file under launch/"):
+            use()
+
+
+def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(launching.subprocess, "run", run)  # type: ignore[attr-defined]
+    overrides = ["model=deepthought", "hardware=a100x4"]
+    assert launch(load_config(overrides), overrides) == 3
+    assert started[0][:4] == [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    assert started[0][-2:] == overrides
+
+
+def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "active"})
+    set_environment(load_config(["threads=0"]))
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("5", "active")
+    set_environment(load_config(["threads=2"]))
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_only_the_known_warnings_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    quiet_libraries()
+    logger = logging.getLogger("trl.trainer.grpo_trainer")
+    logger.warning("All reward functions returned None for the following kwargs: ...")
+    logger.warning("something else")
+    assert [record.message for record in caplog.records] == ["something else"]
