@@ -112,7 +112,7 @@ def _is_done(path: Path, config: Config) -> bool:
 def _exit_state(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted"
-    return f"failed: {str(error).splitlines()[0] if str(error) else error!r}"
+    return f"failed: {(str(error) or repr(error)).splitlines()[0]}"
 
 
 @contextmanager

