@@ -1,0 +1,1 @@
+"""Benchmarks: what a step costs, measured against stock TRL on the same rollouts."""

@@ -1,0 +1,243 @@
+"""Measure optimiser steps of one trainer, CADA's or stock GRPO's, on preset rollouts: its process does nothing else.
+
+Sampling is replaced on both sides by the same token ids, so that what is left is the reference pass, the policy's
+forward and backward and the optimiser. The group of eight rollouts is eight different prompts: where real groups repeat
+a prompt, more is shared than here.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+SHAPES: dict[str, dict[str, Any]] = {
+    # SmolLM2-135M's config.json
+    "smollm2": {
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "intermediate_size": 1536,
+    },
+    # for tests
+    "tiny": {
+        "vocab_size": 512,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+    },
+}
+BETA_KL = 0.05
+REWARDS = [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 1.0]  # one a rollout; the group's baseline is their mean
+EOS = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """One trainer on one batch. Lengths are in tokens, one a rollout; prefix_tok of each prompt are common to all."""
+
+    trainer: Literal["cada", "stock"]
+    shape: str
+    kl: Literal["exact", "k2", "k3"]
+    micro_batch: int
+    prefix_tok: int
+    prompt_tok: list[int]
+    completion_tok: list[int]
+    n_timed: int
+
+
+def preset_rollouts(work: Work) -> tuple[list[list[int]], list[list[int]]]:
+    """Prompt and completion token ids, equal for both trainers; every completion ends with EOS."""
+    import random
+
+    draw, n_vocab = random.Random(0), SHAPES[work.shape]["vocab_size"]
+
+    def tokens(n: int) -> list[int]:
+        return [draw.randrange(3, n_vocab) for _ in range(n)]
+
+    prefix = tokens(work.prefix_tok)
+    prompts = [prefix + tokens(n - work.prefix_tok) for n in work.prompt_tok]
+    return prompts, [[*tokens(n - 1), EOS] for n in work.completion_tok]
+
+
+def measure(work: Work) -> dict[str, Any]:
+    """Run 1 + n_timed steps. Returns cpu_s (a list, one a timed step), gflop (of the first step, which is not timed),
+    loss and grad_norm of the first step, and peak_mib of this process.
+
+    loss is GRPO's, -advantage x ratio + beta x k3, summed over tokens. Its ratio is 1 where CADA has the
+    log-probability: the gradients are equal and the values are not, so that CADA's is put together from its record.
+    Stock's dr_grpo divides loss and gradient by max_completion_length; that is undone here.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer, logged = _trainer(work, Path(folder))
+        clock = _clock()
+        trainer.add_callback(clock)
+        trainer.train()
+    loss, grad_norm = logged()
+    scale = max(work.completion_tok) if work.trainer == "stock" else 1
+    return {
+        "cpu_s": clock.cpu_s,
+        "gflop": clock.gflop,
+        "loss": loss * scale,
+        "grad_norm": grad_norm * scale,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _clock() -> Any:
+    """A callback: floating-point operations of the first step, CPU-seconds of each later one."""
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def __init__(self) -> None:
+            self.cpu_s: list[float] = []
+            self.gflop = 0.0
+            self.counter = FlopCounterMode(display=False)
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 0:
+                self.counter.__enter__()
+            self.started_s = time.process_time()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 1:
+                self.counter.__exit__(None, None, None)
+                self.gflop = self.counter.get_total_flops() / 1e9
+            else:
+                self.cpu_s.append(time.process_time() - self.started_s)
+
+    return Clock()
+
+
+def _trainer(work: Work, folder: Path) -> tuple[Any, Any]:
+    """The trainer, and a function that gives the first step's (loss, grad_norm) after training."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    from cada_trl.trainers.cada import CADAConfig, CADATrainer
+
+    preset = _preset(work)
+    given: dict[str, Any] = {
+        "model": _policy(work.shape, folder / "reference"),
+        "train_dataset": Dataset.from_list([_row(n) for n in range(2)]),
+        "processing_class": _tokenizer(),
+    }
+    n_rollouts = len(work.prompt_tok)
+    shared: dict[str, Any] = {
+        "output_dir": str(folder / "out"),
+        "per_device_train_batch_size": work.micro_batch,
+        "gradient_accumulation_steps": n_rollouts // work.micro_batch,
+        "max_steps": 1 + work.n_timed,
+        "max_completion_length": max(work.completion_tok),
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "max_grad_norm": 1e9,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    if work.trainer == "stock":
+        args = GRPOConfig(
+            **shared,
+            num_generations=n_rollouts,
+            beta=BETA_KL,
+            loss_type="dr_grpo",
+            scale_rewards="none",
+            use_bias_correction_kl=work.kl == "k2",
+        )
+        stock = type("PresetGRPO", (preset, GRPOTrainer), {})(
+            **given, args=args, reward_funcs=lambda prompts, completions, **_: REWARDS[: len(prompts)]
+        )
+        return stock, lambda: tuple(stock.state.log_history[0][key] for key in ("loss", "grad_norm"))
+    cada_args = CADAConfig(
+        **shared,
+        rollouts_per_request=n_rollouts,
+        learn_on="rollout",
+        baseline="group",
+        beta_kl=BETA_KL,
+        kl=work.kl,
+    )
+    steps: list[tuple[dict[str, float], list[dict[str, Any]]]] = []
+    cada = type("PresetCADA", (preset, CADATrainer), {})(
+        **given, args=cada_args, score=_score, record=lambda _, metrics, rows: steps.append((metrics, rows))
+    )
+    return cada, lambda: (_grpo_loss(steps[0][1]), steps[0][0]["train/grad_norm"])
+
+
+def _grpo_loss(rows: list[dict[str, Any]]) -> float:
+    losses = [BETA_KL * row["kl_k3_nats"] - row["advantage"] * row["completion_tok"] for row in rows]
+    return sum(losses) / len(losses)
+
+
+def _preset(work: Work) -> type:
+    """Mixed into a trainer, it stands for tokenising and sampling."""
+    prompts, completions = preset_rollouts(work)
+
+    class Preset:
+        def _tokenize_prompts(self, _: Any) -> tuple[list[list[int]], None, dict[str, Any]]:
+            return prompts, None, {}
+
+        def _generate_single_turn(self, *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+            return completions, None
+
+    return Preset
+
+
+def _score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[Any]:
+    from cada_trl.prompting.reasoning import split_reasoning
+    from cada_trl.records import Verdict
+    from cada_trl.reward import ScoredCompletion
+
+    rewards = REWARDS[: len(texts)]
+    return [
+        ScoredCompletion(text, split_reasoning(text), Verdict.REFUSED, reward)
+        for text, reward in zip(texts, rewards, strict=True)
+    ]
+
+
+def _row(number: int) -> dict[str, Any]:
+    prompt = [{"role": "user", "content": f"request {number}"}]
+    return {"prompt": prompt, "learn_prompt": prompt, "request_id": str(number), "harmful": True}
+
+
+def _policy(shape: str, folder: Path) -> Any:
+    """Random weights; the reference, which TRL loads from the folder, differs a little: the KL has a gradient."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.manual_seed(0)
+    config = LlamaConfig(**SHAPES[shape], tie_word_embeddings=True, eos_token_id=EOS, pad_token_id=EOS)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    policy = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=1e-3)
+    return policy
+
+
+def _tokenizer() -> Any:
+    """Knows the special tokens only: the ids are preset, and the texts are not looked at."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {"<unk>": 0, "<bos>": 1, "<eos>": EOS}
+    backend = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", bos_token="<bos>", eos_token="<eos>", pad_token="<eos>"
+    )
