@@ -39,7 +39,11 @@ def test_two_ranks_learn_what_one_process_does(tiny_folder: str, tmp_path: Path)
     output = tmp_path / "two"
     output.mkdir()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={_free_port()}"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [*launcher, str(script), tiny_folder, str(output), "running"],
         env=environment,
