@@ -244,3 +244,8 @@ def test_every_hyper_parameter_carries_its_source_on_its_line(path: Path) -> Non
     assert keys
     names_the_choice = f": {path.stem}"  # `arm: cases` in cases.yaml: the file's first line says what it is
     assert [line for line in keys if "#" not in line and not line.endswith(names_the_choice)] == []
+
+
+def test_a_target_for_the_kl_cannot_start_from_a_beta_of_zero() -> None:
+    with pytest.raises(UserError, match="target_kl_nats"):
+        load_config(["beta_kl=0.0", "target_kl_nats=5.0"])

@@ -19,7 +19,6 @@ from cada_trl.errors import UserError
 
 PACKAGE_DIR = Path(__file__).parent
 CONF_DIR = PACKAGE_DIR.parents[1] / "hydra_conf"
-RECIPES_DIR = PACKAGE_DIR.parents[1] / "recipes"
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -201,6 +200,10 @@ class Config(Section):
             raise ValueError(
                 "kl=k1 with kl_in=loss has no gradient in expectation; set kl=exact or kl_in=reward_sequence"
             )
+        if algo.target_kl_nats is not None and algo.beta_kl == 0.0:
+            raise ValueError(
+                "target_kl_nats steers beta_kl by factors and cannot move it from 0; start with beta_kl=0.01"
+            )
         if algo.kl_in != "loss" and algo.kl != "k1":
             raise ValueError(f"kl_in={algo.kl_in} takes kl=k1, not kl={algo.kl} (its gradient there is another)")
         if algo.kl_in != "loss" and algo.learn_on == "request" and self.prompt.arm != "none":
@@ -254,7 +257,7 @@ def groups() -> dict[str, list[str]]:
     return {d.name: sorted(f.stem for f in d.glob("*.yaml")) for d in sorted(CONF_DIR.iterdir()) if d.is_dir()}
 
 
-def load_config(overrides: list[str], recipe: str | None = None) -> Config:
+def load_config(overrides: list[str]) -> Config:
     """Compose hydra_conf/ with `key=value` overrides and check it.
 
     Errors: UserError in one line for an unknown key, group or choice (with the nearest name), a wrong type, or values

@@ -57,6 +57,11 @@ def is_launched() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
+def is_main_rank() -> bool:
+    """Whether this process is the one that writes; a single process is."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def launcher_command(config: Config, overrides: list[str]) -> list[str]:
     """The command that runs the verb: python, or accelerate with the hardware's own file."""
     verb = ["-m", "cada_trl.train", *overrides]

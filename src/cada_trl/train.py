@@ -23,7 +23,7 @@ from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.judge import Judge, make_judge
-from cada_trl.launching import dry_run, is_launched, launch, quiet_libraries, set_environment
+from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.prepare import PreparedData, prepare
 from cada_trl.tracking.manifest import build_manifest, finished
 from cada_trl.tracking.progress import StepProgress
@@ -63,6 +63,7 @@ def main(argv: list[str]) -> int:
     if "--dry-run" in argv:
         return dry_run(config, overrides)
     if config.hardware.launcher == "accelerate" and not is_launched():
+        prepare(config)  # once, before the ranks start: they only read it back
         return launch(config, overrides)
     set_environment(config)
     quiet_libraries()
@@ -78,7 +79,7 @@ def train(config: Config) -> Path:
         return _report(path)
     judge = make_judge(config.judge, Path(config.data_dir))
     data, pack = prepare(config), load_pack(config.hazards)
-    with RunFolder(path) as folder:
+    with RunFolder(path, is_main_rank()) as folder:
         run = _start(config, folder, data, pack, judge)
         try:
             _train_and_probe(run)
@@ -86,7 +87,7 @@ def train(config: Config) -> Path:
             _end(run, _exit_state(error))
             raise
         _end(run, "done")
-        return _report(folder.path)
+        return _report(folder.path) if folder.is_main else folder.path
 
 
 def _is_done(path: Path, config: Config) -> bool:
@@ -149,7 +150,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
 def _train_and_probe(run: Run) -> None:
     from cada_trl.trainers.resume import newest_complete
 
-    newest = newest_complete(run.folder.checkpoints)
+    newest = newest_complete(run.folder.checkpoints, tidy=run.folder.is_main)
     first_step = newest[1] if newest else 0
     with StepProgress(run.n_steps, first_step) as progress:
         trainer = _trainer(run, progress)
@@ -184,7 +185,8 @@ def _trainer(run: Run, progress: StepProgress) -> CADATrainer:
         run.folder.append_train(step, metrics)
         run.folder.write_completions(step, rows)
         run.mirror.log(step, metrics)
-        progress.update(step, metrics)
+        if run.folder.is_main:
+            progress.update(step, metrics)
         if tracking.probe_every_steps and step % tracking.probe_every_steps == 0 and step < run.n_steps:
             _probe(run, trainer, f"step_{step:06d}", step)
 
@@ -236,7 +238,8 @@ def _counter(what: str, n_total: int) -> Callable[[int], None]:
 
 
 def _say(text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+    if is_main_rank():
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _end(run: Run, exit_state: str) -> None:

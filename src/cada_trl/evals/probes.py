@@ -11,7 +11,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cada_trl.config import Config
 from cada_trl.judging.judge import Judge
-from cada_trl.models.decoding import decoding_attention
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import score_completions
 from cada_trl.statistics import mean
@@ -49,15 +48,14 @@ def generate_raw(
         chosen = order[start : start + size]
         inputs = {"input_ids": [prompts[index] for index in chosen]}
         batch = tokenizer.pad(inputs, padding_side="left", return_tensors="pt").to(model.device)
-        with decoding_attention(model):
-            output = model.generate(  # type: ignore[operator]  # torch types a module's attributes as tensors
-                **batch,
-                do_sample=True,
-                temperature=rollout.temperature,
-                top_p=rollout.top_p,
-                top_k=0,
-                max_new_tokens=rollout.max_new_tok,
-            )
+        output = model.generate(  # type: ignore[operator]  # torch types a module's attributes as tensors
+            **batch,
+            do_sample=True,
+            temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            top_k=0,
+            max_new_tokens=rollout.max_new_tok,
+        )
         for index, ids in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
             answers[index] = _up_to_the_end(ids, model, tokenizer)
         progress(len(chosen))

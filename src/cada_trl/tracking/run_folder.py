@@ -39,13 +39,16 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class RunFolder:
-    """A run's folder, created and locked for this process; use it with `with`, on the main rank only.
+    """A run's folder, created and locked for this process; use it with `with`.
 
+    is_main=False is another rank of the same run: it reads the same folder, locks nothing and writes nothing.
     Errors: UserError when it cannot be written, or when another process holds it (two runs would mix their lines).
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, is_main: bool = True) -> None:
+        self.path, self.is_main = path, is_main
+        if not is_main:
+            return
         with writing(path):
             for folder in (path, path / "completions", path / "probes", path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._lock.close()
+        if self.is_main:
+            self._lock.close()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -102,10 +106,14 @@ class RunFolder:
 
     def write_completions(self, step: int, rows: Iterable[Row]) -> None:
         """completions/step_<step>.jsonl, whole: a step that is done again replaces its file."""
+        if not self.is_main:
+            return
         write_jsonl(self.path / "completions" / f"step_{step:06d}.jsonl", map(_without_nan, rows))
 
     def write_probe(self, name: str, step: int, rows: Iterable[Row], summary: Mapping[str, float | int | None]) -> None:
         """probes/<name>.jsonl whole, its summary as a line of probes.jsonl; name is before, after or step_000020."""
+        if not self.is_main:
+            return
         write_jsonl(self.path / "probes" / f"{name}.jsonl", map(_without_nan, rows))
         self._append("probes.jsonl", {"step": step, "name": name, **checked(summary)})
 
@@ -115,6 +123,8 @@ class RunFolder:
         A run resumes from a checkpoint that may be older than its last line; what it writes again must not stand twice.
         Errors: UserError for a line that is not JSON and is not the torn last one.
         """
+        if not self.is_main:
+            return
         for name in ("train.jsonl", "probes.jsonl"):
             path = self.path / name
             if path.is_file():
@@ -125,6 +135,8 @@ class RunFolder:
                     path.unlink()
 
     def _append(self, name: str, row: Row) -> None:
+        if not self.is_main:
+            return
         path = self.path / name
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -132,6 +144,8 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def _replace(self, name: str, text: str) -> None:
+        if not self.is_main:
+            return
         path = self.path / name
         temporary = path.with_name(name + ".tmp")
         with writing(path):

@@ -23,7 +23,7 @@ class WandbMirror:
     """
 
     def __init__(self, config: Config, folder: RunFolder, job_type: str) -> None:
-        self._run = None if config.tracking.wandb == "off" else _start(config, folder, job_type)
+        self._run = _start(config, folder, job_type) if config.tracking.wandb != "off" and folder.is_main else None
 
     def log(self, step: int, metrics: Mapping[str, float | int | None]) -> None:
         """Metrics of one step or probe pass; absent values (None) are not sent."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate.utils import gather_object, is_peft_model
@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-from cada_trl.algo.baseline import RunningMean, centred_b
+from cada_trl.algo.baseline import Kind, RunningMean, centred_b
 from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty_bt
 from cada_trl.algo.loss import cada_loss
 from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
@@ -50,14 +50,14 @@ class CADAConfig(GRPOConfig):
     """GRPOConfig plus the keys of hydra_conf/algo (same names, sources there)."""
 
     learn_on: str = "request"
-    baseline: str = "running"
+    baseline: Kind = "running"
     baseline_rate: float | None = None
     baseline_start: float | None = None
     kl: str = "exact"
     kl_in: str = "loss"
     beta_kl: float = 0.01
     target_kl_nats: float | None = None
-    logp: str = "sum"
+    logp: Literal["sum", "mean"] = "sum"
     rollouts_per_request: int = 1
     benign_per_step: int = 0
     share_prefix: bool = True
@@ -87,11 +87,18 @@ class CADATrainer(GRPOTrainer):
     """Samples on the dataset's `prompt`, learns on its `learn_prompt` (the same column values for learn_on=rollout).
 
     train_dataset columns: prompt, learn_prompt (chat messages), and whatever score and record need. score: (rows,
-    completions, truncated) -> ScoredCompletion each. record: called once an optimiser step on the main process with
+    completions, truncated) -> ScoredCompletion each. record: called once an optimiser step on every process with
     (step, metrics, a dict a completion).
     """
 
     args: CADAConfig
+    # TRL and transformers type these as optional; a trainer that was built has them.
+    model: Any
+    ref_model: Any
+    train_dataset: Any
+    processing_class: Any
+    num_generations: int
+    _buffered_inputs: Any
 
     def __init__(
         self,
@@ -106,7 +113,6 @@ class CADATrainer(GRPOTrainer):
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
         self._score, self._record = score, record
-        self._sampler: PreTrainedModel | None = None
         super().__init__(
             model=model,
             reward_funcs=self._reward,
@@ -149,17 +155,19 @@ class CADATrainer(GRPOTrainer):
     def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
         dataset = self.train_dataset if dataset is None else dataset
         n_harmful = len(dataset) if self.args.n_harmful is None else self.args.n_harmful
+        n_rollouts = self.args.generation_batch_size
+        assert n_rollouts is not None  # GRPOConfig works it out
         return RolloutSampler(
             n_harmful,
             len(dataset) - n_harmful,
-            self.args.generation_batch_size // self.num_generations,
+            n_rollouts // self.num_generations,
             self.args.benign_per_step,
             self.num_generations,
-            self.args.steps_per_generation,
+            self.args.gradient_accumulation_steps,
             self.args.seed,
         )
 
-    def _reward(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float]:
+    def _reward(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float | None]:
         """TRL's reward function; its rows arrive through _generate_and_score_completions."""
         truncated = [ids[-1] not in self.eos_token_ids for ids in completion_ids]
         texts = [messages[0]["content"] for messages in completions]
@@ -201,7 +209,7 @@ class CADATrainer(GRPOTrainer):
         if self.use_vllm or self.use_transformers_continuous_batching or sharded:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
         groups = [(row.get("prompt_arm"), row.get("hazard")) for row in self._rows]
-        with torch.no_grad(), self.sampling_model() as model, decoding_attention(model):
+        with self.sampling_model() as model:
             completion_bt = generate_with_shared_prefixes(
                 model, prompt_ids, groups, self.generation_config, self.processing_class.pad_token_id
             )
@@ -212,22 +220,21 @@ class CADATrainer(GRPOTrainer):
 
     @contextlib.contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:
-        """The policy; on a CPU in bf16 a copy of its weights in bfloat16, since autocast would cast them every token."""
-        if not (self.args.bf16 and self.args.device.type == "cpu") or is_peft_model(self.model):
-            with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
-                yield model
-            return
-        if self._sampler is None:
-            self._sampler = type(self._policy)(self._policy.config).to(torch.bfloat16).eval()
-        for target, source in zip(self._sampler.parameters(), self._policy.parameters(), strict=True):
-            target.copy_(source)
-        yield self._sampler
+        """The policy made ready to generate: unwrapped, its shards gathered, decoding attention on."""
+        with (
+            torch.no_grad(),
+            unwrap_model_for_generation(
+                self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
+            ) as model,
+            decoding_attention(model),
+        ):
+            yield model
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """Generate once a step, then hand out micro-batches ordered so that little padding is scored."""
         if not self.model.training:
             return super()._prepare_inputs(generation_batch)
-        place = self._step % self.args.steps_per_generation
+        place = self._step % self.args.gradient_accumulation_steps
         if place == 0 or self._buffered_inputs is None:
             rollouts = self._generate_and_score_completions(generation_batch)
             self._buffered_inputs = self._micro_batches(rollouts)
@@ -252,7 +259,7 @@ class CADATrainer(GRPOTrainer):
 
     def _reference(self, packed: Packed) -> tuple[Tensor | None, Tensor | None]:
         """Hidden states and head of the frozen reference: its own model, or the policy with its adapter off."""
-        if self.args.beta_kl == 0.0 and self.args.target_kl_nats is None:
+        if self.args.beta_kl == 0.0:
             return None, None
         with torch.no_grad(), self.accelerator.autocast():
             if self.ref_model is not None:
@@ -312,14 +319,14 @@ class CADATrainer(GRPOTrainer):
         if metrics.get("train/kl_nats") is not None:
             self.beta_controller.update(metrics["train/kl_nats"])
         self.state.log_history.append({"step": self.state.global_step, **metrics})
-        if self._record is not None and self.accelerator.is_main_process:
+        if self._record is not None:
             self._record(self.state.global_step, metrics, list(everyone))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A checkpoint counts once it is marked complete: a run killed while saving resumes from the one before."""
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             state = {"running_mean": self.running_mean.__dict__, "beta_kl": self.beta_controller.value}
             (folder / STATE_FILE).write_text(json.dumps(state))
             mark_complete(folder, self.state.global_step)

@@ -14,13 +14,16 @@ def mark_complete(checkpoint: Path, step: int) -> None:
     (checkpoint / COMPLETE_FILE).write_text(json.dumps({"step": step}))
 
 
-def newest_complete(checkpoints: Path) -> tuple[Path, int] | None:
-    """(folder, step) of the newest complete checkpoint, or None; incomplete ones, left by a killed run, are deleted."""
+def newest_complete(checkpoints: Path, tidy: bool = True) -> tuple[Path, int] | None:
+    """(folder, step) of the newest complete checkpoint, or None; incomplete ones, left by a killed run, are deleted.
+
+    tidy=False deletes nothing: one rank is enough for that.
+    """
     found = []
     for folder in checkpoints.glob("checkpoint-*"):
         if (folder / COMPLETE_FILE).is_file():
             found.append((int(folder.name.rsplit("-", 1)[1]), folder))
-        else:
+        elif tidy:
             shutil.rmtree(folder)
     if not found:
         return None
