@@ -19,11 +19,11 @@ def generate_with_shared_prefixes(
     generation_config: GenerationConfig,
     pad_id: int,
 ) -> Tensor:
-    """Completions [B, T] (padded after their end), as model.generate gives for the left-padded prompts.
+    """Completions [B, T], padded after their end: what model.generate gives for the left-padded prompts.
 
-    groups: rows with equal values share a prompt prefix. Its keys and values are computed once a group and copied to the
-    group's rows; the rest of each prompt follows, left-padded, so that a row's real tokens are [prefix | rest] with pads
-    before each of the two. Positions come from the attention mask.
+    groups: rows with equal values share a prompt prefix. Its keys and values are computed once a group and copied to
+    the group's rows; the rest of each prompt follows, left-padded, so that a row's real tokens are [prefix | rest] with
+    pads before each of the two. Positions come from the attention mask.
     """
     members: dict[Hashable, list[int]] = {}
     for row, group in enumerate(groups):
