@@ -32,6 +32,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "intermediate_size": 64,
+        "initializer_range": 0.2,
     },
 }
 BETA_KL = 0.05
@@ -226,7 +227,7 @@ def _policy(shape: str, folder: Path) -> Any:
     policy = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
         for parameter in policy.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=1e-3)
+            parameter.add_(torch.randn_like(parameter), alpha=0.1 * config.initializer_range)
     return policy
 
 
