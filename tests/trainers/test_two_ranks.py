@@ -33,6 +33,7 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_process_does(tiny_folder: str, tmp_path: Path) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(SCRIPT)
