@@ -152,15 +152,15 @@ def _train_and_probe(run: Run) -> None:
 
     newest = newest_complete(run.folder.checkpoints, tidy=run.folder.is_main)
     first_step = newest[1] if newest else 0
-    with StepProgress(run.n_steps, first_step) as progress:
-        trainer = _trainer(run, progress)
-        if newest is None or not (run.folder.path / "probes" / "before.jsonl").is_file():
-            run.folder.truncate_after(-1)
-            _probe(run, trainer, "before", 0)
-        run.folder.truncate_after(first_step)
-        reference = trainer.reference_hash()
-        with _naming_a_full_disk(run.folder.checkpoints):
-            trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
+    progress = StepProgress(run.n_steps, first_step)
+    trainer = _trainer(run, progress)
+    if newest is None or not (run.folder.path / "probes" / "before.jsonl").is_file():
+        run.folder.truncate_after(-1)
+        _probe(run, trainer, "before", 0)
+    run.folder.truncate_after(first_step)
+    reference = trainer.reference_hash()
+    with progress, _naming_a_full_disk(run.folder.checkpoints):
+        trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
     if trainer.reference_hash() != reference:
         raise RuntimeError("the frozen reference model changed during training: the KL is not the one reported")
     run.manifest["reference_hash"] = reference

@@ -53,6 +53,7 @@ class StepProgress:
         )
 
     def __enter__(self) -> StepProgress:
+        self._started = time.monotonic()
         if self._progress is not None:
             self._progress.start()
         return self
