@@ -40,12 +40,12 @@ def generate_with_shared_prefixes(
     rest_ids, rest_mask = _left_padded(rests, pad_id, model.device)
     cache: Any = DynamicCache()
     positions = (prefix_mask.cumsum(-1) - 1).clamp(min=0)
-    model.base_model(  # type: ignore[operator]  # torch types a module's attributes as tensors
+    model.base_model(
         input_ids=prefix_ids, attention_mask=prefix_mask, position_ids=positions, past_key_values=cache, use_cache=True
     )
     chosen = torch.tensor(prefix_of, device=model.device)
     cache.batch_select_indices(chosen)
-    output = model.generate(
+    output = model.generate(  # type: ignore[operator]  # torch types a module's attributes as tensors
         input_ids=torch.cat([prefix_ids[chosen], rest_ids], dim=1),
         attention_mask=torch.cat([prefix_mask[chosen], rest_mask], dim=1),
         past_key_values=cache,
