@@ -81,7 +81,8 @@ def test_every_step_is_recorded_under_registered_names(run: Path) -> None:
 
 def test_every_completion_is_one_of_the_training_requests(run: Path) -> None:
     (prepared,) = (run.parents[1] / "data").iterdir()
-    training = {request.id: request.text for request in read_requests(prepared / "train.jsonl")}
+    parts = [*read_requests(prepared / "train.jsonl"), *read_requests(prepared / "benign_train.jsonl")]
+    training = {request.id: request.text for request in parts}
     for step in (1, 2):
         completions = rows(run / "completions" / f"step_{step:06d}.jsonl")
         assert len({row["request_id"] for row in completions}) == len(completions) == 4
