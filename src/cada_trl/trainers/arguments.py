@@ -98,6 +98,7 @@ def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADACon
         bf16=hardware.bf16,
         use_cpu=hardware.device == "cpu",
         gradient_checkpointing=hardware.gradient_checkpointing,
+        ddp_find_unused_parameters=False,
         logging_steps=1,
         save_steps=tracking.save_every_steps,
         save_total_limit=tracking.save_total_limit,
