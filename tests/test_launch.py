@@ -84,8 +84,10 @@ def test_zero2_splits_no_weights() -> None:
 def test_two_cpu_processes_find_each_other(tmp_path: Path) -> None:
     script = tmp_path / "world.py"
     script.write_text(
+        "import pathlib\n"
         "from transformers import TrainingArguments\n"
-        f"print('world', TrainingArguments({str(tmp_path)!r}, use_cpu=True, report_to=[]).world_size)\n",
+        f"arguments = TrainingArguments({str(tmp_path)!r}, use_cpu=True, report_to=[])\n"
+        f"pathlib.Path({str(tmp_path)!r}, f'rank{{arguments.process_index}}').write_text(str(arguments.world_size))\n",
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--main_process_port", "0"]
@@ -97,4 +99,4 @@ def test_two_cpu_processes_find_each_other(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("world 2") == 2
+    assert [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
