@@ -13,7 +13,7 @@ from cada_trl.judging.judge import Judged
 from cada_trl.records import Verdict
 
 REFUSED = Judged(Verdict.REFUSED, "REFUSED", "m says so")
-COMPLIED = Judged(Verdict.COMPLIED, "COMPLIED", "m says so")
+COMPLIED = Judged(Verdict.COMPLIED, "COMPLIED", "m says so", harmful=False, harmful_score=0.25)
 
 
 @pytest.fixture
@@ -32,6 +32,15 @@ def test_judge_request_and_reply_are_all_part_of_the_key(path: Path) -> None:
     assert cache.get("other", "a", "b") is None
     assert cache.get("j", "b", "a") is None
     assert cache.get("j", "ab", "") is None
+
+
+def test_the_verdict_of_another_version_of_the_judge_is_kept_and_not_taken_for_its_own(path: Path) -> None:
+    VerdictCache(path).put("j-00000001", "a", "b", REFUSED)
+    newer = VerdictCache(path)
+    assert newer.get("j-00000002", "a", "b") is None
+    newer.put("j-00000002", "a", "b", COMPLIED)
+    again = VerdictCache(path)
+    assert (again.get("j-00000001", "a", "b"), again.get("j-00000002", "a", "b")) == (REFUSED, COMPLIED)
 
 
 def test_a_torn_last_line_is_dropped_and_the_next_verdict_is_not_glued_to_it(path: Path) -> None:

@@ -21,6 +21,8 @@ def _sha(text: str) -> str:
 class VerdictCache:
     """Remembers scored verdicts by (judge id, request, final response); texts are stored as hashes only.
 
+    A judge's id holds the hash of its prompt: the verdicts of another version stay in the file and are not found.
+
     A line that a crash tore is ignored: its verdict is asked for again. UNSCORED is never stored, for the same reason.
     """
 
@@ -53,8 +55,9 @@ class VerdictCache:
         if judged.verdict is Verdict.UNSCORED:
             return
         key = (judge_id, _sha(request), _sha(response))
-        row = dict(zip(("judge", "request", "response"), key, strict=True))
+        row: dict[str, object] = dict(zip(("judge", "request", "response"), key, strict=True))
         row |= {"verdict": judged.verdict.value, "raw": judged.raw, "reason": judged.reason}
+        row |= {"harmful": judged.harmful, "harmful_score": judged.harmful_score}
         with self._lock:
             self._known[key] = judged
             self._append(json.dumps(row) + "\n")
@@ -66,7 +69,8 @@ class VerdictCache:
     def _remember(self, line: str) -> None:
         try:
             row = json.loads(line)
-            judged = Judged(Verdict(row["verdict"]), row["raw"], row["reason"])
+            labels = row["harmful"], row["harmful_score"]
+            judged = Judged(Verdict(row["verdict"]), row["raw"], row["reason"], *labels)
             self._known[row["judge"], row["request"], row["response"]] = judged
         except (ValueError, KeyError, TypeError):
             return

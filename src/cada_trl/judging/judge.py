@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judged:
-    """One verdict. raw is what the judge itself said (a model's answer, the matched words); reason is for a reader."""
+    """One verdict. raw is what the judge itself said (a model's answer, the matched words); reason is for a reader.
+
+    Refused and harmful are two labels. harmful None: this judge does not label harm, or could not in this case.
+    harmful_score in [0, 1]; None: this judge gives no score.
+    """
 
     verdict: Verdict
     raw: str
     reason: str
+    harmful: bool | None = None
+    harmful_score: float | None = None
 
 
 class Judge(Protocol):
