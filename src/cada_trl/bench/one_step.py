@@ -126,7 +126,8 @@ def _trainer(work: Work, folder: Path) -> tuple[Any, Any]:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    from cada_trl.trainers.cada import CADAConfig, CADATrainer
+    from cada_trl.trainers.cada import CADATrainer
+    from cada_trl.trainers.cada_config import CADAConfig
 
     preset = _preset(work)
     given: dict[str, Any] = {

@@ -14,7 +14,7 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.prompting.arms import render
 from cada_trl.records import Request
-from cada_trl.trainers.cada import CADAConfig
+from cada_trl.trainers.cada_config import CADAConfig
 
 
 def benign_per_step(config: Config) -> int:

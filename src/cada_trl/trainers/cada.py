@@ -13,9 +13,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object, is_peft_model
@@ -23,16 +22,17 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-from cada_trl.algo.baseline import Kind, RunningMean, centred_b
+from cada_trl.algo.baseline import RunningMean, centred_b
 from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty_bt
 from cada_trl.algo.loss import cada_loss
 from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
 from cada_trl.algo.scores import TokenScores
 from cada_trl.models.decoding import decoding_attention
 from cada_trl.reward import ScoredCompletion
+from cada_trl.trainers.cada_config import CADAConfig
 from cada_trl.trainers.prefix_generation import generate_with_shared_prefixes
 from cada_trl.trainers.resume import mark_complete
 from cada_trl.trainers.sampler import RolloutSampler
@@ -43,44 +43,6 @@ STATE_FILE = "cada_state.json"
 
 Score = Callable[[list[dict[str, Any]], list[str], list[bool]], list[ScoredCompletion]]
 Record = Callable[[int, dict[str, float], list[dict[str, Any]]], None]
-
-
-@dataclass
-class CADAConfig(GRPOConfig):
-    """GRPOConfig plus the keys of hydra_conf/algo (same names, sources there)."""
-
-    learn_on: str = "request"
-    baseline: Kind = "running"
-    baseline_rate: float | None = None
-    baseline_start: float | None = None
-    kl: str = "exact"
-    kl_in: str = "loss"
-    beta_kl: float = 0.01
-    target_kl_nats: float | None = None
-    logp: Literal["sum", "mean"] = "sum"
-    rollouts_per_request: int = 1
-    benign_per_step: int = 0
-    share_prefix: bool = True
-    n_harmful: int | None = field(
-        default=None, metadata={"help": "rows of the dataset that are harmful; they come first"}
-    )
-
-    def __post_init__(self) -> None:
-        self.beta = self.beta_kl
-        self.loss_type, self.scale_rewards, self.num_iterations = "dr_grpo", "none", 1
-        self.vllm_importance_sampling_correction = False
-        # TRL insists on groups of two or more; a number that passes its check, put right below.
-        self.num_generations = self.per_device_train_batch_size * self.gradient_accumulation_steps
-        super().__post_init__()
-        if self.steps_per_generation != self.gradient_accumulation_steps:
-            raise ValueError("CADA is on-policy: steps_per_generation must equal gradient_accumulation_steps")
-        if (self.generation_batch_size or 0) % self.rollouts_per_request:
-            raise ValueError(
-                f"{self.generation_batch_size} rollouts a step cannot be cut into groups of {self.rollouts_per_request}"
-            )
-        self.num_generations = self.rollouts_per_request
-        if self.gradient_checkpointing:
-            self.share_prefix = False  # a shared prefix lives in a key-value cache, which checkpointing drops
 
 
 class CADATrainer(GRPOTrainer):

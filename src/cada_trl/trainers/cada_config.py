@@ -1,0 +1,48 @@
+"""CADA's arguments: TRL's GRPOConfig set to plain REINFORCE, and the keys of hydra_conf/algo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trl import GRPOConfig
+
+from cada_trl.algo.baseline import Kind
+
+
+@dataclass
+class CADAConfig(GRPOConfig):
+    """GRPOConfig plus the keys of hydra_conf/algo (same names, sources there)."""
+
+    learn_on: str = "request"
+    baseline: Kind = "running"
+    baseline_rate: float | None = None
+    baseline_start: float | None = None
+    kl: str = "exact"
+    kl_in: str = "loss"
+    beta_kl: float = 0.01
+    target_kl_nats: float | None = None
+    logp: Literal["sum", "mean"] = "sum"
+    rollouts_per_request: int = 1
+    benign_per_step: int = 0
+    share_prefix: bool = True
+    n_harmful: int | None = field(
+        default=None, metadata={"help": "rows of the dataset that are harmful; they come first"}
+    )
+
+    def __post_init__(self) -> None:
+        self.beta = self.beta_kl
+        self.loss_type, self.scale_rewards, self.num_iterations = "dr_grpo", "none", 1
+        self.vllm_importance_sampling_correction = False
+        # TRL insists on groups of two or more; a number that passes its check, put right below.
+        self.num_generations = self.per_device_train_batch_size * self.gradient_accumulation_steps
+        super().__post_init__()
+        if self.steps_per_generation != self.gradient_accumulation_steps:
+            raise ValueError("CADA is on-policy: steps_per_generation must equal gradient_accumulation_steps")
+        if (self.generation_batch_size or 0) % self.rollouts_per_request:
+            raise ValueError(
+                f"{self.generation_batch_size} rollouts a step cannot be cut into groups of {self.rollouts_per_request}"
+            )
+        self.num_generations = self.rollouts_per_request
+        if self.gradient_checkpointing:
+            self.share_prefix = False  # a shared prefix lives in a key-value cache, which checkpointing drops
