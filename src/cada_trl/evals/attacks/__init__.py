@@ -1,0 +1,1 @@
+"""Attacks: what is sent to the model instead of a harmful request."""

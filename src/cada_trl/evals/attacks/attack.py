@@ -1,0 +1,66 @@
+"""What an attack is: items in, one prompt each out, and the reason where there is none. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from cada_trl.evals.items import Attempt, Item
+from cada_trl.prompting.arms import Messages
+
+Kind = Literal["none", "frozen", "transform", "generated"]
+
+
+class ChatModel(Protocol):
+    """A chat model behind an endpoint, as attackers and judges use it."""
+
+    def complete(self, messages: Messages, max_tok: int, temperature: float) -> str:
+        """The model's answer. Errors: openai.APIError after the retries, UserError for a refused key or unknown model."""
+        ...
+
+    def check_reachable(self) -> None:
+        """Errors: UserError in one line when the endpoint, its key or the model cannot be used."""
+        ...
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """The attempts, in the items' order, and item id -> why it has none. Every item is in one of the two."""
+
+    attempts: list[Attempt]
+    missing: dict[str, str]
+
+
+class Attack(Protocol):
+    """Turns requests into prompts.
+
+    transfer: the prompts were optimised against another model than the tested one, so that a low success rate bounds
+    nothing. version changes whenever the prompts of the same items may change: it decides an evaluation's folder.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def transfer(self) -> bool: ...
+    @property
+    def version(self) -> str: ...
+
+    def attempts(self, items: Sequence[Item]) -> Attacked:
+        """At most one attempt an item. Errors: UserError when the attack as a whole cannot be had."""
+        ...
+
+
+class NoAttack:
+    """The raw request, as the paper's main tables ask it."""
+
+    name: str = "none"
+    kind: Kind = "none"
+    transfer: bool = False
+    version: str = "none"
+
+    def attempts(self, items: Sequence[Item]) -> Attacked:
+        """One attempt an item: its request."""
+        return Attacked([Attempt(item, self.name, item.request, "") for item in items], {})
