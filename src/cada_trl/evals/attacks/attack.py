@@ -16,7 +16,7 @@ class ChatModel(Protocol):
     """A chat model behind an endpoint, as attackers and judges use it."""
 
     def complete(self, messages: Messages, max_tok: int, temperature: float) -> str:
-        """The model's answer. Errors: openai.APIError after the retries, UserError for a refused key or unknown model."""
+        """The answer. Errors: openai.APIError after the retries, UserError for a refused key or an unknown model."""
         ...
 
     def check_reachable(self) -> None:
