@@ -29,7 +29,10 @@ def as_dry_run(command: str) -> str:
     if command.startswith("make "):
         command = f"make -o .venv/.installed VENV_PYTHON={sys.executable} {command.removeprefix('make ')}"
         return f"{command} ARGS+=--dry-run" if " train " in f"{command} " else command
-    return f"{command} --dry-run" if command.startswith("python -m cada_trl.train") else command
+    if "cada_trl.train" not in command:
+        return command
+    assert command.startswith("python -m cada_trl.train"), f"cannot be made a dry run: {command}"
+    return f"{command} --dry-run"
 
 
 MARKED = [(page.name, command) for page in PAGES for command in commands(page.read_text(encoding="utf-8"))]
@@ -70,3 +73,5 @@ def test_training_is_not_started_by_the_documentation() -> None:
     assert as_dry_run("python -m cada_trl.train seed=1") == "python -m cada_trl.train seed=1 --dry-run"
     assert as_dry_run("make judge-card").endswith(" judge-card")
     assert as_dry_run("ls docs") == "ls docs"
+    with pytest.raises(AssertionError, match="cannot be made a dry run"):
+        as_dry_run("accelerate launch -m cada_trl.train seed=1")

@@ -17,7 +17,15 @@ import yaml
 from cada_trl import launching
 from cada_trl.config import Config, load_config, run_name
 from cada_trl.errors import UserError
-from cada_trl.launching import dry_run, launch, launcher_command, missing, quiet_libraries, set_environment
+from cada_trl.launching import (
+    dry_run,
+    launch,
+    launcher_command,
+    memory_gb,
+    missing,
+    quiet_libraries,
+    set_environment,
+)
 
 MODELS = ("smollm2", "llama3", "deepthought", "llama3_70b")
 
@@ -146,11 +154,32 @@ def test_vllm_is_missing_only_where_it_samples(installed: set[str]) -> None:
 
 def test_a_gated_model_wants_a_token(no_token: Path) -> None:
     config = load_config(["model=llama3", "data=starter"])
-    assert missing(config) == [
-        "meta-llama/Meta-Llama-3-8B-Instruct is gated: accept its licence on the hub, then `hf auth login`"
-    ]
+    sentence = "meta-llama/Meta-Llama-3-8B-Instruct is gated: accept its licence on the hub, then `hf auth login`"
+    assert sentence in missing(config)
     (no_token / "token").write_text("", encoding="utf-8")
-    assert missing(config) == []
+    assert sentence not in missing(config)
+
+
+def test_weights_that_the_hub_has_not_sent_yet_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    config = load_config(["model=deepthought", "data=starter"])
+    sentence = f"{config.model.path} is not in the hub's cache: the first run fetches it from the network"
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
+    assert sentence in missing(config)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: "/cache/config.json")
+    assert sentence not in missing(config)
+
+
+def test_a_model_too_large_for_the_memory_is_said_on_a_cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = load_config(["model=llama3", "data=starter"])
+    lora = load_config(["model=llama3", "data=starter", "peft=lora"])
+    assert memory_gb(full) == pytest.approx(5 * 2 * full.model.n_params / 1e9)
+    assert memory_gb(full) == pytest.approx(5 * memory_gb(lora))
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 24_000_000}[name])
+    assert "80 GB of memory wanted, 24 GB here: hardware=gpu or a100x4" in missing(full)
+    assert not any("of memory" in lack for lack in missing(lora))
+    assert not any("of memory" in lack for lack in missing(load_config(["model=llama3", "hardware=gpu"])))
 
 
 def test_beavertails_without_a_file_wants_the_hub() -> None:

@@ -2,35 +2,22 @@
 
 Importable without torch, so that a wrong key fails in a second. Values live in hydra_conf/ only, each with its source;
 this file holds names, types and bounds. A leaf name is unique in the whole schema, so `beta_kl=0.1` is enough on the
-command line and means `algo.beta_kl=0.1`.
+command line and means `algo.beta_kl=0.1` (config_loading.py).
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from cada_trl.errors import UserError
+from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, check_values, compose_config
 
 PACKAGE_DIR = Path(__file__).parent
 CONF_DIR = PACKAGE_DIR.parents[1] / "hydra_conf"
-
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Section(BaseModel):
-    """A group of keys: closed, immutable, without type coercion, empty text or infinite numbers."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_min_length=1, protected_namespaces=()
-    )
 
 
 class ModelConfig(Section):
@@ -67,7 +54,7 @@ class DataConfig(Section):
     near_duplicate_jaccard: Fraction
     benchmarks_dir: (
         str | None
-    )  # local folder with evaluation sets: decontamination, the XSTest probe where there is one
+    )  # local folder with evaluation sets: decontamination, and the XSTest probe if it is there
     decontaminate_n_gram: Positive
 
 
@@ -171,7 +158,7 @@ class TrackingConfig(Section):
     n_probe_harmful: NonNegative
     n_probe_harmless: NonNegative
     save_every_steps: Positive
-    save_total_limit: Positive
+    save_total_limit: Annotated[int, Field(ge=2)]  # the last whole one must outlive the writing of the next
 
 
 class Config(Section):
@@ -239,89 +226,14 @@ def _divisible(n_rollouts: int, hardware: HardwareConfig) -> str:
     return f"the next smaller that fits: micro_batch={fitting}"
 
 
-def leaf_paths() -> dict[str, str]:
-    """Leaf name -> dotted path, for every key of the schema."""
-    paths: dict[str, str] = {}
-    for name, field in Config.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            for leaf in section.model_fields:
-                paths[leaf] = f"{name}.{leaf}"
-        else:
-            paths[name] = name
-    return paths
-
-
-def groups() -> dict[str, list[str]]:
-    """Config group -> its choices, read from hydra_conf/."""
-    return {d.name: sorted(f.stem for f in d.glob("*.yaml")) for d in sorted(CONF_DIR.iterdir()) if d.is_dir()}
-
-
 def load_config(overrides: list[str]) -> Config:
-    """Compose hydra_conf/ with `key=value` overrides and check it.
-
-    Errors: UserError in one line for an unknown key, group or choice (with the nearest name), a wrong type, or values
-    that do not fit together. Imports no torch.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if not CONF_DIR.is_dir():
-        raise UserError(f"no folder {CONF_DIR}; install the project from its checkout with pip install -e .")
-    checked = [_full_override(text) for text in overrides]
-    try:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            composed = compose("config", overrides=checked)
-        values = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(
-            f"cannot read the overrides: {str(error).splitlines()[0]}; a value with commas, blanks or signs needs "
-            "quotes of its own, as in \"file='a, b.jsonl'\""
-        ) from error
-    return check_config(values)
+    """Compose hydra_conf/config.yaml with `key=value` overrides and check it. Errors: UserError. Imports no torch."""
+    return compose_config(Config, CONF_DIR, "config", overrides)
 
 
 def check_config(values: Any) -> Config:
-    """Typed configuration from plain values (a composed dict, or a run folder's config.yaml). Errors: UserError."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise UserError("; ".join(_explain(problem) for problem in error.errors()[:3])) from error
-
-
-def _full_override(text: str) -> str:
-    """`beta_kl=0.1` -> `algo.beta_kl=0.1`; group choices stay; unknown names raise with the nearest valid one."""
-    if "=" not in text:
-        raise UserError(f"'{text}' is not an override; expected key=value, as in beta_kl=0.1 or model=llama3")
-    key, value = text.split("=", 1)
-    paths, group_choices = leaf_paths(), groups()
-    if key in group_choices:
-        if value not in group_choices[key]:
-            raise UserError(f"{key}={value}: no such choice; {_nearest(value, group_choices[key])}")
-        return text
-    if key in paths:
-        return f"{paths[key]}={value}"
-    if key in paths.values():
-        return text
-    raise UserError(
-        f"unknown key '{key}'; {_nearest(key, [*paths.values()] if '.' in key else [*paths, *group_choices])}"
-    )
-
-
-def _nearest(name: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=3)
-    return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
-
-
-def _explain(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        leaf = where.rsplit(".", 1)[-1]
-        return f"unknown key '{where}'; {_nearest(leaf, list(leaf_paths()))}"
-    return f"{where}={problem['input']!r}: {message}" if where else message
+    """Typed configuration from plain values (a run folder's config.yaml). Errors: UserError."""
+    return check_values(Config, values)
 
 
 _NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "tracking"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from cada_trl.config import CONF_DIR, Config, run_name
+from cada_trl.config import CONF_DIR, Config, ModelConfig, run_name
 from cada_trl.errors import UserError
 
 ROOT = CONF_DIR.parent
@@ -106,11 +106,31 @@ def missing(config: Config) -> list[str]:
         lacks.append("deepspeed is not installed: pip install -e '.[deepspeed]'")
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
         lacks.append("vllm is not installed: pip install -e '.[vllm]'")
+    here_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    if config.hardware.device == "cpu" and memory_gb(config) > here_gb:
+        lacks.append(f"{memory_gb(config):.0f} GB of memory wanted, {here_gb:.0f} GB here: hardware=gpu or a100x4")
+    if config.model.source == "hub" and not _in_hub_cache(config.model):
+        lacks.append(f"{config.model.path} is not in the hub's cache: the first run fetches it from the network")
     if config.model.gated and not _hub_token():
         lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
     if config.data.dataset == "beavertails" and config.data.file is None:
         lacks.append(f"the hub is needed for {config.data.hub_id} (or file=<BeaverTails JSONL>)")
     return lacks
+
+
+def memory_gb(config: Config) -> float:
+    """The least that weights and optimiser take in one process; activations and the rollouts' cache come on top.
+
+    Full fine-tuning holds five numbers a parameter (policy, gradient, Adam's two moments, reference), LoRA one.
+    """
+    bytes_each = 4 if config.model.dtype == "float32" else 2
+    return config.model.n_params * bytes_each * (5 if config.peft.adapter == "none" else 1) / 1e9
+
+
+def _in_hub_cache(model: ModelConfig) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(model.path, "config.json", revision=model.revision), str)
 
 
 def _hub_token() -> bool:
