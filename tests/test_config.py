@@ -20,11 +20,10 @@ from cada_trl.config import (
     Section,
     check_config,
     config_hash,
-    groups,
-    leaf_paths,
     load_config,
     run_name,
 )
+from cada_trl.config_loading import groups, leaf_paths
 from cada_trl.errors import UserError
 
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
@@ -33,7 +32,8 @@ LEAVES = [
     for name, section in SECTIONS.items()
     for leaf in (section.model_fields if isinstance(section, type) and issubclass(section, Section) else [name])
 ]
-CHOICES = [(group, choice) for group, choices in groups().items() for choice in choices]
+GROUPS, PATHS = groups(CONF_DIR, "config"), leaf_paths(Config)
+CHOICES = [(group, choice) for group, choices in GROUPS.items() for choice in choices]
 HYPER_PARAMETERS = [
     path for group in ("algo", "reward", "rollout", "prompt") for path in (CONF_DIR / group).glob("*.yaml")
 ]
@@ -48,13 +48,13 @@ def test_a_leaf_name_is_unique_in_the_whole_schema() -> None:
 
 
 def test_no_leaf_is_named_like_a_group_so_that_an_override_has_one_meaning() -> None:
-    assert set(leaf_paths()) & set(groups()) == set()
+    assert set(PATHS) & set(GROUPS) == set()
 
 
 def test_every_leaf_has_a_path() -> None:
-    assert set(leaf_paths()) == set(LEAVES)
-    assert leaf_paths()["beta_kl"] == "algo.beta_kl"
-    assert leaf_paths()["seed"] == "seed"
+    assert set(PATHS) == set(LEAVES)
+    assert PATHS["beta_kl"] == "algo.beta_kl"
+    assert PATHS["seed"] == "seed"
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
@@ -198,7 +198,7 @@ def _another(value: Any) -> Any:
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_the_hash_changes_with_what_decides_the_result_and_with_nothing_else(leaf: str) -> None:
     config = load_config([])
-    section, _, key = leaf_paths()[leaf].rpartition(".")
+    section, _, key = PATHS[leaf].rpartition(".")
     if section:
         part = getattr(config, section)
         changed = config.model_copy(update={section: part.model_copy(update={key: _another(getattr(part, key))})})

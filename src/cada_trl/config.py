@@ -52,9 +52,7 @@ class DataConfig(Section):
     held_out_hazards: list[str]
     max_prompt_tok: Positive
     near_duplicate_jaccard: Fraction
-    benchmarks_dir: (
-        str | None
-    )  # local folder with evaluation sets: decontamination, and the XSTest probe if it is there
+    benchmarks_dir: str | None  # folder with evaluation sets: decontamination, the XSTest probe where there is one
     decontaminate_n_gram: Positive
 
 

@@ -1,0 +1,139 @@
+"""From `key=value` words to a checked configuration of any schema: Hydra composes, pydantic checks, both in one line.
+
+A schema is a section of sections; a leaf name is unique in it, so `beta_kl=0.1` means `algo.beta_kl=0.1`. Its
+groups are those that the primary file's defaults list names. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cada_trl.errors import UserError
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A group of keys: closed, immutable, without type coercion, empty text or infinite numbers."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_min_length=1, protected_namespaces=()
+    )
+
+
+Schema = TypeVar("Schema", bound=Section)
+
+
+def compose_config(
+    schema: type[Schema],
+    conf_dir: Path,
+    primary: str,
+    overrides: Sequence[str],
+    first: Sequence[str] = (),
+    dropped: Collection[str] = (),
+) -> Schema:
+    """Compose conf_dir/<primary>.yaml with `key=value` overrides and check it against the schema.
+
+    first: overrides in Hydra's own words that are applied before the others, unchecked. dropped: sections that a shared
+    group file sets for another verb. Errors: UserError in one line for an unknown key, group or choice (with the
+    nearest name), a wrong type, or values that do not fit together.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not conf_dir.is_dir():
+        raise UserError(f"no folder {conf_dir}; install the project from its checkout with pip install -e .")
+    choices = groups(conf_dir, primary)
+    checked = [_full_override(text, schema, choices) for text in overrides]
+    try:
+        with initialize_config_dir(str(conf_dir), version_base="1.3"):
+            composed = compose(primary, overrides=[*first, *checked])
+        values: Any = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(
+            f"cannot read the overrides: {str(error).splitlines()[0]}; a value with commas, blanks or signs needs "
+            "quotes of its own, as in \"file='a, b.jsonl'\""
+        ) from error
+    return check_values(schema, {key: value for key, value in values.items() if key not in dropped})
+
+
+def check_values(schema: type[Schema], values: Any) -> Schema:
+    """Typed configuration from plain values (a composed dict, or a folder's config.yaml). Errors: UserError."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(problem, schema) for problem in error.errors()[:3])) from error
+
+
+def leaf_paths(schema: type[Section]) -> dict[str, str]:
+    """Leaf name -> dotted path, for every key of the schema."""
+    paths: dict[str, str] = {}
+    for name, section in _sections(schema).items():
+        paths |= {leaf: f"{name}.{leaf}" for leaf in section.model_fields}
+    return paths | {name: name for name in schema.model_fields if name not in _sections(schema)}
+
+
+def groups(conf_dir: Path, primary: str) -> dict[str, list[str]]:
+    """Config group -> its choices, for the groups in the primary file's defaults list."""
+    listed = yaml.safe_load((conf_dir / f"{primary}.yaml").read_text(encoding="utf-8"))["defaults"]
+    names = sorted(name for entry in listed if isinstance(entry, dict) for name in entry)
+    return {name: sorted(file.stem for file in (conf_dir / name).glob("*.yaml")) for name in names}
+
+
+def as_override(key: str, value: Any) -> str:
+    """`key=value` in Hydra's words for any plain value: text is quoted, so that commas and blanks are its own."""
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+
+
+def nearest(name: str, valid: Collection[str]) -> str:
+    """A mistaken name's nearest valid ones as a question, or all of them where none is near."""
+    close = difflib.get_close_matches(name, list(valid), n=3)
+    return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
+
+
+def _sections(schema: type[Section]) -> dict[str, type[Section]]:
+    fields = {name: field.annotation for name, field in schema.model_fields.items()}
+    return {name: kind for name, kind in fields.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+
+def _full_override(text: str, schema: type[Section], choices: dict[str, list[str]]) -> str:
+    """`beta_kl=0.1` -> `algo.beta_kl=0.1`; group choices stay; unknown names raise with the nearest valid one."""
+    if "=" not in text:
+        raise UserError(f"'{text}' is not an override; expected key=value, as in model=llama3")
+    key, value = text.split("=", 1)
+    if key in choices:
+        if value not in choices[key]:
+            raise UserError(f"{key}={value}: no such choice; {nearest(value, choices[key])}")
+        return text
+    paths = leaf_paths(schema)
+    path = paths.get(key, key)
+    if path not in paths.values():
+        raise UserError(f"unknown key '{key}'; {nearest(key, [*paths.values()] if '.' in key else [*paths, *choices])}")
+    if value and not value.startswith("[") and _is_text_list(schema, path):
+        return as_override(path, [word.strip() for word in value.split(",")])
+    return f"{path}={value}"
+
+
+def _is_text_list(schema: type[Section], path: str) -> bool:
+    section, _, leaf = path.rpartition(".")
+    owner = _sections(schema)[section] if section else schema
+    return owner.model_fields[leaf].annotation == list[str]
+
+
+def _explain(problem: Any, schema: type[Section]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{where}'; {nearest(where.rsplit('.', 1)[-1], leaf_paths(schema))}"
+    return f"{where}={problem['input']!r}: {message}" if where else message

@@ -1,0 +1,96 @@
+"""Composing a schema: groups of the primary file only, lists written plainly, sections of another verb left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cada_trl.config import Section
+from cada_trl.config_loading import as_override, compose_config, groups, leaf_paths, nearest
+from cada_trl.errors import UserError
+
+
+class Size(Section):
+    width: int
+    tags: list[str]
+
+
+class Shop(Section):
+    owner: str
+    words: list[str]
+    size: Size
+
+
+FILES = {
+    "shop.yaml": "defaults:\n  - size: small\n  - _self_\nowner: nobody\nwords: [x]\n",
+    "size/small.yaml": "# @package _global_\nsize:\n  width: 1\n  tags: []\nother_verb:\n  lr: 1\n",
+    "size/large.yaml": "width: 9\ntags: [big]\n",
+    "unused/some.yaml": "key: 1\n",
+}
+
+
+@pytest.fixture
+def conf_dir(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def shop(conf_dir: Path, *overrides: str, first: tuple[str, ...] = ()) -> Shop:
+    return compose_config(Shop, conf_dir, "shop", overrides, first, {"other_verb"})
+
+
+def test_groups_are_those_of_the_primary_file_and_leaves_those_of_the_schema(conf_dir: Path) -> None:
+    assert groups(conf_dir, "shop") == {"size": ["large", "small"]}
+    assert leaf_paths(Shop) == {"owner": "owner", "words": "words", "width": "size.width", "tags": "size.tags"}
+
+
+def test_a_section_of_another_verb_is_dropped_only_where_it_is_named(conf_dir: Path) -> None:
+    assert shop(conf_dir).size == Size(width=1, tags=[])
+    with pytest.raises(UserError, match="unknown key 'other_verb'"):
+        compose_config(Shop, conf_dir, "shop", [])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("words=a", ["a"]),
+        ("words=a,b", ["a", "b"]),
+        ("words=none,pap:logical appeal", ["none", "pap:logical appeal"]),
+        ("words=[a,b]", ["a", "b"]),
+        ("words=[]", []),
+        ("words=null,1", ["null", "1"]),
+    ],
+)
+def test_a_list_is_written_with_commas_alone_or_in_brackets(conf_dir: Path, override: str, words: list[str]) -> None:
+    assert shop(conf_dir, override).words == words
+
+
+def test_a_list_inside_a_section_is_split_too_and_text_is_not(conf_dir: Path) -> None:
+    assert shop(conf_dir, "tags=a,b").size.tags == ["a", "b"]
+    assert shop(conf_dir, "size.tags=a,b").size.tags == ["a", "b"]
+    with pytest.raises(UserError, match="quotes of its own"):
+        shop(conf_dir, "owner=a,b")
+
+
+@pytest.mark.parametrize("value", ["a, b (c)", 'quo"ted', "<|im_end|>", "null", "", 3, None, True, ["a,b", "c"]])
+def test_any_plain_value_survives_the_way_through_hydra(conf_dir: Path, value: object) -> None:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(conf_dir), version_base="1.3"):
+        assert compose("shop", overrides=[as_override("owner", value)]).owner == value
+
+
+def test_first_overrides_come_before_the_users(conf_dir: Path) -> None:
+    first = ("~size", "++size.width=4", "++size.tags=[]")
+    assert shop(conf_dir, first=first).size.width == 4
+    assert shop(conf_dir, "width=5", first=first).size.width == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("widht", "did you mean width?"), ("zzz", "valid: owner, width"), ("", "valid: owner, width")]
+)
+def test_the_nearest_name_is_given_or_all_of_them(name: str, advice: str) -> None:
+    assert nearest(name, ["width", "owner"]) == advice
