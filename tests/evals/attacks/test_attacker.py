@@ -1,0 +1,95 @@
+"""evals.attacks.attacker: the budget and the endpoint are checked first, and no failure becomes a text."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+from openai import APIConnectionError, APIStatusError
+
+from cada_trl.errors import UserError
+from cada_trl.prompting.arms import Messages
+
+from .conftest import MakeAttacker
+from .scripted import ScriptedModel
+
+REQUEST = httpx.Request("POST", "http://127.0.0.1:9/v1")
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def test_too_small_a_budget_is_refused_before_the_attacker_is_even_looked_for(make_attacker: MakeAttacker) -> None:
+    model = ScriptedModel(lambda messages: "text")
+    with pytest.raises(UserError, match="pair may ask the attacker 9 times and 8 of max_calls=8 are left"):
+        make_attacker(model, max_calls=8).prepare(9, "pair")
+    assert (model.asked, model.n_checks) == ([], 0)
+
+
+def test_attacks_share_one_budget(make_attacker: MakeAttacker) -> None:
+    attacker = make_attacker(ScriptedModel(lambda messages: "text"), max_calls=3)
+    attacker.prepare(2, "pap")
+    assert len(list(attacker.ask([HELLO, HELLO], 8, 0.0))) == 2
+    attacker.prepare(1, "pair")
+    with pytest.raises(UserError, match="1 of max_calls=3 are left"):
+        attacker.prepare(2, "pair")
+
+
+def test_an_unreachable_attacker_is_one_line_before_any_question(make_attacker: MakeAttacker) -> None:
+    model = ScriptedModel(lambda messages: "text", reachable=False)
+    with pytest.raises(UserError, match="nothing answers there") as caught:
+        make_attacker(model).prepare(1, "pap")
+    assert "\n" not in str(caught.value)
+    assert model.asked == []
+
+
+def test_the_attacker_is_looked_for_once_and_only_when_there_is_a_question(make_attacker: MakeAttacker) -> None:
+    model = ScriptedModel(lambda messages: "text")
+    attacker = make_attacker(model)
+    for n_most in (0, 2, 0, 3):
+        attacker.prepare(n_most, "pap")
+    assert model.n_checks == 1
+
+
+def test_every_conversation_gets_its_own_answer(make_attacker: MakeAttacker) -> None:
+    attacker = make_attacker(ScriptedModel(lambda messages: messages[0]["content"].upper()))
+    answers = dict(attacker.ask([[{"role": "user", "content": f"say {i}"}] for i in range(20)], 8, 0.0))
+    assert {i: answer.text for i, answer in answers.items()} == {i: f"SAY {i}" for i in range(20)}
+    assert attacker.n_calls == 20
+
+
+def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_words(
+    make_attacker: MakeAttacker,
+) -> None:
+    def script(messages: Messages) -> str:
+        if messages[0]["content"] == "down":
+            raise APIConnectionError(message="sk-secret", request=REQUEST)
+        raise APIStatusError("sk-secret", response=httpx.Response(500, request=REQUEST), body=None)
+
+    attacker = make_attacker(ScriptedModel(script))
+    asked = [[{"role": "user", "content": text}] for text in ("down", "broken")]
+    answers = [answer for _, answer in sorted(attacker.ask(asked, 8, 0.0))]
+    assert [answer.text for answer in answers] == [None, None]
+    assert [answer.reason.split(": ")[1] for answer in answers] == ["APIConnectionError", "APIStatusError"]
+    assert "secret" not in repr(answers)
+
+
+def test_a_refused_key_ends_the_batch(make_attacker: MakeAttacker) -> None:
+    def script(messages: Messages) -> str:
+        time.sleep(0.005)
+        raise UserError("the key is refused")
+
+    model = ScriptedModel(script)
+    with pytest.raises(UserError, match="the key is refused"):
+        list(make_attacker(model).ask([HELLO] * 200, 8, 0.0))
+    assert len(model.asked) < 200
+
+
+def test_another_attacker_or_text_is_another_version(make_attacker: MakeAttacker) -> None:
+    model = ScriptedModel(lambda messages: "text")
+    versions = [
+        make_attacker(model, attacker_id).version("pap", decides)
+        for attacker_id in ("model-a", "model-b")
+        for decides in (["text", 1], ["text", 2])
+    ]
+    assert len(set(versions)) == 4
+    assert all(version.startswith("pap-") for version in versions)
