@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cada_trl.errors import UserError
 from cada_trl.evals.items import Attempt, Item
 from cada_trl.prompting.arms import Messages
 
 Kind = Literal["none", "frozen", "transform", "generated"]
+
+
+class NotRun(UserError):
+    """This benchmark has no such attack; beside other benchmarks it is reported as not run, with this line."""
 
 
 class ChatModel(Protocol):
