@@ -9,6 +9,7 @@ from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 
 DECLINED = "DECLINED"  # the word by which the instructions let an attacker refuse
+REFUSED = "the attacker refused"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def read_answer(answer: Answer, tag: str) -> tuple[str, str]:
     text = tagged(answer.text, tag)
     phrases = PhraseJudge().judge([("", text or answer.text)])[0].verdict
     if phrases is Verdict.REFUSED or DECLINED in answer.text:
-        return "", "the attacker refused"
+        return "", REFUSED
     return text, "" if text else f"the attacker's answer holds no complete text between <{tag}> and </{tag}>"
 
 
