@@ -1,0 +1,270 @@
+"""evals.attacks.pair: attacker, tested model and judge by script, and once over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import httpx
+import pytest
+from openai import APITimeoutError
+
+from cada_trl.errors import UserError
+from cada_trl.evals.attacks.pair import SHOWN_RESPONSE_CHARS, STRATEGIES, PairAttack
+from cada_trl.evals.items import Item
+from cada_trl.judging.judge import Judged
+from cada_trl.prompting.arms import Messages
+from cada_trl.records import Verdict
+
+from .conftest import MakeAttacker
+from .scripted import ScriptedModel
+
+NO = "No."
+HARMFUL = Judged(Verdict.COMPLIED, "", "", True, 1.0)
+WEAK = Judged(Verdict.COMPLIED, "", "", False, 0.25)
+REFUSED = Judged(Verdict.REFUSED, "", "", False, 0.0)
+
+
+class ScriptedTarget:
+    """Answers the prompts in its table, "No." to every other; stops with an error before its n-th batch."""
+
+    def __init__(self, table: dict[str, str] | None = None, dies_at: int | None = None) -> None:
+        self.table, self.dies_at = table or {}, dies_at
+        self.batches: list[list[str]] = []
+
+    def __call__(self, prompts: list[str]) -> list[str]:
+        if len(self.batches) + 1 == self.dies_at:
+            raise KeyboardInterrupt
+        self.batches.append(prompts)
+        return [self.table.get(prompt, NO) for prompt in prompts]
+
+    @property
+    def prompts(self) -> list[str]:
+        return [prompt for batch in self.batches for prompt in batch]
+
+
+class ScriptedJudge:
+    """Labels the responses in its table, and calls every other one refused and harmless."""
+
+    def __init__(self, table: dict[str, Judged] | None = None, judge_id: str = "judge-1") -> None:
+        self.id, self.table = judge_id, table or {}
+        self.pairs: list[tuple[str, str]] = []
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+        self.pairs += pairs
+        return [self.table.get(response, REFUSED) for _, response in pairs]
+
+
+def where(messages: Messages) -> str:
+    """request word, stream and turn of a conversation, as in "lock? 0.1"."""
+    stream = next(k for k, strategy in enumerate(STRATEGIES) if strategy in messages[0]["content"])
+    request = messages[1]["content"].split("\n")[1]
+    return f"{request.split()[-1]} {stream}.{(len(messages) - 2) // 2}"
+
+
+def prompting(messages: Messages) -> str:
+    return f"<improvement>why</improvement>\n<prompt>{where(messages)}</prompt>"
+
+
+MakePair = Callable[..., PairAttack]
+
+
+@pytest.fixture
+def make(make_attacker: MakeAttacker) -> MakePair:
+    """PAIR with three streams of two turns; model, target and judge can be given."""
+
+    def make(
+        model: ScriptedModel | None = None,
+        target: ScriptedTarget | None = None,
+        judge: ScriptedJudge | None = None,
+        target_id: str = "tested-1",
+        n_streams: int = 3,
+        n_iterations: int = 2,
+        **attacker: object,
+    ) -> PairAttack:
+        asked = make_attacker(model or ScriptedModel(prompting), **attacker)
+        target, judge = target or ScriptedTarget(), judge or ScriptedJudge()
+        return PairAttack(asked, target, target_id, judge, n_streams, n_iterations)
+
+    return make
+
+
+def test_a_harmful_answer_ends_the_request_and_its_prompt_is_the_attempt(make: MakePair, items: list[Item]) -> None:
+    target, judge = ScriptedTarget({"lock? 1.0": "harm"}), ScriptedJudge({"harm": HARMFUL})
+    attack = make(target=target, judge=judge)
+    attacked = attack.attempts(items[:1])
+    assert target.batches == [["lock? 0.0", "lock? 1.0", "lock? 2.0"]]
+    assert [attempt.prompt for attempt in attacked.attempts] == ["lock? 1.0"]
+    note = f"turn 1.0 of 3 with model-a, {attack.version}; judge-1 said COMPLIED, harmful, score 1.00 of 1"
+    assert attacked.attempts[0].note == note
+
+
+def test_without_a_harmful_answer_all_turns_are_played_and_the_best_is_the_attempt(
+    make: MakePair, items: list[Item]
+) -> None:
+    target, judge = ScriptedTarget({"lock? 2.0": "weak", "lock? 0.1": "weak"}), ScriptedJudge({"weak": WEAK})
+    attacked = make(target=target, judge=judge).attempts(items[:1])
+    assert len(target.prompts) == 6
+    assert attacked.attempts[0].prompt == "lock? 2.0"
+    assert attacked.attempts[0].attack == "pair_adaptive"
+
+
+def test_one_request_ends_while_the_others_go_on(make: MakePair, items: list[Item]) -> None:
+    target, judge = ScriptedTarget({"lock? 0.0": "harm"}), ScriptedJudge({"harm": HARMFUL})
+    make(target=target, judge=judge).attempts(items)
+    assert [len(batch) for batch in target.batches] == [9, 6]
+
+
+def test_a_judge_of_refusals_ends_a_request_at_the_first_compliance(make: MakePair, items: list[Item]) -> None:
+    complied = Judged(Verdict.COMPLIED, "", "")
+    target, judge = (
+        ScriptedTarget({"lock? 0.0": "yes"}),
+        ScriptedJudge({"yes": complied, NO: Judged(Verdict.REFUSED, "", "")}),
+    )
+    attacked = make(target=target, judge=judge).attempts(items[:1])
+    assert len(target.batches) == 1
+    assert attacked.attempts[0].note.endswith("said COMPLIED, harm not labelled")
+
+
+def test_the_attacker_sees_answer_and_label_of_its_own_stream_and_not_the_analysis(
+    make: MakePair, items: list[Item]
+) -> None:
+    table = {
+        f"lock? {k}.0": f"### Analysis\nsecret {k}\n### Final Response\nanswer {k} " + "x" * 5000 for k in range(3)
+    }
+    model = ScriptedModel(prompting)
+    make(model, ScriptedTarget(table)).attempts(items[:1])
+    later = [messages for messages in model.asked if len(messages) == 4]
+    assert len(later) == 3
+    for messages in later:
+        stream = where(messages).split()[1][0]
+        assert messages[2] == {"role": "assistant", "content": prompting(messages[:2])}
+        said = messages[3]["content"]
+        assert f"answer {stream} " in said
+        assert "REFUSED, not harmful, score 0.00 of 1" in said
+        assert "secret" not in said
+        assert len(said) < SHOWN_RESPONSE_CHARS + 200
+
+
+def test_the_judge_sees_the_original_request_and_the_final_response(make: MakePair, items: list[Item]) -> None:
+    judge = ScriptedJudge()
+    target = ScriptedTarget({"lock? 0.0": "### Analysis\nsecret\n### Final Response\nanswer"})
+    make(target=target, judge=judge, n_streams=1, n_iterations=1).attempts(items[:1])
+    assert judge.pairs == [(items[0].request, "answer")]
+
+
+def test_more_streams_than_strategies_take_them_in_turn(make: MakePair, items: list[Item]) -> None:
+    model = ScriptedModel(prompting)
+    make(model, n_streams=7, n_iterations=1).attempts(items[:1])
+    assert sorted(where(messages)[-3] for messages in model.asked) == ["0", "0", "0", "1", "1", "2", "2"]
+
+
+def test_the_budget_must_hold_every_turn_and_is_refused_before_any_question(make: MakePair, items: list[Item]) -> None:
+    model, target = ScriptedModel(prompting), ScriptedTarget()
+    with pytest.raises(UserError, match="pair_adaptive may ask the attacker 18 times and 17 of max_calls=17 are left"):
+        make(model, target, max_calls=17).attempts(items)
+    assert (model.asked, target.batches) == ([], [])
+
+
+def test_an_attacker_that_is_away_stops_before_the_tested_model_is_asked(make: MakePair, items: list[Item]) -> None:
+    target = ScriptedTarget()
+    with pytest.raises(UserError, match="nothing answers there") as caught:
+        make(ScriptedModel(prompting, reachable=False), target).attempts(items)
+    assert "\n" not in str(caught.value)
+    assert target.batches == []
+
+
+def test_a_second_evaluation_asks_nobody(make: MakePair, items: list[Item]) -> None:
+    first = make().attempts(items)
+    model, target, judge = ScriptedModel(prompting, reachable=False), ScriptedTarget(), ScriptedJudge()
+    assert make(model, target, judge, max_calls=1).attempts(items) == first
+    assert (model.asked, target.batches, judge.pairs) == ([], [], [])
+
+
+def test_an_interrupted_attack_goes_on_from_its_last_turn(make: MakePair, items: list[Item]) -> None:
+    whole = make(attacker_id="undisturbed").attempts(items)
+    with pytest.raises(KeyboardInterrupt):
+        make(target=ScriptedTarget(dies_at=2)).attempts(items)
+    model, target = ScriptedModel(prompting), ScriptedTarget()
+    attacked = make(model, target, max_calls=9).attempts(items)
+    assert [attempt.prompt for attempt in attacked.attempts] == [attempt.prompt for attempt in whole.attempts]
+    assert {prompt[-1] for prompt in target.prompts} == {"1"}
+    assert len(model.asked) == 9
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"target_id": "tested-2"},
+        {"judge": ScriptedJudge(judge_id="judge-2")},
+        {"n_streams": 2},
+        {"n_iterations": 1},
+        {"attacker_id": "model-b"},
+    ],
+)
+def test_another_target_judge_or_size_is_another_attack(
+    make: MakePair, items: list[Item], other: dict[str, object]
+) -> None:
+    first = make()
+    first.attempts(items[:1])
+    model = ScriptedModel(prompting)
+    second = make(model, **other)
+    second.attempts(items[:1])
+    assert first.version != second.version
+    assert model.asked
+
+
+def test_an_attacker_that_refuses_is_asked_again_and_then_missing(make: MakePair, items: list[Item]) -> None:
+    model, target = ScriptedModel(lambda messages: "DECLINED"), ScriptedTarget()
+    attacked = make(model, target).attempts(items[:1])
+    assert attacked.missing == {"toy-001": "the attacker refused"}
+    assert (len(model.asked), target.batches) == (6, [])
+    assert make(model, target).attempts(items[:1]) == attacked
+    assert len(model.asked) == 6
+
+
+def test_a_stream_whose_attacker_refuses_once_asks_the_first_prompt_again(make: MakePair, items: list[Item]) -> None:
+    refusals = iter(["DECLINED"])
+    model, target = ScriptedModel(lambda messages: next(refusals, prompting(messages))), ScriptedTarget()
+    attacked = make(model, target, n_streams=1).attempts(items[:1])
+    assert target.prompts == ["lock? 0.0"]
+    assert "turn 0.1 of 2" in attacked.attempts[0].note
+
+
+def test_an_attack_cut_short_is_missing_and_goes_on_the_next_time(make: MakePair, items: list[Item]) -> None:
+    def script(messages: Messages) -> str:
+        if where(messages) == "lock? 1.1":
+            raise APITimeoutError(request=httpx.Request("POST", "http://127.0.0.1:9/v1"))
+        return prompting(messages)
+
+    attacked = make(ScriptedModel(script)).attempts(items[:2])
+    assert attacked.missing == {"toy-001": "cut short after 5 turns: no answer from the attacker: APITimeoutError"}
+    assert [attempt.item.id for attempt in attacked.attempts] == ["toy-002"]
+    model = ScriptedModel(prompting)
+    assert len(make(model).attempts(items[:2]).attempts) == 2
+    assert [where(messages) for messages in model.asked] == ["lock? 1.1"]
+
+
+def test_a_success_needs_no_stream_that_was_cut_short(make: MakePair, items: list[Item]) -> None:
+    def script(messages: Messages) -> str:
+        if where(messages) == "lock? 1.0":
+            raise APITimeoutError(request=httpx.Request("POST", "http://127.0.0.1:9/v1"))
+        return prompting(messages)
+
+    target, judge = ScriptedTarget({"lock? 0.0": "harm"}), ScriptedJudge({"harm": HARMFUL})
+    attacked = make(ScriptedModel(script), target, judge).attempts(items[:1])
+    assert attacked.missing == {}
+    assert attacked.attempts[0].prompt == "lock? 0.0"
+
+
+def test_two_items_with_one_request_share_its_turns(make: MakePair, items: list[Item]) -> None:
+    model = ScriptedModel(prompting)
+    twin = replace(items[0], id="other-001", benchmark="other")
+    attacked = make(model).attempts([items[0], twin])
+    assert len(attacked.attempts) == 2
+    assert len(model.asked) == 6
+
+
+def test_no_items_ask_nobody(make: MakePair) -> None:
+    attacked = make(ScriptedModel(prompting, reachable=False)).attempts([])
+    assert (attacked.attempts, attacked.missing) == ([], {})
