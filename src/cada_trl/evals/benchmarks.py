@@ -51,6 +51,7 @@ class FrozenColumns(Section):
 
     attack: str
     request: str
+    id: str | None  # the set's own id of the request; null: the request itself finds the item
     prompt: str
     victim: str | None
 
@@ -153,6 +154,11 @@ def stratified(items: list[Item], limit: int, seed: int) -> list[Item]:
     return [item for item in items if item.id in taken]
 
 
+def item_id(benchmark: str, own_id: str) -> str:
+    """The item's id from the id that the set itself gives it; a number gets at least three digits."""
+    return f"{benchmark}-{own_id.zfill(3) if own_id.isdigit() else own_id}"
+
+
 def checked_file(path: Path, sha256: str, source: str) -> Path:
     """The path, if its content is the published one. Errors: UserError with both SHA-256 values."""
     seen = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -240,8 +246,7 @@ def _item(spec: BenchmarkSpec, path: Path, number: int, row: dict[str, Any], lex
     category = "" if spec.columns.category is None else row[spec.columns.category]
     request = row[spec.columns.text]
     hazard = _hazard(spec.hazards, row, category, request, lexicon)
-    own_id = own_id.zfill(3) if own_id.isdigit() else own_id
-    return Item(f"{spec.name}-{own_id}", spec.name, request, hazard, category, spec.harmful)
+    return Item(item_id(spec.name, own_id), spec.name, request, hazard, category, spec.harmful)
 
 
 def _hazard(hazards: Hazards, row: dict[str, Any], category: str, request: str, lexicon: Lexicon) -> str | None:

@@ -11,19 +11,19 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.evals.attacks.frozen import FrozenAttack
-from cada_trl.evals.benchmarks import FrozenPrompts, load_items, load_spec
+from cada_trl.evals.benchmarks import BenchmarkSpec, load_items, load_spec
 from cada_trl.evals.items import Item
 
 WITH_VICTIMS = [
-    {"attack": "PAIR", "goal": "Steal tea", "prompt": "p-weak", "target_model": "weak"},
-    {"attack": "PAIR", "goal": "Steal tea", "prompt": "p-strong", "target_model": "strong"},
-    {"attack": "PAIR", "goal": "Hide tea", "prompt": None, "target_model": "strong"},
-    {"attack": "PAIR", "goal": "Hide tea", "prompt": "q-weak", "target_model": "weak"},
-    {"attack": "PAIR", "goal": "Spill tea", "prompt": None, "target_model": "strong"},
-    {"attack": "PAIR", "goal": "Spill tea", "prompt": "", "target_model": "weak"},
-    {"attack": "PAIR", "goal": "Sell tea", "prompt": "r-other", "target_model": "not named"},
-    {"attack": "JBC", "goal": "Steal tea", "prompt": "j", "target_model": "strong"},
-    {"attack": "JBC", "goal": "Steal tea", "prompt": "j", "target_model": "weak"},
+    {"attack": "PAIR", "index": 0, "goal": "Steal tea", "prompt": "p-weak", "target_model": "weak"},
+    {"attack": "PAIR", "index": 0, "goal": "Steal tea", "prompt": "p-strong", "target_model": "strong"},
+    {"attack": "PAIR", "index": 1, "goal": "Hide tea", "prompt": None, "target_model": "strong"},
+    {"attack": "PAIR", "index": 1, "goal": "Hide tea", "prompt": "q-weak", "target_model": "weak"},
+    {"attack": "PAIR", "index": 2, "goal": "Spill tea", "prompt": None, "target_model": "strong"},
+    {"attack": "PAIR", "index": 2, "goal": "Spill tea", "prompt": "", "target_model": "weak"},
+    {"attack": "PAIR", "index": 3, "goal": "Sell tea", "prompt": "r-other", "target_model": "not named"},
+    {"attack": "JBC", "index": 0, "goal": "Steal tea", "prompt": "j", "target_model": "strong"},
+    {"attack": "JBC", "index": 0, "goal": "Steal tea", "prompt": "j", "target_model": "weak"},
 ]
 WITHOUT_VICTIMS = [
     {"attack": "pair", "request": "Steal tea", "attack_prompt": "A story about tea"},
@@ -31,32 +31,40 @@ WITHOUT_VICTIMS = [
 ]
 
 
-def frozen_of(folder: Path, rows: list[dict[str, Any]], columns: dict[str, Any], **changes: Any) -> FrozenPrompts:
+def spec_of(
+    folder: Path, rows: list[dict[str, Any]], columns: dict[str, Any], attacks: dict[str, Any]
+) -> BenchmarkSpec:
+    """A set named toy whose attack prompts are these rows."""
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "prompts.jsonl").write_text(text)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    values = {"file": "prompts.jsonl", "sha256": sha256, "source": "https://example.org/x", "licence": "MIT"}
-    return FrozenPrompts.model_validate(values | {"columns": columns} | changes)
+    frozen = {"file": "prompts.jsonl", "sha256": sha256, "source": "https://example.org/x", "licence": "MIT"}
+    values = load_spec("advbench").model_dump()
+    return BenchmarkSpec.model_validate(
+        values | {"name": "toy", "frozen": frozen | {"columns": columns, "attacks": attacks}}
+    )
 
 
 @pytest.fixture
-def with_victims(tmp_path: Path) -> FrozenPrompts:
-    columns = {"attack": "attack", "request": "goal", "prompt": "prompt", "victim": "target_model"}
-    return frozen_of(tmp_path, WITH_VICTIMS, columns, attacks={"pair": ["strong", "weak"], "jbc": []})
+def with_victims(tmp_path: Path) -> BenchmarkSpec:
+    """Found by the row's id, as JailbreakBench's."""
+    columns = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
+    return spec_of(tmp_path, WITH_VICTIMS, columns, {"pair": ["strong", "weak"], "jbc": []})
 
 
 @pytest.fixture
-def without_victims(tmp_path: Path) -> FrozenPrompts:
-    columns = {"attack": "attack", "request": "request", "prompt": "attack_prompt", "victim": None}
-    return frozen_of(tmp_path, WITHOUT_VICTIMS, columns, attacks={"pair": ["gpt-x"], "pap": []})
+def without_victims(tmp_path: Path) -> BenchmarkSpec:
+    """Found by the request, as StrongREJECT's."""
+    columns = {"attack": "attack", "request": "request", "id": None, "prompt": "attack_prompt", "victim": None}
+    return spec_of(tmp_path, WITHOUT_VICTIMS, columns, {"pair": ["gpt-x"], "pap": []})
 
 
 def items_of(*requests: str) -> list[Item]:
-    return [Item(f"toy-{n}", "toy", request, None, "", True) for n, request in enumerate(requests)]
+    return [Item(f"toy-{n:03}", "toy", request, None, "", True) for n, request in enumerate(requests)]
 
 
 def test_the_preferred_victims_prompt_is_taken_and_the_next_ones_where_it_has_none(
-    with_victims: FrozenPrompts, tmp_path: Path
+    with_victims: BenchmarkSpec, tmp_path: Path
 ) -> None:
     attacked = FrozenAttack("pair", with_victims, tmp_path).attempts(items_of("Steal tea", "Hide tea"))
     assert [(one.attack, one.prompt) for one in attacked.attempts] == [("pair", "p-strong"), ("pair", "q-weak")]
@@ -65,24 +73,37 @@ def test_the_preferred_victims_prompt_is_taken_and_the_next_ones_where_it_has_no
 
 
 def test_a_request_without_a_published_prompt_is_missing_with_its_reason(
-    with_victims: FrozenPrompts, tmp_path: Path
+    with_victims: BenchmarkSpec, tmp_path: Path
 ) -> None:
-    attacked = FrozenAttack("pair", with_victims, tmp_path).attempts(items_of("Spill tea", "steal tea", "Sell tea"))
-    assert attacked.attempts == []
+    items = items_of("Steal tea", "Hide tea", "Spill tea", "Sell tea", "Brew tea")
+    attacked = FrozenAttack("pair", with_victims, tmp_path).attempts(items)
+    assert [attempt.item.id for attempt in attacked.attempts] == ["toy-000", "toy-001"]
     assert attacked.missing == {
-        "toy-0": "the published pair attack found no prompt for this request",
-        "toy-1": "no published pair prompt for this wording of the request",
-        "toy-2": "no published pair prompt for this wording of the request",
+        "toy-002": "the published pair attack found no prompt for this request",
+        "toy-003": "no published pair prompt for this request",
+        "toy-004": "no published pair prompt for this request",
     }
 
 
-def test_an_attack_without_victims_takes_the_prompt_of_any_row(with_victims: FrozenPrompts, tmp_path: Path) -> None:
+def test_a_reworded_request_is_found_by_its_id_and_noted(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
+    (attempt,) = FrozenAttack("pair", with_victims, tmp_path).attempts(items_of("Steal some tea")).attempts
+    assert attempt.prompt == "p-strong"
+    assert attempt.note.endswith("/x, made for an earlier wording of the request")
+
+
+def test_without_an_id_only_the_very_request_is_found(without_victims: BenchmarkSpec, tmp_path: Path) -> None:
+    attacked = FrozenAttack("pair", without_victims, tmp_path).attempts(items_of("Steal tea", "steal tea"))
+    assert [attempt.item.id for attempt in attacked.attempts] == ["toy-000"]
+    assert attacked.missing == {"toy-001": "no published pair prompt for this request"}
+
+
+def test_an_attack_without_victims_takes_the_prompt_of_any_row(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
     (attempt,) = FrozenAttack("jbc", with_victims, tmp_path).attempts(items_of("Steal tea")).attempts
     assert (attempt.prompt, attempt.note) == ("j", "transfer, made against no model, https://example.org/x")
 
 
 def test_a_victim_that_the_file_does_not_name_comes_from_the_description(
-    without_victims: FrozenPrompts, tmp_path: Path
+    without_victims: BenchmarkSpec, tmp_path: Path
 ) -> None:
     (attempt,) = FrozenAttack("pair", without_victims, tmp_path).attempts(items_of("Steal tea")).attempts
     assert (attempt.prompt, attempt.note) == (
@@ -92,23 +113,27 @@ def test_a_victim_that_the_file_does_not_name_comes_from_the_description(
 
 
 def test_a_published_prompt_that_is_the_request_is_sent_and_noted(
-    without_victims: FrozenPrompts, tmp_path: Path
+    without_victims: BenchmarkSpec, tmp_path: Path
 ) -> None:
     attack = FrozenAttack("pap", without_victims, tmp_path)
     (attempt,) = attack.attempts(items_of("Steal tea")).attempts
-    assert attempt.note.endswith("; the published prompt is the request itself")
+    assert attempt.note.endswith(", the published prompt is the request itself")
     assert (attack.kind, attack.transfer) == ("frozen", True)
 
 
-def test_the_version_follows_the_file_and_the_victims(with_victims: FrozenPrompts, tmp_path: Path) -> None:
-    other_order = with_victims.model_copy(update={"attacks": {"pair": ["weak", "strong"]}})
-    first, again, other = (
-        FrozenAttack("pair", one, tmp_path).version for one in (with_victims, with_victims, other_order)
+def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
+    columns = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
+    rows = [WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS[:3]]
+    victims = [["strong", "weak"], ["strong", "weak"], ["weak", "strong"], ["strong", "weak"]]
+    first, again, other_order, other_file = (
+        FrozenAttack("pair", spec_of(tmp_path, some, columns, {"pair": order}), tmp_path).version
+        for some, order in zip(rows, victims, strict=True)
     )
-    assert first == again != other
+    assert first == again
+    assert len({first, other_order, other_file}) == 3
 
 
-def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: FrozenPrompts, tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
     expected = "expected the prompts of https://example.org/x"
     with pytest.raises(UserError, match=f"attack pair: no file <data_root>/prompts.jsonl; {expected}"):
         FrozenAttack("pair", with_victims, None)
@@ -116,14 +141,14 @@ def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: FrozenPr
         FrozenAttack("pair", with_victims, tmp_path / "empty")
     with (tmp_path / "prompts.jsonl").open("a") as file:
         file.write("\n")
-    with pytest.raises(UserError, match=f"expected {with_victims.sha256}"):
+    with pytest.raises(UserError, match=r"prompts.jsonl has sha256 .*; expected"):
         FrozenAttack("pair", with_victims, tmp_path)
 
 
 def test_a_column_that_the_file_lacks_is_named(tmp_path: Path) -> None:
-    columns = {"attack": "attack", "request": "goal", "prompt": "attack_prompt", "victim": None}
-    with pytest.raises(UserError, match="row 1: no text in field 'goal'"):
-        FrozenAttack("pair", frozen_of(tmp_path, WITHOUT_VICTIMS, columns, attacks={"pair": []}), tmp_path)
+    columns = {"attack": "attack", "request": "goal", "id": None, "prompt": "attack_prompt", "victim": None}
+    with pytest.raises(UserError, match="row 1: no field 'goal'"):
+        FrozenAttack("pair", spec_of(tmp_path, WITHOUT_VICTIMS, columns, {"pair": []}), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -135,19 +160,17 @@ def test_a_column_that_the_file_lacks_is_named(tmp_path: Path) -> None:
         ("strongreject_small", "pap", 60, 7),
         ("advbench", "pair", 520, 2),
         ("advbench", "pap", 520, 0),
-        # Five behaviours were reworded after the artifacts were published; PAIR found no prompt for eight others.
-        ("jailbreakbench_harmful", "pair", 87, 0),
-        ("jailbreakbench_harmful", "gcg", 95, 0),
-        ("jailbreakbench_harmful", "jbc", 99, 0),
+        ("jailbreakbench_harmful", "pair", 91, 0),  # it submitted none for the other nine, against any victim
+        ("jailbreakbench_harmful", "gcg", 100, 0),
+        ("jailbreakbench_harmful", "jbc", 100, 0),
     ],
 )
 def test_the_published_files_have_prompts_for_the_published_sets(
     benchmark: str, name: str, n: int, n_unchanged: int, shared_data: Path
 ) -> None:
     spec = load_spec(benchmark)
-    assert spec.frozen is not None
     items = load_items(spec, shared_data, None, seed=0)
-    attacked = FrozenAttack(name, spec.frozen, shared_data).attempts(items)
+    attacked = FrozenAttack(name, spec, shared_data).attempts(items)
     assert len(attacked.attempts) == n
     assert sum(attempt.prompt == attempt.item.request for attempt in attacked.attempts) == n_unchanged
     assert {one.item.id for one in attacked.attempts} | set(attacked.missing) == {item.id for item in items}

@@ -94,7 +94,9 @@ def test_an_unknown_name_is_answered_with_the_nearest_ones(name: str, seen: str)
 
 @pytest.mark.parametrize("name", ["pair_adaptive", "pap:misrepresentation", "paraphrase", "translation:Zulu"])
 def test_a_generated_attack_without_an_attacker_names_its_settings(name: str) -> None:
-    with pytest.raises(UserError, match=f"attack {name} is written by an attacker model .* base_url and llm"):
+    with pytest.raises(
+        UserError, match=f"attack {name} is written by an attacker model .* attacker_base_url and attacker_llm"
+    ):
         make_attack(name, context())
 
 

@@ -64,7 +64,7 @@ def make_attack(name: str, context: AttackContext) -> Attack:
         if spec.frozen is None or name not in published:
             known = f"there are those of {', '.join(published)}" if published else "there are none of any attack"
             raise NotRun(f"{spec.name} x {name}: no published prompts; {known}")
-        return FrozenAttack(name, spec.frozen, context.data_root)
+        return FrozenAttack(name, spec, context.data_root)
     return _generated(name, context)
 
 
@@ -88,8 +88,8 @@ def _check_name(name: str) -> None:
 def _generated(name: str, context: AttackContext) -> Attack:
     if context.attacker is None:
         raise UserError(
-            f"attack {name} is written by an attacker model and none is configured; set the attacker's base_url and "
-            "llm (any OpenAI-compatible endpoint), and its api_key_env if it needs a key"
+            f"attack {name} is written by an attacker model and none is configured; set attacker_base_url and "
+            "attacker_llm (any OpenAI-compatible endpoint), and attacker_api_key_env if it needs a key"
         )
     method, _, argument = name.partition(":")
     if method == "pair_adaptive":
