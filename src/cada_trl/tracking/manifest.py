@@ -28,7 +28,7 @@ def build_manifest(config: Config, data_manifest: Mapping[str, Any], extra: Mapp
     manifest: dict[str, Any] = {
         "run_name": run_name(config),
         "exit_state": "running",
-        "started_utc": _now(),
+        "started_utc": now_utc(),
         "ended_utc": None,
         "wall_s": None,
         "config_hash": config_hash(config),
@@ -37,14 +37,21 @@ def build_manifest(config: Config, data_manifest: Mapping[str, Any], extra: Mapp
         "hazards_hash": None,
         "judge_id": None,
         "seeds": {"run": config.seed},
-        "git": git_state(PACKAGE_DIR),
-        "argv": sys.argv,
-        "machine": machine(),
-        "packages": package_versions(),
+        **provenance(),
         "data": dict(data_manifest),
     }
     scrubbed: dict[str, Any] = scrub(manifest | dict(extra))
     return scrubbed
+
+
+def provenance() -> dict[str, Any]:
+    """What any number comes from: the commit, the command, the machine, the packages."""
+    return {
+        "git": git_state(PACKAGE_DIR),
+        "argv": sys.argv,
+        "machine": machine(),
+        "packages": package_versions(),
+    }
 
 
 def finished(manifest: Mapping[str, Any], exit_state: str) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def finished(manifest: Mapping[str, Any], exit_state: str) -> dict[str, Any]:
     exit_state: "done", "interrupted", or "failed: <what>".
     """
     wall = datetime.now(UTC) - datetime.fromisoformat(manifest["started_utc"])
-    end = {"exit_state": exit_state, "ended_utc": _now(), "wall_s": round(wall.total_seconds(), 1)}
+    end = {"exit_state": exit_state, "ended_utc": now_utc(), "wall_s": round(wall.total_seconds(), 1)}
     return {**manifest, **scrub(end)}
 
 
@@ -114,5 +121,6 @@ def _gpu_names() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
-def _now() -> str:
+def now_utc() -> str:
+    """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
