@@ -1,0 +1,62 @@
+"""The model under test: which one it is, and its answers. It is loaded when it is first asked. No torch before that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+from cada_trl.evals.generation.generator import (
+    Completion,
+    GenerationSettings,
+    Generator,
+    generator_id,
+    make_generator,
+)
+from cada_trl.evals.generation.prompts import conversation
+from cada_trl.evals.items import Attempt
+from cada_trl.evals.settings import EvaluateConfig
+from cada_trl.hazards.pack import HazardPack, pack_hash
+from cada_trl.models.identity import model_identity
+
+
+class TestedModel:
+    """Use it with `with`, which lets go of the weights. Errors: UserError as make_generator and Generator.generate."""
+
+    def __init__(self, config: EvaluateConfig, pack: HazardPack) -> None:
+        self._config, self._pack = config, pack
+        self._settings = GenerationSettings(**config.generation.model_dump())
+        self._generator: Generator | None = None
+
+    def decides(self) -> dict[str, Any]:
+        """What decides its answers, wherever it lies: its files' content, its decoding, its prompt's arm."""
+        model, prompt = self._config.model, self._config.prompt
+        shown = prompt.model_dump() if prompt.arm != "none" else {"arm": "none"}
+        return {
+            "model": model_identity(model),
+            "tokens": model.model_dump(include={"dtype", "context_tok", "eos", "pad"}),
+            "generator": generator_id(model, self._settings),
+            "prompt": shown | ({"hazards": pack_hash(self._pack)} if prompt.arm not in {"none", "no_cases"} else {}),
+        }
+
+    def responses(self, attempts: Sequence[Attempt]) -> Iterator[tuple[int, Completion]]:
+        """(index of the attempt, completion) as they finish, under the configuration's prompt arm."""
+        return self._generate([(attempt.prompt, attempt.item.hazard) for attempt in attempts])
+
+    def answer(self, attempts: Sequence[Attempt]) -> list[str]:
+        """Completions in the attempts' order: what an adaptive attack sees, the same as the evaluation's."""
+        completions = dict(self.responses(attempts))
+        return [completions[index].text for index in range(len(attempts))]
+
+    def _generate(self, prompts: Sequence[tuple[str, str | None]]) -> Iterator[tuple[int, Completion]]:
+        if self._generator is None:
+            self._generator = make_generator(self._config.model, self._settings)
+        method = self._config.prompt
+        return self._generator.generate([conversation(text, hazard, method, self._pack) for text, hazard in prompts])
+
+    def __enter__(self) -> TestedModel:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._generator is not None:
+            self._generator.close()
