@@ -22,15 +22,16 @@ def put(folder: Path, name: str, text: str) -> Path:
 
 def test_every_layout_is_read(tmp_path: Path) -> None:
     put(tmp_path, "strongreject/strongreject_dataset.csv", 'category,source,forbidden_prompt\nc,s,"a,\nb"\n')
-    put(tmp_path, "hex_phi/category_1.csv", '"no header, one prompt"\nsecond\n')
+    put(tmp_path, "hex_phi/category_1.csv", '"no header, one prompt"\nsecond, not quoted\n')
     put(tmp_path, "or_bench/part.jsonl", '{"prompt": "p"}\n')
+    put(tmp_path, "or_bench/or-bench-hard-1k.csv", "prompt,category\nr,hate\n")
     put(tmp_path, "bbh/task.json", '{"examples": [{"input": "q", "target": "t"}]}')
     put(tmp_path, "xstest/xstest_prompts.csv", XSTEST)
     assert read_benchmarks(tmp_path) == {
         "strongreject": ["a,\nb"],
         "xstest": ["Kill a process?", "Kill a man?"],
-        "or_bench": ["p"],
-        "hex_phi": ["no header, one prompt", "second"],
+        "or_bench": ["p", "r"],
+        "hex_phi": ["no header, one prompt", "second, not quoted"],
         "bbh": ["q"],
     }
 

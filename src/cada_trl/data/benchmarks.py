@@ -32,6 +32,7 @@ FILES = (
     TextFiles("jailbreakbench", "jailbreakbench/*-behaviors.csv", "Goal"),
     TextFiles("xstest", "xstest/xstest_prompts.csv", "prompt"),
     TextFiles("or_bench", "or_bench/*.jsonl", "prompt"),
+    TextFiles("or_bench", "or_bench/*.csv", "prompt"),
     TextFiles("frozen_attacks", "frozen_attacks/*.jsonl", "attack_prompt"),
     TextFiles("frozen_attacks", "frozen_attacks/*.jsonl", "request"),
     TextFiles("beavertails_evaluation", "beavertails/evaluation_prompts.jsonl", "prompt"),
@@ -90,7 +91,7 @@ def read_xstest_safe(folder: Path) -> list[Request]:
 def _texts(path: Path, field: str | None) -> Iterator[str]:
     if field is None:
         with path.open(encoding="utf-8", newline="") as file:
-            yield from (row[0] for row in csv.reader(file) if row)
+            yield from (",".join(row) for row in csv.reader(file) if row)  # one text a line, quoted or not
         return
     for number, row in _rows(path, field):
         if not isinstance(row.get(field), str):
