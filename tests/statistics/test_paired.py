@@ -1,13 +1,96 @@
-"""paired: two runs on the same items."""
+"""paired: two runs on the same items, against arithmetic done by hand."""
 
 from __future__ import annotations
 
+import math
+from itertools import product
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cada_trl.statistics import paired_bootstrap
+from cada_trl.statistics import adjusted_difference, holm, mcnemar, paired_bootstrap, sign_flip
 
 
-def test_a_shift_shared_by_all_pairs_has_an_interval_without_width() -> None:
+def test_mcnemar_of_one_against_six_is_twice_the_binomial_tail() -> None:
+    # P(0 or 1 heads in 7) = (1 + 7) / 128
+    assert mcnemar(1, 6) == mcnemar(6, 1) == 16 / 128
+
+
+def test_mcnemar_of_six_against_none() -> None:
+    assert mcnemar(0, 6) == 2 / 64
+
+
+def test_mcnemar_says_nothing_where_nothing_or_as_much_each_way_changed() -> None:
+    assert mcnemar(0, 0) == mcnemar(4, 4) == 1.0
+
+
+def test_mcnemar_of_thousands_of_pairs_keeps_its_digits() -> None:
+    # the normal approximation with continuity: z = 99 / sqrt(2000) = 2.214, two tails 0.0268
+    assert mcnemar(950, 1050) == pytest.approx(0.0268, abs=2e-4)
+
+
+def test_mcnemar_refuses_a_negative_count() -> None:
+    with pytest.raises(ValueError, match="-1"):
+        mcnemar(-1, 3)
+
+
+def test_items_that_change_by_one_give_mcnemars_p() -> None:
+    assert sign_flip([1] * 6 + [-1] + [0] * 20) == mcnemar(1, 6)
+
+
+def test_the_same_changes_on_fewer_items_are_less_evidence() -> None:
+    # six changes on six items: 2/64; on two items, three attacks each: both signs alike in 2 of 4 patterns
+    assert sign_flip([1] * 6) == 2 / 64
+    assert sign_flip([3, 3]) == 2 / 4
+
+
+@given(st.lists(st.integers(-3, 3), max_size=8))
+def test_sign_flip_agrees_with_writing_out_every_pattern(changes: list[int]) -> None:
+    patterns = [sum(signs) for signs in product(*[(change, -change) for change in changes])]
+    expected = sum(abs(total) >= abs(sum(changes)) for total in patterns) / len(patterns)
+    assert sign_flip(changes) == pytest.approx(expected)
+
+
+def test_sign_flip_of_many_items_neither_wraps_nor_underflows() -> None:
+    assert sign_flip([2] * 500) == pytest.approx(2 / 2**500)
+    assert sign_flip([2, -2] * 250) == pytest.approx(1.0)
+
+
+def test_holm_multiplies_by_the_number_of_tests_that_are_left() -> None:
+    # sorted 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.5 * 1
+    assert holm([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.06, 0.06])
+
+
+def test_holm_of_one_test_changes_nothing_and_of_none_is_none() -> None:
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("bad", [math.nan, -0.1, 1.1])
+def test_holm_refuses_what_is_no_probability(bad: float) -> None:
+    with pytest.raises(ValueError, match="p-values"):
+        holm([0.5, bad])
+
+
+def test_no_change_in_fifty_pairs_is_no_certainty_of_none() -> None:
+    # two made-up pairs: variance 2/52, half = 1.96 * sqrt(2) / 52 = 0.0533
+    assert adjusted_difference([0.0] * 50) == pytest.approx((0.0, -0.0533, 0.0533), abs=1e-4)
+
+
+def test_the_adjusted_difference_of_a_two_by_two_table_is_bonett_and_prices() -> None:
+    # 1 pair lost, 6 gained, 43 agree, and one made-up pair each way: shares 2/52 and 7/52, centre 5/52
+    differences = [1.0] * 6 + [-1.0] + [0.0] * 43
+    half = 1.959964 * math.sqrt((9 / 52 - (5 / 52) ** 2) / 52)
+    assert adjusted_difference(differences) == pytest.approx((0.1, 5 / 52 - half, 5 / 52 + half), abs=1e-6)
+
+
+def test_a_difference_outside_minus_one_to_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[-1.0, 1.0\]"):
+        adjusted_difference([0.0, 1.5])
+
+
+def test_a_shift_shared_by_all_pairs_has_a_bootstrap_interval_without_width() -> None:
     before = [0.0, 5.0, -3.0, 10.0]
     assert paired_bootstrap(before, [value + 2 for value in before]) == (2.0, 2.0, 2.0)
 

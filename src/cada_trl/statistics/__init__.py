@@ -1,25 +1,31 @@
 """Uncertainty of rates, means and differences: pure functions on numbers that were really scored.
 
-UNSCORED items are left out by the caller and counted in Rate.asked; a NaN that arrives here raises.
+UNSCORED items are left out by the caller and counted in Rate.asked; a NaN that arrives here raises. Which interval
+stands where, and how often each holds the truth: docs/statistics.md.
 """
 
 from cada_trl.statistics.agreement import cohen_kappa
-from cada_trl.statistics.bootstrap import Estimate, bootstrap_mean, bounded_mean
-from cada_trl.statistics.paired import adjusted_difference, mcnemar, paired_bootstrap
+from cada_trl.statistics.bootstrap import bootstrap_mean
+from cada_trl.statistics.bounded import Estimate, adjusted_mean
+from cada_trl.statistics.paired import adjusted_difference, holm, mcnemar, paired_bootstrap, sign_flip
 from cada_trl.statistics.rates import Rate, mean, wilson
-from cada_trl.statistics.seeds import AcrossSeeds, across_seeds
+from cada_trl.statistics.seeds import AcrossSeeds, SeedDifference, across_seeds, difference_across_seeds
 
 __all__ = [
     "AcrossSeeds",
     "Estimate",
     "Rate",
+    "SeedDifference",
     "across_seeds",
     "adjusted_difference",
+    "adjusted_mean",
     "bootstrap_mean",
-    "bounded_mean",
     "cohen_kappa",
+    "difference_across_seeds",
+    "holm",
     "mcnemar",
     "mean",
     "paired_bootstrap",
+    "sign_flip",
     "wilson",
 ]

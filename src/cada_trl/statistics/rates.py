@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-Z_95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal
+from cada_trl.statistics.bounded import Z_95
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,10 @@ class Rate:
         return wilson(self.successes, self.n)
 
 
-def wilson(successes: float, n: int) -> tuple[float, float]:
+def wilson(successes: int, n: int) -> tuple[float, float]:
     """Wilson score 95 % interval of a binomial rate (Wilson 1927); (0, 1) where n is 0: nothing is known.
 
-    successes may be a sum of scores in [0, 1]: such a score varies at most as a coin of the same mean does, so that the
-    interval is then conservative. Errors: ValueError unless 0 <= successes <= n.
+    Errors: ValueError unless 0 <= successes <= n.
     """
     if not 0 <= successes <= n:
         raise ValueError(f"expected 0 <= successes <= n, got {successes} of {n}")

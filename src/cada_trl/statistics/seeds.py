@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from cada_trl.statistics.bootstrap import resampled_means
+from cada_trl.statistics.bounded import Z_95, centre_and_error
+
+# two-sided 95 % quantiles of Student's t with 1, 2, ... degrees of freedom; from 10 on the ninth, which is wide enough
+T_95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -26,28 +32,77 @@ class AcrossSeeds:
     high: float | None
 
 
-def across_seeds(values_si: Sequence[Sequence[float]], n_resamples: int = 10_000, seed: int = 0) -> AcrossSeeds:
-    """Summarise values [seeds, items]; column i is the same item in every seed.
+@dataclass(frozen=True)
+class SeedDifference:
+    """mean(after) - mean(before) with its 95 % interval. A side with one seed brings no spread of its own: the interval
+    then holds for that very model, as for a base model that was never trained here."""
 
-    The interval's two levels, added draw by draw. Items: resampled once for all seeds, which share them; drawing them
-    anew inside each seed would count one hard item as several. Seeds: Student's t on the sd of their means; ours, since
-    resampling S seeds cannot leave [lowest, highest], which covers 1 - 2^(1-S): 75 % for three. Both levels hold the
-    noise of a single answer, so the interval errs to the wide side.
-    Errors: ValueError for no values, a NaN or seeds with different numbers of items.
+    before: AcrossSeeds
+    after: AcrossSeeds
+    difference: float
+    low: float
+    high: float
+
+
+def across_seeds(values_si: Sequence[Sequence[float]], ends: tuple[float, float] = (0.0, 1.0)) -> AcrossSeeds:
+    """Summarise values [seeds, items] that lie in [ends]; column i is the same item in every seed.
+
+    The interval adds two levels. Items: the adjusted error of the items' means over seeds (adjusted_mean), once for all
+    seeds, which share them; drawing items anew inside each seed would count one hard item as several. Seeds: Student's
+    t on the sd of their means; ours, since resampling S seeds cannot leave [lowest, highest], which covers
+    1 - 2^(1-S): 75 % for three. Both levels hold the noise of a single answer, so the interval errs to the wide side.
+    Errors: ValueError for no values, a NaN, a value outside the ends or seeds with different numbers of items.
     """
+    array = _checked(values_si)
+    means = array.mean(axis=1)
+    mean, sd = float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else None
+    centre, error = centre_and_error(array.mean(axis=0).tolist(), ends)
+    if sd is None:
+        return AcrossSeeds(means.tolist(), array.shape[1], mean, None, None, None)
+    half = _half_width(error, [means])
+    return AcrossSeeds(
+        means.tolist(), array.shape[1], mean, sd, max(ends[0], centre - half), min(ends[1], centre + half)
+    )
+
+
+def difference_across_seeds(
+    before_si: Sequence[Sequence[float]], after_si: Sequence[Sequence[float]]
+) -> SeedDifference:
+    """Difference of the two sides' means over seeds; values [seeds, items] in [0, 1], the same items on both sides.
+
+    Items: the adjusted error of each item's difference of means over seeds, so that what the sides share widens
+    nothing. Seeds: Student's t of each side that has two or more, independent of each other (equal seeds of two
+    configurations share no noise that could be paired). Errors: ValueError as across_seeds, and for one seed on both
+    sides, where adjusted_difference is the interval.
+    """
+    before, after = _checked(before_si), _checked(after_si)
+    if before.shape[1] != after.shape[1]:
+        raise ValueError(f"{before.shape[1]} items before and {after.shape[1]} after; expected the same items")
+    means = [side.mean(axis=1) for side in (before, after)]
+    several = [side for side in means if len(side) > 1]
+    if not several:
+        raise ValueError("one seed on both sides: take adjusted_difference")
+    differences = after.mean(axis=0) - before.mean(axis=0)
+    centre, error = centre_and_error(differences.tolist(), (-1.0, 1.0))
+    half = _half_width(error, several)
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    sides = across_seeds(before_si), across_seeds(after_si)
+    return SeedDifference(*sides, sides[1].mean - sides[0].mean, low, high)
+
+
+def _half_width(item_error: float, seed_means: Sequence[FloatArray]) -> float:
+    """The parts' margins, added in squares since the parts are independent (MOVER, Zou and Donner 2008)."""
+    margins = [Z_95 * item_error]
+    for means in seed_means:
+        error = float(means.std(ddof=1)) / math.sqrt(len(means))
+        margins.append(T_95[min(len(means) - 1, len(T_95)) - 1] * error)
+    return math.hypot(*margins)
+
+
+def _checked(values_si: Sequence[Sequence[float]]) -> FloatArray:
     if not values_si or len({len(row) for row in values_si}) != 1:
         raise ValueError("expected at least one seed, and the same items in every seed")
     array = np.asarray(values_si, dtype=np.float64)
     if array.size == 0 or np.isnan(array).any():
         raise ValueError("expected at least one item and no NaN: leave out items UNSCORED in any seed")
-    n_seeds, n_items = array.shape
-    means = array.mean(axis=1)
-    centre = float(means.mean())
-    if n_seeds == 1:
-        return AcrossSeeds(means.tolist(), n_items, centre, None, None, None)
-    sd = float(means.std(ddof=1))
-    rng = np.random.default_rng(seed)
-    draws = resampled_means(array.mean(axis=0), n_resamples, rng)
-    draws += rng.standard_t(n_seeds - 1, size=n_resamples) * sd / math.sqrt(n_seeds)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return AcrossSeeds(means.tolist(), n_items, centre, sd, float(low), float(high))
+    return array
