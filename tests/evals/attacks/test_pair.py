@@ -11,7 +11,7 @@ from openai import APITimeoutError
 
 from cada_trl.errors import UserError
 from cada_trl.evals.attacks.pair import SHOWN_RESPONSE_CHARS, STRATEGIES, PairAttack
-from cada_trl.evals.items import Item
+from cada_trl.evals.items import Attempt, Item
 from cada_trl.judging.judge import Judged
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import Verdict
@@ -31,10 +31,13 @@ class ScriptedTarget:
     def __init__(self, table: dict[str, str] | None = None, dies_at: int | None = None) -> None:
         self.table, self.dies_at = table or {}, dies_at
         self.batches: list[list[str]] = []
+        self.hazards: set[str | None] = set()
 
-    def __call__(self, prompts: list[str]) -> list[str]:
+    def __call__(self, attempts: Sequence[Attempt]) -> list[str]:
         if len(self.batches) + 1 == self.dies_at:
             raise KeyboardInterrupt
+        prompts = [attempt.prompt for attempt in attempts]
+        self.hazards |= {attempt.item.hazard for attempt in attempts}
         self.batches.append(prompts)
         return [self.table.get(prompt, NO) for prompt in prompts]
 
@@ -257,12 +260,18 @@ def test_a_success_needs_no_stream_that_was_cut_short(make: MakePair, items: lis
     assert attacked.attempts[0].prompt == "lock? 0.0"
 
 
-def test_two_items_with_one_request_share_its_turns(make: MakePair, items: list[Item]) -> None:
+def test_the_tested_model_gets_the_items_hazard_as_in_the_evaluation(make: MakePair, items: list[Item]) -> None:
+    target = ScriptedTarget()
+    make(target=target).attempts([replace(items[0], hazard="fraud")])
+    assert target.hazards == {"fraud"}
+
+
+def test_another_set_with_the_same_request_uses_its_turns(make: MakePair, items: list[Item]) -> None:
+    make().attempts(items[:1])
     model = ScriptedModel(prompting)
-    twin = replace(items[0], id="other-001", benchmark="other")
-    attacked = make(model).attempts([items[0], twin])
-    assert len(attacked.attempts) == 2
-    assert len(model.asked) == 6
+    attacked = make(model).attempts([replace(items[0], id="other-001", benchmark="other")])
+    assert [attempt.item.benchmark for attempt in attacked.attempts] == ["other"]
+    assert model.asked == []
 
 
 def test_no_items_ask_nobody(make: MakePair) -> None:
