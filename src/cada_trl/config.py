@@ -77,11 +77,12 @@ class RewardConfig(Section):
 
 
 class JudgeConfig(Section):
-    """Who says REFUSED or COMPLIED."""
+    """Who says REFUSED or COMPLIED, and harmful or not."""
 
-    kind: Literal["phrases", "rubric"]
-    base_url: str | None
-    llm: str | None
+    kind: Literal["phrases", "rubric", "strongreject", "xstest", "wildguard", "llamaguard3", "harmbench"]
+    judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # of an evaluation; training: the first
+    base_url: str | None  # null: a guard model's weights are read in this process
+    llm: str | None  # the endpoint's name for it; without an endpoint a hub id or a folder
     api_key_env: str | None
     timeout_s: Annotated[float, Field(gt=0.0)]
     max_retries: NonNegative

@@ -59,6 +59,7 @@ def judge_at(endpoint: Endpoint, max_calls: int = 100, api_key_env: str | None =
     url = f"http://127.0.0.1:{endpoint.server.server_port}/v1"
     return JudgeConfig(
         kind="rubric",
+        judge_sees="final_response",
         base_url=url,
         llm="m",
         api_key_env=api_key_env,

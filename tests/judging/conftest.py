@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cada_trl.records import write_jsonl
+
+from .stub_endpoint import Stub
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    stub = Stub()
+    yield stub
+    stub.close()
 
 
 @pytest.fixture
@@ -15,6 +25,7 @@ def judge_config() -> dict[str, object]:
     """The keys of JudgeConfig with the phrase judge's values."""
     return {
         "kind": "phrases",
+        "judge_sees": "final_response",
         "base_url": None,
         "llm": None,
         "api_key_env": None,

@@ -23,7 +23,8 @@ class VerdictCache:
 
     A judge's id holds the hash of its prompt: the verdicts of another version stay in the file and are not found.
 
-    A line that a crash tore is ignored: its verdict is asked for again. UNSCORED is never stored, for the same reason.
+    A line that a crash tore is ignored: its verdict is asked for again. What no label was
+    given to is never stored, for the same reason.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,8 +52,8 @@ class VerdictCache:
         return self._known.get((judge_id, _sha(request), _sha(response)))
 
     def put(self, judge_id: str, request: str, response: str, judged: Judged) -> None:
-        """Store a scored verdict at once, on disk too; UNSCORED is left out. Safe from several threads."""
-        if judged.verdict is Verdict.UNSCORED:
+        """Store a label at once, on disk too; a pair without any is left out. Safe from several threads."""
+        if not judged.scored:
             return
         key = (judge_id, _sha(request), _sha(response))
         row: dict[str, object] = dict(zip(("judge", "request", "response"), key, strict=True))
@@ -69,7 +70,7 @@ class VerdictCache:
     def _remember(self, line: str) -> None:
         try:
             row = json.loads(line)
-            labels = row["harmful"], row["harmful_score"]
+            labels = row.get("harmful"), row.get("harmful_score")
             judged = Judged(Verdict(row["verdict"]), row["raw"], row["reason"], *labels)
             self._known[row["judge"], row["request"], row["response"]] = judged
         except (ValueError, KeyError, TypeError):

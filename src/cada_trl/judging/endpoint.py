@@ -1,0 +1,141 @@
+"""One client of any OpenAI-compatible endpoint, for the judges and the attackers.
+
+The openai client retries 429, 5xx, timeouts and lost connections with growing pauses and obeys Retry-After. The key
+stays in its environment variable and is in no error, log or file.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from openai import APIConnectionError, APIError, APIStatusError, OpenAI
+from openai.types import Completion
+from openai.types.chat import ChatCompletion
+
+from cada_trl.errors import UserError
+from cada_trl.prompting.arms import Messages
+
+Prompt = Messages | str  # a conversation, or a text that the model gets as it stands, special tokens and all
+
+N_THREADS = 8  # ours: enough to keep one server busy, few enough for a rate limit
+CHECK_RETRIES = 2  # an address that does not answer should say so in seconds, not after the whole backoff
+CHECK_TOK = 16
+HELLO: Messages = [{"role": "user", "content": "Say hello."}]
+
+_WRONG_SETTING = {401: "the key is refused", 403: "access is denied", 404: "no such model or path"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote; text None: it gave no answer, for this reason."""
+
+    text: str | None
+    reason: str = ""
+
+
+@dataclass
+class Usage:
+    """Answered questions and their tokens so far; tokens None: an endpoint left some unsaid."""
+
+    calls: int = 0
+    prompt_tok: int | None = 0
+    completion_tok: int | None = 0
+
+    def add(self, prompt_tok: int | None, completion_tok: int | None) -> None:
+        """Count one answer."""
+        self.calls += 1
+        self.prompt_tok = None if prompt_tok is None or self.prompt_tok is None else self.prompt_tok + prompt_tok
+        known = completion_tok is not None and self.completion_tok is not None
+        self.completion_tok = self.completion_tok + completion_tok if known else None  # type: ignore[operator]
+
+
+class ChatEndpoint:
+    """A model behind an address; safe from several threads. complete() is what an attacker needs, answers() a judge."""
+
+    def __init__(self, client: OpenAI, llm: str) -> None:
+        self.llm, self.usage = llm, Usage()
+        self._client = client
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_settings(
+        cls, base_url: str, llm: str, api_key_env: str | None, timeout_s: float, max_retries: int
+    ) -> ChatEndpoint:
+        """Build the client; api_key_env None: the endpoint wants no key.
+
+        Errors: UserError when the named environment variable is not set.
+        """
+        key = os.environ.get(api_key_env, "") if api_key_env else "not-needed"
+        if not key:
+            raise UserError(f"environment variable {api_key_env} is not set; export the key of {llm} at {base_url}")
+        return cls(OpenAI(base_url=base_url, api_key=key, timeout=timeout_s, max_retries=max_retries), llm)
+
+    def complete(self, messages: Prompt, max_tok: int, temperature: float) -> str:
+        """The answer; a reply that is no completion, as a proxy's HTML page, comes back as its text.
+
+        Errors: openai.APIError after the retries; UserError for a refused key or an unknown model (401, 403, 404).
+        """
+        return self._complete(self._client, messages, max_tok, temperature)
+
+    def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
+        """Yield (index of the prompt, answer) at temperature 0, as they come. Errors: UserError as complete()."""
+        with ThreadPoolExecutor(N_THREADS) as pool:
+            futures = {pool.submit(self._answer, prompt, max_tok): i for i, prompt in enumerate(prompts)}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            finally:  # a refused key would otherwise be tried for the whole batch
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def check_reachable(self, prompt: Prompt = HELLO) -> None:
+        """Ask one harmless question. Errors: UserError in one line when the address, key or model does not work."""
+        client = self._client.with_options(max_retries=min(CHECK_RETRIES, self._client.max_retries))
+        try:
+            self._complete(client, prompt, CHECK_TOK, 0.0)
+        except APIError as error:
+            raise self._user_error(error) from None
+
+    def _answer(self, prompt: Prompt, max_tok: int) -> Answer:
+        try:
+            return Answer(self.complete(prompt, max_tok, 0.0))
+        except APIError as error:
+            return Answer(None, f"no answer from the endpoint: {explain(error)}")
+
+    def _complete(self, client: OpenAI, prompt: Prompt, max_tok: int, temperature: float) -> str:
+        settings: dict[str, Any] = {"model": self.llm, "max_tokens": max_tok, "temperature": temperature}
+        reply: object
+        try:
+            if isinstance(prompt, str):
+                # the text holds its special tokens already; vLLM would put a second start token before it
+                unchanged = {"add_special_tokens": False}
+                reply = client.completions.create(prompt=prompt, extra_body=unchanged, **settings)
+            else:
+                reply = client.chat.completions.create(messages=prompt, **settings)  # type: ignore[arg-type]
+        except APIStatusError as error:
+            if error.status_code in _WRONG_SETTING:
+                raise self._user_error(error) from None
+            raise
+        if not isinstance(reply, ChatCompletion | Completion) or not reply.choices:
+            return str(reply)
+        with self._lock:
+            said = reply.usage
+            self.usage.add(*(said.prompt_tokens, said.completion_tokens) if said else (None, None))
+        choice = reply.choices[0]
+        return (choice.text if isinstance(reply, Completion) else choice.message.content) or ""  # type: ignore[union-attr]
+
+    def _user_error(self, error: APIError) -> UserError:
+        return UserError(f"{self.llm} at {self._client.base_url}: {explain(error)}")
+
+
+def explain(error: APIError) -> str:
+    """Status and kind only: an endpoint's own message may repeat parts of the key."""
+    if isinstance(error, APIStatusError):
+        return f"HTTP {error.status_code}, {_WRONG_SETTING.get(error.status_code, 'the endpoint failed')}"
+    if isinstance(error, APIConnectionError):
+        return f"{type(error).__name__}, nothing answers there; check base_url and the server"
+    return type(error).__name__

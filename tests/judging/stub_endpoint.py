@@ -1,0 +1,67 @@
+"""A server in this process that speaks the OpenAI protocol, well and badly."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+KEY = "sk-secret-0123456789"
+CHECK = "Say hello."
+
+
+def answer(text: str, usage: tuple[int, int] | None = None) -> tuple[int, Any]:
+    """An HTTP status and the body of a chat completion that says text. usage: tokens of prompt and completion."""
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "text": text, "finish_reason": "stop"}
+    body: dict[str, Any] = {"id": "1", "object": "chat.completion", "created": 1, "model": "stub", "choices": [choice]}
+    if usage:
+        names = ("prompt_tokens", "completion_tokens", "total_tokens")
+        body["usage"] = dict(zip(names, (*usage, sum(usage)), strict=True))
+    return 200, body
+
+
+class Stub:
+    """Answers the n-th question with script(n); the reachability check is always answered well."""
+
+    def __init__(self) -> None:
+        self.script: Callable[[int], tuple[int, Any]] = lambda n: answer("REFUSED")
+        self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.keys: set[str | None] = set()
+        self.headers: dict[str, str] = {"retry-after-ms": "1"}
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                stub._handle(self)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def _handle(self, http: BaseHTTPRequestHandler) -> None:
+        body = json.loads(http.rfile.read(int(http.headers["Content-Length"])))
+        self.keys.add(http.headers["Authorization"])
+        status, reply = answer("COMPLIED")
+        if CHECK not in json.dumps(body):
+            self.bodies.append(body)
+            self.paths.append(http.path)
+            status, reply = self.script(len(self.bodies))
+        data = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
+        http.send_response(status)
+        http.send_header("Content-Type", "text/html" if isinstance(reply, str) else "application/json")
+        for name, value in self.headers.items():
+            http.send_header(name, value)
+        http.send_header("Content-Length", str(len(data)))
+        http.end_headers()
+        http.wfile.write(data)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
