@@ -39,14 +39,15 @@ CPU_RUN: dict[str, Any] = {
 }
 
 
-def request_rows(n: int, learn: str = "short") -> Dataset:
-    """n requests; the rollout prompt has a long common prefix, the learn prompt only the request."""
+def request_rows(n: int, learn: str = "short", n_harmless: int = 0) -> Dataset:
+    """n requests, the last n_harmless of them harmless; the rollout prompt has a long common prefix."""
     rows = []
     for i in range(n):
         user = {"role": "user", "content": f"w{i} w{i + 1}"}
         prompt = [{"role": "system", "content": "w30 w31 w32 w33 w34"}, user]
         learn_prompt = [user] if learn == "short" else prompt
-        rows.append({"prompt": prompt, "learn_prompt": learn_prompt, "request_id": f"r{i}", "harmful": True})
+        harmful = i < n - n_harmless
+        rows.append({"prompt": prompt, "learn_prompt": learn_prompt, "request_id": f"r{i}", "harmful": harmful})
     return Dataset.from_list(rows)
 
 
@@ -118,6 +119,7 @@ def cada_trainer(
     folder: str,
     output: Path,
     n_requests: int = 4,
+    n_harmless: int = 0,
     micro: tuple[int, int] = (8, 1),
     trainer_class: type[CADATrainer] = PresetCADATrainer,
     scorer: Any = score_all,
@@ -142,7 +144,7 @@ def cada_trainer(
     trainer = trainer_class(
         model=model,
         args=args,
-        train_dataset=request_rows(n_requests),
+        train_dataset=request_rows(n_requests, n_harmless=n_harmless),
         processing_class=tiny_tokenizer(),
         score=scorer,
         record=lambda step, metrics, rows: records.append((step, metrics, rows)),

@@ -46,7 +46,10 @@ def start(
     trainer, records = cada_trainer(
         folder,
         output,
-        n_requests=6,
+        n_requests=5,
+        n_harmless=2,
+        n_harmful=3,
+        benign_per_step=1,
         micro=(2, 2),
         trainer_class=Dying,
         sgd_lr=None,
@@ -63,7 +66,8 @@ def start(
     trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
     return {
         "weights": weights(trainer.policy),
-        "mean": trainer.running_mean.__dict__,
+        "mean": vars(trainer.running_mean),
+        "benign_mean": vars(trainer.benign_running_mean),
         "beta": trainer.beta_controller.value,
         "requests": {step: [row["request_id"] for row in rows] for step, _, rows in records},
     }

@@ -232,6 +232,28 @@ def test_the_running_mean_goes_over_the_steps_means(tiny_folder: str, tmp_path: 
     )
 
 
+@pytest.mark.parametrize("baseline", ["running", "batch"])
+def test_harmless_requests_have_a_baseline_of_their_own(tiny_folder: str, tmp_path: Path, baseline: str) -> None:
+    trainer, records = cada_trainer(
+        tiny_folder,
+        tmp_path,
+        n_requests=8,
+        n_harmless=3,
+        rollouts_per_request=1,
+        baseline=baseline,
+        baseline_start=-1.0,
+    )
+    trainer.train()
+    first = records[0][2]
+    for harmful in (True, False):
+        rows = [row for row in first if row["harmful"] is harmful]
+        mean = sum(row["reward"] for row in rows) / len(rows)
+        # the given start is the harmful rows', and counts as one step of their average
+        centre = (mean - 1.0) / 2 if baseline == "running" and harmful else mean
+        assert len(rows) == (5 if harmful else 3)
+        assert [row["advantage"] for row in rows] == pytest.approx([row["reward"] - centre for row in rows], abs=1e-6)
+
+
 def test_the_recorded_loss_and_advantages_are_those_of_the_objective(tiny_folder: str, tmp_path: Path) -> None:
     trainer, records = cada_trainer(tiny_folder, tmp_path, micro=(2, 4))
     trainer.train()

@@ -35,6 +35,7 @@ def uninterrupted(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) ->
 def _assert_same_end(state: dict[str, Any], whole: dict[str, Any]) -> None:
     assert distance(state["weights"], whole["weights"]) == 0.0
     assert state["mean"] == whole["mean"]
+    assert state["benign_mean"] == whole["benign_mean"]
     assert state["beta"] == whole["beta"]
     assert state["requests"].items() <= whole["requests"].items()
 

@@ -92,6 +92,7 @@ class CADATrainer(GRPOTrainer):
             add_scoring_head(self.accelerator.unwrap_model(self.ref_model))
             self.ref_model.requires_grad_(False)
         self.running_mean = RunningMean(args.baseline_rate, args.baseline_start)
+        self.benign_running_mean = RunningMean(args.baseline_rate)
         self.beta_controller = BetaController(args.beta_kl, args.target_kl_nats)
         self._step_record = StepRecord()
 
@@ -150,7 +151,8 @@ class CADATrainer(GRPOTrainer):
         torch.manual_seed((self.args.seed * 1_000_003 + self.state.global_step) * n_ranks + rank)
         rollouts = super()._generate_and_score_completions(inputs)
         reward_b = self._reward_all_b
-        advantage_b = centred_b(reward_b, self.args.baseline, self.num_generations, self.running_mean)
+        harmful_b = torch.tensor(gather_object([bool(row.get("harmful", True)) for row in inputs]))
+        advantage_b = self._centred_b(reward_b, harmful_b.to(reward_b.device))
         n_scored = int((~reward_b.isnan()).sum())
         weight_b = (~reward_b.isnan()).float() / max(n_scored, 1)
         mine = slice(rank * len(inputs), (rank + 1) * len(inputs))
@@ -162,6 +164,15 @@ class CADATrainer(GRPOTrainer):
         rollout_s = time.perf_counter() - started_s
         self._step_record.start(inputs, self._scored, self._truncated, rollouts, self.running_mean.value, rollout_s)
         return rollouts
+
+    def _centred_b(self, reward_b: Tensor, harmful_b: Tensor) -> Tensor:
+        """Advantages, with a baseline of their own for harmless rows: another request, another expected reward (ours)."""
+        advantage_b = torch.zeros_like(reward_b)
+        for of_kind_b, running in ((harmful_b, self.running_mean), (~harmful_b, self.benign_running_mean)):
+            if of_kind_b.any():
+                rewards = reward_b[of_kind_b]
+                advantage_b[of_kind_b] = centred_b(rewards, self.args.baseline, self.num_generations, running)
+        return advantage_b
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
@@ -289,7 +300,8 @@ class CADATrainer(GRPOTrainer):
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            state = {"running_mean": self.running_mean.__dict__, "beta_kl": self.beta_controller.value}
+            means = {"running_mean": vars(self.running_mean), "benign_running_mean": vars(self.benign_running_mean)}
+            state = {**means, "beta_kl": self.beta_controller.value}
             (folder / STATE_FILE).write_text(json.dumps(state))
             mark_complete(folder, self.state.global_step)
 
@@ -298,4 +310,5 @@ class CADATrainer(GRPOTrainer):
         if checkpoint is not None:
             state = json.loads((Path(checkpoint) / STATE_FILE).read_text())
             self.running_mean = RunningMean(**state["running_mean"])
+            self.benign_running_mean = RunningMean(**state["benign_running_mean"])
             self.beta_controller.value = state["beta_kl"]
