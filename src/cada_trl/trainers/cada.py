@@ -166,7 +166,7 @@ class CADATrainer(GRPOTrainer):
         return rollouts
 
     def _centred_b(self, reward_b: Tensor, harmful_b: Tensor) -> Tensor:
-        """Advantages, with a baseline of their own for harmless rows: another request, another expected reward (ours)."""
+        """Advantages; harmless rows have a baseline of their own, since they can expect another reward (ours)."""
         advantage_b = torch.zeros_like(reward_b)
         for of_kind_b, running in ((harmful_b, self.running_mean), (~harmful_b, self.benign_running_mean)):
             if of_kind_b.any():
