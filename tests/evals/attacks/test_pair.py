@@ -274,6 +274,15 @@ def test_another_set_with_the_same_request_uses_its_turns(make: MakePair, items:
     assert model.asked == []
 
 
+def test_each_turn_of_a_round_is_a_line_on_stderr(
+    make: MakePair, items: list[Item], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make().attempts(items)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [f"pair_adaptive: items 1-3 of 3, turn {turn} of 2" for turn in (1, 2)]
+
+
 def test_no_items_ask_nobody(make: MakePair) -> None:
     attacked = make(ScriptedModel(prompting, reachable=False)).attempts([])
     assert (attacked.attempts, attacked.missing) == ([], {})

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 
 from rich.console import Console
-from rich.progress import Progress
 
 from cada_trl.evals.attacks.attack import Attacked, Kind
 from cada_trl.evals.attacks.attacker import Attacker
@@ -85,16 +84,18 @@ class PairAttack:
         """
         logs = {item: self._logged(item.request) for item in items}
         unfinished = [item for item, log in logs.items() if log.n_open]
-        n_most = sum(log.n_open for log in logs.values())
-        self._attacker.prepare(n_most, self.name)
-        with Progress(console=Console(stderr=True), disable=not n_most) as progress:
-            bar = progress.add_task(self.name, total=n_most)
-            for start in range(0, len(unfinished), ITEMS_A_ROUND):
-                some = {item: logs[item] for item in unfinished[start : start + ITEMS_A_ROUND]}
-                for iteration in range(self._n_iterations):
-                    self._iterate(some, iteration)
-                    progress.update(bar, completed=n_most - sum(log.n_open for log in logs.values()))
+        self._attacker.prepare(sum(log.n_open for log in logs.values()), self.name)
+        for start in range(0, len(unfinished), ITEMS_A_ROUND):
+            some = {item: logs[item] for item in unfinished[start : start + ITEMS_A_ROUND]}
+            for iteration in range(self._n_iterations):
+                self._say(start, len(some), len(unfinished), iteration)
+                self._iterate(some, iteration)
         return self._chosen(logs)
+
+    def _say(self, start: int, n_some: int, n_items: int, iteration: int) -> None:
+        """A line, not a bar: the tested model shows its own while it answers."""
+        where = f"items {start + 1}-{start + n_some} of {n_items}, turn {iteration + 1} of {self._n_iterations}"
+        Console(stderr=True).print(f"{self.name}: {where}", highlight=False, soft_wrap=True)
 
     def _logged(self, request: str) -> Log:
         log = Log(self._n_streams, self._n_iterations)
