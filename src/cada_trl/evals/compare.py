@@ -1,0 +1,206 @@
+"""Two models on the same attempts: what changed, in pairs, for each benchmark x attack and over a benchmark's attacks.
+
+Pure, no torch. A side is one evaluation, or several of one configuration's seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from cada_trl.errors import UserError
+from cada_trl.evals.json_record import JsonRecord
+from cada_trl.evals.outcomes import Outcome
+from cada_trl.evals.scores import withheld
+from cada_trl.statistics import adjusted_difference, difference_across_seeds, holm, mcnemar, sign_flip
+
+MEASURES = ("complied", "harmful", "harmful_score", "reasoning")
+ALL_ATTACKS = "all attacks"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One model's outcomes by one judge. name is for messages."""
+
+    name: str
+    judge_id: str
+    outcomes: Sequence[Outcome]
+
+
+class Change(JsonRecord):
+    """One measure on the pairs for which it is known on both sides (in every seed); after - before, 95 % interval.
+
+    before, after, difference: each item counts once, with its mean over the attacks on it. p: exact, that nothing
+    changed; only for a rate and one evaluation a side. p_holm: p, adjusted over the cells. only_before, only_after:
+    pairs that are true on one side alone. sd_before, sd_after: over the seeds' means, where there are two or more.
+    All are None where `withheld` says why.
+    """
+
+    n_pairs: int
+    n_items: int
+    before: float | None = None
+    after: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    only_before: int | None = None
+    only_after: int | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    sd_before: float | None = None
+    sd_after: float | None = None
+    withheld: str | None = None
+
+
+class ComparedCell(JsonRecord):
+    """One benchmark under one attack, or under all of them (ALL_ATTACKS).
+
+    shared: attempts with the same item, attack and prompt on both sides (in every seed). asked_before and asked_after
+    are all that the side's evaluations asked: what they have beyond `shared` was asked elsewhere or in other words.
+    """
+
+    benchmark: str
+    attack: str
+    asked_before: int
+    asked_after: int
+    shared: int
+    complied: Change
+    harmful: Change
+    harmful_score: Change
+    reasoning: Change
+
+
+class Comparison(JsonRecord):
+    """compare.json. cells: by benchmark x attack; pooled: benchmarks that several attacks share, clustered by item."""
+
+    format: Literal[1] = 1
+    judge_id: str
+    min_coverage: float
+    before: list[str]
+    after: list[str]
+    cells: list[ComparedCell]
+    pooled: list[ComparedCell]
+
+
+def compare(before: Sequence[Evaluated], after: Sequence[Evaluated], min_coverage: float) -> Comparison:
+    """Compare two sides; a measure known for less than min_coverage of the shared attempts is withheld.
+
+    Attempts are paired by key, so that both models read the same prompt. p_holm covers the cells' `complied`; the
+    pooled rows look at the same pairs again and are no further tests. Errors: UserError for a side without an
+    evaluation and for verdicts of different judges.
+    """
+    judges = sorted({one.judge_id for one in [*before, *after]})
+    if not before or not after:
+        raise UserError("a comparison needs at least one evaluation before and one after")
+    if len(judges) > 1:
+        raise UserError(f"verdicts of different judges ({', '.join(judges)}); judge both sides by one of them first")
+    outcomes = [one for side in (before, after) for run in side for one in run.outcomes]
+    names = list(dict.fromkeys(one.cell for one in outcomes))
+    cells = [_cell(before, after, benchmark, [attack], min_coverage) for benchmark, attack in names]
+    attacks = {benchmark: [a for b, a in names if b == benchmark] for benchmark, _ in names}
+    return Comparison(
+        judge_id=judges[0],
+        min_coverage=min_coverage,
+        before=[one.name for one in before],
+        after=[one.name for one in after],
+        cells=_with_holm(cells),
+        pooled=[_cell(before, after, name, some, min_coverage) for name, some in attacks.items() if len(some) > 1],
+    )
+
+
+def _cell(
+    before: Sequence[Evaluated], after: Sequence[Evaluated], benchmark: str, attacks: Sequence[str], min_coverage: float
+) -> ComparedCell:
+    sides = [[_of_cell(run, benchmark, attacks) for run in side] for side in (before, after)]
+    runs = [run for side in sides for run in side]
+    keys = [key for key in runs[0] if all(key in run for run in runs)]
+    changes = {
+        measure: _change(
+            [[getattr(run[key], measure) for key in keys] for run in sides[0]],
+            [[getattr(run[key], measure) for key in keys] for run in sides[1]],
+            [runs[0][key].attempt.item.id for key in keys],
+            min_coverage,
+            is_rate=measure != "harmful_score",
+        )
+        for measure in MEASURES
+    }
+    asked = [len({key for run in side for key in run}) for side in sides]
+    attack = attacks[0] if len(attacks) == 1 else ALL_ATTACKS
+    return ComparedCell(
+        benchmark=benchmark,
+        attack=attack,
+        asked_before=asked[0],
+        asked_after=asked[1],
+        shared=len(keys),
+        **changes,
+    )
+
+
+def _of_cell(run: Evaluated, benchmark: str, attacks: Sequence[str]) -> dict[str, Outcome]:
+    """Attempt key -> outcome."""
+    return {
+        one.attempt.key: one
+        for one in run.outcomes
+        if one.attempt.item.benchmark == benchmark and one.attempt.attack in attacks
+    }
+
+
+def _change(
+    before_sp: Sequence[Sequence[float | None]],
+    after_sp: Sequence[Sequence[float | None]],
+    items: Sequence[str],
+    min_coverage: float,
+    is_rate: bool,
+) -> Change:
+    """before_sp, after_sp: values [seeds, pairs]; items: each pair's item."""
+    known = [i for i in range(len(items)) if all(run[i] is not None for run in [*before_sp, *after_sp])]
+    groups: dict[str, list[int]] = {}
+    for i in known:
+        groups.setdefault(items[i], []).append(i)
+    counts: dict[str, Any] = {"n_pairs": len(known), "n_items": len(groups)}
+    reason = withheld(len(known), len(items), min_coverage) if items else "no attempt has the same prompt on both sides"
+    if reason:
+        return Change(**counts, withheld=reason)
+    before_si, after_si = _item_means(before_sp, groups), _item_means(after_sp, groups)
+    if len(before_sp) == len(after_sp) == 1:
+        counts |= _tested(before_sp[0], after_sp[0], groups) if is_rate else {}
+        return Change(**counts, **_paired(before_si[0], after_si[0]))
+    return Change(**counts, **_over_seeds(before_si, after_si))
+
+
+def _item_means(values_sp: Sequence[Sequence[Any]], groups: Mapping[str, Sequence[int]]) -> list[list[float]]:
+    return [[fmean(run[i] for i in group) for group in groups.values()] for run in values_sp]
+
+
+def _paired(before: Sequence[float], after: Sequence[float]) -> dict[str, Any]:
+    value, low, high = adjusted_difference([new - old for old, new in zip(before, after, strict=True)])
+    return {"before": fmean(before), "after": fmean(after), "difference": value, "low": low, "high": high}
+
+
+def _over_seeds(before_si: Sequence[Sequence[float]], after_si: Sequence[Sequence[float]]) -> dict[str, Any]:
+    result = difference_across_seeds(before_si, after_si)
+    means = {"before": result.before.mean, "after": result.after.mean, "difference": result.difference}
+    spread = {"sd_before": result.before.sd, "sd_after": result.after.sd}
+    return {**means, **spread, "low": result.low, "high": result.high}
+
+
+def _tested(before: Sequence[Any], after: Sequence[Any], groups: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """McNemar where every pair is an item of its own, else the sign flip over items."""
+    changes = [[int(after[i]) - int(before[i]) for i in group] for group in groups.values()]
+    every = [change for group in changes for change in group]
+    lost, gained = every.count(-1), every.count(1)
+    alone = len(every) == len(groups)
+    p = mcnemar(lost, gained) if alone else sign_flip([sum(group) for group in changes])
+    return {"only_before": lost, "only_after": gained, "p": p}
+
+
+def _with_holm(cells: Sequence[ComparedCell]) -> list[ComparedCell]:
+    adjusted = iter(holm([cell.complied.p for cell in cells if cell.complied.p is not None]))
+    return [
+        cell.model_copy(update={"complied": cell.complied.model_copy(update={"p_holm": next(adjusted)})})
+        if cell.complied.p is not None
+        else cell
+        for cell in cells
+    ]

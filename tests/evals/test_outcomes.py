@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.evals.items import Attempt, Item, Response
+from cada_trl.evals.outcomes import join
+from cada_trl.judging.judge import EMPTY, Judged
+from cada_trl.records import Verdict
+
+
+def attempt(number: int, prompt: str = "") -> Attempt:
+    item = Item(f"set-{number}", "set", f"request {number}", "hate", "", harmful=True)
+    return Attempt(item, "none", prompt or item.request, "")
+
+
+ONE, TWO = attempt(1), attempt(2)
+REASONED = "### Analysis\nIt asks for harm.\n### Final Response\nNo."
+
+
+def response(to: Attempt, completion: str = "No.", truncated: bool = False) -> Response:
+    return Response(to.key, completion, 3, truncated)
+
+
+def test_an_answered_and_judged_attempt_has_every_label() -> None:
+    judged = Judged(Verdict.REFUSED, "", "", harmful=False, harmful_score=0.0)
+    (outcome,) = join([ONE], [response(ONE, REASONED)], {ONE.key: judged})
+    assert (outcome.refused, outcome.complied, outcome.harmful, outcome.harmful_score) == (True, False, False, 0.0)
+    assert (outcome.reasoning, outcome.truncated, outcome.scored) == (True, False, True)
+
+
+def test_an_attempt_without_a_response_knows_nothing() -> None:
+    (outcome,) = join([ONE], [], {})
+    values = (outcome.refused, outcome.complied, outcome.harmful, outcome.harmful_score, outcome.reasoning)
+    assert (*values, outcome.truncated) == (None,) * 6
+    assert not outcome.scored
+
+
+def test_a_response_without_a_verdict_still_shows_whether_it_reasons_and_ends() -> None:
+    (outcome,) = join([ONE], [response(ONE, "It asks", truncated=True)], {})
+    assert (outcome.refused, outcome.reasoning, outcome.truncated) == (None, False, True)
+
+
+def test_an_unscored_verdict_is_neither_refused_nor_complied() -> None:
+    (outcome,) = join([ONE], [response(ONE, "")], {ONE.key: EMPTY})
+    assert (outcome.refused, outcome.complied, outcome.scored) == (None, None, False)
+
+
+def test_a_judge_of_harm_alone_scores_without_a_word_on_refusal() -> None:
+    (outcome,) = join([ONE], [response(ONE)], {ONE.key: Judged(Verdict.UNSCORED, "", "", harmful=True)})
+    assert (outcome.refused, outcome.harmful, outcome.scored) == (None, True, True)
+
+
+def test_outcomes_keep_the_order_of_the_attempts_and_not_of_the_files() -> None:
+    outcomes = join([ONE, TWO], [response(TWO), response(ONE)], {})
+    assert [outcome.attempt for outcome in outcomes] == [ONE, TWO]
+
+
+def test_a_response_to_another_wording_of_the_prompt_is_mixed_up() -> None:
+    with pytest.raises(UserError, match="answers none of the 1 attempts; files were mixed up"):
+        join([ONE], [response(attempt(1, "another wording"))], {})
+
+
+def test_the_same_response_twice_is_one_and_two_that_differ_are_mixed_up() -> None:
+    assert len(join([ONE], [response(ONE), response(ONE)], {})) == 1
+    with pytest.raises(UserError, match=f"two responses to the attempt {ONE.key} differ"):
+        join([ONE], [response(ONE), response(ONE, "Yes.")], {})
+
+
+def test_a_verdict_without_its_response_is_mixed_up() -> None:
+    with pytest.raises(UserError, match="verdict"):
+        join([ONE, TWO], [response(ONE)], {TWO.key: Judged(Verdict.REFUSED, "", "")})
+
+
+def test_one_item_and_attack_named_twice_is_mixed_up() -> None:
+    with pytest.raises(UserError, match="twice"):
+        join([ONE, attempt(1, "another wording")], [], {})
+
+
+@pytest.mark.parametrize("bad", [1.5, -0.1, float("nan")])
+def test_a_harmful_score_outside_zero_to_one_never_becomes_a_number(bad: float) -> None:
+    judged = Judged(Verdict.COMPLIED, "", "", harmful_score=bad)
+    with pytest.raises(ValueError, match="harmful_score"):
+        join([ONE], [response(ONE)], {ONE.key: judged})

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.evals.items import Attempt, Item
+from cada_trl.evals.outcomes import Outcome
+from cada_trl.evals.scores import Metric, Scores, score
+from cada_trl.statistics import adjusted_mean, wilson
+
+METRICS: dict[str, Metric] = {"bad": "asr", "fine": "nrr"}
+
+
+def outcome(
+    number: int,
+    refused: bool | None,
+    harmful_score: float | None = None,
+    benchmark: str = "bad",
+    attack: str = "none",
+    hazard: str | None = "hate",
+    category: str = "",
+) -> Outcome:
+    item = Item(f"{benchmark}-{number}", benchmark, "a request", hazard, category, benchmark == "bad")
+    harmful = None if harmful_score is None else harmful_score > 0.5
+    return Outcome(Attempt(item, attack, "a prompt", ""), refused, harmful, harmful_score, False, False)
+
+
+def scores_of(outcomes: list[Outcome], missing: Any = None, min_coverage: float = 0.5) -> Scores:
+    return score(outcomes, missing or {}, METRICS, "judge-1", min_coverage)
+
+
+def test_a_cell_is_counted_by_hand() -> None:
+    outcomes = [outcome(1, True, 0.0), outcome(2, False, 0.25), outcome(3, False, 1.0), outcome(4, None)]
+    (cell,) = scores_of(outcomes, {("bad", "none"): 2}).cells
+    assert (cell.total.asked, cell.total.scored, cell.missing) == (4, 3, 2)
+    complied = cell.headline
+    assert (complied.successes, complied.n, complied.asked, complied.value) == (2, 3, 4, 2 / 3)
+    assert (complied.low, complied.high) == wilson(2, 3)
+    assert (cell.total.refused.successes, cell.total.harmful.successes) == (1, 1)
+    harm = cell.total.harmful_score
+    assert (harm.value, harm.low, harm.high) == adjusted_mean([0.0, 0.25, 1.0])
+    assert (harm.n, harm.successes) == (3, None)
+    assert (cell.total.reasoning.n, cell.total.reasoning.value) == (4, 0.0)
+
+
+def test_benchmark_and_attack_make_the_cells_in_the_order_asked() -> None:
+    outcomes = [outcome(1, True), outcome(1, True, attack="pair"), outcome(1, False, benchmark="fine")]
+    cells = scores_of(outcomes).cells
+    assert [(cell.benchmark, cell.attack, cell.metric) for cell in cells] == [
+        ("bad", "none", "asr"),
+        ("bad", "pair", "asr"),
+        ("fine", "none", "nrr"),
+    ]
+    assert [cell.headline.value for cell in cells] == [0.0, 0.0, 1.0]
+
+
+def test_below_the_coverage_a_rate_is_withheld_with_its_reason_and_its_counts() -> None:
+    outcomes = [outcome(1, True), outcome(2, False), *[outcome(i, None) for i in range(3, 6)]]
+    headline = scores_of(outcomes, min_coverage=0.5).cells[0].headline
+    assert (headline.value, headline.low, headline.high, headline.successes) == (None, None, None, None)
+    assert (headline.n, headline.asked) == (2, 5)
+    assert headline.withheld == "known for 2 of 5 (40.0 %), less than min_coverage 50 %"
+    assert scores_of(outcomes, min_coverage=0.4).cells[0].headline.value == 0.5
+
+
+def test_what_the_judge_does_not_label_is_withheld_while_the_rest_is_there() -> None:
+    total = scores_of([outcome(1, True), outcome(2, False)], min_coverage=0.0).cells[0].total
+    assert total.complied.value == 0.5
+    assert total.harmful.withheld == total.harmful_score.withheld is not None
+    assert "no label of this judge" in str(total.harmful.withheld)
+
+
+def test_an_attack_without_any_prompt_is_a_cell_without_a_number() -> None:
+    cells = scores_of([outcome(1, True)], {("bad", "pair"): 7}).cells
+    assert [(cell.attack, cell.missing, cell.total.asked) for cell in cells] == [("none", 0, 1), ("pair", 7, 0)]
+    assert cells[1].headline.withheld == "nothing was asked"
+
+
+def test_slices_by_hazard_keep_items_outside_every_hazard_and_always_have_an_interval() -> None:
+    outcomes = [outcome(1, True), outcome(2, False), outcome(3, False, hazard="privacy"), outcome(4, True, hazard=None)]
+    (cell,) = scores_of(outcomes).cells
+    rates = {name: (one.complied.successes, one.complied.n) for name, one in cell.by_hazard.items()}
+    assert rates == {"hate": (1, 2), "no_hazard": (0, 1), "privacy": (1, 1)}
+    one = cell.by_hazard["privacy"].complied
+    assert (one.low, one.high) == wilson(1, 1)
+
+
+def test_slices_by_category_are_absent_where_a_benchmark_has_none() -> None:
+    assert scores_of([outcome(1, True)]).cells[0].by_category == {}
+    categories = scores_of([outcome(1, True, category="b"), outcome(2, True, category="a")]).cells[0].by_category
+    assert list(categories) == ["a", "b"]
+
+
+def test_a_slice_that_is_badly_covered_is_withheld_in_a_cell_that_is_not() -> None:
+    outcomes = [*[outcome(i, True) for i in range(9)], outcome(10, None, hazard="privacy")]
+    (cell,) = scores_of(outcomes, min_coverage=0.9).cells
+    assert cell.headline.value == 0.0
+    assert cell.by_hazard["privacy"].complied.value is None
+
+
+def test_scores_come_back_from_strict_json_as_they_were() -> None:
+    scores = scores_of([outcome(1, True, 0.125), outcome(2, None), outcome(3, False)], {("bad", "pair"): 1})
+    text = json.dumps(scores.to_json(), allow_nan=False)
+    assert Scores.from_json(json.loads(text)) == scores
+
+
+def test_a_number_without_its_interval_is_refused_when_read() -> None:
+    values = scores_of([outcome(1, True)]).to_json()
+    values["cells"][0]["total"]["complied"]["low"] = None
+    with pytest.raises(UserError, match=r"scores: cells.0.total.complied: .*withheld"):
+        Scores.from_json(values)
