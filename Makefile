@@ -35,7 +35,7 @@ $(if $(filter report,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a ru
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train prepare report bench-step judge-card test test-fast lint clean
+.PHONY: help train prepare report utility bench-step judge-card test test-fast lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decon
 
 report: $(INSTALLED) ## write the page of one or more run folders: RUN=runs/NAME
 	$(VENV_PYTHON) -m cada_trl.report $(RUN) $(ARGS)
+
+utility: $(INSTALLED) ## GSM8K, BBH and MMLU through lm-eval: MODEL=smollm2 ARGS="limit=100"; needs the extra [utility]
+	$(VENV_PYTHON) -m cada_trl.utility model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)
 
 bench-step: $(INSTALLED) ## time the parts of one training step on this machine
 	$(VENV_PYTHON) -m cada_trl.bench_step model=$(MODEL) $(ARGS)

@@ -1,0 +1,126 @@
+"""An lm-eval model that keeps every answer in a file as it comes, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.api.model import LM
+
+from cada_trl.errors import UserError
+from cada_trl.evals.generation.progress import shown
+from cada_trl.evals.utility.folder import writing
+from cada_trl.models.decoding import decoding_attention
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+# [log-probability in nats, whether it is the greedy answer], or a text
+Answer = Any
+
+
+class RecordedLM(LM):
+    """Answers of `lm`, one line of JSON a request in `path`; what is there is not asked again.
+
+    Errors: UserError for an answer that is no number (damaged weights) and for a file that cannot be written.
+    """
+
+    def __init__(self, lm: HFLM, path: Path, batch_size: int) -> None:
+        super().__init__()
+        self._lm, self._path, self._batch_size = lm, path, batch_size
+        self._answers = read_answers(path)
+
+    @property
+    def tokenizer_name(self) -> str:
+        return str(self._lm.tokenizer_name)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        return str(self._lm.apply_chat_template(chat_history, add_generation_prompt))
+
+    def n_cut(self, prompts: Sequence[str], reserved_tok: int) -> int:
+        """Prompts that lm-eval shortens from the left, as they leave no reserved_tok in the model's context."""
+        room = self._lm.max_length - reserved_tok
+        return sum(len(self._lm.tok_encode(prompt)) > room for prompt in prompts)
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        return [(float(answer[0]), bool(answer[1])) for answer in self._all("loglikelihood", requests)]
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        with decoding_attention(self._lm.model):
+            return [str(answer) for answer in self._all("generate_until", requests)]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        raise NotImplementedError("no utility task here needs a rolling log-likelihood")
+
+    def _all(self, kind: str, requests: list[Instance]) -> list[Answer]:
+        keys = [_key(kind, request.args) for request in requests]
+        pending = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._answers}
+        for _ in shown(self._asked(kind, pending), len(pending), "answers"):
+            pass
+        return [self._answers[key] for key in keys]
+
+    def _asked(self, kind: str, pending: dict[str, Instance]) -> Iterator[str]:
+        """Ask in batches and write each before the next; yields the keys."""
+        for batch in self._batches(pending):
+            answers = getattr(self._lm, kind)([pending[key] for key in batch], disable_tqdm=True)
+            new = {key: _checked(answer) for key, answer in zip(batch, answers, strict=True)}
+            self._write(new)
+            self._answers |= new
+            yield from batch
+
+    def _write(self, answers: dict[str, Answer]) -> None:
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"key": key, "answer": answer}) + "\n" for key, answer in answers.items())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _batches(self, pending: dict[str, Instance]) -> Iterator[list[str]]:
+        """batch_size prompts each, the longest first; the choices after one prompt stay together: one pass for all."""
+        ordered = sorted(pending, key=lambda key: (-len(pending[key].args[0]), pending[key].args[0]))
+        together = [list(group) for _, group in groupby(ordered, key=lambda key: pending[key].args[0])]
+        for start in range(0, len(together), self._batch_size):
+            yield [key for group in together[start : start + self._batch_size] for key in group]
+
+
+def read_answers(path: Path) -> dict[str, Answer]:
+    """Answers by key; a last line that a killed run left unfinished is cut off the file. {} without a file.
+
+    Errors: UserError for any other line that is not an answer.
+    """
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        with writing(path):
+            os.truncate(path, len(whole.encode()))
+    answers = {}
+    for number, line in enumerate(whole.split("\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            answers[row["key"]] = row["answer"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}, row {number}: not an answer; mend or delete that line") from error
+    return answers
+
+
+def _key(kind: str, arguments: tuple[Any, ...]) -> str:
+    return hashlib.sha256(json.dumps([kind, *arguments], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _checked(answer: Any) -> Answer:
+    if isinstance(answer, str):
+        return answer
+    logp, greedy = answer
+    if not math.isfinite(logp):
+        raise UserError(
+            f"the model gave a log-probability of {logp}; its weights are damaged or overflow in this dtype"
+        )
+    return [float(logp), bool(greedy)]

@@ -1,0 +1,35 @@
+"""Which weights a model is: what makes two runs of one name comparable or not."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from cada_trl.config import ModelConfig
+from cada_trl.models.load import resolve_model
+
+_DESCRIBING = ("*.safetensors", "config.json", "tokenizer*", "chat_template*", "special_tokens_map.json")
+
+
+def model_identity(model: ModelConfig) -> dict[str, str]:
+    """For a folder, file name -> SHA-256 of weights, tokenizer and template; for a hub model its id and commit.
+
+    Reads the weights once (0.5 GB in 0.3 s, 16 GB in 10 s or more). Errors: UserError as in resolve_model.
+    """
+    where = resolve_model(model)
+    if model.source == "hub":
+        return {"hub_id": model.path, "commit": _commit(model)}
+    files = sorted({path for pattern in _DESCRIBING for path in Path(where).glob(pattern) if path.is_file()})
+    return {path.name: _sha256(path) for path in files}
+
+
+def _commit(model: ModelConfig) -> str:
+    """The commit that the revision is now: the hub's cache keeps a file in a folder of that name."""
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(model.path, "config.json", revision=model.revision)).parent.name
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,126 @@
+"""A model by one word: a choice of hydra_conf/model, a run folder, a model folder or a hub id -> its configuration."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cada_trl.config import CONF_DIR, ModelConfig, check_config
+from cada_trl.config_loading import as_override, check_values, nearest
+from cada_trl.errors import UserError
+
+MODEL_DIR = CONF_DIR / "model"
+
+
+def named_model(word: str) -> ModelConfig:
+    """The configuration of the model that the word names.
+
+    A run folder is its final/ with the run's own model settings; a folder or a hub model is described by its own files.
+    Errors: UserError for a word that is none of these, an unfinished run, and a model whose files do not say its end
+    token or its context.
+    """
+    choices = sorted(path.stem for path in MODEL_DIR.glob("*.yaml"))
+    if word in choices:
+        return check_values(ModelConfig, _yaml(MODEL_DIR / f"{word}.yaml")["model"])
+    folder = Path(word).expanduser()
+    if folder.is_dir():
+        return _of_run(folder) if (folder / "config.yaml").is_file() else _of_folder(folder)
+    if word.count("/") == 1 and not word.startswith((".", "/", "~")):
+        return _of_hub(word)
+    raise UserError(f"model={word} is no choice, no folder and no hub id such as org/name; {nearest(word, choices)}")
+
+
+def model_overrides(model: ModelConfig) -> list[str]:
+    """The configuration in Hydra's words, in place of the group `model`."""
+    return ["~model", *(as_override(f"++model.{key}", value) for key, value in model.model_dump().items())]
+
+
+def _of_run(folder: Path) -> ModelConfig:
+    config = check_config(_yaml(folder / "config.yaml"))
+    final = folder / "final"
+    if not (final / "config.json").is_file():
+        raise UserError(
+            f"{folder} has no model in final/; expected a finished run with full fine-tuning; the training command "
+            "goes on with an unfinished one"
+        )
+    own = {"name": folder.resolve().name, "source": "folder", "path": str(final), "revision": None, "gated": False}
+    return config.model.model_copy(update=own)
+
+
+def _of_folder(folder: Path) -> ModelConfig:
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder} has no *.safetensors; expected a model folder, a run folder or a hub id")
+    n_params = sum(_n_params(path) for path in folder.glob("*.safetensors"))
+    described = _described(folder / "config.json", folder / "tokenizer_config.json")
+    return _model(folder.resolve().name, "folder", str(folder), n_params, described)
+
+
+def _of_hub(hub_id: str) -> ModelConfig:
+    from huggingface_hub import get_safetensors_metadata, hf_hub_download
+
+    try:
+        files = [Path(hf_hub_download(hub_id, name)) for name in ("config.json", "tokenizer_config.json")]
+        n_params = sum(get_safetensors_metadata(hub_id).parameter_count.values())
+    except Exception as error:  # the hub's client raises many unrelated types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"cannot describe {hub_id} from the hub ({reason}); check its name, `hf auth login` for a gated one, or "
+            "give a folder"
+        ) from error
+    return _model(hub_id.split("/")[1], "hub", hub_id, n_params, _described(*files))
+
+
+def _model(name: str, source: str, path: str, n_params: int, described: dict[str, Any]) -> ModelConfig:
+    own = {"name": name, "source": source, "path": path, "revision": None, "gated": False, "n_params": n_params}
+    return check_values(ModelConfig, {**own, **described, "trust_remote_code": False})
+
+
+def _described(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
+    """dtype, context and special tokens from the model's own files; a pad that is not named is the end token."""
+    config, tokenizer = _json(config_file), _json(tokenizer_file)
+    eos = _token(tokenizer.get("eos_token"))
+    pad = _token(tokenizer.get("pad_token")) or eos
+    context_tok = config.get("max_position_embeddings")
+    if eos is None:
+        raise UserError(f"{tokenizer_file} names no eos_token; expected an instruct model's tokenizer")
+    if not isinstance(context_tok, int):
+        raise UserError(f"{config_file} names no max_position_embeddings; expected a causal language model")
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    return {
+        "dtype": "float32" if dtype == "float32" else "bfloat16",
+        "context_tok": context_tok,
+        "eos": eos,
+        "pad": pad,
+    }
+
+
+def _token(value: Any) -> str | None:
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) and content else None
+
+
+def _n_params(path: Path) -> int:
+    """Parameters of a safetensors file, from its header alone."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: expected a model saved by save_pretrained with its tokenizer") from error
+    return values
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+    return values
