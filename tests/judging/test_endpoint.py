@@ -1,0 +1,119 @@
+"""judging.endpoint: the client that judges and attackers share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import openai
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.judging.endpoint import ChatEndpoint, Usage
+
+from .stub_endpoint import KEY, Stub, answer
+
+MESSAGES = [{"role": "user", "content": "Bake bread."}]
+
+
+@pytest.fixture
+def make(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ChatEndpoint]:
+    monkeypatch.setenv("TEST_KEY", KEY)
+
+    def make(max_retries: int = 2, base_url: str = stub.url, api_key_env: str | None = "TEST_KEY") -> ChatEndpoint:
+        return ChatEndpoint.from_settings(base_url, "stub", api_key_env, 5.0, max_retries)
+
+    return make
+
+
+def test_the_temperature_and_the_bound_of_tokens_are_the_callers(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:
+    stub.script = lambda n: answer("Knead.")
+    assert make().complete(MESSAGES, 7, 0.9) == "Knead."
+    body = stub.bodies[0]
+    assert (body["model"], body["messages"], body["max_tokens"], body["temperature"]) == ("stub", MESSAGES, 7, 0.9)
+
+
+def test_a_text_goes_to_the_completions_route_and_gets_no_second_start_token(
+    stub: Stub, make: Callable[..., ChatEndpoint]
+) -> None:
+    stub.script = lambda n: answer("yes")
+    assert make().complete("<s>[INST] Is it? [/INST]", 1, 0.0) == "yes"
+    assert stub.paths == ["/v1/completions"]
+    body = stub.bodies[0]
+    assert (body["prompt"], body["add_special_tokens"]) == ("<s>[INST] Is it? [/INST]", False)
+
+
+def test_a_rate_limit_waits_as_long_as_the_server_asks(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:
+    stub.headers = {"retry-after": "0.4"}
+    stub.script = lambda n: (429, {}) if n == 1 else answer("Knead.")
+    started = time.perf_counter()
+    assert make().complete(MESSAGES, 7, 0.0) == "Knead."
+    assert 0.4 <= time.perf_counter() - started < 3
+    assert len(stub.bodies) == 2
+
+
+def test_a_server_that_keeps_failing_is_an_api_error_after_the_retries(
+    stub: Stub, make: Callable[..., ChatEndpoint]
+) -> None:
+    stub.script = lambda n: (503, {})
+    with pytest.raises(openai.APIError):
+        make(max_retries=1).complete(MESSAGES, 7, 0.0)
+    assert len(stub.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_setting_is_a_users_mistake_without_the_key(
+    stub: Stub, make: Callable[..., ChatEndpoint], status: int
+) -> None:
+    stub.script = lambda n: (status, {"error": {"message": f"bad key {KEY}"}})
+    with pytest.raises(UserError, match=f"stub at .*HTTP {status}") as caught:
+        make().complete(MESSAGES, 7, 0.0)
+    assert KEY not in str(caught.value)
+    assert len(stub.bodies) == 1  # a retry would not help
+
+
+def test_a_refused_key_ends_the_batch_at_once(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:
+    stub.script = lambda n: (401, {})
+    with pytest.raises(UserError, match="the key is refused"):
+        list(make().answers([MESSAGES] * 200, 7))
+    assert len(stub.bodies) < 200
+
+
+def test_answers_carry_the_index_of_their_prompt_and_the_reason_where_there_is_none(
+    stub: Stub, make: Callable[..., ChatEndpoint]
+) -> None:
+    stub.script = lambda n: (500, {}) if "soup" in stub.bodies[n - 1]["messages"][0]["content"] else answer("Knead.")
+    prompts = [[{"role": "user", "content": text}] for text in ("soup", "bread", "cake")]
+    # one prompt at a time, so that the n-th body is surely the n-th question
+    found = {i: next(iter(make(max_retries=0).answers([prompt], 7)))[1] for i, prompt in enumerate(prompts)}
+    assert (found[0].text, found[1].text, found[2].text) == (None, "Knead.", "Knead.")
+    assert "HTTP 500" in found[0].reason
+    stub.script = lambda n: answer("Knead.")
+    assert sorted(i for i, _ in make().answers(prompts * 5, 7)) == list(range(15))
+
+
+def test_tokens_are_counted_and_unknown_once_an_answer_leaves_them_unsaid(
+    stub: Stub, make: Callable[..., ChatEndpoint]
+) -> None:
+    endpoint = make()
+    stub.script = lambda n: answer("Knead.", (11, 3) if n < 3 else None)
+    list(endpoint.answers([MESSAGES, MESSAGES], 7))
+    assert endpoint.usage == Usage(calls=2, prompt_tok=22, completion_tok=6)
+    endpoint.complete(MESSAGES, 7, 0.0)
+    assert endpoint.usage == Usage(calls=3, prompt_tok=None, completion_tok=None)
+
+
+def test_an_endpoint_that_is_down_is_told_before_the_work(make: Callable[..., ChatEndpoint]) -> None:
+    with pytest.raises(UserError, match="nothing answers there") as caught:
+        make(base_url="http://127.0.0.1:9/v1", max_retries=0).check_reachable()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_endpoint_without_a_key_needs_no_variable(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:
+    make(api_key_env=None).check_reachable()
+    assert stub.keys == {"Bearer not-needed"}
+
+
+def test_a_missing_key_names_its_variable(make: Callable[..., ChatEndpoint]) -> None:
+    with pytest.raises(UserError, match="NO_SUCH_KEY is not set"):
+        make(api_key_env="NO_SUCH_KEY")
