@@ -69,7 +69,10 @@ def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_wo
     asked = [[{"role": "user", "content": text}] for text in ("down", "broken")]
     answers = [answer for _, answer in sorted(attacker.ask(asked, 8, 0.0))]
     assert [answer.text for answer in answers] == [None, None]
-    assert [answer.reason.split(": ")[1] for answer in answers] == ["APIConnectionError", "APIStatusError"]
+    assert [answer.reason.split(": ")[1] for answer in answers] == [
+        "APIConnectionError, nothing answers there; check base_url and the server",
+        "HTTP 500, the endpoint failed",
+    ]
     assert "secret" not in repr(answers)
 
 

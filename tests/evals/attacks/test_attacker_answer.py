@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.evals.attacks.attacker_answer import Answer, read_answer, tagged
+from cada_trl.evals.attacks.attacker_answer import read_answer, tagged
+from cada_trl.judging.endpoint import Answer
 from cada_trl.records import read_jsonl
 
 

@@ -241,7 +241,8 @@ def test_an_attack_cut_short_is_missing_and_goes_on_the_next_time(make: MakePair
         return prompting(messages)
 
     attacked = make(ScriptedModel(script)).attempts(items[:2])
-    assert attacked.missing == {"toy-001": "cut short after 5 turns: no answer from the attacker: APITimeoutError"}
+    reason = "cut short after 5 turns: no answer from the attacker: APITimeoutError, nothing answers there; "
+    assert attacked.missing == {"toy-001": reason + "check base_url and the server"}
     assert [attempt.item.id for attempt in attacked.attempts] == ["toy-002"]
     model = ScriptedModel(prompting)
     assert len(make(model).attempts(items[:2]).attempts) == 2

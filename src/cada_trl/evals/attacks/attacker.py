@@ -11,11 +11,9 @@ from openai import APIError
 
 from cada_trl.errors import UserError
 from cada_trl.evals.attacks.attack import ChatModel
-from cada_trl.evals.attacks.attacker_answer import Answer
 from cada_trl.evals.attacks.attacker_cache import AttackerCache
+from cada_trl.judging.endpoint import N_THREADS, Answer, explain
 from cada_trl.prompting.arms import Messages
-
-N_THREADS = 8  # ours, as the judge's: enough to keep one server busy, few enough for a rate limit
 
 
 class Attacker:
@@ -68,5 +66,5 @@ class Attacker:
     def _answer(self, messages: Messages, max_tok: int, temperature: float) -> Answer:
         try:
             return Answer(self._model.complete(messages, max_tok, temperature))
-        except APIError as error:  # the kind only: an endpoint's own message may repeat parts of the key
-            return Answer(None, f"no answer from the attacker: {type(error).__name__}")
+        except APIError as error:
+            return Answer(None, f"no answer from the attacker: {explain(error)}")

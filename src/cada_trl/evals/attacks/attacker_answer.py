@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from cada_trl.judging.endpoint import Answer
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 
 DECLINED = "DECLINED"  # the word by which the instructions let an attacker refuse
 REFUSED = "the attacker refused"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the attacker wrote; text None: it gave no answer, for this reason, and is to be asked again."""
-
-    text: str | None
-    reason: str = ""
 
 
 def read_answer(answer: Answer, tag: str) -> tuple[str, str]:

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from cada_trl.evals.attacks.attack import Attacked, Kind
 from cada_trl.evals.attacks.attacker import Attacker
-from cada_trl.evals.attacks.attacker_answer import Answer, read_answer
+from cada_trl.evals.attacks.attacker_answer import read_answer
 from cada_trl.evals.attacks.pair_log import Log, Turn
 from cada_trl.evals.items import Attempt, Item
+from cada_trl.judging.endpoint import Answer
 from cada_trl.judging.judge import Judge
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages

@@ -18,8 +18,9 @@ from cada_trl.data.normalise import normalise
 from cada_trl.errors import UserError
 from cada_trl.evals.attacks.attack import Attacked, Kind
 from cada_trl.evals.attacks.attacker import Attacker
-from cada_trl.evals.attacks.attacker_answer import REFUSED, Answer, read_answer
+from cada_trl.evals.attacks.attacker_answer import REFUSED, read_answer
 from cada_trl.evals.items import Attempt, Item
+from cada_trl.judging.endpoint import Answer
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 
