@@ -1,0 +1,29 @@
+"""What is printed while responses come."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from cada_trl.evals.generation import progress
+from cada_trl.evals.generation.progress import shown
+
+
+def printed(terminal: bool, done: Iterator[str], n_total: int) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
+    assert list(shown(done, n_total, "responses", console)) == ["a", "b", "c", "d"]
+    return str(console.file.getvalue())  # type: ignore[attr-defined]  # the StringIO above
+
+
+def test_outside_a_terminal_there_is_a_line_every_ten_seconds_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 4.0, 10.0, 15.0, 16.0])  # the start, then each response
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    assert printed(False, iter("abcd"), 4) == "responses 2/4  ETA 0:10\nresponses 4/4  ETA 0:00\n"
+
+
+def test_in_a_terminal_there_is_a_bar() -> None:
+    text = printed(True, iter("abcd"), 4)
+    assert "responses" in text and "4/4" in text
