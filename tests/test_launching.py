@@ -220,9 +220,9 @@ def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch: pytest
 
 def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "active"})
-    set_environment(load_config(["threads=0"]))
+    set_environment(0)
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("5", "active")
-    set_environment(load_config(["threads=2"]))
+    set_environment(2)
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 

@@ -19,14 +19,17 @@ from cada_trl.errors import UserError
 ROOT = CONF_DIR.parent
 
 
-def set_environment(config: Config) -> None:
-    """Thread settings, before torch is imported. Spinning OpenMP threads take the cores that another process needs."""
+def set_environment(threads: int) -> None:
+    """Before torch is imported: CPU threads (0 leaves the library's choice), which do not spin while they wait.
+
+    Spinning OpenMP threads take the cores that another process needs.
+    """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer's use to the hub otherwise
-    if config.hardware.threads:
-        os.environ["OMP_NUM_THREADS"] = str(config.hardware.threads)
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 _KNOWN_NOISE = {

@@ -25,7 +25,7 @@ from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.judge import Judge, make_judge
 from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.prepare import PreparedData, prepare
-from cada_trl.tracking.manifest import build_manifest, finished
+from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
 from cada_trl.tracking.wandb_mirror import WandbMirror
@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
     if config.hardware.launcher == "accelerate" and not is_launched():
         prepare(config)  # once, before the ranks start: they only read it back
         return launch(config, overrides)
-    set_environment(config)
+    set_environment(config.hardware.threads)
     quiet_libraries()
     train(config)
     return 0
@@ -84,7 +84,7 @@ def train(config: Config) -> Path:
         try:
             _train_and_probe(run)
         except BaseException as error:
-            _end(run, _exit_state(error))
+            _end(run, exit_state(error))
             raise
         _end(run, "done")
         return _report(folder.path) if folder.is_main else folder.path
@@ -108,12 +108,6 @@ def _is_done(path: Path, config: Config) -> bool:
             "choose another run_name or move the folder away"
         )
     return done
-
-
-def _exit_state(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return "interrupted"
-    return f"failed: {(str(error) or repr(error)).splitlines()[0]}"
 
 
 @contextmanager

@@ -54,14 +54,21 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def finished(manifest: Mapping[str, Any], exit_state: str) -> dict[str, Any]:
+def finished(manifest: Mapping[str, Any], state: str) -> dict[str, Any]:
     """The manifest with end time, wall time (s, this start to this end) and how the run ended.
 
-    exit_state: "done", "interrupted", or "failed: <what>".
+    state: "done", "interrupted", or "failed: <what>".
     """
     wall = datetime.now(UTC) - datetime.fromisoformat(manifest["started_utc"])
-    end = {"exit_state": exit_state, "ended_utc": now_utc(), "wall_s": round(wall.total_seconds(), 1)}
+    end = {"exit_state": state, "ended_utc": now_utc(), "wall_s": round(wall.total_seconds(), 1)}
     return {**manifest, **scrub(end)}
+
+
+def exit_state(error: BaseException) -> str:
+    """How a run ended that this error ended, for `finished`."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted"
+    return f"failed: {(str(error) or repr(error)).splitlines()[0]}"
 
 
 def content_hash(values: Any) -> str:
