@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.evals.utility.folder import write_json
+from cada_trl.evals.utility.plan import Plan
+from cada_trl.evals.utility.result import finished_result, sample_rows, score
+from cada_trl.records import write_jsonl
+from cada_trl.statistics import wilson
+
+from .conftest import small_task
+
+BBH = Plan(small_task("bbh"), {"boolean_expressions": [0, 1], "navigate": [0]}, None, {"seed": 0})
+FILTERS = ("strict-match", "flexible-extract")
+
+
+def sample(number: int, name: str, correct: float) -> dict[str, Any]:
+    return {
+        "doc_id": number,
+        "doc_hash": f"doc {number}",
+        "prompt_hash": f"prompt {number}",
+        "target": "True",
+        "arguments": [("Q: ...", {})],
+        "resps": [["It is True"]],
+        "filtered_resps": ["True" if name == "flexible-extract" else "It is True"],
+        "filter": name,
+        "exact_match": correct,
+    }
+
+
+def output(boolean: list[dict[str, Any]], accuracy: float = 2 / 3) -> dict[str, Any]:
+    """What lm-eval gives back: Boolean rows as given, one navigate row that is right under the flexible filter alone."""
+    return {
+        "samples": {
+            "bbh_zeroshot_boolean_expressions": boolean,
+            "bbh_zeroshot_navigate": [sample(0, "strict-match", 0.0), sample(0, "flexible-extract", 1.0)],
+        },
+        "groups": {
+            "bbh_zeroshot": {"exact_match,flexible-extract": accuracy, "exact_match_stderr,flexible-extract": 0.25}
+        },
+        "results": {},
+    }
+
+
+ONE_OF_TWO = [sample(number, name, float(number == 1)) for name in FILTERS for number in (0, 1)]
+
+
+def test_a_row_holds_the_answer_of_the_tasks_filter_and_what_each_filter_says() -> None:
+    rows = sample_rows(BBH, output(ONE_OF_TWO))
+    assert [(row["subset"], row["row"]) for row in rows] == [
+        ("boolean_expressions", 0),
+        ("boolean_expressions", 1),
+        ("navigate", 0),
+    ]
+    assert rows[2] == {
+        "subset": "navigate",
+        "row": 0,
+        "doc_sha256": "doc 0",
+        "prompt_sha256": "prompt 0",
+        "target": "True",
+        "response": "It is True",
+        "answer": "True",
+        "correct": {"strict-match": False, "flexible-extract": True},
+    }
+
+
+def test_the_accuracy_counts_each_question_once_with_its_wilson_interval() -> None:
+    rows = sample_rows(BBH, output(ONE_OF_TWO))
+    scores = score(BBH, rows, output(ONE_OF_TWO))
+    low, high = wilson(2, 3)
+    assert scores["accuracy"] == {"value": 2 / 3, "low": low, "high": high, "n": 3, "asked": 3}
+    assert scores["lm_eval"] == {"accuracy": 2 / 3, "stderr": 0.25}
+    assert scores["other_filters"]["strict-match"]["value"] == 1 / 3
+    assert {name: rate["value"] for name, rate in scores["subsets"].items()} == {
+        "boolean_expressions": 0.5,
+        "navigate": 1.0,
+    }
+
+
+def test_a_standard_error_that_lm_eval_does_not_give_is_null() -> None:
+    given = output(ONE_OF_TWO)
+    given["groups"]["bbh_zeroshot"]["exact_match_stderr,flexible-extract"] = "N/A"
+    assert score(BBH, sample_rows(BBH, given), given)["lm_eval"]["stderr"] is None
+
+
+@pytest.mark.parametrize(
+    "boolean",
+    [
+        [one for one in ONE_OF_TWO if one["doc_id"] == 0],
+        [*ONE_OF_TWO, sample(2, "flexible-extract", 1.0)],
+        [one for one in ONE_OF_TWO if one["filter"] == "strict-match"],
+    ],
+    ids=["one missing", "one too many", "the filter missing"],
+)
+def test_samples_that_are_not_the_plans_questions_become_no_number(boolean: list[dict[str, Any]]) -> None:
+    with pytest.raises(RuntimeError, match="bbh: lm-eval's samples are not the 3 questions asked"):
+        sample_rows(BBH, output(boolean))
+
+
+@pytest.mark.parametrize("value", [0.5, math.nan, None])
+def test_a_score_that_is_neither_right_nor_wrong_becomes_no_number(value: Any) -> None:
+    with pytest.raises(RuntimeError, match="expected 0 or 1"):
+        sample_rows(BBH, output([sample(0, "flexible-extract", value)]))
+
+
+def test_an_accuracy_that_differs_from_lm_evals_becomes_no_number() -> None:
+    with pytest.raises(RuntimeError, match="bbh: accuracy 0.66.* here and 0.5 in lm-eval"):
+        score(BBH, sample_rows(BBH, output(ONE_OF_TWO)), output(ONE_OF_TWO, accuracy=0.5))
+
+
+def test_a_result_is_finished_only_with_its_samples_and_its_plan(tmp_path: Path) -> None:
+    assert finished_result(BBH, tmp_path) is None
+    rows = sample_rows(BBH, output(ONE_OF_TWO))
+    write_jsonl(tmp_path / "samples.jsonl", rows)
+    assert finished_result(BBH, tmp_path) is None
+    write_json(tmp_path / "result.json", {"plan_hash": BBH.hash})
+    assert finished_result(BBH, tmp_path) == {"plan_hash": BBH.hash}
+    write_jsonl(tmp_path / "samples.jsonl", rows[:2])
+    with pytest.raises(UserError, match=f"holds plan {BBH.hash} with 2 samples; expected {BBH.hash} with 3"):
+        finished_result(BBH, tmp_path)
+
+
+def test_another_plans_result_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "samples.jsonl", sample_rows(BBH, output(ONE_OF_TWO)))
+    write_json(tmp_path / "result.json", {"plan_hash": "00000000"})
+    with pytest.raises(UserError, match="holds plan 00000000"):
+        finished_result(BBH, tmp_path)
+    (tmp_path / "result.json").write_text('{"accuracy": 0.', encoding="utf-8")
+    with pytest.raises(UserError, match="result.json cannot be read as JSON"):
+        finished_result(BBH, tmp_path)
