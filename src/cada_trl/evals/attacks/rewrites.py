@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
-from rich.progress import track
-
 from cada_trl.data.near_duplicates import jaccard
 from cada_trl.data.normalise import normalise
 from cada_trl.errors import UserError
 from cada_trl.evals.attacks.attack import Attacked, Kind
 from cada_trl.evals.attacks.attacker import Attacker
 from cada_trl.evals.attacks.attacker_answer import REFUSED, read_answer
+from cada_trl.evals.generation.progress import shown
 from cada_trl.evals.items import Attempt, Item
 from cada_trl.judging.endpoint import Answer
 from cada_trl.judging.phrases import PhraseJudge
@@ -109,8 +107,7 @@ class RewriteAttack:
         asked = [request for request in requests if request not in answers]
         self._attacker.prepare(len(asked), self.name)
         asking = self._attacker.ask([self._messages(request) for request in asked], MAX_REWRITE_TOK, TEMPERATURE)
-        progress = track(asking, self.name, len(asked), console=Console(stderr=True), disable=not asked)
-        for i, answer in progress:
+        for i, answer in shown(asking, len(asked), self.name):
             answers[asked[i]] = answer
             if read_answer(answer, "rewrite")[1] in {"", REFUSED}:
                 row = cache.put(self.version, asked[i], {"answer": answer.text})
