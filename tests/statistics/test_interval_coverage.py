@@ -25,8 +25,8 @@ def test_the_interval_holds_the_truth(setting: Setting) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", OURS, ids=name_of)
 def test_the_interval_holds_the_truth_in_many_experiments(setting: Setting) -> None:
-    # 95 % less three standard deviations of 2,000 experiments (0.5 %)
-    assert setting.covered(2000, seed=1)[0] >= 0.93
+    # exactly 93.0 % in the lowest setting (Wilson, 10 items of rate 10 %), less two standard deviations of 0.5 %
+    assert setting.covered(2000, seed=1)[0] >= 0.92
 
 
 @pytest.mark.parametrize("setting", NOT_TAKEN, ids=name_of)
