@@ -66,6 +66,12 @@ def test_below_the_coverage_a_rate_is_withheld_with_its_reason_and_its_counts() 
     assert scores_of(outcomes, min_coverage=0.4).cells[0].headline.value == 0.5
 
 
+def test_just_the_coverage_is_enough_whatever_the_rounding() -> None:
+    outcomes = [*[outcome(i, True) for i in range(55)], *[outcome(i, None) for i in range(55, 100)]]
+    assert 0.55 * 100 > 55
+    assert scores_of(outcomes, min_coverage=0.55).cells[0].headline.value == 0.0
+
+
 def test_what_the_judge_does_not_label_is_withheld_while_the_rest_is_there() -> None:
     total = scores_of([outcome(1, True), outcome(2, False)], min_coverage=0.0).cells[0].total
     assert total.complied.value == 0.5

@@ -120,7 +120,7 @@ def withheld(n: int, asked: int, min_coverage: float) -> str | None:
         return "nothing was asked"
     if n == 0:
         return f"none of {asked} has it: not answered, UNSCORED, or no label of this judge"
-    if n < min_coverage * asked:
+    if n / asked < min_coverage:
         return f"known for {n} of {asked} ({100 * n / asked:.1f} %), less than min_coverage {100 * min_coverage:g} %"
     return None
 
