@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ from cada_trl.evals.generation.prompts import conversation
 from cada_trl.evals.items import Attempt
 from cada_trl.evals.settings import EvaluateConfig
 from cada_trl.hazards.pack import HazardPack, pack_hash
+from cada_trl.launching import quiet_libraries, set_environment
 from cada_trl.models.identity import model_identity
 
 
@@ -28,6 +30,7 @@ class TestedModel:
         self._settings = GenerationSettings(**config.generation.model_dump())
         self._generator: Generator | None = None
 
+    @cached_property
     def decides(self) -> dict[str, Any]:
         """What decides its answers, wherever it lies: its files' content, its decoding, its prompt's arm."""
         model, prompt = self._config.model, self._config.prompt
@@ -41,18 +44,18 @@ class TestedModel:
 
     def responses(self, attempts: Sequence[Attempt]) -> Iterator[tuple[int, Completion]]:
         """(index of the attempt, completion) as they finish, under the configuration's prompt arm."""
-        return self._generate([(attempt.prompt, attempt.item.hazard) for attempt in attempts])
-
-    def answer(self, attempts: Sequence[Attempt]) -> list[str]:
-        """Completions in the attempts' order: what an adaptive attack sees, the same as the evaluation's."""
-        completions = dict(self.responses(attempts))
-        return [completions[index].text for index in range(len(attempts))]
-
-    def _generate(self, prompts: Sequence[tuple[str, str | None]]) -> Iterator[tuple[int, Completion]]:
         if self._generator is None:
+            set_environment(self._settings.threads)
+            quiet_libraries()
             self._generator = make_generator(self._config.model, self._settings)
         method = self._config.prompt
-        return self._generator.generate([conversation(text, hazard, method, self._pack) for text, hazard in prompts])
+        asked = [conversation(attempt.prompt, attempt.item.hazard, method, self._pack) for attempt in attempts]
+        return self._generator.generate(asked)
+
+    def answer(self, attempts: Sequence[Attempt]) -> list[str]:
+        """Completions in the attempts' order: what an adaptive attack sees."""
+        completions = dict(self.responses(attempts))
+        return [completions[index].text for index in range(len(attempts))]
 
     def __enter__(self) -> TestedModel:
         return self
