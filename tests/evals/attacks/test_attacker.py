@@ -20,7 +20,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 def test_too_small_a_budget_is_refused_before_the_attacker_is_even_looked_for(make_attacker: MakeAttacker) -> None:
     model = ScriptedModel(lambda messages: "text")
-    with pytest.raises(UserError, match="pair may ask the attacker 9 times and 8 of max_calls=8 are left"):
+    with pytest.raises(UserError, match="pair may ask the attacker 9 times and 8 of attacker_max_calls=8 are left"):
         make_attacker(model, max_calls=8).prepare(9, "pair")
     assert (model.asked, model.n_checks) == ([], 0)
 
@@ -30,7 +30,7 @@ def test_attacks_share_one_budget(make_attacker: MakeAttacker) -> None:
     attacker.prepare(2, "pap")
     assert len(list(attacker.ask([HELLO, HELLO], 8, 0.0))) == 2
     attacker.prepare(1, "pair")
-    with pytest.raises(UserError, match="1 of max_calls=3 are left"):
+    with pytest.raises(UserError, match="1 of attacker_max_calls=3 are left"):
         attacker.prepare(2, "pair")
 
 

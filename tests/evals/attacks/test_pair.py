@@ -164,7 +164,9 @@ def test_more_streams_than_strategies_take_them_in_turn(make: MakePair, items: l
 
 def test_the_budget_must_hold_every_turn_and_is_refused_before_any_question(make: MakePair, items: list[Item]) -> None:
     model, target = ScriptedModel(prompting), ScriptedTarget()
-    with pytest.raises(UserError, match="pair_adaptive may ask the attacker 18 times and 17 of max_calls=17 are left"):
+    with pytest.raises(
+        UserError, match="pair_adaptive may ask the attacker 18 times and 17 of attacker_max_calls=17 are left"
+    ):
         make(model, target, max_calls=17).attempts(items)
     assert (model.asked, target.batches) == ([], [])
 

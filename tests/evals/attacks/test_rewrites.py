@@ -160,7 +160,7 @@ def test_too_small_a_budget_and_an_attacker_that_is_away_stop_before_any_questio
     make_attacker: MakeAttacker, items: list[Item]
 ) -> None:
     model = ScriptedModel(rewritten)
-    with pytest.raises(UserError, match="toy may ask the attacker 3 times and 2 of max_calls=2 are left"):
+    with pytest.raises(UserError, match="toy may ask the attacker 3 times and 2 of attacker_max_calls=2 are left"):
         toy(make_attacker, model, max_calls=2).attempts(items)
     model.reachable = False
     with pytest.raises(UserError, match="nothing answers there"):
