@@ -23,26 +23,29 @@ from rich.console import Console
 
 from cada_trl.config import PACKAGE_DIR
 from cada_trl.errors import run_verb
-from cada_trl.evals.utility.compare import compare
+from cada_trl.evals.eval_folder import folder_name
+from cada_trl.evals.utility.compare import compare, results_folder
 from cada_trl.evals.utility.folder import held, replace, write_json
 from cada_trl.evals.utility.plan import Plan, plan_tasks
 from cada_trl.evals.utility.result import finished_result
 from cada_trl.evals.utility.settings import UtilitySettings, load_settings
 from cada_trl.evals.utility.show import comparison_table, results_table
-from cada_trl.tracking.manifest import content_hash, finished, git_state, machine, package_versions
+from cada_trl.launching import set_environment
+from cada_trl.tracking.manifest import finished, git_state, machine, package_versions
 from cada_trl.tracking.scrub import scrub
 
 
 def main(argv: list[str]) -> int:
     """The verb: overrides -> results on disk and as a table. Returns 0. Errors: UserError, mostly before any model."""
     settings = load_settings(argv)
-    _set_environment(settings)
+    set_environment(settings.threads)
+    os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's and datasets' bars would cross our own line
+    before = None if settings.against is None else results_folder(Path(settings.against))
     plans = plan_tasks(settings)
     folder, results = measure(settings, plans)
     console = Console()
     console.print(results_table(settings.model.name, results))
-    if settings.against is not None:
-        before = Path(settings.against)
+    if before is not None:
         console.print(comparison_table(before.name, folder.name, compare(before, folder)))
     print(folder)
     return 0
@@ -51,7 +54,7 @@ def main(argv: list[str]) -> int:
 def measure(settings: UtilitySettings, plans: Sequence[Plan]) -> tuple[Path, list[dict[str, Any]]]:
     """The model's folder and a result a plan: read back where it is finished, else asked now."""
     model = _model_facts(settings)
-    folder = Path(settings.utility_dir) / f"{settings.model.name}-{content_hash(model)}"
+    folder = Path(settings.utility_dir) / folder_name(settings.model.name, model)
     results = [finished_result(plan, folder / plan.folder_name) for plan in plans]
     if None not in results:
         return folder, [result for result in results if result is not None]
@@ -111,21 +114,6 @@ def _exit_state(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted"
     return f"failed: {(str(error) or repr(error)).splitlines()[0]}"
-
-
-def _set_environment(settings: UtilitySettings) -> None:
-    """Before torch is imported: thread settings as in training, and no tqdm bars beside our own progress."""
-    defaults = {
-        "OMP_WAIT_POLICY": "passive",
-        "GOMP_SPINCOUNT": "0",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TQDM_DISABLE": "1",
-    }
-    for key, value in defaults.items():
-        os.environ.setdefault(key, value)
-    if settings.threads:
-        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_nothing_in_common_is_said(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="absent is not a folder; expected a model's results"):
+    with pytest.raises(UserError, match="absent holds no finished task; expected a model's results"):
         compare(tmp_path / "absent", tmp_path)
 
 
@@ -62,5 +62,5 @@ def test_samples_of_other_questions_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
     before = model_folder(tmp_path / "a", "mmlu-00000000", [True])
     write_jsonl(before / "mmlu-00000000" / "samples.jsonl", [{"subset": "all", "row": 0}])
-    with pytest.raises(UserError, match="samples.jsonl: a row without 'doc_sha256'"):
+    with pytest.raises(UserError, match=r"samples\.jsonl: a row without 'doc_sha256'"):
         compare(before, before)

@@ -63,8 +63,8 @@ Answer:"""
 GOLDEN = {
     "gsm8k": "Question: Ann has 2 pens and buys 2 more. How many has she?\nAnswer:",
     "bbh_zeroshot_boolean_expressions": "Evaluate the result of a random Boolean expression.\n\nQ: not ( True ) is\nA:",
-    "bbh_zeroshot_navigate": "Given a series of navigation instructions, determine whether one would end up back at the "
-    "starting point.\n\nQ: Take 1 step. Turn around. Take 1 step.\nOptions:\n- Yes\n- No\nA:",
+    "bbh_zeroshot_navigate": "Given a series of navigation instructions, determine whether one would end up back at "
+    "the starting point.\n\nQ: Take 1 step. Turn around. Take 1 step.\nOptions:\n- Yes\n- No\nA:",
     "mmlu_anatomy": ANATOMY_5_SHOT,
     "mmlu_astronomy": ANATOMY_5_SHOT.replace("anatomy", "astronomy"),
 }
@@ -73,7 +73,7 @@ Load = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def load(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """lm-eval's tasks of one of ours: from the local files, or as published, with our rows in the place of the hub's."""
+    """lm-eval's tasks: from the local files, or as published, with our rows in the place of the hub's."""
     pytest.importorskip("lm_eval")
     import datasets
     from lm_eval.tasks import TaskManager
@@ -198,5 +198,5 @@ def test_without_lm_eval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 def test_an_lm_eval_without_the_definition_is_named(tmp_path: Path) -> None:
     pytest.importorskip("lm_eval")
     task = small_task("gsm8k").model_copy(update={"definition": "gsm9k/gsm9k.yaml"})
-    with pytest.raises(UserError, match="lm-eval .* has no task file gsm9k/gsm9k.yaml"):
+    with pytest.raises(UserError, match=r"lm-eval .* has no task file gsm9k/gsm9k.yaml"):
         write_definitions(task, ["all"], None, tmp_path)

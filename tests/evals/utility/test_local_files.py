@@ -57,7 +57,7 @@ def test_another_number_of_rows_than_published_is_refused(name: str, data_root: 
 
 def test_too_few_examples_are_refused(data_root: Path) -> None:
     task = small_task("mmlu").model_copy(update={"num_fewshot": 6})
-    with pytest.raises(UserError, match="5 examples of anatomy in .*; expected at least 6"):
+    with pytest.raises(UserError, match=r"5 examples of anatomy in .*; expected at least 6"):
         check_files(task, data_root)
 
 

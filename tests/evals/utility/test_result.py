@@ -34,7 +34,7 @@ def sample(number: int, name: str, correct: float) -> dict[str, Any]:
 
 
 def output(boolean: list[dict[str, Any]], accuracy: float = 2 / 3) -> dict[str, Any]:
-    """What lm-eval gives back: Boolean rows as given, one navigate row that is right under the flexible filter alone."""
+    """What lm-eval gives back: Boolean rows as given, and a navigate row that only the flexible filter accepts."""
     return {
         "samples": {
             "bbh_zeroshot_boolean_expressions": boolean,
@@ -109,7 +109,7 @@ def test_a_score_that_is_neither_right_nor_wrong_becomes_no_number(value: Any) -
 
 
 def test_an_accuracy_that_differs_from_lm_evals_becomes_no_number() -> None:
-    with pytest.raises(RuntimeError, match="bbh: accuracy 0.66.* here and 0.5 in lm-eval"):
+    with pytest.raises(RuntimeError, match=r"bbh: accuracy 0\.66.* here and 0\.5 in lm-eval"):
         score(BBH, sample_rows(BBH, output(ONE_OF_TWO)), output(ONE_OF_TWO, accuracy=0.5))
 
 
@@ -131,5 +131,5 @@ def test_another_plans_result_and_a_damaged_one_are_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match="holds plan 00000000"):
         finished_result(BBH, tmp_path)
     (tmp_path / "result.json").write_text('{"accuracy": 0.', encoding="utf-8")
-    with pytest.raises(UserError, match="result.json cannot be read as JSON"):
+    with pytest.raises(UserError, match=r"result\.json cannot be read as JSON"):
         finished_result(BBH, tmp_path)

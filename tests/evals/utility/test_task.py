@@ -31,7 +31,7 @@ def test_plain_mmlu_differs_from_mmlu_in_the_template_alone() -> None:
 
 
 def test_an_unknown_task_is_answered_with_the_nearest_name() -> None:
-    with pytest.raises(UserError, match="unknown task 'gsm9k'; did you mean gsm8k?"):
+    with pytest.raises(UserError, match=r"unknown task 'gsm9k'; did you mean gsm8k\?"):
         load_task("gsm9k")
 
 

@@ -26,15 +26,19 @@ class Comparison:
     p: float
 
 
+def results_folder(path: Path) -> Path:
+    """The path, if it is a folder with a finished task. Errors: UserError."""
+    if not any(path.glob("*/result.json")):
+        raise UserError(f"{path} holds no finished task; expected a model's results, utility/<model>-<hash8>")
+    return path
+
+
 def compare(before: Path, after: Path) -> list[Comparison]:
     """Compare two model folders on every task folder that both have finished: same name, same plan, same questions.
 
     Errors: UserError when there is none, and for samples that are not of the same questions.
     """
-    for folder in (before, after):
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder; expected a model's results, utility/<model>-<hash8>")
-    names = sorted(path.parent.name for path in before.glob("*/result.json"))
+    names = sorted(path.parent.name for path in results_folder(before).glob("*/result.json"))
     common = [name for name in names if (after / name / "result.json").is_file()]
     if not common:
         raise UserError(

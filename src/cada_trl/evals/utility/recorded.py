@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lm_eval.api.model import LM
 
 from cada_trl.errors import UserError
+from cada_trl.evals.append_log import AppendLog
 from cada_trl.evals.generation.progress import shown
-from cada_trl.evals.utility.folder import writing
 from cada_trl.models.decoding import decoding_attention
 
 if TYPE_CHECKING:
@@ -29,13 +28,13 @@ Answer = Any
 class RecordedLM(LM):
     """Answers of `lm`, one line of JSON a request in `path`; what is there is not asked again.
 
-    Errors: UserError for an answer that is no number (damaged weights) and for a file that cannot be written.
+    Errors: UserError for an answer that is no number (damaged weights), and as AppendLog.
     """
 
     def __init__(self, lm: HFLM, path: Path, batch_size: int) -> None:
         super().__init__()
-        self._lm, self._path, self._batch_size = lm, path, batch_size
-        self._answers = read_answers(path)
+        self._lm, self._batch_size, self._log = lm, batch_size, AppendLog(path)
+        self._answers = _by_key(self._log)
 
     @property
     def tokenizer_name(self) -> str:
@@ -71,15 +70,9 @@ class RecordedLM(LM):
         for batch in self._batches(pending):
             answers = getattr(self._lm, kind)([pending[key] for key in batch], disable_tqdm=True)
             new = {key: _checked(answer) for key, answer in zip(batch, answers, strict=True)}
-            self._write(new)
+            self._log.append({"key": key, "answer": answer} for key, answer in new.items())
             self._answers |= new
             yield from batch
-
-    def _write(self, answers: dict[str, Answer]) -> None:
-        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"key": key, "answer": answer}) + "\n" for key, answer in answers.items())
-            file.flush()
-            os.fsync(file.fileno())
 
     def _batches(self, pending: dict[str, Instance]) -> Iterator[list[str]]:
         """batch_size prompts each, the longest first; the choices after one prompt stay together: one pass for all."""
@@ -89,26 +82,11 @@ class RecordedLM(LM):
             yield [key for group in together[start : start + self._batch_size] for key in group]
 
 
-def read_answers(path: Path) -> dict[str, Answer]:
-    """Answers by key; a last line that a killed run left unfinished is cut off the file. {} without a file.
-
-    Errors: UserError for any other line that is not an answer.
-    """
-    if not path.is_file():
-        return {}
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        with writing(path):
-            os.truncate(path, len(whole.encode()))
-    answers = {}
-    for number, line in enumerate(whole.split("\n")[:-1], start=1):
-        try:
-            row = json.loads(line)
-            answers[row["key"]] = row["answer"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}, row {number}: not an answer; mend or delete that line") from error
-    return answers
+def _by_key(log: AppendLog) -> dict[str, Answer]:
+    try:
+        return {row["key"]: row["answer"] for row in log.rows}
+    except KeyError as error:
+        raise UserError(f"{log.path}: a row without {error}; the file was edited: delete that line") from error
 
 
 def _key(kind: str, arguments: tuple[Any, ...]) -> str:

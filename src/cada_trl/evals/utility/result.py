@@ -30,9 +30,7 @@ def sample_rows(plan: Plan, output: Mapping[str, Any]) -> list[Row]:
             row["correct"][sample["filter"]] = _zero_or_one(sample[plan.task.metric])
     asked = [(subset, number) for subset, numbers in plan.questions.items() for number in numbers]
     if sorted(rows) != sorted(asked) or any(plan.task.filter not in row["correct"] for row in rows.values()):
-        raise RuntimeError(
-            f"{plan.task.name}: lm-eval scored {len(rows)} questions that are not the {len(asked)} asked"
-        )
+        raise RuntimeError(f"{plan.task.name}: lm-eval's samples are not the {len(asked)} questions asked")
     return [rows[key] for key in asked]
 
 

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from end_to_end.tiny_model import save_tiny_model
+
+from cada_trl.config import ModelConfig, load_config
+from cada_trl.errors import UserError
+from cada_trl.models.load import load_tokenizer
+from cada_trl.models.named import model_overrides, named_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_tiny_model(tmp_path / "tiny")
+
+
+def test_a_choice_is_the_model_that_training_takes() -> None:
+    assert named_model("llama3") == load_config(["model=llama3"]).model
+
+
+def test_a_model_folder_is_described_by_its_own_files(folder: Path) -> None:
+    model = named_model(str(folder))
+    assert (model.name, model.source, model.path) == ("tiny", "folder", str(folder))
+    assert (model.eos, model.pad, model.context_tok, model.dtype) == ("<eot>", "<pad>", 2048, "float32")
+    assert model.n_params == 2 * 260 * 32 + 2 * 9280 + 32  # embeddings in and out, two layers, the last norm
+    assert load_tokenizer(model).eos_token == "<eot>"
+
+
+def test_a_pad_that_is_not_named_is_the_end_token(folder: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["pad_token"], values["eos_token"] = None, {"content": "<eot>", "special": True}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert (named_model(str(folder)).eos, named_model(str(folder)).pad) == ("<eot>", "<eot>")
+
+
+def test_a_run_folder_is_its_final_model_with_the_runs_own_settings(tmp_path: Path) -> None:
+    run = tmp_path / "smollm2-0-s0"
+    save_tiny_model(run / "final")
+    config = load_config(["context_tok=4096"])
+    (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump()), encoding="utf-8")
+    model = named_model(str(run))
+    assert (model.name, model.source, model.path) == ("smollm2-0-s0", "folder", str(run / "final"))
+    assert (model.context_tok, model.eos) == (4096, "<|im_end|>")
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(load_config([]).model_dump()), encoding="utf-8")
+    with pytest.raises(UserError, match="has no model in final/; expected a finished run"):
+        named_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "message"),
+    [
+        ("tokenizer_config.json", "eos_token", "names no eos_token"),
+        ("config.json", "max_position_embeddings", "names no max_position_embeddings"),
+    ],
+)
+def test_a_folder_that_does_not_say_what_is_needed_is_refused(file: str, key: str, message: str, folder: Path) -> None:
+    path = folder / file
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values[key]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        named_model(str(folder))
+
+
+def test_a_folder_without_a_tokenizer_or_without_weights_is_refused(folder: Path) -> None:
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(UserError, match=r"cannot read .*tokenizer_config\.json"):
+        named_model(str(folder))
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"has no \*\.safetensors"):
+        named_model(str(folder))
+
+
+def test_a_word_that_is_nothing_gets_the_nearest_choice() -> None:
+    with pytest.raises(
+        UserError, match=re.escape("model=lama3 is no choice, no folder and no hub id such as org/name; did")
+    ):
+        named_model("lama3")
+
+
+def test_a_hub_model_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def unreachable(*args: object, **kwargs: object) -> str:
+        raise OSError("no route\nto the hub")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    with pytest.raises(UserError, match=re.escape("cannot describe org/name from the hub (no route); check its name")):
+        named_model("org/name")
+
+
+def test_the_overrides_put_the_model_in_the_place_of_the_group() -> None:
+    model = named_model("deepthought").model_copy(update={"name": "a, b"})
+    words = model_overrides(model)
+    assert words[0] == "~model"
+    assert '++model.name="a, b"' in words
+    assert len(words) == 1 + len(ModelConfig.model_fields)

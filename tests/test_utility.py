@@ -1,0 +1,172 @@
+"""The utility verb whole, on a tiny model and a few rows: results on disk, asked once, compared in pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from end_to_end.tiny_model import save_tiny_model, tiny_model
+from evals.utility.conftest import data_root, small_tasks  # noqa: F401
+
+from cada_trl.errors import UserError
+from cada_trl.evals.utility import definitions
+from cada_trl.evals.utility import run as running
+from cada_trl.records import read_jsonl
+from cada_trl.utility import main
+
+pytestmark = pytest.mark.usefixtures("small_tasks")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def lm_eval() -> None:
+    pytest.importorskip("lm_eval")
+
+
+needs_lm_eval = pytest.mark.usefixtures("lm_eval")
+
+
+@pytest.fixture
+def words(tmp_path: Path, tiny: Path, data_root: Path) -> list[str]:  # noqa: F811
+    return [f"model={tiny}", f"data_root={data_root}", f"utility_dir={tmp_path / 'utility'}", "max_answer_tok=4"]
+
+
+def results(tmp_path: Path) -> dict[str, Any]:
+    found = sorted((tmp_path / "utility").glob("*/*/result.json"))
+    return {path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text(encoding="utf-8")) for path in found}
+
+
+@needs_lm_eval
+def test_every_task_gets_a_result_with_its_samples_and_a_manifest(words: list[str], tmp_path: Path) -> None:
+    assert main(words) == 0
+    found = results(tmp_path)
+    assert {name: result["n"] for name, result in found.items()} == {"gsm8k": 3, "bbh": 3, "mmlu": 5, "mmlu_plain": 5}
+    for name, result in found.items():
+        accuracy = result["accuracy"]
+        assert accuracy["n"] == accuracy["asked"] == result["n"]
+        assert 0 <= accuracy["low"] <= accuracy["value"] == result["lm_eval"]["accuracy"] <= accuracy["high"] <= 1
+        assert result["prompts_cut"] == 0, name
+        assert set(result["versions"]) == {"lm_eval", "transformers", "torch", "datasets"}
+        assert result["plan"]["lm_eval"] == result["versions"]["lm_eval"]
+    folder = next((tmp_path / "utility").iterdir())
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert folder.name.startswith("tiny-")
+    assert manifest["exit_state"] == "done"
+    assert "model.safetensors" in manifest["model"]["identity"]
+    samples = [row for _, row in read_jsonl(next(folder.glob("mmlu-*")) / "samples.jsonl")]
+    assert [(row["subset"], row["row"]) for row in samples] == [
+        *(("anatomy", row) for row in range(3)),
+        *(("astronomy", row) for row in range(2)),
+    ]
+    for row in samples:
+        logps = [logp for logp, _ in row["response"]]
+        assert row["correct"]["none"] == (logps.index(max(logps)) == row["target"])
+
+
+@needs_lm_eval
+def test_a_finished_task_is_not_asked_again(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*words, "tasks=gsm8k"])
+    before = results(tmp_path)
+    monkeypatch.setattr(running, "load_lm", lambda settings: pytest.fail("it loads the model"))
+    assert main([*words, "tasks=gsm8k"]) == 0
+    assert results(tmp_path) == before
+    assert "gsm8k" in capsys.readouterr().out
+
+
+@needs_lm_eval
+def test_a_run_that_broke_off_leaves_no_result_and_goes_on_with_its_answers(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "score", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main([*words, "tasks=gsm8k"])
+    assert results(tmp_path) == {}
+    folder = next((tmp_path / "utility").iterdir())
+    state = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["exit_state"]
+    assert state == "failed: division by zero"
+    answers = next(folder.glob("gsm8k-*/answers.jsonl")).read_bytes()
+    main([*words, "tasks=gsm8k"])
+    assert next(folder.glob("gsm8k-*/answers.jsonl")).read_bytes() == answers
+    assert set(results(tmp_path)) == {"gsm8k"}
+
+
+@needs_lm_eval
+def test_another_limit_or_other_data_is_another_task_folder(words: list[str], tmp_path: Path) -> None:
+    main([*words, "tasks=gsm8k", "limit=1"])
+    main([*words, "tasks=gsm8k", "limit=2"])
+    data = tmp_path / "data" / "gsm8k" / "test.jsonl"
+    data.write_text(data.read_text(encoding="utf-8").replace("Ann", "Ben"), encoding="utf-8")
+    main([*words, "tasks=gsm8k", "limit=2"])
+    (folder,) = (tmp_path / "utility").iterdir()
+    assert len(list(folder.glob("gsm8k-*/result.json"))) == 3
+
+
+@needs_lm_eval
+def test_other_weights_are_another_folder_and_are_compared_in_pairs(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*words, "tasks=mmlu_plain"])
+    before = next((tmp_path / "utility").iterdir())
+    other = save_tiny_model(tmp_path / "other" / "tiny")
+    tiny_model(seed=1).save_pretrained(other)
+    main([f"model={other}", *words[1:], "tasks=mmlu_plain", f"against={before}"])
+    assert len(list((tmp_path / "utility").iterdir())) == 2
+    assert "McNemar" in capsys.readouterr().out
+
+
+@needs_lm_eval
+def test_two_processes_do_not_share_a_folder(words: list[str], tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    main([*words, "tasks=gsm8k"])
+    folder = next((tmp_path / "utility").iterdir())
+    with FileLock(folder / "folder.lock"), pytest.raises(UserError, match="in use by another process"):
+        main([*words, "tasks=bbh"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("tasks=gsm9k", "unknown task 'gsm9k'; did you mean gsm8k"),
+        ("limit=0", "limit=0: Input should be greater than or equal to 1"),
+        pytest.param("data_root=absent", "data_root=absent is not a folder", marks=needs_lm_eval),
+        ("against=absent", "absent holds no finished task; expected a model's results"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_model_is_loaded(
+    change: str, message: str, words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(running, "load_lm", lambda settings: pytest.fail("it loads the model"))
+    with pytest.raises(UserError, match=message):
+        main([*words, change])
+    assert not (tmp_path / "utility").exists()
+
+
+def test_without_lm_eval_the_extra_is_named(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definitions, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install -e '.\[utility\]'"):
+        main(words)
+
+
+@needs_lm_eval
+def test_a_hub_that_cannot_be_reached_is_one_line(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    def unreachable(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("Couldn't reach 'openai/gsm8k' on the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(UserError, match=r"gsm8k: cannot load its data .*openai/gsm8k.*; data_root=<folder"):
+        main([*words, "tasks=gsm8k", "data_root=null"])
+    assert results(tmp_path) == {}
