@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
         raise UserError("a run folder is given twice; expected each once, or a seed would count double")
 
     from cada_trl.reporting.page import write_report
-    from cada_trl.reporting.run_record import read_run
+    from cada_trl.reporting.run.run_record import read_run
 
     runs = [read_run(path) for path in arguments.runs]
     out = arguments.out or (arguments.runs[0] if len(runs) == 1 else arguments.runs[0].parent / "report")

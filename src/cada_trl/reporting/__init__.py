@@ -1,1 +1,1 @@
-"""Run folders in; curves, tables with intervals and one static page out."""
+"""Run, evaluation and utility folders in; curves, tables with intervals and one static page out."""

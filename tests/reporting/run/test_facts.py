@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from cada_trl.reporting.facts import judge_note, not_run, run_facts
-from cada_trl.reporting.run_record import RunRecord
-from cada_trl.reporting.summary import summarise
+from cada_trl.reporting.run.facts import judge_note, not_run, run_facts
+from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.reporting.run.summary import summarise
 
 
 def test_the_same_judge_for_reward_and_probes_is_warned_of(run: RunRecord) -> None:

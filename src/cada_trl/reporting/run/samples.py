@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from cada_trl.reporting.run_record import ProbeRow, RunRecord
+from cada_trl.reporting.run.run_record import ProbeRow, RunRecord
 from cada_trl.tracking.metrics import PROBE_SETS
 
 SAMPLE_SEED = 0

@@ -1,21 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable
-from pathlib import Path
 
 import matplotlib.image
-import pytest
 from matplotlib.figure import Figure
 
-from cada_trl.errors import UserError
-from cada_trl.reporting.curves import curves, probe_panel, reward_panel, verdict_panel
-from cada_trl.reporting.run_record import RunRecord
+from cada_trl.reporting.run.curves import curves_png, probe_panel, reward_panel, verdict_panel
+from cada_trl.reporting.run.run_record import RunRecord
 
 
-def test_the_figure_is_sharp_at_900_px_width(run: RunRecord, tmp_path: Path) -> None:
-    curves([run], tmp_path / "curves.png")
-    assert matplotlib.image.imread(tmp_path / "curves.png").shape[1] == 1800
+def test_the_figure_is_sharp_at_900_px_width(run: RunRecord) -> None:
+    assert matplotlib.image.imread(io.BytesIO(curves_png([run]))).shape[1] == 1800
 
 
 def test_the_reward_panel_draws_the_recorded_numbers(run: RunRecord) -> None:
@@ -54,8 +51,3 @@ def test_a_run_without_a_step_says_no_data(run: RunRecord) -> None:
     axes = Figure().add_subplot()
     reward_panel(axes, [dataclasses.replace(run, steps=[])])
     assert [text.get_text() for text in axes.texts] == ["no data"]
-
-
-def test_a_place_that_cannot_be_written_is_refused_with_its_path(run: RunRecord, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot write .*nowhere/curves.png"):
-        curves([run], tmp_path / "nowhere" / "curves.png")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cada_trl.reporting.run_record import ProbeRow, RunRecord
-from cada_trl.reporting.summary import outcome, summarise
+from cada_trl.reporting.run.run_record import ProbeRow, RunRecord
+from cada_trl.reporting.run.summary import outcome, summarise
 from cada_trl.statistics import wilson
 
 MakeRow = Callable[..., dict[str, Any]]

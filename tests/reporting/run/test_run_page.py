@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from cada_trl.errors import UserError
 from cada_trl.reporting.page import write_report
-from cada_trl.reporting.run_record import ProbeRow, RunRecord
+from cada_trl.reporting.run.run_record import ProbeRow, RunRecord
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +109,9 @@ def test_a_run_that_was_killed_before_any_probe_still_gets_a_page(run: RunRecord
 def test_a_password_in_the_configuration_is_not_shown(run: RunRecord, tmp_path: Path) -> None:
     config = {**run.config, "judge": {"base_url": "https://me:pass1234@host/v1"}}
     assert "pass1234" not in write_report([dataclasses.replace(run, config=config)], tmp_path).read_text()
+
+
+def test_a_place_that_cannot_be_written_is_refused_with_its_path(run: RunRecord, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*file/out"):
+        write_report([run], tmp_path / "file" / "out")

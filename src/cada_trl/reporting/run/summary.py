@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from cada_trl.records import Verdict
-from cada_trl.reporting.labels import measures
-from cada_trl.reporting.run_record import ProbeRow, RunRecord
+from cada_trl.reporting.run.labels import measures
+from cada_trl.reporting.run.run_record import ProbeRow, RunRecord
 from cada_trl.statistics import Rate, bootstrap_mean, paired_bootstrap
 from cada_trl.tracking.metrics import PROBE_SETS
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cada_trl.reporting.labels import SETS, measure_label, measures, reading
+from cada_trl.reporting.run.labels import SETS, measure_label, measures, reading
 from cada_trl.tracking.metrics import PROBE_SETS, metric
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cada_trl.config import load_config
-from cada_trl.reporting.run_record import RunRecord, read_run
+from cada_trl.reporting.run.run_record import RunRecord, read_run
 from cada_trl.tracking.manifest import build_manifest, finished
 from cada_trl.tracking.run_folder import RunFolder
 

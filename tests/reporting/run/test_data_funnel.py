@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cada_trl.reporting.data_funnel import funnel_table, split_sizes, unchecked_overlap
+from cada_trl.reporting.run.data_funnel import funnel_table, split_sizes, unchecked_overlap
 
 DATA = {
     "funnel": {

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cada_trl.reporting.cells import difference_cell, rate_cell, reward_cell, seed_cell
+from cada_trl.reporting.run.cells import difference_cell, rate_cell, reward_cell, seed_cell
 
 
 def test_a_rate_is_written_with_counts_and_interval() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from cada_trl.reporting.across_runs import across_runs
-from cada_trl.reporting.run_record import RunRecord
-from cada_trl.reporting.summary import summarise
+from cada_trl.reporting.run.across_runs import across_runs
+from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.reporting.run.summary import summarise
 
 
 def summary(run: str, config_hash: str, seed: int, rate: float | None) -> dict[str, Any]:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from cada_trl.reporting.run_record import RunRecord
-from cada_trl.reporting.samples import PER_SET, sampled_pairs
+from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.reporting.run.samples import PER_SET, sampled_pairs
 
 
 def test_the_same_requests_are_shown_whatever_the_outcome(run: RunRecord) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.reporting.run_record import RunRecord, read_run
+from cada_trl.reporting.run.run_record import RunRecord, read_run
 
 
 def test_a_finished_run_misses_nothing(run: RunRecord) -> None:

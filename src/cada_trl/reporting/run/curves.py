@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -16,10 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cada_trl.reporting.labels import SETS, measure_label
-from cada_trl.reporting.run_record import RunRecord
-from cada_trl.reporting.summary import rate_of
-from cada_trl.tracking.run_folder import writing
+from cada_trl.reporting.run.labels import SETS, measure_label
+from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.reporting.run.summary import rate_of
 
 Panel = Callable[[Axes, Sequence[RunRecord]], None]
 
@@ -53,16 +51,17 @@ _HEADLINE = {
 }
 
 
-def curves(runs: Sequence[RunRecord], path: Path) -> None:
-    """All panels as one PNG, 1800 px wide (900 px at twice the density). Errors: UserError if it cannot be written."""
+def curves_png(runs: Sequence[RunRecord]) -> bytes:
+    """All panels as one PNG, 1800 px wide (900 px at twice the density)."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(9, 11), dpi=200, layout="constrained")
         grid = figure.add_gridspec(3, 2, height_ratios=[1, 1, 1.3])
         places = [grid[0, 0], grid[0, 1], grid[1, 0], grid[1, 1], grid[2, :]]
         for place, panel in zip(places, PANELS.values(), strict=True):
             panel(figure.add_subplot(place), runs)
-        with writing(path):
-            figure.savefig(path)
+        buffer = io.BytesIO()
+        figure.savefig(buffer)
+        return buffer.getvalue()
 
 
 def panel_svg(panel: Panel, runs: Sequence[RunRecord]) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cada_trl.reporting.data_funnel import unchecked_overlap
-from cada_trl.reporting.run_record import RunRecord
+from cada_trl.reporting.run.data_funnel import unchecked_overlap
+from cada_trl.reporting.run.run_record import RunRecord
 from cada_trl.tracking.metrics import PROBE_SETS
 from cada_trl.tracking.progress import duration
 

@@ -1,0 +1,1 @@
+"""Training runs: probes before and after, curves and samples."""
