@@ -43,8 +43,8 @@ class Attacker:
         left = self._max_calls - self.n_calls
         if n_most > left:
             raise UserError(
-                f"{what} may ask the attacker {n_most} times and {left} of attacker_max_calls={self._max_calls} are left; "
-                "raise it, or lower limit (what was answered stays cached)"
+                f"{what} may ask the attacker {n_most} times and {left} of attacker_max_calls={self._max_calls} are "
+                "left; raise it, or lower limit (what was answered stays cached)"
             )
         if not self._checked:
             self._model.check_reachable()
