@@ -93,14 +93,21 @@ def make_generator(model: ModelConfig, settings: GenerationSettings) -> Generato
     own_id = generator_id(model, settings)
     tokenizer = load_tokenizer(model)
     ends = end_ids(model, tokenizer)
+    engine = make_engine(model, settings, tokenizer, ends)
+    return ModelGenerator(own_id, engine, tokenizer, ends, model.context_tok, settings)
+
+
+def make_engine(
+    model: ModelConfig, settings: GenerationSettings, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]
+) -> Engine:
+    """The backend below make_generator, for who wants token ids."""
     if settings.backend == "vllm":
         from cada_trl.evals.generation.with_vllm import VllmEngine
 
-        return ModelGenerator(own_id, VllmEngine(model, settings, ends), tokenizer, ends, model.context_tok, settings)
+        return VllmEngine(model, settings, ends)
     from cada_trl.evals.generation.with_transformers import TransformersEngine
 
-    engine = TransformersEngine(model, settings, tokenizer, ends)
-    return ModelGenerator(own_id, engine, tokenizer, ends, model.context_tok, settings)
+    return TransformersEngine(model, settings, tokenizer, ends)
 
 
 class ModelGenerator:
