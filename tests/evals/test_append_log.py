@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog
+from cada_trl.evals.append_log import AppendLog, StoredLog
 
 WRITER = """
 import sys; from pathlib import Path; from cada_trl.evals.append_log import AppendLog
@@ -43,6 +43,13 @@ def test_a_last_line_without_its_end_is_cut_off_and_written_again(tmp_path: Path
     assert log.rows == [{"a": 1}]
     log.append([{"a": 2}])
     assert path.read_bytes() == b'{"a": 1}\n{"a": 2}\n'
+
+
+def test_a_file_that_is_only_read_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": 2')
+    assert StoredLog(path).rows == [{"a": 1}]
+    assert path.read_bytes() == b'{"a": 1}\n{"a": 2'
 
 
 @pytest.mark.parametrize("line", [b"{", b"[1]", b"", b'"\xff"'])

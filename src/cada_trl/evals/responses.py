@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog
+from cada_trl.evals.append_log import AppendLog, StoredLog
 from cada_trl.evals.eval_folder import EvalFolder
 from cada_trl.evals.generation.generator import Completion
 from cada_trl.evals.items import Attempt, Response, attempt_from_row, response_from_row, to_row
@@ -48,7 +48,7 @@ def make_attempts(plan: Plan, folder: EvalFolder) -> tuple[list[Attempt], list[M
     return attempts, missing
 
 
-def read_responses(log: AppendLog, attempts: Sequence[Attempt]) -> dict[str, Response]:
+def read_responses(log: StoredLog, attempts: Sequence[Attempt]) -> dict[str, Response]:
     """Key -> response. Errors: UserError for a response to another attempt, or two to one: files were mixed up."""
     responses = [response_from_row(row) for row in log.rows]
     by_key = {response.key: response for response in responses}

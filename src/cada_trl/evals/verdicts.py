@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog
+from cada_trl.evals.append_log import AppendLog, StoredLog
 from cada_trl.evals.eval_folder import slug
 from cada_trl.evals.generation.progress import shown
 from cada_trl.evals.items import Attempt, Response
@@ -30,7 +30,7 @@ def verdict_file(judge_id: str) -> str:
     return f"verdicts-{slug(judge_id)}.jsonl"
 
 
-def read_verdicts(log: AppendLog, judge_id: str, responses: Mapping[str, Response]) -> dict[str, Judged]:
+def read_verdicts(log: StoredLog, judge_id: str, responses: Mapping[str, Response]) -> dict[str, Judged]:
     """Key -> verdict; of several for one response the last counts.
 
     Errors: UserError for another judge's verdict, one on another completion, or a row in another form: never mixed.
