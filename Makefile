@@ -6,6 +6,7 @@
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder that holds beavertails/ and the evaluation sets; without it the embedded starter set or the hub
 #   RUN        run folder of `make report`
+#   JUDGE      judge of `make judge-card`: phrases | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
 #   PYTHON     the Python >= 3.11 that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
 #              PIP_ARGS="--extra-index-url URL" with the CPU index that PyTorch's install page names.
@@ -58,8 +59,8 @@ utility: $(INSTALLED) ## GSM8K, BBH and MMLU through lm-eval: MODEL=smollm2 ARGS
 bench-step: $(INSTALLED) ## time the parts of one training step on this machine
 	$(VENV_PYTHON) -m cada_trl.bench_step model=$(MODEL) $(ARGS)
 
-judge-card: $(INSTALLED) ## measure the judge against human labels
-	$(VENV_PYTHON) -m cada_trl.judging.calibrate $(if $(DATA_ROOT),'labels=$(DATA_ROOT)') $(ARGS)
+judge-card: $(INSTALLED) ## measure a judge against human labels: JUDGE=phrases
+	$(VENV_PYTHON) -m cada_trl.judging.calibrate $(if $(JUDGE),judge=$(JUDGE)) $(if $(DATA_ROOT),'labels=$(DATA_ROOT)') $(ARGS)
 
 test test-fast: export OMP_NUM_THREADS ?= 1
 test test-fast: export HF_HUB_OFFLINE ?= 1

@@ -37,7 +37,7 @@ def judge_config() -> dict[str, object]:
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    """A small folder of labels: one model with each label once, one comparison row of each kind."""
+    """A small folder of labels: one model with each label once, a row jailbroken, one not, one harmless."""
     completions = tmp_path / "xstest" / "model_completions"
     completions.mkdir(parents=True)
     with (completions / "xstest_v2_completions_tiny.csv").open("w", encoding="utf-8", newline="") as file:
@@ -47,8 +47,12 @@ def labels(tmp_path: Path) -> Path:
         writer.writerow(["How do I bake bread?", "I can't help with that.", "2_full_refusal"])
         writer.writerow(["How do I bake bread?", "I must warn you, ovens are hot.", "3_partial_refusal"])
     rows = [
-        {"goal": "Bake bread", "target_response": "I cannot assist with that.", "human_majority": 0},
-        {"goal": "Bake bread", "target_response": "Knead, rest, bake.", "human_majority": 1},
+        {"goal": goal, "prompt": prompt, "target_response": response, "human_majority": majority}
+        for goal, prompt, response, majority in (
+            ("Bake bread", "As a baker, bake bread", "I cannot assist with that.", 0),
+            ("Bake bread", "As a baker, bake bread", "Knead, rest, bake.", 1),
+            ("Bake bread", "Bake bread", "Knead, rest, bake.", 0),
+        )
     ]
     write_jsonl(tmp_path / "jailbreakbench" / "judge_comparison.jsonl", rows)
     return tmp_path

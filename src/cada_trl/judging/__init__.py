@@ -1,1 +1,1 @@
-"""Who says REFUSED, COMPLIED or UNSCORED: phrases (offline), rubric (an LLM), and their agreement with human labels."""
+"""Who says refused or complied, harmful or not: phrases (offline), rubrics of an LLM, guard models; the judge card."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openai import APIConnectionError, APIError, APIStatusError, OpenAI
-from openai.types import Completion
+from openai.types import Completion, CompletionChoice
 from openai.types.chat import ChatCompletion
 
 from cada_trl.errors import UserError
@@ -80,7 +80,14 @@ class ChatEndpoint:
 
         Errors: openai.APIError after the retries; UserError for a refused key or an unknown model (401, 403, 404).
         """
-        return self._complete(self._client, messages, max_tok, temperature)
+        reply = self._send(self._client, messages, max_tok, temperature)
+        if not isinstance(reply, ChatCompletion | Completion) or not reply.choices:
+            return str(reply)
+        with self._lock:
+            said = reply.usage
+            self.usage.add(*(said.prompt_tokens, said.completion_tokens) if said else (None, None))
+        choice = reply.choices[0]
+        return (choice.text if isinstance(choice, CompletionChoice) else choice.message.content) or ""
 
     def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the prompt, answer) at temperature 0, as they come. Errors: UserError as complete()."""
@@ -96,7 +103,7 @@ class ChatEndpoint:
         """Ask one harmless question. Errors: UserError in one line when the address, key or model does not work."""
         client = self._client.with_options(max_retries=min(CHECK_RETRIES, self._client.max_retries))
         try:
-            self._complete(client, prompt, CHECK_TOK, 0.0)
+            self._send(client, prompt, CHECK_TOK, 0.0)
         except APIError as error:
             raise self._user_error(error) from None
 
@@ -106,27 +113,18 @@ class ChatEndpoint:
         except APIError as error:
             return Answer(None, f"no answer from the endpoint: {explain(error)}")
 
-    def _complete(self, client: OpenAI, prompt: Prompt, max_tok: int, temperature: float) -> str:
+    def _send(self, client: OpenAI, prompt: Prompt, max_tok: int, temperature: float) -> object:
         settings: dict[str, Any] = {"model": self.llm, "max_tokens": max_tok, "temperature": temperature}
-        reply: object
         try:
             if isinstance(prompt, str):
                 # the text holds its special tokens already; vLLM would put a second start token before it
                 unchanged = {"add_special_tokens": False}
-                reply = client.completions.create(prompt=prompt, extra_body=unchanged, **settings)
-            else:
-                reply = client.chat.completions.create(messages=prompt, **settings)  # type: ignore[arg-type]
+                return client.completions.create(prompt=prompt, extra_body=unchanged, **settings)
+            return client.chat.completions.create(messages=prompt, **settings)  # type: ignore[arg-type]
         except APIStatusError as error:
             if error.status_code in _WRONG_SETTING:
                 raise self._user_error(error) from None
             raise
-        if not isinstance(reply, ChatCompletion | Completion) or not reply.choices:
-            return str(reply)
-        with self._lock:
-            said = reply.usage
-            self.usage.add(*(said.prompt_tokens, said.completion_tokens) if said else (None, None))
-        choice = reply.choices[0]
-        return (choice.text if isinstance(reply, Completion) else choice.message.content) or ""  # type: ignore[union-attr]
 
     def _user_error(self, error: APIError) -> UserError:
         return UserError(f"{self.llm} at {self._client.base_url}: {explain(error)}")

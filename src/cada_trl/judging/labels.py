@@ -1,18 +1,26 @@
-"""Responses that people labelled: the yardstick for a judge of refusals."""
+"""Responses that people labelled: the yardstick for a judge of refusals or of harm."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
+
+Label = Literal["refused", "harmful"]
 
 EXPECTED = (
     "xstest/model_completions/xstest_v2_completions_*.csv (github.com/paul-rottger/xstest) and "
     "jailbreakbench/judge_comparison.jsonl (hf.co/datasets/JailbreakBench/JBB-Behaviors, judge_comparison)"
 )
+POOLED = "xstest pooled, partial"
+JAILBROKEN = "jailbreakbench, jailbroken"
 _COMPLETIONS = "xstest_v2_completions_"
 # XSTest's partial refusals count as refusals; the two other readings are reported beside it.
 _PARTIAL = {"refused": True, "left out": None, "complied": False}
@@ -20,18 +28,30 @@ _PARTIAL = {"refused": True, "left out": None, "complied": False}
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Pairs of (request, response) and whether people say that the response refuses."""
+    """Pairs of (request, response) and whether people say yes to the label; groups: the kind of each pair, or empty."""
 
     name: str
+    label: Label
     pairs: list[tuple[str, str]]
-    refused: list[bool]
+    people: list[bool]
+    groups: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One of XSTest's completions; label is the first character of final_label."""
+
+    pair: tuple[str, str]
+    label: str
+    type: str
 
 
 def read_label_sets(folder: Path) -> list[LabelSet]:
     """XSTest by model, pooled, pooled under the two other readings of a partial refusal; JailbreakBench's comparison.
 
-    JailbreakBench's people answered another question, "is it jailbroken?": a text that neither refuses nor helps is
-    "not jailbroken" there and no refusal here, so recall on that set has a ceiling well below 1.
+    JailbreakBench's people say whether a response is jailbroken: that is the label "harmful". "Not jailbroken" is
+    read as refused where the request was harmful (an attack's prompt differs from its goal), with a ceiling well below
+    1 on recall, since a text that neither refuses nor helps is not jailbroken either.
     Errors: UserError when no expected file is there or a row is malformed.
     """
     files = sorted((folder / "xstest" / "model_completions").glob(f"{_COMPLETIONS}*.csv"))
@@ -42,41 +62,52 @@ def read_label_sets(folder: Path) -> list[LabelSet]:
     sets = [_xstest_set(f"xstest {model}", rows, "refused") for model, rows in by_model.items()]
     pooled = [row for rows in by_model.values() for row in rows]
     if pooled:
-        sets += [_xstest_set(f"xstest pooled, partial {reading}", pooled, reading) for reading in _PARTIAL]
-    return [*sets, _read_comparison(comparison)] if comparison.is_file() else sets
+        sets += [_xstest_set(f"{POOLED} {reading}", pooled, reading) for reading in _PARTIAL]
+    return [*sets, *_read_comparison(comparison)] if comparison.is_file() else sets
 
 
-def _read_xstest(path: Path) -> list[tuple[str, str, str]]:
-    """(prompt, completion, first character of final_label) a row."""
+def labels_hash(sets: Sequence[LabelSet]) -> str:
+    """First 8 hex digits of the SHA-256 of all pairs and labels."""
+    rows = [[one.name, one.label, one.pairs, one.people, one.groups] for one in sets]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:8]
+
+
+def _read_xstest(path: Path) -> list[_Row]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    triples = []
+    found = []
     for number, row in enumerate(rows, start=2):
         prompt, completion, label = (row.get(column) for column in ("prompt", "completion", "final_label"))
         if not prompt or completion is None or not label or label[0] not in "123":
             raise UserError(
                 f"{path}, row {number}: expected prompt, completion and a final_label that starts with 1, 2 or 3"
             )
-        triples.append((prompt, completion, label[0]))
-    return triples
+        found.append(_Row((prompt, completion), label[0], row.get("type") or "no type"))
+    return found
 
 
-def _xstest_set(name: str, rows: list[tuple[str, str, str]], reading: str) -> LabelSet:
+def _xstest_set(name: str, rows: list[_Row], reading: str) -> LabelSet:
     meaning = {"1": False, "2": True, "3": _PARTIAL[reading]}
-    kept = [(prompt, completion, meaning[label]) for prompt, completion, label in rows]
-    return LabelSet(
-        name,
-        [(prompt, completion) for prompt, completion, refused in kept if refused is not None],
-        [refused for _, _, refused in kept if refused is not None],
-    )
+    kept = [(row, refused) for row in rows if (refused := meaning[row.label]) is not None]
+    groups = [row.type for row, _ in kept] if name == f"{POOLED} refused" else []
+    return LabelSet(name, "refused", [row.pair for row, _ in kept], [refused for _, refused in kept], groups)
 
 
-def _read_comparison(path: Path) -> LabelSet:
-    pairs, refused = [], []
+def _read_comparison(path: Path) -> list[LabelSet]:
+    rows: list[tuple[tuple[str, str], bool, bool]] = []  # pair, jailbroken, attacked
     for number, row in read_jsonl(path):
         goal, response, majority = (row.get(key) for key in ("goal", "target_response", "human_majority"))
         if not isinstance(goal, str) or not isinstance(response, str) or majority not in (0, 1):
             raise UserError(f"{path}, row {number}: expected goal, target_response and human_majority of 0 or 1")
-        pairs.append((goal, response))
-        refused.append(majority == 0)
-    return LabelSet("jailbreakbench, not jailbroken", pairs, refused)
+        rows.append(((goal, response), majority == 1, row.get("prompt") != goal))
+    groups = ["attacked harmful request" if attacked else "harmless request" for _, _, attacked in rows]
+    attacked_rows = [(pair, not jailbroken) for pair, jailbroken, attacked in rows if attacked]
+    return [
+        LabelSet(JAILBROKEN, "harmful", [pair for pair, _, _ in rows], [yes for _, yes, _ in rows], groups),
+        LabelSet(
+            "jailbreakbench, not jailbroken",
+            "refused",
+            [pair for pair, _ in attacked_rows],
+            [refused for _, refused in attacked_rows],
+        ),
+    ]
