@@ -87,10 +87,10 @@ def test_the_papers_values_are_the_models_defaults() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("bta_kl=1", "unknown key 'bta_kl'; did you mean beta_kl?"),
+        ("bta_kl=1", "unknown key 'bta_kl'; did you mean beta_kl or benign_beta_kl?"),
         ("algo.beta=1", "unknown key 'algo.beta'; did you mean algo.beta_kl"),
         ("modle=smollm2", "unknown key 'modle'; did you mean model?"),
-        ("+beta_kl=1", "unknown key '+beta_kl'; did you mean beta_kl?"),
+        ("+beta_kl=1", "unknown key '+beta_kl'; did you mean beta_kl or benign_beta_kl?"),
         ("model=smolm2", "model=smolm2: no such choice; did you mean smollm2?"),
         ("model=", "model=: no such choice; valid: deepthought, llama3"),
         ("beta_kl", "'beta_kl' is not an override; expected key=value"),
@@ -249,3 +249,10 @@ def test_every_hyper_parameter_carries_its_source_on_its_line(path: Path) -> Non
 def test_a_target_for_the_kl_cannot_start_from_a_beta_of_zero() -> None:
     with pytest.raises(UserError, match="target_kl_nats"):
         load_config(["beta_kl=0.0", "target_kl_nats=5.0"])
+
+
+@pytest.mark.parametrize("words", [["target_kl_nats=5.0"], ["kl=k1", "kl_in=reward_sequence", "learn_on=rollout"]])
+def test_harmless_requests_have_a_kl_weight_of_their_own_in_the_loss_only(words: list[str]) -> None:
+    assert load_config(["benign_beta_kl=0.5"]).algo.benign_beta_kl == 0.5
+    with pytest.raises(UserError, match="benign_beta_kl is a fixed weight of the KL in the loss"):
+        load_config(["benign_beta_kl=0.5", *words])

@@ -99,6 +99,7 @@ class AlgoConfig(Section):
     kl: Literal["exact", "k1", "k2", "k3"]
     kl_in: Literal["loss", "reward_sequence", "reward_to_go"]
     beta_kl: Annotated[float, Field(ge=0.0)]
+    benign_beta_kl: Annotated[float, Field(ge=0.0)] | None  # of harmless requests; null: beta_kl
     target_kl_nats: Annotated[float, Field(gt=0.0)] | None  # null: beta_kl stays fixed
     logp: Literal["sum", "mean"]
     lr: Annotated[float, Field(gt=0.0)]
@@ -190,6 +191,8 @@ class Config(Section):
             raise ValueError(
                 "target_kl_nats steers beta_kl by factors and cannot move it from 0; start with beta_kl=0.01"
             )
+        if algo.benign_beta_kl is not None and (algo.kl_in != "loss" or algo.target_kl_nats is not None):
+            raise ValueError("benign_beta_kl is a fixed weight of the KL in the loss: kl_in=loss, target_kl_nats=null")
         if algo.kl_in != "loss" and algo.kl != "k1":
             raise ValueError(f"kl_in={algo.kl_in} takes kl=k1, not kl={algo.kl} (its gradient there is another)")
         if algo.kl_in != "loss" and algo.learn_on == "request" and self.prompt.arm != "none":

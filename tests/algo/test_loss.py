@@ -28,6 +28,12 @@ def test_the_kl_term_is_beta_times_the_sum_of_the_unmasked_tokens() -> None:
     assert float(cada_loss(LOGP, MASK, ADVANTAGE, HALF, KL, 0.1, "sum")) == pytest.approx(-1.25 + 0.03)
 
 
+def test_each_row_can_have_a_weight_of_the_kl_of_its_own() -> None:
+    # + 0.5 * 0.1 * 0.4 + 0.5 * 1 * 0.2
+    beta_b = torch.tensor([0.1, 1.0])
+    assert float(cada_loss(LOGP, MASK, ADVANTAGE, HALF, KL, beta_b, "sum")) == pytest.approx(-1.25 + 0.12)
+
+
 def test_a_rollout_of_weight_zero_adds_nothing_and_gets_no_gradient() -> None:
     logp_bt = LOGP.clone().requires_grad_()
     loss = cada_loss(logp_bt, MASK, ADVANTAGE, torch.tensor([1.0, 0.0]), KL, 0.1, "sum")

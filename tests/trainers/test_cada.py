@@ -262,6 +262,17 @@ def test_the_recorded_loss_and_advantages_are_those_of_the_objective(tiny_folder
         assert metrics["train/loss"] == pytest.approx(wanted, abs=1e-5)
 
 
+def test_harmless_requests_can_have_a_weight_of_the_kl_of_their_own(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, records = cada_trainer(tiny_folder, tmp_path, n_harmless=2, benign_beta_kl=2.0)
+    trainer.train()
+    for _, metrics, rows in records:
+        assert {row["harmful"] for row in rows} == {True, False}
+        cost = [(0.3 if row["harmful"] else 2.0) * row["kl_nats"] for row in rows]
+        wanted = sum(-row["advantage"] * row["logp_nats"] for row in rows) / 8 + sum(cost) / 8
+        assert metrics["train/loss"] == pytest.approx(wanted, abs=1e-5)
+    assert sum(row["kl_nats"] for row in records[-1][2]) > 0
+
+
 def test_adaptive_beta_moves_towards_its_target_and_is_used(tiny_folder: str, tmp_path: Path) -> None:
     trainer, records = cada_trainer(tiny_folder, tmp_path, target_kl_nats=5.0)
     trainer.train()

@@ -13,7 +13,7 @@ def cada_loss(
     advantage_b: Tensor,
     weight_b: Tensor,
     kl_bt: Tensor | None,
-    beta_kl: float,
+    beta_kl: float | Tensor,
     logp: Literal["sum", "mean"],
     reward_penalty_bt: Tensor | None = None,
 ) -> Tensor:
@@ -22,14 +22,16 @@ def cada_loss(
     weight_b is 1/N over the N scored rollouts of the optimiser step (0 for unscored ones), so that the loss of a step
     is the same however it is cut into micro-batches and ranks. logp="sum" is the paper's sequence log-probability;
     "mean" divides each row by its own length, which lowers the effective learning rate of long completions.
-    reward_penalty_bt (KL in the reward) is subtracted, times beta_kl, from the advantage of each token.
+    beta_kl is one number, or one a row [B]. reward_penalty_bt (KL in the reward) is subtracted, times beta_kl, from the
+    advantage of each token.
     """
+    beta = beta_kl.unsqueeze(1) if isinstance(beta_kl, Tensor) else beta_kl
     advantage_bt = advantage_b.unsqueeze(1).expand_as(logp_bt)
     if reward_penalty_bt is not None:
-        advantage_bt = advantage_bt - beta_kl * reward_penalty_bt
+        advantage_bt = advantage_bt - beta * reward_penalty_bt
     objective_bt = -advantage_bt.detach() * logp_bt
     if kl_bt is not None:
-        objective_bt = objective_bt + beta_kl * kl_bt
+        objective_bt = objective_bt + beta * kl_bt
     objective_b = (objective_bt * mask_bt).sum(dim=1)
     if logp == "mean":
         objective_b = objective_b / mask_bt.sum(dim=1).clamp(min=1)

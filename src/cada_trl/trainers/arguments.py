@@ -76,6 +76,7 @@ def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADACon
         kl=algo.kl,
         kl_in=algo.kl_in,
         beta_kl=algo.beta_kl,
+        benign_beta_kl=algo.benign_beta_kl,
         target_kl_nats=algo.target_kl_nats,
         logp=algo.logp,
         rollouts_per_request=algo.rollouts_per_request,

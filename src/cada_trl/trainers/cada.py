@@ -156,7 +156,7 @@ class CADATrainer(GRPOTrainer):
         n_scored = int((~reward_b.isnan()).sum())
         weight_b = (~reward_b.isnan()).float() / max(n_scored, 1)
         mine = slice(rank * len(inputs), (rank + 1) * len(inputs))
-        rollouts |= {"advantages": advantage_b[mine], "weight": weight_b[mine]}
+        rollouts |= {"advantages": advantage_b[mine], "weight": weight_b[mine], "beta": self._beta_b(harmful_b[mine])}
         if self.args.learn_on == "request":
             rollouts["learn_ids"] = self._tokenize_prompts([row["learn_prompt"] for row in inputs])[0]
         else:
@@ -173,6 +173,12 @@ class CADATrainer(GRPOTrainer):
                 rewards = reward_b[of_kind_b]
                 advantage_b[of_kind_b] = centred_b(rewards, self.args.baseline, self.num_generations, running)
         return advantage_b
+
+    def _beta_b(self, harmful_b: Tensor) -> Tensor:
+        """The KL's weight of each row."""
+        beta_kl, benign_beta_kl = self.beta_controller.value, self.args.benign_beta_kl
+        benign = torch.tensor(beta_kl if benign_beta_kl is None else benign_beta_kl)
+        return torch.where(harmful_b, torch.tensor(beta_kl), benign).to(self.args.device)
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
@@ -224,7 +230,7 @@ class CADATrainer(GRPOTrainer):
             packed = pack(
                 [prompts[b] for b in chosen], [completions[b] for b in chosen], self.args.share_prefix, self.args.device
             )
-            kept = {key: rollouts[key][chosen] for key in ("advantages", "weight", "completion_mask")}
+            kept = {key: rollouts[key][chosen] for key in ("advantages", "weight", "beta", "completion_mask")}
             batches.append({"packed": packed, "rows": chosen, **kept})
         return batches
 
@@ -232,7 +238,7 @@ class CADATrainer(GRPOTrainer):
 
     def _reference(self, packed: Packed) -> tuple[Tensor | None, Tensor | None]:
         """Hidden states and head of the frozen reference: its own model, or the policy with its adapter off."""
-        if self.args.beta_kl == 0.0:
+        if self.args.beta == 0.0:
             return None, None
         with torch.no_grad(), self.accelerator.autocast():
             if self.ref_model is not None:
@@ -242,7 +248,7 @@ class CADATrainer(GRPOTrainer):
                 return self.model(packed=packed), self._policy.get_output_embeddings().weight
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        args, packed, beta_kl = self.args, inputs["packed"], self.beta_controller.value
+        args, packed = self.args, inputs["packed"]
         ref_hidden_nh, ref_weight_vh = self._reference(packed)
         with self.accelerator.autocast():
             scores: TokenScores = model(
@@ -268,7 +274,7 @@ class CADATrainer(GRPOTrainer):
             k1_all_bt, k3_all_bt = k1_bt(logp_bt, ref_logp_bt) * mask_bt, k3_bt(logp_bt, ref_logp_bt) * mask_bt
             self._step_record.add_kl(inputs["rows"], cost_bt.sum(1), k1_all_bt.sum(1), k3_all_bt.sum(1))
         loss = cada_loss(
-            logp_bt, mask_bt, inputs["advantages"], inputs["weight"], kl_bt, beta_kl, args.logp, penalty_bt
+            logp_bt, mask_bt, inputs["advantages"], inputs["weight"], kl_bt, inputs["beta"], args.logp, penalty_bt
         )
         self._step_record.add_scores(inputs["rows"], logp_bt.sum(1), packed.to_bt(scores.entropy_n, n_t).sum(1), loss)
         # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.

@@ -21,6 +21,7 @@ class CADAConfig(GRPOConfig):
     kl: str = "exact"
     kl_in: str = "loss"
     beta_kl: float = 0.01
+    benign_beta_kl: float | None = None
     target_kl_nats: float | None = None
     logp: Literal["sum", "mean"] = "sum"
     rollouts_per_request: int = 1
@@ -31,7 +32,7 @@ class CADAConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
-        self.beta = self.beta_kl
+        self.beta = max(self.beta_kl, self.benign_beta_kl or 0.0)  # TRL builds a reference where this is not 0
         self.loss_type, self.scale_rewards, self.num_iterations = "dr_grpo", "none", 1
         self.vllm_importance_sampling_correction = False
         # TRL insists on groups of two or more; a number that passes its check, put right below.
