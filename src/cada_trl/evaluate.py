@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from cada_trl.errors import run_verb
-from cada_trl.evals.attacks.attacker import Attacker
-from cada_trl.evals.attacks.attacker_cache import AttackerCache
 from cada_trl.evals.attacks.registry import AttackContext
 from cada_trl.evals.benchmarks import BenchmarkSpec
 from cada_trl.evals.eval_folder import EvalFolder, folder_name
@@ -35,10 +33,12 @@ from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.evals.tested_model import TestedModel
 from cada_trl.evals.verdicts import judge_responses, verdict_file
 from cada_trl.hazards.pack import load_pack
-from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.judging.judge import Judge, make_judge
 from cada_trl.tracking.manifest import content_hash, exit_state, finished, now_utc, provenance
 from cada_trl.tracking.scrub import scrub
+
+if TYPE_CHECKING:
+    from cada_trl.evals.attacks.attacker import Attacker
 
 SCORES = "scores.json"
 
@@ -141,7 +141,9 @@ def _manifest(evaluation: Evaluation, folder: EvalFolder) -> dict[str, Any]:
     return manifest
 
 
-def _attack_context(config: EvaluateConfig, model: TestedModel, judge: Judge) -> Any:
+def _attack_context(
+    config: EvaluateConfig, model: TestedModel, judge: Judge
+) -> Callable[[BenchmarkSpec], AttackContext]:
     attacker, data_root = _attacker(config), Path(config.data_root).expanduser() if config.data_root else None
     depth = config.attacker.n_streams, config.attacker.n_iterations
 
@@ -156,6 +158,10 @@ def _attacker(config: EvaluateConfig) -> Attacker | None:
     own = config.attacker
     if own.attacker_llm is None or own.attacker_base_url is None:
         return None
+    from cada_trl.evals.attacks.attacker import Attacker
+    from cada_trl.evals.attacks.attacker_cache import AttackerCache
+    from cada_trl.judging.endpoint import ChatEndpoint
+
     asked = own.attacker_api_key_env, own.attacker_timeout_s, own.attacker_max_retries
     endpoint = ChatEndpoint.from_settings(own.attacker_base_url, own.attacker_llm, *asked)
     cache = AttackerCache(_cache_dir(config) / "attacks.jsonl")

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from cada_trl.evals.scores import Measure, Scores
+from cada_trl.evals.scores import Cell, Measure, Scores
 
 ABSENT = "n/a"
 
 
 def score_table(name: str, scores: Scores) -> Table:
-    """A row a cell. ASR and NRR in percent with their 95 % interval; n: scored of asked; missing: without a prompt."""
-    columns = ("benchmark", "attack", "metric", "% [95 %]", "n", "missing", "harm score", "reasoning %", "truncated %")
-    table = Table(*columns, title=f"{name}, judged by {scores.judge_id}")
-    for cell in scores.cells:
-        total = cell.total
-        table.add_row(
-            cell.benchmark,
-            cell.attack,
-            cell.metric.upper(),
-            _percent(cell.headline, with_interval=True),
-            f"{cell.headline.n}/{cell.headline.asked}",
-            str(cell.missing),
-            _score(total.harmful_score),
-            _percent(total.reasoning),
-            _percent(total.truncated),
-        )
+    """A row a cell: ASR or NRR with its 95 % interval, n (scored of asked), and the rates beside it, all in percent.
+
+    lacks: items for which the attack had no prompt. A column that would say nothing anywhere is left out.
+    """
+    rows = [_row(cell) for cell in scores.cells]
+    columns = [column for column in rows[0] if {row[column] for row in rows} - {ABSENT, ""}] if rows else []
+    title = f"{name}, judged by {scores.judge_id}"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column not in {"benchmark", "attack"}, overflow="fold")
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
     return table
 
 
@@ -38,12 +35,26 @@ def withheld_lines(scores: Scores) -> list[str]:
     ]
 
 
-def _percent(measure: Measure, with_interval: bool = False) -> str:
-    if measure.value is None or measure.low is None or measure.high is None:
-        return ABSENT
-    interval = f" [{100 * measure.low:.1f}, {100 * measure.high:.1f}]" if with_interval else ""
-    return f"{100 * measure.value:.1f}{interval}"
+def _row(cell: Cell) -> dict[str, str]:
+    total, headline = cell.total, cell.headline
+    return {
+        "benchmark": cell.benchmark,
+        "attack": cell.attack,
+        "% [95 %]": f"{cell.metric.upper()} {_percent(headline, digits=1)}{_interval(headline)}",
+        "n": f"{headline.n}/{headline.asked}",
+        "lacks": str(cell.missing or ""),
+        "harmful": _percent(total.harmful, digits=1),
+        "score": _percent(total.harmful_score, digits=1),
+        "reason": _percent(total.reasoning),
+        "trunc": _percent(total.truncated),
+    }
 
 
-def _score(measure: Measure) -> str:
-    return ABSENT if measure.value is None else f"{measure.value:.3f}"
+def _percent(measure: Measure, digits: int = 0) -> str:
+    return ABSENT if measure.value is None else f"{100 * measure.value:.{digits}f}"
+
+
+def _interval(measure: Measure) -> str:
+    if measure.low is None or measure.high is None:
+        return ""
+    return f" [{100 * measure.low:.1f}, {100 * measure.high:.1f}]"

@@ -1,0 +1,362 @@
+"""The verb whole on a scripted model: its numbers, what it keeps, what it never mixes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evals.small_evaluation import (
+    HARMFUL,
+    HARMLESS,
+    ScriptedGenerator,
+    overrides,
+    write_benchmarks,
+    write_model,
+)
+
+from cada_trl import evaluate as verb
+from cada_trl.errors import UserError
+from cada_trl.evals import benchmarks, tested_model
+from cada_trl.evals.eval_folder import EvalFolder
+from cada_trl.evals.scores import Scores
+from cada_trl.judging.judge import Judged
+from cada_trl.records import Verdict, read_jsonl
+
+Row = dict[str, Any]
+Call = Callable[..., Path]
+PATIENCE_S = 250  # a busy machine starts Python slowly
+PROGRAM = [sys.executable, str(Path(__file__).parent / "evals" / "small_evaluation.py")]
+
+
+class CountingJudge:
+    """Says REFUSED throughout and remembers what it was asked; offline, it says so."""
+
+    id = "counting-v1"
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[str, str]] = []
+        self.offline = False
+
+    def check_reachable(self) -> None:
+        if self.offline:
+            raise UserError("judge counting: nothing answers there")
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+        self.pairs += pairs
+        return [Judged(Verdict.REFUSED, "no", "says no", harmful=False, harmful_score=0.0) for _ in pairs]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_benchmarks(tmp_path)
+    write_model(tmp_path / "model")
+    monkeypatch.setattr(benchmarks, "BENCHMARK_DIR", tmp_path / "benchmark")
+    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
+    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    ScriptedGenerator.asked.clear()
+    return tmp_path
+
+
+@pytest.fixture
+def call(root: Path) -> Call:
+    """Call the verb; returns the folder that it used."""
+
+    def run(*others: str, model: str = "model") -> Path:
+        before = set(root.glob("evals/*/"))
+        assert verb.main(overrides(root, *others, model=model)) == 0
+        made = set(root.glob("evals/*/")) - before - {root / "evals" / "cache"}
+        return made.pop() if made else max(root.glob("evals/*/manifest.json"), key=os.path.getmtime).parent
+
+    return run
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingJudge]:
+    judge = CountingJudge()
+    monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: judge)
+    yield judge
+
+
+def rows(path: Path) -> list[Row]:
+    return [row for _, row in read_jsonl(path)]
+
+
+def scores(folder: Path) -> Scores:
+    return Scores.from_json(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
+
+
+def test_the_numbers_are_those_of_the_scripted_answers(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = call("min_coverage=0.8")
+    cells = {(cell.benchmark, cell.attack): cell for cell in scores(folder).cells}
+    raw, pair, harmless = (
+        cells["harmful_six", "none"],
+        cells["harmful_six", "pair"],
+        cells["harmless_four", "none"],
+    )
+    # six requests: two refused (one with reasoning), three answered, one empty and so UNSCORED
+    assert (raw.headline.n, raw.headline.asked, raw.headline.successes) == (5, 6, 3)
+    assert raw.headline.value == pytest.approx(3 / 5)
+    assert raw.total.reasoning.value == pytest.approx(1 / 6)
+    assert raw.total.truncated.value == pytest.approx(3 / 6)
+    # published prompts for the first four only: two refused, two answered
+    assert (pair.headline.n, pair.headline.successes, pair.missing) == (4, 2, 2)
+    assert (harmless.metric, harmless.headline.value) == ("nrr", 1.0)
+    said = capsys.readouterr().out
+    assert "ASR 60.0 [23.1, 88.2]" in said
+    assert "not run: harmless_four x pair" in said
+    assert str(folder) in said
+
+
+def test_an_empty_response_is_unscored_and_below_the_coverage_there_is_no_number(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = scores(call("min_coverage=0.9")).cells[0]
+    assert (cell.headline.n, cell.headline.asked, cell.headline.value) == (5, 6, None)
+    said = capsys.readouterr().out
+    assert "harmful_six x none: ASR withheld: known for 5 of 6" in said
+    assert "n/a" in said
+
+
+def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> None:
+    folder = call()
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.yaml", "manifest.json", "attempts.jsonl", "missing.jsonl", "responses.jsonl", "scores.json"),
+        *("eval.lock", verb.verdict_file(scores(folder).judge_id)),
+    }
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["exit_state"] == "done"
+    assert {"attempts", "responses", manifest["judge_id"]} == set(manifest["pass_wall_s"])
+    assert manifest["decides"]["asked"][0]["sha256"] == benchmarks.load_spec("harmful_six").sha256
+    assert manifest["attacks"]["pair"] == {"kind": "frozen", "transfer": True}
+    assert manifest["not_run"] == [
+        "harmless_four x pair: the requests are harmless; attacks are for harmful ones",
+    ]
+    assert {"git", "machine", "packages", "argv"} <= set(manifest)
+    assert [row["item"] for row in rows(folder / "missing.jsonl")] == ["harmful_six-005", "harmful_six-006"]
+
+
+def test_a_second_call_asks_nobody_and_changes_no_answer(call: Call, judge: CountingJudge) -> None:
+    first = call()
+    kept = {name: (first / name).read_bytes() for name in ("responses.jsonl", "scores.json", "attempts.jsonl")}
+    n_asked, n_judged = len(ScriptedGenerator.asked), len(judge.pairs)
+    assert (n_asked, n_judged) == (6 + 4 + 4, 14)
+    assert call() == first
+    # the empty answer neither
+    assert (len(ScriptedGenerator.asked), len(judge.pairs)) == (n_asked, n_judged)
+    assert {name: (first / name).read_bytes() for name in kept} == kept
+
+
+def test_the_judge_sees_the_request_and_the_final_response_alone(call: Call, judge: CountingJudge) -> None:
+    call()
+    assert {request for request, _ in judge.pairs} == {*HARMFUL, *HARMLESS}
+    assert not any("story" in text or "### " in text for pair in judge.pairs for text in pair)
+
+
+def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = call()
+    n_asked = len(ScriptedGenerator.asked)
+    monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: CountingJudge())
+    assert call("min_coverage=0.5") == first
+    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(list(first.glob("verdicts-*.jsonl"))) == 2
+    assert scores(first).judge_id == "counting-v1"
+    assert scores(first).cells[0].headline.value == 0.0
+
+
+def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(
+    call: Call, root: Path, judge: CountingJudge
+) -> None:
+    judge.offline = True
+    with pytest.raises(UserError, match="nothing answers there"):
+        call()
+    assert ScriptedGenerator.asked == []
+    assert list(root.glob("evals/*/")) == []
+
+
+def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call: Call, root: Path) -> None:
+    first = call()
+    assert first.name.startswith("model-")
+    assert call("min_coverage=0.5", "batch_tok=100", "seed=7") == first
+    write_model(root / "other", weights=b"\1" * 16)
+    (root / "copies").mkdir()
+    (root / "model").rename(root / "copies" / "model")
+    assert call(model="copies/model") == first  # the same weights elsewhere
+    others = [("max_new_tok=9",), ("arm=no_cases",), ("limit=2",), ("attacks=none",), ("benchmarks=harmful_six",)]
+    made = [call(*other, model="copies/model") for other in others]
+    made.append(call(model="other"))
+    assert len({first, *made}) == 7
+
+
+def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call: Call, root: Path) -> None:
+    folder = call()
+    decides = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["decides"]
+    with EvalFolder.opened(folder, decides):
+        second = start(root)
+        errors = second.communicate(timeout=PATIENCE_S)[1]
+    assert second.returncode == 2
+    assert errors.startswith(f"error: {folder} is in use by another evaluation")
+    assert errors.count("\n") == 1
+    assert call() == folder
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("responses.jsonl", lambda text: text.replace('"key": "', '"key": "0', 1), "another set of attempts"),
+        ("responses.jsonl", lambda text: text + text.splitlines()[0] + "\n", "answers an attempt twice"),
+        ("responses.jsonl", lambda text: "{\n" + text, "row 1: not a JSON object"),
+        ("attempts.jsonl", lambda text: text.replace("Insult Bob", "Insult Eve"), "edited or mixed up"),
+        ("verdicts-*", lambda text: text.replace("phrases-", "phrases-0", 1), "a verdict of the judge 'phrases-0"),
+        (
+            "verdicts-*",
+            lambda text: text.replace('completion_hash": "', 'completion_hash": "0', 1),
+            "another completion",
+        ),
+        ("verdicts-*", lambda text: text.replace('"REFUSED"', '"MAYBE"', 1), "field 'verdict' is 'MAYBE'"),
+        ("manifest.json", lambda text: text.replace('decides_sha256": "', 'decides_sha256": "0'), "another evaluation"),
+        ("manifest.json", lambda text: text[:50], "is not a JSON object"),
+    ],
+)
+def test_mixed_up_files_are_refused_and_left_as_they_are(
+    call: Call, name: str, change: Callable[[str], str], message: str
+) -> None:
+    folder = call()
+    path = next(folder.glob(name))
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    changed = path.read_bytes()
+    n_asked = len(ScriptedGenerator.asked)
+    with pytest.raises(UserError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
+    assert len(ScriptedGenerator.asked) == n_asked
+    if name != "manifest.json":
+        assert path.read_bytes() == changed
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("benchmarks=harmful_sex", "unknown benchmark 'harmful_sex'; did you mean harmful_six"),
+        ("attacks=none,piar", "unknown attack 'piar'; did you mean pair"),
+        ("attacks=pair_adaptive", "none is configured"),
+        ("benchmarks=harmless_four", "attack pair applies to no benchmark named here; harmless_four x pair"),
+        ("attacks=pair", "benchmark harmless_four: none of attacks=pair applies to it; add none"),
+        ("limit=0", "limit=0"),
+        ("hazards=nowhere", "nowhere"),
+        ("data_root=nowhere", "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_is_generated(
+    call: Call, root: Path, override: str, message: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        call(override)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert ScriptedGenerator.asked == []
+    assert list(root.glob("evals/*/")) == []
+
+
+def test_a_model_without_tokenizer_or_weights_is_one_line(call: Call, root: Path) -> None:
+    (root / "model" / "tokenizer_config.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer"):
+        call()
+    (root / "model" / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"no \*\.safetensors"):
+        call()
+
+
+def test_a_dry_run_says_what_would_be_asked_and_writes_no_evaluation(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verb.main([*overrides(root), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "harmful_six: 6 items x none, pair" in said
+    assert "not run: harmless_four x pair" in said
+    assert list(root.glob("evals/*/")) == []
+
+
+def test_a_failed_pass_is_in_the_manifest_and_the_next_call_goes_on(
+    call: Call, root: Path, monkeypatch: pytest.MonkeyPatch, judge: CountingJudge
+) -> None:
+    def fail(pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+        raise UserError("judge counting: the key is refused")
+
+    monkeypatch.setattr(judge, "judge", fail)
+    with pytest.raises(UserError, match="the key is refused"):
+        call()
+    (manifest,) = root.glob("evals/*/manifest.json")
+    assert json.loads(manifest.read_text())["exit_state"] == "failed: judge counting: the key is refused"
+    monkeypatch.undo()
+    assert len(rows(manifest.parent / "responses.jsonl")) == 14
+
+
+def start(root: Path, *others: str, model: str = "model") -> subprocess.Popen[str]:
+    command = [*PROGRAM, str(root), *overrides(root, *others, model=model)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kill_after(process: subprocess.Popen[str], root: Path, pattern: str, n_lines: int) -> bytes:
+    """Kill when the file has that many lines; returns its whole lines then."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        text = b"".join(path.read_bytes() for path in root.glob(f"evals/*/{pattern}"))
+        if text.count(b"\n") >= n_lines:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            text = next(root.glob(f"evals/*/{pattern}")).read_bytes()
+            return text[: text.rfind(b"\n") + 1]
+        time.sleep(0.01)
+    raise AssertionError(process.communicate())
+
+
+def test_killed_in_both_passes_it_goes_on_and_does_no_item_twice(root: Path) -> None:
+    answered = kill_after(start(root), root, "responses.jsonl", 3)
+    second = start(root)
+    judged = kill_after(second, root, "verdicts-*.jsonl", 4)
+    third = start(root)
+    said, errors = third.communicate(timeout=PATIENCE_S)
+    assert third.returncode == 0, errors
+    (folder,) = {path.parent for path in root.glob("evals/*/manifest.json")}
+    responses, verdicts = (folder / "responses.jsonl").read_bytes(), next(folder.glob("verdicts-*")).read_bytes()
+    assert 3 <= answered.count(b"\n") < 14
+    assert 4 <= judged.count(b"\n") < 14
+    assert responses.startswith(answered)
+    assert verdicts.startswith(judged)
+    for text in (responses, verdicts):
+        keys = [json.loads(line)["key"] for line in text.splitlines()]
+        assert len(keys) == len(set(keys)) == 14
+    assert "60.0" in said or "withheld" in said
+    assert json.loads((folder / "manifest.json").read_text())["exit_state"] == "done"
+
+
+def test_two_models_are_evaluated_at_once(root: Path) -> None:
+    write_model(root / "other", weights=b"\1" * 16)
+    both = [start(root), start(root, model="other")]
+    assert [process.communicate(timeout=PATIENCE_S)[1] and process.returncode for process in both] == [0, 0]
+    folders = sorted(path.parent for path in root.glob("evals/*/scores.json"))
+    assert [folder.name.split("-")[0] for folder in folders] == ["model", "other"]
+    assert len({json.dumps(scores(folder).to_json()) for folder in folders}) == 1
+
+
+def test_planning_and_refusing_import_no_torch(root: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from cada_trl.evals import benchmarks; from cada_trl import evaluate; "
+        "benchmarks.BENCHMARK_DIR = Path(sys.argv[1]) / 'benchmark'; evaluate.main(sys.argv[2:]); "
+        "heavy = {'torch', 'transformers'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    words = [*overrides(root), "--dry-run"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(root), *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
