@@ -231,6 +231,14 @@ def test_another_error_in_training_keeps_its_traceback_and_is_noted(
     assert manifest(tmp_path)["exit_state"] == "failed: first line"
 
 
+def test_a_judge_that_labels_no_refusal_is_refused_before_anything_is_written(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="judge=harmbench labels harm and the reward pays refusal"):
+        main([*overrides, "judge=harmbench"])
+    assert not (tmp_path / "runs").exists()
+
+
 class JudgeOfTheProbeOnly:
     """Answers the first time it is asked and never again."""
 

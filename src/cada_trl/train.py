@@ -22,7 +22,7 @@ from rich.console import Console
 from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
-from cada_trl.judging.judge import Judge, make_judge
+from cada_trl.judging.judge import Judge, check_pays_reward, make_judge
 from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.prepare import PreparedData, prepare
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
@@ -77,6 +77,7 @@ def train(config: Config) -> Path:
     if _is_done(path, config):
         _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
         return _report(path)
+    check_pays_reward(config.judge)
     judge = make_judge(config.judge, Path(config.data_dir))
     data, pack = prepare(config), load_pack(config.hazards)
     with RunFolder(path, is_main_rank()) as folder:
