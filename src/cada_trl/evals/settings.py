@@ -76,14 +76,15 @@ def load_evaluate_config(overrides: Sequence[str]) -> EvaluateConfig:
     first: list[str] = []
     word = _last(overrides, "model")
     if word is not None and word not in groups(CONF_DIR, "evaluate")["model"]:
-        first = [*model_overrides(named_model(word)), *_prompts_of_run(Path(word).expanduser())]
+        model = named_model(word, _last(overrides, "model.revision", "revision"))
+        first = [*model_overrides(model), *_prompts_of_run(Path(word).expanduser())]
         overrides = [text for text in overrides if not text.startswith("model=")]
     for_training = set(Config.model_fields) - set(EvaluateConfig.model_fields)
     return compose_config(EvaluateConfig, CONF_DIR, "evaluate", overrides, first, for_training)
 
 
-def _last(overrides: Sequence[str], key: str) -> str | None:
-    found = [value for name, _, value in (text.partition("=") for text in overrides) if name == key]
+def _last(overrides: Sequence[str], *keys: str) -> str | None:
+    found = [value for name, _, value in (text.partition("=") for text in overrides) if name in keys]
     return found[-1] if found else None
 
 

@@ -8,11 +8,18 @@ from pathlib import Path
 from cada_trl.config import ModelConfig
 from cada_trl.models.load import resolve_model
 
-_DESCRIBING = ("*.safetensors", "config.json", "tokenizer*", "chat_template*", "special_tokens_map.json")
+_DESCRIBING = (
+    "*.safetensors",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "chat_template*",
+    "special_*.json",
+)
 
 
 def model_identity(model: ModelConfig) -> dict[str, str]:
-    """For a folder, file name -> SHA-256 of weights, tokenizer and template; for a hub model its id and commit.
+    """For a folder, file name -> SHA-256 of weights, ends, tokenizer and template; for a hub model its id and commit.
 
     Reads the weights once (0.5 GB in 0.3 s, 16 GB in 10 s or more). Errors: UserError as in resolve_model.
     """

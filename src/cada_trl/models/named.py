@@ -16,8 +16,8 @@ from cada_trl.errors import UserError
 MODEL_DIR = CONF_DIR / "model"
 
 
-def named_model(word: str) -> ModelConfig:
-    """The configuration of the model that the word names.
+def named_model(word: str, revision: str | None = None) -> ModelConfig:
+    """The configuration of the model that the word names; revision is a hub model's, null for its newest.
 
     A run folder is its final/ with the run's own model settings; a folder or a hub model is described by its own files.
     Errors: UserError for a word that is none of these, an unfinished run, and a model whose files do not say its end
@@ -29,8 +29,8 @@ def named_model(word: str) -> ModelConfig:
     folder = Path(word).expanduser()
     if folder.is_dir():
         return _of_run(folder) if (folder / "config.yaml").is_file() else _of_folder(folder)
-    if word.count("/") == 1 and not word.startswith((".", "/", "~")):
-        return _of_hub(word)
+    if word.count("/") == 1 and not word.startswith((".", "/", "~")) and not folder.parent.is_dir():
+        return _of_hub(word, revision)
     raise UserError(f"model={word} is no choice, no folder and no hub id such as org/name; {nearest(word, choices)}")
 
 
@@ -59,19 +59,21 @@ def _of_folder(folder: Path) -> ModelConfig:
     return _model(folder.resolve().name, "folder", str(folder), n_params, described)
 
 
-def _of_hub(hub_id: str) -> ModelConfig:
+def _of_hub(hub_id: str, revision: str | None) -> ModelConfig:
     from huggingface_hub import get_safetensors_metadata, hf_hub_download
 
     try:
-        files = [Path(hf_hub_download(hub_id, name)) for name in ("config.json", "tokenizer_config.json")]
-        n_params = sum(get_safetensors_metadata(hub_id).parameter_count.values())
+        names = ("config.json", "tokenizer_config.json")
+        files = [Path(hf_hub_download(hub_id, name, revision=revision)) for name in names]
+        n_params = sum(get_safetensors_metadata(hub_id, revision=revision).parameter_count.values())
     except Exception as error:  # the hub's client raises many unrelated types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"cannot describe {hub_id} from the hub ({reason}); check its name, `hf auth login` for a gated one, or "
             "give a folder"
         ) from error
-    return _model(hub_id.split("/")[1], "hub", hub_id, n_params, _described(*files))
+    model = _model(hub_id.split("/")[1], "hub", hub_id, n_params, _described(*files))
+    return model.model_copy(update={"revision": revision})
 
 
 def _model(name: str, source: str, path: str, n_params: int, described: dict[str, Any]) -> ModelConfig:

@@ -1,0 +1,112 @@
+"""The settings of an evaluation: suites, plain lists, a model by any of its four names, mistakes in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cada_trl.config import CONF_DIR, load_config
+from cada_trl.config_loading import groups, leaf_paths
+from cada_trl.errors import UserError
+from cada_trl.evals.benchmarks import load_spec
+from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
+
+from .small_evaluation import write_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "weights")
+
+
+def write_run(path: Path, *overrides: str) -> Path:
+    write_model(path / "final")
+    config = load_config(["data=starter", *overrides]).model_dump()
+    (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+def test_a_leaf_has_one_meaning_and_no_group_has_its_name() -> None:
+    leaves = [leaf for field in EvaluateConfig.model_fields.values() for leaf in _leaves(field.annotation)]
+    assert len(leaves) == len(set(leaves))
+    assert not set(leaf_paths(EvaluateConfig)) & set(groups(CONF_DIR, "evaluate"))
+
+
+def _leaves(section: Any) -> list[str]:
+    return list(getattr(section, "model_fields", {}))
+
+
+@pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["suite"])
+def test_a_suite_names_benchmarks_that_exist_and_each_of_its_values_can_be_overruled(choice: str) -> None:
+    config = load_evaluate_config([f"suite={choice}"])
+    assert {load_spec(name).harmful for name in config.benchmarks} == {True, False}
+    assert not any(load_spec(name).gated for name in config.benchmarks)
+    other = load_evaluate_config([f"suite={choice}", "benchmarks=advbench", "attacks=none", "limit=3", "max_new_tok=9"])
+    assert (other.benchmarks, other.attacks, other.limit) == (["advbench"], ["none"], 3)
+    assert other.generation.max_new_tok == 9
+
+
+@pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["model"])
+def test_every_models_file_composes_without_what_it_sets_for_training(choice: str) -> None:
+    config = load_evaluate_config([f"model={choice}"])
+    assert config.model == load_config([f"model={choice}"]).model
+    assert config.prompt.arm == "none"
+
+
+def test_lists_are_written_plainly_and_methods_by_their_leaf_name() -> None:
+    config = load_evaluate_config(
+        ["attacks=none,translation:german", "arm=cases", "judge=strongreject", "backend=vllm"]
+    )
+    assert config.attacks == ["none", "translation:german"]
+    assert (config.prompt.arm, config.prompt.cases_as) == ("cases", "turns")  # as SmolLM2's file says
+    assert (config.judge.kind, config.generation.backend) == ("strongreject", "vllm")
+
+
+def test_a_run_folder_is_its_trained_model_and_how_its_prompts_were_written(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "my-run-s0", "cases_as=turns", "n_cases=2")
+    config = load_evaluate_config([f"model={run}"])
+    assert (config.model.name, config.model.source, config.model.path) == ("my-run-s0", "folder", str(run / "final"))
+    assert (config.prompt.arm, config.prompt.cases_as, config.prompt.n_cases) == ("none", "turns", 2)
+    assert load_evaluate_config([f"model={run}", "prompt=cases", "n_cases=1"]).prompt.n_cases == 1
+
+
+def test_a_folder_with_weights_is_described_by_its_own_files(folder: Path) -> None:
+    config = load_evaluate_config([f"model={folder}", "dtype=bfloat16"])
+    assert (config.model.name, config.model.eos, config.model.dtype) == ("weights", "<eot>", "bfloat16")
+    assert config.prompt.cases_as == "policy"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("suite=quik", "suite=quik: no such choice; did you mean quick?"),
+        ("benchmark=a", "unknown key 'benchmark'; did you mean benchmarks?"),
+        ("benchmarks=[]", "benchmarks is empty"),
+        ("attacks=none,none", "attacks names none twice"),
+        ("arm=case", "prompt.arm='case'"),
+        ("backend=vlm", "generation.backend='vlm'"),
+        ("beta_kl=0.1", "unknown key 'beta_kl'"),
+        ("attacker_llm=some-model", "an attacker needs both attacker_base_url and attacker_llm"),
+        ("min_coverage=90", "min_coverage=90"),
+        ("model=smolm2", "did you mean smollm2"),
+        ("model=hydra_conf/nothing", "model=hydra_conf/nothing is no choice, no folder and no hub id"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(override: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CONF_DIR.parent)
+    with pytest.raises(UserError) as error:
+        load_evaluate_config([override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "path", [CONF_DIR / "evaluate.yaml", *(CONF_DIR / "suite").glob("*.yaml")], ids=lambda path: path.stem
+)
+def test_every_value_of_ours_says_so_on_its_line(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for key in ("limit: 25", "max_new_tok", "min_coverage", "batch_tok", "n_streams", "attacker_max_calls"):
+        assert all("# ours" in line for line in text.splitlines() if line.strip().startswith(key))
