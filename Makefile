@@ -2,7 +2,7 @@
 # The first call creates .venv and installs the project there; later calls install nothing.
 #
 # Variables, on the command line or in the environment:
-#   MODEL      smollm2 | llama3 | deepthought | llama3_70b
+#   MODEL      smollm2 | llama3 | deepthought | llama3_70b; evaluate and utility also take a run folder, a model folder, a hub id
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder that holds beavertails/ and the evaluation sets; without it the embedded starter set or the hub
 #   RUN        run folder of `make report`
@@ -36,7 +36,7 @@ $(if $(filter report,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a ru
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train prepare report utility bench-step judge-card test test-fast lint clean
+.PHONY: help train prepare report evaluate utility bench-step judge-card test test-fast lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decon
 
 report: $(INSTALLED) ## write the page of one or more run folders: RUN=runs/NAME
 	$(VENV_PYTHON) -m cada_trl.report $(RUN) $(ARGS)
+
+evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder) ARGS="suite=quick"
+	$(VENV_PYTHON) -m cada_trl.evaluate model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)
 
 utility: $(INSTALLED) ## GSM8K, BBH and MMLU through lm-eval: MODEL=smollm2 ARGS="limit=100"; needs the extra [utility]
 	$(VENV_PYTHON) -m cada_trl.utility model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)

@@ -191,6 +191,12 @@ def test_requests_come_from_args_or_data_root_or_what_the_model_has(
         assert installed.calls() == [f"python <-m> <cada_trl.{verb}> {arguments}"]
 
 
+def test_an_evaluation_gets_the_model_and_the_folder_with_the_benchmarks(installed: Checkout) -> None:
+    installed.make("evaluate", "MODEL=runs/a", "DATA_ROOT=my sets", "ARGS=suite=quick attacks=none,pair")
+    words = "<model=runs/a> <data_root=my sets> <suite=quick> <attacks=none,pair>"
+    assert installed.calls() == [f"python <-m> <cada_trl.evaluate> {words}"]
+
+
 def test_the_datasets_beside_the_checkout_are_the_default(installed: Checkout) -> None:
     (installed.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True)
     done = installed.make("train")

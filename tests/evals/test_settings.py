@@ -79,6 +79,11 @@ def test_a_folder_with_weights_is_described_by_its_own_files(folder: Path) -> No
     assert config.prompt.cases_as == "policy"
 
 
+def test_of_two_models_the_last_is_taken(folder: Path) -> None:
+    assert load_evaluate_config(["model=smollm2", f"model={folder}"]).model.name == "weights"
+    assert load_evaluate_config([f"model={folder}", "model=smollm2"]) == load_evaluate_config(["model=smollm2"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -75,12 +75,14 @@ def load_evaluate_config(overrides: Sequence[str]) -> EvaluateConfig:
     """
     first: list[str] = []
     word = _last(overrides, "model")
-    if word is not None and word not in groups(CONF_DIR, "evaluate")["model"]:
+    others = [text for text in overrides if not text.startswith("model=")]
+    if word in groups(CONF_DIR, "evaluate")["model"]:
+        others.append(f"model={word}")
+    elif word is not None:
         model = named_model(word, _last(overrides, "model.revision", "revision"))
         first = [*model_overrides(model), *_prompts_of_run(Path(word).expanduser())]
-        overrides = [text for text in overrides if not text.startswith("model=")]
     for_training = set(Config.model_fields) - set(EvaluateConfig.model_fields)
-    return compose_config(EvaluateConfig, CONF_DIR, "evaluate", overrides, first, for_training)
+    return compose_config(EvaluateConfig, CONF_DIR, "evaluate", others, first, for_training)
 
 
 def _last(overrides: Sequence[str], *keys: str) -> str | None:
