@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.judging.endpoint import ChatEndpoint, Usage
+from cada_trl.judging.endpoint import ChatEndpoint, Text, Usage
 
 from .stub_endpoint import KEY, Stub, answer
 
@@ -33,14 +33,15 @@ def test_the_temperature_and_the_bound_of_tokens_are_the_callers(stub: Stub, mak
     assert (body["model"], body["messages"], body["max_tokens"], body["temperature"]) == ("stub", MESSAGES, 7, 0.9)
 
 
-def test_a_text_goes_to_the_completions_route_and_gets_no_second_start_token(
-    stub: Stub, make: Callable[..., ChatEndpoint]
+@pytest.mark.parametrize("added", [True, False])
+def test_a_text_goes_to_the_completions_route_with_or_without_a_start_token(
+    stub: Stub, make: Callable[..., ChatEndpoint], added: bool
 ) -> None:
     stub.script = lambda n: answer("yes")
-    assert make().complete("<s>[INST] Is it? [/INST]", 1, 0.0) == "yes"
+    assert make().complete(Text("[INST] Is it? [/INST]", added), 1, 0.0) == "yes"
     assert stub.paths == ["/v1/completions"]
     body = stub.bodies[0]
-    assert (body["prompt"], body["add_special_tokens"]) == ("<s>[INST] Is it? [/INST]", False)
+    assert (body["prompt"], body["add_special_tokens"]) == ("[INST] Is it? [/INST]", added)
 
 
 def test_a_rate_limit_waits_as_long_as_the_server_asks(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:

@@ -46,7 +46,7 @@ def test_a_guard_behind_an_endpoint_gets_its_template_as_a_text(stub: Stub, judg
     stub.script = lambda n: answer("Yes")
     assert make_judge(JudgeConfig.model_validate(config)).judge([("Bake bread", "Knead.")])[0].harmful is True
     assert stub.paths == ["/v1/completions"]
-    assert stub.bodies[0]["prompt"].startswith("<s>[INST] <<SYS>>\n")
+    assert stub.bodies[0]["prompt"].startswith("[INST] <<SYS>>\n")
 
 
 @pytest.mark.parametrize("kind", ["wildguard", "llamaguard3", "harmbench"])

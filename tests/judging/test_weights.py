@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
+from cada_trl.judging.endpoint import Text
 from cada_trl.judging.guards import FORMS
 from cada_trl.judging.model_judge import ModelJudge
 from cada_trl.judging.weights import LocalModel
 from cada_trl.records import Verdict
 
 MOST_TOK = 2048
-PROMPTS = ["abc", "the longest prompt of all of them", "ab"]
+PROMPTS = [Text(text, False) for text in ("abc", "the longest prompt of all of them", "ab")]
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,11 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_asked_in(folder: Path) -> 
     assert together == alone
     assert all(answer.text for answer in alone.values())
     assert model.usage.calls == 6
-    assert model.usage.prompt_tok == 2 * sum(map(len, PROMPTS))
+    assert model.usage.prompt_tok == 2 * sum(len(prompt.text) for prompt in PROMPTS)
 
 
 def test_a_prompt_beyond_the_positions_is_not_answered_and_says_so(folder: Path) -> None:
-    found = dict(LocalModel(str(folder)).answers(["a" * MOST_TOK, "abc"], 5))
+    found = dict(LocalModel(str(folder)).answers([Text("a" * MOST_TOK, False), PROMPTS[0]], 5))
     assert found[0].text is None
     assert f"{MOST_TOK} tokens do not fit" in found[0].reason
     assert found[1].text
@@ -74,7 +75,7 @@ def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(
 
 def test_looking_for_the_weights_reads_none_of_them(folder: Path) -> None:
     model = LocalModel(str(folder))
-    model.check_reachable("q")
+    model.check_reachable(PROMPTS[0])
     assert model._model is None
 
 

@@ -20,14 +20,23 @@ from openai.types.chat import ChatCompletion
 from cada_trl.errors import UserError
 from cada_trl.prompting.arms import Messages
 
-Prompt = Messages | str  # a conversation, or a text that the model gets as it stands, special tokens and all
-
 N_THREADS = 8  # ours: enough to keep one server busy, few enough for a rate limit
 CHECK_RETRIES = 2  # an address that does not answer should say so in seconds, not after the whole backoff
 CHECK_TOK = 16
 HELLO: Messages = [{"role": "user", "content": "Say hello."}]
 
 _WRONG_SETTING = {401: "the key is refused", 403: "access is denied", 404: "no such model or path"}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt that gets no chat template. add_special_tokens: the tokenizer puts its start token before it."""
+
+    text: str
+    add_special_tokens: bool
+
+
+Prompt = Messages | Text
 
 
 @dataclass(frozen=True)
@@ -116,10 +125,9 @@ class ChatEndpoint:
     def _send(self, client: OpenAI, prompt: Prompt, max_tok: int, temperature: float) -> object:
         settings: dict[str, Any] = {"model": self.llm, "max_tokens": max_tok, "temperature": temperature}
         try:
-            if isinstance(prompt, str):
-                # the text holds its special tokens already; vLLM would put a second start token before it
-                unchanged = {"add_special_tokens": False}
-                return client.completions.create(prompt=prompt, extra_body=unchanged, **settings)
+            if isinstance(prompt, Text):
+                added = {"add_special_tokens": prompt.add_special_tokens}  # vLLM's; its default is to add
+                return client.completions.create(prompt=prompt.text, extra_body=added, **settings)
             return client.chat.completions.create(messages=prompt, **settings)  # type: ignore[arg-type]
         except APIStatusError as error:
             if error.status_code in _WRONG_SETTING:

@@ -4,8 +4,8 @@ wildguard    allenai/wildguard (gated): refusal and harm. Template: github.com/a
 llamaguard3  meta-llama/Llama-Guard-3-8B (gated): harm. Template: the chat template of its tokenizer (Llama 3.1 licence)
 harmbench    cais/HarmBench-Llama-2-13b-cls: harm. Template: its model card, behaviours without a context (MIT)
 
-The templates hold their special tokens, so that the text is tokenised as it stands (weights.py, or an endpoint's
-completions route). A judge that labels harm alone leaves the verdict UNSCORED: "not harmful" is no refusal.
+The text gets no chat template of a tokenizer (weights.py, or an endpoint's completions route). A judge that labels harm
+alone leaves the verdict UNSCORED: "not harmful" is no refusal.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from importlib.resources import files
 
+from cada_trl.judging.endpoint import Text
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.model_judge import Form, unread
 from cada_trl.records import Verdict
@@ -57,10 +58,11 @@ def read_harmbench(raw: str) -> Judged:
 def _form(name: str, max_tok: int, read: Callable[[str], Judged]) -> Form:
     template = (files("cada_trl.judging") / "assets" / f"{name}.txt").read_text(encoding="utf-8")
     strip = name == "llamaguard3"  # its chat template strips every message
+    add_special_tokens = name == "harmbench"  # the two others hold their start token
 
-    def write(request: str, response: str) -> str:
+    def write(request: str, response: str) -> Text:
         texts = (request.strip(), response.strip()) if strip else (request, response)
-        return template.format(request=texts[0], response=texts[1])
+        return Text(template.format(request=texts[0], response=texts[1]), add_special_tokens)
 
     return Form(name, template, max_tok, write, read)
 

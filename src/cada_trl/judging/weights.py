@@ -8,7 +8,7 @@ from typing import Any
 
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
-from cada_trl.judging.endpoint import Answer, Prompt, Usage
+from cada_trl.judging.endpoint import Answer, Prompt, Text, Usage
 
 BATCH = 8  # ours: a 13B guard in bfloat16 and 8 long prompts fit into 40 GB
 
@@ -43,7 +43,7 @@ class LocalModel:
         if not prompts:
             return
         self._load()
-        ids = [self._tokenizer(prompt, add_special_tokens=False).input_ids for prompt in prompts]
+        ids = [self._ids(prompt) for prompt in prompts]
         most = getattr(self._model.config, "max_position_embeddings", None) or 2**31
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
         for i in order:
@@ -55,6 +55,11 @@ class LocalModel:
             for i, new in zip(some, self._generate([ids[i] for i in some], max_tok), strict=True):
                 self.usage.add(len(ids[i]), len(new))
                 yield i, Answer(self._tokenizer.decode(new, skip_special_tokens=True))
+
+    def _ids(self, prompt: Prompt) -> list[int]:
+        if not isinstance(prompt, Text):
+            raise TypeError("weights in this process answer a Text; a conversation needs an endpoint")
+        return list(self._tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids)
 
     def _generate(self, ids: list[list[int]], max_tok: int) -> list[list[int]]:
         """New token ids a prompt, without the padding behind them."""
