@@ -50,14 +50,20 @@ def request(*args: Any) -> Any:
 CHOICES = [request(prompt, choice) for prompt in ("b", "ccc", "aa") for choice in ("A", "BB")]
 
 
-def recorded(lm: ScriptedLM, tmp_path: Path, batch_size: int = 2) -> RecordedLM:
-    return RecordedLM(lm, tmp_path / "answers.jsonl", batch_size)  # type: ignore[arg-type]
+def recorded(lm: ScriptedLM, tmp_path: Path, batch_tok: int = 6) -> RecordedLM:
+    return RecordedLM(lm, tmp_path / "answers.jsonl", batch_tok)  # type: ignore[arg-type]
 
 
-def test_a_batch_is_so_many_prompts_the_longest_first_with_all_their_choices(tmp_path: Path) -> None:
+def test_a_batch_holds_so_many_padded_tokens_the_longest_prompts_first_with_all_their_choices(tmp_path: Path) -> None:
     lm = ScriptedLM()
     assert recorded(lm, tmp_path).loglikelihood(CHOICES) == [(-1.0, False), (-2.0, False)] * 3
     assert lm.batches == [[("ccc", "A"), ("ccc", "BB"), ("aa", "A"), ("aa", "BB")], [("b", "A"), ("b", "BB")]]
+
+
+def test_a_prompt_beyond_the_tokens_of_a_batch_goes_alone(tmp_path: Path) -> None:
+    lm = ScriptedLM()
+    recorded(lm, tmp_path, batch_tok=2).generate_until([request("b", {}), request("a", {}), request("ccc", {})])
+    assert [[prompt for prompt, _ in batch] for batch in lm.batches] == [["ccc"], ["b", "a"]]
 
 
 def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:

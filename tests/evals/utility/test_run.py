@@ -26,7 +26,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def asked(tiny: Path, data_root: Path | None, *words: str) -> tuple[UtilitySettings, Plan]:
     root = "null" if data_root is None else str(data_root)
-    settings = load_settings([f"model={tiny}", f"data_root={root}", "max_answer_tok=8", "batch_size=2", *words])
+    settings = load_settings([f"model={tiny}", f"data_root={root}", "max_answer_tok=8", "batch_tok=300", *words])
     return settings, plan_tasks(settings)[0]
 
 

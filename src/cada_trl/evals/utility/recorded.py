@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +30,9 @@ class RecordedLM(LM):
     Errors: UserError for an answer that is no number (damaged weights), and as AppendLog.
     """
 
-    def __init__(self, lm: HFLM, path: Path, batch_size: int) -> None:
+    def __init__(self, lm: HFLM, path: Path, batch_tok: int) -> None:
         super().__init__()
-        self._lm, self._batch_size, self._log = lm, batch_size, AppendLog(path)
+        self._lm, self._batch_tok, self._log = lm, batch_tok, AppendLog(path)
         self._answers = _by_key(self._log)
 
     @property
@@ -75,11 +74,19 @@ class RecordedLM(LM):
             yield from batch
 
     def _batches(self, pending: dict[str, Instance]) -> Iterator[list[str]]:
-        """batch_size prompts each, the longest first; the choices after one prompt stay together: one pass for all."""
-        ordered = sorted(pending, key=lambda key: (-len(pending[key].args[0]), pending[key].args[0]))
-        together = [list(group) for _, group in groupby(ordered, key=lambda key: pending[key].args[0])]
-        for start in range(0, len(together), self._batch_size):
-            yield [key for group in together[start : start + self._batch_size] for key in group]
+        """At most batch_tok padded tokens each, the longest prompts first: lm-eval holds every token's logits at once.
+
+        The choices after one prompt stay together: one pass answers them. A prompt beyond batch_tok goes alone.
+        """
+        by_prompt: dict[str, list[str]] = {}
+        for key, request in pending.items():
+            by_prompt.setdefault(request.args[0], []).append(key)
+        n_tok = {prompt: len(self._lm.tok_encode(prompt)) for prompt in by_prompt}
+        prompts = sorted(by_prompt, key=lambda prompt: -n_tok[prompt])
+        while prompts:
+            n = max(1, self._batch_tok // n_tok[prompts[0]])
+            yield [key for prompt in prompts[:n] for key in by_prompt[prompt]]
+            prompts = prompts[n:]
 
 
 def _by_key(log: AppendLog) -> dict[str, Answer]:

@@ -38,7 +38,7 @@ def load_lm(settings: UtilitySettings) -> HFLM:
     return HFLM(
         pretrained=policy.to(settings.device),
         tokenizer=tokenizer,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_tok,  # RecordedLM makes the batches: none has more prompts than tokens
         max_length=settings.model.context_tok,
     )
 
@@ -53,7 +53,7 @@ def run_task(plan: Plan, settings: UtilitySettings, lm: Callable[[], HFLM], fold
 
     started, cpu_started = time.monotonic(), time.process_time()
     loaded = _load(plan, settings, folder / "definitions")
-    recorded = RecordedLM(lm(), folder / "answers.jsonl", settings.batch_size)
+    recorded = RecordedLM(lm(), folder / "answers.jsonl", settings.batch_tok)
     output = _evaluate(plan, recorded, loaded)
     rows = sample_rows(plan, output)
     result = {

@@ -25,7 +25,7 @@ class UtilitySettings(Section):
     limit: Positive | None
     seed: NonNegative
     max_answer_tok: Positive
-    batch_size: Positive
+    batch_tok: Positive
     device: Literal["cpu", "cuda"]
     threads: NonNegative
     utility_dir: str
