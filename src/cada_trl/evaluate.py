@@ -27,10 +27,10 @@ from cada_trl.evals.eval_folder import EvalFolder, folder_name
 from cada_trl.evals.outcomes import join
 from cada_trl.evals.plan import Plan, make_plan
 from cada_trl.evals.responses import RESPONSES, make_attempts, respond
-from cada_trl.evals.score_table import score_table, withheld_lines
+from cada_trl.evals.score_table import not_run_lines, score_table, withheld_lines
 from cada_trl.evals.scores import Scores, score
 from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
-from cada_trl.evals.tested_model import TestedModel
+from cada_trl.evals.tested_model import ModelUnderTest
 from cada_trl.evals.verdicts import judge_responses, verdict_file
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.judge import Judge, make_judge
@@ -49,7 +49,7 @@ class Evaluation:
 
     config: EvaluateConfig
     plan: Plan
-    model: TestedModel
+    model: ModelUnderTest
     judge: Judge
     decides: Mapping[str, Any]
 
@@ -61,7 +61,7 @@ class Evaluation:
 def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError, one line; what was answered and judged until then is kept."""
     config = load_evaluate_config([word for word in argv if word != "--dry-run"])
-    with TestedModel(config, load_pack(config.hazards)) as model:
+    with ModelUnderTest(config, load_pack(config.hazards)) as model:
         judge = make_judge(config.judge, _cache_dir(config))
         plan = make_plan(config, _attack_context(config, model, judge))
         evaluation = Evaluation(config, plan, model, judge, {**model.decides, "asked": plan.facts()})
@@ -142,7 +142,7 @@ def _manifest(evaluation: Evaluation, folder: EvalFolder) -> dict[str, Any]:
 
 
 def _attack_context(
-    config: EvaluateConfig, model: TestedModel, judge: Judge
+    config: EvaluateConfig, model: ModelUnderTest, judge: Judge
 ) -> Callable[[BenchmarkSpec], AttackContext]:
     attacker, data_root = _attacker(config), Path(config.data_root).expanduser() if config.data_root else None
     depth = config.attacker.n_streams, config.attacker.n_iterations
@@ -183,16 +183,16 @@ def _check_reachable(judge: Judge) -> None:
 def _show_plan(evaluation: Evaluation) -> None:
     for one in evaluation.plan.benchmarks:
         print(f"{one.spec.name}: {len(one.items)} items x {', '.join(attack.name for attack in one.attacks)}")
-    for sentence in evaluation.plan.not_run:
-        print(f"not run: {sentence}")
+    for line in not_run_lines(evaluation.plan.not_run):
+        print(line)
     print(f"judge: {evaluation.judge.id}\nfolder: {evaluation.path}")
 
 
 def _show_scores(evaluation: Evaluation, scores: Scores, folder: EvalFolder) -> None:
     console = Console()
     console.print(score_table(folder.path.name, scores))
-    for sentence in [*withheld_lines(scores), *(f"not run: {one}" for one in evaluation.plan.not_run)]:
-        console.print(sentence, highlight=False, soft_wrap=True)
+    for line in [*withheld_lines(scores), *not_run_lines(evaluation.plan.not_run)]:
+        console.print(line, highlight=False, soft_wrap=True)
     walls = folder.read_json("manifest.json")["pass_wall_s"]
     console.print(
         "wall time: " + ", ".join(f"{name} {wall_s:.0f} s" for name, wall_s in walls.items()), highlight=False

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from cada_trl.evals.items import Attempt, Item
 from cada_trl.evals.outcomes import Outcome
-from cada_trl.evals.score_table import score_table, withheld_lines
+from cada_trl.evals.score_table import not_run_lines, score_table, withheld_lines
 from cada_trl.evals.scores import Scores, score
 
 
@@ -54,3 +54,11 @@ def test_the_numbers_stay_on_one_line_in_eighty_columns_whatever_the_names() -> 
     long = scores([True, False], harm=0.5, missing=1)
     cell = long.cells[0].model_copy(update={"benchmark": "jailbreakbench_harmful", "attack": "prefix_injection"})
     assert "ASR 50.0 [9.5, 90.5]" in shown(long.model_copy(update={"cells": [cell]}))
+
+
+def test_what_was_not_run_for_one_reason_is_one_line() -> None:
+    sentences = ["a x pair: harmless: asked raw", "b x pap: nobody published it", "a x pap: harmless: asked raw"]
+    assert not_run_lines(sentences) == [
+        "not run: a x pair, a x pap: harmless: asked raw",
+        "not run: b x pap: nobody published it",
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -18,7 +20,7 @@ def score_table(name: str, scores: Scores) -> Table:
     rows = [_row(cell) for cell in scores.cells]
     columns = [column for column in rows[0] if {row[column] for row in rows} - {ABSENT, ""}] if rows else []
     title = f"{name}, judged by {scores.judge_id}"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0)
     for column in columns:
         table.add_column(column, no_wrap=column not in {"benchmark", "attack"}, overflow="fold")
     for row in rows:
@@ -33,6 +35,15 @@ def withheld_lines(scores: Scores) -> list[str]:
         for cell in scores.cells
         if cell.headline.withheld
     ]
+
+
+def not_run_lines(sentences: Sequence[str]) -> list[str]:
+    """`benchmark x attack: reason` sentences, those of one reason in one line."""
+    by_reason: dict[str, list[str]] = {}
+    for sentence in sentences:
+        what, _, reason = sentence.partition(": ")
+        by_reason.setdefault(reason, []).append(what)
+    return [f"not run: {', '.join(what)}: {reason}" for reason, what in by_reason.items()]
 
 
 def _row(cell: Cell) -> dict[str, str]:

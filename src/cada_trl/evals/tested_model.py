@@ -22,7 +22,7 @@ from cada_trl.launching import quiet_libraries, set_environment
 from cada_trl.models.identity import model_identity
 
 
-class TestedModel:
+class ModelUnderTest:
     """Use it with `with`, which lets go of the weights. Errors: UserError as make_generator and Generator.generate."""
 
     def __init__(self, config: EvaluateConfig, pack: HazardPack) -> None:
@@ -57,7 +57,7 @@ class TestedModel:
         completions = dict(self.responses(attempts))
         return [completions[index].text for index in range(len(attempts))]
 
-    def __enter__(self) -> TestedModel:
+    def __enter__(self) -> ModelUnderTest:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
