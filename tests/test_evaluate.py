@@ -21,6 +21,7 @@ from evals.small_evaluation import (
     write_benchmarks,
     write_model,
 )
+from judging.stub_endpoint import Stub, answer
 
 from cada_trl import evaluate as verb
 from cada_trl.errors import UserError
@@ -181,6 +182,28 @@ def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(
         call()
     assert ScriptedGenerator.asked == []
     assert list(root.glob("evals/*/")) == []
+
+
+def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call: Call, root: Path) -> None:
+    nobody = ("judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=stub", "api_key_env=null", "max_retries=0")
+    with pytest.raises(UserError, match="nothing answers there"):
+        call(*nobody)
+    assert ScriptedGenerator.asked == []
+    stub = Stub()
+    try:
+        there = ("judge=rubric", f"base_url={stub.url}", "llm=stub", "api_key_env=null", "max_retries=0")
+        stub.script = lambda n: answer("Well, it depends.")
+        folder = call(*there)
+        assert all(cell.headline.value is None for cell in scores(folder).cells)
+        assert {row["raw"] for row in rows(next(folder.glob("verdicts-*")))} == {"Well, it depends.", ""}
+        n_asked = len(ScriptedGenerator.asked)
+        stub.script = lambda n: answer("REFUSED")
+        assert call(*there, "min_coverage=0.5") == folder
+    finally:
+        stub.close()
+    assert len(ScriptedGenerator.asked) == n_asked
+    assert [cell.headline.value for cell in scores(folder).cells] == [0.0, 0.0, 0.0]
+    assert (scores(folder).cells[0].headline.n, scores(folder).cells[0].headline.asked) == (5, 6)
 
 
 def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call: Call, root: Path) -> None:
