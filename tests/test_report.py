@@ -70,5 +70,5 @@ def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cada_trl.report", str(tmp_path / "nowhere")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: no such run folder: {tmp_path}/nowhere")
+    assert done.stderr.startswith(f"error: no such folder: {tmp_path}/nowhere")
     assert done.stderr.count("\n") == 1

@@ -1,7 +1,8 @@
-"""report: run folders -> one page with intervals.
+"""report: run, evaluation and utility folders -> one page with intervals.
 
 python -m cada_trl.report runs/smollm2-fc6d9248-s0                     (written into the run folder)
 python -m cada_trl.report runs/a-s0 runs/a-s1 runs/a-s2 --out tables   (seeds: mean and sd, curves overlaid)
+python -m cada_trl.report evals/before evals/after runs/a-s0 utility/before utility/after --out page
 """
 
 from __future__ import annotations
@@ -13,22 +14,28 @@ from cada_trl.errors import UserError, run_verb
 
 
 def main(argv: list[str]) -> int:
-    """The verb. Several runs without --out go to `report` beside the first. Returns 0; errors: UserError."""
-    parser = argparse.ArgumentParser(prog="python -m cada_trl.report", description="Report on one or more run folders.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, runs/<name>")
-    parser.add_argument("--out", type=Path, help="folder for report.html, report.md, report.json and curves.png")
+    """The verb. Several folders without --out go to `report` beside the first. Returns 0; errors: UserError."""
+    parser = argparse.ArgumentParser(prog="python -m cada_trl.report", description="Report on what was run.")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="runs/<name>, evals/<name>, utility/<name>"
+    )
+    parser.add_argument("--out", type=Path, help="folder for report.html, report.md, report.json and the pictures")
+    parser.add_argument(
+        "--judge-cards", type=Path, default=Path("runs/judge_cards"), help="where judging.calibrate kept its cards"
+    )
     arguments = parser.parse_args(argv)
-    paths: list[Path] = [path.resolve() for path in arguments.runs]
+    paths: list[Path] = [path.resolve() for path in arguments.folders]
     if len(set(paths)) < len(paths):
-        raise UserError("a run folder is given twice; expected each once, or a seed would count double")
+        raise UserError("a folder is given twice; expected each once, or a seed would count double")
 
     from cada_trl.reporting.page import write_report
-    from cada_trl.reporting.run.run_record import read_run
+    from cada_trl.reporting.record import read_record
+    from cada_trl.reporting.run.run_record import RunRecord
 
-    runs = [read_run(path) for path in arguments.runs]
-    out = arguments.out or (arguments.runs[0] if len(runs) == 1 else arguments.runs[0].parent / "report")
-    page = write_report(runs, out)
-    for run in runs:
+    records = [read_record(path) for path in arguments.folders]
+    out = arguments.out or (arguments.folders[0] if len(paths) == 1 else arguments.folders[0].parent / "report")
+    page = write_report(records, out, arguments.judge_cards)
+    for run in (record for record in records if isinstance(record, RunRecord)):
         for sentence in run.missing:
             print(f"{run.name}: {sentence}")
     print(page)

@@ -6,21 +6,26 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from cada_trl.reporting.evaluation.eval_not_run import missing_kinds
+from cada_trl.reporting.evaluation.eval_part import eval_part
+from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.part import Part
+from cada_trl.reporting.record import Record
 from cada_trl.reporting.run.run_part import run_part
 from cada_trl.reporting.run.run_record import RunRecord
 from cada_trl.reporting.template import render
+from cada_trl.reporting.utility.utility_part import utility_part
+from cada_trl.reporting.utility.utility_record import UtilityRecord
 from cada_trl.tracking.run_folder import writing
 
-Record = RunRecord
 
-
-def write_report(records: Sequence[Record], out: Path) -> Path:
+def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None = None) -> Path:
     """Write report.html, report.md, report.json and the pictures into `out`; returns the page's path.
 
-    Errors: UserError when `out` cannot be written.
+    judge_cards: folder with cards that judging.calibrate kept. Errors: UserError when `out` cannot be written, and as
+    eval_part and utility_part for folders that cannot stand on one page.
     """
-    parts = _parts(records)
+    parts = _parts(records, judge_cards)
     title = "Report: " + ", ".join(name for part in parts for name in part.names)
     twin = {key: value for part in parts for key, value in part.twin.items()}
     files = {name: image for part in parts for name, image in part.images.items()} | {
@@ -38,6 +43,15 @@ def write_report(records: Sequence[Record], out: Path) -> Path:
     return out / "report.html"
 
 
-def _parts(records: Sequence[Record]) -> list[Part]:
+def _parts(records: Sequence[Record], judge_cards: Path | None) -> list[Part]:
+    evaluations = [record for record in records if isinstance(record, EvalRecord)]
+    utilities = [record for record in records if isinstance(record, UtilityRecord)]
     runs = [record for record in records if isinstance(record, RunRecord)]
-    return [run_part(runs)] if runs else []
+    parts = []
+    if evaluations:
+        parts.append(eval_part(evaluations, judge_cards, missing_kinds(evaluations, bool(utilities), bool(runs))))
+    if utilities:
+        parts.append(utility_part(utilities))
+    if runs:
+        parts.append(run_part(runs))
+    return parts

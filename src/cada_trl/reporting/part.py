@@ -10,9 +10,13 @@ from markupsafe import Markup
 
 @dataclass(frozen=True)
 class Part:
-    """names: the folders. html: sections of the page. twin: keys of report.json. images: file name -> PNG beside it."""
+    """names: the folders. contents: (id, title) of the sections that html holds. twin: keys of report.json.
+
+    images: file name -> PNG beside the page.
+    """
 
     names: list[str]
+    contents: list[tuple[str, str]]
     html: Markup
     markdown: str
     twin: dict[str, Any]

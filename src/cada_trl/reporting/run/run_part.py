@@ -53,8 +53,16 @@ def run_part(runs: Sequence[RunRecord]) -> Part:
         per_set=PER_SET,
         sample_seed=SAMPLE_SEED,
     )
-    twin = {"runs": summaries, "across_runs": groups}
-    return Part([run.name for run in runs], html, run_markdown(views, groups), twin, {"curves.png": curves_png(runs)})
+    contents = [("seeds", "Over seeds")] if groups else []
+    contents += [(f"run{number}", view.name) for number, view in enumerate(views, start=1)]
+    return Part(
+        names=[run.name for run in runs],
+        contents=contents,
+        html=html,
+        markdown=run_markdown(views, groups),
+        twin={"runs": summaries, "across_runs": groups},
+        images={"curves.png": curves_png(runs)},
+    )
 
 
 def _view(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> RunView:

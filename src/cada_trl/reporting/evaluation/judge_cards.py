@@ -1,0 +1,64 @@
+"""What is known of the judges that gave the verdicts: their agreement with people, as the judge card has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cada_trl.judging.card import find_card, headline
+from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.reporting.evaluation.eval_record import EvalRecord
+
+COLUMNS = ("accuracy", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class CardRow:
+    """One set of responses that people labelled; rates with their Wilson 95 % interval."""
+
+    name: str
+    label: str
+    n: str
+    rates: dict[str, Cell]
+    kappa: str
+
+
+@dataclass(frozen=True)
+class CardView:
+    """One judge; rows and groups are empty where it was never measured, as `sentence` then says."""
+
+    judge: str
+    sentence: str
+    rows: list[CardRow]
+    groups: dict[str, list[CardRow]]
+    card: dict[str, Any] | None
+
+
+def judge_cards(records: Sequence[EvalRecord], folder: Path | None) -> list[CardView]:
+    """A card for each judge of the evaluations. folder: where cards were kept, beside the one that the package has."""
+    return [_view(judge, find_card(judge, folder)) for judge in dict.fromkeys(one.scores.judge_id for one in records)]
+
+
+def _view(judge: str, card: dict[str, Any] | None) -> CardView:
+    if card is None:
+        sentence = (
+            f"The agreement of the judge {judge} with people was never measured here: read its verdicts as unverified, "
+            "and measure it with python -m cada_trl.judging.calibrate."
+        )
+        return CardView(judge, sentence, [], {}, None)
+    groups = {name: [_row(row) for row in rows] for name, rows in card["groups"].items()}
+    return CardView(judge, headline(card), [_row(row) for row in card["sets"]], groups, card)
+
+
+def _row(row: dict[str, Any]) -> CardRow:
+    kappa = str(ABSENT) if row["kappa"] is None else f"{row['kappa']:.2f}"
+    return CardRow(row["name"], row["label"], f"{row['n']}", {name: _rate(row, name) for name in COLUMNS}, kappa)
+
+
+def _rate(row: dict[str, Any], name: str) -> Cell:
+    if row[name] is None:
+        return ABSENT
+    low, high = row[f"{name}_interval"]
+    return Cell(f"{100 * row[name]:.1f} %", f"{100 * low:.1f} to {100 * high:.1f}; n {row[f'{name}_n']}")

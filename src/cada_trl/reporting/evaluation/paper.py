@@ -1,0 +1,118 @@
+"""The paper's numbers for a model and a method that it has, to stand beside ours without being comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict
+
+from cada_trl.evals.json_record import JsonRecord
+from cada_trl.reporting.cells import Cell
+
+Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
+
+
+class PaperModel(JsonRecord):
+    """The paper's name of a model, and its hub id, by which ours is known to be the same."""
+
+    name: str
+    hub_id: str
+
+
+class PaperRow(JsonRecord):
+    """Numbers of one table, in percent: attack -> [value] or [value, standard deviation over three runs]."""
+
+    table: int
+    model: str
+    method: str
+    benchmark: str
+    measure: Measure
+    values: dict[str, list[float]]
+
+
+class PaperTables(JsonRecord):
+    """assets/paper_tables.yaml. arms: prompt arm of an untrained model -> the paper's method."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: dict[str, PaperModel]
+    arms: dict[str, str]
+    asked_differently: dict[str, str]
+    rows: list[PaperRow]
+
+
+@dataclass(frozen=True)
+class PaperMatch:
+    """The paper's model and method that an evaluated model is."""
+
+    model: str
+    method: str
+
+    @property
+    def label(self) -> str:
+        """As the paper names it."""
+        return f"{paper_tables().models[self.model].name}, {self.method}"
+
+    def value(self, benchmark: str, attack: str, measure: Measure) -> Cell | None:
+        """`20.4 % ± 1.2 (Table 3)`, or a harmful score in [0, 1]; None: the paper has no such number.
+
+        Where two tables have it, the later counts, which has the deviation over runs.
+        """
+        found = [
+            row
+            for row in paper_tables().rows
+            if (row.model, row.method, row.benchmark, row.measure) == (self.model, self.method, benchmark, measure)
+            and attack in row.values
+        ]
+        if not found:
+            return None
+        table, (value, *deviation) = f"Table {found[-1].table}", found[-1].values[attack]
+        if measure == "harmful_score":
+            return Cell(f"{value / 100:.4f}", table)
+        return Cell(f"{value:g} %" + (f" ± {deviation[0]:g}" if deviation else ""), table)
+
+
+@cache
+def paper_tables() -> PaperTables:
+    """The published numbers."""
+    text = files("cada_trl.reporting").joinpath("assets/paper_tables.yaml").read_text(encoding="utf-8")
+    return PaperTables.model_validate(yaml.safe_load(text))
+
+
+def paper_match(config: Mapping[str, Any]) -> PaperMatch | None:
+    """Which of the paper's rows an evaluation's configuration belongs to; None where the paper has none.
+
+    An untrained hub model is known by its id and its prompt arm. The model of a run folder is CADA where the run
+    trained a model of the paper from rollouts with cases, learned on the raw request, and is asked without a prompt.
+    """
+    model, arm = config.get("model") or {}, (config.get("prompt") or {}).get("arm", "none")
+    base = _paper_model(model.get("path")) if model.get("source") == "hub" else None
+    if base is not None:
+        method = paper_tables().arms.get(arm)
+        return PaperMatch(base, method) if method else None
+    run = _run_config(model)
+    trained = _paper_model((run.get("model") or {}).get("path"))
+    as_published = (run.get("prompt") or {}).get("arm") == "cases" and (run.get("algo") or {}).get(
+        "learn_on"
+    ) == "request"
+    return PaperMatch(trained, "CADA") if trained is not None and as_published and arm == "none" else None
+
+
+def _paper_model(hub_id: Any) -> str | None:
+    return next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
+
+
+def _run_config(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The training's configuration beside final/; {} where there is none."""
+    path = Path(str(model.get("path"))).parent / "config.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) if model.get("source") == "folder" else None
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}

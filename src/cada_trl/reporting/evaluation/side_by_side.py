@@ -1,0 +1,104 @@
+"""Evaluations against the first one, in pairs: the difference on the same prompts, with its interval and its test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cada_trl.errors import UserError
+from cada_trl.evals.compare import ComparedCell, Comparison, compare
+from cada_trl.evals.scores import Metric
+from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.reporting.evaluation.eval_record import EvalRecord
+from cada_trl.reporting.evaluation.names import METRICS, attack_name, benchmark_name, labels
+from cada_trl.reporting.evaluation.numbers import difference_cell, p_cell, reading, share_cell
+
+
+@dataclass(frozen=True)
+class PairedRow:
+    """One benchmark under one attack (or all of them), before and after on the shared prompts."""
+
+    benchmark: str
+    metric: str
+    attack: str
+    before: Cell
+    after: Cell
+    difference: Cell
+    changed: str
+    p: str
+    reading: str
+    reasoning: Cell
+    withheld: str | None
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Two evaluations; comparison is None, and `reason` says why, where their verdicts are of two judges."""
+
+    before: str
+    after: str
+    comparison: Comparison | None
+    reason: str | None
+    rows: list[PairedRow]
+    pooled: list[PairedRow]
+
+    def to_json(self) -> dict[str, Any]:
+        """For report.json."""
+        values = self.comparison.to_json() if self.comparison else None
+        return {"before": self.before, "after": self.after, "not_compared": self.reason, "comparison": values}
+
+
+def side_by_side(records: Sequence[EvalRecord]) -> list[SideBySide]:
+    """Each later evaluation against the first. Errors: UserError for one that shares no item with the first."""
+    if len(records) < 2:
+        return []
+    names = labels(records)
+    return [_pair(records[0], names[0], other, name) for other, name in zip(records[1:], names[1:], strict=True)]
+
+
+def _pair(first: EvalRecord, first_name: str, other: EvalRecord, name: str) -> SideBySide:
+    items = [{(one.item.benchmark, one.item.id) for one in record.attempts} for record in (first, other)]
+    if not items[0] & items[1]:
+        raise UserError(
+            f"{first.path} and {other.path} have no item in common, so there is nothing to compare; report on them one "
+            "by one, or evaluate both on the same benchmarks"
+        )
+    judges = (first.scores.judge_id, other.scores.judge_id)
+    if judges[0] != judges[1]:
+        reason = f"The verdicts are of two judges, {judges[0]} and {judges[1]}; judge both by one of them to compare."
+        return SideBySide(first_name, name, None, reason, [], [])
+    least = max(first.scores.min_coverage, other.scores.min_coverage)
+    found = compare([first.evaluated], [other.evaluated], least)
+    metrics = {cell.benchmark: cell.metric for record in (first, other) for cell in record.scores.cells}
+    shared = [cell for cell in found.cells if cell.shared]
+    return SideBySide(
+        first_name,
+        name,
+        found,
+        None,
+        [_row(cell, metrics[cell.benchmark]) for cell in shared],
+        [_row(cell, metrics[cell.benchmark]) for cell in found.pooled if cell.shared],
+    )
+
+
+def _row(cell: ComparedCell, metric: Metric) -> PairedRow:
+    change = cell.complied
+    only = f"{change.only_before} / {change.only_after}" if change.only_before is not None else str(ABSENT)
+    return PairedRow(
+        benchmark=benchmark_name(cell.benchmark),
+        metric=METRICS[metric],
+        attack=attack_name(cell.attack),
+        before=share_cell(change.before),
+        after=share_cell(change.after),
+        difference=difference_cell(change),
+        changed=only,
+        p=_p(change.p, change.p_holm),
+        reading=reading(change, metric),
+        reasoning=difference_cell(cell.reasoning),
+        withheld=change.withheld,
+    )
+
+
+def _p(p: float | None, p_holm: float | None) -> str:
+    return p_cell(p) if p_holm is None else f"{p_cell(p)} ({p_cell(p_holm)})"

@@ -1,0 +1,1 @@
+"""Utility results: accuracies with intervals, the paper beside them, differences in pairs."""
