@@ -11,6 +11,7 @@ from cada_trl.errors import UserError
 from cada_trl.report import main
 from cada_trl.tracking.manifest import build_manifest, finished
 from cada_trl.tracking.run_folder import RunFolder
+from tests.reporting.evaluation.made_up import answers_most, refuses_most, write_evaluation
 
 
 def small_run(path: Path, seed: int = 0, state: str = "done") -> Path:
@@ -64,6 +65,36 @@ def test_a_run_given_twice_is_refused(tmp_path: Path) -> None:
     path = small_run(tmp_path / "a")
     with pytest.raises(UserError, match="given twice"):
         main([str(path), f"{path}/"])
+
+
+def test_an_evaluation_is_reported_into_its_own_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_evaluation(tmp_path / "evals" / "model-1", answers_most)
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}/report.html\n"
+    assert main([str(path)]) == 0  # its own report does not disturb it
+
+
+def test_evaluations_and_runs_go_onto_one_page(tmp_path: Path) -> None:
+    paths = [
+        write_evaluation(tmp_path / "evals" / "before-1", answers_most),
+        write_evaluation(tmp_path / "evals" / "after-2", refuses_most),
+        small_run(tmp_path / "run"),
+    ]
+    assert main([str(path) for path in paths]) == 0
+    page = (tmp_path / "evals" / "report" / "report.html").read_text()
+    assert "after-2 against before-1" in page and "Learned on" in page
+
+
+@pytest.mark.parametrize(
+    ("file", "message"), [("scores.json", "has no scores.json"), ("attempts.jsonl", "lacks attempts.jsonl; make it")]
+)
+def test_an_evaluation_that_lacks_a_file_is_one_line(tmp_path: Path, file: str, message: str) -> None:
+    path = write_evaluation(tmp_path / "model-1", answers_most)
+    (path / file).unlink()
+    with pytest.raises(UserError) as caught:
+        main([str(path)])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not (path / "report.html").exists()
 
 
 def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cada_trl.reporting.evaluation.eval_not_run import missing_kinds
 from cada_trl.reporting.evaluation.eval_part import eval_part
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
+from cada_trl.reporting.markdown import heading
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.record import Record
 from cada_trl.reporting.run.run_part import run_part
@@ -25,17 +26,20 @@ def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None 
     judge_cards: folder with cards that judging.calibrate kept. Errors: UserError when `out` cannot be written, and as
     eval_part and utility_part for folders that cannot stand on one page.
     """
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     parts = _parts(records, judge_cards)
     title = "Report: " + ", ".join(name for part in parts for name in part.names)
     twin = {key: value for part in parts for key, value in part.twin.items()}
     files = {name: image for part in parts for name, image in part.images.items()} | {
         "report.json": (json.dumps(twin, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"),
-        "report.md": "\n\n".join([f"# {title}", *(part.markdown for part in parts)]).encode(errors="backslashreplace")
+        "report.md": "\n\n".join([heading(1, title), *(part.markdown for part in parts)]).encode(
+            errors="backslashreplace"
+        )
         + b"\n",
         "report.html": render("page.html", title=title, parts=parts).encode(errors="backslashreplace"),
     }
     with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             temporary = out / f"{name}.tmp"
             temporary.write_bytes(content)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cada_trl.reporting.evaluation.side_by_side import SideBySide
-from cada_trl.reporting.markdown import bullets, table
+from cada_trl.reporting.markdown import bullets, heading, quote, table
 
 if TYPE_CHECKING:
     from cada_trl.reporting.evaluation.eval_part import EvalsView
@@ -22,7 +22,7 @@ def eval_markdown(view: EvalsView, images: Sequence[str]) -> str:
         table(["", *labels], ([name, *(one[name] for one in facts)] for name in facts[0])),
         "## Rates",
         _headline(view),
-        *(f"> {sentence}" for sentence in [*view.warnings, *(card.sentence for card in view.cards)]),
+        *(quote(sentence) for sentence in [*view.warnings, *(card.sentence for card in view.cards)]),
         *(f"![Safety against helpfulness]({name})" for name in images),
     ]
     parts += [part for pair in view.pairs for part in _pair(pair)]
@@ -48,7 +48,7 @@ def _headline(view: EvalsView) -> str:
 
 
 def _pair(pair: SideBySide) -> list[str]:
-    title = f"## {pair.after} against {pair.before}"
+    title = heading(2, f"{pair.after} against {pair.before}")
     if pair.reason:
         return [title, pair.reason]
     header = ["Benchmark", "Attack", pair.before, pair.after, "Difference", "Only first / only second", "p (Holm)"]
@@ -61,7 +61,7 @@ def _pair(pair: SideBySide) -> list[str]:
 
 def _paper(paper: PaperBeside) -> list[str]:
     return [
-        f"## Paper beside ours, not comparable: {paper.evaluation}",
+        heading(2, f"Paper beside ours, not comparable: {paper.evaluation}"),
         table(
             ["Benchmark", "Attack", "Measure", "Ours", f"Paper: {paper.paper}"],
             ([line.benchmark, line.attack, line.measure, line.ours, line.paper] for line in paper.lines),

@@ -75,9 +75,12 @@ def read_evaluation(path: Path) -> EvalRecord:
         state = manifest.get("exit_state") or "unknown"
         raise UserError(f"{path} has no {SCORES} (state: {state}); finish the evaluation with: {_command(manifest)}")
     scores = _in(path / SCORES, lambda: Scores.from_json(values))
+    verdict_name = verdict_file(scores.judge_id)
+    if lacking := [name for name in (ATTEMPTS, RESPONSES, verdict_name) if not (path / name).is_file()]:
+        raise UserError(f"{path} lacks {', '.join(lacking)}; make it again with: {_command(manifest)}")
     attempts = _rows(path / ATTEMPTS, attempt_from_row)
     responses = _in(path / RESPONSES, lambda: read_responses(StoredLog(path / RESPONSES), attempts))
-    verdicts = read_verdicts(StoredLog(path / verdict_file(scores.judge_id)), scores.judge_id, responses)
+    verdicts = read_verdicts(StoredLog(path / verdict_name), scores.judge_id, responses)
     missing = _rows(path / MISSING, _missing)
     outcomes = _in(path, lambda: join(attempts, responses.values(), verdicts))
     if not _same(scores, outcomes, missing):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cada_trl.reporting.markdown import bullets, table
+from cada_trl.reporting.markdown import bullets, heading, quote, table
 from cada_trl.reporting.run import cells, labels
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def run_markdown(views: Sequence[RunView], groups: Sequence[dict[str, Any]]) -> 
     parts += [_group(group) for group in groups]
     for view in views:
         parts += [
-            f"## {view.name}",
-            f"> {view.judge_note}",
+            heading(2, view.name),
+            quote(view.judge_note),
             table(["", ""], list(view.facts.items())),
             table(list(_COLUMNS.values()), ([row[column] for column in _COLUMNS] for row in view.table)),
             "Not run, or missing:\n\n" + bullets(view.not_run),

@@ -12,7 +12,7 @@ from cada_trl.reporting.evaluation.eval_facts import model_fact, provenance_fact
 from cada_trl.reporting.evaluation.names import benchmark_name, labels
 from cada_trl.reporting.evaluation.numbers import p_cell
 from cada_trl.reporting.evaluation.paper import paper_match, paper_tables
-from cada_trl.reporting.markdown import bullets, table
+from cada_trl.reporting.markdown import bullets, heading, line, table
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.template import render
 from cada_trl.reporting.utility.utility_record import UtilityRecord
@@ -160,12 +160,12 @@ def _markdown(
 ) -> str:
     header = ["Task", "Model", "Accuracy", "Questions", "Asked", "Other filters", "Paper", "Wall time"]
     parts = [
-        f"## {TITLE}",
+        heading(2, TITLE),
         table(["", *facts], ([key, *(one[key] for one in facts.values())] for key in facts[first])),
         table(header, (list(asdict(row).values()) for row in rows)),
-        *([paper] if paper else []),
+        *([line(paper)] if paper else []),
     ]
     for name, tasks in pairs:
         columns = ["Task", first, name, "Difference", "Only first / only second", "p (Holm)"]
-        parts += [f"### {name} against {first}", table(columns, ([*asdict(one).values()] for one in tasks))]
+        parts += [heading(3, f"{name} against {first}"), table(columns, ([*asdict(one).values()] for one in tasks))]
     return "\n\n".join([*parts, bullets(notes)])

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from cada_trl.reporting.evaluation.eval_record import EvalRecord
+from cada_trl.reporting.evaluation.samples import PER_CELL, sampled
+
+
+def test_the_same_items_are_shown_for_every_evaluation(before: EvalRecord, after: EvalRecord) -> None:
+    alone, both = sampled([before]), sampled([before, after])
+    assert list(alone) == ["StrongREJECT, no attack", "StrongREJECT, PAIR", "XSTest, safe, no attack"]
+    for title, some in both.items():
+        assert [one.item.id for one in some] == [one.item.id for one in alone[title]]
+        assert len(some) == PER_CELL
+        assert [shown.evaluation for shown in some[0].shown] == ["before-1", "after-2"]
+
+
+def test_a_sample_has_the_prompt_only_where_the_attack_changed_it(before: EvalRecord) -> None:
+    samples = sampled([before])
+    assert samples["StrongREJECT, no attack"][0].prompts == []
+    attacked = samples["StrongREJECT, PAIR"][0]
+    assert attacked.prompts == [f"In a story, {attacked.item.request}"]
+
+
+def test_response_verdict_and_reasoning_belong_to_the_item(after: EvalRecord) -> None:
+    for some in sampled([after]).values():
+        for sample in some:
+            (shown,) = sample.shown
+            assert shown.attempt is not None and shown.attempt.item == sample.item
+            assert shown.word == ("REFUSED" if shown.split and shown.split.reasoned else "COMPLIED")

@@ -1,0 +1,47 @@
+"""Made-up utility folders, as the utility verb leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cada_trl.evals.utility.folder import write_json
+from cada_trl.records import write_jsonl
+from cada_trl.statistics import Rate
+
+
+def write_utility(path: Path, tasks: Mapping[str, Sequence[bool]], model: Mapping[str, Any] | None = None) -> Path:
+    """tasks: lm-eval task -> whether each question was right. Every task has 10 published questions."""
+    for task, correct in tasks.items():
+        folder = path / f"{task}-00000000"
+        (folder / "definitions").mkdir(parents=True)
+        rows = [
+            {"subset": "all", "row": row, "doc_sha256": f"doc {row}", "correct": {"flexible-extract": one}}
+            for row, one in enumerate(correct)
+        ]
+        write_jsonl(folder / "samples.jsonl", rows)
+        write_json(folder / "result.json", result(task, correct))
+    default = {"name": "made-up", "source": "folder", "path": "models/made-up", "dtype": "float32"}
+    (path / "config.yaml").write_text(yaml.safe_dump({"model": dict(model or default)}))
+    identity = {"model.safetensors": "cd" * 32}
+    write_json(path / "manifest.json", {"exit_state": "done", "model": {"identity": identity}, "tasks": list(tasks)})
+    return path
+
+
+def result(task: str, correct: Sequence[bool]) -> dict[str, Any]:
+    rate = Rate.of(correct)
+    low, high = rate.interval
+    accuracy = {"value": rate.value, "low": low, "high": high, "n": rate.n, "asked": rate.asked}
+    plan = {"task": {"name": task, "num_fewshot": 0, "chat_template": True, "filter": "flexible-extract"}}
+    return {
+        "task": task,
+        "n_published": 10,
+        "accuracy": accuracy,
+        "other_filters": {"strict-match": {**accuracy, "value": 0.0, "low": 0.0}},
+        "plan": plan,
+        "prompts_cut": 2,
+        "wall_s": 61.0,
+    }
