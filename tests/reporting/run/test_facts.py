@@ -27,7 +27,7 @@ def test_what_cannot_be_said_is_listed(run: RunRecord) -> None:
     smaller = dataclasses.replace(run, before=before, after=after)
     text = " ".join(not_run(smaller, summarise(smaller), n_seeds=1))
     assert "No probe on: held_out." in text
-    assert "No benchmark, no attack and no utility test" in text
+    assert "The probes are no benchmark" in text
     assert "One seed only" in text
     assert "One seed only" not in " ".join(not_run(run, summarise(run), n_seeds=3))
 

@@ -13,6 +13,7 @@ from cada_trl.evals.verdicts import verdict_file
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.headline import OPTIONAL
 from cada_trl.reporting.evaluation.names import attack_name, benchmark_name
+from cada_trl.reporting.evaluation.sides import sides
 
 
 def eval_not_run(record: EvalRecord) -> list[str]:
@@ -105,4 +106,8 @@ def missing_kinds(records: Sequence[EvalRecord], with_utility: bool, with_runs: 
         sentences.append("No training run is on this page: no learning curves.")
     if len(records) == 1:
         sentences.append("One model only: nothing says what a training changed; give the folder of the other one too.")
+    elif len(sides(records)) == len(records):
+        sentences.append(
+            "One seed a training: the intervals cover the choice of requests, not the training's own noise."
+        )
     return sentences

@@ -38,9 +38,9 @@ def difference_cell(change: Change, unit: str = "points") -> Cell:
     return Cell(f"{value} {unit}".rstrip(), f"{low} to {high}; {change.n_pairs} pairs")
 
 
-def share_cell(value: float | None) -> Cell:
-    """`42.0 %`, from a fraction."""
-    return ABSENT if value is None else Cell(f"{100 * value:.1f} %")
+def share_cell(value: float | None, sd: float | None) -> Cell:
+    """`42.0 % (sd 1.5)`, from fractions; sd over seeds, where there are several."""
+    return ABSENT if value is None else Cell(f"{100 * value:.1f} %", "" if sd is None else f"sd {100 * sd:.1f}")
 
 
 def p_cell(p: float | None) -> str:

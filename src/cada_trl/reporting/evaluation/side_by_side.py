@@ -1,4 +1,4 @@
-"""Evaluations against the first one, in pairs: the difference on the same prompts, with its interval and its test."""
+"""Models against the first one, in pairs: the difference on the same prompts, with its interval and its test."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from cada_trl.evals.compare import ComparedCell, Comparison, compare
 from cada_trl.evals.scores import Metric
 from cada_trl.reporting.cells import ABSENT, Cell
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
-from cada_trl.reporting.evaluation.names import METRICS, attack_name, benchmark_name, labels
+from cada_trl.reporting.evaluation.names import METRICS, attack_name, benchmark_name
 from cada_trl.reporting.evaluation.numbers import difference_cell, p_cell, reading, share_cell
+from cada_trl.reporting.evaluation.sides import Side, sides
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PairedRow:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Two evaluations; comparison is None, and `reason` says why, where their verdicts are of two judges."""
+    """Two sides; comparison is None, and `reason` says why, where their verdicts are of two judges."""
 
     before: str
     after: str
@@ -50,34 +51,40 @@ class SideBySide:
 
 
 def side_by_side(records: Sequence[EvalRecord]) -> list[SideBySide]:
-    """Each later evaluation against the first. Errors: UserError for one that shares no item with the first."""
-    if len(records) < 2:
-        return []
-    names = labels(records)
-    return [_pair(records[0], names[0], other, name) for other, name in zip(records[1:], names[1:], strict=True)]
+    """Each later side against the first; the seeds of one training are one side.
+
+    Errors: UserError for an evaluation that shares no item with the first.
+    """
+    for other in records[1:]:
+        _check_common(records[0], other)
+    first, *others = sides(records)
+    return [_pair(first, other) for other in others]
 
 
-def _pair(first: EvalRecord, first_name: str, other: EvalRecord, name: str) -> SideBySide:
+def _check_common(first: EvalRecord, other: EvalRecord) -> None:
     items = [{(one.item.benchmark, one.item.id) for one in record.attempts} for record in (first, other)]
     if not items[0] & items[1]:
         raise UserError(
             f"{first.path} and {other.path} have no item in common, so there is nothing to compare; report on them one "
             "by one, or evaluate both on the same benchmarks"
         )
-    judges = (first.scores.judge_id, other.scores.judge_id)
-    if judges[0] != judges[1]:
-        reason = f"The verdicts are of two judges, {judges[0]} and {judges[1]}; judge both by one of them to compare."
-        return SideBySide(first_name, name, None, reason, [], [])
-    least = max(first.scores.min_coverage, other.scores.min_coverage)
-    found = compare([first.evaluated], [other.evaluated], least)
-    metrics = {cell.benchmark: cell.metric for record in (first, other) for cell in record.scores.cells}
-    shared = [cell for cell in found.cells if cell.shared]
+
+
+def _pair(first: Side, other: Side) -> SideBySide:
+    records = first.records + other.records
+    judges = list(dict.fromkeys(record.scores.judge_id for record in records))
+    if len(judges) > 1:
+        reason = f"The verdicts are of two judges, {' and '.join(judges)}; judge both by one of them to compare."
+        return SideBySide(first.label, other.label, None, reason, [], [])
+    before, after = ([record.evaluated for record in side.records] for side in (first, other))
+    found = compare(before, after, max(record.scores.min_coverage for record in records))
+    metrics = {cell.benchmark: cell.metric for record in records for cell in record.scores.cells}
     return SideBySide(
-        first_name,
-        name,
+        first.label,
+        other.label,
         found,
         None,
-        [_row(cell, metrics[cell.benchmark]) for cell in shared],
+        [_row(cell, metrics[cell.benchmark]) for cell in found.cells if cell.shared],
         [_row(cell, metrics[cell.benchmark]) for cell in found.pooled if cell.shared],
     )
 
@@ -89,8 +96,8 @@ def _row(cell: ComparedCell, metric: Metric) -> PairedRow:
         benchmark=benchmark_name(cell.benchmark),
         metric=METRICS[metric],
         attack=attack_name(cell.attack),
-        before=share_cell(change.before),
-        after=share_cell(change.after),
+        before=share_cell(change.before, change.sd_before),
+        after=share_cell(change.after, change.sd_after),
         difference=difference_cell(change),
         changed=only,
         p=_p(change.p, change.p_holm),

@@ -59,10 +59,10 @@ def not_run(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> list[str]:
     absent = [name for name in PROBE_SETS if name not in summary["probes"]]
     if absent:
         sentences.append(f"No probe on: {', '.join(absent)}.")
-    if not any((run.path / "eval").glob("*")):
-        sentences.append(
-            "No benchmark, no attack and no utility test was run on this model; the probes are no substitute."
-        )
+    sentences.append(
+        "The probes are no benchmark: attacks, over-refusal and utility are measured by python -m cada_trl.evaluate "
+        "and python -m cada_trl.utility."
+    )
     if n_seeds == 1:
         sentences.append("One seed only: the intervals cover the choice of requests, not the training's own noise.")
     return sentences

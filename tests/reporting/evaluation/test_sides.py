@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from cada_trl.reporting.evaluation.eval_record import EvalRecord
+from cada_trl.reporting.evaluation.side_by_side import side_by_side
+from cada_trl.reporting.evaluation.sides import sides
+
+
+def named(record: EvalRecord, name: str, prompt: str = "none") -> EvalRecord:
+    decides = {"prompt": {"arm": prompt}, "generator": "scripted"}
+    return dataclasses.replace(record, config={"model": {"name": name}}, manifest={"decides": decides})
+
+
+def test_seeds_of_one_training_are_one_side(before: EvalRecord, after: EvalRecord) -> None:
+    trained = [named(after, f"smollm2-0a1b2c3d-s{seed}") for seed in (0, 1)]
+    found = sides([before, *trained])
+    assert [(side.label, len(side.records)) for side in found] == [("before-1", 1), ("smollm2-0a1b2c3d, 2 seeds", 2)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("smollm2-0a1b2c3d-s0", "smollm2-0a1b2c3d-s0"),  # one seed twice
+        ("smollm2-0a1b2c3d-s0", "smollm2-ffffffff-s1"),  # two configurations
+        ("my-run", "my-run"),
+    ],
+)
+def test_what_is_not_seeds_of_one_training_stands_alone(after: EvalRecord, names: tuple[str, str]) -> None:
+    assert [len(side.records) for side in sides([named(after, name) for name in names])] == [1, 1]
+
+
+def test_seeds_that_were_asked_in_two_ways_stand_alone(after: EvalRecord) -> None:
+    records = [named(after, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1", prompt="cases")]
+    assert len(sides(records)) == 2
+
+
+def test_several_seeds_get_a_mean_and_a_deviation_and_no_p(before: EvalRecord, after: EvalRecord) -> None:
+    # one seed changed nothing, the other everything: over 23 pairs 17/23 before, (17/23 + 4/23) / 2 after
+    seeds = [named(before, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1")]
+    (pair,) = side_by_side([before, *seeds])
+    row = pair.rows[0]
+    assert (row.before.value, row.before.detail) == ("73.9 %", "")
+    assert (row.after.value, row.after.detail) == ("45.7 %", "sd 40.0")
+    assert (row.changed, row.p, row.reading) == ("n/a", "n/a", "no clear change")
