@@ -82,7 +82,7 @@ def test_a_dry_run_of_every_model_prints_config_launcher_folder_and_what_is_miss
 
 def test_a_dry_run_counts_the_rollouts_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:
     _, lines = lines_of_a_dry_run(capsys, "model=deepthought", "hardware=a100x4", "rollouts_per_request=2")
-    assert lines["a step"] == "128 rollouts = 64 requests x 2; 8 micro-batches of 4 on 4 process(es)"
+    assert lines["a step"] == "128 rollouts = 64 requests x 2; 16 micro-batches of 2 on 4 process(es)"
 
 
 def test_a_dry_run_writes_nothing(

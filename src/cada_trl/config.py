@@ -80,7 +80,7 @@ class JudgeConfig(Section):
     """Who says REFUSED or COMPLIED, and harmful or not."""
 
     kind: Literal["phrases", "rubric", "strongreject", "xstest", "wildguard", "llamaguard3", "harmbench"]
-    judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # of an evaluation; training: the first
+    judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # training: the first
     base_url: str | None  # null: a guard model's weights are read in this process
     llm: str | None  # the endpoint's name for it; without an endpoint a hub id or a folder
     api_key_env: str | None
@@ -191,8 +191,6 @@ class Config(Section):
             raise ValueError(
                 "target_kl_nats steers beta_kl by factors and cannot move it from 0; start with beta_kl=0.01"
             )
-        if algo.benign_beta_kl is not None and (algo.kl_in != "loss" or algo.target_kl_nats is not None):
-            raise ValueError("benign_beta_kl is a fixed weight of the KL in the loss: kl_in=loss, target_kl_nats=null")
         if algo.kl_in != "loss" and algo.kl != "k1":
             raise ValueError(f"kl_in={algo.kl_in} takes kl=k1, not kl={algo.kl} (its gradient there is another)")
         if algo.kl_in != "loss" and algo.learn_on == "request" and self.prompt.arm != "none":
