@@ -5,7 +5,7 @@
 #   MODEL      smollm2 | llama3 | deepthought | llama3_70b; evaluate and utility also take a run folder, a model folder, a hub id
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder that holds beavertails/ and the evaluation sets; without it the embedded starter set or the hub
-#   RUN        run folder of `make report`
+#   RUN        run, evaluation or utility folders of `make report`
 #   JUDGE      judge of `make judge-card`: phrases | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
 #   PYTHON     the Python >= 3.11 that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
@@ -50,7 +50,7 @@ prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decon
 	@echo "requests: $(or $(subst ',,$(DATA)),as ARGS says)"
 	$(VENV_PYTHON) -m cada_trl.prepare model=$(MODEL) $(DATA) $(ARGS)
 
-report: $(INSTALLED) ## write the page of one or more run folders: RUN=runs/NAME
+report: $(INSTALLED) ## write the page of run, evaluation and utility folders: RUN="runs/NAME evals/NAME"
 	$(VENV_PYTHON) -m cada_trl.report $(RUN) $(ARGS)
 
 evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder) ARGS="suite=quick"

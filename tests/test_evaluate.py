@@ -130,7 +130,7 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> N
     folder = call()
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "manifest.json", "attempts.jsonl", "missing.jsonl", "responses.jsonl", "scores.json"),
-        *("eval.lock", verb.verdict_file(scores(folder).judge_id)),
+        *("eval.lock", verb.verdict_file(scores(folder).judge_id), "report.html", "report.md", "report.json"),
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["exit_state"] == "done"

@@ -34,6 +34,8 @@ from cada_trl.evals.tested_model import ModelUnderTest
 from cada_trl.evals.verdicts import judge_responses, verdict_file
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.judge import Judge, make_judge
+from cada_trl.reporting.page import write_report
+from cada_trl.reporting.record import read_record
 from cada_trl.tracking.manifest import content_hash, exit_state, finished, now_utc, provenance
 from cada_trl.tracking.scrub import scrub
 
@@ -72,6 +74,7 @@ def main(argv: list[str]) -> int:
         with EvalFolder.opened(evaluation.path, evaluation.decides) as folder:
             scores = evaluate(evaluation, folder)
     _show_scores(evaluation, scores, folder)
+    print(write_report([read_record(folder.path)], folder.path))
     return 0
 
 
@@ -96,6 +99,7 @@ def _passes(evaluation: Evaluation, folder: EvalFolder, manifest: dict[str, Any]
     with _timed(manifest, "responses"):
         responses = respond(attempts, folder.log(RESPONSES), evaluation.model.responses)
     folder.write_manifest(manifest, evaluation.decides)
+    evaluation.model.close()  # a judge that is a model needs the memory
     with _timed(manifest, judge.id):
         log = folder.log(verdict_file(judge.id))
         verdicts = judge_responses(attempts, responses, judge, config.judge.judge_sees, log)
@@ -197,7 +201,6 @@ def _show_scores(evaluation: Evaluation, scores: Scores, folder: EvalFolder) -> 
     console.print(
         "wall time: " + ", ".join(f"{name} {wall_s:.0f} s" for name, wall_s in walls.items()), highlight=False
     )
-    print(folder.path)
 
 
 if __name__ == "__main__":

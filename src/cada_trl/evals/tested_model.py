@@ -61,5 +61,10 @@ class ModelUnderTest:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the weights; the next question loads them again."""
         if self._generator is not None:
             self._generator.close()
+            self._generator = None
