@@ -40,7 +40,10 @@ def test_an_unscored_completion_lowers_the_coverage_and_no_rate(run: RunRecord, 
     assert result["before"]["coverage"] == 0.75
     assert result["before"]["answered_frac"]["n"] == 3
     assert result["before"]["answered_frac"]["rate"] == 0.0
-    assert result["paired"]["answered_frac"] == {"n_pairs": 3, "difference": 0.0, "low": 0.0, "high": 0.0}
+    half = 1.96 * (2 / 5 / 5) ** 0.5  # no change in 3 pairs, and the two made-up ones
+    assert result["paired"]["answered_frac"] == pytest.approx(
+        {"n_pairs": 3, "difference": 0.0, "low": -half, "high": half}, abs=1e-4
+    )
 
 
 def test_when_nothing_was_scored_every_rate_is_null_and_none_is_zero(run: RunRecord, make_probe_row: MakeRow) -> None:
@@ -54,7 +57,10 @@ def test_pairs_are_matched_by_request_and_not_by_order(run: RunRecord, make_prob
     before = [ProbeRow.model_validate(make_probe_row("harmful", i, "REFUSED", i == 0)) for i in range(3)]
     after = list(reversed(before))[:-1]
     probes = summarise(dataclasses.replace(run, before=before, after=after))["probes"]["harmful"]
-    assert probes["paired"]["reasoned_refusal_frac"] == {"n_pairs": 2, "difference": 0.0, "low": 0.0, "high": 0.0}
+    half = 1.96 * (2 / 4 / 4) ** 0.5  # no change in 2 pairs, and the two made-up ones
+    assert probes["paired"]["reasoned_refusal_frac"] == pytest.approx(
+        {"n_pairs": 2, "difference": 0.0, "low": -half, "high": half}, abs=1e-4
+    )
 
 
 def test_an_analysis_of_blanks_is_no_reasoning(make_probe_row: MakeRow) -> None:

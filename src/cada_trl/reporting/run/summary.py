@@ -1,4 +1,4 @@
-"""Before -> after on every probe set: rates with Wilson intervals, paired differences with bootstrap intervals."""
+"""Before -> after on every probe set: rates and paired differences with intervals (docs/statistics.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from cada_trl.records import Verdict
 from cada_trl.reporting.run.labels import measures
 from cada_trl.reporting.run.run_record import ProbeRow, RunRecord
-from cada_trl.statistics import Rate, bootstrap_mean, paired_bootstrap
+from cada_trl.statistics import Rate, adjusted_difference, bootstrap_mean, paired_bootstrap
 from cada_trl.tracking.metrics import PROBE_SETS
 
 
@@ -60,13 +60,13 @@ def _of_set(rows: list[ProbeRow], probe_set: str) -> dict[str, ProbeRow]:
 def _one_set(probe_set: str, before: dict[str, ProbeRow], after: dict[str, ProbeRow]) -> dict[str, Any]:
     pairs = [(before[key], after[key]) for key in before if key in after]
     paired = {
-        measure: _paired([(outcome(old, measure), outcome(new, measure)) for old, new in pairs])
+        measure: _paired([(outcome(old, measure), outcome(new, measure)) for old, new in pairs], is_rate=True)
         for measure in measures(probe_set)
     }
     return {
         "before": _one_pass(probe_set, list(before.values())),
         "after": _one_pass(probe_set, list(after.values())),
-        "paired": paired | {"reward_mean": _paired([(old.reward, new.reward) for old, new in pairs])},
+        "paired": paired | {"reward_mean": _paired([(old.reward, new.reward) for old, new in pairs], is_rate=False)},
     }
 
 
@@ -90,10 +90,13 @@ def rate_of(rows: list[ProbeRow], measure: str) -> dict[str, Any]:
     return {"successes": rate.successes, "n": rate.n, "rate": rate.value, "low": low, "high": high}
 
 
-def _paired(pairs: list[tuple[float | None, float | None]]) -> dict[str, Any]:
-    """After - before over the requests scored both times."""
+def _paired(pairs: list[tuple[float | None, float | None]], is_rate: bool) -> dict[str, Any]:
+    """After - before over the requests scored both times; a rate without any change still gets an interval."""
     both = [(float(old), float(new)) for old, new in pairs if old is not None and new is not None]
     if not both:
         return {"n_pairs": 0, "difference": None, "low": None, "high": None}
-    difference, low, high = paired_bootstrap([old for old, _ in both], [new for _, new in both])
+    if is_rate:
+        difference, low, high = adjusted_difference([new - old for old, new in both])
+    else:
+        difference, low, high = paired_bootstrap([old for old, _ in both], [new for _, new in both])
     return {"n_pairs": len(both), "difference": difference, "low": low, "high": high}
