@@ -289,7 +289,8 @@ def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
 @pytest.mark.slow
 def test_ctrl_c_ends_the_process_with_130_and_the_same_command_goes_on(tiny: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cada_trl.train", *tiny_overrides(tmp_path, tiny), "max_steps=40"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # a shell's background job ignores Ctrl-C, and its children would, too
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c) as process:  # noqa: PLW1509
         assert process.stderr is not None
         said: list[str] = []
         interrupted = False
@@ -306,3 +307,7 @@ def test_ctrl_c_ends_the_process_with_130_and_the_same_command_goes_on(tiny: Pat
     assert done.returncode == 0, done.stderr
     assert [row["step"] for row in steps(tmp_path)] == list(range(1, 41))
     assert "step 1/40" not in done.stderr
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
