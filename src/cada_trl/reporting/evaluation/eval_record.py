@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from cada_trl.errors import UserError
 from cada_trl.evals.append_log import StoredLog
 from cada_trl.evals.compare import Evaluated
@@ -21,6 +19,7 @@ from cada_trl.evals.responses import ATTEMPTS, MISSING, RESPONSES, Missing, read
 from cada_trl.evals.scores import Cell, Scores, score
 from cada_trl.evals.verdicts import read_verdicts, verdict_file
 from cada_trl.judging.judge import Judged
+from cada_trl.reporting.stored_config import read_config
 
 SCORES = "scores.json"
 Row = dict[str, Any]
@@ -88,7 +87,7 @@ def read_evaluation(path: Path) -> EvalRecord:
             f"{path / SCORES} does not hold the scores of this folder's responses and verdicts; make it again with: "
             f"{_command(manifest)}"
         )
-    return EvalRecord(path, _config(path / "config.yaml"), manifest, scores, responses, verdicts, outcomes, missing)
+    return EvalRecord(path, read_config(path / "config.yaml"), manifest, scores, responses, verdicts, outcomes, missing)
 
 
 def _same(scores: Scores, outcomes: Sequence[Outcome], missing: Sequence[Missing]) -> bool:
@@ -119,16 +118,6 @@ def _in(place: Path | str, read: Callable[[], T]) -> T:
     except UserError as error:
         where = "" if str(place) in str(error) else f"{place}: "
         raise UserError(f"{where}{error}") from error
-
-
-def _config(path: Path) -> Row:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}; restore it") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} holds a {type(values).__name__}, expected a mapping; restore it")
-    return values
 
 
 def _command(manifest: Row) -> str:

@@ -16,7 +16,7 @@ def rate_cell(rate: dict[str, Any] | None) -> Cell:
 
 
 def difference_cell(paired: dict[str, Any]) -> Cell:
-    """`+12.0 points (+3.1 to +20.9; 50 pairs)`: paired difference, bootstrap 95 % interval."""
+    """`+12.0 points (+3.1 to +20.9; 50 pairs)`: paired difference, adjusted 95 % interval."""
     if paired["difference"] is None:
         return ABSENT
     interval = f"{100 * paired['low']:+.1f} to {100 * paired['high']:+.1f}"

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cada_trl.errors import UserError
 from cada_trl.evals.utility.compare import results_folder
 from cada_trl.evals.utility.folder import read_json
+from cada_trl.reporting.stored_config import read_config
 
 Row = dict[str, Any]
 
@@ -37,7 +36,7 @@ def read_utility(path: Path) -> UtilityRecord:
     manifest = read_json(path / "manifest.json")
     return UtilityRecord(
         path,
-        _config(path / "config.yaml"),
+        read_config(path / "config.yaml"),
         manifest,
         [_result(file) for file in finished],
         [folder.name for folder in folders if folder / "result.json" not in finished],
@@ -60,13 +59,3 @@ def _is_rate(rate: Any) -> bool:
     ):
         return False
     return bool(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1 and isinstance(rate.get("n"), int))
-
-
-def _config(path: Path) -> Row:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}; restore it") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} holds a {type(values).__name__}, expected a mapping; restore it")
-    return values
