@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from cada_trl.evals.generation import progress
-from cada_trl.evals.generation.progress import shown
+from cada_trl.evals.generation.progress import shown, time_left
 
 
 def printed(terminal: bool, done: Iterator[str], n_total: int) -> str:
@@ -26,4 +26,19 @@ def test_outside_a_terminal_there_is_a_line_every_ten_seconds_and_at_the_end(mon
 
 def test_in_a_terminal_there_is_a_bar() -> None:
     text = printed(True, iter("abcd"), 4)
-    assert "responses" in text and "4/4" in text
+    assert "responses" in text and "4/4" in text and "ETA 0:00" in text
+
+
+def test_a_first_early_row_gives_no_estimate() -> None:
+    assert time_left(30.0, 1, 3240) == "ETA n/a"  # at its pace: 27 hours
+    assert time_left(30.0, 161, 3240) == "ETA n/a"
+    assert time_left(162.0, 162, 3240) == "ETA 51:18"  # a row a second
+    assert time_left(5.0, 4, 4) == "ETA 0:00"
+
+
+def test_the_line_after_a_slow_first_row_has_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 30.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    console = Console(file=io.StringIO(), width=80)
+    next(shown(iter("a"), 21, "responses", console))
+    assert console.file.getvalue() == "responses 1/21  ETA n/a\n"  # type: ignore[attr-defined]

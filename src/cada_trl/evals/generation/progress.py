@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cada_trl.tracking.progress import duration
 
 LINE_EVERY_S = 10.0
+# Before that an estimate is absurd: the model is loaded ahead of the first row, and short rows come first, in bursts
+ETA_FROM_FRAC = 0.05
 T = TypeVar("T")
 
 
@@ -21,12 +23,21 @@ def shown(done: Iterable[T], n_total: int, what: str, console: Console | None = 
     return _bar(done, n_total, what, console) if console.is_terminal else _lines(done, n_total, what, console)
 
 
+def time_left(spent_s: float, n_done: int, n_total: int) -> str:
+    """`ETA 2:03` at the mean pace so far; `ETA n/a` until a twentieth is done."""
+    if n_done < ETA_FROM_FRAC * n_total:
+        return "ETA n/a"
+    return f"ETA {duration(spent_s / n_done * (n_total - n_done))}"
+
+
 def _bar(done: Iterable[T], n_total: int, what: str, console: Console) -> Iterator[T]:
-    columns = (TextColumn(what), MofNCompleteColumn(), BarColumn(bar_width=20), TimeRemainingColumn())
+    columns = (TextColumn(what), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    started = time.monotonic()
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(what, total=n_total)
-        for item in done:
-            progress.advance(task)
+        task = progress.add_task("", total=n_total)
+        for n_done, item in enumerate(done, start=1):
+            left = time_left(time.monotonic() - started, n_done, n_total)
+            progress.update(task, completed=n_done, description=left)
             yield item
 
 
@@ -35,7 +46,7 @@ def _lines(done: Iterable[T], n_total: int, what: str, console: Console) -> Iter
     for n_done, item in enumerate(done, start=1):
         now = time.monotonic()
         if n_done == n_total or now - said >= LINE_EVERY_S:
-            left = duration((now - started) / n_done * (n_total - n_done))
-            console.print(f"{what} {n_done}/{n_total}  ETA {left}", highlight=False, soft_wrap=True)
+            left = time_left(now - started, n_done, n_total)
+            console.print(f"{what} {n_done}/{n_total}  {left}", highlight=False, soft_wrap=True)
             said = now
         yield item
