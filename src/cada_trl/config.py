@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from cada_trl.config_checks import divisible, no_correction
 from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, check_values, compose_config
 
 PACKAGE_DIR = Path(__file__).parent
@@ -123,6 +124,9 @@ class RolloutConfig(Section):
     temperature: Annotated[float, Field(gt=0.0)]
     top_p: Annotated[float, Field(gt=0.0, le=1.0)]
     max_new_tok: Positive
+    # vLLM's; None where a run was written before them
+    importance_cap: Annotated[float, Field(ge=1.0)] | None = None  # null: no correction of its sampling probabilities
+    server_url: str | None = None
 
 
 class HardwareConfig(Section):
@@ -197,6 +201,10 @@ class Config(Section):
             raise ValueError(
                 f"kl_in={algo.kl_in} needs samples of the learned prompt; set learn_on=rollout or prompt=none"
             )
+        if why_not := no_correction(self):
+            raise ValueError(f"importance_cap={rollout.importance_cap} {why_not}")
+        if rollout.backend == "vllm_server" and not rollout.server_url:
+            raise ValueError("rollout=vllm_server needs server_url, such as http://127.0.0.1:8000")
         if algo.baseline in {"group", "leave_one_out"} and algo.rollouts_per_request < 2:
             raise ValueError(
                 f"baseline={algo.baseline} needs rollouts_per_request >= 2; 1 takes running, batch or none"
@@ -206,7 +214,7 @@ class Config(Section):
         if n_rollouts % per_pass:
             raise ValueError(
                 f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
-                f"micro_batch x n_processes = {per_pass}; {_divisible(n_rollouts, hardware)}"
+                f"micro_batch x n_processes = {per_pass}; {divisible(n_rollouts, hardware)}"
             )
         if self.data.max_prompt_tok + rollout.max_new_tok > self.model.context_tok:
             raise ValueError(
@@ -216,14 +224,6 @@ class Config(Section):
         if hardware.n_processes > 1 and hardware.launcher == "python":
             raise ValueError("n_processes > 1 needs launcher=accelerate")
         return self
-
-
-def _divisible(n_rollouts: int, hardware: HardwareConfig) -> str:
-    share, rest = divmod(n_rollouts, hardware.n_processes)
-    if rest:
-        return f"set requests_per_step to a multiple of n_processes = {hardware.n_processes}"
-    fitting = max(size for size in range(1, min(share, hardware.micro_batch) + 1) if share % size == 0)
-    return f"the next smaller that fits: micro_batch={fitting}"
 
 
 def load_config(overrides: list[str]) -> Config:
@@ -241,7 +241,8 @@ _NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "trac
 
 def config_hash(config: Config) -> str:
     """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware and seed."""
-    values = config.model_dump(exclude=_NOT_PART_OF_THE_RESULT | {"seed"})
+    left_out: dict[str, Any] = dict.fromkeys(_NOT_PART_OF_THE_RESULT | {"seed"}, True)
+    values = config.model_dump(exclude=left_out | {"rollout": {"server_url"}})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -16,6 +16,7 @@ def cada_loss(
     beta_kl: float | Tensor,
     logp: Literal["sum", "mean"],
     reward_penalty_bt: Tensor | None = None,
+    importance_bt: Tensor | None = None,
 ) -> Tensor:
     """sum_b weight_b * ( -advantage_b * sum_t logp_bt + beta_kl * sum_t kl_bt ), a scalar.
 
@@ -23,12 +24,14 @@ def cada_loss(
     is the same however it is cut into micro-batches and ranks. logp="sum" is the paper's sequence log-probability;
     "mean" divides each row by its own length, which lowers the effective learning rate of long completions.
     beta_kl is one number, or one a row [B]. reward_penalty_bt (KL in the reward) is subtracted, times beta_kl, from the
-    advantage of each token.
+    advantage of each token. importance_bt (mismatch.py) multiplies the advantage of each token, never the KL.
     """
     beta = beta_kl.unsqueeze(1) if isinstance(beta_kl, Tensor) else beta_kl
     advantage_bt = advantage_b.unsqueeze(1).expand_as(logp_bt)
     if reward_penalty_bt is not None:
         advantage_bt = advantage_bt - beta * reward_penalty_bt
+    if importance_bt is not None:
+        advantage_bt = advantage_bt * importance_bt
     objective_bt = -advantage_bt.detach() * logp_bt
     if kl_bt is not None:
         objective_bt = objective_bt + beta * kl_bt
