@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from cada_trl.config import PACKAGE_DIR
 from cada_trl.errors import run_verb
 from cada_trl.evals.eval_folder import folder_name
 from cada_trl.evals.utility.compare import compare, results_folder
@@ -31,7 +29,7 @@ from cada_trl.evals.utility.result import finished_result
 from cada_trl.evals.utility.settings import UtilitySettings, load_settings
 from cada_trl.evals.utility.show import comparison_table, results_table
 from cada_trl.launching import set_environment
-from cada_trl.tracking.manifest import finished, git_state, machine, package_versions
+from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance
 from cada_trl.tracking.scrub import scrub
 
 
@@ -77,7 +75,7 @@ def _ask(settings: UtilitySettings, plans: Sequence[Plan], folder: Path, model: 
             print(f"{plan.task.name}: {plan.n} of {plan.task.n} questions, {task_folder}", file=sys.stderr)
             results.append(finished_result(plan, task_folder) or run_task(plan, settings, lm, task_folder))
     except BaseException as error:
-        write_json(folder / "manifest.json", finished(manifest, _exit_state(error)))
+        write_json(folder / "manifest.json", finished(manifest, exit_state(error)))
         raise
     write_json(folder / "manifest.json", finished(manifest, "done"))
     return results
@@ -96,24 +94,15 @@ def _manifest(model: dict[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:
     manifest: dict[str, Any] = scrub(
         {
             "exit_state": "running",
-            "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started_utc": now_utc(),
             "ended_utc": None,
             "wall_s": None,
             "model": model,
             "tasks": [plan.folder_name for plan in plans],
-            "git": git_state(PACKAGE_DIR),
-            "argv": sys.argv,
-            "machine": machine(),
-            "packages": package_versions(),
+            **provenance(),
         }
     )
     return manifest
-
-
-def _exit_state(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return "interrupted"
-    return f"failed: {(str(error) or repr(error)).splitlines()[0]}"
 
 
 if __name__ == "__main__":

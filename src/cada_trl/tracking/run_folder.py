@@ -34,7 +34,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror}; free space, fix the permission or choose another runs_dir"
+            f"cannot write {path}: {error.strerror}; free space, fix the permission or choose another folder"
         ) from error
 
 

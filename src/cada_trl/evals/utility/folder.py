@@ -13,17 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a UserError of one line that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space, fix the permission or choose another utility_dir"
-        ) from error
+from cada_trl.tracking.run_folder import writing
 
 
 @contextmanager
