@@ -133,6 +133,7 @@ class HardwareConfig(Section):
     """Where it runs; nothing here changes the maths."""
 
     device: Literal["cpu", "cuda"]
+    accelerator: Literal["a100_40gb", "a100_80gb", "h100_80gb"] | None = None  # plans only; null: the GPU that is here
     launcher: Literal["python", "accelerate"]
     accelerate_config: str | None
     n_processes: Positive

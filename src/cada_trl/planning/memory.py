@@ -1,0 +1,197 @@
+"""Memory of the fullest process of a run: what is held throughout, and on top of it what sampling or learning needs.
+
+Counted from shapes and lengths; docs/doctor.md compares it with measured peaks. GB are 10^9 bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cada_trl.config import Config
+from cada_trl.planning.device import memory_a_process_gb, zero_stage
+from cada_trl.planning.lengths import Lengths, longest
+from cada_trl.planning.shapes import Shape
+
+FLOAT32, BFLOAT16 = 4, 2
+LIBRARIES_GB = 0.6  # measured: a process with torch, TRL and transformers imported (docs/doctor.md)
+CUDA_GB = 1.5  # ours: context, kernels and NCCL's buffers
+USABLE_FRAC = 0.92  # ours: the allocator's fragments and the system take the rest
+VLLM_FRAC = 0.3  # trl 1.16's default vllm_gpu_memory_utilization
+VLLM_WEIGHTS_FRAC = 0.9  # ours: of vLLM's share; caches and graphs need the rest
+SCORE_TILES = 4  # algo/scores.py: logits, probabilities, the reference's and the gradient, of TILE_TOK tokens each
+TILE_TOK = 256
+LIVE_PARAMS = 1_000_000_000  # DeepSpeed's default stage3_max_live_parameters
+BUCKET_PARAMS = 500_000_000  # DeepSpeed's default reduce_bucket_size
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """GB of one process, by what they are for. device_gb None: the device is not known here."""
+
+    held: dict[str, float]
+    sampling: dict[str, float]
+    learning: dict[str, float]
+    device_gb: float | None
+    refusal: str | None = None  # why it cannot run at all, whatever the sum
+
+    @property
+    def peak_gb(self) -> float:
+        """The larger of the two phases."""
+        return sum(self.held.values()) + max(sum(self.sampling.values()), sum(self.learning.values()))
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the peak stays within the usable part of the device; None where that is not known."""
+        if self.refusal:
+            return False
+        return None if self.device_gb is None else self.peak_gb <= USABLE_FRAC * self.device_gb
+
+
+def plan_memory(config: Config, shape: Shape, lengths: Lengths | None = None) -> MemoryPlan:
+    """The plan of a run with sequences of the given lengths; by default the longest that it allows."""
+    lengths = lengths or longest(config)
+    device_gb = memory_a_process_gb(config.hardware)
+    need = _Need(config, shape, lengths, zero_stage(config))
+    held, refusal = need.held(), None
+    if config.rollout.backend == "vllm_colocate" and device_gb is not None:
+        held["vllm"] = VLLM_FRAC * device_gb
+        weights_gb = shape.n_params * BFLOAT16 / 1e9
+        if weights_gb > VLLM_WEIGHTS_FRAC * held["vllm"]:
+            refusal = f"vLLM's weights of {weights_gb:.0f} GB do not fit into its share of {held['vllm']:.0f} GB"
+    gb = [{name: n / 1e9 for name, n in part.items()} for part in (need.sampling(), need.learning())]
+    return MemoryPlan(held, *gb, device_gb, refusal)
+
+
+@dataclass(frozen=True)
+class _Need:
+    """Bytes of each part. zero: DeepSpeed's stage, 0 without it."""
+
+    config: Config
+    shape: Shape
+    lengths: Lengths
+    zero: int
+
+    @property
+    def lora(self) -> bool:
+        return self.config.peft.adapter == "lora"
+
+    @property
+    def n_trained(self) -> int:
+        return self.shape.lora_params(self.config.peft.rank) if self.lora else self.shape.n_params
+
+    @property
+    def weight_bytes(self) -> int:
+        if self.zero and self.config.hardware.bf16:
+            return BFLOAT16  # DeepSpeed keeps the model in bfloat16 and float32 copies in the optimiser
+        return FLOAT32 if self.config.model.dtype == "float32" else BFLOAT16
+
+    @property
+    def trained_bytes(self) -> int:
+        """Of a trained weight, its gradient and each of its moments: PEFT makes adapters float32."""
+        return FLOAT32 if self.lora and not self.zero else self.weight_bytes
+
+    @property
+    def compute_bytes(self) -> int:
+        return BFLOAT16 if self.config.hardware.bf16 else self.weight_bytes
+
+    @property
+    def split(self) -> int:
+        return self.config.hardware.n_processes if self.zero else 1
+
+    @property
+    def weight_split(self) -> int:
+        return self.split if self.zero == 3 else 1
+
+    @property
+    def n_rows(self) -> int:
+        """Rollouts that one process samples at once."""
+        algo = self.config.algo
+        return algo.requests_per_step * algo.rollouts_per_request // self.config.hardware.n_processes
+
+    def held(self) -> dict[str, float]:
+        """GB that are there from the second step on, sampling or learning."""
+        n_params, algo = self.shape.n_params, self.config.algo
+        needs_reference = not self.lora and max(algo.beta_kl, algo.benign_beta_kl or 0.0) > 0.0
+        n_bytes: dict[str, float] = {
+            "libraries": (LIBRARIES_GB if self.config.hardware.device == "cpu" else CUDA_GB) * 1e9,
+            "weights": n_params * self.weight_bytes / self.weight_split,
+            "reference": n_params * self.weight_bytes / self.weight_split if needs_reference else 0,
+            "optimiser": self.n_trained * self._optimiser_bytes() / self.split,
+        }
+        if self.lora:
+            n_bytes["adapter"] = self.n_trained * self.trained_bytes / self.weight_split
+        return {name: n / 1e9 for name, n in n_bytes.items()}
+
+    def _optimiser_bytes(self) -> int:
+        """Adam's two moments; under DeepSpeed float32 ones and a float32 copy of the weight (ZeRO's paper: 12)."""
+        return 12 if self.zero else 2 * self.trained_bytes
+
+    def sampling(self) -> dict[str, float]:
+        """Bytes while completions are written, or while the weights go to vLLM."""
+        whole = self.shape.n_params * self.weight_bytes
+        if self.config.rollout.backend != "transformers":
+            # TRL merges an adapter on gathered weights; without one it gathers a parameter at a time.
+            gathered = whole if self.lora else self.shape.embedding_params * self.weight_bytes
+            return {"gathered weights": gathered if self.zero == 3 else 0}
+        n_tok = self.lengths.rollout_prompt_tok + self.lengths.completion_tok
+        cache = self.n_rows * n_tok * self.shape.layers * 2 * self.shape.key * self.compute_bytes
+        prompt_layer = self.n_rows * self.lengths.rollout_prompt_tok * self._mlp_width() * self.compute_bytes
+        return {
+            "gathered weights": whole if self.zero == 3 else 0,
+            "key-value cache": cache,
+            "one layer of the prompts": prompt_layer,
+        }
+
+    def _mlp_width(self) -> int:
+        return 3 * self.shape.intermediate + 3 * self.shape.hidden
+
+    def learning(self) -> dict[str, float]:
+        """Bytes in the backward pass; with one micro-batch gradients grow while activations go."""
+        activations, gradients = self._activations(), self._gradients()
+        if self.n_rows <= self.config.hardware.micro_batch:
+            activations, gradients = (activations, 0.0) if activations > gradients else (0.0, gradients)
+        live = min(self.shape.n_params, LIVE_PARAMS) * self.weight_bytes if self.zero == 3 else 0
+        return {
+            "gradients": gradients,
+            "activations": activations,
+            "head": self._head(),
+            "gathered weights": live,
+        }
+
+    def _gradients(self) -> float:
+        if not self.zero:
+            copies = 2 if self.config.hardware.n_processes > 1 else 1  # DDP's buckets hold them again
+            return self.n_trained * self.trained_bytes * copies
+        # One float32 number a parameter, split; while they are reduced a bucket more.
+        return self.n_trained * FLOAT32 / self.split + min(self.n_trained, BUCKET_PARAMS) * BFLOAT16
+
+    def _head(self) -> float:
+        """Tiles of logits in float32, and for a trained head its gradient and the product that is added to it."""
+        tiles = SCORE_TILES * min(TILE_TOK, self._n_tok()) * self.shape.vocab * FLOAT32
+        return tiles + (0 if self.lora else 2 * self.shape.embedding_params * self.weight_bytes)
+
+    def _n_tok(self) -> int:
+        """Tokens in a micro-batch."""
+        return self.config.hardware.micro_batch * (self.lengths.learn_prompt_tok + self.lengths.completion_tok)
+
+    def _activations(self) -> float:
+        """What the backward pass keeps: every layer's tensors, or only each layer's input and one layer's tensors."""
+        layer = self._n_tok() * self._layer_bytes()
+        if not self.config.hardware.gradient_checkpointing:
+            return self.shape.layers * layer
+        return self.shape.layers * self._n_tok() * self.shape.hidden * self.compute_bytes + layer
+
+    def _layer_bytes(self) -> int:
+        """Bytes that one token leaves in one layer, read off the graph of transformers' LlamaDecoderLayer.
+
+        Norms: the float32 input, the normalised one (for the weight's gradient) and the scaled one. Attention: queries,
+        repeated keys and values, and the result. MLP: gate, its SiLU, up and their product.
+        """
+        shape, compute = self.shape, self.compute_bytes
+        norm = shape.hidden * (FLOAT32 + (0 if self.lora else compute) + compute)
+        attention = 4 * shape.query * compute
+        mlp = 4 * shape.intermediate * compute
+        adapters = 7 * self.config.peft.rank * compute if self.lora else 0
+        if self.lora and compute == BFLOAT16:  # an adapter casts its input to float32 and autocast casts it back
+            adapters += (5 * shape.hidden + shape.query + shape.intermediate) * compute
+        return 2 * norm + attention + mlp + adapters

@@ -1,0 +1,105 @@
+"""The shape of a Llama-like decoder: what memory and operations are counted from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cada_trl.config import ModelConfig
+from cada_trl.errors import UserError
+
+_HUGGING_FACE = {
+    "vocab": "vocab_size",
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "intermediate": "intermediate_size",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder with gated MLPs and grouped queries. tied: the head is the embedding."""
+
+    vocab: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    tied: bool
+
+    @property
+    def query(self) -> int:
+        """Width of all query heads together."""
+        return self.heads * self.head_dim
+
+    @property
+    def key(self) -> int:
+        """Width of all key heads together, and of all value heads."""
+        return self.kv_heads * self.head_dim
+
+    @property
+    def embedding_params(self) -> int:
+        """Parameters of the embedding, and of the head where it is one of its own."""
+        return self.vocab * self.hidden
+
+    @property
+    def n_params(self) -> int:
+        """All parameters, without biases."""
+        attention = self.hidden * (2 * self.query + 2 * self.key)
+        layer = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        return self.layers * layer + self.hidden + self.embedding_params * (1 if self.tied else 2)
+
+    @property
+    def matmul_params(self) -> int:
+        """Parameters that a token is multiplied with: all but an embedding of its own."""
+        return self.n_params - (0 if self.tied else self.embedding_params)
+
+    def lora_params(self, rank: int) -> int:
+        """Parameters of an adapter on every linear layer (target_modules=all-linear leaves the head out)."""
+        ends = [(self.hidden, self.query), (self.hidden, self.key), (self.hidden, self.key), (self.query, self.hidden)]
+        ends += [(self.hidden, self.intermediate)] * 2 + [(self.intermediate, self.hidden)]
+        return self.layers * rank * sum(sum(pair) for pair in ends)
+
+
+def shape_of(model: ModelConfig) -> Shape:
+    """The shape of a model of hydra_conf/model, or of one whose config.json is on this machine.
+
+    Errors: UserError where neither is so, or where the config.json describes no Llama-like decoder.
+    """
+    table = yaml.safe_load(files("cada_trl.planning").joinpath("assets/shapes.yaml").read_text(encoding="utf-8"))
+    if model.source != "folder" and model.name in table:
+        return Shape(**table[model.name])
+    file = _config_file(model)
+    if file is None:
+        raise UserError(f"the shape of {model.path} is not known here; fetch its config.json, or plan without it")
+    try:
+        return read_shape(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file} does not say the shape of a Llama-like model; missing or damaged: {error}") from error
+
+
+def read_shape(config: dict[str, Any]) -> Shape:
+    """The shape in a Hugging Face config.json. Errors: KeyError for a size that it does not name."""
+    sizes = {name: config[key] for name, key in _HUGGING_FACE.items() if name != "kv_heads"}
+    kv_heads = config.get("num_key_value_heads") or sizes["heads"]
+    head_dim = config.get("head_dim") or sizes["hidden"] // sizes["heads"]
+    return Shape(**sizes, kv_heads=kv_heads, head_dim=head_dim, tied=bool(config.get("tie_word_embeddings", False)))
+
+
+def _config_file(model: ModelConfig) -> Path | None:
+    if model.source == "folder":
+        file = Path(model.path).expanduser() / "config.json"
+        return file if file.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(model.path, "config.json", revision=model.revision)
+    return Path(cached) if isinstance(cached, str) else None
