@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from end_to_end.tiny_model import tiny_model, tiny_overrides, tiny_tokenizer
 
 from cada_trl.config import Config, load_config
+from cada_trl.evals import probes
 from cada_trl.evals.probes import generate_raw, mean_nll_nats, probe, summary
 from cada_trl.judging.judge import Judged
 from cada_trl.records import Request, Verdict
@@ -38,11 +39,14 @@ def config(*overrides: str) -> Config:
     return load_config([*tiny_overrides(Path("anywhere"), Path("model")), *overrides])
 
 
-def echo(input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> torch.Tensor:
-    """A generate() that answers each prompt with the prompt."""
-    prompts = [row[mask.bool()].tolist() for row, mask in zip(input_ids, attention_mask, strict=True)]
-    width = max(map(len, prompts))
-    return torch.cat([input_ids, torch.tensor([ids + [0] * (width - len(ids)) for ids in prompts])], dim=1)
+def echo(_: Any, prompts: Sequence[list[int]], *__: Any) -> Iterator[tuple[int, list[int]]]:
+    """A continuation that answers each prompt with the prompt, the last one first."""
+    return ((row, prompts[row]) for row in reversed(range(len(prompts))))
+
+
+def _prompt(text: str) -> str:
+    chat = [{"role": "user", "content": text}]
+    return str(TOKENIZER.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
 
 
 def test_a_row_holds_what_the_report_needs() -> None:
@@ -78,41 +82,29 @@ def test_the_same_seed_gives_the_same_answers_and_another_seed_others() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 def test_every_request_gets_its_own_answer_whatever_the_batch(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(MODEL, "generate", echo)
+    monkeypatch.setattr(probes, "continued", echo)
     done: list[int] = []
     answers = generate_raw(MODEL, TOKENIZER, TEXTS, config(f"probe_batch={size}"), 0, done.append)
-    prompts = [TOKENIZER.apply_chat_template([{"role": "user", "content": text}], tokenize=False) for text in TEXTS]
-    # The prompt's own end of turn ends the echo.
+    prompts = [_prompt(text) for text in TEXTS]
     assert [TOKENIZER.decode(one.token_ids) for one in answers] == prompts
     assert sum(done) == len(TEXTS) and max(done) <= size
 
 
-@pytest.mark.parametrize(
-    ("ids", "kept", "truncated"),
-    [
-        ([40, 41, 2, 0, 0], [40, 41, 2], False),
-        ([40, 3, 0, 0, 0], [40, 3], False),
-        ([40, 41, 42, 43, 44], [40, 41, 42, 43, 44], True),
-        ([2, 0, 0, 0, 0], [2], False),
-    ],
-    ids=["eos", "a second end of the model", "cut off", "empty"],
-)
-def test_an_answer_ends_at_the_first_end_token(
-    monkeypatch: pytest.MonkeyPatch, ids: list[int], kept: list[int], truncated: bool
-) -> None:
-    monkeypatch.setattr(MODEL.generation_config, "eos_token_id", [2, 3])
-    monkeypatch.setattr(MODEL, "generate", lambda input_ids, **_: torch.cat([input_ids, torch.tensor([ids])], dim=1))
+def test_an_answer_ends_at_any_end_that_the_model_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = generate_raw(MODEL, TOKENIZER, ["Why?"], config(), 0)
+    assert whole.truncated and len(whole.token_ids) == 8
+    monkeypatch.setattr(MODEL.generation_config, "eos_token_id", [2, whole.token_ids[2]])
     (answer,) = generate_raw(MODEL, TOKENIZER, ["Why?"], config(), 0)
-    assert (answer.token_ids, answer.truncated) == (kept, truncated)
+    assert (answer.token_ids, answer.truncated) == (whole.token_ids[:3], False)
     assert "<" not in answer.text
 
 
 def test_sampling_is_that_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, Any] = {}
-    monkeypatch.setattr(MODEL, "generate", lambda **kwargs: seen.update(kwargs) or echo(**kwargs))
+    seen: list[Any] = []
+    monkeypatch.setattr(probes, "sampled", lambda *values: seen.append(values))
+    monkeypatch.setattr(probes, "continued", lambda *values: seen.append(values[4]) or echo(*values))
     generate_raw(MODEL, TOKENIZER, ["Why?"], config("temperature=0.3", "top_p=0.9", "max_new_tok=5"), 0)
-    wanted = {"do_sample": True, "temperature": 0.3, "top_p": 0.9, "top_k": 0, "max_new_tokens": 5}
-    assert {key: seen[key] for key in wanted} == wanted
+    assert seen == [(0.3, 0.9), 5]
 
 
 def test_the_model_is_in_training_mode_again_afterwards() -> None:

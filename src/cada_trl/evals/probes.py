@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cada_trl.config import Config
 from cada_trl.judging.judge import Judge
+from cada_trl.models.continuation import continued, sampled
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import score_completions
 from cada_trl.statistics import mean
@@ -43,21 +44,13 @@ def generate_raw(
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers: dict[int, Generated] = {}
     rollout, size = config.rollout, config.tracking.probe_batch
+    choose, ends = sampled(rollout.temperature, rollout.top_p), _ends(model, tokenizer)
     torch.manual_seed(seed)
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        inputs = {"input_ids": [prompts[index] for index in chosen]}
-        batch = tokenizer.pad(inputs, padding_side="left", return_tensors="pt").to(model.device)
-        output = model.generate(  # type: ignore[operator]  # torch types a module's attributes as tensors
-            **batch,
-            do_sample=True,
-            temperature=rollout.temperature,
-            top_p=rollout.top_p,
-            top_k=0,
-            max_new_tokens=rollout.max_new_tok,
-        )
-        for index, ids in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
-            answers[index] = _up_to_the_end(ids, model, tokenizer)
+        for place, ids in continued(model, [prompts[index] for index in chosen], choose, ends, rollout.max_new_tok):
+            text = str(tokenizer.decode(ids, skip_special_tokens=True))
+            answers[chosen[place]] = Generated(text, ids, truncated=ids[-1] not in ends)
         progress(len(chosen))
     return [answers[index] for index in range(len(prompts))]
 
@@ -69,13 +62,10 @@ def _prompt_ids(tokenizer: PreTrainedTokenizerBase, request: str) -> list[int]:
     return ids
 
 
-def _up_to_the_end(ids: list[int], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Generated:
-    """Cut off the padding behind the first end token; a model may declare several (Llama 3 has two)."""
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The tokens that end an answer; a model may declare several (Llama 3 has two)."""
     declared = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
-    length = next((place for place, token in enumerate(ids, start=1) if token in ends), None)
-    kept = ids[:length]
-    return Generated(str(tokenizer.decode(kept, skip_special_tokens=True)), kept, truncated=length is None)
+    return {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
 
 
 def probe(

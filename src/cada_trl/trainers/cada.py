@@ -31,6 +31,7 @@ from cada_trl.algo.loss import cada_loss
 from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
 from cada_trl.algo.scores import TokenScores
 from cada_trl.models.decoding import decoding_attention
+from cada_trl.models.continuation import sampled
 from cada_trl.reward import ScoredCompletion
 from cada_trl.trainers.cada_config import CADAConfig
 from cada_trl.trainers.prefix_generation import generate_with_shared_prefixes
@@ -188,14 +189,11 @@ class CADATrainer(GRPOTrainer):
         if self.use_vllm or self.use_transformers_continuous_batching or sharded:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
         groups = [(row.get("prompt_arm"), row.get("hazard")) for row in self._rows]
+        choose, max_new_tok = sampled(self.args.temperature, self.args.top_p), self.args.max_completion_length
+        assert max_new_tok is not None  # CADAConfig is always given one
         with self.sampling_model() as model:
-            completion_bt = generate_with_shared_prefixes(
-                model, prompt_ids, groups, self.generation_config, self.processing_class.pad_token_id
-            )
-        ends = torch.tensor(self.eos_token_ids, device=completion_bt.device)
-        ended_bt = torch.isin(completion_bt, ends)
-        n_tok_b = torch.where(ended_bt.any(1), ended_bt.int().argmax(1) + 1, completion_bt.shape[1])
-        return [row[:n].tolist() for row, n in zip(completion_bt, n_tok_b.tolist(), strict=True)], None
+            said = generate_with_shared_prefixes(model, prompt_ids, groups, choose, self.eos_token_ids, max_new_tok)
+        return said, None
 
     @contextlib.contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:

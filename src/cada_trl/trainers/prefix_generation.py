@@ -1,25 +1,27 @@
-"""transformers.generate with each distinct prompt prefix run once: the cases of a hazard are common to its requests."""
+"""Rollouts with each distinct prompt prefix run once: the cases of a hazard are common to its requests."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Collection, Hashable, Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from cada_trl.algo.packing import common_prefix
+from cada_trl.models.continuation import Choose, continued, left_padded
+from cada_trl.models.growing_cache import growing_cache
 
 
 def generate_with_shared_prefixes(
     model: PreTrainedModel,
     prompts: Sequence[list[int]],
     groups: Sequence[Hashable],
-    generation_config: GenerationConfig,
-    pad_id: int,
-) -> Tensor:
-    """Completions [B, T], padded after their end: what model.generate gives for the left-padded prompts.
+    choose: Choose,
+    ends: Collection[int],
+    max_new_tok: int,
+) -> list[list[int]]:
+    """New token ids of each prompt, up to and with its first end: what each prompt gets alone.
 
     groups: rows with equal values share a prompt prefix. Its keys and values are computed once a group and copied to
     the group's rows; the rest of each prompt follows, left-padded, so that a row's real tokens are [prefix | rest] with
@@ -36,26 +38,17 @@ def generate_with_shared_prefixes(
         for row in rows:
             prefix_of[row] = number
     rests = [prompt[len(prefixes[number]) :] for prompt, number in zip(prompts, prefix_of, strict=True)]
-    prefix_ids, prefix_mask = _left_padded(prefixes, pad_id, model.device)
-    rest_ids, rest_mask = _left_padded(rests, pad_id, model.device)
-    cache: Any = DynamicCache()
-    positions = (prefix_mask.cumsum(-1) - 1).clamp(min=0)
-    model.base_model(
-        input_ids=prefix_ids, attention_mask=prefix_mask, position_ids=positions, past_key_values=cache, use_cache=True
-    )
-    chosen = torch.tensor(prefix_of, device=model.device)
-    cache.batch_select_indices(chosen)
-    output = model.generate(  # type: ignore[operator]  # torch types a module's attributes as tensors
-        input_ids=torch.cat([prefix_ids[chosen], rest_ids], dim=1),
-        attention_mask=torch.cat([prefix_mask[chosen], rest_mask], dim=1),
-        past_key_values=cache,
-        generation_config=generation_config,
-    )
-    return output[:, prefix_ids.shape[1] + rest_ids.shape[1] :]
+    prefix = _run(model, prefixes, torch.tensor(prefix_of, device=model.device))
+    said = dict(continued(model, rests, choose, ends, max_new_tok, prefix))
+    return [said[row] for row in range(len(prompts))]
 
 
-def _left_padded(rows: Sequence[list[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    width = max(map(len, rows))
-    ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-    return ids, mask
+@torch.no_grad()
+def _run(model: PreTrainedModel, prefixes: list[list[int]], prefix_of_b: Tensor) -> tuple[Cache, Tensor]:
+    """Keys and values of each row's prefix, and their mask."""
+    ids, mask = left_padded(prefixes, model.device)
+    cache = growing_cache()
+    position = (mask.cumsum(-1) - 1).clamp(min=0)
+    model.base_model(input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True)
+    cache.batch_select_indices(prefix_of_b)
+    return cache, mask[prefix_of_b]

@@ -44,10 +44,10 @@ def test_an_unfinished_answer_is_marked_as_truncated(model: ModelConfig) -> None
 def test_an_answer_that_ends_is_whole_counts_its_end_and_hides_it(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def greedy(_: Any, prompts: list[list[int]], *__: Any) -> Any:
+    def continued(_: Any, prompts: list[list[int]], *__: Any) -> Any:
         yield from ((row, [76, 77, 2]) for row in range(len(prompts)))
 
-    monkeypatch.setattr(with_transformers, "greedy", greedy)
+    monkeypatch.setattr(with_transformers, "continued", continued)
     one = completions(model)[0]
     assert (one.n_tok, one.truncated) == (3, False)
     assert len(one.text) == 2 and "<eot>" not in one.text
@@ -56,7 +56,7 @@ def test_an_answer_that_ends_is_whole_counts_its_end_and_hides_it(
 def test_an_end_at_once_is_an_empty_answer_that_was_not_cut_off(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(with_transformers, "greedy", lambda _, prompts, *__: ((i, [2]) for i in range(len(prompts))))
+    monkeypatch.setattr(with_transformers, "continued", lambda _, prompts, *__: ((i, [2]) for i in range(len(prompts))))
     assert completions(model)[1] == Completion("", 1, truncated=False)
 
 

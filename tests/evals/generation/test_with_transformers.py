@@ -14,7 +14,8 @@ from models.conftest import model_config
 from cada_trl.errors import UserError
 from cada_trl.evals.generation import with_transformers
 from cada_trl.evals.generation.generator import GenerationSettings
-from cada_trl.evals.generation.with_transformers import TransformersEngine, batches, greedy
+from cada_trl.evals.generation.with_transformers import TransformersEngine, batches
+from cada_trl.models import decoding
 
 MODEL = tiny_model().eval()
 TEXTS = ["Why?", "How old is the Sun?", "Is it far to the Moon from here, would you say?", "And?", "Who wrote this?"]
@@ -75,29 +76,12 @@ def test_an_answer_stops_at_its_first_end_with_it(folder: Path) -> None:
     assert dict(engine(folder, ends=ends).complete(PROMPTS)) == dict(enumerate(expected))
 
 
-def test_a_finished_row_leaves_the_batch_and_is_handed_out_at_once() -> None:
-    ends = frozenset({WHOLE[0][3]})
-    lengths = [len(ids) for ids in one_by_one(ends)]
-    rows: list[int] = []
-    hook = MODEL.register_forward_pre_hook(
-        lambda _, __, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
-    )
-    try:
-        answers: Iterator[Any] = greedy(MODEL, PROMPTS, ends, MAX_NEW_TOK)
-        row, _ = next(answers)
-        assert lengths[row] == min(lengths) == len(rows) < MAX_NEW_TOK
-        list(answers)
-    finally:
-        hook.remove()
-    assert rows == [sum(length > step for length in lengths) for step in range(max(lengths))]
-
-
 def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder: Path) -> None:
     own = engine(folder, batch_tok=1)
     answers = own.complete(PROMPTS)
     next(answers)
     model: Any = own._loaded()
-    assert model.config._attn_implementation == "eager"
+    assert model.config._attn_implementation == decoding.NAME
     answers.close()  # type: ignore[attr-defined]  # an iterator in the protocol, a generator in truth
     assert model.config._attn_implementation == "sdpa"
 
@@ -106,6 +90,6 @@ def test_a_batch_beyond_the_gpus_memory_names_the_setting(folder: Path, monkeypa
     def full(*_: Any) -> Iterator[Any]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(with_transformers, "greedy", full)
+    monkeypatch.setattr(with_transformers, "continued", full)
     with pytest.raises(UserError, match=r"no GPU memory for 5 sequences at once; lower batch_tok=1000"):
         list(engine(folder).complete(PROMPTS))

@@ -20,7 +20,7 @@ class ScriptedLM:
     """log-probability: minus the length of the choice. Notes what each batch asked."""
 
     max_length, tokenizer_name = 10, "scripted"
-    model = SimpleNamespace(config=SimpleNamespace(_attn_implementation="eager"), device=SimpleNamespace(type="cpu"))
+    model = SimpleNamespace(config=SimpleNamespace(_attn_implementation="eager"), device=SimpleNamespace(type="meta"))
 
     def __init__(self, logp: float | None = None, fails_after: int = 99) -> None:
         self.batches: list[list[tuple[str, Any]]] = []

@@ -1,8 +1,4 @@
-"""Greedy decoding with transformers: batches of like length, cut by a token budget, that shrink as their rows finish.
-
-Not model.generate, which runs every row until the last one ends: a refusal of 30 tokens would cost as much as the
-longest answer of its batch.
-"""
+"""Greedy decoding with transformers: batches of like length, cut by a token budget, shrinking as rows end."""
 
 from __future__ import annotations
 
@@ -10,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.evals.generation.generator import GenerationSettings
+from cada_trl.models.continuation import continued, most_likely
 from cada_trl.models.decoding import decoding_attention
 from cada_trl.models.load import load_policy
 
@@ -41,7 +37,8 @@ class TransformersEngine:
         with decoding_attention(model):
             for rows in batches([len(ids) for ids in prompts], settings.max_new_tok, settings.batch_tok):
                 try:
-                    answers = greedy(model, [prompts[row] for row in rows], self._ends, settings.max_new_tok)
+                    chosen = [prompts[row] for row in rows]
+                    answers = continued(model, chosen, most_likely, self._ends, settings.max_new_tok)
                     yield from ((rows[place], ids) for place, ids in answers)
                 except torch.OutOfMemoryError as error:
                     raise UserError(
@@ -73,52 +70,3 @@ def batches(lengths: Sequence[int], max_new_tok: int, batch_tok: int) -> list[li
         cut.append(order[:size])
         order = order[size:]
     return cut
-
-
-@torch.inference_mode()
-def greedy(
-    model: PreTrainedModel, prompts: Sequence[list[int]], ends: frozenset[int], max_new_tok: int
-) -> Iterator[tuple[int, list[int]]]:
-    """(row, new token ids) as each row meets an end token; the rows that are left at max_new_tok come last.
-
-    A finished row leaves the batch with its keys and values, and the others go on without it.
-    """
-    from transformers import DynamicCache
-
-    cache: Any = DynamicCache(config=model.config)
-    ids, mask = _left_padded(prompts, model.device)
-    position = (mask.cumsum(-1) - 1).clamp(min=0)
-    rows = list(range(len(prompts)))
-    said: list[list[int]] = [[] for _ in prompts]
-    for _ in range(max_new_tok):
-        output = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        token_b = output.logits[:, -1].argmax(-1)
-        for row, token in zip(rows, token_b.tolist(), strict=True):
-            said[row].append(token)
-        going = [place for place, row in enumerate(rows) if said[row][-1] not in ends]
-        yield from ((row, said[row]) for row in rows if said[row][-1] in ends)
-        if len(going) < len(rows):
-            kept = torch.tensor(going, dtype=torch.long, device=model.device)
-            token_b, mask, position = token_b[kept], mask[kept], position[kept]
-            rows = [rows[place] for place in going]
-            if not rows:
-                return
-            cache.batch_select_indices(kept)
-        ids, position = token_b[:, None], position[:, -1:] + 1
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-    yield from ((row, said[row]) for row in rows)
-
-
-def _left_padded(prompts: Sequence[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids and mask [B, T]; the pad's id is never read, since masks and positions come from lengths."""
-    width = max(map(len, prompts))
-    ids = torch.tensor([[0] * (width - len(one)) + one for one in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts], device=device)
-    return ids, mask
