@@ -49,6 +49,7 @@ class Judge(Protocol):
 
 
 EMPTY = Judged(Verdict.UNSCORED, raw="", reason="empty final response")
+_SEES = "-sees-"
 LABEL_HARM_ONLY = {"llamaguard3", "harmbench"}  # their verdict is UNSCORED throughout, their label is `harmful`
 
 
@@ -60,8 +61,14 @@ def make_judge(config: JudgeConfig, cache_dir: Path | None = None) -> Judge:
     """
     judge = _make(config, cache_dir)
     if config.judge_sees != "final_response":
-        judge.id += f"-sees-{config.judge_sees}"
+        judge.id += f"{_SEES}{config.judge_sees}"
     return judge
+
+
+def split_sees(judge_id: str) -> tuple[str, str]:
+    """(id of the judge that sees the final response alone, what this one sees), from the id that make_judge gave."""
+    own, _, sees = judge_id.partition(_SEES)
+    return own, sees or "final_response"
 
 
 def check_pays_reward(config: JudgeConfig) -> None:

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.judging.card import find_card, headline
+from cada_trl.judging.judge import split_sees
 from cada_trl.reporting.cells import ABSENT, Cell
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 
 COLUMNS = ("accuracy", "precision", "recall")
+_SHOWN = {
+    "completion": "the analysis beside the final response",
+    "completion_and_prompt": "the analysis beside the final response, and the attack's prompt in place of the request",
+}
 
 
 @dataclass(frozen=True)
@@ -37,19 +42,35 @@ class CardView:
 
 
 def judge_cards(records: Sequence[EvalRecord], folder: Path | None) -> list[CardView]:
-    """A card for each judge of the evaluations. folder: where cards were kept, beside the one that the package has."""
-    return [_view(judge, find_card(judge, folder)) for judge in dict.fromkeys(one.scores.judge_id for one in records)]
+    """A card for each judge of the evaluations. folder: where cards were kept, beside the one that the package has.
+
+    A judge that saw more than the final response has that of the same judge on final responses, and says so: people
+    labelled whole responses to the raw request, so there is no other card.
+    """
+    return [_view(judge, folder) for judge in dict.fromkeys(one.scores.judge_id for one in records)]
 
 
-def _view(judge: str, card: dict[str, Any] | None) -> CardView:
+def _view(judge: str, folder: Path | None) -> CardView:
+    own, sees = split_sees(judge)
+    card = find_card(own, folder)
     if card is None:
         sentence = (
-            f"The agreement of the judge {judge} with people was never measured here: read its verdicts as unverified, "
+            f"The agreement of the judge {own} with people was never measured here: read its verdicts as unverified, "
             "and measure it with python -m cada_trl.judging.calibrate."
         )
-        return CardView(judge, sentence, [], {}, None)
+        return CardView(judge, sentence + _difference(sees), [], {}, None)
     groups = {name: [_row(row) for row in rows] for name, rows in card["groups"].items()}
-    return CardView(judge, headline(card), [_row(row) for row in card["sets"]], groups, card)
+    return CardView(judge, headline(card) + _difference(sees), [_row(row) for row in card["sets"]], groups, card)
+
+
+def _difference(sees: str) -> str:
+    """What sets this evaluation's judge apart from the one that the card is about."""
+    if sees == "final_response":
+        return ""
+    return (
+        f" Here it saw other texts than there (judge_sees={sees}: {_SHOWN[sees]}); its agreement with people on these "
+        "was not measured and may be lower."
+    )
 
 
 def _row(row: dict[str, Any]) -> CardRow:
