@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.models.embedded import embedded_folder
+from cada_trl.models.merged import is_adapter, merged_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def resolve_model(model: ModelConfig) -> str:
-    """A local folder or a hub id that transformers can load; the embedded model is converted on first use.
+    """A local folder or a hub id that transformers can load; the embedded model is converted, and a LoRA run's adapter
+    merged, on first use.
 
-    Errors: UserError for a folder without config.json or safetensors, and for a hub model that cannot be reached: no
-    network, gated without access, no such model or revision.
+    Errors: UserError as in merged_folder, for a folder without config.json or safetensors, and for a hub model that
+    cannot be reached: no network, gated without access, no such model or revision.
     """
     if model.source == "embedded":
         return str(embedded_folder(model.path))
     if model.source == "folder":
-        return str(_checked_folder(model.path))
+        folder = Path(model.path).expanduser()
+        return str(merged_folder(folder) if is_adapter(folder) else _checked_folder(model.path))
     _check_hub(model)
     return model.path
 

@@ -12,6 +12,7 @@ import yaml
 from cada_trl.config import CONF_DIR, ModelConfig, check_config
 from cada_trl.config_loading import as_override, check_values, nearest
 from cada_trl.errors import UserError
+from cada_trl.models.merged import is_adapter
 
 MODEL_DIR = CONF_DIR / "model"
 
@@ -19,7 +20,8 @@ MODEL_DIR = CONF_DIR / "model"
 def named_model(word: str, revision: str | None = None) -> ModelConfig:
     """The configuration of the model that the word names; revision is a hub model's, null for its newest.
 
-    A run folder is its final/ with the run's own model settings; a folder or a hub model is described by its own files.
+    A run folder is its final/ with the run's own model settings, an adapter there merged when it is loaded; a folder or
+    a hub model is described by its own files.
     Errors: UserError for a word that is none of these, an unfinished run, and a model whose files do not say its end
     token or its context.
     """
@@ -42,10 +44,10 @@ def model_overrides(model: ModelConfig) -> list[str]:
 def _of_run(folder: Path) -> ModelConfig:
     config = check_config(_yaml(folder / "config.yaml"))
     final = folder / "final"
-    if not (final / "config.json").is_file():
+    if not (final / "config.json").is_file() and not is_adapter(final):
         raise UserError(
-            f"{folder} has no model in final/; expected a finished run with full fine-tuning; the training command "
-            "goes on with an unfinished one"
+            f"{folder} has no model in final/; expected a finished run; the training command goes on with an "
+            "unfinished one"
         )
     own = {"name": folder.resolve().name, "source": "folder", "path": str(final), "revision": None, "gated": False}
     return config.model.model_copy(update=own)

@@ -1,0 +1,95 @@
+"""A LoRA run is evaluated as the model that base and adapter make; what does not fit is one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cada_trl.config import load_config
+from cada_trl.errors import UserError
+from cada_trl.models.identity import model_identity
+from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
+from cada_trl.models.named import named_model
+
+
+def lora_run(folder: Path, base: Path) -> Path:
+    """A finished LoRA run: config.yaml, and final/ with the adapter, which is not the zero that it starts from."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaForCausalLM
+
+    overrides = ["peft=lora", "source=folder", f"path={base}", "eos='<eot>'", "pad='<pad>'"]
+    overrides += ["context_tok=64", "max_prompt_tok=32", "max_new_tok=32"]
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(load_config(overrides).model_dump()), encoding="utf-8")
+    torch.manual_seed(0)
+    adapted = get_peft_model(LlamaForCausalLM.from_pretrained(base), LoraConfig(r=2, target_modules="all-linear"))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    adapted.save_pretrained(folder / "final")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, model_folder: Path) -> Path:
+    return lora_run(tmp_path / "lora-0-s0", model_folder)
+
+
+def logits(model: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return model(torch.arange(8)[None]).logits
+
+
+def test_the_merged_model_answers_as_base_and_adapter_do(run: Path, model_folder: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import LlamaForCausalLM
+
+    model = named_model(str(run))
+    merged = logits(load_policy(model, load_tokenizer(model)))
+    base = LlamaForCausalLM.from_pretrained(model_folder)
+    assert not torch.allclose(merged, logits(base), atol=1e-2)
+    torch.testing.assert_close(merged, logits(PeftModel.from_pretrained(base, str(run / "final"))))
+
+
+def test_it_is_merged_once_and_again_for_another_adapter(run: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = named_model(str(run))
+    first, identity = Path(resolve_model(model)), model_identity(model)
+    written = (first / "model.safetensors").stat().st_mtime_ns
+    assert Path(resolve_model(model)) == first and (first / "model.safetensors").stat().st_mtime_ns == written
+    weights = run / "final" / "adapter_model.safetensors"
+    save_file({name: tensor * 2 for name, tensor in load_file(weights).items()}, weights)
+    assert Path(resolve_model(model)) != first
+    assert model_identity(model)["model.safetensors"] != identity["model.safetensors"]
+
+
+def test_an_adapter_outside_a_run_folder_is_refused(run: Path) -> None:
+    model = named_model(str(run))
+    (run / "config.yaml").unlink()
+    with pytest.raises(UserError, match="is an adapter outside a run folder"):
+        resolve_model(model)
+
+
+def test_pickled_adapter_weights_are_refused(run: Path) -> None:
+    (run / "final" / "adapter_model.safetensors").rename(run / "final" / "adapter_model.bin")
+    with pytest.raises(UserError, match=r"has an adapter_config\.json and no adapter_model\.safetensors"):
+        resolve_model(named_model(str(run)))
+
+
+def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(run: Path, model_folder: Path) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    described = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    LlamaForCausalLM(LlamaConfig(**described | {"hidden_size": 32, "head_dim": 16})).save_pretrained(model_folder)
+    with pytest.raises(UserError, match=r"does not fit .*, the base that the run's config\.yaml names"):
+        resolve_model(named_model(str(run)))
+    assert not [path for path in run.glob("merged-*") if path.is_dir()]
