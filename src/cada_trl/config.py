@@ -33,6 +33,7 @@ class ModelConfig(Section):
     context_tok: Positive
     eos: str  # the token that ends an assistant turn; checked against the tokenizer
     pad: str  # may equal eos: masks come from lengths, never from token ids
+    chat: Literal["template", "two_stage", "two_stage_reasoning_only"] = "template"  # at evaluation: two_stage.py
     n_params: Positive
     trust_remote_code: bool
 
@@ -243,7 +244,7 @@ _NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "trac
 def config_hash(config: Config) -> str:
     """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware and seed."""
     left_out: dict[str, Any] = dict.fromkeys(_NOT_PART_OF_THE_RESULT | {"seed"}, True)
-    values = config.model_dump(exclude=left_out | {"rollout": {"server_url"}})
+    values = config.model_dump(exclude=left_out | {"rollout": {"server_url"}, "model": {"chat"}})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -78,7 +78,8 @@ class Engine(Protocol):
 
 def generator_id(model: ModelConfig, settings: GenerationSettings) -> str:
     """As Generator.id, without loading anything. Errors: UserError when the backend is not installed."""
-    return f"{_installed(settings.backend)}-{model.dtype}-greedy-{settings.max_new_tok}tok"
+    chat = "" if model.chat == "template" else f"-{model.chat}"
+    return f"{_installed(settings.backend)}-{model.dtype}-greedy-{settings.max_new_tok}tok{chat}"
 
 
 def make_generator(model: ModelConfig, settings: GenerationSettings) -> Generator:
@@ -93,6 +94,12 @@ def make_generator(model: ModelConfig, settings: GenerationSettings) -> Generato
     own_id = generator_id(model, settings)
     tokenizer = load_tokenizer(model)
     ends = end_ids(model, tokenizer)
+    if model.chat != "template":
+        from cada_trl.evals.generation.two_stage import TwoStageGenerator, turn_ends
+
+        ends |= turn_ends(tokenizer)
+        engine = make_engine(model, settings, tokenizer, ends)
+        return TwoStageGenerator(own_id, engine, tokenizer, ends, model, settings)
     engine = make_engine(model, settings, tokenizer, ends)
     return ModelGenerator(own_id, engine, tokenizer, ends, model.context_tok, settings)
 
