@@ -13,10 +13,12 @@ from pathlib import Path
 
 import yaml
 
-from cada_trl.config import CONF_DIR, Config, ModelConfig, run_name
+from cada_trl.config import Config, ModelConfig, run_name
 from cada_trl.errors import UserError
-
-ROOT = CONF_DIR.parent
+from cada_trl.planning.device import launch_file, n_machines, zero_stage
+from cada_trl.planning.fitting import nearest_fit
+from cada_trl.planning.memory import plan_memory
+from cada_trl.planning.shapes import shape_of
 
 
 def set_environment(threads: int) -> None:
@@ -70,21 +72,7 @@ def launcher_command(config: Config, overrides: list[str]) -> list[str]:
     verb = ["-m", "cada_trl.train", *overrides]
     if config.hardware.launcher == "python":
         return ["python", *verb]
-    return ["accelerate", "launch", "--config_file", str(_accelerate_file(config)), *verb]
-
-
-def _accelerate_file(config: Config) -> Path:
-    file = config.hardware.accelerate_config
-    if file is None or not (ROOT / file).is_file():
-        raise UserError(f"launcher=accelerate needs accelerate_config, a file under launch/; got {file}")
-    return ROOT / file
-
-
-def _uses_deepspeed(config: Config) -> bool:
-    if config.hardware.launcher != "accelerate":
-        return False
-    settings = yaml.safe_load(_accelerate_file(config).read_text(encoding="utf-8"))
-    return bool(settings["distributed_type"] == "DEEPSPEED")
+    return ["accelerate", "launch", "--config_file", str(launch_file(config.hardware)), *verb]
 
 
 def launch(config: Config, overrides: list[str]) -> int:
@@ -95,6 +83,11 @@ def launch(config: Config, overrides: list[str]) -> int:
 
 def missing(config: Config) -> list[str]:
     """What this machine lacks for the run, a sentence each."""
+    return [*absent(config), *_too_large(config), *fetched(config)]
+
+
+def absent(config: Config) -> list[str]:
+    """What has to be there before the run starts, and is not."""
     lacks = []
     if config.hardware.device == "cuda":
         if importlib.util.find_spec("torch") is None:
@@ -103,31 +96,45 @@ def missing(config: Config) -> list[str]:
             import torch
 
             n_gpu = torch.cuda.device_count()
-            if n_gpu < config.hardware.n_processes:
-                lacks.append(f"{config.hardware.n_processes} CUDA GPU(s) wanted, {n_gpu} seen")
-    if _uses_deepspeed(config) and importlib.util.find_spec("deepspeed") is None:
+            n_wanted = config.hardware.n_processes // n_machines(config.hardware)
+            if n_gpu < n_wanted:
+                lacks.append(f"{n_wanted} CUDA GPU(s) wanted, {n_gpu} seen")
+    if zero_stage(config.hardware) and importlib.util.find_spec("deepspeed") is None:
         lacks.append("deepspeed is not installed: pip install -e '.[deepspeed]'")
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
         lacks.append("vllm is not installed: pip install -e '.[vllm]'")
-    here_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    if config.hardware.device == "cpu" and memory_gb(config) > here_gb:
-        lacks.append(f"{memory_gb(config):.0f} GB of memory wanted, {here_gb:.0f} GB here: hardware=gpu or a100x4")
-    if config.model.source == "hub" and not _in_hub_cache(config.model):
-        lacks.append(f"{config.model.path} is not in the hub's cache: the first run fetches it from the network")
     if config.model.gated and not _hub_token():
         lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
-    if config.data.dataset == "beavertails" and config.data.file is None:
-        lacks.append(f"the hub is needed for {config.data.hub_id} (or file=<BeaverTails JSONL>)")
     return lacks
 
 
-def memory_gb(config: Config) -> float:
-    """The least that weights and optimiser take in one process; activations and the rollouts' cache come on top.
+def fetched(config: Config) -> list[str]:
+    """What the run fetches from the network when it starts."""
+    fetches = []
+    if config.model.source == "hub" and not _in_hub_cache(config.model):
+        fetches.append(f"{config.model.path} is not in the hub's cache: the first run fetches it from the network")
+    if config.data.dataset == "beavertails" and config.data.file is None:
+        fetches.append(f"the hub is needed for {config.data.hub_id} (or file=<BeaverTails JSONL>)")
+    return fetches
 
-    Full fine-tuning holds five numbers a parameter (policy, gradient, Adam's two moments, reference), LoRA one.
-    """
-    bytes_each = 4 if config.model.dtype == "float32" else 2
-    return config.model.n_params * bytes_each * (5 if config.peft.adapter == "none" else 1) / 1e9
+
+def memory_gb(config: Config) -> float:
+    """Peak of one process as planned, at the longest sequences. Errors: UserError for a model of unknown shape."""
+    return plan_memory(config, shape_of(config.model)).peak_gb
+
+
+def _too_large(config: Config) -> list[str]:
+    """A sentence where the memory plan does not fit; none where the model's shape or the GPU is not known."""
+    try:
+        shape = shape_of(config.model)
+    except UserError:
+        return []
+    plan = plan_memory(config, shape)
+    if plan.fits is not False:
+        return []
+    found = nearest_fit(config, shape)
+    todo = f"{found[0]} fits" if found else "docs/scaling.md says what would"
+    return [f"{plan.peak_gb:.0f} GB of memory a process wanted, {plan.device_gb or 0:.0f} GB there: {todo}"]
 
 
 def _in_hub_cache(model: ModelConfig) -> bool:

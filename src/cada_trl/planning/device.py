@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import yaml
 
-from cada_trl.config import CONF_DIR, Config, HardwareConfig
+from cada_trl.config import CONF_DIR, HardwareConfig
+from cada_trl.errors import UserError
+
+ROOT = CONF_DIR.parent
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,27 @@ def memory_a_process_gb(hardware: HardwareConfig) -> float | None:
     return torch.cuda.get_device_properties(0).total_memory / 1e9 if torch.cuda.is_available() else None
 
 
-def zero_stage(config: Config) -> int:
-    """DeepSpeed's ZeRO stage in the hardware's launch file; 0 where DeepSpeed is not used."""
-    file = config.hardware.accelerate_config
-    if config.hardware.launcher == "python" or file is None:
-        return 0
-    settings = yaml.safe_load((CONF_DIR.parent / file).read_text(encoding="utf-8"))
-    return int(settings["deepspeed_config"]["zero_stage"]) if settings["distributed_type"] == "DEEPSPEED" else 0
+def launch_file(hardware: HardwareConfig) -> Path:
+    """The accelerate file of a hardware with launcher=accelerate. Errors: UserError where it has none."""
+    file = hardware.accelerate_config
+    if file is None or not (ROOT / file).is_file():
+        raise UserError(f"launcher=accelerate needs accelerate_config, a file under launch/; got {file}")
+    return ROOT / file
+
+
+def _launch_settings(hardware: HardwareConfig) -> dict[str, Any]:
+    if hardware.launcher == "python":
+        return {}
+    settings: dict[str, Any] = yaml.safe_load(launch_file(hardware).read_text(encoding="utf-8"))
+    return settings
+
+
+def zero_stage(hardware: HardwareConfig) -> int:
+    """DeepSpeed's ZeRO stage in the hardware's launch file; 0 where DeepSpeed is not used. Errors: as launch_file."""
+    settings = _launch_settings(hardware)
+    return int(settings["deepspeed_config"]["zero_stage"]) if settings.get("distributed_type") == "DEEPSPEED" else 0
+
+
+def n_machines(hardware: HardwareConfig) -> int:
+    """Machines that share the processes. Errors: as launch_file."""
+    return int(_launch_settings(hardware).get("num_machines", 1))

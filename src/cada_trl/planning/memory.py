@@ -51,15 +51,18 @@ def plan_memory(config: Config, shape: Shape, lengths: Lengths | None = None) ->
     """The plan of a run with sequences of the given lengths; by default the longest that it allows."""
     lengths = lengths or longest(config)
     device_gb = memory_a_process_gb(config.hardware)
-    need = _Need(config, shape, lengths, zero_stage(config))
+    need = _Need(config, shape, lengths, zero_stage(config.hardware))
     held, refusal = need.held(), None
     if config.rollout.backend == "vllm_colocate" and device_gb is not None:
         held["vllm"] = VLLM_FRAC * device_gb
         weights_gb = shape.n_params * BFLOAT16 / 1e9
         if weights_gb > VLLM_WEIGHTS_FRAC * held["vllm"]:
             refusal = f"vLLM's weights of {weights_gb:.0f} GB do not fit into its share of {held['vllm']:.0f} GB"
-    gb = [{name: n / 1e9 for name, n in part.items()} for part in (need.sampling(), need.learning())]
-    return MemoryPlan(held, *gb, device_gb, refusal)
+    return MemoryPlan(held, _gb(need.sampling()), _gb(need.learning()), device_gb, refusal)
+
+
+def _gb(n_bytes: dict[str, float]) -> dict[str, float]:
+    return {name: n / 1e9 for name, n in n_bytes.items()}
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class _Need:
         }
         if self.lora:
             n_bytes["adapter"] = self.n_trained * self.trained_bytes / self.weight_split
-        return {name: n / 1e9 for name, n in n_bytes.items()}
+        return _gb(n_bytes)
 
     def _optimiser_bytes(self) -> int:
         """Adam's two moments; under DeepSpeed float32 ones and a float32 copy of the weight (ZeRO's paper: 12)."""
