@@ -5,7 +5,7 @@
 #   MODEL      smollm2 | llama3 | deepthought | llama3_70b; evaluate and utility also take a run folder, a model folder, a hub id
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder that holds beavertails/ and the evaluation sets; without it the embedded starter set or the hub
-#   RUN        run, evaluation or utility folders of `make report`
+#   RUN        run, evaluation or utility folders of `make report`; the two folders of `make why`
 #   JUDGE      judge of `make judge-card`: phrases | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
 #   PYTHON     the Python >= 3.11 that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
@@ -33,11 +33,11 @@ LOCAL_DATA  = data=beavertails 'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompt
 OTHER_DATA  = $(if $(filter smollm2,$(MODEL)),data=starter,data=beavertails)
 DATA        = $(if $(filter data=%,$(ARGS)),,$(if $(DATA_ROOT),$(LOCAL_DATA),$(OTHER_DATA)))
 
-$(if $(filter report,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
+$(if $(filter report why,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train prepare report evaluate utility bench-step judge-card test test-fast lint clean
+.PHONY: help train prepare report why evaluate utility bench-step judge-card test test-fast lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,9 @@ prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decon
 
 report: $(INSTALLED) ## write the page of run, evaluation and utility folders: RUN="runs/NAME evals/NAME"
 	$(VENV_PYTHON) -m cada_trl.report $(RUN) $(ARGS)
+
+why: $(INSTALLED) ## what differs between two runs or two evaluations, and where it first shows: RUN="runs/A runs/B"
+	$(VENV_PYTHON) -m cada_trl.why $(RUN) $(ARGS)
 
 evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder) ARGS="suite=quick"
 	$(VENV_PYTHON) -m cada_trl.evaluate model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)

@@ -1,0 +1,68 @@
+"""why: two runs, or two evaluations -> what differs between them, what it means, and where it first shows.
+
+python -m cada_trl.why runs/smollm2-fc6d9248-s0 runs/smollm2-fc6d9248-s1
+python -m cada_trl.why runs/a runs/b --out why         (why.md and why.json too)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from cada_trl.differences.evaluations import explain_evaluations
+from cada_trl.differences.explanation import Explanation
+from cada_trl.differences.parting import TOLERANCE
+from cada_trl.differences.training_runs import explain_runs
+from cada_trl.errors import UserError, run_verb
+from cada_trl.reporting.evaluation.eval_record import EvalRecord
+from cada_trl.reporting.record import read_record
+from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.tracking.run_folder import writing
+from cada_trl.tracking.scrub import scrub
+
+
+def main(argv: list[str]) -> int:
+    """The verb. Returns 0. Errors: UserError for folders that are not two finished runs or two evaluations."""
+    parser = argparse.ArgumentParser(prog="python -m cada_trl.why", description="Explain two runs' difference.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="runs/<name> or evals/<name>, twice")
+    parser.add_argument("--out", type=Path, help="folder for why.md and why.json")
+    parser.add_argument(
+        "--tolerance", type=float, default=TOLERANCE, help=f"relative gap of a metric that is none ({TOLERANCE})"
+    )
+    arguments = parser.parse_args(argv)
+    explanation = explain(arguments.folders, arguments.tolerance)
+    explanation.show(Console())
+    if arguments.out is not None:
+        _write(explanation, arguments.out)
+    return 0
+
+
+def explain(folders: list[Path], tolerance: float = TOLERANCE) -> Explanation:
+    """Read the two folders and explain them. Errors: UserError, one line."""
+    if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
+        raise UserError(f"{len(folders)} folder(s) given; expected two different ones, as in why runs/A runs/B")
+    a, b = (read_record(folder) for folder in folders)
+    if isinstance(a, RunRecord) and isinstance(b, RunRecord):
+        return explain_runs(a, b, tolerance)
+    if isinstance(a, EvalRecord) and isinstance(b, EvalRecord):
+        return explain_evaluations(a, b)
+    raise UserError(f"{folders[0]} and {folders[1]}: expected two training runs or two evaluations, not other folders")
+
+
+def _write(explanation: Explanation, out: Path) -> None:
+    """why.md and why.json, each whole or not at all."""
+    twin = json.dumps(scrub(explanation.twin), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in {"why.md": explanation.markdown(), "why.json": twin}.items():
+            temporary = out / f"{name}.tmp"
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+            temporary.replace(out / name)
+            print(out / name)
+
+
+if __name__ == "__main__":
+    run_verb(main)

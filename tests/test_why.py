@@ -1,0 +1,112 @@
+"""The verb whole, on made-up folders written by the project's own writers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.records import Request, write_jsonl, write_requests
+from cada_trl.why import explain, main
+from tests.reporting.evaluation.made_up import answers_most, refuses_most, write_evaluation
+from tests.reporting.run.conftest import write_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    return write_run(tmp_path / "a", 0, 3), write_run(tmp_path / "b", 0, 3)
+
+
+def in_short(a: Path, b: Path) -> str:
+    return " ".join(explain([a, b]).sections[0].sentences)
+
+
+def test_the_same_run_twice_does_not_part_and_its_probes_are_even(runs: tuple[Path, Path]) -> None:
+    found = explain(list(runs))
+    assert "One experiment: no key that decides the result differs." in found.sections[0].sentences
+    assert any("They do not part: all 3 steps" in one for one in found.sections[0].sentences)
+    paired = found.twin["probes_after"]["harmful"]["paired"]["answered_frac"]
+    assert paired["difference"] == 0
+    assert paired["low"] < 0 < paired["high"]
+
+
+def test_a_key_that_decides_the_result_is_named_and_a_seed_is_no_other_experiment(tmp_path: Path) -> None:
+    a, b, c = (
+        write_run(tmp_path / name, seed, 2, lr) for name, seed, lr in (("a", 0, 2e-5), ("b", 1, 2e-5), ("c", 0, 1e-5))
+    )
+    assert "One experiment, two seeds" in in_short(a, b)
+    assert "They part at step 1, first in its numbers" in in_short(a, b)
+    assert "Two experiments: they differ in algo.lr, which decides the result." in in_short(a, c)
+
+
+def test_markdown_and_json_twins_are_written_on_request(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*map(str, runs), "--out", str(tmp_path / "out")]) == 0
+    twin = json.loads((tmp_path / "out" / "why.json").read_text(encoding="utf-8"))
+    assert twin["parting"]["step"] is None
+    assert "## Where they part" in (tmp_path / "out" / "why.md").read_text(encoding="utf-8")
+    assert "Where they part" in capsys.readouterr().out
+
+
+def test_shared_training_requests_are_counted_where_the_prepared_sets_are_here(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for path, ids in zip(runs, (["r1", "r2"], ["r2", "r3", "r4"]), strict=True):
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest["data"]["name"], manifest["data_hash"] = f"set-{path.name}", path.name
+        (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        config = path / "config.yaml"
+        config.write_text(
+            config.read_text(encoding="utf-8").replace("data_dir: data", f"data_dir: {tmp_path}"), encoding="utf-8"
+        )
+        requests = [Request(one, f"text {one}", "privacy", True, "made up") for one in ids]
+        write_requests(tmp_path / f"set-{path.name}" / "train.jsonl", requests)
+        rows = [{"request_id": ids[0], "completion": "No.", "verdict": "REFUSED", "reward": 0.0}]
+        write_jsonl(path / "completions" / "step_000001.jsonl", rows)
+    found = explain(list(runs))
+    assert found.twin["data"]["ids_a_b_shared"] == {"train, as prepared": [2, 3, 1], "asked in training": [1, 1, 0]}
+    assert "They part at step 1, first in its requests." in found.sections[0].sentences[2]
+
+
+def test_two_evaluations_are_compared_response_by_response(tmp_path: Path) -> None:
+    a = write_evaluation(tmp_path / "a", answers_most)
+    b = write_evaluation(tmp_path / "b", refuses_most)
+    found = explain([a, b])
+    assert 0 < found.twin["responses"]["differ"] <= found.twin["responses"]["shared"]
+    change = found.twin["compared"]["cells"][0]["complied"]
+    assert change["low"] <= change["difference"] <= change["high"]
+    assert "Rates" in found.markdown()
+
+
+def test_one_folder_or_the_same_twice_is_a_mistake(runs: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match="expected two different ones"):
+        main([str(runs[0])])
+    with pytest.raises(UserError, match="expected two different ones"):
+        main([str(runs[0]), str(runs[0] / ".." / "a")])
+
+
+def test_a_run_and_an_evaluation_have_nothing_to_explain(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected two training runs or two evaluations"):
+        main([str(runs[0]), str(write_evaluation(tmp_path / "e", answers_most))])
+
+
+def test_no_run_folder_a_damaged_manifest_and_an_unfinished_run_are_one_line_each(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="is no folder of a run"):
+        main([str(runs[0]), str(tmp_path / "empty")])
+    manifest = runs[1] / "manifest.json"
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace('"exit_state": "done"', '"exit_state": "interrupted"'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"b did not finish \(state: interrupted; last step 3\)"):
+        main([str(path) for path in runs])
+    manifest.write_text(text[:50], encoding="utf-8")
+    with pytest.raises(UserError, match=r"manifest.json is damaged"):
+        main([str(path) for path in runs])
+    manifest.unlink()
+    with pytest.raises(UserError, match=r"has no manifest\.json"):
+        main([str(path) for path in runs])
