@@ -1,4 +1,4 @@
-"""A recipe is a whole list of overrides: it composes, and the smollm2 one is the default of `make train`."""
+"""A recipe is a list of overrides that composes, under a head that names its command, its hours and what to expect."""
 
 from __future__ import annotations
 
@@ -8,20 +8,52 @@ import pytest
 import yaml
 
 from cada_trl.config import config_hash, load_config
+from cada_trl.tables.expected import expected_lines
+from cada_trl.tables.layout import load_models, recipe_words
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+TRAININGS = sorted(path for path in RECIPES.glob("*/*.yaml") if path.parent.name != "tables")
+OF_THE_PAPER = [path for path in TRAININGS if path.parent.name != "smollm2"]
+
+
+def name(recipe: Path) -> str:
+    return f"{recipe.parent.name}/{recipe.stem}"
 
 
 def overrides(recipe: Path) -> list[str]:
     return [str(line) for line in yaml.safe_load(recipe.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("recipe", TRAININGS, ids=name)
 def test_every_line_of_a_recipe_is_an_override_with_its_source_beside_it(recipe: Path) -> None:
     load_config([f"model={recipe.parent.name}", *overrides(recipe)])
     lines = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
     assert len(lines) == len(overrides(recipe))
     assert all("#" in line or line.startswith(("- seed=", "- rollout=", "- judge=")) for line in lines)
+    assert recipe_words(recipe.parent.name, recipe.stem) == overrides(recipe)
+
+
+@pytest.mark.parametrize("recipe", TRAININGS, ids=name)
+def test_the_head_of_a_recipe_has_its_own_command(recipe: Path) -> None:
+    model = "" if recipe.parent.name == "smollm2" else f"MODEL={recipe.parent.name} "
+    command = f"make train {model}ARGS=\"$(sed -n 's/^- \\([^ ]*\\).*/\\1/p' recipes/{name(recipe)}.yaml | xargs)\""
+    assert f"#   {command}\n" in recipe.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("recipe", OF_THE_PAPER, ids=name)
+def test_the_head_of_a_recipe_of_the_paper_has_the_papers_own_numbers_and_the_estimated_hours(recipe: Path) -> None:
+    text, model = recipe.read_text(encoding="utf-8"), recipe.parent.name
+    head = [line for line in text.splitlines() if line.startswith("#")]
+    expected = expected_lines(model, recipe.stem)
+    assert head[-len(expected) :] == expected
+    assert f" Hours: {load_models().models[model].train_h:g}, ESTIMATED (recipes/tables/models.yaml)." in text
+
+
+def test_the_numbers_of_a_head_are_those_of_the_table() -> None:
+    assert "#   Table 3, StrongREJECT, ASR %: none 0.2 ± 0.1, pair 20.4 ± 1.2, pap 8.1 ± 0.3" in expected_lines(
+        "llama3", "cada"
+    )
+    assert expected_lines("llama3_70b", "cada") == ["# Expected: the paper reports no such training."]
 
 
 def test_the_smollm2_recipe_is_the_default() -> None:

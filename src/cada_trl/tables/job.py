@@ -1,0 +1,106 @@
+"""One call of a verb that a table needs, and the folder where the verb keeps its result. No torch.
+
+The verbs' folders are named and skipped by content: a job only asks whether its own result is there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cada_trl.config import config_hash, load_config, run_name
+from cada_trl.errors import UserError
+from cada_trl.evals.settings import load_evaluate_config
+from cada_trl.evals.utility.settings import UtilitySettings, load_settings
+from cada_trl.reporting.stored_config import read_config
+
+Verb = Literal["train", "evaluate", "utility"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """words: the verb's. trained: the training whose model is asked, None for none. n: answers or questions."""
+
+    verb: Verb
+    name: str
+    words: tuple[str, ...]
+    trained: Job | None = None
+    n: int = 0
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", f"cada_trl.{self.verb}", *self.words]
+
+    def result(self) -> Path | None:
+        """The folder with the finished result; None before that. Errors: UserError for words that the verb refuses."""
+        if self.verb == "train":
+            return _run(self.words)
+        if self.trained is not None and self.trained.result() is None:
+            return None
+        since = str(_manifest(self.trained.result()).get("ended_utc")) if self.trained else ""
+        return _evaluation(self.words, since) if self.verb == "evaluate" else _utility(self.words)
+
+
+def run_folder(words: tuple[str, ...]) -> Path:
+    """Where the training with these words writes. Errors: UserError as load_config."""
+    config = load_config(list(words))
+    return Path(config.runs_dir) / run_name(config)
+
+
+def _run(words: tuple[str, ...]) -> Path | None:
+    config, folder = load_config(list(words)), run_folder(words)
+    manifest = _manifest(folder)
+    same = (manifest.get("config_hash"), (manifest.get("seeds") or {}).get("run")) == (config_hash(config), config.seed)
+    return folder if same and manifest.get("exit_state") == "done" else None
+
+
+def _evaluation(words: tuple[str, ...], since: str) -> Path | None:
+    """The evaluation with this very configuration that ended well after the training did."""
+    config = load_evaluate_config(words)
+    for path in sorted(Path(config.evals_dir).glob("*/config.yaml")):
+        manifest = _manifest(path.parent)
+        done = manifest.get("exit_state") == "done" and str(manifest.get("ended_utc")) >= since
+        if done and (path.parent / "scores.json").is_file() and _stored(path) == config.model_dump():
+            return path.parent
+    return None
+
+
+def _utility(words: tuple[str, ...]) -> Path | None:
+    """The finished task's folder, by the model's configuration and what was asked."""
+    settings = load_settings(words)
+    for path in sorted(Path(settings.utility_dir).glob("*/config.yaml")):
+        if _stored(path).get("model") == settings.model.model_dump():
+            for result in sorted(path.parent.glob(f"{settings.tasks[0]}-*/result.json")):
+                if _asks_the_same(result, settings):
+                    return result.parent
+    return None
+
+
+def _asks_the_same(result: Path, settings: UtilitySettings) -> bool:
+    plan = _json(result).get("plan") or {}
+    seed = None if settings.limit is None else settings.seed
+    tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}
+    return (plan.get("limit"), plan.get("seed")) == (settings.limit, seed) and tokens
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    try:
+        return read_config(path)
+    except UserError:
+        return {}
+
+
+def _manifest(folder: Path | None) -> dict[str, Any]:
+    return {} if folder is None else _json(folder / "manifest.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """{} where it is absent or damaged: the verb says so when it is called."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,91 @@
+"""Run a table's open jobs one after the other, each with a log of its own; a failing one leaves the others running."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from cada_trl.errors import UserError
+from cada_trl.tables.job import Job
+
+GRACE_S = 30.0  # ours: a training that is asked to stop writes its state in a few seconds
+TAIL_LINES = 15
+
+Say = Callable[[str], None]
+
+
+def run_jobs(jobs: Sequence[Job], logs: Path, say: Say) -> dict[Job, str]:
+    """Job -> how it failed, for those that did. A job whose training failed is left out: it has no model to ask.
+
+    Errors: UserError where logs cannot be written; KeyboardInterrupt once the running job is stopped.
+    """
+    failed: dict[Job, str] = {}
+    for number, job in enumerate(jobs, start=1):
+        if job.trained in failed or job.result() is not None:
+            continue
+        say(f"[{number}/{len(jobs)}] {job.name}")
+        why = _run(job, logs / f"{job.name}.log", say)
+        if why is not None:
+            failed[job] = why
+            say(f"{job.name} failed: {why}\n{log_tail(logs / f'{job.name}.log')}")
+    return failed
+
+
+def log_tail(path: Path) -> str:
+    """The last lines of a log as one indented block under its name."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return "\n".join([f"  {path}:", *(f"  | {line}" for line in lines[-TAIL_LINES:] or ["(empty)"])])
+
+
+def _run(job: Job, path: Path, say: Say) -> str | None:
+    """None where the job's result is there at the end, else how it failed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("ab")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another tables_dir") from error
+    with log:
+        _wait_for_earlier(log, job, say)
+        if job.result() is not None:
+            return None
+        code = _call(job, log)
+    if code != 0:
+        return f"exit code {code}"
+    return None if job.result() is not None else "it ended without an error and without a finished result"
+
+
+def _wait_for_earlier(log: IO[bytes], job: Job, say: Say) -> None:
+    """The lock belongs to the open file, which the job inherits: it is held for as long as a process of it lives, also
+    where this verb was killed."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"{job.name} is still running, from an earlier call or in another table; waiting for it")
+        fcntl.flock(log, fcntl.LOCK_EX)
+
+
+def _call(job: Job, log: IO[bytes]) -> int:
+    """In a session of its own, so that Ctrl-C reaches all its processes once, through here."""
+    process = subprocess.Popen(
+        job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        _signal(process, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(GRACE_S)
+        _signal(process, signal.SIGKILL)
+        process.wait()
+        raise
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
