@@ -85,10 +85,19 @@ def leaf_paths(schema: type[Section]) -> dict[str, str]:
 
 
 def groups(conf_dir: Path, primary: str) -> dict[str, list[str]]:
-    """Config group -> its choices, for the groups in the primary file's defaults list."""
+    """Config group -> its choices, for the groups in the primary file's defaults list that a user chooses from."""
     listed = yaml.safe_load((conf_dir / f"{primary}.yaml").read_text(encoding="utf-8"))["defaults"]
-    names = sorted(name for entry in listed if isinstance(entry, dict) for name in entry)
+    named = [name for entry in listed if isinstance(entry, dict) for name in entry]
+    names = sorted(name for name in named if not name.startswith("optional "))  # follow from the other choices
     return {name: sorted(file.stem for file in (conf_dir / name).glob("*.yaml")) for name in names}
+
+
+def is_text_list(schema: type[Section], path: str) -> bool:
+    """Whether the key at the dotted path holds a list of texts, which may be written with commas alone."""
+    section, _, leaf = path.rpartition(".")
+    owner = _sections(schema).get(section) if section else schema
+    field = owner.model_fields.get(leaf) if owner else None
+    return field is not None and field.annotation == list[str]
 
 
 def as_override(key: str, value: Any) -> str:
@@ -120,15 +129,9 @@ def _full_override(text: str, schema: type[Section], choices: dict[str, list[str
     path = paths.get(key, key)
     if path not in paths.values():
         raise UserError(f"unknown key '{key}'; {nearest(key, [*paths.values()] if '.' in key else [*paths, *choices])}")
-    if value and not value.startswith("[") and _is_text_list(schema, path):
+    if value and not value.startswith("[") and is_text_list(schema, path):
         return as_override(path, [word.strip() for word in value.split(",")])
     return f"{path}={value}"
-
-
-def _is_text_list(schema: type[Section], path: str) -> bool:
-    section, _, leaf = path.rpartition(".")
-    owner = _sections(schema)[section] if section else schema
-    return owner.model_fields[leaf].annotation == list[str]
 
 
 def _explain(problem: Any, schema: type[Section]) -> str:

@@ -1,0 +1,135 @@
+"""What a cell will take: hours from steps that were measured earlier, memory, judge calls."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from cada_trl.config import Config, check_config
+from cada_trl.errors import UserError
+from cada_trl.evals.append_log import StoredLog
+from cada_trl.evals.benchmarks import load_spec
+from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
+from cada_trl.launching import memory_gb
+from cada_trl.reporting.stored_config import read_config
+from cada_trl.sweeps.job import Job, read_manifest
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """hours: None where no comparable run was measured. judge_calls: at most."""
+
+    hours: float | None
+    memory_gb: float
+    judge_calls: int
+
+
+@dataclass(frozen=True)
+class _Measured:
+    step_s: float
+    rest_s: float  # probes, loading, saving
+
+
+def estimate(jobs: Sequence[Job]) -> dict[str, Estimate]:
+    """Job id -> what it will take, from the runs and evaluations that lie beside where its own will."""
+    runs = {folder: _measured_runs(Path(folder)) for folder in {job.config.runs_dir for job in jobs}}
+    return {job.id: _estimate(job, runs[job.config.runs_dir]) for job in jobs}
+
+
+def n_steps(config: Config) -> int:
+    """Optimiser steps; where no max_steps is set, of the epochs over n_train requests."""
+    if config.algo.max_steps is not None:
+        return config.algo.max_steps
+    from cada_trl.trainers.arguments import n_steps as of_epochs
+
+    return of_epochs(config, config.data.n_train)
+
+
+def _estimate(job: Job, runs: dict[str, list[_Measured]]) -> Estimate:
+    train_h = _train_hours(job.config, runs) if job.train is not None else 0.0
+    evaluate_h = _evaluate_hours(job.evaluate_initial) if job.evaluate_initial is not None else 0.0
+    hours = None if train_h is None or evaluate_h is None else train_h + evaluate_h
+    return Estimate(hours, memory_gb(job.config), _judge_calls(job))
+
+
+def _train_hours(config: Config, runs: dict[str, list[_Measured]]) -> float | None:
+    alike = runs.get(_cost_key(config))
+    if not alike:
+        return None
+    step_s, rest_s = (statistics.median(getattr(one, name) for one in alike) for name in ("step_s", "rest_s"))
+    return (step_s * n_steps(config) + rest_s) / 3600
+
+
+def _measured_runs(folder: Path) -> dict[str, list[_Measured]]:
+    measured: dict[str, list[_Measured]] = {}
+    for path in sorted(folder.glob("*/config.yaml")):
+        manifest = read_manifest(path.parent)
+        try:
+            config = check_config(read_config(path))
+            steps = [row["train/step_s"] for row in StoredLog(path.parent / "train.jsonl").rows]
+        except (UserError, KeyError):  # of another version, or damaged: no measurement
+            continue
+        if manifest.get("exit_state") == "done" and manifest.get("wall_s") and steps:
+            rest_s = max(0.0, manifest["wall_s"] - sum(steps))  # a resumed run's wall time is its last call's
+            measured.setdefault(_cost_key(config), []).append(_Measured(statistics.median(steps), rest_s))
+    return measured
+
+
+def _cost_key(config: Config) -> str:
+    """What a step's time depends on."""
+    algo, model = config.algo, config.model
+    facts: dict[str, Any] = {
+        "params": [model.n_params, model.dtype],
+        "step": [algo.requests_per_step, algo.rollouts_per_request, algo.learn_on],
+        "prompt": config.prompt.model_dump(),
+        "rollout": config.rollout.model_dump(),
+        "peft": config.peft.model_dump(),
+        "hardware": config.hardware.model_dump(),
+    }
+    return json.dumps(facts, sort_keys=True)
+
+
+def _evaluate_hours(words: tuple[str, ...]) -> float | None:
+    """Median pass time of finished evaluations that asked a model of this size the same."""
+    wanted = _evaluation_of(words)
+    walls_s = []
+    for path in sorted(Path(wanted.evals_dir).glob("*/config.yaml")):
+        manifest = read_manifest(path.parent)
+        try:
+            stored = read_config(path)
+            same = all(
+                stored[key] == wanted.model_dump()[key] for key in ("benchmarks", "attacks", "limit", "generation")
+            )
+            if same and stored["model"]["n_params"] == wanted.model.n_params and manifest.get("exit_state") == "done":
+                walls_s.append(sum(manifest["pass_wall_s"].values()))
+        except (UserError, KeyError):
+            continue
+    return statistics.median(walls_s) / 3600 if walls_s else None
+
+
+def _judge_calls(job: Job) -> int:
+    """Completions that a judge behind an endpoint or with weights sees; phrases cost nothing."""
+    calls = 0
+    config = job.config
+    if job.train is not None and config.judge.kind != "phrases":
+        tracking, steps = config.tracking, n_steps(config)
+        n_passes = 2 + (steps // tracking.probe_every_steps if tracking.probe_every_steps else 0)
+        calls += steps * config.algo.requests_per_step * config.algo.rollouts_per_request
+        calls += n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
+    if job.evaluate_initial is not None:
+        evaluation = _evaluation_of(job.evaluate_initial)
+        if evaluation.judge.kind != "phrases":
+            sizes = [min(load_spec(name).n, evaluation.limit or 10**9) for name in evaluation.benchmarks]
+            calls += sum(sizes) * len(evaluation.attacks)
+    return calls
+
+
+@lru_cache
+def _evaluation_of(words: tuple[str, ...]) -> EvaluateConfig:
+    """Composing takes half a second, and the cells of one model ask the same."""
+    return load_evaluate_config(words)

@@ -1,0 +1,73 @@
+"""What `sweep` takes: its own settings, words for the training, words for the evaluation. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cada_trl.config import CONF_DIR
+from cada_trl.config_loading import Positive, Section, compose_config, groups, leaf_paths, nearest
+from cada_trl.errors import UserError
+
+FOR_EVALUATION = "evaluate."
+_FLAGS = ("--dry-run", "--retry")
+_LAUNCHERS = {"launcher=slurm": "submit=slurm", "launcher=slurm_array": "submit=slurm_array"}
+
+
+class SweepConfig(Section):
+    """How a sweep is run. Every field is needed; hydra_conf/sweep.yaml holds them."""
+
+    ablation: str | None
+    evaluate: str  # "off" or a suite
+    sweeps_dir: str
+    sweep_name: str | None
+    jobs: Positive
+    submit: Literal["here", "slurm", "slurm_array"]
+    slurm_args: str | None
+    cell_limit_h: Annotated[float, Field(gt=0.0)]
+    search: Literal["grid", "optuna"]
+    n_trials: Positive
+    space: list[str]
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """A command line, sorted. training and evaluation: overrides of those verbs, not yet expanded or checked."""
+
+    config: SweepConfig
+    training: tuple[str, ...]
+    evaluation: tuple[str, ...]  # without the suite; the prefix `evaluate.` taken off
+    dry_run: bool
+    retry: bool
+
+    @property
+    def evaluates_with(self) -> tuple[str, ...] | None:
+        """Words of the evaluation without its model; None where nothing is evaluated."""
+        return None if self.config.evaluate == "off" else (f"suite={self.config.evaluate}", *self.evaluation)
+
+
+def read_request(argv: Sequence[str]) -> SweepRequest:
+    """Sort a command line's words. launcher=slurm is submit=slurm; `evaluate.judge=...` is the evaluation's judge=...
+
+    Errors: UserError for an unknown flag or suite, and as compose_config for the sweep's own settings.
+    """
+    flags = [word for word in argv if word.startswith("--")]
+    if unknown := sorted(set(flags) - set(_FLAGS)):
+        raise UserError(f"unknown flag {unknown[0]}; {nearest(unknown[0], _FLAGS)}")
+    words = [_LAUNCHERS.get(word, word) for word in argv if word not in flags]
+    own_keys = leaf_paths(SweepConfig)
+    own = [word for word in words if word.partition("=")[0] in own_keys]
+    evaluation = [word.removeprefix(FOR_EVALUATION) for word in words if word.startswith(FOR_EVALUATION)]
+    training = [word for word in words if word not in own and not word.startswith(FOR_EVALUATION)]
+    config = compose_config(SweepConfig, CONF_DIR, "sweep", own)
+    suites = ["off", *groups(CONF_DIR, "evaluate")["suite"]]
+    if config.evaluate not in suites:
+        raise UserError(f"evaluate={config.evaluate}: no such suite; {nearest(config.evaluate, suites)}")
+    if evaluation and config.evaluate == "off":
+        raise UserError(f"{FOR_EVALUATION}{evaluation[0]} needs an evaluation; add evaluate=quick or evaluate=standard")
+    if of_model := [word for word in evaluation if word.partition("=")[0] in {"model", "suite"}]:
+        raise UserError(f"{FOR_EVALUATION}{of_model[0]}: a sweep evaluates its own models, by the suite of evaluate=")
+    return SweepRequest(config, tuple(training), tuple(evaluation), "--dry-run" in flags, "--retry" in flags)

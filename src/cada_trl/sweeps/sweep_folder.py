@@ -1,0 +1,77 @@
+"""The folder of one sweep, held by one process at a time.
+
+sweep.json  sweep.md  ledger.jsonl  cells/<id>.sh  logs/<id>.log  study.db (a search's trials)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cada_trl.errors import UserError
+from cada_trl.sweeps.settings import SweepConfig
+from cada_trl.tracking.manifest import content_hash
+
+
+class SweepFolder:
+    """Where the files are, and how they are written: whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path) -> Iterator[SweepFolder]:
+        """The folder, made where there is none. Errors: UserError when another sweep holds it or it is not writable."""
+        lock = FileLock(path / "sweep.lock")  # the kernel's: a killed sweep leaves no stale one
+        try:
+            for folder in (path / "cells", path / "logs"):
+                folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{path} is in use by another sweep; wait for it or give a sweep_name of your own"
+            ) from None
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}; choose another sweeps_dir") from error
+        try:
+            yield cls(path)
+        finally:
+            lock.release()
+
+    def log(self, job_id: str) -> Path:
+        """What the job's processes print, of all its calls."""
+        return self.path / "logs" / f"{job_id}.log"
+
+    def script(self, job_id: str) -> Path:
+        """The job as a bash script."""
+        return self.path / "cells" / f"{job_id}.sh"
+
+    def job_lock(self, job_id: str) -> Path:
+        """Held by the job's own processes, so that none runs twice: it outlives a killed sweep, and no process."""
+        return self.path.parent / "locks" / f"{job_id}.lock"
+
+    def write_json(self, path: Path, values: Mapping[str, Any]) -> None:
+        """A JSON file, whole. Errors: UserError as write; ValueError for a NaN."""
+        self.write(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write(self, path: Path, text: str) -> None:
+        """Write beside, then rename. Errors: UserError when the folder cannot be written."""
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {path}: {error.strerror}; free space, and the same command goes on"
+            ) from error
+
+
+def sweep_path(config: SweepConfig, about: str, content: object) -> Path:
+    """<sweeps_dir>/<sweep_name>, by default <about>-<hash8 of the content>."""
+    return Path(config.sweeps_dir) / (config.sweep_name or f"{about}-{content_hash(content)}")

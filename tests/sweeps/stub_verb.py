@@ -1,0 +1,76 @@
+"""Stands in for `train`: writes in a moment what a finished run holds. Started as a process, as the verb is.
+
+Its environment says how it behaves: STUB_STARTS a file that gets its pid and words, STUB_FAILS a word that fails it,
+STUB_SLEEP_S how long it takes, STUB_IGNORES_SIGINT that it does not stop when it is asked to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from cada_trl.config import Config, config_hash, load_config, run_name
+
+
+def probe_row(index: int, name: str, refused: bool) -> dict[str, object]:
+    return {
+        "set": name,
+        "request_id": f"{name}-{index}",
+        "request": "a request",
+        "hazard": "privacy",
+        "harmful": name == "harmful",
+        "analysis": "why",
+        "final_response": "text",
+        "status": "ok",
+        "verdict": "REFUSED" if refused else "COMPLIED",
+        "reward": 1.0,
+    }
+
+
+def write_run(config: Config, step_s: float = 2.0) -> Path:
+    """A finished run: 4 harmful probes, of which 3 are refused, and 2 harmless ones, both answered."""
+    folder = Path(config.runs_dir) / run_name(config)
+    (folder / "probes").mkdir(parents=True, exist_ok=True)
+    (folder / "final").mkdir(exist_ok=True)
+    (folder / "final" / "model.safetensors").write_bytes(b"weights")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump()), encoding="utf-8")
+    (folder / "train.jsonl").write_text(json.dumps({"step": 1, "train/step_s": step_s}) + "\n", encoding="utf-8")
+    rows = [*(probe_row(i, "harmful", i > 0) for i in range(4)), *(probe_row(i, "harmless", False) for i in range(2))]
+    for stem in ("before", "after"):
+        (folder / "probes" / f"{stem}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = {
+        "run_name": folder.name,
+        "exit_state": "done",
+        "ended_utc": "2026-01-01T00:00:00+00:00",
+        "wall_s": 30.0,
+        "config_hash": config_hash(config),
+        "seeds": {"run": config.seed},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def main(words: list[str]) -> int:
+    if os.environ.get("STUB_IGNORES_SIGINT"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if starts := os.environ.get("STUB_STARTS"):
+        with open(starts, "a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} {' '.join(words)}\n")
+    time.sleep(float(os.environ.get("STUB_SLEEP_S", "0")))
+    if os.environ.get("STUB_FAILS", "nothing") in words:
+        print("error: this cell was made to fail", file=sys.stderr)
+        return 2
+    print("place:", os.environ.get("MASTER_PORT"), sorted(os.sched_getaffinity(0)), os.environ.get("WANDB_RUN_GROUP"))
+    print("gpus:", os.environ.get("CUDA_VISIBLE_DEVICES"))
+    write_run(load_config(words))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,214 @@
+"""Cells that run: done once, failed apart, stopped by a limit, by Ctrl-C or by kill -9, and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.sweeps import runner
+from cada_trl.sweeps.sweep_folder import SweepFolder
+
+from .conftest import StubSweep
+
+DRIVER = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
+from tests.sweeps.conftest import stub_command
+from cada_trl.errors import run_verb
+from cada_trl.sweep import main
+from cada_trl.sweeps import job
+job._verb = stub_command
+run_verb(main)
+"""
+
+
+def in_background(sweep: StubSweep, *words: str) -> subprocess.Popen[str]:
+    """The sweep as a process of its own, once its first cell runs."""
+    root = Path(__file__).parents[2]
+    n_before = sweep.n_starts()
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *sweep.words(*words)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while sweep.n_starts() == n_before:
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    return process
+
+
+def test_every_cell_is_done_once_and_the_next_call_does_nothing(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0,0.1", "seed=0") == 0
+    assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"}
+    assert sweep.n_starts() == 2
+    assert sweep("beta_kl=0.0,0.1", "seed=0") == 0
+    assert sweep.n_starts() == 2
+
+
+def test_a_cell_of_another_sweep_or_of_train_is_not_trained_again(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.1") == 0
+    assert sweep("beta_kl=0.0,0.1", "sweep_name=wider") == 0
+    assert sweep.n_starts() == 2
+
+
+def test_the_record_has_folders_times_and_numbers_with_intervals(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0,0.1") == 0
+    record = sweep.record
+    assert (record["format"], record["axes"], record["ablation"]) == (1, {"beta_kl": [0.0, 0.1], "seed": [0]}, None)
+    first = record["cells"][0]
+    assert first["axes"] == {"beta_kl": 0.0} and first["seed"] == 0
+    assert Path(first["run_folder"]).name == f"smollm2-{first['id']}"
+    assert first["wall_s"] > 0 and first["evaluations"] == [] and first["reason"] is None
+    complied = first["metrics"]["probe/harmful/answered_frac"]
+    assert (complied["n"], complied["asked"], complied["value"]) == (4, 4, 0.25)
+    assert complied["low"] == pytest.approx(0.0456, abs=1e-4) and complied["high"] == pytest.approx(0.6994, abs=1e-4)
+    page = (sweep.sweep_folder / "sweep.md").read_text()
+    assert "| 0.1 | 0 | done |" in page and "25.0 % (n 4; 4.6 to 69.9)" in page
+
+
+def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.0")
+    assert sweep("beta_kl=0.0,0.1") == 1
+    assert sweep.states() == {"0.0 s0": "failed", "0.1 s0": "done"}
+    assert "  | error: this cell was made to fail" in capsys.readouterr().out
+    failed = sweep.record["cells"][0]
+    assert failed["metrics"] == {} and failed["reason"] == "exit code 2"
+    monkeypatch.delenv("STUB_FAILS")
+    assert sweep("beta_kl=0.0,0.1") == 1
+    assert sweep.n_starts() == 2
+    assert "failed, exit code 2; --retry starts it again" in capsys.readouterr().out
+    assert sweep("beta_kl=0.0,0.1", "--retry") == 0
+    assert sweep.n_starts() == 3
+
+
+def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    monkeypatch.setenv("STUB_IGNORES_SIGINT", "1")
+    monkeypatch.setattr(runner, "_GRACE_S", 0.5)
+    started = time.monotonic()
+    assert sweep("beta_kl=0.0", "cell_limit_h=0.0005") == 1
+    assert time.monotonic() - started < 30
+    assert sweep.record["cells"][0]["reason"] == "stopped at the limit of 0.0005 h (cell_limit_h)"
+    assert not alive(sweep)
+
+
+def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "30")
+    process = in_background(sweep, "beta_kl=0.0")
+    (pid,) = alive(sweep)
+    os.kill(pid, signal.SIGKILL)
+    assert process.wait(60) == 1
+    assert sweep.states() == {"s0": "to do"} and sweep.record["cells"][0]["metrics"] == {}
+    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    assert sweep("beta_kl=0.0") == 0
+    assert sweep.states() == {"s0": "done"}
+
+
+def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_started_twice(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "6")
+    process = in_background(sweep, "beta_kl=0.0,0.1")
+    process.kill()
+    process.wait()
+    assert alive(sweep)
+    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    assert sweep("beta_kl=0.0,0.1") == 0
+    assert "beta_kl=0 s0: still running, from an earlier call or in another sweep" in capsys.readouterr().out
+    assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"}
+    assert sweep.n_starts() == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_the_children_and_says_how_to_go_on(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    process = in_background(sweep, "beta_kl=0.0,0.1")
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "stopped; 2 cells: 2 to do" in said and "the same command goes on" in said
+    assert not alive(sweep)
+    assert sweep.record["cells"][0]["reason"] == "interrupted"
+    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    assert sweep("beta_kl=0.0,0.1") == 0
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused(sweep: StubSweep) -> None:
+    with (
+        SweepFolder.opened(sweep.folder / "sweeps" / "mine"),
+        pytest.raises(UserError, match="in use by another sweep"),
+    ):
+        sweep("beta_kl=0.0", "sweep_name=mine")
+    assert sweep.n_starts() == 0
+
+
+@pytest.mark.parametrize("file", ["train.jsonl", "final/model.safetensors", "probes/after.jsonl"])
+def test_a_damaged_file_of_a_finished_cell_is_found_and_not_compared(
+    sweep: StubSweep, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    assert sweep("beta_kl=0.0,0.1") == 0
+    run = Path(sweep.record["cells"][0]["run_folder"])
+    with (run / file).open("a") as damaged:
+        damaged.write("x")
+    assert sweep("beta_kl=0.0,0.1") == 1
+    assert f"damaged, {run / file} has changed" in capsys.readouterr().out
+    row = sweep.record["cells"][0]
+    assert (row["state"], row["metrics"]) == ("damaged", {})
+    assert sweep.n_starts() == 2
+    (run / file).unlink()
+    assert sweep("beta_kl=0.0,0.1") == 1
+    assert sweep.record["cells"][0]["reason"] == f"{run / file} is missing"
+
+
+def test_a_finished_cell_whose_folder_was_taken_away_is_done_again(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0") == 0
+    run = Path(sweep.record["cells"][0]["run_folder"])
+    run.rename(run.with_name("elsewhere"))
+    assert sweep("beta_kl=0.0") == 0
+    assert sweep.n_starts() == 2
+
+
+def test_a_torn_last_line_of_the_ledger_is_no_hindrance(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0") == 0
+    ledger = sweep.sweep_folder / "ledger.jsonl"
+    whole = ledger.read_text()
+    ledger.write_text(whole + '{"job": "hal')
+    assert sweep("beta_kl=0.0") == 0
+    assert [json.loads(line)["state"] for line in ledger.read_text().splitlines()] == ["running", "done"]
+
+
+def test_cells_side_by_side_have_cores_and_a_port_of_their_own(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core cannot be shared out")
+    monkeypatch.setenv("STUB_SLEEP_S", "2")
+    assert sweep("beta_kl=0.0,0.1", "jobs=2") == 0
+    said = [path.read_text().split("place: ")[1].splitlines()[0] for path in (sweep.sweep_folder / "logs").iterdir()]
+    ports = {line.split()[0] for line in said}
+    cores = [set(json.loads(line[line.index("[") : line.index("]") + 1])) for line in said]
+    assert len(ports) == 2 and cores[0].isdisjoint(cores[1])
+    assert all(line.endswith(sweep.sweep_folder.name) for line in said)
+
+
+def alive(sweep: StubSweep) -> list[int]:
+    """The stubs' processes that are still there."""
+    pids = [int(line.split()[0]) for line in sweep.starts.read_text().splitlines()]
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
