@@ -37,7 +37,7 @@ $(if $(filter report why,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train prepare report why evaluate utility bench-step judge-card test test-fast lint clean
+.PHONY: help train doctor prepare report why evaluate utility bench-step judge-card test test-fast lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ help: ## this list
 train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 ARGS="beta_kl=0.1"
 	@echo "requests: $(or $(subst ',,$(DATA)),as ARGS says)"
 	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(DATA) $(ARGS)
+
+doctor: $(INSTALLED) ## every check of a run that takes seconds, before it starts: MODEL=llama3 ARGS="hardware=a100x4"
+	$(VENV_PYTHON) -m cada_trl.doctor model=$(MODEL) $(DATA) $(ARGS)
 
 prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decontaminate, split
 	@echo "requests: $(or $(subst ',,$(DATA)),as ARGS says)"

@@ -215,6 +215,17 @@ def test_an_accelerate_launch_without_its_file_is_refused(file: str) -> None:
             use()
 
 
+@pytest.mark.parametrize("variables", [{}, {"NODE_RANK": "1"}])
+def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    monkeypatch.setattr(os, "environ", variables)
+    monkeypatch.setattr(launching.subprocess, "run", lambda *_, **__: pytest.fail("started"))  # type: ignore[attr-defined]
+    overrides = ["model=llama3", "hardware=a100x16"]
+    with pytest.raises(UserError, match=r"2 machines share this run and .*MASTER_ADDR is not set here"):
+        launch(load_config(overrides), overrides)
+
+
 def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
 

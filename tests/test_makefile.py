@@ -206,7 +206,7 @@ def test_pip_args_reach_pip(checkout: Callable[..., Checkout]) -> None:
 def test_requests_come_from_args_or_data_root_or_what_the_model_has(
     installed: Checkout, variables: list[str], arguments: str
 ) -> None:
-    for verb in ("train", "prepare"):
+    for verb in ("train", "prepare", "doctor"):
         assert installed.make(verb, *variables).returncode == 0
         assert installed.calls() == [f"python <-m> <cada_trl.{verb}> {arguments}"]
 

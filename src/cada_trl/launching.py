@@ -20,6 +20,9 @@ from cada_trl.planning.fitting import nearest_fit
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
 
+MACHINE_VARIABLES = ("NODE_RANK", "MASTER_ADDR")
+MASTER_PORT = 29500  # torch's default
+
 
 def set_environment(threads: int) -> None:
     """Before torch is imported: CPU threads (0 leaves the library's choice), which do not spin while they wait.
@@ -72,11 +75,30 @@ def launcher_command(config: Config, overrides: list[str]) -> list[str]:
     verb = ["-m", "cada_trl.train", *overrides]
     if config.hardware.launcher == "python":
         return ["python", *verb]
-    return ["accelerate", "launch", "--config_file", str(launch_file(config.hardware)), *verb]
+    file = ["--config_file", str(launch_file(config.hardware))]
+    return ["accelerate", "launch", *file, *_meeting_place(config), *verb]
+
+
+def _meeting_place(config: Config) -> list[str]:
+    """What differs by machine, from the variables of torch's launchers; a dry run names those that are not set."""
+    if n_machines(config.hardware) == 1:
+        return []
+    rank, address = (os.environ.get(name, name) for name in MACHINE_VARIABLES)
+    port = os.environ.get("MASTER_PORT", str(MASTER_PORT))
+    return ["--machine_rank", rank, "--main_process_ip", address, "--main_process_port", port]
 
 
 def launch(config: Config, overrides: list[str]) -> int:
-    """Start the processes and wait; returns their exit code."""
+    """Start this machine's processes and wait; returns their exit code.
+
+    Errors: UserError where several machines share the run and this one is not told which it is.
+    """
+    unset = [name for name in MACHINE_VARIABLES if name not in os.environ]
+    if n_machines(config.hardware) > 1 and unset:
+        raise UserError(
+            f"{n_machines(config.hardware)} machines share this run and {', '.join(unset)} is not set here; "
+            "start it on each with launch/slurm.sh, or set them as docs/scaling.md says"
+        )
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *launcher_command(config, overrides)[1:]]
     return subprocess.run(command, check=False).returncode
 

@@ -12,15 +12,14 @@ from pathlib import Path
 
 from cada_trl.config import CONF_DIR, Config
 from cada_trl.diagnosis.finding import Finding
-from cada_trl.launching import absent, fetched
-from cada_trl.planning.device import accelerator_of
+from cada_trl.launching import MASTER_PORT, absent, fetched
+from cada_trl.planning.device import accelerator_of, n_machines
 from cada_trl.planning.disk import run_folder_gb
 from cada_trl.planning.fitting import nearest_fit
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
 from cada_trl.planning.time import estimate_step
 
-RENDEZVOUS_PORT = 29500  # torch's default, which accelerate takes where MASTER_PORT is not set
 CARD_FRAC = 0.9  # ours: a card shows a little less than its data sheet
 
 
@@ -123,13 +122,17 @@ def check_gpu(config: Config) -> Iterator[Finding]:
 
 
 def check_ports(config: Config) -> Iterator[Finding]:
-    """The ports that the processes meet on, and the vLLM server's address."""
+    """The port that the processes meet on, and the vLLM server's address."""
     if config.hardware.n_processes > 1:
-        port = int(os.environ.get("MASTER_PORT", RENDEZVOUS_PORT))
+        port = int(os.environ.get("MASTER_PORT", MASTER_PORT))
         if _is_free(port):
             yield Finding("port", "ok", f"{port} is free")
+        elif n_machines(config.hardware) > 1:
+            yield Finding(
+                "port", "failed", f"{port} is taken", "end what holds it, or set MASTER_PORT on every machine"
+            )
         else:
-            yield Finding("port", "warning", f"{port} is taken", "end what holds it, or set MASTER_PORT")
+            yield Finding("port", "warning", f"{port} is taken", "accelerate takes another one")
     if config.rollout.backend == "vllm_server":
         yield _server(str(config.rollout.server_url))
 

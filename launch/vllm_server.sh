@@ -1,0 +1,22 @@
+#!/bin/bash
+# One node: vLLM's server on GPUs of its own, the training on the others; the server ends with the training.
+#   SERVER_GPUS=4 TRAIN_GPUS=0,1,2,3 bash launch/vllm_server.sh model=llama3 hardware=a100x4
+# Never run: this script on a GPU.
+set -euo pipefail
+: "${SERVER_GPUS:?name the GPUs of the server, as in SERVER_GPUS=4}"
+: "${TRAIN_GPUS:?name the GPUs of the training, as in TRAIN_GPUS=0,1,2,3}"
+HOST=127.0.0.1 PORT=${PORT:-8000} WAIT_S=${WAIT_S:-600}
+overrides=("$@" rollout=vllm_server "server_url='http://$HOST:$PORT'")
+
+CUDA_VISIBLE_DEVICES=$SERVER_GPUS python -m cada_trl.rollouts.serve "${overrides[@]}" &
+server=$!
+trap 'kill "$server" 2>/dev/null || true' EXIT
+until (: < "/dev/tcp/$HOST/$PORT") 2>/dev/null; do
+  kill -0 "$server" 2>/dev/null || { echo "error: the vLLM server ended before it answered" >&2; exit 1; }
+  [ "$SECONDS" -lt "$WAIT_S" ] || { echo "error: no vLLM server at $HOST:$PORT after $WAIT_S s" >&2; exit 1; }
+  sleep 1
+done
+
+export CUDA_VISIBLE_DEVICES=$TRAIN_GPUS
+bash launch/preflight.sh "${overrides[@]}"
+python -m cada_trl.train "${overrides[@]}"
