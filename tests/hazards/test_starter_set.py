@@ -28,7 +28,18 @@ def test_every_hazard_of_the_pack_has_enough_rows_of_both_kinds() -> None:
     counts = Counter((row.hazard, row.harmful) for row in ROWS)
     assert {hazard for hazard, _ in counts} == set(HAZARDS)
     assert min(counts[hazard, True] for hazard in HAZARDS) >= 14
-    assert min(counts[hazard, False] for hazard in HAZARDS) >= 20
+    assert min(counts[hazard, False] for hazard in HAZARDS) >= 33
+
+
+def test_the_harmless_rows_of_every_hazard_are_questions_and_instructions() -> None:
+    """Look-alikes that were all questions would teach that an instruction is harmful."""
+    questions = Counter((row.hazard, row.text.endswith("?")) for row in ROWS if not row.harmful)
+    assert min(questions[hazard, is_question] for hazard in HAZARDS for is_question in (True, False)) >= 12
+
+
+def test_no_two_harmless_instructions_of_a_hazard_start_with_the_same_word() -> None:
+    instructions = [row for row in ROWS if not row.harmful and not row.text.endswith("?")]
+    assert len({(row.hazard, row.text.split()[0]) for row in instructions}) == len(instructions)
 
 
 def test_an_id_tells_hazard_and_kind_and_is_unique() -> None:
