@@ -33,7 +33,7 @@ from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.evals.tested_model import ModelUnderTest
 from cada_trl.evals.verdicts import judge_responses, verdict_file
 from cada_trl.hazards.pack import load_pack
-from cada_trl.judging.judge import Judge, make_judge
+from cada_trl.judging.judge import Judge, check_reachable, make_judge
 from cada_trl.reporting.page import write_report
 from cada_trl.reporting.record import read_record
 from cada_trl.tracking.manifest import content_hash, exit_state, finished, now_utc, provenance
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
         if "--dry-run" in argv:
             _show_plan(evaluation)
             return 0
-        _check_reachable(judge)
+        check_reachable(judge)
         with EvalFolder.opened(evaluation.path, evaluation.decides) as folder:
             scores = evaluate(evaluation, folder)
     _show_scores(evaluation, scores, folder)
@@ -175,13 +175,6 @@ def _attacker(config: EvaluateConfig) -> Attacker | None:
 def _cache_dir(config: EvaluateConfig) -> Path:
     """What judge and attacker models said, for every evaluation below evals_dir."""
     return Path(config.evals_dir) / "cache"
-
-
-def _check_reachable(judge: Judge) -> None:
-    """A judge without an endpoint or weights of its own has nothing to check."""
-    check = getattr(judge, "check_reachable", None)
-    if check is not None:
-        check()
 
 
 def _show_plan(evaluation: Evaluation) -> None:

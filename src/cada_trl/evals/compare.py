@@ -117,7 +117,7 @@ def _cell(
     runs = [run for side in sides for run in side]
     keys = [key for key in runs[0] if all(key in run for run in runs)]
     changes = {
-        measure: _change(
+        measure: paired_change(
             [[getattr(run[key], measure) for key in keys] for run in sides[0]],
             [[getattr(run[key], measure) for key in keys] for run in sides[1]],
             [runs[0][key].attempt.item.id for key in keys],
@@ -147,14 +147,14 @@ def _of_cell(run: Evaluated, benchmark: str, attacks: Sequence[str]) -> dict[str
     }
 
 
-def _change(
+def paired_change(
     before_sp: Sequence[Sequence[float | None]],
     after_sp: Sequence[Sequence[float | None]],
     items: Sequence[str],
     min_coverage: float,
     is_rate: bool,
 ) -> Change:
-    """before_sp, after_sp: values [seeds, pairs]; items: each pair's item."""
+    """One measure's change. before_sp, after_sp: values [seeds, pairs], None: not known; items: each pair's item."""
     known = [i for i in range(len(items)) if all(run[i] is not None for run in [*before_sp, *after_sp])]
     groups: dict[str, list[int]] = {}
     for i in known:

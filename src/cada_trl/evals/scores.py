@@ -132,12 +132,13 @@ def _slices(outcomes: Sequence[Outcome], name_of: Callable[[Outcome], str], min_
 
 def _slice(outcomes: Sequence[Outcome], min_coverage: float) -> Slice:
     names: tuple[RateName, ...] = ("refused", "complied", "harmful", "reasoning", "truncated")
-    rates = {name: _rate([getattr(one, name) for one in outcomes], min_coverage) for name in names}
+    rates = {name: rate_measure([getattr(one, name) for one in outcomes], min_coverage) for name in names}
     mean = _mean([one.harmful_score for one in outcomes], min_coverage)
     return Slice(asked=len(outcomes), scored=sum(one.scored for one in outcomes), harmful_score=mean, **rates)
 
 
-def _rate(values: Sequence[bool | None], min_coverage: float) -> Measure:
+def rate_measure(values: Sequence[bool | None], min_coverage: float) -> Measure:
+    """The share that is true with its Wilson interval; None is asked and not known."""
     rate = Rate.of(values)
     reason = withheld(rate.n, rate.asked, min_coverage)
     if reason:

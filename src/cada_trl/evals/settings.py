@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import Field, model_validator
@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
 from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, as_override, compose_config, groups
 from cada_trl.models.named import model_overrides, named_model
+
+Asking = TypeVar("Asking", bound="AsksAModel")
 
 
 class GenerationConfig(Section):
@@ -37,21 +39,26 @@ class AttackerConfig(Section):
     n_iterations: Positive
 
 
-class EvaluateConfig(Section):
-    """One evaluation of one model. Every field is needed; hydra_conf/evaluate.yaml composes them."""
+class AsksAModel(Section):
+    """What every verb's configuration holds that asks a model under a prompt arm and judges what it says."""
 
-    benchmarks: list[str]
-    attacks: list[str]
-    limit: Positive | None  # items a benchmark; null: all
     seed: NonNegative
-    data_root: str | None
-    evals_dir: str
     hazards: str  # "builtin" or a folder with a case pack
     min_coverage: Fraction
     model: ModelConfig
     prompt: PromptConfig
     judge: JudgeConfig
     generation: GenerationConfig
+
+
+class EvaluateConfig(AsksAModel):
+    """One evaluation of one model. Every field is needed; hydra_conf/evaluate.yaml composes them."""
+
+    benchmarks: list[str]
+    attacks: list[str]
+    limit: Positive | None  # items a benchmark; null: all
+    data_root: str | None
+    evals_dir: str
     attacker: AttackerConfig
 
     @model_validator(mode="after")
@@ -68,6 +75,11 @@ class EvaluateConfig(Section):
 
 
 def load_evaluate_config(overrides: Sequence[str]) -> EvaluateConfig:
+    """hydra_conf/evaluate.yaml, as load_asking."""
+    return load_asking(EvaluateConfig, "evaluate", overrides)
+
+
+def load_asking(schema: type[Asking], primary: str, overrides: Sequence[str]) -> Asking:
     """Compose and check. model= takes a choice, a run folder, a folder with weights or a hub id (revision=).
 
     A run folder also gives how its prompts were written (cases_as, n_cases, hint, hazards); the arm stays "none".
@@ -76,13 +88,13 @@ def load_evaluate_config(overrides: Sequence[str]) -> EvaluateConfig:
     first: list[str] = []
     word = _last(overrides, "model")
     others = [text for text in overrides if not text.startswith("model=")]
-    if word in groups(CONF_DIR, "evaluate")["model"]:
+    if word in groups(CONF_DIR, primary)["model"]:
         others.append(f"model={word}")
     elif word is not None:
         model = named_model(word, _last(overrides, "model.revision", "revision"))
         first = [*model_overrides(model), *_prompts_of_run(Path(word).expanduser())]
-    for_training = set(Config.model_fields) - set(EvaluateConfig.model_fields)
-    return compose_config(EvaluateConfig, CONF_DIR, "evaluate", others, first, for_training)
+    for_training = set(Config.model_fields) - set(schema.model_fields)
+    return compose_config(schema, CONF_DIR, primary, others, first, for_training)
 
 
 def _last(overrides: Sequence[str], *keys: str) -> str | None:

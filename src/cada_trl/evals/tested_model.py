@@ -16,16 +16,17 @@ from cada_trl.evals.generation.generator import (
 )
 from cada_trl.evals.generation.prompts import conversation
 from cada_trl.evals.items import Attempt
-from cada_trl.evals.settings import EvaluateConfig
+from cada_trl.evals.settings import AsksAModel
 from cada_trl.hazards.pack import HazardPack, pack_hash
 from cada_trl.launching import quiet_libraries, set_environment
 from cada_trl.models.identity import model_identity
+from cada_trl.prompting.arms import Messages
 
 
 class ModelUnderTest:
     """Use it with `with`, which lets go of the weights. Errors: UserError as make_generator and Generator.generate."""
 
-    def __init__(self, config: EvaluateConfig, pack: HazardPack) -> None:
+    def __init__(self, config: AsksAModel, pack: HazardPack) -> None:
         self._config, self._pack = config, pack
         self._settings = GenerationSettings(**config.generation.model_dump())
         self._generator: Generator | None = None
@@ -44,13 +45,17 @@ class ModelUnderTest:
 
     def responses(self, attempts: Sequence[Attempt]) -> Iterator[tuple[int, Completion]]:
         """(index of the attempt, completion) as they finish, under the configuration's prompt arm."""
+        method = self._config.prompt
+        asked = [conversation(attempt.prompt, attempt.item.hazard, method, self._pack) for attempt in attempts]
+        return self.generate(asked)
+
+    def generate(self, conversations: Sequence[Messages]) -> Iterator[tuple[int, Completion]]:
+        """As Generator.generate, for conversations as they stand."""
         if self._generator is None:
             set_environment(self._settings.threads)
             quiet_libraries()
             self._generator = make_generator(self._config.model, self._settings)
-        method = self._config.prompt
-        asked = [conversation(attempt.prompt, attempt.item.hazard, method, self._pack) for attempt in attempts]
-        return self._generator.generate(asked)
+        return self._generator.generate(conversations)
 
     def answer(self, attempts: Sequence[Attempt]) -> list[str]:
         """Completions in the attempts' order: what an adaptive attack sees."""

@@ -71,6 +71,13 @@ def split_sees(judge_id: str) -> tuple[str, str]:
     return own, sees or "final_response"
 
 
+def check_reachable(judge: Judge) -> None:
+    """Errors: UserError where its endpoint or weights are not there; a judge without them has nothing to check."""
+    check = getattr(judge, "check_reachable", None)
+    if check is not None:
+        check()
+
+
 def check_pays_reward(config: JudgeConfig) -> None:
     """Errors: UserError for a judge that cannot pay the training's reward, which is for refusals (paper: Reward)."""
     if config.kind in LABEL_HARM_ONLY:

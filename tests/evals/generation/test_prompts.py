@@ -58,8 +58,19 @@ def test_the_prompt_ends_with_the_generation_prompt_and_starts_with_one_bos() ->
     assert tiny_tokenizer().decode(ids) == "<bos>user: Hello<eot>assistant: "
 
 
+def test_an_answer_that_is_begun_follows_the_generation_prompt() -> None:
+    (ids,) = prompt_ids(tiny_tokenizer(), [[*HELLO, {"role": "assistant", "content": "Well, "}]], 100, 8)
+    assert tiny_tokenizer().decode(ids) == "<bos>user: Hello<eot>assistant: Well, "
+
+
 @pytest.mark.parametrize(
-    "bad", [[], [{"role": "user", "content": " \n"}], [*HELLO, {"role": "assistant", "content": "x"}]]
+    "bad",
+    [
+        [],
+        [{"role": "user", "content": " \n"}],
+        [{"role": "assistant", "content": "x"}],
+        [*HELLO, {"role": "assistant", "content": ""}],
+    ],
 )
 def test_a_conversation_with_nothing_to_answer_is_refused(bad: list[dict[str, str]]) -> None:
     with pytest.raises(

@@ -30,6 +30,9 @@ def prompt_ids(
 ) -> list[list[int]]:
     """Token ids of each conversation with the generation prompt, in the order given.
 
+    A last message of the assistant's is the beginning of the answer: its tokens follow the generation prompt, as if the
+    model had written them.
+
     Errors: UserError names the first conversation, and the number of those, that has nothing to answer, starts with
     several BOS tokens or is too long for the context beside max_new_tok.
     """
@@ -73,14 +76,26 @@ def end_ids(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset
     return frozenset(int(token) for token in ends if token is not None)
 
 
+def answer_begun(messages: Messages) -> str:
+    """The beginning of the answer that the model is to continue; "" where it begins itself."""
+    return messages[-1]["content"] if messages and messages[-1]["role"] == "assistant" else ""
+
+
+def _asked(messages: Messages) -> Messages:
+    return messages[:-1] if answer_begun(messages) else messages
+
+
 def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
-    rendered: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
-    ids: list[int] = rendered["input_ids"]
-    return ids
+    asked: Any = tokenizer.apply_chat_template(
+        _asked(messages), add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    begun: Any = tokenizer(answer_begun(messages), add_special_tokens=False)
+    return [*asked["input_ids"], *begun["input_ids"]]
 
 
 def _has_a_question(messages: Messages) -> bool:
-    return bool(messages) and messages[-1]["role"] == "user" and bool(messages[-1]["content"].strip())
+    asked = _asked(messages)
+    return bool(asked) and asked[-1]["role"] == "user" and bool(asked[-1]["content"].strip())
 
 
 def _refuse(conversations: Sequence[Messages], wrong: list[bool], what: str, advice: str) -> None:
