@@ -3,9 +3,12 @@
 #
 # Variables, on the command line or in the environment:
 #   MODEL      smollm2 | llama3 | deepthought | llama3_70b; evaluate and utility also take a run folder, a model folder, a hub id
+#   METHOD     how `make train` trains: a file of hydra_conf/algo/, such as sft_cases; without it cada
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder that holds beavertails/ and the evaluation sets; without it the embedded starter set or the hub
 #   RUN        run, evaluation or utility folders of `make report`; the two folders of `make why`
+#   TABLE      number of `make table`: 1 | 2 | 3 | 4; `make table3` is `make table TABLE=3`
+#   NAME       card of `make ablation`: a file of hydra_conf/ablation/, such as kl
 #   JUDGE      judge of `make judge-card`: phrases | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
 #   PYTHON     the Python >= 3.11 that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
@@ -13,7 +16,9 @@
 
 MODEL     ?= smollm2
 DATA_ROOT ?= $(if $(wildcard ../shared/data/beavertails/),../shared/data)
+METHOD    ?=
 ARGS      ?=
+TABLE     ?= 3
 PIP_ARGS  ?=
 PYTHON    ?=
 
@@ -32,20 +37,22 @@ TESTABLE    := .venv/.installed-for-tests
 LOCAL_DATA  = data=beavertails 'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl' 'benchmarks_dir=$(DATA_ROOT)'
 OTHER_DATA  = $(if $(filter smollm2,$(MODEL)),data=starter,data=beavertails)
 DATA        = $(if $(filter data=%,$(ARGS)),,$(if $(DATA_ROOT),$(LOCAL_DATA),$(OTHER_DATA)))
+EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
 
 $(if $(filter report why,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
+$(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected a card, as in make ablation NAME=kl)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare report why evaluate utility bench-step judge-card test test-fast lint clean
+.PHONY: help train doctor prepare report why evaluate utility table sweep ablation bench-step judge-card test test-fast lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'Variables: MODEL=$(MODEL) DATA_ROOT=$(DATA_ROOT) ARGS= RUN= PYTHON= PIP_ARGS= (explained in the Makefile)'
 
-train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 ARGS="beta_kl=0.1"
+train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 METHOD=cada ARGS="beta_kl=0.1"
 	@echo "requests: $(or $(subst ',,$(DATA)),as ARGS says)"
-	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(DATA) $(ARGS)
+	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(if $(METHOD),algo=$(METHOD)) $(DATA) $(ARGS)
 
 doctor: $(INSTALLED) ## every check of a run that takes seconds, before it starts: MODEL=llama3 ARGS="hardware=a100x4"
 	$(VENV_PYTHON) -m cada_trl.doctor model=$(MODEL) $(DATA) $(ARGS)
@@ -65,6 +72,18 @@ evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder)
 
 utility: $(INSTALLED) ## GSM8K, BBH and MMLU through lm-eval: MODEL=smollm2 ARGS="limit=100"; needs the extra [utility]
 	$(VENV_PYTHON) -m cada_trl.utility model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)
+
+table: $(INSTALLED) ## one of the paper's tables, ours beside it: make table3 MODEL=llama3 ARGS=--dry-run, or TABLE=3
+	$(VENV_PYTHON) -m cada_trl.table table=$(TABLE) model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)
+
+table1 table2 table3 table4: table%: $(INSTALLED)
+	@$(MAKE) --no-print-directory table TABLE=$*
+
+sweep: $(INSTALLED) ## a grid of trainings, none done twice: ARGS="beta_kl=0.0,0.01,0.1 seed=0,1,2 evaluate=quick"
+	$(VENV_PYTHON) -m cada_trl.sweep model=$(MODEL) $(if $(METHOD),algo=$(METHOD)) $(DATA) $(EVALUATED) $(ARGS)
+
+ablation: $(INSTALLED) ## the sweep that answers one question: NAME=kl ARGS="seed=0,1,2 evaluate=quick"
+	$(VENV_PYTHON) -m cada_trl.sweep ablation=$(NAME) model=$(MODEL) $(DATA) $(EVALUATED) $(ARGS)
 
 bench-step: $(INSTALLED) ## time the parts of one training step on this machine
 	$(VENV_PYTHON) -m cada_trl.bench_step model=$(MODEL) $(ARGS)

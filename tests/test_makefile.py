@@ -217,6 +217,23 @@ def test_an_evaluation_gets_the_model_and_the_folder_with_the_benchmarks(install
     assert installed.calls() == [f"python <-m> <cada_trl.evaluate> {words}"]
 
 
+def test_a_sweep_gets_axes_and_where_its_evaluations_find_the_benchmarks(installed: Checkout) -> None:
+    installed.make("sweep", "MODEL=smollm2", "ARGS=beta_kl=0.0,0.1 seed=0,1")
+    words = "<model=smollm2> <data=starter> <beta_kl=0.0,0.1> <seed=0,1>"
+    assert installed.calls() == [f"python <-m> <cada_trl.sweep> {words}"]
+    installed.make("ablation", "NAME=kl", "DATA_ROOT=my sets", "ARGS=data=starter evaluate=quick")
+    words = "<ablation=kl> <model=smollm2> <evaluate.data_root=my sets> <data=starter> <evaluate=quick>"
+    assert installed.calls() == [f"python <-m> <cada_trl.sweep> {words}"]
+
+
+def test_an_ablation_without_a_name_is_refused_before_anything_is_installed(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3.11")
+    done = place.make("ablation")
+    assert done.returncode == 2
+    assert "no NAME; expected a card, as in make ablation NAME=kl" in done.stderr
+    assert place.calls() == []
+
+
 def test_the_datasets_beside_the_checkout_are_the_default(installed: Checkout) -> None:
     (installed.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True)
     done = installed.make("train")

@@ -38,7 +38,7 @@ Card = tuple[str, AblationCard] | None
 def main(argv: list[str]) -> int:
     """The verb. Returns 0 where every cell is done or in the queue, 1 otherwise. Errors: UserError, one line."""
     request = read_request(argv)
-    name = request.config.ablation
+    name = request.ablation
     card = (name, load_card(name)) if name else None
     words = [*(card[1].overrides if card else ()), *request.training]
     if request.config.search == "optuna":

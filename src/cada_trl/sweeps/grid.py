@@ -105,7 +105,7 @@ def axes_of(cells: Sequence[Cell]) -> dict[str, list[Any]]:
         for key, value in [*cell.axes.items(), ("seed", cell.config.seed)]:
             if value not in axes.setdefault(key, []):
                 axes[key].append(value)
-    seeds = axes.pop("seed")
+    seeds = axes.pop("seed", [])
     return {**axes, "seed": seeds}
 
 

@@ -67,6 +67,8 @@ def run_search(session: Session, space: Space, request: SweepRequest) -> None:
     A trial whose numbers are not known has failed in the study, and never counts as a number.
     """
     study = _study(session, request)
+    if earlier := [cell for trial in study.trials if trial.values for cell in space.cells(trial.params)]:
+        session.run(earlier)
     _show(session, study)
     while batch := _next(study, space, request):
         cells = {trial.number: space.cells(trial.params) for trial in batch}

@@ -13,6 +13,7 @@ from cada_trl.config_loading import Positive, Section, compose_config, groups, l
 from cada_trl.errors import UserError
 
 FOR_EVALUATION = "evaluate."
+_CARD = "ablation="
 _FLAGS = ("--dry-run", "--retry")
 _LAUNCHERS = {"launcher=slurm": "submit=slurm", "launcher=slurm_array": "submit=slurm_array"}
 
@@ -20,7 +21,6 @@ _LAUNCHERS = {"launcher=slurm": "submit=slurm", "launcher=slurm_array": "submit=
 class SweepConfig(Section):
     """How a sweep is run. Every field is needed; hydra_conf/sweep.yaml holds them."""
 
-    ablation: str | None
     evaluate: str  # "off" or a suite
     sweeps_dir: str
     sweep_name: str | None
@@ -38,6 +38,7 @@ class SweepRequest:
     """A command line, sorted. training and evaluation: overrides of those verbs, not yet expanded or checked."""
 
     config: SweepConfig
+    ablation: str | None  # a card's name; its folder is no group of Hydra's, so it is no key of SweepConfig
     training: tuple[str, ...]
     evaluation: tuple[str, ...]  # without the suite; the prefix `evaluate.` taken off
     dry_run: bool
@@ -58,6 +59,8 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     if unknown := sorted(set(flags) - set(_FLAGS)):
         raise UserError(f"unknown flag {unknown[0]}; {nearest(unknown[0], _FLAGS)}")
     words = [_LAUNCHERS.get(word, word) for word in argv if word not in flags]
+    cards = [word.partition("=")[2] for word in words if word.startswith(_CARD)]
+    words = [word for word in words if not word.startswith(_CARD)]
     own_keys = leaf_paths(SweepConfig)
     own = [word for word in words if word.partition("=")[0] in own_keys]
     evaluation = [word.removeprefix(FOR_EVALUATION) for word in words if word.startswith(FOR_EVALUATION)]
@@ -70,4 +73,5 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
         raise UserError(f"{FOR_EVALUATION}{evaluation[0]} needs an evaluation; add evaluate=quick or evaluate=standard")
     if of_model := [word for word in evaluation if word.partition("=")[0] in {"model", "suite"}]:
         raise UserError(f"{FOR_EVALUATION}{of_model[0]}: a sweep evaluates its own models, by the suite of evaluate=")
-    return SweepRequest(config, tuple(training), tuple(evaluation), "--dry-run" in flags, "--retry" in flags)
+    card = cards[-1] if cards else None
+    return SweepRequest(config, card, tuple(training), tuple(evaluation), "--dry-run" in flags, "--retry" in flags)
