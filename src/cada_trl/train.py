@@ -25,6 +25,7 @@ from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.judge import Judge, check_pays_reward, make_judge
 from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.prepare import PreparedData, prepare
+from cada_trl.rollouts.before_import import prepare_vllm
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
@@ -66,6 +67,8 @@ def main(argv: list[str]) -> int:
         prepare(config)  # once, before the ranks start: they only read it back
         return launch(config, overrides)
     set_environment(config.hardware.threads)
+    if config.rollout.backend != "transformers":
+        prepare_vllm(config)
     quiet_libraries()
     train(config)
     return 0

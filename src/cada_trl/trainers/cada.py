@@ -28,11 +28,13 @@ from trl.models import unwrap_model_for_generation
 from cada_trl.algo.baseline import RunningMean, centred_b
 from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty_bt
 from cada_trl.algo.loss import cada_loss
+from cada_trl.algo.mismatch import truncated_weights
 from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
 from cada_trl.algo.scores import TokenScores
 from cada_trl.models.decoding import decoding_attention
 from cada_trl.models.continuation import sampled
 from cada_trl.reward import ScoredCompletion
+from cada_trl.rollouts.swap import checked_generation
 from cada_trl.trainers.cada_config import CADAConfig
 from cada_trl.trainers.prefix_generation import generate_with_shared_prefixes
 from cada_trl.trainers.resume import mark_complete
@@ -62,6 +64,7 @@ class CADATrainer(GRPOTrainer):
     processing_class: Any
     num_generations: int
     _buffered_inputs: Any
+    vllm_generation: Any
 
     def __init__(
         self,
@@ -76,16 +79,17 @@ class CADATrainer(GRPOTrainer):
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
         self._score, self._record = score, record
-        super().__init__(
-            model=model,
-            reward_funcs=self._reward,
-            args=args,
-            train_dataset=train_dataset,
-            processing_class=processing_class,
-            callbacks=callbacks,
-            peft_config=peft_config,
-            optimizers=optimizers,
-        )
+        with checked_generation(args.use_vllm):
+            super().__init__(
+                model=model,
+                reward_funcs=self._reward,
+                args=args,
+                train_dataset=train_dataset,
+                processing_class=processing_class,
+                callbacks=callbacks,
+                peft_config=peft_config,
+                optimizers=optimizers,
+            )
         self.beta = 0.0  # TRL has built its reference by now; scores, KL and loss are ours
         self._policy = self.model.get_base_model() if is_peft_model(self.model) else self.model
         add_scoring_head(self._policy)
@@ -229,6 +233,8 @@ class CADATrainer(GRPOTrainer):
                 [prompts[b] for b in chosen], [completions[b] for b in chosen], self.args.share_prefix, self.args.device
             )
             kept = {key: rollouts[key][chosen] for key in ("advantages", "weight", "beta", "completion_mask")}
+            if self.args.importance_cap is not None:
+                kept["sampler_logp"] = rollouts["sampling_per_token_logps"][chosen]
             batches.append({"packed": packed, "rows": chosen, **kept})
         return batches
 
@@ -271,8 +277,21 @@ class CADATrainer(GRPOTrainer):
             cost_bt = kl_bt if kl_bt is not None else k1_bt(logp_bt, ref_logp_bt) * mask_bt
             k1_all_bt, k3_all_bt = k1_bt(logp_bt, ref_logp_bt) * mask_bt, k3_bt(logp_bt, ref_logp_bt) * mask_bt
             self._step_record.add_kl(inputs["rows"], cost_bt.sum(1), k1_all_bt.sum(1), k3_all_bt.sum(1))
+        importance_bt = None
+        if args.importance_cap is not None:
+            mismatch = truncated_weights(logp_bt, inputs["sampler_logp"], mask_bt, args.importance_cap)
+            importance_bt = mismatch.weight_bt
+            self._step_record.add_mismatch(inputs["rows"], mismatch)
         loss = cada_loss(
-            logp_bt, mask_bt, inputs["advantages"], inputs["weight"], kl_bt, inputs["beta"], args.logp, penalty_bt
+            logp_bt,
+            mask_bt,
+            inputs["advantages"],
+            inputs["weight"],
+            kl_bt,
+            inputs["beta"],
+            args.logp,
+            penalty_bt,
+            importance_bt,
         )
         self._step_record.add_scores(inputs["rows"], logp_bt.sum(1), packed.to_bt(scores.entropy_n, n_t).sum(1), loss)
         # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.
@@ -293,6 +312,8 @@ class CADATrainer(GRPOTrainer):
             "train/lr": float(logs["learning_rate"]),
             "train/epoch": float(logs.get("epoch", self.state.epoch or 0.0)),
         }
+        if self.use_vllm:
+            metrics |= self.vllm_generation.step_metrics()
         if metrics.get("train/kl_nats") is not None:
             self.beta_controller.update(metrics["train/kl_nats"])
         self.state.log_history.append({"step": self.state.global_step, **metrics})

@@ -26,6 +26,7 @@ class CADAConfig(GRPOConfig):
     logp: Literal["sum", "mean"] = "sum"
     rollouts_per_request: int = 1
     benign_per_step: int = 0
+    importance_cap: float | None = None
     share_prefix: bool = True
     n_harmful: int | None = field(
         default=None, metadata={"help": "rows of the dataset that are harmful; they come first"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cada_trl.algo.mismatch import Mismatch
 from cada_trl.records import Verdict
 from cada_trl.reward import ScoredCompletion
 
@@ -62,6 +63,12 @@ class StepRecord:
         for index, logp, entropy in zip(rows, logp_b.tolist(), entropy_b.tolist(), strict=True):
             self._rows[index] |= {"logp_nats": logp, "entropy_sum_nats": entropy}
 
+    def add_mismatch(self, rows: Sequence[int], mismatch: Mismatch) -> None:
+        """What the correction of vLLM's samples did to each completion: tokens capped, tokens left out, sum of gaps."""
+        per_row = [value_bt.sum(1).tolist() for value_bt in (mismatch.capped_bt, mismatch.missing_bt, mismatch.gap_bt)]
+        for index, capped, missing, gap in zip(rows, *per_row, strict=True):
+            self._rows[index] |= {"capped_tok": capped, "unweighted_tok": missing, "sampler_gap_sum_nats": gap}
+
     def rows(self) -> list[dict[str, Any]]:
         """This rank's completions of the step."""
         return [{**row, "loss_share": self._loss / max(len(self._rows), 1)} for row in self._rows]
@@ -97,7 +104,7 @@ class StepRecord:
             "update_s": step_s - self._rollout_s,
             "step_s": step_s,
         }
-        return {f"train/{name}": value for name, value in values.items()}
+        return {f"train/{name}": value for name, value in (values | _mismatch(rows)).items()}
 
 
 def completion_fields(one: ScoredCompletion) -> dict[str, Any]:
@@ -110,6 +117,20 @@ def completion_fields(one: ScoredCompletion) -> dict[str, Any]:
         "reasoned": one.reasoning.reasoned,
         "verdict": str(one.verdict),
         "reward": None if math.isnan(one.reward) else one.reward,
+    }
+
+
+def _mismatch(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Shares of the tokens that the correction of vLLM's samples touched; nothing where there was none."""
+    if not any("capped_tok" in row for row in rows):
+        return {}
+    n_tok = sum(row["completion_tok"] for row in rows)
+    n_unweighted = sum(row["unweighted_tok"] for row in rows)
+    gap = sum(row["sampler_gap_sum_nats"] for row in rows)
+    return {
+        "importance_capped_frac": sum(row["capped_tok"] for row in rows) / n_tok,
+        "importance_masked_frac": n_unweighted / n_tok,
+        "sampler_gap_nats": gap / (n_tok - n_unweighted) if n_tok > n_unweighted else math.nan,
     }
 
 

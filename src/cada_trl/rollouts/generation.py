@@ -1,0 +1,98 @@
+"""TRL's VLLMGeneration with the trainer's dtype, ends and seeds, prompts in prefix order, and each sync checked."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from trl.generation import vllm_generation
+from trl.generation.vllm_generation import VLLMGeneration
+
+from cada_trl.errors import UserError
+from cada_trl.evals.generation.with_vllm import CPU_KV_CACHE_GIB
+from cada_trl.rollouts.colocated_llm import ColocatedLLM
+from cada_trl.rollouts.server_client import ServerClient, SharedMemoryClient
+from cada_trl.rollouts.swap import replaced
+from cada_trl.rollouts.sync_check import TEXT, checked_gap_nats, trainer_logp
+
+SEEDS_A_STEP = 1 << 16  # rows of a step have seeds of their own up to this number of them
+
+
+class CheckedGeneration(VLLMGeneration):
+    """Colocated or by a server, on GPUs as on a CPU; sync, distribution and PEFT are TRL's."""
+
+    def __init__(self, model: Any, accelerator: Any, processing_class: Any, **kwargs: Any) -> None:
+        self.dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else model.dtype
+        self.sync_gap_nats = float("nan")
+        self._counted = (0, 0)
+        ends = model.generation_config.eos_token_id
+        own = {"stop_token_ids": ends if isinstance(ends, list) else [ends], "ignore_eos": True}
+        if kwargs["mode"] == "colocate":
+            own["detokenize"] = False
+        given = kwargs.pop("generation_kwargs", None) or {}
+        super().__init__(model, accelerator, processing_class, generation_kwargs=own | given, **kwargs)
+        self._probe_ids: list[int] = processing_class(TEXT, add_special_tokens=False)["input_ids"]
+
+    def _init_vllm(self) -> None:
+        cpu = self.accelerator.device.type == "cpu"
+        llm = partial(
+            ColocatedLLM,
+            dtype=str(self.dtype).removeprefix("torch."),  # vLLM's "auto" makes a float32 checkpoint bfloat16
+            revision=getattr(self.model.config, "_commit_hash", None),
+            enable_prefix_caching=True,
+            skip_tokenizer_init=True,
+            generation_config="vllm",  # vLLM's neutral defaults, not the model's own file
+            enforce_eager=cpu,  # on a CPU compiling costs more than it wins
+            kv_cache_memory_bytes=CPU_KV_CACHE_GIB * 2**30 if cpu else None,
+        )
+        with (
+            replaced(vllm_generation, "LLM", llm),
+            replaced(vllm_generation, "VLLMClient", SharedMemoryClient if cpu else ServerClient),
+        ):
+            try:
+                super()._init_vllm()
+            except ConnectionError as error:
+                raise UserError(
+                    f"no vLLM server at {self.server_base_url}; start `python -m cada_trl.rollouts.serve` with "
+                    "this run's overrides first"
+                ) from error
+
+    @property
+    def _engine(self) -> ColocatedLLM | ServerClient:
+        return self.llm if self.mode == "colocate" else self.vllm_client
+
+    @property
+    def _talks_to_vllm(self) -> bool:
+        return self.mode == "colocate" or self.accelerator.is_main_process
+
+    def sync_weights(self) -> None:
+        """TRL's sync, then both programs score the same tokens. Errors: UserError where they differ."""
+        super().sync_weights()
+        with self.accelerator.autocast():
+            here = trainer_logp(self.model, self._probe_ids)
+        if self._talks_to_vllm:
+            self.sync_gap_nats = checked_gap_nats(here, self._engine.prompt_logp(self._probe_ids), self.dtype)
+
+    def generate(self, prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None) -> Any:
+        """As VLLMGeneration.generate, seeded by torch's seed, which the trainer sets by step.
+
+        Prompts are sent in the order of their tokens, so that those with the same cases follow one another and find
+        their prefix in the cache.
+        """
+        self.generation_kwargs["seed"] = torch.initial_seed() * SEEDS_A_STEP % 2**62
+        order = sorted(range(len(prompts)), key=prompts.__getitem__)
+        place = {row: number for number, row in enumerate(order)}
+        sent = super().generate([prompts[row] for row in order], images, num_generations, profiler)
+        return tuple(part and [part[place[row]] for row in range(len(prompts))] for part in sent)
+
+    def step_metrics(self) -> dict[str, float]:
+        """Of this process since the last call: the last sync's gap, and the prompt tokens found in the prefix cache."""
+        if not self._talks_to_vllm:
+            return {}
+        found, asked = self._engine.prefix_counts()
+        before_found, before_asked = self._counted
+        self._counted = (found, asked)
+        new = asked - before_asked
+        hit_frac = (found - before_found) / new if new else float("nan")
+        return {"train/sync_gap_nats": self.sync_gap_nats, "train/prefix_hit_frac": hit_frac}

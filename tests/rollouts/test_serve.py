@@ -1,0 +1,69 @@
+"""The server's command is made from the run's own overrides."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+
+import pytest
+
+from cada_trl.config import load_config
+from cada_trl.errors import UserError
+from cada_trl.rollouts import serve
+from cada_trl.rollouts.serve import address, main, server_command
+from cada_trl.rollouts.vllm_plugin import BACKEND
+
+SERVER = "rollout=vllm_server"
+
+
+def _options(*overrides: str) -> dict[str, str]:
+    words = server_command(load_config([SERVER, *overrides]), "the model")[3:]
+    return {word: following for word, following in zip(words, [*words[1:], ""], strict=True) if word.startswith("--")}
+
+
+def test_a_cpu_server_takes_weights_from_shared_memory_and_computes_in_the_models_dtype() -> None:
+    options = _options("model=smollm2")
+    assert json.loads(options["--weight-transfer-config"]) == {"backend": BACKEND}
+    assert (options["--dtype"], options["--max-model-len"]) == ("float32", "8192")
+    assert (options["--host"], options["--port"], options["--model"]) == ("127.0.0.1", "8000", "the model")
+
+
+def test_a_gpu_server_takes_weights_by_nccl() -> None:
+    options = _options("model=llama3", "hardware=gpu")
+    assert json.loads(options["--weight-transfer-config"]) == {"backend": "nccl"}
+    assert options["--dtype"] == "bfloat16"
+    assert options["--revision"] == load_config(["model=llama3"]).model.revision
+    assert "--enforce-eager" not in options
+
+
+def test_log_probabilities_are_those_of_the_sampled_distribution() -> None:
+    assert _options()["--logprobs-mode"] == "processed_logprobs"
+
+
+def test_a_dry_run_prints_the_command_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([SERVER, "server_url=http://127.0.0.1:8123", "--dry-run"]) == 0
+    words = shlex.split(capsys.readouterr().out)
+    assert words[0] == "VLLM_SERVER_DEV_MODE=1"
+    assert words[words.index("--port") + 1] == "8123"
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "https://x:1", "http://x", "http://x:port"])
+def test_another_form_of_the_address_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="expected http://host:port"):
+        address(load_config([SERVER, f"server_url='{url}'"]))
+
+
+def test_a_run_without_a_server_needs_none() -> None:
+    with pytest.raises(UserError, match="rollout=vllm_colocate needs no server"):
+        main(["rollout=vllm_colocate"])
+
+
+def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "check_installed", lambda device: None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"server_url={url} cannot be served"):
+            main([SERVER, f"server_url={url}"])
