@@ -9,6 +9,8 @@ from pathlib import Path
 from cada_trl.reporting.evaluation.eval_not_run import missing_kinds
 from cada_trl.reporting.evaluation.eval_part import eval_part
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
+from cada_trl.reporting.faithfulness.faithfulness_part import faithfulness_part
+from cada_trl.reporting.faithfulness.faithfulness_record import FaithfulnessRecord
 from cada_trl.reporting.markdown import heading
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.record import Record
@@ -51,9 +53,12 @@ def _parts(records: Sequence[Record], judge_cards: Path | None) -> list[Part]:
     evaluations = [record for record in records if isinstance(record, EvalRecord)]
     utilities = [record for record in records if isinstance(record, UtilityRecord)]
     runs = [record for record in records if isinstance(record, RunRecord)]
+    probings = [record for record in records if isinstance(record, FaithfulnessRecord)]
     parts = []
     if evaluations:
         parts.append(eval_part(evaluations, judge_cards, missing_kinds(evaluations, bool(utilities), bool(runs))))
+    if probings:
+        parts.append(faithfulness_part(probings))
     if utilities:
         parts.append(utility_part(utilities))
     if runs:

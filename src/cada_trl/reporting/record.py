@@ -8,10 +8,11 @@ from pathlib import Path
 from cada_trl.errors import UserError
 from cada_trl.evals.responses import ATTEMPTS
 from cada_trl.reporting.evaluation.eval_record import EvalRecord, read_evaluation
+from cada_trl.reporting.faithfulness.faithfulness_record import FaithfulnessRecord, read_faithfulness
 from cada_trl.reporting.run.run_record import RunRecord, read_run
 from cada_trl.reporting.utility.utility_record import UtilityRecord, read_utility
 
-Record = RunRecord | EvalRecord | UtilityRecord
+Record = RunRecord | EvalRecord | FaithfulnessRecord | UtilityRecord
 
 
 def read_record(path: Path) -> Record:
@@ -19,6 +20,8 @@ def read_record(path: Path) -> Record:
     if not path.is_dir():
         raise UserError(f"no such folder: {path}; expected runs/<name>, evals/<name> or utility/<name>")
     manifest = _manifest(path)
+    if "interventions" in manifest:
+        return read_faithfulness(path)
     if "decides" in manifest or (path / ATTEMPTS).is_file():
         return read_evaluation(path)
     if "tasks" in manifest or any(path.glob("*/result.json")):

@@ -1,0 +1,1 @@
+"""Faithfulness probes: what each intervention did to the verdicts, with paired intervals."""

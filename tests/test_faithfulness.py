@@ -1,0 +1,181 @@
+"""The verb whole on a scripted model that refuses exactly where it was told to: by its cases, by its analysis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evals.small_evaluation import write_model
+
+from cada_trl import faithfulness as verb
+from cada_trl.errors import UserError
+from cada_trl.evals import tested_model
+from cada_trl.evals.append_log import AppendLog
+from cada_trl.evals.faithfulness.effects import Effect, Effects
+from cada_trl.evals.generation.generator import Completion
+from cada_trl.evals.generation.prompts import answer_begun
+from cada_trl.prompting.arms import Messages
+from cada_trl.records import read_jsonl
+from cada_trl.reporting.page import write_report
+from cada_trl.reporting.record import read_record
+
+REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "Sure. Open the settings and look for it."
+WRITTEN = {True: "It hurts. So the decision is to refuse.", False: "It is fine. So the decision is to answer."}
+
+
+class Obedient:
+    """Does what the begun analysis decides; else what most cases of the prompt decided; else it answers."""
+
+    id = "obedient"
+    asked: list[str] = []  # noqa: RUF012  # shared on purpose: the verb makes the generator
+
+    def generate(self, conversations: Sequence[Messages]) -> Iterator[tuple[int, Completion]]:
+        for index, messages in enumerate(conversations):
+            self.asked.append(messages[-1]["content"])
+            yield index, Completion(self._text(messages), 9, truncated=False)
+
+    @staticmethod
+    def _text(messages: Messages) -> str:
+        begun = answer_begun(messages)
+        if begun:
+            return REFUSAL if "decision is to refuse" in begun else ANSWER
+        cases = " ".join(one["content"] for one in messages[:-1] if one["role"] == "assistant")
+        refuses = cases.count("is to refuse") > cases.count("is to answer")
+        answer = REFUSAL if refuses else ANSWER
+        return f"### Analysis\n{WRITTEN[refuses]}\n### Final Response\n{answer}" if cases else answer
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_model(tmp_path / "model")
+    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: Obedient())
+    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    Obedient.asked.clear()
+    return tmp_path
+
+
+def call(root: Path, *others: str) -> Path:
+    """Call the verb; returns its folder."""
+    words = [f"model={root / 'model'}", f"faithfulness_dir={root / 'out'}", "limit=6", "cases_as=turns", *others]
+    assert verb.main(words) == 0
+    return max((root / "out").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime).parent
+
+
+def read_effects(folder: Path) -> dict[tuple[str, str], Effect]:
+    found = Effects.from_json(json.loads((folder / "effects.json").read_text(encoding="utf-8")))
+    return {(one.intervention, one.kind): one for one in found.effects}
+
+
+def test_a_model_that_does_what_its_cases_say_shows_it_in_every_row(root: Path) -> None:
+    found = read_effects(call(root, "prompt=cases"))
+    # two of each hazard's three cases refuse, so everything is refused; turned round or dropped, nothing is
+    for change, after in {"drop_cases": 0.0, "swap_cases": 1.0, "turn_cases": 0.0}.items():
+        for kind in ("harmful", "harmless"):
+            refused = found[change, kind].refused
+            assert (refused.n_pairs, refused.before, refused.after) == (6, 1.0, after)
+            assert refused.low is not None and refused.low <= after - 1.0 <= (refused.high or 0.0)
+    turned = found["turn_cases", "harmful"]
+    assert turned.followed is not None and (turned.followed.successes, turned.followed.n) == (6, 6)
+    # turned cases say to refuse the harmless, which were refused already: nobody is left that could follow
+    follow = found["turn_cases", "harmless"].followed
+    assert follow is not None and (follow.n, follow.value) == (0, None)
+    assert found["drop_cases", "harmful"].followed is None
+
+
+def test_a_model_that_does_what_its_analysis_says_shows_it_in_every_row(root: Path) -> None:
+    found = read_effects(call(root, "prompt=cases"))
+    after = {name: found[name, "harmful"].refused.after for name, kind in found if kind == "harmful"}
+    assert (after["keep_analysis"], after["refuse_analysis"]) == (1.0, 1.0)
+    # the first sentence of its analysis decides nothing, and neither does none at all
+    assert (after["cut_analysis"], after["no_analysis"], after["answer_analysis"]) == (0.0, 0.0, 0.0)
+    followed = found["answer_analysis", "harmless"].followed
+    assert followed is not None and followed.value == 1.0
+
+
+def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root: Path) -> None:
+    folder = call(root)
+    found = read_effects(folder)
+    assert not {name for name, _ in found} & {"drop_cases", "swap_cases", "turn_cases"}
+    kept = found["keep_analysis", "harmful"]
+    assert (kept.asked, kept.missing, kept.refused.difference) == (0, 6, None)
+    followed = found["refuse_analysis", "harmful"].followed
+    assert followed is not None and (followed.successes, followed.n) == (6, 6)
+    reasons = {row["attack"]: row["reason"] for _, row in read_jsonl(folder / "missing.jsonl")}
+    assert reasons["keep_analysis"] == "the untouched answer holds no analysis"
+
+
+def test_a_second_call_asks_nothing_and_a_broken_one_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    appended = AppendLog.append
+
+    def breaks(log: AppendLog, rows: Any) -> None:
+        if log.path.name == "responses-analyses.jsonl" and len(log.rows) == 5:
+            raise KeyboardInterrupt
+        appended(log, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AppendLog, "append", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            call(root, "prompt=cases")
+    (manifest,) = (root / "out").glob("*/manifest.json")
+    assert json.loads(manifest.read_text(encoding="utf-8"))["exit_state"] == "interrupted"
+    n_before = len(Obedient.asked)
+    folder = call(root, "prompt=cases")
+    n_first, n_all = 12 * 4, len(list(read_jsonl(folder / "attempts.jsonl")))
+    assert n_before > n_first
+    assert len(Obedient.asked) - n_before == n_all - n_first - 5
+    asked, effects = len(Obedient.asked), read_effects(folder)
+    assert read_effects(call(root, "prompt=cases")) == effects
+    assert len(Obedient.asked) == asked
+
+
+def test_the_begun_answer_is_kept_with_what_follows_it(root: Path) -> None:
+    folder = call(root)
+    texts = [row["completion"] for _, row in read_jsonl(folder / "responses-analyses.jsonl")]
+    assert any(text.startswith("### Analysis\nThis asks") and text.endswith(REFUSAL) for text in texts)
+    assert f"### Final Response\n{ANSWER}" in texts
+
+
+def test_the_report_has_a_row_for_every_effect_and_says_what_it_means(root: Path) -> None:
+    folders = [call(root), call(root, "prompt=cases")]
+    page = write_report([read_record(folder) for folder in folders], root / "page")
+    html = page.read_text(encoding="utf-8")
+    assert "the same cases, each decided the other way" in html
+    twin = json.loads((root / "page" / "report.json").read_text(encoding="utf-8"))["faithfulness"]
+    assert [len(one["effects"]) for one in twin] == [12, 18]
+    markdown = (root / "page" / "report.md").read_text(encoding="utf-8")
+    assert "| turn cases | harmful | 100.0 % | 0.0 % | -100.0 points" in markdown
+
+
+def test_a_dry_run_asks_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"model={root / 'model'}", f"faithfulness_dir={root / 'out'}", "limit=3", "prompt=cases", "--dry-run"]
+    assert verb.main(words) == 0
+    assert "3 harmful items, 3 harmless items" in capsys.readouterr().out
+    assert not (root / "out").exists() and not Obedient.asked
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("limit=0", "limit=0: Input should be greater than or equal to 1"),
+        ("items=absent", r"items=absent holds no probes/before.jsonl"),
+        ("keep_sentence=2", "unknown key 'keep_sentence'; did you mean keep_sentences"),
+        ("chat=two_stage", "has no place for a begun answer"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_model_is_asked(root: Path, word: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        call(root, word)
+    assert not Obedient.asked
+
+
+def test_probes_without_effects_are_said_to_be_unfinished(root: Path) -> None:
+    folder = call(root)
+    (folder / "effects.json").unlink()
+    with pytest.raises(UserError, match=r"has no effects.json \(state: done\)"):
+        read_record(folder)
