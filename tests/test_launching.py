@@ -207,6 +207,15 @@ def test_more_gpus_than_there_are_is_said(monkeypatch: pytest.MonkeyPatch, insta
     assert missing(load_config(["data=starter", "hardware=gpu"])) == []
 
 
+def test_a_port_of_its_own_reaches_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(["launcher=accelerate", "accelerate_config=launch/cpu.yaml"])
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    assert "--main_process_port" not in launcher_command(config, [])
+    monkeypatch.setenv("MASTER_PORT", "41234")
+    command = launcher_command(config, [])
+    assert command[command.index("--main_process_port") + 1] == "41234"
+
+
 @pytest.mark.parametrize("file", ["null", "launch/absent.yaml"])
 def test_an_accelerate_launch_without_its_file_is_refused(file: str) -> None:
     config = load_config(["launcher=accelerate", f"accelerate_config={file}"])

@@ -80,11 +80,15 @@ def launcher_command(config: Config, overrides: list[str]) -> list[str]:
 
 
 def _meeting_place(config: Config) -> list[str]:
-    """What differs by machine, from the variables of torch's launchers; a dry run names those that are not set."""
+    """What differs by machine, from the variables of torch's launchers; a dry run names those that are not set.
+
+    On one machine the port, where MASTER_PORT gives one: accelerate does not read it, and runs side by side need two.
+    """
+    given = os.environ.get("MASTER_PORT")
     if n_machines(config.hardware) == 1:
-        return []
+        return ["--main_process_port", given] if given else []
     rank, address = (os.environ.get(name, name) for name in MACHINE_VARIABLES)
-    port = os.environ.get("MASTER_PORT", str(MASTER_PORT))
+    port = given or str(MASTER_PORT)
     return ["--machine_rank", rank, "--main_process_ip", address, "--main_process_port", port]
 
 

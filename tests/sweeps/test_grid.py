@@ -64,6 +64,7 @@ def test_a_cell_that_stands_twice_is_one() -> None:
         (["lr=interval(0,1)"], "search it with search=optuna"),
         (["lr=glob(c*)"], r"glob\(\) takes a group"),
         (["run_name=mine"], "run_name would put every cell into one folder"),
+        (["hardware=a100x16", "model=llama3"], "a cell runs on one machine, and this hardware has 2"),
         (["beta_kl"], "'beta_kl' is not an override"),
     ],
 )

@@ -36,6 +36,12 @@ def test_offline_needs_no_key_and_leaves_one_file_a_start_under_one_id(
     assert any("completions" in path.name for path in (tmp_path / "run" / "wandb").rglob("*.table.json"))
 
 
+def test_the_cells_of_a_sweep_share_its_group(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_GROUP", "kl-of-the-sweep")
+    mirror(tmp_path / "run", config)
+    assert any(b"kl-of-the-sweep" in path.read_bytes() for path in (tmp_path / "run").rglob("*.wandb"))
+
+
 def test_a_password_in_the_judge_address_is_not_sent(tmp_path: Path) -> None:
     secret = load_config(["judge=rubric", "base_url=https://me:pass1234@host/v1"])
     mirror(tmp_path / "run", secret)

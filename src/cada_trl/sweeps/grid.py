@@ -11,6 +11,7 @@ from typing import Any
 from cada_trl.config import CONF_DIR, Config, config_hash, load_config, run_name
 from cada_trl.config_loading import groups, is_text_list, leaf_paths
 from cada_trl.errors import UserError
+from cada_trl.planning.device import n_machines
 
 DEFAULT_CHOICE = "default"
 
@@ -118,6 +119,10 @@ def _cell(words: tuple[str, ...], varying: Sequence[str]) -> Cell:
         raise UserError(f"{where}{error} (no cell was started)") from error
     if config.run_name is not None:
         raise UserError("run_name would put every cell into one folder; leave it out: a run is named by its content")
+    if (machines := n_machines(config.hardware)) > 1:
+        raise UserError(
+            f"a cell runs on one machine, and this hardware has {machines}; start such trainings one by one"
+        )
     return Cell(words, {_short(key): _value(key, words, config) for key in varying if key != "seed"}, config)
 
 

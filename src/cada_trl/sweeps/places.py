@@ -28,8 +28,7 @@ class Place:
 def places(n: int, configs: Sequence[Config]) -> list[Place]:
     """n places, each large enough for any of the configurations; one alone is the whole machine.
 
-    Errors: UserError when the machine has too few GPUs or cores, a cell needs several machines, or the cells would share
-    a vLLM server.
+    Errors: UserError when the machine has too few GPUs or cores, or the cells would share a vLLM server.
     """
     if n == 1:
         return [Place({})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,8 +19,9 @@ _COLUMNS = ("step", "request_id", "hazard", "harmful", "request", "analysis", "f
 class WandbMirror:
     """off: does nothing and imports nothing. offline: files under <run>/wandb, no key, no network. online: live.
 
-    Seeds of one configuration share the group <model>-<config hash>. The W&B id is kept in the run folder, so that a
-    resumed run goes on in the same W&B run. Errors: UserError when online and not logged in.
+    Seeds of one configuration share the group <model>-<config hash>; WANDB_RUN_GROUP names another, as a sweep does.
+    The W&B id is kept in the run folder, so that a resumed run goes on in the same W&B run. Errors: UserError when
+    online and not logged in.
     """
 
     def __init__(self, config: Config, folder: RunFolder, job_type: str) -> None:
@@ -60,7 +62,7 @@ def _start(config: Config, folder: RunFolder, job_type: str) -> Any:
             name=run_name(config),
             id=_run_id(folder),
             resume="allow",
-            group=f"{config.model.name}-{digest}",
+            group=os.environ.get("WANDB_RUN_GROUP") or f"{config.model.name}-{digest}",
             job_type=job_type,
             tags=[
                 config.model.name,

@@ -1,0 +1,53 @@
+"""A dry run starts nothing and says what is known of time, memory and judge calls."""
+
+from __future__ import annotations
+
+import pytest
+
+from cada_trl.config import load_config
+from cada_trl.sweeps.estimate import estimate
+from cada_trl.sweeps.grid import make_grid
+from cada_trl.sweeps.session import jobs_of, planned
+from cada_trl.sweeps.settings import read_request
+
+from .conftest import StubSweep
+from .stub_verb import write_run
+
+
+def test_hours_come_from_steps_that_were_measured_and_are_unknown_otherwise(
+    sweep: StubSweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0)
+    words = sweep.words("max_new_tok=80,40")
+    words = [word for word in words if not word.startswith("sweeps_dir")]
+    (alike, other) = estimate(jobs_of(planned(make_grid(words), read_request([])))).values()
+    # 16 steps of 90 s; the run's own 30 s are less than its one step, so nothing is left for the rest
+    assert alike.hours == pytest.approx(16 * 90 / 3600)
+    assert other.hours is None
+    assert sweep("max_new_tok=80,40", "--dry-run") == 0
+    assert "in all: 0.4 h and 1 of 2 unknown" in capsys.readouterr().out
+
+
+def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("ablation=kl", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "question: What does the weight of the KL" in said and said.count("unknown") >= 3
+    assert "Nothing was started" in said
+    assert sweep.n_starts() == 0 and not (sweep.folder / "sweeps").exists()
+
+
+def test_judge_calls_are_counted_for_a_judge_that_is_asked() -> None:
+    request = read_request(["evaluate=quick", "evaluate.judge=strongreject"])
+    cells = make_grid(
+        ["judge=rubric", "max_steps=10", "requests_per_step=24", "n_probe_harmful=5", "n_probe_harmless=5"]
+    )
+    costs = estimate(jobs_of(planned(cells, request)))
+    initial, cell = costs.values()
+    assert initial.judge_calls == 4 * 25 * 3  # quick: four benchmarks of 25 under three attacks, at most
+    # 10 steps of 24, two probe passes over two harmful and two harmless sets of 5, and the evaluation
+    assert cell.judge_calls == 10 * 24 + 2 * 2 * (5 + 5) + 300
+
+
+def test_phrases_cost_no_call() -> None:
+    (cost,) = estimate(jobs_of(planned(make_grid(["judge=phrases"]), read_request([])))).values()
+    assert cost.judge_calls == 0 and cost.memory_gb > 2.0
