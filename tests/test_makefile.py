@@ -234,6 +234,12 @@ def test_an_ablation_without_a_name_is_refused_before_anything_is_installed(chec
     assert place.calls() == []
 
 
+def test_a_table_is_named_by_its_number(installed: Checkout) -> None:
+    installed.make("table2", "MODEL=llama3", "DATA_ROOT=my sets", "ARGS=seeds=0,1 --dry-run")
+    words = "<table=2> <model=llama3> <data_root=my sets> <seeds=0,1> <--dry-run>"
+    assert installed.calls() == [f"python <-m> <cada_trl.table> {words}"]
+
+
 def test_the_datasets_beside_the_checkout_are_the_default(installed: Checkout) -> None:
     (installed.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True)
     done = installed.make("train")

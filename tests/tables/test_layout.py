@@ -61,7 +61,9 @@ def test_an_unknown_cell_is_refused_with_the_nearest_name(rows: list[str], colum
 
 
 def test_an_unknown_model_or_recipe_is_refused() -> None:
-    with pytest.raises(UserError, match="model=llama4 has no entry in recipes/tables/models.yaml; did you mean llama3"):
+    with pytest.raises(
+        UserError, match=r"model=llama4 has no entry in recipes/tables/models\.yaml; did you mean llama3"
+    ):
         asked_model("llama4")
-    with pytest.raises(UserError, match=r"no recipe .*llama3/cda.yaml; did you mean cada"):
+    with pytest.raises(UserError, match=r"no recipe .*llama3/cda\.yaml; did you mean cada"):
         recipe_words("llama3", "cda")

@@ -5,7 +5,6 @@ The verbs' folders are named and skipped by content: a job only asks whether its
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any, Literal
 from cada_trl.config import config_hash, load_config, run_name
 from cada_trl.errors import UserError
 from cada_trl.evals.settings import load_evaluate_config
+from cada_trl.evals.utility.folder import read_json
 from cada_trl.evals.utility.settings import UtilitySettings, load_settings
 from cada_trl.reporting.stored_config import read_config
+from cada_trl.sweeps.job import read_manifest
 
 Verb = Literal["train", "evaluate", "utility"]
 
@@ -38,10 +39,11 @@ class Job:
         """The folder with the finished result; None before that. Errors: UserError for words that the verb refuses."""
         if self.verb == "train":
             return _run(self.words)
-        if self.trained is not None and self.trained.result() is None:
+        run = self.trained.result() if self.trained is not None else None
+        if self.trained is not None and run is None:
             return None
-        since = str(_manifest(self.trained.result()).get("ended_utc")) if self.trained else ""
-        return _evaluation(self.words, since) if self.verb == "evaluate" else _utility(self.words)
+        since = "" if run is None else str(read_manifest(run).get("ended_utc"))
+        return _evaluation(self.words, since) if self.verb == "evaluate" else _utility(self.words, since)
 
 
 def run_folder(words: tuple[str, ...]) -> Path:
@@ -52,7 +54,7 @@ def run_folder(words: tuple[str, ...]) -> Path:
 
 def _run(words: tuple[str, ...]) -> Path | None:
     config, folder = load_config(list(words)), run_folder(words)
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     same = (manifest.get("config_hash"), (manifest.get("seeds") or {}).get("run")) == (config_hash(config), config.seed)
     return folder if same and manifest.get("exit_state") == "done" else None
 
@@ -61,18 +63,19 @@ def _evaluation(words: tuple[str, ...], since: str) -> Path | None:
     """The evaluation with this very configuration that ended well after the training did."""
     config = load_evaluate_config(words)
     for path in sorted(Path(config.evals_dir).glob("*/config.yaml")):
-        manifest = _manifest(path.parent)
+        manifest = read_manifest(path.parent)
         done = manifest.get("exit_state") == "done" and str(manifest.get("ended_utc")) >= since
         if done and (path.parent / "scores.json").is_file() and _stored(path) == config.model_dump():
             return path.parent
     return None
 
 
-def _utility(words: tuple[str, ...]) -> Path | None:
-    """The finished task's folder, by the model's configuration and what was asked."""
+def _utility(words: tuple[str, ...], since: str) -> Path | None:
+    """The finished task's folder, by the model's configuration and what was asked, made after the training ended."""
     settings = load_settings(words)
     for path in sorted(Path(settings.utility_dir).glob("*/config.yaml")):
-        if _stored(path).get("model") == settings.model.model_dump():
+        after = str(read_manifest(path.parent).get("ended_utc")) >= since
+        if after and _stored(path).get("model") == settings.model.model_dump():
             for result in sorted(path.parent.glob(f"{settings.tasks[0]}-*/result.json")):
                 if _asks_the_same(result, settings):
                     return result.parent
@@ -80,7 +83,7 @@ def _utility(words: tuple[str, ...]) -> Path | None:
 
 
 def _asks_the_same(result: Path, settings: UtilitySettings) -> bool:
-    plan = _json(result).get("plan") or {}
+    plan = read_json(result).get("plan") or {}
     seed = None if settings.limit is None else settings.seed
     tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}
     return (plan.get("limit"), plan.get("seed")) == (settings.limit, seed) and tokens
@@ -91,16 +94,3 @@ def _stored(path: Path) -> dict[str, Any]:
         return read_config(path)
     except UserError:
         return {}
-
-
-def _manifest(folder: Path | None) -> dict[str, Any]:
-    return {} if folder is None else _json(folder / "manifest.json")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """{} where it is absent or damaged: the verb says so when it is called."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

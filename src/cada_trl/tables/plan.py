@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cada_trl.config import load_config
 from cada_trl.config_loading import as_override
+from cada_trl.errors import UserError
 from cada_trl.evals.settings import load_evaluate_config
 from cada_trl.evals.utility.settings import load_settings
 from cada_trl.evals.utility.task import load_task
@@ -14,6 +15,13 @@ from cada_trl.tables.available import Available, available
 from cada_trl.tables.job import Job, run_folder
 from cada_trl.tables.layout import AskedModel, Column, Layout, Row, asked_model, load_layout, recipe_words
 from cada_trl.tables.settings import TableSettings
+
+# What each verb's cells are made of
+OWN_KEYS = {
+    "train": ("model", "algo", "seed"),
+    "evaluate": ("model", "arm", "benchmarks", "attacks"),
+    "utility": ("model", "tasks"),
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,12 @@ class _Words:
 
     def check(self) -> None:
         """The words that the user added are refused here, before anything has run."""
+        for verb, keys in OWN_KEYS.items():
+            for word in getattr(self._settings, verb):
+                if word.partition("=")[0] in keys:
+                    raise UserError(
+                        f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns="
+                    )
         load_evaluate_config([*self._base, *self._evaluate()])
         load_settings([*self._base, *self._utility()])
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from cada_trl.errors import UserError
+from cada_trl.sweeps.log_tail import log_tail
 from cada_trl.tables.job import Job
 
 GRACE_S = 30.0  # ours: a training that is asked to stop writes its state in a few seconds
-TAIL_LINES = 15
 
 Say = Callable[[str], None]
 
@@ -35,12 +35,6 @@ def run_jobs(jobs: Sequence[Job], logs: Path, say: Say) -> dict[Job, str]:
             failed[job] = why
             say(f"{job.name} failed: {why}\n{log_tail(logs / f'{job.name}.log')}")
     return failed
-
-
-def log_tail(path: Path) -> str:
-    """The last lines of a log as one indented block under its name."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    return "\n".join([f"  {path}:", *(f"  | {line}" for line in lines[-TAIL_LINES:] or ["(empty)"])])
 
 
 def _run(job: Job, path: Path, say: Say) -> str | None:

@@ -1,0 +1,122 @@
+"""The verb: a plan that starts nothing, mistakes in one line, what it writes; its jobs are stand-ins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl import table
+from cada_trl.errors import UserError
+from cada_trl.tables.job import Job
+from cada_trl.tables.runner import Say
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[str]:
+    (tmp_path / "data").mkdir()
+    names = ("runs_dir", "data_dir", "evals_dir", "utility_dir", "tables_dir")
+    return [f"data_root={tmp_path / 'data'}", *(f"{name}={tmp_path / name}" for name in names)]
+
+
+def calls(monkeypatch: pytest.MonkeyPatch, fails: str = "") -> list[str]:
+    """Jobs that would have run; those whose name has `fails` in it fail."""
+    names: list[str] = []
+
+    def run_jobs(jobs: Sequence[Job], logs: Path, say: Say) -> dict[Job, str]:
+        names.extend(job.name for job in jobs)
+        return {job: "exit code 1" for job in jobs if fails and fails in job.name}
+
+    monkeypatch.setattr(table, "run_jobs", run_jobs)
+    return names
+
+
+@pytest.mark.parametrize("model", ["llama3", "deepthought", "llama3_70b", "smollm2"])
+def test_a_dry_run_prints_the_plan_of_any_model_and_starts_nothing(
+    model: str,
+    shared_data: Path,
+    folders: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = calls(monkeypatch)
+    words = ["table=3", f"model={model}", "rows=none,cada", "seeds=0", *folders, f"data_root={shared_data}"]
+    assert table.main([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert names == []
+    for part in ("evaluate-none-strongreject", "train-cada-s0", "evaluate-cada-s0-advbench", "no access, hex_phi: "):
+        assert part in said
+    assert "ESTIMATED, from recipes/tables/models.yaml" in said and "  -m cada_trl.train model=" in said
+    if model == "smollm2":
+        assert "GPU h" not in said and "judge calls" not in said
+    else:
+        # strongreject 313 x 3 and advbench's prompts, twice: untrained and trained
+        assert "939 judge calls (about $0.38): evaluate-cada-s0-strongreject" in said and " GPU h" in said
+
+
+def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(
+    folders: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [
+        "table=4",
+        "model=llama3",
+        "rows=cada",
+        "columns=gsm8k",
+        "seeds=3",
+        "weights=/w",
+        "train=lr=1e-6",
+        *folders,
+    ]
+    assert table.main([*words, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    training = next(line for line in lines if "cada_trl.train" in line)
+    for word in ("algo=cada hardware=a100x4", "lr=1e-6 seed=3", "model.source=", f"{tmp_path}/data/beavertails/"):
+        assert word in training
+    asked = next(line for line in lines if "cada_trl.utility" in line)
+    assert f"model={tmp_path / 'runs_dir'}/llama3-" in asked and "-s3 " in asked and "tasks=gsm8k" in asked
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["table=3", "rows=grpo"], "table 3 has no row 'grpo'; valid: cada"),
+        (["table=9"], "table=9: Input should be 1, 2, 3 or 4"),
+        (["table=3", "model=gpt2"], r"model=gpt2 has no entry in recipes/tables/models\.yaml"),
+        (["table=3", "rows=cada", "train=max_stepz=1"], "unknown key 'max_stepz'; did you mean max_steps"),
+        (["table=3", "rows=none", "evaluate=judge=jury"], "judge=jury: no such choice"),
+        (["table=4", "rows=none", "utility=tasks=mmlu"], "utility=tasks=mmlu: the table sets model, tasks itself"),
+        (["table=3", "rows=none", "weights=/w", "evaluate=max_new_tok=0"], "max_new_tok=0: Input should be greater"),
+    ],
+)
+def test_a_mistake_is_refused_before_anything_has_run(
+    words: list[str], message: str, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = calls(monkeypatch)
+    with pytest.raises(UserError, match=message):
+        table.main([*words, *folders])
+    assert names == []
+
+
+def test_a_failed_training_fails_the_call_and_is_no_number_anywhere(
+    folders: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    calls(monkeypatch, fails="train-cada-s1")
+    assert table.main(["table=4", "rows=none,cada", "columns=gsm8k,xstest_safe", "seeds=0,1", *folders]) == 1
+    written = Path(capsys.readouterr().out.splitlines()[-1])
+    assert written.parent.parent == tmp_path / "tables_dir"
+    values: dict[str, Any] = json.loads((written.parent / "table.json").read_text(encoding="utf-8"))
+    states = {(cell["row"], cell["column"]): cell["state"] for cell in values["cells"]}
+    assert states == {
+        ("none", "xstest_safe"): "no data",
+        ("none", "gsm8k"): "to do",
+        ("cada", "xstest_safe"): "no data",
+        ("cada", "gsm8k"): "not run",
+    }
+    assert all(cell["ours"] is None and cell["difference"] is None for cell in values["cells"])
+    text = written.read_text(encoding="utf-8")
+    assert "| CADA | GSM8K | accuracy % | 71.8 ± 0.2 | not run |" in text
+    assert "not run, GSM8K: train-cada-s1 failed" in text
+    assert list(tmp_path.rglob("*.tmp")) == []
