@@ -44,7 +44,7 @@ $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare report why evaluate utility table sweep ablation bench-step judge-card test test-fast lint clean
+.PHONY: help train doctor prepare report why evaluate faithfulness utility table sweep ablation bench-step judge-card test test-fast lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,9 @@ why: $(INSTALLED) ## what differs between two runs or two evaluations, and where
 
 evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder) ARGS="suite=quick"
 	$(VENV_PYTHON) -m cada_trl.evaluate model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)
+
+faithfulness: $(INSTALLED) ## does the verdict follow cases and analysis: MODEL=smollm2 (or a run folder) ARGS="prompt=cases"
+	$(VENV_PYTHON) -m cada_trl.faithfulness model=$(MODEL) $(ARGS)
 
 utility: $(INSTALLED) ## GSM8K, BBH and MMLU through lm-eval: MODEL=smollm2 ARGS="limit=100"; needs the extra [utility]
 	$(VENV_PYTHON) -m cada_trl.utility model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from end_to_end.tiny_model import save_tiny_model
 from evals.small_evaluation import write_model
 
 from cada_trl import faithfulness as verb
@@ -172,6 +173,17 @@ def test_a_mistake_is_one_line_before_the_model_is_asked(root: Path, word: str, 
     with pytest.raises(UserError, match=message):
         call(root, word)
     assert not Obedient.asked
+
+
+def test_a_tiny_model_is_probed_through_the_real_generator(tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "tiny")
+    words = [f"model={model}", f"faithfulness_dir={tmp_path / 'out'}", "prompt=cases", "n_cases=1", "cases_as=turns"]
+    assert verb.main([*words, "limit=2", "max_new_tok=4", "threads=1"]) == 0
+    (folder,) = (path.parent for path in (tmp_path / "out").glob("*/effects.json"))
+    rows = [row for _, row in read_jsonl(folder / "responses-analyses.jsonl")]
+    assert len(rows) == 4 * 3  # random weights write no analysis: none, ours to refuse, ours to answer
+    assert all("### Final Response\n" in row["completion"] and row["completion_tok"] <= 4 for row in rows)
+    assert read_effects(folder)["turn_cases", "harmful"].asked == 2
 
 
 def test_probes_without_effects_are_said_to_be_unfinished(root: Path) -> None:

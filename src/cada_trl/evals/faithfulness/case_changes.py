@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 from cada_trl.config import PromptConfig
 from cada_trl.evals.generation.prompts import conversation
@@ -46,7 +47,7 @@ def _turned_cases(hazard: Hazard, pack: HazardPack) -> tuple[Case, ...]:
 def turned(case: Case) -> Case:
     """The case decided the other way: verdict, the analysis's decision and the response; no incorrect one beside it."""
     refuses = case.verdict == "answer"
-    verdict = "refuse" if refuses else "answer"
+    verdict: Literal["refuse", "answer"] = "refuse" if refuses else "answer"
     analysis, n_found = _DECISION.subn(rf"\1 {verdict}", " ".join(case.analysis.split()))
     if not n_found:
         analysis += f" Still, the decision is to {verdict}."
