@@ -17,7 +17,7 @@ IDS = [1, 20, 21, 22, 30, 2]
 def test_the_trainers_log_probabilities_are_those_of_each_next_token() -> None:
     model = tiny_llama()
     logits_tv = model(input_ids=torch.tensor([IDS])).logits[0]
-    wanted = [float(logits_tv[t].log_softmax(-1)[IDS[t + 1]]) for t in range(len(IDS) - 1)]
+    wanted = [logits_tv[t].log_softmax(-1)[IDS[t + 1]].item() for t in range(len(IDS) - 1)]
     assert trainer_logp(model, IDS) == pytest.approx(wanted, abs=1e-6)
 
 

@@ -1,0 +1,112 @@
+"""What one step's rollouts cost on one thread: transformers with shared prefixes, and vLLM in the trainer's process.
+
+    python -m cada_trl.bench.rollouts data=starter              (needs vLLM; overrides as for train)
+
+Each backend runs in a process of its own on the same 24 prompts of the template arm and samples them three times; ends
+are off, so that every completion has max_new_tok tokens. The first time also pays a sync and an empty prefix cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cada_trl.config import Config, load_config
+from cada_trl.errors import UserError, run_verb
+from cada_trl.launching import quiet_libraries, set_environment
+from cada_trl.rollouts.before_import import check_installed, prepare_vllm
+
+N_ROWS, N_TIMES = 24, 3
+
+
+def main(argv: list[str]) -> int:
+    """Print the table. Errors: UserError for a configuration that train would refuse, and without vLLM."""
+    if argv[:1] == ["--measure"]:
+        print(json.dumps(measure(load_config(argv[1:]))))
+        return 0
+    if any(word.startswith("rollout=") for word in argv):
+        raise UserError("rollout= is what is compared; leave it out")
+    check_installed(load_config(argv).hardware.device)
+    table = Table(title=f"{N_ROWS} rollouts of one step on one thread")
+    for heading in ("rollout", "CPU-s, first", "CPU-s, then", "tok a CPU-s, then", "sync, CPU-s", "peak MiB"):
+        table.add_column(heading, justify="right")
+    for backend in ("transformers", "vllm_colocate"):
+        seen = _in_own_process([f"rollout={backend}", "threads=1", *argv])
+        table.add_row(
+            backend,
+            f"{seen['cpu_s'][0]:.1f}",
+            f"{min(seen['cpu_s'][1:]):.1f}",
+            f"{seen['n_tok'] / min(seen['cpu_s'][1:]):.0f}",
+            f"{seen['sync_cpu_s']:.1f}",
+            f"{seen['peak_mib']:.0f}",
+        )
+    Console().print(table)
+    return 0
+
+
+def _in_own_process(overrides: list[str]) -> dict[str, Any]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "cada_trl.bench.rollouts", "--measure", *overrides]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return seen
+
+
+def measure(config: Config) -> dict[str, Any]:
+    """CPU-seconds of each sampling of the same rows, of a sync, and tokens of one sampling."""
+    set_environment(config.hardware.threads)
+    if config.rollout.backend != "transformers":
+        prepare_vllm(config)
+    quiet_libraries()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _trainer(config, Path(folder))
+    rows = [trainer.train_dataset[row] for row in range(N_ROWS)]
+    prompts = trainer._tokenize_prompts([row["prompt"] for row in rows])[0]
+    trainer._rows = rows
+    sync_cpu_s = 0.0
+    if trainer.use_vllm:
+        trainer.vllm_generation.generation_kwargs["stop_token_ids"] = []
+        started = time.process_time()
+        trainer.vllm_generation.sync_weights()
+        sync_cpu_s = time.process_time() - started
+    else:
+        trainer.generation_config.min_new_tokens = config.rollout.max_new_tok
+    cpu_s = []
+    for _ in range(N_TIMES):
+        started = time.process_time()
+        completions = trainer._generate_single_turn(prompts, None, {}, 1)[0]
+        cpu_s.append(time.process_time() - started)
+    n_tok = sum(map(len, completions))
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"cpu_s": cpu_s, "sync_cpu_s": sync_cpu_s, "n_tok": n_tok, "peak_mib": peak_mib}
+
+
+def _trainer(config: Config, folder: Path) -> Any:
+    from cada_trl.hazards.pack import load_pack
+    from cada_trl.models.load import load_policy, load_tokenizer
+    from cada_trl.prepare import prepare
+    from cada_trl.trainers.arguments import cada_arguments, rollout_dataset
+    from cada_trl.trainers.cada import CADATrainer
+
+    data, tokenizer = prepare(config), load_tokenizer(config.model)
+    return CADATrainer(
+        model=load_policy(config.model, tokenizer),
+        args=cada_arguments(config, folder, len(data.train)),
+        train_dataset=rollout_dataset(config, data.train, data.benign_train, load_pack(config.hazards)),
+        processing_class=tokenizer,
+        score=lambda *_: [],
+    )
+
+
+if __name__ == "__main__":
+    run_verb(main)
