@@ -99,22 +99,20 @@ def _command(argv: Sequence[str]) -> list[str]:
 
 
 def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path, card: Card) -> int:
-    plan = planned(cells, request)
-    jobs = jobs_of(plan)
-    costs = estimate(jobs)
+    jobs = jobs_of(planned(cells, request))
+    to_do = [job for job in jobs if job.results() is None]
+    costs = estimate(to_do)
     if card is not None:
         print(f"question: {card[1].question}\nexpected: {card[1].expected}\npaper: {card[1].paper}")
-    table = Table("id", "cell", "hours", "memory GB", "judge calls", title=str(path))
+    print(path)
+    table = Table("id", "cell", "hours", "memory GB", "judge calls")
     for job in jobs:
-        cost = costs[job.id]
-        table.add_row(
-            job.id, job.label, _shown(cost.hours, ".2f"), f"{cost.memory_gb:.1f}", _shown(cost.judge_calls, "d")
-        )
+        table.add_row(job.id, job.label, *_cost_cells(costs.get(job.id)))
     Console(width=140).print(table)
     print(_total(list(costs.values()), request.config.jobs))
-    if request.config.submit != "here":
+    if request.config.submit != "here" and to_do:
         with SweepFolder.opened(path) as folder:
-            for command in write_scripts(folder, jobs, request.config):
+            for command in write_scripts(folder, to_do, request.config):
                 print(shlex.join(command))
     return 0
 
@@ -122,17 +120,22 @@ def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path, card: Car
 def _total(costs: Sequence[Estimate], jobs: int) -> str:
     """Hours are of one cell alone on the machine; side by side they share its cores."""
     known = [cost.hours for cost in costs if cost.hours is not None]
-    unknown = len(costs) - len(known)
-    calls = sum(cost.judge_calls for cost in costs)
+    n_unknown = len(costs) - len(known)
+    unknown = f" and {n_unknown} of {len(costs)} unknown: no run like it was measured" if n_unknown else ""
     memory = sum(sorted((cost.memory_gb for cost in costs), reverse=True)[:jobs])
-    hours = f"{sum(known):.1f} h" + (
-        f" and {unknown} of {len(costs)} unknown: no run like it was measured" if unknown else ""
+    calls = sum(cost.judge_calls for cost in costs)
+    return (
+        f"in all: {sum(known):.1f} h{unknown}; at least {memory:.1f} GB at a time; at most {calls} judge calls. "
+        "Nothing was started"
     )
-    return f"in all: {hours}; at least {memory:.1f} GB at a time; at most {calls} judge calls. Nothing was started"
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "unknown" if value is None else format(value, form)
+def _cost_cells(cost: Estimate | None) -> list[str]:
+    """Hours, memory and judge calls; None is a job whose results are there."""
+    if cost is None:
+        return ["done", "", ""]
+    hours = "unknown" if cost.hours is None else f"{cost.hours:.2f}"
+    return [hours, f"{cost.memory_gb:.1f}", str(cost.judge_calls)]
 
 
 if __name__ == "__main__":

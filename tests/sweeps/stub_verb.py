@@ -62,6 +62,7 @@ def main(words: list[str]) -> int:
     if starts := os.environ.get("STUB_STARTS"):
         with open(starts, "a", encoding="utf-8") as file:
             file.write(f"{os.getpid()} {' '.join(words)}\n")
+    print("asleep", flush=True)
     time.sleep(float(os.environ.get("STUB_SLEEP_S", "0")))
     if os.environ.get("STUB_FAILS", "nothing") in words:
         print("error: this cell was made to fail", file=sys.stderr)

@@ -18,13 +18,13 @@ def test_hours_come_from_steps_that_were_measured_and_are_unknown_otherwise(
     sweep: StubSweep, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0)
-    words = sweep.words("max_new_tok=80,40")
+    words = sweep.words("max_new_tok=80,40", "beta_kl=0.1")
     words = [word for word in words if not word.startswith("sweeps_dir")]
     (alike, other) = estimate(jobs_of(planned(make_grid(words), read_request([])))).values()
     # 16 steps of 90 s; the run's own 30 s are less than its one step, so nothing is left for the rest
     assert alike.hours == pytest.approx(16 * 90 / 3600)
     assert other.hours is None
-    assert sweep("max_new_tok=80,40", "--dry-run") == 0
+    assert sweep("max_new_tok=80,40", "beta_kl=0.1", "--dry-run") == 0
     assert "in all: 0.4 h and 1 of 2 unknown" in capsys.readouterr().out
 
 
@@ -34,6 +34,14 @@ def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep, capsys: pytest.Ca
     assert "question: What does the weight of the KL" in said and said.count("unknown") >= 3
     assert "Nothing was started" in said
     assert sweep.n_starts() == 0 and not (sweep.folder / "sweeps").exists()
+
+
+def test_a_dry_run_says_what_is_done(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=starter"]))
+    assert sweep("beta_kl=0.0,0.1", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if "beta_kl=0 s0" in line and "done" in line]
+    assert [line for line in said.splitlines() if "beta_kl=0.1 s0" in line and "done" not in line]
 
 
 def test_judge_calls_are_counted_for_a_judge_that_is_asked() -> None:

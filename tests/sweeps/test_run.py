@@ -159,6 +159,36 @@ def test_a_second_sweep_in_the_same_folder_is_refused(sweep: StubSweep) -> None:
     assert sweep.n_starts() == 0
 
 
+def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core cannot be shared out")
+    whole, writes = SweepFolder.write_json, 0
+
+    def write_until_full(self: SweepFolder, path: Path, values: dict[str, object]) -> None:
+        nonlocal writes
+        writes += 1
+        if writes > 2:  # the second cell is starting, the first one runs
+            raise UserError(f"cannot write {path}: No space left on device; free space")
+        whole(self, path, values)
+
+    monkeypatch.setattr(SweepFolder, "write_json", write_until_full)
+    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    started = time.monotonic()
+    with pytest.raises(UserError, match="No space left on device"):
+        sweep("beta_kl=0.0,0.1", "jobs=2")
+    assert time.monotonic() - started < 40
+    assert not sweep.starts.exists() or not alive(sweep)
+
+
+def test_a_running_cells_last_line_is_shown(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "_PROGRESS_S", 0.5)
+    monkeypatch.setenv("STUB_SLEEP_S", "2")
+    assert sweep("beta_kl=0.1") == 0
+    assert "s0: 0 min: asleep" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("file", ["train.jsonl", "final/model.safetensors", "probes/after.jsonl"])
 def test_a_damaged_file_of_a_finished_cell_is_found_and_not_compared(
     sweep: StubSweep, capsys: pytest.CaptureFixture[str], file: str

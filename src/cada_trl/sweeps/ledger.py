@@ -41,7 +41,8 @@ class Ledger:
             return self._of_finished(job, event)
         if event is not None and event["state"] in {"failed", "submitted"}:
             return Standing(event["state"], event.get("reason"), wall_s=self._wall_s(job))
-        if event is None and (found := job.results()) is not None:  # trained outside of this sweep
+        unfinished = event is None or event["state"] in {"running", "to do"}
+        if unfinished and (found := job.results()) is not None:  # elsewhere, or by a cell that outlived its sweep
             return self.done(job, found, None)
         return Standing("to do", event.get("reason") if event else None, wall_s=self._wall_s(job))
 

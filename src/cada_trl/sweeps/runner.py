@@ -15,11 +15,12 @@ from typing import IO
 from cada_trl.errors import UserError
 from cada_trl.sweeps.job import Job, script
 from cada_trl.sweeps.ledger import Ledger, Standing
-from cada_trl.sweeps.log_tail import log_tail
+from cada_trl.sweeps.log_tail import last_line, log_tail
 from cada_trl.sweeps.places import Place, free_port
 from cada_trl.sweeps.sweep_folder import SweepFolder
 
 _POLL_S = 0.2
+_PROGRESS_S = 60.0
 _GRACE_S = 30.0  # ours: a training that is asked to stop writes its state in a few seconds
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a run that was asked to stop at a checkpoint
 
@@ -59,6 +60,7 @@ class Runner:
         self._folder, self._ledger, self._places, self._limit_s = folder, ledger, places, limit_s
         self._env, self.board, self._changed, self._say = env, board, changed, say
         self._said_busy: set[str] = set()
+        self._said_progress = time.monotonic()
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run what is to do; returns when nothing is. A failing job leaves the others running.
@@ -75,6 +77,7 @@ class Runner:
                         waiting.remove(job)
                 for one in [one for one in running if self._has_ended(one)]:
                     running.remove(one)
+                self._say_progress(running)
                 time.sleep(_POLL_S)
         except BaseException:
             self._stop(running)
@@ -150,6 +153,14 @@ class Runner:
             self._fail(one.job, f"exit code {code}", wall_s)
         one.lock.close()
         return True
+
+    def _say_progress(self, running: Sequence[_Running]) -> None:
+        """Once a minute, how far each running job is: the last line that it printed."""
+        if time.monotonic() - self._said_progress < _PROGRESS_S:
+            return
+        self._said_progress = time.monotonic()
+        for one in running:
+            self._say(f"{one.job.label}: {one.wall_s / 60:.0f} min: {last_line(self._folder.log(one.job.id))}")
 
     def _fail(self, job: Job, reason: str, wall_s: float) -> None:
         self._ledger.failed(job, reason, wall_s)
