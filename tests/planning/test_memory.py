@@ -80,6 +80,13 @@ def test_vllm_takes_its_share_of_the_card_and_its_weights_must_fit_into_it() -> 
     assert too_large.refusal == "vLLM's weights of 141 GB do not fit into its share of 26 GB"
 
 
+def test_vllm_on_a_cpu_takes_weights_and_a_fixed_cache() -> None:
+    from cada_trl.evals.generation.with_vllm import CPU_KV_CACHE_GIB
+
+    assert memory.CPU_KV_CACHE_GIB == CPU_KV_CACHE_GIB
+    assert planned("rollout=vllm_colocate").held["vllm"] == pytest.approx(4 * 0.1345 + 2 * 1.0737, abs=0.01)
+
+
 def test_an_adapter_is_merged_on_gathered_weights_before_it_goes_to_vllm() -> None:
     words = ("model=llama3", "hardware=a100x4", "rollout=vllm_colocate")
     assert planned(*words, "peft=lora").sampling["gathered weights"] == pytest.approx(16.06, abs=0.01)

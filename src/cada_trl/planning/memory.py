@@ -13,11 +13,12 @@ from cada_trl.planning.lengths import Lengths, longest
 from cada_trl.planning.shapes import Shape
 
 FLOAT32, BFLOAT16 = 4, 2
-LIBRARIES_GB = 0.6  # measured: a process with torch, TRL and transformers imported (docs/doctor.md)
+LIBRARIES_GB = 0.53  # measured: a whole run of a model of almost no weights (docs/doctor.md)
 CUDA_GB = 1.5  # ours: context, kernels and NCCL's buffers
 USABLE_FRAC = 0.92  # ours: the allocator's fragments and the system take the rest
 VLLM_FRAC = 0.3  # trl 1.16's default vllm_gpu_memory_utilization
 VLLM_WEIGHTS_FRAC = 0.9  # ours: of vLLM's share; caches and graphs need the rest
+CPU_KV_CACHE_GIB = 2  # evals/generation/with_vllm.py, which imports torch
 SCORE_TILES = 4  # algo/scores.py: logits, probabilities, the reference's and the gradient, of TILE_TOK tokens each
 TILE_TOK = 256
 LIVE_PARAMS = 1_000_000_000  # DeepSpeed's default stage3_max_live_parameters
@@ -53,7 +54,9 @@ def plan_memory(config: Config, shape: Shape, lengths: Lengths | None = None) ->
     device_gb = memory_a_process_gb(config.hardware)
     need = _Need(config, shape, lengths, zero_stage(config.hardware))
     held, refusal = need.held(), None
-    if config.rollout.backend == "vllm_colocate" and device_gb is not None:
+    if config.rollout.backend == "vllm_colocate" and config.hardware.device == "cpu":
+        held["vllm"] = (shape.n_params * need.weight_bytes + CPU_KV_CACHE_GIB * 2**30) / 1e9
+    elif config.rollout.backend == "vllm_colocate" and device_gb is not None:
         held["vllm"] = VLLM_FRAC * device_gb
         weights_gb = shape.n_params * BFLOAT16 / 1e9
         if weights_gb > VLLM_WEIGHTS_FRAC * held["vllm"]:
