@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from cada_trl.tracking.progress import duration
 
 LINE_EVERY_S = 10.0
-# Ours. The model is loaded ahead of the first row, and of rows that are answered side by side the short ones end first, long
-# before the others: their pace is absurd. From a fifth on the estimate is at most four times what was spent.
+# Ours. The model is loaded ahead of the first row, and of rows answered side by side the short ones end long before the
+# others: their pace is absurd. From a fifth on the estimate is at most four times what was spent.
 ETA_FROM_FRAC = 0.2
 T = TypeVar("T")
 
