@@ -110,3 +110,13 @@ def test_no_run_folder_a_damaged_manifest_and_an_unfinished_run_are_one_line_eac
     manifest.unlink()
     with pytest.raises(UserError, match=r"has no manifest\.json"):
         main([str(path) for path in runs])
+
+
+def test_trained_weights_are_compared_where_both_are_kept(runs: tuple[Path, Path]) -> None:
+    assert "not in both folders" in in_short(*runs)
+    for path in runs:
+        (path / "final").mkdir()
+        (path / "final" / "model.safetensors").write_bytes(b"weights")
+    assert "The trained weights are the same, bit for bit." in in_short(*runs)
+    (runs[1] / "final" / "model.safetensors").write_bytes(b"others!")
+    assert "The trained weights are not the same." in in_short(*runs)

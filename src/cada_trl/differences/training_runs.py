@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,10 +41,10 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Explanation:
     parted = parting(a, b, tolerance)
     data, data_twin = _data(a, b)
     before, after = _probes(a, b, "before"), _probes(a, b, "after")
+    in_short = [experiment_sentence(config), _origins_sentence(origins), *_parting_sentences(parted, a, b)]
+    in_short.append(_weights_sentence(a, b))
     sections = [
-        Section(
-            "In short", [experiment_sentence(config), _origins_sentence(origins), *_parting_sentences(parted, a, b)]
-        ),
+        Section("In short", in_short),
         difference_section("Configuration", config, names),
         difference_section("Where they come from", origins, names, _fact_sentences(a.manifest, b.manifest)),
         data,
@@ -70,6 +71,23 @@ def _check_finished(run: RunRecord) -> None:
         raise UserError(
             f"{run.path} did not finish (state: {state}; last step {last}); its training command goes on with it"
         )
+
+
+def _weights_sentence(a: RunRecord, b: RunRecord) -> str:
+    weights = [_trained_weights(run) for run in (a, b)]
+    if not all(weights):
+        return "The trained weights are not in both folders, so they are not compared."
+    same = "the same, bit for bit" if weights[0] == weights[1] else "not the same"
+    return f"The trained weights are {same}."
+
+
+def _trained_weights(run: RunRecord) -> dict[str, str]:
+    """File name -> SHA-256 of what final/ holds."""
+    digests = {}
+    for path in sorted((run.path / "final").glob("*.safetensors")):
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _origins_sentence(origins: Sequence[Difference]) -> str:
