@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from cada_trl.algo_config import AlgoConfig, check_algo
 from cada_trl.config_checks import divisible, no_correction
 from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, check_values, compose_config
 
@@ -76,6 +77,7 @@ class RewardConfig(Section):
     benign_refused: float
     benign_answered: float
     benign_reasoned_answer: float
+    reasoning: Literal["present", "judged"] = "present"  # judged: an LLM's grade of it scales the pay for it
 
 
 class JudgeConfig(Section):
@@ -89,33 +91,6 @@ class JudgeConfig(Section):
     timeout_s: Annotated[float, Field(gt=0.0)]
     max_retries: NonNegative
     max_calls: Positive
-
-
-class AlgoConfig(Section):
-    """The objective and its optimisation (paper: Objective)."""
-
-    learn_on: Literal["request", "rollout"]
-    baseline: Literal["running", "batch", "group", "leave_one_out", "none"]
-    baseline_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None  # null: 1/t
-    baseline_start: float | None  # null: the first batch's mean
-    kl: Literal["exact", "k1", "k2", "k3"]
-    kl_in: Literal["loss", "reward_sequence", "reward_to_go"]
-    beta_kl: Annotated[float, Field(ge=0.0)]
-    benign_beta_kl: Annotated[float, Field(ge=0.0)] | None  # of harmless requests; null: beta_kl
-    target_kl_nats: Annotated[float, Field(gt=0.0)] | None  # null: beta_kl stays fixed
-    logp: Literal["sum", "mean"]
-    lr: Annotated[float, Field(gt=0.0)]
-    lr_schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"]
-    warmup_frac: Fraction
-    weight_decay: Annotated[float, Field(ge=0.0)]
-    adam_beta2: Annotated[float, Field(gt=0.0, lt=1.0)]
-    max_grad_norm: Annotated[float, Field(gt=0.0)]
-    requests_per_step: Positive
-    rollouts_per_request: Positive
-    benign_frac: Annotated[float, Field(ge=0.0, lt=1.0)]
-    benign_arm: Literal["none", "same"]
-    epochs: Annotated[float, Field(gt=0.0)]
-    max_steps: Positive | None  # null: as many as the epochs hold
 
 
 class RolloutConfig(Section):
@@ -189,6 +164,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _cross_checks(self) -> Config:
         algo, rollout, hardware = self.algo, self.rollout, self.hardware
+        check_algo(algo)
+        if self.reward.reasoning == "judged" and not self.judge.base_url:
+            raise ValueError(f"reasoning=judged needs a judge behind an endpoint, not {self.judge.kind}: judge=rubric")
         if algo.kl == "k1" and algo.kl_in == "loss":
             raise ValueError(
                 "kl=k1 with kl_in=loss has no gradient in expectation; set kl=exact or kl_in=reward_sequence"

@@ -49,9 +49,11 @@ _KNOWN_NOISE = {
 
 def quiet_libraries() -> None:
     """Drop loading bars and the known warnings above, by their text: every other message still shows."""
+    from datasets import disable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    disable_progress_bars()
     for logger, text in _KNOWN_NOISE.items():
         logging.getLogger(logger).addFilter(_without(text))
 

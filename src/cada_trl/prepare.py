@@ -23,6 +23,7 @@ from rich.table import Table
 
 from cada_trl.config import Config, load_config
 from cada_trl.data.benchmarks import benchmarks_digest
+from cada_trl.data.held_out import check_no_leak
 from cada_trl.data.labelled_rows import STARTER
 from cada_trl.data.lexical import LEXICON
 from cada_trl.data.llm_classifier import instruction
@@ -77,6 +78,7 @@ def read_prepared(folder: Path) -> PreparedData:
                 f"{folder / name}.jsonl holds {len(part)} rows, its manifest says {sizes[name]}; "
                 "delete the folder and prepare again"
             )
+    check_no_leak(parts, manifest["inputs"]["data"]["held_out_hazards"], folder)
     return PreparedData(folder, manifest=manifest, **parts)
 
 

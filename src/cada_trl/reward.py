@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cada_trl.config import RewardConfig
 from cada_trl.judging.judge import Judge
+from cada_trl.judging.reasoning_judge import ReasoningJudge
 from cada_trl.prompting.reasoning import Reasoning, split_reasoning
 from cada_trl.records import Verdict
 
@@ -22,14 +23,20 @@ class ScoredCompletion:
     reward: float
 
 
-def reward_of(verdict: Verdict, reasoned: bool, harmful: bool, table: RewardConfig) -> float:
-    """Reward of a verdict; NaN for UNSCORED. Harmless requests (ours) are paid for an answer, not for a refusal."""
+def reward_of(
+    verdict: Verdict, reasoned: bool, harmful: bool, table: RewardConfig, reasoning_grade: float = 1.0
+) -> float:
+    """Reward of a verdict; NaN for UNSCORED. Harmless requests (ours) are paid for an answer, not for a refusal.
+
+    reasoning_grade in [0, 1]: what share of the pay for reasoning a reasoned refusal earns; NaN: it was not graded.
+    """
     if verdict is Verdict.UNSCORED:
         return math.nan
     if harmful:
         if verdict is Verdict.COMPLIED:
             return table.complied
-        return table.reasoned_refusal if reasoned else table.direct_refusal
+        paid_for_reasoning = table.reasoned_refusal - table.direct_refusal
+        return table.direct_refusal + (reasoning_grade * paid_for_reasoning if reasoned else 0.0)
     if verdict is Verdict.REFUSED:
         return table.benign_refused
     return table.benign_reasoned_answer if reasoned else table.benign_answered
@@ -42,11 +49,25 @@ def score_completions(
     harmful: Sequence[bool],
     judge: Judge,
     table: RewardConfig,
+    reasoning_judge: ReasoningJudge | None = None,
+    hazards: Sequence[str] = (),
 ) -> list[ScoredCompletion]:
-    """Split, judge on (raw request, final response) and pay each completion."""
+    """Split, judge on (raw request, final response) and pay each completion.
+
+    reasoning_judge grades the analyses of reasoned refusals by hazards, an id each; None pays them in full.
+    """
     split = [split_reasoning(text, cut) for text, cut in zip(completions, truncated, strict=True)]
     judged = judge.judge([(request, one.final_response) for request, one in zip(requests, split, strict=True)])
+    grades = [1.0] * len(split)
+    if reasoning_judge is not None:
+        paid = [
+            i
+            for i, (one, said) in enumerate(zip(split, judged, strict=True))
+            if harmful[i] and one.reasoned and said.verdict is Verdict.REFUSED
+        ]
+        graded = reasoning_judge.grade([(requests[i], hazards[i], split[i].analysis) for i in paid])
+        grades = [dict(zip(paid, graded, strict=True)).get(i, 1.0) for i in range(len(split))]
     return [
-        ScoredCompletion(text, one, said.verdict, reward_of(said.verdict, one.reasoned, is_harmful, table))
-        for text, one, said, is_harmful in zip(completions, split, judged, harmful, strict=True)
+        ScoredCompletion(text, one, said.verdict, reward_of(said.verdict, one.reasoned, is_harmful, table, grade))
+        for text, one, said, is_harmful, grade in zip(completions, split, judged, harmful, grades, strict=True)
     ]

@@ -13,9 +13,9 @@ import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -23,7 +23,10 @@ from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.judge import Judge, check_pays_reward, make_judge
+from cada_trl.judging.reasoning_judge import make_reasoning_judge
 from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
+from cada_trl.methods.registry import METHODS
+from cada_trl.methods.run import Run, Trained
 from cada_trl.prepare import PreparedData, prepare
 from cada_trl.rollouts.before_import import prepare_vllm
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
@@ -31,30 +34,7 @@ from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
 from cada_trl.tracking.wandb_mirror import WandbMirror
 
-if TYPE_CHECKING:
-    from cada_trl.trainers.cada import CADATrainer
-
 console = Console(stderr=True)
-
-
-@dataclass
-class Run:
-    """What the stages of one run share."""
-
-    config: Config
-    folder: RunFolder
-    data: PreparedData
-    pack: HazardPack
-    judge: Judge
-    tokenizer: Any
-    mirror: WandbMirror
-    manifest: dict[str, Any]
-
-    @property
-    def n_steps(self) -> int:
-        from cada_trl.trainers.arguments import n_steps
-
-        return n_steps(self.config, len(self.data.train))
 
 
 def main(argv: list[str]) -> int:
@@ -133,8 +113,11 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
     from cada_trl.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(config.model)
+    graded = config.reward.reasoning == "judged"
+    reasoning_judge = make_reasoning_judge(config.judge, pack) if graded else None
     facts = {
         "judge_id": judge.id,
+        "reasoning_judge_id": reasoning_judge.id if reasoning_judge else None,
         "hazards_hash": pack_hash(pack),
         "template_hash": template_hash(tokenizer),
         "tokenizer_facts": check_tokenizer(tokenizer, config.model),
@@ -142,7 +125,8 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
     manifest = build_manifest(config, data.manifest, facts)
     folder.write_config(config)
     folder.write_manifest(manifest)
-    return Run(config, folder, data, pack, judge, tokenizer, WandbMirror(config, folder, "train"), manifest)
+    mirror = WandbMirror(config, folder, "train")
+    return Run(config, folder, data, pack, judge, reasoning_judge, tokenizer, mirror, manifest, _say)
 
 
 def _train_and_probe(run: Run) -> None:
@@ -167,40 +151,25 @@ def _train_and_probe(run: Run) -> None:
         trainer.save_model(str(run.folder.final))
 
 
-def _trainer(run: Run, progress: StepProgress) -> CADATrainer:
-    from cada_trl.models.load import load_policy
-    from cada_trl.reward import ScoredCompletion, score_completions
-    from cada_trl.trainers.arguments import cada_arguments, lora_config, rollout_dataset
-    from cada_trl.trainers.cada import CADATrainer
-
-    config, tracking = run.config, run.config.tracking
-
-    def score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[ScoredCompletion]:
-        requests, harmful = [row["request"] for row in rows], [row["harmful"] for row in rows]
-        return score_completions(requests, texts, truncated, harmful, run.judge, config.reward)
+def _trainer(run: Run, progress: StepProgress) -> Trained:
+    tracking = run.config.tracking
 
     def record(step: int, metrics: dict[str, float], rows: list[dict[str, Any]]) -> None:
         run.folder.append_train(step, metrics)
-        run.folder.write_completions(step, rows)
+        if rows:
+            run.folder.write_completions(step, rows)
         run.mirror.log(step, metrics)
         if run.folder.is_main:
             progress.update(step, metrics)
         if tracking.probe_every_steps and step % tracking.probe_every_steps == 0 and step < run.n_steps:
             _probe(run, trainer, f"step_{step:06d}", step)
 
-    trainer = CADATrainer(
-        model=load_policy(config.model, run.tokenizer),
-        args=cada_arguments(config, run.folder.checkpoints, len(run.data.train)),
-        train_dataset=rollout_dataset(config, run.data.train, run.data.benign_train, run.pack),
-        processing_class=run.tokenizer,
-        score=score,
-        record=record,
-        peft_config=lora_config(config),
-    )
+    method = import_module(METHODS[run.config.algo.method].module)
+    trainer: Trained = method.build(run, record)
     return trainer
 
 
-def _probe(run: Run, trainer: CADATrainer, name: str, step: int) -> None:
+def _probe(run: Run, trainer: Trained, name: str, step: int) -> None:
     from cada_trl.evals.probes import mean_nll_nats, probe, summary
     from cada_trl.records import read_jsonl
 

@@ -32,6 +32,7 @@ _CLOSED = ConfigDict(extra="forbid")
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 HazardId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Number = Annotated[int, Field(strict=True, ge=1)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Sentences = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -54,6 +55,7 @@ class Case:
     verdict: Literal["refuse", "answer"]
     response: Text
     incorrect: Incorrect | None = None
+    weight: Weight = 1.0  # how often it is shown beside the others: prompting/case_mix.py
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import Case, Hazard, HazardPack
+from cada_trl.prompting.case_mix import chosen_cases
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER
 
 Arm = Literal["none", "codes", "codes_of_hazard", "cases", "no_cases"]
@@ -58,7 +59,7 @@ def render(
     if arm == "codes_of_hazard":
         policy = _extensive(known, pack) if known else _all_codes(pack)
         return [_user(_with_policy(policy, _INSTRUCTION_CODES, request))]
-    cases = _cases(known, n_cases) if known else ()
+    cases = chosen_cases(known, n_cases, request) if known else ()
     if cases_as == "turns" and cases:
         return [message for case in cases for message in _turn(case)] + [_user(request)]
     codes = [known] if known else list(pack.hazards.values())
@@ -71,14 +72,6 @@ def _hazard(hazard: str, pack: HazardPack) -> Hazard:
     if hazard not in pack.hazards:
         raise UserError(f"hazard '{hazard}' is not in the pack '{pack.name}'; it has {', '.join(pack.hazards)}")
     return pack.hazards[hazard]
-
-
-def _cases(hazard: Hazard, n_cases: int) -> tuple[Case, ...]:
-    if n_cases > len(hazard.cases):
-        raise UserError(
-            f"n_cases={n_cases}, but hazard '{hazard.id}' has {len(hazard.cases)} cases; lower n_cases or add cases"
-        )
-    return hazard.cases[:n_cases]
 
 
 def _user(text: str) -> dict[str, str]:

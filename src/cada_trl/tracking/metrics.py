@@ -76,7 +76,15 @@ _PROBE: dict[str, tuple[str, str, Better, Better]] = {
     "nll_nats": ("nats", "negative log-likelihood a token of the set's fixed completions", "none", "down"),
 }
 
-METRICS: dict[str, Metric] = {f"train/{name}": Metric(*entry) for name, entry in _TRAIN.items()} | {
+_DPO: dict[str, tuple[str, str, Better]] = {
+    "margin": ("1", "mean of dpo_beta x (log-ratio to the initial model of the chosen answer - of the rejected)", "up"),
+    "accuracy_frac": ("fraction", "pairs whose chosen answer gained more than the rejected one", "up"),
+}
+
+_STEP = {f"train/{name}": Metric(*entry) for name, entry in _TRAIN.items()} | {
+    f"dpo/{name}": Metric(*entry) for name, entry in _DPO.items()
+}
+METRICS: dict[str, Metric] = _STEP | {
     f"probe/{probe_set}/{name}": Metric(unit, meaning, on_harmful if probe_set in HARMFUL_SETS else on_harmless)
     for probe_set in PROBE_SETS
     for name, (unit, meaning, on_harmful, on_harmless) in _PROBE.items()

@@ -64,8 +64,11 @@ class StepProgress:
 
 
 def step_text(metrics: Values) -> str:
-    """Reward, KL and verdict shares in words; what was not measured reads n/a, never 0."""
+    """Reward, KL and verdict shares in words, or the loss of a method that samples nothing; n/a is never 0."""
     values = checked(metrics)
+    if "train/reward_mean" not in values:
+        loss = values.get("train/loss")
+        return f"loss {'n/a' if loss is None else f'{loss:.3g}'}"
     shares = "  ".join(f"{word} {_percent(values.get(name))}" for word, name in _SHARES.items())
     return f"reward {_signed(values.get('train/reward_mean'))}  KL {_nats(values.get('train/kl_nats'))}  {shares}"
 

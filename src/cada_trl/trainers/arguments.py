@@ -15,6 +15,7 @@ from cada_trl.hazards.pack import HazardPack
 from cada_trl.prompting.arms import render
 from cada_trl.records import Request
 from cada_trl.trainers.cada_config import CADAConfig
+from cada_trl.trainers.sampler import RolloutSampler
 
 
 def benign_per_step(config: Config) -> int:
@@ -62,13 +63,55 @@ def _row(config: Config, request: Request, pack: HazardPack) -> dict[str, Any]:
     }
 
 
-def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADAConfig:
-    """TRL arguments of a run; every value comes from the configuration."""
-    algo, rollout, hardware, tracking = config.algo, config.rollout, config.hardware, config.tracking
+def training_arguments(config: Config, checkpoints: Path, n_harmful: int) -> dict[str, Any]:
+    """What every method's arguments share; every value comes from the configuration."""
+    algo, hardware, tracking = config.algo, config.hardware, config.tracking
     per_process = algo.requests_per_step * algo.rollouts_per_request // hardware.n_processes
+    return {
+        "output_dir": str(checkpoints),
+        "seed": config.seed,
+        "learning_rate": algo.lr,
+        "lr_scheduler_type": algo.lr_schedule,
+        "warmup_steps": algo.warmup_frac,
+        "weight_decay": algo.weight_decay,
+        "adam_beta2": algo.adam_beta2,
+        "max_grad_norm": algo.max_grad_norm,
+        "max_steps": n_steps(config, n_harmful),
+        "per_device_train_batch_size": hardware.micro_batch,
+        "gradient_accumulation_steps": per_process // hardware.micro_batch,
+        "bf16": hardware.bf16,
+        "use_cpu": hardware.device == "cpu",
+        "gradient_checkpointing": hardware.gradient_checkpointing,
+        "ddp_find_unused_parameters": False,
+        "logging_steps": 1,
+        "save_steps": tracking.save_every_steps,
+        "save_total_limit": tracking.save_total_limit,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0,
+    }
+
+
+def rollout_arguments(config: Config) -> dict[str, Any]:
+    """How completions are sampled, in the words of TRL's GRPO and RLOO."""
+    rollout = config.rollout
+    return {
+        "temperature": rollout.temperature,
+        "top_p": rollout.top_p,
+        "max_completion_length": rollout.max_new_tok,
+        "use_vllm": rollout.backend != "transformers",
+        "vllm_mode": "server" if rollout.backend == "vllm_server" else "colocate",
+        "vllm_server_base_url": rollout.server_url,
+        "vllm_max_model_length": config.model.context_tok,
+    }
+
+
+def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADAConfig:
+    """CADA's arguments of a run."""
+    algo = config.algo
     return CADAConfig(
-        output_dir=str(checkpoints),
-        seed=config.seed,
+        **training_arguments(config, checkpoints, n_harmful),
+        **rollout_arguments(config),
         learn_on=algo.learn_on,
         baseline=algo.baseline,
         baseline_rate=algo.baseline_rate,
@@ -81,34 +124,25 @@ def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADACon
         logp=algo.logp,
         rollouts_per_request=algo.rollouts_per_request,
         benign_per_step=benign_per_step(config),
+        importance_cap=config.rollout.importance_cap,
         n_harmful=n_harmful,
-        learning_rate=algo.lr,
-        lr_scheduler_type=algo.lr_schedule,
-        warmup_steps=algo.warmup_frac,
-        weight_decay=algo.weight_decay,
-        adam_beta2=algo.adam_beta2,
-        max_grad_norm=algo.max_grad_norm,
-        max_steps=n_steps(config, n_harmful),
-        per_device_train_batch_size=hardware.micro_batch,
-        gradient_accumulation_steps=per_process // hardware.micro_batch,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        max_completion_length=rollout.max_new_tok,
-        use_vllm=rollout.backend != "transformers",
-        vllm_mode="server" if rollout.backend == "vllm_server" else "colocate",
-        vllm_server_base_url=rollout.server_url,
-        vllm_max_model_length=config.model.context_tok,
-        importance_cap=rollout.importance_cap,
-        bf16=hardware.bf16,
-        use_cpu=hardware.device == "cpu",
-        gradient_checkpointing=hardware.gradient_checkpointing,
-        ddp_find_unused_parameters=False,
-        logging_steps=1,
-        save_steps=tracking.save_every_steps,
-        save_total_limit=tracking.save_total_limit,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_num_workers=0,
+    )
+
+
+def step_sampler(config: Config, n_harmful: int, n_benign: int, n_micro: int = 1) -> RolloutSampler:
+    """The requests of each step, by their place in a dataset with the harmful rows first; the same for every method.
+
+    n_micro: how often a step's rows are yielded; 1 for a trainer that takes a row once.
+    """
+    algo = config.algo
+    return RolloutSampler(
+        n_harmful,
+        n_benign,
+        algo.requests_per_step,
+        benign_per_step(config),
+        algo.rollouts_per_request,
+        n_micro,
+        config.seed,
     )
 
 

@@ -8,11 +8,9 @@ log-probabilities, always scores twice and clips a sequence ratio.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
 
 from cada_trl.algo.baseline import RunningMean, centred_b
 from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty_bt
@@ -31,13 +28,12 @@ from cada_trl.algo.loss import cada_loss
 from cada_trl.algo.mismatch import truncated_weights
 from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
 from cada_trl.algo.scores import TokenScores
-from cada_trl.models.decoding import decoding_attention
 from cada_trl.models.continuation import sampled
 from cada_trl.reward import ScoredCompletion
 from cada_trl.rollouts.swap import checked_generation
 from cada_trl.trainers.cada_config import CADAConfig
+from cada_trl.trainers.in_run import InRun
 from cada_trl.trainers.prefix_generation import generate_with_shared_prefixes
-from cada_trl.trainers.resume import mark_complete
 from cada_trl.trainers.sampler import RolloutSampler
 from cada_trl.trainers.scoring_head import add_scoring_head
 from cada_trl.trainers.step_record import StepRecord
@@ -48,7 +44,7 @@ Score = Callable[[list[dict[str, Any]], list[str], list[bool]], list[ScoredCompl
 Record = Callable[[int, dict[str, float], list[dict[str, Any]]], None]
 
 
-class CADATrainer(GRPOTrainer):
+class CADATrainer(InRun, GRPOTrainer):
     """Samples on the dataset's `prompt`, learns on its `learn_prompt` (the same column values for learn_on=rollout).
 
     train_dataset columns: prompt, learn_prompt (chat messages), and whatever score and record need. score: (rows,
@@ -100,23 +96,6 @@ class CADATrainer(GRPOTrainer):
         self.benign_running_mean = RunningMean(args.baseline_rate)
         self.beta_controller = BetaController(args.beta_kl, args.target_kl_nats)
         self._step_record = StepRecord()
-
-    @property
-    def policy(self) -> PreTrainedModel:
-        """The model in training, without wrappers."""
-        return self.accelerator.unwrap_model(self.model)
-
-    def reference_hash(self) -> str | None:
-        """SHA-256 of the frozen reference's weights (LoRA: of the base weights); None without a reference."""
-        if self.ref_model is None and not is_peft_model(self.model):
-            return None
-        frozen = self.accelerator.unwrap_model(self.ref_model) if self.ref_model is not None else self._policy
-        digest = hashlib.sha256()
-        for name, parameter in sorted(frozen.named_parameters()):
-            if not parameter.requires_grad:
-                digest.update(name.encode())
-                digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
 
     # Which requests, and their rollouts
 
@@ -199,17 +178,12 @@ class CADATrainer(GRPOTrainer):
             said = generate_with_shared_prefixes(model, prompt_ids, groups, choose, self.eos_token_ids, max_new_tok)
         return said, None
 
-    @contextlib.contextmanager
-    def sampling_model(self) -> Iterator[PreTrainedModel]:
-        """The policy made ready to generate: unwrapped, its shards gathered, decoding attention on."""
-        with (
-            torch.no_grad(),
-            unwrap_model_for_generation(
-                self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
-            ) as model,
-            decoding_attention(model),
-        ):
-            yield model
+    def sample(self, rows: list[dict[str, Any]], seed: int) -> list[list[int]]:
+        """A completion of each row's `prompt`, token ids sampled as in training; every process gives its own rows."""
+        self._rows = rows
+        torch.manual_seed(seed * self.accelerator.num_processes + self.accelerator.process_index)
+        prompt_ids = self._tokenize_prompts([row["prompt"] for row in rows])[0]
+        return self._generate_single_turn(prompt_ids, None, {}, self.num_generations)[0]
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """Generate once a step, then hand out micro-batches ordered so that little padding is scored."""
@@ -320,15 +294,9 @@ class CADATrainer(GRPOTrainer):
         if self._record is not None:
             self._record(self.state.global_step, metrics, list(everyone))
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """A checkpoint counts once it is marked complete: a run killed while saving resumes from the one before."""
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            means = {"running_mean": vars(self.running_mean), "benign_running_mean": vars(self.benign_running_mean)}
-            state = {**means, "beta_kl": self.beta_controller.value}
-            (folder / STATE_FILE).write_text(json.dumps(state))
-            mark_complete(folder, self.state.global_step)
+    def _save_state(self, checkpoint: Path) -> None:
+        means = {"running_mean": vars(self.running_mean), "benign_running_mean": vars(self.benign_running_mean)}
+        (checkpoint / STATE_FILE).write_text(json.dumps({**means, "beta_kl": self.beta_controller.value}))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

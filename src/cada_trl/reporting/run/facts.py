@@ -6,6 +6,7 @@ from typing import Any
 
 from cada_trl.reporting.run.data_funnel import unchecked_overlap
 from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.targets.counts import in_words
 from cada_trl.tracking.metrics import PROBE_SETS
 from cada_trl.tracking.progress import duration
 
@@ -21,6 +22,8 @@ def run_facts(run: RunRecord) -> dict[str, str]:
     return {
         "Model": _of(run, "model", "name", "path"),
         "Data": f"{_of(run, 'data', 'dataset', 'sampling')} (hash {manifest.get('data_hash', 'unknown')})",
+        "Method": _of(run, "algo", "method"),
+        **({"Targets": in_words(manifest["targets"])} if manifest.get("targets") else {}),
         "Prompt of the rollouts": _of(run, "prompt", "arm", "cases_as"),
         "Learned on": _of(run, "algo", "learn_on"),
         "Baseline and KL": _of(run, "algo", "baseline", "kl", "kl_in", "beta_kl"),

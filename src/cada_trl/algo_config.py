@@ -1,0 +1,64 @@
+"""The `algo` section: which method trains, its objective and its optimisation. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cada_trl.config_loading import Fraction, Positive, Section, nearest
+from cada_trl.methods.registry import METHODS, UNUSED
+
+_NEEDS_TARGETS = ("targets", "keep", "refusal_text")
+
+
+class AlgoConfig(Section):
+    """The objective and its optimisation (paper: Objective, Baselines). Sources stand in hydra_conf/algo/."""
+
+    method: str = "cada"  # of methods/registry.py; runs written before there were others hold none
+    learn_on: Literal["request", "rollout"]
+    baseline: Literal["running", "batch", "group", "leave_one_out", "none"]
+    baseline_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None  # null: 1/t
+    baseline_start: float | None  # null: the first batch's mean
+    kl: Literal["exact", "k1", "k2", "k3"]
+    kl_in: Literal["loss", "reward_sequence", "reward_to_go"]
+    beta_kl: Annotated[float, Field(ge=0.0)]
+    benign_beta_kl: Annotated[float, Field(ge=0.0)] | None  # of harmless requests; null: beta_kl
+    target_kl_nats: Annotated[float, Field(gt=0.0)] | None  # null: beta_kl stays fixed
+    logp: Literal["sum", "mean"]
+    targets: Literal["own", "direct_refusal"] | None = None  # what SFT and DPO learn to say to a harmful request
+    keep: Literal["complete", "reasoned_refusal"] | None = None  # of the model's own completions
+    refusal_text: str | None = None  # the direct refusal: SFT's target or DPO's rejected answer
+    dpo_beta: Annotated[float, Field(gt=0.0)] | None = None
+    lr: Annotated[float, Field(gt=0.0)]
+    lr_schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"]
+    warmup_frac: Fraction
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    adam_beta2: Annotated[float, Field(gt=0.0, lt=1.0)]
+    max_grad_norm: Annotated[float, Field(gt=0.0)]
+    requests_per_step: Positive
+    rollouts_per_request: Positive
+    benign_frac: Annotated[float, Field(ge=0.0, lt=1.0)]
+    benign_arm: Literal["none", "same"]
+    epochs: Annotated[float, Field(gt=0.0)]
+    max_steps: Positive | None  # null: as many as the epochs hold
+
+
+def check_algo(algo: AlgoConfig) -> None:
+    """Errors: ValueError for an unknown method, a key that the method would ignore, and one that it lacks."""
+    if algo.method not in METHODS:
+        raise ValueError(f"method={algo.method}: no such method; {nearest(algo.method, METHODS)}")
+    method = METHODS[algo.method]
+    for key, unused in (UNUSED | dict(method.fixed)).items():
+        value = getattr(algo, key)
+        if key not in method.reads and value != unused:
+            implied = f"implies {key}={unused}" if key in method.fixed else f"does not read {key}"
+            raise ValueError(f"{key}={value}: method={algo.method} {implied}; leave it out, or choose another algo=")
+    lacking = [key for key in (*_NEEDS_TARGETS, "dpo_beta") if key in method.reads and getattr(algo, key) is None]
+    if lacking:
+        raise ValueError(
+            f"method={algo.method} needs {', '.join(lacking)}: without targets there is nothing to learn; "
+            "start from a file of hydra_conf/algo/ that sets them, such as algo=sft_cases"
+        )
+    if algo.method == "dpo" and algo.targets == "direct_refusal":
+        raise ValueError("targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own")

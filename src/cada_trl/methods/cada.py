@@ -1,0 +1,22 @@
+"""CADA: rollouts on the template, REINFORCE on the raw request (paper: Objective)."""
+
+from __future__ import annotations
+
+from cada_trl.methods.run import Record, Run
+from cada_trl.models.load import load_policy
+from cada_trl.trainers.arguments import cada_arguments, lora_config, rollout_dataset
+from cada_trl.trainers.cada import CADATrainer
+
+
+def build(run: Run, record: Record) -> CADATrainer:
+    """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
+    config, data = run.config, run.data
+    return CADATrainer(
+        model=load_policy(config.model, run.tokenizer),
+        args=cada_arguments(config, run.folder.checkpoints, len(data.train)),
+        train_dataset=rollout_dataset(config, data.train, data.benign_train, run.pack),
+        processing_class=run.tokenizer,
+        score=run.score,
+        record=record,
+        peft_config=lora_config(config),
+    )

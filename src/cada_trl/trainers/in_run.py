@@ -1,0 +1,71 @@
+"""What a run asks of any trainer: its policy, a model ready to sample, the reference's hash, whole checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import is_peft_model
+from transformers import PreTrainedModel
+from trl.models import unwrap_model_for_generation
+
+from cada_trl.models.decoding import decoding_attention
+from cada_trl.trainers.resume import mark_complete
+
+if TYPE_CHECKING:
+    from transformers import Trainer as Base
+else:
+    Base = object
+
+
+class InRun(Base):
+    """Mixed into a trainer of TRL, before it in the order of bases."""
+
+    model: Any
+    ref_model: Any = None  # of the methods that have one
+
+    @property
+    def policy(self) -> PreTrainedModel:
+        """The model in training, without wrappers."""
+        policy: PreTrainedModel = self.accelerator.unwrap_model(self.model)
+        return policy
+
+    def reference_hash(self) -> str | None:
+        """SHA-256 of the frozen reference's weights (LoRA: of the base weights); None without a reference."""
+        if self.ref_model is None and not is_peft_model(self.model):
+            return None
+        adapted = self.ref_model is None
+        frozen = self.model.get_base_model() if adapted else self.accelerator.unwrap_model(self.ref_model)
+        digest = hashlib.sha256()
+        for name, parameter in sorted(frozen.named_parameters()):
+            if not (adapted and parameter.requires_grad):
+                digest.update(name.encode())
+                digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    @contextlib.contextmanager
+    def sampling_model(self) -> Iterator[PreTrainedModel]:
+        """The policy made ready to generate: unwrapped, its shards gathered, decoding attention on."""
+        gather = getattr(self.args, "ds3_gather_for_generation", True)
+        wrapped: Any = self.model_wrapped
+        with (
+            torch.no_grad(),
+            unwrap_model_for_generation(wrapped, self.accelerator, gather_deepspeed3_params=gather) as model,
+            decoding_attention(model),
+        ):
+            yield model
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A checkpoint counts once it is marked complete: a run killed while saving resumes from the one before."""
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+            self._save_state(folder)
+            mark_complete(folder, self.state.global_step)
+
+    def _save_state(self, checkpoint: Path) -> None:
+        """For a method with a state of its own, beside what transformers saves."""

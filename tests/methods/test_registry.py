@@ -1,0 +1,99 @@
+"""The methods as they are chosen: every file composes, and a value that a method would ignore is refused."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+from cada_trl.config import CONF_DIR, load_config
+from cada_trl.errors import UserError
+from cada_trl.methods.registry import METHODS, UNUSED
+
+ALGOS = sorted(file.stem for file in (CONF_DIR / "algo").glob("*.yaml"))
+SHARED = ("lr_schedule", "warmup_frac", "max_grad_norm", "benign_frac", "max_steps")
+
+
+def test_the_issues_methods_are_all_there() -> None:
+    assert set(ALGOS) >= {
+        *("cada", "sft_direct_refusal", "sft_codes", "sft_cases", "rejection_sft", "dpo_cases", "grpo", "rloo")
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_names_a_module_that_is_there(name: str) -> None:
+    assert find_spec(METHODS[name].module) is not None
+
+
+def test_every_key_that_a_method_may_leave_unread_is_one_of_the_section() -> None:
+    keys = set(type(load_config([]).algo).model_fields)
+    assert set(UNUSED) <= keys
+    for method in METHODS.values():
+        assert method.reads <= set(UNUSED) and set(method.fixed) <= set(UNUSED)
+
+
+@pytest.mark.parametrize("model", ["smollm2", "llama3"])
+def test_all_methods_have_one_budget_of_steps_and_sequences(model: str) -> None:
+    from cada_trl.trainers.arguments import n_steps
+
+    budgets = set()
+    for algo in ALGOS:
+        config = load_config([f"model={model}", f"algo={algo}"])
+        sequences = config.algo.requests_per_step * config.algo.rollouts_per_request
+        budgets.add((n_steps(config, 500), sequences, *(getattr(config.algo, key) for key in SHARED)))
+    assert len(budgets) == 1
+
+
+@pytest.mark.parametrize(
+    ("algo", "arm", "method", "keep"),
+    [
+        ("sft_direct_refusal", "none", "sft", "complete"),
+        ("sft_codes", "codes_of_hazard", "sft", "complete"),
+        ("sft_cases", "cases", "sft", "complete"),
+        ("rejection_sft", "cases", "sft", "reasoned_refusal"),
+        ("dpo_cases", "cases", "dpo", "complete"),
+    ],
+)
+def test_a_baseline_is_sampled_on_its_arm(algo: str, arm: str, method: str, keep: str) -> None:
+    config = load_config([f"algo={algo}"])
+    assert (config.prompt.arm, config.algo.method, config.algo.keep) == (arm, method, keep)
+
+
+def test_an_arm_that_is_asked_for_wins_over_the_methods_own() -> None:
+    assert load_config(["algo=sft_codes", "prompt=cases"]).prompt.arm == "cases"
+
+
+def test_the_labs_learning_rates_are_those_of_model_and_method() -> None:
+    lrs = {
+        (model, algo): load_config([f"model={model}", f"algo={algo}"]).algo.lr
+        for model in ("llama3", "deepthought")
+        for algo in ("sft_cases", "sft_codes", "dpo_cases")
+    }
+    assert lrs == {
+        ("llama3", "sft_cases"): 2e-6,
+        ("llama3", "sft_codes"): 1e-6,
+        ("llama3", "dpo_cases"): 1e-6,
+        ("deepthought", "sft_cases"): 5e-6,
+        ("deepthought", "sft_codes"): 5e-6,
+        ("deepthought", "dpo_cases"): 1e-6,
+    }
+    assert load_config(["model=deepthought", "algo=dpo_cases"]).algo.epochs == 6
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["algo=sft_cases", "beta_kl=0.1"], "beta_kl=0.1: method=sft does not read beta_kl"),
+        (["dpo_beta=0.1"], "dpo_beta=0.1: method=cada does not read dpo_beta"),
+        (["algo=grpo", "learn_on=request"], "method=grpo implies learn_on=rollout"),
+        (["algo=grpo", "rollouts_per_request=1"], "baseline=group needs rollouts_per_request >= 2"),
+        (["algo=sft_cases", "targets=null"], "method=sft needs targets: without targets there is nothing to learn"),
+        (["algo=dpo_cases", "targets=direct_refusal"], "chosen and rejected equal in every DPO pair"),
+        (["method=stf"], "method=stf: no such method; did you mean sft?"),
+        (["algo=sft_case"], "algo=sft_case: no such choice; did you mean sft_cases"),
+    ],
+)
+def test_what_a_method_cannot_do_is_refused_in_one_line(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_config(overrides)
+    assert message in str(error.value) and "\n" not in str(error.value)
