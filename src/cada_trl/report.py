@@ -17,7 +17,7 @@ def main(argv: list[str]) -> int:
     """The verb. Several folders without --out go to `report` beside the first. Returns 0; errors: UserError."""
     parser = argparse.ArgumentParser(prog="python -m cada_trl.report", description="Report on what was run.")
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="runs/<name>, evals/<name>, utility/<name>"
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="runs/, evals/, faithfulness/ or utility/<name>"
     )
     parser.add_argument("--out", type=Path, help="folder for report.html, report.md, report.json and the pictures")
     parser.add_argument(

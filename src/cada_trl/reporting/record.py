@@ -12,13 +12,15 @@ from cada_trl.reporting.faithfulness.faithfulness_record import FaithfulnessReco
 from cada_trl.reporting.run.run_record import RunRecord, read_run
 from cada_trl.reporting.utility.utility_record import UtilityRecord, read_utility
 
+FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name> or utility/<name>"
+
 Record = RunRecord | EvalRecord | FaithfulnessRecord | UtilityRecord
 
 
 def read_record(path: Path) -> Record:
     """Read the folder by its kind. Errors: UserError for a folder that is none, and as the kinds' own readers."""
     if not path.is_dir():
-        raise UserError(f"no such folder: {path}; expected runs/<name>, evals/<name> or utility/<name>")
+        raise UserError(f"no such folder: {path}; expected {FOLDERS}")
     manifest = _manifest(path)
     if "interventions" in manifest:
         return read_faithfulness(path)
@@ -30,7 +32,7 @@ def read_record(path: Path) -> Record:
         return read_run(path)
     raise UserError(
         f"{path} is no folder of a run, an evaluation or a utility result (no manifest.json, train.jsonl or {ATTEMPTS} "
-        "in it); give runs/<name>, evals/<name> or utility/<name>"
+        f"in it); give {FOLDERS}"
     )
 
 
