@@ -71,12 +71,14 @@ def _search(request: SweepRequest, words: Sequence[str], argv: Sequence[str], ca
 
 def _run(session: Session, run: Callable[[], None]) -> int:
     """Run and show; SIGTERM counts as Ctrl-C. Returns 0 where every cell is done or in the queue, 1 otherwise."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         run()
     except KeyboardInterrupt:
         print(f"stopped; {_counted(session)}")
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(f"{_counted(session)}\n{session.folder.path / 'sweep.md'}")
     return 0 if {row["state"] for row in _rows(session)} <= {"done", "submitted"} else 1
 
