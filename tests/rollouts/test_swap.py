@@ -25,7 +25,8 @@ def test_without_vllm_nothing_of_it_is_imported() -> None:
 
 def test_trl_still_has_the_names_that_are_replaced() -> None:
     from trl.generation import vllm_generation
-    from trl.trainer import grpo_trainer
+    from trl.trainer import grpo_trainer, rloo_trainer
 
-    assert grpo_trainer.VLLMGeneration is vllm_generation.VLLMGeneration
+    for trainer in (grpo_trainer, rloo_trainer):
+        assert trainer.VLLMGeneration is vllm_generation.VLLMGeneration
     assert hasattr(vllm_generation, "VLLMClient")

@@ -20,13 +20,16 @@ def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def checked_generation(wanted: bool) -> Iterator[None]:
-    """A GRPOTrainer that is built inside takes CheckedGeneration; vLLM is imported only where it is wanted."""
+    """A trainer of TRL that is built inside takes CheckedGeneration; vLLM is imported only where it is wanted."""
     if not wanted:
         yield
         return
-    from trl.trainer import grpo_trainer
+    from trl.trainer import grpo_trainer, rloo_trainer
 
     from cada_trl.rollouts.generation import CheckedGeneration
 
-    with replaced(grpo_trainer, "VLLMGeneration", CheckedGeneration):
+    with (
+        replaced(grpo_trainer, "VLLMGeneration", CheckedGeneration),
+        replaced(rloo_trainer, "VLLMGeneration", CheckedGeneration),
+    ):
         yield

@@ -13,6 +13,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from cada_trl.methods.run import Record
 from cada_trl.reward import ScoredCompletion
+from cada_trl.rollouts.swap import checked_generation
 from cada_trl.trainers.in_run import InRun
 from cada_trl.trainers.sampler import RolloutSampler
 from cada_trl.trainers.step_record import StepRecord
@@ -71,10 +72,13 @@ class RecordedRollouts(Recorded):
 
     names: ClassVar[Mapping[str, str]] = {"entropy": "train/entropy_nats"}
     eos_token_ids: Any
+    use_vllm: bool
+    vllm_generation: Any
 
     def __init__(self, *args: Any, score: Score, **kwargs: Any) -> None:
         self._score, self._step_record = score, StepRecord()
-        super().__init__(*args, reward_funcs=self._reward, **kwargs)
+        with checked_generation(kwargs["args"].use_vllm):
+            super().__init__(*args, reward_funcs=self._reward, **kwargs)
 
     def _reward(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float]:
         self._truncated = [ids[-1] not in self.eos_token_ids for ids in completion_ids]
@@ -97,4 +101,6 @@ class RecordedRollouts(Recorded):
         metrics = self._step_record.metrics(rows)
         if "kl" in logs:  # TRL's is a mean over tokens, ours a sum over a completion's
             metrics["train/kl_nats"] = float(logs["kl"]) * metrics["train/completion_tok"]
+        if self.use_vllm:
+            metrics |= self.vllm_generation.step_metrics()
         return metrics, [{key: value for key, value in row.items() if key != "loss_share"} for row in rows]
