@@ -54,7 +54,7 @@ def _show_plan(plan: TablePlan) -> None:
     total = Estimate()
     for job in plan.jobs:
         done = job.result()
-        cost = Estimate() if done else estimate(job, plan.model)
+        cost = Estimate() if done else estimate(job, plan)
         total += cost
         print(f"{f'done {done}' if done else f'to do, {_cost(cost)}'}: {job.name}\n  {shlex.join(job.command[1:])}")
     lacking = [(block.column.name, *one) for block in plan.blocks for one in block.lacking.values()]

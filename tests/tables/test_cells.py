@@ -31,7 +31,7 @@ def plan(*jobs: Job, lacking: dict[str, tuple[str, str]] | None = None, model: s
     block = Block(CADA, STRONGREJECT, jobs, lacking or {})
     settings = load_table_settings(["table=3", f"model={model}"])
     layout = Layout(title="title", rows=[CADA], columns=[STRONGREJECT])
-    return TablePlan(settings, layout, asked_model(model), [block])
+    return TablePlan(settings, layout, asked_model(model), [block], asks_endpoint=False)
 
 
 def done(tmp_path: Path, name: str) -> Job:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cada_trl.evals.settings import load_evaluate_config
 from cada_trl.tables.job import Job
-from cada_trl.tables.layout import AskedModel, load_models
+from cada_trl.tables.layout import load_models
+from cada_trl.tables.plan import TablePlan
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,11 @@ class Estimate:
         )
 
 
-def estimate(job: Job, model: AskedModel) -> Estimate:
-    """A guess by the number of answers; nothing of it was measured on the machine that it names."""
+def estimate(job: Job, plan: TablePlan) -> Estimate:
+    """A guess by the number of answers; what of it was measured is said in models.yaml."""
+    model = plan.model
     if job.verb == "train":
         return Estimate(model.train_h, model.train_h * model.n_gpu.train)
     hours = job.n * (model.response_s if job.verb == "evaluate" else model.question_s) / 3600
-    calls = job.n if job.verb == "evaluate" and _asks_an_endpoint(job) else 0
+    calls = job.n if job.verb == "evaluate" and plan.asks_endpoint else 0
     return Estimate(hours, hours * model.n_gpu.evaluate, calls, calls * load_models().judge_usd)
-
-
-def _asks_an_endpoint(job: Job) -> bool:
-    """The judge does not depend on the model: the untrained one stands for a run that is not there yet."""
-    words = [word for word in job.words if not word.startswith("model=")]
-    return load_evaluate_config(words).judge.base_url is not None

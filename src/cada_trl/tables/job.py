@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cada_trl.config import config_hash, load_config, run_name
+from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.errors import UserError
-from cada_trl.evals.settings import load_evaluate_config
+from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.evals.utility.folder import read_json
 from cada_trl.evals.utility.settings import UtilitySettings, load_settings
 from cada_trl.reporting.stored_config import read_config
@@ -48,12 +49,23 @@ class Job:
 
 def run_folder(words: tuple[str, ...]) -> Path:
     """Where the training with these words writes. Errors: UserError as load_config."""
-    config = load_config(list(words))
+    config = _training(words)
     return Path(config.runs_dir) / run_name(config)
 
 
+@cache
+def _training(words: tuple[str, ...]) -> Config:
+    return load_config(list(words))
+
+
+@cache
+def _asked(words: tuple[str, ...]) -> EvaluateConfig:
+    """Of a model that is there: a finished run does not change how it is asked."""
+    return load_evaluate_config(words)
+
+
 def _run(words: tuple[str, ...]) -> Path | None:
-    config, folder = load_config(list(words)), run_folder(words)
+    config, folder = _training(words), run_folder(words)
     manifest = read_manifest(folder)
     same = (manifest.get("config_hash"), (manifest.get("seeds") or {}).get("run")) == (config_hash(config), config.seed)
     return folder if same and manifest.get("exit_state") == "done" else None
@@ -61,7 +73,7 @@ def _run(words: tuple[str, ...]) -> Path | None:
 
 def _evaluation(words: tuple[str, ...], since: str) -> Path | None:
     """The evaluation with this very configuration that ended well after the training did."""
-    config = load_evaluate_config(words)
+    config = _asked(words)
     for path in sorted(Path(config.evals_dir).glob("*/config.yaml")):
         manifest = read_manifest(path.parent)
         done = manifest.get("exit_state") == "done" and str(manifest.get("ended_utc")) >= since

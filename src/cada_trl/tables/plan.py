@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from cada_trl.config import load_config
 from cada_trl.config_loading import as_override
 from cada_trl.errors import UserError
-from cada_trl.evals.settings import load_evaluate_config
-from cada_trl.evals.utility.settings import load_settings
+from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
+from cada_trl.evals.utility.settings import UtilitySettings, load_settings
 from cada_trl.evals.utility.task import load_task
 from cada_trl.tables.available import Available, available
 from cada_trl.tables.job import Job, run_folder
@@ -36,12 +36,13 @@ class Block:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """blocks: rows first, then columns."""
+    """blocks: rows first, then columns. asks_endpoint: the judge is behind an endpoint, its calls may cost."""
 
     settings: TableSettings
     layout: Layout
     model: AskedModel
     blocks: list[Block]
+    asks_endpoint: bool
 
     @property
     def jobs(self) -> list[Job]:
@@ -66,7 +67,7 @@ def plan_table(settings: TableSettings) -> TablePlan:
             asked = [words.asked(row, training, column, here) for training in trainings]
             jobs = tuple(job for job in asked if job is not None)
             blocks.append(Block(row, column, jobs, here.lacking if here else {}))
-    return TablePlan(settings, layout, model, blocks)
+    return TablePlan(settings, layout, model, blocks, words.evaluation.judge.base_url is not None)
 
 
 def _with_training(jobs: tuple[Job, ...]) -> Iterator[Job]:
@@ -92,11 +93,19 @@ class _Words:
                     raise UserError(
                         f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns="
                     )
-        load_evaluate_config([*self._base, *self._evaluate()])
-        load_settings([*self._base, *self._utility()])
+        _ = self.evaluation, self._questions
+
+    @cached_property
+    def evaluation(self) -> EvaluateConfig:
+        """How the untrained model is asked; the trained ones by the same judge and with the same limit."""
+        return load_evaluate_config([*self._base, *self._evaluate()])
+
+    @cached_property
+    def _questions(self) -> UtilitySettings:
+        return load_settings([*self._base, *self._utility()])
 
     def available(self, benchmark: str, attacks: Sequence[str]) -> Available:
-        config = load_evaluate_config([*self._base, *self._evaluate()])
+        config = self.evaluation
         return available(benchmark, attacks, config.data_root, config.limit, config.seed)
 
     def trainings(self, row: Row) -> list[Job | None]:
@@ -113,7 +122,7 @@ class _Words:
         base = self._base if training is None else [f"model={run_folder(training.words)}"]
         if here is None:
             words = (*base, *self._utility(), f"tasks={column.task}")
-            limit, n = load_settings([*self._base, *self._utility()]).limit, load_task(column.name).n
+            limit, n = self._questions.limit, load_task(column.name).n
             return Job("utility", f"utility-{name}", words, training, n if limit is None else min(n, limit))
         if not here.attacks:
             return None
@@ -126,7 +135,7 @@ class _Words:
         folders = [as_override("runs_dir", own.runs_dir), as_override("data_dir", own.data_dir)]
         recipe_own = recipe_words(own.model, recipe)
         words = (*self._base, *self._requests(), *recipe_own, *folders, *own.train, f"seed={seed}")
-        load_config(list(words))
+        run_folder(words)  # refuses what the training would refuse
         return Job("train", f"train-{recipe}-s{seed}", words)
 
     def _requests(self) -> list[str]:
