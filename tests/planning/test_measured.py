@@ -19,6 +19,8 @@ MEASURED = [
     (SMOLLM2, PRESET, ["micro_batch=2"], 4.258),
     (SMOLLM2, PRESET, ["micro_batch=8"], 4.934),
     (SMOLLM2, RUN, ["micro_batch=4"], 4.195),
+    (SMOLLM2, RUN, ["micro_batch=4", "peft=lora"], 2.399),
+    (SMOLLM2, RUN, ["micro_batch=8", "gradient_checkpointing=true"], 3.627),
 ]
 
 
