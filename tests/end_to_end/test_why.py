@@ -1,4 +1,4 @@
-"""Real trainings of a tiny model, explained: a repetition, a planted difference, another seed."""
+"""Real trainings of a tiny model, explained: a repetition and a planted difference."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 @pytest.mark.slow
 def test_a_repetition_is_the_same_and_a_planted_difference_is_found_where_it_acts(tmp_path: Path) -> None:
     base = tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model"))
-    changes = {"plain": [], "again": [], "heavier_kl": ["beta_kl=0.5"], "other_seed": ["seed=1"]}
+    changes = {"plain": [], "again": [], "heavier_kl": ["beta_kl=0.5"]}
     for name, change in changes.items():
         train.main([*base, f"run_name={name}", *change])
-    plain, again, heavier_kl, other_seed = (tmp_path / "runs" / name for name in changes)
+    plain, again, heavier_kl = (tmp_path / "runs" / name for name in changes)
 
     same = explain([plain, again])
     assert [one["what"] for one in same.twin["config"]] == ["run_name"]
@@ -29,7 +29,3 @@ def test_a_repetition_is_the_same_and_a_planted_difference_is_found_where_it_act
     assert (kl.twin["parting"]["step"], kl.twin["parting"]["what"]) == (1, "numbers")
     assert kl.twin["parting"]["metrics"]["train/beta_kl"] == (0.01, 0.5)
     assert "The trained weights are not the same." in kl.sections[0].sentences
-
-    seed = explain([plain, other_seed])
-    assert "One experiment, two seeds" in seed.sections[0].sentences[0]
-    assert (seed.twin["parting"]["step"], seed.twin["parting"]["what"]) == (1, "requests")
