@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
 
 
 def _show(plan: TablePlan, cells: Sequence[TableCell]) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)  # a log has no width of its own
     console.print(text_table(plan, cells))
     for line in notes(plan, cells):
         console.print(f"- {line}", highlight=False, soft_wrap=True, markup=False)
