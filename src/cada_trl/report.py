@@ -1,8 +1,9 @@
-"""report: run, evaluation and utility folders -> one page with intervals.
+"""report: run, evaluation, utility and sweep folders -> one page with intervals.
 
 python -m cada_trl.report runs/smollm2-fc6d9248-s0                     (written into the run folder)
 python -m cada_trl.report runs/a-s0 runs/a-s1 runs/a-s2 --out tables   (seeds: mean and sd, curves overlaid)
 python -m cada_trl.report evals/before evals/after runs/a-s0 utility/before utility/after --out page
+python -m cada_trl.report sweeps/beta_kl-88db9abd                      (ASR against NRR of its cells, the Pareto front)
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ def main(argv: list[str]) -> int:
     """The verb. Several folders without --out go to `report` beside the first. Returns 0; errors: UserError."""
     parser = argparse.ArgumentParser(prog="python -m cada_trl.report", description="Report on what was run.")
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="runs/, evals/, faithfulness/ or utility/<name>"
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="runs/, evals/, faithfulness/, utility/ or sweeps/<name>",
     )
     parser.add_argument("--out", type=Path, help="folder for report.html, report.md, report.json and the pictures")
     parser.add_argument(

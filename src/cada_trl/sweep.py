@@ -79,8 +79,16 @@ def _run(session: Session, run: Callable[[], None]) -> int:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    print(f"{_counted(session)}\n{session.folder.path / 'sweep.md'}")
+    print(f"{_counted(session)}\n{session.folder.path / 'sweep.md'}\n{_report(session.folder.path)}")
     return 0 if {row["state"] for row in _rows(session)} <= {"done", "submitted"} else 1
+
+
+def _report(folder: Path) -> Path:
+    """The page of ASR against NRR."""
+    from cada_trl.reporting.page import write_report
+    from cada_trl.reporting.sweep.sweep_record import read_sweep
+
+    return write_report([read_sweep(folder)], folder)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

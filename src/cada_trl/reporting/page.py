@@ -16,6 +16,8 @@ from cada_trl.reporting.part import Part
 from cada_trl.reporting.record import Record
 from cada_trl.reporting.run.run_part import run_part
 from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.reporting.sweep.sweep_part import sweep_part
+from cada_trl.reporting.sweep.sweep_record import SweepRecord
 from cada_trl.reporting.template import render
 from cada_trl.reporting.utility.utility_part import utility_part
 from cada_trl.reporting.utility.utility_record import UtilityRecord
@@ -54,7 +56,10 @@ def _parts(records: Sequence[Record], judge_cards: Path | None) -> list[Part]:
     utilities = [record for record in records if isinstance(record, UtilityRecord)]
     runs = [record for record in records if isinstance(record, RunRecord)]
     probings = [record for record in records if isinstance(record, FaithfulnessRecord)]
+    sweeps = [record for record in records if isinstance(record, SweepRecord)]
     parts = []
+    if sweeps:
+        parts.append(sweep_part(sweeps))
     if evaluations:
         parts.append(eval_part(evaluations, judge_cards, missing_kinds(evaluations, bool(utilities), bool(runs))))
     if probings:

@@ -1,4 +1,4 @@
-"""Which kind of folder it is, and the record of it: a training run, an evaluation or a utility result."""
+"""Which kind of folder it is, and the record of it: a training run, an evaluation, a sweep and so on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from cada_trl.evals.responses import ATTEMPTS
 from cada_trl.reporting.evaluation.eval_record import EvalRecord, read_evaluation
 from cada_trl.reporting.faithfulness.faithfulness_record import FaithfulnessRecord, read_faithfulness
 from cada_trl.reporting.run.run_record import RunRecord, read_run
+from cada_trl.reporting.sweep.sweep_record import SWEEP, SweepRecord, read_sweep
 from cada_trl.reporting.utility.utility_record import UtilityRecord, read_utility
 
-FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name> or utility/<name>"
+FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name>, utility/<name> or sweeps/<name>"
 
-Record = RunRecord | EvalRecord | FaithfulnessRecord | UtilityRecord
+Record = RunRecord | EvalRecord | FaithfulnessRecord | UtilityRecord | SweepRecord
 
 
 def read_record(path: Path) -> Record:
     """Read the folder by its kind. Errors: UserError for a folder that is none, and as the kinds' own readers."""
     if not path.is_dir():
         raise UserError(f"no such folder: {path}; expected {FOLDERS}")
+    if (path / SWEEP).is_file():
+        return read_sweep(path)
     manifest = _manifest(path)
     if "interventions" in manifest:
         return read_faithfulness(path)
