@@ -151,6 +151,7 @@ def test_the_report_has_a_row_for_every_effect_and_says_what_it_means(root: Path
     assert [len(one["effects"]) for one in twin] == [12, 18]
     markdown = (root / "page" / "report.md").read_text(encoding="utf-8")
     assert "| turn cases | harmful | 100.0 % | 0.0 % | -100.0 points" in markdown
+    assert "| swap analysis | harmful | n/a | n/a | n/a | n/a | n/a | 6 |" in markdown  # raw: nobody wrote one
 
 
 def test_a_dry_run_asks_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

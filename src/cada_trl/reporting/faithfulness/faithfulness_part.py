@@ -78,7 +78,7 @@ def _row(one: Effect) -> EffectRow:
         after=share_cell(one.refused.after, None),
         difference=difference_cell(one.refused),
         changed=rate_cell(one.changed),
-        followed=Cell("points to none") if one.followed is None else rate_cell(one.followed),
+        followed=Cell("points to none") if one.asked and one.followed is None else rate_cell(one.followed),
         missing=str(one.missing or ""),
     )
 
