@@ -229,7 +229,7 @@ def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
     monkeypatch.setattr(os, "environ", variables)
-    monkeypatch.setattr(launching.subprocess, "run", lambda *_, **__: pytest.fail("started"))  # type: ignore[attr-defined]
+    monkeypatch.setattr(launching, "run_ranks", lambda _: pytest.fail("started"))
     overrides = ["model=llama3", "hardware=a100x16"]
     with pytest.raises(UserError, match=r"2 machines share this run and .*MASTER_ADDR is not set here"):
         launch(load_config(overrides), overrides)
@@ -238,11 +238,11 @@ def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(
 def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
 
-    def run(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+    def run_ranks(command: list[str]) -> int:
         started.append(command)
-        return subprocess.CompletedProcess(command, 3)
+        return 3
 
-    monkeypatch.setattr(launching.subprocess, "run", run)  # type: ignore[attr-defined]
+    monkeypatch.setattr(launching, "run_ranks", run_ranks)
     overrides = ["model=deepthought", "hardware=a100x4"]
     assert launch(load_config(overrides), overrides) == 3
     assert started[0][:4] == [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]

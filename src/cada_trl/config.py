@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from cada_trl.algo_config import AlgoConfig, check_algo
 from cada_trl.config_checks import divisible, no_correction
 from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, check_values, compose_config
+from cada_trl.tripwires.settings import TripwiresConfig
 
 PACKAGE_DIR = Path(__file__).parent
 CONF_DIR = PACKAGE_DIR.parents[1] / "hydra_conf"
@@ -160,6 +161,7 @@ class Config(Section):
     hardware: HardwareConfig
     peft: PeftConfig
     tracking: TrackingConfig
+    tripwires: TripwiresConfig = TripwiresConfig()  # all off where a run was written before them
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Config:
@@ -216,11 +218,11 @@ def check_config(values: Any) -> Config:
     return check_values(Config, values)
 
 
-_NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "tracking"}
+_NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "tracking", "tripwires"}
 
 
 def config_hash(config: Config) -> str:
-    """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware and seed."""
+    """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware, seed."""
     left_out: dict[str, Any] = dict.fromkeys(_NOT_PART_OF_THE_RESULT | {"seed"}, True)
     values = config.model_dump(exclude=left_out | {"rollout": {"server_url"}, "model": {"chat"}})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

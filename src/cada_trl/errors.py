@@ -10,16 +10,37 @@ class UserError(Exception):
     """What was seen, what was expected, what to do: one line, shown without a traceback."""
 
 
+class Stopped(Exception):
+    """A run that ended itself in order before it was done: one line and an exit code, no traceback."""
+
+    exit_code = 1
+
+
+class StopAsked(Stopped):
+    """A signal asked it to; the same command goes on."""
+
+    exit_code = 75
+
+
+class StoppedByTripwire(Stopped):
+    """A tripwire whose action is stop; the same command goes on and stops again while it trips."""
+
+    exit_code = 3
+
+
 def run_verb(verb: Callable[[list[str]], int]) -> None:
     """Run a verb's main(argv) as a process: prints a UserError as one line, exits with the verb's code.
 
-    Exit codes: 0 done, 2 a user's mistake, 130 interrupted.
+    Exit codes: 0 done, 2 a user's mistake, 3 stopped by a tripwire, 75 asked to stop (start it again), 130 interrupted.
     """
     try:
         sys.exit(verb(sys.argv[1:]))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Stopped as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

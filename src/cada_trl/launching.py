@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from cada_trl.planning.device import launch_file, n_machines, zero_stage
 from cada_trl.planning.fitting import nearest_fit
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
+from cada_trl.stopping import run_ranks
 
 MACHINE_VARIABLES = ("NODE_RANK", "MASTER_ADDR")
 MASTER_PORT = 29500  # torch's default
@@ -95,7 +95,7 @@ def _meeting_place(config: Config) -> list[str]:
 
 
 def launch(config: Config, overrides: list[str]) -> int:
-    """Start this machine's processes and wait; returns their exit code.
+    """Start this machine's processes and wait; returns their exit code. A rank that dies ends them all, not with 0.
 
     Errors: UserError where several machines share the run and this one is not told which it is.
     """
@@ -106,7 +106,7 @@ def launch(config: Config, overrides: list[str]) -> int:
             "start it on each with launch/slurm.sh, or set them as docs/scaling.md says"
         )
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *launcher_command(config, overrides)[1:]]
-    return subprocess.run(command, check=False).returncode
+    return run_ranks(command)
 
 
 def missing(config: Config) -> list[str]:

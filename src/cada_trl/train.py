@@ -29,10 +29,12 @@ from cada_trl.methods.registry import METHODS
 from cada_trl.methods.run import Run, Trained
 from cada_trl.prepare import PreparedData, prepare
 from cada_trl.rollouts.before_import import prepare_vllm
+from cada_trl.stopping import StopSignals
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
 from cada_trl.tracking.wandb_mirror import WandbMirror
+from cada_trl.tripwires.guard import Guard
 
 console = Console(stderr=True)
 
@@ -63,13 +65,15 @@ def train(config: Config) -> Path:
     check_pays_reward(config.judge)
     judge = make_judge(config.judge, Path(config.data_dir))
     data, pack = prepare(config), load_pack(config.hazards)
-    with RunFolder(path, is_main_rank()) as folder:
+    with RunFolder(path, is_main_rank()) as folder, StopSignals() as signals:
         run = _start(config, folder, data, pack, judge)
         try:
-            _train_and_probe(run)
+            _train_and_probe(run, signals)
         except BaseException as error:
+            signals.no_more()
             _end(run, exit_state(error))
             raise
+        signals.no_more()
         _end(run, "done")
         return _report(folder.path) if folder.is_main else folder.path
 
@@ -129,29 +133,40 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
     return Run(config, folder, data, pack, judge, reasoning_judge, tokenizer, mirror, manifest, _say)
 
 
-def _train_and_probe(run: Run) -> None:
-    from cada_trl.trainers.resume import newest_complete
-
-    newest = newest_complete(run.folder.checkpoints, tidy=run.folder.is_main)
+def _train_and_probe(run: Run, signals: StopSignals) -> None:
+    newest = _newest_checkpoint(run)
     first_step = newest[1] if newest else 0
-    progress = StepProgress(run.n_steps, first_step)
-    trainer = _trainer(run, progress)
+    progress, guard = StepProgress(run.n_steps, first_step), Guard(run, signals)
+    trainer = _trainer(run, progress, guard)
     if newest is None or not (run.folder.path / "probes" / "before.jsonl").is_file():
         run.folder.truncate_after(-1)
-        _probe(run, trainer, "before", 0)
+        guard.probe(0, "before", _probe(run, trainer, "before", 0))
     run.folder.truncate_after(first_step)
+    guard.recall()
     reference = trainer.reference_hash()
-    with progress, _naming_a_full_disk(run.folder.checkpoints):
-        trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
+    if not guard.must_stop(trainer):
+        with progress, _naming_a_full_disk(run.folder.checkpoints), signals.until_the_next_step():
+            trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
     if trainer.reference_hash() != reference:
         raise RuntimeError("the frozen reference model changed during training: the KL is not the one reported")
     run.manifest["reference_hash"] = reference
-    _probe(run, trainer, "after", trainer.state.global_step)
+    guard.raise_if_stopped(trainer)
+    guard.probe(run.n_steps, "after", _probe(run, trainer, "after", trainer.state.global_step))
     with _naming_a_full_disk(run.folder.final):
         trainer.save_model(str(run.folder.final))
 
 
-def _trainer(run: Run, progress: StepProgress) -> Trained:
+def _newest_checkpoint(run: Run) -> tuple[Path, int] | None:
+    from cada_trl.trainers.resume import check_world_size, newest_complete
+
+    newest = newest_complete(run.folder.checkpoints, run.folder.is_main, run.say)
+    if newest:
+        check_world_size(newest[0], run.config.hardware.n_processes)
+        run.say(f"goes on from step {newest[1]}: {newest[0]}")
+    return newest
+
+
+def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
     tracking = run.config.tracking
 
     def record(step: int, metrics: dict[str, float], rows: list[dict[str, Any]]) -> None:
@@ -161,15 +176,19 @@ def _trainer(run: Run, progress: StepProgress) -> Trained:
         run.mirror.log(step, metrics)
         if run.folder.is_main:
             progress.update(step, metrics)
+        guard.step(step, metrics, rows)
         if tracking.probe_every_steps and step % tracking.probe_every_steps == 0 and step < run.n_steps:
-            _probe(run, trainer, f"step_{step:06d}", step)
+            name = f"step_{step:06d}"
+            guard.probe(step, name, _probe(run, trainer, name, step))
+        if guard.must_stop(trainer):
+            trainer.stop_here()
 
     method = import_module(METHODS[run.config.algo.method].module)
     trainer: Trained = method.build(run, record)
     return trainer
 
 
-def _probe(run: Run, trainer: Trained, name: str, step: int) -> None:
+def _probe(run: Run, trainer: Trained, name: str, step: int) -> list[dict[str, Any]]:
     from cada_trl.evals.probes import mean_nll_nats, probe, summary
     from cada_trl.records import read_jsonl
 
@@ -191,6 +210,7 @@ def _probe(run: Run, trainer: Trained, name: str, step: int) -> None:
         values["probe/harmless/nll_nats"] = mean_nll_nats(trainer.policy, run.tokenizer, harmless)
     run.folder.write_probe(name, step, rows, values)
     run.mirror.log(step, values)
+    return rows
 
 
 def _counter(what: str, n_total: int) -> Callable[[int], None]:

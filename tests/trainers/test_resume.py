@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from cada_trl.trainers.resume import COMPLETE_FILE, mark_complete, newest_complete
+from cada_trl.errors import UserError
+from cada_trl.trainers.resume import COMPLETE_FILE, check_world_size, mark_complete, newest_complete
 
 from .preset_run import distance, load, weights
 from .resume_run import start
@@ -105,16 +106,48 @@ def test_a_run_killed_three_times_ends_as_one_that_was_not(
 def test_the_newest_complete_checkpoint_is_the_one_with_the_highest_step(tmp_path: Path) -> None:
     for step in (2, 10, 8):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        mark_complete(tmp_path / f"checkpoint-{step}", step)
+        mark_complete(tmp_path / f"checkpoint-{step}", step, 1)
     assert newest_complete(tmp_path) == (tmp_path / "checkpoint-10", 10)
 
 
 def test_incomplete_checkpoints_are_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in ("checkpoint-2", "checkpoint-4", "completions"):
         (tmp_path / name).mkdir()
-    mark_complete(tmp_path / "checkpoint-2", 2)
+    mark_complete(tmp_path / "checkpoint-2", 2, 1)
     assert newest_complete(tmp_path) == (tmp_path / "checkpoint-2", 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "completions"]
+
+
+def _saved(folder: Path, step: int, n_processes: int = 1) -> Path:
+    checkpoint = folder / f"checkpoint-{step}"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    mark_complete(checkpoint, step, n_processes)
+    return checkpoint
+
+
+@pytest.mark.parametrize("damage", ["torn", "lost", "torn mark"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
+    _saved(tmp_path, 2)
+    newest, said = _saved(tmp_path, 4), []
+    weights_file = newest / "model.safetensors"
+    if damage == "torn":
+        weights_file.write_bytes(b"wei")
+    elif damage == "lost":
+        weights_file.unlink()
+    else:
+        (newest / COMPLETE_FILE).write_text('{"step": 4, "n_')
+    assert newest_complete(tmp_path, tidy=False) == (tmp_path / "checkpoint-2", 2)
+    assert newest.exists()
+    assert newest_complete(tmp_path, say=said.append) == (tmp_path / "checkpoint-2", 2)
+    assert len(said) == 1 and "checkpoint-4 is not whole" in said[0] and not newest.exists()
+
+
+def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
+    checkpoint = _saved(tmp_path, 2, n_processes=4)
+    check_world_size(checkpoint, 4)
+    with pytest.raises(UserError, match=r"saved by 4 process\(es\) and this run has 2; set n_processes=4"):
+        check_world_size(checkpoint, 2)
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ RUN_KEYS = {
     "rollout.server_url": Meaning.PLACE,
     "model.chat": Meaning.MEASURED,
     "tracking": Meaning.WRITTEN,
+    "tripwires": Meaning.WRITTEN,
     **dict.fromkeys(
         (f"tracking.{key}" for key in ("probe_every_steps", "probe_batch", "n_probe_harmful", "n_probe_harmless")),
         Meaning.MEASURED,

@@ -41,6 +41,14 @@ class Trained(Protocol):
         """The policy made ready to generate."""
         ...
 
+    def any_rank(self, here: bool) -> bool:
+        """Whether it holds on some process; every process must ask."""
+        ...
+
+    def stop_here(self) -> None:
+        """End training at the step that is being recorded, with a checkpoint."""
+        ...
+
     def train(self, resume_from_checkpoint: str | None = None) -> Any:
         """Train to the last step; calls record once a step."""
         ...

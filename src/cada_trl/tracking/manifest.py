@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import PACKAGE_DIR, Config, config_hash, run_name
+from cada_trl.errors import Stopped
 from cada_trl.tracking.scrub import scrub
 
 
@@ -57,7 +58,7 @@ def provenance() -> dict[str, Any]:
 def finished(manifest: Mapping[str, Any], state: str) -> dict[str, Any]:
     """The manifest with end time, wall time (s, this start to this end) and how the run ended.
 
-    state: "done", "interrupted", or "failed: <what>".
+    state: "done", "interrupted", "stopped: <why>", or "failed: <what>".
     """
     wall = datetime.now(UTC) - datetime.fromisoformat(manifest["started_utc"])
     end = {"exit_state": state, "ended_utc": now_utc(), "wall_s": round(wall.total_seconds(), 1)}
@@ -68,6 +69,8 @@ def exit_state(error: BaseException) -> str:
     """How a run ended that this error ended, for `finished`."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted"
+    if isinstance(error, Stopped):
+        return f"stopped: {error}"
     return f"failed: {(str(error) or repr(error)).splitlines()[0]}"
 
 

@@ -1,6 +1,6 @@
 """The run folder: the one place where a run writes, one process at a time, so that a resumed run continues its files.
 
-config.yaml  manifest.json  train.jsonl  probes.jsonl
+config.yaml  manifest.json  train.jsonl  probes.jsonl  tripwires.jsonl
 completions/step_000001.jsonl  probes/{before,after,step_000020}.jsonl  checkpoints/  final/
 """
 
@@ -117,6 +117,10 @@ class RunFolder:
         write_jsonl(self.path / "probes" / f"{name}.jsonl", map(_without_nan, rows))
         self._append("probes.jsonl", {"step": step, "name": name, **checked(summary)})
 
+    def append_tripwire(self, row: Row) -> None:
+        """One line of tripwires.jsonl: what tripped, at which step or probe."""
+        self._append("tripwires.jsonl", row)
+
     def truncate_after(self, step: int) -> None:
         """Drop what was written after this step (0: keep only the probe before training), and the probe after training.
 
@@ -125,7 +129,7 @@ class RunFolder:
         """
         if not self.is_main:
             return
-        for name in ("train.jsonl", "probes.jsonl"):
+        for name in ("train.jsonl", "probes.jsonl", "tripwires.jsonl"):
             path = self.path / name
             if path.is_file():
                 write_jsonl(path, [row for row in _rows(path) if row["step"] <= step and row.get("name") != "after"])

@@ -59,13 +59,32 @@ class InRun(Base):
         ):
             yield model
 
+    def any_rank(self, here: bool) -> bool:
+        """Whether it holds on some process; every process must ask."""
+        if self.accelerator.num_processes == 1:
+            return here
+        flag = torch.tensor([int(here)], device=self.accelerator.device)
+        return bool(self.accelerator.gather(flag).any())
+
+    def stop_here(self) -> None:
+        """Called while a step is recorded: a checkpoint is saved, then training ends."""
+        self.control.should_save = self.control.should_training_stop = True
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """transformers would train a step too many where a run goes on from the checkpoint of its last step."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A checkpoint counts once it is marked complete: a run killed while saving resumes from the one before."""
         super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # every rank writes files of its own into it
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             self._save_state(folder)
-            mark_complete(folder, self.state.global_step)
+            mark_complete(folder, self.state.global_step, self.accelerator.num_processes)
 
     def _save_state(self, checkpoint: Path) -> None:
         """For a method with a state of its own, beside what transformers saves."""

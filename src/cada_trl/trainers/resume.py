@@ -4,28 +4,67 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from cada_trl.errors import UserError
 
 COMPLETE_FILE = "complete.json"
 
 
-def mark_complete(checkpoint: Path, step: int) -> None:
-    """Written last into a checkpoint."""
-    (checkpoint / COMPLETE_FILE).write_text(json.dumps({"step": step}))
+def mark_complete(checkpoint: Path, step: int, n_processes: int) -> None:
+    """Written last into a checkpoint, in one move: its step, the processes that wrote it, and each file's size."""
+    sizes = {str(file.relative_to(checkpoint)): file.stat().st_size for file in _files(checkpoint)}
+    temporary = checkpoint / f"{COMPLETE_FILE}.tmp"
+    temporary.write_text(json.dumps({"step": step, "n_processes": n_processes, "bytes": sizes}, indent=1))
+    temporary.replace(checkpoint / COMPLETE_FILE)
 
 
-def newest_complete(checkpoints: Path, tidy: bool = True) -> tuple[Path, int] | None:
-    """(folder, step) of the newest complete checkpoint, or None; incomplete ones, left by a killed run, are deleted.
+def newest_complete(
+    checkpoints: Path, tidy: bool = True, say: Callable[[str], None] = lambda _: None
+) -> tuple[Path, int] | None:
+    """(folder, step) of the newest whole checkpoint, or None; others, left by a killed run, are deleted and said.
 
-    tidy=False deletes nothing: one rank is enough for that.
+    tidy=False deletes and says nothing: one rank is enough for that.
     """
     found = []
-    for folder in checkpoints.glob("checkpoint-*"):
-        if (folder / COMPLETE_FILE).is_file():
-            found.append((int(folder.name.rsplit("-", 1)[1]), folder))
+    for folder in sorted(checkpoints.glob("checkpoint-*")):
+        mark = _mark(folder)
+        if mark is not None:
+            found.append((mark["step"], folder))
         elif tidy:
+            say(f"{folder} is not whole, as a run leaves it that dies while it saves: it is removed")
             shutil.rmtree(folder)
     if not found:
         return None
     step, folder = max(found)
     return folder, step
+
+
+def check_world_size(checkpoint: Path, n_processes: int) -> None:
+    """Refuse another number of processes: random states and shards of the optimiser belong to a rank each.
+
+    Errors: UserError.
+    """
+    mark = _mark(checkpoint)
+    saved_by = (mark or {}).get("n_processes", n_processes)
+    if saved_by != n_processes:
+        raise UserError(
+            f"{checkpoint} was saved by {saved_by} process(es) and this run has {n_processes}; set "
+            f"n_processes={saved_by} (or its hardware=), or choose another run_name to start anew"
+        )
+
+
+def _mark(checkpoint: Path) -> dict[str, Any] | None:
+    """What complete.json says, where every file that it names is there in its size."""
+    try:
+        mark: dict[str, Any] = json.loads((checkpoint / COMPLETE_FILE).read_text())
+        whole = all((checkpoint / name).stat().st_size == size for name, size in mark.get("bytes", {}).items())
+    except (OSError, ValueError):
+        return None
+    return mark if whole else None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -53,6 +53,13 @@ def judge_note(summary: dict[str, Any]) -> str:
     )
 
 
+def tripped(run: RunRecord) -> list[str]:
+    """A sentence for each time that a tripwire tripped (docs/tripwires.md)."""
+    return [
+        f"{row['wire']} ({row['action']}) at step {row['step']}, {row['name']}: {row['seen']}" for row in run.tripwires
+    ]
+
+
 def not_run(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> list[str]:
     """Sentences on what this report cannot say."""
     sentences = list(run.missing)

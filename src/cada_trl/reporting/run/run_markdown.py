@@ -28,6 +28,7 @@ def run_markdown(views: Sequence[RunView], groups: Sequence[dict[str, Any]]) -> 
     for view in views:
         parts += [
             heading(2, view.name),
+            *(quote(f"Tripwire: {sentence}.") for sentence in view.tripped),
             quote(view.judge_note),
             table(["", ""], list(view.facts.items())),
             table(list(_COLUMNS.values()), ([row[column] for column in _COLUMNS] for row in view.table)),

@@ -13,7 +13,7 @@ from cada_trl.reporting.part import Part
 from cada_trl.reporting.run import cells, data_funnel, labels
 from cada_trl.reporting.run.across_runs import across_runs
 from cada_trl.reporting.run.curves import PANELS, curves_png, panel_svg
-from cada_trl.reporting.run.facts import judge_note, not_run, run_facts
+from cada_trl.reporting.run.facts import judge_note, not_run, run_facts, tripped
 from cada_trl.reporting.run.run_markdown import run_markdown
 from cada_trl.reporting.run.run_record import RunRecord
 from cada_trl.reporting.run.samples import PER_SET, SAMPLE_SEED, Pair, sampled_pairs
@@ -29,6 +29,7 @@ class RunView:
     name: str
     facts: dict[str, str]
     table: list[dict[str, str | Cell]]
+    tripped: list[str]
     judge_note: str
     not_run: list[str]
     samples: dict[str, list[Pair]]
@@ -70,6 +71,7 @@ def _view(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> RunView:
         name=run.name,
         facts=scrub(run_facts(run)),
         table=table_rows(summary),
+        tripped=tripped(run),
         judge_note=judge_note(summary),
         not_run=not_run(run, summary, n_seeds),
         samples=sampled_pairs(run),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +50,7 @@ class RunRecord:
     before: list[ProbeRow]
     after: list[ProbeRow]
     missing: list[str]
+    tripwires: list[Row] = field(default_factory=list)  # what tripped, in order
 
     @property
     def name(self) -> str:
@@ -86,7 +87,9 @@ def read_run(path: Path) -> RunRecord:
     if state != "done":
         last = steps[-1].get("step") if steps else 0
         missing.insert(0, f"The run did not finish: its state is {state or 'unknown'}, its last step {last}.")
-    return RunRecord(path, manifest, config, steps, before, after, missing)
+    tripped = path / "tripwires.jsonl"
+    tripwires = _lines(tripped, missing) if tripped.is_file() else []
+    return RunRecord(path, manifest, config, steps, before, after, missing, tripwires)
 
 
 def _parsed(path: Path, missing: list[str]) -> Row:

@@ -1,0 +1,87 @@
+"""A run that is asked to stop (SIGTERM, SIGUSR1) ends at its next step, with a whole checkpoint and exit code 75.
+
+75 is EX_TEMPFAIL of sysexits.h: try again. Schedulers send one of the two signals before they take a machine back.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+from cada_trl.errors import StopAsked
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopSignals:
+    """Listens in this process; use it with `with`. Outside of training a signal ends the run at once, by StopAsked."""
+
+    def __init__(self) -> None:
+        self.asked: str | None = None  # the signal's name
+        self._training = self._deaf = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    @contextmanager
+    def until_the_next_step(self) -> Iterator[None]:
+        """While the optimiser runs, a signal only leaves its name in `asked`."""
+        self._training = True
+        try:
+            yield
+        finally:
+            self._training = False
+
+    def no_more(self) -> None:
+        """From here on signals are passed over: the run is writing its end."""
+        self._deaf = True
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        if self._deaf or self.asked:
+            return
+        self.asked = signal.Signals(number).name
+        if not self._training:
+            raise StopAsked(f"asked to by {self.asked} outside of a training step; the same command goes on")
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def run_ranks(command: Sequence[str]) -> int:
+    """Run a launcher and wait; a signal to this process reaches its ranks as SIGUSR1. Returns the exit code.
+
+    The launcher itself must not hear it: torchrun answers SIGTERM by killing its ranks. It gives 1 for any exit code of
+    theirs, so that after a signal every failure counts as StopAsked's.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # stays ignored in the children, until a rank listens
+    try:
+        process = subprocess.Popen(command)
+        asked = False
+
+        def pass_on(*_: Any) -> None:
+            nonlocal asked
+            asked = True
+            _signal_descendants(process.pid, signal.SIGUSR1)
+
+        for number in SIGNALS:
+            signal.signal(number, pass_on)
+        code = process.wait()
+        return StopAsked.exit_code if asked and code else code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _signal_descendants(pid: int, number: signal.Signals) -> None:
+    import psutil
+
+    for process in psutil.Process(pid).children(recursive=True):
+        process.send_signal(number)

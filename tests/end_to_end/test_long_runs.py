@@ -1,0 +1,150 @@
+"""Runs that are killed, asked to stop or stopped by a tripwire, and go on by the same command."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from cada_trl.errors import StoppedByTripwire
+from cada_trl.records import read_jsonl
+from cada_trl.train import main
+from cada_trl.trainers.resume import COMPLETE_FILE
+
+from .tiny_model import save_tiny_model, tiny_overrides
+
+N_STEPS = 26
+LONG = [f"max_steps={N_STEPS}", "save_every_steps=2", "probe_every_steps=7"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def start(overrides: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cada_trl.train", *overrides],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_steps(process: subprocess.Popen[str], n: int) -> None:
+    """Read what it says up to its n-th step; 0 waits for its first word."""
+    assert process.stderr is not None
+    n_steps = 0
+    for line in process.stderr:
+        n_steps += line.startswith("step ")
+        if n_steps >= n:
+            return
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=400)
+    return process.returncode, said
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return values
+
+
+def steps(run: Path, file: str = "train.jsonl") -> list[int]:
+    return [row["step"] for _, row in read_jsonl(run / file)]
+
+
+def test_a_tripwire_that_stops_leaves_a_whole_checkpoint_and_the_run_goes_on_by_warn(
+    model: Path, tmp_path: Path
+) -> None:
+    overrides = [*tiny_overrides(tmp_path, model), "max_steps=3", "save_every_steps=3", "kl_jump_factor=0.0"]
+    overrides.append("kl_jump_nats=0.0001")
+    with pytest.raises(StoppedByTripwire, match="by the tripwire kl_jump at step 2"):
+        main([*overrides, "kl_jump=stop"])
+    run = tmp_path / "runs" / "tiny"
+    assert manifest(run)["exit_state"].startswith("stopped: by the tripwire kl_jump at step 2")
+    assert (run / "checkpoints" / "checkpoint-2" / COMPLETE_FILE).is_file()
+    assert steps(run) == [1, 2] and not (run / "final").exists()
+    assert main([*overrides, "kl_jump=warn"]) == 0
+    assert steps(run) == [1, 2, 3] and manifest(run)["exit_state"] == "done"
+    assert [row["action"] for _, row in read_jsonl(run / "tripwires.jsonl")] == ["stop"]
+    assert "kl_jump (stop) at step 2" in (run / "report.html").read_text(encoding="utf-8")
+    assert "Tripwire: kl_jump (stop) at step 2" in (run / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_ten_random_moments_ends_with_the_parameters_of_one_that_was_not(
+    model: Path, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert main([*tiny_overrides(whole, model), *LONG]) == 0
+    overrides, moments = [*tiny_overrides(broken, model), *LONG], random.Random(8)
+    run = broken / "runs" / "tiny"
+    for attempt in range(10):
+        number = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)[attempt % 5]
+        process = start(overrides)
+        wait_for_steps(process, moments.randint(0, 3) if number is signal.SIGKILL else 1)
+        time.sleep(moments.uniform(0.0, 0.5))
+        process.send_signal(number)
+        code, said = finish(process)
+        assert code == (-signal.SIGKILL if number is signal.SIGKILL else 75), said
+        if code == 75:
+            assert said.splitlines()[-1].startswith(f"stopped: asked to by {number.name}, saved at step ")
+            assert manifest(run)["exit_state"].startswith(f"stopped: asked to by {number.name}")
+    code, said = finish(start(overrides))
+    assert code == 0, said
+    assert steps(run) == list(range(1, N_STEPS + 1))
+    assert steps(run, "probes.jsonl") == [0, 7, 14, 21, N_STEPS]
+    mine, theirs = (load_file(folder / "runs" / "tiny" / "final" / "model.safetensors") for folder in (broken, whole))
+    assert mine.keys() == theirs.keys() and all(mine[name].equal(theirs[name]) for name in mine)
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_from_its_last_steps_checkpoint_trains_no_step_more(model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "tiny"
+    overrides = tiny_overrides(tmp_path, model)  # two of an epoch's three steps
+    assert main(overrides) == 0
+    before = load_file(run / "final" / "model.safetensors")
+    (run / "manifest.json").write_text(json.dumps({**manifest(run), "exit_state": "interrupted"}))
+    assert main(overrides) == 0
+    after = load_file(run / "final" / "model.safetensors")
+    assert steps(run) == [1, 2] and all(before[name].equal(after[name]) for name in before)
+
+
+@pytest.mark.slow
+def test_of_two_ranks_one_that_dies_ends_both_a_signal_stops_both_and_one_rank_does_not_go_on(
+    model: Path, tmp_path: Path
+) -> None:
+    overrides = [*tiny_overrides(tmp_path, model), *LONG]
+    two = [*overrides, "launcher=accelerate", "accelerate_config=launch/cpu.yaml", "n_processes=2", "micro_batch=1"]
+    process = start(two)
+    wait_for_steps(process, 3)
+    ranks = [one for one in psutil.Process(process.pid).children(recursive=True) if "LOCAL_RANK" in one.environ()]
+    next(one for one in ranks if one.environ()["LOCAL_RANK"] == "1").kill()
+    assert finish(process)[0] not in {0, 75}
+    assert not psutil.wait_procs(ranks, timeout=60)[1]
+
+    process = start(two)
+    wait_for_steps(process, 1)
+    process.send_signal(signal.SIGTERM)
+    code, said = finish(process)
+    assert code == 75, said
+    assert "goes on from step" in said or manifest(tmp_path / "runs" / "tiny")["exit_state"].startswith(
+        "stopped: asked"
+    )
+
+    code, said = finish(start(overrides))
+    assert code == 2
+    assert "was saved by 2 process(es) and this run has 1; set n_processes=2" in said.splitlines()[-1]

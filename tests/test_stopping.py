@@ -1,0 +1,84 @@
+"""Signals: heard at once outside of training, at the next step inside, and passed on to the ranks of a launcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cada_trl.errors import StopAsked
+from cada_trl.stopping import StopSignals, run_ranks
+
+RANK = """
+import signal, sys, time
+from pathlib import Path
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(75))
+Path(sys.argv[1]).touch()
+time.sleep(60)
+"""
+# As torchrun does: waits for its rank, hears no SIGUSR1 of its own, gives 1 for every failure.
+LAUNCHER = """
+import subprocess, sys
+sys.exit(min(1, subprocess.run([sys.executable, "-c", *sys.argv[1:]]).returncode))
+"""
+VERB = """
+import sys
+from cada_trl.stopping import run_ranks
+sys.exit(run_ranks([sys.executable, "-c", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_outside_of_training_ends_the_run_at_once(number: signal.Signals) -> None:
+    with StopSignals() as signals:
+        with pytest.raises(StopAsked, match=number.name):
+            os.kill(os.getpid(), number)
+        assert signals.asked == number.name
+
+
+def test_a_signal_in_training_waits_and_a_second_one_changes_nothing() -> None:
+    with StopSignals() as signals:
+        with signals.until_the_next_step():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.asked == "SIGUSR1"
+
+
+def test_a_signal_while_the_end_is_written_is_passed_over() -> None:
+    with StopSignals() as signals:
+        signals.no_more()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.asked is None
+
+
+def test_the_handlers_from_before_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    with StopSignals():
+        pass
+    run_ranks([sys.executable, "-c", ""])
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_launchers_ranks_hear_the_signal_and_75_comes_back(tmp_path: Path, number: signal.Signals) -> None:
+    listens = tmp_path / "listens"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    verb = subprocess.Popen([sys.executable, "-c", VERB, LAUNCHER, RANK, str(listens)], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not listens.exists():
+            assert time.monotonic() < deadline and verb.poll() is None
+            time.sleep(0.05)
+        verb.send_signal(number)
+        assert verb.wait(timeout=30) == 75
+    finally:
+        verb.kill()
+
+
+def test_without_a_signal_the_launchers_own_code_comes_back() -> None:
+    assert run_ranks([sys.executable, "-c", "raise SystemExit(4)"]) == 4
