@@ -135,6 +135,7 @@ class TrackingConfig(Section):
 
     wandb: Literal["off", "offline", "online"]
     wandb_project: str
+    local_tracker: Literal["none", "tensorboard", "trackio"] = "none"
     probe_every_steps: NonNegative  # 0: only before and after
     probe_batch: Positive
     n_probe_harmful: NonNegative

@@ -31,9 +31,9 @@ from cada_trl.prepare import PreparedData, prepare
 from cada_trl.rollouts.before_import import prepare_vllm
 from cada_trl.stopping import StopSignals
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
+from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
-from cada_trl.tracking.wandb_mirror import WandbMirror
 from cada_trl.tripwires.guard import Guard
 
 console = Console(stderr=True)
@@ -129,7 +129,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
     manifest = build_manifest(config, data.manifest, facts)
     folder.write_config(config)
     folder.write_manifest(manifest)
-    mirror = WandbMirror(config, folder, "train")
+    mirror = Mirror.start(config, folder, "train", _say)
     return Run(config, folder, data, pack, judge, reasoning_judge, tokenizer, mirror, manifest, _say)
 
 
@@ -210,6 +210,7 @@ def _probe(run: Run, trainer: Trained, name: str, step: int) -> list[dict[str, A
         values["probe/harmless/nll_nats"] = mean_nll_nats(trainer.policy, run.tokenizer, harmless)
     run.folder.write_probe(name, step, rows, values)
     run.mirror.log(step, values)
+    run.mirror.probe(step, rows)
     return rows
 
 

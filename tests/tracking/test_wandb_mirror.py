@@ -2,23 +2,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError
+from cada_trl.tracking import wandb_mirror
+from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.run_folder import RunFolder
-from cada_trl.tracking.wandb_mirror import WandbMirror
 
-ROW = {"request_id": "r1", "hazard": "privacy", "harmful": True, "request": "q", "verdict": "UNSCORED", "reward": None}
+ROW = {"set": "harmful", "request_id": "r1", "hazard": "privacy", "request": "q", "verdict": "UNSCORED", "reward": None}
 
 
-def mirror(path: Path, config: Config) -> None:
+def mirror(path: Path, config: Config, said: list[str] | None = None) -> None:
     with RunFolder(path) as folder:
-        run = WandbMirror(config, folder, job_type="train")
+        run = Mirror.start(config, folder, "train", (said if said is not None else []).append)
         run.log(1, {"train/reward_mean": 0.5, "train/loss": float("nan")})
-        run.completions(1, [ROW])
+        run.probe(1, [ROW])
         run.finish(succeeded=True)
 
 
@@ -33,7 +35,30 @@ def test_offline_needs_no_key_and_leaves_one_file_a_start_under_one_id(
     files = list((tmp_path / "run" / "wandb").glob(f"offline-run-*/run-{identity}.wandb"))
     assert files
     assert not [path for path in (tmp_path / "run" / "wandb").rglob("*.wandb") if identity not in path.name]
-    assert any("completions" in path.name for path in (tmp_path / "run" / "wandb").rglob("*.table.json"))
+    for table in ("completions", "hazard_slices"):
+        assert any(table in path.name for path in (tmp_path / "run" / "wandb").rglob("*.table.json"))
+
+
+def test_an_offline_run_says_how_to_send_it(tmp_path: Path, config: Config) -> None:
+    said: list[str] = []
+    mirror(tmp_path / "run", config, said)
+    assert said == [f"W&B is offline; to send it: wandb sync {tmp_path / 'run' / 'wandb'}/offline-run-*"]
+
+
+def test_without_a_network_an_online_run_starts_offline_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setattr(wandb_mirror, "_logged_in", lambda: True)
+    monkeypatch.setattr(wandb_mirror, "START_LIMIT_S", 3)
+    said: list[str] = []
+    started_s = time.monotonic()
+    mirror(tmp_path / "run", load_config(["tracking=online"]), said)
+    assert time.monotonic() - started_s < 30
+    assert said[0].startswith("W&B did not answer (") and said[0].endswith("this run is offline")
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
 
 
 def test_the_cells_of_a_sweep_share_its_group(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,17 +80,17 @@ def test_online_without_a_login_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("wandb.login", lambda prompt: False)
     with RunFolder(tmp_path / "run") as folder, pytest.raises(UserError, match=r"`wandb login` .*tracking=offline"):
-        WandbMirror(load_config(["tracking=online"]), folder, job_type="train")
+        Mirror.start(load_config(["tracking=online"]), folder, "train", print)
 
 
 def test_off_does_nothing_and_does_not_import_wandb(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from cada_trl.config import load_config\n"
-        "from cada_trl.tracking.run_folder import RunFolder; from cada_trl.tracking.wandb_mirror import WandbMirror\n"
+        "from cada_trl.tracking.run_folder import RunFolder; from cada_trl.tracking.mirror import Mirror\n"
         "config = load_config([])\n"
         "off = config.model_copy(update={'tracking': config.tracking.model_copy(update={'wandb': 'off'})})\n"
         "with RunFolder(Path(sys.argv[1])) as folder:\n"
-        "    run = WandbMirror(off, folder, job_type='train')\n"
+        "    run = Mirror.start(off, folder, 'train', print)\n"
         "    run.log(1, {'train/loss': 1.0}); run.finish(succeeded=True)\n"
         "assert 'wandb' not in sys.modules"
     )

@@ -12,8 +12,8 @@ from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.judge import Judge
 from cada_trl.judging.reasoning_judge import ReasoningJudge
 from cada_trl.reward import ScoredCompletion, score_completions
+from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.run_folder import RunFolder
-from cada_trl.tracking.wandb_mirror import WandbMirror
 
 if TYPE_CHECKING:
     from cada_trl.prepare import PreparedData
@@ -69,7 +69,7 @@ class Run:
     judge: Judge
     reasoning_judge: ReasoningJudge | None
     tokenizer: Any
-    mirror: WandbMirror
+    mirror: Mirror
     manifest: dict[str, Any]
     say: Callable[[str], None]
 

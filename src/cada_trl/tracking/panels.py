@@ -1,0 +1,95 @@
+"""The one specification of the dashboard: sections of panels, by the registry's metric names. No torch.
+
+reporting/dashboard draws it into the offline page, tracking/wandb_workspace.py makes a W&B workspace of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cada_trl.tracking.metrics import HARMFUL_SETS, HARMLESS_SETS
+
+Kind = Literal["line", "scatter", "table"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """line: each metric by step. scatter: a point a run, x and y its last values. table: a name of tracking/tables.py.
+
+    only_with: what a run must have for its log to hold the metrics; "" for every run of the method cada.
+    """
+
+    title: str
+    metrics: tuple[str, ...]
+    kind: Kind = "line"
+    only_with: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the dashboard."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def _train(title: str, *names: str, only_with: str = "") -> Panel:
+    return Panel(title, tuple(f"train/{name}" for name in names), only_with=only_with)
+
+
+def _probed(title: str, sets: tuple[str, ...], name: str) -> Panel:
+    return Panel(title, tuple(f"probe/{probe_set}/{name}" for probe_set in sets))
+
+
+SECTIONS = (
+    Section(
+        "Training health",
+        (
+            _train("Reward", "reward_mean", "baseline"),
+            _train("Verdicts on rollouts", "reasoned_refusal_frac", "direct_refusal_frac", "comply_frac"),
+            _train("KL by estimator", "kl_nats", "kl_k1_nats", "kl_k3_nats"),
+            _train("Entropy", "entropy_nats"),
+            _train("Completion length", "completion_tok"),
+            _train("Truncated", "truncated_frac"),
+            _train("Gradient norm", "grad_norm"),
+            _train("Unscored", "unscored_frac"),
+            _train("No learning signal", "advantage_zero_frac"),
+            _train("Sampler against trainer", "sampler_gap_nats", "sync_gap_nats", only_with="vLLM rollouts"),
+        ),
+    ),
+    Section(
+        "Safety",
+        (
+            _probed("Harmful requests complied with", HARMFUL_SETS, "answered_frac"),
+            _probed("Harmful requests refused after reasoning", HARMFUL_SETS, "reasoned_refusal_frac"),
+        ),
+    ),
+    Section(
+        "Helpfulness",
+        (
+            _probed("Harmless requests answered", HARMLESS_SETS, "answered_frac"),
+            _probed("Reasoning on harmless requests", HARMLESS_SETS, "reasoning_frac"),
+            Panel("Fluency on harmless requests", ("probe/harmless/nll_nats",)),
+        ),
+    ),
+    Section(
+        "Ablation comparison",
+        (
+            Panel(
+                "Complied with harmful against answered harmless, at the end",
+                ("probe/harmless/answered_frac", "probe/harmful/answered_frac"),
+                "scatter",
+            ),
+        ),
+    ),
+    Section("Completions", (Panel("Probe completions", ("completions",), "table"),)),
+    Section("Hazard slices", (Panel("Probes by hazard", ("hazard_slices",), "table"),)),
+    Section(
+        "System",
+        (
+            _train("Seconds a step", "step_s", "rollout_s", "update_s"),
+            _train("vLLM's prefix cache", "prefix_hit_frac", only_with="vLLM rollouts"),
+        ),
+    ),
+)
