@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-_EMPTY = {"meta", "img", "br", "link"}
+_EMPTY = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):

@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from cada_trl.reporting.dashboard.dashboard_part import dashboard_part
 from cada_trl.reporting.evaluation.eval_not_run import missing_kinds
 from cada_trl.reporting.evaluation.eval_part import eval_part
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
+from cada_trl.reporting.evaluation.names import labels
 from cada_trl.reporting.faithfulness.faithfulness_part import faithfulness_part
 from cada_trl.reporting.faithfulness.faithfulness_record import FaithfulnessRecord
 from cada_trl.reporting.markdown import heading
@@ -68,4 +70,6 @@ def _parts(records: Sequence[Record], judge_cards: Path | None) -> list[Part]:
         parts.append(utility_part(utilities))
     if runs:
         parts.append(run_part(runs))
+    if shown := list(zip(labels(runs), runs, strict=True)) or [run for sweep in sweeps for run in sweep.runs]:
+        parts.append(dashboard_part(shown))
     return parts

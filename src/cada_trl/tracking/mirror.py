@@ -61,9 +61,13 @@ class Mirror:
 
     def probe(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """The tables of a probe pass, from its rows."""
-        if self._trackers:
-            for name, table in probe_tables(step, rows).items():
-                self._each(lambda tracker, name=name, table=table: tracker.table(name, step, TABLES[name], table))
+        tables = probe_tables(step, rows)
+
+        def send(tracker: Tracker) -> None:
+            for name, table in tables.items():
+                tracker.table(name, step, TABLES[name], table)
+
+        self._each(send)
 
     def finish(self, succeeded: bool) -> None:
         """Close every tracker that still works."""

@@ -42,8 +42,9 @@ class SweepRecord:
         return self.path.resolve().name
 
     @property
-    def runs(self) -> list[RunRecord]:
-        return [cell.run for cell in self.cells if cell.run is not None]
+    def runs(self) -> list[tuple[str, RunRecord]]:
+        """The trained cells, each by its configuration and seed."""
+        return [(f"{cell.label}, seed {cell.seed}", cell.run) for cell in self.cells if cell.run is not None]
 
 
 def read_sweep(path: Path) -> SweepRecord:

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.reporting.dashboard.dashboard_part import dashboard_part, hazard_rows
+from cada_trl.reporting.dashboard.series import series_of
+from cada_trl.reporting.page import write_report
+from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.tracking.panels import SECTIONS
+from tests.reporting.html_check import check_page
+
+
+def with_probes(run: RunRecord, *lines: str) -> RunRecord:
+    (run.path / "probes.jsonl").write_text("".join(lines))
+    return run
+
+
+def line(step: int, value: float | None) -> str:
+    return json.dumps({"step": step, "name": "before", "probe/harmful/answered_frac": value}) + "\n"
+
+
+def test_an_absent_value_is_no_point_and_never_0(make_run: Callable[..., RunRecord]) -> None:
+    run = with_probes(make_run(), line(0, 0.5), line(3, None), line(6, 0.25))
+    assert series_of(run)["probe/harmful/answered_frac"] == [(0, 0.5), (6, 0.25)]
+    assert [step for step, _ in series_of(run)["train/reward_mean"]] == [1, 2, 3]
+
+
+def test_a_torn_last_line_is_left_out_and_a_damaged_one_is_named(make_run: Callable[..., RunRecord]) -> None:
+    run = make_run()
+    assert series_of(with_probes(run, line(0, 0.5), '{"step": 3, "na'))["probe/harmful/answered_frac"] == [(0, 0.5)]
+    with pytest.raises(UserError, match=r"probes\.jsonl, row 1"):
+        series_of(with_probes(run, '{"step"\n', line(0, 0.5)))
+
+
+def test_every_section_is_there_and_a_panel_without_data_is_said(make_run: Callable[..., RunRecord]) -> None:
+    part = dashboard_part([("one", make_run())])
+    for section in SECTIONS:
+        assert f">{section.title}</h3>" in part.html
+    assert "Sampler against trainer (only with vLLM rollouts)" in part.html
+
+
+def test_hazard_rows_keep_what_was_not_scored_apart(make_run: Callable[..., RunRecord]) -> None:
+    run = make_run()
+    for row in hazard_rows("one", run):
+        n = int(row[3].detail.split(";")[0].removeprefix("n "))
+        asked = sum(1 for one in run.after if one.set in {"harmful", "held_out", "harmless", "xstest_safe"})
+        assert 0 < n + int(row[4].value) <= asked
+
+
+def test_completions_can_be_filtered_without_a_script(make_run: Callable[..., RunRecord], tmp_path: Path) -> None:
+    page = write_report([make_run()], tmp_path / "page").read_text()
+    check_page(page)
+    assert ".completions:has(#show-REFUSED:not(:checked)) .v-REFUSED { display: none; }" in page
+    assert 'type="checkbox" id="show-harmless"' in page and '<tr class="v-REFUSED s-harmful">' in page
