@@ -36,7 +36,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }
 BETA_KL = 0.05
-REWARDS = [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 1.0]  # one a rollout; the group's baseline is their mean
+REWARDS = [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 1.0]  # one a rollout, in turn; the group's baseline is their mean
 EOS = 2
 
 
@@ -80,7 +80,7 @@ def measure(work: Work) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        trainer, logged = _trainer(work, Path(folder))
+        trainer, logged = build_trainer(work, Path(folder), _preset(work))
         clock = _clock()
         trainer.add_callback(clock)
         trainer.train()
@@ -121,15 +121,17 @@ def _clock() -> Any:
     return Clock()
 
 
-def _trainer(work: Work, folder: Path) -> tuple[Any, Any]:
-    """The trainer, and a function that gives the first step's (loss, grad_norm) after training."""
+def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
+    """The trainer, and a function that gives the first step's (loss, grad_norm) after training.
+
+    rollouts: mixed in before the trainer's class, it stands for the trainer's own prompts, and sampling where it likes.
+    """
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     from cada_trl.trainers.cada import CADATrainer
     from cada_trl.trainers.cada_config import CADAConfig
 
-    preset = _preset(work)
     given: dict[str, Any] = {
         "model": _policy(work.shape, folder / "reference"),
         "train_dataset": Dataset.from_list([_row(n) for n in range(2)]),
@@ -160,8 +162,8 @@ def _trainer(work: Work, folder: Path) -> tuple[Any, Any]:
             scale_rewards="none",
             use_bias_correction_kl=work.kl == "k2",
         )
-        stock = type("PresetGRPO", (preset, GRPOTrainer), {})(
-            **given, args=args, reward_funcs=lambda prompts, completions, **_: REWARDS[: len(prompts)]
+        stock = type("BenchGRPO", (rollouts, GRPOTrainer), {})(
+            **given, args=args, reward_funcs=lambda prompts, completions, **_: _rewards(len(prompts))
         )
         return stock, lambda: tuple(stock.state.log_history[0][key] for key in ("loss", "grad_norm"))
     cada_args = CADAConfig(
@@ -173,7 +175,7 @@ def _trainer(work: Work, folder: Path) -> tuple[Any, Any]:
         kl=work.kl,
     )
     steps: list[tuple[dict[str, float], list[dict[str, Any]]]] = []
-    cada = type("PresetCADA", (preset, CADATrainer), {})(
+    cada = type("BenchCADA", (rollouts, CADATrainer), {})(
         **given, args=cada_args, score=_score, record=lambda _, metrics, rows: steps.append((metrics, rows))
     )
     return cada, lambda: (_grpo_loss(steps[0][1]), steps[0][0]["train/grad_norm"])
@@ -203,11 +205,15 @@ def _score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) 
     from cada_trl.records import Verdict
     from cada_trl.reward import ScoredCompletion
 
-    rewards = REWARDS[: len(texts)]
+    rewards = _rewards(len(texts))
     return [
         ScoredCompletion(text, split_reasoning(text), Verdict.REFUSED, reward)
         for text, reward in zip(texts, rewards, strict=True)
     ]
+
+
+def _rewards(n_rollouts: int) -> list[float]:
+    return [REWARDS[number % len(REWARDS)] for number in range(n_rollouts)]
 
 
 def _row(number: int) -> dict[str, Any]:

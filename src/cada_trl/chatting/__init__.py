@@ -1,0 +1,1 @@
+"""The terminal chat: a conversation, and what of an answer is shown."""

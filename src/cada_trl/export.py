@@ -1,0 +1,93 @@
+"""export: a finished run -> a model folder with its card, and the hub where that is asked for.
+
+python -m cada_trl.export runs/smollm2-fc6d9248-s0                                (into runs/.../export)
+python -m cada_trl.export runs/a-s0 to=models/a evals=evals/a-1234abcd            (its evaluation in the card)
+python -m cada_trl.export runs/a-s0 push=org/name                                 (a private repository)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cada_trl.config_loading import Section
+from cada_trl.errors import UserError, run_verb
+from cada_trl.exporting.run_words import run_words
+
+
+class ExportSettings(Section):
+    """to: null for <run>/export. push: a hub id. evals: evaluation folders of this model, commas between."""
+
+    run: str
+    to: str | None = None
+    push: str | None = None
+    evals: str | None = None
+
+
+def main(argv: list[str]) -> int:
+    """The verb. Returns 0. Errors: UserError, as in export and push."""
+    settings = run_words(argv, ExportSettings)
+    if settings.push is not None and settings.push.count("/") != 1:
+        raise UserError(f"push={settings.push} is no hub id; expected org/name")
+    run = Path(settings.run)
+    evaluations = [Path(word) for word in settings.evals.split(",")] if settings.evals else []
+    folder = export(run, Path(settings.to) if settings.to else run / "export", evaluations)
+    print(folder)
+    if settings.push is not None:
+        print(push(folder, settings.push))
+    return 0
+
+
+def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
+    """Write the model folder of a finished run and return it; a LoRA run's adapter is merged.
+
+    Errors: UserError for what is no run, for an unfinished one, for an evaluation of another model, and where target
+    exists.
+    """
+    from cada_trl.exporting.card import model_card
+    from cada_trl.exporting.model_folder import write_model_folder
+    from cada_trl.models.load import load_tokenizer, resolve_model
+    from cada_trl.models.named import named_model
+    from cada_trl.reporting.evaluation.eval_record import read_evaluation
+    from cada_trl.reporting.run.run_record import read_run
+
+    run = read_run(path)
+    state = run.manifest.get("exit_state")
+    if state != "done":
+        raise UserError(f"{path} is not finished (state: {state or 'unknown'}); the training command goes on with it")
+    if target.exists():
+        raise UserError(f"{target} exists; remove it, or choose another folder with to=")
+    model = named_model(str(path))
+    load_tokenizer(model)  # refuses one without a chat template
+    records = [read_evaluation(folder) for folder in evaluations]
+    if records:
+        from cada_trl.models.identity import model_identity
+
+        identity = model_identity(model)
+        for record in records:
+            if record.manifest["decides"]["model"] != identity:
+                raise UserError(f"{record.path} evaluates another model than {path}; give evaluations of this run")
+    rollout = run.config["rollout"]
+    sampling = {"do_sample": True, "temperature": rollout["temperature"], "top_p": rollout["top_p"]}
+    write_model_folder(Path(resolve_model(model)), model_card(run, records), sampling, target)
+    return target
+
+
+def push(folder: Path, hub_id: str) -> str:
+    """Upload the folder to a repository of the hub, made private where it is new; returns its address.
+
+    Errors: UserError with the hub's own first line.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        api.create_repo(hub_id, repo_type="model", private=True, exist_ok=True)
+        return str(api.upload_folder(repo_id=hub_id, folder_path=str(folder), repo_type="model"))
+    except Exception as error:  # the hub's client raises many unrelated types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"cannot push to {hub_id}: {reason}; {folder} is complete; see `hf auth login`") from error
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,1 @@
+"""A finished run as a folder for others: weights, tokenizer and model card."""

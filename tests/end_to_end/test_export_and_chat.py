@@ -1,0 +1,83 @@
+"""A tiny training, its export and a chat with it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from cada_trl import chat, export, train
+from cada_trl.errors import UserError
+
+from .tiny_model import save_tiny_model, tiny_overrides
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    assert train.main([*tiny_overrides(folder, save_tiny_model(folder / "model")), "peft=lora"]) == 0
+    return folder / "runs" / "tiny"
+
+
+def test_the_export_loads_alone_says_what_the_run_says_and_holds_no_path(run: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from cada_trl.models.load import load_policy, load_tokenizer
+    from cada_trl.models.named import named_model
+
+    target = tmp_path / "model"
+    assert export.main([str(run), f"to={target}"]) == 0
+    tokenizer, model = AutoTokenizer.from_pretrained(target), AutoModelForCausalLM.from_pretrained(target)
+    own = named_model(str(run))
+    policy = load_policy(own, load_tokenizer(own))
+    rendered = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    assert rendered == load_tokenizer(own).apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    with torch.no_grad():
+        ids = torch.arange(8)[None]
+        torch.testing.assert_close(model(ids).logits.float(), policy(ids).logits.float())
+    texts = [path.read_text(encoding="utf-8") for path in target.iterdir() if path.suffix in {".json", ".md"}]
+    assert not [text for text in texts if str(run.parent.parent) in text]
+    assert not list(target.glob("*.bin"))
+    sampling = json.loads((target / "generation_config.json").read_text(encoding="utf-8"))
+    assert sampling["do_sample"] is True and sampling["temperature"] > 0
+    assert (target / "README.md").read_text(encoding="utf-8").startswith("---\n")
+    with pytest.raises(UserError, match="exists"):
+        export.main([str(run), f"to={target}"])
+
+
+def test_one_question_is_answered_the_same_twice(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = []
+    for _ in range(2):
+        assert chat.main([str(run), "ask=Why is the sky blue?"]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1] != "\n"
+
+
+def test_the_terminal_chat_forgets_on_reset_and_ends_with_ctrl_d(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cada_trl.chatting.conversation import Conversation
+
+    histories: list[int] = []
+    ask = Conversation.ask
+
+    def counted(self: Conversation, text: str) -> str:
+        answer = ask(self, text)
+        histories.append(len(self._messages))
+        return answer
+
+    monkeypatch.setattr(Conversation, "ask", counted)
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n/reset\n\n/what\nthree\n"))
+    assert chat.main([str(run), "analysis=hide"]) == 0
+    assert histories == [2, 4, 2]
+    assert "only /reset and Ctrl-D" in capsys.readouterr().err
+
+
+def test_a_question_without_room_and_a_wrong_choice_are_one_line(run: Path) -> None:
+    with pytest.raises(UserError, match="context_tok"):
+        chat.main([str(run), "ask=" + "x" * 3000])
+    with pytest.raises(UserError, match="analysis"):
+        chat.main([str(run), "analysis=maybe"])

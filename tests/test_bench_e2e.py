@@ -1,0 +1,77 @@
+"""The whole-step benchmark on a model of two layers: both trainers sample and learn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cada_trl import bench_e2e
+from cada_trl.bench.one_step import EOS, Work
+from cada_trl.bench.whole_step import _ended, measure_whole
+from cada_trl.bench_e2e import CASES, CHAT, ROWS, growth, main
+from cada_trl.errors import UserError
+
+
+@pytest.mark.parametrize("trainer", ["cada", "stock"])
+def test_each_trainer_samples_the_preset_lengths_itself_and_is_timed(trainer: Any) -> None:
+    seen = measure_whole(CHAT.work(trainer, "tiny", n_timed=1))  # refuses other lengths itself
+    assert len(seen["rollout_cpu_s"]) == len(seen["update_cpu_s"]) == 1
+    assert seen["rollout_cpu_s"][0] > 0 and seen["update_cpu_s"][0] > 0
+
+
+def test_the_end_is_forced_where_a_length_is_reached_and_forbidden_before() -> None:
+    logits_bv = _ended(torch.zeros(2, 5), [3, 4], n_said=2)
+    assert logits_bv[0].argmax() == EOS and logits_bv[0].isfinite().sum() == 1
+    assert logits_bv[1, EOS] == -torch.inf and logits_bv[1].isfinite().sum() == 4
+
+
+def test_a_rows_twice_doubles_rollouts_or_tokens_and_nothing_else() -> None:
+    by_name = {row.name: row.work("cada", "tiny", 1) for row in ROWS}
+    assert by_name["cases_x2"].prompt_tok == by_name["cases"].prompt_tok * 2
+    assert by_name["chat_longer"].completion_tok == [2 * n for n in by_name["chat"].completion_tok]
+    assert by_name["chat_longer"].prompt_tok == by_name["chat"].prompt_tok
+
+
+def seen(rollout_s: float, update_s: float) -> dict[str, Any]:
+    return {"rollout_cpu_s": [rollout_s], "update_cpu_s": [update_s], "peak_mib": 100.0}
+
+
+@pytest.mark.parametrize(("cada_s", "code"), [(5.0, 0), (6.0, 1)])
+def test_check_fails_above_half_of_stocks_step(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cada_s: float, code: int
+) -> None:
+    def measured(work: Work) -> dict[str, Any]:
+        return seen(cada_s - 1.0, 1.0) if work.trainer == "cada" else seen(8.0, 2.0)
+
+    monkeypatch.setattr(bench_e2e, "_in_own_process", measured)
+    assert main(["rows=cases", "--check", "--json", str(tmp_path / "e2e.json")]) == code
+    assert json.loads((tmp_path / "e2e.json").read_text())["rows"][0]["ratio"] == cada_s / 10.0
+
+
+def test_growth_is_the_share_of_the_row_that_it_is_measured_from() -> None:
+    base = {"name": "cases", "against": None, "times": 1, "cada": {"step_cpu_s": 2.0}, "stock": {"step_cpu_s": 4.0}}
+    twice = base | {"name": "cases_x2", "against": "cases", "times": 2, "cada": {"step_cpu_s": 3.0}}
+    assert growth([base, twice]) == ["cases -> cases_x2, twice the rollouts: cada x1.50, stock x1.00"]
+    assert growth([twice]) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("model=llama3", "valid: smollm2, tiny"),
+        ("rows=k9", "no row 'k9'"),
+        ("steps=3", "unknown key"),
+        ("--steps=0", "1 or more"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_is_valid(argument: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        main([argument])
+
+
+def test_rows_share_the_prefix_that_they_name() -> None:
+    assert CASES.work("cada", "tiny", 1).prefix_tok == 300 and min(CASES.work("cada", "tiny", 1).prompt_tok) > 300

@@ -1,0 +1,92 @@
+"""export's command line: what is refused in one line, and the push, against a stub of the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from cada_trl import export
+from cada_trl.errors import UserError
+from tests.reporting.run.conftest import write_run
+
+
+class StubHub:
+    """Writes down what it is asked."""
+
+    asked: list[tuple[str, dict[str, Any]]]
+
+    def create_repo(self, hub_id: str, **values: Any) -> None:
+        self.asked.append((hub_id, values))
+
+    def upload_folder(self, **values: Any) -> str:
+        self.asked.append((values["repo_id"], values))
+        return f"https://hub/{values['repo_id']}"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> type[StubHub]:
+    StubHub.asked = []
+    monkeypatch.setattr(huggingface_hub, "HfApi", StubHub)
+    return StubHub
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "expected one run folder"),
+        (["a", "b"], "expected one run folder"),
+        (["runs/none"], "no such run folder"),
+        (["runs/none", "folder=x"], "folder"),
+        (["runs/none", "push=name"], "expected org/name"),
+    ],
+)
+def test_a_wrong_word_is_refused(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        export.main(words)
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no run folder"):
+        export.main([str(tmp_path)])
+
+
+def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_steps=1)
+    manifest = json.loads((run / "manifest.json").read_text()) | {"exit_state": "interrupted"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"is not finished \(state: interrupted\)"):
+        export.main([str(run)])
+    assert not (run / "export").exists()
+
+
+def test_an_existing_folder_is_refused_before_a_weight_is_read(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_steps=1)
+    with pytest.raises(UserError, match="choose another folder with to="):
+        export.main([str(run), f"to={tmp_path}"])
+
+
+def test_a_push_uploads_the_folder_to_a_private_repository(tmp_path: Path, hub: type[StubHub]) -> None:
+    assert export.push(tmp_path, "org/name") == "https://hub/org/name"
+    (_, made), (_, uploaded) = hub.asked
+    assert made["private"] is True and uploaded["folder_path"] == str(tmp_path)
+
+
+def test_the_hubs_refusal_is_one_line(tmp_path: Path, hub: type[StubHub], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("401 Unauthorized\nmore")
+
+    monkeypatch.setattr(hub, "create_repo", refuse)
+    with pytest.raises(UserError, match=r"cannot push to org/name: 401 Unauthorized; .* is complete"):
+        export.push(tmp_path, "org/name")
+
+
+def test_nothing_is_pushed_unless_asked(tmp_path: Path, hub: type[StubHub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "export", lambda run, to, evals: to)
+    assert export.main([str(tmp_path)]) == 0
+    assert hub.asked == []
+    assert export.main([str(tmp_path), "push=org/name"]) == 0
+    assert [hub_id for hub_id, _ in hub.asked] == ["org/name", "org/name"]
