@@ -25,7 +25,7 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "svg.hashsalt": "cada_trl",
 }
-_DASHES = ("-", "--", ":", "-.")
+_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
 GREY = "#6B6B6B"
 Logged = dict[str, Series]
 
