@@ -83,12 +83,15 @@ def _run(session: Session, run: Callable[[], None]) -> int:
     return 0 if {row["state"] for row in _rows(session)} <= {"done", "submitted"} else 1
 
 
-def _report(folder: Path) -> Path:
-    """The page of ASR against NRR."""
+def _report(folder: Path) -> Path | str:
+    """The page of ASR against NRR, or why there is none: the cells are done all the same."""
     from cada_trl.reporting.page import write_report
     from cada_trl.reporting.sweep.sweep_record import read_sweep
 
-    return write_report([read_sweep(folder)], folder)
+    try:
+        return write_report([read_sweep(folder)], folder)
+    except UserError as error:
+        return f"no page: {error}"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

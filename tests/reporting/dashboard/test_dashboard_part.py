@@ -30,6 +30,12 @@ def test_an_absent_value_is_no_point_and_never_0(make_run: Callable[..., RunReco
     assert [step for step, _ in series_of(run)["train/reward_mean"]] == [1, 2, 3]
 
 
+def test_a_run_without_probes_has_its_steps(make_run: Callable[..., RunRecord]) -> None:
+    run = make_run()
+    (run.path / "probes.jsonl").unlink()
+    assert series_of(run).keys() == {name for row in run.steps for name in row if "/" in name}
+
+
 def test_a_torn_last_line_is_left_out_and_a_damaged_one_is_named(make_run: Callable[..., RunRecord]) -> None:
     run = make_run()
     assert series_of(with_probes(run, line(0, 0.5), '{"step": 3, "na'))["probe/harmful/answered_frac"] == [(0, 0.5)]

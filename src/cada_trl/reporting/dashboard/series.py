@@ -22,12 +22,14 @@ def series_of(run: RunRecord) -> dict[str, Series]:
 
 
 def _probes(run: RunRecord) -> list[dict[str, Any]]:
-    """Lines of probes.jsonl; the torn last line of a killed run is left out. Errors: UserError for a damaged one."""
+    """Lines of probes.jsonl, none without it; a killed run's torn last one is left out. Errors: UserError."""
     path = run.path / "probes.jsonl"
     rows: list[dict[str, Any]] = []
+    if not path.is_file():
+        return rows
     try:
-        rows.extend(row for _, row in read_jsonl(path) if path.is_file())
+        rows.extend(row for _, row in read_jsonl(path))
     except UserError:
-        if not path.is_file() or path.read_bytes().endswith(b"\n"):
+        if path.read_bytes().endswith(b"\n"):
             raise
     return rows
