@@ -114,7 +114,7 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_parameters_of_one_that
 @pytest.mark.slow
 def test_a_run_that_goes_on_from_its_last_steps_checkpoint_trains_no_step_more(model: Path, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "tiny"
-    overrides = tiny_overrides(tmp_path, model)  # two of an epoch's three steps
+    overrides = tiny_overrides(tmp_path, model)  # two steps of a longer epoch
     assert main(overrides) == 0
     before = load_file(run / "final" / "model.safetensors")
     (run / "manifest.json").write_text(json.dumps({**manifest(run), "exit_state": "interrupted"}))
