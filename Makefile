@@ -6,7 +6,8 @@
 #   METHOD     how `make train` trains: a file of hydra_conf/algo/, such as sft_cases; without it cada
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder that holds beavertails/ and the evaluation sets; without it the embedded starter set or the hub
-#   RUN        run, evaluation or utility folders of `make report`; the two folders of `make why`
+#   RUN        run, evaluation or utility folders of `make report`; the two folders of `make why`; the run of `make export`
+#              and `make chat`
 #   TABLE      number of `make table`: 1 | 2 | 3 | 4; `make table3` is `make table TABLE=3`
 #   NAME       card of `make ablation`: a file of hydra_conf/ablation/, such as kl
 #   JUDGE      judge of `make judge-card`: phrases | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
@@ -39,15 +40,15 @@ OTHER_DATA  = $(if $(filter smollm2,$(MODEL)),data=starter,data=beavertails)
 DATA        = $(if $(filter data=%,$(ARGS)),,$(if $(DATA_ROOT),$(LOCAL_DATA),$(OTHER_DATA)))
 EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
 
-$(if $(filter report why,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
+$(if $(filter report why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
 $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected a card, as in make ablation NAME=kl)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare report why evaluate faithfulness utility table sweep ablation bench-step judge-card test test-fast lint clean
+.PHONY: help train doctor prepare report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast lint clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'Variables: MODEL=$(MODEL) DATA_ROOT=$(DATA_ROOT) ARGS= RUN= PYTHON= PIP_ARGS= (explained in the Makefile)'
 
 train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 METHOD=cada ARGS="beta_kl=0.1"
@@ -88,8 +89,20 @@ sweep: $(INSTALLED) ## a grid of trainings, none done twice: ARGS="beta_kl=0.0,0
 ablation: $(INSTALLED) ## the sweep that answers one question: NAME=kl ARGS="seed=0,1,2 evaluate=quick"
 	$(VENV_PYTHON) -m cada_trl.sweep ablation=$(NAME) model=$(MODEL) $(DATA) $(EVALUATED) $(ARGS)
 
+export: $(INSTALLED) ## the trained model as a folder with its card: RUN=runs/NAME ARGS="to=models/NAME push=ORG/NAME"
+	$(VENV_PYTHON) -m cada_trl.export $(RUN) $(ARGS)
+
+chat: $(INSTALLED) ## talk to the trained model: RUN=runs/NAME ARGS="analysis=hide"
+	@$(VENV_PYTHON) -m cada_trl.chat $(RUN) $(ARGS)
+
 bench-step: $(INSTALLED) ## time the parts of one training step on this machine
 	$(VENV_PYTHON) -m cada_trl.bench_step model=$(MODEL) $(ARGS)
+
+bench-e2e: $(INSTALLED) ## time whole steps, rollouts and update, beside stock GRPO on this CPU
+	$(VENV_PYTHON) -m cada_trl.bench_e2e model=$(MODEL) $(ARGS)
+
+bench-gpu: $(INSTALLED) ## the same on one GPU with vLLM, tokens a second and MFU: ARGS=--dry-run shows the plan
+	$(VENV_PYTHON) -m cada_trl.bench_gpu model=$(MODEL) $(ARGS)
 
 judge-card: $(INSTALLED) ## measure a judge against human labels: JUDGE=phrases
 	$(VENV_PYTHON) -m cada_trl.judging.calibrate $(if $(JUDGE),judge=$(JUDGE)) $(if $(DATA_ROOT),'labels=$(DATA_ROOT)') $(ARGS)

@@ -163,7 +163,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
             use_bias_correction_kl=work.kl == "k2",
         )
         stock = type("BenchGRPO", (rollouts, GRPOTrainer), {})(
-            **given, args=args, reward_funcs=lambda prompts, completions, **_: _rewards(len(prompts))
+            **given, args=args, reward_funcs=lambda prompts, completions, **_: preset_rewards(len(prompts))
         )
         return stock, lambda: tuple(stock.state.log_history[0][key] for key in ("loss", "grad_norm"))
     cada_args = CADAConfig(
@@ -176,7 +176,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
     )
     steps: list[tuple[dict[str, float], list[dict[str, Any]]]] = []
     cada = type("BenchCADA", (rollouts, CADATrainer), {})(
-        **given, args=cada_args, score=_score, record=lambda _, metrics, rows: steps.append((metrics, rows))
+        **given, args=cada_args, score=preset_score, record=lambda _, metrics, rows: steps.append((metrics, rows))
     )
     return cada, lambda: (_grpo_loss(steps[0][1]), steps[0][0]["train/grad_norm"])
 
@@ -200,19 +200,21 @@ def _preset(work: Work) -> type:
     return Preset
 
 
-def _score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[Any]:
+def preset_score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[Any]:
+    """CADA's score of any texts: the preset rewards, one a rollout in turn."""
     from cada_trl.prompting.reasoning import split_reasoning
     from cada_trl.records import Verdict
     from cada_trl.reward import ScoredCompletion
 
-    rewards = _rewards(len(texts))
+    rewards = preset_rewards(len(texts))
     return [
         ScoredCompletion(text, split_reasoning(text), Verdict.REFUSED, reward)
         for text, reward in zip(texts, rewards, strict=True)
     ]
 
 
-def _rewards(n_rollouts: int) -> list[float]:
+def preset_rewards(n_rollouts: int) -> list[float]:
+    """What stock's reward function gives: REWARDS over and over."""
     return [REWARDS[number % len(REWARDS)] for number in range(n_rollouts)]
 
 

@@ -16,7 +16,8 @@ PUBLISHED = (
     *("tokenizer*.json", "tokenizer.model", "chat_template*.jinja"),
     *("special_tokens_map.json", "vocab.json", "merges.txt"),
 )
-_PATHS = ("_name_or_path", "name_or_path")  # where the trainer's machine had the base
+# where the trainer's machine had the base; and a mark that lets transformers make the generation config anew
+_DROPPED = ("_name_or_path", "name_or_path", "_from_model_config")
 
 
 def write_model_folder(weights: Path, card: str, sampling: dict[str, Any], target: Path) -> None:
@@ -44,5 +45,5 @@ def write_model_folder(weights: Path, card: str, sampling: dict[str, Any], targe
 
 def _rewrite(path: Path, added: dict[str, Any]) -> None:
     values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    kept = {key: value for key, value in values.items() if key not in _PATHS}
+    kept = {key: value for key, value in values.items() if key not in _DROPPED}
     path.write_text(json.dumps(kept | added, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
