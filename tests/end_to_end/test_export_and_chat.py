@@ -10,6 +10,7 @@ import pytest
 
 from cada_trl import chat, export, train
 from cada_trl.errors import UserError
+from tests.reporting.evaluation.made_up import refuses_most, write_evaluation
 
 from .tiny_model import save_tiny_model, tiny_overrides
 
@@ -46,6 +47,13 @@ def test_the_export_loads_alone_says_what_the_run_says_and_holds_no_path(run: Pa
     assert (target / "README.md").read_text(encoding="utf-8").startswith("---\n")
     with pytest.raises(UserError, match="exists"):
         export.main([str(run), f"to={target}"])
+
+
+def test_an_evaluation_of_another_model_is_refused_and_nothing_is_written(run: Path, tmp_path: Path) -> None:
+    other = write_evaluation(tmp_path / "after-2", refuses_most)
+    with pytest.raises(UserError, match="evaluates another model"):
+        export.main([str(run), f"to={tmp_path / 'model'}", f"evals={other}"])
+    assert not (tmp_path / "model").exists()
 
 
 def test_one_question_is_answered_the_same_twice(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
