@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 else:
     Base = object
 
+# Of several processes on CPUs each is a device "cpu:0", where torch.load knows only "cpu": no such run could go on.
+torch.serialization.register_package(
+    11, lambda storage: None, lambda storage, location: storage if location.startswith("cpu:") else None
+)
+
 
 class InRun(Base):
     """Mixed into a trainer of TRL, before it in the order of bases."""
