@@ -16,9 +16,7 @@ def no_correction(config: Config) -> str | None:
     if rollout.backend == "transformers":
         return "corrects vLLM's sampling; rollout=transformers samples with the trained model itself: set it to null"
     if algo.learn_on == "request" and config.prompt.arm != "none":
-        return (
-            "needs samples of the learned prompt (two prompts have no ratio): set learn_on=rollout or prompt=none"
-        )
+        return "needs samples of the learned prompt (two prompts have no ratio): set learn_on=rollout or prompt=none"
     if rollout.top_p < 1.0:
         return "compares with the whole distribution, and top_p < 1 samples from a part of it: set top_p=1.0"
     return None

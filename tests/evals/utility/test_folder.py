@@ -32,9 +32,7 @@ def test_a_file_that_is_no_json_object_is_named(text: str, tmp_path: Path) -> No
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(
-        UserError, match=r"cannot write .*; free space, fix the permission or choose another folder"
-    ):
+    with pytest.raises(UserError, match=r"cannot write .*; free space, fix the permission or choose another folder"):
         write_json(tmp_path / "file" / "result.json", {})
     with pytest.raises(UserError, match="cannot write "), held(tmp_path / "file" / "model"):
         pass
