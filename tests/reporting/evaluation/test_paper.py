@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cada_trl.config import CONF_DIR
+from cada_trl.config import CONF_DIR, load_config
 from cada_trl.reporting.evaluation.paper import PaperMatch, PaperRow, paper_match, paper_tables
 
 PAPER = Path(__file__).parents[4] / "shared" / "paper.md"
@@ -124,6 +124,28 @@ def test_a_run_is_cada_only_where_it_trained_the_papers_way(tmp_path: Path) -> N
         run_folder(tmp_path / "d", base="another/model"),
     ]
     assert [paper_match(evaluated(path, source="folder")) for path in others] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("algo", "method"),
+    [
+        ("cada", "CADA"),
+        ("sft_direct_refusal", "SFT w DR"),
+        ("sft_codes", "SFT w S_c"),
+        ("sft_cases", "SFT w CR"),
+        ("dpo_cases", "DPO w CR"),
+        ("rejection_sft", None),
+        ("grpo", None),
+        ("rloo", None),
+    ],
+)
+def test_a_run_of_each_method_stands_beside_its_own_row_of_the_paper(
+    tmp_path: Path, algo: str, method: str | None
+) -> None:
+    config = load_config(["model=llama3", f"algo={algo}"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    match = paper_match(evaluated(str(tmp_path / "final"), source="folder"))
+    assert match == (PaperMatch("llama3", method) if method else None)
 
 
 def test_a_number_names_its_table_and_its_deviation() -> None:

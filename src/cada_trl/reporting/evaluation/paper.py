@@ -88,8 +88,8 @@ def paper_tables() -> PaperTables:
 def paper_match(config: Mapping[str, Any]) -> PaperMatch | None:
     """Which of the paper's rows an evaluation's configuration belongs to; None where the paper has none.
 
-    An untrained hub model is known by its id and its prompt arm. The model of a run folder is CADA where the run
-    trained a model of the paper from rollouts with cases, learned on the raw request, and is asked without a prompt.
+    An untrained hub model is known by its id and its prompt arm. The model of a run folder has the method that its
+    training's configuration spells out, where the run trained a model of the paper and is asked without a prompt.
     """
     model, arm = config.get("model") or {}, (config.get("prompt") or {}).get("arm", "none")
     base = _paper_model(model.get("path")) if model.get("source") == "hub" else None
@@ -97,11 +97,25 @@ def paper_match(config: Mapping[str, Any]) -> PaperMatch | None:
         method = paper_tables().arms.get(arm)
         return PaperMatch(base, method) if method else None
     run = _run_config(model)
-    trained = _paper_model((run.get("model") or {}).get("path"))
-    as_published = (run.get("prompt") or {}).get("arm") == "cases" and (run.get("algo") or {}).get(
-        "learn_on"
-    ) == "request"
-    return PaperMatch(trained, "CADA") if trained is not None and as_published and arm == "none" else None
+    trained, method = _paper_model((run.get("model") or {}).get("path")), _method(run)
+    return PaperMatch(trained, method) if trained is not None and method is not None and arm == "none" else None
+
+
+def _method(run: Mapping[str, Any]) -> str | None:
+    """The paper's name of what a training did, all on the raw request; None for controls that the paper lacks."""
+    algo, arm = run.get("algo") or {}, (run.get("prompt") or {}).get("arm")
+    method, targets = algo.get("method", "cada"), algo.get("targets")
+    if algo.get("learn_on") != "request" or algo.get("keep") == "reasoned_refusal":
+        return None
+    if (method, targets) == ("sft", "direct_refusal"):
+        return "SFT w DR"
+    names = {
+        ("cada", "cases"): "CADA",
+        ("sft", "codes_of_hazard"): "SFT w S_c",
+        ("sft", "cases"): "SFT w CR",
+        ("dpo", "cases"): "DPO w CR",
+    }
+    return names.get((method, arm))
 
 
 def _paper_model(hub_id: Any) -> str | None:
