@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
         raise UserError("rollout= is what is compared; leave it out")
     check_installed(load_config(argv).hardware.device)
     table = Table(title=f"{N_ROWS} rollouts of one step on one thread")
-    for heading in ("rollout", "CPU-s, first", "CPU-s, then", "tok a CPU-s, then", "sync, CPU-s", "peak MiB"):
+    table.add_column("rollout", no_wrap=True)
+    for heading in ("CPU-s, first", "CPU-s, then", "tok a CPU-s, then", "sync, CPU-s", "peak MiB"):
         table.add_column(heading, justify="right")
     for backend in ("transformers", "vllm_colocate"):
         seen = _in_own_process([f"rollout={backend}", "threads=1", *argv])
