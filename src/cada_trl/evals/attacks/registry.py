@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,6 @@ def make_attack(name: str, context: AttackContext) -> Attack:
     return _generated(name, context)
 
 
-@cache
 def _frozen_names() -> list[str]:
     frozen = [spec.frozen for spec in map(load_spec, names()) if spec.frozen]
     return sorted({name for prompts in frozen for name in prompts.attacks})

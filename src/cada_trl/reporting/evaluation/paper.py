@@ -109,7 +109,7 @@ def _method(run: Mapping[str, Any]) -> str | None:
         return None
     if (method, targets) == ("sft", "direct_refusal"):
         return "SFT w DR"
-    names = {
+    names: dict[tuple[Any, Any], str] = {
         ("cada", "cases"): "CADA",
         ("sft", "codes_of_hazard"): "SFT w S_c",
         ("sft", "cases"): "SFT w CR",
