@@ -4,29 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from end_to_end.tiny_model import tiny_model, tiny_tokenizer
 
 from cada_trl.models.continuation import continued, most_likely, sampled
-
-MODEL = tiny_model().eval()
-TEXTS = ["Why?", "How old is the Sun?", "Is it far to the Moon from here, would you say?", "And?", "Who wrote this?"]
-PROMPTS = [tiny_tokenizer()(text)["input_ids"] for text in TEXTS]
-MAX_NEW_TOK = 12
-
-
-def one_by_one(ends: frozenset[int] = frozenset()) -> list[list[int]]:
-    """What a plain loop without cache, padding or batch says to each prompt."""
-    answers = []
-    for prompt in PROMPTS:
-        ids: list[int] = []
-        while len(ids) < MAX_NEW_TOK and not ends & set(ids):
-            with torch.no_grad():
-                ids.append(int(MODEL(torch.tensor([prompt + ids])).logits[0, -1].argmax()))
-        answers.append(ids)
-    return answers
-
-
-WHOLE = one_by_one()
+from models.plain_decoding import MAX_NEW_TOK, MODEL, PROMPTS, WHOLE, one_by_one
 
 
 def test_each_prompt_is_continued_as_alone_and_without_a_cache() -> None:

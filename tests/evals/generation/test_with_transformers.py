@@ -8,34 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from end_to_end.tiny_model import save_tiny_model, tiny_model, tiny_tokenizer
+from end_to_end.tiny_model import save_tiny_model, tiny_tokenizer
 from models.conftest import model_config
+from models.plain_decoding import MAX_NEW_TOK, PROMPTS, WHOLE, one_by_one
 
 from cada_trl.errors import UserError
 from cada_trl.evals.generation import with_transformers
 from cada_trl.evals.generation.generator import GenerationSettings
 from cada_trl.evals.generation.with_transformers import TransformersEngine, batches
 from cada_trl.models import decoding
-
-MODEL = tiny_model().eval()
-TEXTS = ["Why?", "How old is the Sun?", "Is it far to the Moon from here, would you say?", "And?", "Who wrote this?"]
-PROMPTS = [tiny_tokenizer()(text)["input_ids"] for text in TEXTS]
-MAX_NEW_TOK = 12
-
-
-def one_by_one(ends: frozenset[int] = frozenset()) -> list[list[int]]:
-    """What a plain loop without cache, padding or batch says to each prompt."""
-    answers = []
-    for prompt in PROMPTS:
-        ids: list[int] = []
-        while len(ids) < MAX_NEW_TOK and not ends & set(ids):
-            with torch.no_grad():
-                ids.append(int(MODEL(torch.tensor([prompt + ids])).logits[0, -1].argmax()))
-        answers.append(ids)
-    return answers
-
-
-WHOLE = one_by_one()
 
 
 @pytest.fixture(scope="module")
