@@ -13,6 +13,7 @@ CAP = ["rollout=vllm_colocate", "importance_cap=3"]
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        ([*CAP, "algo=grpo"], "importance_cap=3.0 acts with method=cada only; method=grpo has TRL's own"),
         (["importance_cap=3"], "importance_cap=3.0 corrects vLLM's sampling; rollout=transformers"),
         (CAP, "needs samples of the learned prompt (two prompts have no ratio): set learn_on=rollout or prompt=none"),
         ([*CAP, "learn_on=rollout", "top_p=0.9"], "top_p < 1 samples from a part of it: set top_p=1.0"),
