@@ -105,7 +105,7 @@ def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
     assert sweep("beta_kl=0.0", "cell_limit_h=0.0005") == 1
     assert time.monotonic() - started < 30
     assert sweep.record["cells"][0]["reason"] == "stopped at the limit of 0.0005 h (cell_limit_h)"
-    assert not alive(sweep)
+    assert all_end(sweep)
 
 
 def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypat
     with pytest.raises(UserError, match="No space left on device"):
         sweep("beta_kl=0.0,0.1", "jobs=2")
     assert time.monotonic() - started < 40
-    assert not sweep.starts.exists() or not alive(sweep)
+    assert not sweep.starts.exists() or all_end(sweep)
 
 
 def test_a_running_cells_last_line_is_shown(
@@ -244,3 +244,8 @@ def alive(sweep: StubSweep) -> list[int]:
     pids = [int(line.split()[0]) for line in sweep.starts.read_text().splitlines()]
     there = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     return [one.pid for one in there if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def all_end(sweep: StubSweep) -> bool:
+    """Whether the stubs, which sleep for a minute, are gone within ten seconds."""
+    return not psutil.wait_procs([psutil.Process(pid) for pid in alive(sweep)], timeout=10)[1]
