@@ -26,6 +26,18 @@ def test_it_equals_transformers_eager_attention(n_q: int, n_heads: int) -> None:
         assert torch.allclose(got, expected, atol=1e-6)
 
 
+def test_under_autocast_to_bfloat16_a_pads_fully_masked_row_stays_finite() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 3, 8), torch.randn(1, 2, 3, 8)
+    mask = torch.zeros(1, 1, 3, 3)
+    mask[:, :, 0] = torch.finfo(torch.float32).min
+    module: Any = SimpleNamespace(num_key_value_groups=2, training=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got, _ = grouped_attention(module, query, key, value, mask, scaling=0.3)
+    expected, _ = eager_attention_forward(module, query, key, value, mask, scaling=0.3)
+    assert torch.allclose(got.float(), expected, atol=0.05)
+
+
 def test_the_models_own_attention_is_back_after_an_error() -> None:
     model = tiny_model()
     with pytest.raises(RuntimeError, match="on purpose"), decoding_attention(model):

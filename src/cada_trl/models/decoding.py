@@ -36,10 +36,11 @@ def grouped_attention(
     n_b, n_h, n_q, _ = query_bhqd.shape
     n_k, n_t = key_bktd.shape[1:3]
     query = (query_bhqd * scaling).reshape(n_b, n_k, n_h // n_k * n_q, -1)
-    scores = torch.matmul(query, key_bktd.transpose(2, 3)).view(n_b, n_k, n_h // n_k, n_q, n_t)
+    # In float32: under autocast to bfloat16 the float32 mask's lowest number would round to -inf, a pad's row to nan.
+    scores = torch.matmul(query, key_bktd.transpose(2, 3)).view(n_b, n_k, n_h // n_k, n_q, n_t).float()
     if attention_mask is not None:
         scores += attention_mask[:, :, None]
-    weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype).view(n_b, n_k, -1, n_t)
+    weights = scores.softmax(-1).to(value_bktd.dtype).view(n_b, n_k, -1, n_t)
     return torch.matmul(weights, value_bktd).view(n_b, n_h, n_q, -1).transpose(1, 2).contiguous(), None
 
 
