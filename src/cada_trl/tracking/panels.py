@@ -1,6 +1,6 @@
 """The one specification of the dashboard: sections of panels, by the registry's metric names. No torch.
 
-reporting/dashboard draws it into the offline page, tracking/wandb_workspace.py makes a W&B workspace of it.
+reporting/dashboard draws it into the offline page, tracking/wandb_dashboard.py makes a W&B workspace or report of it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cada_trl.tracking.metrics import HARMFUL_SETS, HARMLESS_SETS
+from cada_trl.tracking.metrics import HARMFUL_SETS, HARMLESS_SETS, metric
 
 Kind = Literal["line", "scatter", "table"]
 
@@ -24,6 +24,11 @@ class Panel:
     metrics: tuple[str, ...]
     kind: Kind = "line"
     only_with: str = ""
+
+    @property
+    def unit(self) -> str:
+        """What the values are in; empty for a table."""
+        return "" if self.kind == "table" else ", ".join(dict.fromkeys(metric(name).unit for name in self.metrics))
 
 
 @dataclass(frozen=True)

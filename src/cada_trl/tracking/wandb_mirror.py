@@ -51,7 +51,7 @@ def _start(config: Config, folder: RunFolder, job_type: str, say: Callable[[str]
     import wandb
 
     online = config.tracking.wandb == "online"
-    if online and not _logged_in():
+    if online and not logged_in():
         raise UserError("W&B is online but nobody is logged in; run `wandb login` once or choose tracking=offline")
     try:
         run = _init(config, folder, job_type, "online" if online else "offline")
@@ -100,10 +100,14 @@ def _init(config: Config, folder: RunFolder, job_type: str, mode: Any) -> Any:
     )
 
 
-def _logged_in() -> bool:
+def logged_in() -> bool:
+    """Whether there is a key. W&B is not asked: it may be out of reach. Errors: UserError for what is no key."""
     import wandb
 
-    return bool(wandb.login(prompt=False))
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except wandb.errors.Error as error:
+        raise UserError(f"W&B takes no such key: {str(error).splitlines()[0]}; run `wandb login`") from error
 
 
 def _run_id(folder: RunFolder) -> str:

@@ -14,7 +14,6 @@ from matplotlib.ticker import MaxNLocator
 
 from cada_trl.reporting.dashboard.series import Series
 from cada_trl.reporting.evaluation.tradeoff import COLOURS, MARKERS
-from cada_trl.tracking.metrics import metric
 from cada_trl.tracking.panels import Panel
 
 _STYLE: Any = {
@@ -51,9 +50,8 @@ def _lines(axes: Axes, panel: Panel, runs: Sequence[tuple[str, Logged]]) -> None
                 axes.plot(steps, values, linewidth=1.3, marker="o" if len(steps) < 10 else "", markersize=4, **style)
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    units = dict.fromkeys(metric(name).unit for name in panel.metrics)
-    axes.set_ylabel(", ".join(units))
-    if "fraction" in units:
+    axes.set_ylabel(panel.unit)
+    if panel.unit == "fraction":
         axes.set_ylim(-0.03, 1.03)
     handles = [
         Line2D([], [], color=GREY, linestyle=_DASHES[place % len(_DASHES)], label=name.partition("/")[2])

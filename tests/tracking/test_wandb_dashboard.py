@@ -1,0 +1,120 @@
+"""The verb as a process of its own, saving to a W&B that stands in on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.tracking.panels import SECTIONS, Panel
+from cada_trl.tracking.wandb_dashboard import main
+
+from .wandb_stand_in import ENTITY, PROJECT, WandbStandIn, wandb_stand_in
+
+GROUP = "beta_kl-88db9abd"
+FILTER = {"key": {"section": "run", "name": "group"}, "op": "=", "value": GROUP, "disabled": False}
+
+
+@pytest.fixture(scope="module")
+def wandb_server() -> Iterator[WandbStandIn]:
+    pytest.importorskip("wandb_workspaces")
+    with wandb_stand_in() as stand_in:
+        yield stand_in
+
+
+def make(server: WandbStandIn, *words: str, key: str = "0" * 40) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    env |= {"WANDB_BASE_URL": server.url} | ({"WANDB_API_KEY": key} if key else {"NETRC": os.devnull})
+    command = [sys.executable, "-m", "cada_trl.tracking.wandb_dashboard", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+def saved(server: WandbStandIn, form: str) -> dict[str, Any]:
+    made = make(server, form, "--entity", ENTITY, "--group", GROUP)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith(f"{server.url}/{ENTITY}/{PROJECT}")
+    return server.saved[-1]
+
+
+def assert_drawn(panel: Panel, sent: dict[str, Any]) -> None:
+    """What W&B is sent shows the panel's metrics, by step where it is a line, with its unit on the axis."""
+    config = sent["config"]
+    if panel.kind == "line":
+        assert (sent["viewType"], config["xAxis"], config["metrics"]) == (
+            "Run History Line Plot",
+            "step",
+            list(panel.metrics),
+        )
+        assert (config["chartTitle"], config["yAxisTitle"]) == (panel.title, panel.unit)
+        assert (config.get("yAxisMin"), config.get("yAxisMax")) == ((0, 1) if panel.unit == "fraction" else (None,) * 2)
+    elif panel.kind == "scatter":
+        assert (config["xAxis"], config["yAxis"]) == tuple(f"summary:{name}" for name in panel.metrics)
+    else:
+        assert panel.metrics[0] in json.dumps(config)
+
+
+def test_a_saved_workspace_has_every_section_and_panel_for_the_runs_of_the_group(wandb_server: WandbStandIn) -> None:
+    view = saved(wandb_server, "workspace")
+    assert (view["type"], view["entityName"], view["projectName"]) == ("project-view", ENTITY, PROJECT)
+    section = json.loads(view["spec"])["section"]
+    assert [one["filters"]["filters"] for one in section["runSets"]] == [[FILTER]]
+    sent = section["panelBankConfig"]["sections"]
+    assert [one["name"] for one in sent] == [one.title for one in SECTIONS]
+    for specified, drawn in zip(SECTIONS, sent, strict=True):
+        for panel, of_wandb in zip(specified.panels, drawn["panels"], strict=True):
+            assert_drawn(panel, of_wandb)
+
+
+def test_a_saved_report_has_the_same_under_headings_side_by_side(wandb_server: WandbStandIn) -> None:
+    view = saved(wandb_server, "report")
+    assert (view["type"], view["displayName"]) == ("runs", f"cada_trl, {GROUP}")
+    blocks = json.loads(view["spec"])["blocks"]
+    headings = [block["children"][0]["text"] for block in blocks if block["type"] == "heading"]
+    assert headings == [one.title for one in SECTIONS]
+    grids = [block["metadata"] for block in blocks if block["type"] == "panel-grid"]
+    for specified, grid in zip(SECTIONS, grids, strict=True):
+        assert GROUP in json.dumps(grid["runSets"][0]["filters"])
+        assert grid["runSets"][0]["project"]["name"] == PROJECT
+        sent = grid["panelBankSectionConfig"]["panels"]
+        for panel, of_wandb in zip(specified.panels, sent, strict=True):
+            assert_drawn(panel, of_wandb)
+        places = [(one["layout"]["x"], one["layout"]["y"]) for one in sent]
+        assert len(set(places)) == len(places) and all(
+            x + one["layout"]["w"] <= 24 for (x, _), one in zip(places, sent, strict=True)
+        )
+
+
+@pytest.mark.parametrize("form", ["workspace", "report"])
+def test_an_entity_that_wandb_does_not_know_is_one_line(wandb_server: WandbStandIn, form: str) -> None:
+    made = make(wandb_server, form, "--entity", "nobody")
+    assert made.returncode == 2
+    assert made.stderr.splitlines()[-1].startswith(f"error: W&B did not take the {form}: ")
+    assert "entity nobody not found" in made.stderr.splitlines()[-1] and "Traceback" not in made.stderr
+
+
+def test_a_report_of_a_project_without_runs_is_one_line(wandb_server: WandbStandIn) -> None:
+    made = make(wandb_server, "report", "--entity", ENTITY, "--project", "empty")
+    assert made.returncode == 2 and "'my-team/empty' not found" in made.stderr.splitlines()[-1]
+
+
+def test_without_a_login_it_says_what_to_do(wandb_server: WandbStandIn) -> None:
+    made = make(wandb_server, "report", "--entity", ENTITY, key="")
+    assert made.returncode == 2
+    assert made.stderr.splitlines()[-1] == "error: nobody is logged in to W&B; run `wandb login` once"
+
+
+def test_what_is_no_key_is_one_line(wandb_server: WandbStandIn) -> None:
+    made = make(wandb_server, "report", "--entity", ENTITY, key="abc")
+    assert made.returncode == 2 and "API key must have 40+ characters" in made.stderr.splitlines()[-1]
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[workspaces\]'"):
+        main(["workspace", "--entity", "team"])
