@@ -33,14 +33,15 @@ def probe_row(index: int, name: str, refused: bool) -> dict[str, object]:
     }
 
 
-def write_run(config: Config, step_s: float = 2.0) -> Path:
+def write_run(config: Config, step_s: float = 2.0, rollout_s: float = 1.0) -> Path:
     """A finished run: 4 harmful probes, of which 3 are refused, and 2 harmless ones, both answered."""
     folder = Path(config.runs_dir) / run_name(config)
     (folder / "probes").mkdir(parents=True, exist_ok=True)
     (folder / "final").mkdir(exist_ok=True)
     (folder / "final" / "model.safetensors").write_bytes(b"weights")
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump()), encoding="utf-8")
-    (folder / "train.jsonl").write_text(json.dumps({"step": 1, "train/step_s": step_s}) + "\n", encoding="utf-8")
+    step = {"step": 1, "train/rollout_s": rollout_s, "train/step_s": step_s}
+    (folder / "train.jsonl").write_text(json.dumps(step) + "\n", encoding="utf-8")
     rows = [*(probe_row(i, "harmful", i > 0) for i in range(4)), *(probe_row(i, "harmless", False) for i in range(2))]
     for stem in ("before", "after"):
         (folder / "probes" / f"{stem}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

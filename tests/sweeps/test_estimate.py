@@ -14,17 +14,39 @@ from .conftest import StubSweep
 from .stub_verb import write_run
 
 
-def test_hours_come_from_steps_that_were_measured_and_are_unknown_otherwise(
-    sweep: StubSweep, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0)
-    words = sweep.words("max_new_tok=80,40", "beta_kl=0.1")
-    words = [word for word in words if not word.startswith("sweeps_dir")]
-    (alike, other) = estimate(jobs_of(planned(make_grid(words), read_request([])))).values()
+def hours(sweep: StubSweep, *words: str) -> list[float | None]:
+    own = [word for word in sweep.words(*words) if not word.startswith("sweeps_dir")]
+    return [one.hours for one in estimate(jobs_of(planned(make_grid(own), read_request([])))).values()]
+
+
+def test_hours_come_from_the_measured_steps_of_such_a_run(sweep: StubSweep) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0, rollout_s=60.0)
     # 20 steps of 90 s; the run's own 30 s are less than its one step, so nothing is left for the rest
-    assert alike.hours == pytest.approx(20 * 90 / 3600)
-    assert other.hours is None
-    assert sweep("max_new_tok=80,40", "beta_kl=0.1", "--dry-run") == 0
+    assert hours(sweep, "beta_kl=0.1") == [pytest.approx(20 * 90 / 3600)]
+
+
+def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: StubSweep) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0, rollout_s=60.0)
+    assert hours(sweep, "rollouts_per_request=2,4") == [pytest.approx(20 * 90 * n / 3600) for n in (2, 4)]
+    # fewer cases to read before sampling: that part alone is shorter
+    (bare,) = hours(sweep, "prompt=no_cases")
+    assert bare is not None and 20 * 30 / 3600 < bare < 20 * 80 / 3600
+    # learning on the long prompt: sampling takes what it took, the update longer
+    (on_rollout,) = hours(sweep, "learn_on=rollout")
+    assert on_rollout is not None and on_rollout > 20 * (60 + 1.5 * 30) / 3600
+
+
+def test_the_run_with_the_nearest_step_is_taken(sweep: StubSweep) -> None:
+    folder = sweep.words()[0]
+    write_run(load_config([folder, "data=starter"]), step_s=90.0, rollout_s=60.0)
+    write_run(load_config([folder, "data=starter", "rollouts_per_request=4"]), step_s=200.0, rollout_s=100.0)
+    assert hours(sweep, "rollouts_per_request=4", "beta_kl=0.1") == [pytest.approx(20 * 200 / 3600)]
+
+
+def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0)
+    assert hours(sweep, "peft=lora") == [None]
+    assert sweep("peft=none,lora", "beta_kl=0.1", "--dry-run") == 0
     assert "in all: 0.5 h and 1 of 2 unknown" in capsys.readouterr().out
 
 
@@ -54,6 +76,13 @@ def test_judge_calls_are_counted_for_a_judge_that_is_asked() -> None:
     assert initial.judge_calls == 4 * 25 * 3  # quick: four benchmarks of 25 under three attacks, at most
     # 10 steps of 24, two probe passes over two harmful and two harmless sets of 5, and the evaluation
     assert cell.judge_calls == 10 * 24 + 2 * 2 * (5 + 5) + 300
+
+
+def test_grading_the_reasoning_takes_a_second_call_a_completion() -> None:
+    words = ["judge=rubric", "max_steps=10", "requests_per_step=24", "n_probe_harmful=5", "n_probe_harmless=5"]
+    cells = make_grid([*words, "reward=paper,judged_reasoning"])
+    format_reward, graded = estimate(jobs_of(planned(cells, read_request([])))).values()
+    assert graded.judge_calls - format_reward.judge_calls == 10 * 24
 
 
 def test_phrases_cost_no_call() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from cada_trl.evals.append_log import StoredLog
 from cada_trl.evals.benchmarks import load_spec
 from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.launching import memory_gb
+from cada_trl.planning.lengths import longest
+from cada_trl.planning.shapes import shape_of
+from cada_trl.planning.time import rollout_tflop, update_tflop
 from cada_trl.reporting.stored_config import read_config
 from cada_trl.sweeps.job import Job, read_manifest
 
@@ -31,7 +35,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Measured:
-    step_s: float
+    parts_s: tuple[float, float]  # of a step: sampling, update
+    parts_tflop: tuple[float, float]
     rest_s: float  # probes, loading, saving
 
 
@@ -58,11 +63,22 @@ def _estimate(job: Job, runs: dict[str, list[_Measured]]) -> Estimate:
 
 
 def _train_hours(config: Config, runs: dict[str, list[_Measured]]) -> float | None:
-    alike = runs.get(_cost_key(config))
-    if not alike:
+    """From the measured runs whose planned step is nearest, each part of theirs stretched to this plan's operations."""
+    parts_tflop = _parts_tflop(config)
+    found = []
+    for run in runs.get(_cost_key(config), []):
+        step_s = sum(s * own / its for s, own, its in zip(run.parts_s, parts_tflop, run.parts_tflop, strict=True))
+        found.append((abs(math.log(sum(parts_tflop) / sum(run.parts_tflop))), step_s, run.rest_s))
+    if not found:
         return None
-    step_s, rest_s = (statistics.median(getattr(one, name) for one in alike) for name in ("step_s", "rest_s"))
+    nearest = [one for one in found if one[0] == min(found)[0]]
+    step_s, rest_s = (statistics.median(one[part] for one in nearest) for part in (1, 2))
     return (step_s * n_steps(config) + rest_s) / 3600
+
+
+def _parts_tflop(config: Config) -> tuple[float, float]:
+    shape, lengths = shape_of(config.model), longest(config)
+    return rollout_tflop(config, shape, lengths), update_tflop(config, shape, lengths)
 
 
 def _measured_runs(folder: Path) -> dict[str, list[_Measured]]:
@@ -71,23 +87,27 @@ def _measured_runs(folder: Path) -> dict[str, list[_Measured]]:
         manifest = read_manifest(path.parent)
         try:
             config = check_config(read_config(path))
-            steps = [row["train/step_s"] for row in StoredLog(path.parent / "train.jsonl").rows]
+            rows = StoredLog(path.parent / "train.jsonl").rows
+            rollouts_s = [row.get("train/rollout_s", 0.0) for row in rows]
+            steps_s = [row["train/step_s"] for row in rows]
+            parts_tflop = _parts_tflop(config)
         except (UserError, KeyError):  # of another version, or damaged: no measurement
             continue
-        if manifest.get("exit_state") == "done" and manifest.get("wall_s") and steps:
-            rest_s = max(0.0, manifest["wall_s"] - sum(steps))  # a resumed run's wall time is its last call's
-            measured.setdefault(_cost_key(config), []).append(_Measured(statistics.median(steps), rest_s))
+        if manifest.get("exit_state") == "done" and manifest.get("wall_s") and rows:
+            updates_s = [step_s - rollout_s for step_s, rollout_s in zip(steps_s, rollouts_s, strict=True)]
+            rest_s = max(0.0, manifest["wall_s"] - sum(steps_s))  # a resumed run's wall time is its last call's
+            parts_s = statistics.median(rollouts_s), statistics.median(updates_s)
+            measured.setdefault(_cost_key(config), []).append(_Measured(parts_s, parts_tflop, rest_s))
     return measured
 
 
 def _cost_key(config: Config) -> str:
-    """What a step's time depends on."""
-    algo, model = config.algo, config.model
+    """What must be the same for the time of another run's step to say something of this one's."""
+    model = config.model
     facts: dict[str, Any] = {
         "params": [model.n_params, model.dtype],
-        "step": [algo.requests_per_step, algo.rollouts_per_request, algo.learn_on],
-        "prompt": config.prompt.model_dump(),
-        "rollout": config.rollout.model_dump(),
+        "method": config.algo.method,
+        "rollout": config.rollout.backend,
         "peft": config.peft.model_dump(),
         "hardware": config.hardware.model_dump(),
     }
@@ -119,7 +139,8 @@ def _judge_calls(job: Job) -> int:
     if job.train is not None and config.judge.kind != "phrases":
         tracking, steps = config.tracking, n_steps(config)
         n_passes = 2 + (steps // tracking.probe_every_steps if tracking.probe_every_steps else 0)
-        calls += steps * config.algo.requests_per_step * config.algo.rollouts_per_request
+        a_completion = 2 if config.reward.reasoning == "judged" else 1  # the second grades a reasoned refusal
+        calls += a_completion * steps * config.algo.requests_per_step * config.algo.rollouts_per_request
         calls += n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
     if job.evaluate_initial is not None:
         evaluation = _evaluation_of(job.evaluate_initial)
