@@ -27,8 +27,9 @@ class Panel:
 
     @property
     def unit(self) -> str:
-        """What the values are in; empty for a table."""
-        return "" if self.kind == "table" else ", ".join(dict.fromkeys(metric(name).unit for name in self.metrics))
+        """What the values are in; empty for plain numbers and for a table."""
+        units = [] if self.kind == "table" else [metric(name).unit for name in self.metrics]
+        return ", ".join(unit for unit in dict.fromkeys(units) if unit != "1")
 
 
 @dataclass(frozen=True)

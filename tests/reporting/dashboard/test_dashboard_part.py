@@ -58,6 +58,19 @@ def test_hazard_rows_keep_what_was_not_scored_apart(make_run: Callable[..., RunR
         assert 0 < n + int(row[4].value) <= asked
 
 
+def test_runs_stand_beside_each_other_in_the_rows_of_a_hazard(make_run: Callable[..., RunRecord]) -> None:
+    run = make_run()
+    rows = dashboard_part([("one", run), ("two", run)]).markdown.splitlines()
+    named = [row.split(" | ")[:3] for row in rows if " one " in row or " two " in row]
+    assert len(named) > 2
+    for first, second in zip(named[::2], named[1::2], strict=True):
+        assert first[:2] == second[:2] and (first[2], second[2]) == ("one", "two")
+
+
+def test_the_dashboard_is_folded(make_run: Callable[..., RunRecord]) -> None:
+    assert '<details class="fold"><summary>Every panel by section' in dashboard_part([("one", make_run())]).html
+
+
 def test_completions_can_be_filtered_without_a_script(make_run: Callable[..., RunRecord], tmp_path: Path) -> None:
     page = write_report([make_run()], tmp_path / "page").read_text()
     check_page(page)

@@ -35,7 +35,8 @@ def dashboard_part(runs: Sequence[tuple[str, RunRecord]]) -> Part:
     """One dashboard of all the runs, overlaid. runs: the name that each is shown by, and its record."""
     logged = [(name, series_of(run)) for name, run in runs]
     sections = [_section(section.title, section.panels, logged) for section in SECTIONS]
-    hazards = [row for name, run in runs for row in hazard_rows(name, run)]
+    # runs beside each other, for the eye
+    hazards = sorted((row for name, run in runs for row in hazard_rows(name, run)), key=lambda row: row[:2])
     html = render(
         "dashboard.html",
         sections=sections,

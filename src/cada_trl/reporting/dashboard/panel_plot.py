@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cada_trl.reporting.dashboard.series import Series
 from cada_trl.reporting.evaluation.tradeoff import COLOURS, MARKERS
+from cada_trl.reporting.run.labels import SETS, measure_label
 from cada_trl.tracking.panels import Panel
 
 _STYLE: Any = {
@@ -57,7 +58,7 @@ def _lines(axes: Axes, panel: Panel, runs: Sequence[tuple[str, Logged]]) -> None
         Line2D([], [], color=GREY, linestyle=_DASHES[place % len(_DASHES)], label=name.partition("/")[2])
         for place, name in enumerate(panel.metrics)
     ]
-    _legend(axes, handles, runs)
+    _legend(axes, handles if len(handles) > 1 else [], runs)
 
 
 def _scatter(axes: Axes, panel: Panel, runs: Sequence[tuple[str, Logged]]) -> None:
@@ -66,11 +67,16 @@ def _scatter(axes: Axes, panel: Panel, runs: Sequence[tuple[str, Logged]]) -> No
         if x in logged and y in logged:
             marker = MARKERS[index // len(COLOURS) % len(MARKERS)]
             axes.plot(logged[x][-1][1], logged[y][-1][1], marker, color=COLOURS[index % len(COLOURS)], markersize=8)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_xlabel(_in_words(x))
+    axes.set_ylabel(_in_words(y))
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     _legend(axes, [], runs)
+
+
+def _in_words(probed: str) -> str:
+    _, probe_set, measure = probed.split("/")
+    return f"{SETS[probe_set]}: {measure_label(probe_set, measure)}, fraction"
 
 
 def _legend(axes: Axes, handles: list[Line2D], runs: Sequence[tuple[str, Logged]]) -> None:
@@ -79,4 +85,5 @@ def _legend(axes: Axes, handles: list[Line2D], runs: Sequence[tuple[str, Logged]
             Line2D([], [], color=COLOURS[index % len(COLOURS)], linewidth=4, label=name)
             for index, (name, _) in enumerate(runs)
         ]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=8)
+    if handles:
+        axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=8)
