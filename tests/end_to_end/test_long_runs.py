@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -21,6 +17,7 @@ from cada_trl.records import read_jsonl
 from cada_trl.train import main
 from cada_trl.trainers.resume import COMPLETE_FILE
 
+from .run_process import finish, manifest, start, steps, wait_for_steps
 from .tiny_model import save_tiny_model, tiny_overrides
 
 N_STEPS = 60
@@ -30,40 +27,6 @@ LONG = [f"max_steps={N_STEPS}", "save_every_steps=2", "probe_every_steps=7"]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-def start(overrides: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "cada_trl.train", *overrides],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        cwd=Path(__file__).parents[2],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_steps(process: subprocess.Popen[str], n: int) -> None:
-    """Read what it says up to its n-th step; 0 waits for its first word."""
-    assert process.stderr is not None
-    n_steps = 0
-    for line in process.stderr:
-        n_steps += line.startswith("step ")
-        if n_steps >= n:
-            return
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, said = process.communicate(timeout=400)
-    return process.returncode, said
-
-
-def manifest(run: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((run / "manifest.json").read_text())
-    return values
-
-
-def steps(run: Path, file: str = "train.jsonl") -> list[int]:
-    return [row["step"] for _, row in read_jsonl(run / file)]
 
 
 def test_a_tripwire_that_stops_leaves_a_whole_checkpoint_and_the_run_goes_on_by_warn(

@@ -33,8 +33,8 @@ def tiny_tokenizer() -> Any:
     return tokenizer
 
 
-def tiny_model(seed: int = 0) -> Any:
-    """Random weights, wide enough that two requests get two answers."""
+def tiny_model(seed: int = 0, **changes: Any) -> Any:
+    """Random weights, wide enough that two requests get two answers; changes are keys of its configuration."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
@@ -50,13 +50,14 @@ def tiny_model(seed: int = 0) -> Any:
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
+        **changes,
     )
     return LlamaForCausalLM(config)
 
 
-def save_tiny_model(folder: Path) -> Path:
+def save_tiny_model(folder: Path, **changes: Any) -> Path:
     """Model and tokenizer as `source=folder` reads them."""
-    tiny_model().save_pretrained(folder)
+    tiny_model(**changes).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
 

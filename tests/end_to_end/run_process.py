@@ -1,0 +1,46 @@
+"""A training as a process of its own, which a test can kill, and what its folder says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from cada_trl.records import read_jsonl
+
+
+def start(overrides: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cada_trl.train", *overrides],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_steps(process: subprocess.Popen[str], n: int) -> None:
+    """Read what it says up to its n-th step; 0 waits for its first word."""
+    assert process.stderr is not None
+    n_steps = 0
+    for line in process.stderr:
+        n_steps += line.startswith("step ")
+        if n_steps >= n:
+            return
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=400)
+    return process.returncode, said
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return values
+
+
+def steps(run: Path, file: str = "train.jsonl") -> list[int]:
+    return [row["step"] for _, row in read_jsonl(run / file)]

