@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from cada_trl import bench_e2e
-from cada_trl.bench.one_step import EOS, Work
-from cada_trl.bench.whole_step import _ended, measure_whole
-from cada_trl.bench_e2e import CASES, CHAT, ROWS, growth, main
+from cada_trl.bench.one_step import Work
+from cada_trl.bench.whole_step import measure_whole
+from cada_trl.bench_e2e import CASES, CHAT, ROWS, SAMPLED_BY_TRANSFORMERS, best, growth, main
 from cada_trl.errors import UserError
+from cada_trl.rollouts import before_import
 
 
 @pytest.mark.parametrize("trainer", ["cada", "stock"])
@@ -23,10 +23,33 @@ def test_each_trainer_samples_the_preset_lengths_itself_and_is_timed(trainer: An
     assert seen["rollout_cpu_s"][0] > 0 and seen["update_cpu_s"][0] > 0
 
 
-def test_the_end_is_forced_where_a_length_is_reached_and_forbidden_before() -> None:
-    logits_bv = _ended(torch.zeros(2, 5), [3, 4], n_said=2)
-    assert logits_bv[0].argmax() == EOS and logits_bv[0].isfinite().sum() == 1
-    assert logits_bv[1, EOS] == -torch.inf and logits_bv[1].isfinite().sum() == 4
+def without_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(before_import, "installed_version", lambda: None)
+
+
+def test_without_vllm_its_rows_are_left_out_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_vllm(monkeypatch)
+    assert bench_e2e._arguments([])[1] == SAMPLED_BY_TRANSFORMERS
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("left out: cases_vllm, ") and "vllm is not installed: pip install" in line
+
+
+def test_without_vllm_a_row_with_it_that_was_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_vllm(monkeypatch)
+    with pytest.raises(UserError, match="chat_vllm: vllm is not installed: pip install"):
+        main(["rows=chat,chat_vllm"])
+
+
+def test_cadas_cheapest_way_to_sample_is_held_against_each_of_stocks() -> None:
+    def result(name: str, rollout: str, cada_s: float, stock_s: float) -> dict[str, Any]:
+        steps = {"cada": {"step_cpu_s": cada_s}, "stock": {"step_cpu_s": stock_s}}
+        return {"name": name, "prefix_tok": 300, "times": 1, "longer": 1, "rollout": rollout, **steps}
+
+    pair = [result("cases", "transformers", 5.0, 20.0), result("cases_vllm", "vllm", 4.0, 10.0)]
+    assert best(pair) == [{"row": "cases_vllm", "step_cpu_s": 4.0, "ratios": {"transformers": 0.2, "vllm": 0.4}}]
+    assert best([pair[0], result("cases_x2", "transformers", 5.0, 20.0) | {"times": 2}])[1]["row"] == "cases_x2"
 
 
 def test_a_rows_twice_doubles_rollouts_or_tokens_and_nothing_else() -> None:

@@ -31,6 +31,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
+        "head_dim": 32,  # the least that vLLM's attention on a CPU takes
         "intermediate_size": 64,
         "initializer_range": 0.2,
     },
@@ -52,6 +53,7 @@ class Work:
     prompt_tok: list[int]
     completion_tok: list[int]
     n_timed: int
+    rollout: Literal["transformers", "vllm"] = "transformers"  # who samples, where the sampling is not preset
 
 
 def preset_rollouts(work: Work) -> tuple[list[list[int]], list[list[int]]]:
@@ -152,6 +154,8 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
         "logging_steps": 1,
         "report_to": "none",
         "disable_tqdm": True,
+        "use_vllm": work.rollout == "vllm",
+        "vllm_mode": "colocate",
     }
     if work.trainer == "stock":
         args = GRPOConfig(
@@ -161,6 +165,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
             loss_type="dr_grpo",
             scale_rewards="none",
             use_bias_correction_kl=work.kl == "k2",
+            vllm_importance_sampling_correction=False,  # one more forward pass, which CADA does not make either
         )
         stock = type("BenchGRPO", (rollouts, GRPOTrainer), {})(
             **given, args=args, reward_funcs=lambda prompts, completions, **_: preset_rewards(len(prompts))
@@ -244,10 +249,12 @@ def _tokenizer() -> Any:
     """Knows the special tokens only: the ids are preset, and the texts are not looked at."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = {"<unk>": 0, "<bos>": 1, "<eos>": EOS}
     backend = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = WhitespaceSplit()  # the check of a weight sync scores a text: it needs more than one token
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, unk_token="<unk>", bos_token="<bos>", eos_token="<eos>", pad_token="<eos>"
     )

@@ -1,44 +1,40 @@
 """Measure whole training steps of one trainer, its own sampling and its update: its process does nothing else.
 
-Prompts and the lengths of the completions are preset, the tokens are sampled from random weights: an end token is
-forced where a row's length is reached and forbidden before. CADA decodes with its own loop (each shared prefix once,
-rows leave as they end), stock GRPOTrainer with transformers' generate.
+Prompts and the lengths of the completions are preset (forced_lengths.py), the tokens are sampled from random weights.
+CADA decodes with its own loop (each shared prefix once, rows leave as they end) and stock GRPOTrainer with
+transformers' generate, or both with vLLM in this process, each by its own path and with a sync of the weights a step.
 """
 
 from __future__ import annotations
 
-import functools
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
-from cada_trl.bench.one_step import EOS, Work, build_trainer, preset_rollouts
-from cada_trl.models.continuation import Choose, sampled
+from cada_trl.bench.forced_lengths import generate_ending_at, loop_ending_at, vllm_ending_at
+from cada_trl.bench.one_step import Work, build_trainer, preset_rollouts
+
+KV_CACHE_GIB = 1  # of vLLM, on both sides; 23,000 tokens of SmolLM2's shape, three times what a row needs
 
 
 def measure_whole(work: Work) -> dict[str, Any]:
     """Run 1 + n_timed steps. Returns rollout_cpu_s, update_cpu_s (all of a step but its sampling), peak_mib.
 
-    The first two are lists, one value a timed step; the last is this process's.
+    The first two are lists, one value a timed step; the last is this process's. A sync of vLLM's weights is sampling.
     """
     import transformers
 
-    from cada_trl.trainers import cada
-
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
-    clock, lengths = _Clock(), work.completion_tok
-    with tempfile.TemporaryDirectory() as folder, patch.object(cada, "sampled", _ending_at(lengths)):
-        trainer, _ = build_trainer(work, Path(folder), _sampling(work, clock))
-        if work.trainer == "stock":
-            trainer.model.generate = _generate_ending_at(trainer.model.generate, lengths)
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as forced:
+        trainer = _trainer(work, Path(folder), clock, forced)
         trainer.add_callback(clock.callback())
         trainer.train()
     rollout_cpu_s, step_cpu_s = clock.rollout_cpu_s[1:], clock.step_cpu_s[1:]
@@ -47,6 +43,52 @@ def measure_whole(work: Work) -> dict[str, Any]:
         "update_cpu_s": [step - rollout for step, rollout in zip(step_cpu_s, rollout_cpu_s, strict=True)],
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def _trainer(work: Work, folder: Path, clock: _Clock, forced: ExitStack) -> Any:
+    """The trainer; while `forced` is open, it samples the lengths of the work."""
+    from cada_trl.trainers import cada
+
+    prompts, lengths = preset_rollouts(work)[0], work.completion_tok
+    sampling = _sampling(work, prompts, clock)
+    if work.rollout == "vllm":
+        from cada_trl.rollouts.before_import import set_environment
+
+        set_environment("cpu")
+        from trl.generation import vllm_generation
+
+        from cada_trl.rollouts import generation
+
+        forced.enter_context(vllm_ending_at(prompts, lengths))
+        forced.enter_context(patch.object(vllm_generation, "LLM", _stock_llm()))  # CADA puts its own in its place
+        forced.enter_context(patch.object(generation, "CPU_KV_CACHE_GIB", KV_CACHE_GIB))
+        return build_trainer(work, folder, sampling)[0]
+    forced.enter_context(patch.object(cada, "sampled", loop_ending_at(lengths)))
+    trainer, _ = build_trainer(work, folder, sampling)
+    if work.trainer == "stock":
+        trainer.model.generate = generate_ending_at(trainer.model.generate, lengths)
+    return trainer
+
+
+def _stock_llm() -> Any:
+    """vLLM as stock GRPOTrainer starts it, with what CADA sets on a CPU: TRL itself passes none of it.
+
+    Left to itself vLLM would sample in bfloat16, look for a tokenizer's files, compile, and reserve memory by a share.
+    """
+    from functools import partial
+
+    from vllm import LLM
+
+    return partial(
+        LLM,
+        dtype="float32",
+        enable_prefix_caching=True,
+        skip_tokenizer_init=True,
+        generation_config="vllm",
+        enforce_eager=True,
+        use_tqdm_on_load=False,
+        kv_cache_memory_bytes=KV_CACHE_GIB * 2**30,
+    )
 
 
 class _Clock:
@@ -71,9 +113,8 @@ class _Clock:
         return Steps()
 
 
-def _sampling(work: Work, clock: _Clock) -> type:
+def _sampling(work: Work, prompts: list[list[int]], clock: _Clock) -> type:
     """Mixed into a trainer: the preset prompts, a clock around its sampling, and a look at what it sampled."""
-    prompts, _ = preset_rollouts(work)
 
     class Sampling:
         def _tokenize_prompts(self, _: Any) -> tuple[list[list[int]], None, dict[str, Any]]:
@@ -90,45 +131,3 @@ def _sampling(work: Work, clock: _Clock) -> type:
             return said
 
     return Sampling
-
-
-def _ended(logits_bv: Tensor, lengths_b: Sequence[int], n_said: int) -> Tensor:
-    """The logits with the end token forced in rows whose last token is next, and forbidden in the others."""
-    last_b = torch.tensor([n_said + 1 == length for length in lengths_b], device=logits_bv.device)
-    logits_bv = logits_bv.clone()
-    logits_bv[~last_b, EOS] = -torch.inf
-    logits_bv[last_b] = torch.where(torch.arange(logits_bv.shape[1]) == EOS, 0.0, -torch.inf).to(logits_bv)
-    return logits_bv
-
-
-def _ending_at(lengths: Sequence[int]) -> Any:
-    """`sampled` of our decoding loop, from which a row leaves once it has its length."""
-
-    def sampled_to_length(temperature: float, top_p: float) -> Choose:
-        choose, n_said = sampled(temperature, top_p), 0
-
-        def choose_to_length(logits_bv: Tensor) -> Tensor:
-            nonlocal n_said
-            going = [length for length in lengths if length > n_said]
-            token_b = choose(_ended(logits_bv, going, n_said))
-            n_said += 1
-            return token_b
-
-        return choose_to_length
-
-    return sampled_to_length
-
-
-def _generate_ending_at(generate: Any, lengths: Sequence[int]) -> Any:
-    """transformers' generate, which keeps every row to the last one's end."""
-    from transformers import LogitsProcessorList
-
-    def generate_to_length(**kwargs: Any) -> Any:
-        n_prompt = kwargs["input_ids"].shape[1]
-
-        def processor(ids_bt: Tensor, logits_bv: Tensor) -> Tensor:
-            return _ended(logits_bv, lengths, ids_bt.shape[1] - n_prompt)
-
-        return generate(**kwargs, logits_processor=LogitsProcessorList([processor]))
-
-    return functools.wraps(generate)(generate_to_length)

