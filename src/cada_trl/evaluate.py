@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from cada_trl.console import table_console
 from cada_trl.errors import run_verb
 from cada_trl.evals.attacks.registry import AttackContext
 from cada_trl.evals.benchmarks import BenchmarkSpec
@@ -186,7 +185,7 @@ def _show_plan(evaluation: Evaluation) -> None:
 
 
 def _show_scores(evaluation: Evaluation, scores: Scores, folder: EvalFolder) -> None:
-    console = Console()
+    console = table_console()
     console.print(score_table(folder.path.name, scores))
     for line in [*withheld_lines(scores), *not_run_lines(evaluation.plan.not_run)]:
         console.print(line, highlight=False, soft_wrap=True)

@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from cada_trl.console import table_console
 from cada_trl.errors import run_verb
 from cada_trl.evals.eval_folder import EvalFolder, folder_name
 from cada_trl.evals.faithfulness.effect_table import effect_table
@@ -84,7 +83,7 @@ def main(argv: list[str]) -> int:
         check_reachable(judge)
         with EvalFolder.opened(probing.path, probing.decides) as folder:
             found = probe(probing, folder)
-    Console().print(effect_table(folder.path.name, found))
+    table_console().print(effect_table(folder.path.name, found))
     print(write_report([read_record(folder.path)], folder.path))
     return 0
 

@@ -18,10 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from cada_trl.config import Config, load_config
+from cada_trl.console import table_console
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.held_out import check_no_leak
 from cada_trl.data.labelled_rows import STARTER
@@ -174,7 +174,7 @@ def main(argv: list[str]) -> int:
     config = load_config(argv)
     known = (_folder(config, _inputs(config, load_pack(config.hazards))) / "manifest.json").is_file()
     prepared = prepare(config)
-    console = Console()
+    console = table_console()
     for table in funnel_tables(prepared.manifest):
         console.print(table)
     console.print(decontamination_line(prepared.manifest))

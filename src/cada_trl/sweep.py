@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
 from rich.table import Table
 
+from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 from cada_trl.sweeps.ablation import AblationCard, load_card
 from cada_trl.sweeps.estimate import Estimate, estimate
@@ -121,7 +121,7 @@ def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path, card: Car
     table = Table("id", "cell", "hours", "memory GB", "judge calls")
     for job in jobs:
         table.add_row(job.id, job.label, *_cost_cells(costs.get(job.id)))
-    Console(width=140).print(table)
+    table_console().print(table)
     print(_total(list(costs.values()), request.config.jobs))
     if request.config.submit != "here" and to_do:
         with SweepFolder.opened(path) as folder:

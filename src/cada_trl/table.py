@@ -14,8 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
+from cada_trl.console import table_console
 from cada_trl.errors import run_verb
 from cada_trl.evals.utility.folder import replace, write_json
 from cada_trl.tables.cells import TableCell, table_cells
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> int:
 
 
 def _show(plan: TablePlan, cells: Sequence[TableCell]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 160)  # a log has no width of its own
+    console = table_console()
     console.print(text_table(plan, cells))
     for line in notes(plan, cells):
         console.print(f"- {line}", highlight=False, soft_wrap=True, markup=False)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
+from cada_trl.console import table_console
 from cada_trl.errors import run_verb
 from cada_trl.evals.eval_folder import folder_name
 from cada_trl.evals.utility.compare import compare, results_folder
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     before = None if settings.against is None else results_folder(Path(settings.against))
     plans = plan_tasks(settings)
     folder, results = measure(settings, plans)
-    console = Console()
+    console = table_console()
     console.print(results_table(settings.model.name, results))
     if before is not None:
         console.print(comparison_table(before.name, folder.name, compare(before, folder)))

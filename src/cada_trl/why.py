@@ -10,8 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from rich.console import Console
-
+from cada_trl.console import table_console
 from cada_trl.differences.evaluations import explain_evaluations
 from cada_trl.differences.explanation import Explanation
 from cada_trl.differences.parting import TOLERANCE
@@ -34,7 +33,7 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     explanation = explain(arguments.folders, arguments.tolerance)
-    explanation.show(Console())
+    explanation.show(table_console())
     if arguments.out is not None:
         _write(explanation, arguments.out)
     return 0

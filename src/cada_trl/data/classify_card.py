@@ -17,10 +17,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from cada_trl.config import load_config
+from cada_trl.console import table_console
 from cada_trl.data.beavertails import read_beavertails
 from cada_trl.data.lexical import NO_HAZARD, Lexicon, classify, load_lexicon
 from cada_trl.data.normalise import text_hash
@@ -101,7 +101,7 @@ def main(argv: list[str]) -> int:
             table.add_row(half, draw, f"{len(pairs)} of {len(of_draw)}", str(accuracy(pairs)))
     if not held_out:
         raise UserError("no labelled prompt is in these files; expected BeaverTails 330k or 30k_test prompts")
-    console = Console()
+    console = table_console()
     console.print(table)
     console.print(_per_hazard(held_out))
     return 0

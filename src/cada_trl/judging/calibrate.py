@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from cada_trl.config import PACKAGE_DIR, load_config
+from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 from cada_trl.judging.card import Card, card, card_path, headline, read_card, write_card
 from cada_trl.judging.judge import make_judge
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 
 
 def _show(found: Card, path: Path) -> None:
-    console = Console()
+    console = table_console()
     console.print(as_table(f"{found['judge']} against people", found["sets"], _CAPTION))
     for name, rows in found["groups"].items():
         console.print(as_table(name, rows))
