@@ -27,6 +27,7 @@ from cada_trl.judging.reasoning_judge import make_reasoning_judge
 from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.methods.registry import METHODS
 from cada_trl.methods.run import Run, Trained
+from cada_trl.planning.device import zero_stage
 from cada_trl.prepare import PreparedData, prepare
 from cada_trl.rollouts.before_import import prepare_vllm
 from cada_trl.stopping import StopSignals
@@ -157,16 +158,18 @@ def _train_and_probe(run: Run, signals: StopSignals) -> None:
 
 
 def _newest_checkpoint(run: Run) -> tuple[Path, int] | None:
-    from cada_trl.trainers.resume import check_world_size, newest_complete
+    from cada_trl.trainers.resume import check_same_ranks, newest_complete
 
     newest = newest_complete(run.folder.checkpoints, run.folder.is_main, run.say)
     if newest:
-        check_world_size(newest[0], run.config.hardware.n_processes)
+        check_same_ranks(newest[0], run.config.hardware.n_processes, zero_stage(run.config.hardware))
         run.say(f"goes on from step {newest[1]}: {newest[0]}")
     return newest
 
 
 def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
+    from cada_trl.trainers.sharding import join_ranks
+
     tracking = run.config.tracking
 
     def record(step: int, metrics: dict[str, float], rows: list[dict[str, Any]]) -> None:
@@ -183,6 +186,7 @@ def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
         if guard.must_stop(trainer):
             trainer.stop_here()
 
+    join_ranks(run.config.hardware)
     method = import_module(METHODS[run.config.algo.method].module)
     trainer: Trained = method.build(run, record)
     return trainer
@@ -201,13 +205,13 @@ def _probe(run: Run, trainer: Trained, name: str, step: int) -> list[dict[str, A
     }
     sets = {key: requests for key, requests in sets.items() if requests}
     progress = _counter(f"probe {name}, held-out requests given raw", sum(map(len, sets.values())))
+    before_file = run.folder.path / "probes" / "before.jsonl"
     with trainer.sampling_model() as model:
         rows = probe(model, run.tokenizer, sets, run.config, run.judge, progress)
-    before = rows if name == "before" else [row for _, row in read_jsonl(run.folder.path / "probes" / "before.jsonl")]
-    values = summary(rows)
-    harmless = [row for row in before if row["set"] == "harmless"]
-    if harmless:
-        values["probe/harmless/nll_nats"] = mean_nll_nats(trainer.policy, run.tokenizer, harmless)
+        before = rows if name == "before" else [row for _, row in read_jsonl(before_file)]
+        harmless = [row for row in before if row["set"] == "harmless"]
+        nll_nats = mean_nll_nats(model, run.tokenizer, harmless)
+    values = summary(rows) | ({"probe/harmless/nll_nats": nll_nats} if harmless else {})
     run.folder.write_probe(name, step, rows, values)
     run.mirror.log(step, values)
     run.mirror.probe(step, rows)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cada_trl.errors import UserError
-from cada_trl.trainers.resume import COMPLETE_FILE, check_world_size, mark_complete, newest_complete
+from cada_trl.trainers.resume import COMPLETE_FILE, check_same_ranks, mark_complete, newest_complete
 
 from .preset_run import distance, load, weights
 from .resume_run import start
@@ -118,11 +118,11 @@ def test_incomplete_checkpoints_are_removed_and_nothing_else(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "completions"]
 
 
-def _saved(folder: Path, step: int, n_processes: int = 1) -> Path:
+def _saved(folder: Path, step: int, n_processes: int = 1, zero_stage: int = 0) -> Path:
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"weights")
-    mark_complete(checkpoint, step, n_processes)
+    mark_complete(checkpoint, step, n_processes, zero_stage)
     return checkpoint
 
 
@@ -145,9 +145,17 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path: Path,
 
 def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
     checkpoint = _saved(tmp_path, 2, n_processes=4)
-    check_world_size(checkpoint, 4)
+    check_same_ranks(checkpoint, 4, 0)
     with pytest.raises(UserError, match=r"saved by 4 process\(es\) and this run has 2; set n_processes=4"):
-        check_world_size(checkpoint, 2)
+        check_same_ranks(checkpoint, 2, 0)
+
+
+@pytest.mark.parametrize(("saved", "now"), [(3, 2), (3, 0), (0, 2)])
+def test_another_split_of_the_optimiser_is_refused(tmp_path: Path, saved: int, now: int) -> None:
+    checkpoint = _saved(tmp_path, 2, n_processes=2, zero_stage=saved)
+    check_same_ranks(checkpoint, 2, saved)
+    with pytest.raises(UserError, match=rf"saved under ZeRO stage {saved} and this run has stage {now}"):
+        check_same_ranks(checkpoint, 2, now)
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from cada_trl.trainers.cada import CADATrainer
 def build(run: Run, record: Record) -> CADATrainer:
     """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
     config, data = run.config, run.data
+    args = cada_arguments(config, run.folder.checkpoints, len(data.train))  # first: under ZeRO-3 loading splits by them
     return CADATrainer(
         model=load_policy(config.model, run.tokenizer),
-        args=cada_arguments(config, run.folder.checkpoints, len(data.train)),
+        args=args,
         train_dataset=rollout_dataset(config, data.train, data.benign_train, run.pack),
         processing_class=run.tokenizer,
         score=run.score,

@@ -33,9 +33,10 @@ def train_on(
     config = run.config
     n_harmful = sum(target.harmful for target in targets)
     shared = training_arguments(config, run.folder.checkpoints, len(run.data.train))
+    args = arguments_class(**shared, max_length=None, **arguments)  # first: under ZeRO-3 loading splits by them
     return trainer_class(
         model=load_policy(config.model, run.tokenizer),
-        args=arguments_class(**shared, max_length=None, **arguments),
+        args=args,
         train_dataset=Dataset.from_list([row(target) for target in targets]),
         processing_class=run.tokenizer,
         peft_config=lora_config(config),

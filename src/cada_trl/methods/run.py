@@ -28,11 +28,6 @@ class Trained(Protocol):
     model: Any
     state: Any
 
-    @property
-    def policy(self) -> Any:
-        """The model in training, without wrappers."""
-        ...
-
     def reference_hash(self) -> str | None:
         """SHA-256 of the frozen weights; None without a reference."""
         ...

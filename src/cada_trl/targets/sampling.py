@@ -93,9 +93,10 @@ def _sample(run: Run, rows: Sequence[Row], folder: Path, decides: Row) -> None:
         lock = FileLock(folder / "targets.lock")  # a second run waits: it then finds the samples
         lock.acquire()
     log = AppendLog(folder / "samples.jsonl") if run.folder.is_main else None
+    args = cada_arguments(config, run.folder.checkpoints, len(run.data.train))  # first, as every method makes them
     trainer = CADATrainer(
         model=load_policy(config.model, run.tokenizer),
-        args=cada_arguments(config, run.folder.checkpoints, len(run.data.train)),
+        args=args,
         train_dataset=rollout_dataset(config, run.data.train, run.data.benign_train, run.pack),
         processing_class=run.tokenizer,
         score=run.score,

@@ -36,6 +36,7 @@ from cada_trl.trainers.in_run import InRun
 from cada_trl.trainers.prefix_generation import generate_with_shared_prefixes
 from cada_trl.trainers.sampler import RolloutSampler
 from cada_trl.trainers.scoring_head import add_scoring_head
+from cada_trl.trainers.sharding import whole
 from cada_trl.trainers.step_record import StepRecord
 
 STATE_FILE = "cada_state.json"
@@ -167,9 +168,8 @@ class CADATrainer(InRun, GRPOTrainer):
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
     ) -> tuple[list[list[int]], Any]:
-        """transformers rollouts run each hazard's cases once; vLLM, sharded and continuous ones are TRL's own."""
-        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
-        if self.use_vllm or self.use_transformers_continuous_batching or sharded:
+        """transformers rollouts run each hazard's cases once; vLLM, FSDP and continuous ones are TRL's own."""
+        if self.use_vllm or self.use_transformers_continuous_batching or self.is_fsdp_enabled:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
         groups = [(row.get("prompt_arm"), row.get("hazard")) for row in self._rows]
         choose, max_new_tok = sampled(self.args.temperature, self.args.top_p), self.args.max_completion_length
@@ -220,10 +220,10 @@ class CADATrainer(InRun, GRPOTrainer):
             return None, None
         with torch.no_grad(), self.accelerator.autocast():
             if self.ref_model is not None:
-                weight_vh = self.accelerator.unwrap_model(self.ref_model).get_output_embeddings().weight
-                return self.ref_model(packed=packed), weight_vh
+                frozen = self.accelerator.unwrap_model(self.ref_model)
+                return self.ref_model(packed=packed), whole(frozen.get_output_embeddings().weight)
             with self.accelerator.unwrap_model(self.model).disable_adapter():
-                return self.model(packed=packed), self._policy.get_output_embeddings().weight
+                return self.model(packed=packed), whole(self._policy.get_output_embeddings().weight)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         args, packed = self.args, inputs["packed"]

@@ -48,3 +48,7 @@ class CADAConfig(GRPOConfig):
         self.num_generations = self.rollouts_per_request
         if self.gradient_checkpointing:
             self.share_prefix = False  # a shared prefix lives in a key-value cache, which checkpointing drops
+        if self.deepspeed_plugin is not None and self.deepspeed_plugin.zero_stage == 3:
+            # A prefix may be a forward call of its own, by what a rank's micro-batch holds; the ranks gather weights
+            # in every call, and wait forever for one that makes a call less.
+            self.share_prefix = False

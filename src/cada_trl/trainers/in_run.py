@@ -15,6 +15,7 @@ from trl.models import unwrap_model_for_generation
 
 from cada_trl.models.decoding import decoding_attention
 from cada_trl.trainers.resume import mark_complete
+from cada_trl.trainers.sharding import stage_of, whole
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
@@ -49,17 +50,21 @@ class InRun(Base):
         for name, parameter in sorted(frozen.named_parameters()):
             if not (adapted and parameter.requires_grad):
                 digest.update(name.encode())
-                digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+                digest.update(whole(parameter).detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     @contextlib.contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:
-        """The policy made ready to generate: unwrapped, its shards gathered, decoding attention on."""
-        gather = getattr(self.args, "ds3_gather_for_generation", True)
+        """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on.
+
+        A rank's number of forward calls is its own: the weights are gathered once, and no call waits for other ranks.
+        """
         wrapped: Any = self.model_wrapped
+        if wrapped is self.model:
+            self.model.to(self.args.device)  # DeepSpeed moves it when training starts
         with (
             torch.no_grad(),
-            unwrap_model_for_generation(wrapped, self.accelerator, gather_deepspeed3_params=gather) as model,
+            unwrap_model_for_generation(wrapped, self.accelerator) as model,
             decoding_attention(model),
         ):
             yield model
@@ -89,7 +94,7 @@ class InRun(Base):
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             self._save_state(folder)
-            mark_complete(folder, self.state.global_step, self.accelerator.num_processes)
+            mark_complete(folder, self.state.global_step, self.accelerator.num_processes, stage_of(self.accelerator))
 
     def _save_state(self, checkpoint: Path) -> None:
         """For a method with a state of its own, beside what transformers saves."""

@@ -13,11 +13,15 @@ from cada_trl.errors import UserError
 COMPLETE_FILE = "complete.json"
 
 
-def mark_complete(checkpoint: Path, step: int, n_processes: int) -> None:
-    """Written last into a checkpoint, in one move: its step, the processes that wrote it, and each file's size."""
+def mark_complete(checkpoint: Path, step: int, n_processes: int, zero_stage: int = 0) -> None:
+    """Written last into a checkpoint, in one move: its step, who wrote it and how, and each file's size.
+
+    zero_stage: how DeepSpeed splits the optimiser that was saved; 0 without DeepSpeed.
+    """
     sizes = {str(file.relative_to(checkpoint)): file.stat().st_size for file in _files(checkpoint)}
     temporary = checkpoint / f"{COMPLETE_FILE}.tmp"
-    temporary.write_text(json.dumps({"step": step, "n_processes": n_processes, "bytes": sizes}, indent=1))
+    facts = {"step": step, "n_processes": n_processes, "zero_stage": zero_stage, "bytes": sizes}
+    temporary.write_text(json.dumps(facts, indent=1))
     temporary.replace(checkpoint / COMPLETE_FILE)
 
 
@@ -42,17 +46,24 @@ def newest_complete(
     return folder, step
 
 
-def check_world_size(checkpoint: Path, n_processes: int) -> None:
-    """Refuse another number of processes: random states and shards of the optimiser belong to a rank each.
+def check_same_ranks(checkpoint: Path, n_processes: int, zero_stage: int) -> None:
+    """Refuse another number of processes or another split: random states and shards of the optimiser belong to a rank
+    each, and without its file transformers would start the optimiser anew and say nothing.
 
     Errors: UserError.
     """
-    mark = _mark(checkpoint)
-    saved_by = (mark or {}).get("n_processes", n_processes)
+    mark = _mark(checkpoint) or {}
+    saved_by = mark.get("n_processes", n_processes)
     if saved_by != n_processes:
         raise UserError(
             f"{checkpoint} was saved by {saved_by} process(es) and this run has {n_processes}; set "
             f"n_processes={saved_by} (or its hardware=), or choose another run_name to start anew"
+        )
+    saved_stage = mark.get("zero_stage", zero_stage)
+    if saved_stage != zero_stage:
+        raise UserError(
+            f"{checkpoint} was saved under ZeRO stage {saved_stage} and this run has stage {zero_stage} (0: without "
+            "DeepSpeed); go on with the launch file of before, or choose another run_name to start anew"
         )
 
 

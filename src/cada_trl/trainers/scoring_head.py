@@ -32,7 +32,13 @@ def add_scoring_head(model: PreTrainedModel) -> None:
             f"{model.config.model_type} changes its logits after the head ({', '.join(scaled) or 'bias'}); "
             "the CADA scorer supports plain linear heads such as Llama's, Qwen's and Mistral's"
         )
-    own_forward = model.forward
+    own_forward, head = model.forward, model.get_output_embeddings()
+    own_logits = head.forward
+
+    @functools.wraps(type(head).forward)
+    def head_forward(self: torch.nn.Linear, hidden: Tensor, *scoring: Any) -> Any:
+        # Here rather than in the model's forward: ZeRO-3 gathers a module's weight for that module's own call.
+        return token_scores(hidden, self.weight, *scoring) if scoring else own_logits(hidden)
 
     @functools.wraps(type(model).forward)
     def forward(
@@ -50,9 +56,9 @@ def add_scoring_head(model: PreTrainedModel) -> None:
         hidden_nh = completion_hidden(self.base_model, packed)
         if temperature is None:
             return hidden_nh
-        weight_vh = self.get_output_embeddings().weight
-        return token_scores(hidden_nh, weight_vh, packed.label_n, temperature, ref_hidden_nh, ref_weight_vh, exact_kl)
+        return head(hidden_nh, packed.label_n, temperature, ref_hidden_nh, ref_weight_vh, exact_kl)
 
+    head.forward = types.MethodType(head_forward, head)
     model.forward = types.MethodType(forward, model)
 
 
