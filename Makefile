@@ -154,10 +154,10 @@ $(INSTALLED): pyproject.toml
 	}
 	@touch $@
 
-# lm-eval, whose tests would be skipped without it; a training needs none of it.
+# lm-eval and DeepSpeed, whose tests would be skipped without them; a training on one process needs neither.
 $(TESTABLE): $(INSTALLED)
 	@echo "installing what only the tests need (half a minute, 0.3 GB) ..."
-	@$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,utility]' || { \
+	@$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,utility,deepspeed]' || { \
 	  echo "error: the installation did not finish; the same command goes on from here (make clean starts afresh)" >&2; exit 2; \
 	}
 	@touch $@
