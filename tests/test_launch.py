@@ -81,6 +81,12 @@ def test_zero2_splits_no_weights() -> None:
     assert (arguments.use_deepspeed, arguments.zero_stage, arguments.zero3_init_flag) == (True, 2, False)
 
 
+def test_the_offloading_file_keeps_the_optimiser_off_the_gpus_and_the_weights_on_them() -> None:
+    arguments = accelerate_arguments(ROOT / "launch" / "accelerate_zero3_offload_4gpu.yaml")
+    assert (arguments.zero_stage, arguments.zero3_save_16bit_model) == (3, True)
+    assert (arguments.offload_optimizer_device, arguments.offload_param_device) == ("cpu", "none")
+
+
 @pytest.mark.slow
 def test_two_cpu_processes_find_each_other(tmp_path: Path) -> None:
     script = tmp_path / "world.py"

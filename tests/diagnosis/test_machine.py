@@ -68,7 +68,7 @@ def test_what_a_run_fetches_is_a_warning_and_what_it_lacks_a_failure(monkeypatch
 def test_a_plan_that_does_not_fit_names_the_change_that_does() -> None:
     (one,) = found(machine.check_memory, "model=llama3", "hardware=a100x4_40gb")
     assert one.level == "failed"
-    assert one.line().endswith("hardware=a100x4 needs 53.7 GB")
+    assert one.line().endswith("accelerate_config=launch/accelerate_zero3_offload_4gpu.yaml needs 29.6 GB")
     (fitting,) = found(machine.check_memory, "model=llama3", "hardware=a100x4")
     assert fitting.level == "ok"
 

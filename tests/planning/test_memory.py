@@ -56,6 +56,16 @@ def test_zero3_splits_weights_gradients_and_optimiser_and_gathers_the_model_to_s
     assert plan.sampling["gathered weights"] == pytest.approx(2 * n / 1e9)
 
 
+def test_an_offloaded_optimiser_takes_no_memory_of_the_gpu_and_an_8b_model_fits_on_40_gb() -> None:
+    words = ("model=llama3", "hardware=a100x4_40gb")
+    split = planned(*words, "accelerate_config=launch/accelerate_zero3_4gpu.yaml")
+    offloaded = planned(*words, "accelerate_config=launch/accelerate_zero3_offload_4gpu.yaml")
+    assert split.held["optimiser"] == pytest.approx(12 * 8030261248 / 4 / 1e9)
+    assert offloaded.held["optimiser"] == 0.0
+    assert split.learning["gradients"] - offloaded.learning["gradients"] == pytest.approx(4 * 8030261248 / 4 / 1e9)
+    assert (split.fits, offloaded.fits) == (False, True)
+
+
 def test_zero2_keeps_the_weights_whole() -> None:
     plan = planned("model=llama3", "hardware=a100x4_40gb", "peft=lora")
     assert plan.held["weights"] == pytest.approx(2 * 8030261248 / 1e9)

@@ -71,6 +71,12 @@ def zero_stage(hardware: HardwareConfig) -> int:
     return int(settings["deepspeed_config"]["zero_stage"]) if settings.get("distributed_type") == "DEEPSPEED" else 0
 
 
+def offloads_optimizer(hardware: HardwareConfig) -> bool:
+    """Whether the launch file keeps optimiser and gradients in the machine's own memory. Errors: as launch_file."""
+    device = _launch_settings(hardware).get("deepspeed_config", {}).get("offload_optimizer_device", "none")
+    return bool(device != "none")
+
+
 def n_machines(hardware: HardwareConfig) -> int:
     """Machines that share the processes. Errors: as launch_file."""
     return int(_launch_settings(hardware).get("num_machines", 1))

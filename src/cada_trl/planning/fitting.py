@@ -14,7 +14,8 @@ from cada_trl.planning.lengths import longest
 from cada_trl.planning.memory import MemoryPlan, plan_memory
 from cada_trl.planning.shapes import Shape
 
-ZERO3 = "launch/accelerate_zero3_4gpu.yaml"
+# Of four GPUs, for a run under ZeRO-2: the cheaper first.
+ZERO3_FILES = ("launch/accelerate_zero3_4gpu.yaml", "launch/accelerate_zero3_offload_4gpu.yaml")
 MOST_CHANGES = 3
 
 Change = tuple[str, dict[str, dict[str, Any]]]  # its words on the command line, and the keys it sets
@@ -45,7 +46,8 @@ def _changes(config: Config) -> Iterator[Change]:
     if config.rollout.backend == "vllm_colocate":
         yield "backend=transformers", {"rollout": {"backend": "transformers"}}
     if hardware.accelerate_config and "zero2_4gpu" in hardware.accelerate_config:
-        yield f"accelerate_config={ZERO3}", {"hardware": {"accelerate_config": ZERO3}}
+        for name in ZERO3_FILES:
+            yield f"accelerate_config={name}", {"hardware": {"accelerate_config": name}}
     for file in sorted((CONF_DIR / "hardware").glob("*.yaml"), key=_n_processes):
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
         if values["device"] == "cuda" and values != hardware.model_dump():

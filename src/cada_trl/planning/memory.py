@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cada_trl.config import Config
-from cada_trl.planning.device import memory_a_process_gb, zero_stage
+from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
 from cada_trl.planning.lengths import Lengths, longest
 from cada_trl.planning.shapes import Shape
 
@@ -52,7 +52,7 @@ def plan_memory(config: Config, shape: Shape, lengths: Lengths | None = None) ->
     """The plan of a run with sequences of the given lengths; by default the longest that it allows."""
     lengths = lengths or longest(config)
     device_gb = memory_a_process_gb(config.hardware)
-    need = _Need(config, shape, lengths, zero_stage(config.hardware))
+    need = _Need(config, shape, lengths, zero_stage(config.hardware), offloads_optimizer(config.hardware))
     held, refusal = need.held(), None
     if config.rollout.backend == "vllm_colocate" and config.hardware.device == "cpu":
         held["vllm"] = (shape.n_params * need.weight_bytes + CPU_KV_CACHE_GIB * 2**30) / 1e9
@@ -70,12 +70,13 @@ def _gb(n_bytes: dict[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Need:
-    """Bytes of each part. zero: DeepSpeed's stage, 0 without it."""
+    """Bytes of each part. zero: DeepSpeed's stage, 0 without it. offload: optimiser and gradients are elsewhere."""
 
     config: Config
     shape: Shape
     lengths: Lengths
     zero: int
+    offload: bool
 
     @property
     def lora(self) -> bool:
@@ -122,7 +123,7 @@ class _Need:
             "libraries": (LIBRARIES_GB if self.config.hardware.device == "cpu" else CUDA_GB) * 1e9,
             "weights": n_params * self.weight_bytes / self.weight_split,
             "reference": n_params * self.weight_bytes / self.weight_split if needs_reference else 0,
-            "optimiser": self.n_trained * self._optimiser_bytes() / self.split,
+            "optimiser": 0 if self.offload else self.n_trained * self._optimiser_bytes() / self.split,
         }
         if self.lora:
             n_bytes["adapter"] = self.n_trained * self.trained_bytes / self.weight_split
@@ -168,8 +169,9 @@ class _Need:
         if not self.zero:
             copies = 2 if self.config.hardware.n_processes > 1 else 1  # DDP's buckets hold them again
             return self.n_trained * self.trained_bytes * copies
-        # One float32 number a parameter, split; while they are reduced a bucket more.
-        return self.n_trained * FLOAT32 / self.split + min(self.n_trained, BUCKET_PARAMS) * BFLOAT16
+        # One float32 number a parameter, split, beside the optimiser; while they are reduced a bucket more.
+        kept = 0 if self.offload else self.n_trained * FLOAT32 / self.split
+        return kept + min(self.n_trained, BUCKET_PARAMS) * BFLOAT16
 
     def _head(self) -> float:
         """Tiles of logits in float32, and for a trained head its gradient and the product that is added to it."""
