@@ -114,6 +114,10 @@ def test_a_dry_run_for_a_cpu_imports_no_torch() -> None:
         (["beta=0.1"], "unknown key 'beta'"),
         (["beta_kl=much"], "algo.beta_kl='much'"),
         (["--dryrun"], "'--dryrun' is not an override"),
+        (
+            ["--local_rank=0", "model=smollm2"],
+            "--local_rank=0 comes from the deepspeed launcher, which is not used here",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], line: str) -> None:
@@ -132,6 +136,7 @@ def test_the_starter_set_on_a_cpu_lacks_nothing(installed: set[str], no_token: P
     [
         ("launch/accelerate_zero3_4gpu.yaml", True),
         ("launch/accelerate_zero2_4gpu.yaml", True),
+        ("launch/accelerate_zero3_offload_4gpu.yaml", True),
         ("launch/one_gpu.yaml", False),
         ("launch/cpu.yaml", False),
     ],
@@ -143,6 +148,12 @@ def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(
     assert any("deepspeed" in lack for lack in missing(config)) is wants_deepspeed
     installed.add("deepspeed")
     assert missing(config) == []
+
+
+def test_a_launch_without_the_deepspeed_that_it_needs_starts_nothing(installed: set[str]) -> None:
+    config = load_config(["launcher=accelerate", "accelerate_config=launch/cpu_zero3.yaml"])
+    with pytest.raises(UserError, match=r"deepspeed is not installed: pip install -e '\.\[deepspeed\]'"):
+        launch(config, [])
 
 
 def test_vllm_is_missing_only_where_it_samples(installed: set[str]) -> None:

@@ -118,6 +118,11 @@ def _sections(schema: type[Section]) -> dict[str, type[Section]]:
 
 def _full_override(text: str, schema: type[Section], choices: dict[str, list[str]]) -> str:
     """`beta_kl=0.1` -> `algo.beta_kl=0.1`; group choices stay; unknown names raise with the nearest valid one."""
+    if text.startswith(("--local_rank", "--local-rank")):
+        raise UserError(
+            f"{text} comes from the deepspeed launcher, which is not used here; start the verb with python -m, and it "
+            "starts its ranks itself (docs/scaling.md)"
+        )
     if "=" not in text:
         raise UserError(f"'{text}' is not an override; expected key=value, as in model=llama3")
     key, value = text.split("=", 1)

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,8 @@ _KNOWN_NOISE = {
     "trl.trainer.grpo_trainer": "All reward functions returned None",
     # accelerate imports DeepSpeed wherever it is installed, used or not.
     "DeepSpeed": "Setting accelerator to CPU",
+    # DeepSpeed has the trainer's number, as it should.
+    "accelerate.accelerator": "Gradient accumulation steps mismatch",
     # Checkpoints are numbered, so the order by number is the right one.
     "transformers.trainer_utils": "mtime may not be reliable",
 }
@@ -54,6 +57,8 @@ def quiet_libraries() -> None:
 
     disable_progress_bar()
     disable_progress_bars()
+    # DeepSpeed calls torch's collectives by names that torch has renamed.
+    warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
     for logger, text in _KNOWN_NOISE.items():
         logging.getLogger(logger).addFilter(_without(text))
 
@@ -97,7 +102,8 @@ def _meeting_place(config: Config) -> list[str]:
 def launch(config: Config, overrides: list[str]) -> int:
     """Start this machine's processes and wait; returns their exit code. A rank that dies ends them all, not with 0.
 
-    Errors: UserError where several machines share the run and this one is not told which it is.
+    Errors: UserError where several machines share the run and this one is not told which it is, and without DeepSpeed
+    where the launch file uses it.
     """
     unset = [name for name in MACHINE_VARIABLES if name not in os.environ]
     if n_machines(config.hardware) > 1 and unset:
@@ -105,6 +111,8 @@ def launch(config: Config, overrides: list[str]) -> int:
             f"{n_machines(config.hardware)} machines share this run and {', '.join(unset)} is not set here; "
             "start it on each with launch/slurm.sh, or set them as docs/scaling.md says"
         )
+    if lacks := _lacks_deepspeed(config):
+        raise UserError(lacks)
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *launcher_command(config, overrides)[1:]]
     return run_ranks(command)
 
@@ -127,13 +135,19 @@ def absent(config: Config) -> list[str]:
             n_wanted = config.hardware.n_processes // n_machines(config.hardware)
             if n_gpu < n_wanted:
                 lacks.append(f"{n_wanted} CUDA GPU(s) wanted, {n_gpu} seen")
-    if zero_stage(config.hardware) and importlib.util.find_spec("deepspeed") is None:
-        lacks.append("deepspeed is not installed: pip install -e '.[deepspeed]'")
+    if without := _lacks_deepspeed(config):
+        lacks.append(without)
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
         lacks.append("vllm is not installed: pip install -e '.[vllm]'")
     if config.model.gated and not _hub_token():
         lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
     return lacks
+
+
+def _lacks_deepspeed(config: Config) -> str | None:
+    if zero_stage(config.hardware) and importlib.util.find_spec("deepspeed") is None:
+        return "deepspeed is not installed: pip install -e '.[deepspeed]'"
+    return None
 
 
 def fetched(config: Config) -> list[str]:
