@@ -99,6 +99,15 @@ def test_the_references_weights_are_hashed_whole_before_and_after(ranks: Any, on
         assert len(set(end[case]["hashes"])) == 1
 
 
+def test_a_float32_model_that_zero2_rounds_to_bfloat16_is_no_changed_reference(ranks: Any) -> None:
+    stage, _, ends = ranks
+    for end in (rank["lora_bf16"] for rank in ends):
+        rounded = {weight.dtype for weight in end["weights"].values()} == {torch.bfloat16}
+        assert rounded == (stage == 2)
+        assert len(set(end["hashes"])) == 1
+        assert end["kl"][0] == 0.0 < end["kl"][1]
+
+
 def test_ranks_that_make_different_numbers_of_calls_decode_and_read_what_one_process_does(ranks: Any) -> None:
     _, output, ends = ranks
     model = load(str(output / "full" / "final")).eval()

@@ -115,9 +115,11 @@ if __name__ == "__main__":
     file = f"accelerate_config=launch/cpu_zero{zero_stage}.yaml"
     join_ranks(load_config(["launcher=accelerate", file, "n_processes=2", "micro_batch=4"]).hardware)
     out, under = Path(output_folder), {"deepspeed": deepspeed(int(zero_stage))}
+    in_bf16 = {"deepspeed": under["deepspeed"] | {"bf16": {"enabled": "auto"}}, "bf16": True}
     ends = {
         "full": full(model_folder, out / "full", **under),
         "resumed": resumed(model_folder, out / "full", **under),
         "lora": lora(model_folder, out / "lora", **under),
+        "lora_bf16": lora(model_folder, out / "lora_bf16", **in_bf16),
     }
     torch.save(ends, out / f"rank{torch.distributed.get_rank()}.pt")

@@ -46,11 +46,14 @@ class InRun(Base):
             return None
         adapted = self.ref_model is None
         frozen = self.model.get_base_model() if adapted else self.accelerator.unwrap_model(self.ref_model)
+        # ZeRO-2 rounds a float32 policy to bfloat16 when training starts: that is no change of the reference.
+        rounded = torch.bfloat16 if stage_of(self.accelerator) and self.args.bf16 else None
         digest = hashlib.sha256()
         for name, parameter in sorted(frozen.named_parameters()):
             if not (adapted and parameter.requires_grad):
                 digest.update(name.encode())
-                digest.update(whole(parameter).detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+                weight = whole(parameter).detach().to(rounded or parameter.dtype)
+                digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     @contextlib.contextmanager
