@@ -40,8 +40,6 @@ def tiny_model(seed: int = 0, **changes: Any) -> Any:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tiny_tokenizer()),
-        hidden_size=32,
-        intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
@@ -50,7 +48,7 @@ def tiny_model(seed: int = 0, **changes: Any) -> Any:
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
-        **changes,
+        **{"hidden_size": 32, "intermediate_size": 64, **changes},
     )
     return LlamaForCausalLM(config)
 
