@@ -1,4 +1,4 @@
-"""A training whose rollouts are vLLM's, killed and started again: it ends whole, though not with the same parameters."""
+"""A training whose rollouts are vLLM's, killed and started again: it ends whole, not with the same parameters."""
 
 from __future__ import annotations
 
