@@ -26,6 +26,8 @@ from cada_trl.bench.one_step import SHAPES, Work
 from cada_trl.bench_step import CASES_PREFIX_TOK, CHAT_PREFIX_TOK, COMPLETION_TOK, PROMPT_TOK
 from cada_trl.errors import UserError, run_verb
 
+# TRL writes them where it starts vLLM: a child of such a process would listen on its port.
+RANKS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 TARGET = 0.5  # CPU-seconds of CADA's step over stock's
 MICRO_BATCH = {"cada": 8, "stock": 2}  # each at its quickest (docs/results.md); the gradient is the same
 
@@ -141,7 +143,8 @@ def _sentence(one: dict[str, Any]) -> str:
 
 
 def _in_own_process(work: Work) -> dict[str, Any]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name not in RANKS}
+    environment = inherited | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # its CPU-seconds are then those of the measured process
     command = [sys.executable, "-m", "cada_trl.bench_e2e", "--measure", json.dumps(asdict(work))]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,16 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("trainer", ["cada", "stock"])
-def test_each_trainer_samples_the_preset_lengths_with_vllm_and_is_timed(trainer: Any) -> None:
-    # The process refuses other lengths itself, and CADA's weight sync checks that vLLM has the trainer's weights.
-    seen = _in_own_process(replace(CASES, rollout="vllm").work(trainer, "tiny", n_timed=1))
+def test_each_trainer_samples_the_preset_lengths_with_vllm_and_is_timed(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:  # as after another vLLM in this process
+        taken.bind(("localhost", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": str(port)}.items():
+            monkeypatch.setenv(name, value)
+        # The process refuses other lengths itself, and CADA's weight sync checks that vLLM has the trainer's weights.
+        seen = _in_own_process(replace(CASES, rollout="vllm").work(trainer, "tiny", n_timed=1))
     assert len(seen["rollout_cpu_s"]) == len(seen["update_cpu_s"]) == 1
     assert seen["rollout_cpu_s"][0] > 0 and seen["update_cpu_s"][0] > 0
