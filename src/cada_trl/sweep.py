@@ -49,6 +49,7 @@ def main(argv: list[str]) -> int:
     if request.dry_run:
         return _dry_run(request, cells, path, card)
     with SweepFolder.opened(path) as folder:
+        folder.check_same_sweep({cell.id for cell in cells})
         session = Session(folder, request, _command(argv), card)
         return _run(session, lambda: session.run(cells))
 
@@ -65,6 +66,7 @@ def _search(request: SweepRequest, words: Sequence[str], argv: Sequence[str], ca
         print(f"with {' '.join(space.fixed) or 'nothing else'}. Nothing was started")
         return 0
     with SweepFolder.opened(path) as folder:
+        folder.check_same_sweep(None)
         session = Session(folder, request, _command(argv), card)
         return _run(session, lambda: run_search(session, space, request))
 

@@ -160,6 +160,25 @@ def test_a_second_sweep_in_the_same_folder_is_refused(sweep: StubSweep) -> None:
     assert sweep.n_starts() == 0
 
 
+def test_another_grid_under_the_same_name_is_refused_and_a_larger_one_goes_on(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0,0.1", "sweep_name=mine") == 0
+    before = sweep.record
+    with pytest.raises(UserError, match=r"mine holds another sweep \(beta_kl=0.0,0.1 .*give its words or more values"):
+        sweep("beta_kl=0.0,0.3", "sweep_name=mine")
+    with pytest.raises(UserError, match="holds another sweep"):
+        SweepFolder(sweep.sweep_folder).check_same_sweep(None)  # a search
+    assert sweep.record == before and sweep.n_starts() == 2
+    assert sweep("beta_kl=0.0,0.1,0.3", "sweep_name=mine") == 0
+    assert sweep.n_starts() == 3
+
+
+def test_a_damaged_record_is_refused_in_one_line(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0", "sweep_name=mine") == 0
+    (sweep.sweep_folder / "sweep.json").write_text('{"cells": ')
+    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+        sweep("beta_kl=0.0", "sweep_name=mine")
+
+
 def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core cannot be shared out")

@@ -12,13 +12,13 @@ from cada_trl.errors import UserError
 from cada_trl.sweeps.grid import Cell, last_of_each_key, make_grid, parsed, values_of
 from cada_trl.sweeps.session import Session
 from cada_trl.sweeps.settings import SweepRequest
+from cada_trl.sweeps.sweep_folder import STUDY
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial
 
-STUDY = "study.db"
 _PROBED = ("probe/harmful/answered_frac", "probe/harmless/answered_frac")
 
 

@@ -6,7 +6,8 @@ sweep.json  sweep.md  ledger.jsonl  cells/<id>.sh  logs/<id>.log  study.db (a se
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from filelock import FileLock, Timeout
 from cada_trl.errors import UserError
 from cada_trl.sweeps.settings import SweepConfig
 from cada_trl.tracking.manifest import content_hash
+
+STUDY = "study.db"  # a search's trials, optuna's own file
 
 
 class SweepFolder:
@@ -43,6 +46,25 @@ class SweepFolder:
             yield cls(path)
         finally:
             lock.release()
+
+    def check_same_sweep(self, cell_ids: Collection[str] | None) -> None:
+        """Refuse to write over another sweep's record; a grid may grow, and so may a search (cell_ids None).
+
+        Errors: UserError, also when sweep.json cannot be read.
+        """
+        file = self.path / "sweep.json"
+        if not file.is_file():
+            return
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            there, words = [row["id"] for row in record["cells"]], shlex.join(record["command"][3:])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file} is damaged ({error}); move it away: cells that are done stay done") from error
+        is_another = not (self.path / STUDY).exists() if cell_ids is None else not set(there) <= set(cell_ids)
+        if there and is_another:
+            raise UserError(
+                f"{self.path} holds another sweep ({words}); give its words or more values, or a sweep_name of your own"
+            )
 
     def log(self, job_id: str) -> Path:
         """What the job's processes print, of all its calls."""
