@@ -24,6 +24,7 @@ from rich.table import Table
 
 from cada_trl.bench.one_step import SHAPES, Work
 from cada_trl.bench_step import CASES_PREFIX_TOK, CHAT_PREFIX_TOK, COMPLETION_TOK, PROMPT_TOK
+from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 
 # TRL writes them where it starts vLLM: a child of such a process would listen on its port.
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> int:
         return 0
     shape, rows, n_timed, check, out = _arguments(argv)
     results = [compare(row, shape, n_timed) for row in rows]
-    console = Console(width=130)
+    console = table_console()
     console.print(_table(results))
     bests = best(results)
     for sentence in [*growth(results), *map(_sentence, bests)]:

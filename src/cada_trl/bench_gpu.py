@@ -21,6 +21,7 @@ from rich.table import Table
 
 from cada_trl.bench.gpu_step import GpuWork, Seen, measure_on_gpu
 from cada_trl.config import load_config
+from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 from cada_trl.planning.shapes import Shape, shape_of
 
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
         return 0
     _check_gpu()
     seen: dict[str, Seen] = {work.trainer: _in_own_process(work) for work in works}
-    Console(width=120).print(_table(seen, shape))
+    table_console().print(_table(seen, shape))
     if out is not None:
         rows = {name: {**asdict(one), "mfu": one.mfu(shape)} for name, one in seen.items()}
         out.write_text(json.dumps({"overrides": works[0].overrides, **rows}, indent=1), encoding="utf-8")

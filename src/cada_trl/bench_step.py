@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cada_trl.bench.one_step import SHAPES, Work, measure
+from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 
 PROMPT_TOK = [22, 26, 30, 34, 38, 46, 54, 64]
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> int:
         return 0
     shape, rows, n_timed, check, out = _arguments(argv)
     results = [compare(row, shape, n_timed) for row in rows]
-    Console(width=130).print(_table(results))
+    table_console().print(_table(results))
     if out is not None:
         out.write_text(json.dumps({"shape": shape, "rows": results}, indent=1), encoding="utf-8")
     return int(check and not all(result["ok"] for result in results))

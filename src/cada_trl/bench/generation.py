@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cada_trl.config import ModelConfig, load_config
+from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evals.benchmarks import load_items, load_spec
 from cada_trl.evals.generation.generator import Backend, GenerationSettings, generator_id, make_engine
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> int:
         results.append(_in_own_process(Work(variant.model_dump(), backend, requests, values["max_new_tok"])))
     for result in results[1:]:
         result["against_first"] = agreement(model, requests, results[0]["answers"], result["answers"])
-    Console(width=130).print(_table(results))
+    table_console().print(_table(results))
     if out is not None:
         out.write_text(json.dumps({**values, "results": results}, indent=1), encoding="utf-8")
     return 0

@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from cada_trl.config import Config, load_config
+from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
 from cada_trl.rollouts.before_import import check_installed, prepare_vllm
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
             f"{seen['sync_cpu_s']:.1f}",
             f"{seen['peak_mib']:.0f}",
         )
-    Console().print(table)
+    table_console().print(table)
     return 0
 
 
