@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from .preset_run import distance, trained, weights
+from .two_ranks import on_two_ranks
 
 SCRIPT = """
 import sys
@@ -27,33 +24,13 @@ if trainer.accelerator.is_main_process:
 """
 
 
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
-
-
 @pytest.mark.slow
 def test_two_ranks_learn_what_one_process_does(tiny_folder: str, tmp_path: Path) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(SCRIPT)
     output = tmp_path / "two"
     output.mkdir()
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={_free_port()}"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [*launcher, str(script), tiny_folder, str(output), "running"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    on_two_ranks(str(script), tiny_folder, str(output), "running")
     two = torch.load(output / "ranks.pt")
     one = trained(tiny_folder, tmp_path / "one", kl="exact", baseline="running", n_requests=4, target_kl_nats=0.01)
     assert distance(two["weights"], weights(one.policy)) < 1e-6

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +12,7 @@ from peft import PeftModel
 
 from . import zero_run
 from .preset_run import distance, load, weights
+from .two_ranks import on_two_ranks
 
 # Float32 sums in another order, and AdamW's steps of 1e-3 in the direction of their sign.
 TOLERANCE = 2e-5
@@ -31,21 +28,7 @@ Case = Callable[..., dict[str, Any]]
 def ranks(request: pytest.FixtureRequest, tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(stage, folder, what each rank ends with) of every case of zero_run."""
     output = tmp_path_factory.mktemp(f"zero{request.param}")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [*launcher, "-m", zero_run.__name__, tiny_folder, str(output), str(request.param)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    on_two_ranks("-m", zero_run.__name__, tiny_folder, str(output), str(request.param))
     return request.param, output, [torch.load(output / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 
