@@ -56,6 +56,14 @@ def test_zero3_splits_weights_gradients_and_optimiser_and_gathers_the_model_to_s
     assert plan.sampling["gathered weights"] == pytest.approx(2 * n / 1e9)
 
 
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_under_zero3_the_reference_s_head_is_held_whole_while_learning(adapter: str) -> None:
+    words, live, head = ("model=llama3", "hardware=a100x4", f"peft={adapter}"), 10**9, 128256 * 4096
+    assert planned(*words).learning["gathered weights"] == pytest.approx(2 * (live + head) / 1e9)
+    without = planned(*words, "beta_kl=0.0", "benign_beta_kl=null")
+    assert without.learning["gathered weights"] == pytest.approx(2 * live / 1e9)
+
+
 def test_an_offloaded_optimiser_takes_no_memory_of_the_gpu_and_an_8b_model_fits_on_40_gb() -> None:
     words = ("model=llama3", "hardware=a100x4_40gb")
     split = planned(*words, "accelerate_config=launch/accelerate_zero3_4gpu.yaml")

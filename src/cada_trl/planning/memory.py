@@ -110,6 +110,10 @@ class _Need:
         return self.split if self.zero == 3 else 1
 
     @property
+    def has_kl(self) -> bool:
+        return max(self.config.algo.beta_kl, self.config.algo.benign_beta_kl or 0.0) > 0.0
+
+    @property
     def n_rows(self) -> int:
         """Rollouts that one process samples at once."""
         algo = self.config.algo
@@ -117,12 +121,11 @@ class _Need:
 
     def held(self) -> dict[str, float]:
         """GB that are there from the second step on, sampling or learning."""
-        n_params, algo = self.shape.n_params, self.config.algo
-        needs_reference = not self.lora and max(algo.beta_kl, algo.benign_beta_kl or 0.0) > 0.0
+        n_params = self.shape.n_params
         n_bytes: dict[str, float] = {
             "libraries": (LIBRARIES_GB if self.config.hardware.device == "cpu" else CUDA_GB) * 1e9,
             "weights": n_params * self.weight_bytes / self.weight_split,
-            "reference": n_params * self.weight_bytes / self.weight_split if needs_reference else 0,
+            "reference": n_params * self.weight_bytes / self.weight_split if self.has_kl and not self.lora else 0,
             "optimiser": 0 if self.offload else self.n_trained * self._optimiser_bytes() / self.split,
         }
         if self.lora:
@@ -157,12 +160,13 @@ class _Need:
         activations, gradients = self._activations(), self._gradients()
         if self.n_rows <= self.config.hardware.micro_batch:
             activations, gradients = (activations, 0.0) if activations > gradients else (0.0, gradients)
-        live = min(self.shape.n_params, LIVE_PARAMS) * self.weight_bytes if self.zero == 3 else 0
+        # Beside DeepSpeed's live parameters the reference's head is held whole for as long as the policy's is scored.
+        live_params = min(self.shape.n_params, LIVE_PARAMS) + (self.shape.embedding_params if self.has_kl else 0)
         return {
             "gradients": gradients,
             "activations": activations,
             "head": self._head(),
-            "gathered weights": live,
+            "gathered weights": live_params * self.weight_bytes if self.zero == 3 else 0,
         }
 
     def _gradients(self) -> float:
