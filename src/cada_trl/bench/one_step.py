@@ -39,6 +39,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 BETA_KL = 0.05
 REWARDS = [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 1.0]  # one a rollout, in turn; the group's baseline is their mean
 EOS = 2
+IMPORTANCE_CAP = 3.0  # stock GRPO corrects vLLM's samples by default, with this cap and one more forward pass
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,6 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
             loss_type="dr_grpo",
             scale_rewards="none",
             use_bias_correction_kl=work.kl == "k2",
-            vllm_importance_sampling_correction=False,  # one more forward pass, which CADA does not make either
         )
         stock = type("BenchGRPO", (rollouts, GRPOTrainer), {})(
             **given, args=args, reward_funcs=lambda prompts, completions, **_: preset_rewards(len(prompts))
@@ -178,6 +178,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
         baseline="group",
         beta_kl=BETA_KL,
         kl=work.kl,
+        importance_cap=IMPORTANCE_CAP if work.rollout == "vllm" else None,
     )
     steps: list[tuple[dict[str, float], list[dict[str, Any]]]] = []
     cada = type("BenchCADA", (rollouts, CADATrainer), {})(
