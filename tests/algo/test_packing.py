@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from cada_trl.algo.packing import common_prefix, micro_batch_order, pack, tokens_of
+from cada_trl.algo.packing import common_prefix, micro_batch_order, micro_batches, pack, tokens_of
 
 CPU = torch.device("cpu")
 
@@ -113,3 +113,15 @@ def test_rows_of_a_hazard_share_a_micro_batch_where_that_is_cheapest() -> None:
     prompts = [[1, *[hazard] * 30, 9] for hazard in (10, 11, 10, 11)]
     order = micro_batch_order(prompts, [[40], [41], [42], [43]], 2)
     assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
+
+
+def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one() -> None:
+    prompts, completions = _rollouts(0)
+    advantage_b = torch.arange(8.0)
+    batches = micro_batches(prompts, completions, {"advantages": advantage_b}, 3, True, CPU)
+    assert [len(batch["rows"]) for batch in batches] == [3, 3, 2]
+    assert sorted(row for batch in batches for row in batch["rows"]) == list(range(8))
+    for batch in batches:
+        assert batch["advantages"].tolist() == batch["rows"]
+        n_tok = [len(completions[row]) for row in batch["rows"]]
+        assert torch.bincount(batch["packed"].row_n).tolist() == n_tok

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,6 +65,24 @@ def pack(
     prefix_l = torch.tensor(prompts[0][:shared], dtype=torch.long)
     parts = (prefix_l, row_bs, torch.cat(row_n), torch.cat(at_n), torch.cat(label_n), torch.cat(t_n))
     return Packed(*(part.to(device) for part in parts))
+
+
+def micro_batches(
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
+    values: Mapping[str, Tensor],
+    size: int,
+    share_prefix: bool,
+    device: torch.device,
+) -> list[dict[str, Any]]:
+    """Micro-batches of `size` rows: `packed`, `rows` (their places before), and their part of each value [B, ...]."""
+    order = micro_batch_order(prompts, completions, size)
+    batches: list[dict[str, Any]] = []
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        packed = pack([prompts[b] for b in chosen], [completions[b] for b in chosen], share_prefix, device)
+        batches.append({"packed": packed, "rows": chosen, **{key: value[chosen] for key, value in values.items()}})
+    return batches
 
 
 def micro_batch_order(prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int) -> list[int]:

@@ -26,7 +26,7 @@ from cada_trl.algo.baseline import RunningMean, centred_b
 from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty_bt
 from cada_trl.algo.loss import cada_loss
 from cada_trl.algo.mismatch import truncated_weights
-from cada_trl.algo.packing import Packed, micro_batch_order, pack, tokens_of
+from cada_trl.algo.packing import Packed, micro_batches, tokens_of
 from cada_trl.algo.scores import TokenScores
 from cada_trl.models.continuation import sampled
 from cada_trl.reward import ScoredCompletion
@@ -196,21 +196,12 @@ class CADATrainer(InRun, GRPOTrainer):
         return self._buffered_inputs[place]
 
     def _micro_batches(self, rollouts: dict[str, Any]) -> list[dict[str, Any]]:
-        prompts: list[list[int]] = rollouts["learn_ids"]
+        values = {key: rollouts[key] for key in ("advantages", "weight", "beta", "completion_mask")}
+        if self.args.importance_cap is not None:
+            values["sampler_logp"] = rollouts["sampling_per_token_logps"]
         completions = tokens_of(rollouts["completion_ids"], rollouts["completion_mask"])
-        size = self.args.per_device_train_batch_size
-        order = micro_batch_order(prompts, completions, size)
-        batches = []
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
-            packed = pack(
-                [prompts[b] for b in chosen], [completions[b] for b in chosen], self.args.share_prefix, self.args.device
-            )
-            kept = {key: rollouts[key][chosen] for key in ("advantages", "weight", "beta", "completion_mask")}
-            if self.args.importance_cap is not None:
-                kept["sampler_logp"] = rollouts["sampling_per_token_logps"][chosen]
-            batches.append({"packed": packed, "rows": chosen, **kept})
-        return batches
+        size, device = self.args.per_device_train_batch_size, self.args.device
+        return micro_batches(rollouts["learn_ids"], completions, values, size, self.args.share_prefix, device)
 
     # Scores and loss
 
@@ -239,18 +230,7 @@ class CADATrainer(InRun, GRPOTrainer):
         mask_bt = inputs["completion_mask"]
         n_t = mask_bt.shape[1]
         logp_bt = packed.to_bt(scores.logp_n, n_t)
-        kl_bt = penalty_bt = None
-        if scores.ref_logp_n is not None:
-            ref_logp_bt = packed.to_bt(scores.ref_logp_n, n_t)
-            if args.kl_in == "loss":
-                estimators = {"k2": k2_bt, "k3": k3_bt}
-                exact = scores.kl_n is not None
-                kl_bt = packed.to_bt(scores.kl_n, n_t) if exact else estimators[args.kl](logp_bt, ref_logp_bt)
-            else:
-                penalty_bt = reward_penalty_bt(logp_bt, ref_logp_bt, mask_bt, args.kl_in == "reward_to_go")
-            cost_bt = kl_bt if kl_bt is not None else k1_bt(logp_bt, ref_logp_bt) * mask_bt
-            k1_all_bt, k3_all_bt = k1_bt(logp_bt, ref_logp_bt) * mask_bt, k3_bt(logp_bt, ref_logp_bt) * mask_bt
-            self._step_record.add_kl(inputs["rows"], cost_bt.sum(1), k1_all_bt.sum(1), k3_all_bt.sum(1))
+        kl_bt, penalty_bt = self._kl_terms(inputs, scores, logp_bt)
         importance_bt = None
         if args.importance_cap is not None:
             mismatch = truncated_weights(logp_bt, inputs["sampler_logp"], mask_bt, args.importance_cap)
@@ -270,6 +250,27 @@ class CADATrainer(InRun, GRPOTrainer):
         self._step_record.add_scores(inputs["rows"], logp_bt.sum(1), packed.to_bt(scores.entropy_n, n_t).sum(1), loss)
         # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.
         return loss * self.accelerator.num_processes if model.training else loss
+
+    def _kl_terms(
+        self, inputs: dict[str, Any], scores: TokenScores, logp_bt: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The KL a token as a term of the loss, or as a cost in the reward; None is the other one, or both."""
+        if scores.ref_logp_n is None:
+            return None, None
+        packed, mask_bt = inputs["packed"], inputs["completion_mask"]
+        n_t = mask_bt.shape[1]
+        ref_logp_bt = packed.to_bt(scores.ref_logp_n, n_t)
+        k1_all_bt, k3_all_bt = k1_bt(logp_bt, ref_logp_bt) * mask_bt, k3_bt(logp_bt, ref_logp_bt) * mask_bt
+        kl_bt = penalty_bt = None
+        if self.args.kl_in != "loss":
+            penalty_bt = reward_penalty_bt(logp_bt, ref_logp_bt, mask_bt, self.args.kl_in == "reward_to_go")
+        elif scores.kl_n is not None:
+            kl_bt = packed.to_bt(scores.kl_n, n_t)
+        else:
+            kl_bt = {"k2": k2_bt, "k3": k3_bt}[self.args.kl](logp_bt, ref_logp_bt)
+        cost_bt = k1_all_bt if kl_bt is None else kl_bt
+        self._step_record.add_kl(inputs["rows"], cost_bt.sum(1), k1_all_bt.sum(1), k3_all_bt.sum(1))
+        return kl_bt, penalty_bt
 
     # Records and checkpoints
 
