@@ -1,4 +1,4 @@
-"""A whole run under ZeRO-3 on two CPU ranks: a rank dies, the newest checkpoint is torn, and the run goes on."""
+"""Whole runs under ZeRO on two CPU ranks: from the launch files, and one that loses a rank and a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,12 +20,34 @@ from .tiny_model import save_tiny_model, tiny_overrides
 N_STEPS = 8
 # An embedding and MLPs of more numbers than ZeRO-3 leaves whole (DeepSpeed's default: 100,000).
 WIDE = {"hidden_size": 400, "intermediate_size": 800}
-ZERO3 = ["launcher=accelerate", "accelerate_config=launch/cpu_zero3.yaml", "n_processes=2", "micro_batch=1"]
+ZERO = ["launcher=accelerate", "n_processes=2", "micro_batch=1"]
+ZERO3 = [*ZERO, "accelerate_config=launch/cpu_zero3.yaml"]
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="needs the extra [deepspeed]"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("stage", "words", "weights"),
+    [
+        (2, ["peft=lora"], "adapter_model.safetensors"),
+        # Random weights write an end of turn about every 260 tokens, and only whole answers are kept as targets.
+        (3, ["algo=sft_direct_refusal", "max_new_tok=400"], "model.safetensors"),
+    ],
+)
+def test_a_whole_run_from_a_launch_file_ends_with_weights_of_its_own(
+    tmp_path: Path, stage: int, words: list[str], weights: str
+) -> None:
+    model = save_tiny_model(tmp_path / "model", **WIDE)
+    overrides = [word for word in tiny_overrides(tmp_path, model) if not word.startswith(("baseline=", "max_new_tok="))]
+    config = f"accelerate_config=launch/cpu_zero{stage}.yaml"
+    code, said = finish(start([*overrides, "max_new_tok=8", *words, *ZERO, config]))
+    assert code == 0, said
+    run = tmp_path / "runs" / "tiny"
+    assert manifest(run)["exit_state"] == "done" and steps(run) == [1, 2]
+    assert all(weight.isfinite().all() for weight in load_file(run / "final" / weights).values())
 
 
 def test_under_zero3_a_dead_rank_ends_the_run_and_it_goes_on_from_the_last_whole_checkpoint(
