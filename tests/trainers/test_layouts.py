@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cada_trl.algo.packing import Packed, pack
-from cada_trl.trainers import scoring_head
+from cada_trl.trainers.row_attention import NAME, use_row_attention
 from cada_trl.trainers.scoring_head import completion_hidden
 
 from .tiny import tiny_llama
@@ -23,11 +23,12 @@ def _packed(share_prefix: bool) -> Packed:
     return pack(PROMPTS, COMPLETIONS, share_prefix, torch.device("cpu"))
 
 
-def _hidden_and_gradients(
-    monkeypatch: pytest.MonkeyPatch, in_line: bool, share_prefix: bool, **changes: Any
-) -> list[Tensor]:
-    monkeypatch.setattr(scoring_head, "_line_is_cheaper", lambda *_: in_line)
-    backbone = tiny_llama(dtype=torch.float64, **changes).model
+def _hidden_and_gradients(in_line: bool, share_prefix: bool, checkpointing: bool = False) -> list[Tensor]:
+    backbone = tiny_llama(dtype=torch.float64).model
+    if in_line:
+        use_row_attention(backbone)
+    if checkpointing:
+        backbone.train().gradient_checkpointing_enable()
     hidden_nh = completion_hidden(backbone, _packed(share_prefix))
     (hidden_nh * torch.linspace(-1.0, 1.0, hidden_nh.numel()).view_as(hidden_nh)).sum().backward()
     return [hidden_nh.detach(), *(parameter.grad for parameter in backbone.parameters() if parameter.grad is not None)]
@@ -36,6 +37,7 @@ def _hidden_and_gradients(
 def _rows_run(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[tuple[int, ...]]:
     """Shapes of the token ids that the backbone is given."""
     backbone, shapes = tiny_llama(**changes).model, []
+    use_row_attention(backbone)
     own = backbone.forward
 
     def forward(input_ids: Tensor, **kwargs: Any) -> Any:
@@ -48,10 +50,10 @@ def _rows_run(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[tuple[int
 
 
 @pytest.mark.parametrize("share_prefix", [False, True])
-def test_one_line_and_padded_rows_agree_in_hidden_states_and_gradients(
-    monkeypatch: pytest.MonkeyPatch, share_prefix: bool
-) -> None:
-    line, rows = (_hidden_and_gradients(monkeypatch, in_line, share_prefix) for in_line in (True, False))
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_one_line_and_padded_rows_agree_in_hidden_states_and_gradients(share_prefix: bool, checkpointing: bool) -> None:
+    line = _hidden_and_gradients(True, share_prefix, checkpointing)
+    rows = _hidden_and_gradients(False, share_prefix)
     assert len(line) == len(rows) > 1
     for one, other in zip(line, rows, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)  # RMSNorm computes in float32
@@ -70,8 +72,21 @@ def test_a_sliding_window_shorter_than_a_row_runs_in_rows(monkeypatch: pytest.Mo
     assert len(_rows_run(monkeypatch, sliding_window=4)) == 2
 
 
-def test_rows_without_a_pad_run_as_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    same = [[40 + b, *[41] * 200, 2] for b in range(3)]
-    packed = pack([[5], [6], [7]], same, True, torch.device("cpu"))
-    config = tiny_llama().config
-    assert not scoring_head._line_is_cheaper(config, packed, 3 * 202)
+def test_a_row_of_the_line_is_blind_to_the_others_and_to_what_follows() -> None:
+    backbone = tiny_llama(dtype=torch.float64).model.eval()
+    use_row_attention(backbone)
+    before = completion_hidden(backbone, _packed(True))
+    changed = [[60, 61, 2], [42], [*COMPLETIONS[2][:-2], 62, 2]]
+    after = completion_hidden(backbone, pack(PROMPTS, changed, True, torch.device("cpu")))
+    n_first = len(COMPLETIONS[0])
+    assert torch.equal(before[n_first:-1], after[n_first:-1])  # rows 1 and 2, but for what saw the changed token
+    assert not torch.equal(before[1], after[1]) and not torch.equal(before[-1], after[-1])
+
+
+def test_without_a_line_the_attention_is_sdpas() -> None:
+    model, ids = tiny_llama(), torch.tensor([[1, 20, 21, 22], [1, 23, 24, 2]])
+    mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    with_sdpa = model(input_ids=ids, attention_mask=mask).logits
+    use_row_attention(model)
+    assert model.config._attn_implementation == NAME
+    assert torch.equal(model(input_ids=ids, attention_mask=mask).logits, with_sdpa)

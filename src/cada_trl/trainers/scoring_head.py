@@ -16,6 +16,7 @@ from transformers import DynamicCache, PreTrainedModel
 from cada_trl.algo.packing import Packed
 from cada_trl.algo.scores import token_scores
 from cada_trl.errors import UserError
+from cada_trl.trainers.row_attention import NAME, line_of, use_row_attention
 
 _SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 
@@ -32,6 +33,7 @@ def add_scoring_head(model: PreTrainedModel) -> None:
             f"{model.config.model_type} changes its logits after the head ({', '.join(scaled) or 'bias'}); "
             "the CADA scorer supports plain linear heads such as Llama's, Qwen's and Mistral's"
         )
+    use_row_attention(model)
     own_forward, head = model.forward, model.get_output_embeddings()
     own_logits = head.forward
 
@@ -65,48 +67,29 @@ def add_scoring_head(model: PreTrainedModel) -> None:
 def completion_hidden(backbone: Any, packed: Packed) -> Tensor:
     """Hidden states [N, H] that predict each completion token; the shared prefix runs once, with its gradient.
 
-    The tokens run in one line or in padded rows, whichever costs less; only sdpa takes the line's attention mask.
+    The tokens run in one line without pads where the attention takes it, else in padded rows.
     """
-    n_row_b = torch.zeros_like(packed.row_bs[:, 0]).scatter_reduce(0, packed.row_n, packed.at_n + 1, "amax")
-    if backbone.config._attn_implementation == "sdpa" and _line_is_cheaper(backbone.config, packed, int(n_row_b.sum())):
-        return _hidden_in_one_line(backbone, packed, n_row_b)
+    (_, n_row), n_prefix = packed.row_bs.shape, packed.prefix_l.numel()
+    window = getattr(backbone.config, "sliding_window", None)
+    if backbone.config._attn_implementation == NAME and (window is None or window >= n_prefix + n_row):
+        return _hidden_in_one_line(backbone, packed)
     return _hidden_in_rows(backbone, packed)
 
 
-def _line_is_cheaper(config: Any, packed: Packed, n_rest: int) -> bool:
-    """Whether the pads saved outweigh that, in one line, attention looks at the other rows too, only to mask them.
-
-    A token costs 1 for its linear layers plus keys / (6 x hidden size) for attention: 24 h^2 and 4 h keys operations a
-    layer in a usual transformer (ours: a rule of thumb; both layouts give the same result).
-    """
-    (n_rows, n_row), n_prefix = packed.row_bs.shape, packed.prefix_l.numel()
-    window = getattr(config, "sliding_window", None)
-    if window is not None and window < n_prefix + n_row:  # the mask below would replace the model's window
-        return False
-
-    def cost(n_tok: int, n_keys: int) -> float:
-        return n_tok * (1.0 + n_keys / (6.0 * config.hidden_size))
-
-    n_line = n_prefix + n_rest
-    return cost(n_line, n_line) < cost(n_prefix, n_prefix) + cost(n_rows * n_row, n_prefix + n_row)
-
-
-def _hidden_in_one_line(backbone: Any, packed: Packed, n_row_b: Tensor) -> Tensor:
+def _hidden_in_one_line(backbone: Any, packed: Packed) -> Tensor:
     """No pads: prefix, row, row, ... in one sequence; a token sees the prefix and its own row up to itself.
 
     Each row ends before its last completion token, which predicts nothing.
     """
     (n_rows, n_row), n_prefix, device = packed.row_bs.shape, packed.prefix_l.numel(), packed.row_bs.device
+    n_row_b = torch.zeros_like(packed.row_bs[:, 0]).scatter_reduce(0, packed.row_n, packed.at_n + 1, "amax")
     place_bs = torch.arange(n_row, device=device).expand(n_rows, n_row)
     real_bs = place_bs < n_row_b[:, None]
-    place_l = torch.arange(n_prefix, device=device)
-    place_s = torch.cat([place_l, n_prefix + place_bs[real_bs]])
-    row_s = torch.cat([torch.full_like(place_l, -1), torch.arange(n_rows, device=device).repeat_interleave(n_row_b)])
-    sees_ss = (place_s <= place_s[:, None]) & ((row_s == row_s[:, None]) | (row_s == -1))
     hidden_sh = backbone(
         input_ids=torch.cat([packed.prefix_l, packed.row_bs[real_bs]])[None],
-        position_ids=place_s[None],
-        attention_mask=sees_ss[None, None],
+        position_ids=torch.cat([torch.arange(n_prefix, device=device), n_prefix + place_bs[real_bs]])[None],
+        attention_mask=torch.empty(1, 1, 0, 0, device=device),  # a mask of four axes keeps the model from making one
+        line=line_of(n_prefix, n_row_b.tolist(), device),
         use_cache=False,
     ).last_hidden_state[0]
     start_b = n_prefix + n_row_b.cumsum(0) - n_row_b
