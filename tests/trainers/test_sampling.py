@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
+from torch.utils._python_dispatch import TorchDispatchMode
 from trl import GRPOTrainer
 
 from cada_trl.trainers.cada import CADATrainer
@@ -55,3 +56,28 @@ def test_an_adapter_trains_on_its_own_rollouts(tiny_folder: str, tmp_path: Path)
     trainer.train()
     assert distance(before, weights(trainer.policy)) > 1e-3
     assert all(row["completion_tok"] >= 1 for _, _, rows in records for row in rows)
+
+
+class CastsOf(TorchDispatchMode):
+    """Counts how often a weight is copied into another dtype."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.address, self.n_casts = weight.data_ptr(), 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._to_copy.default and args[0].data_ptr() == self.address:
+            self.n_casts += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, _ = cada_trainer(
+        tiny_folder, tmp_path, trainer_class=CADATrainer, bf16=True, max_completion_length=12, learning_rate=1e-2
+    )
+    before = weights(trainer.policy)
+    trainer.train()  # from here on each forward call has an autocast of its own
+    assert distance(before, weights(trainer.policy)) > 1e-3
+    with CastsOf(trainer.policy.model.layers[0].mlp.up_proj.weight) as casts:
+        said = trainer.sample([row for row in request_rows(4) for _ in range(2)], seed=1)
+    assert max(map(len, said)) > 1 and casts.n_casts == 1

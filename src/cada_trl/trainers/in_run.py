@@ -61,12 +61,15 @@ class InRun(Base):
         """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on.
 
         A rank's number of forward calls is its own: the weights are gathered once, and no call waits for other ranks.
+        With bf16 they are cast once, too: each forward call has an autocast of its own, which would cast all of them
+        for a single token.
         """
         wrapped: Any = self.model_wrapped
         if wrapped is self.model:
             self.model.to(self.args.device)  # DeepSpeed moves it when training starts
         with (
             torch.no_grad(),
+            self.accelerator.autocast(),
             unwrap_model_for_generation(wrapped, self.accelerator) as model,
             decoding_attention(model),
         ):
