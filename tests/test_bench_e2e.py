@@ -16,9 +16,10 @@ from cada_trl.errors import UserError
 from cada_trl.rollouts import before_import
 
 
+@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("trainer", ["cada", "stock"])
-def test_each_trainer_samples_the_preset_lengths_itself_and_is_timed(trainer: Any) -> None:
-    seen = measure_whole(CHAT.work(trainer, "tiny", n_timed=1))  # refuses other lengths itself
+def test_each_trainer_samples_the_preset_lengths_itself_and_is_timed(trainer: Any, bf16: bool) -> None:
+    seen = measure_whole(CHAT.work(trainer, "tiny", n_timed=1, bf16=bf16))  # refuses other lengths itself
     assert len(seen["rollout_cpu_s"]) == len(seen["update_cpu_s"]) == 1
     assert seen["rollout_cpu_s"][0] > 0 and seen["update_cpu_s"][0] > 0
 
@@ -31,7 +32,7 @@ def test_without_vllm_its_rows_are_left_out_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without_vllm(monkeypatch)
-    assert bench_e2e._arguments([])[1] == SAMPLED_BY_TRANSFORMERS
+    assert bench_e2e._arguments([]).rows == SAMPLED_BY_TRANSFORMERS
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("left out: cases_vllm, ") and "vllm is not installed: pip install" in line
 
@@ -57,6 +58,24 @@ def test_a_rows_twice_doubles_rollouts_or_tokens_and_nothing_else() -> None:
     assert by_name["cases_x2"].prompt_tok == by_name["cases"].prompt_tok * 2
     assert by_name["chat_longer"].completion_tok == [2 * n for n in by_name["chat"].completion_tok]
     assert by_name["chat_longer"].prompt_tok == by_name["chat"].prompt_tok
+
+
+def test_bf16_is_given_to_both_trainers(monkeypatch: pytest.MonkeyPatch) -> None:
+    works: list[Work] = []
+
+    def measured(work: Work) -> dict[str, Any]:
+        works.append(work)
+        return seen(1.0, 1.0)
+
+    monkeypatch.setattr(bench_e2e, "_in_own_process", measured)
+    main(["rows=chat", "bf16=true"])
+    main(["rows=chat"])
+    assert [(work.trainer, work.bf16) for work in works] == [
+        ("stock", True),
+        ("cada", True),
+        ("stock", False),
+        ("cada", False),
+    ]
 
 
 def seen(rollout_s: float, update_s: float) -> dict[str, Any]:
@@ -89,6 +108,7 @@ def test_growth_is_the_share_of_the_row_that_it_is_measured_from() -> None:
         ("rows=k9", "no row 'k9'"),
         ("steps=3", "unknown key"),
         ("--steps=0", "1 or more"),
+        ("bf16=yes", "true or false"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_what_is_valid(argument: str, message: str) -> None:

@@ -1,11 +1,11 @@
 """bench-e2e: what a whole training step costs on a CPU, rollouts and update, beside stock GRPOTrainer.
 
     python -m cada_trl.bench_e2e                                   (every row; those with vLLM where it is installed)
-    python -m cada_trl.bench_e2e rows=cases,cases_vllm --json e2e.json
+    python -m cada_trl.bench_e2e rows=cases,cases_vllm bf16=true --json e2e.json
 
-Equal rollouts, lengths, model (random weights of SmolLM2's shape, float32) and KL (k2), one thread, each trainer in a
-process of its own. Both learn on the prompt that they sample; CADA's default, learning on the raw request, is cheaper.
-The aim is for CADA's better way to sample against each of stock's.
+Equal rollouts, lengths, model (random weights of SmolLM2's shape, float32 or bf16=true) and KL (k2), one thread, each
+trainer in a process of its own. Both learn on the prompt that they sample; CADA's default, learning on the raw request,
+is cheaper. The aim is for CADA's better way to sample against each of stock's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +33,17 @@ TARGET = 0.5  # CPU-seconds of CADA's step over stock's
 MICRO_BATCH = {"cada": 8, "stock": 2}  # each at its quickest (docs/results.md); the gradient is the same
 
 
+class Asked(NamedTuple):
+    """What the command line says. bf16: both trainers' own setting."""
+
+    shape: str
+    rows: list[Row]
+    n_timed: int
+    bf16: bool
+    check: bool
+    out: Path | None
+
+
 @dataclass(frozen=True)
 class Row:
     """One line: `times` as many rollouts, and completions `longer` times as long, as the batch of bench-step."""
@@ -44,7 +55,7 @@ class Row:
     against: str | None = None  # the row that its growth is measured from
     rollout: Literal["transformers", "vllm"] = "transformers"  # who samples, on both sides
 
-    def work(self, trainer: Literal["cada", "stock"], shape: str, n_timed: int) -> Work:
+    def work(self, trainer: Literal["cada", "stock"], shape: str, n_timed: int, bf16: bool = False) -> Work:
         """The row's step for one of the trainers."""
         added = self.prefix_tok - CHAT_PREFIX_TOK
         return Work(
@@ -57,6 +68,7 @@ class Row:
             completion_tok=[n * self.longer for n in COMPLETION_TOK] * self.times,
             n_timed=n_timed,
             rollout=self.rollout,
+            bf16=bf16,
         )
 
 
@@ -83,24 +95,25 @@ def main(argv: list[str]) -> int:
 
         print(json.dumps(measure_whole(Work(**json.loads(argv[1])))))
         return 0
-    shape, rows, n_timed, check, out = _arguments(argv)
-    results = [compare(row, shape, n_timed) for row in rows]
+    asked = _arguments(argv)
+    results = [compare(row, asked) for row in asked.rows]
     console = table_console()
-    console.print(_table(results))
+    console.print(_table(results, "bfloat16" if asked.bf16 else "float32"))
     bests = best(results)
     for sentence in [*growth(results), *map(_sentence, bests)]:
         console.print(sentence)
-    if out is not None:
-        out.write_text(json.dumps({"shape": shape, "rows": results, "best": bests}, indent=1), encoding="utf-8")
-    return int(check and any(ratio > TARGET for one in bests for ratio in one["ratios"].values()))
+    if asked.out is not None:
+        found = {"shape": asked.shape, "bf16": asked.bf16, "rows": results, "best": bests}
+        asked.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return int(asked.check and any(ratio > TARGET for one in bests for ratio in one["ratios"].values()))
 
 
-def compare(row: Row, shape: str, n_timed: int) -> dict[str, Any]:
+def compare(row: Row, asked: Asked) -> dict[str, Any]:
     """Measure stock and CADA on one row, each in a process of its own, now. CPU-seconds are medians of timed steps."""
     result: dict[str, Any] = asdict(row)
     for trainer in ("stock", "cada"):
         Console(stderr=True).print(f"{row.name}, {trainer} ...")
-        seen = _in_own_process(row.work(trainer, shape, n_timed))
+        seen = _in_own_process(row.work(trainer, asked.shape, asked.n_timed, asked.bf16))
         rollout, update = median(seen["rollout_cpu_s"]), median(seen["update_cpu_s"])
         result[trainer] = {
             "rollout_cpu_s": rollout,
@@ -153,29 +166,31 @@ def _in_own_process(work: Work) -> dict[str, Any]:
     return result
 
 
-def _arguments(argv: list[str]) -> tuple[str, list[Row], int, bool, Path | None]:
+def _arguments(argv: list[str]) -> Asked:
     import argparse
 
     parser = argparse.ArgumentParser(prog="python -m cada_trl.bench_e2e", description="Cost of a whole training step.")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="model=SHAPE, rows=NAME,NAME")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="model=SHAPE, rows=NAME,NAME, bf16=true")
     parser.add_argument("--steps", type=int, default=1, help="timed steps a row, after one that is not (default 1)")
     parser.add_argument("--check", action="store_true", help=f"exit with 1 where a ratio is above {TARGET}")
     parser.add_argument("--json", type=Path, help="file for every figure")
     arguments = parser.parse_args(argv)
     by_name = {row.name: row for row in ROWS}
     values = dict(text.partition("=")[::2] for text in arguments.overrides)
-    shape, asked = values.pop("model", "smollm2"), values.pop("rows", None)
+    shape, asked, bf16 = values.pop("model", "smollm2"), values.pop("rows", None), values.pop("bf16", "false")
     names = list(by_name) if asked is None else asked.split(",")
     if values:
-        raise UserError(f"unknown key '{next(iter(values))}'; valid: model, rows")
+        raise UserError(f"unknown key '{next(iter(values))}'; valid: model, rows, bf16")
     if shape not in SHAPES:
         raise UserError(f"model={shape} has no shape here; valid: {', '.join(SHAPES)}")
     if unknown := [name for name in names if name not in by_name]:
         raise UserError(f"no row '{unknown[0]}'; valid: {', '.join(by_name)}")
+    if bf16 not in ("true", "false"):
+        raise UserError(f"bf16={bf16}; expected true or false")
     if arguments.steps < 1:
         raise UserError(f"--steps={arguments.steps}; expected 1 or more")
     rows = _those_that_run([by_name[name] for name in names], asked is not None)
-    return shape, rows, arguments.steps, arguments.check, arguments.json
+    return Asked(shape, rows, arguments.steps, bf16 == "true", arguments.check, arguments.json)
 
 
 def _those_that_run(rows: list[Row], asked: bool) -> list[Row]:
@@ -196,8 +211,10 @@ def _those_that_run(rows: list[Row], asked: bool) -> list[Row]:
     return rows
 
 
-def _table(results: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"One whole step, CPU-seconds: CADA / stock GRPOTrainer (aim: a ratio of {TARGET} or less)")
+def _table(results: list[dict[str, Any]], dtype: str) -> Table:
+    table = Table(
+        title=f"One whole step in {dtype}, CPU-seconds: CADA / stock GRPOTrainer (aim: a ratio of {TARGET} or less)"
+    )
     for heading in ("row", "rollouts", "update", "step", "ratio", "peak MiB"):
         table.add_column(heading, justify="left" if heading == "row" else "right")
     for result in results:

@@ -55,6 +55,7 @@ class Work:
     completion_tok: list[int]
     n_timed: int
     rollout: Literal["transformers", "vllm"] = "transformers"  # who samples, where the sampling is not preset
+    bf16: bool = False  # both trainers' own setting: float32 weights, products in bfloat16
 
 
 def preset_rollouts(work: Work) -> tuple[list[list[int]], list[list[int]]]:
@@ -148,7 +149,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
         "max_steps": 1 + work.n_timed,
         "max_completion_length": max(work.completion_tok),
         "use_cpu": True,
-        "bf16": False,
+        "bf16": work.bf16,
         "gradient_checkpointing": False,
         "max_grad_norm": 1e9,
         "save_strategy": "no",

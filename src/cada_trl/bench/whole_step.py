@@ -60,7 +60,9 @@ def _trainer(work: Work, folder: Path, clock: _Clock, forced: ExitStack) -> Any:
         from cada_trl.rollouts import generation
 
         forced.enter_context(vllm_ending_at(prompts, lengths))
-        forced.enter_context(patch.object(vllm_generation, "LLM", _stock_llm()))  # CADA puts its own in its place
+        forced.enter_context(
+            patch.object(vllm_generation, "LLM", _stock_llm(work.bf16))
+        )  # CADA puts its own in its place
         forced.enter_context(patch.object(generation, "CPU_KV_CACHE_GIB", KV_CACHE_GIB))
         return build_trainer(work, folder, sampling)[0]
     forced.enter_context(patch.object(cada, "sampled", loop_ending_at(lengths)))
@@ -70,10 +72,11 @@ def _trainer(work: Work, folder: Path, clock: _Clock, forced: ExitStack) -> Any:
     return trainer
 
 
-def _stock_llm() -> Any:
+def _stock_llm(bf16: bool) -> Any:
     """vLLM as stock GRPOTrainer starts it, with what CADA sets on a CPU: TRL itself passes none of it.
 
-    Left to itself vLLM would sample in bfloat16, look for a tokenizer's files, compile, and reserve memory by a share.
+    Left to itself vLLM would always sample in bfloat16, look for a tokenizer's files, compile, and reserve memory by a
+    share.
     """
     from functools import partial
 
@@ -81,7 +84,7 @@ def _stock_llm() -> Any:
 
     return partial(
         LLM,
-        dtype="float32",
+        dtype="bfloat16" if bf16 else "float32",
         enable_prefix_caching=True,
         skip_tokenizer_init=True,
         generation_config="vllm",
