@@ -43,6 +43,11 @@ class AlgoConfig(Section):
     epochs: Annotated[float, Field(gt=0.0)]
     max_steps: Positive | None  # null: as many as the epochs hold
 
+    @property
+    def has_kl(self) -> bool:
+        """Whether some row's KL has a weight: without one there is no reference."""
+        return max(self.beta_kl, self.benign_beta_kl or 0.0) > 0.0
+
 
 def check_algo(algo: AlgoConfig) -> None:
     """Errors: ValueError for an unknown method, a key that the method would ignore, and one that it lacks."""

@@ -19,7 +19,10 @@ MEASURED = [
     (SMOLLM2, PRESET, ["micro_batch=2"], 4.258),
     (SMOLLM2, PRESET, ["micro_batch=8"], 4.934),
     (SMOLLM2, RUN, ["micro_batch=4"], 4.195),
+    (SMOLLM2, RUN, ["micro_batch=4", "bf16=true"], 4.483),
+    (SMOLLM2, RUN, ["micro_batch=8", "bf16=true"], 4.217),
     (SMOLLM2, RUN, ["micro_batch=4", "peft=lora"], 2.399),
+    (SMOLLM2, RUN, ["micro_batch=4", "peft=lora", "bf16=true"], 2.434),
     (SMOLLM2, RUN, ["micro_batch=8", "gradient_checkpointing=true"], 3.627),
 ]
 

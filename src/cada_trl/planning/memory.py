@@ -110,8 +110,10 @@ class _Need:
         return self.split if self.zero == 3 else 1
 
     @property
-    def has_kl(self) -> bool:
-        return max(self.config.algo.beta_kl, self.config.algo.benign_beta_kl or 0.0) > 0.0
+    def cast_bytes(self) -> int:
+        """Autocast's copies of the weights, kept for a whole sampling and for the backward pass."""
+        casts = self.config.hardware.bf16 and not self.zero and self.weight_bytes == FLOAT32
+        return self.shape.matmul_params * BFLOAT16 if casts else 0
 
     @property
     def n_rows(self) -> int:
@@ -121,11 +123,11 @@ class _Need:
 
     def held(self) -> dict[str, float]:
         """GB that are there from the second step on, sampling or learning."""
-        n_params = self.shape.n_params
+        n_params, has_kl = self.shape.n_params, self.config.algo.has_kl
         n_bytes: dict[str, float] = {
             "libraries": (LIBRARIES_GB if self.config.hardware.device == "cpu" else CUDA_GB) * 1e9,
             "weights": n_params * self.weight_bytes / self.weight_split,
-            "reference": n_params * self.weight_bytes / self.weight_split if self.has_kl and not self.lora else 0,
+            "reference": n_params * self.weight_bytes / self.weight_split if has_kl and not self.lora else 0,
             "optimiser": 0 if self.offload else self.n_trained * self._optimiser_bytes() / self.split,
         }
         if self.lora:
@@ -148,6 +150,7 @@ class _Need:
         prompt_layer = self.n_rows * self.lengths.rollout_prompt_tok * self._mlp_width() * self.compute_bytes
         return {
             "gathered weights": whole if self.zero == 3 else 0,
+            "bfloat16 weights": self.cast_bytes,
             "key-value cache": cache,
             "one layer of the prompts": prompt_layer,
         }
@@ -161,10 +164,12 @@ class _Need:
         if self.n_rows <= self.config.hardware.micro_batch:
             activations, gradients = (activations, 0.0) if activations > gradients else (0.0, gradients)
         # Beside DeepSpeed's live parameters the reference's head is held whole for as long as the policy's is scored.
-        live_params = min(self.shape.n_params, LIVE_PARAMS) + (self.shape.embedding_params if self.has_kl else 0)
+        reference_head = self.shape.embedding_params if self.config.algo.has_kl else 0
+        live_params = min(self.shape.n_params, LIVE_PARAMS) + reference_head
         return {
             "gradients": gradients,
             "activations": activations,
+            "bfloat16 weights": self.cast_bytes,
             "head": self._head(),
             "gathered weights": live_params * self.weight_bytes if self.zero == 3 else 0,
         }

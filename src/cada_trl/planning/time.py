@@ -39,7 +39,7 @@ def update_tflop(config: Config, shape: Shape, lengths: Lengths) -> float:
     algo = config.algo
     per_weight = 4 if config.peft.adapter == "lora" else 6
     per_weight += 2 * config.hardware.gradient_checkpointing
-    per_weight += 2 * (max(algo.beta_kl, algo.benign_beta_kl or 0.0) > 0.0)
+    per_weight += 2 * algo.has_kl
     n_tok = _n_rollouts(config) * (lengths.learn_prompt_tok + lengths.completion_tok)
     return per_weight * shape.matmul_params * n_tok / 1e12
 
