@@ -60,9 +60,8 @@ def _trainer(work: Work, folder: Path, clock: _Clock, forced: ExitStack) -> Any:
         from cada_trl.rollouts import generation
 
         forced.enter_context(vllm_ending_at(prompts, lengths))
-        forced.enter_context(
-            patch.object(vllm_generation, "LLM", _stock_llm(work.bf16))
-        )  # CADA puts its own in its place
+        stock_llm = _stock_llm(work.bf16)  # CADA puts its own in its place
+        forced.enter_context(patch.object(vllm_generation, "LLM", stock_llm))
         forced.enter_context(patch.object(generation, "CPU_KV_CACHE_GIB", KV_CACHE_GIB))
         return build_trainer(work, folder, sampling)[0]
     forced.enter_context(patch.object(cada, "sampled", loop_ending_at(lengths)))

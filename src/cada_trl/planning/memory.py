@@ -111,7 +111,7 @@ class _Need:
 
     @property
     def cast_bytes(self) -> int:
-        """Autocast's copies of the weights, kept for a whole sampling and for the backward pass."""
+        """Autocast's copies of the weights, kept for the backward pass and, of trained ones, for a whole sampling."""
         casts = self.config.hardware.bf16 and not self.zero and self.weight_bytes == FLOAT32
         return self.shape.matmul_params * BFLOAT16 if casts else 0
 

@@ -61,8 +61,8 @@ class InRun(Base):
         """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on.
 
         A rank's number of forward calls is its own: the weights are gathered once, and no call waits for other ranks.
-        With bf16 they are cast once, too: each forward call has an autocast of its own, which would cast all of them
-        for a single token.
+        With bf16 those that are trained are cast once, too (autocast keeps no copy of a frozen one): each forward call
+        has an autocast of its own, which would cast all of them for a single token.
         """
         wrapped: Any = self.model_wrapped
         if wrapped is self.model:
