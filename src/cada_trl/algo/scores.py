@@ -1,13 +1,18 @@
-"""Log-probability, entropy and exact KL of tokens from hidden states, in tiles: [N, V] never exists as a whole."""
+"""Log-probability, entropy and exact KL of tokens from hidden states, in tiles: [N, V] never exists as a whole.
+
+A tile is some tokens by some words of the vocabulary, small enough for a CPU's cache. Each leaves its part of the sums
+over the vocabulary, which are put together at the end, as flash attention and cut cross-entropy (2411.09009) do.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-TILE_TOK = 256  # tokens a tile: 256 x 49k float32 logits are 50 MB
+TILE_TOK, TILE_VOCAB = 1024, 4096  # float32 logits of 17 MB; much smaller products would leave a GPU waiting
 
 
 class TokenScores(NamedTuple):
@@ -42,17 +47,31 @@ def token_scores(
     return TokenScores(logp_n, entropy_n, ref_logp_n if has_reference else None, kl_n if exact_kl else None)
 
 
-def _log_softmax(hidden_nh: Tensor, weight_vh: Tensor, temperature: float) -> Tensor:
-    logits_nv = hidden_nh @ weight_vh.to(hidden_nh.dtype).T
-    logits_nv = logits_nv.to(_score_dtype(hidden_nh))
-    if temperature != 1.0:
-        logits_nv.div_(temperature)
-    return logits_nv.sub_(logits_nv.logsumexp(dim=-1, keepdim=True))
+def _logits(hidden_nh: Tensor, weight_vh: Tensor, temperature: float) -> Tensor:
+    logits_nv = (hidden_nh @ weight_vh.to(hidden_nh.dtype).T).to(_score_dtype(hidden_nh))
+    return logits_nv if temperature == 1.0 else logits_nv.div_(temperature)
 
 
 def _score_dtype(hidden_nh: Tensor) -> torch.dtype:
     """float32 at least: half precision loses the tails; float64 stays, so that gradients can be checked exactly."""
     return torch.promote_types(hidden_nh.dtype, torch.float32)
+
+
+def _slices(n: int, tile: int) -> Iterator[slice]:
+    return (slice(start, min(start + tile, n)) for start in range(0, n, tile))
+
+
+def _tiles(n_tok: int, n_vocab: int) -> Iterator[tuple[int, slice, slice]]:
+    """Number of the part of the vocabulary, the part, tokens."""
+    for number, vocab in enumerate(_slices(n_vocab, TILE_VOCAB)):
+        for tok in _slices(n_tok, TILE_TOK):
+            yield number, vocab, tok
+
+
+def _label_in(vocab: slice, label_n: Tensor) -> tuple[Tensor, Tensor]:
+    """Each label's column in this part of the vocabulary [N, 1], 0 where it is not there, and whether it is there."""
+    inside_n1 = ((label_n >= vocab.start) & (label_n < vocab.stop)).unsqueeze(1)
+    return torch.where(inside_n1, label_n.unsqueeze(1) - vocab.start, 0), inside_n1
 
 
 class _TiledScores(torch.autograd.Function):
@@ -67,46 +86,56 @@ class _TiledScores(torch.autograd.Function):
         ref_weight_vh: Tensor,
         exact_kl: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        n_tok = label_n.numel()
-        logp_n, kl_n, entropy_n, ref_logp_n = (
-            torch.zeros(n_tok, dtype=_score_dtype(hidden_nh), device=hidden_nh.device) for _ in range(4)
-        )
-        for start in range(0, n_tok, TILE_TOK):
-            tile = slice(start, start + TILE_TOK)
-            label_n1 = label_n[tile].unsqueeze(1)
-            logp_nv = _log_softmax(hidden_nh[tile], weight_vh, temperature)
-            logp_n[tile] = logp_nv.gather(1, label_n1).squeeze(1)
-            prob_nv = logp_nv.exp()
-            entropy_n[tile] = -torch.linalg.vecdot(prob_nv, logp_nv)
+        n_tok, n_vocab = label_n.numel(), weight_vh.shape[0]
+        sums = torch.zeros(4, -(-n_vocab // TILE_VOCAB), n_tok, dtype=_score_dtype(hidden_nh), device=hidden_nh.device)
+        log_z_tn, ref_log_z_tn, mean_logit_tn, mean_gap_tn = sums  # means under the policy, each of its own tile
+        logp_n, ref_logp_n = sums.new_zeros(2, n_tok)
+        for number, vocab, tok in _tiles(n_tok, n_vocab):
+            column_n1, inside_n1 = _label_in(vocab, label_n[tok])
+            logits_nv = _logits(hidden_nh[tok], weight_vh[vocab], temperature)
+            logp_n[tok] += (logits_nv.gather(1, column_n1) * inside_n1).squeeze(1)
+            log_z_tn[number, tok] = log_z_n = logits_nv.logsumexp(dim=1)
+            prob_nv = (logits_nv - log_z_n.unsqueeze(1)).exp_()
+            mean_logit_tn[number, tok] = torch.linalg.vecdot(prob_nv, logits_nv)
             if ref_hidden_nh.numel():
-                ref_logp_nv = _log_softmax(ref_hidden_nh[tile], ref_weight_vh, temperature)
-                ref_logp_n[tile] = ref_logp_nv.gather(1, label_n1).squeeze(1)
+                ref_logits_nv = _logits(ref_hidden_nh[tok], ref_weight_vh[vocab], temperature)
+                ref_logp_n[tok] += (ref_logits_nv.gather(1, column_n1) * inside_n1).squeeze(1)
+                ref_log_z_tn[number, tok] = ref_logits_nv.logsumexp(dim=1)
                 if exact_kl:
-                    kl_n[tile] = torch.linalg.vecdot(prob_nv, logp_nv - ref_logp_nv)
-        ctx.save_for_backward(hidden_nh, weight_vh, label_n, ref_hidden_nh, ref_weight_vh, kl_n)
+                    mean_gap_tn[number, tok] = torch.linalg.vecdot(prob_nv, logits_nv.sub_(ref_logits_nv))
+        log_z_n, ref_log_z_n = log_z_tn.logsumexp(dim=0), ref_log_z_tn.logsumexp(dim=0)
+        share_tn = (log_z_tn - log_z_n).exp()
+        mean_gap_n = (share_tn * mean_gap_tn).sum(dim=0)
+        entropy_n = (log_z_n - (share_tn * mean_logit_tn).sum(dim=0)).clamp_(min=0)  # rounding may take it below
+        ref_logp_n -= ref_log_z_n
+        ctx.save_for_backward(hidden_nh, weight_vh, label_n, ref_hidden_nh, ref_weight_vh, log_z_n, mean_gap_n)
         ctx.temperature, ctx.exact_kl = temperature, exact_kl
         ctx.mark_non_differentiable(entropy_n, ref_logp_n)
-        return logp_n, kl_n, entropy_n, ref_logp_n
+        return logp_n - log_z_n, mean_gap_n - (log_z_n - ref_log_z_n), entropy_n, ref_logp_n
 
     @staticmethod
     def backward(ctx: Any, grad_logp_n: Tensor, grad_kl_n: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """d logp/d logits = onehot - p; d KL/d logits = p (log p - log q - KL); both divided by the temperature."""
-        hidden_nh, weight_vh, label_n, ref_hidden_nh, ref_weight_vh, kl_n = ctx.saved_tensors
-        grad_hidden_nh = torch.zeros_like(hidden_nh)
+        """With the gap log p - log q: d logp/d logits = onehot - p; d KL/d logits = p (gap - its mean under p).
+
+        Both divided by the temperature; the gap may be that of the logits, which differs by a constant.
+        """
+        hidden_nh, weight_vh, label_n, ref_hidden_nh, ref_weight_vh, log_z_n, mean_gap_n = ctx.saved_tensors
+        grad_hidden_nh = torch.zeros_like(hidden_nh, dtype=log_z_n.dtype)
         grad_weight_vh = torch.zeros_like(weight_vh) if ctx.needs_input_grad[1] else None
-        for start in range(0, label_n.numel(), TILE_TOK):
-            tile = slice(start, start + TILE_TOK)
-            logp_nv = _log_softmax(hidden_nh[tile], weight_vh, ctx.temperature)
-            prob_nv = logp_nv.exp()
+        for _number, vocab, tok in _tiles(label_n.numel(), weight_vh.shape[0]):
+            grad_logp_n1 = grad_logp_n[tok].unsqueeze(1)
+            logits_nv = _logits(hidden_nh[tok], weight_vh[vocab], ctx.temperature)
             if ctx.exact_kl:
-                logp_nv.sub_(_log_softmax(ref_hidden_nh[tile], ref_weight_vh, ctx.temperature))
-                logp_nv.sub_(kl_n[tile].unsqueeze(1)).mul_(grad_kl_n[tile].unsqueeze(1))
-                grad_nv = logp_nv.sub_(grad_logp_n[tile].unsqueeze(1)).mul_(prob_nv)
+                gap_nv = logits_nv - _logits(ref_hidden_nh[tok], ref_weight_vh[vocab], ctx.temperature)
+                weight_nv = gap_nv.sub_(mean_gap_n[tok].unsqueeze(1)).mul_(grad_kl_n[tok].unsqueeze(1))
+                weight_nv = weight_nv.sub_(grad_logp_n1)
             else:
-                grad_nv = prob_nv.mul_(-grad_logp_n[tile].unsqueeze(1))
-            grad_nv.scatter_add_(1, label_n[tile].unsqueeze(1), grad_logp_n[tile].unsqueeze(1))
+                weight_nv = -grad_logp_n1
+            grad_nv = logits_nv.sub_(log_z_n[tok].unsqueeze(1)).exp_().mul_(weight_nv)
+            column_n1, inside_n1 = _label_in(vocab, label_n[tok])
+            grad_nv.scatter_add_(1, column_n1, grad_logp_n1 * inside_n1)
             grad_nv = grad_nv.div_(ctx.temperature).to(hidden_nh.dtype)
-            grad_hidden_nh[tile] = grad_nv @ weight_vh.to(hidden_nh.dtype)
+            grad_hidden_nh[tok] += grad_nv @ weight_vh[vocab].to(hidden_nh.dtype)
             if grad_weight_vh is not None:
-                grad_weight_vh.add_(grad_nv.T @ hidden_nh[tile])
-        return grad_hidden_nh, grad_weight_vh, None, None, None, None, None
+                grad_weight_vh[vocab] += grad_nv.T @ hidden_nh[tok]
+        return grad_hidden_nh.to(hidden_nh.dtype), grad_weight_vh, None, None, None, None, None
