@@ -15,6 +15,18 @@ from cada_trl.rollouts.before_import import PLUGIN, UPDATABLE
 from cada_trl.rollouts.vllm_plugin import BACKEND, register
 
 
+def _pack(layer: Any, remove_weight: bool) -> None:
+    """As vLLM's: the product is that of the weights at the time of packing."""
+    packed = layer.weight.detach().clone()
+    layer.cpu_linear = lambda x, weight, bias: torch.nn.functional.linear(x, packed, bias)
+    if remove_weight:
+        layer.weight = None
+
+
+def _load(parameter: Any, value: torch.Tensor) -> None:
+    parameter.data.copy_(value)
+
+
 class _Factory:
     def __init__(self) -> None:
         self._registry: dict[str, Any] = {}
@@ -26,7 +38,7 @@ class _Factory:
 
 @pytest.fixture
 def vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    seen = SimpleNamespace(is_cpu=True, factory=_Factory(), packs=object())
+    seen = SimpleNamespace(is_cpu=True, factory=_Factory(), packs=_pack)
     contents = {
         "vllm": {},
         "vllm.platforms": {"current_platform": SimpleNamespace(is_cpu=lambda: seen.is_cpu)},
@@ -36,6 +48,8 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "vllm.model_executor": {},
         "vllm.model_executor.layers": {},
         "vllm.model_executor.layers.utils": {"dispatch_cpu_unquantized_gemm": seen.packs},
+        "vllm.model_executor.model_loader": {},
+        "vllm.model_executor.model_loader.weight_utils": {"default_weight_loader": _load},
     }
     for name, values in contents.items():
         module = ModuleType(name)
@@ -63,16 +77,43 @@ def test_outside_a_training_weights_stay_packed(vllm: SimpleNamespace, monkeypat
     assert vllm.factory._registry == {BACKEND: ("cada_trl.rollouts.shared_memory", "SharedMemoryEngine")}
 
 
-def test_in_a_training_a_layer_multiplies_by_the_parameter_that_a_sync_writes_to(
-    vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def layer(vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A linear layer that vLLM has loaded in a training."""
     monkeypatch.setenv(UPDATABLE, "1")
     register()
     register()  # vLLM may load plugins twice in a process
     layer: Any = torch.nn.Linear(3, 2, bias=False)
     vllm.utils.dispatch_cpu_unquantized_gemm(layer, remove_weight=True)
-    layer.weight.data.fill_(2.0)
-    assert layer.cpu_linear(torch.ones(1, 3), layer.weight, None).tolist() == [[6.0, 6.0]]
+    return layer
+
+
+def _product(layer: Any) -> list[list[float]]:
+    product: torch.Tensor = layer.cpu_linear(torch.ones(1, 3), layer.weight, None)
+    return product.tolist()
+
+
+def test_in_a_training_a_layer_multiplies_by_what_a_sync_wrote_last(layer: Any) -> None:
+    for value in (2.0, 3.0):
+        layer.weight.weight_loader(layer.weight, torch.full((2, 3), value))
+        assert _product(layer) == [[3 * value] * 2]
+
+
+def test_a_parameter_that_two_layers_share_is_packed_again_by_both(vllm: SimpleNamespace, layer: Any) -> None:
+    head: Any = torch.nn.Linear(3, 2, bias=False)
+    head.weight = layer.weight
+    vllm.utils.dispatch_cpu_unquantized_gemm(head, remove_weight=False)
+    _product(head), _product(layer)
+    layer.weight.weight_loader(layer.weight, torch.ones(2, 3))
+    assert _product(head) == _product(layer) == [[3.0, 3.0]]
+
+
+def test_between_two_syncs_a_layer_is_packed_once(layer: Any) -> None:
+    layer.weight.weight_loader(layer.weight, torch.ones(2, 3))
+    _product(layer)
+    packed = layer.cpu_linear
+    _product(layer)
+    assert layer.cpu_linear is packed
 
 
 def test_the_package_declares_it_to_vllm() -> None:
