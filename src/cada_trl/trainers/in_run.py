@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from trl.models import unwrap_model_for_generation
 
 from cada_trl.models.decoding import decoding_attention
+from cada_trl.models.packed_linear import packed_linear
 from cada_trl.trainers.resume import mark_complete
 from cada_trl.trainers.sharding import stage_of, whole
 
@@ -58,11 +59,11 @@ class InRun(Base):
 
     @contextlib.contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:
-        """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on.
+        """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on, weights packed.
 
         A rank's number of forward calls is its own: the weights are gathered once, and no call waits for other ranks.
-        With bf16 those that are trained are cast once, too (autocast keeps no copy of a frozen one): each forward call
-        has an autocast of its own, which would cast all of them for a single token.
+        With bf16 they are cast once, too: each forward call has an autocast of its own, which would cast all of them
+        for a single token.
         """
         wrapped: Any = self.model_wrapped
         if wrapped is self.model:
@@ -72,6 +73,7 @@ class InRun(Base):
             self.accelerator.autocast(),
             unwrap_model_for_generation(wrapped, self.accelerator) as model,
             decoding_attention(model),
+            packed_linear(model),
         ):
             yield model
 
