@@ -102,7 +102,20 @@ def test_vllm_on_a_cpu_takes_weights_and_a_fixed_cache() -> None:
     from cada_trl.evals.generation.with_vllm import CPU_KV_CACHE_GIB
 
     assert memory.CPU_KV_CACHE_GIB == CPU_KV_CACHE_GIB
-    assert planned("rollout=vllm_colocate").held["vllm"] == pytest.approx(4 * 0.1345 + 2 * 1.0737, abs=0.01)
+    kept_and_packed = 2 * 4 * 0.1345
+    assert planned("rollout=vllm_colocate").held["vllm"] == pytest.approx(0.4 + kept_and_packed + 2 * 1.0737, abs=0.01)
+
+
+def test_scores_are_counted_by_the_tiles_that_are_made() -> None:
+    from cada_trl.algo import scores
+
+    assert (memory.TILE_TOK, memory.TILE_VOCAB) == (scores.TILE_TOK, scores.TILE_VOCAB)
+
+
+def test_sampling_holds_packed_weights_on_a_cpu_only() -> None:
+    assert planned().sampling["packed weights"] == pytest.approx(4 * 0.1345, abs=0.001)
+    assert planned("bf16=true").sampling["packed weights"] == pytest.approx(2 * 0.1345, abs=0.001)
+    assert planned("model=llama3", "hardware=a100x4").sampling["packed weights"] == 0
 
 
 def test_an_adapter_is_merged_on_gathered_weights_before_it_goes_to_vllm() -> None:

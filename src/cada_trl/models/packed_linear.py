@@ -17,7 +17,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-N_ROWS = 16  # oneDNN's hint; from 8 to 32 the order was equally quick for 1 to 64 rows, ordered for 1 it was slower
+N_ROWS = 16  # oneDNN's hint; weights ordered for 8 and for 32 were equally quick at 1 to 64 rows, for 1 they were slower
 
 
 @contextmanager

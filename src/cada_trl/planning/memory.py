@@ -19,8 +19,8 @@ USABLE_FRAC = 0.92  # ours: the allocator's fragments and the system take the re
 VLLM_FRAC = 0.3  # trl 1.16's default vllm_gpu_memory_utilization
 VLLM_WEIGHTS_FRAC = 0.9  # ours: of vLLM's share; caches and graphs need the rest
 CPU_KV_CACHE_GIB = 2  # evals/generation/with_vllm.py, which imports torch
-SCORE_TILES = 4  # algo/scores.py: logits, probabilities, the reference's and the gradient, of TILE_TOK tokens each
-TILE_TOK = 256
+VLLM_LIBRARIES_GB = 0.4  # measured: what importing vLLM adds to a process (docs/doctor.md)
+SCORE_TILES, TILE_TOK, TILE_VOCAB = 4, 1024, 4096  # algo/scores.py: logits, probabilities, gap and gradient of a tile
 LIVE_PARAMS = 1_000_000_000  # DeepSpeed's default stage3_max_live_parameters
 BUCKET_PARAMS = 500_000_000  # DeepSpeed's default reduce_bucket_size
 
@@ -55,7 +55,8 @@ def plan_memory(config: Config, shape: Shape, lengths: Lengths | None = None) ->
     need = _Need(config, shape, lengths, zero_stage(config.hardware), offloads_optimizer(config.hardware))
     held, refusal = need.held(), None
     if config.rollout.backend == "vllm_colocate" and config.hardware.device == "cpu":
-        held["vllm"] = (shape.n_params * need.weight_bytes + CPU_KV_CACHE_GIB * 2**30) / 1e9
+        weights = (shape.n_params + shape.matmul_params) * need.compute_bytes  # the parameters and the packed ones
+        held["vllm"] = (weights + CPU_KV_CACHE_GIB * 2**30) / 1e9 + VLLM_LIBRARIES_GB
     elif config.rollout.backend == "vllm_colocate" and device_gb is not None:
         held["vllm"] = VLLM_FRAC * device_gb
         weights_gb = shape.n_params * BFLOAT16 / 1e9
@@ -111,7 +112,7 @@ class _Need:
 
     @property
     def cast_bytes(self) -> int:
-        """Autocast's copies of the weights, kept for the backward pass and, of trained ones, for a whole sampling."""
+        """Autocast's copies of the weights, kept for the backward pass."""
         casts = self.config.hardware.bf16 and not self.zero and self.weight_bytes == FLOAT32
         return self.shape.matmul_params * BFLOAT16 if casts else 0
 
@@ -147,10 +148,12 @@ class _Need:
             return {"gathered weights": gathered if self.zero == 3 else 0}
         n_tok = self.lengths.rollout_prompt_tok + self.lengths.completion_tok
         cache = self.n_rows * n_tok * self.shape.layers * 2 * self.shape.key * self.compute_bytes
+        on_cpu = self.config.hardware.device == "cpu"
         prompt_layer = self.n_rows * self.lengths.rollout_prompt_tok * self._mlp_width() * self.compute_bytes
         return {
             "gathered weights": whole if self.zero == 3 else 0,
-            "bfloat16 weights": self.cast_bytes,
+            "bfloat16 weights": 0 if on_cpu else self.cast_bytes,
+            "packed weights": self.shape.matmul_params * self.compute_bytes if on_cpu else 0,
             "key-value cache": cache,
             "one layer of the prompts": prompt_layer,
         }
@@ -183,9 +186,9 @@ class _Need:
         return kept + min(self.n_trained, BUCKET_PARAMS) * BFLOAT16
 
     def _head(self) -> float:
-        """Tiles of logits in float32, and for a trained head its gradient and the product that is added to it."""
-        tiles = SCORE_TILES * min(TILE_TOK, self._n_tok()) * self.shape.vocab * FLOAT32
-        return tiles + (0 if self.lora else 2 * self.shape.embedding_params * self.weight_bytes)
+        """Tiles of logits in float32, and a trained head's gradient."""
+        tiles = SCORE_TILES * min(TILE_TOK, self._n_tok()) * min(TILE_VOCAB, self.shape.vocab) * FLOAT32
+        return tiles + (0 if self.lora else self.shape.embedding_params * self.weight_bytes)
 
     def _n_tok(self) -> int:
         """Tokens in a micro-batch."""
