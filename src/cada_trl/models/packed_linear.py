@@ -17,9 +17,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-N_ROWS = (
-    16  # oneDNN's hint; weights ordered for 8 and for 32 were equally quick at 1 to 64 rows, for 1 they were slower
-)
+N_ROWS = 16  # oneDNN's hint; weights ordered for 8 and for 32 rows were equally quick at 1 to 64, for 1 row slower
 
 
 @contextmanager

@@ -186,9 +186,10 @@ class _Need:
         return kept + min(self.n_trained, BUCKET_PARAMS) * BFLOAT16
 
     def _head(self) -> float:
-        """Tiles of logits in float32, and a trained head's gradient."""
+        """Tiles of logits in float32, and a trained head's gradient; a tied one's as head and as embedding."""
         tiles = SCORE_TILES * min(TILE_TOK, self._n_tok()) * min(TILE_VOCAB, self.shape.vocab) * FLOAT32
-        return tiles + (0 if self.lora else self.shape.embedding_params * self.weight_bytes)
+        gradients = 0 if self.lora else 1 + self.shape.tied
+        return tiles + gradients * self.shape.embedding_params * self.weight_bytes
 
     def _n_tok(self) -> int:
         """Tokens in a micro-batch."""

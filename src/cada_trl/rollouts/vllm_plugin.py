@@ -37,7 +37,7 @@ def _register_engine() -> None:
 
 
 def _pack_after_each_load() -> None:
-    """Linear layers and output head keep their parameter, and pack it at their first product after it was written to."""
+    """Linear layers and output head keep their parameter and pack it at their first product after it was written to."""
     from vllm.model_executor.layers import utils
     from vllm.model_executor.model_loader.weight_utils import default_weight_loader
 
