@@ -15,15 +15,17 @@ SMOLLM2 = shape_of(load_config([]).model)
 TINY = read_shape(SHAPES["tiny"])
 RUN, PRESET = Lengths(313, 45, 64), Lengths(64, 64, 96)
 MEASURED = [
-    (TINY, PRESET, ["micro_batch=8"], 0.534),
-    (SMOLLM2, PRESET, ["micro_batch=2"], 4.258),
-    (SMOLLM2, PRESET, ["micro_batch=8"], 4.934),
-    (SMOLLM2, RUN, ["micro_batch=4"], 4.195),
-    (SMOLLM2, RUN, ["micro_batch=4", "bf16=true"], 4.483),
-    (SMOLLM2, RUN, ["micro_batch=8", "bf16=true"], 4.217),
-    (SMOLLM2, RUN, ["micro_batch=4", "peft=lora"], 2.399),
-    (SMOLLM2, RUN, ["micro_batch=4", "peft=lora", "bf16=true"], 2.434),
-    (SMOLLM2, RUN, ["micro_batch=8", "gradient_checkpointing=true"], 3.627),
+    (TINY, PRESET, ["micro_batch=8"], 0.566),
+    (SMOLLM2, PRESET, ["micro_batch=2"], 4.110),
+    (SMOLLM2, PRESET, ["micro_batch=8"], 4.780),
+    (SMOLLM2, RUN, ["micro_batch=4"], 4.265),
+    (SMOLLM2, RUN, ["micro_batch=4", "bf16=true"], 4.506),
+    (SMOLLM2, RUN, ["micro_batch=8", "bf16=true"], 4.364),
+    (SMOLLM2, RUN, ["micro_batch=4", "peft=lora"], 2.615),
+    (SMOLLM2, RUN, ["micro_batch=4", "peft=lora", "bf16=true"], 2.357),
+    (SMOLLM2, RUN, ["micro_batch=8", "gradient_checkpointing=true"], 3.709),
+    (SMOLLM2, RUN, ["micro_batch=4", "rollout=vllm_colocate"], 7.816),
+    (SMOLLM2, RUN, ["micro_batch=4", "rollout=vllm_colocate", "bf16=true"], 7.345),
 ]
 
 
