@@ -21,9 +21,11 @@ from cada_trl.statistics import (
     bootstrap_mean,
     difference_across_seeds,
     mcnemar,
+    pooled_spread,
     sign_flip,
     wilson,
 )
+from cada_trl.statistics.bounded import centre_and_error
 
 Random = np.random.Generator
 Floats = npt.NDArray[np.float64]
@@ -75,6 +77,11 @@ def settings() -> Iterator[Setting]:
         drawing = f"{n_seeds} seeds x 100 items", partial(draw_seeds, n_seeds)
         yield Setting("across seeds", True, *drawing, across)
         yield Setting("seeds and items resampled", False, *drawing, resampled_seeds)
+    for levels in ((0.0,) * 4, (0.0, 1.0, 2.0, 3.0)):
+        rates = "alike" if len(set(levels)) == 1 else "50 to 92 %"
+        drawing = f"4 x 2 seeds x 100 items, {rates}", partial(draw_configurations, levels)
+        yield Setting("across seeds, pooled", True, *drawing, across_pooled)
+        yield Setting("pooled, without the items' error", False, *drawing, partial(across_pooled, items=False))
     for sides in ((1, 3), (3, 3)):
         drawing = f"{sides[0]} and {sides[1]} seeds x 100 items", partial(draw_two_sides, *sides)
         yield Setting("difference across seeds", True, *drawing, partial(across_sides, sides[0]))
@@ -121,6 +128,15 @@ def draw_seeds(n_seeds: int, rng: Random, level: float = 0.0) -> tuple[Floats, f
     return (rng.random((n_seeds, 100)) < sigmoid(logits)).astype(np.float64), expected_rate(level, math.hypot(1.5, 0.5))
 
 
+def draw_configurations(levels: tuple[float, ...], rng: Random) -> tuple[Floats, float]:
+    """[configurations, 2 seeds, items]: the items are shared. The truth is that of the first configuration."""
+    ease = 1.5 * rng.standard_normal(100)
+    logits = np.array(levels)[:, None, None] + ease + 0.5 * rng.standard_normal((len(levels), 2, 1))
+    return (rng.random(logits.shape) < sigmoid(logits)).astype(np.float64), expected_rate(
+        levels[0], math.hypot(1.5, 0.5)
+    )
+
+
 def draw_two_sides(n_before: int, n_after: int, rng: Random) -> tuple[Floats, float]:
     """[seeds of both sides, items]: before at level 1, a base model without spread if it is one; after at -1."""
     ease = 1.5 * rng.standard_normal(100)
@@ -165,8 +181,18 @@ def across(data: Floats) -> Interval:
     return result.low, result.high
 
 
+def across_pooled(data: Floats, items: bool = True) -> Interval:
+    """The first configuration's interval; its rate is the nearest to 50 %, where the pool errs to the narrow side."""
+    pool = pooled_spread(data.mean(axis=2).tolist())
+    centre, error = centre_and_error(data[0].mean(axis=0).tolist(), (0.0, 1.0))
+    found = pool.interval(centre, data.shape[1], item_error=error if items else 0.0)
+    assert found is not None
+    return found
+
+
 def across_sides(n_before: int, data: Floats) -> Interval:
     result = difference_across_seeds(data[:n_before].tolist(), data[n_before:].tolist())
+    assert result.low is not None and result.high is not None
     return result.low, result.high
 
 

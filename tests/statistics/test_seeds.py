@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cada_trl.statistics import across_seeds, adjusted_difference, adjusted_mean, difference_across_seeds
+from cada_trl.statistics import across_seeds, adjusted_difference, adjusted_mean, difference_across_seeds, pooled_spread
 
 T_2 = 4.302653  # 97.5 % quantile of Student's t with 2 degrees of freedom
 
@@ -52,10 +52,10 @@ def test_more_items_do_not_make_up_for_few_seeds() -> None:
     assert few.low == many.low == 0.0  # t with one degree of freedom: 12.7 * 0.1
 
 
-def test_beyond_ten_seeds_the_quantile_of_ten_is_taken() -> None:
+def test_twenty_seeds_have_nineteen_degrees_of_freedom() -> None:
     result = across_seeds(constant_seeds(*[0.4, 0.6] * 10, n_items=100_000))
     sd = math.sqrt(20 * 0.01 / 19)
-    assert result.high == pytest.approx(0.5 + 2.2622 * sd / math.sqrt(20), abs=1e-4)
+    assert result.high == pytest.approx(0.5 + 2.0930 * sd / math.sqrt(20), abs=1e-4)
 
 
 @pytest.mark.parametrize("bad", [[], [[]], [[0.1], [0.1, 0.2]], [[0.1, math.nan]], [[1.5, 1.0], [1.5, 1.0]]])
@@ -83,7 +83,31 @@ def test_a_base_model_of_one_evaluation_brings_no_spread_of_its_own() -> None:
     result = difference_across_seeds(base, trained)
     assert (result.before.sd, result.after.sd) == (None, pytest.approx(0.01))
     assert result.difference == pytest.approx(-0.5)
+    assert result.low is not None and result.high is not None
     assert result.low < -0.5 < result.high
+
+
+def test_a_pool_stands_in_for_the_spread_of_two_seeds() -> None:
+    # five configurations of two seeds 0.02 apart: each s_i^2 = 0.0002, df 5, t 2.5706; 2.5706 * 0.01414 = 0.03635, and
+    # two sides of two seeds: 0.03635 * sqrt(1/2 + 1/2)
+    pool = pooled_spread([[0.5, 0.52]] * 5)
+    sides = (constant_seeds(*rates, n_items=10_000) for rates in ((0.49, 0.51), (0.29, 0.31)))
+    result = difference_across_seeds(*sides, pool)
+    assert (result.low, result.high) == pytest.approx((-0.2 - 0.03635, -0.2 + 0.03635), abs=2e-4)
+
+
+def test_one_seed_borrows_the_pools_spread_and_an_untrained_model_has_none() -> None:
+    pool = pooled_spread([[0.5, 0.52]] * 5)
+    one, base = constant_seeds(0.3, n_items=10_000), constant_seeds(0.5, n_items=10_000)
+    both, alone = (difference_across_seeds(base, one, pool, trained) for trained in ((True, True), (False, True)))
+    assert both.low == pytest.approx(-0.2 - 0.03635 * math.sqrt(2), abs=2e-4)
+    assert alone.low == pytest.approx(-0.2 - 0.03635, abs=2e-4)
+
+
+def test_a_pool_of_few_degrees_of_freedom_gives_a_difference_and_no_interval() -> None:
+    sides = (constant_seeds(*rates, n_items=100) for rates in ((0.4, 0.6), (0.3, 0.5)))
+    result = difference_across_seeds(*sides, pooled_spread([[0.4, 0.6], [0.3, 0.5]]))
+    assert (result.difference, result.low, result.high) == (pytest.approx(-0.1), None, None)
 
 
 def test_one_seed_on_both_sides_is_sent_to_the_paired_interval() -> None:

@@ -14,7 +14,15 @@ from cada_trl.errors import UserError
 from cada_trl.evals.json_record import JsonRecord
 from cada_trl.evals.outcomes import Outcome
 from cada_trl.evals.scores import withheld
-from cada_trl.statistics import adjusted_difference, difference_across_seeds, holm, mcnemar, sign_flip
+from cada_trl.statistics import (
+    PooledSpread,
+    SeedDifference,
+    adjusted_difference,
+    difference_across_seeds,
+    holm,
+    mcnemar,
+    sign_flip,
+)
 
 MEASURES = ("complied", "harmful", "harmful_score", "reasoning")
 ALL_ATTACKS = "all attacks"
@@ -35,7 +43,8 @@ class Change(JsonRecord):
     before, after, difference: each item counts once, with its mean over the attacks on it. p: exact, that nothing
     changed; only for a rate and one evaluation a side. p_holm: p, adjusted over the cells. only_before, only_after:
     pairs that are true on one side alone. sd_before, sd_after: over the seeds' means, where there are two or more.
-    All are None where `withheld` says why.
+    All are None where `withheld` says why. low and high alone are None where the seeds of all configurations together
+    are too few for an interval (statistics/pooled.py).
     """
 
     n_pairs: int
@@ -153,8 +162,13 @@ def paired_change(
     items: Sequence[str],
     min_coverage: float,
     is_rate: bool,
+    pool: PooledSpread | None = None,
+    trained: tuple[bool, bool] = (True, True),
 ) -> Change:
-    """One measure's change. before_sp, after_sp: values [seeds, pairs], None: not known; items: each pair's item."""
+    """One measure's change. before_sp, after_sp: values [seeds, pairs], None: not known; items: each pair's item.
+
+    pool, trained: as difference_across_seeds. Two sides of one seed are tested as two models, and borrow no spread.
+    """
     known = [i for i in range(len(items)) if all(run[i] is not None for run in [*before_sp, *after_sp])]
     groups: dict[str, list[int]] = {}
     for i in known:
@@ -167,7 +181,7 @@ def paired_change(
     if len(before_sp) == len(after_sp) == 1:
         counts |= _tested(before_sp[0], after_sp[0], groups) if is_rate else {}
         return Change(**counts, **_paired(before_si[0], after_si[0]))
-    return Change(**counts, **_over_seeds(before_si, after_si))
+    return Change(**counts, **_over_seeds(difference_across_seeds(before_si, after_si, pool, trained)))
 
 
 def _item_means(values_sp: Sequence[Sequence[Any]], groups: Mapping[str, Sequence[int]]) -> list[list[float]]:
@@ -179,8 +193,7 @@ def _paired(before: Sequence[float], after: Sequence[float]) -> dict[str, Any]:
     return {"before": fmean(before), "after": fmean(after), "difference": value, "low": low, "high": high}
 
 
-def _over_seeds(before_si: Sequence[Sequence[float]], after_si: Sequence[Sequence[float]]) -> dict[str, Any]:
-    result = difference_across_seeds(before_si, after_si)
+def _over_seeds(result: SeedDifference) -> dict[str, Any]:
     means = {"before": result.before.mean, "after": result.after.mean, "difference": result.difference}
     spread = {"sd_before": result.before.sd, "sd_after": result.after.sd}
     return {**means, **spread, "low": result.low, "high": result.high}

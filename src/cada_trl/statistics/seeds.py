@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cada_trl.statistics.bounded import Z_95, centre_and_error
-
-# two-sided 95 % quantiles of Student's t with 1, 2, ... degrees of freedom; from 10 on the ninth, which is wide enough
-T_95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
+from cada_trl.statistics.pooled import PooledSpread
+from cada_trl.statistics.student import t_95
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,14 +33,17 @@ class AcrossSeeds:
 
 @dataclass(frozen=True)
 class SeedDifference:
-    """mean(after) - mean(before) with its 95 % interval. A side with one seed brings no spread of its own: the interval
-    then holds for that very model, as for a base model that was never trained here."""
+    """mean(after) - mean(before) with its 95 % interval, None where the pool is too small for one.
+
+    A side with one seed brings no spread of its own, unless it borrows: the interval then holds for that very model, as
+    for a base model that was never trained here.
+    """
 
     before: AcrossSeeds
     after: AcrossSeeds
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def across_seeds(values_si: Sequence[Sequence[float]], ends: tuple[float, float] = (0.0, 1.0)) -> AcrossSeeds:
@@ -59,44 +61,48 @@ def across_seeds(values_si: Sequence[Sequence[float]], ends: tuple[float, float]
     centre, error = centre_and_error(array.mean(axis=0).tolist(), ends)
     if sd is None:
         return AcrossSeeds(means.tolist(), array.shape[1], mean, None, None, None)
-    half = _half_width(error, [means])
+    half = math.hypot(Z_95 * error, _own_margin(means))
     return AcrossSeeds(
         means.tolist(), array.shape[1], mean, sd, max(ends[0], centre - half), min(ends[1], centre + half)
     )
 
 
 def difference_across_seeds(
-    before_si: Sequence[Sequence[float]], after_si: Sequence[Sequence[float]]
+    before_si: Sequence[Sequence[float]],
+    after_si: Sequence[Sequence[float]],
+    pooled: PooledSpread | None = None,
+    trained: tuple[bool, bool] = (True, True),
 ) -> SeedDifference:
     """Difference of the two sides' means over seeds; values [seeds, items] in [0, 1], the same items on both sides.
 
     Items: the adjusted error of each item's difference of means over seeds, so that what the sides share widens
     nothing. Seeds: Student's t of each side that has two or more, independent of each other (equal seeds of two
-    configurations share no noise that could be paired). Errors: ValueError as across_seeds, and for one seed on both
-    sides, where adjusted_difference is the interval.
+    configurations share no noise that could be paired). pooled: the spread over all configurations that stand side by
+    side, in place of each side's own; a trained side with one seed borrows it, and one that was not trained here has
+    none. The parts are independent and added in squares (MOVER, Zou and Donner 2008). Errors: ValueError as
+    across_seeds, and without a pool for one seed on both sides, where adjusted_difference is the interval.
     """
     before, after = _checked(before_si), _checked(after_si)
     if before.shape[1] != after.shape[1]:
         raise ValueError(f"{before.shape[1]} items before and {after.shape[1]} after; expected the same items")
     means = [side.mean(axis=1) for side in (before, after)]
-    several = [side for side in means if len(side) > 1]
-    if not several:
+    if pooled is None and max(map(len, means)) == 1:
         raise ValueError("one seed on both sides: take adjusted_difference")
-    differences = after.mean(axis=0) - before.mean(axis=0)
-    centre, error = centre_and_error(differences.tolist(), (-1.0, 1.0))
-    half = _half_width(error, several)
-    low, high = max(-1.0, centre - half), min(1.0, centre + half)
     sides = across_seeds(before_si), across_seeds(after_si)
-    return SeedDifference(*sides, sides[1].mean - sides[0].mean, low, high)
+    difference = sides[1].mean - sides[0].mean
+    if pooled is not None and not pooled.informative:
+        return SeedDifference(*sides, difference, None, None)
+    if pooled is None:
+        margins = [_own_margin(side) for side in means if len(side) > 1]
+    else:
+        margins = [pooled.margin(len(side)) for side, own in zip(means, trained, strict=True) if own]
+    centre, error = centre_and_error((after.mean(axis=0) - before.mean(axis=0)).tolist(), (-1.0, 1.0))
+    half = math.hypot(Z_95 * error, *margins)
+    return SeedDifference(*sides, difference, max(-1.0, centre - half), min(1.0, centre + half))
 
 
-def _half_width(item_error: float, seed_means: Sequence[FloatArray]) -> float:
-    """The parts' margins, added in squares since the parts are independent (MOVER, Zou and Donner 2008)."""
-    margins = [Z_95 * item_error]
-    for means in seed_means:
-        error = float(means.std(ddof=1)) / math.sqrt(len(means))
-        margins.append(T_95[min(len(means) - 1, len(T_95)) - 1] * error)
-    return math.hypot(*margins)
+def _own_margin(means: FloatArray) -> float:
+    return t_95(len(means) - 1) * float(means.std(ddof=1)) / math.sqrt(len(means))
 
 
 def _checked(values_si: Sequence[Sequence[float]]) -> FloatArray:
