@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cada_trl.reporting.sweep.answers import Measured
-from cada_trl.reporting.sweep.frontier import Point, Share, frontier, pareto_front, share
+from cada_trl.reporting.sweep.cells import reading
+from cada_trl.reporting.sweep.frontier import Point, frontier, pareto_front
+from cada_trl.reporting.sweep.shares import Share
 from cada_trl.reporting.sweep.sweep_record import CellRecord
-from cada_trl.statistics import wilson
 
 fraction = st.floats(0, 1)
 
@@ -51,29 +53,33 @@ def test_every_point_is_on_the_front_or_beaten_by_one_that_is(places: list[tuple
         assert (one in front) != bool(beaten)
 
 
-def test_one_seed_has_wilsons_interval() -> None:
-    one = share([{"a": ("a", True), "b": ("b", False), "c": ("c", True), "d": ("d", True)}], 0.9)
-    assert (one.n, one.asked, one.value) == (4, 4, 0.75)
-    assert (one.low, one.high) == pytest.approx(wilson(3, 4))
-
-
-def test_an_item_under_several_attacks_counts_once() -> None:
-    answers = {"a1": ("a", True), "a2": ("a", True), "a3": ("a", True), "b1": ("b", False)}
-    assert share([answers], 0.9).value == 0.5
-
-
-def test_a_rate_of_too_few_scored_pairs_is_withheld_and_no_number() -> None:
-    one = share([{"a": ("a", True), "b": ("b", None)}], 0.9)
-    assert one.value is None and one.withheld is not None and "1 of 2" in one.withheld
-
-
-def test_seeds_of_one_configuration_are_one_point_with_a_wider_interval() -> None:
+def test_seeds_of_one_configuration_are_one_point() -> None:
     cells = [cell("b", seed, [i < 4 + seed for i in range(20)], [True] * 20) for seed in range(3)]
     found = frontier(cells, "asr", "nrr")
     (mean,) = found.points
     assert mean.asr.value == pytest.approx(5 / 20)
     assert [one.asr.value for one in found.seeds] == [0.2, 0.25, 0.3]
-    assert mean.asr.low is not None and mean.asr.low < 0.2 and mean.asr.high > 0.3
+
+
+def test_the_spread_is_pooled_over_the_configurations() -> None:
+    # 3 seeds at 0.2, 0.25, 0.3 (s^2 0.0025) and at 0.4, 0.5, 0.6 (0.01): (2 * 0.0025 + 2 * 0.01) / 4
+    cells = [
+        cell(name, seed, [i < first + step * seed for i in range(20)], [True] * 20)
+        for name, first, step in (("a", 4, 1), ("b", 8, 2))
+        for seed in range(3)
+    ]
+    found = frontier(cells, "asr", "nrr")
+    assert (found.asr_spread.df, found.asr_spread.sd) == (4, pytest.approx(0.00625**0.5))
+    assert [one.asr.interval for one in found.points] == ["pooled", "pooled"]
+
+
+def test_the_model_before_training_borrows_no_spread() -> None:
+    initial = cell("initial", 0, [True] * 20, [True] * 20)
+    initial = Measured(replace(initial.cell, seed=None), initial.by_measure, 0.9)
+    trained = [cell("a", seed, [i < seed for i in range(20)], [True] * 20) for seed in range(5)]
+    first, second = frontier([initial, *trained], "asr", "nrr").points
+    assert (first.trained, first.asr.interval) == (False, "requests")
+    assert (second.trained, second.asr.interval) == (True, "pooled")
 
 
 def test_neighbours_on_the_front_are_tested_in_pairs_and_adjusted_together() -> None:
@@ -88,11 +94,17 @@ def test_neighbours_on_the_front_are_tested_in_pairs_and_adjusted_together() -> 
     assert two.asr.difference == pytest.approx(0.4) and two.asr.low is not None and two.asr.low > 0
 
 
-def test_seeds_have_an_interval_and_no_test() -> None:
-    cells = [cell(name, seed, [i < k for i in range(20)], [i < k for i in range(20)]) for name, k in
-             (("a", 3), ("b", 9)) for seed in (0, 1)]  # fmt: skip
+@pytest.mark.parametrize(("n_seeds", "known"), [(2, False), (3, True)])  # two configurations: df 2 and 4
+def test_seeds_have_no_test_and_an_interval_where_they_are_enough(n_seeds: int, known: bool) -> None:
+    cells = [
+        cell(name, seed, [i < k for i in range(20)], [i < k for i in range(20)])
+        for name, k in (("a", 3), ("b", 9))
+        for seed in range(n_seeds)
+    ]
     (two,) = frontier(cells, "asr", "nrr").neighbours
-    assert two.asr.p is None and two.asr.low is not None
+    assert two.asr.p is None and (two.asr.low is not None) == known
+    assert two.asr.difference == pytest.approx(0.3)
+    assert reading(two) == ("clear in ASR and NRR" if known else "not known")
 
 
 def test_a_cell_that_lacks_the_measure_is_left_out(tmp_path: Path) -> None:

@@ -24,6 +24,14 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four configurations of two seeds: four degrees of freedom."""
+    folder = write_sweep(tmp_path_factory.mktemp("two"), seeds=(0, 1))
+    assert main([str(folder)]) == 0
+    return folder
+
+
 def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep: Path) -> None:
     twin = json.loads((sweep / "report.json").read_text())["sweeps"][0]
     headline = twin["frontiers"][0]
@@ -55,12 +63,34 @@ def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(s
     assert "![ASR against NRR](frontier.png)" in (sweep / "report.md").read_text()
 
 
-def test_seeds_are_lines_and_one_row_each(tmp_path: Path) -> None:
-    folder = write_sweep(tmp_path, seeds=(0, 1))
-    main([str(folder)])
-    page = (folder / "report.html").read_text()
+def test_every_seed_is_a_mark_and_a_row(pooled: Path) -> None:
+    page = (pooled / "report.html").read_text()
     check_page(page)
     assert "mean of 2" in page and "<title>beta_kl=0.0, seed 1: ASR" in page
+
+
+def test_the_page_says_how_intervals_were_pooled(pooled: Path) -> None:
+    told = "variance pooled over 4 configurations, 8 seeds, 4 degrees of freedom"
+    assert told in (pooled / "report.html").read_text() and told in (pooled / "report.md").read_text()
+    headline = json.loads((pooled / "report.json").read_text())["sweeps"][0]["frontiers"][0]
+    assert (headline["asr_spread"]["n_configurations"], headline["asr_spread"]["df"]) == (4, 4)
+    assert {one["asr"]["interval"] for one in headline["points"]} == {"pooled"}
+
+
+def test_few_seeds_have_no_interval_and_say_their_range(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, seeds=(0, 1))
+    values = json.loads((folder / "sweep.json").read_text())
+    write_record(folder, values | {"cells": values["cells"][:4]})
+    main([str(folder)])
+    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    assert "No interval over seeds: 2 configurations, 4 seeds, 2 degrees of freedom" in page
+    # the first pair of items more is refused by the second seed: of 24, 2 and 1 complied
+    (row,) = [line for line in text.splitlines() if "beta_kl=0.0 | mean of 2" in line][1:2]
+    assert "6.2 % (n 24/24; seeds 4.2 to 8.3)" in row
+
+
+def test_one_seed_each_has_the_interval_of_one_model(sweep: Path) -> None:
+    assert "One seed a configuration" in (sweep / "report.md").read_text()
 
 
 def test_probes_stand_in_where_no_evaluation_ran(tmp_path: Path) -> None:

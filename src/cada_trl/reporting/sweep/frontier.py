@@ -9,34 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import fmean
 
 from cada_trl.evals.compare import Change, paired_change
-from cada_trl.evals.scores import withheld
-from cada_trl.reporting.sweep.answers import Answers, Measured
-from cada_trl.statistics import Rate, across_seeds, adjusted_mean, holm
-
-
-@dataclass(frozen=True)
-class Share:
-    """A rate in [0, 1] with its 95 % interval, of n of the asked pairs; None where `withheld` says why."""
-
-    n: int
-    asked: int
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    withheld: str | None = None
+from cada_trl.reporting.sweep.answers import Measured
+from cada_trl.reporting.sweep.shares import Read, Share, configuration_shares, model_share, read
+from cada_trl.statistics import PooledSpread, holm
 
 
 @dataclass(frozen=True)
 class Point:
-    """One model (seed given), or a configuration's mean over the seeds (seed None)."""
+    """One model (seed given), or a configuration's mean over the seeds (seed None). trained: here, by the sweep."""
 
     label: str
     seed: int | None
     asr: Share
     nrr: Share
+    trained: bool = True
 
     @property
     def known(self) -> bool:
@@ -57,11 +45,14 @@ class Neighbours:
 class Frontier:
     """points: a configuration each, in the sweep's order. seeds: its models'. front: labels, from safe to helpful.
 
-    dominated_by: label -> the labels on the front that are at least as good in both and better in one.
+    dominated_by: label -> the labels on the front that are at least as good in both and better in one. asr_spread,
+    nrr_spread: of the seeds, pooled over the configurations.
     """
 
     asr: str
     nrr: str
+    asr_spread: PooledSpread
+    nrr_spread: PooledSpread
     points: list[Point]
     seeds: list[Point]
     front: list[str]
@@ -75,17 +66,32 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
     for cell in cells:
         if asr in cell.by_measure and nrr in cell.by_measure:
             groups.setdefault(cell.cell.config_hash, []).append(cell)
-    seeds = [_point([cell], asr, nrr, cell.cell.seed) for group in groups.values() for cell in group]
     by_label = {group[0].cell.label: group for group in groups.values()}
-    points = [_point(group, asr, nrr, None) for group in by_label.values()]
+    seeds = [_model(cell, asr, nrr) for group in groups.values() for cell in group]
+    trained = [_trained(group[0]) for group in by_label.values()]
+    (asr_shares, asr_spread), (nrr_shares, nrr_spread) = (
+        configuration_shares([_read(group, name) for group in by_label.values()], trained) for name in (asr, nrr)
+    )
+    points = [
+        Point(label, None, of_asr, of_nrr, here)
+        for label, of_asr, of_nrr, here in zip(by_label, asr_shares, nrr_shares, trained, strict=True)
+    ]
     front = pareto_front(points)
     beaten = {one.label: [other.label for other in front if _beats(other, one)] for one in points if one.known}
     neighbours = [
-        Neighbours(a.label, b.label, *(_change(by_label[a.label], by_label[b.label], name) for name in (asr, nrr)))
+        Neighbours(
+            a.label,
+            b.label,
+            *(
+                _change(by_label[a.label], by_label[b.label], name, spread if spread.df else None)
+                for name, spread in ((asr, asr_spread), (nrr, nrr_spread))
+            ),
+        )
         for a, b in pairwise(front)
     ]
     dominated = {label: by for label, by in beaten.items() if by}
-    return Frontier(asr, nrr, points, seeds, [one.label for one in front], dominated, _with_holm(neighbours))
+    labels = [one.label for one in front]
+    return Frontier(asr, nrr, asr_spread, nrr_spread, points, seeds, labels, dominated, _with_holm(neighbours))
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
@@ -102,41 +108,27 @@ def _beats(one: Point, other: Point) -> bool:
     return at_least and (one.asr.value, one.nrr.value) != (other.asr.value, other.nrr.value)
 
 
-def _point(group: Sequence[Measured], asr: str, nrr: str, seed: int | None) -> Point:
-    shares = [share([cell.by_measure[name] for cell in group], group[0].min_coverage) for name in (asr, nrr)]
-    return Point(group[0].cell.label, seed, *shares)
+def _read(group: Sequence[Measured], name: str) -> Read:
+    return read([cell.by_measure[name] for cell in group], group[0].min_coverage)
 
 
-def share(seeds: Sequence[Answers], min_coverage: float) -> Share:
-    """One seed: Wilson, or where items have several pairs the adjusted interval of their means. Several: across_seeds.
-
-    Several seeds are read on the pairs that all have. Seeds without a pair in common are withheld.
-    """
-    keys = [key for key in seeds[0] if all(key in one for one in seeds)]
-    known = [key for key in keys if all(one[key][1] is not None for one in seeds)]
-    reason = withheld(len(known), len(keys), min_coverage)
-    if reason:
-        return Share(len(known), len(keys), withheld=reason)
-    items: dict[str, list[str]] = {}
-    for key in known:
-        items.setdefault(seeds[0][key][0], []).append(key)
-    values_si = [[fmean(bool(one[key][1]) for key in own) for own in items.values()] for one in seeds]
-    if len(seeds) > 1:
-        several = across_seeds(values_si)
-        return Share(len(known), len(keys), several.mean, several.low, several.high)
-    if len(items) < len(known):
-        return Share(len(known), len(keys), *adjusted_mean(values_si[0]))
-    rate = Rate(int(sum(values_si[0])), len(known), len(keys))
-    return Share(rate.n, rate.asked, rate.value, *rate.interval)
+def _model(cell: Measured, asr: str, nrr: str) -> Point:
+    shares = [model_share(_read([cell], name)) for name in (asr, nrr)]
+    return Point(cell.cell.label, cell.cell.seed, shares[0], shares[1], _trained(cell))
 
 
-def _change(first: Sequence[Measured], second: Sequence[Measured], name: str) -> Change:
+def _trained(cell: Measured) -> bool:
+    return cell.cell.seed is not None
+
+
+def _change(first: Sequence[Measured], second: Sequence[Measured], name: str, pool: PooledSpread | None) -> Change:
     sides = [[cell.by_measure[name] for cell in side] for side in (first, second)]
     answers = [one for side in sides for one in side]
     keys = [key for key in answers[0] if all(key in one for one in answers)]
     values = [[[one[key][1] for key in keys] for one in side] for side in sides]
     coverage = max(cell.min_coverage for cell in [*first, *second])
-    return paired_change(values[0], values[1], [answers[0][key][0] for key in keys], coverage, is_rate=True)
+    items, trained = [answers[0][key][0] for key in keys], (_trained(first[0]), _trained(second[0]))
+    return paired_change(values[0], values[1], items, coverage, True, pool, trained)
 
 
 def _with_holm(neighbours: Sequence[Neighbours]) -> list[Neighbours]:

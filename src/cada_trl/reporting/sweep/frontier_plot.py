@@ -1,7 +1,6 @@
-"""The frontier drawn once, as SVG whose points say what they are under the pointer, and as PNG.
+"""A sweep's frontier drawn once, as SVG whose points say what they are under the pointer, and as PNG.
 
-Large marks are configurations (means over seeds) with 95 % bars, filled on the front; small
-ones and thin lines are seeds.
+The drawing is frontier_picture.py; it shows what is refused, and the tables and titles say ASR and NRR: 1 less that.
 """
 
 from __future__ import annotations
@@ -15,30 +14,24 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from cada_trl.reporting.evaluation.tradeoff import COLOURS, MARKERS
 from cada_trl.reporting.sweep.answers import measure_name
 from cada_trl.reporting.sweep.cells import seed_words, share_cell, standing
-from cada_trl.reporting.sweep.frontier import Frontier, Point, Share
+from cada_trl.reporting.sweep.frontier import Frontier, Point
+from cada_trl.reporting.sweep.frontier_picture import SIZE, STYLE, UNTRAINED, PlotPoint, draw_points, label_points
+from cada_trl.reporting.sweep.shares import Share
 
-GREY = "#6B6B6B"
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "cada_trl",
-}
 _NO_METADATA: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 def frontier_svg(one: Frontier, prefix: str) -> Markup:
     """The picture to stand inside a page; its ids begin with the prefix, so that several can stand there."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(6.4, 5.6), layout="constrained")
-        titles = draw(figure.add_subplot(), one)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        titles = draw(axes, one)
+        figure.draw_without_rendering()
+        label_points(axes, plot_points(one), one.front)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
     svg = buffer.getvalue()
@@ -50,38 +43,40 @@ def frontier_svg(one: Frontier, prefix: str) -> Markup:
 
 
 def frontier_png(frontiers: Sequence[Frontier]) -> bytes:
-    """All pictures in one PNG, two a row."""
-    n_columns = min(2, len(frontiers))
-    n_rows = (len(frontiers) + 1) // 2
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(6.4 * n_columns, 5.6 * n_rows), dpi=150, layout="constrained")
-        for place, one in enumerate(frontiers, start=1):
-            draw(figure.add_subplot(n_rows, n_columns, place), one)
+    """All pictures in one PNG, one below the other: each keeps the width that its letters need."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(SIZE[0], SIZE[1] * len(frontiers)), dpi=150, layout="constrained")
+        panels = [figure.add_subplot(len(frontiers), 1, place) for place in range(1, len(frontiers) + 1)]
+        for axes, one in zip(panels, frontiers, strict=True):
+            draw(axes, one)
+        figure.draw_without_rendering()
+        for axes, one in zip(panels, frontiers, strict=True):
+            label_points(axes, plot_points(one), one.front)
         buffer = io.BytesIO()
         figure.savefig(buffer)
         return buffer.getvalue()
 
 
 def draw(axes: Axes, one: Frontier) -> dict[str, str]:
-    """Draw into the axes; returns the id of each mark's group -> what it says under the pointer."""
-    titles: dict[str, str] = {}
-    _seed_lines(axes, one, titles)
-    for index, point in enumerate(one.points):
-        if point.known:
-            gid = f"point-{index}"
-            titles[gid] = point_title(point, one)
-            _mark(axes, point, index, point.label in one.front, gid)
-    front = [point for label in one.front for point in one.points if point.label == label]
-    axes.plot(*_places(front), color="black", linewidth=1.2, linestyle="--", zorder=1, label="Pareto front")
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_ylim(-0.03, 1.03)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_title(measure_name(one.asr), fontsize=10)
-    axes.set_xlabel(f"NRR on {measure_name(one.nrr)}: more helpful to the right")
-    axes.set_ylabel("ASR: safer below")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=9)
+    """Draw into the axes, without the labels; returns the id of each mark's group -> what it says under the pointer."""
+    shown = [point for point in one.points if point.known]
+    draw_points(
+        axes,
+        plot_points(one),
+        one.front,
+        f"Refused of {measure_name(one.nrr)} (over-refusal, 1 - NRR): better to the left",
+        "Harmful requests refused (1 - ASR): better above",
+    )
+    axes.set_title(measure_name(one.asr), fontsize=11)
+    titles = {f"point-{i}": point_title(point, one) for i, point in enumerate(shown)}
+    for i, point in enumerate(shown):
+        titles |= {f"seed-{i}-{j}": point_title(seed, one) for j, seed in enumerate(_seeds(point, one))}
     return titles
+
+
+def plot_points(one: Frontier) -> list[PlotPoint]:
+    """The configurations with both numbers, in the sweep's order; each has a colour of its own."""
+    return [_plotted(point) for point in one.points if point.known]
 
 
 def point_title(point: Point, one: Frontier) -> str:
@@ -92,43 +87,23 @@ def point_title(point: Point, one: Frontier) -> str:
     return f"{point.label}{seed}: ASR {share_cell(point.asr)}, NRR {share_cell(point.nrr)}{told and '; ' + told}"
 
 
-def _mark(axes: Axes, point: Point, index: int, on_front: bool, gid: str) -> None:
-    colour = COLOURS[index % len(COLOURS)]
-    bars: Any = {"xerr": _bars(point.nrr), "yerr": _bars(point.asr), "capsize": 3, "elinewidth": 1}
-    drawn = axes.errorbar(
-        *_places([point]),
-        **bars,
-        color=colour,
-        fmt=MARKERS[index // len(COLOURS) % len(MARKERS)],
-        markersize=10,
-        markerfacecolor=colour if on_front else "none",
-        zorder=3,
-        label=point.label + ("" if on_front else " (dominated)"),
+def _plotted(point: Point) -> PlotPoint:
+    """Its seeds on the pairs that all of them have, so that the mean is that of the tables."""
+    return PlotPoint(
+        point.label,
+        point.label if point.trained else UNTRAINED,
+        [1 - value for value in point.nrr.per_seed],
+        [1 - value for value in point.asr.per_seed],
+        _refused(point.nrr),
+        _refused(point.asr),
     )
-    drawn[0].set_gid(gid)
 
 
-def _seed_lines(axes: Axes, one: Frontier, titles: dict[str, str]) -> None:
-    """A thin line a seed through the configurations in the sweep's order, where there are several seeds."""
-    seeds = list(dict.fromkeys(point.seed for point in one.seeds if point.seed is not None))
-    if len(seeds) < 2:
-        return
-    for index, seed in enumerate(seeds):
-        own = [point for point in one.seeds if point.seed == seed and point.known]
-        style = ("-", "--", ":", "-.")[index % 4]
-        axes.plot(*_places(own), color=GREY, linewidth=0.7, linestyle=style, zorder=0, label=f"seed {seed}")
-        for number, point in enumerate(own):
-            gid = f"seed-{index}-{number}"
-            titles[gid] = point_title(point, one)
-            (drawn,) = axes.plot(*_places([point]), color=GREY, marker=".", markersize=6, linestyle="", zorder=2)
-            drawn.set_gid(gid)
+def _seeds(point: Point, one: Frontier) -> list[Point]:
+    """The configuration's own models; of two configurations with one label the later one is drawn."""
+    return [seed for seed in one.seeds if seed.label == point.label][-len(point.asr.per_seed) :]
 
 
-def _places(points: Sequence[Point]) -> tuple[list[Any], list[Any]]:
-    return [point.nrr.value for point in points], [point.asr.value for point in points]
-
-
-def _bars(share: Share) -> list[list[float]] | None:
-    if share.value is None or share.low is None or share.high is None:
-        return None
-    return [[max(0.0, share.value - share.low)], [max(0.0, share.high - share.value)]]
+def _refused(share: Share) -> tuple[float, float] | None:
+    """The interval of what is left of 1."""
+    return None if share.low is None or share.high is None else (1 - share.high, 1 - share.low)

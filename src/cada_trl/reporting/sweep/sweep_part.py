@@ -11,6 +11,7 @@ from markupsafe import Markup
 from cada_trl.reporting import markdown
 from cada_trl.reporting.cells import Cell
 from cada_trl.reporting.part import Part
+from cada_trl.reporting.pooled_words import pooled_note
 from cada_trl.reporting.sweep.answers import axes_shown, measure_name, measured
 from cada_trl.reporting.sweep.cells import change_cell, reading, seed_words, share_cell, standing
 from cada_trl.reporting.sweep.frontier import Frontier, Point, frontier
@@ -19,14 +20,16 @@ from cada_trl.reporting.sweep.sweep_record import SweepRecord
 from cada_trl.reporting.template import render
 
 NEIGHBOURS = ("From", "To", "Change of ASR", "Change of NRR", "Reading")
+ONE_SEED = "One seed a configuration: its interval is that of one model over requests, not of further seeds."
 TABLE = ("Configuration", "Seed", "ASR", "NRR", "Standing")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One frontier, ready to show. neighbours, rows: as NEIGHBOURS and TABLE name the columns."""
+    """One frontier, ready to show. seeds: how the intervals were pooled. neighbours, rows: in the named columns."""
 
     title: str
+    seeds: str
     svg: Markup
     neighbours: list[list[Cell]]
     rows: list[list[Cell]]
@@ -77,6 +80,7 @@ def _picture(one: Frontier, prefix: str) -> Picture:
     rows += [_row(point, one) for point in one.seeds] if several else []
     return Picture(
         f"ASR: {measure_name(one.asr)}; NRR: {measure_name(one.nrr)}",
+        pooled_note([("ASR", one.asr_spread), ("NRR", one.nrr_spread)]) or ONE_SEED,
         frontier_svg(one, prefix),
         [
             [Cell(two.first), Cell(two.second), change_cell(two.asr), change_cell(two.nrr), Cell(reading(two))]
@@ -102,7 +106,7 @@ def _markdown(view: SweepView, image: str) -> str:
         parts += [markdown.line(f"{key.capitalize()}: {view.card[key]}") for key in ("question", "expected", "paper")]
     parts += [f"![ASR against NRR]({image})"] if view.pictures else ["No cell has numbers yet."]
     for picture in view.pictures:
-        parts += [markdown.heading(3, picture.title)]
+        parts += [markdown.heading(3, picture.title), markdown.line(picture.seeds)]
         parts += [markdown.table(NEIGHBOURS, picture.neighbours)] if picture.neighbours else []
         parts += [markdown.table(TABLE, picture.rows)]
     return "\n\n".join([*parts, markdown.heading(3, "Not shown"), markdown.bullets(view.missing)])

@@ -1,0 +1,90 @@
+"""Labels beside the points of a picture, each where it covers the least of marks and other labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+
+Place = tuple[float, float]
+_DISTANCES = (9, 16, 26, 40, 58)  # points between a mark and its label
+_ANGLES = (0, 45, -45, 180, 135, -135, 90, -90)  # to the right first: it is where a reader looks
+_MARK = 6.0  # points from the middle of a mark to its edge, a little more
+_LINE = 1.5  # points from the middle of a line to what is still covered by it
+_GROUND: Any = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8}  # over a line that is crossed
+
+
+def place_labels(
+    axes: Axes,
+    labels: Sequence[tuple[str, Place]],
+    marks: Sequence[Place],
+    lines: Sequence[tuple[Place, Place]] = (),
+    **style: Any,
+) -> None:
+    """Write each text beside its place. marks, lines: what should not be covered.
+
+    The limits must stand and the figure be laid out (draw_without_rendering), since both move places. A label that had
+    to go far has a thin line to its point.
+    """
+    figure: Any = axes.figure
+    scale = figure.dpi / 72
+    taken = [_around(_pixels(axes, place), _MARK * scale) for place in marks]
+    for start, end in lines:
+        ends = _pixels(axes, start), _pixels(axes, end)
+        taken += [_around(where, _LINE * scale) for where in _along(*ends, 2 * _LINE * scale)]
+    for text, place in labels:
+        note = axes.annotate(text, place, xytext=(0, 0), textcoords="offset points", zorder=5, bbox=_GROUND, **style)
+        note.set_in_layout(False)
+        own = note.get_window_extent()
+        where = _pixels(axes, place)
+        costs = []
+        for rank, (distance, angle) in enumerate((d, a) for d in _DISTANCES for a in _ANGLES):
+            box = _beside(where, own.width, own.height, distance * scale, angle)
+            costs.append((_cost(box, taken, axes.bbox) + 0.02 * distance, rank, distance, box))
+        _, _, distance, box = min(costs, key=lambda one: one[:2])
+        note.set_position(((box.x0 - where[0]) / scale, (box.y0 - where[1]) / scale))
+        if distance > _DISTANCES[1]:
+            middle = axes.transData.inverted().transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
+            line: Any = {"color": "#6B6B6B", "linewidth": 0.6, "zorder": 1.5}
+            axes.plot([place[0], middle[0]], [place[1], middle[1]], **line)
+        taken.append(box)
+
+
+def _pixels(axes: Axes, place: Place) -> Place:
+    x, y = axes.transData.transform(place)
+    return float(x), float(y)
+
+
+def _along(start: Place, end: Place, step: float) -> list[Place]:
+    """Places from start to end, a step apart."""
+    n = int(math.dist(start, end) / step) + 2
+    xs, ys = (np.linspace(a, b, n).tolist() for a, b in zip(start, end, strict=True))
+    return list(zip(xs, ys, strict=True))
+
+
+def _beside(where: Place, width: float, height: float, distance: float, angle: float) -> Bbox:
+    """The box of a label whose nearest edge or corner is at the distance, in this direction."""
+    across, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    left = where[0] + distance * across + (0 if across > 0.1 else -width if across < -0.1 else -width / 2)
+    low = where[1] + distance * up + (0 if up > 0.1 else -height if up < -0.1 else -height / 2)
+    return Bbox.from_bounds(left, low, width, height)
+
+
+def _around(where: Place, radius: float) -> Bbox:
+    return Bbox.from_bounds(where[0] - radius, where[1] - radius, 2 * radius, 2 * radius)
+
+
+def _cost(box: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
+    """Shares of the label that are covered, and far more for what is outside the axes."""
+    area = box.width * box.height
+    covered = sum(_overlap(box, other) for other in taken)
+    return (10 * covered + 100 * (area - _overlap(box, inside))) / area
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    shared = Bbox.intersection(one, other)
+    return shared.width * shared.height if shared is not None else 0.0

@@ -1,0 +1,91 @@
+"""A configuration's share of requests with its interval: over requests for one model, over pooled seeds for several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from cada_trl.evals.scores import withheld
+from cada_trl.reporting.sweep.answers import Answers
+from cada_trl.statistics import PooledSpread, Rate, adjusted_mean, pooled_spread
+from cada_trl.statistics.bounded import centre_and_error
+
+
+@dataclass(frozen=True)
+class Share:
+    """A rate in [0, 1] of n of the asked pairs; value is None where `withheld` says why.
+
+    low, high: 95 %, None where the seeds are too few for it. interval, where there is one: over requests for one model,
+    over requests and pooled seeds, or with the spread borrowed from the others' seeds. per_seed: the seeds' own rates.
+    """
+
+    n: int
+    asked: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    withheld: str | None = None
+    interval: Literal["requests", "pooled", "borrowed"] | None = None
+    per_seed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Read:
+    """The seeds' values [seeds, items] on the pairs known in all of them; none where `withheld` says why."""
+
+    n: int
+    asked: int
+    values_si: list[list[float]]
+    withheld: str | None
+
+    @property
+    def means(self) -> list[float]:
+        return [fmean(values) for values in self.values_si]
+
+
+def read(seeds: Sequence[Answers], min_coverage: float) -> Read:
+    """An item under several attacks counts once, with its mean over them."""
+    keys = [key for key in seeds[0] if all(key in one for one in seeds)]
+    known = [key for key in keys if all(one[key][1] is not None for one in seeds)]
+    reason = withheld(len(known), len(keys), min_coverage)
+    items: dict[str, list[str]] = {}
+    for key in known:
+        items.setdefault(seeds[0][key][0], []).append(key)
+    values = [] if reason else [[fmean(bool(one[key][1]) for key in own) for own in items.values()] for one in seeds]
+    return Read(len(known), len(keys), values, reason)
+
+
+def model_share(own: Read) -> Share:
+    """One model: Wilson, or where items have several pairs the adjusted interval of their means."""
+    if own.withheld:
+        return Share(own.n, own.asked, withheld=own.withheld)
+    (values,) = own.values_si
+    if len(values) < own.n:
+        return Share(own.n, own.asked, *adjusted_mean(values), interval="requests", per_seed=(fmean(values),))
+    rate = Rate(int(sum(values)), own.n, own.asked)
+    return Share(own.n, own.asked, rate.value, *rate.interval, interval="requests", per_seed=(rate.value,))
+
+
+def configuration_shares(reads: Sequence[Read], trained: Sequence[bool]) -> tuple[list[Share], PooledSpread]:
+    """A share for each configuration, and the spread that their intervals have in common.
+
+    Requests: the adjusted error of the items' means over seeds. Seeds: the pool of the configurations that were trained
+    here; a model that was not is one model. Where no configuration has a second seed each is one model too.
+    """
+    pool = pooled_spread([own.means for own, here in zip(reads, trained, strict=True) if here])
+    return [
+        _share(own, pool) if here and pool.df else model_share(own) for own, here in zip(reads, trained, strict=True)
+    ], pool
+
+
+def _share(own: Read, pool: PooledSpread) -> Share:
+    if own.withheld:
+        return Share(own.n, own.asked, withheld=own.withheld)
+    means = own.means
+    centre, error = centre_and_error([fmean(values) for values in zip(*own.values_si, strict=True)], (0.0, 1.0))
+    low, high = pool.interval(centre, len(means), item_error=error) or (None, None)
+    kind: Literal["pooled", "borrowed"] = "pooled" if len(means) > 1 else "borrowed"
+    shown = None if low is None else kind
+    return Share(own.n, own.asked, fmean(means), low, high, interval=shown, per_seed=tuple(means))
