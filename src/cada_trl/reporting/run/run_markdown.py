@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.reporting.markdown import bullets, heading, quote, table
 from cada_trl.reporting.run import cells, labels
+from cada_trl.reporting.run.across_runs import seeds_note
 
 if TYPE_CHECKING:
     from cada_trl.reporting.run.run_part import RunView
@@ -25,6 +26,7 @@ def run_markdown(views: Sequence[RunView], groups: Sequence[dict[str, Any]]) -> 
     """Rates carry counts and Wilson 95 % intervals."""
     parts = ["![curves](curves.png)"]
     parts += [_group(group) for group in groups]
+    parts += [note] if (note := seeds_note(groups)) else []
     for view in views:
         parts += [
             heading(2, view.name),
@@ -38,11 +40,11 @@ def run_markdown(views: Sequence[RunView], groups: Sequence[dict[str, Any]]) -> 
 
 
 def _group(group: dict[str, Any]) -> str:
-    header = ["Probe set", "Measure", "", *(f"seed {seed}" for seed in group["seeds"]), "mean", "sd"]
+    header = ["Probe set", "Measure", "", *(f"seed {seed}" for seed in group["seeds"]), "mean", "sd", "95 %"]
     rows = []
     for row in group["rows"]:
         shown = [cells.seed_cell(value, row["measure"], row["stage"]) for value in [*row["per_run"], row["mean"]]]
         deviation = cells.seed_cell(row["sd"], row["measure"], "sd")
         label = labels.measure_label(row["set"], row["measure"])
-        rows.append([labels.SETS[row["set"]], label, row["stage"], *shown, deviation])
+        rows.append([labels.SETS[row["set"]], label, row["stage"], *shown, deviation, cells.over_seeds_cell(row)])
     return f"## Over seeds, configuration {group['config_hash']} (rates in %)\n\n{table(header, rows)}"

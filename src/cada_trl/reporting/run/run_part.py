@@ -11,7 +11,7 @@ import yaml
 from cada_trl.reporting.cells import ABSENT, Cell
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.run import cells, data_funnel, labels
-from cada_trl.reporting.run.across_runs import across_runs
+from cada_trl.reporting.run.across_runs import across_runs, seeds_note
 from cada_trl.reporting.run.curves import PANELS, curves_png, panel_svg
 from cada_trl.reporting.run.facts import judge_note, not_run, run_facts, tripped
 from cada_trl.reporting.run.run_markdown import run_markdown
@@ -47,6 +47,7 @@ def run_part(runs: Sequence[RunRecord]) -> Part:
         "runs.html",
         views=views,
         groups=groups,
+        seeds_note=seeds_note(groups),
         panels=[(caption, svg_uri(panel_svg(panel, runs))) for caption, panel in PANELS.items()],
         labels=labels,
         cells=cells,
