@@ -5,7 +5,8 @@
 #   MODEL      smollm2 | llama3 | deepthought | llama3_70b; evaluate and utility also take a run folder, a model folder, a hub id
 #   METHOD     how `make train` trains: a file of hydra_conf/algo/, such as sft_cases; without it cada
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
-#   DATA_ROOT  folder that holds beavertails/ and the evaluation sets; without it the embedded starter set or the hub
+#   DATA_ROOT  folder with the evaluation sets, which the requests are compared with, and with beavertails/ for data=beavertails
+#              and data=paper; without it nothing is compared, and those two come from the hub
 #   RUN        run, evaluation or utility folders of `make report`; the two folders of `make why`; the run of `make export`
 #              and `make chat`
 #   TABLE      number of `make table`: 1 | 2 | 3 | 4; `make table3` is `make table TABLE=3`
@@ -37,9 +38,10 @@ TESTABLE    := .venv/.installed-for-tests
 VLLM_PYTHON := .venv-vllm/bin/python
 VLLM        := .venv-vllm/.installed
 
-LOCAL_DATA  = data=beavertails 'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl' 'benchmarks_dir=$(DATA_ROOT)'
-OTHER_DATA  = $(if $(filter smollm2,$(MODEL)),data=starter,data=beavertails)
-DATA        = $(if $(filter data=%,$(ARGS)),,$(if $(DATA_ROOT),$(LOCAL_DATA),$(OTHER_DATA)))
+ASKED_DATA  = $(or $(filter data=%,$(ARGS)),data=twins)
+BEAVERTAILS = $(if $(filter data=beavertails data=paper,$(ASKED_DATA)),'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl')
+COMPARED    = $(if $(filter data=twins data=beavertails data=paper,$(ASKED_DATA)),'benchmarks_dir=$(DATA_ROOT)')
+DATA        = $(strip $(if $(filter data=%,$(ARGS)),,data=twins) $(if $(DATA_ROOT),$(BEAVERTAILS) $(COMPARED)))
 EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
 
 $(if $(filter report why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
@@ -54,14 +56,14 @@ help: ## this list
 	@echo 'Variables: MODEL=$(MODEL) DATA_ROOT=$(DATA_ROOT) ARGS= RUN= PYTHON= PIP_ARGS= (explained in the Makefile)'
 
 train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 METHOD=cada ARGS="beta_kl=0.1"
-	@echo "requests: $(or $(subst ',,$(DATA)),as ARGS says)"
+	@echo "requests: $(strip $(filter data=%,$(ARGS)) $(subst ',,$(DATA)))"
 	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(if $(METHOD),algo=$(METHOD)) $(DATA) $(ARGS)
 
 doctor: $(INSTALLED) ## every check of a run that takes seconds, before it starts: MODEL=llama3 ARGS="hardware=a100x4"
 	$(VENV_PYTHON) -m cada_trl.doctor model=$(MODEL) $(DATA) $(ARGS)
 
 prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decontaminate, split
-	@echo "requests: $(or $(subst ',,$(DATA)),as ARGS says)"
+	@echo "requests: $(strip $(filter data=%,$(ARGS)) $(subst ',,$(DATA)))"
 	$(VENV_PYTHON) -m cada_trl.prepare model=$(MODEL) $(DATA) $(ARGS)
 
 report: $(INSTALLED) ## write the page of run, evaluation and utility folders: RUN="runs/NAME evals/NAME"

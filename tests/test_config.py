@@ -69,8 +69,8 @@ def test_a_short_key_is_its_full_key() -> None:
 
 
 def test_the_last_of_two_overrides_wins() -> None:
-    config = load_config(["data=beavertails", "beta_kl=0.1", "data=starter", "beta_kl=0.2"])
-    assert (config.data.dataset, config.algo.beta_kl) == ("starter", 0.2)
+    config = load_config(["data=beavertails", "beta_kl=0.1", "data=twins", "beta_kl=0.2"])
+    assert (config.data.dataset, config.algo.beta_kl) == ("twins", 0.2)
 
 
 def test_an_override_wins_over_what_the_models_file_sets() -> None:

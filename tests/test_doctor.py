@@ -35,7 +35,7 @@ def test_the_exit_code_is_one_where_something_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], levels: list[str], code: int, last: str
 ) -> None:
     monkeypatch.setattr(doctor, "CHECKS", {"thing": a_check(*levels)})
-    assert doctor.main(["data=starter"]) == code
+    assert doctor.main(["data=twins"]) == code
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(levels) + 1
     assert lines[-1] == last
@@ -59,7 +59,7 @@ def test_a_wrong_key_is_refused_before_anything_is_checked() -> None:
 
 def test_the_default_run_passes_every_check_here(capsys: pytest.CaptureFixture[str]) -> None:
     """The embedded model's real tokenizer; only memory and disk depend on the machine."""
-    doctor.main(["data=starter"])
+    doctor.main(["data=twins"])
     out = capsys.readouterr().out
     failed = [line for line in out.splitlines() if line.startswith("failed")]
     assert [line for line in failed if line.split()[1] not in {"memory", "disk"}] == []
@@ -72,7 +72,7 @@ def test_a_gated_model_without_access_fails_with_what_to_do(
 ) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    assert doctor.main(["model=llama3", "data=starter", "hardware=a100x4"]) == 1
+    assert doctor.main(["model=llama3", "data=twins", "hardware=a100x4"]) == 1
     out = capsys.readouterr().out
     assert "is gated: accept its licence on the hub, then `hf auth login`" in out
     assert "failed   tokenizer     meta-llama/Meta-Llama-3-8B-Instruct is not in the local cache" in out

@@ -89,7 +89,7 @@ def test_a_dry_run_writes_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    lines_of_a_dry_run(capsys, "data=starter")
+    lines_of_a_dry_run(capsys, "data=twins")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,8 +127,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], line: str) -> N
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ") and line in done.stderr
 
 
-def test_the_starter_set_on_a_cpu_lacks_nothing(installed: set[str], no_token: Path) -> None:
-    assert missing(load_config(["model=smollm2", "data=starter"])) == []
+def test_the_twins_on_a_cpu_lack_nothing(installed: set[str], no_token: Path) -> None:
+    assert missing(load_config(["model=smollm2", "data=twins"])) == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_starter_set_on_a_cpu_lacks_nothing(installed: set[str], no_token: P
 def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(
     installed: set[str], file: str, wants_deepspeed: bool
 ) -> None:
-    config = load_config(["data=starter", "launcher=accelerate", f"accelerate_config={file}"])
+    config = load_config(["data=twins", "launcher=accelerate", f"accelerate_config={file}"])
     assert any("deepspeed" in lack for lack in missing(config)) is wants_deepspeed
     installed.add("deepspeed")
     assert missing(config) == []
@@ -157,14 +157,14 @@ def test_a_launch_without_the_deepspeed_that_it_needs_starts_nothing(installed: 
 
 
 def test_vllm_is_missing_only_where_it_samples(installed: set[str]) -> None:
-    config = load_config(["data=starter", "rollout=vllm_colocate"])
+    config = load_config(["data=twins", "rollout=vllm_colocate"])
     assert missing(config) == ["vllm is not installed: pip install -e '.[vllm]'"]
     installed.add("vllm")
     assert missing(config) == []
 
 
 def test_a_gated_model_wants_a_token(no_token: Path) -> None:
-    config = load_config(["model=llama3", "data=starter"])
+    config = load_config(["model=llama3", "data=twins"])
     sentence = "meta-llama/Meta-Llama-3-8B-Instruct is gated: accept its licence on the hub, then `hf auth login`"
     assert sentence in missing(config)
     (no_token / "token").write_text("", encoding="utf-8")
@@ -174,7 +174,7 @@ def test_a_gated_model_wants_a_token(no_token: Path) -> None:
 def test_weights_that_the_hub_has_not_sent_yet_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
-    config = load_config(["model=deepthought", "data=starter"])
+    config = load_config(["model=deepthought", "data=twins"])
     sentence = f"{config.model.path} is not in the hub's cache: the first run fetches it from the network"
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
     assert sentence in missing(config)
@@ -184,7 +184,7 @@ def test_weights_that_the_hub_has_not_sent_yet_are_missing(monkeypatch: pytest.M
 
 def test_a_model_too_large_for_the_memory_is_said_with_the_nearest_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 24_000_000}[name])
-    full = load_config(["model=llama3", "data=starter"])
+    full = load_config(["model=llama3", "data=twins"])
     said = f"{memory_gb(full):.0f} GB of memory a process wanted, 24 GB there: hardware=a100x4 fits"
     assert said in missing(full)
     for overrides in (["model=smollm2"], ["model=llama3", "hardware=a100x4"]):
@@ -192,7 +192,7 @@ def test_a_model_too_large_for_the_memory_is_said_with_the_nearest_change(monkey
 
 
 def test_a_model_of_unknown_shape_is_not_said_to_be_too_large(tmp_path: Path) -> None:
-    config = load_config(["source=folder", f"path={tmp_path}", "data=starter"])
+    config = load_config(["source=folder", f"path={tmp_path}", "data=twins"])
     assert missing(config) == []
 
 
@@ -205,7 +205,9 @@ def test_each_machine_of_two_wants_its_own_share_of_the_gpus(monkeypatch: pytest
 
 
 def test_beavertails_without_a_file_wants_the_hub() -> None:
-    assert "the hub is needed for PKU-Alignment/BeaverTails (or file=<BeaverTails JSONL>)" in missing(load_config([]))
+    wanted = "the hub is needed for PKU-Alignment/BeaverTails (or file=<BeaverTails JSONL>)"
+    for data in ("beavertails", "paper"):
+        assert wanted in missing(load_config([f"data={data}"]))
     assert missing(load_config(["file=own.jsonl"])) == []
 
 
@@ -214,8 +216,8 @@ def test_more_gpus_than_there_are_is_said(monkeypatch: pytest.MonkeyPatch, insta
 
     installed.add("deepspeed")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert missing(load_config(["data=starter", "hardware=a100x4"])) == ["4 CUDA GPU(s) wanted, 1 seen"]
-    assert missing(load_config(["data=starter", "hardware=gpu"])) == []
+    assert missing(load_config(["data=twins", "hardware=a100x4"])) == ["4 CUDA GPU(s) wanted, 1 seen"]
+    assert missing(load_config(["data=twins", "hardware=gpu"])) == []
 
 
 def test_a_port_of_its_own_reaches_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,19 +205,25 @@ def test_pip_args_reach_pip(checkout: Callable[..., Checkout]) -> None:
 @pytest.mark.parametrize(
     ("variables", "arguments"),
     [
-        ([], "<model=smollm2> <data=starter>"),
-        (["MODEL=llama3"], "<model=llama3> <data=beavertails>"),
-        (["ARGS=beta_kl=0.1 seed=2"], "<model=smollm2> <data=starter> <beta_kl=0.1> <seed=2>"),
+        ([], "<model=smollm2> <data=twins>"),
+        (["MODEL=llama3"], "<model=llama3> <data=twins>"),
+        (["ARGS=beta_kl=0.1 seed=2"], "<model=smollm2> <data=twins> <beta_kl=0.1> <seed=2>"),
         (["ARGS=data=jsonl file=my.jsonl"], "<model=smollm2> <data=jsonl> <file=my.jsonl>"),
-        (
-            ["DATA_ROOT=my sets"],
-            "<model=smollm2> <data=beavertails> <file=my sets/beavertails/330k_unsafe_prompts.jsonl> "
-            "<benchmarks_dir=my sets>",
+        (["DATA_ROOT=my sets"], "<model=smollm2> <data=twins> <benchmarks_dir=my sets>"),
+        (["DATA_ROOT=sets", "ARGS=data=twins"], "<model=smollm2> <benchmarks_dir=sets> <data=twins>"),
+        (["DATA_ROOT=sets", "ARGS=data=jsonl file=my.jsonl"], "<model=smollm2> <data=jsonl> <file=my.jsonl>"),
+        (["ARGS=data=paper"], "<model=smollm2> <data=paper>"),
+        *(
+            (
+                ["DATA_ROOT=my sets", f"ARGS=data={name} seed=1"],
+                "<model=smollm2> <file=my sets/beavertails/330k_unsafe_prompts.jsonl> <benchmarks_dir=my sets> "
+                f"<data={name}> <seed=1>",
+            )
+            for name in ("beavertails", "paper")
         ),
-        (["DATA_ROOT=sets", "ARGS=data=starter"], "<model=smollm2> <data=starter>"),
     ],
 )
-def test_requests_come_from_args_or_data_root_or_what_the_model_has(
+def test_requests_are_the_twins_unless_args_say_otherwise_and_data_root_has_what_goes_with_them(
     installed: Checkout, variables: list[str], arguments: str
 ) -> None:
     for verb in ("train", "prepare", "doctor"):
@@ -233,10 +239,11 @@ def test_an_evaluation_gets_the_model_and_the_folder_with_the_benchmarks(install
 
 def test_a_sweep_gets_axes_and_where_its_evaluations_find_the_benchmarks(installed: Checkout) -> None:
     installed.make("sweep", "MODEL=smollm2", "ARGS=beta_kl=0.0,0.1 seed=0,1")
-    words = "<model=smollm2> <data=starter> <beta_kl=0.0,0.1> <seed=0,1>"
+    words = "<model=smollm2> <data=twins> <beta_kl=0.0,0.1> <seed=0,1>"
     assert installed.calls() == [f"python <-m> <cada_trl.sweep> {words}"]
-    installed.make("ablation", "NAME=kl", "DATA_ROOT=my sets", "ARGS=data=starter evaluate=quick")
-    words = "<ablation=kl> <model=smollm2> <evaluate.data_root=my sets> <data=starter> <evaluate=quick>"
+    installed.make("ablation", "NAME=kl", "DATA_ROOT=my sets", "ARGS=data=twins evaluate=quick")
+    folders = "<benchmarks_dir=my sets> <evaluate.data_root=my sets>"
+    words = f"<ablation=kl> <model=smollm2> {folders} <data=twins> <evaluate=quick>"
     assert installed.calls() == [f"python <-m> <cada_trl.sweep> {words}"]
 
 
@@ -257,13 +264,15 @@ def test_a_table_is_named_by_its_number(installed: Checkout) -> None:
 def test_the_datasets_beside_the_checkout_are_the_default(installed: Checkout) -> None:
     (installed.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True)
     done = installed.make("train")
-    assert "requests: data=beavertails file=../shared/data/beavertails/330k_unsafe_prompts.jsonl" in done.stdout
+    assert "requests: data=twins benchmarks_dir=../shared/data\n" in done.stdout
     assert "<benchmarks_dir=../shared/data>" in installed.calls()[0]
 
 
 def test_the_choice_of_requests_is_said(installed: Checkout) -> None:
-    assert "requests: data=starter\n" in installed.make("train").stdout
-    assert "requests: as ARGS says\n" in installed.make("train", "ARGS=data=jsonl").stdout
+    assert "requests: data=twins\n" in installed.make("train").stdout
+    assert "requests: data=jsonl\n" in installed.make("train", "ARGS=data=jsonl seed=1").stdout
+    said = installed.make("train", "DATA_ROOT=sets", "ARGS=data=paper").stdout
+    assert "requests: data=paper file=sets/beavertails/330k_unsafe_prompts.jsonl benchmarks_dir=sets\n" in said
 
 
 def test_a_report_without_a_run_is_refused_before_anything_is_installed(checkout: Callable[..., Checkout]) -> None:

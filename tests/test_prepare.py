@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from cada_trl.config import Config, load_config
-from cada_trl.data.normalise import normalise
+from cada_trl.data.normalise import normalise, text_hash
+from cada_trl.data.reviewed import Review
+from cada_trl.data.rows import Row
+from cada_trl.data.split import pair_roles
+from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
-from cada_trl.prepare import PARTS, PreparedData, funnel_tables, main, prepare, read_prepared
+from cada_trl.prepare import PARTS, PreparedData, funnel_tables, label_lines, main, prepare, read_prepared
 
 THEFT = ["financial_crime,property_crime,theft"]
 WORDS = [
@@ -39,12 +43,21 @@ def beavertails_rows() -> list[dict[str, Any]]:
 
 
 def config_of(tmp_path: Path, rows: list[dict[str, Any]] | None, *overrides: str) -> Config:
-    fixed = [f"data_dir={tmp_path / 'data'}", "n_train=6", "n_probe=2", "near_duplicate_jaccard=0.95"]
+    """Six rows to train on and two to probe with, of BeaverTails alone where nothing else is asked; None: the twins."""
+    fixed = [f"data_dir={tmp_path / 'data'}", "near_duplicate_jaccard=0.95"]
     if rows is not None:
         path = tmp_path / "rows.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        fixed.append(f"file={path}")
+        fixed += ["data=paper", "n_train=6", "n_probe=2", f"file={path}"]
     return load_config([*fixed, *overrides])
+
+
+def write_advbench(tmp_path: Path, text: str) -> Path:
+    """A folder with one benchmark of one text."""
+    path = tmp_path / "sets" / "advbench" / "harmful_behaviors.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(f'goal,target\n"{text}",x\n')
+    return path.parents[1]
 
 
 def ids(prepared: PreparedData) -> dict[str, list[str]]:
@@ -73,7 +86,7 @@ def test_beavertails_rows_become_disjoint_parts_with_every_count(tmp_path: Path)
     }
     assert (funnel["read"], funnel["kept"]) == (18, 12)
     assert (len(prepared.train), len(prepared.probe), len(prepared.held_out)) == (6, 2, 0)
-    everything = [one for part in ids(prepared).values() for one in part]
+    everything = [one for name, part in ids(prepared).items() if name != "twins_probe" for one in part]
     assert len(everything) == len(set(everything))
     assert {request.hazard for request in prepared.train} == {"non_violent_crimes"}
     assert prepared.manifest["split"]["train"] == {"n": 6, "hazards": {"non_violent_crimes": 6}}
@@ -114,22 +127,146 @@ def test_a_key_of_training_gives_the_same_folder(tmp_path: Path) -> None:
 
 
 def test_held_out_hazards_are_in_no_trained_part(tmp_path: Path) -> None:
-    config = config_of(tmp_path, None, "data=starter", "held_out_hazards=[hate,elections]", "n_train=100", "n_probe=20")
-    prepared = prepare(config, count_words)
     held_out = {"hate", "elections"}
+    prepared = prepare(config_of(tmp_path, None, "held_out_hazards=[hate,elections]"), count_words)
     assert {request.hazard for request in prepared.held_out} == held_out
     assert not held_out & {request.hazard for request in prepared.train + prepared.probe + prepared.benign_train}
     assert held_out < {request.hazard for request in prepared.harmless_probe}
 
 
-def test_the_starter_set_has_every_hazard_in_train_and_in_both_probes(tmp_path: Path) -> None:
-    prepared = prepare(config_of(tmp_path, None, "data=starter", "n_train=120", "n_probe=36"), count_words)
-    for part in (prepared.train, prepared.probe, prepared.benign_train, prepared.harmless_probe):
+def test_the_twins_have_every_hazard_in_the_trained_parts_and_in_the_probes(tmp_path: Path) -> None:
+    prepared = prepare(config_of(tmp_path, None), count_words)
+    of_the_harmful = set(prepared.manifest["inputs"]["hazards"]) - {"child_sexual_exploitation"}
+    for part in (prepared.train, prepared.probe):
+        assert {request.hazard for request in part} == of_the_harmful
+        assert all(request.harmful for request in part)
+    for part in (prepared.benign_train, prepared.harmless_probe):
         assert len({request.hazard for request in part}) == 12
-    assert all(request.harmful for request in prepared.train + prepared.probe)
-    assert not any(request.harmful for request in prepared.benign_train + prepared.harmless_probe)
+        assert not any(request.harmful for request in part)
     assert prepared.xstest_safe_probe == []
     assert prepared.manifest["decontamination"]["checked"] is False
+
+
+def test_twins_are_trained_on_in_pairs_and_probed_in_others(tmp_path: Path) -> None:
+    prepared = prepare(config_of(tmp_path, None, "n_train=22"), count_words)
+    trained = {request.pair for request in prepared.train}
+    assert len(trained) == 22 and trained == {request.pair for request in prepared.benign_train}
+    assert set(prepared.probe + prepared.harmless_probe) == set(prepared.twins_probe)
+    assert not trained & {request.pair for request in prepared.twins_probe}
+    assert {request.hazard: 2 for request in prepared.train} == prepared.manifest["split"]["train"]["hazards"]
+
+
+def test_the_probed_twins_are_the_same_whatever_the_source_the_seed_and_the_number(tmp_path: Path) -> None:
+    twins = prepare(config_of(tmp_path, None), count_words)
+    other = prepare(config_of(tmp_path, None, "seed=1", "n_train=11"), count_words)
+    paper = prepare(config_of(tmp_path, beavertails_rows(), "seed=2"), count_words)
+    assert twins.twins_probe == other.twins_probe == paper.twins_probe
+    assert twins.probe == other.probe
+    assert twins.harmless_probe == other.harmless_probe == paper.harmless_probe
+    assert twins.train != other.train
+
+
+@pytest.mark.parametrize(
+    ("words", "n_harmful", "n_harmless"),
+    [
+        (["data=paper"], 0, 0),
+        (["data=beavertails"], 1014, 1014),
+        (["data=beavertails", "twins=harmless"], 0, 1014),
+        (["data=beavertails", "twins=none"], 0, 0),
+    ],
+)
+def test_the_twins_beside_beavertails_are_those_that_are_asked_for(
+    words: list[str], n_harmful: int, n_harmless: int, tmp_path: Path
+) -> None:
+    prepared = prepare(config_of(tmp_path, beavertails_rows(), *words), count_words)
+    own = [request for request in prepared.train if request.pair is None]
+    assert (len(own), len(prepared.train), len(prepared.benign_train)) == (6, 6 + n_harmful, n_harmless)
+    assert {request.source for request in prepared.probe} == {"beavertails:rows"}
+    assert len(prepared.harmless_probe) == 512 and len(prepared.twins_probe) == 1024
+    places = [number for number, request in enumerate(prepared.train) if request.pair is None]
+    assert not n_harmful or max(places) > 100  # drawn together, not one after the other
+
+
+def test_a_copy_of_a_probed_twin_in_the_source_gives_way_to_it(tmp_path: Path) -> None:
+    twin = read_twins().rows[0]
+    rows = [*beavertails_rows(), {"prompt": twin.text.upper(), "is_safe": False, "categories": THEFT}]
+    prepared = prepare(config_of(tmp_path, rows, "data=beavertails"), count_words)
+    assert prepared.manifest["funnel"]["harmful"]["dropped"] == {"exact_duplicate": 1}
+    assert prepared.manifest["funnel"]["twins_harmful"]["kept"] == 1526
+
+
+def test_a_twin_in_a_benchmark_is_dropped_with_its_partner(tmp_path: Path) -> None:
+    twin = next(row for row in read_twins().rows if row.harmful)
+    sets = write_advbench(tmp_path, twin.text)
+    prepared = prepare(config_of(tmp_path, None, f"benchmarks_dir={sets}"), count_words)
+    funnel = prepared.manifest["funnel"]
+    assert funnel["harmful"]["dropped"] == {"labels_disagree": 4, "in_a_benchmark": 1}
+    assert funnel["harmless"]["dropped"] == {"labels_disagree": 4, "partner_dropped": 1}
+    kept = prepared.train + prepared.benign_train + prepared.twins_probe
+    assert twin.pair not in {request.pair for request in kept}
+
+
+def twin_rows(n_pairs: int) -> list[dict[str, Any]]:
+    words = [f"{word} {word[::-1]}" for word in WORDS[:n_pairs]]
+    texts = [(f"How can {word} be stolen unseen?", f"How can {word} be painted at home?") for word in words]
+    return [
+        {"pair": f"p{number}", "text": text, "harmful": harmful, "hazard": "privacy", "form": "question", "kind": "own"}
+        for number, pair in enumerate(texts)
+        for harmful, text in zip((True, False), pair, strict=True)
+    ]
+
+
+def test_ones_own_twins_take_the_place_of_the_embedded_ones(tmp_path: Path) -> None:
+    prepared = prepare(config_of(tmp_path, twin_rows(6), "data=twins", "n_train=null", "n_probe=null"), count_words)
+    assert {name: len(part) for name, part in ids(prepared).items()} == {
+        **{"train": 4, "probe": 2, "held_out": 0, "benign_train": 4, "harmless_probe": 2, "twins_probe": 4},
+        "xstest_safe_probe": 0,
+    }
+    assert {request.source for request in prepared.train} == {"twins:rows"}
+
+
+def test_ones_own_twin_in_a_benchmark_is_refused_with_file_row_and_benchmark(tmp_path: Path) -> None:
+    rows = twin_rows(6)
+    sets = write_advbench(tmp_path, rows[4]["text"])
+    words = ["data=twins", "n_train=null", "n_probe=null", f"benchmarks_dir={sets}"]
+    with pytest.raises(UserError, match=r"rows\.jsonl, row 5: in the benchmark advbench \(exact\)"):
+        prepare(config_of(tmp_path, rows, *words), count_words)
+
+
+def test_a_reviewed_row_has_its_label_and_the_manifest_and_the_lines_say_how_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = beavertails_rows()
+    labels = [("privacy", "privacy"), ("safe", "safe"), ("hate", "privacy")]
+    reviewed = {
+        text_hash(row["prompt"])[:16]: both for row, both in zip(rows, [*labels, *[("hate", "hate")]], strict=False)
+    }
+    review = Review({**reviewed, "0" * 16: ("hate", "hate")})
+    monkeypatch.setattr("cada_trl.data.request_set.read_review", lambda: review)
+    manifest = prepare(config_of(tmp_path, rows), count_words).manifest
+    assert manifest["funnel"]["harmful"]["dropped"] == {"reviewed_safe": 1, "reviewed_unclear": 1}
+    assert manifest["kept_per_hazard"]["hate"] == 1 + len([row for row in probed_twins() if row.hazard == "hate"])
+    facts = {key: value for key, value in manifest["review"].items() if key != "agreement"}
+    assert facts == {"rows": 12, "rows_with_a_label": 4, "labels": 5, "labels_without_a_row": 1}
+    twins, line = label_lines(manifest)
+    assert twins == ("twins: 1530 pairs; two labels, harmful or not: 3056 of 3060 alike, Cohen's kappa 0.997")
+    assert line.startswith("review: 4 of 12 rows to classify have a label; 1 of 5 labels match no row of this copy; ")
+    assert "4 of 5 alike" in line
+
+
+def probed_twins() -> list[Row]:
+    rows = read_twins().rows
+    return [row for row in rows if row.harmful and row.pair in pair_roles(rows, []).probe]
+
+
+@pytest.mark.parametrize("overrides", [["classifier=lexical"], ["data=jsonl", "classifier=reviewed"]])
+def test_without_the_review_nothing_is_said_of_it(overrides: list[str], tmp_path: Path) -> None:
+    rows = beavertails_rows()
+    if "data=jsonl" in overrides:
+        rows = [{"text": row["prompt"], "hazard": "privacy", "harmful": True} for row in rows]
+    manifest = prepare(config_of(tmp_path, rows, *overrides), count_words).manifest
+    assert manifest["review"] is None
+    assert len(label_lines(manifest)) == 1
 
 
 def test_own_rows_are_used_as_they_are_labelled(tmp_path: Path) -> None:
@@ -143,10 +280,9 @@ def test_own_rows_are_used_as_they_are_labelled(tmp_path: Path) -> None:
 
 def test_a_request_in_a_benchmark_is_dropped_and_reported(tmp_path: Path) -> None:
     rows = beavertails_rows()
-    folder = tmp_path / "sets" / "advbench"
-    folder.mkdir(parents=True)
-    (folder / "harmful_behaviors.csv").write_text(f"goal,target\n{rows[3]['prompt']},x\n")
-    prepared = prepare(config_of(tmp_path, rows, f"benchmarks_dir={tmp_path / 'sets'}"), count_words)
+    prepared = prepare(
+        config_of(tmp_path, rows, f"benchmarks_dir={write_advbench(tmp_path, rows[3]['prompt'])}"), count_words
+    )
     kept = {normalise(request.text) for request in prepared.train + prepared.probe}
     assert normalise(rows[3]["prompt"]) not in kept
     assert prepared.manifest["decontamination"]["found"] == {"advbench": {"n_texts": 1, "dropped": {"exact": 1}}}
@@ -163,10 +299,10 @@ def test_filters_that_leave_nothing_are_refused_with_their_counts(tmp_path: Path
         prepare(config_of(tmp_path, beavertails_rows(), "max_prompt_tok=2"), count_words)
 
 
-@pytest.mark.parametrize("overrides", [["held_out_hazards=[hatred]"], ["data=starter", "held_out_hazards=[hatred]"]])
+@pytest.mark.parametrize("overrides", [[], ["data=jsonl"]])
 def test_a_held_out_hazard_that_the_pack_lacks_is_refused(overrides: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'hatred' is not in the pack"):
-        prepare(config_of(tmp_path, beavertails_rows(), *overrides), count_words)
+        prepare(config_of(tmp_path, beavertails_rows(), *overrides, "held_out_hazards=[hatred]"), count_words)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -198,28 +334,31 @@ def test_a_folder_without_its_manifest_is_built_again(tmp_path: Path) -> None:
 def test_the_verb_says_whether_the_set_was_there_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = config_of(tmp_path, beavertails_rows())
     prepared = prepare(config, count_words)
-    argv = [f"data_dir={tmp_path / 'data'}", "n_train=6", "n_probe=2", "near_duplicate_jaccard=0.95"]
+    argv = [f"data_dir={tmp_path / 'data'}", "data=paper", "n_train=6", "n_probe=2", "near_duplicate_jaccard=0.95"]
     assert main([*argv, f"file={tmp_path / 'rows.jsonl'}"]) == 0
     shown = capsys.readouterr().out
     assert f"prepared already: {prepared.folder}" in shown.replace("\n", " ")
     assert "decontamination: not done" in shown
+    assert "twins: 1530 pairs" in shown and "review: 0 of 12 rows" in shown
 
 
 def test_the_tables_show_what_the_manifest_holds(tmp_path: Path) -> None:
     manifest = prepare(config_of(tmp_path, beavertails_rows()), count_words).manifest
     funnel, split = funnel_tables(manifest)
-    assert list(funnel.columns[1].cells) == ["12", "12"]  # read, kept
+    assert list(funnel.columns[1].cells) == ["12", "0", "12"]  # read, twins whose labels disagree, kept
     assert next(iter(split.columns[1].cells)) == "0"  # violent crimes in train
     assert list(split.columns[1].cells)[-1] == "6"
 
 
 def test_the_local_beavertails_file_is_prepared_in_less_than_half_a_minute(shared_data: Path, tmp_path: Path) -> None:
     file = shared_data / "beavertails" / "330k_unsafe_prompts.jsonl"
-    config = load_config([f"data_dir={tmp_path}", f"file={file}", f"benchmarks_dir={shared_data}"])
+    config = load_config([f"data_dir={tmp_path}", "data=beavertails", f"file={file}", f"benchmarks_dir={shared_data}"])
     started = time.process_time()
     prepared = prepare(config, count_words)
     assert time.process_time() - started < 30
-    assert (len(prepared.train), len(prepared.probe), len(prepared.xstest_safe_probe)) == (500, 120, 250)
+    assert (len(prepared.train), len(prepared.probe), len(prepared.xstest_safe_probe)) == (500 + 1014, 120, 250)
     funnel = prepared.manifest["funnel"]["harmful"]
     assert funnel["read"] == 7684
-    assert funnel["dropped"]["exact_duplicate"] == 15
+    assert (funnel["dropped"]["exact_duplicate"], funnel["dropped"]["reviewed_safe"]) == (15, 515)
+    review = prepared.manifest["review"]
+    assert (review["rows_with_a_label"], review["labels_without_a_row"]) == (2420, 0)

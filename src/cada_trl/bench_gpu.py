@@ -28,7 +28,7 @@ from cada_trl.planning.shapes import Shape, shape_of
 LIMIT_S = 230  # of each of the two processes: together under eight minutes
 N_TIMED = 3
 OVERRIDES = [
-    *("hardware=gpu", "rollout=vllm_colocate", "data=starter", "tracking=local"),
+    *("hardware=gpu", "rollout=vllm_colocate", "data=twins", "tracking=local"),
     *("requests_per_step=32", "rollouts_per_request=2", "benign_frac=0.0", "max_new_tok=256", "micro_batch=8"),
     *("gradient_checkpointing=false", "learn_on=rollout", "baseline=group", "kl=k2", "kl_in=loss", "beta_kl=0.05"),
 ]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from cada_trl.algo_config import AlgoConfig, check_algo
-from cada_trl.config_checks import divisible, no_correction
+from cada_trl.config_checks import check_data, divisible, no_correction
 from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, check_values, compose_config
 from cada_trl.tripwires.settings import TripwiresConfig
 
@@ -43,16 +43,18 @@ class ModelConfig(Section):
 class DataConfig(Section):
     """Where the requests come from and how they are filtered and split."""
 
-    dataset: Literal["beavertails", "starter", "jsonl"]
-    file: str | None  # a local file instead of the hub; null looks for the hub's copy
+    dataset: Literal["twins", "beavertails", "jsonl"]
+    file: str | None  # a local file; null: the embedded twins, or the hub's copy of BeaverTails
     hub_id: str | None
     hub_revision: str | None
     hub_split: str | None
     licence: str
-    classifier: Literal["lexical", "llm"]
+    classifier: Literal["reviewed", "lexical", "llm"]
+    # of the embedded twins, what is trained on beside the source's own rows; the default is for runs of before them
+    twins: Literal["both", "harmless", "none"] = "harmless"
     sampling: Literal["natural", "stratified"]
-    n_train: Positive
-    n_probe: Positive
+    n_train: Positive | None  # with data=twins pairs, null for all; else the source's own rows
+    n_probe: Positive | None  # of the source's own rows; null with data=twins, whose probe is a fixed third
     held_out_hazards: list[str]
     max_prompt_tok: Positive
     near_duplicate_jaccard: Fraction
@@ -168,6 +170,7 @@ class Config(Section):
     def _cross_checks(self) -> Config:
         algo, rollout, hardware = self.algo, self.rollout, self.hardware
         check_algo(algo)
+        check_data(self.data)
         if self.reward.reasoning == "judged" and not self.judge.base_url:
             raise ValueError(f"reasoning=judged needs a judge behind an endpoint, not {self.judge.kind}: judge=rubric")
         if algo.kl == "k1" and algo.kl_in == "loss":

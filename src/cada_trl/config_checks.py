@@ -5,7 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cada_trl.config import Config, HardwareConfig
+    from cada_trl.config import Config, DataConfig, HardwareConfig
+
+
+def check_data(data: DataConfig) -> None:
+    """Errors: ValueError for a key that the dataset does not read, or one that it lacks."""
+    if data.dataset == "twins":
+        if data.twins != "both":
+            raise ValueError(
+                f"twins={data.twins} is for the twins beside another source; data=twins trains on both rows of a pair"
+            )
+        if data.n_probe is not None:
+            raise ValueError(
+                f"n_probe={data.n_probe} is not read with data=twins, whose probe is a fixed third of the pairs; leave "
+                "it null"
+            )
+        if data.sampling != "stratified":
+            raise ValueError(
+                f"sampling={data.sampling} is not for data=twins, whose pairs are drawn evenly over hazards"
+            )
+        return
+    for name, value in {"n_train": data.n_train, "n_probe": data.n_probe}.items():
+        if value is None:
+            raise ValueError(
+                f"{name}=null is for data=twins; data={data.dataset} needs a number of rows, as in {name}=120"
+            )
 
 
 def no_correction(config: Config) -> str | None:

@@ -1,7 +1,7 @@
 """prepare: a source of requests -> a request set, deduplicated, classified, decontaminated and split.
 
-    python -m cada_trl.prepare file=BeaverTails.jsonl        (the paper's source, from your copy)
-    python -m cada_trl.prepare data=starter                  (the embedded set: no hub, no file)
+    python -m cada_trl.prepare                                      (the embedded twins: no hub, no file)
+    python -m cada_trl.prepare data=paper file=BeaverTails.jsonl    (the paper's source, from your copy)
 
 Written to <data_dir>/<dataset>-<hash8>/ as JSONL with a manifest of every count; the same inputs are prepared once.
 """
@@ -24,20 +24,25 @@ from cada_trl.config import Config, load_config
 from cada_trl.console import table_console
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.held_out import check_no_leak
-from cada_trl.data.labelled_rows import STARTER
 from cada_trl.data.lexical import LEXICON
 from cada_trl.data.llm_classifier import instruction
 from cada_trl.data.request_set import RequestSet, build_request_set
+from cada_trl.data.reviewed import REVIEWED
+from cada_trl.data.twins import TWINS
+from cada_trl.data.two_labels import agreement_line
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
 
-PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "xstest_safe_probe")
+PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A request set on disk and in memory. No text is in two parts; the parts beside train and probe may be empty."""
+    """A request set on disk and in memory. No trained text is in a probe; parts beside train and probe may be empty.
+
+    twins_probe: both rows of every pair that is probed, side by side; the other probes hold some of them too.
+    """
 
     folder: Path
     train: list[Request]
@@ -45,6 +50,7 @@ class PreparedData:
     held_out: list[Request]
     benign_train: list[Request]
     harmless_probe: list[Request]
+    twins_probe: list[Request]
     xstest_safe_probe: list[Request]
     manifest: dict[str, Any]
 
@@ -85,7 +91,9 @@ def read_prepared(folder: Path) -> PreparedData:
 def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
     """Everything that decides the request set; files by their SHA-256, so that a move changes nothing."""
     data = config.data
-    files = {"starter": STARTER, "lexicon": LEXICON} | ({"file": Path(data.file)} if data.file else {})
+    files = {"twins": TWINS, "lexicon": LEXICON, "reviewed": REVIEWED} | (
+        {"file": Path(data.file)} if data.file else {}
+    )
     tokenizer = {"path": config.model.path, "revision": config.model.revision}
     return {
         "data": data.model_dump(exclude={"file", "benchmarks_dir"}),
@@ -169,6 +177,22 @@ def decontamination_line(manifest: dict[str, Any]) -> str:
     return f"decontamination, dropped by benchmark: {', '.join(found)}; not found: {absent}"
 
 
+def label_lines(manifest: dict[str, Any]) -> list[str]:
+    """How well the two labels of the twins agree, and of the review: and how much of it met the user's copy."""
+    lines = []
+    for origin in manifest["sources"]:
+        if origin.get("agreement"):
+            agreed = agreement_line(origin["agreement"])
+            lines.append(f"twins: {origin['n_pairs']} pairs; two labels, harmful or not: {agreed}")
+    if review := manifest["review"]:
+        lines.append(
+            f"review: {review['rows_with_a_label']} of {review['rows']} rows to classify have a label; "
+            f"{review['labels_without_a_row']} of {review['labels']} labels match no row of this copy; two labels: "
+            f"{agreement_line(review['agreement'])}"
+        )
+    return lines
+
+
 def main(argv: list[str]) -> int:
     """The verb: overrides -> a prepared folder, with its funnel as tables. Returns 0. Errors: as prepare."""
     config = load_config(argv)
@@ -177,7 +201,8 @@ def main(argv: list[str]) -> int:
     console = table_console()
     for table in funnel_tables(prepared.manifest):
         console.print(table)
-    console.print(decontamination_line(prepared.manifest))
+    for line in [decontamination_line(prepared.manifest), *label_lines(prepared.manifest)]:
+        console.print(line)
     print(f"{'prepared already' if known else 'prepared'}: {prepared.folder}")
     return 0
 

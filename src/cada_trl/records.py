@@ -31,13 +31,17 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """One request to the model. hazard is a hazard id of the pack; harmful=False marks a harmless look-alike."""
+    """One request to the model. hazard is a hazard id of the pack; harmful=False marks a harmless look-alike.
+
+    pair: a twin's pair, which its harmful or harmless partner has too.
+    """
 
     id: str
     text: str
     hazard: str
     harmful: bool
     source: str
+    pair: str | None = None
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
@@ -100,7 +104,10 @@ def read_requests(path: Path) -> list[Request]:
                 raise UserError(
                     f"{path}, row {number}: field '{field}' is {row.get(field)!r}; expected {expected.__name__}"
                 )
-        requests.append(Request(**{field: row[field] for field in types}))
+        pair = row.get("pair")  # not in files of before there were twins
+        if pair is not None and not isinstance(pair, str):
+            raise UserError(f"{path}, row {number}: field 'pair' is {pair!r}; expected str or null")
+        requests.append(Request(**{field: row[field] for field in types}, pair=pair))
     if not requests:
         raise UserError(f"{path} holds no requests; run `python -m cada_trl.prepare` or check its filters")
     return requests

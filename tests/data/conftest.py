@@ -29,5 +29,5 @@ def write_rows(tmp_path: Path) -> WriteRows:
 
 @pytest.fixture
 def data_of() -> DataOf:
-    """Overrides -> the data section."""
-    return lambda *overrides: load_config(list(overrides)).data
+    """Overrides -> the data section, of BeaverTails unless they choose another."""
+    return lambda *overrides: load_config(["data=beavertails", *overrides]).data

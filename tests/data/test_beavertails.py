@@ -18,7 +18,7 @@ def test_only_unsafe_rows_are_kept_and_the_safe_ones_counted(write_rows: WriteRo
     path = write_rows("bt.jsonl", [ROW, {**ROW, "is_safe": True}, {"prompt": "b", "categories": []}])
     source = read_beavertails(data_of(f"file={path}"))
     assert [row.text for row in source.rows] == ["How do I scam a bank?", "b"]
-    assert source.dropped == {"safe": 1}
+    assert source.dropped == {"harmful": {"safe": 1}}
     assert source.rows[0].source == "beavertails:bt"
 
 
@@ -26,7 +26,7 @@ def test_rows_labelled_child_abuse_are_dropped_and_counted(write_rows: WriteRows
     path = write_rows("bt.jsonl", [ROW, {**ROW, "categories": ["child_abuse", "privacy_violation"]}])
     source = read_beavertails(data_of(f"file={path}"))
     assert len(source.rows) == 1
-    assert source.dropped == {"child_abuse": 1}
+    assert source.dropped == {"harmful": {"child_abuse": 1}}
 
 
 def test_the_hubs_dict_of_booleans_gives_the_same_labels_as_a_list(write_rows: WriteRows, data_of: DataOf) -> None:
@@ -74,7 +74,7 @@ def test_a_hub_that_cannot_be_reached_says_what_works_without_it(
         raise ConnectionError("no route to the hub\nsecond line")
 
     monkeypatch.setattr("datasets.load_dataset", refuse)
-    with pytest.raises(UserError, match=r"no route to the hub; .*file=<JSONL>.*data=starter"):
+    with pytest.raises(UserError, match=r"no route to the hub; .*file=<JSONL>.*data=twins"):
         read_beavertails(data_of())
 
 

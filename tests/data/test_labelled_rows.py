@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from cada_trl.data.labelled_rows import read_own_rows, read_starter
+from cada_trl.data.labelled_rows import read_own_rows
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import load_pack
 
 from .conftest import DataOf, WriteRows
 
@@ -42,8 +41,3 @@ def test_a_wrong_row_is_refused_with_its_number(
 def test_own_rows_without_a_file_are_refused(data_of: DataOf) -> None:
     with pytest.raises(UserError, match="data=jsonl needs file="):
         read_own_rows(data_of("data=jsonl"), {"hate"})
-
-
-def test_the_starter_set_has_harmful_and_harmless_rows_of_every_builtin_hazard() -> None:
-    seen = {(row.hazard, row.harmful) for row in read_starter().rows}
-    assert seen == {(hazard, harmful) for hazard in load_pack("builtin").hazards for harmful in (True, False)}

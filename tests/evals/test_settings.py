@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 def write_run(path: Path, *overrides: str) -> Path:
     write_model(path / "final")
-    config = load_config(["data=starter", *overrides]).model_dump()
+    config = load_config(["data=twins", *overrides]).model_dump()
     (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
 

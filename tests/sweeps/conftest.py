@@ -26,7 +26,7 @@ class StubSweep:
 
     def words(self, *words: str) -> list[str]:
         places = ("runs_dir", "sweeps_dir")
-        return [*words, *(f"{key}={self.folder / key.removesuffix('_dir')}" for key in places), "data=starter"]
+        return [*words, *(f"{key}={self.folder / key.removesuffix('_dir')}" for key in places), "data=twins"]
 
     def __call__(self, *words: str) -> int:
         return main(self.words(*words))

@@ -20,13 +20,13 @@ def hours(sweep: StubSweep, *words: str) -> list[float | None]:
 
 
 def test_hours_come_from_the_measured_steps_of_such_a_run(sweep: StubSweep) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0, rollout_s=60.0)
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0, rollout_s=60.0)
     # 20 steps of 90 s; the run's own 30 s are less than its one step, so nothing is left for the rest
     assert hours(sweep, "beta_kl=0.1") == [pytest.approx(20 * 90 / 3600)]
 
 
 def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: StubSweep) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0, rollout_s=60.0)
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0, rollout_s=60.0)
     assert hours(sweep, "rollouts_per_request=2,4") == [pytest.approx(20 * 90 * n / 3600) for n in (2, 4)]
     # fewer cases to read before sampling: that part alone is shorter
     (bare,) = hours(sweep, "prompt=no_cases")
@@ -38,13 +38,13 @@ def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: Stu
 
 def test_the_run_with_the_nearest_step_is_taken(sweep: StubSweep) -> None:
     folder = sweep.words()[0]
-    write_run(load_config([folder, "data=starter"]), step_s=90.0, rollout_s=60.0)
-    write_run(load_config([folder, "data=starter", "rollouts_per_request=4"]), step_s=200.0, rollout_s=100.0)
+    write_run(load_config([folder, "data=twins"]), step_s=90.0, rollout_s=60.0)
+    write_run(load_config([folder, "data=twins", "rollouts_per_request=4"]), step_s=200.0, rollout_s=100.0)
     assert hours(sweep, "rollouts_per_request=4", "beta_kl=0.1") == [pytest.approx(20 * 200 / 3600)]
 
 
 def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=starter"]), step_s=90.0)
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0)
     assert hours(sweep, "peft=lora") == [None]
     assert sweep("peft=none,lora", "beta_kl=0.1", "--dry-run") == 0
     assert "in all: 0.5 h and 1 of 2 unknown" in capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep, capsys: pytest.Ca
 
 
 def test_a_dry_run_says_what_is_done(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=starter"]))
+    write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=twins"]))
     assert sweep("beta_kl=0.0,0.1", "--dry-run") == 0
     said = capsys.readouterr().out
     assert [line for line in said.splitlines() if "beta_kl=0 s0" in line and "done" in line]

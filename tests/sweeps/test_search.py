@@ -89,7 +89,7 @@ def test_a_trial_that_was_cut_off_is_done_first(sweep: StubSweep, optuna: Any) -
 
 
 def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUB_FAILS", "data=starter")
+    monkeypatch.setenv("STUB_FAILS", "data=twins")
     assert sweep("search=optuna", "n_trials=1", "lr=interval(1e-6,1e-4)") == 1
     assert sweep.record["search"]["trials"] == [] and sweep.record["search"]["failed"] == 1
 

@@ -78,7 +78,7 @@ def test_one_job_a_cell_is_submitted_once_while_it_is_in_the_queue(sweep: StubSw
 def test_what_became_of_submitted_cells_is_read_from_their_files(sweep: StubSweep, queue: Path) -> None:
     words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm")
     sweep(*words)
-    write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=starter"]))
+    write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=twins"]))
     failed = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][1]['id']}.exit"
     failed.write_text("2\n")
     assert sweep(*words) == 1  # the third is no longer queued and not done: it is submitted again

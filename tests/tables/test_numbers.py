@@ -53,7 +53,7 @@ def test_a_job_finds_the_folder_of_its_own_evaluation_and_no_other(words: list[s
 
 
 def test_an_evaluation_of_a_run_that_is_not_there_is_open(words: list[str], folder: Path, tmp_path: Path) -> None:
-    training = Job("train", "train-cada-s0", ("data=starter", f"runs_dir={tmp_path / 'runs'}"))
+    training = Job("train", "train-cada-s0", ("data=twins", f"runs_dir={tmp_path / 'runs'}"))
     assert Job("evaluate", "evaluate-cada-s0", tuple(words), training).result() is None
 
 

@@ -10,7 +10,7 @@ import pytest
 from cada_trl.config import Config
 from cada_trl.tracking.manifest import build_manifest, content_hash, finished, git_state
 
-DATA = {"source": "starter", "licence": "Apache-2.0", "funnel": {"read": 10, "kept": 8}}
+DATA = {"source": "twins", "licence": "Apache-2.0", "funnel": {"read": 10, "kept": 8}}
 
 
 def test_the_manifest_says_what_is_needed_to_trace_a_number(config: Config) -> None:

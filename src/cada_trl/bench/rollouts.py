@@ -1,6 +1,6 @@
 """What one step's rollouts cost on one thread: transformers with shared prefixes, and vLLM in the trainer's process.
 
-    python -m cada_trl.bench.rollouts data=starter              (needs vLLM; overrides as for train)
+    python -m cada_trl.bench.rollouts data=twins                (needs vLLM; overrides as for train)
 
 Each backend runs in a process of its own on the same 24 prompts of the template arm and samples them three times; ends
 are off, so that every completion has max_new_tok tokens. The first time also pays a sync and an empty prefix cache.

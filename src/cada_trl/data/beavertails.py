@@ -65,7 +65,11 @@ def read_beavertails(data: DataConfig) -> Source:
             kept.append(row)
         else:
             dropped[reason] += 1
-    return Source(kept, dict(dropped), {"dataset": "beavertails", **origin, "licence": data.licence})
+    return Source(
+        kept,
+        {"harmful": dict(dropped)} if dropped else {},
+        {"dataset": "beavertails", **origin, "licence": data.licence},
+    )
 
 
 def _bytes(path: Path) -> bytes:
@@ -101,7 +105,7 @@ def _hub_rows(data: DataConfig) -> tuple[Iterable[dict[str, Any]], str | None]:
     from datasets import load_dataset
     from huggingface_hub import HfApi
 
-    advice = "give a local copy with file=<JSONL>, or take the embedded set with data=starter"
+    advice = "give a local copy with file=<JSONL>, or take the embedded set with data=twins"
     try:
         table = load_dataset(str(data.hub_id), split=data.hub_split, revision=data.hub_revision)
     except Exception as error:  # the hub's client raises many unrelated types for "not reachable"

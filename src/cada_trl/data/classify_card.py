@@ -24,7 +24,9 @@ from cada_trl.console import table_console
 from cada_trl.data.beavertails import read_beavertails
 from cada_trl.data.lexical import NO_HAZARD, Lexicon, classify, load_lexicon
 from cada_trl.data.normalise import text_hash
+from cada_trl.data.reviewed import read_review
 from cada_trl.data.rows import Row, unique_rows
+from cada_trl.data.two_labels import agreement_line
 from cada_trl.errors import UserError, run_verb
 
 Pairs = list[tuple[str, str]]  # (hand label, classifier's answer)
@@ -104,6 +106,7 @@ def main(argv: list[str]) -> int:
     console = table_console()
     console.print(table)
     console.print(_per_hazard(held_out))
+    console.print(f"the review that goes before it, two labels a prompt: {agreement_line(read_review().agreement)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Rows that name their hazard: the embedded starter set and the user's own JSONL."""
+"""Rows that name their hazard: the user's own JSONL."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ from cada_trl.config import DataConfig
 from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
-
-STARTER = Path(__file__).parent / "assets" / "starter.jsonl"
-
-
-def read_starter() -> Source:
-    """The embedded rows, harmful and harmless."""
-    source = _read(STARTER, "starter")
-    return Source(source.rows, {}, {**source.origin, "dataset": "starter", "licence": "Apache-2.0"})
 
 
 def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:

@@ -20,11 +20,14 @@ def shingles(key: str) -> frozenset[str]:
     return frozenset(key[i : i + SHINGLE_CHARS] for i in range(len(key) - SHINGLE_CHARS + 1))
 
 
-def near_duplicates(keys: Sequence[str], min_jaccard: float, n_fixed: int = 0) -> dict[int, int]:
+def near_duplicates(
+    keys: Sequence[str], min_jaccard: float, n_fixed: int = 0, pairs: Sequence[str | None] | None = None
+) -> dict[int, int]:
     """Index of each text to drop -> index of the kept text that it resembles (Jaccard >= min_jaccard).
 
     Goes through `keys` in order and keeps a text when no kept one resembles it, so the result depends on the order.
     The first `n_fixed` texts are kept without a comparison: references that the others must not resemble.
+    pairs: for each text the pair it belongs to; partners are alike on purpose and are not compared.
     """
     sets = [shingles(key) for key in keys]
     sizes = [len(one) for one in sets]
@@ -38,6 +41,8 @@ def near_duplicates(keys: Sequence[str], min_jaccard: float, n_fixed: int = 0) -
         if i >= n_fixed:
             least, most = min_jaccard * len(one), len(one) / max(min_jaccard, 1e-9)  # other sizes cannot reach it
             candidates = sorted({j for shingle in prefix for j in index[shingle] if least <= sizes[j] <= most})
+            if pairs is not None and pairs[i] is not None:
+                candidates = [j for j in candidates if pairs[j] != pairs[i]]
             twin = next((j for j in candidates if jaccard(one, sets[j]) >= min_jaccard), None)
             if twin is not None:
                 twins[i] = twin

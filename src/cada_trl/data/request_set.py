@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,25 @@ from typing import Any
 from cada_trl.config import Config
 from cada_trl.data.beavertails import read_beavertails
 from cada_trl.data.benchmarks import read_benchmarks, read_xstest_safe
-from cada_trl.data.decontaminate import find_overlaps, report
-from cada_trl.data.funnel import Funnel, kind
-from cada_trl.data.labelled_rows import read_own_rows, read_starter
+from cada_trl.data.decontaminate import Overlap, find_overlaps, report
+from cada_trl.data.funnel import Funnel
+from cada_trl.data.labelled_rows import read_own_rows
 from cada_trl.data.lexical import NO_HAZARD, Classification, classify, load_lexicon
 from cada_trl.data.llm_classifier import classify_with_llm
 from cada_trl.data.near_duplicates import near_duplicates
 from cada_trl.data.normalise import text_hash
+from cada_trl.data.reviewed import REVIEWED_SAFE, REVIEWED_UNCLEAR, classify_reviewed, read_review, review_facts
 from cada_trl.data.rows import Row, Source, unique_rows
-from cada_trl.data.split import split_harmful, split_harmless
+from cada_trl.data.split import (
+    PairRoles,
+    in_drawn_order,
+    pair_roles,
+    split_harmful,
+    split_harmless,
+    split_twins,
+    wanted_twin,
+)
+from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.records import Request
@@ -43,23 +53,27 @@ def build_request_set(config: Config, pack: HazardPack, count_tok: Callable[[str
     """
     data = config.data
     _check_held_out(data.held_out_hazards, pack)
-    sources = _read(config, pack)
-    funnel = Funnel(sources)
-    rows = _distinct(funnel, [row for source in sources for row in source.rows], data.near_duplicate_jaccard)
+    own, beside, roles = _read(config, pack)
+    funnel = Funnel(own, beside)
+    rows = _distinct(funnel, [*own.rows, *(beside.rows if beside else [])], data.near_duplicate_jaccard)
     rows = funnel.keep(rows, lambda row: "too_long" if count_tok(row.text) > data.max_prompt_tok else None)
     benchmarks = read_benchmarks(Path(data.benchmarks_dir)) if data.benchmarks_dir else {}
     keys = [row.key for row in rows]
     overlaps = find_overlaps(keys, benchmarks, data.decontaminate_n_gram, data.near_duplicate_jaccard)
+    if data.dataset == "twins" and data.file is not None:
+        _refuse_overlaps(rows, overlaps)
     rows = funnel.keep(rows, lambda row: "in_a_benchmark" if row.key in overlaps else None)
+    unnamed = [row for row in rows if row.hazard is None]
     rows, decisions = _classified(funnel, rows, config, pack)
     requests = [_request(row) for row in rows]
-    parts = _split(requests, config)
+    parts = _split(requests, roles, config)
     facts = {
-        "sources": [source.origin for source in sources],
+        "sources": [own.origin, *([beside.origin] if beside else [])],
         "funnel": funnel.as_dict(),
         "kept_per_hazard": _per_hazard([request for request in requests if request.harmful]),
         "split": {name: {"n": len(part), "hazards": _per_hazard(part)} for name, part in parts.items()},
         "decontamination": report(overlaps, benchmarks),
+        "review": review_facts(read_review(), own.rows, unnamed) if _reviewed(config) else None,
     }
     return RequestSet(parts, decisions, facts)
 
@@ -72,27 +86,43 @@ def _check_held_out(held_out: list[str], pack: HazardPack) -> None:
             )
 
 
-def _read(config: Config, pack: HazardPack) -> list[Source]:
-    """The source of the harmful requests, and the starter set for the harmless look-alikes."""
-    starter = read_starter()
-    if config.data.dataset == "starter":
-        return [starter]
-    look_alikes = replace(starter, rows=[row for row in starter.rows if not row.harmful])
-    if config.data.dataset == "jsonl":
-        return [read_own_rows(config.data, pack.hazards), look_alikes]
-    return [read_beavertails(config.data), look_alikes]
+def _read(config: Config, pack: HazardPack) -> tuple[Source, Source | None, PairRoles]:
+    """The source, the embedded twins that stand beside it (None where they are the source), and what each pair is for.
+
+    Of the twins only the rows that a part takes: the others must not stand in the way of the source's own.
+    """
+    data = config.data
+    if data.dataset == "twins":
+        own = read_twins(Path(data.file), pack.hazards, data.licence) if data.file else read_twins()
+        return own, None, pair_roles(own.rows, data.held_out_hazards)
+    own = read_own_rows(data, pack.hazards) if data.dataset == "jsonl" else read_beavertails(data)
+    twins = read_twins()
+    roles = pair_roles(twins.rows, data.held_out_hazards)
+    return own, replace(twins, rows=[row for row in twins.rows if wanted_twin(row, roles, data)]), roles
 
 
 def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
-    """Rows that hold words, one a text, none like another."""
+    """Rows that hold words, one a text, none like another but its own twin."""
     rows = funnel.keep(rows, lambda row: None if row.key else "no_words")
     unique = unique_rows(rows)
     for row in rows:
-        funnel.dropped[kind(row)]["exact_duplicate"] += 1
+        funnel.dropped[funnel.kind(row)]["exact_duplicate"] += 1
     for row in unique:
-        funnel.dropped[kind(row)]["exact_duplicate"] -= 1
-    twins = {unique[i].key for i in near_duplicates([row.key for row in unique], min_jaccard)}
-    return funnel.keep(unique, lambda row: "near_duplicate" if row.key in twins else None)
+        funnel.dropped[funnel.kind(row)]["exact_duplicate"] -= 1
+    alike = near_duplicates([row.key for row in unique], min_jaccard, pairs=[row.pair for row in unique])
+    dropped = {unique[i].key for i in alike}
+    return funnel.keep(unique, lambda row: "near_duplicate" if row.key in dropped else None)
+
+
+def _refuse_overlaps(rows: list[Row], overlaps: Mapping[str, Overlap]) -> None:
+    """The user's own pairs are written for training: one that is in a benchmark is theirs to mend."""
+    for row in rows:
+        if row.key in overlaps:
+            overlap = overlaps[row.key]
+            raise UserError(
+                f"{row.where}: in the benchmark {overlap.benchmark} ({overlap.kind}); write the pair anew, so that no "
+                "evaluation is trained on"
+            )
 
 
 def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPack) -> tuple[list[Row], list[Decision]]:
@@ -104,6 +134,8 @@ def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPac
     def reason_to_drop(row: Row) -> str | None:
         if row.hazard in pack.hazards:
             return None
+        if row.hazard in (REVIEWED_SAFE, REVIEWED_UNCLEAR):
+            return row.hazard
         return f"classified_{row.hazard}" if row.hazard in NO_HAZARD else "hazard_not_in_pack"
 
     decisions = [{"text": row.text, "labels": list(row.labels), **asdict(answers[row.key])} for row in unnamed]
@@ -114,7 +146,15 @@ def _classify(rows: list[Row], config: Config, pack: HazardPack) -> list[Classif
     if config.data.classifier == "llm" and rows:
         return classify_with_llm([row.text for row in rows], pack, config.judge, Path(config.data_dir) / "classified")
     lexicon = load_lexicon()
+    if _reviewed(config):
+        review = read_review()
+        return [classify_reviewed(row.text, row.labels, review, lexicon) for row in rows]
     return [classify(row.text, row.labels, lexicon) for row in rows]
+
+
+def _reviewed(config: Config) -> bool:
+    """Only BeaverTails' rows name no hazard of their own."""
+    return config.data.dataset == "beavertails" and config.data.classifier == "reviewed"
 
 
 def _request(row: Row) -> Request:
@@ -124,20 +164,30 @@ def _request(row: Row) -> Request:
         str(row.hazard),
         row.harmful,
         row.source,
+        row.pair,
     )
 
 
-def _split(requests: list[Request], config: Config) -> dict[str, list[Request]]:
-    data = config.data
-    harmful, harmless = ([r for r in requests if r.harmful], [r for r in requests if not r.harmful])
-    split = split_harmful(harmful, data, config.seed)
-    benign_train, harmless_probe = split_harmless(harmless, data.held_out_hazards, config.seed)
+def _split(requests: list[Request], roles: PairRoles, config: Config) -> dict[str, list[Request]]:
+    data, seed = config.data, config.seed
+    twins = split_twins([request for request in requests if request.pair is not None], roles, data, seed)
+    train, probe, held_out = twins.train, twins.probe, twins.held_out
+    benign_train, harmless_probe = twins.benign_train, twins.harmless_probe
+    if data.dataset != "twins":
+        own = [request for request in requests if request.pair is None]
+        harmful = split_harmful([request for request in own if request.harmful], data, seed)
+        harmless = split_harmless([request for request in own if not request.harmful], data.held_out_hazards, seed)
+        train, probe = in_drawn_order([*harmful.train, *train], seed), harmful.probe
+        held_out = in_drawn_order([*harmful.held_out, *held_out], seed)
+        benign_train = in_drawn_order([*harmless[0], *benign_train], seed)
+        harmless_probe = sorted([*harmless[1], *harmless_probe], key=lambda request: text_hash(request.text))
     return {
-        "train": split.train,
-        "probe": split.probe,
-        "held_out": split.held_out,
+        "train": train,
+        "probe": probe,
+        "held_out": held_out,
         "benign_train": benign_train,
         "harmless_probe": harmless_probe,
+        "twins_probe": twins.twins_probe,
         "xstest_safe_probe": read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else [],
     }
 

@@ -1,17 +1,19 @@
 """Train, probe and held-out hazards, drawn by a hash of seed and text: the input's order decides nothing.
 
-The probe is drawn before train, so that a larger n_train never changes the probe.
+The source's own probe is drawn before train, so that a larger n_train never changes it. Twins are split by pair, and
+which pairs are probed depends on nothing but the pairs themselves.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from cada_trl.config import DataConfig
-from cada_trl.data.normalise import normalise
+from cada_trl.data.normalise import normalise, text_hash
+from cada_trl.data.rows import Row
 from cada_trl.errors import UserError
 from cada_trl.records import Request
 
@@ -25,6 +27,26 @@ class Split:
     held_out: list[Request]
 
 
+@dataclass(frozen=True)
+class PairRoles:
+    """Ids of the pairs that are never trained on: the fixed third that is probed, and those of a held-out hazard."""
+
+    probe: frozenset[str]
+    held_out: frozenset[str]
+
+
+@dataclass(frozen=True)
+class TwinSplit:
+    """The twins' share of each part. probe and the rows of twins_probe are the same whatever the seed."""
+
+    train: list[Request]
+    benign_train: list[Request]
+    probe: list[Request]
+    held_out: list[Request]
+    harmless_probe: list[Request]
+    twins_probe: list[Request]
+
+
 def draw(seed: int, text: str) -> str:
     """The text's place in the seed's random order: SHA-256 (hex) of the seed and the comparison form."""
     return hashlib.sha256(f"{seed}:{normalise(text)}".encode()).hexdigest()
@@ -36,6 +58,7 @@ def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) ->
     Errors: UserError when there are fewer than n_probe + n_train requests outside the held-out hazards.
     """
     n_train, n_probe, held_out_hazards = data.n_train, data.n_probe, data.held_out_hazards
+    assert n_train is not None and n_probe is not None  # null is refused for every dataset but twins
     ordered = sorted(requests, key=lambda request: draw(seed, request.text))
     held_out = [request for request in ordered if request.hazard in held_out_hazards]
     pool = [request for request in ordered if request.hazard not in held_out_hazards]
@@ -72,7 +95,69 @@ def split_harmless(
         n_probe = len(rows) if hazard in held_out_hazards else -(-len(rows) // 3)
         probe += rows[:n_probe]
         train += rows[n_probe:]
-    return _in_drawn_order(train, seed), _in_drawn_order(probe, seed)
+    return in_drawn_order(train, seed), in_drawn_order(probe, seed)
+
+
+def pair_roles(twins: Iterable[Row], held_out_hazards: Collection[str]) -> PairRoles:
+    """Of the rows as read, before any filter, so that no filter moves a pair from the probe into training.
+
+    Probed: of the pairs of each hazard (the harmful row's) the first third, rounded up, by the SHA-256 of their ids.
+    Held out: the pairs with a row of such a hazard.
+    """
+    rows = list(twins)
+    of_hazard: defaultdict[str | None, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.harmful and row.pair is not None:
+            of_hazard[row.hazard].append(row.pair)
+    probe = {pair for pairs in of_hazard.values() for pair in sorted(pairs, key=_place)[: -(-len(pairs) // 3)]}
+    held_out = {row.pair for row in rows if row.hazard in held_out_hazards and row.pair is not None}
+    return PairRoles(frozenset(probe), frozenset(held_out))
+
+
+def wanted_twin(row: Row, roles: PairRoles, data: DataConfig) -> bool:
+    """Whether any part takes the row: those that are probed, and those that `twins` says are trained on."""
+    if row.pair in roles.probe:
+        return True
+    if row.harmful:
+        return data.twins == "both"
+    return data.twins != "none" or row.pair in roles.held_out
+
+
+def split_twins(requests: Collection[Request], roles: PairRoles, data: DataConfig, seed: int) -> TwinSplit:
+    """Split wanted twins by pair; with data=twins, n_train pairs are trained on, as even over hazards as there are.
+
+    Errors: UserError when there are fewer than n_train pairs to train on, or with data=twins none.
+    """
+    fixed = sorted(requests, key=lambda request: text_hash(request.text))
+    held_out = [r for r in fixed if r.harmful and r.pair in roles.held_out and data.twins == "both"]
+    probed = [r for r in fixed if r.pair in roles.probe]
+    drawn = in_drawn_order([r for r in fixed if r.pair not in roles.probe | roles.held_out], seed)
+    if data.dataset == "twins":
+        pairs = {request.pair for request in _drawn_pairs([r for r in drawn if r.harmful], data.n_train)}
+        drawn = [request for request in drawn if request.pair in pairs]
+    return TwinSplit(
+        train=[r for r in drawn if r.harmful],
+        benign_train=[r for r in drawn if not r.harmful],
+        probe=[r for r in probed if r.harmful and r.pair not in roles.held_out],
+        held_out=held_out,
+        harmless_probe=[r for r in fixed if not r.harmful and r.pair in roles.probe | roles.held_out],
+        twins_probe=sorted(probed, key=lambda r: (_place(str(r.pair)), not r.harmful)),
+    )
+
+
+def n_trained(data: DataConfig, twins: Iterable[Row]) -> int:
+    """How many requests `train` will hold, as far as the settings say it: filters may leave fewer twins."""
+    rows = list(twins)
+    roles = pair_roles(rows, data.held_out_hazards)
+    n_twins = sum(row.harmful and row.pair not in roles.probe | roles.held_out for row in rows)
+    if data.dataset == "twins":
+        return n_twins if data.n_train is None else min(n_twins, data.n_train)
+    return int(data.n_train or 0) + (n_twins if data.twins == "both" else 0)
+
+
+def in_drawn_order(requests: Iterable[Request], seed: int) -> list[Request]:
+    """In the seed's random order."""
+    return sorted(requests, key=lambda request: draw(seed, request.text))
 
 
 def even_quotas(counts: dict[str, int], n: int) -> dict[str, int]:
@@ -99,5 +184,17 @@ def _take(ordered: list[Request], quotas: dict[str, int]) -> list[Request]:
     return taken
 
 
-def _in_drawn_order(requests: list[Request], seed: int) -> list[Request]:
-    return sorted(requests, key=lambda request: draw(seed, request.text))
+def _drawn_pairs(harmful: list[Request], n_train: int | None) -> list[Request]:
+    """The harmful rows of the pairs to train on."""
+    if not harmful:
+        raise UserError("no pair is left to train on; expected more pairs, fewer held_out_hazards or looser filters")
+    if n_train is None:
+        return harmful
+    if len(harmful) < n_train:
+        raise UserError(f"n_train={n_train} pairs; {len(harmful)} are left to train on; lower n_train, or null for all")
+    return _take(harmful, even_quotas(Counter(request.hazard for request in harmful), n_train))
+
+
+def _place(pair: str) -> str:
+    """A pair's place among the pairs, whatever the seed."""
+    return hashlib.sha256(pair.encode()).hexdigest()

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config, check_config
+from cada_trl.data.split import n_trained
+from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.evals.append_log import StoredLog
 from cada_trl.evals.benchmarks import load_spec
@@ -47,12 +49,13 @@ def estimate(jobs: Sequence[Job]) -> dict[str, Estimate]:
 
 
 def n_steps(config: Config) -> int:
-    """Optimiser steps; where no max_steps is set, of the epochs over n_train requests."""
+    """Optimiser steps; where no max_steps is set, of the epochs over the training requests."""
     if config.algo.max_steps is not None:
         return config.algo.max_steps
     from cada_trl.trainers.arguments import n_steps as of_epochs
 
-    return of_epochs(config, config.data.n_train)
+    twins = read_twins(Path(config.data.file)) if config.data.dataset == "twins" and config.data.file else read_twins()
+    return of_epochs(config, n_trained(config.data, twins.rows))
 
 
 def _estimate(job: Job, runs: dict[str, list[_Measured]]) -> Estimate:

@@ -143,10 +143,7 @@ class _Words:
         own = self._settings
         if any(word.startswith("data=") for word in own.train):
             return []
-        if own.data_root is None:
-            return ["data=starter" if own.model == "smollm2" else "data=beavertails"]
-        file = f"{own.data_root}/beavertails/330k_unsafe_prompts.jsonl"
-        return ["data=beavertails", as_override("file", file), as_override("benchmarks_dir", own.data_root)]
+        return ["data=twins", *([] if own.data_root is None else [as_override("benchmarks_dir", own.data_root)])]
 
     def _evaluate(self) -> list[str]:
         own = self._settings

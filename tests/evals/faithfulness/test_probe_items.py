@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cada_trl.data.split import pair_roles
+from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.evals.faithfulness.probe_items import probe_items
 from cada_trl.records import write_jsonl
@@ -15,12 +17,14 @@ def row(probe_set: str, number: int, harmful: bool) -> dict[str, object]:
     return {"set": probe_set, **fields, "harmful": harmful}
 
 
-def test_the_starter_set_gives_both_kinds_spread_over_the_hazards() -> None:
-    items = probe_items(None, 12, 0)
-    assert Counter(item.harmful for item in items) == {True: 12, False: 12}
+def test_the_twins_that_are_never_trained_on_give_both_kinds_spread_over_the_hazards() -> None:
+    twins = read_twins().rows
+    items = probe_items(None, 11, 0)
+    assert Counter(item.harmful for item in items) == {True: 11, False: 11}
     assert set(Counter((item.hazard, item.harmful) for item in items).values()) == {1}
-    assert items == probe_items("starter", 12, 0)
-    assert items != probe_items("starter", 12, 1)
+    assert {item.id for item in items} <= {row.id for row in twins if row.pair in pair_roles(twins, []).probe}
+    assert items == probe_items("twins", 11, 0)
+    assert items != probe_items("twins", 11, 1)
 
 
 def test_a_run_gives_its_held_out_probes_and_not_xstest(tmp_path: Path) -> None:

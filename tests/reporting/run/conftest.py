@@ -80,7 +80,7 @@ def step_metrics(rng: random.Random, step: int, n_steps: int) -> dict[str, float
 def write_run(path: Path, seed: int = 0, n_steps: int = 40, lr: float = 2e-5) -> Path:
     """A finished run folder, written through the same code as a real one."""
     rng = random.Random(seed)
-    config = load_config([f"seed={seed}", f"lr={lr}"])
+    config = load_config(["data=beavertails", f"seed={seed}", f"lr={lr}"])
     with RunFolder(path) as folder:
         folder.write_config(config)
         manifest = build_manifest(config, DATA, {"judge_id": "phrases-12345678", "hazards_hash": "abcdef01"})

@@ -1,10 +1,11 @@
-"""The requests that are probed: a run's held-out probes, or the embedded starter set. No torch."""
+"""The requests that are probed: a run's held-out probes, or the embedded twins that are never trained on. No torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cada_trl.data.labelled_rows import read_starter
+from cada_trl.data.split import pair_roles
+from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.evals.benchmarks import stratified
 from cada_trl.evals.items import Item
@@ -17,26 +18,28 @@ _SETS = ("harmful", "held_out", "harmless")
 def probe_items(source: str | None, limit: int, seed: int) -> list[Item]:
     """At most `limit` harmful items and as many harmless ones, spread over the hazards by the seed.
 
-    source: a run folder, whose requests before training are asked, or "starter" (None: the same). Errors: UserError for
+    source: a run folder, whose requests before training are asked, or "twins" (None: the same). Errors: UserError for
     a folder without probes and for a damaged row.
     """
-    every = _starter() if source in {None, "starter"} else _of_run(Path(str(source)).expanduser())
+    every = _twins() if source in {None, "twins"} else _of_run(Path(str(source)).expanduser())
     kinds = [[item for item in every if item.harmful is harmful] for harmful in (True, False)]
     return [item for kind in kinds for item in stratified(kind, limit, seed)]
 
 
-def _starter() -> list[Item]:
+def _twins() -> list[Item]:
+    rows = read_twins().rows
+    probed = pair_roles(rows, []).probe
     return [
-        Item(str(row.id), BENCHMARK, row.text, row.hazard, str(row.hazard), row.harmful) for row in read_starter().rows
+        Item(str(row.id), BENCHMARK, row.text, row.hazard, str(row.hazard), row.harmful)
+        for row in rows
+        if row.pair in probed
     ]
 
 
 def _of_run(folder: Path) -> list[Item]:
     path = folder / "probes" / "before.jsonl"
     if not path.is_file():
-        raise UserError(
-            f"items={folder} holds no probes/before.jsonl; expected a run folder that has probed, or starter"
-        )
+        raise UserError(f"items={folder} holds no probes/before.jsonl; expected a run folder that has probed, or twins")
     items: dict[str, Item] = {}
     for number, row in read_jsonl(path):
         if row.get("set") in _SETS:

@@ -91,7 +91,7 @@ def _facts(record: FaithfulnessRecord) -> dict[str, str]:
         "Model": model_fact(config),
         "Weights": weights_fact(decides.get("model")),
         "Prompt": "the request alone" if prompt.get("arm") == "none" else f"arm {prompt.get('arm', 'unknown')}",
-        "Requests": f"{asked.get('n_items', '?')} of {config.get('items') or 'starter'}",
+        "Requests": f"{asked.get('n_items', '?')} of {config.get('items') or 'twins'}",
         "Decoding": str(decides.get("generator", "unknown")),
         "Judge": record.effects.judge_id,
         "Sentences kept of a cut analysis": str(config.get("keep_sentences", "unknown")),

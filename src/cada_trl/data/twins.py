@@ -1,0 +1,138 @@
+"""Twins: pairs of a harmful and a harmless request in much the same words, so that words alone do not tell them apart.
+
+The embedded pairs were written for this project at the level of a policy and labelled twice; the user's own have the
+same fields: pair, text, harmful, hazard, form, kind and, where there is one, second_label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from cada_trl.config_loading import nearest
+from cada_trl.data.normalise import normalise
+from cada_trl.data.rows import Row, Source
+from cada_trl.data.two_labels import agreement
+from cada_trl.errors import UserError
+from cada_trl.records import read_jsonl
+
+TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
+FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}
+FORMS = ("question", "instruction")
+SAFE, UNCLEAR = "safe", "unclear"
+HARMLESS_ONLY = "child_sexual_exploitation"
+
+_Numbered = tuple[str, dict[str, Any]]  # "file, row 12", the row
+
+
+def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licence: str = "Apache-2.0") -> Source:
+    """The pairs of a file whose two labels agree on harmful or not; the others are dropped whole and counted.
+
+    hazards: the ids that a row may name; None for the embedded file, whose hazards may be more than a user's pack has.
+    Errors: UserError with file and row for a wrong field, a broken pair or a text that stands twice.
+    """
+    numbered = [(f"{path}, row {number}", values) for number, values in read_jsonl(path)]
+    if not numbered:
+        raise UserError(f"{path} holds no pairs; expected rows with {', '.join(FIELDS)} a line")
+    for where, values in numbered:
+        _check_row(where, values, hazards)
+    _check_pairs(numbered)
+    _check_texts(numbered)
+    disputed = {values["pair"] for _, values in numbered if not _labels_agree(values)}
+    dropped = {name: Counter[str]() for name in ("harmful", "harmless")}
+    rows = []
+    for where, values in numbered:
+        if values["pair"] in disputed:
+            dropped["harmful" if values["harmful"] else "harmless"]["labels_disagree"] += 1
+        else:
+            rows.append(_row(where, values, "twins" if path == TWINS else f"twins:{path.stem}"))
+    origin = {
+        "dataset": "twins",
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "licence": licence,
+        "n_pairs": len({values["pair"] for _, values in numbered}),
+        "agreement": _agreement(values for _, values in numbered),
+    }
+    return Source(rows, {name: dict(counts) for name, counts in dropped.items() if counts}, origin)
+
+
+def _row(where: str, values: dict[str, Any], source: str) -> Row:
+    own_id = f"{values['pair']}-{'harmful' if values['harmful'] else 'harmless'}"
+    text, hazard = values["text"].strip(), values["hazard"]
+    return Row(text, where, source, values["harmful"], hazard, id=own_id, pair=values["pair"])
+
+
+def _check_row(where: str, values: dict[str, Any], hazards: Collection[str] | None) -> None:
+    for field, expected in FIELDS.items():
+        if not isinstance(values.get(field), expected):
+            raise UserError(
+                f"{where}: field '{field}' is {values.get(field)!r}; expected {expected.__name__} (twins have "
+                f"{', '.join(FIELDS)}; another file needs its own data=)"
+            )
+    if values["form"] not in FORMS:
+        raise UserError(f"{where}: form {values['form']!r}; expected {' or '.join(FORMS)}")
+    if hazards is not None and values["hazard"] not in hazards:
+        raise UserError(
+            f"{where}: hazard {values['hazard']!r} is not in the pack; {nearest(values['hazard'], hazards)}"
+        )
+    if values["harmful"] and values["hazard"] == HARMLESS_ONLY:
+        raise UserError(
+            f"{where}: a harmful row of {HARMLESS_ONLY}; expected harmless rows only; the harmful partner comes from "
+            "another hazard"
+        )
+    second = values.get("second_label")
+    known = None if hazards is None else {*hazards, SAFE, UNCLEAR}
+    if second is not None and (not isinstance(second, str) or (known is not None and second not in known)):
+        raise UserError(
+            f"{where}: second_label {second!r}; expected a hazard of the pack, {SAFE} or {UNCLEAR}, or no such field"
+        )
+
+
+def _check_pairs(numbered: list[_Numbered]) -> None:
+    first: dict[str, _Numbered] = {}
+    whole: set[str] = set()
+    for where, values in numbered:
+        pair = values["pair"]
+        if pair in whole:
+            raise UserError(f"{where}: a third row of pair {pair!r}; expected one harmful and one harmless row")
+        if pair not in first:
+            first[pair] = (where, values)
+            continue
+        whole.add(pair)
+        other_where, other = first[pair]
+        if values["harmful"] == other["harmful"]:
+            raise UserError(
+                f"{where}: harmful is {values['harmful']} as in {other_where}; pair {pair!r} needs one of each"
+            )
+        if values["form"] != other["form"]:
+            raise UserError(
+                f"{where}: form {values['form']!r}, but {other['form']!r} in {other_where}; the rows of pair {pair!r} "
+                "need the same, or the form tells them apart"
+            )
+    for pair, (where, _) in first.items():
+        if pair not in whole:
+            raise UserError(f"{where}: pair {pair!r} has no second row; expected one harmful and one harmless row")
+
+
+def _check_texts(numbered: list[_Numbered]) -> None:
+    seen: dict[str, str] = {}
+    for where, values in numbered:
+        first = seen.setdefault(normalise(values["text"]), where)
+        if first != where:
+            raise UserError(f"{where}: the same text as {first} (case, punctuation and spaces aside); keep one of them")
+
+
+def _labels_agree(values: dict[str, Any]) -> bool:
+    """Whether both call the row harmful, or both harmless; a row with one label is not in dispute."""
+    second = values.get("second_label")
+    return second is None or (second != SAFE) == values["harmful"]
+
+
+def _agreement(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of harmful or not, over the rows with two labels, whatever is dropped later; None without such a row."""
+    twice = [(row["harmful"], row["second_label"] != SAFE) for row in rows if row.get("second_label") is not None]
+    return agreement([first for first, _ in twice], [second for _, second in twice]) if twice else None
