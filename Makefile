@@ -49,7 +49,7 @@ $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm lint clean
+.PHONY: help train doctor prepare card report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,10 @@ doctor: $(INSTALLED) ## every check of a run that takes seconds, before it start
 prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decontaminate, split
 	@echo "requests: $(strip $(filter data=%,$(ARGS)) $(subst ',,$(DATA)))"
 	$(VENV_PYTHON) -m cada_trl.prepare model=$(MODEL) $(DATA) $(ARGS)
+
+card: $(INSTALLED) ## what the request set can teach, before any training: ARGS="--curve 75,150,300"
+	@echo "requests: $(strip $(filter data=%,$(ARGS)) $(subst ',,$(DATA)))"
+	$(VENV_PYTHON) -m cada_trl.card model=$(MODEL) $(DATA) $(ARGS)
 
 report: $(INSTALLED) ## write the page of run, evaluation and utility folders: RUN="runs/NAME evals/NAME"
 	$(VENV_PYTHON) -m cada_trl.report $(RUN) $(ARGS)

@@ -226,7 +226,7 @@ def test_pip_args_reach_pip(checkout: Callable[..., Checkout]) -> None:
 def test_requests_are_the_twins_unless_args_say_otherwise_and_data_root_has_what_goes_with_them(
     installed: Checkout, variables: list[str], arguments: str
 ) -> None:
-    for verb in ("train", "prepare", "doctor"):
+    for verb in ("train", "prepare", "doctor", "card"):
         assert installed.make(verb, *variables).returncode == 0
         assert installed.calls() == [f"python <-m> <cada_trl.{verb}> {arguments}"]
 
