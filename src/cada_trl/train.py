@@ -30,6 +30,7 @@ from cada_trl.methods.run import Run, Trained
 from cada_trl.planning.device import zero_stage
 from cada_trl.prepare import PreparedData, prepare
 from cada_trl.rollouts.before_import import prepare_vllm
+from cada_trl.separability.card import kept_card
 from cada_trl.stopping import StopSignals
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.mirror import Mirror
@@ -120,12 +121,14 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
     tokenizer = load_tokenizer(config.model)
     graded = config.reward.reasoning == "judged"
     reasoning_judge = make_reasoning_judge(config.judge, pack) if graded else None
+    card = kept_card(config, data) if folder.is_main else None
     facts = {
         "judge_id": judge.id,
         "reasoning_judge_id": reasoning_judge.id if reasoning_judge else None,
         "hazards_hash": pack_hash(pack),
         "template_hash": template_hash(tokenizer),
         "tokenizer_facts": check_tokenizer(tokenizer, config.model),
+        "card": card.summary() if card else None,
     }
     manifest = build_manifest(config, data.manifest, facts)
     folder.write_config(config)

@@ -24,7 +24,8 @@ def build_manifest(config: Config, data_manifest: Mapping[str, Any], extra: Mapp
     """The manifest at the start of a run, exit_state "running".
 
     data_manifest: what `prepare` wrote beside the requests. extra: what only the trainer knows, above all judge_id (who
-    pays the reward), hazards_hash (the case pack) and template_hash (the chat template); absent ones stay null.
+    pays the reward), hazards_hash (the case pack), template_hash (the chat template) and card (what a probe learns from
+    the requests); absent ones stay null.
     """
     manifest: dict[str, Any] = {
         "run_name": run_name(config),
@@ -37,6 +38,7 @@ def build_manifest(config: Config, data_manifest: Mapping[str, Any], extra: Mapp
         "template_hash": None,
         "hazards_hash": None,
         "judge_id": None,
+        "card": None,
         "seeds": {"run": config.seed},
         **provenance(),
         "data": dict(data_manifest),

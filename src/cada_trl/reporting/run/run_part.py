@@ -10,7 +10,7 @@ import yaml
 
 from cada_trl.reporting.cells import ABSENT, Cell
 from cada_trl.reporting.part import Part
-from cada_trl.reporting.run import cells, data_funnel, labels
+from cada_trl.reporting.run import cells, data_card, data_funnel, labels
 from cada_trl.reporting.run.across_runs import across_runs, seeds_note
 from cada_trl.reporting.run.curves import PANELS, curves_png, panel_svg
 from cada_trl.reporting.run.facts import judge_note, not_run, run_facts, tripped
@@ -34,6 +34,7 @@ class RunView:
     not_run: list[str]
     samples: dict[str, list[Pair]]
     data: dict[str, Any]
+    card: dict[str, Any] | None  # None: none was made
     config: str
 
 
@@ -52,6 +53,7 @@ def run_part(runs: Sequence[RunRecord]) -> Part:
         labels=labels,
         cells=cells,
         funnel=data_funnel,
+        card=data_card,
         per_set=PER_SET,
         sample_seed=SAMPLE_SEED,
     )
@@ -77,6 +79,7 @@ def _view(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> RunView:
         not_run=not_run(run, summary, n_seeds),
         samples=sampled_pairs(run),
         data=scrub(run.manifest.get("data") or {}),
+        card=run.manifest.get("card"),
         config=yaml.safe_dump(scrub(run.config), sort_keys=False, allow_unicode=True) if run.config else "",
     )
 

@@ -1,0 +1,102 @@
+"""The verb, with a Llama of two layers: what it prints, what it keeps, when it measures anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl import card
+from cada_trl.config import load_config
+from cada_trl.errors import UserError
+from cada_trl.prepare import prepare
+from cada_trl.separability import making
+from cada_trl.separability.card import kept_card
+from cada_trl.tracking.manifest import build_manifest
+from cada_trl.train import train
+from tests.end_to_end.tiny_model import save_tiny_model, tiny_overrides
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("card")
+    save_tiny_model(place / "model")
+    return place
+
+
+@pytest.fixture
+def words(folder: Path) -> list[str]:
+    return [*tiny_overrides(folder, folder / "model"), "n_train=24"]
+
+
+def kept(folder: Path) -> list[Path]:
+    return sorted((folder / "data").glob("card-*.json"))
+
+
+def test_a_card_is_made_once_and_read_back_afterwards(
+    folder: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(words)
+    assert kept_card(config, prepare(config)) is None
+    assert card.main([*words, "--curve", "12,9999"]) == 0
+    first = capsys.readouterr()
+    assert "StrongREJECT | XSTest safe: absent: <benchmarks_dir>/strongreject/strongreject_dataset.csv and" in first.out
+    assert "9999 pairs: absent: the request set has fewer" in first.out
+    assert "look harmful and are not" in first.out
+    assert "states of" in first.err
+    (file,) = kept(folder)
+    values: dict[str, Any] = json.loads(file.read_text())
+    asked = [pair for pair in values["pairs"] if pair["absent"] is None]
+    assert (len(values["pairs"]), [one["harmful"] for one in asked]) == (5, ["Held-out twins, harmful"])
+    assert 0 <= asked[0]["probe"]["auc"]["low"] <= asked[0]["probe"]["auc"]["value"] <= 1
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(making, "make_card", never)
+    for more in ([], ["--curve", "9999,12"]):
+        assert card.main([*words, *more]) == 0
+        second = capsys.readouterr().out
+        assert second.replace("made already", "made") == first.out
+    with pytest.raises(AssertionError, match="measured again"):
+        card.main([*words, "--curve", "12"])
+    with pytest.raises(AssertionError, match="measured again"):
+        card.main([*words, "n_train=22"])
+    found = kept_card(config, prepare(config))
+    assert found is not None and found.to_json() == values
+
+
+def test_another_model_has_no_card(folder: Path, words: list[str], tmp_path: Path) -> None:
+    if not kept(folder):
+        card.main(words)
+    config = load_config(words)
+    other = config.model_copy(
+        update={"model": config.model.model_copy(update={"path": str(save_tiny_model(tmp_path / "b", seed=1))})}
+    )
+    data = prepare(config)
+    assert kept_card(config, data) is not None
+    assert kept_card(other, data) is None
+
+
+def test_a_training_shows_the_card_that_is_there(folder: Path, words: list[str]) -> None:
+    if not kept(folder):
+        card.main(words)
+    run = train(load_config(words))
+    shown = json.loads((run / "manifest.json").read_text())["card"]
+    assert shown["layer"] in {1, 2}
+    assert [pair["absent"] is None for pair in shown["pairs"]] == [False, False, False, False, True]
+    assert "Held-out twins, harmful" in (run / "report.html").read_text()
+
+
+def test_a_training_makes_no_card(words: list[str]) -> None:
+    assert build_manifest(load_config(words), {}, {})["card"] is None
+
+
+def test_the_words_after_curve_are_numbers_of_pairs() -> None:
+    assert card.split_curve(["seed=1", "--curve", "300,75,75", "lr=1e-5"]) == (["seed=1", "lr=1e-5"], [75, 300])
+    assert card.split_curve(["seed=1"]) == (["seed=1"], [])
+    for given in (["--curve"], ["--curve", "0"], ["--curve", "75,"], ["--curve", "seed=1"]):
+        with pytest.raises(UserError, match="expected numbers of pairs, as in --curve 75,150,300"):
+            card.split_curve(given)
