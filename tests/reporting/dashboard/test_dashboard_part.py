@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,18 +55,33 @@ def test_every_section_is_there_and_a_panel_without_data_is_said(make_run: Calla
 def test_hazard_rows_keep_what_was_not_scored_apart(make_run: Callable[..., RunRecord]) -> None:
     run = make_run()
     for row in hazard_rows("one", run):
-        n = int(row[3].detail.split(";")[0].removeprefix("n "))
+        assert row.cells[3].detail.startswith(f"n {row.n};")
         asked = sum(1 for one in run.after if one.set in {"harmful", "held_out", "harmless", "xstest_safe"})
-        assert 0 < n + int(row[4].value) <= asked
+        assert 0 < row.n + int(row.cells[4].value) <= asked
 
 
 def test_runs_stand_beside_each_other_in_the_rows_of_a_hazard(make_run: Callable[..., RunRecord]) -> None:
     run = make_run()
-    rows = dashboard_part([("one", run), ("two", run)]).markdown.splitlines()
-    named = [row.split(" | ")[:3] for row in rows if " one " in row or " two " in row]
+    page = dashboard_part([("one", run), ("two", run)]).html
+    rows = re.findall(r'<tr><th scope="row">([^<]+)</th>\s*<td[^>]*>([^<]+)</td>\s*<td[^>]*>(one|two)</td>', page)
+    named = [list(row) for row in rows]
     assert len(named) > 2
     for first, second in zip(named[::2], named[1::2], strict=True):
         assert first[:2] == second[:2] and (first[2], second[2]) == ("one", "two")
+
+
+def test_hazards_with_few_requests_are_folded_and_named_in_one_line(make_run: Callable[..., RunRecord]) -> None:
+    run = make_run()
+    large, small = (
+        [run.after[0].model_copy(update={"set": "harmful", "hazard": hazard, "request_id": str(i)}) for i in range(n)]
+        for hazard, n in (("hate", 10), ("hate_speech", 9))
+    )
+    part = dashboard_part([("one", replace(run, after=[*large, *small]))])
+    fold = '<details class="fold"><summary>1 slice with n &lt; 10: folded</summary>'
+    before, after = part.html.split(fold)
+    assert '<th scope="row">hate</th>' in before and '<th scope="row">hate speech</th>' in after
+    assert "1 slice with n &lt; 10: folded (hate speech, harmful requests)" in part.markdown
+    assert "| hate |" in part.markdown and "| hate speech |" not in part.markdown
 
 
 def test_the_dashboard_is_folded(make_run: Callable[..., RunRecord]) -> None:

@@ -48,6 +48,7 @@ def test_every_part_is_there_and_can_be_reached_from_the_top(page: str) -> None:
         "The paper (arXiv 2601.08000) has no number for these models and methods.",
         "JailbreakBench, benign",
         "xstest pooled, partial refused",
+        '<details class="fold"><summary>3 slices with n &lt; 10: folded</summary>',
     ],
 )
 def test_the_page_says(page: str, text: str) -> None:

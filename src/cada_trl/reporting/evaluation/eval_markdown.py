@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from cada_trl.reporting.evaluation.paper_beside import PaperBeside
 
 
-def eval_markdown(view: EvalsView, images: Sequence[str]) -> str:
-    """Rates carry counts and Wilson 95 % intervals; differences are on the same prompts."""
+def eval_markdown(view: EvalsView, images: Sequence[str], folded: Sequence[str]) -> str:
+    """Rates carry counts and Wilson 95 % intervals; differences are on the same prompts. folded: lines on slices."""
     facts = [one.facts for one in view.evaluations]
     labels = [one.label for one in view.evaluations]
     parts = [
@@ -27,6 +27,7 @@ def eval_markdown(view: EvalsView, images: Sequence[str]) -> str:
     ]
     parts += [part for pair in view.pairs for part in _pair(pair)]
     parts += [part for one in view.evaluations if one.paper for part in _paper(one.paper)]
+    parts += [bullets(folded)] if folded else []
     missing = [f"{one.label}: {sentence}" for one in view.evaluations for sentence in one.not_run]
     parts += ["## Not run, or missing", bullets([*view.not_run, *missing, *view.absent])]
     return "\n\n".join(parts)

@@ -20,9 +20,10 @@ from cada_trl.reporting.evaluation.paper_beside import PaperBeside, attack_sourc
 from cada_trl.reporting.evaluation.reward_judge import reward_judge_warnings
 from cada_trl.reporting.evaluation.samples import PER_CELL, SAMPLE_SEED, sampled
 from cada_trl.reporting.evaluation.side_by_side import SideBySide, side_by_side
-from cada_trl.reporting.evaluation.slices import hazard_tables
+from cada_trl.reporting.evaluation.slices import folded_lines, hazard_tables
 from cada_trl.reporting.evaluation.tradeoff import attacks_shown, tradeoff_png, tradeoff_svg
 from cada_trl.reporting.part import Part
+from cada_trl.reporting.small_slices import folded_words
 from cada_trl.reporting.template import render, svg_uri
 from cada_trl.tracking.scrub import scrub
 
@@ -86,6 +87,7 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
         shared,
         list(absent),
     )
+    hazards = hazard_tables(records)
     contents = {key: title for key, title in _CONTENTS.items() if key != "pairs" or view.pairs}
     html = render(
         "evaluations.html",
@@ -94,7 +96,8 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
         contents=contents,
         optional=[words for words in OPTIONAL.values() if any(words in row.optional for row in view.headline)],
         panels=[(attack_name(attack), svg_uri(tradeoff_svg(records, attack))) for attack in attacks],
-        hazards=hazard_tables(records),
+        hazards=hazards,
+        folded_words=folded_words,
         differs=[key for key in view.evaluations[0].facts if len({one.facts[key] for one in view.evaluations}) > 1],
         samples=sampled(records),
         card_columns=COLUMNS,
@@ -102,7 +105,8 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
         sample_seed=SAMPLE_SEED,
     )
     images = {"safety_helpfulness.png": tradeoff_png(records)} if attacks else {}
-    return Part(names, list(contents.items()), html, eval_markdown(view, list(images)), _twin(records, view), images)
+    text = eval_markdown(view, list(images), folded_lines(hazards))
+    return Part(names, list(contents.items()), html, text, _twin(records, view), images)
 
 
 def _view(record: EvalRecord, label: str, shared: Sequence[str]) -> EvalView:
