@@ -15,6 +15,7 @@ from cada_trl.sweeps.cell_metrics import metrics_of
 from cada_trl.sweeps.grid import Cell, axes_of
 from cada_trl.sweeps.job import Job
 from cada_trl.sweeps.ledger import Standing
+from cada_trl.sweeps.over_seeds import over_seeds
 from cada_trl.sweeps.sweep_folder import SweepFolder
 from cada_trl.tracking.manifest import now_utc
 
@@ -49,7 +50,7 @@ def sweep_record(
 
 
 def sweep_page(record: Row) -> str:
-    """The record as Markdown: a row a cell, its rates with n and 95 % intervals."""
+    """The record as Markdown: a row a cell, its rates with n and 95 % intervals; then a row a configuration."""
     card, metrics = record["ablation"], _columns(record)
     axes = [axis for axis in record["axes"] if axis != "seed"]
     header = ["id", *axes, "seed", "state", "min", *metrics]
@@ -67,6 +68,7 @@ def sweep_page(record: Row) -> str:
         *(markdown.line(text) for text in about),
         "Rates: value, n, Wilson 95 % interval. Probes: held-out requests given raw, after the training.",
         markdown.table(header, rows),
+        *([over] if (over := over_seeds(record, metrics)) else []),
         *([markdown.bullets(reasons)] if reasons else []),
     ]
     return "\n\n".join(parts) + "\n"
