@@ -8,7 +8,7 @@ from cada_trl.errors import UserError
 from cada_trl.evals.compare import ALL_ATTACKS, Comparison, Evaluated, compare
 from cada_trl.evals.items import Attempt, Item
 from cada_trl.evals.outcomes import Outcome
-from cada_trl.statistics import adjusted_difference, difference_across_seeds, mcnemar, sign_flip
+from cada_trl.statistics import adjusted_difference, difference_across_seeds, mcnemar, pooled_spread, sign_flip
 
 Label = bool | None
 
@@ -126,6 +126,33 @@ def test_several_seeds_are_compared_by_their_hierarchical_means() -> None:
     assert change.sd_after == pytest.approx(0.1)
     assert change.p is None
     assert (comparison.before, comparison.after) == (["base"], ["s0", "s1", "s2"])
+
+
+def seeds_of(*counts: int) -> list[Evaluated]:
+    return [run([True] * n + [False] * (10 - n), name=f"s{n}") for n in counts]
+
+
+def test_configurations_that_stand_beside_share_their_spread() -> None:
+    base, first, second = run([True] * 10, name="base"), seeds_of(4, 5, 6), seeds_of(1, 2, 3)
+    change = compare([base], first, 0.9, [first, second], (False, True)).cells[0].complied
+    rows = [[1.0] * n + [0.0] * (10 - n) for n in (4, 5, 6)]
+    pool = pooled_spread([[0.4, 0.5, 0.6], [0.1, 0.2, 0.3]])
+    expected = difference_across_seeds([[1.0] * 10], rows, pool, (False, True))
+    assert (change.low, change.high) == pytest.approx((expected.low, expected.high))
+    alone = compare([base], first, 0.9).cells[0].complied
+    assert alone.low is not None and change.low is not None and alone.low < change.low  # t of two against t of four
+
+
+def test_two_configurations_of_two_seeds_have_a_difference_and_no_interval() -> None:
+    first, second = seeds_of(4, 6), seeds_of(1, 3)
+    change = compare(first, second, 0.9, [first, second]).cells[0].complied
+    assert (change.difference, change.low, change.high, change.withheld) == (pytest.approx(-0.3), None, None, None)
+
+
+def test_one_seed_beside_others_is_still_tested_against_one_model() -> None:
+    base, one = run([True] * 10, name="base"), run([False] * 10, name="one")
+    change = compare([base], [one], 0.9, [[one], seeds_of(4, 5, 6), seeds_of(1, 2, 3)], (False, True)).cells[0].complied
+    assert change.p == mcnemar(10, 0)
 
 
 def test_an_item_unscored_in_one_seed_is_left_out_of_all() -> None:

@@ -21,6 +21,7 @@ from cada_trl.statistics import (
     difference_across_seeds,
     holm,
     mcnemar,
+    pooled_spread,
     sign_flip,
 )
 
@@ -93,12 +94,20 @@ class Comparison(JsonRecord):
     pooled: list[ComparedCell]
 
 
-def compare(before: Sequence[Evaluated], after: Sequence[Evaluated], min_coverage: float) -> Comparison:
+def compare(
+    before: Sequence[Evaluated],
+    after: Sequence[Evaluated],
+    min_coverage: float,
+    among: Sequence[Sequence[Evaluated]] = (),
+    trained: tuple[bool, bool] = (True, True),
+) -> Comparison:
     """Compare two sides; a measure known for less than min_coverage of the shared attempts is withheld.
 
     Attempts are paired by key, so that both models read the same prompt. p_holm covers the cells' `complied`; the
-    pooled rows look at the same pairs again and are no further tests. Errors: UserError for a side without an
-    evaluation and for verdicts of different judges.
+    pooled rows look at the same pairs again and are no further tests. among: the seeds of each configuration that
+    stands beside; where two or more have several, their pooled variance is that of both sides (statistics/pooled.py).
+    trained: whether before and after were, since a model that was not borrows no spread. Errors: UserError for a side
+    without an evaluation and for verdicts of different judges.
     """
     judges = sorted({one.judge_id for one in [*before, *after]})
     if not before or not after:
@@ -107,7 +116,8 @@ def compare(before: Sequence[Evaluated], after: Sequence[Evaluated], min_coverag
         raise UserError(f"verdicts of different judges ({', '.join(judges)}); judge both sides by one of them first")
     outcomes = [one for side in (before, after) for run in side for one in run.outcomes]
     names = list(dict.fromkeys(one.cell for one in outcomes))
-    cells = [_cell(before, after, benchmark, [attack], min_coverage) for benchmark, attack in names]
+    beside = _Beside(among, trained)
+    cells = [_cell(before, after, benchmark, [attack], min_coverage, beside) for benchmark, attack in names]
     attacks = {benchmark: [a for b, a in names if b == benchmark] for benchmark, _ in names}
     return Comparison(
         judge_id=judges[0],
@@ -115,12 +125,42 @@ def compare(before: Sequence[Evaluated], after: Sequence[Evaluated], min_coverag
         before=[one.name for one in before],
         after=[one.name for one in after],
         cells=_with_holm(cells),
-        pooled=[_cell(before, after, name, some, min_coverage) for name, some in attacks.items() if len(some) > 1],
+        pooled=[
+            _cell(before, after, name, some, min_coverage, beside) for name, some in attacks.items() if len(some) > 1
+        ],
     )
 
 
+@dataclass(frozen=True)
+class _Beside:
+    """What stands beside the two sides, and whether they themselves were trained."""
+
+    configurations: Sequence[Sequence[Evaluated]]
+    trained: tuple[bool, bool]
+
+    def pool(self, benchmark: str, attacks: Sequence[str], measure: str) -> PooledSpread | None:
+        """Of the seeds' means, each configuration on what is known in all of its seeds; None for fewer than two."""
+        means = []
+        for seeds in self.configurations:
+            runs = [_of_cell(run, benchmark, attacks) for run in seeds]
+            values = [{key: getattr(one, measure) for key, one in run.items()} for run in runs]
+            known = [key for key in values[0] if all(one.get(key) is not None for one in values)]
+            groups: dict[str, list[str]] = {}
+            for key in known:
+                groups.setdefault(runs[0][key].attempt.item.id, []).append(key)
+            if known:
+                means.append([fmean(fmean(one[key] for key in own) for own in groups.values()) for one in values])
+        spread = pooled_spread(means)
+        return spread if spread.n_configurations > 1 else None
+
+
 def _cell(
-    before: Sequence[Evaluated], after: Sequence[Evaluated], benchmark: str, attacks: Sequence[str], min_coverage: float
+    before: Sequence[Evaluated],
+    after: Sequence[Evaluated],
+    benchmark: str,
+    attacks: Sequence[str],
+    min_coverage: float,
+    beside: _Beside,
 ) -> ComparedCell:
     sides = [[_of_cell(run, benchmark, attacks) for run in side] for side in (before, after)]
     runs = [run for side in sides for run in side]
@@ -132,6 +172,8 @@ def _cell(
             [runs[0][key].attempt.item.id for key in keys],
             min_coverage,
             is_rate=measure != "harmful_score",
+            pool=beside.pool(benchmark, attacks, measure),
+            trained=beside.trained,
         )
         for measure in MEASURES
     }

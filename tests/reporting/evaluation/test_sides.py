@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
-from cada_trl.reporting.evaluation.side_by_side import side_by_side
+from cada_trl.reporting.evaluation.side_by_side import pool_words, side_by_side
 from cada_trl.reporting.evaluation.sides import sides
 
 
@@ -45,3 +45,19 @@ def test_several_seeds_get_a_mean_and_a_deviation_and_no_p(before: EvalRecord, a
     assert (row.before.value, row.before.detail) == ("73.9 %", "")
     assert (row.after.value, row.after.detail) == ("45.7 %", "sd 40.0")
     assert (row.changed, row.p, row.reading) == ("n/a", "n/a", "no clear change")
+
+
+def test_two_trainings_of_two_seeds_have_a_difference_without_an_interval(
+    before: EvalRecord, after: EvalRecord
+) -> None:
+    first = [named(before, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1")]
+    second = [named(before, "smollm2-ffffffff-s0"), named(after, "smollm2-ffffffff-s1")]
+    _, pair = side_by_side([before, *first, *second])
+    assert (pair.rows[0].difference.value, pair.rows[0].reading) == ("-28.3 points", "n/a")
+    assert pair.rows[0].difference.detail == "no interval: few seeds; 23 pairs"
+    assert "2 configurations, 4 seeds, 2 degrees of freedom" in pool_words([before, *first, *second])
+    assert pool_words([before, *first]) == ""
+
+
+def test_a_model_that_is_not_named_as_a_run_was_not_trained_here(before: EvalRecord) -> None:
+    assert [one.trained for one in sides([before, named(before, "smollm2-0a1b2c3d-s0")])] == [False, True]

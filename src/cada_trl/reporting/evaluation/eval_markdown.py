@@ -26,6 +26,7 @@ def eval_markdown(view: EvalsView, images: Sequence[str], folded: Sequence[str])
         *(f"![Safety against helpfulness]({name})" for name in images),
     ]
     parts += [part for pair in view.pairs for part in _pair(pair)]
+    parts += [view.pool] if view.pool else []
     parts += [part for one in view.evaluations if one.paper for part in _paper(one.paper)]
     parts += [bullets(folded)] if folded else []
     missing = [f"{one.label}: {sentence}" for one in view.evaluations for sentence in one.not_run]

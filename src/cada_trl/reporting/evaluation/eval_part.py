@@ -19,7 +19,7 @@ from cada_trl.reporting.evaluation.names import attack_name, labels
 from cada_trl.reporting.evaluation.paper_beside import PaperBeside, attack_sources, paper_beside
 from cada_trl.reporting.evaluation.reward_judge import reward_judge_warnings
 from cada_trl.reporting.evaluation.samples import PER_CELL, SAMPLE_SEED, sampled
-from cada_trl.reporting.evaluation.side_by_side import SideBySide, side_by_side
+from cada_trl.reporting.evaluation.side_by_side import SideBySide, pool_words, side_by_side
 from cada_trl.reporting.evaluation.slices import folded_lines, hazard_tables
 from cada_trl.reporting.evaluation.tradeoff import attacks_shown, tradeoff_png, tradeoff_svg
 from cada_trl.reporting.part import Part
@@ -55,7 +55,7 @@ class EvalView:
 class EvalsView:
     """What the page says of all of them together.
 
-    sources: where frozen attacks' prompts come from. not_run: what holds for each of them.
+    sources: where frozen attacks' prompts come from. pool: how seeds were pooled. not_run: what holds for each of them.
     """
 
     evaluations: list[EvalView]
@@ -63,6 +63,7 @@ class EvalsView:
     headline: list[HeadlineRow]
     sources: list[str]
     pairs: list[SideBySide]
+    pool: str
     cards: list[CardView]
     not_run: list[str]
     absent: list[str]
@@ -83,6 +84,7 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
         headline_rows(records),
         list(dict.fromkeys(sentence for record in records for sentence in attack_sources(record))),
         side_by_side(records),
+        pool_words(records),
         judge_cards(records, cards),
         shared,
         list(absent),

@@ -31,11 +31,14 @@ def score_cell(measure: Measure | None) -> Cell:
 
 def difference_cell(change: Change, unit: str = "points") -> Cell:
     """`-12.0 points (-20.9 to -3.1; 50 pairs)`; unit "" for a score in [0, 1]."""
-    if change.difference is None or change.low is None or change.high is None:
+    if change.difference is None:
         return ABSENT if change.n_pairs == 0 else WITHHELD
     scale, digits = (100, 1) if unit else (1, 2)
-    value, low, high = (f"{scale * end:+.{digits}f}" for end in (change.difference, change.low, change.high))
-    return Cell(f"{value} {unit}".rstrip(), f"{low} to {high}; {change.n_pairs} pairs")
+    value = f"{scale * change.difference:+.{digits}f} {unit}".rstrip()
+    if change.low is None or change.high is None:
+        return Cell(value, f"no interval: few seeds; {change.n_pairs} pairs")
+    low, high = (f"{scale * end:+.{digits}f}" for end in (change.low, change.high))
+    return Cell(value, f"{low} to {high}; {change.n_pairs} pairs")
 
 
 def share_cell(value: float | None, sd: float | None) -> Cell:

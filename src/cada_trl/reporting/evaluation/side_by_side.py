@@ -14,6 +14,8 @@ from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.names import METRICS, attack_name, benchmark_name
 from cada_trl.reporting.evaluation.numbers import difference_cell, p_cell, reading, share_cell
 from cada_trl.reporting.evaluation.sides import Side, sides
+from cada_trl.reporting.pooled_words import pooled_words
+from cada_trl.statistics import PooledSpread
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,21 @@ class SideBySide:
 
 
 def side_by_side(records: Sequence[EvalRecord]) -> list[SideBySide]:
-    """Each later side against the first; the seeds of one training are one side.
+    """Each later side against the first; the seeds of one training are one side, and all sides share their spread.
 
     Errors: UserError for an evaluation that shares no item with the first.
     """
     for other in records[1:]:
         _check_common(records[0], other)
-    first, *others = sides(records)
-    return [_pair(first, other) for other in others]
+    every = sides(records)
+    return [_pair(every[0], other, every) for other in every[1:]]
+
+
+def pool_words(records: Sequence[EvalRecord]) -> str:
+    """How the differences' intervals are pooled over the trainings that have several seeds; nothing below two."""
+    several = [len(side.records) for side in sides(records) if side.trained and len(side.records) > 1]
+    df = sum(several) - len(several)
+    return pooled_words(PooledSpread(len(several), sum(several), df, None)) if len(several) > 1 else ""
 
 
 def _check_common(first: EvalRecord, other: EvalRecord) -> None:
@@ -70,14 +79,20 @@ def _check_common(first: EvalRecord, other: EvalRecord) -> None:
         )
 
 
-def _pair(first: Side, other: Side) -> SideBySide:
+def _pair(first: Side, other: Side, every: Sequence[Side]) -> SideBySide:
     records = first.records + other.records
     judges = list(dict.fromkeys(record.scores.judge_id for record in records))
     if len(judges) > 1:
         reason = f"The verdicts are of two judges, {' and '.join(judges)}; judge both by one of them to compare."
         return SideBySide(first.label, other.label, None, reason, [], [])
     before, after = ([record.evaluated for record in side.records] for side in (first, other))
-    found = compare(before, after, max(record.scores.min_coverage for record in records))
+    among = [
+        [record.evaluated for record in side.records]
+        for side in every
+        if side.trained and all(record.scores.judge_id == judges[0] for record in side.records)
+    ]
+    coverage = max(record.scores.min_coverage for record in records)
+    found = compare(before, after, coverage, among, (first.trained, other.trained))
     metrics = {cell.benchmark: cell.metric for record in records for cell in record.scores.cells}
     return SideBySide(
         first.label,

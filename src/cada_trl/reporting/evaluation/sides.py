@@ -21,6 +21,11 @@ class Side:
     label: str
     records: list[EvalRecord]
 
+    @property
+    def trained(self) -> bool:
+        """Whether it is named as a run: a base model has no seeds to spread."""
+        return _named(self.records[0])[0] is not None
+
 
 def sides(records: Sequence[EvalRecord]) -> list[Side]:
     """In the order given. A seed that is there twice is no seed beside others: such evaluations stand alone."""
