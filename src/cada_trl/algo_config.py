@@ -26,6 +26,7 @@ class AlgoConfig(Section):
     benign_beta_kl: Annotated[float, Field(ge=0.0)] | None  # of harmless requests; null: beta_kl
     target_kl_nats: Annotated[float, Field(gt=0.0)] | None  # null: beta_kl stays fixed
     logp: Literal["sum", "mean"]
+    first_tok_weight: Annotated[float, Field(gt=0.0)] = 1.0
     targets: Literal["own", "direct_refusal"] | None = None  # what SFT and DPO learn to say to a harmful request
     keep: Literal["complete", "reasoned_refusal"] | None = None  # of the model's own completions
     refusal_text: str | None = None  # the direct refusal: SFT's target or DPO's rejected answer
@@ -38,8 +39,10 @@ class AlgoConfig(Section):
     max_grad_norm: Annotated[float, Field(gt=0.0)]
     requests_per_step: Positive
     rollouts_per_request: Positive
+    steps_per_rollout: Positive = 1  # optimiser steps whose rollouts are sampled at once
     benign_frac: Annotated[float, Field(ge=0.0, lt=1.0)]
     benign_arm: Literal["none", "same"]
+    benign_tok: Positive | None = None  # tokens sampled of a harmless request, for its KL alone; null: judged rollouts
     epochs: Annotated[float, Field(gt=0.0)]
     max_steps: Positive | None  # null: as many as the epochs hold
 

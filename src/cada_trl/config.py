@@ -142,6 +142,8 @@ class TrackingConfig(Section):
     probe_batch: Positive
     n_probe_harmful: NonNegative
     n_probe_harmless: NonNegative
+    header_every_steps: NonNegative = 0  # 0: only before and after
+    n_header_pairs: NonNegative = 0  # held-out twins that P(header) is measured on; 0 in runs of before it was
     save_every_steps: Positive
     save_total_limit: Annotated[int, Field(ge=2)]  # the last whole one must outlive the writing of the next
 
@@ -201,6 +203,12 @@ class Config(Section):
             raise ValueError(
                 f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
                 f"micro_batch x n_processes = {per_pass}; {divisible(n_rollouts, hardware)}"
+            )
+        if self.tracking.save_every_steps % algo.steps_per_rollout:
+            raise ValueError(
+                f"save_every_steps={self.tracking.save_every_steps} is no multiple of steps_per_rollout="
+                f"{algo.steps_per_rollout}: a checkpoint between would lose rollouts; set save_every_steps="
+                f"{-(-self.tracking.save_every_steps // algo.steps_per_rollout) * algo.steps_per_rollout}"
             )
         if self.data.max_prompt_tok + rollout.max_new_tok > self.model.context_tok:
             raise ValueError(

@@ -71,3 +71,8 @@ def score_completions(
         ScoredCompletion(text, one, said.verdict, reward_of(said.verdict, one.reasoned, is_harmful, table, grade))
         for text, one, said, is_harmful, grade in zip(completions, split, judged, harmful, grades, strict=True)
     ]
+
+
+def unjudged(completion: str, truncated: bool) -> ScoredCompletion:
+    """A completion that no judge was asked about."""
+    return ScoredCompletion(completion, split_reasoning(completion, truncated), Verdict.UNSCORED, math.nan)

@@ -176,6 +176,8 @@ def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
     tracking = run.config.tracking
 
     def record(step: int, metrics: dict[str, float], rows: list[dict[str, Any]]) -> None:
+        if tracking.header_every_steps and step % tracking.header_every_steps == 0 and step < run.n_steps:
+            metrics = metrics | _header_metrics(run, trainer)
         run.folder.append_train(step, metrics)
         if rows:
             run.folder.write_completions(step, rows)
@@ -214,11 +216,24 @@ def _probe(run: Run, trainer: Trained, name: str, step: int) -> list[dict[str, A
         before = rows if name == "before" else [row for _, row in read_jsonl(before_file)]
         harmless = [row for row in before if row["set"] == "harmless"]
         nll_nats = mean_nll_nats(model, run.tokenizer, harmless)
-    values = summary(rows) | ({"probe/harmless/nll_nats": nll_nats} if harmless else {})
+    values = summary(rows) | _header_metrics(run, trainer) | ({"probe/harmless/nll_nats": nll_nats} if harmless else {})
     run.folder.write_probe(name, step, rows, values)
     run.mirror.log(step, values)
     run.mirror.probe(step, rows)
     return rows
+
+
+def _header_metrics(run: Run, trainer: Trained) -> dict[str, float]:
+    """How well P(header | raw request) tells held-out twins apart now; empty where none are asked."""
+    from cada_trl.evals.header_probe import header_logp_n, header_metrics
+
+    tracking = run.config.tracking
+    requests = run.data.twins_probe[: 2 * tracking.n_header_pairs]
+    if not requests:
+        return {}
+    with trainer.sampling_model() as model:
+        logp_n = header_logp_n(model, run.tokenizer, [request.text for request in requests], tracking.probe_batch)
+    return header_metrics(logp_n, requests)
 
 
 def _counter(what: str, n_total: int) -> Callable[[int], None]:

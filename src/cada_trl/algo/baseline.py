@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -65,3 +66,28 @@ def centred_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMea
     """Advantages [B]: reward minus baseline; 0 for unscored rewards and where a baseline has nothing to average."""
     advantage_b = reward_b - baseline_b(reward_b, kind, group_size, running)
     return torch.nan_to_num(advantage_b, nan=0.0)
+
+
+class Baselines:
+    """Centres a step's rewards; harmless requests, which can expect another reward, have a baseline of their own (ours)."""
+
+    def __init__(self, kind: Kind, group_size: int, rate: float | None, start: float | None) -> None:
+        self.kind, self.group_size = kind, group_size
+        self.harmful, self.benign = RunningMean(rate, start), RunningMean(rate)
+
+    def centred_b(self, reward_b: Tensor, harmful_b: Tensor) -> Tensor:
+        """Advantages of the step's gathered rewards; the running means take the step in."""
+        advantage_b = torch.zeros_like(reward_b)
+        for of_kind_b, running in ((harmful_b, self.harmful), (~harmful_b, self.benign)):
+            if of_kind_b.any():
+                advantage_b[of_kind_b] = centred_b(reward_b[of_kind_b], self.kind, self.group_size, running)
+        return advantage_b
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"running_mean": vars(self.harmful), "benign_running_mean": vars(self.benign)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        self.harmful = RunningMean(**state["running_mean"])
+        self.benign = RunningMean(**state["benign_running_mean"])

@@ -155,7 +155,7 @@ def _trainer(work: GpuWork, config: Config, folder: Path, clock: _Clock) -> Any:
     }
     own = {"save_strategy": "no", "max_steps": 1 + work.n_timed}
     if work.trainer == "cada":
-        args: Any = cada_arguments(config, folder, len(data.train))
+        args: Any = cada_arguments(config, folder, data.train, data.benign_train)
         args.save_strategy, args.max_steps = own.values()
         args.generation_kwargs = {"ignore_eos": True}
         return type("TimedCADA", (clock.around_sampling(), CADATrainer), {})(**given, args=args, score=preset_score)

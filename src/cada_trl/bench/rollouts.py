@@ -102,7 +102,7 @@ def _trainer(config: Config, folder: Path) -> Any:
     data, tokenizer = prepare(config), load_tokenizer(config.model)
     return CADATrainer(
         model=load_policy(config.model, tokenizer),
-        args=cada_arguments(config, folder, len(data.train)),
+        args=cada_arguments(config, folder, data.train, data.benign_train),
         train_dataset=rollout_dataset(config, data.train, data.benign_train, load_pack(config.hazards)),
         processing_class=tokenizer,
         score=lambda *_: [],

@@ -61,6 +61,8 @@ def report(overlaps: Mapping[str, Overlap], benchmarks: Mapping[str, Collection[
 
 
 def _near(keys: list[str], references: dict[str, str], min_jaccard: float) -> dict[str, Overlap]:
+    if not references:
+        return {}
     # A text longer than this cannot reach the similarity: long attack prompts are skipped unread.
     longest = max((len(key) for key in keys), default=0) / max(min_jaccard, 0.01) + 4
     fixed = [reference for reference in references if len(reference) <= longest]

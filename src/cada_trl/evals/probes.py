@@ -40,7 +40,7 @@ def generate_raw(
 
     One answer a request, in the requests' order. progress: called after each batch with its size.
     """
-    prompts = [_prompt_ids(tokenizer, request) for request in requests]
+    prompts = [raw_prompt_ids(tokenizer, request) for request in requests]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers: dict[int, Generated] = {}
     rollout, size = config.rollout, config.tracking.probe_batch
@@ -55,7 +55,8 @@ def generate_raw(
     return [answers[index] for index in range(len(prompts))]
 
 
-def _prompt_ids(tokenizer: PreTrainedTokenizerBase, request: str) -> list[int]:
+def raw_prompt_ids(tokenizer: PreTrainedTokenizerBase, request: str) -> list[int]:
+    """The request as the only message of a chat."""
     messages = [{"role": "user", "content": request}]
     rendered: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
     ids: list[int] = rendered["input_ids"]
@@ -114,7 +115,7 @@ def mean_nll_nats(
     model.eval()
     total_nats, n_tok = 0.0, 0
     for row in rows:
-        prompt = _prompt_ids(tokenizer, row["request"])
+        prompt = raw_prompt_ids(tokenizer, row["request"])
         ids = torch.tensor([prompt + row["token_ids"]], device=model.device)
         logits_tv = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
         total_nats += float(torch.nn.functional.cross_entropy(logits_tv, ids[0, len(prompt) :], reduction="sum"))

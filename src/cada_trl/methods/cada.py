@@ -11,7 +11,8 @@ from cada_trl.trainers.cada import CADATrainer
 def build(run: Run, record: Record) -> CADATrainer:
     """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
     config, data = run.config, run.data
-    args = cada_arguments(config, run.folder.checkpoints, len(data.train))  # first: under ZeRO-3 loading splits by them
+    # first: under ZeRO-3 loading splits by them
+    args = cada_arguments(config, run.folder.checkpoints, data.train, data.benign_train)
     return CADATrainer(
         model=load_policy(config.model, run.tokenizer),
         args=args,

@@ -9,6 +9,7 @@ from cada_trl.methods.run import Record, Run
 from cada_trl.models.load import load_policy
 from cada_trl.trainers.arguments import (
     lora_config,
+    pairs_of,
     rollout_arguments,
     rollout_dataset,
     step_sampler,
@@ -25,6 +26,7 @@ def train_by(
     """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
     config, n_harmful = run.config, len(run.data.train)
     rows = rollout_dataset(config, run.data.train, run.data.benign_train, run.pack)
+    benign = run.data.benign_train if len(rows) > n_harmful else []
     args = arguments_class(
         **training_arguments(config, run.folder.checkpoints, n_harmful),
         **rollout_arguments(config),
@@ -37,7 +39,7 @@ def train_by(
         train_dataset=rows,
         processing_class=run.tokenizer,
         peft_config=lora_config(config),
-        sampler=step_sampler(config, n_harmful, len(rows) - n_harmful, args.gradient_accumulation_steps),
+        sampler=step_sampler(config, pairs_of(run.data.train), pairs_of(benign), args.gradient_accumulation_steps),
         score=run.score,
         record=record,
     )

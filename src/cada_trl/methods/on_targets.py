@@ -31,7 +31,11 @@ def train_on(
     As many steps as any method takes of this run: fewer targets are passed over more often.
     """
     config = run.config
-    n_harmful = sum(target.harmful for target in targets)
+    pair_of = {request.id: request.pair for request in (*run.data.train, *run.data.benign_train)}
+    harmful, benign = (
+        [pair_of[target.request_id] for target in targets if target.harmful == is_harmful]
+        for is_harmful in (True, False)
+    )
     shared = training_arguments(config, run.folder.checkpoints, len(run.data.train))
     args = arguments_class(**shared, max_length=None, **arguments)  # first: under ZeRO-3 loading splits by them
     return trainer_class(
@@ -40,7 +44,7 @@ def train_on(
         train_dataset=Dataset.from_list([row(target) for target in targets]),
         processing_class=run.tokenizer,
         peft_config=lora_config(config),
-        sampler=step_sampler(config, n_harmful, len(targets) - n_harmful),
+        sampler=step_sampler(config, harmful, benign),
         record=record,
     )
 

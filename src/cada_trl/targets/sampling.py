@@ -21,7 +21,7 @@ from cada_trl.models.load import load_policy
 from cada_trl.records import read_jsonl
 from cada_trl.tracking.manifest import content_hash
 from cada_trl.tracking.run_folder import writing
-from cada_trl.trainers.arguments import cada_arguments, rollout_dataset, step_sampler
+from cada_trl.trainers.arguments import cada_arguments, pairs_of, rollout_dataset, step_sampler
 from cada_trl.trainers.cada import CADATrainer
 
 Row = dict[str, Any]
@@ -47,7 +47,8 @@ def _asked(run: Run) -> list[Row]:
     """Dataset rows of the requests that the run's steps ask, ordered so that prompts with one head stand together."""
     data = run.data
     rows = rollout_dataset(run.config, data.train, data.benign_train, run.pack)
-    sampler = step_sampler(run.config, len(data.train), len(rows) - len(data.train))
+    benign = data.benign_train if len(rows) > len(data.train) else []
+    sampler = step_sampler(run.config, pairs_of(data.train), pairs_of(benign))
     left, chosen = run.n_steps * run.config.algo.requests_per_step, dict[int, None]()
     for epoch in range(run.n_steps):
         sampler.set_epoch(epoch)
@@ -93,7 +94,7 @@ def _sample(run: Run, rows: Sequence[Row], folder: Path, decides: Row) -> None:
         lock = FileLock(folder / "targets.lock")  # a second run waits: it then finds the samples
         lock.acquire()
     log = AppendLog(folder / "samples.jsonl") if run.folder.is_main else None
-    args = cada_arguments(config, run.folder.checkpoints, len(run.data.train))  # first, as every method makes them
+    args = cada_arguments(config, run.folder.checkpoints, run.data.train, run.data.benign_train)
     trainer = CADATrainer(
         model=load_policy(config.model, run.tokenizer),
         args=args,

@@ -40,6 +40,7 @@ _TRAIN: dict[str, tuple[str, str, Better]] = {
     "advantage_mean": ("reward", "mean centred reward", "none"),
     "advantage_zero_frac": ("fraction", "completions without a learning signal", "down"),
     "kl_nats": ("nats", "KL(policy || initial model) a completion, as it stands in the objective", "none"),
+    "benign_kl_nats": ("nats", "the same of harmless requests alone", "down"),
     "kl_k1_nats": ("nats", "estimate k1 = mean of log(policy/initial) a completion", "none"),
     "kl_k3_nats": ("nats", "estimate k3 of the KL a completion, never negative", "none"),
     "beta_kl": ("1", "weight of the KL in the objective", "none"),
@@ -81,8 +82,20 @@ _DPO: dict[str, tuple[str, str, Better]] = {
     "accuracy_frac": ("fraction", "pairs whose chosen answer gained more than the rejected one", "up"),
 }
 
+_HEADER: dict[str, tuple[str, str, Better]] = {
+    "header_auc": (
+        "1",
+        "P(a held-out harmful request's answer begins with the analysis header) above its harmless twins', 0.5 a coin",
+        "up",
+    ),
+    "header_harmful_frac": ("fraction", "held-out harmful twins with P(header) > 0.5", "up"),
+    "header_harmless_frac": ("fraction", "held-out harmless twins with P(header) > 0.5", "down"),
+}
+
 _STEP = {f"train/{name}": Metric(*entry) for name, entry in _TRAIN.items()} | {
-    f"dpo/{name}": Metric(*entry) for name, entry in _DPO.items()
+    f"{group}/{name}": Metric(*entry)
+    for group, entries in (("dpo", _DPO), ("probe/twins", _HEADER))
+    for name, entry in entries.items()
 }
 METRICS: dict[str, Metric] = _STEP | {
     f"probe/{probe_set}/{name}": Metric(unit, meaning, on_harmful if probe_set in HARMFUL_SETS else on_harmless)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,22 @@ def rollout_arguments(config: Config) -> dict[str, Any]:
     }
 
 
-def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADAConfig:
+def twin_of(harmful: Sequence[str | None], benign: Sequence[str | None]) -> dict[int, int]:
+    """Row of a harmful request -> row of its harmless twin, from the pair of each row; the harmful rows come first."""
+    place = {pair: len(harmful) + index for index, pair in enumerate(benign) if pair}
+    return {index: place[pair] for index, pair in enumerate(harmful) if pair in place}
+
+
+def pairs_of(requests: Iterable[Request]) -> list[str | None]:
+    """The pair of each request."""
+    return [request.pair for request in requests]
+
+
+def cada_arguments(
+    config: Config, checkpoints: Path, harmful: Sequence[Request], benign: Sequence[Request]
+) -> CADAConfig:
     """CADA's arguments of a run."""
-    algo = config.algo
+    algo, n_harmful = config.algo, len(harmful)
     return CADAConfig(
         **training_arguments(config, checkpoints, n_harmful),
         **rollout_arguments(config),
@@ -122,27 +135,35 @@ def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADACon
         benign_beta_kl=algo.benign_beta_kl,
         target_kl_nats=algo.target_kl_nats,
         logp=algo.logp,
+        first_tok_weight=algo.first_tok_weight,
         rollouts_per_request=algo.rollouts_per_request,
+        steps_per_rollout=algo.steps_per_rollout,
         benign_per_step=benign_per_step(config),
+        benign_tok=algo.benign_tok,
         importance_cap=config.rollout.importance_cap,
         n_harmful=n_harmful,
+        twin_of=twin_of(pairs_of(harmful), pairs_of(benign)),
     )
 
 
-def step_sampler(config: Config, n_harmful: int, n_benign: int, n_micro: int = 1) -> RolloutSampler:
+def step_sampler(
+    config: Config, harmful: Sequence[str | None], benign: Sequence[str | None], n_micro: int = 1
+) -> RolloutSampler:
     """The requests of each step, by their place in a dataset with the harmful rows first; the same for every method.
 
-    n_micro: how often a step's rows are yielded; 1 for a trainer that takes a row once.
+    harmful, benign: the pair of each row. n_micro: how often a step's rows are yielded; 1 for a trainer that takes a
+    row once.
     """
     algo = config.algo
     return RolloutSampler(
-        n_harmful,
-        n_benign,
+        len(harmful),
+        len(benign),
         algo.requests_per_step,
         benign_per_step(config),
         algo.rollouts_per_request,
         n_micro,
         config.seed,
+        twin_of(harmful, benign),
     )
 
 

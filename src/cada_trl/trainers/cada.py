@@ -22,14 +22,14 @@ from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOTrainer
 
-from cada_trl.algo.baseline import RunningMean, centred_b
+from cada_trl.algo.baseline import Baselines
 from cada_trl.algo.kl import BetaController, k1_bt, k2_bt, k3_bt, reward_penalty_bt
 from cada_trl.algo.loss import cada_loss
 from cada_trl.algo.mismatch import truncated_weights
 from cada_trl.algo.packing import Packed, micro_batches, tokens_of
 from cada_trl.algo.scores import TokenScores
 from cada_trl.models.continuation import sampled
-from cada_trl.reward import ScoredCompletion
+from cada_trl.reward import ScoredCompletion, unjudged
 from cada_trl.rollouts.swap import checked_generation
 from cada_trl.trainers.cada_config import CADAConfig
 from cada_trl.trainers.in_run import InRun
@@ -93,71 +93,90 @@ class CADATrainer(InRun, GRPOTrainer):
         if self.ref_model is not None:
             add_scoring_head(self.accelerator.unwrap_model(self.ref_model))
             self.ref_model.requires_grad_(False)
-        self.running_mean = RunningMean(args.baseline_rate, args.baseline_start)
-        self.benign_running_mean = RunningMean(args.baseline_rate)
+        self.baselines = Baselines(args.baseline, self.num_generations, args.baseline_rate, args.baseline_start)
         self.beta_controller = BetaController(args.beta_kl, args.target_kl_nats)
         self._step_record = StepRecord()
+        self._rollouts: dict[str, Any] | None = None
 
     # Which requests, and their rollouts
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
-        dataset = self.train_dataset if dataset is None else dataset
-        n_harmful = len(dataset) if self.args.n_harmful is None else self.args.n_harmful
-        n_rollouts = self.args.generation_batch_size
-        assert n_rollouts is not None  # GRPOConfig works it out
+        args, dataset = self.args, self.train_dataset if dataset is None else dataset
+        n_harmful = len(dataset) if args.n_harmful is None else args.n_harmful
+        assert args.generation_batch_size is not None  # GRPOConfig works it out
         return RolloutSampler(
-            n_harmful,
-            len(dataset) - n_harmful,
-            n_rollouts // self.num_generations,
-            self.args.benign_per_step,
-            self.num_generations,
-            self.args.gradient_accumulation_steps,
-            self.args.seed,
+            n_harmful=n_harmful,
+            n_benign=len(dataset) - n_harmful,
+            requests_per_step=args.generation_batch_size // args.steps_per_rollout // self.num_generations,
+            benign_per_step=args.benign_per_step,
+            rollouts_per_request=self.num_generations,
+            n_micro=args.gradient_accumulation_steps,
+            seed=args.seed,
+            twin_of=args.twin_of,
+            steps_per_rollout=args.steps_per_rollout,
         )
 
     def _reward(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float | None]:
         """TRL's reward function; its rows arrive through _generate_and_score_completions."""
         truncated = [ids[-1] not in self.eos_token_ids for ids in completion_ids]
         texts = [messages[0]["content"] for messages in completions]
-        self._scored = self._score(self._rows, texts, truncated)
+        judged = [place for place, row in enumerate(self._rows) if not self._is_anchor(row)]
+        rows = [self._rows[place] for place in judged]
+        scored = self._score(rows, [texts[place] for place in judged], [truncated[place] for place in judged])
+        self._scored = [unjudged(text, cut) for text, cut in zip(texts, truncated, strict=True)]
+        for place, one in zip(judged, scored, strict=True):
+            self._scored[place] = one
         self._truncated = truncated
-        return [one.reward for one in self._scored]
+        # TRL warns of a row without a reward; an anchor's is taken out again before anything is learned from it.
+        return [0.0 if self._is_anchor(row) else one.reward for row, one in zip(self._rows, self._scored, strict=True)]
+
+    def _is_anchor(self, row: dict[str, Any]) -> bool:
+        """A harmless request that is sampled for a few tokens and not judged: its KL alone counts (ours)."""
+        return self.args.benign_tok is not None and not row.get("harmful", True)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._reward_all_b = rewards[:, 0]
         return rewards
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """The rollouts of steps_per_rollout optimiser steps, one step's rows after the other's."""
         started_s = time.perf_counter()
         self._rows = inputs
         # Seeded by step, so that a resumed run samples what the uninterrupted one did.
         rank, n_ranks = self.accelerator.process_index, self.accelerator.num_processes
         torch.manual_seed((self.args.seed * 1_000_003 + self.state.global_step) * n_ranks + rank)
         rollouts = super()._generate_and_score_completions(inputs)
-        reward_b = self._reward_all_b
-        harmful_b = torch.tensor(gather_object([bool(row.get("harmful", True)) for row in inputs]))
-        advantage_b = self._centred_b(reward_b, harmful_b.to(reward_b.device))
-        n_scored = int((~reward_b.isnan()).sum())
-        weight_b = (~reward_b.isnan()).float() / max(n_scored, 1)
-        mine = slice(rank * len(inputs), (rank + 1) * len(inputs))
-        rollouts |= {"advantages": advantage_b[mine], "weight": weight_b[mine], "beta": self._beta_b(harmful_b[mine])}
         if self.args.learn_on == "request":
             rollouts["learn_ids"] = self._tokenize_prompts([row["learn_prompt"] for row in inputs])[0]
         else:
             rollouts["learn_ids"] = tokens_of(rollouts["prompt_ids"], rollouts["prompt_mask"])
-        rollout_s = time.perf_counter() - started_s
-        self._step_record.start(inputs, self._scored, self._truncated, rollouts, self.running_mean.value, rollout_s)
+        rollouts["completions"] = tokens_of(rollouts["completion_ids"], rollouts["completion_mask"])
+        rollouts["inputs"], rollouts["scored"], rollouts["truncated"] = inputs, self._scored, self._truncated
+        # Gathered rewards are rank by rank, and on each rank step by step.
+        rollouts["reward_ksb"] = self._reward_all_b.view(n_ranks, self.args.steps_per_rollout, -1)
+        rollouts["step_s"] = (time.perf_counter() - started_s) / self.args.steps_per_rollout
         return rollouts
 
-    def _centred_b(self, reward_b: Tensor, harmful_b: Tensor) -> Tensor:
-        """Advantages; harmless rows have a baseline of their own, since they can expect another reward (ours)."""
-        advantage_b = torch.zeros_like(reward_b)
-        for of_kind_b, running in ((harmful_b, self.running_mean), (~harmful_b, self.benign_running_mean)):
-            if of_kind_b.any():
-                rewards = reward_b[of_kind_b]
-                advantage_b[of_kind_b] = centred_b(rewards, self.args.baseline, self.num_generations, running)
-        return advantage_b
+    def _step_of(self, rollouts: dict[str, Any], step: int) -> dict[str, Any]:
+        """One optimiser step's part of this rank's rollouts, with advantages and weights over all ranks."""
+        rank, reward_b = self.accelerator.process_index, rollouts["reward_ksb"][:, step].flatten()
+        size = len(reward_b) // self.accelerator.num_processes
+        here, mine = slice(step * size, (step + 1) * size), slice(rank * size, (rank + 1) * size)
+        names = ("inputs", "scored", "truncated", "learn_ids", "completions", "completion_mask")
+        part = {name: rollouts[name][here] for name in names}
+        if self.args.importance_cap is not None:
+            part["sampler_logp"] = rollouts["sampling_per_token_logps"][here]
+        anchors = [self._is_anchor(row) for row in part["inputs"]]
+        harmful_b = torch.tensor(gather_object([bool(row.get("harmful", True)) for row in part["inputs"]]))
+        anchor_b = torch.tensor(gather_object(anchors)).to(reward_b.device)
+        reward_b = reward_b.masked_fill(anchor_b, torch.nan)
+        counts_b = ~reward_b.isnan() | anchor_b
+        part["advantages"] = self.baselines.centred_b(reward_b, harmful_b.to(reward_b.device))[mine]
+        part["weight"] = (counts_b.float() / counts_b.sum().clamp(min=1))[mine]
+        part["beta"] = self._beta_b(harmful_b[mine])
+        self._step_record.start(part, anchors, self.baselines.harmful.value, rollouts["step_s"])
+        return part
 
     def _beta_b(self, harmful_b: Tensor) -> Tensor:
         """The KL's weight of each row."""
@@ -170,13 +189,29 @@ class CADATrainer(InRun, GRPOTrainer):
     ) -> tuple[list[list[int]], Any]:
         """transformers rollouts run each hazard's cases once; vLLM, FSDP and continuous ones are TRL's own."""
         if self.use_vllm or self.use_transformers_continuous_batching or self.is_fsdp_enabled:
-            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
-        groups = [(row.get("prompt_arm"), row.get("hazard")) for row in self._rows]
-        choose, max_new_tok = sampled(self.args.temperature, self.args.top_p), self.args.max_completion_length
-        assert max_new_tok is not None  # CADAConfig is always given one
+            said, logp = super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
+            most = [self._max_new_tok(row) for row in self._rows]
+            said = [ids[:n] for ids, n in zip(said, most, strict=True)]
+            return said, logp and [one[:n] for one, n in zip(logp, most, strict=True)]
+        completions: dict[int, list[int]] = {}
         with self.sampling_model() as model:
-            said = generate_with_shared_prefixes(model, prompt_ids, groups, choose, self.eos_token_ids, max_new_tok)
-        return said, None
+            for most_tok in sorted({self._max_new_tok(row) for row in self._rows}):
+                places = [place for place, row in enumerate(self._rows) if self._max_new_tok(row) == most_tok]
+                said = generate_with_shared_prefixes(
+                    model,
+                    [prompt_ids[place] for place in places],
+                    [(row.get("prompt_arm"), row.get("hazard")) for row in (self._rows[place] for place in places)],
+                    sampled(self.args.temperature, self.args.top_p),
+                    self.eos_token_ids,
+                    most_tok,
+                )
+                completions |= dict(zip(places, said, strict=True))
+        return [completions[place] for place in range(len(prompt_ids))], None
+
+    def _max_new_tok(self, row: dict[str, Any]) -> int:
+        most_tok = self.args.benign_tok if self._is_anchor(row) else self.args.max_completion_length
+        assert most_tok is not None  # CADAConfig is always given one
+        return most_tok
 
     def sample(self, rows: list[dict[str, Any]], seed: int) -> list[list[int]]:
         """A completion of each row's `prompt`, token ids sampled as in training; every process gives its own rows."""
@@ -191,17 +226,22 @@ class CADATrainer(InRun, GRPOTrainer):
             return super()._prepare_inputs(generation_batch)
         place = self._step % self.args.gradient_accumulation_steps
         if place == 0 or self._buffered_inputs is None:
-            rollouts = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = self._micro_batches(rollouts)
+            step = self.state.global_step % self.args.steps_per_rollout
+            if step == 0 or self._rollouts is None:
+                self._rollouts = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = self._micro_batches(self._step_of(self._rollouts, step))
         return self._buffered_inputs[place]
 
-    def _micro_batches(self, rollouts: dict[str, Any]) -> list[dict[str, Any]]:
-        values = {key: rollouts[key] for key in ("advantages", "weight", "beta", "completion_mask")}
-        if self.args.importance_cap is not None:
-            values["sampler_logp"] = rollouts["sampling_per_token_logps"]
-        completions = tokens_of(rollouts["completion_ids"], rollouts["completion_mask"])
+    def _micro_batches(self, part: dict[str, Any]) -> list[dict[str, Any]]:
+        names = ("advantages", "weight", "beta", "completion_mask", "sampler_logp")
+        values = {name: part[name] for name in names if name in part}
         size, device = self.args.per_device_train_batch_size, self.args.device
-        return micro_batches(rollouts["learn_ids"], completions, values, size, self.args.share_prefix, device)
+        return micro_batches(part["learn_ids"], part["completions"], values, size, self.args.share_prefix, device)
+
+    def stop_here(self) -> None:
+        """Only where the next rollouts would be sampled: a checkpoint between would lose those that are left."""
+        if self.state.global_step % self.args.steps_per_rollout == 0:
+            super().stop_here()
 
     # Scores and loss
 
@@ -246,6 +286,7 @@ class CADATrainer(InRun, GRPOTrainer):
             args.logp,
             penalty_bt,
             importance_bt,
+            args.first_tok_weight,
         )
         self._step_record.add_scores(inputs["rows"], logp_bt.sum(1), packed.to_bt(scores.entropy_n, n_t).sum(1), loss)
         # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.
@@ -296,13 +337,12 @@ class CADATrainer(InRun, GRPOTrainer):
             self._record(self.state.global_step, metrics, list(everyone))
 
     def _save_state(self, checkpoint: Path) -> None:
-        means = {"running_mean": vars(self.running_mean), "benign_running_mean": vars(self.benign_running_mean)}
-        (checkpoint / STATE_FILE).write_text(json.dumps({**means, "beta_kl": self.beta_controller.value}))
+        state = {**self.baselines.state(), "beta_kl": self.beta_controller.value}
+        (checkpoint / STATE_FILE).write_text(json.dumps(state))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             state = json.loads((Path(checkpoint) / STATE_FILE).read_text())
-            self.running_mean = RunningMean(**state["running_mean"])
-            self.benign_running_mean = RunningMean(**state["benign_running_mean"])
+            self.baselines.load(state)
             self.beta_controller.value = state["beta_kl"]

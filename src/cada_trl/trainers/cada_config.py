@@ -24,13 +24,17 @@ class CADAConfig(GRPOConfig):
     benign_beta_kl: float | None = None
     target_kl_nats: float | None = None
     logp: Literal["sum", "mean"] = "sum"
+    first_tok_weight: float = 1.0
     rollouts_per_request: int = 1
+    steps_per_rollout: int = 1
     benign_per_step: int = 0
+    benign_tok: int | None = None
     importance_cap: float | None = None
     share_prefix: bool = True
     n_harmful: int | None = field(
         default=None, metadata={"help": "rows of the dataset that are harmful; they come first"}
     )
+    twin_of: dict[int, int] | None = field(default=None, metadata={"help": "harmful row -> row of its harmless twin"})
 
     def __post_init__(self) -> None:
         self.beta = max(self.beta_kl, self.benign_beta_kl or 0.0)  # TRL builds a reference where this is not 0
@@ -38,9 +42,8 @@ class CADAConfig(GRPOConfig):
         self.vllm_importance_sampling_correction = False
         # TRL insists on groups of two or more; a number that passes its check, put right below.
         self.num_generations = self.per_device_train_batch_size * self.gradient_accumulation_steps
+        self.steps_per_generation = self.gradient_accumulation_steps * self.steps_per_rollout
         super().__post_init__()
-        if self.steps_per_generation != self.gradient_accumulation_steps:
-            raise ValueError("CADA is on-policy: steps_per_generation must equal gradient_accumulation_steps")
         if (self.generation_batch_size or 0) % self.rollouts_per_request:
             raise ValueError(
                 f"{self.generation_batch_size} rollouts a step cannot be cut into groups of {self.rollouts_per_request}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch.utils.data import Sampler
@@ -13,8 +13,11 @@ class RolloutSampler(Sampler[int]):
     """Row indices of a dataset that holds n_harmful rows first, then n_benign rows.
 
     A step takes requests_per_step distinct requests (benign_per_step of them harmless), each rollouts_per_request times
-    in a row. Every step is yielded n_micro times, since TRL fetches one batch a micro-step and keeps the first. The
-    last step of an epoch is filled up from the epoch's start. TRL's own sampler replays epoch 1 after a resume.
+    in a row. The harmless ones are first of all the twins of its harmful ones (ours: the gradient is then about what
+    tells the two apart), and the next of the epoch's order where those are too few. The rows of steps_per_rollout
+    steps, which are sampled at once, are yielded n_micro times for each step, since TRL fetches them for every
+    micro-step and keeps the first. The last step of an epoch is filled up from the epoch's start. TRL's own sampler
+    replays epoch 1 after a resume.
     """
 
     def __init__(
@@ -26,11 +29,16 @@ class RolloutSampler(Sampler[int]):
         rollouts_per_request: int,
         n_micro: int,
         seed: int,
+        twin_of: Mapping[int, int] | None = None,
+        steps_per_rollout: int = 1,
     ) -> None:
-        self.n_harmful, self.n_benign = n_harmful, n_benign
+        """twin_of: row of a harmful request -> row of its harmless twin, where it has one."""
+        self.n_harmful, self.n_benign, self.twin_of = n_harmful, n_benign, twin_of or {}
+        self.steps_per_rollout = steps_per_rollout
         self.harmful_per_step, self.benign_per_step = requests_per_step - benign_per_step, benign_per_step
         self.rollouts_per_request, self.n_micro, self.seed = rollouts_per_request, n_micro, seed
-        self.steps_per_epoch = math.ceil(n_harmful / self.harmful_per_step)
+        n_steps = math.ceil(n_harmful / self.harmful_per_step)
+        self.steps_per_epoch = math.ceil(n_steps / steps_per_rollout) * steps_per_rollout
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -39,17 +47,24 @@ class RolloutSampler(Sampler[int]):
 
     def __len__(self) -> int:
         per_step = (self.harmful_per_step + self.benign_per_step) * self.rollouts_per_request
-        return self.steps_per_epoch * per_step * self.n_micro
+        return self.steps_per_epoch * per_step * self.n_micro * self.steps_per_rollout
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         harmful = torch.randperm(self.n_harmful, generator=generator).tolist()
         benign = (torch.randperm(self.n_benign, generator=generator) + self.n_harmful).tolist()
-        for step in range(self.steps_per_epoch):
-            chosen = _window(harmful, step, self.harmful_per_step) + _window(benign, step, self.benign_per_step)
-            rows = [index for index in chosen for _ in range(self.rollouts_per_request)]
-            for _ in range(self.n_micro):
+        for first in range(0, self.steps_per_epoch, self.steps_per_rollout):
+            steps = range(first, first + self.steps_per_rollout)
+            rows = [row for step in steps for row in self._rows(step, harmful, benign)]
+            for _ in range(self.n_micro * self.steps_per_rollout):
                 yield from rows
+
+    def _rows(self, step: int, harmful: list[int], benign: list[int]) -> list[int]:
+        chosen = _window(harmful, step, self.harmful_per_step)
+        twins = [self.twin_of[row] for row in chosen if row in self.twin_of][: self.benign_per_step]
+        left = self.benign_per_step - len(twins)
+        others = [row for row in _window(benign, step, self.benign_per_step + len(twins)) if row not in twins]
+        return [row for row in (*chosen, *twins, *others[:left]) for _ in range(self.rollouts_per_request)]
 
 
 def _window(order: list[int], step: int, size: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -21,22 +21,17 @@ class StepRecord:
         self._rows: list[dict[str, Any]] = []
         self._loss = 0.0
 
-    def start(
-        self,
-        inputs: Sequence[dict[str, Any]],
-        scored: Sequence[ScoredCompletion],
-        truncated: Sequence[bool],
-        rollouts: dict[str, Any],
-        baseline: float | None,
-        rollout_s: float,
-    ) -> None:
-        """Begin a step with this rank's rollouts."""
+    def start(self, part: Mapping[str, Any], anchors: Sequence[bool], baseline: float | None, rollout_s: float) -> None:
+        """Begin a step with this rank's rollouts: inputs, scored (ScoredCompletion), truncated, completion_mask and
+        advantages of each; anchors were not judged."""
         self._started_s, self._rollout_s = time.perf_counter() - rollout_s, rollout_s
         self._baseline, self._loss = baseline, 0.0
-        lengths = rollouts["completion_mask"].sum(dim=1).tolist()
-        advantages = rollouts["advantages"].tolist()
+        lengths = part["completion_mask"].sum(dim=1).tolist()
+        advantages = part["advantages"].tolist()
         self._rows = []
-        for row, one, cut, length, advantage in zip(inputs, scored, truncated, lengths, advantages, strict=True):
+        for row, one, anchor, cut, length, advantage in zip(
+            part["inputs"], part["scored"], anchors, part["truncated"], lengths, advantages, strict=True
+        ):
             self._rows.append(
                 {
                     **{
@@ -45,6 +40,7 @@ class StepRecord:
                         if key in row
                     },
                     **completion_fields(one),
+                    "anchor": anchor,
                     "advantage": advantage,
                     "kl_nats": None,
                     "completion_tok": length,
@@ -74,7 +70,12 @@ class StepRecord:
         return [{**row, "loss_share": self._loss / max(len(self._rows), 1)} for row in self._rows]
 
     def metrics(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """The step's metrics from the completions of all ranks; a metric without any row behind it is NaN."""
+        """The step's metrics from the completions of all ranks; a metric without any row behind it is NaN.
+
+        Anchors, which no judge was asked about, count in the loss and in the KL of harmless requests only.
+        """
+        loss, benign_kl = sum(row["loss_share"] for row in rows), [row for row in rows if not row.get("harmful", True)]
+        rows = [row for row in rows if not row["anchor"]]
         scored = [row for row in rows if row["reward"] is not None]
         harmful = [row for row in scored if row.get("harmful", True)]
         benign = [row for row in scored if not row.get("harmful", True)]
@@ -83,13 +84,14 @@ class StepRecord:
         refused = [row for row in harmful if row["verdict"] == Verdict.REFUSED]
         n_tok = sum(row["completion_tok"] for row in rows)
         values = {
-            "loss": sum(row["loss_share"] for row in rows),
+            "loss": loss,
             "reward_mean": _mean(rewards),
             "reward_sd": math.sqrt(_mean([(r - _mean(rewards)) ** 2 for r in rewards])) if rewards else math.nan,
             "baseline": math.nan if self._baseline is None else self._baseline,
             "advantage_mean": _mean([row["advantage"] for row in scored]),
             "advantage_zero_frac": _mean([abs(row["advantage"]) < 1e-9 for row in rows]),
             "kl_nats": _mean_of(rows, "kl_nats"),
+            "benign_kl_nats": _mean_of(benign_kl, "kl_nats"),
             "kl_k1_nats": _mean_of(rows, "kl_k1_nats"),
             "kl_k3_nats": _mean_of(rows, "kl_k3_nats"),
             "entropy_nats": sum(row.get("entropy_sum_nats", 0.0) for row in rows) / max(n_tok, 1),

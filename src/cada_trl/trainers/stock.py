@@ -93,7 +93,8 @@ class RecordedRollouts(Recorded):
         torch.manual_seed((self.args.seed * 1_000_003 + self.state.global_step) * n_ranks + rank)
         rollouts: dict[str, Tensor] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
         rollout_s = time.perf_counter() - started_s
-        self._step_record.start(inputs, self._scored, self._truncated, rollouts, None, rollout_s)
+        part = {"inputs": inputs, "scored": self._scored, "truncated": self._truncated, **rollouts}
+        self._step_record.start(part, [False] * len(inputs), None, rollout_s)
         return rollouts
 
     def _rollouts_of_step(self, logs: Mapping[str, float]) -> tuple[dict[str, float], list[dict[str, Any]]]:

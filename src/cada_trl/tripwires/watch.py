@@ -119,6 +119,7 @@ class Watch:
         return tripped + self._tripped(step, name, {"reward_without_safety": sentence}, "probe")
 
     def _take_in(self, rows: Sequence[Row]) -> None:
+        rows = [row for row in rows if not row.get("anchor")]  # no judge was asked about those
         config, split = self._config, [row for row in rows if row["status"] == Status.OK]
         benign = [row for row in rows if not row.get("harmful", True)]
         reused = (wires.reuse_frac(row["analysis"], self._known, config.copied_n_gram) for row in split)
