@@ -63,6 +63,20 @@ def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
     load_config([f"{group}={choice}", *(["requests_per_step=32"] if choice == "a100x16" else [])])
 
 
+def test_the_papers_requests_are_one_word_whatever_the_model() -> None:
+    for model in ("smollm2", "llama3", "deepthought"):
+        config = load_config([f"model={model}", "data=paper"])
+        data = config.data
+        assert (data.dataset, data.hub_split, data.twins, data.n_train) == ("beavertails", "30k_train", "none", 500)
+        assert (data.sampling, data.classifier, config.algo.benign_frac) == ("natural", "reviewed", 0.0)
+
+
+@pytest.mark.parametrize(("data", "trained"), [("twins", "both"), ("beavertails", "both"), ("jsonl", "harmless")])
+def test_the_twins_beside_each_source(data: str, trained: str) -> None:
+    assert load_config([f"data={data}"]).data.twins == trained
+    assert load_config([]).data.dataset == "twins"
+
+
 def test_a_short_key_is_its_full_key() -> None:
     assert load_config(["beta_kl=0.5"]) == load_config(["algo.beta_kl=0.5"])
     assert load_config(["beta_kl=0.5"]).algo.beta_kl == 0.5
@@ -130,6 +144,14 @@ def test_a_value_in_quotes_may_hold_commas_and_blanks() -> None:
         (["n_processes=2", "micro_batch=4"], "needs launcher=accelerate"),
         (["requests_per_step=12", "micro_batch=5"], "12 is not divisible by micro_batch x n_processes = 5"),
         (["hardware=a100x4", "requests_per_step=10"], "set requests_per_step to a multiple of n_processes = 4"),
+        (["twins=harmless"], "twins=harmless is for the twins beside another source; data=twins trains on both rows"),
+        (["n_probe=120"], "n_probe=120 is not read with data=twins, whose probe is a fixed third of the pairs"),
+        (["sampling=natural"], "sampling=natural is not for data=twins"),
+        (
+            ["data=beavertails", "n_train=null"],
+            "n_train=null is for data=twins; data=beavertails needs a number of rows",
+        ),
+        (["data=jsonl", "n_probe=null"], "n_probe=null is for data=twins; data=jsonl needs a number of rows"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(overrides: list[str], message: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 from cada_trl.config import Config, load_config
 from cada_trl.data.normalise import normalise, text_hash
 from cada_trl.data.reviewed import Review
-from cada_trl.data.rows import Row
 from cada_trl.data.split import pair_roles
 from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
@@ -31,6 +30,10 @@ WORDS = [
     "statue",
     "boat",
 ]
+TWINS = read_twins()
+PROBED = pair_roles(TWINS.rows, []).probe
+N_PROBED, N_TRAINED = len(PROBED), len({row.pair for row in TWINS.rows} - PROBED)
+DISPUTED = TWINS.dropped["harmful"]
 
 
 def count_words(text: str) -> int:
@@ -170,8 +173,8 @@ def test_the_probed_twins_are_the_same_whatever_the_source_the_seed_and_the_numb
     ("words", "n_harmful", "n_harmless"),
     [
         (["data=paper"], 0, 0),
-        (["data=beavertails"], 1014, 1014),
-        (["data=beavertails", "twins=harmless"], 0, 1014),
+        (["data=beavertails"], N_TRAINED, N_TRAINED),
+        (["data=beavertails", "twins=harmless"], 0, N_TRAINED),
         (["data=beavertails", "twins=none"], 0, 0),
     ],
 )
@@ -182,26 +185,26 @@ def test_the_twins_beside_beavertails_are_those_that_are_asked_for(
     own = [request for request in prepared.train if request.pair is None]
     assert (len(own), len(prepared.train), len(prepared.benign_train)) == (6, 6 + n_harmful, n_harmless)
     assert {request.source for request in prepared.probe} == {"beavertails:rows"}
-    assert len(prepared.harmless_probe) == 512 and len(prepared.twins_probe) == 1024
+    assert len(prepared.harmless_probe) == N_PROBED and len(prepared.twins_probe) == 2 * N_PROBED
     places = [number for number, request in enumerate(prepared.train) if request.pair is None]
     assert not n_harmful or max(places) > 100  # drawn together, not one after the other
 
 
 def test_a_copy_of_a_probed_twin_in_the_source_gives_way_to_it(tmp_path: Path) -> None:
-    twin = read_twins().rows[0]
+    twin = TWINS.rows[0]
     rows = [*beavertails_rows(), {"prompt": twin.text.upper(), "is_safe": False, "categories": THEFT}]
     prepared = prepare(config_of(tmp_path, rows, "data=beavertails"), count_words)
     assert prepared.manifest["funnel"]["harmful"]["dropped"] == {"exact_duplicate": 1}
-    assert prepared.manifest["funnel"]["twins_harmful"]["kept"] == 1526
+    assert prepared.manifest["funnel"]["twins_harmful"]["kept"] == N_TRAINED + N_PROBED
 
 
 def test_a_twin_in_a_benchmark_is_dropped_with_its_partner(tmp_path: Path) -> None:
-    twin = next(row for row in read_twins().rows if row.harmful)
+    twin = next(row for row in TWINS.rows if row.harmful)
     sets = write_advbench(tmp_path, twin.text)
     prepared = prepare(config_of(tmp_path, None, f"benchmarks_dir={sets}"), count_words)
     funnel = prepared.manifest["funnel"]
-    assert funnel["harmful"]["dropped"] == {"labels_disagree": 4, "in_a_benchmark": 1}
-    assert funnel["harmless"]["dropped"] == {"labels_disagree": 4, "partner_dropped": 1}
+    assert funnel["harmful"]["dropped"] == {**DISPUTED, "in_a_benchmark": 1}
+    assert funnel["harmless"]["dropped"] == {**DISPUTED, "partner_dropped": 1}
     kept = prepared.train + prepared.benign_train + prepared.twins_probe
     assert twin.pair not in {request.pair for request in kept}
 
@@ -245,18 +248,14 @@ def test_a_reviewed_row_has_its_label_and_the_manifest_and_the_lines_say_how_man
     monkeypatch.setattr("cada_trl.data.request_set.read_review", lambda: review)
     manifest = prepare(config_of(tmp_path, rows), count_words).manifest
     assert manifest["funnel"]["harmful"]["dropped"] == {"reviewed_safe": 1, "reviewed_unclear": 1}
-    assert manifest["kept_per_hazard"]["hate"] == 1 + len([row for row in probed_twins() if row.hazard == "hate"])
+    n_twins = len([row for row in TWINS.rows if row.harmful and row.hazard == "hate" and row.pair in PROBED])
+    assert manifest["kept_per_hazard"]["hate"] == 1 + n_twins
     facts = {key: value for key, value in manifest["review"].items() if key != "agreement"}
     assert facts == {"rows": 12, "rows_with_a_label": 4, "labels": 5, "labels_without_a_row": 1}
     twins, line = label_lines(manifest)
-    assert twins == ("twins: 1530 pairs; two labels, harmful or not: 3056 of 3060 alike, Cohen's kappa 0.997")
+    assert twins.startswith(f"twins: {TWINS.origin['n_pairs']} pairs; two labels, harmful or not: ")
     assert line.startswith("review: 4 of 12 rows to classify have a label; 1 of 5 labels match no row of this copy; ")
     assert "4 of 5 alike" in line
-
-
-def probed_twins() -> list[Row]:
-    rows = read_twins().rows
-    return [row for row in rows if row.harmful and row.pair in pair_roles(rows, []).probe]
 
 
 @pytest.mark.parametrize("overrides", [["classifier=lexical"], ["data=jsonl", "classifier=reviewed"]])
@@ -339,13 +338,13 @@ def test_the_verb_says_whether_the_set_was_there_already(tmp_path: Path, capsys:
     shown = capsys.readouterr().out
     assert f"prepared already: {prepared.folder}" in shown.replace("\n", " ")
     assert "decontamination: not done" in shown
-    assert "twins: 1530 pairs" in shown and "review: 0 of 12 rows" in shown
+    assert "two labels, harmful or not: " in shown and "review: 0 of 12 rows" in shown
 
 
 def test_the_tables_show_what_the_manifest_holds(tmp_path: Path) -> None:
     manifest = prepare(config_of(tmp_path, beavertails_rows()), count_words).manifest
     funnel, split = funnel_tables(manifest)
-    assert list(funnel.columns[1].cells) == ["12", "0", "12"]  # read, twins whose labels disagree, kept
+    assert list(funnel.columns[1].cells) == ["12", "0", "12"]  # read, of labels that disagree (twins), kept
     assert next(iter(split.columns[1].cells)) == "0"  # violent crimes in train
     assert list(split.columns[1].cells)[-1] == "6"
 
@@ -356,7 +355,7 @@ def test_the_local_beavertails_file_is_prepared_in_less_than_half_a_minute(share
     started = time.process_time()
     prepared = prepare(config, count_words)
     assert time.process_time() - started < 30
-    assert (len(prepared.train), len(prepared.probe), len(prepared.xstest_safe_probe)) == (500 + 1014, 120, 250)
+    assert (len(prepared.train), len(prepared.probe), len(prepared.xstest_safe_probe)) == (500 + N_TRAINED, 120, 250)
     funnel = prepared.manifest["funnel"]["harmful"]
     assert funnel["read"] == 7684
     assert (funnel["dropped"]["exact_duplicate"], funnel["dropped"]["reviewed_safe"]) == (15, 515)

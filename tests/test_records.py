@@ -25,11 +25,23 @@ def write_lines(folder: Path, *lines: str) -> Path:
     return path
 
 
-@given(st.lists(st.builds(Request, id=TEXT, text=TEXT, hazard=TEXT, harmful=st.booleans(), source=TEXT), min_size=1))
+@given(
+    st.lists(
+        st.builds(Request, id=TEXT, text=TEXT, hazard=TEXT, harmful=st.booleans(), source=TEXT, pair=st.none() | TEXT),
+        min_size=1,
+    )
+)
 def test_requests_read_back_as_they_were_written(tmp_path_factory: Any, requests: list[Request]) -> None:
     path = tmp_path_factory.mktemp("requests") / "requests.jsonl"
     assert write_requests(path, requests) == len(requests)
     assert read_requests(path) == requests
+
+
+def test_requests_written_before_there_were_pairs_still_read(tmp_path: Path) -> None:
+    row = {"id": "r1", "text": "Is this allowed?", "hazard": "privacy", "harmful": True, "source": "own"}
+    assert read_requests(write_lines(tmp_path, json.dumps(row))) == [REQUEST]
+    with pytest.raises(UserError, match="row 1: field 'pair' is 3; expected str or null"):
+        read_requests(write_lines(tmp_path, json.dumps({**row, "pair": 3})))
 
 
 def test_a_record_is_one_line_of_json_with_its_letters_readable(tmp_path: Path) -> None:

@@ -39,3 +39,14 @@ def test_a_probed_text_under_another_name_is_a_leak_too(asked: str) -> None:
     copy = Request("copy", "TEXT of a!", "privacy", True, "test")
     with pytest.raises(UserError, match=rf"train.jsonl, row 1: 'a' is also in {asked}.jsonl"):
         check_no_leak(parts(**{asked: [copy]}), [], "folder")
+
+
+@pytest.mark.parametrize("part", ["train", "benign_train"])
+def test_a_training_row_whose_twin_is_probed_is_a_leak(part: str) -> None:
+    trained, probed = (Request(name, name, "privacy", True, "twins", "p-1") for name in ("bad", "good"))
+    with pytest.raises(UserError, match=rf"{part}.jsonl, row 1: 'bad' has its twin in twins_probe.jsonl"):
+        check_no_leak(parts(**{part: [trained], "twins_probe": [probed]}), [], "folder")
+
+
+def test_probes_may_share_rows() -> None:
+    check_no_leak(parts(twins_probe=[request("d"), request("e", "hate")], harmless_probe=[request("d")]), [], "folder")

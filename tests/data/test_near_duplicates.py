@@ -17,6 +17,13 @@ def test_a_reworded_request_is_a_near_duplicate_and_another_one_is_not() -> None
     assert near_duplicates(keys, 0.7) == {1: 0}
 
 
+def test_partners_are_not_compared_with_one_another_but_with_all_others() -> None:
+    same = "how can i steal a car"
+    assert near_duplicates([same, same], 0.8, pairs=["p", "p"]) == {}
+    assert near_duplicates([same, same], 0.8, pairs=[None, None]) == {1: 0}
+    assert near_duplicates([same, "how to bake bread", same, same], 0.8, pairs=["p", "p", "q", None]) == {2: 0, 3: 0}
+
+
 def test_a_text_shorter_than_a_shingle_only_matches_itself() -> None:
     assert near_duplicates(["ab", "abc", "ab"], 0.8) == {2: 0}
 

@@ -22,3 +22,22 @@ def test_copies_that_disagree_on_harmful_are_refused_with_both_rows() -> None:
     rows = [Row("one", "f, row 1", "s", True, "hate"), Row("One", "f, row 7", "s", False, "hate")]
     with pytest.raises(UserError, match=r"f, row 7: the same text as f, row 1"):
         unique_rows(rows)
+
+
+def test_a_copy_of_a_twin_gives_way_to_it_whichever_came_first() -> None:
+    twin = Row("one", "twins, row 1", "twins", False, "hate", pair="p")
+    copy = Row(
+        "ONE", "f, row 1", "s", labels=("a",)
+    )  # its hazard is not known yet, and harmful is all that it could say
+    assert unique_rows([twin, copy]) == unique_rows([copy, twin]) == [twin]
+
+
+def test_a_labelled_copy_of_a_twin_that_says_otherwise_is_refused() -> None:
+    twin = Row("one", "twins, row 1", "twins", False, "hate", pair="p")
+    with pytest.raises(UserError, match=r"f, row 7: the same text as twins, row 1"):
+        unique_rows([twin, Row("One", "f, row 7", "s", True, "hate")])
+
+
+def test_twins_come_first() -> None:
+    rows = [Row(str(n), "f", "s") for n in range(5)] + [Row("twin", "f", "twins", pair="p")]
+    assert unique_rows(rows)[0].text == "twin"

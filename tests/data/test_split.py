@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.data.split import even_quotas, split_harmful, split_harmless
+from cada_trl.config import DataConfig
+from cada_trl.data.rows import Row
+from cada_trl.data.split import (
+    PairRoles,
+    TwinSplit,
+    even_quotas,
+    n_trained,
+    pair_roles,
+    split_harmful,
+    split_harmless,
+    split_twins,
+    wanted_twin,
+)
 from cada_trl.errors import UserError
 from cada_trl.records import Request
 
@@ -94,3 +106,140 @@ def test_look_alikes_of_a_held_out_hazard_are_never_trained_on() -> None:
     train, probe = split_harmless(requests({"hate": 9, "privacy": 4}, harmful=False), ["hate"], seed=0)
     assert {request.hazard for request in train} == {"privacy"}
     assert Counter(request.hazard for request in probe)["hate"] == 9
+
+
+def twins(counts: dict[str, int], harmless_hazard: str | None = None) -> list[Row]:
+    """Pairs of each hazard; the harmless row of the first of each may be of another."""
+    return [
+        Row(
+            f"{hazard} pair {i} {'bad' if harmful else 'good'}",
+            "file",
+            "twins",
+            harmful,
+            harmless_hazard if harmless_hazard and i == 0 and not harmful else hazard,
+            pair=f"{hazard}-{i}",
+        )
+        for hazard, n in counts.items()
+        for i in range(n)
+        for harmful in (True, False)
+    ]
+
+
+PAIRS = twins({"hate": 10, "privacy": 6, "elections": 3})
+
+
+def split_of(rows: list[Row], data: DataConfig, seed: int = 0) -> tuple[TwinSplit, PairRoles]:
+    roles = pair_roles(rows, data.held_out_hazards)
+    wanted = [row for row in rows if wanted_twin(row, roles, data)]
+    made = [Request(row.text, row.text, str(row.hazard), row.harmful, row.source, row.pair) for row in wanted]
+    return split_twins(made, roles, data, seed), roles
+
+
+def pairs_of(requests: list[Request]) -> set[str | None]:
+    return {request.pair for request in requests}
+
+
+def test_the_probed_pairs_are_a_third_of_each_hazard_rounded_up_whatever_the_order() -> None:
+    roles = pair_roles(PAIRS, [])
+    assert Counter(pair.split("-")[0] for pair in roles.probe) == {"hate": 4, "privacy": 2, "elections": 1}
+    assert pair_roles(PAIRS[::-1], []) == roles
+
+
+def test_more_pairs_of_one_hazard_do_not_change_the_probe_of_another() -> None:
+    more = pair_roles(twins({"hate": 30, "privacy": 6}), []).probe
+    assert {pair for pair in more if pair.startswith("privacy")} == {
+        pair for pair in pair_roles(PAIRS, []).probe if pair.startswith("privacy")
+    }
+
+
+def test_twins_are_trained_on_and_probed_in_whole_pairs(data_of: DataOf) -> None:
+    split, roles = split_of(PAIRS, data_of("data=twins"))
+    assert pairs_of(split.train) == pairs_of(split.benign_train)
+    assert pairs_of(split.probe) == pairs_of(split.harmless_probe) == pairs_of(split.twins_probe) == roles.probe
+    assert (len(split.train), len(split.probe), len(split.twins_probe)) == (12, 7, 14)
+    assert not pairs_of(split.train) & roles.probe
+    assert split.held_out == []
+    assert [request.harmful for request in split.twins_probe] == [True, False] * 7
+
+
+def test_seed_and_n_train_change_what_is_trained_on_and_never_the_probes(data_of: DataOf) -> None:
+    first, _ = split_of(PAIRS, data_of("data=twins", "n_train=6"), seed=0)
+    second, _ = split_of(PAIRS, data_of("data=twins", "n_train=6"), seed=1)
+    whole, _ = split_of(PAIRS, data_of("data=twins"), seed=1)
+    assert first.train != second.train
+    assert pairs_of(first.train) != pairs_of(second.train)
+    for name in ("probe", "harmless_probe", "twins_probe"):
+        assert getattr(first, name) == getattr(second, name) == getattr(whole, name)
+    for name in ("train", "benign_train"):
+        drawn = getattr(second, name)
+        assert [request for request in getattr(whole, name) if request in drawn] == drawn  # the same order of the seed
+
+
+def test_n_train_pairs_are_drawn_evenly_over_hazards(data_of: DataOf) -> None:
+    split, _ = split_of(PAIRS, data_of("data=twins", "n_train=8"))
+    assert Counter(request.hazard for request in split.train) == {"hate": 3, "privacy": 3, "elections": 2}
+    assert pairs_of(split.train) == pairs_of(split.benign_train)
+
+
+def test_the_first_probed_requests_are_of_several_hazards(data_of: DataOf) -> None:
+    split, _ = split_of(PAIRS, data_of("data=twins"))
+    hazards = [request.hazard for request in split.probe]
+    assert hazards != sorted(hazards) and len(set(hazards[:4])) > 1
+
+
+def test_too_few_pairs_and_none_are_refused(data_of: DataOf) -> None:
+    with pytest.raises(UserError, match="n_train=13 pairs; 12 are left to train on"):
+        split_of(PAIRS, data_of("data=twins", "n_train=13"))
+    with pytest.raises(UserError, match="no pair is left to train on"):
+        split_of(twins({"hate": 1}), data_of("data=twins"))
+
+
+def test_pairs_with_a_row_of_a_held_out_hazard_are_never_trained_on(data_of: DataOf) -> None:
+    rows = twins({"hate": 10, "privacy": 6}, harmless_hazard="elections")
+    split, roles = split_of(rows, data_of("data=twins", "held_out_hazards=[privacy,elections]"))
+    held_out = {"hate-0", *(f"privacy-{i}" for i in range(6))}
+    assert roles.held_out == held_out == pairs_of(split.held_out)
+    assert not held_out & pairs_of([*split.train, *split.benign_train, *split.probe])
+    assert held_out <= pairs_of(split.harmless_probe)
+    assert pairs_of(split.twins_probe) == roles.probe == pair_roles(rows, []).probe
+
+
+@pytest.mark.parametrize(
+    ("words", "trained", "n_held_out"),
+    [
+        (["data=beavertails"], {True, False}, 3),
+        (["data=beavertails", "twins=harmless"], {False}, 0),
+        (["data=jsonl"], {False}, 0),
+        (["data=paper"], set(), 0),
+    ],
+)
+def test_beside_another_source_the_twins_that_are_asked_for_are_trained_on_and_all_are_probed(
+    words: list[str], trained: set[bool], n_held_out: int, data_of: DataOf
+) -> None:
+    rows = [*PAIRS, *twins({"sexual_content": 1})]
+    split, roles = split_of(rows, data_of(*words, "held_out_hazards=[elections]"))
+    assert len(roles.probe) == 8
+    n_pairs = 16 - 6  # hate and privacy, less those that are probed
+    assert Counter(request.harmful for request in split.train + split.benign_train) == {
+        harmful: n_pairs for harmful in trained
+    }
+    assert len(split.held_out) == n_held_out
+    assert pairs_of(split.twins_probe) == roles.probe and len(split.twins_probe) == 16
+    assert pairs_of(split.harmless_probe) == roles.probe | roles.held_out
+
+
+@pytest.mark.parametrize(
+    ("words", "n"),
+    [
+        (["data=twins"], 12),
+        (["data=twins", "n_train=5"], 5),
+        (["data=twins", "held_out_hazards=[hate]"], 6),
+        (["data=beavertails"], 512),
+        (["data=beavertails", "twins=harmless"], 500),
+        (["data=paper"], 500),
+    ],
+)
+def test_how_many_will_be_trained_on_is_known_before_anything_is_read(
+    words: list[str], n: int, data_of: DataOf
+) -> None:
+    assert n_trained(data_of(*words), PAIRS) == n

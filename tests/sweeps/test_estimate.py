@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cada_trl.config import load_config
-from cada_trl.sweeps.estimate import estimate
+from cada_trl.sweeps.estimate import estimate, n_steps
 from cada_trl.sweeps.grid import make_grid
 from cada_trl.sweeps.session import jobs_of, planned
 from cada_trl.sweeps.settings import read_request
@@ -88,3 +88,9 @@ def test_grading_the_reasoning_takes_a_second_call_a_completion() -> None:
 def test_phrases_cost_no_call() -> None:
     (cost,) = estimate(jobs_of(planned(make_grid(["judge=phrases"]), read_request([])))).values()
     assert cost.judge_calls == 0 and cost.memory_gb > 2.0
+
+
+def test_without_max_steps_an_epoch_goes_over_the_requests_that_the_settings_say() -> None:
+    words = ["max_steps=null", "epochs=1.0", "requests_per_step=10", "benign_frac=0.0", "micro_batch=1"]
+    assert n_steps(load_config([*words, "n_train=100"])) == 10
+    assert n_steps(load_config([*words, "data=paper"])) == 50

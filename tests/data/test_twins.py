@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl.data.twins import read_twins
+from cada_trl.errors import UserError
+
+from .conftest import WriteRows
+
+HAZARDS = ["hate", "privacy", "child_sexual_exploitation"]
+BAD = {
+    **{"pair": "a", "text": "Find her home.", "harmful": True, "hazard": "privacy", "form": "instruction"},
+    "kind": "consent",
+}
+GOOD = {**BAD, "text": "Find her a home.", "harmful": False}
+OTHER = [{**row, "pair": "b", "text": f"{row['text']} Quickly!"} for row in (BAD, GOOD)]
+
+
+def test_a_row_keeps_its_pair_and_its_id_says_which_of_the_two_it_is(write_rows: WriteRows) -> None:
+    path = write_rows("mine.jsonl", [GOOD, BAD, *OTHER])
+    source = read_twins(path, HAZARDS, "MIT")
+    assert [(row.pair, row.id, row.harmful) for row in source.rows[:2]] == [
+        ("a", "a-harmless", False),
+        ("a", "a-harmful", True),
+    ]
+    assert {row.source for row in source.rows} == {"twins:mine"}
+    assert source.dropped == {}
+    assert (source.origin["n_pairs"], source.origin["licence"], source.origin["agreement"]) == (2, "MIT", None)
+
+
+def test_a_pair_whose_labels_disagree_is_dropped_whole_and_counted(write_rows: WriteRows) -> None:
+    labelled = [{**BAD, "second_label": "safe"}, {**GOOD, "second_label": "safe"}, *OTHER]
+    source = read_twins(write_rows("mine.jsonl", labelled), HAZARDS)
+    assert [row.pair for row in source.rows] == ["b", "b"]
+    assert source.dropped == {"harmful": {"labels_disagree": 1}, "harmless": {"labels_disagree": 1}}
+    assert source.origin["agreement"] == {"n": 2, "agreed": 1, "kappa": 0.0}
+    assert source.origin["n_pairs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("harmful", "second", "kept"),
+    [(True, "hate", True), (True, "safe", False), (False, "safe", True), (False, "hate", False), (False, None, True)],
+)
+def test_the_labels_agree_when_both_call_it_harmful_or_both_safe(
+    harmful: bool, second: str | None, kept: bool, write_rows: WriteRows
+) -> None:
+    rows = [{**row, "second_label": second} if row["harmful"] is harmful else row for row in (BAD, GOOD)]
+    source = read_twins(write_rows("mine.jsonl", [*rows, *OTHER]), HAZARDS)
+    assert ("a" in {row.pair for row in source.rows}) is kept
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({"text": None}, "field 'text' is None; expected str"),
+        ({"pair": 7}, "field 'pair' is 7; expected str"),
+        ({"harmful": "no"}, "field 'harmful' is 'no'; expected bool"),
+        ({"kind": None}, "field 'kind' is None; expected str"),
+        ({"form": "riddle"}, "form 'riddle'; expected question or instruction"),
+        ({"hazard": "privcy"}, "hazard 'privcy' is not in the pack; did you mean privacy?"),
+        ({"second_label": "fine"}, "second_label 'fine'; expected a hazard of the pack, safe or unclear"),
+        ({"second_label": 1}, "second_label 1; expected a hazard of the pack"),
+        ({"form": "question"}, "form 'question', but 'instruction' in"),
+        ({"harmful": True}, "harmful is True as in"),
+        ({"text": "find her HOME"}, "the same text as"),
+    ],
+)
+def test_a_wrong_row_is_refused_with_file_and_row(change: dict[str, Any], seen: str, write_rows: WriteRows) -> None:
+    path = write_rows("mine.jsonl", [BAD, {**GOOD, **change}, *OTHER])
+    with pytest.raises(UserError, match=r"mine\.jsonl, row 2: ") as error:
+        read_twins(path, HAZARDS)
+    assert seen in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_row_without_its_partner_and_a_third_row_are_refused(write_rows: WriteRows) -> None:
+    with pytest.raises(UserError, match=r"alone\.jsonl, row 3: pair 'b' has no second row"):
+        read_twins(write_rows("alone.jsonl", [BAD, GOOD, OTHER[0]]), HAZARDS)
+    with pytest.raises(UserError, match=r"three\.jsonl, row 3: a third row of pair 'a'"):
+        read_twins(write_rows("three.jsonl", [BAD, GOOD, {**GOOD, "text": "another"}, *OTHER]), HAZARDS)
+
+
+def test_a_text_that_stands_in_two_pairs_is_refused(write_rows: WriteRows) -> None:
+    path = write_rows("mine.jsonl", [BAD, GOOD, OTHER[0], {**OTHER[1], "text": BAD["text"]}])
+    with pytest.raises(UserError, match=r"row 4: the same text as .*mine\.jsonl, row 1"):
+        read_twins(path, HAZARDS)
+
+
+def test_a_harmful_row_of_child_sexual_exploitation_is_refused_and_a_harmless_one_is_not(write_rows: WriteRows) -> None:
+    name = "child_sexual_exploitation"
+    assert read_twins(write_rows("good.jsonl", [BAD, {**GOOD, "hazard": name}]), HAZARDS).rows[1].hazard == name
+    message = "row 1: a harmful row of child_sexual_exploitation; expected harmless rows only; the harmful partner"
+    with pytest.raises(UserError, match=message):
+        read_twins(write_rows("bad.jsonl", [{**BAD, "hazard": name}, GOOD]), HAZARDS)
+
+
+def test_a_file_of_another_kind_an_empty_and_a_missing_one_are_named(write_rows: WriteRows, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="twins have pair, text, harmful, hazard, form, kind; another file needs its own"
+    ):
+        read_twins(write_rows("beavertails.jsonl", [{"prompt": "x"}]), HAZARDS)
+    with pytest.raises(UserError, match=r"empty\.jsonl holds no pairs"):
+        read_twins(write_rows("empty.jsonl", []), HAZARDS)
+    with pytest.raises(UserError, match="no such file"):
+        read_twins(tmp_path / "none.jsonl", HAZARDS)
