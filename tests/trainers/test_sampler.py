@@ -91,7 +91,81 @@ def test_every_step_is_yielded_once_a_micro_step() -> None:
     assert thrice == [step * 3 for step in once]
 
 
-@pytest.mark.parametrize("change", [{}, {"n_micro": 3}, {"benign_per_step": 1, "rollouts_per_request": 2}])
-def test_the_length_is_the_number_of_rows_yielded(change: dict[str, int]) -> None:
+# Rows 10 to 15 are the harmless twins of rows 0 to 5; rows 6 to 9 have none.
+TWIN_OF = {row: row + 10 for row in range(6)}
+
+
+def test_a_harmful_request_that_has_a_twin_stands_in_one_step_with_it() -> None:
+    for epoch in range(5):
+        for step in _steps(_sampler(benign_per_step=2, twin_of=TWIN_OF), epoch):
+            harmful, benign = step[:2], step[2:]
+            assert all(row < 10 for row in harmful) and all(row >= 10 for row in benign)
+            assert {TWIN_OF[row] for row in harmful if row in TWIN_OF} <= set(benign)
+
+
+def test_where_twins_are_too_few_others_fill_the_step_up_and_none_comes_twice() -> None:
+    n_with_twins = set()
+    for epoch in range(5):
+        for step in _steps(_sampler(requests_per_step=7, benign_per_step=5, twin_of=TWIN_OF), epoch):
+            assert len(set(step)) == 7 and sum(row >= 10 for row in step) == 5
+            n_with_twins.add(sum(row in TWIN_OF for row in step))
+    assert n_with_twins == {0, 1, 2}
+
+
+def test_where_twins_are_too_many_the_step_keeps_its_share_of_harmless_requests() -> None:
+    for step in _steps(
+        _sampler(n_harmful=6, requests_per_step=5, benign_per_step=1, twin_of={n: n + 6 for n in range(6)})
+    ):
+        assert [row >= 6 for row in step] == [False] * 4 + [True]
+        assert step[4] == step[0] + 6
+
+
+def test_without_harmless_requests_in_a_step_twins_change_nothing() -> None:
+    assert _steps(_sampler(twin_of=TWIN_OF)) == _steps(_sampler())
+
+
+BLOCKS = {"benign_per_step": 1, "rollouts_per_request": 2, "twin_of": TWIN_OF, "n_micro": 3}
+
+
+def test_a_block_is_the_rows_of_its_steps_repeated_for_each_of_their_micro_steps() -> None:
+    # ceil(10 / 3) = 4 steps of 8 rows make two blocks of 16
+    once = _steps(_sampler(**{**BLOCKS, "n_micro": 1}))
+    rows = list(_sampler(**BLOCKS, steps_per_rollout=2))
+    assert rows == (once[0] + once[1]) * 6 + (once[2] + once[3]) * 6
+
+
+def test_the_last_block_of_an_epoch_is_filled_up_with_steps_from_the_epochs_start() -> None:
+    sampler = _sampler(n_harmful=12, steps_per_rollout=2)  # 3 steps of 4
+    steps = _steps(_sampler(n_harmful=12))
+    assert sampler.steps_per_epoch == 4
+    assert list(sampler) == (steps[0] + steps[1]) * 2 + (steps[2] + steps[0]) * 2
+
+
+def test_of_several_processes_each_is_handed_its_part_of_every_step_of_a_block() -> None:
+    first, second, *_ = _steps(_sampler(benign_per_step=2, twin_of=TWIN_OF))
+    rows = list(_sampler(benign_per_step=2, twin_of=TWIN_OF, steps_per_rollout=2, n_processes=2))
+    assert rows[:4] == first[:2] + second[:2]  # TRL gives the first half of the block to the first process
+    assert rows[4:8] == first[2:] + second[2:]
+    assert rows[8:16] == rows[:8]
+
+
+def test_a_fresh_sampler_of_twins_in_blocks_set_to_an_epoch_goes_on_as_one_that_ran_there() -> None:
+    went_through = _sampler(**BLOCKS, steps_per_rollout=2)
+    orders = [_steps(went_through, epoch) for epoch in range(3)]
+    assert _steps(_sampler(**BLOCKS, steps_per_rollout=2), 2) == orders[2]
+    assert orders[0] != orders[1] != orders[2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"n_micro": 3},
+        {"benign_per_step": 1, "rollouts_per_request": 2},
+        {**BLOCKS, "steps_per_rollout": 3},
+        {"steps_per_rollout": 2, "n_processes": 2, "twin_of": TWIN_OF, "benign_per_step": 2},
+    ],
+)
+def test_the_length_is_the_number_of_rows_yielded(change: dict[str, Any]) -> None:
     sampler = _sampler(**change)
     assert len(sampler) == len(list(sampler))

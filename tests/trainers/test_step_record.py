@@ -24,14 +24,15 @@ ROLLOUTS = [
 ]
 
 
-def _record(rollouts: list[Any]) -> StepRecord:
+def _record(rollouts: list[Any], anchors: list[bool] | None = None) -> StepRecord:
     record = StepRecord()
     inputs = [{"request_id": f"r{i}", "harmful": harmful, "secret": 1} for i, (*_, harmful, _) in enumerate(rollouts)]
     scored = [ScoredCompletion(text, split_reasoning(text, cut), said, pay) for text, said, pay, _, cut in rollouts]
     mask = torch.tensor([[1, 1]] * (len(rollouts) - 1) + [[1, 0]])
     advantages = torch.tensor([0.5, 0.0, -0.5, 0.0, 1.0][: len(rollouts)])
-    tensors = {"completion_mask": mask, "advantages": advantages}
-    record.start(inputs, scored, [cut for *_, cut in rollouts], tensors, 0.25, rollout_s=2.0)
+    part = {"inputs": inputs, "scored": scored, "completion_mask": mask, "advantages": advantages}
+    part |= {"truncated": [cut for *_, cut in rollouts]}
+    record.start(part, anchors or [False] * len(rollouts), 0.25, rollout_s=2.0)
     return record
 
 
@@ -94,10 +95,42 @@ def test_the_loss_of_two_ranks_is_the_sum_of_their_shares() -> None:
 def test_a_new_step_forgets_the_last_ones_loss() -> None:
     record = _record(ROLLOUTS)
     record.add_scores([0], torch.zeros(1), torch.zeros(1), torch.tensor(9.0))
-    record.start([], [], [], {"completion_mask": torch.zeros(0, 1), "advantages": torch.zeros(0)}, None, 0.0)
+    nothing = {"inputs": [], "scored": [], "truncated": []}
+    record.start({**nothing, "completion_mask": torch.zeros(0, 1), "advantages": torch.zeros(0)}, [], None, 0.0)
     metrics = record.metrics(record.rows())
     assert metrics["train/loss"] == 0.0
     assert math.isnan(metrics["train/baseline"])
+
+
+def test_anchors_count_in_the_loss_and_in_the_harmless_kl_and_in_nothing_else() -> None:
+    anchor = ("w6", Verdict.UNSCORED, math.nan, False, True)
+    record = _record([*ROLLOUTS[:4], anchor], [False] * 4 + [True])
+    without = _metrics(ROLLOUTS[:4])
+    kl_b = torch.tensor([0.1, 0.2, 0.3, 0.4, 9.0])
+    record.add_kl(range(5), kl_b, 10 * kl_b, 2 * kl_b)
+    record.add_scores(range(5), torch.zeros(5), torch.tensor([1.0, 1.0, 1.0, 1.0, 50.0]), torch.tensor(0.6))
+    rows = record.rows()
+    assert [row["anchor"] for row in rows] == [False] * 4 + [True]
+    metrics = record.metrics(rows)
+    assert metrics["train/loss"] == pytest.approx(0.6)
+    assert metrics["train/benign_kl_nats"] == pytest.approx(9.0)
+    assert metrics["train/kl_nats"] == pytest.approx(0.25)
+    assert metrics["train/kl_k1_nats"] == pytest.approx(2.5)
+    assert metrics["train/entropy_nats"] == pytest.approx(4 / 8)  # four rows of two tokens
+    assert metrics["train/unscored_frac"] == pytest.approx(1 / 4)
+    assert math.isnan(metrics["train/benign_answered_frac"])
+    names = ("reward_mean", "reward_sd", "advantage_mean", "reasoned_refusal_frac", "comply_frac", "truncated_frac")
+    assert [metrics[f"train/{name}"] for name in names] == [without[f"train/{name}"] for name in names]
+    assert metrics["train/advantage_zero_frac"] == pytest.approx(2 / 4)
+
+
+def test_judged_harmless_rollouts_count_in_both_kls() -> None:
+    record = _record(ROLLOUTS)
+    kl_b = torch.tensor([0.1, 0.2, 0.3, 0.4, 1.5])
+    record.add_kl(range(5), kl_b, kl_b, kl_b)
+    metrics = record.metrics(record.rows())
+    assert metrics["train/kl_nats"] == pytest.approx(0.5)
+    assert metrics["train/benign_kl_nats"] == pytest.approx(1.5)
 
 
 def test_an_unscored_reward_is_null_on_disk() -> None:

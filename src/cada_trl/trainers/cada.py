@@ -114,6 +114,7 @@ class CADATrainer(InRun, GRPOTrainer):
             seed=args.seed,
             twin_of=args.twin_of,
             steps_per_rollout=args.steps_per_rollout,
+            n_processes=self.accelerator.num_processes,
         )
 
     def _reward(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float | None]:

@@ -16,8 +16,8 @@ class RolloutSampler(Sampler[int]):
     in a row. The harmless ones are first of all the twins of its harmful ones (ours: the gradient is then about what
     tells the two apart), and the next of the epoch's order where those are too few. The rows of steps_per_rollout
     steps, which are sampled at once, are yielded n_micro times for each step, since TRL fetches them for every
-    micro-step and keeps the first. The last step of an epoch is filled up from the epoch's start. TRL's own sampler
-    replays epoch 1 after a resume.
+    micro-step and keeps the first. Each of n_processes is handed an equal run of those rows: its part of every step.
+    The last step of an epoch is filled up from the epoch's start. TRL's own sampler replays epoch 1 after a resume.
     """
 
     def __init__(
@@ -31,10 +31,11 @@ class RolloutSampler(Sampler[int]):
         seed: int,
         twin_of: Mapping[int, int] | None = None,
         steps_per_rollout: int = 1,
+        n_processes: int = 1,
     ) -> None:
         """twin_of: row of a harmful request -> row of its harmless twin, where it has one."""
         self.n_harmful, self.n_benign, self.twin_of = n_harmful, n_benign, twin_of or {}
-        self.steps_per_rollout = steps_per_rollout
+        self.steps_per_rollout, self.n_processes = steps_per_rollout, n_processes
         self.harmful_per_step, self.benign_per_step = requests_per_step - benign_per_step, benign_per_step
         self.rollouts_per_request, self.n_micro, self.seed = rollouts_per_request, n_micro, seed
         n_steps = math.ceil(n_harmful / self.harmful_per_step)
@@ -54,8 +55,10 @@ class RolloutSampler(Sampler[int]):
         harmful = torch.randperm(self.n_harmful, generator=generator).tolist()
         benign = (torch.randperm(self.n_benign, generator=generator) + self.n_harmful).tolist()
         for first in range(0, self.steps_per_epoch, self.steps_per_rollout):
-            steps = range(first, first + self.steps_per_rollout)
-            rows = [row for step in steps for row in self._rows(step, harmful, benign)]
+            steps = [self._rows(step, harmful, benign) for step in range(first, first + self.steps_per_rollout)]
+            share = len(steps[0]) // self.n_processes
+            parts = [slice(rank * share, (rank + 1) * share) for rank in range(self.n_processes)]
+            rows = [row for part in parts for step in steps for row in step[part]]
             for _ in range(self.n_micro * self.steps_per_rollout):
                 yield from rows
 
