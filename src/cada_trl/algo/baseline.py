@@ -69,7 +69,7 @@ def centred_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMea
 
 
 class Baselines:
-    """Centres a step's rewards; harmless requests, which can expect another reward, have a baseline of their own (ours)."""
+    """Centres a step's rewards; harmless requests, which can expect another, have a baseline of their own (ours)."""
 
     def __init__(self, kind: Kind, group_size: int, rate: float | None, start: float | None) -> None:
         self.kind, self.group_size = kind, group_size

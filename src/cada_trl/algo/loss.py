@@ -9,6 +9,7 @@ from torch import Tensor
 
 FIRST_TOK = 4  # ours: the header "### Analysis" and what follows it at once, or the first words of an answer
 
+
 def cada_loss(
     logp_bt: Tensor,
     mask_bt: Tensor,
