@@ -25,6 +25,7 @@ class AlgoConfig(Section):
     beta_kl: Annotated[float, Field(ge=0.0)]
     benign_beta_kl: Annotated[float, Field(ge=0.0)] | None  # of harmless requests; null: beta_kl
     target_kl_nats: Annotated[float, Field(gt=0.0)] | None  # null: beta_kl stays fixed
+    distil_kl: Literal["reverse", "forward", "symmetric"] | None = None  # of student and teacher
     logp: Literal["sum", "mean"]
     first_tok_weight: Annotated[float, Field(gt=0.0)] = 1.0
     targets: Literal["own", "direct_refusal"] | None = None  # what SFT and DPO learn to say to a harmful request
@@ -68,5 +69,7 @@ def check_algo(algo: AlgoConfig) -> None:
             f"method={algo.method} needs {', '.join(lacking)}: without targets there is nothing to learn; "
             "start from a file of hydra_conf/algo/ that sets them, such as algo=sft_cases"
         )
+    if "distil_kl" in method.reads and algo.distil_kl is None:
+        raise ValueError(f"method={algo.method} needs a direction of its KL: distil_kl=reverse, forward or symmetric")
     if algo.method == "dpo" and algo.targets == "direct_refusal":
         raise ValueError("targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own")

@@ -38,7 +38,7 @@ def no_correction(config: Config) -> str | None:
     if rollout.importance_cap is None:
         return None
     if algo.method != "cada":
-        return f"acts with method=cada only; method={algo.method} has TRL's own correction: set it to null"
+        return f"acts with method=cada only; method={algo.method} has TRL's own correction, or needs none; set null"
     if rollout.backend == "transformers":
         return "corrects vLLM's sampling; rollout=transformers samples with the trained model itself: set it to null"
     if algo.learn_on == "request" and config.prompt.arm != "none":

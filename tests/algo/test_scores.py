@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from cada_trl.algo import scores
-from cada_trl.algo.scores import TokenScores, token_scores
+from cada_trl.algo.scores import Direction, TokenScores, token_scores
 
 N_TOK, N_VOCAB, N_HIDDEN = 7, 11, 5
 TEMPERATURE = 0.7
+DIRECTIONS: list[Direction] = ["reverse", "forward", "symmetric"]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
@@ -30,13 +33,21 @@ def _inputs(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def _naive(
-    hidden_nh: Tensor, weight_vh: Tensor, label_n: Tensor, ref_hidden_nh: Tensor, ref_weight_vh: Tensor
+    hidden_nh: Tensor,
+    weight_vh: Tensor,
+    label_n: Tensor,
+    ref_hidden_nh: Tensor,
+    ref_weight_vh: Tensor,
+    kl_direction: Direction = "reverse",
 ) -> TokenScores:
     logp_nv = (hidden_nh @ weight_vh.T / TEMPERATURE).log_softmax(dim=1)
     ref_logp_nv = (ref_hidden_nh @ ref_weight_vh.T / TEMPERATURE).log_softmax(dim=1)
     place = (torch.arange(N_TOK), label_n)
     entropy_n = -(logp_nv.exp() * logp_nv).sum(1)
-    return TokenScores(logp_nv[place], entropy_n, ref_logp_nv[place], (logp_nv.exp() * (logp_nv - ref_logp_nv)).sum(1))
+    reverse_n = (logp_nv.exp() * (logp_nv - ref_logp_nv)).sum(1)
+    forward_n = (ref_logp_nv.exp() * (ref_logp_nv - logp_nv)).sum(1)
+    kl_n = {"reverse": reverse_n, "forward": forward_n, "symmetric": (reverse_n + forward_n) / 2}[kl_direction]
+    return TokenScores(logp_nv[place], entropy_n, ref_logp_nv[place], kl_n)
 
 
 def _mixed(scored: TokenScores, exact_kl: bool) -> Tensor:
@@ -49,10 +60,11 @@ def _mixed(scored: TokenScores, exact_kl: bool) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_values_equal_the_plain_log_softmax(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_values_equal_the_plain_log_softmax(dtype: torch.dtype, direction: Direction) -> None:
     hidden_nh, weight_vh, label_n, *reference = _inputs(dtype)
-    tiled = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, exact_kl=True)
-    naive = _naive(hidden_nh, weight_vh, label_n, *reference)
+    tiled = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction)
+    naive = _naive(hidden_nh, weight_vh, label_n, *reference, direction)
     for one, other in zip(tiled, naive, strict=True):
         torch.testing.assert_close(one, other, atol=TOLERANCE[dtype], rtol=0)
 
@@ -72,11 +84,22 @@ def test_gradients_equal_the_plain_log_softmax(dtype: torch.dtype, with_referenc
         torch.testing.assert_close(one, other, atol=TOLERANCE[dtype] * float(other.abs().max()), rtol=0)
 
 
-def test_gradients_pass_the_numerical_check() -> None:
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_directions_gradient_equals_that_of_the_plain_log_softmax(direction: Direction) -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
+    tiled = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction)
+    naive = _naive(hidden_nh, weight_vh, label_n, *reference, direction)
+    got, wanted = (torch.autograd.grad(_mixed(scored, True), (hidden_nh, weight_vh)) for scored in (tiled, naive))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_gradients_pass_the_numerical_check(direction: Direction) -> None:
     hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
 
     def mixed(hidden_nh: Tensor, weight_vh: Tensor) -> Tensor:
-        return _mixed(token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, exact_kl=True), True)
+        return _mixed(token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction), True)
 
     assert torch.autograd.gradcheck(mixed, (hidden_nh, weight_vh))
 
@@ -89,11 +112,53 @@ def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states() -> None:
     torch.testing.assert_close(got, wanted, atol=0, rtol=0)
 
 
-def test_a_policy_equal_to_its_reference_has_no_kl_and_no_kl_gradient() -> None:
+def test_the_directions_of_three_words_by_hand() -> None:
+    """Policy (1/2, 1/4, 1/4), reference (1/4, 1/4, 1/2): each KL is ln 2 / 4, and a gradient is a difference."""
+    hidden_nh = torch.ones(1, 1, dtype=torch.float64)
+    log_p, log_q = (torch.tensor([[a], [b], [c]], dtype=torch.float64).log() for a, b, c in ((2, 1, 1), (1, 1, 2)))
+    wanted = {
+        "reverse": [math.log(2) * 3 / 8, -math.log(2) / 16, -math.log(2) * 5 / 16],  # p (log p/q - KL)
+        "forward": [1 / 4, 0.0, -1 / 4],  # p - q
+    }
+    wanted["symmetric"] = [(one + other) / 2 for one, other in zip(wanted["reverse"], wanted["forward"], strict=True)]
+    for direction in DIRECTIONS:
+        weight_vh = log_p.clone().requires_grad_()
+        kl_n = token_scores(hidden_nh, weight_vh, torch.tensor([0]), 1.0, hidden_nh, log_q, True, direction).kl_n
+        assert kl_n is not None
+        assert kl_n.tolist() == pytest.approx([math.log(2) / 4], abs=1e-12)
+        assert torch.autograd.grad(kl_n.sum(), weight_vh)[0][:, 0].tolist() == pytest.approx(
+            wanted[direction], abs=1e-12
+        )
+
+
+def test_the_symmetric_kl_is_the_mean_of_both_and_the_two_differ() -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
+    values, gradients = {}, {}
+    for direction in DIRECTIONS:
+        kl_n = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction).kl_n
+        assert kl_n is not None
+        values[direction] = kl_n.detach()
+        gradients[direction] = torch.autograd.grad(kl_n.sum(), hidden_nh)[0]
+    for kind in (values, gradients):
+        torch.testing.assert_close(kind["symmetric"], (kind["reverse"] + kind["forward"]) / 2, atol=1e-12, rtol=0)
+        assert float((kind["reverse"] - kind["forward"]).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_no_gradient_reaches_the_reference(direction: Direction) -> None:
+    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
+    for tensor in reference:
+        tensor.requires_grad_()
+    _mixed(token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction), True).backward()
+    assert hidden_nh.grad is not None
+    assert [tensor.grad for tensor in reference] == [None, None]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_policy_equal_to_its_reference_has_no_kl_and_no_kl_gradient(direction: Direction) -> None:
     hidden_nh, weight_vh, label_n, *_ = _inputs(torch.float32)
-    scored = token_scores(
-        hidden_nh, weight_vh, label_n, TEMPERATURE, hidden_nh.detach(), weight_vh.detach(), exact_kl=True
-    )
+    same = hidden_nh.detach(), weight_vh.detach()
+    scored = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *same, True, direction)
     assert scored.kl_n is not None
     assert scored.kl_n.tolist() == [0.0] * N_TOK
     for gradient in torch.autograd.grad(scored.kl_n.sum(), (hidden_nh, weight_vh)):

@@ -16,7 +16,8 @@ SHARED = ("lr_schedule", "warmup_frac", "max_grad_norm", "benign_frac", "max_ste
 
 def test_the_issues_methods_are_all_there() -> None:
     assert set(ALGOS) >= {
-        *("cada", "sft_direct_refusal", "sft_codes", "sft_cases", "rejection_sft", "dpo_cases", "grpo", "rloo")
+        *("cada", "sft_direct_refusal", "sft_codes", "sft_cases", "rejection_sft", "dpo_cases", "grpo", "rloo"),
+        "self_distillation",
     }
 
 
@@ -84,6 +85,10 @@ def test_the_labs_learning_rates_are_those_of_model_and_method() -> None:
     ("overrides", "message"),
     [
         (["algo=sft_cases", "beta_kl=0.1"], "beta_kl=0.1: method=sft does not read beta_kl"),
+        (["distil_kl=forward"], "distil_kl=forward: method=cada does not read distil_kl"),
+        (["algo=self_distillation", "beta_kl=0.1"], "method=self_distillation implies beta_kl=1.0"),
+        (["algo=self_distillation", "distil_kl=null"], "method=self_distillation needs a direction of its KL"),
+        (["algo=self_distillation", "learn_on=rollout"], "method=self_distillation does not read learn_on"),
         (["dpo_beta=0.1"], "dpo_beta=0.1: method=cada does not read dpo_beta"),
         (["algo=grpo", "learn_on=request"], "method=grpo implies learn_on=rollout"),
         (["algo=grpo", "rollouts_per_request=1"], "baseline=group needs rollouts_per_request >= 2"),
@@ -97,3 +102,11 @@ def test_what_a_method_cannot_do_is_refused_in_one_line(overrides: list[str], me
     with pytest.raises(UserError) as error:
         load_config(overrides)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_self_distillation_takes_cadas_batch_rate_and_weights_on_smollm2() -> None:
+    cada, distilled = (load_config([f"algo={algo}"]).algo for algo in ("cada", "self_distillation"))
+    keys = ("lr", "lr_schedule", "requests_per_step", "benign_frac", "benign_tok", "steps_per_rollout", "max_steps")
+    for key in (*keys, "first_tok_weight", "rollouts_per_request"):
+        assert getattr(distilled, key) == getattr(cada, key), key
+    assert (distilled.distil_kl, distilled.has_kl) == ("symmetric", True)

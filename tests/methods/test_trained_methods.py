@@ -19,6 +19,7 @@ from cada_trl.methods.registry import METHODS, Method
 from cada_trl.records import read_jsonl
 from cada_trl.train import main
 
+SAMPLING = ["grpo", "rloo", "self_distillation"]  # in every step
 LONG = "max_new_tok=400"  # random weights write an end of turn about every 260 tokens
 
 
@@ -29,8 +30,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def overrides(folder: Path, model: Path, algo: str, *more: str) -> list[str]:
     shared = [word for word in tiny_overrides(folder, model) if not word.startswith("baseline=")]
-    groups = ["requests_per_step=2", "rollouts_per_request=2"] if algo in {"grpo", "rloo"} else [LONG]
-    return [f"algo={algo}", *shared, *groups, *more]
+    groups = ["requests_per_step=2", "rollouts_per_request=2"]
+    own = {"grpo": groups, "rloo": groups, "self_distillation": ["steps_per_rollout=1"]}
+    return [f"algo={algo}", *shared, *own.get(algo, [LONG]), *more]
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
@@ -41,7 +43,7 @@ def steps(run: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows(run / "train.jsonl")]
 
 
-@pytest.mark.parametrize("algo", ["sft_direct_refusal", "sft_cases", "dpo_cases", "grpo", "rloo"])
+@pytest.mark.parametrize("algo", ["sft_direct_refusal", "sft_cases", "dpo_cases", *SAMPLING])
 def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path: Path, model: Path, algo: str) -> None:
     words = overrides(tmp_path, model, algo)
     assert main(words) == 0
@@ -52,8 +54,8 @@ def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path: Path, model:
     assert all(math.isfinite(row["train/loss"]) and row["train/grad_norm"] is not None for row in steps(run))
     for name in ("report.html", "probes/after.jsonl", "final/model.safetensors", "checkpoints/checkpoint-2"):
         assert (run / name).exists(), name
-    assert ("targets" in manifest) == (algo not in {"grpo", "rloo"})
-    assert (run / "completions" / "step_000001.jsonl").is_file() == (algo in {"grpo", "rloo"})
+    assert ("targets" in manifest) == (algo not in SAMPLING)
+    assert (run / "completions" / "step_000001.jsonl").is_file() == (algo in SAMPLING)
 
     whole, after = steps(run), (run / "probes" / "after.jsonl").read_bytes()
     shutil.rmtree(run / "checkpoints" / "checkpoint-2")

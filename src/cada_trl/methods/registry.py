@@ -31,6 +31,7 @@ UNUSED: dict[str, Any] = {
     "beta_kl": 0.0,
     "benign_beta_kl": None,
     "target_kl_nats": None,
+    "distil_kl": None,
     "logp": "sum",
     "first_tok_weight": 1.0,
     "benign_tok": None,
@@ -45,8 +46,15 @@ UNUSED: dict[str, Any] = {
 _TARGETS = frozenset({"targets", "keep", "refusal_text"})
 _STOCK = frozenset({"beta_kl", "rollouts_per_request"})
 
+_DISTILLED = frozenset({"distil_kl", "benign_beta_kl", "first_tok_weight", "benign_tok"})
+
 METHODS: dict[str, Method] = {
-    "cada": Method("cada_trl.methods.cada", frozenset(UNUSED) - _TARGETS - {"dpo_beta"}),
+    "cada": Method("cada_trl.methods.cada", frozenset(UNUSED) - _TARGETS - {"dpo_beta", "distil_kl"}),
+    "self_distillation": Method(
+        "cada_trl.methods.self_distillation",
+        _DISTILLED | {"rollouts_per_request", "steps_per_rollout"},
+        {"beta_kl": 1.0},
+    ),
     "sft": Method("cada_trl.methods.sft", _TARGETS),
     "dpo": Method("cada_trl.methods.dpo", _TARGETS | {"dpo_beta"}),
     "grpo": Method("cada_trl.methods.grpo", _STOCK, {"learn_on": "rollout", "baseline": "group", "kl": "k3"}),

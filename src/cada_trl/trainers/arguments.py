@@ -134,6 +134,7 @@ def cada_arguments(
         beta_kl=algo.beta_kl,
         benign_beta_kl=algo.benign_beta_kl,
         target_kl_nats=algo.target_kl_nats,
+        distil_kl=algo.distil_kl,
         logp=algo.logp,
         first_tok_weight=algo.first_tok_weight,
         rollouts_per_request=algo.rollouts_per_request,

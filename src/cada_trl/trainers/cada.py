@@ -259,7 +259,7 @@ class CADATrainer(InRun, GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         args, packed = self.args, inputs["packed"]
-        ref_hidden_nh, ref_weight_vh = self._reference(packed)
+        ref_hidden_nh, ref_weight_vh = self._reference(inputs.get("ref_packed", packed))
         with self.accelerator.autocast():
             scores: TokenScores = model(
                 packed=packed,
@@ -267,6 +267,7 @@ class CADATrainer(InRun, GRPOTrainer):
                 ref_hidden_nh=ref_hidden_nh,
                 ref_weight_vh=ref_weight_vh,
                 exact_kl=args.kl == "exact",
+                kl_direction=args.distil_kl or "reverse",
             )
         mask_bt = inputs["completion_mask"]
         n_t = mask_bt.shape[1]
@@ -299,8 +300,7 @@ class CADATrainer(InRun, GRPOTrainer):
         """The KL a token as a term of the loss, or as a cost in the reward; None is the other one, or both."""
         if scores.ref_logp_n is None:
             return None, None
-        packed, mask_bt = inputs["packed"], inputs["completion_mask"]
-        n_t = mask_bt.shape[1]
+        packed, mask_bt, n_t = inputs["packed"], inputs["completion_mask"], logp_bt.shape[1]
         ref_logp_bt = packed.to_bt(scores.ref_logp_n, n_t)
         k1_all_bt, k3_all_bt = k1_bt(logp_bt, ref_logp_bt) * mask_bt, k3_bt(logp_bt, ref_logp_bt) * mask_bt
         kl_bt = penalty_bt = None

@@ -8,6 +8,7 @@ from typing import Literal
 from trl import GRPOConfig
 
 from cada_trl.algo.baseline import Kind
+from cada_trl.algo.scores import Direction
 
 
 @dataclass
@@ -23,6 +24,7 @@ class CADAConfig(GRPOConfig):
     beta_kl: float = 0.01
     benign_beta_kl: float | None = None
     target_kl_nats: float | None = None
+    distil_kl: Direction | None = None
     logp: Literal["sum", "mean"] = "sum"
     first_tok_weight: float = 1.0
     rollouts_per_request: int = 1

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from cada_trl.algo.packing import Packed
-from cada_trl.algo.scores import token_scores
+from cada_trl.algo.scores import Direction, token_scores
 from cada_trl.errors import UserError
 from cada_trl.trainers.row_attention import NAME, line_of, use_row_attention
 
@@ -51,6 +51,7 @@ def add_scoring_head(model: PreTrainedModel) -> None:
         ref_hidden_nh: Tensor | None = None,
         ref_weight_vh: Tensor | None = None,
         exact_kl: bool = False,
+        kl_direction: Direction = "reverse",
         **kwargs: Any,
     ) -> Any:
         if packed is None:
@@ -58,7 +59,7 @@ def add_scoring_head(model: PreTrainedModel) -> None:
         hidden_nh = completion_hidden(self.base_model, packed)
         if temperature is None:
             return hidden_nh
-        return head(hidden_nh, packed.label_n, temperature, ref_hidden_nh, ref_weight_vh, exact_kl)
+        return head(hidden_nh, packed.label_n, temperature, ref_hidden_nh, ref_weight_vh, exact_kl, kl_direction)
 
     head.forward = types.MethodType(head_forward, head)
     model.forward = types.MethodType(forward, model)
