@@ -11,7 +11,7 @@ from cada_trl.config import RewardConfig
 from cada_trl.errors import UserError
 from cada_trl.judging.judge import Judged
 from cada_trl.records import Status, Verdict
-from cada_trl.reward import reward_of, score_completions
+from cada_trl.reward import reward_of, score_completions, unjudged
 
 # Six different numbers: a cell taken for another shows.
 TABLE = RewardConfig(
@@ -104,3 +104,11 @@ def test_a_judge_that_answers_too_few_is_not_stretched_over_the_rest() -> None:
 
 def test_no_completions_score_to_nothing() -> None:
     assert score_completions([], [], [], [], SpyJudge(), TABLE) == []
+
+
+def test_an_unjudged_completion_is_split_and_has_no_verdict_and_no_reward() -> None:
+    one = unjudged(REASONED, truncated=False)
+    assert (one.completion, one.verdict) == (REASONED, Verdict.UNSCORED)
+    assert (one.reasoning.analysis, one.reasoning.final_response) == ("It harms.", "No.")
+    assert math.isnan(one.reward)
+    assert unjudged("### Analysis\nIt", truncated=True).reasoning.status == Status.TRUNCATED

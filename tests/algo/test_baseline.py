@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
 
-from cada_trl.algo.baseline import Kind, RunningMean, baseline_b, centred_b
+from cada_trl.algo.baseline import Baselines, Kind, RunningMean, baseline_b, centred_b
 
 NAN = math.nan
 
@@ -107,3 +108,36 @@ def test_a_constant_added_to_all_rewards_changes_no_advantage(kind: Kind) -> Non
 @pytest.mark.parametrize("kind", ["batch", "group", "leave_one_out"])
 def test_the_advantages_of_a_step_sum_to_zero(kind: Kind) -> None:
     assert sum(_centred([1.0, -1.0, 0.0, 1.0, 1.0, -1.0], kind, 3)) == pytest.approx(0.0, abs=1e-12)
+
+
+HARMFUL = torch.tensor([True, True, False, False])
+
+
+def test_harmful_and_harmless_rewards_are_centred_each_on_a_mean_of_its_own() -> None:
+    baselines = Baselines("running", 1, None, None)
+    advantages = baselines.centred_b(torch.tensor([-1.0, 0.0, 1.0, 0.0]), HARMFUL)
+    assert advantages.tolist() == pytest.approx([-0.5, 0.5, 0.5, -0.5])
+    assert (baselines.harmful.value, baselines.benign.value) == pytest.approx((-0.5, 0.5))
+
+
+def test_the_given_start_is_the_harmful_rewards() -> None:
+    baselines = Baselines("running", 1, 0.5, -1.0)
+    # -1 + 0.5 (1 + 1) = 0 of the harmful; the mean of the first step of the harmless
+    assert baselines.centred_b(torch.tensor([1.0, 1.0, 1.0, 0.0]), HARMFUL).tolist() == pytest.approx([1, 1, 0.5, -0.5])
+
+
+def test_rewards_that_are_all_unscored_leave_the_mean_of_their_kind_untouched() -> None:
+    baselines = Baselines("running", 1, None, None)
+    assert baselines.centred_b(torch.tensor([-1.0, 1.0, NAN, NAN]), HARMFUL).tolist() == [-1.0, 1.0, 0.0, 0.0]
+    assert (baselines.benign.value, baselines.benign.n_steps) == (None, 0)
+
+
+def test_baselines_go_on_from_their_state_as_if_never_stopped() -> None:
+    went_on, fresh = (Baselines("running", 1, None, -1.0) for _ in range(2))
+    went_on.centred_b(torch.tensor([0.0, 1.0, 1.0, NAN]), HARMFUL)
+    fresh.load(json.loads(json.dumps(went_on.state())))
+    assert (fresh.harmful, fresh.benign) == (went_on.harmful, went_on.benign)
+    step = torch.tensor([1.0, 0.0, -1.0, 1.0])
+    assert fresh.centred_b(step, HARMFUL).tolist() == went_on.centred_b(step, HARMFUL).tolist()
+    assert fresh.state() == went_on.state()
+    assert went_on.harmful != went_on.benign

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cada_trl.algo.loss import cada_loss
+from cada_trl.algo.loss import FIRST_TOK, cada_loss
 
 LOGP = torch.tensor([[-1.0, -2.0], [-4.0, -9.0]])
 MASK = torch.tensor([[1, 1], [1, 0]])
@@ -61,3 +61,36 @@ def test_two_micro_batches_add_up_to_the_whole_step() -> None:
     whole = cada_loss(LOGP, MASK, ADVANTAGE, HALF, KL, 0.1, "sum")
     parts = [cada_loss(LOGP[b], MASK[b], ADVANTAGE[b], HALF[b], KL[b], 0.1, "sum") for b in (slice(0, 1), slice(1, 2))]
     assert float(sum(parts)) == pytest.approx(float(whole))
+
+
+# A rollout of six tokens and one of two, each token of another power of two, so that none can stand for another.
+LONG_LOGP = -torch.tensor([[1.0, 2.0, 4.0, 8.0, 16.0, 32.0], [1.0, 2.0, 0.0, 0.0, 0.0, 0.0]])
+LONG_MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0]])
+
+
+def test_the_first_tokens_of_each_completion_are_weighed_in_reward_and_kl() -> None:
+    assert FIRST_TOK == 4
+    args = (LONG_LOGP, LONG_MASK, torch.tensor([1.0, -1.0]), HALF)
+    # rewards 10 (1 + 2 + 4 + 8) + 16 + 32 and -10 (1 + 2)
+    assert float(cada_loss(*args, None, 0.1, "sum", first_tok_weight=10.0)) == pytest.approx(0.5 * 198 - 0.5 * 30)
+    # and 0.1 of the KL: 10 * 4 + 2 and 10 * 2 tokens of one nat each
+    loss = cada_loss(*args, torch.ones(2, 6), 0.1, "sum", first_tok_weight=10.0)
+    assert float(loss) == pytest.approx(84.0 + 0.5 * 4.2 + 0.5 * 2.0)
+
+
+def test_the_mean_divides_the_weighed_sum_by_the_number_of_tokens() -> None:
+    loss = cada_loss(LONG_LOGP, LONG_MASK, torch.tensor([1.0, -1.0]), HALF, None, 0.1, "mean", first_tok_weight=10.0)
+    assert float(loss) == pytest.approx(0.5 * 198 / 6 - 0.5 * 30 / 2)
+
+
+def test_a_weight_of_one_for_the_first_tokens_is_the_papers_loss() -> None:
+    args = (LONG_LOGP, LONG_MASK, ADVANTAGE, HALF, None, 0.1, "sum")
+    assert float(cada_loss(*args, first_tok_weight=1.0)) == float(cada_loss(*args)) == pytest.approx(15.75 - 1.5)
+
+
+def test_neither_the_penalty_nor_the_importance_in_an_advantage_gets_a_gradient() -> None:
+    logp_bt, penalty_bt = LOGP.clone().requires_grad_(), torch.ones(2, 2, requires_grad=True)
+    importance_bt, advantage_b = torch.ones(2, 2, requires_grad=True), ADVANTAGE.clone().requires_grad_()
+    cada_loss(logp_bt, MASK, advantage_b, HALF, None, 0.1, "sum", penalty_bt, importance_bt).backward()
+    assert logp_bt.grad is not None
+    assert (penalty_bt.grad, importance_bt.grad, advantage_b.grad) == (None, None, None)

@@ -128,5 +128,22 @@ def test_a_method_without_completions_or_kl_trips_nothing() -> None:
     assert [watch.step(step, {"train/loss": 1.0, "train/kl_nats": float("nan")}, []) for step in (1, 2)] == [[], []]
 
 
+def _anchors(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
+    short = {"harmful": False, "status": "ok", "analysis": COPY, "verdict": "UNSCORED", "reward": None}
+    rows += [{**short, "anchor": True, "completion_tok": 1} for _ in range(200)]
+
+
+def test_anchors_which_no_judge_was_asked_about_trip_nothing() -> None:
+    assert watched(config(), _anchors) == []
+
+
+def test_the_same_rows_were_they_no_anchors_would_trip() -> None:
+    def plant(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
+        _anchors(step, metrics, rows)
+        rows[:] = [{**one, "anchor": False} for one in rows]
+
+    assert {one.wire for one in watched(config(), plant)} == {"copied_analysis", "length_collapse", "unscored"}
+
+
 def test_no_tripwire_stops_a_default_run_and_none_is_off() -> None:
     assert {getattr(config(), wire) for wire in WIRES} == {"warn"}
