@@ -162,6 +162,19 @@ def trained(folder: str, output: Path, **changes: Any) -> CADATrainer:
     return trainer
 
 
+def trained_state(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
+    """What cada_trainer ends with, trained: weights, mean, beta; loss and requests of each step."""
+    trainer, records = cada_trainer(folder, output, **changes)
+    trainer.train()
+    return {
+        "weights": weights(trainer.policy),
+        "mean": trainer.baselines.harmful.value,
+        "beta": trainer.beta_controller.value,
+        "loss": [metrics["train/loss"] for _, metrics, _ in records],
+        "requests": [[row["request_id"] for row in rows] for _, _, rows in records],
+    }
+
+
 def weights(model: Any) -> dict[str, torch.Tensor]:
     """A copy of all parameters by name."""
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}

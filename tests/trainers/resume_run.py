@@ -32,8 +32,17 @@ class _DieAt(TrainerCallback):
             self.die()
 
 
+# The rollouts of two steps sampled at once, and harmless requests as anchors beside their harmful twins.
+IN_BLOCKS: dict[str, Any] = {"steps_per_rollout": 2, "benign_tok": 2, "twin_of": {0: 3, 1: 4}}
+
+
 def start(
-    folder: str, output: Path, die: Callable[[], None], die_at: int | None = None, die_saving: int | None = None
+    folder: str,
+    output: Path,
+    die: Callable[[], None],
+    die_at: int | None = None,
+    die_saving: int | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Train on from the newest complete checkpoint to the end state; die before a step or half through a save."""
 
@@ -61,13 +70,13 @@ def start(
         save_strategy="steps",
         save_steps=2,
         callbacks=None if die_at is None else [_DieAt(die_at, die)],
+        **changes,
     )
     found = newest_complete(output)
     trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
     return {
         "weights": weights(trainer.policy),
-        "mean": vars(trainer.running_mean),
-        "benign_mean": vars(trainer.benign_running_mean),
+        "means": trainer.baselines.state(),
         "beta": trainer.beta_controller.value,
         "requests": {step: [row["request_id"] for row in rows] for step, _, rows in records},
     }

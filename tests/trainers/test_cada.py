@@ -135,6 +135,52 @@ def test_without_a_kl_there_is_no_reference(tiny_folder: str, tmp_path: Path) ->
     assert math.isnan(records[0][1]["train/kl_nats"])
 
 
+def test_a_weight_of_the_harmless_kl_alone_has_a_reference_too(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, records = cada_trainer(tiny_folder, tmp_path, n_harmless=2, beta_kl=0.0, benign_beta_kl=2.0)
+    trainer.train()
+    assert trainer.ref_model is not None and trainer.reference_hash() is not None
+    for _, metrics, rows in records:
+        cost = sum(0.0 if row["harmful"] else 2.0 * row["kl_nats"] for row in rows)
+        wanted = (sum(-row["advantage"] * row["logp_nats"] for row in rows) + cost) / 8
+        assert metrics["train/loss"] == pytest.approx(wanted, abs=1e-5)
+    assert cost > 1e-4
+
+
+def test_no_weight_of_the_reference_can_be_trained(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, _ = cada_trainer(tiny_folder, tmp_path)
+    assert not any(parameter.requires_grad for parameter in trainer.ref_model.parameters())
+    assert all(parameter.requires_grad for parameter in trainer.policy.parameters())
+
+
+@pytest.mark.parametrize("kl_in", ["reward_sequence", "reward_to_go"])
+def test_a_cost_of_the_whole_sequence_and_one_to_go_are_told_apart(
+    tiny_folder: str, tmp_path: Path, kl_in: str
+) -> None:
+    trainer, records = cada_trainer(tiny_folder, tmp_path, kl="k1", kl_in=kl_in, beta_kl=1.0)
+    trainer.train()
+    _, metrics, rows = records[-1]
+    # the sequence's cost is the same for each token, and so comes out of the sum over them
+    whole = sum(-(row["advantage"] - row["kl_k1_nats"]) * row["logp_nats"] for row in rows) / 8
+    assert (metrics["train/loss"] == pytest.approx(whole, abs=1e-5)) == (kl_in == "reward_sequence")
+    assert abs(metrics["train/kl_k1_nats"]) > 1e-3
+
+
+def test_a_rollout_without_an_end_is_recorded_and_judged_as_cut_off(tiny_folder: str, tmp_path: Path) -> None:
+    judged: list[tuple[str, bool]] = []
+
+    def seeing(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+        judged.extend(zip(texts, truncated, strict=True))
+        return score_all(rows, texts, truncated)
+
+    trainer, records = cada_trainer(tiny_folder, tmp_path, scorer=seeing)
+    trainer.train()
+    rows = [row for _, _, rows in records for row in rows]
+    assert judged == [(row["completion"], row["truncated"]) for row in rows]
+    # a preset completion of MAX_TOK words has no end, every other one has
+    assert [row["truncated"] for row in rows] == [len(row["completion"].split()) == MAX_TOK for row in rows]
+    assert {row["truncated"] for row in rows} == {True, False}
+
+
 @pytest.mark.parametrize("learn_on", ["request", "rollout"])
 def test_the_prompt_that_is_learned_on_is_the_one_that_is_scored(
     tiny_folder: str, tmp_path: Path, learn_on: str
@@ -194,6 +240,9 @@ def test_a_rollout_without_a_score_changes_nothing(tiny_folder: str, tmp_path: P
         metrics, rows = records[0][1:]
         assert metrics["train/unscored_frac"] >= 0.25
         assert all(row["advantage"] == 0.0 for row in rows if row["reward"] is None)
+        scored = [row for row in rows if row["reward"] is not None]
+        of_scored = sum(-row["advantage"] * row["logp_nats"] + 0.3 * row["kl_nats"] for row in scored)
+        assert metrics["train/loss"] == pytest.approx(of_scored / len(scored), abs=1e-5)
     assert distance(runs[_MarkedTrainer], runs[_OtherFiller]) == 0.0
 
 
@@ -206,7 +255,7 @@ def test_a_step_without_any_score_leaves_the_weights_as_they_are(tiny_folder: st
     trainer.train()
     assert distance(before, weights(trainer.policy)) == 0.0
     assert math.isnan(records[0][1]["train/reward_mean"])
-    assert trainer.running_mean.value is None
+    assert trainer.baselines.harmful.value is None
 
 
 @pytest.mark.parametrize("baseline", ["running", "batch", "none"])
@@ -295,7 +344,9 @@ def _drawing_score(rows: list[Any], texts: list[str], truncated: list[bool]) -> 
 
 
 def test_rollouts_are_seeded_by_the_step(tiny_folder: str, tmp_path: Path) -> None:
-    once = _sampled(tiny_folder, tmp_path / "once", sgd_lr=1e-9)
-    assert _sampled(tiny_folder, tmp_path / "drawing", sgd_lr=1e-9, scorer=_drawing_score) == once
-    assert once[0] != once[1] != once[2]
-    assert _sampled(tiny_folder, tmp_path / "seed", sgd_lr=1e-9, seed=6) != once
+    # one request and a policy that stands still: what differs between steps is the seed
+    still = {"sgd_lr": 1e-9, "n_requests": 1, "rollouts_per_request": 8}
+    once = _sampled(tiny_folder, tmp_path / "once", **still)
+    assert _sampled(tiny_folder, tmp_path / "drawing", **still, scorer=_drawing_score) == once
+    assert once[0] != once[1] and once[1] != once[2]
+    assert _sampled(tiny_folder, tmp_path / "seed", **still, seed=6) != once

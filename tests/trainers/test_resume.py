@@ -16,7 +16,7 @@ from cada_trl.errors import UserError
 from cada_trl.trainers.resume import COMPLETE_FILE, check_same_ranks, mark_complete, newest_complete
 
 from .preset_run import distance, load, weights
-from .resume_run import start
+from .resume_run import IN_BLOCKS, start
 
 
 class _CutOff(Exception):
@@ -35,8 +35,7 @@ def uninterrupted(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 def _assert_same_end(state: dict[str, Any], whole: dict[str, Any]) -> None:
     assert distance(state["weights"], whole["weights"]) == 0.0
-    assert state["mean"] == whole["mean"]
-    assert state["benign_mean"] == whole["benign_mean"]
+    assert state["means"] == whole["means"]
     assert state["beta"] == whole["beta"]
     assert state["requests"].items() <= whole["requests"].items()
 
@@ -63,6 +62,39 @@ def test_a_run_cut_off_ends_as_one_that_was_not(
     state = start(tiny_folder, tmp_path, _raise)
     assert min(state["requests"]) == (resumed_from or 0) + 1
     _assert_same_end(state, uninterrupted)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_in_blocks(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same where the rollouts of two steps are sampled at once."""
+    return start(tiny_folder, tmp_path_factory.mktemp("blocks"), _raise, **IN_BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("point", "resumed_from"),
+    [
+        ({"die_at": 2}, 2),  # between two samplings
+        ({"die_at": 3}, 2),  # between two steps of one sampling
+        ({"die_at": 5}, 4),  # the same, in epoch 2: four steps make an epoch
+        ({"die_saving": 4}, 2),
+    ],
+)
+def test_a_run_that_samples_for_two_steps_ends_as_one_that_was_not_cut_off(
+    tiny_folder: str,
+    tmp_path: Path,
+    uninterrupted_in_blocks: dict[str, Any],
+    uninterrupted: dict[str, Any],
+    point: dict[str, int],
+    resumed_from: int,
+) -> None:
+    with pytest.raises(_CutOff):
+        start(tiny_folder, tmp_path, _raise, **point, **IN_BLOCKS)
+    found = newest_complete(tmp_path)
+    assert found and found[1] == resumed_from
+    state = start(tiny_folder, tmp_path, _raise, **IN_BLOCKS)
+    assert min(state["requests"]) == resumed_from + 1
+    _assert_same_end(state, uninterrupted_in_blocks)
+    assert distance(state["weights"], uninterrupted["weights"]) > 1e-3
 
 
 def test_the_run_that_is_compared_learns_something(uninterrupted: dict[str, Any], tiny_folder: str) -> None:

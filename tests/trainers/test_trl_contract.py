@@ -154,9 +154,14 @@ def test_accelerate_tells_the_sampler_its_epoch() -> None:
     assert "set_epoch" in inspect.getsource(DataLoaderShard.set_epoch)
 
 
-def test_an_off_policy_window_is_refused(tiny_folder: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="on-policy"):
-        cada_trainer(tiny_folder, tmp_path, micro=(4, 2), steps_per_generation=4)
+@pytest.mark.parametrize("steps_per_rollout", [1, 3])
+def test_a_generation_holds_the_micro_batches_of_the_steps_that_are_sampled_at_once(
+    tiny_folder: str, tmp_path: Path, steps_per_rollout: int
+) -> None:
+    trainer, _ = cada_trainer(tiny_folder, tmp_path, micro=(4, 2), steps_per_rollout=steps_per_rollout)
+    assert trainer.args.steps_per_generation == 2 * steps_per_rollout
+    assert trainer.args.generation_batch_size == 8 * steps_per_rollout
+    assert trainer.args.num_generations == trainer.num_generations == 2
 
 
 def test_rollouts_that_do_not_make_whole_groups_are_refused(tiny_folder: str, tmp_path: Path) -> None:

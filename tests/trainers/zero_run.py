@@ -71,7 +71,7 @@ def state(trainer: CADATrainer, records: list[Any]) -> dict[str, Any]:
     return {
         "weights": whole,
         "local": sum(parameter.numel() for parameter in trainer.policy.parameters()),
-        "mean": trainer.running_mean.value,
+        "mean": trainer.baselines.harmful.value,
         "beta": trainer.beta_controller.value,
         "grad_norm": [metrics["train/grad_norm"] for _, metrics, _ in records],
         "kl": [metrics["train/kl_nats"] for _, metrics, _ in records],
