@@ -40,12 +40,28 @@ class AlgoConfig(Section):
     max_grad_norm: Annotated[float, Field(gt=0.0)]
     requests_per_step: Positive
     rollouts_per_request: Positive
+    sampled_by: Literal["policy", "reference"] = "policy"  # whose completions of the rollout prompt are learned from
     steps_per_rollout: Positive = 1  # optimiser steps whose rollouts are sampled at once
     benign_frac: Annotated[float, Field(ge=0.0, lt=1.0)]
     benign_arm: Literal["none", "same"]
     benign_tok: Positive | None = None  # tokens sampled of a harmless request, for its KL alone; null: judged rollouts
     epochs: Annotated[float, Field(gt=0.0)]
     max_steps: Positive | None  # null: as many as the epochs hold
+
+    @property
+    def benign_per_step(self) -> int:
+        """Harmless requests in every step's batch (ours; the paper has none)."""
+        return round(self.benign_frac * self.requests_per_step)
+
+    @property
+    def rollouts_per_step(self) -> int:
+        """Completions that an optimiser step learns from, of all processes."""
+        return self.requests_per_step * self.rollouts_per_request
+
+    @property
+    def anchors_per_step(self) -> int:
+        """Those of them that are sampled for benign_tok tokens and not judged."""
+        return self.benign_per_step * self.rollouts_per_request if self.benign_tok is not None else 0
 
     @property
     def has_kl(self) -> bool:

@@ -197,12 +197,17 @@ class Config(Section):
             raise ValueError(
                 f"baseline={algo.baseline} needs rollouts_per_request >= 2; 1 takes running, batch or none"
             )
-        n_rollouts = algo.requests_per_step * algo.rollouts_per_request
+        n_rollouts = algo.rollouts_per_step
         per_pass = hardware.micro_batch * hardware.n_processes
         if n_rollouts % per_pass:
             raise ValueError(
                 f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
                 f"micro_batch x n_processes = {per_pass}; {divisible(n_rollouts, hardware)}"
+            )
+        if algo.sampled_by == "reference" and not (algo.has_kl and rollout.backend == "transformers"):
+            raise ValueError(
+                "sampled_by=reference needs the reference model in this process: a beta_kl or benign_beta_kl above 0 and "
+                "rollout=transformers, or sampled_by=policy"
             )
         if self.tracking.save_every_steps % algo.steps_per_rollout:
             raise ValueError(

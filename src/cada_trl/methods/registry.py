@@ -36,6 +36,7 @@ UNUSED: dict[str, Any] = {
     "first_tok_weight": 1.0,
     "benign_tok": None,
     "rollouts_per_request": 1,
+    "sampled_by": "policy",
     "steps_per_rollout": 1,
     "targets": None,
     "keep": None,

@@ -18,14 +18,9 @@ from cada_trl.trainers.cada_config import CADAConfig
 from cada_trl.trainers.sampler import RolloutSampler
 
 
-def benign_per_step(config: Config) -> int:
-    """Harmless requests in every step's batch (ours; the paper has none)."""
-    return round(config.algo.benign_frac * config.algo.requests_per_step)
-
-
 def n_steps(config: Config, n_harmful: int) -> int:
     """Optimiser steps of the run: max_steps, or what the epochs over the harmful requests hold."""
-    per_epoch = math.ceil(n_harmful / (config.algo.requests_per_step - benign_per_step(config)))
+    per_epoch = math.ceil(n_harmful / (config.algo.requests_per_step - config.algo.benign_per_step))
     return config.algo.max_steps or math.ceil(config.algo.epochs * per_epoch)
 
 
@@ -34,7 +29,7 @@ def rollout_dataset(config: Config, harmful: Sequence[Request], benign: Sequence
 
     Errors: UserError when the batch wants harmless requests and there are none, or more requests than there are.
     """
-    n_benign = benign_per_step(config)
+    n_benign = config.algo.benign_per_step
     if n_benign and not benign:
         raise UserError(f"benign_frac={config.algo.benign_frac} wants harmless requests; the request set has none")
     if len(harmful) < config.algo.requests_per_step - n_benign:
@@ -66,7 +61,7 @@ def _row(config: Config, request: Request, pack: HazardPack) -> dict[str, Any]:
 def training_arguments(config: Config, checkpoints: Path, n_harmful: int) -> dict[str, Any]:
     """What every method's arguments share; every value comes from the configuration."""
     algo, hardware, tracking = config.algo, config.hardware, config.tracking
-    per_process = algo.requests_per_step * algo.rollouts_per_request // hardware.n_processes
+    per_process = algo.rollouts_per_step // hardware.n_processes
     return {
         "output_dir": str(checkpoints),
         "seed": config.seed,
@@ -139,7 +134,8 @@ def cada_arguments(
         first_tok_weight=algo.first_tok_weight,
         rollouts_per_request=algo.rollouts_per_request,
         steps_per_rollout=algo.steps_per_rollout,
-        benign_per_step=benign_per_step(config),
+        sampled_by=algo.sampled_by,
+        benign_per_step=algo.benign_per_step,
         benign_tok=algo.benign_tok,
         importance_cap=config.rollout.importance_cap,
         n_harmful=n_harmful,
@@ -160,7 +156,7 @@ def step_sampler(
         len(harmful),
         len(benign),
         algo.requests_per_step,
-        benign_per_step(config),
+        algo.benign_per_step,
         algo.rollouts_per_request,
         n_micro,
         config.seed,

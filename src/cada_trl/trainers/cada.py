@@ -159,6 +159,10 @@ class CADATrainer(InRun, GRPOTrainer):
         rollouts["step_s"] = (time.perf_counter() - started_s) / self.args.steps_per_rollout
         return rollouts
 
+    def _get_per_token_logps_and_entropies(self, *_: Any, **__: Any) -> tuple[None, None, None]:
+        """TRL's second pass over the rollouts, for a ratio that the loss here does not have."""
+        return None, None, None
+
     def _step_of(self, rollouts: dict[str, Any], step: int) -> dict[str, Any]:
         """One optimiser step's part of this rank's rollouts, with advantages and weights over all ranks."""
         rank, reward_b = self.accelerator.process_index, rollouts["reward_ksb"][:, step].flatten()
@@ -195,7 +199,8 @@ class CADATrainer(InRun, GRPOTrainer):
             said = [ids[:n] for ids, n in zip(said, most, strict=True)]
             return said, logp and [one[:n] for one, n in zip(logp, most, strict=True)]
         completions: dict[int, list[int]] = {}
-        with self.sampling_model() as model:
+        sampler = self.reference_model if self.args.sampled_by == "reference" else self.sampling_model
+        with sampler() as model:
             for most_tok in sorted({self._max_new_tok(row) for row in self._rows}):
                 places = [place for place, row in enumerate(self._rows) if self._max_new_tok(row) == most_tok]
                 said = generate_with_shared_prefixes(

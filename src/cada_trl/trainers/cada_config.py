@@ -29,6 +29,7 @@ class CADAConfig(GRPOConfig):
     first_tok_weight: float = 1.0
     rollouts_per_request: int = 1
     steps_per_rollout: int = 1
+    sampled_by: Literal["policy", "reference"] = "policy"
     benign_per_step: int = 0
     benign_tok: int | None = None
     importance_cap: float | None = None

@@ -77,6 +77,22 @@ class InRun(Base):
         ):
             yield model
 
+    @contextlib.contextmanager
+    def reference_model(self) -> Iterator[PreTrainedModel]:
+        """The frozen initial model made ready to generate: its own model, or the policy with its adapter off."""
+        if self.ref_model is None:
+            with self.sampling_model() as model, self.accelerator.unwrap_model(self.model).disable_adapter():
+                yield model
+            return
+        with (
+            torch.no_grad(),
+            self.accelerator.autocast(),
+            unwrap_model_for_generation(self.ref_model, self.accelerator) as model,
+            decoding_attention(model),
+            packed_linear(model),
+        ):
+            yield model
+
     def any_rank(self, here: bool) -> bool:
         """Whether it holds on some process; every process must ask."""
         if self.accelerator.num_processes == 1:
