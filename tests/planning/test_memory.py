@@ -21,7 +21,8 @@ def planned(*overrides: str) -> MemoryPlan:
 
 
 def test_a_full_float32_run_by_hand() -> None:
-    plan = plan_memory(load_config(["requests_per_step=8", "micro_batch=4", "benign_frac=0"]), SMALL, LENGTHS)
+    words = ["requests_per_step=8", "micro_batch=4", "benign_frac=0", "steps_per_rollout=1"]
+    plan = plan_memory(load_config(words), SMALL, LENGTHS)
     n = SMALL.n_params
     assert plan.held["weights"] == plan.held["reference"] == pytest.approx(4 * n / 1e9)
     assert plan.held["optimiser"] == pytest.approx(8 * n / 1e9)
@@ -31,6 +32,37 @@ def test_a_full_float32_run_by_hand() -> None:
     # a token and layer: two norms of 3 x 64, attention 4 x 64, MLP 4 x 128 numbers; 4 rows x 30 tokens, 2 layers
     assert plan.learning["activations"] == pytest.approx(4 * 30 * 2 * (6 * 64 + 4 * 64 + 4 * 128) * 4 / 1e9)
     assert plan.peak_gb == pytest.approx(sum(plan.held.values()) + sum(plan.learning.values()))
+
+
+# A step of eight rollouts, four of them harmless, on two processes of two micro-batches each.
+ANCHORED = ["requests_per_step=8", "micro_batch=2", "benign_frac=0.5", "steps_per_rollout=1", "benign_tok=3"]
+TWO_RANKS = ["n_processes=2", "launcher=accelerate", "accelerate_config=launch/cpu.yaml"]
+A_TOKEN = 2 * 64 * 4  # bytes of keys and values: 2 layers x (32 + 32) numbers of 4
+
+
+@pytest.mark.parametrize(
+    ("words", "n_tok"),
+    [
+        ([], 4 * 50),  # the four judged ones, 30 + 20 tokens each; their anchors, sampled after them, are shorter
+        (["benign_tok=null"], 8 * 50),
+        (["steps_per_rollout=5"], 5 * 4 * 50),
+        (TWO_RANKS, 4 * 50),  # the first process has all that are judged
+        (["benign_frac=0.875"], 7 * (10 + 3)),  # one judged rollout beside seven raw anchors
+        (["benign_frac=0.875", "benign_arm=same"], 7 * (30 + 3)),
+        (["benign_tok=200"], 4 * 50),  # no completion is longer than max_new_tok
+    ],
+)
+def test_the_cache_is_that_of_the_rollouts_sampled_side_by_side(words: list[str], n_tok: int) -> None:
+    keys = {word.partition("=")[0] for word in words}
+    config = load_config([*(word for word in ANCHORED if word.partition("=")[0] not in keys), *words])
+    assert plan_memory(config, SMALL, LENGTHS).sampling["key-value cache"] == pytest.approx(n_tok * A_TOKEN / 1e9)
+
+
+def test_learning_takes_the_same_however_many_steps_are_sampled_at_once() -> None:
+    one, four = (plan_memory(load_config([*ANCHORED[:3], f"steps_per_rollout={n}"]), SMALL, LENGTHS) for n in (1, 4))
+    assert one.learning == four.learning and one.held == four.held
+    prompts = "one layer of the prompts"
+    assert four.sampling[prompts] == pytest.approx(4 * one.sampling[prompts])
 
 
 def test_a_single_micro_batch_never_holds_all_activations_beside_all_gradients() -> None:

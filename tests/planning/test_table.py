@@ -18,7 +18,7 @@ def test_every_hardware_file_that_names_a_card_is_a_column() -> None:
 
 
 def test_a_step_that_the_processes_cannot_divide_is_said_to_be_refused() -> None:
-    """24 rollouts of SmolLM2's step over 16 processes."""
+    """16 rollouts of SmolLM2's step over 16 processes of two each."""
     row = next(line for line in memory_table().splitlines() if line.startswith("| smollm2 | full | transformers "))
     assert row.endswith("| refused |")
 

@@ -15,7 +15,7 @@ from .stub_verb import write_run
 
 
 def hours(sweep: StubSweep, *words: str) -> list[float | None]:
-    own = [word for word in sweep.words(*words) if not word.startswith("sweeps_dir")]
+    own = [word for word in sweep.words("max_steps=20", *words) if not word.startswith("sweeps_dir")]
     return [one.hours for one in estimate(jobs_of(planned(make_grid(own), read_request([])))).values()]
 
 
@@ -31,9 +31,9 @@ def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: Stu
     # fewer cases to read before sampling: that part alone is shorter
     (bare,) = hours(sweep, "prompt=no_cases")
     assert bare is not None and 20 * 30 / 3600 < bare < 20 * 80 / 3600
-    # learning on the long prompt: sampling takes what it took, the update longer
+    # learning on the long prompt: sampling takes what it took, the update longer but for the anchors' raw half
     (on_rollout,) = hours(sweep, "learn_on=rollout")
-    assert on_rollout is not None and on_rollout > 20 * (60 + 1.5 * 30) / 3600
+    assert on_rollout is not None and on_rollout > 20 * (60 + 1.25 * 30) / 3600
 
 
 def test_the_run_with_the_nearest_step_is_taken(sweep: StubSweep) -> None:
@@ -46,7 +46,7 @@ def test_the_run_with_the_nearest_step_is_taken(sweep: StubSweep) -> None:
 def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0)
     assert hours(sweep, "peft=lora") == [None]
-    assert sweep("peft=none,lora", "beta_kl=0.1", "--dry-run") == 0
+    assert sweep("peft=none,lora", "beta_kl=0.1", "max_steps=20", "--dry-run") == 0
     assert "in all: 0.5 h and 1 of 2 unknown" in capsys.readouterr().out
 
 
@@ -74,15 +74,22 @@ def test_judge_calls_are_counted_for_a_judge_that_is_asked() -> None:
     costs = estimate(jobs_of(planned(cells, request)))
     initial, cell = costs.values()
     assert initial.judge_calls == 4 * 25 * 3  # quick: four benchmarks of 25 under three attacks, at most
-    # 10 steps of 24, two probe passes over two harmful and two harmless sets of 5, and the evaluation
-    assert cell.judge_calls == 10 * 24 + 2 * 2 * (5 + 5) + 300
+    # 10 steps of 24, of which 12 are anchors that no judge sees; two probe passes over two harmful and two harmless
+    # sets of 5, and the evaluation
+    assert cell.judge_calls == 10 * 12 + 2 * 2 * (5 + 5) + 300
 
 
 def test_grading_the_reasoning_takes_a_second_call_a_completion() -> None:
     words = ["judge=rubric", "max_steps=10", "requests_per_step=24", "n_probe_harmful=5", "n_probe_harmless=5"]
     cells = make_grid([*words, "reward=paper,judged_reasoning"])
     format_reward, graded = estimate(jobs_of(planned(cells, read_request([])))).values()
-    assert graded.judge_calls - format_reward.judge_calls == 10 * 24
+    assert graded.judge_calls - format_reward.judge_calls == 10 * 12
+
+
+def test_harmless_rollouts_that_are_no_anchors_are_judged() -> None:
+    words = ["judge=rubric", "max_steps=10", "requests_per_step=24", "n_probe_harmful=5", "n_probe_harmless=5"]
+    (cost,) = estimate(jobs_of(planned(make_grid([*words, "benign_tok=null"]), read_request([])))).values()
+    assert cost.judge_calls == 10 * 24 + 2 * 2 * (5 + 5)
 
 
 def test_phrases_cost_no_call() -> None:

@@ -30,6 +30,18 @@ def longest(config: Config) -> Lengths:
     return Lengths(rollout, learn, config.rollout.max_new_tok)
 
 
+def anchor_tok(config: Config, lengths: Lengths) -> int:
+    """Tokens of an anchor's completion."""
+    return min(config.algo.benign_tok or lengths.completion_tok, lengths.completion_tok)
+
+
+def anchor_prompt_tok(config: Config, lengths: Lengths) -> int:
+    """Of the prompt that an anchor is sampled on: the raw request, where harmless ones are given so."""
+    if config.algo.benign_arm == "same":
+        return lengths.rollout_prompt_tok
+    return min(lengths.learn_prompt_tok, config.data.max_prompt_tok + CHAT_TOK)
+
+
 def _around_request_tok(config: Config) -> int:
     """Tokens that the prompt arm puts around a request, about."""
     prompt, pack = config.prompt, load_pack(config.hazards)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cada_trl.config import Config
 from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
-from cada_trl.planning.lengths import Lengths, longest
+from cada_trl.planning.lengths import Lengths, anchor_prompt_tok, anchor_tok, longest
 from cada_trl.planning.shapes import Shape
 
 FLOAT32, BFLOAT16 = 4, 2
@@ -118,9 +118,19 @@ class _Need:
 
     @property
     def n_rows(self) -> int:
-        """Rollouts that one process samples at once."""
-        algo = self.config.algo
-        return algo.requests_per_step * algo.rollouts_per_request // self.config.hardware.n_processes
+        """Rollouts that one process learns from in a step."""
+        return self.config.algo.rollouts_per_step // self.config.hardware.n_processes
+
+    @property
+    def sampled_at_once(self) -> list[tuple[int, int, int]]:
+        """(rows, tokens of a prompt, of a completion) that the fullest process samples side by side: first the judged
+        rollouts of steps_per_rollout steps, then their anchors. Judged ones lead each step, so it may hold no other."""
+        config, lengths, algo = self.config, self.lengths, self.config.algo
+        n_judged = min(self.n_rows, algo.rollouts_per_step - algo.anchors_per_step)
+        n_anchors = min(self.n_rows, algo.anchors_per_step)
+        anchor = anchor_prompt_tok(config, lengths), anchor_tok(config, lengths)
+        kinds = [(n_judged, lengths.rollout_prompt_tok, lengths.completion_tok), (n_anchors, *anchor)]
+        return [(n * algo.steps_per_rollout, prompt_tok, tok) for n, prompt_tok, tok in kinds]
 
     def held(self) -> dict[str, float]:
         """GB that are there from the second step on, sampling or learning."""
@@ -146,10 +156,11 @@ class _Need:
             # TRL merges an adapter on gathered weights; without one it gathers a parameter at a time.
             gathered = whole if self.lora else self.shape.embedding_params * self.weight_bytes
             return {"gathered weights": gathered if self.zero == 3 else 0}
-        n_tok = self.lengths.rollout_prompt_tok + self.lengths.completion_tok
-        cache = self.n_rows * n_tok * self.shape.layers * 2 * self.shape.key * self.compute_bytes
+        n_tok = max(n * (prompt_tok + tok) for n, prompt_tok, tok in self.sampled_at_once)
+        cache = n_tok * self.shape.layers * 2 * self.shape.key * self.compute_bytes
         on_cpu = self.config.hardware.device == "cpu"
-        prompt_layer = self.n_rows * self.lengths.rollout_prompt_tok * self._mlp_width() * self.compute_bytes
+        n_prompt_tok = max(n * prompt_tok for n, prompt_tok, _ in self.sampled_at_once)
+        prompt_layer = n_prompt_tok * self._mlp_width() * self.compute_bytes
         return {
             "gathered weights": whole if self.zero == 3 else 0,
             "bfloat16 weights": 0 if on_cpu else self.cast_bytes,

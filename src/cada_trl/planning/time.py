@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cada_trl.config import Config
 from cada_trl.planning.device import accelerator_of
-from cada_trl.planning.lengths import Lengths, longest
+from cada_trl.planning.lengths import Lengths, anchor_prompt_tok, anchor_tok, longest
 from cada_trl.planning.shapes import Shape
 
 # Shares of the card's peak, ours: what well-run training and decoding of 8B models reach; yours will differ.
@@ -40,13 +40,14 @@ def update_tflop(config: Config, shape: Shape, lengths: Lengths) -> float:
     per_weight = 4 if config.peft.adapter == "lora" else 6
     per_weight += 2 * config.hardware.gradient_checkpointing
     per_weight += 2 * algo.has_kl
-    n_tok = _n_rollouts(config) * (lengths.learn_prompt_tok + lengths.completion_tok)
+    of_anchor_tok = min(lengths.learn_prompt_tok, anchor_prompt_tok(config, lengths))
+    n_tok = _n_tok(config, lengths, lengths.learn_prompt_tok, of_anchor_tok)
     return per_weight * shape.matmul_params * n_tok / 1e12
 
 
 def rollout_tflop(config: Config, shape: Shape, lengths: Lengths) -> float:
     """Matrix operations (10^12) of one step's sampling, every prompt run in full."""
-    n_tok = _n_rollouts(config) * (lengths.rollout_prompt_tok + lengths.completion_tok)
+    n_tok = _n_tok(config, lengths, lengths.rollout_prompt_tok, anchor_prompt_tok(config, lengths))
     return 2 * shape.matmul_params * n_tok / 1e12
 
 
@@ -69,8 +70,13 @@ def estimate_step(config: Config, shape: Shape, lengths: Lengths | None = None) 
         token_s = max(token_s, TRANSFORMERS_TOKEN_S)
     sampling_s = rollout_tflop(config, shape, lengths) / (tflops * PREFILL_EFFICIENCY)
     update_s = update_tflop(config, shape, lengths) / (tflops * LEARN_EFFICIENCY)
-    return StepTime(sampling_s + lengths.completion_tok * token_s, update_s)
+    # Anchors are decoded after the others, and the rollouts of several steps side by side.
+    n_decoded = lengths.completion_tok + (anchor_tok(config, lengths) if config.algo.anchors_per_step else 0)
+    return StepTime(sampling_s + n_decoded * token_s / config.algo.steps_per_rollout, update_s)
 
 
-def _n_rollouts(config: Config) -> int:
-    return config.algo.requests_per_step * config.algo.rollouts_per_request
+def _n_tok(config: Config, lengths: Lengths, prompt_tok: int, of_anchor_tok: int) -> int:
+    """Tokens of a step's rollouts after prompts of prompt_tok, of anchors of of_anchor_tok."""
+    n_anchors = config.algo.anchors_per_step
+    whole = (config.algo.rollouts_per_step - n_anchors) * (prompt_tok + lengths.completion_tok)
+    return whole + n_anchors * (of_anchor_tok + anchor_tok(config, lengths))

@@ -143,7 +143,7 @@ def _judge_calls(job: Job) -> int:
         tracking, steps = config.tracking, n_steps(config)
         n_passes = 2 + (steps // tracking.probe_every_steps if tracking.probe_every_steps else 0)
         a_completion = 2 if config.reward.reasoning == "judged" else 1  # the second grades a reasoned refusal
-        calls += a_completion * steps * config.algo.requests_per_step * config.algo.rollouts_per_request
+        calls += a_completion * steps * (config.algo.rollouts_per_step - config.algo.anchors_per_step)
         calls += n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
     if job.evaluate_initial is not None:
         evaluation = _evaluation_of(job.evaluate_initial)

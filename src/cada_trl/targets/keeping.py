@@ -9,7 +9,6 @@ from cada_trl.methods.run import Run
 from cada_trl.records import Request, Verdict, write_jsonl
 from cada_trl.reward import ScoredCompletion
 from cada_trl.targets.counts import check_kept, counts, in_words
-from cada_trl.trainers.arguments import benign_per_step
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
 
     algo = run.config.algo
     own = algo.targets == "own"
-    folder, rows = sampled(run, with_harmful=own) if own or benign_per_step(run.config) else (None, [])
+    folder, rows = sampled(run, with_harmful=own) if own or run.config.algo.benign_per_step else (None, [])
     rejects = algo.keep == "reasoned_refusal"
     texts, cut = [row["completion"] for row in rows], [row["truncated"] for row in rows]
     scored = run.score(rows, texts, cut) if rejects and rows else [None] * len(rows)
@@ -51,7 +50,7 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
         noted = [{**row, "dropped": reason} for row, reason in zip(rows, reasons, strict=True)]
         write_jsonl(run.folder.path / "targets.jsonl", noted)
     run.note("targets", report)
-    check_kept(report, with_harmless=benign_per_step(run.config) > 0)
+    check_kept(report, with_harmless=run.config.algo.benign_per_step > 0)
     run.say(f"targets: {in_words(report)}")
     return sorted(targets, key=lambda target: not target.harmful)
 
