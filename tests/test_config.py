@@ -144,6 +144,13 @@ def test_a_value_in_quotes_may_hold_commas_and_blanks() -> None:
         (["n_processes=2", "micro_batch=4"], "needs launcher=accelerate"),
         (["requests_per_step=12", "micro_batch=5"], "12 is not divisible by micro_batch x n_processes = 5"),
         (["hardware=a100x4", "requests_per_step=10"], "set requests_per_step to a multiple of n_processes = 4"),
+        (
+            ["save_every_steps=10", "steps_per_rollout=4"],
+            "save_every_steps=10 is no multiple of steps_per_rollout=4: a checkpoint between would lose rollouts; "
+            "set save_every_steps=12",
+        ),
+        (["algo=grpo", "benign_tok=8"], "benign_tok=8: method=grpo does not read benign_tok"),
+        (["algo=sft_cases", "steps_per_rollout=2"], "steps_per_rollout=2: method=sft does not read steps_per_rollout"),
         (["twins=harmless"], "twins=harmless is for the twins beside another source; data=twins trains on both rows"),
         (["n_probe=120"], "n_probe=120 is not read with data=twins, whose probe is a fixed third of the pairs"),
         (["sampling=natural"], "sampling=natural is not for data=twins"),
@@ -169,6 +176,8 @@ def test_values_that_do_not_fit_together_are_refused(overrides: list[str], messa
         ["baseline=batch"],
         ["kl=k3"],
         ["max_new_tok=7936"],
+        ["save_every_steps=12", "steps_per_rollout=4"],
+        ["save_every_steps=7", "steps_per_rollout=1"],
     ],
 )
 def test_their_neighbours_that_do_fit_are_taken(overrides: list[str]) -> None:
