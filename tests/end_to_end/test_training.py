@@ -79,11 +79,15 @@ OF_VLLM = {
 }
 
 
+OF_TWINS = {name for name in METRICS if name.startswith("probe/twins/")}
+
+
 def test_every_step_is_recorded_under_registered_names(run: Path) -> None:
     steps = rows(run / "train.jsonl")
     assert [row["step"] for row in steps] == [1, 2]
-    for row in steps:
-        assert set(row) - {"step"} == {name for name in METRICS if name.startswith("train/")} - OF_VLLM
+    names = {"step"} | {name for name in METRICS if name.startswith("train/")} - OF_VLLM
+    # P(header) is measured between steps; after the last one the probe does it
+    assert [set(row) for row in steps] == [names | OF_TWINS, names]
     # The policy is the reference until the first update, and no longer after it.
     assert abs(steps[0]["train/kl_nats"]) < 1e-6 < steps[1]["train/kl_nats"]
 
@@ -112,7 +116,7 @@ def test_the_probes_before_and_after_ask_the_same_requests_which_are_not_trained
     summaries = rows(run / "probes.jsonl")
     assert [(row["name"], row["step"]) for row in summaries] == [("before", 0), ("after", 2)]
     for row in summaries:
-        assert set(row) - {"name", "step"} <= set(METRICS)
+        assert OF_TWINS <= set(row) - {"name", "step"} <= set(METRICS)
 
 
 def test_the_trained_model_is_another_one_and_loads(run: Path, model: Path) -> None:

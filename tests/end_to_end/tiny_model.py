@@ -66,7 +66,15 @@ def tiny_overrides(folder: Path, model: Path) -> list[str]:
         *(f"model.{key}={value}" for key, value in {"name": "tiny", "source": "folder", "path": str(model)}.items()),
         *("context_tok=2048", "eos='<eot>'", "pad='<pad>'", "n_params=40000"),
         *("data=twins", "n_train=12", "prompt=no_cases", "cases_as=policy", "max_new_tok=8"),
-        *("requests_per_step=4", "max_steps=2", "baseline=none", "lr=1e-3", "warmup_frac=0.0"),
-        *("tracking=local", "probe_batch=8", "n_probe_harmful=4", "n_probe_harmless=4", "save_every_steps=1"),
+        *("requests_per_step=4", "steps_per_rollout=1", "max_steps=2", "baseline=none", "lr=1e-3", "warmup_frac=0.0"),
+        *(
+            "tracking=local",
+            "probe_batch=8",
+            "n_probe_harmful=4",
+            "n_probe_harmless=4",
+            "header_every_steps=1",
+            "n_header_pairs=4",
+            "save_every_steps=1",
+        ),
         *("micro_batch=2", "threads=1", f"runs_dir={folder / 'runs'}", f"data_dir={folder / 'data'}", "run_name=tiny"),
     ]
