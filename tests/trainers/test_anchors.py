@@ -137,9 +137,9 @@ def test_an_anchor_is_sampled_for_its_few_tokens_and_a_judged_rollout_for_its_ow
 
 
 def test_every_step_holds_the_twins_of_its_harmful_requests(tiny_folder: str, tmp_path: Path) -> None:
-    values = {**TWINS, "n_requests": 8, "n_harmless": 4, "n_harmful": 4, "twin_of": {n: 7 - n for n in range(4)}}
+    values = {**TWINS, "n_requests": 12, "n_harmless": 6, "n_harmful": 6, "twin_of": {n: 11 - n for n in range(6)}}
     trainer, records = cada_trainer(tiny_folder, tmp_path, max_steps=4, **values)
     trainer.train()
     for _, _, rows in records:
         asked = {int(row["request_id"][1:]) for row in rows}
-        assert len(asked) == 4 and {7 - row for row in asked} == asked
+        assert len(asked) == 4 and {11 - row for row in asked} == asked
