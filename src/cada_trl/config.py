@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from cada_trl.algo_config import AlgoConfig, check_algo
-from cada_trl.config_checks import check_data, divisible, no_correction
+from cada_trl.config_checks import check_data, check_sampling, divisible, no_correction
 from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, check_values, compose_config
 from cada_trl.tripwires.settings import TripwiresConfig
 
@@ -204,17 +204,7 @@ class Config(Section):
                 f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
                 f"micro_batch x n_processes = {per_pass}; {divisible(n_rollouts, hardware)}"
             )
-        if algo.sampled_by == "reference" and not (algo.has_kl and rollout.backend == "transformers"):
-            raise ValueError(
-                "sampled_by=reference needs the reference model in this process: a beta_kl or benign_beta_kl above 0 and "
-                "rollout=transformers, or sampled_by=policy"
-            )
-        if self.tracking.save_every_steps % algo.steps_per_rollout:
-            raise ValueError(
-                f"save_every_steps={self.tracking.save_every_steps} is no multiple of steps_per_rollout="
-                f"{algo.steps_per_rollout}: a checkpoint between would lose rollouts; set save_every_steps="
-                f"{-(-self.tracking.save_every_steps // algo.steps_per_rollout) * algo.steps_per_rollout}"
-            )
+        check_sampling(self)
         if self.data.max_prompt_tok + rollout.max_new_tok > self.model.context_tok:
             raise ValueError(
                 f"max_prompt_tok + max_new_tok = {self.data.max_prompt_tok + rollout.max_new_tok} exceeds the model's "

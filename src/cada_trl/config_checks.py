@@ -48,6 +48,22 @@ def no_correction(config: Config) -> str | None:
     return None
 
 
+def check_sampling(config: Config) -> None:
+    """Errors: ValueError where the rollouts' model is not in this process, or a checkpoint would fall among them."""
+    algo, tracking = config.algo, config.tracking
+    if algo.sampled_by == "reference" and not (algo.has_kl and config.rollout.backend == "transformers"):
+        raise ValueError(
+            "sampled_by=reference needs the reference model in this process: a beta_kl or benign_beta_kl above 0 and "
+            "rollout=transformers, or sampled_by=policy"
+        )
+    if tracking.save_every_steps % algo.steps_per_rollout:
+        fitting = -(-tracking.save_every_steps // algo.steps_per_rollout) * algo.steps_per_rollout
+        raise ValueError(
+            f"save_every_steps={tracking.save_every_steps} is no multiple of steps_per_rollout="
+            f"{algo.steps_per_rollout}: a checkpoint between would lose rollouts; set save_every_steps={fitting}"
+        )
+
+
 def divisible(n_rollouts: int, hardware: HardwareConfig) -> str:
     """What to set so that the rollouts of a step fill whole micro-batches."""
     share, rest = divmod(n_rollouts, hardware.n_processes)
