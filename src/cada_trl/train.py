@@ -1,6 +1,6 @@
 """train: requests + model -> a run folder with the trained model, its curves and its report.
 
-    python -m cada_trl.train model=smollm2 data=starter            (overrides: any key of hydra_conf/, by its bare name)
+    python -m cada_trl.train model=smollm2 data=twins              (overrides: any key of hydra_conf/, by its bare name)
     python -m cada_trl.train model=deepthought hardware=a100x4 --dry-run
 
 The same command goes on after an interruption; where the run is done it only reports. What happens, top to bottom:

@@ -1,9 +1,8 @@
 """CADATrainer: centred-reward REINFORCE with a KL penalty against a frozen reference, on TRL's GRPOTrainer.
 
-The one file that touches TRL's internals (trl 1.16; tests/trainers/test_trl_contract.py holds what is relied on). TRL
-keeps generation, distribution, PEFT, DeepSpeed and the optimiser loop. Left out of GRPO: ratio, clipping, division by a
-standard deviation, the second (old) log-probability pass. GRPOTrainer rather than RLOOTrainer: RLOO drops the sampler's
-log-probabilities, always scores twice and clips a sequence ratio.
+The one file that touches TRL's internals (trl 1.16; tests/trainers/test_trl_contract.py holds what is relied on). Left
+out of GRPO: ratio, clipping, division by a standard deviation, the second (old) log-probability pass. Why GRPOTrainer
+and not RLOOTrainer: docs/design.md.
 """
 
 from __future__ import annotations
@@ -215,9 +214,7 @@ class CADATrainer(InRun, GRPOTrainer):
         return [completions[place] for place in range(len(prompt_ids))], None
 
     def _max_new_tok(self, row: dict[str, Any]) -> int:
-        most_tok = self.args.benign_tok if self._is_anchor(row) else self.args.max_completion_length
-        assert most_tok is not None  # CADAConfig is always given one
-        return most_tok
+        return int((self.args.benign_tok if self._is_anchor(row) else self.args.max_completion_length) or 0)
 
     def sample(self, rows: list[dict[str, Any]], seed: int) -> list[list[int]]:
         """A completion of each row's `prompt`, token ids sampled as in training; every process gives its own rows."""
