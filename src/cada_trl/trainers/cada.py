@@ -198,19 +198,19 @@ class CADATrainer(InRun, GRPOTrainer):
             said = [ids[:n] for ids, n in zip(said, most, strict=True)]
             return said, logp and [one[:n] for one, n in zip(logp, most, strict=True)]
         completions: dict[int, list[int]] = {}
-        sampler = self.reference_model if self.args.sampled_by == "reference" else self.sampling_model
-        with sampler() as model:
-            for most_tok in sorted({self._max_new_tok(row) for row in self._rows}):
-                places = [place for place, row in enumerate(self._rows) if self._max_new_tok(row) == most_tok]
+        for anchors in sorted({self._is_anchor(row) for row in self._rows}):
+            places = [place for place, row in enumerate(self._rows) if self._is_anchor(row) == anchors]
+            by_reference = self.args.sampled_by == "reference" and not anchors
+            with self.reference_model() if by_reference else self.sampling_model() as model:
                 said = generate_with_shared_prefixes(
                     model,
                     [prompt_ids[place] for place in places],
                     [(row.get("prompt_arm"), row.get("hazard")) for row in (self._rows[place] for place in places)],
                     sampled(self.args.temperature, self.args.top_p),
                     self.eos_token_ids,
-                    most_tok,
+                    self._max_new_tok(self._rows[places[0]]),
                 )
-                completions |= dict(zip(places, said, strict=True))
+            completions |= dict(zip(places, said, strict=True))
         return [completions[place] for place in range(len(prompt_ids))], None
 
     def _max_new_tok(self, row: dict[str, Any]) -> int:
