@@ -206,7 +206,7 @@ def test_pip_args_reach_pip(checkout: Callable[..., Checkout]) -> None:
     ("variables", "arguments"),
     [
         ([], "<model=smollm2> <data=twins>"),
-        (["MODEL=llama3"], "<model=llama3> <data=twins>"),
+        (["MODEL=llama3"], "<model=llama3> <data=paper>"),
         (["ARGS=beta_kl=0.1 seed=2"], "<model=smollm2> <data=twins> <beta_kl=0.1> <seed=2>"),
         (["ARGS=data=jsonl file=my.jsonl"], "<model=smollm2> <data=jsonl> <file=my.jsonl>"),
         (["DATA_ROOT=my sets"], "<model=smollm2> <data=twins> <benchmarks_dir=my sets>"),

@@ -143,7 +143,13 @@ class _Words:
         own = self._settings
         if any(word.startswith("data=") for word in own.train):
             return []
-        return ["data=twins", *([] if own.data_root is None else [as_override("benchmarks_dir", own.data_root)])]
+        paper = own.model != "smollm2"
+        if own.data_root is None:
+            return ["data=paper" if paper else "data=twins"]
+        compared = as_override("benchmarks_dir", own.data_root)
+        if not paper:
+            return ["data=twins", compared]
+        return ["data=paper", as_override("file", f"{own.data_root}/beavertails/330k_unsafe_prompts.jsonl"), compared]
 
     def _evaluate(self) -> list[str]:
         own = self._settings
