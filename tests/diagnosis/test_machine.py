@@ -61,7 +61,7 @@ def test_an_extra_that_is_not_installed_is_no_fault(monkeypatch: pytest.MonkeyPa
 
 def test_what_a_run_fetches_is_a_warning_and_what_it_lacks_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "absent", lambda config: ["4 CUDA GPU(s) wanted, 0 seen"])
-    levels = [(one.level, one.seen[:6]) for one in found(machine.check_missing)]
+    levels = [(one.level, one.seen[:6]) for one in found(machine.check_missing, "data=beavertails")]
     assert levels == [("failed", "4 CUDA"), ("warning", "the hu")]
 
 

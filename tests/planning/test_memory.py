@@ -78,7 +78,7 @@ def test_lora_has_no_reference_and_the_optimiser_of_its_adapter() -> None:
 
 
 def test_without_a_kl_there_is_no_reference() -> None:
-    assert planned("beta_kl=0.0", "benign_beta_kl=null").held["reference"] == 0.0
+    assert planned("beta_kl=0.0", "benign_beta_kl=null", "sampled_by=policy").held["reference"] == 0.0
 
 
 def test_zero3_splits_weights_gradients_and_optimiser_and_gathers_the_model_to_sample() -> None:

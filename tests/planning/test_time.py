@@ -22,7 +22,7 @@ LENGTHS = Lengths(rollout_prompt_tok=30, learn_prompt_tok=10, completion_tok=20)
 @pytest.mark.parametrize(
     ("words", "a_weight"),
     [
-        (["beta_kl=0.0", "benign_beta_kl=null"], 6),
+        (["beta_kl=0.0", "benign_beta_kl=null", "sampled_by=policy"], 6),
         ([], 8),
         (["gradient_checkpointing=true"], 10),
         (["peft=lora"], 6),
