@@ -200,7 +200,7 @@ class CADATrainer(InRun, GRPOTrainer):
         completions: dict[int, list[int]] = {}
         for anchors in sorted({self._is_anchor(row) for row in self._rows}):
             places = [place for place, row in enumerate(self._rows) if self._is_anchor(row) == anchors]
-            by_reference = self.args.sampled_by == "reference" and not anchors
+            by_reference = self.args.sampled_by == "reference"
             with self.reference_model() if by_reference else self.sampling_model() as model:
                 said = generate_with_shared_prefixes(
                     model,
