@@ -246,7 +246,6 @@ class CADATrainer(InRun, GRPOTrainer):
         if self.state.global_step % self.args.steps_per_rollout == 0:
             super().stop_here()
 
-
     def _reference(self, packed: Packed) -> tuple[Tensor | None, Tensor | None]:
         """Hidden states and head of the frozen reference: its own model, or the policy with its adapter off."""
         if self.args.beta == 0.0:
