@@ -44,7 +44,7 @@ ASKED_DATA  = $(or $(filter data=%,$(ARGS)),$(OWN_DATA))
 BEAVERTAILS = $(if $(filter data=beavertails data=paper,$(ASKED_DATA)),'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl')
 COMPARED    = $(if $(filter data=twins data=beavertails data=paper,$(ASKED_DATA)),'benchmarks_dir=$(DATA_ROOT)')
 DATA        = $(strip $(if $(filter data=%,$(ARGS)),,$(OWN_DATA)) $(if $(DATA_ROOT),$(BEAVERTAILS) $(COMPARED)))
-# A CPU that multiplies in bfloat16 trains in it, at two thirds of the time; `make train ARGS="bf16=false"` does not.
+# A CPU that multiplies in bfloat16 trains in it; `make train ARGS="bf16=false"` does not.
 PRECISION   = $(if $(filter bf16=% hardware=%,$(ARGS)),,$(shell grep -qm1 avx512_bf16 /proc/cpuinfo 2>/dev/null && echo bf16=true))
 EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
 
