@@ -69,6 +69,7 @@ SECTIONS = (
         (
             _probed("Harmful requests complied with", HARMFUL_SETS, "answered_frac"),
             _probed("Harmful requests refused after reasoning", HARMFUL_SETS, "reasoned_refusal_frac"),
+            _probed("Harmful told from harmless: AUC of P(header) over held-out twins", ("twins",), "header_auc"),
         ),
     ),
     Section(

@@ -155,7 +155,7 @@ class CADATrainer(InRun, GRPOTrainer):
         rollouts["inputs"], rollouts["scored"], rollouts["truncated"] = inputs, self._scored, self._truncated
         # Gathered rewards are rank by rank, and on each rank step by step.
         rollouts["reward_ksb"] = self._reward_all_b.view(n_ranks, self.args.steps_per_rollout, -1)
-        rollouts["step_s"] = (time.perf_counter() - started_s) / self.args.steps_per_rollout
+        rollouts["rollout_s"] = (time.perf_counter() - started_s) / self.args.steps_per_rollout
         return rollouts
 
     def _get_per_token_logps_and_entropies(self, *_: Any, **__: Any) -> tuple[None, None, None]:
@@ -179,7 +179,7 @@ class CADATrainer(InRun, GRPOTrainer):
         part["advantages"] = self.baselines.centred_b(reward_b, harmful_b.to(reward_b.device))[mine]
         part["weight"] = (counts_b.float() / counts_b.sum().clamp(min=1))[mine]
         part["beta"] = self._beta_b(harmful_b[mine])
-        self._step_record.start(part, anchors, self.baselines.harmful.value, rollouts["step_s"])
+        self._step_record.start(part, anchors, self.baselines.harmful.value, rollouts["rollout_s"])
         return part
 
     def _beta_b(self, harmful_b: Tensor) -> Tensor:
@@ -198,23 +198,24 @@ class CADATrainer(InRun, GRPOTrainer):
             said = [ids[:n] for ids, n in zip(said, most, strict=True)]
             return said, logp and [one[:n] for one, n in zip(logp, most, strict=True)]
         completions: dict[int, list[int]] = {}
-        for anchors in sorted({self._is_anchor(row) for row in self._rows}):
-            places = [place for place, row in enumerate(self._rows) if self._is_anchor(row) == anchors]
-            by_reference = self.args.sampled_by == "reference"
-            with self.reference_model() if by_reference else self.sampling_model() as model:
+        with self.reference_model() if self.args.sampled_by == "reference" else self.sampling_model() as model:
+            for most_tok in sorted({self._max_new_tok(row) for row in self._rows}):
+                places = [place for place, row in enumerate(self._rows) if self._max_new_tok(row) == most_tok]
                 said = generate_with_shared_prefixes(
                     model,
                     [prompt_ids[place] for place in places],
-                    [(row.get("prompt_arm"), row.get("hazard")) for row in (self._rows[place] for place in places)],
+                    [(self._rows[place].get("prompt_arm"), self._rows[place].get("hazard")) for place in places],
                     sampled(self.args.temperature, self.args.top_p),
                     self.eos_token_ids,
-                    self._max_new_tok(self._rows[places[0]]),
+                    most_tok,
                 )
-            completions |= dict(zip(places, said, strict=True))
+                completions |= dict(zip(places, said, strict=True))
         return [completions[place] for place in range(len(prompt_ids))], None
 
     def _max_new_tok(self, row: dict[str, Any]) -> int:
-        return int((self.args.benign_tok if self._is_anchor(row) else self.args.max_completion_length) or 0)
+        most_tok = self.args.benign_tok if self._is_anchor(row) else self.args.max_completion_length
+        assert most_tok is not None  # CADAConfig is always given one
+        return most_tok
 
     def sample(self, rows: list[dict[str, Any]], seed: int) -> list[list[int]]:
         """A completion of each row's `prompt`, token ids sampled as in training; every process gives its own rows."""

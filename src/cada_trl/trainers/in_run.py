@@ -68,26 +68,25 @@ class InRun(Base):
         wrapped: Any = self.model_wrapped
         if wrapped is self.model:
             self.model.to(self.args.device)  # DeepSpeed moves it when training starts
-        with (
-            torch.no_grad(),
-            self.accelerator.autocast(),
-            unwrap_model_for_generation(wrapped, self.accelerator) as model,
-            decoding_attention(model),
-            packed_linear(model),
-        ):
+        with self._ready_to_sample(wrapped) as model:
             yield model
 
     @contextlib.contextmanager
     def reference_model(self) -> Iterator[PreTrainedModel]:
-        """The frozen initial model made ready to generate: its own model, or the policy with its adapter off."""
-        if self.ref_model is None:
+        """The frozen initial model made ready likewise: a model of its own, or the policy with its adapter off."""
+        if self.ref_model is not None:
+            with self._ready_to_sample(self.ref_model) as model:
+                yield model
+        else:
             with self.sampling_model() as model, self.accelerator.unwrap_model(self.model).disable_adapter():
                 yield model
-            return
+
+    @contextlib.contextmanager
+    def _ready_to_sample(self, wrapped: Any) -> Iterator[PreTrainedModel]:
         with (
             torch.no_grad(),
             self.accelerator.autocast(),
-            unwrap_model_for_generation(self.ref_model, self.accelerator) as model,
+            unwrap_model_for_generation(wrapped, self.accelerator) as model,
             decoding_attention(model),
             packed_linear(model),
         ):
