@@ -24,12 +24,18 @@ def _plain(prompt: list[int]) -> list[int]:
 
 @pytest.mark.parametrize("groups", ["aabbc", "aaaaa", "abcde", "xyxyx"])
 def test_every_row_gets_what_it_gets_alone(groups: str) -> None:
-    completions = generate_with_shared_prefixes(tiny_llama(), PROMPTS, list(groups), most_likely, {EOT}, 6)
+    completions = generate_with_shared_prefixes(tiny_llama(), PROMPTS, list(groups), most_likely, {EOT}, [6] * 5)
     assert completions == [_plain(prompt) for prompt in PROMPTS]
 
 
+def test_each_row_is_cut_at_its_own_number_of_tokens() -> None:
+    most = [6, 2, 6, 2, 1]
+    completions = generate_with_shared_prefixes(tiny_llama(), PROMPTS, list("aabbc"), most_likely, {EOT}, most)
+    assert completions == [_plain(prompt)[:n] for prompt, n in zip(PROMPTS, most, strict=True)]
+
+
 def test_equal_prompts_keep_their_last_token_out_of_the_prefix() -> None:
-    completions = generate_with_shared_prefixes(tiny_llama(), [PROMPTS[0]] * 3, "aaa", most_likely, {EOT}, 6)
+    completions = generate_with_shared_prefixes(tiny_llama(), [PROMPTS[0]] * 3, "aaa", most_likely, {EOT}, [6] * 3)
     assert completions == [_plain(PROMPTS[0])] * 3
 
 
@@ -39,5 +45,5 @@ def test_a_group_runs_its_prefix_once() -> None:
         lambda _, __, kwargs: n_tok.append(kwargs["input_ids"].shape if "input_ids" in kwargs else None),
         with_kwargs=True,
     )
-    generate_with_shared_prefixes(model, PROMPTS[:2] * 4, "aaaaaaaa", most_likely, {EOT}, 1)
+    generate_with_shared_prefixes(model, PROMPTS[:2] * 4, "aaaaaaaa", most_likely, {EOT}, [1] * 8)
     assert n_tok == [(1, 4), (8, 3)]  # [1, 20, 21, 22] once, then what is left of the eight

@@ -192,25 +192,16 @@ class CADATrainer(InRun, GRPOTrainer):
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
     ) -> tuple[list[list[int]], Any]:
         """transformers rollouts run each hazard's cases once; vLLM, FSDP and continuous ones are TRL's own."""
+        most = [self._max_new_tok(row) for row in self._rows]
         if self.use_vllm or self.use_transformers_continuous_batching or self.is_fsdp_enabled:
             said, logp = super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
-            most = [self._max_new_tok(row) for row in self._rows]
             said = [ids[:n] for ids, n in zip(said, most, strict=True)]
             return said, logp and [one[:n] for one, n in zip(logp, most, strict=True)]
-        completions: dict[int, list[int]] = {}
+        groups = [(row.get("prompt_arm"), row.get("hazard")) for row in self._rows]
+        choose = sampled(self.args.temperature, self.args.top_p)
         with self.reference_model() if self.args.sampled_by == "reference" else self.sampling_model() as model:
-            for most_tok in sorted({self._max_new_tok(row) for row in self._rows}):
-                places = [place for place, row in enumerate(self._rows) if self._max_new_tok(row) == most_tok]
-                said = generate_with_shared_prefixes(
-                    model,
-                    [prompt_ids[place] for place in places],
-                    [(self._rows[place].get("prompt_arm"), self._rows[place].get("hazard")) for place in places],
-                    sampled(self.args.temperature, self.args.top_p),
-                    self.eos_token_ids,
-                    most_tok,
-                )
-                completions |= dict(zip(places, said, strict=True))
-        return [completions[place] for place in range(len(prompt_ids))], None
+            said = generate_with_shared_prefixes(model, prompt_ids, groups, choose, self.eos_token_ids, most)
+        return said, None
 
     def _max_new_tok(self, row: dict[str, Any]) -> int:
         most_tok = self.args.benign_tok if self._is_anchor(row) else self.args.max_completion_length

@@ -19,12 +19,32 @@ def generate_with_shared_prefixes(
     groups: Sequence[Hashable],
     choose: Choose,
     ends: Collection[int],
-    max_new_tok: int,
+    max_new_tok: Sequence[int],
 ) -> list[list[int]]:
     """New token ids of each prompt, up to and with its first end: what each prompt gets alone.
 
-    groups: rows with equal values share a prompt prefix. Its keys and values are computed once a group and copied to
-    the group's rows; the rest of each prompt follows, left-padded, so that a row's real tokens are [prefix | rest] with
+    groups: rows with equal values share a prompt prefix. max_new_tok: the most of each prompt; those with equal values
+    are sampled side by side.
+    """
+    said: dict[int, list[int]] = {}
+    for most_tok in sorted(set(max_new_tok)):
+        rows = [row for row, most in enumerate(max_new_tok) if most == most_tok]
+        own_prompts, own_groups = [prompts[row] for row in rows], [groups[row] for row in rows]
+        said |= zip(rows, _side_by_side(model, own_prompts, own_groups, choose, ends, most_tok), strict=True)
+    return [said[row] for row in range(len(prompts))]
+
+
+def _side_by_side(
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    groups: Sequence[Hashable],
+    choose: Choose,
+    ends: Collection[int],
+    max_new_tok: int,
+) -> list[list[int]]:
+    """Rows that may all take as many tokens.
+
+    A prefix's keys and values are computed once a group and copied to the group's rows; the rest of each prompt follows, left-padded, so that a row's real tokens are [prefix | rest] with
     pads before each of the two. Positions come from the attention mask.
     """
     members: dict[Hashable, list[int]] = {}
