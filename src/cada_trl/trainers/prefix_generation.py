@@ -44,8 +44,9 @@ def _side_by_side(
 ) -> list[list[int]]:
     """Rows that may all take as many tokens.
 
-    A prefix's keys and values are computed once a group and copied to the group's rows; the rest of each prompt follows, left-padded, so that a row's real tokens are [prefix | rest] with
-    pads before each of the two. Positions come from the attention mask.
+    A prefix's keys and values are computed once a group and copied to the group's rows; the rest of each prompt
+    follows, left-padded, so that a row's real tokens are [prefix | rest] with pads before each of the two. Positions
+    come from the attention mask.
     """
     members: dict[Hashable, list[int]] = {}
     for row, group in enumerate(groups):
