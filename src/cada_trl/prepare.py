@@ -29,10 +29,10 @@ from cada_trl.data.llm_classifier import instruction
 from cada_trl.data.request_set import RequestSet, build_request_set
 from cada_trl.data.reviewed import REVIEWED
 from cada_trl.data.twins import TWINS
-from cada_trl.data.two_labels import agreement_line
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
+from cada_trl.statistics import agreement_line
 
 PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")
 

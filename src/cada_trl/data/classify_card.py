@@ -26,8 +26,8 @@ from cada_trl.data.lexical import NO_HAZARD, Lexicon, classify, load_lexicon
 from cada_trl.data.normalise import text_hash
 from cada_trl.data.reviewed import read_review
 from cada_trl.data.rows import Row, unique_rows
-from cada_trl.data.two_labels import agreement_line
 from cada_trl.errors import UserError, run_verb
+from cada_trl.statistics import agreement_line
 
 Pairs = list[tuple[str, str]]  # (hand label, classifier's answer)
 

@@ -16,8 +16,8 @@ from typing import Any
 from cada_trl.data.lexical import Classification, Lexicon, classify
 from cada_trl.data.normalise import text_hash
 from cada_trl.data.rows import Row
-from cada_trl.data.two_labels import agreement
 from cada_trl.errors import UserError
+from cada_trl.statistics import agreement
 
 REVIEWED = Path(__file__).parent / "assets" / "beavertails_reviewed.tsv"
 COLUMNS = ["sha256", "first", "second"]

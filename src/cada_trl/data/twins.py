@@ -15,9 +15,9 @@ from typing import Any
 from cada_trl.config_loading import nearest
 from cada_trl.data.normalise import normalise
 from cada_trl.data.rows import Row, Source
-from cada_trl.data.two_labels import agreement
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
+from cada_trl.statistics import agreement
 
 TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
 FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}

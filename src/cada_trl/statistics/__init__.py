@@ -4,7 +4,7 @@ UNSCORED items are left out by the caller and counted in Rate.asked; a NaN that 
 stands where, and how often each holds the truth: docs/statistics.md.
 """
 
-from cada_trl.statistics.agreement import cohen_kappa
+from cada_trl.statistics.agreement import agreement, agreement_line, cohen_kappa
 from cada_trl.statistics.bootstrap import bootstrap_mean
 from cada_trl.statistics.bounded import Estimate, adjusted_mean
 from cada_trl.statistics.paired import adjusted_difference, holm, mcnemar, paired_bootstrap, sign_flip
@@ -24,6 +24,8 @@ __all__ = [
     "across_seeds",
     "adjusted_difference",
     "adjusted_mean",
+    "agreement",
+    "agreement_line",
     "bootstrap_mean",
     "cohen_kappa",
     "difference_across_seeds",
