@@ -23,7 +23,7 @@ def cohen_kappa(first: Sequence[object], second: Sequence[object]) -> float:
 
 
 def agreement(first: Sequence[object], second: Sequence[object]) -> dict[str, Any]:
-    """For a manifest: n, agreed and Cohen's kappa; kappa is None where it is not defined (no rows, or one answer only)."""
+    """For a manifest: n, agreed and Cohen's kappa, None where it is not defined (no rows, or one answer only)."""
     kappa = cohen_kappa(first, second)
     agreed = sum(a == b for a, b in zip(first, second, strict=True))
     return {"n": len(first), "agreed": agreed, "kappa": None if math.isnan(kappa) else kappa}
