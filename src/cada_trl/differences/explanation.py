@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cada_trl.differences.difference import Difference, Meaning
-from cada_trl.reporting import markdown
+from cada_trl.document import markdown
 
 _SHOWN_CHARACTERS = 90
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cada_trl.document.markdown import bullets, heading, quote, table
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.headline import headline_rows
-from cada_trl.reporting.markdown import bullets, heading, quote, table
 from cada_trl.reporting.run.data_funnel import split_sizes
 from cada_trl.reporting.run.facts import judge_note, not_run, run_facts, tripped
 from cada_trl.reporting.run.run_part import table_rows

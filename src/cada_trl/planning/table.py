@@ -10,10 +10,10 @@ from itertools import product
 import yaml
 
 from cada_trl.config import CONF_DIR, load_config
+from cada_trl.document.markdown import table
 from cada_trl.errors import UserError, run_verb
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
-from cada_trl.reporting.markdown import table
 
 MODELS = ["smollm2", "llama3", "llama3_70b"]  # deepthought has llama3's shape but for four tokens
 SERVER = "server_url='http://server:8000'"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from cada_trl.document.markdown import heading
 from cada_trl.reporting.dashboard.dashboard_part import dashboard_part
 from cada_trl.reporting.evaluation.eval_not_run import missing_kinds
 from cada_trl.reporting.evaluation.eval_part import eval_part
@@ -13,7 +14,6 @@ from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.names import labels
 from cada_trl.reporting.faithfulness.faithfulness_part import faithfulness_part
 from cada_trl.reporting.faithfulness.faithfulness_record import FaithfulnessRecord
-from cada_trl.reporting.markdown import heading
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.record import Record
 from cada_trl.reporting.run.run_part import run_part

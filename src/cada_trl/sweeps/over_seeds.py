@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from cada_trl.reporting import markdown
-from cada_trl.reporting.cells import ABSENT
+from cada_trl.document import markdown
+from cada_trl.numbers import ABSENT
 from cada_trl.reporting.pooled_words import pooled_note
 from cada_trl.statistics import PooledSpread, pooled_spread
 

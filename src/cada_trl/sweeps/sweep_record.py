@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import config_hash
+from cada_trl.document import markdown
 from cada_trl.errors import UserError
-from cada_trl.reporting import markdown
-from cada_trl.reporting.cells import ABSENT
+from cada_trl.numbers import ABSENT
 from cada_trl.sweeps.ablation import AblationCard
 from cada_trl.sweeps.cell_metrics import metrics_of
 from cada_trl.sweeps.grid import Cell, axes_of

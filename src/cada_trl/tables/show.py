@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from cada_trl.reporting.cells import ABSENT
+from cada_trl.document.markdown import bullets, heading, table
+from cada_trl.numbers import ABSENT
 from cada_trl.reporting.evaluation.names import attack_name, benchmark_name
 from cada_trl.reporting.evaluation.paper import paper_tables
-from cada_trl.reporting.markdown import bullets, heading, table
 from cada_trl.tables.cells import TableCell
 from cada_trl.tables.layout import Measure
 from cada_trl.tables.plan import TablePlan

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cada_trl.document import markdown
+from cada_trl.numbers import ABSENT, Cell
 from cada_trl.records import Verdict
-from cada_trl.reporting import markdown
-from cada_trl.reporting.cells import ABSENT, Cell
 from cada_trl.reporting.dashboard.panel_plot import Logged, panel_svg
 from cada_trl.reporting.dashboard.series import series_of
 from cada_trl.reporting.part import Part

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cada_trl.document.markdown import bullets, heading, quote, table
 from cada_trl.reporting.evaluation.side_by_side import SideBySide
-from cada_trl.reporting.markdown import bullets, heading, quote, table
 
 if TYPE_CHECKING:
     from cada_trl.reporting.evaluation.eval_part import EvalsView

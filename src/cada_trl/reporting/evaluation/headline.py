@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cada_trl.evals.scores import Cell as Scored
-from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.numbers import ABSENT, Cell
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.names import METRICS, attack_name, benchmark_name, in_order, labels
 from cada_trl.reporting.evaluation.numbers import percent_cell, rate_cell, score_cell

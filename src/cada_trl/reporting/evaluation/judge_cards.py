@@ -9,7 +9,7 @@ from typing import Any
 
 from cada_trl.judging.card import find_card, headline
 from cada_trl.judging.judge import split_sees
-from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.numbers import ABSENT, Cell
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 
 COLUMNS = ("accuracy", "precision", "recall")

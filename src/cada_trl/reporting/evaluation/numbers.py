@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cada_trl.evals.compare import Change
 from cada_trl.evals.scores import Measure, Metric
-from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.numbers import ABSENT, Cell
 
 WITHHELD = Cell("withheld")
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ConfigDict
 
 from cada_trl.evals.json_record import JsonRecord
-from cada_trl.reporting.cells import Cell
+from cada_trl.numbers import Cell
 
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cada_trl.reporting.cells import Cell
+from cada_trl.numbers import Cell
 from cada_trl.reporting.evaluation.eval_facts import eval_facts
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.names import attack_name, benchmark_name

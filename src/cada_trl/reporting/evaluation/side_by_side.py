@@ -9,7 +9,7 @@ from typing import Any
 from cada_trl.errors import UserError
 from cada_trl.evals.compare import ComparedCell, Comparison, compare
 from cada_trl.evals.scores import Metric
-from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.numbers import ABSENT, Cell
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.names import METRICS, attack_name, benchmark_name
 from cada_trl.reporting.evaluation.numbers import difference_cell, p_cell, reading, share_cell

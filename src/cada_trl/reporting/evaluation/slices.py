@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cada_trl.evals.scores import Cell as Scored
-from cada_trl.reporting.cells import Cell
+from cada_trl.numbers import Cell
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.names import attack_name, benchmark_name, hazard_name, in_order
 from cada_trl.reporting.evaluation.numbers import rate_cell

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cada_trl.document.markdown import bullets, heading, line, table
 from cada_trl.evals.faithfulness.effects import Effect
 from cada_trl.evals.faithfulness.interventions import INTERVENTIONS
-from cada_trl.reporting.cells import Cell
+from cada_trl.numbers import Cell
 from cada_trl.reporting.evaluation.eval_facts import model_fact, provenance_facts, weights_fact
 from cada_trl.reporting.evaluation.names import labels
 from cada_trl.reporting.evaluation.numbers import difference_cell, rate_cell, share_cell
 from cada_trl.reporting.faithfulness.faithfulness_record import FaithfulnessRecord
-from cada_trl.reporting.markdown import bullets, heading, line, table
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.template import render
 from cada_trl.tracking.scrub import scrub

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.numbers import ABSENT, Cell
 
 
 def rate_cell(rate: dict[str, Any] | None) -> Cell:

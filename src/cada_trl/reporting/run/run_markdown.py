@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cada_trl.reporting.markdown import bullets, heading, quote, table
+from cada_trl.document.markdown import bullets, heading, quote, table
 from cada_trl.reporting.run import cells, labels
 from cada_trl.reporting.run.across_runs import seeds_note
 

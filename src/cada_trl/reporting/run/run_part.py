@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.numbers import ABSENT, Cell
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.run import cells, data_card, data_funnel, labels
 from cada_trl.reporting.run.across_runs import across_runs, seeds_note

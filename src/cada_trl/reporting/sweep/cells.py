@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cada_trl.evals.compare import Change
-from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.numbers import ABSENT, Cell
 from cada_trl.reporting.sweep.frontier import Frontier, Neighbours, Point
 from cada_trl.reporting.sweep.shares import Share
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cada_trl.reporting import markdown
-from cada_trl.reporting.cells import Cell
+from cada_trl.document import markdown
+from cada_trl.numbers import Cell
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.pooled_words import pooled_note
 from cada_trl.reporting.sweep.answers import axes_shown, measure_name, measured

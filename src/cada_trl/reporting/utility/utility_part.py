@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cada_trl.document.markdown import bullets, heading, line, table
 from cada_trl.evals.utility.compare import Comparison, compare
-from cada_trl.reporting.cells import ABSENT, Cell
+from cada_trl.numbers import ABSENT, Cell
 from cada_trl.reporting.evaluation.eval_facts import model_fact, provenance_facts, weights_fact
 from cada_trl.reporting.evaluation.names import benchmark_name, labels
 from cada_trl.reporting.evaluation.numbers import p_cell
 from cada_trl.reporting.evaluation.paper import paper_match, paper_tables
-from cada_trl.reporting.markdown import bullets, heading, line, table
 from cada_trl.reporting.part import Part
 from cada_trl.reporting.template import render
 from cada_trl.reporting.utility.utility_record import UtilityRecord

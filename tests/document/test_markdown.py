@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cada_trl.reporting.markdown import bullets, heading, table
+from cada_trl.document.markdown import bullets, heading, table
 
 
 def test_a_cell_can_break_neither_the_table_nor_the_page() -> None:
