@@ -8,7 +8,7 @@ import pytest
 
 from cada_trl import doctor
 from cada_trl.config import Config
-from cada_trl.diagnosis.finding import Finding
+from cada_trl.diagnosis import Finding
 from cada_trl.errors import UserError
 
 

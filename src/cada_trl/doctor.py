@@ -8,22 +8,22 @@ are not read; a hub model's tokenizer is fetched, and a judge behind an endpoint
 
 from __future__ import annotations
 
+from cada_trl import diagnosis
 from cada_trl.config import load_config
-from cada_trl.diagnosis import machine, model
-from cada_trl.diagnosis.finding import Check, findings
+from cada_trl.diagnosis import Check, findings
 from cada_trl.errors import run_verb
 from cada_trl.launching import quiet_libraries, set_environment
 
 CHECKS: dict[str, Check] = {
-    "versions": machine.check_versions,
-    "machine": machine.check_missing,
-    "gpu": machine.check_gpu,
-    "memory": machine.check_memory,
-    "time": machine.check_time,
-    "disk": machine.check_disk,
-    "port": machine.check_ports,
-    "judge": model.check_reward,
-    "tokenizer": model.check_model,
+    "versions": diagnosis.check_versions,
+    "machine": diagnosis.check_missing,
+    "gpu": diagnosis.check_gpu,
+    "memory": diagnosis.check_memory,
+    "time": diagnosis.check_time,
+    "disk": diagnosis.check_disk,
+    "port": diagnosis.check_ports,
+    "judge": diagnosis.check_reward,
+    "tokenizer": diagnosis.check_model,
 }
 
 

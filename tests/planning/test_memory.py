@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from cada_trl.bench.one_step import SHAPES
 from cada_trl.config import Config, load_config
 from cada_trl.planning import memory
 from cada_trl.planning.device import accelerators, n_machines, zero_stage
-from cada_trl.planning.lengths import CHAT_TOK, Lengths, longest
 from cada_trl.planning.memory import MemoryPlan, plan_memory
-from cada_trl.planning.shapes import Shape, shape_of
+from cada_trl.planning.shapes import CHAT_TOK, Lengths, Shape, longest, read_shape, shape_of
 
 SMALL = Shape(vocab=1000, hidden=64, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate=128, tied=True)
 LENGTHS = Lengths(rollout_prompt_tok=30, learn_prompt_tok=10, completion_tok=20)
@@ -192,3 +192,31 @@ def test_every_card_that_a_hardware_can_name_has_its_data() -> None:
 def test_the_launch_file_says_how_the_model_is_split(hardware: str, stage: int, machines: int) -> None:
     settings = load_config(["model=llama3", f"hardware={hardware}"]).hardware
     assert (zero_stage(settings), n_machines(settings)) == (stage, machines)
+
+
+# Peaks of whole processes on two CPU cores, GB (docs/doctor.md has the commands).
+WITHIN = 0.15
+SMOLLM2 = shape_of(load_config([]).model)
+TINY = read_shape(SHAPES["tiny"])
+RUN, PRESET = Lengths(313, 45, 64), Lengths(64, 64, 96)
+MEASURED = [
+    (TINY, PRESET, ["micro_batch=8"], 0.566),
+    (SMOLLM2, PRESET, ["micro_batch=2"], 4.110),
+    (SMOLLM2, PRESET, ["micro_batch=8"], 4.780),
+    (SMOLLM2, RUN, ["micro_batch=4"], 4.265),
+    (SMOLLM2, RUN, ["micro_batch=4", "bf16=true"], 4.506),
+    (SMOLLM2, RUN, ["micro_batch=8", "bf16=true"], 4.364),
+    (SMOLLM2, RUN, ["micro_batch=4", "peft=lora"], 2.615),
+    (SMOLLM2, RUN, ["micro_batch=4", "peft=lora", "bf16=true"], 2.357),
+    (SMOLLM2, RUN, ["micro_batch=8", "gradient_checkpointing=true"], 3.709),
+    (SMOLLM2, RUN, ["micro_batch=4", "rollout=vllm_colocate"], 7.816),
+    (SMOLLM2, RUN, ["micro_batch=4", "rollout=vllm_colocate", "bf16=true"], 7.345),
+]
+
+
+@pytest.mark.parametrize(("shape", "lengths", "words", "peak_gb"), MEASURED)
+def test_the_plan_is_within_15_percent_of_the_measured_peak(
+    shape: Shape, lengths: Lengths, words: list[str], peak_gb: float
+) -> None:
+    config = load_config(["requests_per_step=8", "benign_frac=0", "steps_per_rollout=1", *words])
+    assert plan_memory(config, shape, lengths).peak_gb == pytest.approx(peak_gb, rel=WITHIN)

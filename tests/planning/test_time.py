@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cada_trl.config import load_config
-from cada_trl.planning.lengths import Lengths, longest
-from cada_trl.planning.shapes import Shape, shape_of
+from cada_trl.planning.shapes import Lengths, Shape, longest, shape_of
 from cada_trl.planning.time import (
     PREFILL_EFFICIENCY,
     TRANSFORMERS_TOKEN_S,

@@ -10,9 +10,8 @@ import yaml
 
 from cada_trl.config import CONF_DIR, Config, check_config
 from cada_trl.errors import UserError
-from cada_trl.planning.lengths import longest
 from cada_trl.planning.memory import MemoryPlan, plan_memory
-from cada_trl.planning.shapes import Shape
+from cada_trl.planning.shapes import Shape, longest
 
 # Of four GPUs, for a run under ZeRO-2: the cheaper first.
 ZERO3_FILES = ("launch/accelerate_zero3_4gpu.yaml", "launch/accelerate_zero3_offload_4gpu.yaml")

@@ -1,4 +1,4 @@
-"""Memory of the fullest process of a run: what is held throughout, and on top of it what sampling or learning needs.
+"""Memory of the fullest process of a run, held throughout and then for sampling or learning; the disk that it needs.
 
 Counted from shapes and lengths; docs/doctor.md compares it with measured peaks. GB are 10^9 bytes.
 """
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from cada_trl.config import Config
 from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
-from cada_trl.planning.lengths import Lengths, anchor_prompt_tok, anchor_tok, longest
-from cada_trl.planning.shapes import Shape
+from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest
 
 FLOAT32, BFLOAT16 = 4, 2
 LIBRARIES_GB = 0.53  # measured: a whole run of a model of almost no weights (docs/doctor.md)
@@ -52,7 +51,7 @@ def plan_memory(config: Config, shape: Shape, lengths: Lengths | None = None) ->
     """The plan of a run with sequences of the given lengths; by default the longest that it allows."""
     lengths = lengths or longest(config)
     device_gb = memory_a_process_gb(config.hardware)
-    need = _Need(config, shape, lengths, zero_stage(config.hardware), offloads_optimizer(config.hardware))
+    need = _Need(config, shape, lengths)
     held, refusal = need.held(), None
     if config.rollout.backend == "vllm_colocate" and config.hardware.device == "cpu":
         weights = (shape.n_params + shape.matmul_params) * need.compute_bytes  # the parameters and the packed ones
@@ -65,61 +64,44 @@ def plan_memory(config: Config, shape: Shape, lengths: Lengths | None = None) ->
     return MemoryPlan(held, _gb(need.sampling()), _gb(need.learning()), device_gb, refusal)
 
 
+def run_folder_gb(config: Config, shape: Shape) -> float:
+    """GB at the fullest moment: the kept checkpoints, the one in writing, the trained model."""
+    lora = config.peft.adapter == "lora"
+    saved_bytes = FLOAT32 if lora or config.model.dtype == "float32" else BFLOAT16
+    n_trained = shape.lora_params(config.peft.rank) if lora else shape.n_params
+    moments_bytes = 12 if zero_stage(config.hardware) else 2 * saved_bytes
+    checkpoint = n_trained * (saved_bytes + moments_bytes)
+    n_checkpoints = config.tracking.save_total_limit + 1
+    return (n_checkpoints * checkpoint + n_trained * saved_bytes) / 1e9
+
+
 def _gb(n_bytes: dict[str, float]) -> dict[str, float]:
     return {name: n / 1e9 for name, n in n_bytes.items()}
 
 
-@dataclass(frozen=True)
 class _Need:
-    """Bytes of each part. zero: DeepSpeed's stage, 0 without it. offload: optimiser and gradients are elsewhere."""
+    """Bytes of each part."""
 
-    config: Config
-    shape: Shape
-    lengths: Lengths
-    zero: int
-    offload: bool
-
-    @property
-    def lora(self) -> bool:
-        return self.config.peft.adapter == "lora"
-
-    @property
-    def n_trained(self) -> int:
-        return self.shape.lora_params(self.config.peft.rank) if self.lora else self.shape.n_params
-
-    @property
-    def weight_bytes(self) -> int:
-        if self.zero and self.config.hardware.bf16:
-            return BFLOAT16  # DeepSpeed keeps the model in bfloat16 and float32 copies in the optimiser
-        return FLOAT32 if self.config.model.dtype == "float32" else BFLOAT16
-
-    @property
-    def trained_bytes(self) -> int:
-        """Of a trained weight, its gradient and each of its moments: PEFT makes adapters float32."""
-        return FLOAT32 if self.lora and not self.zero else self.weight_bytes
-
-    @property
-    def compute_bytes(self) -> int:
-        return BFLOAT16 if self.config.hardware.bf16 else self.weight_bytes
-
-    @property
-    def split(self) -> int:
-        return self.config.hardware.n_processes if self.zero else 1
-
-    @property
-    def weight_split(self) -> int:
-        return self.split if self.zero == 3 else 1
-
-    @property
-    def cast_bytes(self) -> int:
-        """Autocast's copies of the weights, kept for the backward pass."""
-        casts = self.config.hardware.bf16 and not self.zero and self.weight_bytes == FLOAT32
-        return self.shape.matmul_params * BFLOAT16 if casts else 0
-
-    @property
-    def n_rows(self) -> int:
-        """Rollouts that one process learns from in a step."""
-        return self.config.algo.rollouts_per_step // self.config.hardware.n_processes
+    def __init__(self, config: Config, shape: Shape, lengths: Lengths) -> None:
+        hardware = config.hardware
+        self.config, self.shape, self.lengths = config, shape, lengths
+        self.zero = zero_stage(hardware)  # DeepSpeed's, 0 without it
+        self.offload = offloads_optimizer(hardware)  # optimiser and gradients are elsewhere
+        self.lora = config.peft.adapter == "lora"
+        self.n_trained = shape.lora_params(config.peft.rank) if self.lora else shape.n_params
+        # DeepSpeed keeps the model in bfloat16 and float32 copies in the optimiser.
+        float32 = config.model.dtype == "float32" and not (self.zero and hardware.bf16)
+        self.weight_bytes = FLOAT32 if float32 else BFLOAT16
+        # Of a trained weight, its gradient and each of its moments: PEFT makes adapters float32.
+        self.trained_bytes = FLOAT32 if self.lora and not self.zero else self.weight_bytes
+        self.compute_bytes = BFLOAT16 if hardware.bf16 else self.weight_bytes
+        self.split = hardware.n_processes if self.zero else 1
+        self.weight_split = self.split if self.zero == 3 else 1
+        # Autocast's copies of the weights, kept for the backward pass.
+        casts = hardware.bf16 and not self.zero and float32
+        self.cast_bytes = shape.matmul_params * BFLOAT16 if casts else 0
+        self.n_rows = config.algo.rollouts_per_step // hardware.n_processes  # that one process learns from in a step
+        self.n_tok = hardware.micro_batch * (lengths.learn_prompt_tok + lengths.completion_tok)  # of a micro-batch
 
     @property
     def sampled_at_once(self) -> list[tuple[int, int, int]]:
@@ -135,19 +117,17 @@ class _Need:
     def held(self) -> dict[str, float]:
         """GB that are there from the second step on, sampling or learning."""
         n_params, has_kl = self.shape.n_params, self.config.algo.has_kl
+        # Adam's two moments; under DeepSpeed float32 ones and a float32 copy of the weight (ZeRO's paper: 12).
+        optimiser_bytes = 12 if self.zero else 2 * self.trained_bytes
         n_bytes: dict[str, float] = {
             "libraries": (LIBRARIES_GB if self.config.hardware.device == "cpu" else CUDA_GB) * 1e9,
             "weights": n_params * self.weight_bytes / self.weight_split,
             "reference": n_params * self.weight_bytes / self.weight_split if has_kl and not self.lora else 0,
-            "optimiser": 0 if self.offload else self.n_trained * self._optimiser_bytes() / self.split,
+            "optimiser": 0 if self.offload else self.n_trained * optimiser_bytes / self.split,
         }
         if self.lora:
             n_bytes["adapter"] = self.n_trained * self.trained_bytes / self.weight_split
         return _gb(n_bytes)
-
-    def _optimiser_bytes(self) -> int:
-        """Adam's two moments; under DeepSpeed float32 ones and a float32 copy of the weight (ZeRO's paper: 12)."""
-        return 12 if self.zero else 2 * self.trained_bytes
 
     def sampling(self) -> dict[str, float]:
         """Bytes while completions are written, or while the weights go to vLLM."""
@@ -160,7 +140,7 @@ class _Need:
         cache = n_tok * self.shape.layers * 2 * self.shape.key * self.compute_bytes
         on_cpu = self.config.hardware.device == "cpu"
         n_prompt_tok = max(n * prompt_tok for n, prompt_tok, _ in self.sampled_at_once)
-        prompt_layer = n_prompt_tok * self._mlp_width() * self.compute_bytes
+        prompt_layer = n_prompt_tok * 3 * (self.shape.intermediate + self.shape.hidden) * self.compute_bytes
         return {
             "gathered weights": whole if self.zero == 3 else 0,
             "bfloat16 weights": 0 if on_cpu else self.cast_bytes,
@@ -168,9 +148,6 @@ class _Need:
             "key-value cache": cache,
             "one layer of the prompts": prompt_layer,
         }
-
-    def _mlp_width(self) -> int:
-        return 3 * self.shape.intermediate + 3 * self.shape.hidden
 
     def learning(self) -> dict[str, float]:
         """Bytes in the backward pass; with one micro-batch gradients grow while activations go."""
@@ -198,20 +175,16 @@ class _Need:
 
     def _head(self) -> float:
         """Tiles of logits in float32, and a trained head's gradient; a tied one's as head and as embedding."""
-        tiles = SCORE_TILES * min(TILE_TOK, self._n_tok()) * min(TILE_VOCAB, self.shape.vocab) * FLOAT32
+        tiles = SCORE_TILES * min(TILE_TOK, self.n_tok) * min(TILE_VOCAB, self.shape.vocab) * FLOAT32
         gradients = 0 if self.lora else 1 + self.shape.tied
         return tiles + gradients * self.shape.embedding_params * self.weight_bytes
 
-    def _n_tok(self) -> int:
-        """Tokens in a micro-batch."""
-        return self.config.hardware.micro_batch * (self.lengths.learn_prompt_tok + self.lengths.completion_tok)
-
     def _activations(self) -> float:
         """What the backward pass keeps: every layer's tensors, or only each layer's input and one layer's tensors."""
-        layer = self._n_tok() * self._layer_bytes()
+        layer = self.n_tok * self._layer_bytes()
         if not self.config.hardware.gradient_checkpointing:
             return self.shape.layers * layer
-        return self.shape.layers * self._n_tok() * self.shape.hidden * self.compute_bytes + layer
+        return self.shape.layers * self.n_tok * self.shape.hidden * self.compute_bytes + layer
 
     def _layer_bytes(self) -> int:
         """Bytes that one token leaves in one layer, read off the graph of transformers' LlamaDecoderLayer.

@@ -1,8 +1,9 @@
-"""The shape of a Llama-like decoder: what memory and operations are counted from."""
+"""What memory and operations are counted from: the shape of a Llama-like decoder and the lengths of its sequences."""
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 
 import yaml
 
-from cada_trl.config import ModelConfig
+from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError
+from cada_trl.hazards.pack import load_pack
+from cada_trl.prompting.arms import render
 
+CHAT_TOK = 20  # ours: system turn and the ends of the user's turn in SmolLM2's template; Llama 3's has fewer
+CHARS_A_TOK = 4  # ours: a rule of thumb for English
 _HUGGING_FACE = {
     "vocab": "vocab_size",
     "hidden": "hidden_size",
@@ -103,3 +108,40 @@ def _config_file(model: ModelConfig) -> Path | None:
 
     cached = try_to_load_from_cache(model.path, "config.json", revision=model.revision)
     return Path(cached) if isinstance(cached, str) else None
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of one rollout: the prompt that is sampled on, the prompt that is learned on, the completion."""
+
+    rollout_prompt_tok: int
+    learn_prompt_tok: int
+    completion_tok: int
+
+
+def longest(config: Config) -> Lengths:
+    """The longest that the run allows: a request of max_prompt_tok in the longest hazard's prompt, and max_new_tok."""
+    raw = config.data.max_prompt_tok + CHAT_TOK
+    n_around = max(sum(len(message["content"]) for message in chat) for chat in prompts(config, ""))
+    rollout = raw + math.ceil(n_around / CHARS_A_TOK)
+    learn = raw if config.algo.learn_on == "request" else rollout
+    return Lengths(rollout, learn, config.rollout.max_new_tok)
+
+
+def anchor_tok(config: Config, lengths: Lengths) -> int:
+    """Tokens of an anchor's completion."""
+    return min(config.algo.benign_tok or lengths.completion_tok, lengths.completion_tok)
+
+
+def anchor_prompt_tok(config: Config, lengths: Lengths) -> int:
+    """Of the prompt that an anchor is sampled on: the raw request, where harmless ones are given so."""
+    if config.algo.benign_arm == "same":
+        return lengths.rollout_prompt_tok
+    return min(lengths.learn_prompt_tok, config.data.max_prompt_tok + CHAT_TOK)
+
+
+def prompts(config: Config, request: str) -> list[list[dict[str, str]]]:
+    """The chat that the prompt arm makes of a request, for each hazard that may be hinted at."""
+    prompt, pack = config.prompt, load_pack(config.hazards)
+    hazards: list[str | None] = [*pack.hazards] if prompt.hint else [None]
+    return [render(prompt.arm, request, hazard, pack, prompt.cases_as, prompt.n_cases) for hazard in hazards]

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from cada_trl.config import Config
 from cada_trl.planning.device import accelerator_of
-from cada_trl.planning.lengths import Lengths, anchor_prompt_tok, anchor_tok, longest
-from cada_trl.planning.shapes import Shape
+from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest
 
 # Shares of the card's peak, ours: what well-run training and decoding of 8B models reach; yours will differ.
 LEARN_EFFICIENCY = 0.35

@@ -19,8 +19,7 @@ from cada_trl.evals.append_log import StoredLog
 from cada_trl.evals.benchmarks import load_spec
 from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.launching import memory_gb
-from cada_trl.planning.lengths import longest
-from cada_trl.planning.shapes import shape_of
+from cada_trl.planning.shapes import longest, shape_of
 from cada_trl.planning.time import rollout_tflop, update_tflop
 from cada_trl.reporting.stored_config import read_config
 from cada_trl.sweeps.job import Job, read_manifest

@@ -1,4 +1,4 @@
-"""The machine: packages against the pins, memory, time, disk, GPUs, ports and what is not there."""
+"""What doctor looks at before a run: packages, memory, time, disk, GPUs, ports, judge, tokenizer, prompt and reward."""
 
 from __future__ import annotations
 
@@ -6,21 +6,58 @@ import os
 import shutil
 import socket
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from cada_trl.config import CONF_DIR, Config
-from cada_trl.diagnosis.finding import Finding
+from cada_trl.errors import UserError
+from cada_trl.judging.judge import Judge, check_pays_reward, make_judge
 from cada_trl.launching import MASTER_PORT, absent, fetched
+from cada_trl.models.checks import QUESTION, check_tokenizer
 from cada_trl.planning.device import accelerator_of, n_machines
-from cada_trl.planning.disk import run_folder_gb
 from cada_trl.planning.fitting import nearest_fit
-from cada_trl.planning.memory import plan_memory
-from cada_trl.planning.shapes import shape_of
+from cada_trl.planning.memory import plan_memory, run_folder_gb
+from cada_trl.planning.shapes import prompts, shape_of
 from cada_trl.planning.time import estimate_step
+from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER, split_reasoning
+from cada_trl.reward import score_completions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CARD_FRAC = 0.9  # ours: a card shows a little less than its data sheet
+N_SHOWN = 5  # token ids at each end of the rendered prompt
+REFUSAL = "I'm sorry, but I can't help with that."
+REASONED = f"{ANALYSIS_HEADER}\nThe policy forbids this.\n{RESPONSE_HEADER}\n{REFUSAL}"
+ANSWER = f"Sure, here is the answer. {QUESTION} It is about 384,400 km."
+
+Level = Literal["ok", "warning", "failed"]
+Check = Callable[[Config], Iterator["Finding"]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """failed: the run would not start or not learn. warning: it may. todo is empty where nothing is to be done."""
+
+    check: str
+    level: Level
+    seen: str
+    todo: str = ""
+
+    def line(self) -> str:
+        """As it is printed."""
+        return f"{self.level:<7}  {self.check:<12}  {self.seen}{'; ' + self.todo if self.todo else ''}"
+
+
+def findings(name: str, check: Check, config: Config) -> Iterator[Finding]:
+    """What the check finds; a UserError is a failed finding, since its one line says what to do."""
+    try:
+        yield from check(config)
+    except UserError as error:
+        yield Finding(name, "failed", str(error))
 
 
 def check_versions(config: Config) -> Iterator[Finding]:
@@ -90,11 +127,11 @@ def check_disk(config: Config) -> Iterator[Finding]:
     """Room for the run folder. Errors: UserError for an unknown shape."""
     need_gb = run_folder_gb(config, shape_of(config.model))
     folder = Path(config.runs_dir).expanduser().absolute()
-    there = next(one for one in [folder, *folder.parents] if one.is_dir())
-    free_gb = shutil.disk_usage(there).free / 1e9
-    seen = f"up to {need_gb:.1f} GB for the run folder, {free_gb:.0f} GB free at {there}"
-    if not os.access(there, os.W_OK):
-        yield Finding("disk", "failed", f"{there} cannot be written", "choose another runs_dir")
+    place = next(path for path in [folder, *folder.parents] if path.is_dir())
+    free_gb = shutil.disk_usage(place).free / 1e9
+    seen = f"up to {need_gb:.1f} GB for the run folder, {free_gb:.0f} GB free at {place}"
+    if not os.access(place, os.W_OK):
+        yield Finding("disk", "failed", f"{place} cannot be written", "choose another runs_dir")
     elif need_gb > free_gb:
         yield Finding("disk", "failed", seen, "free some, choose another runs_dir or a lower save_total_limit")
     else:
@@ -157,3 +194,83 @@ def _server(url: str) -> Finding:
         todo = "start it first: bash launch/vllm_server.sh"
         return Finding("vllm server", "failed", f"nothing answers at {url} ({error.strerror or error})", todo)
     return Finding("vllm server", "ok", f"{url} answers")
+
+
+def check_model(config: Config) -> Iterator[Finding]:
+    """Tokenizer facts, the rendered prompt, and whether a well-formed completion is paid.
+
+    Errors: UserError for a model that cannot be reached and a tokenizer that does not do.
+    """
+    from cada_trl.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(config.model)
+    for fact in check_tokenizer(tokenizer, config.model):
+        yield Finding("tokenizer", "ok", fact)
+    yield from _prompt(config, tokenizer)
+    yield _parser(tokenizer)
+
+
+def _prompt(config: Config, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
+    """The longest hazard's prompt around a short question, and whether the longest request still fits."""
+    rendered = [_ids(tokenizer, chat) for chat in prompts(config, QUESTION)]
+    ids = max(rendered, key=len)
+    shown = f"{', '.join(map(str, ids[:N_SHOWN]))}, ..., {', '.join(map(str, ids[-N_SHOWN:]))}"
+    yield Finding(
+        "prompt",
+        "ok",
+        f"arm {config.prompt.arm}, longest of {len(rendered)} hazards {len(ids)} tokens [{shown}], "
+        f"begins {tokenizer.decode(ids[:N_SHOWN])!r} and ends {tokenizer.decode(ids[-N_SHOWN:])!r}",
+    )
+    longest = len(ids) + config.data.max_prompt_tok + config.rollout.max_new_tok
+    room = config.model.context_tok
+    if longest > room:
+        todo = "lower max_prompt_tok, max_new_tok or n_cases"
+        yield Finding("context", "failed", f"up to {longest} tokens with prompt and completion, {room} there", todo)
+    else:
+        yield Finding("context", "ok", f"up to {longest} tokens with prompt and completion of {room}")
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]]) -> list[int]:
+    ids: Any = tokenizer.apply_chat_template(chat, tokenize=True, add_generation_prompt=True, return_dict=False)
+    return [int(token) for token in ids]
+
+
+def _parser(tokenizer: PreTrainedTokenizerBase) -> Finding:
+    """A completion as the sampler returns it: token ids with their end, decoded without special tokens."""
+    ids = [*tokenizer(REASONED, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    text = str(tokenizer.decode(ids, skip_special_tokens=True))
+    split = split_reasoning(text)
+    if split.reasoned and split.final_response == REFUSAL:
+        return Finding("parser", "ok", "analysis and final response come back from token ids")
+    return Finding("parser", "failed", f"{text!r} splits into {split}", "the tokenizer changes the headers: no reward")
+
+
+def check_reward(config: Config) -> Iterator[Finding]:
+    """Whether the judge can be reached and the reward is paid as the table says.
+
+    A judge whose weights are read in this process is only looked for: reading them takes minutes.
+    Errors: UserError for a judge that cannot pay, is not set up or does not answer.
+    """
+    check_pays_reward(config.judge)
+    judge = make_judge(config.judge)
+    reach = getattr(judge, "check_reachable", None)
+    if reach is not None:
+        reach()
+        yield Finding("judge", "ok", f"{judge.id} is reachable")
+    else:
+        yield Finding("judge", "ok", f"{judge.id} needs no endpoint")
+    if reach is None or config.judge.base_url:
+        yield _paid(config, judge)
+
+
+def _paid(config: Config, judge: Judge) -> Finding:
+    table, texts = config.reward, [REASONED, REFUSAL, ANSWER]
+    n = len(texts)
+    scored = score_completions([QUESTION] * n, texts, [False] * n, [True] * n, judge, table)
+    seen = [completion.reward for completion in scored]
+    wanted = [table.reasoned_refusal, table.direct_refusal, table.complied]
+    text = "reasoned refusal, bare refusal and answer to a harmful request are paid "
+    if seen == wanted:
+        return Finding("reward", "ok", text + ", ".join(f"{value:g}" for value in seen))
+    todo = f"expected {', '.join(f'{value:g}' for value in wanted)}: this judge does not read them as people do"
+    return Finding("reward", "failed", text + ", ".join(f"{value:g}" for value in seen), todo)

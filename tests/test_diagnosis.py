@@ -1,0 +1,212 @@
+"""What doctor finds in packages, memory, disk, ports, GPUs, tokenizer, template, judge and reward: each fault once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cada_trl import diagnosis
+from cada_trl.config import load_config
+from cada_trl.diagnosis import Check, Finding, findings
+from cada_trl.judging.judge import Judged
+from cada_trl.planning.memory import run_folder_gb
+from cada_trl.planning.shapes import shape_of
+from cada_trl.records import Verdict
+
+
+def found(check: Check, *overrides: str) -> list[Finding]:
+    return [*check(load_config([*overrides]))]
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind(("", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, absent: set[str], **others: str) -> Finding:
+    """What check_versions says of packages that are absent or of another version."""
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name in absent:
+            raise metadata.PackageNotFoundError
+        return others.get(name) or real(name)
+
+    monkeypatch.setattr(diagnosis.metadata, "version", version)  # type: ignore[attr-defined]
+    (finding,) = found(diagnosis.check_versions)
+    return finding
+
+
+def test_a_package_beside_its_pin_and_a_missing_one_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = installed(monkeypatch, {"datasets"}, trl="1.15.0")
+    assert finding.level == "warning"
+    assert "trl 1.15.0, pinned ==1.16.0" in finding.seen
+    assert "datasets==5.2.0 is not installed" in finding.seen
+
+
+def test_an_extra_that_is_not_installed_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    extras = {"deepspeed", "vllm", "lm-eval"}
+    assert not any(name in installed(monkeypatch, extras).seen for name in extras)
+
+
+def test_what_a_run_fetches_is_a_warning_and_what_it_lacks_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "absent", lambda config: ["4 CUDA GPU(s) wanted, 0 seen"])
+    levels = [(one.level, one.seen[:6]) for one in found(diagnosis.check_missing, "data=beavertails")]
+    assert levels == [("failed", "4 CUDA"), ("warning", "the hu")]
+
+
+def test_a_plan_that_does_not_fit_names_the_change_that_does() -> None:
+    (one,) = found(diagnosis.check_memory, "model=llama3", "hardware=a100x4_40gb")
+    assert one.level == "failed"
+    assert one.line().endswith("accelerate_config=launch/accelerate_zero3_offload_4gpu.yaml needs 29.6 GB")
+    (fitting,) = found(diagnosis.check_memory, "model=llama3", "hardware=a100x4")
+    assert fitting.level == "ok"
+
+
+def test_a_plan_that_nothing_makes_fit_says_so() -> None:
+    (one,) = found(diagnosis.check_memory, "model=llama3_70b", "hardware=a100x4")
+    assert (one.level, one.todo) == ("failed", "no three changes make it fit (docs/scaling.md)")
+
+
+def test_a_time_is_always_said_to_be_an_estimate() -> None:
+    (one,) = found(diagnosis.check_time, "model=llama3", "hardware=a100x4")
+    assert one.seen.startswith("estimate, not measured: at most ")
+    (unknown,) = found(diagnosis.check_time, "model=llama3", "hardware=gpu")
+    assert unknown.level == "warning"
+
+
+def test_the_run_folder_is_what_the_default_run_was_measured_to_leave() -> None:
+    """1.6 GB a checkpoint, two kept and one in writing, and 0.5 GB of weights."""
+    config = load_config([])
+    assert run_folder_gb(config, shape_of(config.model)) == pytest.approx(3 * 1.61 + 0.54, abs=0.05)
+
+
+def test_a_disk_without_room_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=5.3e9))
+    (one,) = found(diagnosis.check_disk, f"runs_dir={tmp_path / 'a' / 'b'}")
+    assert one.level == "failed"
+    assert f"up to 5.4 GB for the run folder, 5 GB free at {tmp_path}" in one.seen
+
+
+def test_a_folder_that_cannot_be_written_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    (one,) = found(diagnosis.check_disk, f"runs_dir={tmp_path}")
+    assert (one.level, one.todo) == ("failed", "choose another runs_dir")
+
+
+@pytest.mark.parametrize(("hardware", "level"), [("a100x4", "warning"), ("a100x16", "failed")])
+def test_a_taken_port_stops_several_machines_only(
+    monkeypatch: pytest.MonkeyPatch, taken_port: int, hardware: str, level: str
+) -> None:
+    monkeypatch.setenv("MASTER_PORT", str(taken_port))
+    (one,) = found(diagnosis.check_ports, "model=llama3", f"hardware={hardware}")
+    assert (one.level, one.seen) == (level, f"{taken_port} is taken")
+
+
+def test_a_server_that_does_not_answer_fails_and_one_that_does_is_ok(taken_port: int) -> None:
+    server = ["rollout=vllm_server", f"server_url='http://127.0.0.1:{taken_port}'"]
+    assert [one.level for one in found(diagnosis.check_ports, *server)] == ["ok"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = free.getsockname()[1]
+    (one,) = found(diagnosis.check_ports, "rollout=vllm_server", f"server_url='http://127.0.0.1:{nobody}'")
+    assert one.level == "failed"
+
+
+def test_a_smaller_card_than_planned_for_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    cards = [SimpleNamespace(name="A100", total_memory=84.9e9), SimpleNamespace(name="A100", total_memory=42.3e9)]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: cards[number])
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert [one.level for one in found(diagnosis.check_gpu, "model=llama3", "hardware=a100x4")] == ["ok", "warning"]
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert {one.level for one in found(diagnosis.check_gpu, "model=llama3", "hardware=a100x4")} == {"failed"}
+
+
+class WordTokenizer:
+    """Words are tokens; `keep` says which words survive the way through token ids."""
+
+    eos_token_id = 0
+
+    def __init__(self, lost: str = "") -> None:
+        self.lost, self.words = lost, ["<end>"]
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        pieces = text.replace("\n", " \n ").split(" ")
+        self.words += pieces
+        return {"input_ids": [self.words.index(piece) for piece in pieces]}
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+        text = " ".join(self.words[token] for token in ids if token or not skip_special_tokens)
+        return text.replace(" \n ", "\n").replace(self.lost, "") if self.lost else text.replace(" \n ", "\n")
+
+    def apply_chat_template(self, chat: list[dict[str, str]], **_: Any) -> list[int]:
+        return self(" ".join(message["content"] for message in chat), add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize(("lost", "level"), [("", "ok"), ("Final", "failed")])
+def test_the_parser_reads_a_completion_back_from_token_ids_unless_a_headers_word_is_lost(lost: str, level: str) -> None:
+    assert diagnosis._parser(WordTokenizer(lost)).level == level  # type: ignore[arg-type]
+
+
+def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room() -> None:
+    config = load_config([])
+    prompt, context = diagnosis._prompt(config, WordTokenizer())  # type: ignore[arg-type]
+    assert prompt.seen.startswith("arm cases, longest of 12 hazards ")
+    assert prompt.seen.count("...") == 1
+    assert context.level == "ok"
+
+
+def test_a_prompt_with_cases_that_leaves_no_room_fails() -> None:
+    config = load_config(["max_prompt_tok=8000"])
+    assert [one.level for one in diagnosis._prompt(config, WordTokenizer())] == ["ok", "failed"]  # type: ignore[arg-type]
+
+
+def test_the_phrase_judge_pays_the_papers_table() -> None:
+    judge, reward = diagnosis.check_reward(load_config([]))
+    assert (judge.level, reward.level) == ("ok", "ok")
+    assert reward.seen.endswith("are paid 1, 0, -1")
+
+
+@pytest.mark.parametrize("verdict", [Verdict.COMPLIED, Verdict.UNSCORED])
+def test_a_judge_that_misreads_refusals_or_does_not_answer_fails_the_reward(
+    monkeypatch: pytest.MonkeyPatch, verdict: Verdict
+) -> None:
+    class Wrong:
+        id = "wrong"
+
+        def judge(self, pairs: list[tuple[str, str]]) -> list[Judged]:
+            return [Judged(verdict, "", "") for _ in pairs]
+
+    monkeypatch.setattr(diagnosis, "make_judge", lambda config: Wrong())
+    judge, reward = diagnosis.check_reward(load_config([]))
+    assert (judge.level, reward.level) == ("ok", "failed")
+    assert reward.line().endswith("expected 1, 0, -1: this judge does not read them as people do")
+
+
+@pytest.mark.parametrize("words", [["judge=llamaguard3"], ["judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=m"]])
+def test_a_judge_that_cannot_pay_or_be_reached_is_one_failed_line(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    found = [*findings("judge", diagnosis.check_reward, load_config([*words, "max_retries=0"]))]
+    assert [(one.check, one.level) for one in found] == [("judge", "failed")]
+    assert "\n" not in found[0].line()
+
+
+def test_a_line_says_level_check_what_was_seen_and_what_to_do() -> None:
+    assert Finding("disk", "failed", "no room", "free some").line() == "failed   disk          no room; free some"
+    assert Finding("disk", "ok", "room").line() == "ok       disk          room"
