@@ -14,7 +14,6 @@ from evals.small_evaluation import write_model
 from cada_trl import faithfulness as verb
 from cada_trl.errors import UserError
 from cada_trl.evals import tested_model
-from cada_trl.evals.append_log import AppendLog
 from cada_trl.evals.faithfulness.effects import Effect, Effects
 from cada_trl.evals.generation.generator import Completion
 from cada_trl.evals.generation.prompts import answer_begun
@@ -22,6 +21,7 @@ from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl
 from cada_trl.reporting.page import write_report
 from cada_trl.reporting.record import read_record
+from cada_trl.storage.log import AppendLog
 
 REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "Sure. Open the settings and look for it."
 WRITTEN = {True: "It hurts. So the decision is to refuse.", False: "It is fine. So the decision is to answer."}

@@ -12,6 +12,7 @@ from end_to_end.tiny_model import save_tiny_model, tiny_model
 from evals.utility.conftest import data_root, small_tasks  # noqa: F401
 
 from cada_trl.errors import UserError
+from cada_trl.storage.files import held
 from cada_trl.evals.utility import definitions
 from cada_trl.evals.utility import run as running
 from cada_trl.records import read_jsonl
@@ -121,11 +122,9 @@ def test_other_weights_are_another_folder_and_are_compared_in_pairs(
 
 @needs_lm_eval
 def test_two_processes_do_not_share_a_folder(words: list[str], tmp_path: Path) -> None:
-    from filelock import FileLock
-
     main([*words, "tasks=gsm8k"])
     folder = next((tmp_path / "utility").iterdir())
-    with FileLock(folder / "folder.lock"), pytest.raises(UserError, match="in use by another process"):
+    with held(folder / "folder.lock", None), pytest.raises(UserError, match="in use by another process"):
         main([*words, "tasks=bbh"])
 
 

@@ -7,8 +7,6 @@ command line and means `algo.beta_kl=0.1` (config_loading.py).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +15,7 @@ from pydantic import Field, model_validator
 from cada_trl.algo_config import AlgoConfig, check_algo
 from cada_trl.config_checks import check_data, check_sampling, divisible, no_correction
 from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, check_values, compose_config
+from cada_trl.storage.digest import content_hash
 from cada_trl.tripwires.settings import TripwiresConfig
 
 PACKAGE_DIR = Path(__file__).parent
@@ -232,7 +231,7 @@ def config_hash(config: Config) -> str:
     """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware, seed."""
     left_out: dict[str, Any] = dict.fromkeys(_NOT_PART_OF_THE_RESULT | {"seed"}, True)
     values = config.model_dump(exclude=left_out | {"rollout": {"server_url"}, "model": {"chat"}})
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+    return content_hash(values)
 
 
 def run_name(config: Config) -> str:

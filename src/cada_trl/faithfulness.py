@@ -36,7 +36,8 @@ from cada_trl.judging.judge import Judge, check_reachable, make_judge
 from cada_trl.records import write_jsonl
 from cada_trl.reporting.page import write_report
 from cada_trl.reporting.record import read_record
-from cada_trl.tracking.manifest import content_hash, exit_state, finished, now_utc, provenance
+from cada_trl.storage.digest import content_hash
+from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance
 from cada_trl.tracking.scrub import scrub
 
 PROMPT_RESPONSES, ANALYSIS_RESPONSES = "responses-prompts.jsonl", "responses-analyses.jsonl"

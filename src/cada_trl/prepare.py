@@ -8,9 +8,6 @@ Written to <data_dir>/<dataset>-<hash8>/ as JSONL with a manifest of every count
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +30,8 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
 from cada_trl.statistics import agreement_line
+from cada_trl.storage.digest import file_sha256, json_sha256
+from cada_trl.storage.files import held, read_json, replace_json, whole, writing
 
 PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")
 
@@ -73,9 +72,9 @@ def prepare(config: Config, count_tok: Callable[[str], int] | None = None) -> Pr
 def read_prepared(folder: Path) -> PreparedData:
     """Read a folder that `prepare` wrote. Errors: UserError for a folder that is not one, or was edited by hand."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "manifest.json")
         sizes = {name: int(manifest["split"][name]["n"]) for name in PARTS}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (UserError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no readable manifest.json; delete the folder and prepare again") from error
     parts = {name: read_requests(folder / f"{name}.jsonl") if sizes[name] else [] for name in PARTS}
     for name, part in parts.items():
@@ -108,7 +107,7 @@ def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
 
 
 def _digest(inputs: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return json_sha256(inputs)
 
 
 def _folder(config: Config, inputs: dict[str, Any]) -> Path:
@@ -117,7 +116,7 @@ def _folder(config: Config, inputs: dict[str, Any]) -> Path:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise UserError(
             f"cannot read {path}: {error.strerror}; expected a JSONL file, as in file=requests.jsonl"
@@ -132,22 +131,17 @@ def _model_token_counter(config: Config) -> Callable[[str], int]:
 
 
 def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:
-    """All files or none: written beside, then renamed."""
-    temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    try:
-        for name in PARTS:
-            write_requests(temporary / f"{name}.jsonl", made.parts[name])
-        write_jsonl(temporary / "classified.jsonl", made.decisions)
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    advice = "free space or choose another data_dir"
+    with held(Path(f"{folder}.lock"), None, advice):
         if (folder / "manifest.json").is_file():  # another process was faster with the same inputs
             return
-        if folder.exists():  # an incomplete folder: nothing of ours, since ours appear whole
-            shutil.rmtree(folder)
-        temporary.replace(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}; free space or choose another data_dir") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with writing(folder, advice), whole(folder, locked=True) as partial:
+            for name in PARTS:
+                write_requests(partial / f"{name}.jsonl", made.parts[name])
+            write_jsonl(partial / "classified.jsonl", made.decisions)
+            replace_json(partial / "manifest.json", manifest)
+            if folder.exists():  # an incomplete folder: nothing of ours, since ours appear whole
+                shutil.rmtree(folder)
 
 
 def funnel_tables(manifest: dict[str, Any]) -> list[Table]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
+from cada_trl.storage.files import whole, writing
 
 
 class Verdict(StrEnum):
@@ -50,38 +50,41 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     Half of a surrogate pair, legal in JSON but not in UTF-8, is written as its JSON escape. Errors: UserError when the
     folder cannot be written.
     """
-    temporary = path.with_suffix(path.suffix + ".tmp")
     n_rows = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                n_rows += 1
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # a full disk still lets go of a file; a folder that is a file does not
-            temporary.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+    with (
+        writing(path, "free space or choose another folder"),
+        whole(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            n_rows += 1
     return n_rows
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, row). Errors: UserError with file and row for a missing file or a malformed line."""
+def read_jsonl(path: Path, torn: Callable[[str], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, row). Errors: UserError with file and row for a missing file or a malformed line.
+
+    torn: gets a sentence in place of the error where a kill cut the last line off.
+    """
     if not path.is_file():
         raise UserError(f"no such file: {path}; expected a JSONL file")
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
                 if line.strip():
                     yield number, _row(path, number, line)
+            except UserError:
+                if torn is None or line.endswith(b"\n"):
+                    raise
+                torn(f"{path.name} ends in a line torn by a killed run; it is left out.")
+
+
+def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode())
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
-
-
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, row {number}: not JSON ({error.msg}); expected one object a line") from error
     if not isinstance(row, dict):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from cada_trl.console import table_console
 from cada_trl.errors import run_verb
-from cada_trl.evals.utility.folder import replace, write_json
+from cada_trl.storage.files import replace, replace_json
 from cada_trl.tables.cells import TableCell, table_cells
 from cada_trl.tables.estimate import Estimate, estimate
 from cada_trl.tables.plan import TablePlan, plan_table
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     folder = plan.settings.folder
     failed = run_jobs(plan.jobs, folder / "logs", lambda line: print(line, file=sys.stderr, flush=True))
     cells = table_cells(plan, failed)
-    write_json(folder / "table.json", as_json(plan, cells))
+    replace_json(folder / "table.json", as_json(plan, cells))
     replace(folder / "table.md", markdown(plan, cells))
     _show(plan, cells)
     print(folder / "table.md")

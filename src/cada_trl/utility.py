@@ -23,12 +23,12 @@ from cada_trl.console import table_console
 from cada_trl.errors import run_verb
 from cada_trl.evals.eval_folder import folder_name
 from cada_trl.evals.utility.compare import compare, results_folder
-from cada_trl.evals.utility.folder import held, replace, write_json
 from cada_trl.evals.utility.plan import Plan, plan_tasks
 from cada_trl.evals.utility.result import finished_result
 from cada_trl.evals.utility.settings import UtilitySettings, load_settings
 from cada_trl.evals.utility.show import comparison_table, results_table
 from cada_trl.launching import set_environment
+from cada_trl.storage.files import held, replace, replace_json
 from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance
 from cada_trl.tracking.scrub import scrub
 
@@ -56,7 +56,7 @@ def measure(settings: UtilitySettings, plans: Sequence[Plan]) -> tuple[Path, lis
     results = [finished_result(plan, folder / plan.folder_name) for plan in plans]
     if None not in results:
         return folder, [result for result in results if result is not None]
-    with held(folder):
+    with held(folder / "folder.lock", f"{folder} is in use by another process; wait for it"):
         return folder, _ask(settings, plans, folder, model)
 
 
@@ -67,7 +67,7 @@ def _ask(settings: UtilitySettings, plans: Sequence[Plan], folder: Path, model: 
     lm = cache(lambda: load_lm(settings))  # once, and only if something is left to ask
     manifest = _manifest(model, plans)
     replace(folder / "config.yaml", yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True))
-    write_json(folder / "manifest.json", manifest)
+    replace_json(folder / "manifest.json", manifest)
     results = []
     try:
         for plan in plans:
@@ -75,9 +75,9 @@ def _ask(settings: UtilitySettings, plans: Sequence[Plan], folder: Path, model: 
             print(f"{plan.task.name}: {plan.n} of {plan.task.n} questions, {task_folder}", file=sys.stderr)
             results.append(finished_result(plan, task_folder) or run_task(plan, settings, lm, task_folder))
     except BaseException as error:
-        write_json(folder / "manifest.json", finished(manifest, exit_state(error)))
+        replace_json(folder / "manifest.json", finished(manifest, exit_state(error)))
         raise
-    write_json(folder / "manifest.json", finished(manifest, "done"))
+    replace_json(folder / "manifest.json", finished(manifest, "done"))
     return results
 
 

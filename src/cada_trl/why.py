@@ -7,7 +7,6 @@ python -m cada_trl.why runs/a runs/b --out why         (why.md and why.json too)
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from cada_trl.console import table_console
@@ -19,7 +18,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.record import read_record
 from cada_trl.reporting.run.run_record import RunRecord
-from cada_trl.tracking.run_folder import writing
+from cada_trl.storage.files import replace, replace_json
 from cada_trl.tracking.scrub import scrub
 
 
@@ -52,15 +51,9 @@ def explain(folders: list[Path], tolerance: float = TOLERANCE) -> Explanation:
 
 
 def _write(explanation: Explanation, out: Path) -> None:
-    """why.md and why.json, each whole or not at all."""
-    twin = json.dumps(scrub(explanation.twin), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in {"why.md": explanation.markdown(), "why.json": twin}.items():
-            temporary = out / f"{name}.tmp"
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-            temporary.replace(out / name)
-            print(out / name)
+    replace(out / "why.md", explanation.markdown())
+    replace_json(out / "why.json", scrub(explanation.twin))
+    print(out / "why.md", out / "why.json", sep="\n")
 
 
 if __name__ == "__main__":

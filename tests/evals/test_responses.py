@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog
 from cada_trl.evals.attacks.attack import Attacked, Kind, NoAttack
 from cada_trl.evals.eval_folder import EvalFolder
 from cada_trl.evals.generation.generator import Completion
@@ -17,6 +16,7 @@ from cada_trl.evals.items import Attempt, Item
 from cada_trl.evals.plan import Plan, PlannedBenchmark
 from cada_trl.evals.responses import Missing, make_attempts, respond
 from cada_trl.records import read_jsonl
+from cada_trl.storage.log import AppendLog
 
 ITEMS = [Item(f"six-{number}", "six", f"request {number}", None, "", True) for number in range(4)]
 ATTEMPTS = NoAttack().attempts(ITEMS).attempts

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog
 from cada_trl.evals.items import Attempt, Item, Response
 from cada_trl.evals.verdicts import judge_responses, read_verdicts, verdict_file
 from cada_trl.judging.judge import EMPTY, Judged
 from cada_trl.records import Verdict
+from cada_trl.storage.log import AppendLog
 
 REFUSED = Judged(Verdict.REFUSED, "no", "", harmful=False, harmful_score=0.0)
 SILENT = Judged(Verdict.UNSCORED, "", "no answer from the endpoint")

@@ -73,7 +73,7 @@ def test_what_a_killed_conversion_left_is_not_used(cache: Path, monkeypatch: pyt
     monkeypatch.setattr(embedded, "_convert", write_weights)
     folder = embedded.embedded_folder(embedded.DISTRIBUTION)
     shutil.rmtree(folder)
-    dead = folder.with_name(f"{folder.name}.partial")
+    dead = folder.with_name(f"{folder.name}.tmp-1")
     dead.mkdir()
     (dead / "half.safetensors").touch()
     assert sorted(p.name for p in embedded.embedded_folder(embedded.DISTRIBUTION).iterdir()) == ["model.safetensors"]

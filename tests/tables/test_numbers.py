@@ -11,10 +11,10 @@ from evals.small_evaluation import ANSWER, ScriptedGenerator, overrides, write_b
 
 from cada_trl import evaluate as verb
 from cada_trl.evals import benchmarks, tested_model
-from cada_trl.evals.utility.folder import write_json
 from cada_trl.records import write_jsonl
 from cada_trl.reporting.evaluation.eval_record import read_evaluation
 from cada_trl.statistics import across_seeds, wilson
+from cada_trl.storage.files import replace_json
 from cada_trl.tables import numbers
 from cada_trl.tables.job import Job
 from cada_trl.tables.numbers import answered, evaluated
@@ -113,7 +113,7 @@ def task_folder(path: Path, correct: list[bool]) -> Path:
         "n": len(correct),
         "asked": len(correct),
     }
-    write_json(path / "result.json", {"accuracy": accuracy, "plan": {"task": {"filter": "strict"}}})
+    replace_json(path / "result.json", {"accuracy": accuracy, "plan": {"task": {"filter": "strict"}}})
     return path
 
 

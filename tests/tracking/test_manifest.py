@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cada_trl.config import Config
-from cada_trl.tracking.manifest import build_manifest, content_hash, finished, git_state
+from cada_trl.storage.digest import content_hash
+from cada_trl.tracking.manifest import build_manifest, finished, git_state
 
 DATA = {"source": "twins", "licence": "Apache-2.0", "funnel": {"read": 10, "kept": 8}}
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
@@ -12,7 +11,7 @@ import yaml
 
 from cada_trl.config import Config, check_config
 from cada_trl.errors import UserError
-from cada_trl.tracking.run_folder import RunFolder, writing
+from cada_trl.tracking.run_folder import RunFolder
 
 
 def steps(path: Path) -> list[int]:
@@ -115,9 +114,3 @@ def test_a_place_that_cannot_be_written_is_one_line_with_the_path(tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=rf"^cannot write {tmp_path}/file/a: Not a directory; [^\n]*$"):
         RunFolder(tmp_path / "file" / "a")
-
-
-def test_a_full_disk_is_one_line_with_the_path() -> None:
-    expected = r"cannot write train.jsonl: No space left on device; free space"
-    with pytest.raises(UserError, match=expected), writing(Path("train.jsonl")):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

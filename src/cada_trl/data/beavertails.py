@@ -5,7 +5,6 @@ Paper, Data: split 30k_train, is_safe == False. The licence is CC BY-NC 4.0, so 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from cada_trl.config import DataConfig
 from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
+from cada_trl.storage.digest import sha256
 
 CATEGORIES = frozenset(
     {
@@ -47,7 +47,7 @@ def read_beavertails(data: DataConfig) -> Source:
             (f"{path}, row {number}", row) for number, row in read_jsonl(path)
         )
         name = path.stem
-        origin: dict[str, str | None] = {"file": path.name, "sha256": hashlib.sha256(_bytes(path)).hexdigest()}
+        origin: dict[str, str | None] = {"file": path.name, "sha256": sha256(_bytes(path))}
     else:
         hub_rows, commit = _hub_rows(data)
         rows = ((f"{data.hub_id}, row {number}", row) for number, row in enumerate(hub_rows, start=1))

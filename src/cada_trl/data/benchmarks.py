@@ -6,7 +6,6 @@ Only the texts: scoring has its own loaders. Layout: one folder a set, as in the
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.records import Request, read_jsonl
+from cada_trl.storage.digest import file_sha256
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_benchmarks(folder: Path) -> dict[str, list[str]]:
 def benchmarks_digest(folder: Path) -> dict[str, str]:
     """Relative path -> SHA-256 of every file that read_benchmarks would read."""
     paths = {path for files in FILES for path in folder.glob(files.glob)}
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+    return {str(path.relative_to(folder)): file_sha256(path) for path in sorted(paths)}
 
 
 def read_xstest_safe(folder: Path) -> list[Request]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from cada_trl.config import DataConfig
 from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
+from cada_trl.storage.digest import file_sha256
 
 
 def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:
@@ -41,5 +41,5 @@ def _read(path: Path, name: str) -> Source:
         if own_id is not None and not isinstance(own_id, str):
             raise UserError(f"{where}: field 'id' is {own_id!r}; expected a string or none")
         kept.append(Row(values["text"].strip(), where, name, values["harmful"], values["hazard"], id=own_id))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     return Source(kept, {}, {"file": path.name, "sha256": digest})

@@ -6,8 +6,6 @@ the same call again asks only for what is missing.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +17,8 @@ from cada_trl.data.lexical import OTHER, SAFE, UNCLASSIFIED, Classification
 from cada_trl.data.normalise import text_hash
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
+from cada_trl.storage.digest import sha256
+from cada_trl.storage.log import SharedLog
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -59,33 +59,18 @@ def classify_with_llm(
     if not judge.base_url or not judge.llm:
         raise UserError("classifier=llm needs base_url and llm, as in judge=rubric; or take classifier=lexical")
     system = instruction(pack)
-    setup = hashlib.sha256(f"{judge.base_url}\n{judge.llm}\n{system}\n{USER}".encode()).hexdigest()[:8]
+    setup = sha256(f"{judge.base_url}\n{judge.llm}\n{system}\n{USER}")[:8]
     cache = cache_dir / f"hazards-{setup}.jsonl"
-    answers = _cached(cache)
+    answers: dict[str, str] = {}
+    log = SharedLog(cache, "answer cache", lambda row: answers.update({row["text_sha256"]: row["answer"]}))
     missing = list({text_hash(text): text for text in texts if text_hash(text) not in answers}.values())
     if len(missing) > judge.max_calls:
         raise UserError(f"{len(missing)} texts to classify exceed max_calls={judge.max_calls}; raise max_calls")
     if missing:
-        with cache.open("a", encoding="utf-8") as file:
-            for text, answer in zip(missing, _ask_all(missing, system, judge), strict=True):
-                answers[text_hash(text)] = answer
-                file.write(json.dumps({"text_sha256": text_hash(text), "answer": answer}) + "\n")
-                file.flush()
+        for text, answer in zip(missing, _ask_all(missing, system, judge), strict=True):
+            with log.alone() as append:
+                append({"text_sha256": text_hash(text), "answer": answer})
     return [parse_answer(answers[text_hash(text)], pack) for text in texts]
-
-
-def _cached(path: Path) -> dict[str, str]:
-    """Hash -> answer. A line that a kill tore is cut off and asked again."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0] if path.exists() else ""
-        path.write_text(whole + "\n" if whole else "", encoding="utf-8")
-        rows = [json.loads(line) for line in whole.splitlines()]
-        return {row["text_sha256"]: row["answer"] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a readable answer cache ({error}); delete it, or choose another data_dir"
-        ) from error
 
 
 def _ask_all(texts: Sequence[str], system: str, judge: JudgeConfig) -> Iterator[str]:

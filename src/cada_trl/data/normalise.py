@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
+
+from cada_trl.storage.digest import sha256
 
 _APOSTROPHES = re.compile(r"['’ʼ`]")
 _NOT_WORD = re.compile(r"[\W_]+")
@@ -19,4 +20,4 @@ def normalise(text: str) -> str:
 
 def text_hash(text: str) -> str:
     """SHA-256 (hex) of the comparison form: the identity of a request, whatever its case or punctuation."""
-    return hashlib.sha256(normalise(text).encode()).hexdigest()
+    return sha256(normalise(text))

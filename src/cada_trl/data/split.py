@@ -6,7 +6,6 @@ which pairs are probed depends on nothing but the pairs themselves.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from cada_trl.data.normalise import normalise, text_hash
 from cada_trl.data.rows import Row
 from cada_trl.errors import UserError
 from cada_trl.records import Request
+from cada_trl.storage.digest import sha256
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TwinSplit:
 
 def draw(seed: int, text: str) -> str:
     """The text's place in the seed's random order: SHA-256 (hex) of the seed and the comparison form."""
-    return hashlib.sha256(f"{seed}:{normalise(text)}".encode()).hexdigest()
+    return sha256(f"{seed}:{normalise(text)}")
 
 
 def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) -> Split:
@@ -197,4 +197,4 @@ def _drawn_pairs(harmful: list[Request], n_train: int | None) -> list[Request]:
 
 def _place(pair: str) -> str:
     """A pair's place among the pairs, whatever the seed."""
-    return hashlib.sha256(pair.encode()).hexdigest()
+    return sha256(pair)

@@ -6,7 +6,6 @@ same fields: pair, text, harmful, hazard, form, kind and, where there is one, se
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.statistics import agreement
+from cada_trl.storage.digest import file_sha256
 
 TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
 FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}
@@ -52,7 +52,7 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
     origin = {
         "dataset": "twins",
         "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": file_sha256(path),
         "licence": licence,
         "n_pairs": len({values["pair"] for _, values in numbered}),
         "agreement": _agreement(values for _, values in numbered),

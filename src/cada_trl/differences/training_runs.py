@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from cada_trl.records import read_requests
 from cada_trl.reporting.run import cells, labels
 from cada_trl.reporting.run.run_record import RunRecord
 from cada_trl.reporting.run.summary import summarise
+from cada_trl.storage.digest import file_sha256
 
 Row = dict[str, Any]
 _FACTS = ("template_hash", "hazards_hash", "judge_id", "reference_hash", "git.commit")
@@ -83,11 +83,7 @@ def _weights_sentence(a: RunRecord, b: RunRecord) -> str:
 
 def _trained_weights(run: RunRecord) -> dict[str, str]:
     """File name -> SHA-256 of what final/ holds."""
-    digests = {}
-    for path in sorted((run.path / "final").glob("*.safetensors")):
-        with path.open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    return {path.name: file_sha256(path) for path in sorted((run.path / "final").glob("*.safetensors"))}
 
 
 def _origins_sentence(origins: Sequence[Difference]) -> str:

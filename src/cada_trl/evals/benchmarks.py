@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from cada_trl.data.split import draw
 from cada_trl.errors import UserError
 from cada_trl.evals.items import Item
 from cada_trl.records import read_jsonl
+from cada_trl.storage.digest import file_sha256
 
 BENCHMARK_DIR = CONF_DIR / "benchmark"
 
@@ -162,7 +162,7 @@ def item_id(benchmark: str, own_id: str) -> str:
 
 def checked_file(path: Path, sha256: str, source: str) -> Path:
     """The path, if its content is the published one. Errors: UserError with both SHA-256 values."""
-    seen = hashlib.sha256(path.read_bytes()).hexdigest()
+    seen = file_sha256(path)
     if seen != sha256:
         raise UserError(f"{path} has sha256 {seen}; expected {sha256}, the published file of {source}: get it again")
     return path

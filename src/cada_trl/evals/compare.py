@@ -11,7 +11,6 @@ from statistics import fmean
 from typing import Any, Literal
 
 from cada_trl.errors import UserError
-from cada_trl.evals.json_record import JsonRecord
 from cada_trl.evals.outcomes import Outcome
 from cada_trl.evals.scores import withheld
 from cada_trl.statistics import (
@@ -24,6 +23,7 @@ from cada_trl.statistics import (
     pooled_spread,
     sign_flip,
 )
+from cada_trl.storage.json_record import JsonRecord
 
 MEASURES = ("complied", "harmful", "harmful_score", "reasoning")
 ALL_ATTACKS = "all attacks"

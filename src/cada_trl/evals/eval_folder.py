@@ -5,8 +5,6 @@ config.yaml  manifest.json  attempts.jsonl  missing.jsonl  responses.jsonl  verd
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from cada_trl.config_loading import Section
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog
+from cada_trl.storage.digest import content_hash, json_sha256
+from cada_trl.storage.files import GOES_ON, held, read_json, replace, replace_json
+from cada_trl.storage.log import AppendLog
 
 Values = dict[str, Any]
 
@@ -30,11 +29,7 @@ def slug(text: str) -> str:
 
 def folder_name(model_name: str, decides: Mapping[str, Any]) -> str:
     """<model>-<hash8>."""
-    return f"{slug(model_name)}-{_sha256(decides)[:8]}"
-
-
-def _sha256(decides: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return f"{slug(model_name)}-{content_hash(decides)}"
 
 
 class EvalFolder:
@@ -50,28 +45,18 @@ class EvalFolder:
 
         Errors: UserError when it cannot be written, is held by another process, or belongs to another evaluation.
         """
-        # The kernel lets go of the lock when a process dies, so no stale one stops the next call.
-        lock = FileLock(path / "eval.lock")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"{path} is in use by another evaluation of the same model and settings; wait for it: its responses "
-                "and verdicts serve this one too"
-            ) from None
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}; choose another evals_dir") from error
-        try:
+        busy = (
+            f"{path} is in use by another evaluation of the same model and settings; wait for it: its responses "
+            "and verdicts serve this one too"
+        )
+        with held(path / "eval.lock", busy, "choose another evals_dir"):
             folder = cls(path)
             folder._check_owner(decides)
             yield folder
-        finally:
-            lock.release()
 
     def _check_owner(self, decides: Mapping[str, Any]) -> None:
         there = self.read_json("manifest.json").get("decides_sha256")
-        if there not in {None, _sha256(decides)}:
+        if there not in {None, json_sha256(decides)}:
             raise UserError(f"{self.path} holds another evaluation; move it away or choose another evals_dir")
 
     def log(self, name: str) -> AppendLog:
@@ -81,36 +66,17 @@ class EvalFolder:
     def read_json(self, name: str) -> Values:
         """The object in a file; {} where there is none. Errors: UserError for a file that is not one."""
         path = self.path / name
-        if not path.is_file():
-            return {}
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(values, dict):
-                return values
-        except ValueError:
-            pass
-        raise UserError(f"{path} is not a JSON object; delete it: it is written anew from the other files")
+        return read_json(path, "delete it: it is written anew from the other files") if path.is_file() else {}
 
     def write_config(self, config: Section) -> None:
         """config.yaml, whole."""
-        self.replace("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+        replace(self.path / "config.yaml", text, GOES_ON)
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         """A JSON file, whole or not at all. Errors: ValueError for a NaN: what is not known is null."""
-        self.replace(name, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        replace_json(self.path / name, values, GOES_ON)
 
     def write_manifest(self, manifest: Mapping[str, Any], decides: Mapping[str, Any]) -> None:
         """manifest.json, with what decides the responses and its hash, by which the next call knows the folder."""
-        self.write_json("manifest.json", {**manifest, "decides": decides, "decides_sha256": _sha256(decides)})
-
-    def replace(self, name: str, text: str) -> None:
-        """Write beside, then rename. Errors: UserError when the folder cannot be written."""
-        path = self.path / name
-        temporary = path.with_name(name + ".tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-            temporary.replace(path)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path}: {error.strerror}; free space, and the same command goes on"
-            ) from error
+        self.write_json("manifest.json", {**manifest, "decides": decides, "decides_sha256": json_sha256(decides)})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from cada_trl.errors import UserError
+from cada_trl.storage.digest import sha256
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Attempt:
     @property
     def key(self) -> str:
         """First 16 hex digits of the SHA-256 of (id, prompt): another wording of the prompt is another attempt."""
-        return hashlib.sha256(json.dumps([self.id, self.prompt]).encode()).hexdigest()[:16]
+        return sha256(json.dumps([self.id, self.prompt]))[:16]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from cada_trl.evals.attacks.registry import AttackContext, make_attack
 from cada_trl.evals.benchmarks import BenchmarkSpec, load_items, load_spec
 from cada_trl.evals.items import Item, to_row
 from cada_trl.evals.settings import EvaluateConfig
-from cada_trl.tracking.manifest import content_hash
+from cada_trl.storage.digest import content_hash
 
 
 @dataclass(frozen=True)

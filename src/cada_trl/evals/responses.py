@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog, StoredLog
 from cada_trl.evals.eval_folder import EvalFolder
 from cada_trl.evals.generation.generator import Completion
 from cada_trl.evals.items import Attempt, Response, attempt_from_row, response_from_row, to_row
 from cada_trl.evals.plan import Plan
 from cada_trl.records import read_jsonl, write_jsonl
+from cada_trl.storage.log import AppendLog, StoredLog
 
 ATTEMPTS, MISSING, RESPONSES = "attempts.jsonl", "missing.jsonl", "responses.jsonl"
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from cada_trl.evals.json_record import JsonRecord
 from cada_trl.evals.outcomes import Outcome, RateName
 from cada_trl.statistics import Rate, adjusted_mean
+from cada_trl.storage.json_record import JsonRecord
 
 Metric = Literal["asr", "nrr"]
 NO_HAZARD = "no_hazard"  # the slice of items outside the hazards of the case pack

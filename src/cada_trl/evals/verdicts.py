@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog, StoredLog
 from cada_trl.evals.eval_folder import slug
 from cada_trl.evals.generation.progress import shown
 from cada_trl.evals.items import Attempt, Response
 from cada_trl.judging.judge import Judge, Judged
 from cada_trl.judging.sees import JudgeSees, shown_pair
 from cada_trl.records import Verdict
+from cada_trl.storage.digest import sha256
+from cada_trl.storage.log import AppendLog, StoredLog
 
 AT_ONCE = 32  # ours: pairs between two writes; keeps an endpoint's threads busy and loses little to a kill
 
@@ -109,4 +109,4 @@ def _judged(row: Mapping[str, Any], where: str) -> Judged:
 
 def _hash(completion: str) -> str:
     """First 16 hex digits of the SHA-256: a verdict belongs to one text."""
-    return hashlib.sha256(completion.encode("utf-8", errors="surrogatepass")).hexdigest()[:16]
+    return sha256(completion)[:16]

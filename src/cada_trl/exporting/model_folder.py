@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.tracking.run_folder import writing
+from cada_trl.storage.files import whole, writing
 
 # final/ also holds training_args.bin: pickled, with the trainer's paths
 PUBLISHED = (
@@ -27,20 +27,14 @@ def write_model_folder(weights: Path, card: str, sampling: dict[str, Any], targe
     """
     if target.exists():
         raise UserError(f"{target} exists; remove it, or choose another folder with to=")
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with writing(target):
-            partial.mkdir(parents=True)
-            for path in sorted({path for pattern in PUBLISHED for path in weights.glob(pattern)}):
-                shutil.copyfile(path, partial / path.name)
-            for name in ("config.json", "tokenizer_config.json"):
-                _rewrite(partial / name, {})
-            _rewrite(partial / "generation_config.json", sampling)
-            (partial / "README.md").write_text(card, encoding="utf-8")
-            partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with writing(target), whole(target) as partial:
+        partial.mkdir()
+        for path in sorted({path for pattern in PUBLISHED for path in weights.glob(pattern)}):
+            shutil.copyfile(path, partial / path.name)
+        for name in ("config.json", "tokenizer_config.json"):
+            _rewrite(partial / name, {})
+        _rewrite(partial / "generation_config.json", sampling)
+        (partial / "README.md").write_text(card, encoding="utf-8")
 
 
 def _rewrite(path: Path, added: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ texts are not published, so the built-in ones are ours). A user's own pack has t
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from cada_trl.errors import UserError
+from cada_trl.storage.digest import sha256
 
 BUILTIN_DIR = Path(__file__).parent / "assets"
 PACK_FILE = "pack.yaml"
@@ -134,7 +134,7 @@ def load_pack(source: str) -> HazardPack:
 
 def pack_hash(pack: HazardPack) -> str:
     """First 8 hex digits of the SHA-256 of the pack's content; comments, layout and file names do not count."""
-    return hashlib.sha256(json.dumps(asdict(pack)).encode()).hexdigest()[:8]
+    return sha256(json.dumps(asdict(pack)))[:8]
 
 
 _Page = TypeVar("_Page", Hazard, _PackPage)

@@ -6,7 +6,6 @@ Read it before a number of any table: the judge's errors are a floor under every
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.judging.card import Card, card, card_path, headline, read_card, write_card
 from cada_trl.judging.judge import make_judge
 from cada_trl.judging.labels import EXPECTED, labels_hash, read_label_sets
+from cada_trl.storage.files import replace_json
 
 DEFAULT_LABELS = PACKAGE_DIR.parents[2] / "shared" / "data"
 _CAPTION = (
@@ -39,10 +39,7 @@ def main(argv: list[str]) -> int:
         write_card(found, cards)
     _show(found, card_path(judge.id, cards))
     if json_file:
-        try:
-            json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {json_file}: {error.strerror}; choose another file") from error
+        replace_json(json_file, found, "choose another file")
     return 0
 
 

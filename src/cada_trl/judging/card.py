@@ -22,6 +22,7 @@ from cada_trl.judging.agreement import agreement, area_under_roc, said_of
 from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judge, Judged
 from cada_trl.judging.labels import JAILBROKEN, POOLED, LabelSet, labels_hash
+from cada_trl.storage.files import replace_json
 
 PAIRS_AT_ONCE = 64  # ours: a step of the progress bar
 
@@ -81,14 +82,7 @@ def read_card(path: Traversable) -> Card | None:
 
 def write_card(found: Card, folder: Path) -> None:
     """Write the card under its judge's id, atomically. Errors: UserError when the folder cannot be written."""
-    path = card_path(found["judge"], folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    replace_json(card_path(found["judge"], folder), found)
 
 
 def card_path(judge_id: str, folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Literal
 
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
+from cada_trl.storage.digest import sha256
 
 Label = Literal["refused", "harmful"]
 
@@ -69,7 +69,7 @@ def read_label_sets(folder: Path) -> list[LabelSet]:
 def labels_hash(sets: Sequence[LabelSet]) -> str:
     """First 8 hex digits of the SHA-256 of all pairs and labels."""
     rows = [[one.name, one.label, one.pairs, one.people, one.groups] for one in sets]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:8]
+    return sha256(json.dumps(rows))[:8]
 
 
 def _read_xstest(path: Path) -> list[_Row]:

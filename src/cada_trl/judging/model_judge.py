@@ -6,7 +6,6 @@ UNSCORED with its text kept, never guessed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cada_trl.judging.endpoint import Answer, Prompt, Usage
 from cada_trl.judging.judge import EMPTY, Judged
 from cada_trl.judging.sees import without_special_tokens
 from cada_trl.records import Verdict
+from cada_trl.storage.digest import sha256
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Form:
     @property
     def hash8(self) -> str:
         """First 8 hex digits of the SHA-256 of what decides an answer."""
-        return hashlib.sha256(json.dumps([self.text, self.max_tok]).encode()).hexdigest()[:8]
+        return sha256(json.dumps([self.text, self.max_tok]))[:8]
 
 
 class Model(Protocol):

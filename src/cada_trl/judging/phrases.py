@@ -9,7 +9,6 @@ A policy trained on this judge can learn the phrases, so evaluate with another o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import yaml
 
 from cada_trl.judging.judge import EMPTY, Judged
 from cada_trl.records import Verdict
+from cada_trl.storage.digest import sha256
 
 LEAD_SENTENCES = 3  # a refusal is over by then in the labelled data; longer leads read the answer itself
 LEAD_MIN_WORDS = 4  # "Hello!" or "Thank you!" does not use up the lead
@@ -80,7 +80,7 @@ def load_patterns() -> Patterns:
         for row in asset["rules"]
     )
     idioms = tuple(re.compile(pattern) for pattern in asset["not_a_refusal"])
-    return Patterns(rules, idioms, hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8])
+    return Patterns(rules, idioms, sha256(json.dumps(decides))[:8])
 
 
 def lead(response: str) -> list[str]:

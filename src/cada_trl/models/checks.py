@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
+from cada_trl.storage.digest import sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,7 +20,7 @@ REASONING_TAG = re.compile(r"</?(?:think|thinking|thought|reason|reasoning|refle
 
 def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """First 8 hex digits of the SHA-256 of the chat template: two runs with another one are not comparable."""
-    return hashlib.sha256(str(tokenizer.get_chat_template()).encode()).hexdigest()[:8]
+    return sha256(str(tokenizer.get_chat_template()))[:8]
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> list[str]:

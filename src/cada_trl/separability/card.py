@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config
 from cada_trl.errors import UserError
-from cada_trl.evals.json_record import JsonRecord
 from cada_trl.models.identity import model_identity
 from cada_trl.prepare import PreparedData
 from cada_trl.records import Request
 from cada_trl.separability.curve import CurvePoint
 from cada_trl.separability.measures import Separation
 from cada_trl.separability.pairs import files_digest
+from cada_trl.storage.digest import content_hash, sha256
+from cada_trl.storage.files import replace_json
+from cada_trl.storage.json_record import JsonRecord
 
 VERSION = 1  # raise it when the same inputs give other numbers
 
@@ -73,13 +73,12 @@ def card_inputs(config: Config, data: PreparedData) -> dict[str, Any]:
 def rows_digest(parts: Sequence[Sequence[Request]]) -> str:
     """SHA-256 of the rows' texts, of what they are and of who is whose twin."""
     rows = [[[one.text, one.harmful, one.pair] for one in part] for part in parts]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return sha256(json.dumps(rows))
 
 
 def card_file(data_dir: str, inputs: dict[str, Any]) -> Path:
     """data_dir/card-<hash8>.json."""
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    return Path(data_dir) / f"card-{digest[:8]}.json"
+    return Path(data_dir) / f"card-{content_hash(inputs)}.json"
 
 
 def kept_card(config: Config, data: PreparedData) -> Card | None:
@@ -104,12 +103,4 @@ def read_card(path: Path) -> Card | None:
 
 def write_card(card: Card, path: Path) -> None:
     """Whole or not at all. Errors: UserError when the folder cannot be written."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another data_dir") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_json(path, card.to_json(), "free space or choose another data_dir")

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cada_trl.evals.json_record import JsonRecord
 from cada_trl.separability.measures import auc_and_j
 from cada_trl.separability.probe import fit
 from cada_trl.separability.training_rows import TrainingRows
+from cada_trl.storage.json_record import JsonRecord
 
 N_DRAWS = 5
 

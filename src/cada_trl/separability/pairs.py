@@ -5,11 +5,11 @@ Read from the folder of benchmarks only, never from the hub; a file that is not 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from cada_trl.evals.benchmarks import load_items, load_spec
+from cada_trl.storage.digest import file_sha256
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,4 @@ def files_digest(folder: Path | None) -> dict[str, str | None]:
     """Benchmark -> the SHA-256 of its file; None where it is absent."""
     names = [name for wanted in SETS.values() for name in wanted.benchmarks]
     files = {name: folder / load_spec(name).file for name in names} if folder is not None else {}
-    return {
-        name: hashlib.sha256(files[name].read_bytes()).hexdigest() if name in files and files[name].is_file() else None
-        for name in names
-    }
+    return {name: file_sha256(files[name]) if name in files and files[name].is_file() else None for name in names}

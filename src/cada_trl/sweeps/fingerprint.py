@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from cada_trl.storage.digest import file_sha256, sha256
 
 # What the verbs write once. Reports, logs and judges' further verdicts may be written anew and are left out.
 _KEPT = ("config.yaml", "manifest.json", "train.jsonl", "probes.jsonl", "probes/*.jsonl", "final/*")
@@ -39,10 +41,9 @@ def _patterns(folder: Path) -> tuple[str, ...]:
 
 def _digest(path: Path) -> str:
     size = path.stat().st_size
+    if size <= _WHOLE_BYTES:
+        return file_sha256(path)
     with path.open("rb") as file:
-        if size <= _WHOLE_BYTES:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256(f"{size} bytes".encode() + file.read(_END_BYTES))
-        file.seek(-_END_BYTES, 2)
-        digest.update(file.read())
-        return digest.hexdigest()
+        start = file.read(_END_BYTES)
+        file.seek(-_END_BYTES, os.SEEK_END)
+        return sha256(f"{size} bytes".encode() + start + file.read())

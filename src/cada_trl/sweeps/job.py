@@ -15,8 +15,8 @@ from cada_trl.config_loading import leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.evals.settings import load_evaluate_config
 from cada_trl.reporting.stored_config import read_config
+from cada_trl.storage.digest import content_hash
 from cada_trl.sweeps.grid import Cell
-from cada_trl.tracking.manifest import content_hash
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cada_trl.evals.append_log import AppendLog
+from cada_trl.storage.log import AppendLog
 from cada_trl.sweeps.fingerprint import damaged, fingerprint
 from cada_trl.sweeps.job import Job, read_manifest
 from cada_trl.tracking.manifest import now_utc

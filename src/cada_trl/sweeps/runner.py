@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from cada_trl.errors import UserError
+from cada_trl.storage.files import try_lock, writing
 from cada_trl.sweeps.job import Job, script
 from cada_trl.sweeps.ledger import Ledger, Standing
 from cada_trl.sweeps.log_tail import last_line, log_tail
@@ -33,7 +33,7 @@ class _Running:
     process: subprocess.Popen[bytes]
     place: Place
     started: float
-    lock: IO[str]
+    lock: IO[bytes]
 
     @property
     def wall_s(self) -> float:
@@ -98,21 +98,12 @@ class Runner:
         running.append(self._start(job, place, lock))
         return True
 
-    def _locked(self, job: Job) -> IO[str] | None:
+    def _locked(self, job: Job) -> IO[bytes] | None:
         path = self._folder.job_lock(job.id)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}; choose another sweeps_dir") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        return file
+        with writing(path, "choose another sweeps_dir"):
+            return try_lock(path)
 
-    def _start(self, job: Job, place: Place, lock: IO[str]) -> _Running:
+    def _start(self, job: Job, place: Place, lock: IO[bytes]) -> _Running:
         self._folder.write(self._folder.script(job.id), script(job))
         self._ledger.started(job)
         self._set(job, Standing("running"))

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from cada_trl.errors import UserError
+from cada_trl.storage.digest import content_hash
+from cada_trl.storage.files import GOES_ON, held, replace, replace_json
 from cada_trl.sweeps.settings import SweepConfig
-from cada_trl.tracking.manifest import content_hash
 
 STUDY = "study.db"  # a search's trials, optuna's own file
 
@@ -31,21 +30,10 @@ class SweepFolder:
     @contextmanager
     def opened(cls, path: Path) -> Iterator[SweepFolder]:
         """The folder, made where there is none. Errors: UserError when another sweep holds it or it is not writable."""
-        lock = FileLock(path / "sweep.lock")  # the kernel's: a killed sweep leaves no stale one
-        try:
-            for folder in (path / "cells", path / "logs"):
-                folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"{path} is in use by another sweep; wait for it or give a sweep_name of your own"
-            ) from None
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}; choose another sweeps_dir") from error
-        try:
+        busy = f"{path} is in use by another sweep; wait for it or give a sweep_name of your own"
+        with held(path / "sweep.lock", busy, "choose another sweeps_dir"):
+            (path / "logs").mkdir(exist_ok=True)
             yield cls(path)
-        finally:
-            lock.release()
 
     def check_same_sweep(self, cell_ids: Collection[str] | None) -> None:
         """Refuse to write over another sweep's record; a grid may grow, and so may a search (cell_ids None).
@@ -80,18 +68,11 @@ class SweepFolder:
 
     def write_json(self, path: Path, values: Mapping[str, Any]) -> None:
         """A JSON file, whole. Errors: UserError as write; ValueError for a NaN."""
-        self.write(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        replace_json(path, values, GOES_ON)
 
     def write(self, path: Path, text: str) -> None:
         """Write beside, then rename. Errors: UserError when the folder cannot be written."""
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path}: {error.strerror}; free space, and the same command goes on"
-            ) from error
+        replace(path, text, GOES_ON)
 
 
 def sweep_path(config: SweepConfig, about: str, content: object) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from cada_trl.errors import UserError
+from cada_trl.storage.files import take_lock, try_lock, writing
 from cada_trl.sweeps.log_tail import log_tail
 from cada_trl.tables.job import Job
 
@@ -39,29 +38,20 @@ def run_jobs(jobs: Sequence[Job], logs: Path, say: Say) -> dict[Job, str]:
 
 def _run(job: Job, path: Path, say: Say) -> str | None:
     """None where the job's result is there at the end, else how it failed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        log = path.open("ab")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another tables_dir") from error
+    # The job inherits the log, and with it the log's lock: it is held for as long as a process of the job lives, also
+    # where this verb was killed.
+    with writing(path, "choose another tables_dir"):
+        log = try_lock(path)
+        if log is None:
+            say(f"{job.name} is still running, from an earlier call or in another table; waiting for it")
+            log = take_lock(path)
     with log:
-        _wait_for_earlier(log, job, say)
         if job.result() is not None:
             return None
         code = _call(job, log)
     if code != 0:
         return f"exit code {code}"
     return None if job.result() is not None else "it ended without an error and without a finished result"
-
-
-def _wait_for_earlier(log: IO[bytes], job: Job, say: Say) -> None:
-    """The lock belongs to the open file, which the job inherits: it is held for as long as a process of it lives, also
-    where this verb was killed."""
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say(f"{job.name} is still running, from an earlier call or in another table; waiting for it")
-        fcntl.flock(log, fcntl.LOCK_EX)
 
 
 def _call(job: Job, log: IO[bytes]) -> int:

@@ -6,21 +6,21 @@ same samples share them; a killed run goes on after its last whole batch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object, release_memory
-from filelock import FileLock
 
-from cada_trl.evals.append_log import AppendLog
+from cada_trl.errors import UserError
 from cada_trl.hazards.pack import pack_hash
 from cada_trl.methods.run import Run
 from cada_trl.models.load import load_policy
 from cada_trl.records import read_jsonl
-from cada_trl.tracking.manifest import content_hash
-from cada_trl.tracking.run_folder import writing
+from cada_trl.storage.digest import content_hash
+from cada_trl.storage.files import held, read_json, replace_json
+from cada_trl.storage.log import AppendLog
 from cada_trl.trainers.arguments import cada_arguments, pairs_of, rollout_dataset, step_sampler
 from cada_trl.trainers.cada import CADATrainer
 
@@ -37,7 +37,9 @@ def sampled(run: Run, with_harmful: bool) -> tuple[Path, list[Row]]:
     decides = _decides(run, rows)
     folder = Path(run.config.data_dir) / f"targets-{content_hash(decides)}"
     if rows and not _is_whole(folder, len(rows)):
-        _sample(run, rows, folder, decides)
+        # a second run waits: it then finds the samples
+        with held(folder / "targets.lock", busy=None) if run.folder.is_main else nullcontext():
+            _sample(run, rows, folder, decides)
         release_memory()  # the method loads the policy anew
     found = {row["request_id"]: row for _, row in read_jsonl(folder / "samples.jsonl")} if rows else {}
     return folder, [found[row["request_id"]] for row in rows]
@@ -80,19 +82,14 @@ def _decides(run: Run, rows: Sequence[Row]) -> Row:
 
 def _is_whole(folder: Path, n: int) -> bool:
     try:
-        return bool(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["n"] == n)
-    except (OSError, ValueError, KeyError):
+        return bool(read_json(folder / "manifest.json", "")["n"] == n)
+    except (UserError, KeyError):
         return False
 
 
 def _sample(run: Run, rows: Sequence[Row], folder: Path, decides: Row) -> None:
     """Fill samples.jsonl batch by batch; every process samples its share, the main one writes."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     config = run.config
-    if run.folder.is_main:
-        lock = FileLock(folder / "targets.lock")  # a second run waits: it then finds the samples
-        lock.acquire()
     log = AppendLog(folder / "samples.jsonl") if run.folder.is_main else None
     args = cada_arguments(config, run.folder.checkpoints, run.data.train, run.data.benign_train)
     trainer = CADATrainer(
@@ -112,12 +109,7 @@ def _sample(run: Run, rows: Sequence[Row], folder: Path, decides: Row) -> None:
                 log.append(row for row in new if row["request_id"] not in done)
         run.say(f"sampling targets: {start + len(batch)}/{len(rows)}")
     if log:
-        text = json.dumps({"n": len(rows), "decides": decides}, indent=2, ensure_ascii=False) + "\n"
-        temporary = folder / "manifest.json.tmp"
-        with writing(folder):
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(folder / "manifest.json")
-        lock.release()
+        replace_json(folder / "manifest.json", {"n": len(rows), "decides": decides})
     trainer.accelerator.wait_for_everyone()
 
 

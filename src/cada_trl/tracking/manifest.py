@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import re
@@ -17,6 +15,7 @@ from typing import Any
 
 from cada_trl.config import PACKAGE_DIR, Config, config_hash, run_name
 from cada_trl.errors import Stopped
+from cada_trl.storage.digest import content_hash
 from cada_trl.tracking.scrub import scrub
 
 
@@ -74,11 +73,6 @@ def exit_state(error: BaseException) -> str:
     if isinstance(error, Stopped):
         return f"stopped: {error}"
     return f"failed: {(str(error) or repr(error)).splitlines()[0]}"
-
-
-def content_hash(values: Any) -> str:
-    """First 8 hex digits of the SHA-256 of plain values as sorted JSON."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

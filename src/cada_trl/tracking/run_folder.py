@@ -6,13 +6,10 @@ completions/step_000001.jsonl  probes/{before,after,step_000020}.jsonl  checkpoi
 
 from __future__ import annotations
 
-import fcntl
-import json
 import math
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,21 +18,12 @@ import yaml
 
 from cada_trl.config import Config
 from cada_trl.errors import UserError
-from cada_trl.records import write_jsonl
+from cada_trl.records import read_jsonl, write_jsonl
+from cada_trl.storage.files import ANOTHER_FOLDER, replace, replace_json, try_lock, writing
+from cada_trl.storage.log import append_rows
 from cada_trl.tracking.metrics import checked
 
 Row = dict[str, Any]
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a UserError of one line that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space, fix the permission or choose another folder"
-        ) from error
 
 
 class RunFolder:
@@ -52,24 +40,16 @@ class RunFolder:
         with writing(path):
             for folder in (path, path / "completions", path / "probes", path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / "run.lock").open("a+", encoding="utf-8")
-        self._take_lock()
-
-    def _take_lock(self) -> None:
-        # flock, not the mere presence of the file: the kernel lets go when a run dies, so no stale lock stops a resume.
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            owner = self._lock.read().strip() or "unknown"
-            self._lock.close()
-            raise UserError(
-                f"{self.path} is in use by another run (pid and host: {owner}); wait for it or choose another run_name"
-            ) from None
-        with writing(self.path / "run.lock"):
-            self._lock.truncate(0)
-            self._lock.write(f"{os.getpid()} {socket.gethostname()}\n")
-            self._lock.flush()
+            lock = try_lock(path / "run.lock")
+            if lock is None:
+                owner = (path / "run.lock").read_text(encoding="utf-8").strip() or "unknown"
+                raise UserError(
+                    f"{path} is in use by another run (pid and host: {owner}); wait for it or choose another run_name"
+                )
+            lock.truncate(0)
+            lock.write(f"{os.getpid()} {socket.gethostname()}\n".encode())
+            lock.flush()
+            self._lock = lock
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -94,11 +74,14 @@ class RunFolder:
 
     def write_config(self, config: Config) -> None:
         """config.yaml, readable by config.check_config."""
-        self._replace("config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
+        if self.is_main:
+            text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+            replace(self.path / "config.yaml", text)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """manifest.json, whole, at the start and again at the end of the run."""
-        self._replace("manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        if self.is_main:
+            replace_json(self.path / "manifest.json", manifest)
 
     def append_train(self, step: int, metrics: Mapping[str, float | int | None]) -> None:
         """One line of train.jsonl. Errors: ValueError for a name that the registry does not hold."""
@@ -132,45 +115,18 @@ class RunFolder:
         for name in ("train.jsonl", "probes.jsonl", "tripwires.jsonl"):
             path = self.path / name
             if path.is_file():
-                write_jsonl(path, [row for row in _rows(path) if row["step"] <= step and row.get("name") != "after"])
+                rows = [row for _, row in read_jsonl(path, torn=lambda _: None)]
+                write_jsonl(path, [row for row in rows if row["step"] <= step and row.get("name") != "after"])
         for path in [*(self.path / "completions").glob("*.jsonl"), *(self.path / "probes").glob("*.jsonl")]:
             if path.stem == "after" or (path.stem.startswith("step_") and int(path.stem[5:]) > step):
                 with writing(path):
                     path.unlink()
 
     def _append(self, name: str, row: Row) -> None:
-        if not self.is_main:
-            return
-        path = self.path / name
-        with writing(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _replace(self, name: str, text: str) -> None:
-        if not self.is_main:
-            return
-        path = self.path / name
-        temporary = path.with_name(name + ".tmp")
-        with writing(path):
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
+        if self.is_main:
+            append_rows(self.path / name, [row], ANOTHER_FOLDER)
 
 
 def _without_nan(row: Row) -> Row:
     """An unscored reward is null on disk: NaN is no JSON and could be read back as a number."""
     return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
-
-
-def _rows(path: Path) -> list[Row]:
-    """Rows of a file that a killed run may have left with a torn last line, which is dropped."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number == len(lines) and not line.endswith("\n"):
-                break
-            raise UserError(f"{path}, row {number}: not JSON ({error.msg}); mend or delete that line") from error
-    return rows

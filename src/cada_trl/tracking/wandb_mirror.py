@@ -9,8 +9,9 @@ from typing import Any
 
 from cada_trl.config import Config, config_hash, run_name
 from cada_trl.errors import UserError
+from cada_trl.storage.files import writing
 from cada_trl.tracking.metrics import METRICS
-from cada_trl.tracking.run_folder import RunFolder, writing
+from cada_trl.tracking.run_folder import RunFolder
 from cada_trl.tracking.scrub import scrub
 
 # ours: how long a network that has vanished may hold up the start and the end of a run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from trl.models import unwrap_model_for_generation
 
 from cada_trl.models.decoding import decoding_attention
 from cada_trl.models.packed_linear import packed_linear
+from cada_trl.storage.digest import sha256_of
 from cada_trl.trainers.resume import mark_complete
 from cada_trl.trainers.sharding import stage_of, whole
 
@@ -49,13 +49,15 @@ class InRun(Base):
         frozen = self.model.get_base_model() if adapted else self.accelerator.unwrap_model(self.ref_model)
         # ZeRO-2 rounds a float32 policy to bfloat16 when training starts: that is no change of the reference.
         rounded = torch.bfloat16 if stage_of(self.accelerator) and self.args.bf16 else None
-        digest = hashlib.sha256()
-        for name, parameter in sorted(frozen.named_parameters()):
-            if not (adapted and parameter.requires_grad):
-                digest.update(name.encode())
-                weight = whole(parameter).detach().to(rounded or parameter.dtype)
-                digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+
+        def chunks() -> Iterator[bytes]:
+            for name, parameter in sorted(frozen.named_parameters()):
+                if not (adapted and parameter.requires_grad):
+                    yield name.encode()
+                    weight = whole(parameter).detach().to(rounded or parameter.dtype)
+                    yield weight.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+
+        return sha256_of(chunks())
 
     @contextlib.contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
+from cada_trl.storage.files import replace_json
 
 COMPLETE_FILE = "complete.json"
 
@@ -19,10 +20,8 @@ def mark_complete(checkpoint: Path, step: int, n_processes: int, zero_stage: int
     zero_stage: how DeepSpeed splits the optimiser that was saved; 0 without DeepSpeed.
     """
     sizes = {str(file.relative_to(checkpoint)): file.stat().st_size for file in _files(checkpoint)}
-    temporary = checkpoint / f"{COMPLETE_FILE}.tmp"
     facts = {"step": step, "n_processes": n_processes, "zero_stage": zero_stage, "bytes": sizes}
-    temporary.write_text(json.dumps(facts, indent=1))
-    temporary.replace(checkpoint / COMPLETE_FILE)
+    replace_json(checkpoint / COMPLETE_FILE, facts)
 
 
 def newest_complete(

@@ -6,9 +6,9 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.evals.utility.compare import compare
-from cada_trl.evals.utility.folder import write_json
 from cada_trl.records import write_jsonl
 from cada_trl.statistics import adjusted_difference
+from cada_trl.storage.files import replace_json
 
 
 def model_folder(folder: Path, task: str, correct: list[bool], first_row: int = 0) -> Path:
@@ -18,7 +18,7 @@ def model_folder(folder: Path, task: str, correct: list[bool], first_row: int = 
     ]
     (folder / task).mkdir(parents=True)
     write_jsonl(folder / task / "samples.jsonl", rows)
-    write_json(folder / task / "result.json", {"plan": {"task": {"name": "mmlu", "filter": "none"}}})
+    replace_json(folder / task / "result.json", {"plan": {"task": {"name": "mmlu", "filter": "none"}}})
     return folder
 
 

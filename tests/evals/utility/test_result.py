@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evals.utility.folder import write_json
 from cada_trl.evals.utility.plan import Plan
 from cada_trl.evals.utility.result import finished_result, sample_rows, score
 from cada_trl.records import write_jsonl
 from cada_trl.statistics import wilson
+from cada_trl.storage.files import replace_json
 
 from .conftest import small_task
 
@@ -118,7 +118,7 @@ def test_a_result_is_finished_only_with_its_samples_and_its_plan(tmp_path: Path)
     rows = sample_rows(BBH, output(ONE_OF_TWO))
     write_jsonl(tmp_path / "samples.jsonl", rows)
     assert finished_result(BBH, tmp_path) is None
-    write_json(tmp_path / "result.json", {"plan_hash": BBH.hash})
+    replace_json(tmp_path / "result.json", {"plan_hash": BBH.hash})
     assert finished_result(BBH, tmp_path) == {"plan_hash": BBH.hash}
     write_jsonl(tmp_path / "samples.jsonl", rows[:2])
     with pytest.raises(UserError, match=f"holds plan {BBH.hash} with 2 samples; expected {BBH.hash} with 3"):
@@ -127,7 +127,7 @@ def test_a_result_is_finished_only_with_its_samples_and_its_plan(tmp_path: Path)
 
 def test_another_plans_result_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "samples.jsonl", sample_rows(BBH, output(ONE_OF_TWO)))
-    write_json(tmp_path / "result.json", {"plan_hash": "00000000"})
+    replace_json(tmp_path / "result.json", {"plan_hash": "00000000"})
     with pytest.raises(UserError, match="holds plan 00000000"):
         finished_result(BBH, tmp_path)
     (tmp_path / "result.json").write_text('{"accuracy": 0.', encoding="utf-8")

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from cada_trl.evals.utility.folder import write_json
 from cada_trl.records import write_jsonl
 from cada_trl.statistics import Rate
+from cada_trl.storage.files import replace_json
 
 
 def write_utility(path: Path, tasks: Mapping[str, Sequence[bool]], model: Mapping[str, Any] | None = None) -> Path:
@@ -23,11 +23,11 @@ def write_utility(path: Path, tasks: Mapping[str, Sequence[bool]], model: Mappin
             for row, one in enumerate(correct)
         ]
         write_jsonl(folder / "samples.jsonl", rows)
-        write_json(folder / "result.json", result(task, correct))
+        replace_json(folder / "result.json", result(task, correct))
     default = {"name": "made-up", "source": "folder", "path": "models/made-up", "dtype": "float32"}
     (path / "config.yaml").write_text(yaml.safe_dump({"model": dict(model or default)}))
     identity = {"model.safetensors": "cd" * 32}
-    write_json(path / "manifest.json", {"exit_state": "done", "model": {"identity": identity}, "tasks": list(tasks)})
+    replace_json(path / "manifest.json", {"exit_state": "done", "model": {"identity": identity}, "tasks": list(tasks)})
     return path
 
 

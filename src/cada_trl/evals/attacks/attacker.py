@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -14,6 +13,7 @@ from cada_trl.evals.attacks.attack import ChatModel
 from cada_trl.evals.attacks.attacker_cache import AttackerCache
 from cada_trl.judging.endpoint import N_THREADS, Answer, explain
 from cada_trl.prompting.arms import Messages
+from cada_trl.storage.digest import sha256
 
 
 class Attacker:
@@ -30,7 +30,7 @@ class Attacker:
 
     def version(self, name: str, decides: Sequence[object]) -> str:
         """<name>-<hash8> of this attacker and all else that decides what an attack writes: the key of its rows."""
-        return f"{name}-{hashlib.sha256(json.dumps([self.id, *decides]).encode()).hexdigest()[:8]}"
+        return f"{name}-{sha256(json.dumps([self.id, *decides]))[:8]}"
 
     def prepare(self, n_most: int, what: str) -> None:
         """Check, before anything is generated, that n_most further questions can be asked and the attacker answers.

@@ -6,7 +6,6 @@ stand in hydra_conf/benchmark; no prompt is shipped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cada_trl.evals.attacks.attack import Attacked, Kind
 from cada_trl.evals.benchmarks import BenchmarkSpec, FrozenColumns, FrozenPrompts, checked_file, item_id
 from cada_trl.evals.items import Attempt, Item
 from cada_trl.records import read_jsonl
+from cada_trl.storage.digest import sha256
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FrozenAttack:
         self._published = _read(name, spec.name, spec.frozen, _checked_path(name, spec.frozen, data_root))
         columns, victims = spec.frozen.columns.model_dump(), spec.frozen.attacks[name]
         decides = json.dumps([spec.frozen.sha256, columns, victims])
-        self.version = f"{name}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
+        self.version = f"{name}-{sha256(decides)[:8]}"
 
     def attempts(self, items: Sequence[Item]) -> Attacked:
         """One attempt an item that has a published prompt; the others are missing, with the reason."""

@@ -7,10 +7,10 @@ from typing import Literal
 
 from cada_trl.evals.compare import Change, paired_change
 from cada_trl.evals.faithfulness.interventions import INTERVENTIONS, UNTOUCHED
-from cada_trl.evals.json_record import JsonRecord
 from cada_trl.evals.outcomes import Outcome
 from cada_trl.evals.responses import Missing
 from cada_trl.evals.scores import Measure, rate_measure
+from cada_trl.storage.json_record import JsonRecord
 
 EFFECTS = "effects.json"
 

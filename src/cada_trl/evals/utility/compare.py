@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.evals.utility.folder import read_json
 from cada_trl.records import read_jsonl
 from cada_trl.statistics import Estimate, adjusted_difference, mcnemar
+from cada_trl.storage.files import read_json
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -12,8 +11,9 @@ from typing import Any
 import yaml
 
 from cada_trl.errors import UserError
-from cada_trl.evals.utility.folder import replace
 from cada_trl.evals.utility.task import TaskSpec
+from cada_trl.storage.digest import sha256_of
+from cada_trl.storage.files import replace
 
 
 def lm_eval_version() -> str:
@@ -26,10 +26,8 @@ def lm_eval_version() -> str:
 def definitions_sha256(task: TaskSpec) -> str:
     """SHA-256 over the files beside the published definition: prompts, filters, metrics. Errors: as lm_eval_version."""
     folder = _published(task.definition.format(subset=next(iter(task.subsets)))).parent
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc"):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc")
+    return sha256_of(path.name.encode() + b"\0" + path.read_bytes() for path in files)
 
 
 def write_definitions(task: TaskSpec, subsets: Collection[str], data_root: Path | None, folder: Path) -> str:

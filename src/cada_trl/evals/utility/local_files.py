@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from cada_trl.errors import UserError
 from cada_trl.evals.utility.task import TaskSpec
 from cada_trl.records import read_jsonl
+from cada_trl.storage.digest import file_sha256
 
 Row = dict[str, Any]
 
@@ -39,7 +39,7 @@ def check_files(task: TaskSpec, data_root: Path) -> dict[str, str]:
                     f"{task.name}: {examples[subset]} examples of {subset} in {data_root / task.files.fewshot}; "
                     f"expected at least {task.num_fewshot} ({task.source})"
                 )
-    return {path: hashlib.sha256((data_root / path).read_bytes()).hexdigest() for path in _paths(task)}
+    return {path: file_sha256(data_root / path) for path in _paths(task)}
 
 
 def _path(pattern: str, subset: str) -> str:

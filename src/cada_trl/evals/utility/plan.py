@@ -11,7 +11,7 @@ from cada_trl.evals.utility.local_files import check_files
 from cada_trl.evals.utility.sample import sampled
 from cada_trl.evals.utility.settings import UtilitySettings
 from cada_trl.evals.utility.task import TaskSpec, load_task
-from cada_trl.tracking.manifest import content_hash
+from cada_trl.storage.digest import content_hash
 
 
 @dataclass(frozen=True)

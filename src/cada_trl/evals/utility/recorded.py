@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lm_eval.api.model import LM
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog
 from cada_trl.evals.generation.progress import shown
 from cada_trl.models.decoding import decoding_attention
+from cada_trl.storage.digest import json_sha256
+from cada_trl.storage.log import AppendLog
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -97,7 +96,7 @@ def _by_key(log: AppendLog) -> dict[str, Answer]:
 
 
 def _key(kind: str, arguments: tuple[Any, ...]) -> str:
-    return hashlib.sha256(json.dumps([kind, *arguments], sort_keys=True).encode()).hexdigest()[:16]
+    return json_sha256([kind, *arguments])[:16]
 
 
 def _checked(answer: Any) -> Answer:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.evals.utility.folder import read_json
 from cada_trl.evals.utility.plan import Plan
 from cada_trl.records import read_jsonl
 from cada_trl.statistics import Rate
+from cada_trl.storage.files import read_json
 
 Row = dict[str, Any]
 

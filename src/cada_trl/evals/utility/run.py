@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.errors import UserError
 from cada_trl.evals.utility.definitions import write_definitions
-from cada_trl.evals.utility.folder import write_json
 from cada_trl.evals.utility.plan import Plan
 from cada_trl.evals.utility.result import sample_rows, score
 from cada_trl.evals.utility.settings import UtilitySettings
 from cada_trl.records import write_jsonl
+from cada_trl.storage.files import replace_json
 
 if TYPE_CHECKING:
     from lm_eval.models.huggingface import HFLM
@@ -70,7 +70,7 @@ def run_task(plan: Plan, settings: UtilitySettings, lm: Callable[[], HFLM], fold
         "cpu_s": round(time.process_time() - cpu_started, 1),
     }
     write_jsonl(folder / "samples.jsonl", rows)
-    write_json(folder / "result.json", result)
+    replace_json(folder / "result.json", result)
     return result
 
 

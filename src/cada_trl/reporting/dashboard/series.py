@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.reporting.run.run_record import RunRecord
 
@@ -24,12 +23,4 @@ def series_of(run: RunRecord) -> dict[str, Series]:
 def _probes(run: RunRecord) -> list[dict[str, Any]]:
     """Lines of probes.jsonl, none without it; a killed run's torn last one is left out. Errors: UserError."""
     path = run.path / "probes.jsonl"
-    rows: list[dict[str, Any]] = []
-    if not path.is_file():
-        return rows
-    try:
-        rows.extend(row for _, row in read_jsonl(path))
-    except UserError:
-        if path.read_bytes().endswith(b"\n"):
-            raise
-    return rows
+    return [row for _, row in read_jsonl(path, torn=lambda _: None)] if path.is_file() else []

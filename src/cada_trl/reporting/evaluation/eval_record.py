@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import StoredLog
 from cada_trl.evals.compare import Evaluated
 from cada_trl.evals.eval_folder import EvalFolder
 from cada_trl.evals.items import Attempt, Response, attempt_from_row
@@ -20,6 +19,7 @@ from cada_trl.evals.scores import Cell, Scores, score
 from cada_trl.evals.verdicts import read_verdicts, verdict_file
 from cada_trl.judging.judge import Judged
 from cada_trl.reporting.stored_config import read_config
+from cada_trl.storage.log import StoredLog
 
 SCORES = "scores.json"
 Row = dict[str, Any]

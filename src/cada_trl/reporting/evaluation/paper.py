@@ -12,8 +12,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict
 
-from cada_trl.evals.json_record import JsonRecord
 from cada_trl.numbers import Cell
+from cada_trl.storage.json_record import JsonRecord
 
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
 

@@ -113,15 +113,10 @@ def _lines(path: Path, missing: list[str]) -> list[Row]:
         missing.append(f"{path.name} is missing: no training step was recorded.")
         return []
     rows = []
-    try:
-        for number, row in read_jsonl(path):
-            if not isinstance(row.get("step"), int):
-                raise UserError(f"{path}, row {number}: field 'step' is {row.get('step')!r}; expected a whole number")
-            rows.append(row)
-    except UserError:
-        if path.read_bytes().endswith(b"\n") or len(rows) + 1 < len(path.read_bytes().splitlines()):
-            raise
-        missing.append(f"{path.name} ends in a line torn by a killed run; it is left out.")
+    for number, row in read_jsonl(path, torn=missing.append):
+        if not isinstance(row.get("step"), int):
+            raise UserError(f"{path}, row {number}: field 'step' is {row.get('step')!r}; expected a whole number")
+        rows.append(row)
     return rows
 
 

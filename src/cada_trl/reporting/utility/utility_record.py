@@ -8,8 +8,8 @@ from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.evals.utility.compare import results_folder
-from cada_trl.evals.utility.folder import read_json
 from cada_trl.reporting.stored_config import read_config
+from cada_trl.storage.files import read_json
 
 Row = dict[str, Any]
 

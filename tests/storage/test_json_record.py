@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evals.json_record import JsonRecord
+from cada_trl.storage.json_record import JsonRecord
 
 
 class Point(JsonRecord):

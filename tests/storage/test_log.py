@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evals.append_log import AppendLog, StoredLog
+from cada_trl.storage.log import AppendLog, StoredLog
 
 WRITER = """
-import sys; from pathlib import Path; from cada_trl.evals.append_log import AppendLog
+import sys; from pathlib import Path; from cada_trl.storage.log import AppendLog
 log = AppendLog(Path(sys.argv[1]))
 for number in range(10**6):
     log.append([{"number": number, "text": "x" * 200}])

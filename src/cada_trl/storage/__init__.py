@@ -1,0 +1,1 @@
+"""How anything reaches the disk: whole files, locks, logs that only grow, digests, closed JSON records."""

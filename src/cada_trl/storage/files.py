@@ -1,0 +1,115 @@
+"""Files that appear whole or not at all, and locks; what the disk refuses becomes one line for the user."""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from cada_trl.errors import UserError
+
+ANOTHER_FOLDER = "free space, fix the permission or choose another folder"
+MADE_AGAIN = "move its folder away, and the same command makes it again"
+GOES_ON = "free space, and the same command goes on"
+
+
+@contextmanager
+def writing(path: Path, advice: str = ANOTHER_FOLDER) -> Iterator[None]:
+    """Turn a full disk or a missing permission into a UserError of one line that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
+
+
+@contextmanager
+def whole(path: Path, locked: bool = False) -> Iterator[Path]:
+    """A place beside `path` for a file or a folder, which becomes `path` at the end; after an error nothing is left.
+
+    Each process has a place of its own. locked: the caller has a lock, so that places found are those of killed
+    processes, and are removed. Errors: OSError.
+    """
+    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if locked:
+        for dead in path.parent.glob(f"{glob.escape(path.name)}.tmp-*"):
+            _remove(dead)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):  # a full disk still lets go of a file; a folder that is a file does not
+            path.unlink()
+
+
+def replace(path: Path, content: str | bytes, advice: str = ANOTHER_FOLDER) -> None:
+    """Write a file whole; half of a surrogate pair is written as its escape. Errors: UserError as writing."""
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    with writing(path, advice), whole(path) as partial:
+        partial.write_bytes(data)
+
+
+def replace_json(path: Path, values: Mapping[str, Any], advice: str = ANOTHER_FOLDER) -> None:
+    """Write plain values as indented JSON, whole. Errors: UserError as writing; ValueError for a NaN."""
+    replace(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", advice)
+
+
+def read_json(path: Path, advice: str = MADE_AGAIN) -> dict[str, Any]:
+    """The object in a file. Errors: UserError for one that cannot be read or holds something else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; {advice}") from error
+    except ValueError:  # not JSON, or not UTF-8
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a JSON object; {advice}")
+    return values
+
+
+def take_lock(path: Path) -> IO[bytes]:
+    """Wait for the lock of `path`; returns the open file that has it, and closing that lets go.
+
+    The lock belongs to the open file: a child process that inherits it holds it too, and the kernel lets go when all of
+    them are dead, so that no stale lock stops the next call. Errors: OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("ab+")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def try_lock(path: Path) -> IO[bytes] | None:
+    """As take_lock; None where another process has it. Errors: OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("ab+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+@contextmanager
+def held(path: Path, busy: str | None, advice: str = ANOTHER_FOLDER) -> Iterator[IO[bytes]]:
+    """Hold the lock of `path`, whose folder is made. Errors: UserError `busy` while another has it; None waits."""
+    with writing(path.parent, advice):
+        file = take_lock(path) if busy is None else try_lock(path)
+    if file is None:
+        raise UserError(str(busy))
+    with file:
+        yield file
