@@ -12,10 +12,10 @@ from end_to_end.tiny_model import save_tiny_model, tiny_model
 from evals.utility.conftest import data_root, small_tasks  # noqa: F401
 
 from cada_trl.errors import UserError
-from cada_trl.storage.files import held
 from cada_trl.evals.utility import definitions
 from cada_trl.evals.utility import run as running
 from cada_trl.records import read_jsonl
+from cada_trl.storage.files import held
 from cada_trl.utility import main
 
 pytestmark = pytest.mark.usefixtures("small_tasks")
