@@ -108,13 +108,13 @@ chat: $(INSTALLED) ## talk to the trained model: RUN=runs/NAME ARGS="analysis=hi
 	@$(VENV_PYTHON) -m cada_trl.chat $(RUN) $(ARGS)
 
 bench-step: $(INSTALLED) ## time the parts of one training step on this machine
-	$(VENV_PYTHON) -m cada_trl.bench_step model=$(MODEL) $(ARGS)
+	$(VENV_PYTHON) -m benchmarks.step model=$(MODEL) $(ARGS)
 
 bench-e2e: $(INSTALLED) ## time whole steps, rollouts and update, beside stock GRPO on this CPU
-	$(VENV_PYTHON) -m cada_trl.bench_e2e model=$(MODEL) $(ARGS)
+	$(VENV_PYTHON) -m benchmarks.e2e model=$(MODEL) $(ARGS)
 
 bench-gpu: $(INSTALLED) ## the same on one GPU with vLLM, tokens a second and MFU: ARGS=--dry-run shows the plan
-	$(VENV_PYTHON) -m cada_trl.bench_gpu model=$(MODEL) $(ARGS)
+	$(VENV_PYTHON) -m benchmarks.gpu model=$(MODEL) $(ARGS)
 
 judge-card: $(INSTALLED) ## measure a judge against human labels: JUDGE=phrases
 	$(VENV_PYTHON) -m cada_trl.judging.calibrate $(if $(JUDGE),judge=$(JUDGE)) $(if $(DATA_ROOT),'labels=$(DATA_ROOT)') $(ARGS)
@@ -139,7 +139,7 @@ lint: $(INSTALLED) ## ruff and mypy, changing nothing
 
 clean: ## remove .venv and caches; keep runs/ and data/
 	rm -rf .venv .venv-vllm .mypy_cache .pytest_cache .ruff_cache build dist
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A shell line that sets $$found to a Python that can make an environment, or ends the recipe.
 define FIND_PYTHON

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()  # type: ignore[index]
-MODULES = sorted(set(re.findall(r"-m (cada_trl[\w.]*)", MAKEFILE)))
+MODULES = sorted(set(re.findall(r"-m ((?:cada_trl|benchmarks)[\w.]*)", MAKEFILE)))
 TOOLS = ("sh", "awk", "df", "echo", "touch", "rm", "find", "mkdir", "cp", "env", "true")
 FAKE_PYTHON = """#!/bin/sh
 printf '%s' "${0##*/}" >> calls.log; printf ' <%s>' "$@" >> calls.log; echo >> calls.log
@@ -317,9 +317,9 @@ def test_the_callers_environment_wins(installed: Checkout) -> None:
 
 
 def test_clean_keeps_runs_and_data(installed: Checkout) -> None:
-    for folder in ("runs/a", "data/b", "src", "tests/__pycache__"):
+    for folder in ("runs/a", "data/b", "src", "benchmarks", "tests/__pycache__"):
         (installed.folder / folder).mkdir(parents=True)
     assert installed.make("clean").returncode == 0
     left = {path.name for path in installed.folder.iterdir() if path.is_dir()}
-    assert left == {"runs", "data", "src", "tests"}
+    assert left == {"runs", "data", "src", "benchmarks", "tests"}
     assert not (installed.folder / "tests/__pycache__").exists()

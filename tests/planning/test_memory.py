@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cada_trl.bench.one_step import SHAPES
+from benchmarks.trainers import SHAPES
 from cada_trl.config import Config, load_config
 from cada_trl.planning import memory
 from cada_trl.planning.device import accelerators, n_machines, zero_stage

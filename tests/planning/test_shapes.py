@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.bench.one_step import SHAPES
+from benchmarks.trainers import SHAPES
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.errors import UserError
 from cada_trl.planning.shapes import Shape, read_shape, shape_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cada_trl.bench_e2e import CASES, _in_own_process
+from benchmarks.e2e import CASES, measured
 from cada_trl.rollouts.before_import import TESTED, installed_version
 
 pytestmark = [
@@ -29,6 +29,6 @@ def test_each_trainer_samples_the_preset_lengths_with_vllm_and_is_timed(
         for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": str(port)}.items():
             monkeypatch.setenv(name, value)
         # The process refuses other lengths itself, and CADA's weight sync checks that vLLM has the trainer's weights.
-        seen = _in_own_process(replace(CASES, rollout="vllm").work(trainer, "tiny", n_timed=1, bf16=bf16))
+        seen = measured(replace(CASES, rollout="vllm").work(trainer, "tiny", n_timed=1, bf16=bf16))
     assert len(seen["rollout_cpu_s"]) == len(seen["update_cpu_s"]) == 1
     assert seen["rollout_cpu_s"][0] > 0 and seen["update_cpu_s"][0] > 0

@@ -1,28 +1,43 @@
-"""Measure whole steps of one trainer on a GPU: colocated vLLM, bfloat16, real weights; its process does nothing else.
+"""bench-gpu: rollouts and update on one GPU, CADA beside stock GRPOTrainer, in under eight minutes.
+
+    python -m benchmarks.gpu                        (one CUDA GPU and vLLM: pip install -e '.[vllm]')
+    python -m benchmarks.gpu --dry-run              (the plan; needs neither)
+    python -m benchmarks.gpu model=llama3 --json gpu.json
 
 Both trainers sample the same prompts, learn on them, and have the same KL (k2). Ends are ignored, so that every
-completion has max_new_tok tokens and tokens a second mean the same on both sides.
+completion has max_new_tok tokens and tokens a second mean the same on both sides. It has
+not been run on a GPU by us (docs/speed.md).
 """
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cada_trl.bench.one_step import BETA_KL, preset_rewards, preset_score
+from benchmarks.harness import in_own_process, parser, show, tell, write_json
+from benchmarks.trainers import BETA_KL, StepClock, preset_rewards, preset_score
 from cada_trl.config import Config, load_config
+from cada_trl.errors import UserError, run_verb
 from cada_trl.planning.device import accelerators
-from cada_trl.planning.shapes import Shape
+from cada_trl.planning.shapes import Shape, shape_of
 
+LIMIT_S = 230  # of each of the two processes: together under eight minutes
+N_TIMED = 3
+OVERRIDES = [
+    *("hardware=gpu", "rollout=vllm_colocate", "data=twins", "tracking=local"),
+    *("requests_per_step=32", "rollouts_per_request=2", "benign_frac=0.0", "max_new_tok=256", "micro_batch=8"),
+    *("gradient_checkpointing=false", "learn_on=rollout", "baseline=group", "kl=k2", "kl_in=loss", "beta_kl=0.05"),
+]
 # Matrix operations a token and weight: 2 forward, 4 backward, 2 for the reference. What is recomputed is not counted.
 FLOP_PER_TOK_AND_WEIGHT = 8
 
 
 @dataclass(frozen=True)
-class GpuWork:
+class Work:
     """One trainer's measurement. overrides: of train; n_timed steps follow one that is not timed."""
 
     trainer: Literal["cada", "stock"]
@@ -65,8 +80,55 @@ def card_tflops(card: str) -> float | None:
     return next(known, None)
 
 
-def measure_on_gpu(work: GpuWork) -> dict[str, Any]:
-    """Train 1 + n_timed steps; the fields of Seen."""
+def main(argv: list[str]) -> int:
+    """Returns 0. Errors: UserError without a GPU or vLLM, and for an override that train would refuse."""
+    made = parser("gpu", "Cost of a step on a GPU.", "as for train")
+    made.add_argument("--dry-run", action="store_true", help="show the plan; needs no GPU")
+    arguments = made.parse_args(argv)
+    works = plan(arguments.overrides)
+    shape = shape_of(load_config(works[0].overrides).model)
+    if arguments.dry_run:
+        for work in works:
+            print(f"{work.trainer}: 1 + {work.n_timed} steps, at most {LIMIT_S} s: {' '.join(work.overrides)}")
+        return 0
+    _check_gpu()
+    seen = {work.trainer: measured(work) for work in works}
+    columns = ("trainer", "rollouts, s", "rollout tok/s", "update, s", "update tok/s", "MFU", "peak GiB")
+    lines = [_line(name, side, side.mfu(shape)) for name, side in seen.items()]
+    show(f"One step on {seen['cada'].card}, bfloat16, vLLM in the trainer's process", columns, lines)
+    figures = {name: {**asdict(side), "mfu": side.mfu(shape)} for name, side in seen.items()}
+    write_json(arguments.json, {"overrides": works[0].overrides, **figures})
+    return 0
+
+
+def plan(words: list[str]) -> list[Work]:
+    """Both trainers on the same overrides. Errors: UserError as load_config."""
+    overrides = [*OVERRIDES, *words]
+    load_config(overrides)
+    return [Work("stock", overrides, N_TIMED), Work("cada", overrides, N_TIMED)]
+
+
+def _check_gpu() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(f"no GPU here: torch {torch.__version__} sees no CUDA device; --dry-run shows the plan")
+    from cada_trl.rollouts.before_import import check_installed
+
+    check_installed("cuda")
+
+
+def measured(work: Work) -> Seen:
+    """`measure` in a process of its own. Errors: UserError where it takes longer than LIMIT_S."""
+    tell(f"{work.trainer} ...")
+    try:
+        return Seen(**in_own_process(measure, asdict(work), limit_s=LIMIT_S))
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{work.trainer} took over {LIMIT_S} s; lower max_new_tok or requests_per_step") from error
+
+
+def measure(fields: dict[str, Any]) -> dict[str, Any]:
+    """Train 1 + n_timed steps of a Work; the fields of Seen."""
     from statistics import median
 
     import torch
@@ -74,71 +136,34 @@ def measure_on_gpu(work: GpuWork) -> dict[str, Any]:
     from cada_trl.launching import quiet_libraries, set_environment
     from cada_trl.rollouts.before_import import prepare_vllm
 
+    work = Work(**fields)
     config = load_config(work.overrides)
     set_environment(config.hardware.threads)
     prepare_vllm(config)
     quiet_libraries()
-    clock = _Clock()
+    clock = StepClock(_now_s)
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(work, config, Path(folder), clock)
         trainer.add_callback(clock.callback())
         trainer.train()
-    rollouts, steps = clock.rollout_s[1:], clock.step_s[1:]
     return {
         "card": torch.cuda.get_device_name(0),
-        "rollout_s": median(rollouts),
-        "update_s": median(step - rollout for step, rollout in zip(steps, rollouts, strict=True)),
+        "rollout_s": median(clock.rollout_s),
+        "update_s": median(clock.update_s),
         "prompt_tok": clock.prompt_tok,
         "completion_tok": clock.completion_tok,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
     }
 
 
-class _Clock:
-    """Seconds of every sampling (with its weight sync) and of every step, and the tokens of the last one."""
+def _now_s() -> float:
+    import torch
 
-    def __init__(self) -> None:
-        self.rollout_s: list[float] = []
-        self.step_s: list[float] = []
-        self.prompt_tok = self.completion_tok = 0
-
-    @staticmethod
-    def now_s() -> float:
-        import torch
-
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    def callback(self) -> Any:
-        from transformers import TrainerCallback
-
-        clock = self
-
-        class Steps(TrainerCallback):
-            def on_step_begin(self, *_: Any, **__: Any) -> None:
-                self.started_s = clock.now_s()
-
-            def on_step_end(self, *_: Any, **__: Any) -> None:
-                clock.step_s.append(clock.now_s() - self.started_s)
-
-        return Steps()
-
-    def around_sampling(self) -> type:
-        """Mixed into a trainer."""
-        clock = self
-
-        class Timed:
-            def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
-                started_s = clock.now_s()
-                said = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[misc]
-                clock.rollout_s.append(clock.now_s() - started_s)
-                clock.prompt_tok, clock.completion_tok = sum(map(len, prompt_ids)), sum(map(len, said[0]))
-                return said
-
-        return Timed
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
-def _trainer(work: GpuWork, config: Config, folder: Path, clock: _Clock) -> Any:
+def _trainer(work: Work, config: Config, folder: Path, clock: StepClock) -> Any:
     from trl import GRPOConfig, GRPOTrainer
 
     from cada_trl.hazards.pack import load_pack
@@ -172,3 +197,19 @@ def _trainer(work: GpuWork, config: Config, folder: Path, clock: _Clock) -> Any:
     return type("TimedGRPO", (clock.around_sampling(), GRPOTrainer), {})(
         **given, args=args, reward_funcs=lambda prompts, completions, **_: preset_rewards(len(prompts))
     )
+
+
+def _line(trainer: str, seen: Seen, mfu: float | None) -> list[str]:
+    return [
+        trainer,
+        f"{seen.rollout_s:.2f}",
+        f"{seen.rollout_tok_s:.0f}",
+        f"{seen.update_s:.2f}",
+        f"{seen.update_tok_s:.0f}",
+        "n/a" if mfu is None else f"{100 * mfu:.1f} %",
+        f"{seen.peak_gib:.1f}",
+    ]
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from cada_trl.bench.one_step import EOS
+from benchmarks.trainers import EOS
 from cada_trl.models.continuation import Choose, sampled
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cada_trl import bench_e2e
-from cada_trl.bench.one_step import Work
-from cada_trl.bench.whole_step import measure_whole
-from cada_trl.bench_e2e import CASES, CHAT, ROWS, SAMPLED_BY_TRANSFORMERS, best, growth, main
+from benchmarks import e2e
+from benchmarks.e2e import CASES, CHAT, ROWS, SAMPLED_BY_TRANSFORMERS, best, growth, main, measure, those_that_run
+from benchmarks.trainers import Work
 from cada_trl.errors import UserError
 from cada_trl.rollouts import before_import
 
@@ -19,7 +19,7 @@ from cada_trl.rollouts import before_import
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("trainer", ["cada", "stock"])
 def test_each_trainer_samples_the_preset_lengths_itself_and_is_timed(trainer: Any, bf16: bool) -> None:
-    seen = measure_whole(CHAT.work(trainer, "tiny", n_timed=1, bf16=bf16))  # refuses other lengths itself
+    seen = measure(asdict(CHAT.work(trainer, "tiny", n_timed=1, bf16=bf16)))  # refuses other lengths itself
     assert len(seen["rollout_cpu_s"]) == len(seen["update_cpu_s"]) == 1
     assert seen["rollout_cpu_s"][0] > 0 and seen["update_cpu_s"][0] > 0
 
@@ -32,7 +32,7 @@ def test_without_vllm_its_rows_are_left_out_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without_vllm(monkeypatch)
-    assert bench_e2e._arguments([]).rows == SAMPLED_BY_TRANSFORMERS
+    assert those_that_run(ROWS, asked=False) == SAMPLED_BY_TRANSFORMERS
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("left out: cases_vllm, ") and "vllm is not installed: pip install" in line
 
@@ -67,7 +67,7 @@ def test_bf16_is_given_to_both_trainers(monkeypatch: pytest.MonkeyPatch) -> None
         works.append(work)
         return seen(1.0, 1.0)
 
-    monkeypatch.setattr(bench_e2e, "_in_own_process", measured)
+    monkeypatch.setattr(e2e, "measured", measured)
     main(["rows=chat", "bf16=true"])
     main(["rows=chat"])
     assert [(work.trainer, work.bf16) for work in works] == [
@@ -89,7 +89,7 @@ def test_check_fails_above_half_of_stocks_step(
     def measured(work: Work) -> dict[str, Any]:
         return seen(cada_s - 1.0, 1.0) if work.trainer == "cada" else seen(8.0, 2.0)
 
-    monkeypatch.setattr(bench_e2e, "_in_own_process", measured)
+    monkeypatch.setattr(e2e, "measured", measured)
     assert main(["rows=cases", "--check", "--json", str(tmp_path / "e2e.json")]) == code
     assert json.loads((tmp_path / "e2e.json").read_text())["rows"][0]["ratio"] == cada_s / 10.0
 

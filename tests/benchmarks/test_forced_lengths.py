@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from cada_trl.bench.forced_lengths import ended, vllm_ending_at
-from cada_trl.bench.one_step import EOS
+from benchmarks.forced_lengths import ended, vllm_ending_at
+from benchmarks.trainers import EOS
 
 
 def test_the_end_is_forced_where_a_length_is_reached_and_forbidden_before() -> None:

@@ -1,15 +1,12 @@
-"""Measure optimiser steps of one trainer, CADA's or stock GRPO's, on preset rollouts: its process does nothing else.
+"""CADA's trainer and stock GRPO's on one preset batch, with random weights of a model's shape, and a clock for both.
 
-Sampling is replaced on both sides by the same token ids, so that what is left is the reference pass, the policy's
-forward and backward and the optimiser. The group of eight rollouts is eight different prompts: where real groups repeat
-a prompt, more is shared than here.
+The group of eight rollouts is eight different prompts: where real groups repeat a prompt, more is shared than here.
 """
 
 from __future__ import annotations
 
-import resource
-import tempfile
-import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,69 +69,83 @@ def preset_rollouts(work: Work) -> tuple[list[list[int]], list[list[int]]]:
     return prompts, [[*tokens(n - 1), EOS] for n in work.completion_tok]
 
 
-def measure(work: Work) -> dict[str, Any]:
-    """Run 1 + n_timed steps. Returns cpu_s (a list, one a timed step), gflop (of the first step, which is not timed),
-    loss and grad_norm of the first step, and peak_mib of this process.
+class StepClock:
+    """Seconds of every step, and of the sampling in it where `around_sampling` is mixed into the trainer.
 
-    loss is GRPO's, -advantage x ratio + beta x k3, summed over tokens. Its ratio is 1 where CADA has the
-    log-probability: the gradients are equal and the values are not, so that CADA's is put together from its record.
-    Stock's dr_grpo divides loss and gradient by max_completion_length; that is undone here.
+    now_s: the clock. first_step: entered around the first step, which is not timed.
     """
-    import torch
 
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer, logged = build_trainer(work, Path(folder), _preset(work))
-        clock = _clock()
-        trainer.add_callback(clock)
-        trainer.train()
-    loss, grad_norm = logged()
-    scale = max(work.completion_tok) if work.trainer == "stock" else 1
-    return {
-        "cpu_s": clock.cpu_s,
-        "gflop": clock.gflop,
-        "loss": loss * scale,
-        "grad_norm": grad_norm * scale,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+    def __init__(self, now_s: Callable[[], float], first_step: AbstractContextManager[Any] | None = None) -> None:
+        self.now_s, self._first_step = now_s, first_step or nullcontext()
+        self.all_step_s: list[float] = []
+        self.all_rollout_s: list[float] = []
+        self.prompt_tok = self.completion_tok = 0
 
+    @property
+    def step_s(self) -> list[float]:
+        """Of the timed steps."""
+        return self.all_step_s[1:]
 
-def _clock() -> Any:
-    """A callback: floating-point operations of the first step, CPU-seconds of each later one."""
-    from torch.utils.flop_counter import FlopCounterMode
-    from transformers import TrainerCallback
+    @property
+    def rollout_s(self) -> list[float]:
+        """The sampling in each of them, with its weight sync."""
+        return self.all_rollout_s[1:]
 
-    class Clock(TrainerCallback):
-        def __init__(self) -> None:
-            self.cpu_s: list[float] = []
-            self.gflop = 0.0
-            self.counter = FlopCounterMode(display=False)
+    @property
+    def update_s(self) -> list[float]:
+        """The rest of each of them."""
+        return [step - rollout for step, rollout in zip(self.step_s, self.rollout_s, strict=True)]
 
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step == 0:
-                self.counter.__enter__()
-            self.started_s = time.process_time()
+    def callback(self) -> Any:
+        """For the trainer."""
+        from transformers import TrainerCallback
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step == 1:
-                self.counter.__exit__(None, None, None)
-                self.gflop = self.counter.get_total_flops() / 1e9
-            else:
-                self.cpu_s.append(time.process_time() - self.started_s)
+        clock = self
 
-    return Clock()
+        class Steps(TrainerCallback):
+            def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                if state.global_step == 0:
+                    clock._first_step.__enter__()
+                self.started_s = clock.now_s()
+
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                clock.all_step_s.append(clock.now_s() - self.started_s)
+                if state.global_step == 1:
+                    clock._first_step.__exit__(None, None, None)
+
+        return Steps()
+
+    def around_sampling(self) -> type:
+        """Mixed into a trainer before its class."""
+        clock = self
+
+        class Timed:
+            def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+                started_s = clock.now_s()
+                sampled = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[misc]
+                clock.all_rollout_s.append(clock.now_s() - started_s)
+                clock.prompt_tok, clock.completion_tok = sum(map(len, prompt_ids)), sum(map(len, sampled[0]))
+                return sampled
+
+        return Timed
 
 
 def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
-    """The trainer, and a function that gives the first step's (loss, grad_norm) after training.
+    """The trainer on the preset prompts, and a function that gives the first step's (loss, grad_norm) after training.
 
-    rollouts: mixed in before the trainer's class, it stands for the trainer's own prompts, and sampling where it likes.
+    rollouts: mixed in before the trainer's class, around its sampling or in its place.
     """
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     from cada_trl.trainers.cada import CADATrainer
     from cada_trl.trainers.cada_config import CADAConfig
+
+    prompts = preset_rollouts(work)[0]
+
+    class Preset(rollouts):  # type: ignore[misc, valid-type]
+        def _tokenize_prompts(self, _: Any) -> tuple[list[list[int]], None, dict[str, Any]]:
+            return prompts, None, {}
 
     given: dict[str, Any] = {
         "model": _policy(work.shape, folder / "reference"),
@@ -168,7 +179,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
             scale_rewards="none",
             use_bias_correction_kl=work.kl == "k2",
         )
-        stock = type("BenchGRPO", (rollouts, GRPOTrainer), {})(
+        stock = type("BenchGRPO", (Preset, GRPOTrainer), {})(
             **given, args=args, reward_funcs=lambda prompts, completions, **_: preset_rewards(len(prompts))
         )
         return stock, lambda: tuple(stock.state.log_history[0][key] for key in ("loss", "grad_norm"))
@@ -182,7 +193,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
         importance_cap=IMPORTANCE_CAP if work.rollout == "vllm" else None,
     )
     steps: list[tuple[dict[str, float], list[dict[str, Any]]]] = []
-    cada = type("BenchCADA", (rollouts, CADATrainer), {})(
+    cada = type("BenchCADA", (Preset, CADATrainer), {})(
         **given, args=cada_args, score=preset_score, record=lambda _, metrics, rows: steps.append((metrics, rows))
     )
     return cada, lambda: (_grpo_loss(steps[0][1]), steps[0][0]["train/grad_norm"])
@@ -191,20 +202,6 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
 def _grpo_loss(rows: list[dict[str, Any]]) -> float:
     losses = [BETA_KL * row["kl_k3_nats"] - row["advantage"] * row["completion_tok"] for row in rows]
     return sum(losses) / len(losses)
-
-
-def _preset(work: Work) -> type:
-    """Mixed into a trainer, it stands for tokenising and sampling."""
-    prompts, completions = preset_rollouts(work)
-
-    class Preset:
-        def _tokenize_prompts(self, _: Any) -> tuple[list[list[int]], None, dict[str, Any]]:
-            return prompts, None, {}
-
-        def _generate_single_turn(self, *_: Any, **__: Any) -> tuple[list[list[int]], None]:
-            return completions, None
-
-    return Preset
 
 
 def preset_score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[Any]:

@@ -8,9 +8,8 @@ import sys
 import pytest
 import torch
 
-from cada_trl import bench_gpu
-from cada_trl.bench.gpu_step import Seen, card_tflops
-from cada_trl.bench_gpu import LIMIT_S, main, plan
+from benchmarks import harness
+from benchmarks.gpu import LIMIT_S, Seen, card_tflops, main, measured, plan
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.planning.shapes import Shape
@@ -51,7 +50,9 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(capsys: pytest.CaptureFixtu
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_one_line_and_exit_code_2() -> None:
-    done = subprocess.run([sys.executable, "-m", "cada_trl.bench_gpu"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu"], cwd=harness.ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("error: no GPU here") and len(done.stderr.splitlines()) == 1
 
@@ -65,6 +66,6 @@ def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     def hangs(command: list[str], **_: object) -> None:
         raise subprocess.TimeoutExpired(command, LIMIT_S)
 
-    monkeypatch.setattr(bench_gpu.subprocess, "run", hangs)
+    monkeypatch.setattr(harness.subprocess, "run", hangs)
     with pytest.raises(UserError, match=f"took over {LIMIT_S} s"):
-        bench_gpu._in_own_process(plan([])[0])
+        measured(plan([])[0])

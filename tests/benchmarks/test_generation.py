@@ -7,7 +7,7 @@ import torch
 from end_to_end.tiny_model import save_tiny_model, tiny_model, tiny_tokenizer
 from models.conftest import model_config
 
-from cada_trl.bench.generation import Work, agreement, main, measure
+from benchmarks.generation import agreement, main, measure
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
 
@@ -20,7 +20,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
 
 
 def test_a_measurement_holds_every_answer_and_its_rate(model: ModelConfig) -> None:
-    result = measure(Work(model.model_dump(), "transformers", REQUESTS, max_new_tok=4))
+    result = measure(model.model_dump(), "transformers", REQUESTS, max_new_tok=4)
     assert [len(ids) for ids in result["answers"]] == [4, 4]
     assert result["new_tok"] == 8
     assert result["responses_per_cpu_s"] == pytest.approx(2 / result["cpu_s"])

@@ -1,6 +1,6 @@
 """What one step's rollouts cost on one thread: transformers with shared prefixes, and vLLM in the trainer's process.
 
-    python -m cada_trl.bench.rollouts data=twins                (needs vLLM; overrides as for train)
+    python -m benchmarks.rollouts data=twins                (needs vLLM; overrides as for train)
 
 Each backend runs in a process of its own on the same 24 prompts of the template arm and samples them three times; ends
 are off, so that every completion has max_new_tok tokens. The first time also pays a sync and an empty prefix cache.
@@ -8,20 +8,14 @@ are off, so that every completion has max_new_tok tokens. The first time also pa
 
 from __future__ import annotations
 
-import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
+from benchmarks.harness import ONE_THREAD, in_own_process, show
 from cada_trl.config import Config, load_config
-from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
 from cada_trl.rollouts.before_import import check_installed, prepare_vllm
@@ -31,40 +25,23 @@ N_ROWS, N_TIMES = 24, 3
 
 def main(argv: list[str]) -> int:
     """Print the table. Errors: UserError for a configuration that train would refuse, and without vLLM."""
-    if argv[:1] == ["--measure"]:
-        print(json.dumps(measure(load_config(argv[1:]))))
-        return 0
     if any(word.startswith("rollout=") for word in argv):
         raise UserError("rollout= is what is compared; leave it out")
     check_installed(load_config(argv).hardware.device)
-    table = Table(title=f"{N_ROWS} rollouts of one step on one thread")
-    table.add_column("rollout", no_wrap=True)
-    for heading in ("CPU-s, first", "CPU-s, then", "tok a CPU-s, then", "sync, CPU-s", "peak MiB"):
-        table.add_column(heading, justify="right")
+    lines = []
     for backend in ("transformers", "vllm_colocate"):
-        seen = _in_own_process([f"rollout={backend}", "threads=1", *argv])
-        table.add_row(
-            backend,
-            f"{seen['cpu_s'][0]:.1f}",
-            f"{min(seen['cpu_s'][1:]):.1f}",
-            f"{seen['n_tok'] / min(seen['cpu_s'][1:]):.0f}",
-            f"{seen['sync_cpu_s']:.1f}",
-            f"{seen['peak_mib']:.0f}",
-        )
-    table_console().print(table)
+        seen = in_own_process(measure, [f"rollout={backend}", "threads=1", *argv], **ONE_THREAD)
+        first_s, then_s = seen["cpu_s"][0], min(seen["cpu_s"][1:])
+        rates = f"{first_s:.1f}", f"{then_s:.1f}", f"{seen['n_tok'] / then_s:.0f}"
+        lines.append([backend, *rates, f"{seen['sync_cpu_s']:.1f}", f"{seen['peak_mib']:.0f}"])
+    columns = ("rollout", "CPU-s, first", "CPU-s, then", "tok a CPU-s, then", "sync, CPU-s", "peak MiB")
+    show(f"{N_ROWS} rollouts of one step on one thread", columns, lines)
     return 0
 
 
-def _in_own_process(overrides: list[str]) -> dict[str, Any]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "cada_trl.bench.rollouts", "--measure", *overrides]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return seen
-
-
-def measure(config: Config) -> dict[str, Any]:
+def measure(overrides: list[str]) -> dict[str, Any]:
     """CPU-seconds of each sampling of the same rows, of a sync, and tokens of one sampling."""
+    config = load_config(overrides)
     set_environment(config.hardware.threads)
     if config.rollout.backend != "transformers":
         prepare_vllm(config)

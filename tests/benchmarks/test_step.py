@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cada_trl import bench_step
-from cada_trl.bench.one_step import EOS, Work, measure, preset_rollouts
-from cada_trl.bench_step import CHAT_PREFIX_TOK, COMPLETION_TOK, K2, PROMPT_TOK, ROWS, Row, main
+from benchmarks import step
+from benchmarks.step import CHAT_PREFIX_TOK, COMPLETION_TOK, K2, PROMPT_TOK, ROWS, Row, main, measure
+from benchmarks.trainers import EOS, preset_rollouts
 from cada_trl.errors import UserError
 
 
 def _measured(row: Row, trainer: Any) -> dict[str, Any]:
-    return measure(row.work(trainer, "tiny", n_timed=1))
+    return measure(asdict(row.work(trainer, "tiny", n_timed=1)))
 
 
 def test_completions_are_30_tokens_in_the_median_and_96_at_most() -> None:
@@ -74,10 +74,10 @@ def _result(cpu_s: float, grad_norm: float = 2.0, peak_mib: float = 100.0) -> di
 def test_check_fails_where_a_row_misses(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cada: dict[str, Any], code: int
 ) -> None:
-    def measured(work: Work) -> dict[str, Any]:
-        return cada if work.trainer == "cada" else _result(10.0)
+    def measured(_: Any, work: dict[str, Any], **__: str) -> dict[str, Any]:
+        return cada if work["trainer"] == "cada" else _result(10.0)
 
-    monkeypatch.setattr(bench_step, "_in_own_process", measured)
+    monkeypatch.setattr(step, "in_own_process", measured)
     arguments = ["model=tiny", "rows=k2_mb2", "--json", str(tmp_path / "step.json")]
     assert main([*arguments, "--check"]) == code
     assert main(arguments) == 0

@@ -1,1 +1,0 @@
-"""Benchmarks: what a step costs, measured against stock TRL on the same rollouts."""

@@ -1,0 +1,28 @@
+"""A measurement in a process of its own: what goes in, what comes out, and what it does not inherit."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from benchmarks.harness import in_own_process, words
+
+
+def test_a_function_gets_its_values_and_gives_back_its_own() -> None:
+    assert in_own_process(words, ["rows=a"], {"rows": "", "model": "tiny"}) == {"rows": "a", "model": "tiny"}
+
+
+def test_the_process_has_the_environment_that_is_asked_for_and_no_ranks_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: dict[str, str] = {}
+
+    def run(_: object, env: dict[str, str], **__: object) -> subprocess.CompletedProcess[str]:
+        seen.update(env)
+        return subprocess.CompletedProcess([], 0, 'noise\n{"cpu_s": 1.0}\n')
+
+    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setattr(subprocess, "run", run)
+    assert in_own_process(words, OMP_NUM_THREADS="1") == {"cpu_s": 1.0}
+    assert seen["OMP_NUM_THREADS"] == "1" and "MASTER_PORT" not in seen
