@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cada_trl.config_loading import Section
+from cada_trl.config.loading import Section
 from cada_trl.errors import UserError, run_verb
 from cada_trl.exporting.run_words import run_words
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cada_trl.config_loading import Section
+from cada_trl.config.loading import Section
 from cada_trl.errors import UserError, run_verb
 from cada_trl.exporting.run_words import run_words
 

@@ -25,7 +25,7 @@ from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.judge import Judge, check_pays_reward, make_judge
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
 from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
-from cada_trl.methods.registry import METHODS
+from cada_trl.methods import MODULES
 from cada_trl.methods.run import Run, Trained
 from cada_trl.planning.device import zero_stage
 from cada_trl.prepare import PreparedData, prepare
@@ -192,7 +192,7 @@ def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
             trainer.stop_here()
 
     join_ranks(run.config.hardware)
-    method = import_module(METHODS[run.config.algo.method].module)
+    method = import_module(MODULES[run.config.algo.method])
     trainer: Trained = method.build(run, record)
     return trainer
 

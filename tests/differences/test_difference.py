@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cada_trl.config import Config, check_config, config_hash, load_config
-from cada_trl.config_loading import leaf_paths
+from cada_trl.config.loading import leaf_paths
 from cada_trl.differences.difference import ABSENT, Difference, Meaning, differences, meaning_of
 from cada_trl.differences.origins import RUN_KEYS, config_differences, manifest_differences, shared_facts, unsure_code
 

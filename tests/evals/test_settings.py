@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cada_trl.config import CONF_DIR, load_config
-from cada_trl.config_loading import groups, leaf_paths
+from cada_trl.config.loading import groups, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.evals.benchmarks import load_spec
 from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config

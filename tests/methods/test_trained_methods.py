@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 
-from cada_trl import config as config_module
+from cada_trl.config import run_config
+from cada_trl.config.algo import METHODS, Method
 from cada_trl.errors import UserError
-from cada_trl.methods.registry import METHODS, Method
+from cada_trl.methods import MODULES
 from cada_trl.records import read_jsonl
 from cada_trl.train import main
 
@@ -124,11 +125,12 @@ def test_a_new_method_is_one_file_one_line_and_one_configuration(
     module = types.ModuleType("toy_method")
     module.build = build  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "toy_method", module)
-    monkeypatch.setitem(METHODS, "toy", Method("toy_method", METHODS["sft"].reads))
+    monkeypatch.setitem(METHODS, "toy", Method(METHODS["sft"].reads))
+    monkeypatch.setitem(MODULES, "toy", "toy_method")
     conf = tmp_path / "hydra_conf"
-    shutil.copytree(config_module.CONF_DIR, conf)
+    shutil.copytree(run_config.CONF_DIR, conf)
     (conf / "algo" / "toy.yaml").write_text(TOY, encoding="utf-8")
-    monkeypatch.setattr(config_module, "CONF_DIR", conf)
+    monkeypatch.setattr(run_config, "CONF_DIR", conf)
     assert main(overrides(tmp_path, model, "toy", "lr=1e-2")) == 0
     losses = [row["train/loss"] for row in steps(tmp_path / "runs" / "tiny")]
     assert losses[1] < losses[0]

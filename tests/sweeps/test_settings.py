@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cada_trl.config import CONF_DIR, Config
-from cada_trl.config_loading import groups, leaf_paths
+from cada_trl.config.loading import groups, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.sweeps.settings import SweepConfig, read_request
 

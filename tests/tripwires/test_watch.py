@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from cada_trl.config import load_config
+from cada_trl.config import TripwiresConfig, load_config
 from cada_trl.hazards.pack import load_pack
-from cada_trl.tripwires.settings import WIRES, TripwiresConfig
 from cada_trl.tripwires.watch import Tripped, Watch
 
 PACK = load_pack("builtin")
 COPY = next(iter(PACK.hazards.values())).cases[0].analysis
 Row = dict[str, Any]
 Plant = Callable[[int, dict[str, Any], list[Row]], None]
+
+WIRES = [name for name, field in TripwiresConfig.model_fields.items() if field.default == "off"]
 
 
 def config(**changes: Any) -> TripwiresConfig:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from cada_trl.config_loading import Section
+from cada_trl.config.loading import Section
 from cada_trl.errors import UserError
 from cada_trl.storage.digest import content_hash, json_sha256
 from cada_trl.storage.files import GOES_ON, held, read_json, replace, replace_json

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
-from cada_trl.config_loading import Fraction, NonNegative, Positive, Section, as_override, compose_config, groups
+from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, as_override, compose_config, groups
 from cada_trl.models.named import model_overrides, named_model
 
 Asking = TypeVar("Asking", bound="AsksAModel")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from cada_trl.config_loading import Section, check_values
+from cada_trl.config.loading import Section, check_values
 from cada_trl.errors import UserError
 
 Settings = TypeVar("Settings", bound=Section)

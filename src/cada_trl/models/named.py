@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cada_trl.config import CONF_DIR, ModelConfig, check_config
-from cada_trl.config_loading import as_override, check_values, nearest
+from cada_trl.config.loading import as_override, check_values, nearest
 from cada_trl.errors import UserError
 from cada_trl.models.merged import is_adapter
 

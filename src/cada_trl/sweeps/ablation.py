@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from cada_trl.config import CONF_DIR
-from cada_trl.config_loading import Section, check_values, nearest
+from cada_trl.config.loading import Section, check_values, nearest
 from cada_trl.errors import UserError
 
 CARD_DIR = CONF_DIR / "ablation"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import CONF_DIR, Config, config_hash, load_config, run_name
-from cada_trl.config_loading import groups, is_text_list, leaf_paths
+from cada_trl.config.loading import groups, is_text_list, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.planning.device import n_machines
 

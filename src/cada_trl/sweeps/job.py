@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config, config_hash, run_name
-from cada_trl.config_loading import leaf_paths
+from cada_trl.config.loading import leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.evals.settings import load_evaluate_config
 from cada_trl.reporting.stored_config import read_config

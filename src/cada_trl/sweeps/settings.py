@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cada_trl.config import CONF_DIR
-from cada_trl.config_loading import Positive, Section, compose_config, groups, leaf_paths, nearest
+from cada_trl.config.loading import Positive, Section, compose_config, groups, leaf_paths, nearest
 from cada_trl.errors import UserError
 
 FOR_EVALUATION = "evaluate."

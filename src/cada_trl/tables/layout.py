@@ -10,7 +10,7 @@ import yaml
 from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR
-from cada_trl.config_loading import NonNegative, Section, check_values, nearest
+from cada_trl.config.loading import NonNegative, Section, check_values, nearest
 from cada_trl.errors import UserError
 
 RECIPES = CONF_DIR.parent / "recipes"

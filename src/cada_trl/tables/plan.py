@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from cada_trl.config_loading import as_override
+from cada_trl.config.loading import as_override
 from cada_trl.errors import UserError
 from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.evals.utility.settings import UtilitySettings, load_settings

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR
-from cada_trl.config_loading import Positive, Section, compose_config
+from cada_trl.config.loading import Positive, Section, compose_config
 from cada_trl.evals.eval_folder import folder_name
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cada_trl.config.sections import Action, TripwiresConfig
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.records import Status, Verdict
 from cada_trl.statistics import Rate
 from cada_trl.tracking.metrics import HARMFUL_SETS, HARMLESS_SETS
 from cada_trl.tripwires import wires
-from cada_trl.tripwires.settings import Action, TripwiresConfig
 
 Row = Mapping[str, Any]
 GAPS = ("train/sampler_gap_nats", "train/sync_gap_nats")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import model_validator
 
-from cada_trl.config_loading import Positive, as_override
+from cada_trl.config.loading import Positive, as_override
 from cada_trl.evals.settings import AsksAModel, load_asking
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR, ModelConfig
-from cada_trl.config_loading import NonNegative, Positive, Section, compose_config
+from cada_trl.config.loading import NonNegative, Positive, Section, compose_config
 from cada_trl.errors import UserError
 from cada_trl.models.named import model_overrides, named_model
 

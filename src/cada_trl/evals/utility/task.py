@@ -8,7 +8,7 @@ import yaml
 from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR
-from cada_trl.config_loading import NonNegative, Positive, Section, check_values, nearest
+from cada_trl.config.loading import NonNegative, Positive, Section, check_values, nearest
 from cada_trl.errors import UserError
 
 TASK_DIR = CONF_DIR / "utility_task"

@@ -1,21 +1,73 @@
-"""The `algo` section: which method trains, its objective and its optimisation. No torch."""
+"""The `algo` section: which method trains, its objective and its optimisation; the keys that each method reads."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cada_trl.config_loading import Fraction, Positive, Section, nearest
-from cada_trl.methods.registry import METHODS, UNUSED
+from cada_trl.config.loading import Fraction, Positive, Section, nearest
 
-_NEEDS_TARGETS = ("targets", "keep", "refusal_text")
+
+@dataclass(frozen=True)
+class Method:
+    """reads: the keys a user may set, beside the optimiser's. fixed: values that the method implies."""
+
+    reads: frozenset[str]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+
+# What a key that a method does not read must be: a value that it would ignore is refused instead.
+UNUSED: dict[str, Any] = {
+    "learn_on": "request",
+    "baseline": "none",
+    "baseline_rate": None,
+    "baseline_start": None,
+    "kl": "exact",
+    "kl_in": "loss",
+    "beta_kl": 0.0,
+    "benign_beta_kl": None,
+    "target_kl_nats": None,
+    "distil_kl": None,
+    "logp": "sum",
+    "first_tok_weight": 1.0,
+    "benign_tok": None,
+    "rollouts_per_request": 1,
+    "sampled_by": "policy",
+    "steps_per_rollout": 1,
+    "targets": None,
+    "keep": None,
+    "refusal_text": None,
+    "dpo_beta": None,
+}
+
+_TARGETS = frozenset({"targets", "keep", "refusal_text"})
+_STOCK = frozenset({"beta_kl", "rollouts_per_request"})
+
+_DISTILLED = frozenset({"distil_kl", "benign_beta_kl", "first_tok_weight", "benign_tok"})
+
+METHODS: dict[str, Method] = {
+    "cada": Method(frozenset(UNUSED) - _TARGETS - {"dpo_beta", "distil_kl"}),
+    "self_distillation": Method(
+        _DISTILLED | {"rollouts_per_request", "steps_per_rollout"},
+        {"beta_kl": 1.0},
+    ),
+    "sft": Method(_TARGETS),
+    "dpo": Method(_TARGETS | {"dpo_beta"}),
+    "grpo": Method(_STOCK, {"learn_on": "rollout", "baseline": "group", "kl": "k3"}),
+    "rloo": Method(
+        _STOCK,
+        {"learn_on": "rollout", "baseline": "leave_one_out", "kl": "k1", "kl_in": "reward_sequence"},
+    ),
+}
 
 
 class AlgoConfig(Section):
     """The objective and its optimisation (paper: Objective, Baselines). Sources stand in hydra_conf/algo/."""
 
-    method: str = "cada"  # of methods/registry.py; runs written before there were others hold none
+    method: str = "cada"  # of METHODS; runs written before there were others hold none
     learn_on: Literal["request", "rollout"]
     baseline: Literal["running", "batch", "group", "leave_one_out", "none"]
     baseline_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None  # null: 1/t
@@ -79,7 +131,11 @@ def check_algo(algo: AlgoConfig) -> None:
         if key not in method.reads and value != unused:
             implied = f"implies {key}={unused}" if key in method.fixed else f"does not read {key}"
             raise ValueError(f"{key}={value}: method={algo.method} {implied}; leave it out, or choose another algo=")
-    lacking = [key for key in (*_NEEDS_TARGETS, "dpo_beta") if key in method.reads and getattr(algo, key) is None]
+    lacking = [
+        key
+        for key in ("targets", "keep", "refusal_text", "dpo_beta")
+        if key in method.reads and getattr(algo, key) is None
+    ]
     if lacking:
         raise ValueError(
             f"method={algo.method} needs {', '.join(lacking)}: without targets there is nothing to learn; "

@@ -7,8 +7,9 @@ from importlib.util import find_spec
 import pytest
 
 from cada_trl.config import CONF_DIR, load_config
+from cada_trl.config.algo import METHODS, UNUSED
 from cada_trl.errors import UserError
-from cada_trl.methods.registry import METHODS, UNUSED
+from cada_trl.methods import MODULES
 
 ALGOS = sorted(file.stem for file in (CONF_DIR / "algo").glob("*.yaml"))
 SHARED = ("lr_schedule", "warmup_frac", "max_grad_norm", "benign_frac", "max_steps")
@@ -23,7 +24,7 @@ def test_the_issues_methods_are_all_there() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_names_a_module_that_is_there(name: str) -> None:
-    assert find_spec(METHODS[name].module) is not None
+    assert find_spec(MODULES[name]) is not None
 
 
 def test_every_key_that_a_method_may_leave_unread_is_one_of_the_section() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.config import Section
-from cada_trl.config_loading import as_override, compose_config, groups, leaf_paths, nearest
+from cada_trl.config.loading import Section, as_override, compose_config, groups, leaf_paths, nearest
 from cada_trl.errors import UserError
 
 

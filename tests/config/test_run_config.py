@@ -13,17 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
-from cada_trl import config as config_module
 from cada_trl.config import (
     CONF_DIR,
     Config,
-    Section,
     check_config,
     config_hash,
     load_config,
+    run_config,
     run_name,
 )
-from cada_trl.config_loading import groups, leaf_paths
+from cada_trl.config.loading import Section, groups, leaf_paths
 from cada_trl.errors import UserError
 
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
@@ -269,7 +268,7 @@ def test_composing_imports_no_torch_and_takes_less_than_two_cpu_seconds() -> Non
 
 
 def test_a_missing_configuration_folder_says_how_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config_module, "CONF_DIR", tmp_path / "absent")
+    monkeypatch.setattr(run_config, "CONF_DIR", tmp_path / "absent")
     with pytest.raises(UserError, match="pip install -e"):
         load_config([])
 

@@ -1,0 +1,33 @@
+"""The typed, closed configuration of a run: hydra_conf/ composed by Hydra, checked by pydantic, hashed by content."""
+
+from cada_trl.config.algo import AlgoConfig
+from cada_trl.config.run_config import CONF_DIR, PACKAGE_DIR, Config, check_config, config_hash, load_config, run_name
+from cada_trl.config.sections import (
+    DataConfig,
+    HardwareConfig,
+    JudgeConfig,
+    ModelConfig,
+    PromptConfig,
+    RewardConfig,
+    RolloutConfig,
+    TripwiresConfig,
+)
+
+__all__ = [
+    "CONF_DIR",
+    "PACKAGE_DIR",
+    "AlgoConfig",
+    "Config",
+    "DataConfig",
+    "HardwareConfig",
+    "JudgeConfig",
+    "ModelConfig",
+    "PromptConfig",
+    "RewardConfig",
+    "RolloutConfig",
+    "TripwiresConfig",
+    "check_config",
+    "config_hash",
+    "load_config",
+    "run_name",
+]

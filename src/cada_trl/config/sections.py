@@ -1,0 +1,166 @@
+"""The sections of a run's configuration: names, types, bounds. Values live in hydra_conf/ only, each with its source.
+
+A leaf name is unique in the whole schema, so `beta_kl=0.1` is enough on the command line and means `algo.beta_kl=0.1`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cada_trl.config.loading import Fraction, NonNegative, Positive, Section
+
+Weight = Annotated[float, Field(ge=0.0)]
+Action = Literal["off", "warn", "stop"]
+
+
+class ModelConfig(Section):
+    """A model and what its tokenizer must look like."""
+
+    name: str
+    source: Literal["embedded", "hub", "folder"]
+    path: str  # hub id, folder, or the name of the embedded weights
+    revision: str | None
+    gated: bool
+    dtype: Literal["float32", "bfloat16"]
+    context_tok: Positive
+    eos: str  # the token that ends an assistant turn; checked against the tokenizer
+    pad: str  # may equal eos: masks come from lengths, never from token ids
+    chat: Literal["template", "two_stage", "two_stage_reasoning_only"] = "template"  # at evaluation: two_stage.py
+    n_params: Positive
+    trust_remote_code: bool
+
+
+class DataConfig(Section):
+    """Where the requests come from and how they are filtered and split."""
+
+    dataset: Literal["twins", "beavertails", "jsonl"]
+    file: str | None  # a local file; null: the embedded twins, or the hub's copy of BeaverTails
+    hub_id: str | None
+    hub_revision: str | None
+    hub_split: str | None
+    licence: str
+    classifier: Literal["reviewed", "lexical", "llm"]
+    # of the embedded twins, what is trained on beside the source's own rows; the default is for runs of before them
+    twins: Literal["both", "harmless", "none"] = "harmless"
+    sampling: Literal["natural", "stratified"]
+    n_train: Positive | None  # with data=twins pairs, null for all; else the source's own rows
+    n_probe: Positive | None  # of the source's own rows; null with data=twins, whose probe is a fixed third
+    held_out_hazards: list[str]
+    max_prompt_tok: Positive
+    near_duplicate_jaccard: Fraction
+    benchmarks_dir: str | None  # folder with evaluation sets: decontamination, the XSTest probe where there is one
+    decontaminate_n_gram: Positive
+
+
+class PromptConfig(Section):
+    """How rollout prompts are written (design: prompting)."""
+
+    arm: Literal["none", "codes", "codes_of_hazard", "cases", "no_cases"]
+    cases_as: Literal["policy", "turns"]
+    n_cases: NonNegative
+    hint: bool  # give the request's hazard to the prompt; off takes every hazard's code and no case
+
+
+class RewardConfig(Section):
+    """The paper's table, and ours for harmless requests in the batch."""
+
+    complied: float
+    direct_refusal: float
+    reasoned_refusal: float
+    benign_refused: float
+    benign_answered: float
+    benign_reasoned_answer: float
+    reasoning: Literal["present", "judged"] = "present"  # judged: an LLM's grade of it scales the pay for it
+
+
+class JudgeConfig(Section):
+    """Who says REFUSED or COMPLIED, and harmful or not."""
+
+    kind: Literal["phrases", "rubric", "strongreject", "xstest", "wildguard", "llamaguard3", "harmbench"]
+    judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # training: the first
+    base_url: str | None  # null: a guard model's weights are read in this process
+    llm: str | None  # the endpoint's name for it; without an endpoint a hub id or a folder
+    api_key_env: str | None
+    timeout_s: Annotated[float, Field(gt=0.0)]
+    max_retries: NonNegative
+    max_calls: Positive
+
+
+class RolloutConfig(Section):
+    """How completions are sampled."""
+
+    backend: Literal["transformers", "vllm_colocate", "vllm_server"]
+    temperature: Annotated[float, Field(gt=0.0)]
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)]
+    max_new_tok: Positive
+    # vLLM's; None where a run was written before them
+    importance_cap: Annotated[float, Field(ge=1.0)] | None = None  # null: no correction of its sampling probabilities
+    server_url: str | None = None
+
+
+class HardwareConfig(Section):
+    """Where it runs; nothing here changes the maths."""
+
+    device: Literal["cpu", "cuda"]
+    accelerator: Literal["a100_40gb", "a100_80gb", "h100_80gb"] | None = None  # plans only; null: the GPU that is here
+    launcher: Literal["python", "accelerate"]
+    accelerate_config: str | None
+    n_processes: Positive
+    threads: NonNegative  # CPU threads a process; 0 leaves the library's choice
+    micro_batch: Positive  # sequences a forward pass on one process
+    bf16: bool
+    gradient_checkpointing: bool
+
+
+class PeftConfig(Section):
+    """Full fine-tuning or LoRA (the reference is then the model with its adapter off)."""
+
+    adapter: Literal["none", "lora"]
+    rank: Positive
+    alpha: Positive
+    dropout: Fraction
+    target_modules: str
+
+
+class TrackingConfig(Section):
+    """What is logged, probed and saved."""
+
+    wandb: Literal["off", "offline", "online"]
+    wandb_project: str
+    local_tracker: Literal["none", "tensorboard", "trackio"] = "none"
+    probe_every_steps: NonNegative  # 0: only before and after
+    probe_batch: Positive
+    n_probe_harmful: NonNegative
+    n_probe_harmless: NonNegative
+    header_every_steps: NonNegative = 0  # 0: only before and after
+    n_header_pairs: NonNegative = 0  # held-out twins that P(header) is measured on; 0 in runs of before it was
+    save_every_steps: Positive
+    save_total_limit: Annotated[int, Field(ge=2)]  # the last whole one must outlive the writing of the next
+
+
+class TripwiresConfig(Section):
+    """What a run warns of or stops at. The defaults are those of a run without tripwires: all off."""
+
+    window_rows: Positive = 32
+    over_refusal: Action = "off"
+    over_refusal_frac: Fraction = 1.0
+    empty_analysis: Action = "off"
+    empty_analysis_words: Positive = 1
+    empty_analysis_frac: Fraction = 1.0
+    copied_analysis: Action = "off"
+    copied_n_gram: Positive = 6
+    copied_analysis_frac: Fraction = 1.0
+    length_collapse: Action = "off"
+    length_collapse_frac: Fraction = 0.0
+    kl_jump: Action = "off"
+    kl_jump_factor: Weight = 1.0
+    kl_jump_nats: Weight = 0.0
+    unscored: Action = "off"
+    unscored_share_frac: Fraction = 1.0
+    sampler_gap: Action = "off"
+    sampler_gap_limit_nats: Weight = 0.0
+    reward_without_safety: Action = "off"
+    reward_gain: Weight = 0.0
+    asr_floor_frac: Fraction = 0.0
