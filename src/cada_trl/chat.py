@@ -8,15 +8,18 @@ python -m cada_trl.chat runs/smollm2-fc6d9248-s0 ask="How do vaccines work?"
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cada_trl.config.loading import Section
+from cada_trl.config import ModelConfig
+from cada_trl.config.loading import Section, run_words
 from cada_trl.errors import UserError, run_verb
-from cada_trl.exporting.run_words import run_words
+from cada_trl.prompting.reasoning import split_reasoning
+from cada_trl.records import Status
 
 if TYPE_CHECKING:
-    from cada_trl.chatting.conversation import Conversation
+    from torch import Tensor
 
 
 class ChatSettings(Section):
@@ -30,7 +33,6 @@ class ChatSettings(Section):
 def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError for what is no finished run and for a question that does not fit."""
     settings = run_words(argv, ChatSettings)
-    from cada_trl.chatting.conversation import Conversation
     from cada_trl.launching import quiet_libraries
     from cada_trl.models.named import named_model
     from cada_trl.reporting.run.run_record import read_run
@@ -50,19 +52,105 @@ def main(argv: list[str]) -> int:
 def _talk(chat: Conversation) -> None:
     while True:
         try:
-            said = input("> ").strip()
+            line = input("> ").strip()
         except EOFError:
             print()
             return
-        if said == "/reset":
+        if line == "/reset":
             chat.reset()
-        elif said.startswith("/"):
+        elif line.startswith("/"):
             print("only /reset and Ctrl-D are commands", file=sys.stderr)
-        elif said:
+        elif line:
             try:
-                chat.ask(said)
+                chat.ask(line)
             except UserError as error:
                 print(f"{error}; /reset starts anew", file=sys.stderr)
+
+
+class Conversation:
+    """rollout: the run's section of its config.yaml. The messages are kept whole, also where the analysis is hidden."""
+
+    def __init__(self, model: ModelConfig, rollout: dict[str, Any], seed: int, analysis: bool) -> None:
+        import torch
+
+        from cada_trl.models.load import load_policy, load_tokenizer
+
+        self._model, self._rollout, self._analysis = model, rollout, analysis
+        self._tokenizer = load_tokenizer(model)
+        self._policy = load_policy(model, self._tokenizer).eval()
+        if torch.cuda.is_available():
+            self._policy.to("cuda")
+        torch.manual_seed(seed)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the conversation."""
+        self._messages: list[dict[str, str]] = []
+
+    def ask(self, text: str) -> str:
+        """The whole answer, written to stdout as it comes. Errors: UserError where the context has no room for it."""
+        from transformers import TextStreamer
+
+        from cada_trl.evals.generation.prompts import prompt_ids
+        from cada_trl.models.continuation import continued, sampled
+        from cada_trl.models.decoding import decoding_attention
+
+        messages = [*self._messages, {"role": "user", "content": text}]
+        max_new_tok = self._rollout["max_new_tok"]
+        (prompt,) = prompt_ids(self._tokenizer, [messages], self._model.context_tok, max_new_tok)
+        choose = sampled(self._rollout["temperature"], self._rollout["top_p"])
+        shown = Shown(_to_stdout, self._analysis)
+        stream: Any = TextStreamer(self._tokenizer, skip_special_tokens=True)  # gives whole words
+        stream.on_finalized_text = lambda text, stream_end=False: shown.add(text)
+
+        def heard(logits_bv: Tensor) -> Tensor:
+            token_b = choose(logits_bv)
+            stream.put(token_b.cpu())
+            return token_b
+
+        declared: Any = self._policy.generation_config.eos_token_id
+        ends: set[int] = set(declared)  # load_policy makes it a list
+        with decoding_attention(self._policy):
+            ((_, ids),) = continued(self._policy, [prompt], heard, ends, max_new_tok)
+        stream.end()
+        shown.end(truncated=ids[-1] not in ends)
+        answer = str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        self._messages = [*messages, {"role": "assistant", "content": answer}]
+        return answer
+
+
+class Shown:
+    """Takes an answer in pieces and writes what is to be seen of it: all of it, or the final response alone."""
+
+    def __init__(self, write: Callable[[str], object], analysis: bool) -> None:
+        self._write, self._analysis = write, analysis
+        self._text = self._seen = ""
+
+    def add(self, piece: str) -> None:
+        """The next piece. Without the analysis nothing is seen before the header of the final response."""
+        self._text += piece
+        if self._analysis:
+            self._write(piece)
+        elif (now := split_reasoning(self._text)).status is not Status.NO_MARKER:
+            self._up_to(now.final_response)
+
+    def end(self, truncated: bool) -> None:
+        """The answer is over; truncated: it was cut at its length."""
+        if not self._analysis:
+            last = split_reasoning(self._text, truncated)
+            self._up_to(last.final_response if last.status is not Status.TRUNCATED else self._seen)
+        self._write(" [cut at max_new_tok]\n" if truncated else "\n")
+
+    def _up_to(self, final_response: str) -> None:
+        """Write what is new; another header later in the answer starts the final response again."""
+        again = not final_response.startswith(self._seen)
+        self._write("\n" + final_response if again else final_response[len(self._seen) :])
+        self._seen = final_response
+
+
+def _to_stdout(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

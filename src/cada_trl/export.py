@@ -7,12 +7,24 @@ python -m cada_trl.export runs/a-s0 push=org/name                               
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from cada_trl.config.loading import Section
+from cada_trl.config.loading import Section, run_words
 from cada_trl.errors import UserError, run_verb
-from cada_trl.exporting.run_words import run_words
+from cada_trl.storage.files import whole, writing
+
+# final/ also holds training_args.bin: pickled, with the trainer's paths
+PUBLISHED = (
+    *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
+    *("tokenizer*.json", "tokenizer.model", "chat_template*.jinja"),
+    *("special_tokens_map.json", "vocab.json", "merges.txt"),
+)
+# where the trainer's machine had the base; and a mark that lets transformers make the generation config anew
+_DROPPED = ("_name_or_path", "name_or_path", "_from_model_config")
 
 
 class ExportSettings(Section):
@@ -44,8 +56,7 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     Errors: UserError for what is no run, for an unfinished one, for an evaluation of another model, and where target
     exists.
     """
-    from cada_trl.exporting.card import model_card
-    from cada_trl.exporting.model_folder import write_model_folder
+    from cada_trl.model_card import model_card
     from cada_trl.models.load import load_tokenizer, resolve_model
     from cada_trl.models.named import named_model
     from cada_trl.reporting.evaluation.eval_record import read_evaluation
@@ -71,6 +82,29 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     sampling = {"do_sample": True, "temperature": rollout["temperature"], "top_p": rollout["top_p"]}
     write_model_folder(Path(resolve_model(model)), model_card(run, records), sampling, target)
     return target
+
+
+def write_model_folder(weights: Path, card: str, sampling: dict[str, Any], target: Path) -> None:
+    """Copy what is published of `weights` into `target`, with the card; complete or not there.
+
+    sampling: goes into generation_config.json. Errors: UserError where target exists or cannot be written.
+    """
+    if target.exists():
+        raise UserError(f"{target} exists; remove it, or choose another folder with to=")
+    with writing(target), whole(target) as partial:
+        partial.mkdir()
+        for path in sorted({path for pattern in PUBLISHED for path in weights.glob(pattern)}):
+            shutil.copyfile(path, partial / path.name)
+        for name in ("config.json", "tokenizer_config.json"):
+            _rewrite(partial / name, {})
+        _rewrite(partial / "generation_config.json", sampling)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+
+
+def _rewrite(path: Path, added: dict[str, Any]) -> None:
+    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    kept = {key: value for key, value in values.items() if key not in _DROPPED}
+    path.write_text(json.dumps(kept | added, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def push(folder: Path, hub_id: str) -> str:

@@ -39,6 +39,8 @@ def set_environment(threads: int) -> None:
 
 
 _KNOWN_NOISE = {
+    # vLLM's CPU build comes without it.
+    "vllm.triton_utils.importing": "`triton.backends` could not be imported",
     # An empty final response is unscored on purpose, and TRL prints its whole prompt for each.
     "trl.trainer.grpo_trainer": "All reward functions returned None",
     # accelerate imports DeepSpeed wherever it is installed, used or not.

@@ -67,7 +67,7 @@ def test_one_question_is_answered_the_same_twice(run: Path, capsys: pytest.Captu
 def test_the_terminal_chat_forgets_on_reset_and_ends_with_ctrl_d(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from cada_trl.chatting.conversation import Conversation
+    from cada_trl.chat import Conversation
 
     histories: list[int] = []
     ask = Conversation.ask

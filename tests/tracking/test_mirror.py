@@ -10,9 +10,8 @@ import pytest
 
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
-from cada_trl.tracking.mirror import Mirror
+from cada_trl.tracking.mirror import Mirror, hazard_slices
 from cada_trl.tracking.run_folder import RunFolder
-from cada_trl.tracking.tables import hazard_slices
 
 ROW = {"set": "harmful", "request_id": "r1", "hazard": "privacy", "request": "q", "verdict": "REFUSED", "reward": 1.0}
 

@@ -105,6 +105,18 @@ def as_override(key: str, value: Any) -> str:
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
+def run_words(argv: list[str], schema: type[Schema]) -> Schema:
+    """`RUN key=value ...` as the schema, which has a field `run`.
+
+    Errors: UserError without one run, or for a wrong key.
+    """
+    runs = [word for word in argv if "=" not in word]
+    if len(runs) != 1 or runs[0].startswith("-"):
+        raise UserError(f"got {' '.join(argv) or 'nothing'}; expected one run folder and key=value, as in runs/NAME")
+    values = dict(word.split("=", 1) for word in argv if "=" in word)
+    return check_values(schema, {**values, "run": runs[0]})
+
+
 def nearest(name: str, valid: Collection[str]) -> str:
     """A mistaken name's nearest valid ones as a question, or all of them where none is near."""
     close = difflib.get_close_matches(name, list(valid), n=3)

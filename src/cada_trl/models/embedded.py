@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import sys
+from functools import partial
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,11 @@ def _convert(gguf: Path, folder: Path) -> None:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
+    from transformers import modeling_gguf_pytorch_utils as gguf_reader
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
+    gguf_reader.tqdm = partial(gguf_reader.tqdm, disable=True)  # type: ignore[misc, assignment] # a bar of its own
     tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
     _repair_tokenizer(tokenizer)
     model = AutoModelForCausalLM.from_pretrained(

@@ -12,7 +12,7 @@ import yaml
 from cada_trl.config import CONF_DIR, ModelConfig, check_config
 from cada_trl.config.loading import as_override, check_values, nearest
 from cada_trl.errors import UserError
-from cada_trl.models.merged import is_adapter
+from cada_trl.models.load import is_adapter
 
 MODEL_DIR = CONF_DIR / "model"
 

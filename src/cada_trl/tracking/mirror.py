@@ -6,9 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from cada_trl.config import Config
+from cada_trl.records import Verdict
 from cada_trl.tracking.metrics import checked
 from cada_trl.tracking.run_folder import RunFolder
-from cada_trl.tracking.tables import TABLES, probe_tables
+from cada_trl.tracking.trackers import TensorboardMirror, TrackioMirror, WandbMirror
+
+# A probe pass as tables: its completions, and its verdicts by hazard.
+TABLES = {
+    "completions": (
+        *("step", "set", "request_id", "hazard", "verdict", "reward"),
+        *("request", "analysis", "final_response"),
+    ),
+    "hazard_slices": ("step", "set", "hazard", "asked", "refused", "complied", "unscored"),
+}
 
 
 class Tracker(Protocol):
@@ -19,7 +29,7 @@ class Tracker(Protocol):
         ...
 
     def table(self, name: str, step: int, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A table of tracking/tables.py."""
+        """A table of TABLES."""
         ...
 
     def finish(self, succeeded: bool) -> None:
@@ -41,16 +51,10 @@ class Mirror:
         """
         trackers: dict[str, Tracker] = {}
         if folder.is_main and config.tracking.wandb != "off":
-            from cada_trl.tracking.wandb_mirror import WandbMirror
-
             trackers["W&B"] = WandbMirror(config, folder, job_type, say)
         if folder.is_main and config.tracking.local_tracker == "tensorboard":
-            from cada_trl.tracking.tensorboard_mirror import TensorboardMirror
-
             trackers["TensorBoard"] = TensorboardMirror(config, folder)
         if folder.is_main and config.tracking.local_tracker == "trackio":
-            from cada_trl.tracking.trackio_mirror import TrackioMirror
-
             trackers["trackio"] = TrackioMirror(config, folder)
         return cls(trackers, say)
 
@@ -61,7 +65,10 @@ class Mirror:
 
     def probe(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """The tables of a probe pass, from its rows."""
-        tables = probe_tables(step, rows)
+        tables = {
+            "completions": [[step, *(row.get(column) for column in TABLES["completions"][1:])] for row in rows],
+            "hazard_slices": hazard_slices(step, rows),
+        }
 
         def send(tracker: Tracker) -> None:
             for name, table in tables.items():
@@ -81,3 +88,15 @@ class Mirror:
                 del self._trackers[name]
                 about = (str(error).splitlines() or [type(error).__name__])[0]
                 self._say(f"{name} stopped: {about}; the run goes on, its folder has everything")
+
+
+def hazard_slices(step: int, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """One row per set and hazard: counts of what was asked and of each verdict."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        groups.setdefault((str(row["set"]), str(row["hazard"])), []).append(str(row["verdict"]))
+    kinds = (Verdict.REFUSED, Verdict.COMPLIED, Verdict.UNSCORED)
+    return [
+        [step, *key, len(verdicts), *(verdicts.count(str(kind)) for kind in kinds)]
+        for key, verdicts in sorted(groups.items())
+    ]

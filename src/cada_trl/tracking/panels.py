@@ -15,7 +15,7 @@ Kind = Literal["line", "scatter", "table"]
 
 @dataclass(frozen=True)
 class Panel:
-    """line: each metric by step. scatter: a point a run, x and y its last values. table: a name of tracking/tables.py.
+    """line: each metric by step. scatter: a point a run, x and y its last values. table: a name of mirror.TABLES.
 
     only_with: what a run must have for its log to hold the metrics; "" for every run of the method cada.
     """

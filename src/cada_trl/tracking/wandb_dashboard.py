@@ -13,7 +13,7 @@ from typing import Any
 
 from cada_trl.errors import UserError, run_verb
 from cada_trl.tracking.panels import SECTIONS, Panel
-from cada_trl.tracking.wandb_mirror import logged_in
+from cada_trl.tracking.trackers import logged_in
 
 # A report's grid is 24 units wide, and panels on the same place cover one another.
 _GRID_W, _PANEL_W, _PANEL_H = 24, 8, 6

@@ -1,4 +1,7 @@
-"""Mirrors what the run folder holds to Weights & Biases; the files stay the truth and nothing is read back from W&B."""
+"""The trackers that a run can be mirrored to, each imported where it is used: W&B, TensorBoard and trackio.
+
+The run folder stays the truth, and nothing is read back from them.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,8 @@ class WandbMirror:
     def __init__(self, config: Config, folder: RunFolder, job_type: str, say: Callable[[str], None]) -> None:
         self._folder, self._say = folder, say
         self._run = _start(config, folder, job_type, say)
+        if not self._run.offline:
+            say(f"W&B: {self._run.url}")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Metrics of one step or probe pass, with the step as their axis."""
@@ -71,7 +76,7 @@ def _start(config: Config, folder: RunFolder, job_type: str, say: Callable[[str]
 def _init(config: Config, folder: RunFolder, job_type: str, mode: Any) -> Any:
     import wandb
 
-    digest = config_hash(config)
+    os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # or W&B advertises it, whatever `silent` is
     return wandb.init(
         mode=mode,
         dir=str(folder.path),
@@ -79,7 +84,7 @@ def _init(config: Config, folder: RunFolder, job_type: str, mode: Any) -> Any:
         name=run_name(config),
         id=_run_id(folder),
         resume="allow",
-        group=os.environ.get("WANDB_RUN_GROUP") or f"{config.model.name}-{digest}",
+        group=_group(config),
         job_type=job_type,
         tags=[
             config.model.name,
@@ -88,7 +93,7 @@ def _init(config: Config, folder: RunFolder, job_type: str, mode: Any) -> Any:
             f"arm={config.prompt.arm}",
             f"learn_on={config.algo.learn_on}",
         ],
-        config=scrub(config.model_dump()) | {"config_hash": digest},
+        config=_published(config),
         # No metadata and no code: W&B would send argv, which may hold a key.
         settings=wandb.Settings(
             console="off",
@@ -117,3 +122,78 @@ def _run_id(folder: RunFolder) -> str:
         if not path.is_file():
             path.write_text(uuid.uuid4().hex[:8] + "\n", encoding="utf-8")
         return path.read_text(encoding="utf-8").strip()
+
+
+def _group(config: Config) -> str:
+    return os.environ.get("WANDB_RUN_GROUP") or f"{config.model.name}-{config_hash(config)}"
+
+
+def _published(config: Config) -> dict[str, Any]:
+    return {**scrub(config.model_dump()), "config_hash": config_hash(config)}
+
+
+class TensorboardMirror:
+    """Event files in <run>/tensorboard: `tensorboard --logdir runs` shows all runs. Its tables stay in the run folder.
+
+    Errors: UserError where it is not installed.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UserError("tracking=tensorboard needs the extra: pip install -e '.[tensorboard]'") from error
+        self._writer: Any = SummaryWriter(str(folder.path / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer.add_text("config", f"```\n{scrub(config.model_dump())}\n```", 0)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One scalar a metric."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def table(self, name: str, step: int, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Not shown."""
+
+    def finish(self, succeeded: bool) -> None:
+        """Close the file."""
+        self._writer.close()
+
+
+class TrackioMirror:
+    """A local dashboard: `trackio show` opens it. Its files lie where TRACKIO_DIR says; a sweep's runs share a group.
+
+    Errors: UserError where it is not installed.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder) -> None:
+        try:
+            import trackio
+        except ImportError as error:
+            raise UserError("tracking=trackio needs the extra: pip install -e '.[trackio]'") from error
+        self._trackio: Any = trackio
+        self._run: Any = trackio.init(
+            project=config.tracking.wandb_project,
+            name=run_name(config),
+            group=_group(config),
+            config=_published(config),
+            resume="allow",
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """All metrics of the step at once."""
+        self._run.log(dict(metrics), step=step)
+
+    def table(self, name: str, step: int, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """As trackio's table."""
+        import pandas
+
+        frame = pandas.DataFrame([list(row) for row in rows], columns=list(columns))
+        self._run.log({name: self._trackio.Table(dataframe=frame)}, step=step)
+
+    def finish(self, succeeded: bool) -> None:
+        """Write what is still waiting."""
+        self._run.finish()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cada_trl.chatting.shown import Shown
+from cada_trl.chat import Shown
 
 ANSWER = "### Analysis\nSomeone could be hurt.\n### Final Response\nI can't help with that."
 

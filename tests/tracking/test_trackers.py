@@ -4,13 +4,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import wandb
 
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError
-from cada_trl.tracking import wandb_mirror
+from cada_trl.tracking import trackers
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.run_folder import RunFolder
 
@@ -46,6 +47,24 @@ def test_an_offline_run_says_how_to_send_it(tmp_path: Path, config: Config) -> N
     assert said == [f"W&B is offline; to send it: wandb sync {tmp_path / 'run' / 'wandb'}/offline-run-*"]
 
 
+def test_wandb_advertises_nothing_in_a_run(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_DISABLE_WEAVE", raising=False)
+    monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))  # for which wandb would advertise Weave
+    mirror(tmp_path / "run", config)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_online_run_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = SimpleNamespace(offline=False, url="https://wandb.ai/me/cada_trl/runs/1", finish=lambda exit_code: None)
+    monkeypatch.setattr(trackers, "_start", lambda *_: run)
+    said: list[str] = []
+    with RunFolder(tmp_path / "run") as folder:
+        Mirror.start(load_config(["tracking=online"]), folder, "train", said.append).finish(succeeded=True)
+    assert said == ["W&B: https://wandb.ai/me/cada_trl/runs/1"]
+
+
 def test_without_a_network_an_online_run_starts_offline_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +72,7 @@ def test_without_a_network_an_online_run_starts_offline_with_one_line(
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     wandb.teardown()  # it has read an earlier test's environment
-    monkeypatch.setattr(wandb_mirror, "START_LIMIT_S", 3)
+    monkeypatch.setattr(trackers, "START_LIMIT_S", 3)
     said: list[str] = []
     started_s = time.monotonic()
     mirror(tmp_path / "run", load_config(["tracking=online"]), said)

@@ -1,1 +1,0 @@
-"""The terminal chat: a conversation, and what of an answer is shown."""

@@ -1,1 +1,0 @@
-"""A finished run as a folder for others: weights, tokenizer and model card."""
