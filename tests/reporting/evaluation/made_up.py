@@ -104,7 +104,7 @@ def write_evaluation(
         folder.write_json("scores.json", scores.to_json())
         config = load_evaluate_config(["benchmarks=strongreject,xstest_safe", "attacks=none,pair"]).model_dump()
         config["model"] |= model or {}
-        folder.replace("config.yaml", yaml.safe_dump(config))
+        (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         folder.write_manifest(manifest(path.name, judge.id), decides)
     return path
 
