@@ -118,7 +118,7 @@ def measured(work: Work) -> dict[str, Any]:
     """`measure` in a process of its own."""
     # without its own processes vLLM's CPU-seconds are those of the measured one
     environment = ONE_THREAD | {"HF_HUB_OFFLINE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-    return in_own_process(measure, asdict(work), **environment)
+    return in_own_process(measure, asdict(work), environment=environment)
 
 
 def growth(results: list[dict[str, Any]]) -> list[str]:

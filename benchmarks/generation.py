@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         generator_id(variant, GenerationSettings(backend, max_new_tok, BATCH_TOK, 1))  # installed?
         tell(f"{backend} {dtype} ...")
         given = (variant.model_dump(), backend, requests, max_new_tok)
-        results.append(in_own_process(measure, *given, **ONE_THREAD))
+        results.append(in_own_process(measure, *given, environment=ONE_THREAD))
     for result in results[1:]:
         result["against_first"] = agreement(model, requests, results[0]["answers"], result["answers"])
     title = "Greedy responses on one thread. Against the first row: equal, median place, median and largest logit gap"

@@ -96,8 +96,8 @@ def main(argv: list[str]) -> int:
     columns = ("trainer", "rollouts, s", "rollout tok/s", "update, s", "update tok/s", "MFU", "peak GiB")
     lines = [_line(name, side, side.mfu(shape)) for name, side in seen.items()]
     show(f"One step on {seen['cada'].card}, bfloat16, vLLM in the trainer's process", columns, lines)
-    figures = {name: {**asdict(side), "mfu": side.mfu(shape)} for name, side in seen.items()}
-    write_json(arguments.json, {"overrides": works[0].overrides, **figures})
+    figures: dict[str, Any] = {name: {**asdict(side), "mfu": side.mfu(shape)} for name, side in seen.items()}
+    write_json(arguments.json, figures | {"overrides": works[0].overrides})
     return 0
 
 

@@ -25,7 +25,10 @@ RANKS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
 
 def in_own_process(
-    measure: Callable[..., dict[str, Any]], *given: Any, limit_s: int | None = None, **environment: str
+    measure: Callable[..., dict[str, Any]],
+    *given: Any,
+    environment: Mapping[str, str] | None = None,
+    limit_s: int | None = None,
 ) -> dict[str, Any]:
     """measure(*given), plain values in and out, in a process that does nothing else.
 
@@ -37,7 +40,7 @@ def in_own_process(
     path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.harness", spec.name, measure.__name__, json.dumps(given)],
-        env=inherited | {"PYTHONPATH": path} | environment,
+        env={**inherited, "PYTHONPATH": path, **(environment or {})},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

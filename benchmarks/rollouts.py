@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     check_installed(load_config(argv).hardware.device)
     lines = []
     for backend in ("transformers", "vllm_colocate"):
-        seen = in_own_process(measure, [f"rollout={backend}", "threads=1", *argv], **ONE_THREAD)
+        seen = in_own_process(measure, [f"rollout={backend}", "threads=1", *argv], environment=ONE_THREAD)
         first_s, then_s = seen["cpu_s"][0], min(seen["cpu_s"][1:])
         rates = f"{first_s:.1f}", f"{then_s:.1f}", f"{seen['n_tok'] / then_s:.0f}"
         lines.append([backend, *rates, f"{seen['sync_cpu_s']:.1f}", f"{seen['peak_mib']:.0f}"])

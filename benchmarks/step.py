@@ -93,8 +93,9 @@ def main(argv: list[str]) -> int:
 def compare(row: Row, shape: str, n_timed: int) -> dict[str, Any]:
     """Measure stock and CADA on one row, each in a process of its own, now."""
     tell(f"{row.name} ...")
+    environment = {**ONE_THREAD, "HF_HUB_OFFLINE": "1"}
     stock, cada = (
-        in_own_process(measure, asdict(row.work(trainer, shape, n_timed)), HF_HUB_OFFLINE="1", **ONE_THREAD)
+        in_own_process(measure, asdict(row.work(trainer, shape, n_timed)), environment=environment)
         for trainer in ("stock", "cada")
     )
     ratio = median(cada["cpu_s"]) / median(stock["cpu_s"])

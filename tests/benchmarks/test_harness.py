@@ -24,5 +24,5 @@ def test_the_process_has_the_environment_that_is_asked_for_and_no_ranks_of_ours(
 
     monkeypatch.setenv("MASTER_PORT", "1")
     monkeypatch.setattr(subprocess, "run", run)
-    assert in_own_process(words, OMP_NUM_THREADS="1") == {"cpu_s": 1.0}
+    assert in_own_process(words, environment={"OMP_NUM_THREADS": "1"}) == {"cpu_s": 1.0}
     assert seen["OMP_NUM_THREADS"] == "1" and "MASTER_PORT" not in seen
