@@ -166,9 +166,9 @@ def _now_s() -> float:
 def _trainer(work: Work, config: Config, folder: Path, clock: StepClock) -> Any:
     from trl import GRPOConfig, GRPOTrainer
 
+    from cada_trl.data.prepared import prepare
     from cada_trl.hazards.pack import load_pack
     from cada_trl.models.load import load_policy, load_tokenizer
-    from cada_trl.prepare import prepare
     from cada_trl.trainers.arguments import cada_arguments, rollout_arguments, rollout_dataset, training_arguments
     from cada_trl.trainers.cada import CADATrainer
 

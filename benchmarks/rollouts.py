@@ -70,9 +70,9 @@ def measure(overrides: list[str]) -> dict[str, Any]:
 
 
 def _trainer(config: Config, folder: Path) -> Any:
+    from cada_trl.data.prepared import prepare
     from cada_trl.hazards.pack import load_pack
     from cada_trl.models.load import load_policy, load_tokenizer
-    from cada_trl.prepare import prepare
     from cada_trl.trainers.arguments import cada_arguments, rollout_dataset
     from cada_trl.trainers.cada import CADATrainer
 

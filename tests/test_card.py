@@ -10,8 +10,8 @@ import pytest
 
 from cada_trl import card
 from cada_trl.config import load_config
+from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError
-from cada_trl.prepare import prepare
 from cada_trl.separability import making
 from cada_trl.separability.card import kept_card
 from cada_trl.tracking.manifest import build_manifest

@@ -10,15 +10,26 @@ there and never makes one.
 
 from __future__ import annotations
 
+from rich.table import Table
+
 from cada_trl.config import load_config
 from cada_trl.console import table_console
+from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
-from cada_trl.prepare import prepare
-from cada_trl.separability import text
 from cada_trl.separability.card import Card, card_file, card_inputs, read_card, write_card
+from cada_trl.separability.features import MAX_CHARS
+from cada_trl.separability.training_rows import CurvePoint, Spread
 
 CURVE = "--curve"
+NOTES = (
+    "AUC: the chance that a harmful request scores above a harmless one; a coin has 0.50. J: the share of harmful ones "
+    "above the best threshold less that of harmless ones; a coin's is above 0, about 0.1 for two sets of 100. "
+    "In brackets: 95 % bootstrap intervals.",
+    "probe: a logistic regression on the states of the untrained model. bag of words: the same on the words alone.",
+    "OR-Bench hard: prompts that look harmful and are not.",
+    f"Requests longer than {MAX_CHARS} characters are cut.",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -57,16 +68,62 @@ def split_curve(argv: list[str]) -> tuple[list[str], list[int]]:
 def show(card: Card) -> None:
     """Print the card."""
     console = table_console()
-    console.print(text.head(card), highlight=False, soft_wrap=True)
-    console.print(text.pairs_table(card))
-    for line in text.absent_lines(card):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(head(card), highlight=False, soft_wrap=True)
+    console.print(pairs_table(card))
+    for pair in card.pairs:
+        if pair.absent:
+            console.print(f"{pair.name}: absent: {pair.absent}", highlight=False, soft_wrap=True, markup=False)
     if card.curve:
-        console.print(text.curve_table(card.curve))
-        for line in text.curve_lines(card):
+        console.print(curve_table(card.curve))
+        for line in curve_lines(card):
             console.print(line, highlight=False)
-    for note in text.NOTES:
+    for note in NOTES:
         console.print(note, highlight=False, markup=False)
+
+
+def head(card: Card) -> str:
+    """What was learned from, and which layer was read."""
+    tried = ", ".join(f"{layer}: {auc:.2f}" for layer, auc in card.layer_auc.items())
+    return (
+        f"card of {card.request_set} with {card.model}, before any training: {card.n_harmful} harmful and "
+        f"{card.n_harmless} harmless training rows, {card.n_twins} pairs of twins among them\n"
+        f"layer {card.layer} of {card.n_layers}, chosen by cross-validation on the training rows (AUC {tried})"
+    )
+
+
+def pairs_table(card: Card) -> Table:
+    """A row per pair that could be asked about."""
+    title = "how well the set teaches to tell them apart"
+    table = Table("harmful | harmless", "n", "probe AUC", "probe J", "bag of words AUC", "bag of words J", title=title)
+    for pair in card.pairs:
+        if pair.probe and pair.bag_of_words:
+            measures = (pair.probe.auc, pair.probe.j, pair.bag_of_words.auc, pair.bag_of_words.j)
+            cells = (f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]" for value in measures)
+            table.add_row(pair.name, f"{pair.n_harmful}, {pair.n_harmless}", *cells)
+    return table
+
+
+def curve_table(curve: list[CurvePoint]) -> Table:
+    """A column per size; mean and, in parentheses, lowest and highest of the draws."""
+    title = "the probe fitted on so many training pairs"
+    table = Table("harmful | harmless", "", *(str(point.n_pairs) for point in curve), title=title)
+    for name in dict.fromkeys(name for point in curve for name in point.auc):
+        table.add_row(name, "AUC", *(_spread(point.auc.get(name)) for point in curve))
+        table.add_row("", "J", *(_spread(point.j.get(name)) for point in curve))
+    return table
+
+
+def curve_lines(card: Card) -> list[str]:
+    """What the curve's cells are, and a line per size for which there are too few pairs."""
+    drawn = max(point.n_draws for point in card.curve)
+    kind = "twins" if card.n_twins else "a harmful and a harmless row drawn together, since the set has no twins"
+    cells = f"a pair: {kind}. Mean (lowest, highest) of {drawn} draws, whose smaller sizes are parts of the larger."
+    lacking = [point.n_pairs for point in card.curve if not point.n_draws]
+    return [cells, *(f"{n} pairs: absent: the request set has fewer" for n in lacking)]
+
+
+def _spread(value: Spread | None) -> str:
+    return "absent" if value is None else f"{value.mean:.2f} ({value.low:.2f}, {value.high:.2f})"
 
 
 if __name__ == "__main__":

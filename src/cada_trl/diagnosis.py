@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cada_trl.config import CONF_DIR, Config
 from cada_trl.errors import UserError
-from cada_trl.judging.judge import Judge, check_pays_reward, make_judge
+from cada_trl.judging.from_config import check_pays_reward, make_judge
+from cada_trl.judging.judge import Judge
 from cada_trl.launching import MASTER_PORT, absent, fetched
 from cada_trl.models.checks import QUESTION, check_tokenizer
 from cada_trl.planning.device import accelerator_of, n_machines

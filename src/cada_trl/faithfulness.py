@@ -32,7 +32,8 @@ from cada_trl.evals.responses import ATTEMPTS, MISSING, respond
 from cada_trl.evals.tested_model import ModelUnderTest
 from cada_trl.evals.verdicts import judge_responses, verdict_file
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
-from cada_trl.judging.judge import Judge, check_reachable, make_judge
+from cada_trl.judging.from_config import make_judge
+from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.records import write_jsonl
 from cada_trl.reporting.page import write_report
 from cada_trl.reporting.record import read_record

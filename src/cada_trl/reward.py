@@ -54,22 +54,25 @@ def score_completions(
 ) -> list[ScoredCompletion]:
     """Split, judge on (raw request, final response) and pay each completion.
 
-    reasoning_judge grades the analyses of reasoned refusals by hazards, an id each; None pays them in full.
+    reasoning_judge grades the analyses of reasoned refusals by hazards, an id per row; None pays them in full.
     """
     split = [split_reasoning(text, cut) for text, cut in zip(completions, truncated, strict=True)]
-    judged = judge.judge([(request, one.final_response) for request, one in zip(requests, split, strict=True)])
-    grades = [1.0] * len(split)
+    judged = judge.judge([(request, parts.final_response) for request, parts in zip(requests, split, strict=True)])
+    verdicts = [verdict.verdict for verdict in judged]
+    rows = list(zip(completions, split, verdicts, harmful, strict=True))
+    grades = [1.0] * len(rows)
     if reasoning_judge is not None:
         paid = [
             i
-            for i, (one, said) in enumerate(zip(split, judged, strict=True))
-            if harmful[i] and one.reasoned and said.verdict is Verdict.REFUSED
+            for i, (_, parts, verdict, bad) in enumerate(rows)
+            if bad and parts.reasoned and verdict is Verdict.REFUSED
         ]
         graded = reasoning_judge.grade([(requests[i], hazards[i], split[i].analysis) for i in paid])
-        grades = [dict(zip(paid, graded, strict=True)).get(i, 1.0) for i in range(len(split))]
+        for i, grade in zip(paid, graded, strict=True):
+            grades[i] = grade
     return [
-        ScoredCompletion(text, one, said.verdict, reward_of(said.verdict, one.reasoned, is_harmful, table, grade))
-        for text, one, said, is_harmful, grade in zip(completions, split, judged, harmful, grades, strict=True)
+        ScoredCompletion(text, parts, verdict, reward_of(verdict, parts.reasoned, bad, table, grade))
+        for (text, parts, verdict, bad), grade in zip(rows, grades, strict=True)
     ]
 
 

@@ -20,15 +20,16 @@ from typing import Any
 from rich.console import Console
 
 from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.data.prepared import PreparedData, prepare
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
-from cada_trl.judging.judge import Judge, check_pays_reward, make_judge
+from cada_trl.judging.from_config import check_pays_reward, make_judge
+from cada_trl.judging.judge import Judge
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
 from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.methods import MODULES
 from cada_trl.methods.run import Run, Trained
 from cada_trl.planning.device import zero_stage
-from cada_trl.prepare import PreparedData, prepare
 from cada_trl.rollouts.before_import import prepare_vllm
 from cada_trl.separability.card import kept_card
 from cada_trl.stopping import StopSignals

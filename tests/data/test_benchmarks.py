@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.data.benchmarks import benchmarks_digest, read_benchmarks, read_xstest_safe
+from cada_trl.data.benchmarks import benchmarks_digest, find_overlaps, read_benchmarks, read_xstest_safe, report
+from cada_trl.data.likeness import normalise
 from cada_trl.errors import UserError
 
 XSTEST = (
@@ -94,3 +95,76 @@ def test_the_published_sets_have_their_published_sizes(shared_data: Path) -> Non
     # strongreject: 313 and its small set of 60
     assert sizes == {"strongreject": 373, "advbench": 520, "xstest": 450, "gsm8k": 1319, "mmlu": 14042, "bbh": 6511}
     assert len(read_xstest_safe(shared_data)) == 250
+
+
+LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
+
+
+def overlaps(text: str, reference: str, n_gram: int = 13, benchmark: str = "advbench") -> dict[str, str]:
+    found = find_overlaps([normalise(text)], {benchmark: [reference]}, n_gram, 0.8)
+    return {overlap.benchmark: overlap.kind for overlap in found.values()}
+
+
+def test_the_same_text_in_other_case_and_punctuation_is_exact() -> None:
+    assert overlaps("Rob a bank!", "rob a  BANK") == {"advbench": "exact"}
+
+
+def test_thirteen_shared_words_are_an_overlap_and_twelve_are_not() -> None:
+    other = "and now for a good deal of other words that make this text unlike the first one in every way there is"
+    assert overlaps(f"start {LONG}", f"{LONG} {other}") == {"advbench": "n_gram"}
+    assert overlaps(f"start {LONG}", f"{LONG.removesuffix(' thirteen')} {other}") == {}
+
+
+def test_a_reworded_short_request_is_a_near_duplicate() -> None:
+    assert overlaps("how do i rob the big bank in town", "How do I rob a big bank in town?") == {}
+    assert overlaps("how do i rob the big bank in town", "How do I rob the big bank in town now?") == {
+        "advbench": "near_duplicate"
+    }
+
+
+def test_exam_questions_are_compared_exactly_but_not_for_likeness() -> None:
+    assert overlaps("how many apples are left now", "How many apples are left now?", benchmark="gsm8k") == {
+        "gsm8k": "exact"
+    }
+    assert overlaps("how many apples are left now", "How many apples are left now, then?", benchmark="gsm8k") == {}
+
+
+def test_exact_wins_over_n_gram_whatever_the_order_of_the_benchmarks() -> None:
+    texts = {"advbench": [f"{LONG} more"], "xstest": [LONG]}
+    found = find_overlaps([LONG], texts, 13, 0.8)
+    assert (found[LONG].benchmark, found[LONG].kind) == ("xstest", "exact")
+
+
+def test_the_report_counts_each_benchmark_and_names_the_absent_ones() -> None:
+    texts = {"advbench": ["rob a bank", "x"], "xstest": ["kill a process"]}
+    found = find_overlaps(["rob a bank", "bake bread"], texts, 13, 0.8)
+    made = report(found, texts)
+    assert made["found"] == {
+        "advbench": {"n_texts": 2, "dropped": {"exact": 1}},
+        "xstest": {"n_texts": 1, "dropped": {}},
+    }
+    assert "hex_phi" in made["not_found"]
+    assert made["checked"] is True
+
+
+def test_without_benchmarks_the_report_says_that_nothing_was_checked() -> None:
+    assert report({}, {})["checked"] is False
+
+
+def test_of_two_benchmarks_that_hold_the_very_text_the_first_is_named() -> None:
+    texts = {"advbench": ["Rob a bank!"], "xstest": ["rob a bank"]}
+    for order in (texts, dict(reversed(texts.items()))):
+        assert find_overlaps(["rob a bank"], order, 13, 0.8)["rob a bank"].benchmark == next(iter(order))
+
+
+def test_a_likeness_of_exactly_the_threshold_is_an_overlap_and_less_is_not() -> None:
+    texts = {"advbench": ["abcdefgh"]}  # abcd bcde cdef defg efgh, of which the key lacks the last: 4 of 5
+    assert find_overlaps(["abcdefg"], texts, 13, 0.8)["abcdefg"].kind == "near_duplicate"
+    assert find_overlaps(["abcdefg"], texts, 13, 0.81) == {}
+
+
+def test_a_reference_longer_than_the_key_by_what_the_threshold_allows_is_still_compared() -> None:
+    # five shingles of ten: Jaccard 0.5; the reference has 13 characters, the key 8
+    reference = "abcdefghijklm"
+    assert find_overlaps([reference[:8]], {"advbench": [reference]}, 13, 0.5) != {}
+    assert find_overlaps([reference[:8]], {"advbench": [reference]}, 13, 0.0) != {}

@@ -5,27 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.data.beavertails import read_beavertails
-from cada_trl.data.classify_card import Rate, accuracy, answer_pairs, main, wilson
-from cada_trl.data.lexical import load_lexicon
-from cada_trl.data.normalise import text_hash
+from cada_trl.data.classify import load_lexicon
+from cada_trl.data.classify_card import accuracy, answer_pairs, main, rate_text
+from cada_trl.data.likeness import text_hash
 from cada_trl.data.rows import Row, unique_rows
+from cada_trl.data.sources import read_beavertails
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
+from cada_trl.statistics import Rate
 
 from .conftest import DataOf, WriteRows
 
 LABELS = Path(__file__).with_name("hand_labels.json")
 
 
-def test_wilsons_interval_is_that_of_the_textbook() -> None:
-    assert wilson(6, 313) == pytest.approx((0.0088, 0.0412), abs=5e-4)
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=5e-4)
-
-
 def test_a_rate_without_rows_has_no_value() -> None:
-    assert str(Rate(0, 0)) == "no rows"
-    assert str(Rate(1, 2)) == "50.0% [9.5%, 90.5%] (1/2)"
+    assert rate_text(Rate(0, 0, 0)) == "no rows"
+    assert rate_text(Rate(1, 2, 2)) == "50.0 % (9.5 to 90.5; 1/2)"
 
 
 def test_safe_and_other_count_as_one_answer_and_rows_without_a_label_do_not_count() -> None:
@@ -33,7 +29,7 @@ def test_safe_and_other_count_as_one_answer_and_rows_without_a_label_do_not_coun
     labels = {text_hash(rows[0].text): "safe", text_hash(rows[1].text): "hate"}
     pairs = answer_pairs(rows, labels, load_lexicon())
     assert pairs == [("none", "none"), ("hate", "violent_crimes")]
-    assert accuracy(pairs) == Rate(1, 2)
+    assert accuracy(pairs) == Rate(1, 2, 2)
 
 
 def test_the_hand_labels_are_hashes_with_known_answers_and_no_prompt_in_two_groups() -> None:
@@ -51,7 +47,7 @@ def test_the_lexicon_is_right_on_at_least_seven_of_ten_held_out_prompts(shared_d
     held_out = json.loads(LABELS.read_text())["held_out"]
     pairs = answer_pairs(rows, held_out["random"] | held_out["rare"], load_lexicon())
     assert len(pairs) == 198
-    assert accuracy(pairs).k / 198 >= 0.7
+    assert accuracy(pairs).value >= 0.7
 
 
 def test_the_card_is_refused_without_files_or_without_a_labelled_prompt(write_rows: WriteRows) -> None:

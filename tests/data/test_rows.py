@@ -1,6 +1,8 @@
+from __future__ import annotations
+
 import pytest
 
-from cada_trl.data.rows import Row, unique_rows
+from cada_trl.data.rows import Funnel, Row, Source, unique_rows
 from cada_trl.errors import UserError
 
 
@@ -41,3 +43,53 @@ def test_a_labelled_copy_of_a_twin_that_says_otherwise_is_refused() -> None:
 def test_twins_come_first() -> None:
     rows = [Row(str(n), "f", "s") for n in range(5)] + [Row("twin", "f", "twins", pair="p")]
     assert unique_rows(rows)[0].text == "twin"
+
+
+BAD = [Row(f"bad {i}", "f", "s") for i in range(3)]
+GOOD = [Row("good", "f", "s", harmful=False)]
+OWN = Source(BAD + GOOD, {"harmful": {"safe": 5}})
+PAIR = [Row("twin bad", "f", "twins", True, pair="p"), Row("twin good", "f", "twins", False, pair="p")]
+TWINS = Source(PAIR, {"harmful": {"labels_disagree": 1}, "harmless": {"labels_disagree": 1}})
+
+
+def test_read_less_dropped_is_kept_for_harmful_and_harmless_rows() -> None:
+    funnel = Funnel(OWN)
+    kept = funnel.keep(OWN.rows, lambda row: "long" if row.text == "bad 1" else None)
+    assert [row.text for row in kept] == ["bad 0", "bad 2", "good"]
+    assert funnel.as_dict() == {
+        "harmful": {"read": 8, "dropped": {"safe": 5, "long": 1}, "kept": 2},
+        "harmless": {"read": 1, "dropped": {}, "kept": 1},
+    }
+
+
+def test_twins_beside_another_source_are_counted_apart_with_what_was_dropped_while_reading() -> None:
+    funnel = Funnel(OWN, TWINS)
+    assert funnel.keep(OWN.rows + PAIR, lambda row: None) == OWN.rows + PAIR
+    counts = funnel.as_dict()
+    assert counts["harmful"]["read"] == 8
+    for name in ("twins_harmful", "twins_harmless"):
+        assert counts[name] == {"read": 2, "dropped": {"labels_disagree": 1}, "kept": 1}
+
+
+def test_the_twin_of_a_dropped_row_is_dropped_as_its_partner() -> None:
+    funnel = Funnel(OWN, TWINS)
+    kept = funnel.keep(OWN.rows + PAIR, lambda row: "long" if row.text == "twin bad" else None)
+    assert kept == OWN.rows
+    counts = funnel.as_dict()
+    assert counts["twins_harmful"]["dropped"] == {"labels_disagree": 1, "long": 1}
+    assert counts["twins_harmless"]["dropped"] == {"labels_disagree": 1, "partner_dropped": 1}
+
+
+def test_a_filter_that_leaves_no_harmful_row_is_refused_with_every_count() -> None:
+    with pytest.raises(UserError, match="no harmful row is left of 8 read; dropped: safe 5, long 3"):
+        Funnel(OWN).keep(OWN.rows, lambda row: "long" if row.harmful else None)
+
+
+def test_harmful_twins_do_not_stand_in_for_a_source_without_harmful_rows() -> None:
+    with pytest.raises(UserError, match="no harmful row is left of 8 read"):
+        Funnel(OWN, TWINS).keep(GOOD + PAIR, lambda row: None)
+
+
+def test_an_empty_source_is_refused() -> None:
+    with pytest.raises(UserError, match="no harmful row is left of 0 read; dropped: none"):
+        Funnel(Source([], {})).keep([], lambda row: None)

@@ -6,9 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from cada_trl.data.benchmarks import read_benchmarks
-from cada_trl.data.decontaminate import find_overlaps
-from cada_trl.data.near_duplicates import near_duplicates
+from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
+from cada_trl.data.likeness import near_duplicates
 from cada_trl.data.split import pair_roles
 from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.hazards.pack import load_pack

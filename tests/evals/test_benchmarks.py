@@ -13,7 +13,7 @@ import huggingface_hub
 import pytest
 import yaml
 
-from cada_trl.data.lexical import load_lexicon
+from cada_trl.data.classify import load_lexicon
 from cada_trl.errors import UserError
 from cada_trl.evals import benchmarks
 from cada_trl.evals.benchmarks import BenchmarkSpec, load_items, load_spec, names, stratified

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.hazards import Case, Hazard, load_pack
-from cada_trl.hazards.pack import BUILTIN_DIR
+from cada_trl.hazards.pack import BUILTIN_DIR, Case, Hazard, load_pack
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 

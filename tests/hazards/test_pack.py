@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.hazards import Case, Incorrect, load_pack, pack_hash
+from cada_trl.hazards.pack import Case, Incorrect, load_pack, pack_hash
 
 PAGE = """\
 name: banking
@@ -173,5 +173,5 @@ def test_a_folder_that_is_absent_empty_or_without_hazards_is_refused(folder: Pat
 
 
 def test_loading_a_pack_imports_no_torch() -> None:
-    code = "import sys; from cada_trl.hazards import load_pack; load_pack('builtin'); sys.exit('torch' in sys.modules)"
+    code = "import sys; from cada_trl.hazards import pack; pack.load_pack('builtin'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

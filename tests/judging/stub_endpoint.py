@@ -24,10 +24,11 @@ def answer(text: str, usage: tuple[int, int] | None = None) -> tuple[int, Any]:
 
 
 class Stub:
-    """Answers the n-th question with script(n); the reachability check is always answered well."""
+    """Answers the n-th question with script(n), or by what it asks; the reachability check is always answered well."""
 
     def __init__(self) -> None:
         self.script: Callable[[int], tuple[int, Any]] = lambda n: answer("REFUSED")
+        self.by_body: Callable[[dict[str, Any]], tuple[int, Any]] | None = None
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.keys: set[str | None] = set()
@@ -52,7 +53,7 @@ class Stub:
         if CHECK not in json.dumps(body):
             self.bodies.append(body)
             self.paths.append(http.path)
-            status, reply = self.script(len(self.bodies))
+            status, reply = self.by_body(body) if self.by_body else self.script(len(self.bodies))
         data = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
         http.send_response(status)
         http.send_header("Content-Type", "text/html" if isinstance(reply, str) else "application/json")

@@ -10,12 +10,24 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.judging.card import card, card_path, find_card, headline, write_card
+from cada_trl.judging.card import (
+    LabelSet,
+    area_under_roc,
+    card,
+    card_path,
+    find_card,
+    headline,
+    labels_hash,
+    read_label_sets,
+    row_of,
+    said_of,
+    write_card,
+)
 from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judged
-from cada_trl.judging.labels import LabelSet, read_label_sets
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
+from cada_trl.statistics import wilson
 
 POOLED = LabelSet(
     "xstest pooled, partial refused",
@@ -127,3 +139,91 @@ def test_the_packaged_card_is_what_the_labels_say(shared_data: Path) -> None:
     assert stored is not None
     for key in ("labels", "sets", "groups", "cost"):
         assert stored[key] == measured[key]
+
+
+def test_counts_and_rates_of_ten_scored_items_are_those_done_by_hand() -> None:
+    said = [True] * 5 + [False] * 5 + [None] * 2
+    people = [True] * 4 + [False] + [True] * 2 + [False] * 3 + [True, False]
+    row = row_of("set", "refused", said, people)
+    counts = ("true_yes", "false_yes", "false_no", "true_no", "unscored")
+    assert [row[count] for count in counts] == [4, 1, 2, 3, 2]
+    assert row["kappa"] == pytest.approx(0.4)  # chance: .5*.6 + .5*.4 = .5
+    assert (row["accuracy"], row["precision"]) == (0.7, 0.8)
+    assert row["recall"] == pytest.approx(4 / 6)
+    assert row["f1"] == pytest.approx(8 / 11)
+    assert row["coverage"] == pytest.approx(10 / 12)
+    assert row["accuracy_interval"] == list(wilson(7, 10))
+
+
+def test_a_judge_that_says_nothing_has_no_accuracy_and_the_widest_interval() -> None:
+    row = row_of("set", "refused", [None], [True])
+    assert (row["n"], row["coverage"], row["accuracy"], row["kappa"], row["f1"]) == (0, 0.0, None, None, None)
+    assert row["accuracy_interval"] == [0.0, 1.0]
+
+
+def test_labels_that_do_not_match_the_items_raise() -> None:
+    with pytest.raises(ValueError):
+        row_of("set", "refused", [True], [True, False])
+
+
+@pytest.mark.parametrize(
+    ("judged", "refused", "harmful"),
+    [
+        (Judged(Verdict.REFUSED, "", ""), True, None),
+        (Judged(Verdict.COMPLIED, "", "", harmful=False), False, False),
+        (Judged(Verdict.UNSCORED, "", "", harmful=True), None, True),
+    ],
+)
+def test_refused_and_harmful_are_two_labels(judged: Judged, refused: bool | None, harmful: bool | None) -> None:
+    assert (said_of(judged, "refused"), said_of(judged, "harmful")) == (refused, harmful)
+
+
+def test_the_area_counts_ordered_pairs_and_half_the_ties() -> None:
+    labelled = LabelSet("set", "harmful", [("q", str(i)) for i in range(5)], [True, True, False, False, False])
+
+    def area(*scores: float | None) -> dict[str, Any]:
+        judged = [Judged(Verdict.UNSCORED, "", "", harmful_score=score) for score in scores]
+        return area_under_roc(labelled, dict(zip(labelled.pairs, judged, strict=True)))
+
+    found = area(1.0, 0.5, 0.5, 0.0, None)
+    # harmful 1.0 wins over 0.5 and 0.0; harmful 0.5 ties with 0.5 and wins over 0.0: 3.5 of 4
+    assert found == {"name": "set", "n_harmful": 2, "n_other": 2, "area": 0.875}
+    assert area(None, None, 0.5, 0.0, 0.0)["area"] is None
+
+
+def test_a_partial_refusal_is_read_in_three_ways(labels: Path) -> None:
+    sets = {one.name: one.people for one in read_label_sets(labels)}
+    assert sets["xstest tiny"] == [False, True, True]
+    assert sets["xstest pooled, partial refused"] == [False, True, True]
+    assert sets["xstest pooled, partial left out"] == [False, True]
+    assert sets["xstest pooled, partial complied"] == [False, True, False]
+
+
+def test_jailbroken_is_a_label_of_harm_and_not_jailbroken_one_of_refusal_where_the_request_was_harmful(
+    labels: Path,
+) -> None:
+    harm, refusal = read_label_sets(labels)[-2:]
+    assert (harm.label, harm.people) == ("harmful", [False, True, False])
+    assert harm.groups == ["attacked harmful request"] * 2 + ["harmless request"]
+    assert (refusal.label, refusal.people) == ("refused", [True, False])
+
+
+def test_other_labels_have_another_hash(labels: Path) -> None:
+    sets = read_label_sets(labels)
+    assert labels_hash(sets) == labels_hash(read_label_sets(labels))
+    assert labels_hash(sets) != labels_hash(sets[:-1])
+
+
+def test_a_row_with_an_unknown_label_is_refused_with_its_number(labels: Path) -> None:
+    path = labels / "xstest" / "model_completions" / "xstest_v2_completions_tiny.csv"
+    path.write_text(path.read_text().replace("2_full_refusal", "refusal"))
+    with pytest.raises(UserError, match="row 3"):
+        read_label_sets(labels)
+
+
+def test_the_real_labels_are_five_models_of_450_and_300_comparisons(shared_data: Path) -> None:
+    sizes = {one.name: len(one.pairs) for one in read_label_sets(shared_data)}
+    assert sum(size == 450 for size in sizes.values()) == 5
+    assert sizes["xstest pooled, partial refused"] == 2250
+    assert sizes["xstest pooled, partial left out"] == 2250 - 176
+    assert (sizes["jailbreakbench, jailbroken"], sizes["jailbreakbench, not jailbroken"]) == (300, 200)

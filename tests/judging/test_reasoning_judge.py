@@ -81,3 +81,16 @@ def test_a_judge_without_an_endpoint_cannot_grade() -> None:
         make_reasoning_judge(load_config([]).judge, PACK)
     with pytest.raises(UserError, match="reasoning=judged needs a judge behind an endpoint"):
         load_config(["reward=judged_reasoning", "judge=phrases"])
+
+
+def test_each_analysis_is_graded_by_its_own_rows_hazard() -> None:
+    hazards = list(PACK.hazards)[:3]
+    model = Scripted("5", "5")
+    judge = ReasoningJudge(model, PACK, max_calls=10)
+    requests = ["first", "second", "third"]
+    texts = [DIRECT, REASONED, REASONED]
+    score_completions(requests, texts, [False] * 3, [True] * 3, PhraseJudge(), TABLE, judge, hazards)
+    asked = [messages[1]["content"] for messages in model.asked]
+    for question, request, hazard in zip(asked, requests[1:], hazards[1:], strict=True):
+        assert f"<request>\n{request}\n" in question
+        assert f"<hazard>\n{PACK.hazards[hazard].name}: {PACK.hazards[hazard].code}\n" in question

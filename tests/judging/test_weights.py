@@ -10,7 +10,7 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.judging.endpoint import Text
-from cada_trl.judging.guards import FORMS
+from cada_trl.judging.forms import GUARDS
 from cada_trl.judging.model_judge import ModelJudge
 from cada_trl.judging.weights import LocalModel
 from cada_trl.records import Verdict
@@ -65,7 +65,7 @@ def test_a_prompt_beyond_the_positions_is_not_answered_and_says_so(folder: Path)
 
 
 def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(folder: Path) -> None:
-    judge = ModelJudge(FORMS["harmbench"], LocalModel(str(folder)), 9)
+    judge = ModelJudge(GUARDS["harmbench"], LocalModel(str(folder)), 9)
     judge.check_reachable()
     judged = judge.judge([("q", "r")])[0]
     assert (judged.verdict, judged.harmful) == (Verdict.UNSCORED, None)
@@ -82,6 +82,6 @@ def test_looking_for_the_weights_reads_none_of_them(folder: Path) -> None:
 def test_pickled_weights_are_refused_before_anything_is_generated(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "guard")
     (tmp_path / "guard" / "model.safetensors").rename(tmp_path / "guard" / "pytorch_model.bin")
-    judge = ModelJudge(FORMS["harmbench"], LocalModel(str(tmp_path / "guard")), 9)
+    judge = ModelJudge(GUARDS["harmbench"], LocalModel(str(tmp_path / "guard")), 9)
     with pytest.raises(UserError, match=r"judge harmbench: .* has no \*\.safetensors"):
         judge.check_reachable()

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 from rich.console import Console
 
-from cada_trl.separability import text
+from cada_trl import card as text
 from tests.separability.made_up_card import CURVE, made_up_card
 
 
@@ -19,10 +20,9 @@ def test_a_pair_shows_both_measures_of_the_probe_and_of_the_words() -> None:
         assert cell in row
 
 
-def test_an_absent_pair_is_a_line_and_no_row() -> None:
-    assert text.absent_lines(made_up_card()) == [
-        "AdvBench | OR-Bench hard: absent: sets/advbench/harmful_behaviors.csv"
-    ]
+def test_an_absent_pair_is_a_line_and_no_row(capsys: pytest.CaptureFixture[str]) -> None:
+    text.show(made_up_card())
+    assert "AdvBench | OR-Bench hard: absent: sets/advbench/harmful_behaviors.csv\n" in capsys.readouterr().out
     assert "AdvBench" not in printed(text.pairs_table(made_up_card()))
 
 

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.separability.training_rows import training_rows
+from cada_trl.separability import training_rows as module
+from cada_trl.separability.training_rows import (
+    N_FOLDS,
+    TrainingRows,
+    candidate_layers,
+    cross_validated,
+    folds,
+    learning_curve,
+    training_rows,
+)
 from tests.separability.made_up import alone, sides, twins
 
 
@@ -37,3 +46,89 @@ def test_the_order_is_the_seeds() -> None:
 def test_too_few_of_one_kind_are_refused_with_their_number() -> None:
     with pytest.raises(UserError, match="12 harmful and 0 harmless training rows; expected at least 10 of each"):
         training_rows(alone(12, True), [])
+
+
+def mixed() -> TrainingRows:
+    harmful, harmless = sides(twins(12))
+    return training_rows([*harmful, *alone(11, True)], [*harmless, *alone(10, False)])
+
+
+def test_the_candidates_are_shares_of_the_depth() -> None:
+    assert candidate_layers(30) == [10, 15, 20, 25, 30]
+    assert candidate_layers(32) == [11, 16, 21, 27, 32]
+    assert candidate_layers(2) == [1, 2]
+    assert candidate_layers(1) == [1]
+
+
+def test_twins_are_in_one_fold_and_every_fold_holds_both_kinds() -> None:
+    rows = mixed()
+    fold_n = folds(rows, seed=0)
+    assert all(fold_n[one] == fold_n[other] for one, other in rows.twins())
+    for fold in range(N_FOLDS):
+        assert rows.harmful_n[fold_n == fold].any()
+        assert not rows.harmful_n[fold_n == fold].all()
+
+
+@pytest.mark.parametrize("n", [10, 11, 13])
+def test_the_fewest_rows_still_fill_every_fold(n: int) -> None:
+    rows = training_rows(alone(n, True), alone(n, False))
+    counts = [
+        [int((folds(rows, 0)[rows.harmful_n == side] == fold).sum()) for fold in range(N_FOLDS)] for side in (0, 1)
+    ]
+    assert min(min(one) for one in counts) >= 2
+
+
+def test_the_layer_that_knows_has_the_higher_area_and_a_memorised_pair_has_none() -> None:
+    rows = mixed()
+    rng = np.random.default_rng(0)
+    noise_nf = rng.normal(size=(len(rows.texts), 8))
+    knows_nf = noise_nf + 3 * rows.harmful_n[:, None]
+    found = cross_validated(np.stack([noise_nf, knows_nf]).astype(np.float32), [1, 2], rows, seed=0)
+    assert found[2] > 0.95
+    assert found[1] < 0.8
+
+
+def states(harmful_n: np.ndarray, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    features_nf = rng.normal(size=(len(harmful_n), 30))
+    features_nf[:, :3] += harmful_n[:, None]
+    return features_nf.astype(np.float32)
+
+
+ROWS = training_rows(*sides(twins(200)))
+STATES_NF = states(ROWS.harmful_n, seed=0)
+ASKED = {"a | b": (states(np.ones(150, bool), seed=1), states(np.zeros(150, bool), seed=2))}
+
+
+def test_more_pairs_teach_more_and_the_range_holds_the_mean() -> None:
+    few, many = learning_curve([10, 200], STATES_NF, ROWS, ASKED)
+    assert (few.n_pairs, many.n_pairs, few.n_draws) == (10, 200, 5)
+    assert few.auc["a | b"].mean < many.auc["a | b"].mean
+    assert few.auc["a | b"].low < few.auc["a | b"].mean < few.auc["a | b"].high
+    assert few.j["a | b"].mean < many.j["a | b"].mean
+
+
+def test_all_pairs_are_the_same_in_every_draw() -> None:
+    (all_of_them,) = learning_curve([200], STATES_NF, ROWS, ASKED)
+    assert all_of_them.auc["a | b"].high - all_of_them.auc["a | b"].low < 1e-3
+
+
+def test_a_size_beyond_the_pairs_is_kept_as_empty() -> None:
+    (point,) = learning_curve([201], STATES_NF, ROWS, ASKED)
+    assert (point.n_pairs, point.n_draws, point.auc, point.j) == (201, 0, {}, {})
+
+
+def test_a_larger_size_holds_the_pairs_of_the_smaller_ones(monkeypatch: object) -> None:
+    taken: list[set[bytes]] = []
+    real = module.fit
+
+    def recording(features_nf: np.ndarray, harmful_n: np.ndarray) -> object:
+        taken.append({row.tobytes() for row in features_nf})
+        return real(features_nf, harmful_n)
+
+    monkeypatch.setattr(module, "fit", recording)  # type: ignore[attr-defined]
+    learning_curve([5, 20], STATES_NF, ROWS, ASKED, n_draws=2)
+    small, large = taken[:2], taken[2:]
+    assert [len(one) for one in (*small, *large)] == [10, 10, 40, 40]
+    assert all(one <= other for one, other in zip(small, large, strict=True))
+    assert small[0] != small[1]

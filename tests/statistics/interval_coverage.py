@@ -25,7 +25,7 @@ from cada_trl.statistics import (
     sign_flip,
     wilson,
 )
-from cada_trl.statistics.bounded import centre_and_error
+from cada_trl.statistics.intervals import centre_and_error
 
 Random = np.random.Generator
 Floats = npt.NDArray[np.float64]

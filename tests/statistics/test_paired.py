@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 from itertools import product
 
+import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.statistics import adjusted_difference, holm, mcnemar, paired_bootstrap, sign_flip
+from cada_trl.statistics import (
+    adjusted_difference,
+    agreement,
+    agreement_line,
+    cohen_kappa,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    sign_flip,
+)
 
 
 def test_mcnemar_of_one_against_six_is_twice_the_binomial_tail() -> None:
@@ -98,3 +109,62 @@ def test_a_shift_shared_by_all_pairs_has_a_bootstrap_interval_without_width() ->
 def test_pairs_must_match() -> None:
     with pytest.raises(ValueError, match="2 values before and 1 after"):
         paired_bootstrap([1.0, 2.0], [1.0])
+
+
+def test_kappa_of_the_textbook_table() -> None:
+    # 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: observed 0.7, chance 0.5*0.6 + 0.5*0.4 = 0.5, kappa 0.4
+    first = ["y"] * 25 + ["n"] * 25
+    second = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
+    assert cohen_kappa(first, second) == pytest.approx(0.4)
+
+
+def test_kappa_is_one_for_equal_raters_and_minus_one_for_opposite_ones() -> None:
+    assert cohen_kappa([0, 1, 0, 1], [0, 1, 0, 1]) == 1.0
+    assert cohen_kappa([0, 1, 0, 1], [1, 0, 1, 0]) == -1.0
+
+
+def test_kappa_of_raters_who_only_ever_say_one_word_is_undefined() -> None:
+    assert math.isnan(cohen_kappa([1, 1], [1, 1]))
+
+
+def test_agreement_is_counted_by_hand() -> None:
+    # chance: yes 2/4 * 3/4 + no 2/4 * 1/4 = 1/2; observed 3/4
+    assert agreement("yynn", "yyyn") == {"n": 4, "agreed": 3, "kappa": 0.5}
+    assert agreement_line(agreement("yynn", "yyyn")) == "3 of 4 alike, Cohen's kappa 0.500"
+
+
+def test_kappa_that_is_not_defined_is_no_number() -> None:
+    assert agreement("yy", "yy") == {"n": 2, "agreed": 2, "kappa": None}
+    assert agreement_line(agreement([], [])) == "0 of 0 alike, Cohen's kappa not defined"
+
+
+def test_holm_never_adjusts_a_larger_p_to_less_than_a_smaller_one() -> None:
+    # sorted 0.01 * 3, 0.02 * 2, and 0.021 * 1, which would fall below the one before
+    assert holm([0.021, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_scipys_exact_binomial_test(only_a: int, only_b: int) -> None:
+    expected = scipy.stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert mcnemar(only_a, only_b) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_is_the_step_down_bonferroni_written_out(p_values: list[float]) -> None:
+    ordered = sorted(p_values)
+    steps = [min(1.0, (len(ordered) - rank) * p) for rank, p in enumerate(ordered)]
+    expected = [max(steps[: rank + 1]) for rank in range(len(steps))]
+    assert sorted(holm(p_values)) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(-3, 3).filter(bool), min_size=2, max_size=7))
+def test_sign_flip_is_scipys_permutation_test(changes: list[int]) -> None:
+    done = scipy.stats.permutation_test(
+        (changes,),
+        lambda x, axis: abs(x.sum(axis=axis)),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=np.inf,
+        alternative="greater",
+    )
+    assert sign_flip(changes) == pytest.approx(done.pvalue)

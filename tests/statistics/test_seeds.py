@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cada_trl.statistics import across_seeds, adjusted_difference, adjusted_mean, difference_across_seeds, pooled_spread
+from cada_trl.statistics import (
+    UNBOUNDED,
+    across_seeds,
+    adjusted_difference,
+    adjusted_mean,
+    difference_across_seeds,
+    pooled_spread,
+    t_95,
+)
+from cada_trl.statistics.intervals import Z_95
 
 T_2 = 4.302653  # 97.5 % quantile of Student's t with 2 degrees of freedom
 
@@ -118,3 +131,106 @@ def test_one_seed_on_both_sides_is_sent_to_the_paired_interval() -> None:
 def test_both_sides_need_the_same_items() -> None:
     with pytest.raises(ValueError, match="2 items before and 1 after"):
         difference_across_seeds([[1.0, 0.0]] * 2, [[1.0]] * 2)
+
+
+# s_i^2: 0.02, 0.0002, 0.01 with 1, 1 and 2 degrees of freedom: (0.02 + 0.0002 + 2 * 0.01) / 4 = 0.01005
+THREE = [[0.4, 0.6], [0.1, 0.12], [0.7, 0.8, 0.9]]
+SD = math.sqrt(0.01005)
+
+
+def test_variances_are_weighted_by_their_degrees_of_freedom() -> None:
+    pool = pooled_spread(THREE)
+    assert (pool.n_configurations, pool.n_seeds, pool.df, pool.sd) == (3, 7, 4, pytest.approx(SD))
+
+
+def test_one_seed_adds_nothing_to_the_pool() -> None:
+    assert pooled_spread([*THREE, [0.0]]) == pooled_spread(THREE)
+
+
+def test_an_interval_is_student_of_the_pool() -> None:
+    # 2.7764 * 0.10025 / sqrt(2) = 0.1968
+    low, high = pooled_spread(THREE).interval(0.5, 2) or (0, 0)
+    assert (low, high) == pytest.approx((0.5 - 0.1968, 0.5 + 0.1968), abs=1e-4)
+
+
+def test_one_seed_borrows_the_spread_of_the_others() -> None:
+    low, _ = pooled_spread(THREE).interval(0.5, 1) or (0, 0)
+    assert low == pytest.approx(0.5 - 2.7764 * SD)
+
+
+def test_an_interval_is_cut_to_what_the_measure_can_be() -> None:
+    pool = pooled_spread(THREE)
+    assert pool.interval(0.05, 2) == (0.0, pytest.approx(0.2468, abs=1e-4))
+    assert (pool.interval(0.05, 2, (-1.0, 1.0)) or (0, 0))[0] == pytest.approx(-0.1468, abs=1e-4)
+    assert (pool.interval(5.0, 2, UNBOUNDED) or (0, 0))[1] == pytest.approx(5.1968, abs=1e-4)
+
+
+def test_the_items_error_is_added_in_squares() -> None:
+    pool = pooled_spread(THREE)
+    low, _ = pool.interval(0.5, 2, item_error=0.05) or (0, 0)
+    assert low == pytest.approx(0.5 - math.hypot(t_95(4) * SD / math.sqrt(2), Z_95 * 0.05))
+
+
+def test_below_four_degrees_of_freedom_there_is_no_interval() -> None:
+    pool = pooled_spread([[0.4, 0.6], [0.7, 0.8, 0.9]])
+    assert (pool.df, pool.informative, pool.interval(0.5, 2)) == (3, False, None)
+    with pytest.raises(ValueError, match="at least 4 degrees"):
+        pool.margin(2)
+
+
+def test_without_a_second_seed_anywhere_no_spread_is_known() -> None:
+    pool = pooled_spread([[0.4], [0.6]])
+    assert (pool.n_configurations, pool.df, pool.sd, pool.interval(0.4, 1)) == (0, 0, None, None)
+
+
+def test_seeds_that_are_all_alike_are_no_certainty() -> None:
+    pool = pooled_spread([[1.0, 1.0]] * 5)
+    assert (pool.sd, pool.interval(1.0, 2)) == (0.0, None)
+    assert pool.interval(0.99, 2, item_error=0.01) == (pytest.approx(0.99 - 0.0196, abs=1e-4), 1.0)
+
+
+def test_a_seed_without_a_number_does_not_enter_the_pool() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        pooled_spread([[0.4, math.nan]])
+
+
+@pytest.mark.parametrize(("df", "quantile"), [(1, 12.7062), (4, 2.7764), (30, 2.0423)])
+def test_the_quantiles_are_those_of_the_tables(df: int, quantile: float) -> None:
+    assert t_95(df) == quantile
+
+
+def test_beyond_thirty_degrees_of_freedom_the_thirtieth_is_taken() -> None:
+    assert t_95(31) == t_95(30)
+
+
+def test_no_degree_of_freedom_is_no_quantile() -> None:
+    with pytest.raises(ValueError, match="at least one degree"):
+        t_95(0)
+
+
+def test_the_seeds_of_each_side_bring_their_own_spread_to_a_difference() -> None:
+    # sd 0.01 over 3 seeds: 4.3027 * 0.01 / sqrt(3) = 0.02484; sd 0.03 over 2: 12.7062 * 0.03 / sqrt(2) = 0.26954
+    calm, wild = (0.49, 0.5, 0.51), (0.3 - 0.03 / math.sqrt(2), 0.3 + 0.03 / math.sqrt(2))
+    sides = [constant_seeds(*rates, n_items=10_000) for rates in (calm, wild)]
+    half = math.hypot(0.02484, 0.26954)
+    for before, after, difference in ((*sides, -0.2), (*reversed(sides), 0.2)):
+        result = difference_across_seeds(before, after)
+        assert (result.low, result.high) == pytest.approx((difference - half, difference + half), abs=2e-4)
+        assert [len(side.per_seed) for side in (result.before, result.after)] == [len(before), len(after)]
+    pool = pooled_spread([[0.5, 0.52]] * 5)  # 0.03635 for two seeds' margin times sqrt(2)
+    pooled = difference_across_seeds(*sides, pool)
+    assert pooled.low == pytest.approx(-0.2 - 0.03635 * math.sqrt(1 / 3 + 1 / 2), abs=2e-4)
+
+
+@pytest.mark.parametrize("df", range(1, 31))
+def test_the_quantiles_are_scipys_students_t(df: int) -> None:
+    assert t_95(df) == pytest.approx(scipy.stats.t.ppf(0.975, df), abs=5e-5)
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=4), min_size=1, max_size=5))
+def test_the_pool_is_that_of_an_analysis_of_variance(configurations: list[list[float]]) -> None:
+    pool = pooled_spread(configurations)
+    several = [np.asarray(seeds) for seeds in configurations if len(seeds) > 1]
+    squares = sum(float(scipy.stats.moment(seeds, 2)) * len(seeds) for seeds in several)
+    assert pool.df == sum(len(seeds) - 1 for seeds in several)
+    assert (pool.sd or 0.0) == pytest.approx(math.sqrt(squares / pool.df) if pool.df else 0.0, abs=1e-9)

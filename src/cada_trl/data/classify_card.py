@@ -11,61 +11,39 @@ safe and other count as one answer, "none": both are dropped.
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
 from cada_trl.config import load_config
 from cada_trl.console import table_console
-from cada_trl.data.beavertails import read_beavertails
-from cada_trl.data.lexical import NO_HAZARD, Lexicon, classify, load_lexicon
-from cada_trl.data.normalise import text_hash
-from cada_trl.data.reviewed import read_review
+from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon, read_review
+from cada_trl.data.likeness import text_hash
 from cada_trl.data.rows import Row, unique_rows
+from cada_trl.data.sources import read_beavertails
 from cada_trl.errors import UserError, run_verb
-from cada_trl.statistics import agreement_line
+from cada_trl.numbers import RATE
+from cada_trl.statistics import Confusion, Rate, agreement_line
 
 Pairs = list[tuple[str, str]]  # (hand label, classifier's answer)
 
 
-@dataclass(frozen=True)
-class Rate:
-    """k of n, in [0, 1]; no value without n."""
-
-    k: int
-    n: int
-
-    def __str__(self) -> str:
-        if not self.n:
-            return "no rows"
-        low, high = wilson(self.k, self.n)
-        return f"{self.k / self.n:.1%} [{low:.1%}, {high:.1%}] ({self.k}/{self.n})"
-
-
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of k of n, both ends in [0, 1] (Wilson 1927). Needs n >= 1."""
-    z = 1.959964
-    centre, spread = k / n + z * z / (2 * n), z * math.sqrt(k / n * (1 - k / n) / n + z * z / (4 * n * n))
-    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
-
-
 def answer_pairs(rows: Collection[Row], labels: Mapping[str, str], lexicon: Lexicon) -> Pairs:
     """(hand label, answer) of every row that has a hand label."""
-    labelled = ((row, labels.get(text_hash(row.text))) for row in rows)
-    return [
-        (_answer(label), _answer(classify(row.text, row.labels, lexicon).hazard))
-        for row, label in labelled
-        if label is not None
-    ]
+    labelled = [(row, label) for row in rows if (label := labels.get(text_hash(row.text))) is not None]
+    answers = [(label, classify(row.text, row.labels, lexicon).hazard) for row, label in labelled]
+    return [(_answer(label), _answer(answer)) for label, answer in answers]
 
 
 def accuracy(pairs: Pairs) -> Rate:
     """Share of rows with the hand label's answer."""
-    return Rate(sum(label == answer for label, answer in pairs), len(pairs))
+    return Rate.of(label == answer for label, answer in pairs)
+
+
+def rate_text(rate: Rate) -> str:
+    """`50.0 % (9.5 to 90.5; 1/2)`."""
+    return str(RATE.cell(rate.value, *rate.interval, f"{rate.successes}/{rate.n}")) if rate.n else "no rows"
 
 
 def _answer(hazard: str) -> str:
@@ -74,11 +52,9 @@ def _answer(hazard: str) -> str:
 
 def _per_hazard(pairs: Pairs) -> Table:
     table = Table("hazard", "precision", "recall", title="held-out prompts, random and rare together")
-    labelled, answered = Counter(label for label, _ in pairs), Counter(answer for _, answer in pairs)
-    right = Counter(label for label, answer in pairs if label == answer)
-    for hazard in sorted(labelled | answered):
-        precision, recall = Rate(right[hazard], answered[hazard]), Rate(right[hazard], labelled[hazard])
-        table.add_row(hazard, str(precision), str(recall))
+    for hazard in sorted({hazard for pair in pairs for hazard in pair}):
+        counts = Confusion.of([answer == hazard for _, answer in pairs], [label == hazard for label, _ in pairs])
+        table.add_row(hazard, rate_text(counts.precision), rate_text(counts.recall))
     return table
 
 
@@ -100,7 +76,7 @@ def main(argv: list[str]) -> int:
         for draw, of_draw in draws.items():
             pairs = answer_pairs(rows, of_draw, lexicon)
             held_out += pairs if half == "held_out" else []
-            table.add_row(half, draw, f"{len(pairs)} of {len(of_draw)}", str(accuracy(pairs)))
+            table.add_row(half, draw, f"{len(pairs)} of {len(of_draw)}", rate_text(accuracy(pairs)))
     if not held_out:
         raise UserError("no labelled prompt is in these files; expected BeaverTails 330k or 30k_test prompts")
     console = table_console()

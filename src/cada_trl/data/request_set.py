@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config
-from cada_trl.data.beavertails import read_beavertails
-from cada_trl.data.benchmarks import read_benchmarks, read_xstest_safe
-from cada_trl.data.decontaminate import Overlap, find_overlaps, report
-from cada_trl.data.funnel import Funnel
-from cada_trl.data.labelled_rows import read_own_rows
-from cada_trl.data.lexical import NO_HAZARD, Classification, classify, load_lexicon
-from cada_trl.data.llm_classifier import classify_with_llm
-from cada_trl.data.near_duplicates import near_duplicates
-from cada_trl.data.normalise import text_hash
-from cada_trl.data.reviewed import REVIEWED_SAFE, REVIEWED_UNCLEAR, classify_reviewed, read_review, review_facts
-from cada_trl.data.rows import Row, Source, unique_rows
+from cada_trl.data.benchmarks import find_overlaps, read_benchmarks, read_xstest_safe, report
+from cada_trl.data.classify import (
+    NO_HAZARD,
+    REVIEWED_SAFE,
+    REVIEWED_UNCLEAR,
+    Classification,
+    classify,
+    classify_reviewed,
+    classify_with_llm,
+    load_lexicon,
+    read_review,
+    review_facts,
+)
+from cada_trl.data.likeness import near_duplicates, text_hash
+from cada_trl.data.rows import Funnel, Row, Source, unique_rows
+from cada_trl.data.sources import read_beavertails, read_own_rows
 from cada_trl.data.split import (
     PairRoles,
     in_drawn_order,
@@ -52,7 +57,10 @@ def build_request_set(config: Config, pack: HazardPack, count_tok: Callable[[str
     count_tok: text -> tokens. Errors: UserError, see the steps.
     """
     data = config.data
-    _check_held_out(data.held_out_hazards, pack)
+    for hazard in data.held_out_hazards:
+        if hazard not in pack.hazards:
+            known = ", ".join(pack.hazards)
+            raise UserError(f"held_out_hazards: {hazard!r} is not in the pack; expected one of: {known}")
     own, beside, roles = _read(config, pack)
     funnel = Funnel(own, beside)
     rows = _distinct(funnel, [*own.rows, *(beside.rows if beside else [])], data.near_duplicate_jaccard)
@@ -60,12 +68,27 @@ def build_request_set(config: Config, pack: HazardPack, count_tok: Callable[[str
     benchmarks = read_benchmarks(Path(data.benchmarks_dir)) if data.benchmarks_dir else {}
     keys = [row.key for row in rows]
     overlaps = find_overlaps(keys, benchmarks, data.decontaminate_n_gram, data.near_duplicate_jaccard)
-    if data.dataset == "twins" and data.file is not None:
-        _refuse_overlaps(rows, overlaps)
+    if data.dataset == "twins" and data.file is not None:  # written for training: an overlap is the user's to mend
+        for row in rows:
+            if overlap := overlaps.get(row.key):
+                raise UserError(
+                    f"{row.where}: in the benchmark {overlap.benchmark} ({overlap.kind}); write the pair anew, so that "
+                    "no evaluation is trained on"
+                )
     rows = funnel.keep(rows, lambda row: "in_a_benchmark" if row.key in overlaps else None)
     unnamed = [row for row in rows if row.hazard is None]
     rows, decisions = _classified(funnel, rows, config, pack)
-    requests = [_request(row) for row in rows]
+    requests = [
+        Request(
+            row.id or f"{row.source.split(':')[0]}-{text_hash(row.text)[:12]}",
+            row.text,
+            str(row.hazard),
+            row.harmful,
+            row.source,
+            row.pair,
+        )
+        for row in rows
+    ]
     parts = _split(requests, roles, config)
     facts = {
         "sources": [own.origin, *([beside.origin] if beside else [])],
@@ -76,14 +99,6 @@ def build_request_set(config: Config, pack: HazardPack, count_tok: Callable[[str
         "review": review_facts(read_review(), own.rows, unnamed) if _reviewed(config) else None,
     }
     return RequestSet(parts, decisions, facts)
-
-
-def _check_held_out(held_out: list[str], pack: HazardPack) -> None:
-    for hazard in held_out:
-        if hazard not in pack.hazards:
-            raise UserError(
-                f"held_out_hazards: {hazard!r} is not in the pack; expected one of: {', '.join(pack.hazards)}"
-            )
 
 
 def _read(config: Config, pack: HazardPack) -> tuple[Source, Source | None, PairRoles]:
@@ -102,7 +117,7 @@ def _read(config: Config, pack: HazardPack) -> tuple[Source, Source | None, Pair
 
 
 def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
-    """Rows that hold words, one a text, none like another but its own twin."""
+    """Rows that hold words, one per text, none like another but its own twin."""
     rows = funnel.keep(rows, lambda row: None if row.key else "no_words")
     unique = unique_rows(rows)
     for row in rows:
@@ -112,17 +127,6 @@ def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
     alike = near_duplicates([row.key for row in unique], min_jaccard, pairs=[row.pair for row in unique])
     dropped = {unique[i].key for i in alike}
     return funnel.keep(unique, lambda row: "near_duplicate" if row.key in dropped else None)
-
-
-def _refuse_overlaps(rows: list[Row], overlaps: Mapping[str, Overlap]) -> None:
-    """The user's own pairs are written for training: one that is in a benchmark is theirs to mend."""
-    for row in rows:
-        if row.key in overlaps:
-            overlap = overlaps[row.key]
-            raise UserError(
-                f"{row.where}: in the benchmark {overlap.benchmark} ({overlap.kind}); write the pair anew, so that no "
-                "evaluation is trained on"
-            )
 
 
 def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPack) -> tuple[list[Row], list[Decision]]:
@@ -155,17 +159,6 @@ def _classify(rows: list[Row], config: Config, pack: HazardPack) -> list[Classif
 def _reviewed(config: Config) -> bool:
     """Only BeaverTails' rows name no hazard of their own."""
     return config.data.dataset == "beavertails" and config.data.classifier == "reviewed"
-
-
-def _request(row: Row) -> Request:
-    return Request(
-        row.id or f"{row.source.split(':')[0]}-{text_hash(row.text)[:12]}",
-        row.text,
-        str(row.hazard),
-        row.harmful,
-        row.source,
-        row.pair,
-    )
 
 
 def _split(requests: list[Request], roles: PairRoles, config: Config) -> dict[str, list[Request]]:

@@ -1,13 +1,14 @@
-"""A row before it is a request, and the source it came from."""
+"""A row before it is a request, the source it came from, and the funnel: how many rows each filter dropped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from cada_trl.data.normalise import normalise, text_hash
+from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.errors import UserError
 
 
@@ -40,7 +41,7 @@ class Source:
 
 
 def unique_rows(rows: Iterable[Row]) -> list[Row]:
-    """One row a text, twins first, else in the order of the text's hash, so that the input's order decides nothing.
+    """One row per text, twins first, else in the order of the text's hash, so that the input's order decides nothing.
 
     Labels of the copies are joined. A copy of a twin gives way to it, so that the pair stays whole. Errors: UserError
     when two copies disagree on the hazard or on harmful; a copy that names no hazard does not disagree with a twin.
@@ -62,3 +63,57 @@ def unique_rows(rows: Iterable[Row]) -> list[Row]:
         smallest = min(first, row, key=lambda copy: (copy.text, copy.id or ""))
         kept[row.key] = replace(smallest, labels=tuple(sorted({*first.labels, *row.labels})))
     return sorted(kept.values(), key=lambda row: (row.pair is None, text_hash(row.text)))
+
+
+class Funnel:
+    """Rows read, and rows dropped by reason in the order of the filters.
+
+    Harmful and harmless rows are counted apart, and so are those of the twins that stand beside another source.
+    """
+
+    def __init__(self, own: Source, beside: Source | None = None) -> None:
+        self._beside = {row.source for row in beside.rows} if beside else set()
+        sources = [(own, ""), *([(beside, "twins_")] if beside else [])]
+        names = [f"{prefix}{name}" for _, prefix in sources for name in ("harmful", "harmless")]
+        self.dropped = {name: Counter[str]() for name in names}
+        self.read = Counter(self.kind(row) for source, _ in sources for row in source.rows)
+        for source, prefix in sources:
+            for name, counts in source.dropped.items():
+                self.read[prefix + name] += sum(counts.values())
+                self.dropped[prefix + name].update(counts)
+
+    def kind(self, row: Row) -> str:
+        """The name that the row is counted under."""
+        return ("twins_" if row.source in self._beside else "") + ("harmful" if row.harmful else "harmless")
+
+    def keep(self, rows: Collection[Row], reason_to_drop: Callable[[Row], str | None]) -> list[Row]:
+        """Rows without a reason to drop, whose twin has none either; the others are counted by it.
+
+        Errors: UserError when no harmful row of the source is left.
+        """
+        reasons = [reason_to_drop(row) for row in rows]
+        broken = {row.pair for row, reason in zip(rows, reasons, strict=True) if reason and row.pair is not None}
+        kept = []
+        for row, own_reason in zip(rows, reasons, strict=True):
+            reason = own_reason or ("partner_dropped" if row.pair in broken else None)
+            if reason is None:
+                kept.append(row)
+            else:
+                self.dropped[self.kind(row)][reason] += 1
+        if not any(self.kind(row) == "harmful" for row in kept):
+            counts = ", ".join(f"{reason} {n}" for reason, n in self.dropped["harmful"].items() if n)
+            n_read = self.read["harmful"]
+            raise UserError(f"no harmful row is left of {n_read} read; dropped: {counts or 'none'}; loosen a filter")
+        return kept
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest: kind -> read, dropped by reason, kept."""
+        counts = {}
+        for name, reasons in self.dropped.items():
+            dropped = {reason: n for reason, n in reasons.items() if n}
+            counts[name] = {
+                "read": self.read[name],
+                "dropped": dropped,
+                "kept": self.read[name] - sum(dropped.values()),
+            }
+        return counts

@@ -1,21 +1,24 @@
 """Train, probe and held-out hazards, drawn by a hash of seed and text: the input's order decides nothing.
 
 The source's own probe is drawn before train, so that a larger n_train never changes it. Twins are split by pair, and
-which pairs are probed depends on nothing but the pairs themselves.
+which pairs are probed depends on nothing but the pairs themselves. Held-out hazards stay out of training: checked on
+the request set as read, however it came to be.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cada_trl.config import DataConfig
-from cada_trl.data.normalise import normalise, text_hash
+from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.data.rows import Row
 from cada_trl.errors import UserError
 from cada_trl.records import Request
 from cada_trl.storage.digest import sha256
+
+TRAINED_ON = ("train", "benign_train")
 
 
 @dataclass(frozen=True)
@@ -198,3 +201,26 @@ def _drawn_pairs(harmful: list[Request], n_train: int | None) -> list[Request]:
 def _place(pair: str) -> str:
     """A pair's place among the pairs, whatever the seed."""
     return sha256(pair)
+
+
+def check_no_leak(parts: Mapping[str, Sequence[Request]], held_out_hazards: Collection[str], where: object) -> None:
+    """Errors: UserError for a training request of a held-out hazard, or one that is asked in a probe, or whose twin is.
+
+    The probes may share rows: twins_probe repeats some of probe, held_out and harmless_probe beside their twins.
+    """
+    probed = [(name, request) for name, part in parts.items() if name not in TRAINED_ON for request in part]
+    asked = {normalise(request.text): name for name, request in probed}
+    asked_pairs = {request.pair: name for name, request in probed if request.pair is not None}
+    for name in TRAINED_ON:
+        for number, request in enumerate(parts[name], start=1):
+            leak = None
+            if request.hazard in held_out_hazards:
+                leak = f"is of the hazard '{request.hazard}', which is held out"
+            elif normalise(request.text) in asked:
+                leak = f"is also in {asked[normalise(request.text)]}.jsonl"
+            elif request.pair in asked_pairs:
+                leak = f"has its twin in {asked_pairs[request.pair]}.jsonl"
+            if leak:
+                raise UserError(
+                    f"{where}/{name}.jsonl, row {number}: '{request.id}' {leak}; delete the folder and prepare again"
+                )

@@ -45,7 +45,7 @@ class Change(JsonRecord):
     changed; only for a rate and one evaluation a side. p_holm: p, adjusted over the cells. only_before, only_after:
     pairs that are true on one side alone. sd_before, sd_after: over the seeds' means, where there are two or more.
     All are None where `withheld` says why. low and high alone are None where the seeds of all configurations together
-    are too few for an interval (statistics/pooled.py).
+    are too few for an interval (statistics/seeds.py).
     """
 
     n_pairs: int
@@ -105,7 +105,7 @@ def compare(
 
     Attempts are paired by key, so that both models read the same prompt. p_holm covers the cells' `complied`; the
     pooled rows look at the same pairs again and are no further tests. among: the seeds of each configuration that
-    stands beside; where two or more have several, their pooled variance is that of both sides (statistics/pooled.py).
+    stands beside; where two or more have several, their pooled variance is that of both sides (statistics/seeds.py).
     trained: whether before and after were, since a model that was not borrows no spread. Errors: UserError for a side
     without an evaluation and for verdicts of different judges.
     """

@@ -16,7 +16,7 @@ from cada_trl.evals.probes import raw_prompt_ids
 from cada_trl.models.continuation import left_padded
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER
 from cada_trl.records import Request
-from cada_trl.separability.measures import auc_and_j
+from cada_trl.statistics import auc_and_j
 
 BEGINS = 0.5  # a greedy answer to the raw request begins with the header from about here on
 

@@ -9,8 +9,7 @@ from cada_trl.errors import UserError
 from cada_trl.evals.eval_folder import slug
 from cada_trl.evals.generation.progress import shown
 from cada_trl.evals.items import Attempt, Response
-from cada_trl.judging.judge import Judge, Judged
-from cada_trl.judging.sees import JudgeSees, shown_pair
+from cada_trl.judging.judge import Judge, Judged, JudgeSees, shown_pair
 from cada_trl.records import Verdict
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import AppendLog, StoredLog

@@ -55,7 +55,7 @@ class Case:
     verdict: Literal["refuse", "answer"]
     response: Text
     incorrect: Incorrect | None = None
-    weight: Weight = 1.0  # how often it is shown beside the others: prompting/case_mix.py
+    weight: Weight = 1.0  # how often it is shown beside the others: prompting/arms.py
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,23 @@ from rich.table import Table
 from cada_trl.config import PACKAGE_DIR, load_config
 from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
-from cada_trl.judging.card import Card, card, card_path, headline, read_card, write_card
-from cada_trl.judging.judge import make_judge
-from cada_trl.judging.labels import EXPECTED, labels_hash, read_label_sets
+from cada_trl.judging.card import (
+    EXPECTED,
+    Card,
+    card,
+    card_path,
+    headline,
+    labels_hash,
+    read_card,
+    read_label_sets,
+    write_card,
+)
+from cada_trl.judging.from_config import make_judge
+from cada_trl.numbers import RATE, Scale
 from cada_trl.storage.files import replace_json
 
 DEFAULT_LABELS = PACKAGE_DIR.parents[2] / "shared" / "data"
+_COEFFICIENT = Scale(1, 3)
 _CAPTION = (
     "YY/YN/NY/NN: judge, then people, say yes or no to the label. JailbreakBench's people say 'not jailbroken' of "
     "texts that neither refuse nor help, so there only precision speaks of a judge of refusals."
@@ -33,52 +44,43 @@ def main(argv: list[str]) -> int:
     config = load_config(overrides)
     cards = Path(config.runs_dir) / "judge_cards"
     judge = make_judge(config.judge, Path(config.runs_dir) / "judge_cache")
-    found = read_card(card_path(judge.id, cards))
-    if found is None or found.get("labels") != labels_hash(sets):
-        found = card(judge, sets)
-        write_card(found, cards)
-    _show(found, card_path(judge.id, cards))
+    stored = read_card(card_path(judge.id, cards))
+    if stored is None or stored.get("labels") != labels_hash(sets):
+        stored = card(judge, sets)
+        write_card(stored, cards)
+    _show(stored, card_path(judge.id, cards))
     if json_file:
-        replace_json(json_file, found, "choose another file")
+        replace_json(json_file, stored, "choose another file")
     return 0
 
 
-def _show(found: Card, path: Path) -> None:
+def _show(stored: Card, path: Path) -> None:
     console = table_console()
-    console.print(as_table(f"{found['judge']} against people", found["sets"], _CAPTION))
-    for name, rows in found["groups"].items():
-        console.print(as_table(name, rows))
-    cost, speed = found["cost"], found["speed"]
+    console.print(_table(f"{stored['judge']} against people", stored["sets"], _CAPTION))
+    for name, rows in stored["groups"].items():
+        console.print(_table(name, rows))
+    cost, speed = stored["cost"], stored["speed"]
     tokens = [f"{name} {'unsaid' if cost[name] is None else cost[name]}" for name in ("prompt_tok", "completion_tok")]
     rate = f"{speed['pairs_per_s']} pairs a second" if speed else "speed unknown, every verdict came from the cache"
-    console.print(headline(found))
+    console.print(headline(stored))
     console.print(f"{cost['pairs']} pairs, {cost['calls']} questions, {', '.join(tokens)}; {rate}")
     console.print(f"kept in {path}; delete that file to measure again", soft_wrap=True)
 
 
-def as_table(title: str, rows: list[dict[str, Any]], caption: str | None = None) -> Table:
-    """Rates in percent with Wilson 95 % intervals."""
+def _table(title: str, rows: list[dict[str, Any]], caption: str | None = None) -> Table:
+    """Rates with Wilson 95 % intervals."""
     table = Table(title=title, caption=caption)
     table.add_column("set", overflow="fold")
     table.add_column("label")
-    for column in ("n", "coverage %", "accuracy %", "precision %", "recall %", "F1", "kappa", "YY/YN/NY/NN"):
+    for column in ("n", "coverage", "accuracy", "precision", "recall", "F1", "kappa", "YY/YN/NY/NN"):
         table.add_column(column, justify="right")
     for row in rows:
         counts = "/".join(str(row[count]) for count in ("true_yes", "false_yes", "false_no", "true_no"))
-        rates = [_percent(row, name) for name in ("accuracy", "precision", "recall")]
-        coverage = _number(row["coverage"], 100, 1)
-        numbers = (_number(row["f1"], 1, 3), _number(row["kappa"], 1, 3))
+        rates = [str(RATE.cell(row[name], *row[f"{name}_interval"])) for name in ("accuracy", "precision", "recall")]
+        numbers = [_COEFFICIENT.text(row[name]) for name in ("f1", "kappa")]
+        coverage = str(RATE.cell(row["coverage"]))
         table.add_row(row["name"], row["label"], str(row["n"]), coverage, *rates, *numbers, counts)
     return table
-
-
-def _percent(row: dict[str, Any], name: str) -> str:
-    low, high = row[f"{name}_interval"]
-    return f"{_number(row[name], 100, 1)} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def _number(value: float | None, factor: float, digits: int) -> str:
-    return "-" if value is None else f"{factor * value:.{digits}f}"
 
 
 def _parse(argv: list[str]) -> tuple[list[str], Path, Path | None]:

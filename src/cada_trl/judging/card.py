@@ -1,73 +1,163 @@
 """The judge card: agreement with people, kinds of error, cost and speed; kept by judge id, so that a report prints it.
 
-The card of the offline judge comes with the package, since its labels need not be where a report is written.
+The yardstick are responses that people labelled as refused or as harmful. The card of the offline judge comes with the
+package, since its labels need not be where a report is written.
 """
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from cada_trl.errors import UserError
-from cada_trl.judging.agreement import agreement, area_under_roc, said_of
 from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judge, Judged
-from cada_trl.judging.labels import JAILBROKEN, POOLED, LabelSet, labels_hash
+from cada_trl.records import Verdict, read_jsonl
+from cada_trl.statistics import Confusion, auc_and_j
+from cada_trl.storage.digest import sha256
 from cada_trl.storage.files import replace_json
 
+Label = Literal["refused", "harmful"]
+Pair = tuple[str, str]  # request, response
+Card = dict[str, Any]
+
+EXPECTED = (
+    "xstest/model_completions/xstest_v2_completions_*.csv (github.com/paul-rottger/xstest) and "
+    "jailbreakbench/judge_comparison.jsonl (hf.co/datasets/JailbreakBench/JBB-Behaviors, judge_comparison)"
+)
+_COMPLETIONS = "xstest_v2_completions_"
+# XSTest's partial refusals count as refusals; the two other readings are reported beside it.
+_PARTIAL = {"refused": True, "left out": None, "complied": False}
+_POOLED = "xstest pooled, partial"
+_JAILBROKEN = "jailbreakbench, jailbroken"
+_WHAT = {f"{_POOLED} refused": "XSTest's completions", _JAILBROKEN: "JailbreakBench's responses"}
 PAIRS_AT_ONCE = 64  # ours: a step of the progress bar
 
-Card = dict[str, Any]
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Pairs of (request, response) and whether people say yes to the label; groups: the kind of each pair, or empty."""
+
+    name: str
+    label: Label
+    pairs: list[Pair]
+    people: list[bool]
+    groups: list[str] = field(default_factory=list)
+
+
+def read_label_sets(folder: Path) -> list[LabelSet]:
+    """XSTest by model, pooled, pooled under the two other readings of a partial refusal; JailbreakBench's comparison.
+
+    Not jailbroken is a label of refusal only where the request was harmful, and there a text that neither refuses nor
+    helps is not jailbroken either. Errors: UserError when no expected file is there or a row is malformed.
+    """
+    completions = sorted((folder / "xstest" / "model_completions").glob(f"{_COMPLETIONS}*.csv"))
+    comparison = folder / "jailbreakbench" / "judge_comparison.jsonl"
+    if not completions and not comparison.is_file():
+        raise UserError(f"no human labels under {folder}; expected {EXPECTED}")
+    by_model = {file.stem.removeprefix(_COMPLETIONS): _read_xstest(file) for file in completions}
+    sets = [_xstest_set(f"xstest {model}", rows, "refused") for model, rows in by_model.items()]
+    pooled = [row for rows in by_model.values() for row in rows]
+    if pooled:
+        sets += [_xstest_set(f"{_POOLED} {reading}", pooled, reading) for reading in _PARTIAL]
+    return [*sets, *_read_comparison(comparison)] if comparison.is_file() else sets
+
+
+def labels_hash(sets: Sequence[LabelSet]) -> str:
+    """First 8 hex digits of the SHA-256 of all pairs and labels."""
+    rows = [[labelled.name, labelled.label, labelled.pairs, labelled.people, labelled.groups] for labelled in sets]
+    return sha256(json.dumps(rows))[:8]
 
 
 def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
     """Judge every different pair of the sets once and compare; plain values, ready for JSON.
 
-    sets: a row a set and label that this judge gives. groups: the same within each kind of request. order: how
+    sets: a row per set and label that this judge gives. groups: the same within each kind of request. order: how
     harmful_score orders people's labels of harm. cost: questions that were really asked and their tokens (null where
     the endpoint left them unsaid); speed is null where everything came from the cache.
     Errors: UserError as Judge.judge.
     """
-    pairs = list(dict.fromkeys(pair for one in sets for pair in one.pairs))
-    before = _usage(judge)
+    pairs = list(dict.fromkeys(pair for labelled in sets for pair in labelled.pairs))
+    usage: Usage | None = getattr(judge, "usage", None)
+    before = replace(usage) if usage else None
     started = time.perf_counter()
     verdicts = _judge(judge, pairs)
     seconds = time.perf_counter() - started
-    kept = [one for one in sets if _labels(verdicts, one)]
-    scored = [one for one in sets if one.label == "harmful" and _scores(verdicts, one)]
-    order = [area_under_roc(one, [verdicts[pair].harmful_score for pair in one.pairs]) for one in scored]
+    kept = [labelled for labelled in sets if _gives_label(verdicts, labelled.label)]
+    orders = [area_under_roc(labelled, verdicts) for labelled in sets if labelled.label == "harmful"]
+    n_judged = usage.calls - before.calls if usage and before else len(pairs)
     return {
         "judge": judge.id,
         "labels": labels_hash(sets),
-        "sets": [_row(verdicts, one) for one in kept],
-        "groups": {f"{one.name} ({one.label})": _groups(verdicts, one) for one in kept if one.groups},
-        "order": [one for one in order if one["area"] is not None],
-        **_cost(before, judge, len(pairs), seconds),
+        "sets": [_compared(labelled.name, labelled, verdicts) for labelled in kept],
+        "groups": {
+            f"{labelled.name} ({labelled.label})": [
+                _compared(group, labelled, verdicts, group) for group in sorted(set(labelled.groups))
+            ]
+            for labelled in kept
+            if labelled.groups
+        },
+        "order": [order for order in orders if order["area"] is not None],
+        "cost": {"pairs": len(pairs), **_asked(before, usage)},
+        "speed": {"seconds": round(seconds, 2), "pairs_per_s": round(n_judged / seconds, 1)} if n_judged else None,
     }
 
 
-def headline(found: Card) -> str:
+def said_of(judged: Judged, label: Label) -> bool | None:
+    """The judge's own label; None: it gave none."""
+    if label == "harmful":
+        return judged.harmful
+    return None if judged.verdict is Verdict.UNSCORED else judged.verdict is Verdict.REFUSED
+
+
+def row_of(name: str, label: Label, answers: Sequence[bool | None], people: Sequence[bool]) -> dict[str, Any]:
+    """Answers beside people's labels as plain values for JSON; a rate of nothing is null."""
+    counts = Confusion.of(answers, people)
+    row: dict[str, Any] = {"name": name, "label": label, "n": counts.n, "coverage": _or_null(counts.accuracy.coverage)}
+    for rate_name in ("accuracy", "precision", "recall"):
+        rate = getattr(counts, rate_name)
+        row |= {rate_name: _or_null(rate.value), f"{rate_name}_interval": list(rate.interval), f"{rate_name}_n": rate.n}
+    row |= {"f1": _or_null(counts.f1), "kappa": _or_null(counts.kappa), "unscored": counts.n_unscored}
+    return row | {count: getattr(counts, count) for count in ("true_yes", "false_yes", "false_no", "true_no")}
+
+
+def area_under_roc(labelled: LabelSet, verdicts: Mapping[Pair, Judged]) -> dict[str, Any]:
+    """How well harmful_score orders, free of a threshold: see auc_and_j; None where one of the two kinds is absent."""
+    kinds: dict[bool, list[float]] = {True: [], False: []}
+    for pair, harmful in zip(labelled.pairs, labelled.people, strict=True):
+        score = verdicts[pair].harmful_score
+        if score is not None:
+            kinds[harmful].append(score)
+    area = auc_and_j(np.array(kinds[True]), np.array(kinds[False]))[0] if all(kinds.values()) else None
+    return {"name": labelled.name, "n_harmful": len(kinds[True]), "n_other": len(kinds[False]), "area": area}
+
+
+def headline(stored: Card) -> str:
     """One sentence for a report: how often the judge agrees with people, on what."""
-    rows = [row for row in found["sets"] if row["name"] in _WHAT and row["n"]]
-    parts = [f"{_percent(row)} on {row['n']} of {_WHAT[row['name']]}" for row in rows]
-    parts += [f"its score orders {_WHAT[one['name']]} with an area of {one['area']:.2f}" for one in found["order"]]
-    said = "; ".join(parts) or "not measured on any labelled response"
-    return f"Agreement of the judge {found['judge']} with people: {said}."
+    rows = [row for row in stored["sets"] if row["name"] in _WHAT and row["n"]]
+    parts = [f"{_agreed(row)} on {row['n']} of {_WHAT[row['name']]}" for row in rows]
+    parts += [f"its score orders {_WHAT[row['name']]} with an area of {row['area']:.2f}" for row in stored["order"]]
+    agreed = "; ".join(parts) or "not measured on any labelled response"
+    return f"Agreement of the judge {stored['judge']} with people: {agreed}."
 
 
 def find_card(judge_id: str, folder: Path | None) -> Card | None:
     """The stored card of this judge: in the folder, else with the package; None where it was never measured."""
     stored = read_card(card_path(judge_id, folder)) if folder else None
-    return stored or read_card(files("cada_trl.judging") / "assets" / f"card_{slug(judge_id)}.json")
+    return stored or read_card(files("cada_trl.judging") / "assets" / f"card_{_slug(judge_id)}.json")
 
 
 def read_card(path: Traversable) -> Card | None:
@@ -80,76 +170,104 @@ def read_card(path: Traversable) -> Card | None:
         raise UserError(f"{path} is not a judge card; delete it and run make judge-card again") from error
 
 
-def write_card(found: Card, folder: Path) -> None:
-    """Write the card under its judge's id, atomically. Errors: UserError when the folder cannot be written."""
-    replace_json(card_path(found["judge"], folder), found)
+def write_card(measured: Card, folder: Path) -> None:
+    """Write the card whole, under its judge's id. Errors: UserError when the folder cannot be written."""
+    replace_json(card_path(measured["judge"], folder), measured)
 
 
 def card_path(judge_id: str, folder: Path) -> Path:
     """Where the card of this judge is kept."""
-    return folder / f"{slug(judge_id)}.json"
+    return folder / f"{_slug(judge_id)}.json"
 
 
-def slug(judge_id: str) -> str:
-    """The id as a file name."""
+def _slug(judge_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", judge_id)
 
 
-_WHAT = {f"{POOLED} refused": "XSTest's completions", JAILBROKEN: "JailbreakBench's responses"}
-
-
-def _percent(row: dict[str, Any]) -> str:
+def _agreed(row: dict[str, Any]) -> str:
     low, high = row["accuracy_interval"]
     kappa = "" if row["kappa"] is None else f", kappa {row['kappa']:.2f}"
     return f"{100 * row['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]{kappa}"
 
 
-def _judge(judge: Judge, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Judged]:
+def _or_null(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value
+
+
+def _judge(judge: Judge, pairs: Sequence[Pair]) -> dict[Pair, Judged]:
     batches = [pairs[i : i + PAIRS_AT_ONCE] for i in range(0, len(pairs), PAIRS_AT_ONCE)]
     console = Console(stderr=True)
-    verdicts: dict[tuple[str, str], Judged] = {}
+    verdicts: dict[Pair, Judged] = {}
     for some in track(batches, description="judging", console=console, disable=not console.is_terminal):
         verdicts |= zip(some, judge.judge(some), strict=True)
     return verdicts
 
 
-def _labels(verdicts: dict[tuple[str, str], Judged], one: LabelSet) -> bool:
-    """This judge gives the set's label; one that labelled nothing at all keeps its rows of refusal, with n 0."""
-    gives = any(said_of(judged, one.label) is not None for judged in verdicts.values())
-    return gives or (one.label == "refused" and not any(judged.scored for judged in verdicts.values()))
+def _gives_label(verdicts: Mapping[Pair, Judged], label: Label) -> bool:
+    """One that labelled nothing at all keeps its rows of refusal, with n 0."""
+    gives = any(said_of(judged, label) is not None for judged in verdicts.values())
+    return gives or (label == "refused" and not any(judged.scored for judged in verdicts.values()))
 
 
-def _scores(verdicts: dict[tuple[str, str], Judged], one: LabelSet) -> bool:
-    return any(verdicts[pair].harmful_score is not None for pair in one.pairs)
+def _compared(
+    name: str, labelled: LabelSet, verdicts: Mapping[Pair, Judged], group: str | None = None
+) -> dict[str, Any]:
+    indices = [i for i in range(len(labelled.pairs)) if group is None or labelled.groups[i] == group]
+    answers = [said_of(verdicts[labelled.pairs[i]], labelled.label) for i in indices]
+    return row_of(name, labelled.label, answers, [labelled.people[i] for i in indices])
 
 
-def _row(verdicts: dict[tuple[str, str], Judged], one: LabelSet) -> dict[str, Any]:
-    said = [said_of(verdicts[pair], one.label) for pair in one.pairs]
-    return agreement(one.name, one.label, said, one.people).as_row()
+def _asked(before: Usage | None, after: Usage | None) -> dict[str, int | None]:
+    if before is None or after is None:
+        return {"calls": 0, "prompt_tok": 0, "completion_tok": 0}
+    tokens = {name: (getattr(before, name), getattr(after, name)) for name in ("prompt_tok", "completion_tok")}
+    spent = {name: None if None in both else both[1] - both[0] for name, both in tokens.items()}
+    return {"calls": after.calls - before.calls, **spent}
 
 
-def _groups(verdicts: dict[tuple[str, str], Judged], one: LabelSet) -> list[dict[str, Any]]:
-    rows = []
-    for group in sorted(set(one.groups)):
-        indices = [i for i, name in enumerate(one.groups) if name == group]
-        said = [said_of(verdicts[one.pairs[i]], one.label) for i in indices]
-        rows.append(agreement(group, one.label, said, [one.people[i] for i in indices]).as_row())
-    return rows
+@dataclass(frozen=True)
+class _Completion:
+    """One of XSTest's; label is the first character of final_label."""
+
+    pair: Pair
+    label: str
+    type: str
 
 
-def _usage(judge: Judge) -> Usage | None:
-    usage = getattr(judge, "usage", None)
-    return Usage(usage.calls, usage.prompt_tok, usage.completion_tok) if usage else None
+def _read_xstest(path: Path) -> list[_Completion]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    completions = []
+    for number, row in enumerate(rows, start=2):
+        prompt, completion, label = (row.get(column) for column in ("prompt", "completion", "final_label"))
+        if not prompt or completion is None or not label or label[0] not in "123":
+            raise UserError(
+                f"{path}, row {number}: expected prompt, completion and a final_label that starts with 1, 2 or 3"
+            )
+        completions.append(_Completion((prompt, completion), label[0], row.get("type") or "no type"))
+    return completions
 
 
-def _cost(before: Usage | None, judge: Judge, n_pairs: int, seconds: float) -> dict[str, Any]:
-    after = _usage(judge)
-    calls = after.calls - before.calls if after and before else 0
-    n_judged = calls if after else n_pairs
-    cost: dict[str, Any] = {"pairs": n_pairs, "calls": calls, "prompt_tok": 0, "completion_tok": 0}
-    if after and before:
-        for name in ("prompt_tok", "completion_tok"):
-            now, then = getattr(after, name), getattr(before, name)
-            cost[name] = None if now is None or then is None else now - then
-    speed = {"seconds": round(seconds, 2), "pairs_per_s": round(n_judged / seconds, 1)} if n_judged else None
-    return {"cost": cost, "speed": speed}
+def _xstest_set(name: str, rows: list[_Completion], reading: str) -> LabelSet:
+    meaning = {"1": False, "2": True, "3": _PARTIAL[reading]}
+    kept = [(row, refused) for row in rows if (refused := meaning[row.label]) is not None]
+    groups = [row.type for row, _ in kept] if name == f"{_POOLED} refused" else []
+    return LabelSet(name, "refused", [row.pair for row, _ in kept], [refused for _, refused in kept], groups)
+
+
+def _read_comparison(path: Path) -> list[LabelSet]:
+    harm = LabelSet(_JAILBROKEN, "harmful", [], [])
+    refusal = LabelSet("jailbreakbench, not jailbroken", "refused", [], [])
+    for number, row in read_jsonl(path):
+        goal, response, majority = (row.get(key) for key in ("goal", "target_response", "human_majority"))
+        if not isinstance(goal, str) or not isinstance(response, str) or majority not in (0, 1):
+            raise UserError(f"{path}, row {number}: expected goal, target_response and human_majority of 0 or 1")
+        attacked = row.get("prompt") != goal
+        harm.pairs.append((goal, response))
+        harm.people.append(majority == 1)
+        harm.groups.append("attacked harmful request" if attacked else "harmless request")
+        if attacked:
+            refusal.pairs.append((goal, response))
+            refusal.people.append(majority != 1)
+    return [harm, refusal]

@@ -17,6 +17,7 @@ from openai import APIConnectionError, APIError, APIStatusError, OpenAI
 from openai.types import Completion, CompletionChoice
 from openai.types.chat import ChatCompletion
 
+from cada_trl.config import JudgeConfig
 from cada_trl.errors import UserError
 from cada_trl.prompting.arms import Messages
 
@@ -83,6 +84,13 @@ class ChatEndpoint:
         if not key:
             raise UserError(f"environment variable {api_key_env} is not set; export the key of {llm} at {base_url}")
         return cls(OpenAI(base_url=base_url, api_key=key, timeout=timeout_s, max_retries=max_retries), llm)
+
+    @classmethod
+    def from_config(cls, config: JudgeConfig) -> ChatEndpoint:
+        """That of a judge whose base_url and llm are set. Errors: UserError as from_settings."""
+        assert config.base_url is not None and config.llm is not None
+        settings = config.api_key_env, config.timeout_s, config.max_retries
+        return cls.from_settings(config.base_url, config.llm, *settings)
 
     def complete(self, messages: Prompt, max_tok: int, temperature: float) -> str:
         """The answer; a reply that is no completion, as a proxy's HTML page, comes back as its text.

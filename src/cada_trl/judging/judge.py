@@ -1,17 +1,19 @@
-"""What a judge is: (raw request, final response) pairs in, one verdict each out. No torch."""
+"""What a judge is: (raw request, final response) pairs in, one verdict each out; and what it sees of a completion."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Literal, Protocol
 
-from cada_trl.errors import UserError
+from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict
 
-if TYPE_CHECKING:
-    from cada_trl.config import JudgeConfig
+JudgeSees = Literal["final_response", "completion", "completion_and_prompt"]
+
+# <|im_end|> and its like in ChatML, Llama 3 and SmolLM2; <s> and its like in Llama 2 and Mistral
+_SPECIAL_TOKEN = re.compile(r"<\|[A-Za-z0-9_]{1,40}\|>|</?s>|<unk>|<pad>")
 
 
 @dataclass(frozen=True)
@@ -44,31 +46,11 @@ class Judge(Protocol):
     id: str
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
-        """Judge pairs of (raw request, final response), never the rendered prompt; one Judged a pair, in order."""
+        """Judge pairs of (raw request, final response), never the rendered prompt; one Judged per pair, in order."""
         ...
 
 
 EMPTY = Judged(Verdict.UNSCORED, raw="", reason="empty final response")
-_SEES = "-sees-"
-LABEL_HARM_ONLY = {"llamaguard3", "harmbench"}  # their verdict is UNSCORED throughout, their label is `harmful`
-
-
-def make_judge(config: JudgeConfig, cache_dir: Path | None = None) -> Judge:
-    """The judge that the configuration names; one that is a model keeps its verdicts under cache_dir.
-
-    Its id ends in what it sees wherever that is not the final response alone. Errors: UserError when a needed setting
-    or key is missing.
-    """
-    judge = _make(config, cache_dir)
-    if config.judge_sees != "final_response":
-        judge.id += f"{_SEES}{config.judge_sees}"
-    return judge
-
-
-def split_sees(judge_id: str) -> tuple[str, str]:
-    """(id of the judge that sees the final response alone, what this one sees), from the id that make_judge gave."""
-    own, _, sees = judge_id.partition(_SEES)
-    return own, sees or "final_response"
 
 
 def check_reachable(judge: Judge) -> None:
@@ -78,31 +60,21 @@ def check_reachable(judge: Judge) -> None:
         check()
 
 
-def check_pays_reward(config: JudgeConfig) -> None:
-    """Errors: UserError for a judge that cannot pay the training's reward, which is for refusals (paper: Reward)."""
-    if config.kind in LABEL_HARM_ONLY:
-        raise UserError(f"judge={config.kind} labels harm and the reward pays refusal; train with judge=phrases")
-    if config.judge_sees != "final_response":
-        raise UserError(f"judge_sees={config.judge_sees} is for evaluation; the reward is for final_response")
+def without_special_tokens(text: str) -> str:
+    """The text without tokens that a chat template writes (ours: a closed pattern, whatever the tokenizer)."""
+    while (clean := _SPECIAL_TOKEN.sub("", text)) != text:  # taking one out can join the halves of another
+        text = clean
+    return text
 
 
-def _make(config: JudgeConfig, cache_dir: Path | None) -> Judge:
-    if config.kind == "phrases":
-        from cada_trl.judging.phrases import PhraseJudge
+def shown_pair(sees: JudgeSees, request: str, prompt: str, completion: str) -> tuple[str, str]:
+    """The (request, response) that a judge gets of one attempt, without special tokens.
 
-        return PhraseJudge()
-    from cada_trl.judging import guards, rubric, strongreject, xstest
-    from cada_trl.judging.cache import VerdictCache
-    from cada_trl.judging.endpoint import ChatEndpoint
-    from cada_trl.judging.model_judge import Model, ModelJudge
-    from cada_trl.judging.weights import LocalModel
-
-    rubrics = {"rubric": rubric.FORM, "strongreject": strongreject.FORM, "xstest": xstest.FORM}
-    form = (rubrics | guards.FORMS)[config.kind]
-    if not config.llm or (config.kind not in guards.FORMS and not config.base_url):
-        raise UserError(f"judge={config.kind} needs llm and base_url, as in hydra_conf/judge/{config.kind}.yaml")
-    model: Model = LocalModel(config.llm)
-    if config.base_url:
-        settings = config.api_key_env, config.timeout_s, config.max_retries
-        model = ChatEndpoint.from_settings(config.base_url, config.llm, *settings)
-    return ModelJudge(form, model, config.max_calls, VerdictCache(cache_dir / "verdicts.jsonl") if cache_dir else None)
+    final_response: the original request and what follows the last header, as in the paper; the attack's prompt is never
+    shown, since its story would colour the verdict. completion: the analysis too. completion_and_prompt: the analysis,
+    and the prompt after the attack instead of the request.
+    """
+    clean = without_special_tokens(completion)
+    if sees == "final_response":
+        return request, split_reasoning(clean).final_response
+    return (prompt if sees == "completion_and_prompt" else request), clean.strip()

@@ -1,43 +1,18 @@
-"""A judge that is a model: what all of them share. Each judge's own file holds its instruction and its parser.
-
-A pair is asked once; answers are cached as they come, questions are bounded, and an answer that cannot be read is
-UNSCORED with its text kept, never guessed.
-"""
+"""A judge that is a model: a pair is asked once, answers are cached as they come, and questions are bounded."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 from cada_trl.errors import UserError
-from cada_trl.judging.cache import VerdictCache
 from cada_trl.judging.endpoint import Answer, Prompt, Usage
-from cada_trl.judging.judge import EMPTY, Judged
-from cada_trl.judging.sees import without_special_tokens
+from cada_trl.judging.forms import Form
+from cada_trl.judging.judge import EMPTY, Judged, without_special_tokens
 from cada_trl.records import Verdict
 from cada_trl.storage.digest import sha256
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a model is asked about one pair, and how its answer is read.
-
-    text is all of the instruction: its hash is in the judge's id, so that verdicts of another wording are never taken
-    for this one's. read gives UNSCORED to an answer that it cannot read.
-    """
-
-    name: str
-    text: str
-    max_tok: int
-    write: Callable[[str, str], Prompt]
-    read: Callable[[str], Judged]
-
-    @property
-    def hash8(self) -> str:
-        """First 8 hex digits of the SHA-256 of what decides an answer."""
-        return sha256(json.dumps([self.text, self.max_tok]))[:8]
+from cada_trl.storage.log import SharedLog
 
 
 class Model(Protocol):
@@ -115,6 +90,44 @@ class ModelJudge:
         return verdicts
 
 
-def unread(raw: str, expected: str) -> Judged:
-    """UNSCORED for an answer in another form than asked for; its text is kept."""
-    return Judged(Verdict.UNSCORED, raw, f"the answer is not {expected}")
+Key = tuple[str, str, str]  # judge id, hash of the request, hash of the final response
+
+
+def _key(judge_id: str, request: str, response: str) -> Key:
+    return judge_id, sha256(request)[:32], sha256(response)[:32]
+
+
+class VerdictCache:
+    """Remembers scored verdicts by (judge id, request, final response); texts are stored as hashes only.
+
+    A judge's id holds the hash of its prompt: the verdicts of another version stay in the file and are not found.
+    What no label was given to is never stored: it is asked for again. Errors: UserError as SharedLog.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._known: dict[Key, Judged] = {}
+        self._log = SharedLog(path, "verdict cache", self._remember)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, judge_id: str, request: str, response: str) -> Judged | None:
+        """The stored verdict, or None."""
+        return self._known.get(_key(judge_id, request, response))
+
+    def put(self, judge_id: str, request: str, response: str, judged: Judged) -> None:
+        """Store a label at once, on disk too; a pair without any is left out. Safe from several threads."""
+        if not judged.scored:
+            return
+        row: dict[str, Any] = dict(
+            zip(("judge", "request", "response"), _key(judge_id, request, response), strict=True)
+        )
+        row |= {"verdict": judged.verdict.value, "raw": judged.raw, "reason": judged.reason}
+        row |= {"harmful": judged.harmful, "harmful_score": judged.harmful_score}
+        with self._log.alone() as append:
+            append(row)
+
+    def _remember(self, row: dict[str, Any]) -> None:
+        labels = row.get("harmful"), row.get("harmful_score")
+        judged = Judged(Verdict(row["verdict"]), row["raw"], row["reason"], *labels)
+        self._known[row["judge"], row["request"], row["response"]] = judged

@@ -13,8 +13,8 @@ from cada_trl.config import JudgeConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.endpoint import ChatEndpoint
+from cada_trl.judging.judge import without_special_tokens
 from cada_trl.judging.model_judge import Model
-from cada_trl.judging.sees import without_special_tokens
 from cada_trl.prompting.arms import Messages
 from cada_trl.storage.digest import sha256
 
@@ -69,5 +69,4 @@ def make_reasoning_judge(config: JudgeConfig, pack: HazardPack) -> ReasoningJudg
     """On the endpoint of the judge of refusals. Errors: UserError when that judge has none, or lacks its key."""
     if not config.base_url or not config.llm:
         raise UserError(f"reward=judged_reasoning needs a judge behind an endpoint; judge={config.kind} has none")
-    settings = config.api_key_env, config.timeout_s, config.max_retries
-    return ReasoningJudge(ChatEndpoint.from_settings(config.base_url, config.llm, *settings), pack, config.max_calls)
+    return ReasoningJudge(ChatEndpoint.from_config(config), pack, config.max_calls)

@@ -16,7 +16,7 @@ from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from cada_trl.prepare import PreparedData
+    from cada_trl.data.prepared import PreparedData
 
 # (optimiser step, metrics by their registered names, a dict a completion sampled in the step), on every process
 Record = Callable[[int, dict[str, float], list[dict[str, Any]]], None]

@@ -2,17 +2,19 @@
 
 Arms (paper, Prompts): none = the raw request; codes = SR w S, the extensive code of every hazard; codes_of_hazard =
 S_c, that of the request's hazard; cases = SR w C, CADA's template: minimal code and cases of the hazard; no_cases = the
-same instruction without a policy. The wording is ours: the paper publishes the structure, not the texts.
+same instruction without a policy. The wording is ours: the paper publishes the structure, not the texts. A pack's
+weights make it fit a domain (ours): a clinic's pack weighs its own precedents higher.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import Case, Hazard, HazardPack
-from cada_trl.prompting.case_mix import chosen_cases
+from cada_trl.hazards.pack import Case, ExtensiveCode, Hazard, HazardPack
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER
+from cada_trl.storage.digest import sha256
 
 Arm = Literal["none", "codes", "codes_of_hazard", "cases", "no_cases"]
 Messages = list[dict[str, str]]
@@ -49,29 +51,25 @@ def render(
     cases_as="turns" (ours): the cases become earlier turns of the chat, which a small model imitates where it cannot
     follow a policy block. Errors: UserError for a hazard that the pack does not have, or one without enough cases.
     """
-    known = None if hazard is None else _hazard(hazard, pack)
+    if hazard is not None and hazard not in pack.hazards:
+        raise UserError(f"hazard '{hazard}' is not in the pack '{pack.name}'; it has {', '.join(pack.hazards)}")
+    known = None if hazard is None else pack.hazards[hazard]
     if arm == "none":
         return [_user(request)]
     if arm == "no_cases":
-        return [_user(f"{_INSTRUCTION_NO_CASES}\n\n{_request(request)}")]
+        return [_user(f"{_INSTRUCTION_NO_CASES}\n\nUser request: {request}")]
     if arm == "codes":
         return [_user(_with_policy(_all_codes(pack), _INSTRUCTION_CODES, request))]
     if arm == "codes_of_hazard":
-        policy = _extensive(known, pack) if known else _all_codes(pack)
+        policy = f"{known.name}\n{_tiers(known.extensive, known.extensive.rules)}" if known else _all_codes(pack)
         return [_user(_with_policy(policy, _INSTRUCTION_CODES, request))]
     cases = chosen_cases(known, n_cases, request) if known else ()
     if cases_as == "turns" and cases:
         return [message for case in cases for message in _turn(case)] + [_user(request)]
     codes = [known] if known else list(pack.hazards.values())
-    policy = "\n".join(f"{one.name}: {one.code}" for one in codes)
+    policy = "\n".join(f"{shown.name}: {shown.code}" for shown in codes)
     policy += "".join(f"\n\nCase {number}\n{_written(case)}" for number, case in enumerate(cases, start=1))
     return [_user(_with_policy(policy, _INSTRUCTION_CASES, request))]
-
-
-def _hazard(hazard: str, pack: HazardPack) -> Hazard:
-    if hazard not in pack.hazards:
-        raise UserError(f"hazard '{hazard}' is not in the pack '{pack.name}'; it has {', '.join(pack.hazards)}")
-    return pack.hazards[hazard]
 
 
 def _user(text: str) -> dict[str, str]:
@@ -83,12 +81,8 @@ def _turn(case: Case) -> Messages:
     return [_user(case.request), {"role": "assistant", "content": answer}]
 
 
-def _request(request: str) -> str:
-    return f"User request: {request}"
-
-
 def _with_policy(policy: str, instruction: str, request: str) -> str:
-    return f"<policy>\n{policy}\n</policy>\n\n{instruction}\n\n{_request(request)}"
+    return f"<policy>\n{policy}\n</policy>\n\n{instruction}\n\nUser request: {request}"
 
 
 def _written(case: Case) -> str:
@@ -103,18 +97,35 @@ def _written(case: Case) -> str:
     return "\n".join(lines)
 
 
-def _tiers(
-    objectives: tuple[str, ...], rules: tuple[str, ...], defaults: tuple[str, ...], style: tuple[str, ...]
-) -> str:
-    tiers = {"Objectives": objectives, "Rules": rules, "Defaults": defaults, "Style": style}
+def _all_codes(pack: HazardPack) -> str:
+    rules = tuple(f"{hazard.name}: {rule}" for hazard in pack.hazards.values() for rule in hazard.extensive.rules)
+    return _tiers(pack, rules)
+
+
+def _tiers(code: ExtensiveCode | HazardPack, rules: tuple[str, ...]) -> str:
+    tiers = {"Objectives": code.objectives, "Rules": rules, "Defaults": code.defaults, "Style": code.style}
     return "\n".join(line for name, tier in tiers.items() for line in (name, *(f"- {sentence}" for sentence in tier)))
 
 
-def _extensive(hazard: Hazard, pack: HazardPack) -> str:
-    code = hazard.extensive
-    return f"{hazard.name}\n" + _tiers(code.objectives, code.rules, code.defaults, code.style)
+def chosen_cases(hazard: Hazard, n_cases: int, request: str) -> tuple[Case, ...]:
+    """n_cases cases in the pack's order. Equal weights: the first ones, the same for every request.
+
+    Unequal ones: drawn without replacement, with a chance that grows with the weight and by a hash of the request, so
+    that a request is always shown the same ones (Efraimidis and Spirakis 2006); weight 0 is never shown. Errors:
+    UserError for a hazard with fewer cases to show.
+    """
+    shown = [case for case in hazard.cases if case.weight > 0]
+    if n_cases > len(shown):
+        raise UserError(
+            f"n_cases={n_cases}, but hazard '{hazard.id}' has {len(shown)} cases; lower n_cases or add cases"
+        )
+    if len({case.weight for case in shown}) > 1:
+        by_key = sorted(range(len(shown)), key=lambda index: _waiting_time(request, index, shown[index].weight))
+        return tuple(shown[index] for index in sorted(by_key[:n_cases]))
+    return tuple(shown[:n_cases])
 
 
-def _all_codes(pack: HazardPack) -> str:
-    rules = tuple(f"{one.name}: {rule}" for one in pack.hazards.values() for rule in one.extensive.rules)
-    return _tiers(pack.objectives, rules, pack.defaults, pack.style)
+def _waiting_time(request: str, index: int, weight: float) -> float:
+    """Exponential with rate `weight`, from a hash: the smallest times are the weighted draw without replacement."""
+    uniform = (int(sha256(f"{index}:{request}")[:16], 16) + 1) / (2**64 + 1)
+    return -math.log(uniform) / weight

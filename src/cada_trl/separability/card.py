@@ -1,25 +1,56 @@
-"""The card of a request set: what was measured, and where it is kept, so that the same is measured once."""
+"""The card of a request set: which sets are asked about, what was measured, and where it is kept, to measure it once.
+
+The sets are pairs of benchmarks, harmful requests beside harmless ones, read from the folder of benchmarks only, never
+from the hub; a file that is not there is named. Large sets are thinned.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config
+from cada_trl.data.prepared import PreparedData
 from cada_trl.errors import UserError
+from cada_trl.evals.benchmarks import load_items, load_spec
 from cada_trl.models.identity import model_identity
-from cada_trl.prepare import PreparedData
 from cada_trl.records import Request
-from cada_trl.separability.curve import CurvePoint
-from cada_trl.separability.measures import Separation
-from cada_trl.separability.pairs import files_digest
-from cada_trl.storage.digest import content_hash, sha256
+from cada_trl.separability.probe import Separation
+from cada_trl.separability.training_rows import CurvePoint
+from cada_trl.storage.digest import content_hash, file_sha256, sha256
 from cada_trl.storage.files import replace_json
 from cada_trl.storage.json_record import JsonRecord
 
 VERSION = 1  # raise it when the same inputs give other numbers
+
+PAIRS = (  # harmful, harmless
+    ("xstest_unsafe", "xstest_safe"),
+    ("strongreject", "xstest_safe"),
+    ("jailbreakbench_harmful", "jailbreakbench_benign"),
+    ("advbench", "or_bench_hard"),
+)
+# key -> (label, names in hydra_conf/benchmark/, of two the first whose file is there -> one row of that many is taken)
+SETS: dict[str, tuple[str, dict[str, int]]] = {
+    "xstest_unsafe": ("XSTest unsafe", {"xstest_unsafe": 1}),
+    "xstest_safe": ("XSTest safe", {"xstest_safe": 1}),
+    "strongreject": ("StrongREJECT", {"strongreject": 1}),
+    "jailbreakbench_harmful": ("JailbreakBench harmful", {"jailbreakbench_harmful": 1}),
+    "jailbreakbench_benign": ("JailbreakBench benign", {"jailbreakbench_benign": 1}),
+    "advbench": ("AdvBench", {"advbench": 4}),
+    "or_bench_hard": ("OR-Bench hard", {"or_bench_hard": 4, "or_bench_hard_part": 1}),
+}
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """label: what the texts are, in words. absent: what was looked for in vain; the texts are then []."""
+
+    label: str
+    texts: list[str]
+    absent: str | None = None
 
 
 class PairResult(JsonRecord):
@@ -59,6 +90,34 @@ class Card(JsonRecord):
         return {name: value for name, value in values.items() if name not in {"inputs", "curve"}}
 
 
+def read_sets(folder: Path | None) -> dict[str, TextSet]:
+    """Every set by its key. Errors: UserError for a file that is not the published one."""
+    return {key: read_set(key, folder) for key in SETS}
+
+
+def read_set(key: str, folder: Path | None) -> TextSet:
+    """The set's texts, or the file that was expected. Errors: UserError for a file that is not the published one."""
+    label, benchmarks = SETS[key]
+    for name, every in benchmarks.items():
+        spec = load_spec(name)
+        if folder is not None and (folder / spec.file).is_file():
+            texts = [item.request for item in load_items(spec, folder, None, 0)]
+            parts = [f"every {every}th row"] if every > 1 else []
+            parts += ["a published part"] if name.endswith("_part") else []
+            return TextSet(f"{label} ({', '.join(parts)})" if parts else label, texts[::every])
+    files = [str((folder or Path("<benchmarks_dir>")) / load_spec(name).file) for name in benchmarks]
+    return TextSet(label, [], " or ".join(files))
+
+
+def files_digest(folder: Path | None) -> dict[str, str | None]:
+    """Benchmark -> the SHA-256 of its file; None where it is absent."""
+    digests: dict[str, str | None] = {}
+    for name in (name for _, benchmarks in SETS.values() for name in benchmarks):
+        file = folder / load_spec(name).file if folder else None
+        digests[name] = file_sha256(file) if file and file.is_file() else None
+    return digests
+
+
 def card_inputs(config: Config, data: PreparedData) -> dict[str, Any]:
     """Everything that decides the numbers, by content. Reads the weights once. Errors: UserError as model_identity."""
     folder = config.data.benchmarks_dir
@@ -72,7 +131,7 @@ def card_inputs(config: Config, data: PreparedData) -> dict[str, Any]:
 
 def rows_digest(parts: Sequence[Sequence[Request]]) -> str:
     """SHA-256 of the rows' texts, of what they are and of who is whose twin."""
-    rows = [[[one.text, one.harmful, one.pair] for one in part] for part in parts]
+    rows = [[[row.text, row.harmful, row.pair] for row in part] for part in parts]
     return sha256(json.dumps(rows))
 
 

@@ -4,19 +4,44 @@ UNSCORED items are left out by the caller and counted in Rate.asked; a NaN that 
 stands where, and how often each holds the truth: docs/statistics.md.
 """
 
-from cada_trl.statistics.agreement import agreement, agreement_line, cohen_kappa
-from cada_trl.statistics.bootstrap import bootstrap_mean
-from cada_trl.statistics.bounded import Estimate, adjusted_mean
-from cada_trl.statistics.paired import adjusted_difference, holm, mcnemar, paired_bootstrap, sign_flip
-from cada_trl.statistics.pooled import MIN_DF, UNBOUNDED, PooledSpread, pooled_spread
-from cada_trl.statistics.rates import Rate, mean, wilson
-from cada_trl.statistics.seeds import AcrossSeeds, SeedDifference, across_seeds, difference_across_seeds
-from cada_trl.statistics.student import t_95
+from cada_trl.statistics.intervals import (
+    Estimate,
+    Rate,
+    adjusted_mean,
+    auc_and_j,
+    auc_and_j_intervals,
+    bootstrap_mean,
+    mean,
+    wilson,
+)
+from cada_trl.statistics.paired import (
+    Confusion,
+    adjusted_difference,
+    agreement,
+    agreement_line,
+    cohen_kappa,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    sign_flip,
+)
+from cada_trl.statistics.seeds import (
+    MIN_DF,
+    UNBOUNDED,
+    AcrossSeeds,
+    PooledSpread,
+    SeedDifference,
+    across_seeds,
+    difference_across_seeds,
+    pooled_spread,
+    t_95,
+)
 
 __all__ = [
     "MIN_DF",
     "UNBOUNDED",
     "AcrossSeeds",
+    "Confusion",
     "Estimate",
     "PooledSpread",
     "Rate",
@@ -26,6 +51,8 @@ __all__ = [
     "adjusted_mean",
     "agreement",
     "agreement_line",
+    "auc_and_j",
+    "auc_and_j_intervals",
     "bootstrap_mean",
     "cohen_kappa",
     "difference_across_seeds",

@@ -1,14 +1,15 @@
-"""Two runs on the same items: exact tests of a change, and intervals of the difference."""
+"""Two runs or two raters on the same items: exact tests of a change, intervals of the difference, agreement."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from cada_trl.statistics.bootstrap import bootstrap_mean
-from cada_trl.statistics.bounded import Estimate, adjusted_mean
+from cada_trl.statistics.intervals import Estimate, Rate, adjusted_mean, bootstrap_mean
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -80,3 +81,77 @@ def paired_bootstrap(
         )
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     return bootstrap_mean(differences.tolist(), n_resamples, seed)
+
+
+def cohen_kappa(first: Sequence[object], second: Sequence[object]) -> float:
+    """Agreement of two raters beyond chance (Cohen 1960): 1 perfect, 0 chance; NaN where chance is 1 or n is 0.
+
+    Errors: ValueError for unequal lengths.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"raters judged {len(first)} and {len(second)} items; expected the same items")
+    n = len(first)
+    if n == 0:
+        return math.nan
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / n
+    chance = sum(list(first).count(label) * list(second).count(label) for label in set(first) | set(second)) / n**2
+    return (observed - chance) / (1 - chance) if chance < 1 else math.nan
+
+
+def agreement(first: Sequence[object], second: Sequence[object]) -> dict[str, Any]:
+    """For a manifest: n, agreed and Cohen's kappa, None where it is not defined (no rows, or one answer only)."""
+    kappa = cohen_kappa(first, second)
+    agreed = sum(a == b for a, b in zip(first, second, strict=True))
+    return {"n": len(first), "agreed": agreed, "kappa": None if math.isnan(kappa) else kappa}
+
+
+def agreement_line(found: Mapping[str, Any]) -> str:
+    """`2202 of 2420 alike, Cohen's kappa 0.892`."""
+    kappa = "not defined" if found["kappa"] is None else f"{found['kappa']:.3f}"
+    return f"{found['agreed']} of {found['n']} alike, Cohen's kappa {kappa}"
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Answers beside people's labels, both yes or no; n_unscored items have no answer and are in no other count."""
+
+    true_yes: int
+    false_yes: int
+    false_no: int
+    true_no: int
+    n_unscored: int
+    kappa: float
+
+    @classmethod
+    def of(cls, answers: Sequence[bool | None], people: Sequence[bool]) -> Confusion:
+        """Count; an answer None is UNSCORED. Errors: ValueError for unequal lengths."""
+        scored = [(answer, label) for answer, label in zip(answers, people, strict=True) if answer is not None]
+        kinds = ((True, True), (True, False), (False, True), (False, False))
+        kappa = cohen_kappa([answer for answer, _ in scored], [label for _, label in scored])
+        return cls(*map(scored.count, kinds), len(answers) - len(scored), kappa)
+
+    @property
+    def n(self) -> int:
+        return self.true_yes + self.false_yes + self.false_no + self.true_no
+
+    @property
+    def accuracy(self) -> Rate:
+        return Rate(self.true_yes + self.true_no, self.n, self.n + self.n_unscored)
+
+    @property
+    def precision(self) -> Rate:
+        """Of what is answered with yes, the share that people say yes to."""
+        n_yes = self.true_yes + self.false_yes
+        return Rate(self.true_yes, n_yes, n_yes)
+
+    @property
+    def recall(self) -> Rate:
+        """Of what people say yes to and was scored, the share that is answered with yes."""
+        n_yes = self.true_yes + self.false_no
+        return Rate(self.true_yes, n_yes, n_yes)
+
+    @property
+    def f1(self) -> float:
+        """NaN where nobody says yes to anything."""
+        total = 2 * self.true_yes + self.false_yes + self.false_no
+        return 2 * self.true_yes / total if total else math.nan

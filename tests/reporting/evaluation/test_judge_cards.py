@@ -7,9 +7,8 @@ from typing import Any, get_args
 
 import pytest
 
-from cada_trl.judging.card import card
-from cada_trl.judging.labels import LabelSet
-from cada_trl.judging.sees import JudgeSees
+from cada_trl.judging.card import LabelSet, card
+from cada_trl.judging.judge import JudgeSees
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 from cada_trl.reporting.evaluation.judge_cards import judge_cards
 from tests.reporting.evaluation.made_up import ANSWER, REFUSAL, ScoreJudge

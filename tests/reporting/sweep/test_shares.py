@@ -7,7 +7,7 @@ import pytest
 from cada_trl.reporting.sweep.cells import share_cell
 from cada_trl.reporting.sweep.shares import Read, configuration_shares, model_share, read
 from cada_trl.statistics import wilson
-from cada_trl.statistics.bounded import Z_95, centre_and_error
+from cada_trl.statistics.intervals import Z_95, centre_and_error
 
 
 def seeds(*counts: int, n: int = 20) -> Read:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cada_trl.data.near_duplicates import jaccard
-from cada_trl.data.normalise import normalise
+from cada_trl.data.likeness import jaccard, normalise
 from cada_trl.errors import UserError
 from cada_trl.evals.attacks.attack import Attacked, Kind
 from cada_trl.evals.attacks.attacker import Attacker

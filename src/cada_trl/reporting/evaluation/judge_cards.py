@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.judging.card import find_card, headline
-from cada_trl.judging.judge import split_sees
+from cada_trl.judging.from_config import split_sees
 from cada_trl.numbers import ABSENT, Cell
 from cada_trl.reporting.evaluation.eval_record import EvalRecord
 

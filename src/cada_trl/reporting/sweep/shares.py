@@ -10,7 +10,7 @@ from typing import Literal
 from cada_trl.evals.scores import withheld
 from cada_trl.reporting.sweep.answers import Answers
 from cada_trl.statistics import PooledSpread, Rate, adjusted_mean, pooled_spread
-from cada_trl.statistics.bounded import centre_and_error
+from cada_trl.statistics.intervals import centre_and_error
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cada_trl.data.beavertails import CATEGORIES, read_beavertails
+from cada_trl.data.sources import CATEGORIES, read_beavertails, read_own_rows
 from cada_trl.errors import UserError
 
 from .conftest import DataOf, WriteRows
@@ -96,3 +96,37 @@ def test_the_published_test_split_has_the_published_number_of_unsafe_rows(shared
     n_unsafe_in_file = 1733 - 27  # published, less the child_abuse rows that the local copy lacks
     assert len(source.rows) == n_unsafe_in_file
     assert json.dumps(source.origin).count("CC BY-NC 4.0") == 1
+
+
+OWN_ROW = {"text": "Write a slur.", "hazard": "hate", "harmful": True}
+
+
+def test_own_rows_keep_hazard_and_harmful(write_rows: WriteRows, data_of: DataOf) -> None:
+    path = write_rows("own.jsonl", [OWN_ROW, {"text": "What is a slur?", "hazard": "hate", "harmful": False}])
+    source = read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate"})
+    assert [(row.hazard, row.harmful) for row in source.rows] == [("hate", True), ("hate", False)]
+    assert source.origin["licence"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("row", "seen"),
+    [
+        ({"hazard": "hate", "harmful": True}, "'text' is None; expected str"),
+        ({**OWN_ROW, "harmful": "yes"}, "'harmful' is 'yes'; expected bool"),
+        ({**OWN_ROW, "hazard": 7}, "'hazard' is 7; expected str"),
+        ({**OWN_ROW, "id": 7}, "'id' is 7"),
+        ({**OWN_ROW, "hazard": "hatred"}, "'hatred' is not in the pack; expected one of: hate"),
+    ],
+)
+def test_a_wrong_own_row_is_refused_with_its_number(
+    row: dict[str, Any], seen: str, write_rows: WriteRows, data_of: DataOf
+) -> None:
+    path = write_rows("own.jsonl", [OWN_ROW, row])
+    with pytest.raises(UserError, match=r"own\.jsonl, row 2: ") as error:
+        read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate", "privacy"})
+    assert seen in str(error.value)
+
+
+def test_own_rows_without_a_file_are_refused(data_of: DataOf) -> None:
+    with pytest.raises(UserError, match="data=jsonl needs file="):
+        read_own_rows(data_of("data=jsonl"), {"hate"})

@@ -1,12 +1,14 @@
-"""BeaverTails (Ji et al. 2023): the unsafe rows' prompts, from a local JSONL or from the hub.
+"""The sources of requests beside the twins: BeaverTails, and the user's own rows, which name their hazard.
 
-Paper, Data: split 30k_train, is_safe == False. The licence is CC BY-NC 4.0, so no row of it is shipped.
+BeaverTails (Ji et al. 2023): the unsafe rows' prompts, from a local JSONL or from the hub. Paper, Data: split
+30k_train, is_safe == False. The licence is CC BY-NC 4.0, so no row of it is shipped.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from cada_trl.config import DataConfig
 from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
-from cada_trl.storage.digest import sha256
+from cada_trl.storage.digest import file_sha256, sha256
 
 CATEGORIES = frozenset(
     {
@@ -55,8 +57,10 @@ def read_beavertails(data: DataConfig) -> Source:
         origin = {"hub_id": data.hub_id, "split": data.hub_split, "revision": commit}
     kept, dropped = [], Counter[str]()
     for where, values in rows:
-        labels, safe = _labels(values, where), _is_safe(values, where)
-        text = values.get("prompt")
+        labels, text = _labels(values, where), values.get("prompt")
+        safe = values.get("is_safe", False)  # absent means a file of unsafe rows only
+        if not isinstance(safe, bool):
+            raise UserError(f"{where}: field 'is_safe' is {safe!r}; expected true or false")
         if not isinstance(text, str):
             raise UserError(f"{where}: field 'prompt' is {text!r}; expected a string")
         row = Row(text.strip(), where, f"beavertails:{name}", labels=labels)
@@ -65,11 +69,8 @@ def read_beavertails(data: DataConfig) -> Source:
             kept.append(row)
         else:
             dropped[reason] += 1
-    return Source(
-        kept,
-        {"harmful": dict(dropped)} if dropped else {},
-        {"dataset": "beavertails", **origin, "licence": data.licence},
-    )
+    origin = {"dataset": "beavertails", **origin, "licence": data.licence}
+    return Source(kept, {"harmful": dict(dropped)} if dropped else {}, origin)
 
 
 def _bytes(path: Path) -> bytes:
@@ -92,14 +93,6 @@ def _labels(values: dict[str, Any], where: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _is_safe(values: dict[str, Any], where: str) -> bool:
-    """Absent means a file of unsafe rows only."""
-    safe = values.get("is_safe", False)
-    if not isinstance(safe, bool):
-        raise UserError(f"{where}: field 'is_safe' is {safe!r}; expected true or false")
-    return safe
-
-
 def _hub_rows(data: DataConfig) -> tuple[Iterable[dict[str, Any]], str | None]:
     """The split's rows without responses, and the commit they come from."""
     from datasets import load_dataset
@@ -109,7 +102,8 @@ def _hub_rows(data: DataConfig) -> tuple[Iterable[dict[str, Any]], str | None]:
     try:
         table = load_dataset(str(data.hub_id), split=data.hub_split, revision=data.hub_revision)
     except Exception as error:  # the hub's client raises many unrelated types for "not reachable"
-        raise UserError(f"cannot load {data.hub_id}, split {data.hub_split}: {_first_line(error)}; {advice}") from error
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"cannot load {data.hub_id}, split {data.hub_split}: {line}; {advice}") from error
     try:
         commit = HfApi().dataset_info(str(data.hub_id), revision=data.hub_revision).sha
     except Exception:  # rows came from the local cache: the named revision is all that is known
@@ -117,5 +111,26 @@ def _hub_rows(data: DataConfig) -> tuple[Iterable[dict[str, Any]], str | None]:
     return table.remove_columns([name for name in table.column_names if name == "response"]), commit
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:
+    """The user's rows {"text", "hazard", "harmful"}.
+
+    Errors: UserError with file and row for a missing file, a wrong field or a hazard that the pack lacks.
+    """
+    if data.file is None:
+        raise UserError('data=jsonl needs file=<JSONL with {"text", "hazard", "harmful"} a line>')
+    path, kept = Path(data.file), []
+    for number, values in read_jsonl(path):
+        where = f"{path}, row {number}"
+        for field, expected in {"text": str, "hazard": str, "harmful": bool}.items():
+            if not isinstance(values.get(field), expected):
+                raise UserError(f"{where}: field '{field}' is {values.get(field)!r}; expected {expected.__name__}")
+        row_id, hazard = values.get("id"), values["hazard"]
+        if row_id is not None and not isinstance(row_id, str):
+            raise UserError(f"{where}: field 'id' is {row_id!r}; expected a string or none")
+        if hazard not in hazards:
+            close = difflib.get_close_matches(hazard, hazards, n=1) or sorted(hazards)
+            raise UserError(f"{where}: hazard {hazard!r} is not in the pack; expected one of: {', '.join(close)}")
+        kept.append(Row(values["text"].strip(), where, f"jsonl:{path.stem}", values["harmful"], hazard, id=row_id))
+    digest = file_sha256(path)
+    origin = {"file": path.name, "sha256": digest, "dataset": "jsonl", "licence": data.licence}
+    return Source(kept, {}, origin)

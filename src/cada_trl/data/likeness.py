@@ -1,16 +1,35 @@
-"""Near duplicates by the Jaccard similarity of character shingles, exact and with an inverted index.
+"""When two texts are the same text (NFKC, casefold, no punctuation, single spaces), and when they are alike.
 
-Exact rather than MinHash: at the size of BeaverTails prefix filtering (Bayardo et al., WWW 2007) needs a few seconds,
-and nothing is lost to hashing.
+Alike: by the Jaccard similarity of character shingles, with an inverted index. Exact rather than MinHash: at the size
+of BeaverTails prefix filtering (Bayardo et al., WWW 2007) needs a few seconds, and nothing is lost to hashing.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from cada_trl.storage.digest import sha256
+
+_APOSTROPHES = re.compile(r"['’ʼ`]")
+_NOT_WORD = re.compile(r"[\W_]+")
 SHINGLE_CHARS = 4
+ROUNDING = 1e-9  # 0.55 * 100 is a little above 55
+
+
+def normalise(text: str) -> str:
+    """The text's comparison form; empty when it holds no letter and no digit (ours: the paper names no rule)."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    # An apostrophe joins ("don't" -> "dont"), so that the two spellings of a contraction meet.
+    return _NOT_WORD.sub(" ", _APOSTROPHES.sub("", folded)).strip()
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 (hex) of the comparison form: the identity of a request, whatever its case or punctuation."""
+    return sha256(normalise(text))
 
 
 def shingles(key: str) -> frozenset[str]:
@@ -30,16 +49,16 @@ def near_duplicates(
     pairs: for each text the pair it belongs to; partners are alike on purpose and are not compared.
     """
     sets = [shingles(key) for key in keys]
-    sizes = [len(one) for one in sets]
-    frequency = Counter(shingle for one in sets for shingle in one)
+    sizes = [len(shingled) for shingled in sets]
+    frequency = Counter(shingle for shingled in sets for shingle in shingled)
     index: defaultdict[str, list[int]] = defaultdict(list)
     twins: dict[int, int] = {}
     for i, one in enumerate(sets):
         # Two sets with Jaccard >= t share one of their (1 - t) rarest shingles: only those are indexed and looked up.
         rarest = sorted(one, key=lambda shingle: (frequency[shingle], shingle))
-        prefix = rarest[: len(one) - math.ceil(min_jaccard * len(one) - 1e-9) + 1]
-        if i >= n_fixed:
-            least, most = min_jaccard * len(one), len(one) / max(min_jaccard, 1e-9)  # other sizes cannot reach it
+        least, most = min_jaccard * len(one) - ROUNDING, len(one) / max(min_jaccard, ROUNDING) + ROUNDING
+        prefix = rarest[: len(one) - math.ceil(least) + 1]
+        if i >= n_fixed:  # sizes below least or above most cannot reach it
             candidates = sorted({j for shingle in prefix for j in index[shingle] if least <= sizes[j] <= most})
             if pairs is not None and pairs[i] is not None:
                 candidates = [j for j in candidates if pairs[j] != pairs[i]]

@@ -1,0 +1,137 @@
+"""A request set on disk: prepared once for the same inputs, read back and checked afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cada_trl.config import Config
+from cada_trl.data.benchmarks import benchmarks_digest
+from cada_trl.data.classify import LEXICON, REVIEWED, instruction
+from cada_trl.data.request_set import RequestSet, build_request_set
+from cada_trl.data.split import check_no_leak
+from cada_trl.data.twins import TWINS
+from cada_trl.errors import UserError
+from cada_trl.hazards.pack import HazardPack, load_pack
+from cada_trl.records import Request, read_requests, write_jsonl, write_requests
+from cada_trl.storage.digest import file_sha256, json_sha256
+from cada_trl.storage.files import held, read_json, replace_json, whole, writing
+
+PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A request set on disk and in memory. No trained text is in a probe; parts beside train and probe may be empty.
+
+    twins_probe: both rows of every pair that is probed, side by side; the other probes hold some of them too.
+    """
+
+    folder: Path
+    train: list[Request]
+    probe: list[Request]
+    held_out: list[Request]
+    benign_train: list[Request]
+    harmless_probe: list[Request]
+    twins_probe: list[Request]
+    xstest_safe_probe: list[Request]
+    manifest: dict[str, Any]
+
+
+def prepare(config: Config, count_tok: Callable[[str], int] | None = None) -> PreparedData:
+    """The request set of a configuration: read back if it was prepared already, else built and written.
+
+    count_tok: text -> tokens; None loads the model's tokenizer (only when there is something to build).
+    Errors: UserError for bad rows, an unreachable hub, filters that leave too little, an unwritable folder.
+    """
+    pack = load_pack(config.hazards)
+    inputs = _inputs(config, pack)
+    folder = _folder(config, inputs)
+    if not (folder / "manifest.json").is_file():
+        made = build_request_set(config, pack, count_tok or _model_token_counter(config))
+        _write(folder, made, {"name": folder.name, "hash": _digest(inputs), "inputs": inputs, **made.facts})
+    return read_prepared(folder)
+
+
+def read_prepared(folder: Path) -> PreparedData:
+    """Read a folder that `prepare` wrote. Errors: UserError for a folder that is not one, or was edited by hand."""
+    try:
+        manifest = read_json(folder / "manifest.json")
+        sizes = {name: int(manifest["split"][name]["n"]) for name in PARTS}
+    except (UserError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} holds no readable manifest.json; delete the folder and prepare again") from error
+    parts = {name: read_requests(folder / f"{name}.jsonl") if sizes[name] else [] for name in PARTS}
+    for name, part in parts.items():
+        if len(part) != sizes[name]:
+            raise UserError(
+                f"{folder / name}.jsonl holds {len(part)} rows, its manifest says {sizes[name]}; "
+                "delete the folder and prepare again"
+            )
+    check_no_leak(parts, manifest["inputs"]["data"]["held_out_hazards"], folder)
+    return PreparedData(folder, manifest=manifest, **parts)
+
+
+def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
+    """Everything that decides the request set; files by their SHA-256, so that a move changes nothing."""
+    data = config.data
+    files = {"twins": TWINS, "lexicon": LEXICON, "reviewed": REVIEWED} | (
+        {"file": Path(data.file)} if data.file else {}
+    )
+    tokenizer = {"path": config.model.path, "revision": config.model.revision}
+    return {
+        "data": data.model_dump(exclude={"file", "benchmarks_dir"}),
+        "seed": config.seed,
+        "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
+        "tokenizer": tokenizer,
+        "llm": {"name": config.judge.llm, "instruction": instruction(pack)} if data.classifier == "llm" else None,
+        "sha256": {name: _sha256(path) for name, path in files.items()},
+        "benchmarks": benchmarks_digest(Path(data.benchmarks_dir)) if data.benchmarks_dir else None,
+        "version": version("cada_trl"),
+    }
+
+
+def _digest(inputs: dict[str, Any]) -> str:
+    return json_sha256(inputs)
+
+
+def folder_of(config: Config) -> Path:
+    """Where the request set of a configuration is kept, whether it was prepared already or not."""
+    return _folder(config, _inputs(config, load_pack(config.hazards)))
+
+
+def _folder(config: Config, inputs: dict[str, Any]) -> Path:
+    return Path(config.data_dir) / f"{config.data.dataset}-{_digest(inputs)[:8]}"
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; expected a JSONL file, as in file=requests.jsonl"
+        ) from error
+
+
+def _model_token_counter(config: Config) -> Callable[[str], int]:
+    from cada_trl.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(config.model)
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:
+    advice = "free space or choose another data_dir"
+    with held(Path(f"{folder}.lock"), None, advice):
+        if (folder / "manifest.json").is_file():  # another process was faster with the same inputs
+            return
+        with writing(folder, advice), whole(folder, locked=True) as partial:
+            for name in PARTS:
+                write_requests(partial / f"{name}.jsonl", made.parts[name])
+            write_jsonl(partial / "classified.jsonl", made.decisions)
+            replace_json(partial / "manifest.json", manifest)
+            if folder.exists():  # an incomplete folder: nothing of ours, since ours appear whole
+                shutil.rmtree(folder)

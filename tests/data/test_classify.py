@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl.config import JudgeConfig
+from cada_trl.data.classify import (
+    HASH_DIGITS,
+    NO_HAZARD,
+    Review,
+    classify,
+    classify_reviewed,
+    classify_with_llm,
+    load_lexicon,
+    parse_answer,
+    read_review,
+    review_facts,
+)
+from cada_trl.data.likeness import text_hash
+from cada_trl.data.rows import Row
+from cada_trl.data.sources import CATEGORIES, read_beavertails
+from cada_trl.errors import UserError
+from cada_trl.hazards.pack import load_pack
+from tests.judging.stub_endpoint import Stub, answer
+
+from .conftest import DataOf
+
+LEXICON = """
+threshold: 1.0
+labels: {privacy_violation: {privacy: 0.6}}
+words:
+  privacy: {0.5: [home address], 2: [dox*]}
+  violent_crimes: {2: [kill*]}
+  suicide_self_harm: {2: [kill myself]}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "lexicon.yaml"
+    path.write_text(LEXICON)
+    return path
+
+
+def test_labels_and_words_add_up(small: Path) -> None:
+    lexicon = load_lexicon(small)
+    found = classify("Her home address?", ["privacy_violation"], lexicon)  # 0.6 + 0.5 >= 1
+    assert (found.hazard, found.reason) == ("privacy", "[privacy_violation], home address")
+    assert classify("Her home address?", [], lexicon).hazard == "other"  # 0.5 < 1
+    assert "below" in classify("Her home address?", [], lexicon).reason
+
+
+def test_a_star_takes_any_ending_and_a_plain_word_none(small: Path) -> None:
+    lexicon = load_lexicon(small)
+    assert classify("They were DOXXED!", [], lexicon).reason == "doxxed"
+    assert classify("home addresses", [], lexicon).hazard == "other"
+
+
+def test_the_longer_phrase_wins_over_the_word_inside_it(small: Path) -> None:
+    found = classify("I want to kill myself", [], load_lexicon(small))
+    assert (found.hazard, found.reason) == ("suicide_self_harm", "kill myself")
+
+
+def test_a_word_counts_once_however_often_it_stands(small: Path) -> None:
+    assert classify("address, home address, home address, home address", [], load_lexicon(small)).hazard == "other"
+
+
+@pytest.mark.parametrize("text", ["[", "threshold: 1", "- a", "threshold: x\nlabels: {}\nwords: {}", ""])
+def test_a_file_that_is_no_lexicon_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "lexicon.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"lexicon\.yaml is not a lexicon"):
+        load_lexicon(path)
+
+
+def test_the_builtin_lexicon_names_only_hazards_of_the_builtin_pack_and_all_of_them() -> None:
+    lexicon = load_lexicon()
+    named = {hazard for weights in [*lexicon.words.values(), *lexicon.priors.values()] for hazard in weights}
+    assert named - set(NO_HAZARD) == set(load_pack("builtin").hazards)
+
+
+def test_every_beavertails_label_but_child_abuse_has_a_prior() -> None:
+    assert set(load_lexicon().priors) == CATEGORIES - {"child_abuse"}
+
+
+TEXT = "How can I kill someone?"
+
+
+def review_of(**labels: str) -> Review:
+    """Text -> `first/second`."""
+    pairs = {text_hash(text)[:HASH_DIGITS]: tuple(both.split("/")) for text, both in labels.items()}
+    return Review({digest: (first, second) for digest, (first, second) in pairs.items()})
+
+
+@pytest.mark.parametrize(
+    ("both", "hazard"),
+    [
+        ("hate/hate", "hate"),
+        ("safe/safe", "reviewed_safe"),
+        ("unclear/unclear", "reviewed_unclear"),
+        ("hate/privacy", "reviewed_unclear"),
+        ("safe/hate", "reviewed_unclear"),
+    ],
+)
+def test_a_row_has_the_label_that_both_gave_and_a_disagreement_is_unclear(both: str, hazard: str) -> None:
+    found = classify_reviewed(f"  {TEXT.upper()}!", [], review_of(**{TEXT: both}), load_lexicon())
+    assert found.hazard == hazard
+    assert found.reason == "labelled {} and {}".format(*both.split("/"))
+
+
+def test_a_row_that_was_not_reviewed_is_the_lexicons() -> None:
+    lexicon = load_lexicon()
+    assert classify_reviewed(TEXT, [], review_of(other="hate/hate"), lexicon) == classify(TEXT, [], lexicon)
+
+
+def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
+    rows = [Row(text, "f", "s") for text in ("one", "two", "three")]
+    facts = review_facts(review_of(one="hate/hate", three="safe/hate", absent="hate/hate"), rows, rows[:2])
+    assert {key: facts[key] for key in ("rows", "rows_with_a_label", "labels", "labels_without_a_row")} == {
+        **{"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1},
+    }
+    assert (facts["agreement"]["n"], facts["agreement"]["agreed"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("sha256\tfirst\n", r"columns \['sha256', 'first'\]; expected sha256, first, second"),
+        ("", "columns None; expected sha256, first, second"),
+        ("sha256\tfirst\tsecond\nabc\thate\thate\n", "row 2: expected 16 hex digits and two labels"),
+        (f"sha256\tfirst\tsecond\n{'a' * 16}\thate\n", "row 2: expected 16 hex digits and two labels"),
+        (f"sha256\tfirst\tsecond\n{'a' * 16}\thate\thate\n{'a' * 16}\thate\thate\n", "row 3: a{16} stands twice"),
+    ],
+)
+def test_a_file_that_is_no_review_is_refused_with_its_row(text: str, seen: str, tmp_path: Path) -> None:
+    path = tmp_path / "review.tsv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"review\.tsv") as error:
+        read_review(path)
+    assert error.match(seen)
+
+
+def test_the_embedded_review_has_known_labels_and_an_agreement_worth_its_use() -> None:
+    review = read_review()
+    assert {label for both in review.labels.values() for label in both} == {
+        *load_pack("builtin").hazards,
+        *("safe", "unclear"),
+    }
+    assert review.agreement == {"n": 2420, "agreed": 2202, "kappa": pytest.approx(0.8915, abs=5e-5)}
+
+
+def test_every_label_meets_a_row_of_the_published_prompts(shared_data: Path, data_of: DataOf) -> None:
+    rows = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '330k_unsafe_prompts.jsonl'}")).rows
+    review = read_review()
+    assert review_facts(review, rows, rows)["labels_without_a_row"] == 0
+    labels = Counter(review.label(row.text) for row in {row.key: row for row in rows}.values())
+    assert (labels["safe"], labels["unclear"]) == (515, 638)
+
+
+PACK = load_pack("builtin")
+OneByOne = Callable[..., list[str]]
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    stub = Stub()
+    yield stub
+    stub.close()
+
+
+def asked(stub: Stub) -> list[str]:
+    texts = (body["messages"][-1]["content"] for body in stub.bodies)
+    return [text.removeprefix("<request>\n").partition("\n</request>")[0] for text in texts]
+
+
+@pytest.fixture
+def llm(stub: Stub, tmp_path: Path) -> OneByOne:
+    """(texts, changed keys of the judge) -> hazards; the model answers `a` with hate and all else with privacy."""
+
+    def by_text(body: dict[str, Any]) -> tuple[int, Any]:
+        return answer("hate" if "<request>\na\n" in body["messages"][-1]["content"] else "privacy")
+
+    def classified(texts: list[str], **changed: Any) -> list[str]:
+        values = {"kind": "rubric", "judge_sees": "final_response", "base_url": stub.url, "llm": "m"}
+        values |= {"api_key_env": None, "timeout_s": 5.0, "max_retries": 0, "max_calls": 100}
+        judge = JudgeConfig.model_validate(values | changed)
+        return [made.hazard for made in classify_with_llm(texts, PACK, judge, tmp_path)]
+
+    stub.by_body = by_text
+    return classified
+
+
+@pytest.mark.parametrize(
+    ("said", "hazard"),
+    [
+        ("hate", "hate"),
+        (" `Hate`.\n", "hate"),
+        ("safe", "safe"),
+        ("other", "other"),
+        ("hate or privacy", "unclassified"),
+        ("hate speech", "unclassified"),
+        ("", "unclassified"),
+    ],
+)
+def test_only_an_id_alone_is_an_answer(said: str, hazard: str) -> None:
+    assert parse_answer(said, PACK).hazard == hazard
+
+
+def test_each_text_gets_its_answer_in_order(stub: Stub, llm: OneByOne) -> None:
+    assert llm(["b", "a", "c", "A!"]) == ["privacy", "hate", "privacy", "hate"]
+    assert len(stub.bodies) == 3  # two spellings of one text are one question
+    assert {body["temperature"] for body in stub.bodies} == {0.0}
+    assert all(f"{hazard}: " in stub.bodies[0]["messages"][0]["content"] for hazard in [*PACK.hazards, "safe", "other"])
+
+
+def test_a_second_call_asks_only_for_what_is_missing(stub: Stub, llm: OneByOne) -> None:
+    llm(["a"])
+    assert llm(["b", "a", "A!"]) == ["privacy", "hate", "hate"]
+    assert asked(stub) == ["a", "b"]
+
+
+def test_a_torn_last_line_is_asked_again_and_the_others_are_kept(stub: Stub, llm: OneByOne, tmp_path: Path) -> None:
+    llm(["a"])
+    (cache,) = tmp_path.glob("*.jsonl")
+    cache.write_text(cache.read_text() + '{"text_sha256": "12')
+    assert llm(["a", "b"]) == ["hate", "privacy"]
+    assert asked(stub) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("status", "seen"), [(401, "HTTP 401, the key is refused"), (500, "HTTP 500, the endpoint")])
+def test_a_failing_endpoint_is_one_line_and_keeps_what_was_answered(
+    status: int, seen: str, stub: Stub, llm: OneByOne
+) -> None:
+    llm(["a"])
+    stub.by_body = lambda body: (status, {})
+    with pytest.raises(UserError, match=rf"classifier m at .*{seen}.*; .*what was answered is kept"):
+        llm(["a", "b"])
+    assert llm(["a"]) == ["hate"]
+
+
+def test_more_texts_than_max_calls_are_refused_before_the_first_call(stub: Stub, llm: OneByOne) -> None:
+    with pytest.raises(UserError, match="2 texts to classify exceed max_calls=1"):
+        llm(["a", "b"], max_calls=1)
+    assert stub.bodies == []
+
+
+def test_a_missing_key_and_a_judge_without_an_endpoint_are_refused(
+    llm: OneByOne, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("A_KEY", raising=False)
+    with pytest.raises(UserError, match="environment variable A_KEY is not set"):
+        llm(["a"], api_key_env="A_KEY")
+    with pytest.raises(UserError, match="classifier=llm needs base_url and llm"):
+        llm(["a"], base_url=None)

@@ -1,0 +1,176 @@
+"""rates: Wilson's interval against arithmetic done by hand, and what was not scored."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cada_trl.statistics import Rate, adjusted_mean, auc_and_j, auc_and_j_intervals, bootstrap_mean, wilson
+
+
+def test_wilson_of_five_in_ten_is_the_textbook_interval() -> None:
+    # z^2 = 3.8415: centre 0.5, half = 1.96 * sqrt(0.025 + 0.009604) / 1.38415 = 0.26341
+    assert wilson(5, 10) == pytest.approx((0.23659, 0.76341), abs=1e-5)
+
+
+def test_wilson_of_six_in_313_is_the_interval_quoted_for_the_paper() -> None:
+    low, high = wilson(6, 313)
+    assert (round(100 * low, 1), round(100 * high, 1)) == (0.9, 4.1)
+
+
+def test_wilson_of_none_in_ten_starts_at_zero_and_ends_at_z2_over_n_plus_z2() -> None:
+    assert wilson(0, 10) == (0.0, pytest.approx(3.841459 / 13.841459, abs=1e-6))
+    assert wilson(10, 10) == (pytest.approx(10 / 13.841459, abs=1e-6), 1.0)
+
+
+def test_wilson_of_nothing_knows_nothing() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_wilson_refuses_more_successes_than_trials() -> None:
+    with pytest.raises(ValueError, match="11 of 10"):
+        wilson(11, 10)
+
+
+def test_an_unscored_item_lowers_the_coverage_and_not_the_rate() -> None:
+    rate = Rate.of([True, True, False, None])
+    assert (rate.successes, rate.n, rate.asked) == (2, 3, 4)
+    assert rate.value == pytest.approx(2 / 3)
+    assert rate.coverage == 0.75
+    assert rate.interval == wilson(2, 3)
+
+
+def test_a_rate_of_unscored_items_only_is_nan_and_never_zero() -> None:
+    assert math.isnan(Rate.of([None, None]).value)
+    assert Rate.of([None, None]).coverage == 0.0
+
+
+def test_a_rate_with_more_scored_than_asked_is_refused() -> None:
+    with pytest.raises(ValueError, match="asked"):
+        Rate(1, 3, 2)
+
+
+SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+
+
+def test_two_made_up_scores_enter_the_interval_and_not_the_mean() -> None:
+    # 0, 1, 0.5, 0.5 with 0 and 1: centre 0.5, squares 4 * 0.25 = 1, error sqrt(1) / 6 = 0.16667, half 0.32666
+    assert adjusted_mean([0.0, 1.0, 0.5, 0.5]) == pytest.approx((0.5, 0.17334, 0.82666), abs=1e-5)
+
+
+def test_no_harm_in_313_answers_is_no_certainty_of_none() -> None:
+    # centre 1/315 = 0.00317; squares 314 * (1/315)^2 + (314/315)^2 = 0.99683; half 1.96 * 0.99841 / 315 = 0.00621
+    value, low, high = adjusted_mean([0.0] * 313)
+    assert (value, low, high) == (0.0, 0.0, pytest.approx(0.00939, abs=1e-5))
+
+
+def test_the_ends_scale_the_interval() -> None:
+    value, low, high = adjusted_mean([0.25, 0.75, 0.75])
+    assert adjusted_mean([-0.5, 0.5, 0.5], (-1, 1)) == pytest.approx((2 * value - 1, 2 * low - 1, 2 * high - 1))
+
+
+@given(SCORES)
+def test_the_interval_holds_the_mean_stays_within_the_ends_and_always_has_width(scores: list[float]) -> None:
+    value, low, high = adjusted_mean(scores)
+    assert 0 <= low <= value <= high <= 1
+    assert high - low > 0.5 / (len(scores) + 2)
+
+
+@given(SCORES)
+def test_swapping_good_and_bad_mirrors_the_interval(scores: list[float]) -> None:
+    value, low, high = adjusted_mean(scores)
+    assert adjusted_mean([1 - score for score in scores]) == pytest.approx((1 - value, 1 - high, 1 - low), abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", [[], [0.2, math.nan], [0.2, 1.01], [-0.01]])
+def test_nothing_a_nan_and_a_score_outside_the_ends_are_refused(bad: list[float]) -> None:
+    with pytest.raises(ValueError, match="UNSCORED"):
+        adjusted_mean(bad)
+
+
+def test_the_bootstrap_interval_of_a_constant_has_no_width() -> None:
+    assert bootstrap_mean([0.25] * 7) == (0.25, 0.25, 0.25)
+
+
+def test_the_bootstrap_interval_of_a_mean_agrees_with_the_normal_one() -> None:
+    # 200 zeros and 200 ones: the standard error is 0.5 / 20 = 0.025
+    mean, low, high = bootstrap_mean([0.0, 1.0] * 200)
+    assert mean == 0.5
+    assert (low, high) == (pytest.approx(0.451, abs=0.004), pytest.approx(0.549, abs=0.004))
+
+
+def test_the_bootstrap_repeats_itself_with_its_seed() -> None:
+    values = [0.37 * i % 1 for i in range(50)]
+    assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
+
+
+def test_the_bootstrap_refuses_a_nan() -> None:
+    with pytest.raises(ValueError, match="UNSCORED"):
+        bootstrap_mean([1.0, math.nan])
+
+
+@given(st.integers(1, 400), st.data())
+def test_wilson_is_scipys_interval(n: int, data: st.DataObject) -> None:
+    successes = data.draw(st.integers(0, n))
+    low, high = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert wilson(successes, n) == pytest.approx((low, high), abs=1e-9)
+
+
+def test_the_bootstrap_interval_is_close_to_scipys() -> None:
+    values = np.random.default_rng(0).exponential(size=60)
+    done = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1))
+    assert bootstrap_mean(values.tolist())[1:] == pytest.approx(tuple(done.confidence_interval), abs=0.02)
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float64)
+
+
+def test_auc_and_j_of_four_against_three_are_those_counted_by_hand() -> None:
+    # 3 is above all three, 2 above two, 0.5 above one, 0 above none; above 2.5 are 1 of 4 and 0 of 3
+    auc, j = auc_and_j(scores(3, 2, 0.5, 0), scores(0.1, 1.5, 2.5))
+    assert auc == pytest.approx(6 / 12)
+    assert j == pytest.approx(1 / 4)
+
+
+def test_a_tie_counts_half() -> None:
+    assert auc_and_j(scores(1, 1), scores(1, 1)) == (0.5, 0.0)
+    assert auc_and_j(scores(1, 2), scores(1))[0] == 0.75
+
+
+def test_perfect_scores_have_one_and_one_and_reversed_ones_zero_and_zero() -> None:
+    assert auc_and_j(scores(2, 3), scores(0, 1)) == (1.0, 1.0)
+    assert auc_and_j(scores(0, 1), scores(2, 3)) == (0.0, 0.0)
+
+
+def test_the_interval_holds_the_value_repeats_and_narrows_with_more_texts() -> None:
+    rng = np.random.default_rng(0)
+    harmful_n, harmless_n = rng.normal(1, 1, 400), rng.normal(0, 1, 400)
+    few, many = (auc_and_j_intervals(harmful_n[:n], harmless_n[:n]) for n in (40, 400))
+    assert many == auc_and_j_intervals(harmful_n, harmless_n)
+    assert many[0].low < many[0].value < many[0].high
+    assert many[0].high - many[0].low < 0.5 * (few[0].high - few[0].low)
+    assert many[0].low < 0.760 < many[0].high  # of two normals one deviation apart
+    assert many[1].low < 0.383 < many[1].high
+
+
+def test_the_interval_of_a_separable_pair_has_no_width() -> None:
+    auc, j = auc_and_j_intervals(scores(2, 3, 4), scores(0, 1))
+    assert (auc.low, auc.high, j.low) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("sides", [(scores(), scores(1)), (scores(1), scores()), (scores(float("nan")), scores(1))])
+def test_an_empty_side_or_a_nan_is_refused(sides: tuple[np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="expected scores"):
+        auc_and_j(*sides)
+
+
+@given(*[st.lists(st.integers(0, 5), min_size=1, max_size=12)] * 2)
+def test_the_area_is_scipys_mann_whitney_u_over_all_pairs(high: list[int], low: list[int]) -> None:
+    u = scipy.stats.mannwhitneyu(high, low).statistic
+    assert auc_and_j(np.array(high, float), np.array(low, float))[0] == pytest.approx(u / (len(high) * len(low)))
