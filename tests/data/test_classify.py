@@ -182,7 +182,8 @@ def llm(stub: Stub, tmp_path: Path) -> OneByOne:
     """(texts, changed keys of the judge) -> hazards; the model answers `a` with hate and all else with privacy."""
 
     def by_text(body: dict[str, Any]) -> tuple[int, Any]:
-        return answer("hate" if "<request>\na\n" in body["messages"][-1]["content"] else "privacy")
+        text = body["messages"][-1]["content"].removeprefix("<request>\n").partition("\n</request>")[0]
+        return answer("hate" if text in {"a", "A!"} else "privacy")
 
     def classified(texts: list[str], **changed: Any) -> list[str]:
         values = {"kind": "rubric", "judge_sees": "final_response", "base_url": stub.url, "llm": "m"}
