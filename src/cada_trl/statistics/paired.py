@@ -126,9 +126,11 @@ class Confusion:
     def of(cls, answers: Sequence[bool | None], people: Sequence[bool]) -> Confusion:
         """Count; an answer None is UNSCORED. Errors: ValueError for unequal lengths."""
         scored = [(answer, label) for answer, label in zip(answers, people, strict=True) if answer is not None]
-        kinds = ((True, True), (True, False), (False, True), (False, False))
+        yes_yes, yes_no, no_yes, no_no = (
+            scored.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False))
+        )
         kappa = cohen_kappa([answer for answer, _ in scored], [label for _, label in scored])
-        return cls(*map(scored.count, kinds), len(answers) - len(scored), kappa)
+        return cls(yes_yes, yes_no, no_yes, no_no, len(answers) - len(scored), kappa)
 
     @property
     def n(self) -> int:
