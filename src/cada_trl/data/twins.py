@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from cada_trl.config_loading import nearest
+from cada_trl.config.loading import nearest
 from cada_trl.data.likeness import normalise
 from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError

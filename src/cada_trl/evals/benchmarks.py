@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from cada_trl.config import CONF_DIR
-from cada_trl.config_loading import Positive, Section
+from cada_trl.config.loading import Positive, Section
 from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon
 from cada_trl.data.split import draw
 from cada_trl.errors import UserError
