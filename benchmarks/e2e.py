@@ -155,7 +155,7 @@ def _sentence(cheapest: dict[str, Any]) -> str:
 
 def those_that_run(rows: list[Row], asked: bool) -> list[Row]:
     """Without vLLM those that need none of it. Errors: UserError where the user asked for one that does."""
-    from cada_trl.rollouts.before_import import check_installed
+    from cada_trl.rollouts.vllm_plugin import check_installed
 
     with_vllm = [row.name for row in rows if row.rollout == "vllm"]
     if not with_vllm:
@@ -197,12 +197,12 @@ def measure(fields: dict[str, Any]) -> dict[str, Any]:
 def _trainer(work: Work, folder: Path, clock: StepClock, forced: ExitStack) -> Any:
     """The trainer; while `forced` is open, it samples the lengths of the work."""
     from benchmarks.forced_lengths import generate_ending_at, loop_ending_at, vllm_ending_at
-    from cada_trl.trainers import cada
+    from cada_trl.training import cada
 
     prompts, lengths = preset_rollouts(work)[0], work.completion_tok
     sampling = _sampling(work, clock)
     if work.rollout == "vllm":
-        from cada_trl.rollouts.before_import import set_environment
+        from cada_trl.rollouts.vllm_plugin import set_environment
 
         set_environment("cpu")
         from trl.generation import vllm_generation

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.trainers import EOS
-from cada_trl.models.continuation import Choose, sampled
+from cada_trl.models.sampling import Choose, sampled
 
 
 def ended(logits_bv: Tensor, lengths_b: Sequence[int], n_said: int) -> Tensor:

@@ -113,7 +113,7 @@ def _check_gpu() -> None:
 
     if not torch.cuda.is_available():
         raise UserError(f"no GPU here: torch {torch.__version__} sees no CUDA device; --dry-run shows the plan")
-    from cada_trl.rollouts.before_import import check_installed
+    from cada_trl.rollouts.vllm_plugin import check_installed
 
     check_installed("cuda")
 
@@ -134,7 +134,7 @@ def measure(fields: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from cada_trl.launching import quiet_libraries, set_environment
-    from cada_trl.rollouts.before_import import prepare_vllm
+    from cada_trl.rollouts.vllm_plugin import prepare_vllm
 
     work = Work(**fields)
     config = load_config(work.overrides)
@@ -169,8 +169,9 @@ def _trainer(work: Work, config: Config, folder: Path, clock: StepClock) -> Any:
     from cada_trl.data.prepared import prepare
     from cada_trl.hazards.pack import load_pack
     from cada_trl.models.load import load_policy, load_tokenizer
-    from cada_trl.trainers.arguments import cada_arguments, rollout_arguments, rollout_dataset, training_arguments
-    from cada_trl.trainers.cada import CADATrainer
+    from cada_trl.training.cada import CADATrainer, cada_arguments
+    from cada_trl.training.requests import rollout_dataset
+    from cada_trl.training.run import rollout_arguments, training_arguments
 
     data, tokenizer = prepare(config), load_tokenizer(config.model)
     given: dict[str, Any] = {

@@ -18,7 +18,7 @@ from benchmarks.harness import ONE_THREAD, in_own_process, show
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
-from cada_trl.rollouts.before_import import check_installed, prepare_vllm
+from cada_trl.rollouts.vllm_plugin import check_installed, prepare_vllm
 
 N_ROWS, N_TIMES = 24, 3
 
@@ -73,8 +73,8 @@ def _trainer(config: Config, folder: Path) -> Any:
     from cada_trl.data.prepared import prepare
     from cada_trl.hazards.pack import load_pack
     from cada_trl.models.load import load_policy, load_tokenizer
-    from cada_trl.trainers.arguments import cada_arguments, rollout_dataset
-    from cada_trl.trainers.cada import CADATrainer
+    from cada_trl.training.cada import CADATrainer, cada_arguments
+    from cada_trl.training.requests import rollout_dataset
 
     data, tokenizer = prepare(config), load_tokenizer(config.model)
     return CADATrainer(

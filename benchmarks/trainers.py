@@ -138,8 +138,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    from cada_trl.trainers.cada import CADATrainer
-    from cada_trl.trainers.cada_config import CADAConfig
+    from cada_trl.training.cada import CADAConfig, CADATrainer
 
     prompts = preset_rollouts(work)[0]
 

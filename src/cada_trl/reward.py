@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cada_trl.config import RewardConfig
 from cada_trl.judging.judge import Judge
@@ -21,6 +22,18 @@ class ScoredCompletion:
     reasoning: Reasoning
     verdict: Verdict
     reward: float
+
+    def fields(self) -> dict[str, Any]:
+        """As they stand on disk; an unscored reward is null."""
+        return {
+            "completion": self.completion,
+            "analysis": self.reasoning.analysis,
+            "final_response": self.reasoning.final_response,
+            "status": str(self.reasoning.status),
+            "reasoned": self.reasoning.reasoned,
+            "verdict": str(self.verdict),
+            "reward": None if math.isnan(self.reward) else self.reward,
+        }
 
 
 def reward_of(

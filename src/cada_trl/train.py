@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,16 @@ from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
 from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
-from cada_trl.methods import MODULES
-from cada_trl.methods.run import Run, Trained
 from cada_trl.planning.device import zero_stage
-from cada_trl.rollouts.before_import import prepare_vllm
+from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.separability.card import kept_card
 from cada_trl.stopping import StopSignals
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
-from cada_trl.tripwires.guard import Guard
+from cada_trl.training.guard import Guard
+from cada_trl.training.run import Run, Trained
 
 console = Console(stderr=True)
 
@@ -139,13 +137,15 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
 
 
 def _train_and_probe(run: Run, signals: StopSignals) -> None:
+    from cada_trl.probing import probe_run
+
     newest = _newest_checkpoint(run)
     first_step = newest[1] if newest else 0
     progress, guard = StepProgress(run.n_steps, first_step), Guard(run, signals)
     trainer = _trainer(run, progress, guard)
     if newest is None or not (run.folder.path / "probes" / "before.jsonl").is_file():
         run.folder.truncate_after(-1)
-        guard.probe(0, "before", _probe(run, trainer, "before", 0))
+        guard.probe(0, "before", probe_run(run, trainer, "before", 0))
     run.folder.truncate_after(first_step)
     guard.recall()
     reference = trainer.reference_hash()
@@ -156,13 +156,13 @@ def _train_and_probe(run: Run, signals: StopSignals) -> None:
         raise RuntimeError("the frozen reference model changed during training: the KL is not the one reported")
     run.manifest["reference_hash"] = reference
     guard.raise_if_stopped(trainer)
-    guard.probe(run.n_steps, "after", _probe(run, trainer, "after", trainer.state.global_step))
+    guard.probe(run.n_steps, "after", probe_run(run, trainer, "after", trainer.state.global_step))
     with _naming_a_full_disk(run.folder.final):
         trainer.save_model(str(run.folder.final))
 
 
 def _newest_checkpoint(run: Run) -> tuple[Path, int] | None:
-    from cada_trl.trainers.resume import check_same_ranks, newest_complete
+    from cada_trl.training.checkpoints import check_same_ranks, newest_complete
 
     newest = newest_complete(run.folder.checkpoints, run.folder.is_main, run.say)
     if newest:
@@ -172,13 +172,14 @@ def _newest_checkpoint(run: Run) -> tuple[Path, int] | None:
 
 
 def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
-    from cada_trl.trainers.sharding import join_ranks
+    from cada_trl.probing import header_of_run, probe_run
+    from cada_trl.training.checkpoints import join_ranks
 
     tracking = run.config.tracking
 
     def record(step: int, metrics: dict[str, float], rows: list[dict[str, Any]]) -> None:
         if tracking.header_every_steps and step % tracking.header_every_steps == 0 and step < run.n_steps:
-            metrics = metrics | _header_metrics(run, trainer)
+            metrics = metrics | header_of_run(run, trainer)
         run.folder.append_train(step, metrics)
         if rows:
             run.folder.write_completions(step, rows)
@@ -188,64 +189,13 @@ def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
         guard.step(step, metrics, rows)
         if tracking.probe_every_steps and step % tracking.probe_every_steps == 0 and step < run.n_steps:
             name = f"step_{step:06d}"
-            guard.probe(step, name, _probe(run, trainer, name, step))
+            guard.probe(step, name, probe_run(run, trainer, name, step))
         if guard.must_stop(trainer):
             trainer.stop_here()
 
     join_ranks(run.config.hardware)
-    method = import_module(MODULES[run.config.algo.method])
-    trainer: Trained = method.build(run, record)
+    trainer = run.trainer(record)
     return trainer
-
-
-def _probe(run: Run, trainer: Trained, name: str, step: int) -> list[dict[str, Any]]:
-    from cada_trl.evals.probes import mean_nll_nats, probe, summary
-    from cada_trl.records import read_jsonl
-
-    tracking, data = run.config.tracking, run.data
-    sets = {
-        "harmful": data.probe[: tracking.n_probe_harmful],
-        "held_out": data.held_out[: tracking.n_probe_harmful],
-        "harmless": data.harmless_probe[: tracking.n_probe_harmless],
-        "xstest_safe": data.xstest_safe_probe[: tracking.n_probe_harmless],
-    }
-    sets = {key: requests for key, requests in sets.items() if requests}
-    progress = _counter(f"probe {name}, held-out requests given raw", sum(map(len, sets.values())))
-    before_file = run.folder.path / "probes" / "before.jsonl"
-    with trainer.sampling_model() as model:
-        rows = probe(model, run.tokenizer, sets, run.config, run.judge, progress)
-        before = rows if name == "before" else [row for _, row in read_jsonl(before_file)]
-        harmless = [row for row in before if row["set"] == "harmless"]
-        nll_nats = mean_nll_nats(model, run.tokenizer, harmless)
-    values = summary(rows) | _header_metrics(run, trainer) | ({"probe/harmless/nll_nats": nll_nats} if harmless else {})
-    run.folder.write_probe(name, step, rows, values)
-    run.mirror.log(step, values)
-    run.mirror.probe(step, rows)
-    return rows
-
-
-def _header_metrics(run: Run, trainer: Trained) -> dict[str, float]:
-    """How well P(header | raw request) tells held-out twins apart now; empty where none are asked."""
-    from cada_trl.evals.header_probe import header_logp_n, header_metrics
-
-    tracking = run.config.tracking
-    requests = run.data.twins_probe[: 2 * tracking.n_header_pairs]
-    if not requests:
-        return {}
-    with trainer.sampling_model() as model:
-        logp_n = header_logp_n(model, run.tokenizer, [request.text for request in requests], tracking.probe_batch)
-    return header_metrics(logp_n, requests)
-
-
-def _counter(what: str, n_total: int) -> Callable[[int], None]:
-    n_done = 0
-
-    def progress(n: int) -> None:
-        nonlocal n_done
-        n_done += n
-        _say(f"{what}: {n_done}/{n_total}")
-
-    return progress
 
 
 def _say(text: str) -> None:

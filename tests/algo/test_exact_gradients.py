@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from cada_trl.algo.baseline import Kind, RunningMean, centred_b
-from cada_trl.algo.kl import k1_bt, k2_bt, k3_bt, reward_penalty_bt
-from cada_trl.algo.loss import cada_loss
+from cada_trl.algo.objective import cada_loss, k1_bt, k2_bt, k3_bt, reward_penalty_bt
 from cada_trl.algo.scores import TokenScores, token_scores
 
 SEQUENCES = torch.tensor(list(itertools.product(range(3), repeat=2)))

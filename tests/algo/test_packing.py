@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from cada_trl.algo.packing import common_prefix, micro_batch_order, micro_batches, pack, tokens_of
+from cada_trl.algo.packing import micro_batch_order, micro_batches, pack, shared_prefix, tokens_of
 
 CPU = torch.device("cpu")
 
@@ -87,17 +87,19 @@ def test_tokens_of_reads_rows_padded_on_either_side() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "length"),
+    ("prompts", "length"),
     [
         ([[1, 2, 3], [1, 2, 4]], 2),
-        ([[1, 2], [1, 2, 3]], 2),
+        ([[1, 2], [1, 2, 3]], 1),
         ([[1], [2]], 0),
-        ([[5, 6]], 2),
+        ([[5, 6]], 1),
         ([[2, 9], [2, 1], [2, 5]], 1),
     ],
 )
-def test_the_common_prefix_is_the_longest_that_all_rows_share(rows: list[list[int]], length: int) -> None:
-    assert common_prefix(rows) == length
+def test_the_shared_prefix_is_the_longest_that_leaves_every_prompt_its_last_token(
+    prompts: list[list[int]], length: int
+) -> None:
+    assert shared_prefix(prompts) == length
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
@@ -125,3 +127,13 @@ def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one() -> None:
         assert batch["advantages"].tolist() == batch["rows"]
         n_tok = [len(completions[row]) for row in batch["rows"]]
         assert torch.bincount(batch["packed"].row_n).tolist() == n_tok
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("seed", range(12))
+def test_of_the_two_orders_the_one_that_runs_fewer_tokens_is_taken(seed: int, size: int) -> None:
+    prompts, completions = _rollouts(seed)
+    by_length = sorted(range(8), key=lambda b: len(prompts[b]) + len(completions[b]))
+    by_prompt = sorted(range(8), key=lambda b: (prompts[b], len(completions[b])))
+    costs = [_scored_tok(order, prompts, completions, size) for order in (by_length, by_prompt)]
+    assert _scored_tok(micro_batch_order(prompts, completions, size), prompts, completions, size) == min(costs)

@@ -183,3 +183,10 @@ def test_entropy_and_the_references_log_probability_carry_no_gradient() -> None:
 def test_half_precision_is_scored_in_float32() -> None:
     hidden_nh, weight_vh, label_n, *reference = _inputs(torch.bfloat16)
     assert token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference).logp_n.dtype == torch.float32
+
+
+def test_the_entropy_of_a_token_that_is_all_but_certain_is_not_below_zero() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden_nh, weight_vh = (30.0 * torch.randn(n, N_HIDDEN, generator=generator) for n in (500, N_VOCAB))
+    scored = token_scores(hidden_nh, weight_vh, torch.zeros(500, dtype=torch.long), 1.0)
+    assert float(scored.entropy_n.min()) == 0.0  # rounding alone would leave some of them at about -1e-4

@@ -13,7 +13,7 @@ from benchmarks import e2e
 from benchmarks.e2e import CASES, CHAT, ROWS, SAMPLED_BY_TRANSFORMERS, best, growth, main, measure, those_that_run
 from benchmarks.trainers import Work
 from cada_trl.errors import UserError
-from cada_trl.rollouts import before_import
+from cada_trl.rollouts import vllm_plugin
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -25,7 +25,7 @@ def test_each_trainer_samples_the_preset_lengths_itself_and_is_timed(trainer: An
 
 
 def without_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(before_import, "installed_version", lambda: None)
+    monkeypatch.setattr(vllm_plugin, "installed_version", lambda: None)
 
 
 def test_without_vllm_its_rows_are_left_out_in_one_line(

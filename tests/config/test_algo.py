@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import import_module
 
 import pytest
 
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.config.algo import METHODS, UNUSED
 from cada_trl.errors import UserError
-from cada_trl.methods import MODULES
+from cada_trl.training.run import BUILDERS
 
 ALGOS = sorted(file.stem for file in (CONF_DIR / "algo").glob("*.yaml"))
 SHARED = ("lr_schedule", "warmup_frac", "max_grad_norm", "benign_frac", "max_steps")
@@ -22,9 +22,10 @@ def test_the_issues_methods_are_all_there() -> None:
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_names_a_module_that_is_there(name: str) -> None:
-    assert find_spec(MODULES[name]) is not None
+def test_every_method_has_a_builder_that_is_there() -> None:
+    assert set(BUILDERS) == set(METHODS)
+    for module, function in (builder.split(":") for builder in BUILDERS.values()):
+        assert callable(getattr(import_module(module), function))
 
 
 def test_every_key_that_a_method_may_leave_unread_is_one_of_the_section() -> None:
@@ -36,7 +37,7 @@ def test_every_key_that_a_method_may_leave_unread_is_one_of_the_section() -> Non
 
 @pytest.mark.parametrize("model", ["smollm2", "llama3"])
 def test_all_methods_have_one_budget_of_steps_and_sequences(model: str) -> None:
-    from cada_trl.trainers.arguments import n_steps
+    from cada_trl.training.run import n_steps
 
     budgets = set()
     for algo in ALGOS:

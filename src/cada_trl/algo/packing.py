@@ -24,7 +24,7 @@ class Packed(NamedTuple):
     t_n: Tensor
 
     def to_bt(self, value_n: Tensor, n_t: int) -> Tensor:
-        """Scatter a value a token [N] back to [B, T], zero where a row has no token."""
+        """Scatter a value per token [N] back to [B, T], zero where a row has no token."""
         value_bt = value_n.new_zeros(self.row_bs.shape[0], n_t)
         return value_bt.index_put((self.row_n, self.t_n), value_n)
 
@@ -34,11 +34,12 @@ def tokens_of(ids_bt: Tensor, mask_bt: Tensor) -> list[list[int]]:
     return [ids[mask.bool()].tolist() for ids, mask in zip(ids_bt, mask_bt, strict=True)]
 
 
-def common_prefix(rows: Sequence[list[int]]) -> int:
-    """Length of the longest prefix that all rows share."""
-    first, last = min(rows), max(rows)
-    length = 0
-    while length < min(len(first), len(last)) and first[length] == last[length]:
+def shared_prefix(prompts: Sequence[list[int]]) -> int:
+    """Length of the longest prefix that all prompts share and that leaves each its last token, which predicts the
+    completion's first."""
+    first, last = min(prompts), max(prompts)
+    most, length = min(map(len, prompts)) - 1, 0
+    while length < most and first[length] == last[length]:
         length += 1
     return length
 
@@ -46,11 +47,8 @@ def common_prefix(rows: Sequence[list[int]]) -> int:
 def pack(
     prompts: Sequence[list[int]], completions: Sequence[list[int]], share_prefix: bool, device: torch.device
 ) -> Packed:
-    """Pack prompt + completion rows (non-empty each). share_prefix=False keeps every row whole (L = 0).
-
-    The prefix ends before the last prompt token of every row, since that token predicts the completion's first.
-    """
-    shared = min(common_prefix(prompts), min(map(len, prompts)) - 1) if share_prefix and len(prompts) > 1 else 0
+    """Pack prompt + completion rows (non-empty each). share_prefix=False keeps every row whole (L = 0)."""
+    shared = shared_prefix(prompts) if share_prefix and len(prompts) > 1 else 0
     rows = [prompt[shared:] + completion for prompt, completion in zip(prompts, completions, strict=True)]
     row_bs = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     row_n, at_n, t_n, label_n = [], [], [], []
@@ -76,10 +74,8 @@ def micro_batches(
     device: torch.device,
 ) -> list[dict[str, Any]]:
     """Micro-batches of `size` rows: `packed`, `rows` (their places before), and their part of each value [B, ...]."""
-    order = micro_batch_order(prompts, completions, size)
     batches: list[dict[str, Any]] = []
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
+    for chosen in _cut(micro_batch_order(prompts, completions, size), size):
         packed = pack([prompts[b] for b in chosen], [completions[b] for b in chosen], share_prefix, device)
         batches.append({"packed": packed, "rows": chosen, **{key: value[chosen] for key, value in values.items()}})
     return batches
@@ -98,9 +94,12 @@ def micro_batch_order(prompts: Sequence[list[int]], completions: Sequence[list[i
 
 def _scored_tok(order: list[int], prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int) -> int:
     total = 0
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        shared = min(common_prefix([prompts[b] for b in chosen]), min(len(prompts[b]) for b in chosen) - 1)
+    for chosen in _cut(order, size):
+        shared = shared_prefix([prompts[b] for b in chosen])
         longest = max(len(prompts[b]) + len(completions[b]) for b in chosen)
         total += shared + len(chosen) * (longest - shared)
     return total
+
+
+def _cut(order: list[int], size: int) -> list[list[int]]:
+    return [order[start : start + size] for start in range(0, len(order), size)]

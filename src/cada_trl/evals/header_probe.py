@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cada_trl.evals.probes import raw_prompt_ids
-from cada_trl.models.continuation import left_padded
+from cada_trl.models.sampling import left_padded
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER
 from cada_trl.records import Request
 from cada_trl.statistics import auc_and_j

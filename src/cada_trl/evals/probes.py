@@ -11,11 +11,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cada_trl.config import Config
 from cada_trl.judging.judge import Judge
-from cada_trl.models.continuation import continued, sampled
+from cada_trl.models.sampling import continued, sampled
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import score_completions
 from cada_trl.statistics import mean
-from cada_trl.trainers.step_record import completion_fields
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def probe(
         for request, one, said in zip(requests, generated, scored, strict=True):
             fields = {"set": name, "request_id": request.id, "request": request.text, "hazard": request.hazard}
             lengths = {"completion_tok": len(one.token_ids), "truncated": one.truncated, "token_ids": one.token_ids}
-            rows.append({**fields, "harmful": request.harmful, **completion_fields(said), **lengths})
+            rows.append({**fields, "harmful": request.harmful, **said.fields(), **lengths})
     model.train()
     return rows
 

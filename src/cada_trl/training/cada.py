@@ -1,0 +1,350 @@
+"""CADATrainer: centred-reward REINFORCE with a KL penalty against a frozen reference, on TRL's GRPOTrainer.
+
+It samples on the dataset's `prompt` and learns on its `learn_prompt`. The one file that touches TRL's internals (trl
+1.16; tests/training/test_trl_contract.py holds what is relied on). Left out of GRPO: ratio, clipping, division by a
+standard deviation, the second (old) log-probability pass. Why not RLOOTrainer: docs/design.md.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate.utils import gather_object, is_peft_model
+from datasets import Dataset
+from torch import Tensor
+from torch.utils.data import Sampler
+from trl import GRPOConfig, GRPOTrainer
+
+from cada_trl.algo.baseline import Baselines, Kind
+from cada_trl.algo.objective import BetaController, cada_loss, k1_bt, k2_bt, k3_bt, reward_penalty_bt, truncated_weights
+from cada_trl.algo.packing import Packed, micro_batches, tokens_of
+from cada_trl.algo.scores import Direction, TokenScores
+from cada_trl.config import Config
+from cada_trl.models.load import load_policy
+from cada_trl.models.sampling import generate_with_shared_prefixes, sampled
+from cada_trl.records import Request
+from cada_trl.training.checkpoints import whole
+from cada_trl.training.in_run import InRollouts
+from cada_trl.training.requests import RolloutSampler, rollout_dataset, twin_of
+from cada_trl.training.run import Record, Run, lora_config, rollout_arguments, training_arguments
+from cada_trl.training.scoring_head import add_scoring_head
+from cada_trl.training.step_record import StepRecord
+
+STATE_FILE = "cada_state.json"
+
+
+@dataclass
+class CADAConfig(GRPOConfig):
+    """GRPOConfig set to plain REINFORCE, plus the keys of hydra_conf/algo (same names, sources there)."""
+
+    learn_on: str = "request"
+    baseline: Kind = "running"
+    baseline_rate: float | None = None
+    baseline_start: float | None = None
+    kl: str = "exact"
+    kl_in: str = "loss"
+    beta_kl: float = 0.01
+    benign_beta_kl: float | None = None
+    target_kl_nats: float | None = None
+    distil_kl: Direction | None = None
+    logp: Literal["sum", "mean"] = "sum"
+    first_tok_weight: float = 1.0
+    rollouts_per_request: int = 1
+    steps_per_rollout: int = 1
+    sampled_by: Literal["policy", "reference"] = "policy"
+    benign_tok: int | None = None
+    benign_per_step: int = 0
+    importance_cap: float | None = None
+    share_prefix: bool = True
+    n_harmful: int | None = None  # rows of the dataset that are harmful, which come first; None: all
+    twin_of: dict[int, int] | None = None  # harmful row -> row of its harmless twin
+
+    def __post_init__(self) -> None:
+        self.beta = max(self.beta_kl, self.benign_beta_kl or 0.0)  # TRL builds a reference where this is not 0
+        self.loss_type, self.scale_rewards, self.num_iterations = "dr_grpo", "none", 1
+        self.vllm_importance_sampling_correction = False
+        # TRL insists on groups of two or more: a number that passes its check, put right below.
+        self.num_generations = self.per_device_train_batch_size * self.gradient_accumulation_steps
+        self.steps_per_generation = self.gradient_accumulation_steps * self.steps_per_rollout
+        super().__post_init__()
+        if (self.generation_batch_size or 0) % self.rollouts_per_request:
+            raise ValueError(
+                f"{self.generation_batch_size} rollouts a step cannot be cut into groups of {self.rollouts_per_request}"
+            )
+        self.num_generations = self.rollouts_per_request
+        # A shared prefix lives in a key-value cache, which gradient checkpointing drops, and may be a forward call of
+        # its own: under ZeRO-3 the ranks gather weights in every call, and wait forever for one that makes a call less.
+        plugin = self.deepspeed_plugin
+        if self.gradient_checkpointing or (plugin is not None and plugin.zero_stage == 3):
+            self.share_prefix = False
+
+
+class CADATrainer(InRollouts, GRPOTrainer):
+    """train_dataset: prompt and learn_prompt (chat messages), and whatever score and record need."""
+
+    args: CADAConfig
+    # TRL and transformers type these as optional; a trainer that was built has them.
+    train_dataset: Any
+    processing_class: Any
+    num_generations: int
+    _buffered_inputs: Any
+
+    def __init__(self, record: Record = lambda *_: None, **given: Any) -> None:
+        """record: called once per optimiser step on every process. given: as GRPOTrainer, and score (in_run.py)."""
+        self._record = record
+        super().__init__(**given)
+        args = self.args
+        self.beta = 0.0  # TRL has built its reference by now; scores, KL and loss are ours
+        self._policy = self.model.get_base_model() if is_peft_model(self.model) else self.model
+        add_scoring_head(self._policy)
+        if self.ref_model is not None:
+            add_scoring_head(self.accelerator.unwrap_model(self.ref_model))
+            self.ref_model.requires_grad_(False)
+        self.baselines = Baselines(args.baseline, self.num_generations, args.baseline_rate, args.baseline_start)
+        self.beta_controller = BetaController(args.beta_kl, args.target_kl_nats)
+        self._step_record = StepRecord()
+        self._rollouts: dict[str, Any] | None = None
+
+    # 1. The requests of a block of steps, and their rollouts
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
+        args, n_rows = self.args, len(self.train_dataset if dataset is None else dataset)
+        n_harmful, n_rollouts = n_rows if args.n_harmful is None else args.n_harmful, args.generation_batch_size or 0
+        return RolloutSampler(
+            n_harmful,
+            n_rows - n_harmful,
+            n_rollouts // args.steps_per_rollout // self.num_generations,
+            args.benign_per_step,
+            self.num_generations,
+            n_micro=args.gradient_accumulation_steps,
+            seed=args.seed,
+            twin_of=args.twin_of,
+            steps_per_rollout=args.steps_per_rollout,
+            n_processes=self.accelerator.num_processes,
+        )
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """One micro-batch; the first of a block of steps has the block sampled, the first of a step has it centred."""
+        place = self._step % self.args.gradient_accumulation_steps
+        if place == 0 or self._buffered_inputs is None:
+            step = self.state.global_step % self.args.steps_per_rollout
+            if step == 0 or self._rollouts is None:
+                self._rollouts = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = self._micro_batches(self._step_of(self._rollouts, step))
+        return self._buffered_inputs[place]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """The rollouts of steps_per_rollout optimiser steps, one step's rows after the other's."""
+        started_s = time.perf_counter()
+        self._begin_rollouts(inputs)
+        rollouts = super()._generate_and_score_completions(inputs)
+        column = "learn_prompt" if self.args.learn_on == "request" else "prompt"
+        rollouts["learn_ids"] = self._tokenize_prompts([row[column] for row in inputs])[0]
+        rollouts["completions"] = tokens_of(rollouts["completion_ids"], rollouts["completion_mask"])
+        rollouts |= {"inputs": inputs, "scored": self._scored, "truncated": self._truncated}
+        # Gathered rewards are rank by rank, and on each rank step by step.
+        n_ranks = self.accelerator.num_processes
+        rollouts["reward_ksb"] = self._reward_all_b.view(n_ranks, self.args.steps_per_rollout, -1)
+        rollouts["rollout_s"] = (time.perf_counter() - started_s) / self.args.steps_per_rollout
+        return rollouts
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
+    ) -> tuple[list[list[int]], Any]:
+        """transformers rollouts run each hazard's cases once; vLLM, FSDP and continuous ones are TRL's own."""
+        most_tok = (self.args.max_completion_length or 0, self.args.benign_tok or 0)
+        most = [most_tok[self._is_anchor(row)] for row in self._rows]
+        if self.use_vllm or self.use_transformers_continuous_batching or self.is_fsdp_enabled:
+            completions, logp = super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
+            completions = [ids[:n] for ids, n in zip(completions, most, strict=True)]
+            return completions, logp and [logp_t[:n] for logp_t, n in zip(logp, most, strict=True)]
+        groups = [(row.get("prompt_arm"), row.get("hazard")) for row in self._rows]
+        choose = sampled(self.args.temperature, self.args.top_p)
+        with self.reference_model() if self.args.sampled_by == "reference" else self.sampling_model() as model:
+            return generate_with_shared_prefixes(model, prompt_ids, groups, choose, self.eos_token_ids, most), None
+
+    def sample(self, rows: list[dict[str, Any]], seed: int) -> list[list[int]]:
+        """A completion of each row's `prompt`, token ids sampled as in training; every process gives its own rows."""
+        self._rows = rows
+        self._seed(seed)
+        prompt_ids = self._tokenize_prompts([row["prompt"] for row in rows])[0]
+        return self._generate_single_turn(prompt_ids, None, {}, self.num_generations)[0]
+
+    def _is_anchor(self, row: dict[str, Any]) -> bool:
+        """A harmless request that is sampled for a few tokens and not judged: its KL alone counts (ours)."""
+        return self.args.benign_tok is not None and not row.get("harmful", True)
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._reward_all_b = rewards[:, 0]
+        return rewards
+
+    def _get_per_token_logps_and_entropies(self, *_: Any, **__: Any) -> tuple[None, None, None]:
+        """TRL's second pass over the rollouts, for a ratio that the loss here does not have."""
+        return None, None, None
+
+    # 2. One step's part of them, centred, in micro-batches
+
+    def _step_of(self, rollouts: dict[str, Any], step: int) -> dict[str, Any]:
+        """One optimiser step's part of this rank's rollouts, with advantages and weights over all ranks."""
+        rank, reward_b = self.accelerator.process_index, rollouts["reward_ksb"][:, step].flatten()
+        size = len(reward_b) // self.accelerator.num_processes
+        here, mine = slice(step * size, (step + 1) * size), slice(rank * size, (rank + 1) * size)
+        names = ("inputs", "scored", "truncated", "learn_ids", "completions", "completion_mask")
+        part = {name: rollouts[name][here] for name in names}
+        if self.args.importance_cap is not None:
+            part["sampler_logp"] = rollouts["sampling_per_token_logps"][here]
+        anchors = [self._is_anchor(row) for row in part["inputs"]]
+        harmful = [bool(row.get("harmful", True)) for row in part["inputs"]]
+        harmful_b, anchor_b = (torch.tensor(gather_object(is_b), device=reward_b.device) for is_b in (harmful, anchors))
+        reward_b = reward_b.masked_fill(anchor_b, torch.nan)
+        counts_b = ~reward_b.isnan() | anchor_b
+        part["advantages"] = self.baselines.centred_b(reward_b, harmful_b)[mine]
+        part["weight"] = (counts_b.float() / counts_b.sum().clamp(min=1))[mine]
+        beta, benign_beta = self.beta_controller.value, self.args.benign_beta_kl
+        betas = torch.tensor([beta if benign_beta is None else benign_beta, beta], device=self.args.device)
+        part["beta"] = betas[harmful_b[mine].long()]
+        self._step_record.start(part, anchors, self.baselines.harmful.value, rollouts["rollout_s"])
+        return part
+
+    def _micro_batches(self, part: dict[str, Any]) -> list[dict[str, Any]]:
+        names = ("advantages", "weight", "beta", "completion_mask", "sampler_logp")
+        values = {name: part[name] for name in names if name in part}
+        size, device = self.args.per_device_train_batch_size, self.args.device
+        return micro_batches(part["learn_ids"], part["completions"], values, size, self.args.share_prefix, device)
+
+    # 3. The loss of a micro-batch
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        args, packed, mask_bt = self.args, inputs["packed"], inputs["completion_mask"]
+        ref_hidden_nh, ref_weight_vh = self._reference(inputs.get("ref_packed", packed))
+        with self.accelerator.autocast():
+            scores: TokenScores = model(
+                packed=packed,
+                temperature=args.temperature,
+                ref_hidden_nh=ref_hidden_nh,
+                ref_weight_vh=ref_weight_vh,
+                exact_kl=args.kl == "exact",
+                kl_direction=args.distil_kl or "reverse",
+            )
+        logp_bt, entropy_bt = (packed.to_bt(value_n, mask_bt.shape[1]) for value_n in (scores.logp_n, scores.entropy_n))
+        kl_bt, penalty_bt = self._kl_terms(inputs, scores, logp_bt)
+        importance_bt = None
+        if args.importance_cap is not None:
+            mismatch = truncated_weights(logp_bt, inputs["sampler_logp"], mask_bt, args.importance_cap)
+            importance_bt = mismatch.weight_bt
+            self._step_record.add_mismatch(inputs["rows"], mismatch)
+        of_rows = (inputs["advantages"], inputs["weight"], kl_bt, inputs["beta"])
+        loss = cada_loss(logp_bt, mask_bt, *of_rows, args.logp, penalty_bt, importance_bt, args.first_tok_weight)
+        self._step_record.add_scores(inputs["rows"], logp_bt.sum(1), entropy_bt.sum(1), loss)
+        # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.
+        return loss * self.accelerator.num_processes
+
+    def _reference(self, packed: Packed) -> tuple[Tensor | None, Tensor | None]:
+        """Hidden states and head of the frozen reference: its own model, or the policy with its adapter off."""
+        if self.args.beta == 0.0:
+            return None, None
+        with torch.no_grad(), self.accelerator.autocast():
+            if self.ref_model is not None:
+                frozen = self.accelerator.unwrap_model(self.ref_model)
+                return self.ref_model(packed=packed), whole(frozen.get_output_embeddings().weight)
+            with self.accelerator.unwrap_model(self.model).disable_adapter():
+                return self.model(packed=packed), whole(self._policy.get_output_embeddings().weight)
+
+    def _kl_terms(
+        self, inputs: dict[str, Any], scores: TokenScores, logp_bt: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The KL a token as a term of the loss, or as a cost in the reward; None is the other one, or both."""
+        if scores.ref_logp_n is None:
+            return None, None
+        packed, mask_bt, n_t = inputs["packed"], inputs["completion_mask"], logp_bt.shape[1]
+        ref_logp_bt = packed.to_bt(scores.ref_logp_n, n_t)
+        k1_all_bt, k3_all_bt = k1_bt(logp_bt, ref_logp_bt) * mask_bt, k3_bt(logp_bt, ref_logp_bt) * mask_bt
+        kl_bt = penalty_bt = None
+        if self.args.kl_in != "loss":
+            penalty_bt = reward_penalty_bt(logp_bt, ref_logp_bt, mask_bt, self.args.kl_in == "reward_to_go")
+        elif scores.kl_n is not None:
+            kl_bt = packed.to_bt(scores.kl_n, n_t)
+        else:
+            kl_bt = {"k2": k2_bt, "k3": k3_bt}[self.args.kl](logp_bt, ref_logp_bt)
+        cost_b = (k1_all_bt if kl_bt is None else kl_bt).sum(1)
+        self._step_record.add_kl(inputs["rows"], cost_b, k1_all_bt.sum(1), k3_all_bt.sum(1))
+        return kl_bt, penalty_bt
+
+    # 4. After the optimiser's step: the record, the state of a checkpoint
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """One record per optimiser step (logging_steps=1) instead of TRL's tables."""
+        if "grad_norm" not in logs:
+            return
+        everyone: Sequence[dict[str, Any]] = gather_object(self._step_record.rows())
+        metrics = self._step_record.metrics(everyone) | {
+            "train/beta_kl": self.beta_controller.value,
+            "train/grad_norm": float(logs["grad_norm"]),
+            "train/lr": float(logs["learning_rate"]),
+            "train/epoch": float(logs.get("epoch", self.state.epoch or 0.0)),
+        }
+        if self.use_vllm:
+            metrics |= self.vllm_generation.step_metrics()
+        self.beta_controller.update(metrics["train/kl_nats"])
+        self.state.log_history.append({"step": self.state.global_step, **metrics})
+        self._record(self.state.global_step, metrics, list(everyone))
+
+    def stop_here(self) -> None:
+        """Only where the next rollouts would be sampled: a checkpoint between would lose those that are left."""
+        if self.state.global_step % self.args.steps_per_rollout == 0:
+            super().stop_here()
+
+    def _save_state(self, checkpoint: Path) -> None:
+        state = self.baselines.state() | {"beta_kl": self.beta_controller.value}
+        (checkpoint / STATE_FILE).write_text(json.dumps(state))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            state = json.loads((Path(checkpoint) / STATE_FILE).read_text())
+            self.baselines.load(state)
+            self.beta_controller.value = state["beta_kl"]
+
+
+def build(
+    run: Run,
+    record: Record,
+    trainer_class: type[CADATrainer] = CADATrainer,
+    rows_of: Callable[[Dataset], Dataset] = lambda rows: rows,
+) -> CADATrainer:
+    """CADA's trainer of a run, or one that is built as it is. rows_of: CADA's dataset -> its own.
+
+    Errors: UserError for a batch that the requests do not fill.
+    """
+    config, data = run.config, run.data
+    # first: under ZeRO-3 loading splits by them
+    args = cada_arguments(config, run.folder.checkpoints, data.train, data.benign_train)
+    return trainer_class(
+        model=load_policy(config.model, run.tokenizer),
+        args=args,
+        train_dataset=rows_of(rollout_dataset(config, data.train, data.benign_train, run.pack)),
+        processing_class=run.tokenizer,
+        score=run.score,
+        record=record,
+        peft_config=lora_config(config),
+    )
+
+
+def cada_arguments(config: Config, checkpoints: Path, harmful: list[Request], benign: list[Request]) -> CADAConfig:
+    """CADA's arguments of a run: those of every method, and the keys of `algo` that CADAConfig has too."""
+    return CADAConfig(
+        **training_arguments(config, checkpoints, len(harmful)),
+        **rollout_arguments(config),
+        **{key: value for key, value in config.algo if key in CADAConfig.__annotations__},
+        benign_per_step=config.algo.benign_per_step,
+        importance_cap=config.rollout.importance_cap,
+        n_harmful=len(harmful),
+        twin_of=twin_of(harmful, benign),
+    )

@@ -1,0 +1,104 @@
+"""What a run asks of any trainer: a model ready to sample, samples seeded by the step, judged and paid by the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from trl.models import unwrap_model_for_generation
+
+from cada_trl.models.cpu_decoding import decoding_attention, packed_linear
+from cada_trl.reward import ScoredCompletion, unjudged
+from cada_trl.rollouts.generation import checked_generation
+from cada_trl.training.checkpoints import Resumable
+from cada_trl.training.run import Score
+
+
+class InRun(Resumable):
+    """Mixed into a trainer of TRL, before it in the order of bases."""
+
+    @property
+    def policy(self) -> PreTrainedModel:
+        """The model in training, without wrappers."""
+        policy: PreTrainedModel = self.accelerator.unwrap_model(self.model)
+        return policy
+
+    @contextmanager
+    def sampling_model(self) -> Iterator[PreTrainedModel]:
+        """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on, weights packed.
+
+        A rank's number of forward calls is its own: the weights are gathered once, and no call waits for other ranks.
+        With bf16 they are cast once, too: each forward call has an autocast of its own, which would cast all of them
+        for a single token.
+        """
+        wrapped: Any = self.model_wrapped
+        if wrapped is self.model:
+            self.model.to(self.args.device)  # DeepSpeed moves it when training starts
+        with self._ready_to_sample(wrapped) as model:
+            yield model
+
+    @contextmanager
+    def reference_model(self) -> Iterator[PreTrainedModel]:
+        """The frozen initial model made ready likewise: a model of its own, or the policy with its adapter off."""
+        if self.ref_model is not None:
+            with self._ready_to_sample(self.ref_model) as model:
+                yield model
+        else:
+            with self.sampling_model() as model, self.accelerator.unwrap_model(self.model).disable_adapter():
+                yield model
+
+    @contextmanager
+    def _ready_to_sample(self, wrapped: Any) -> Iterator[PreTrainedModel]:
+        with (
+            torch.no_grad(),
+            self.accelerator.autocast(),
+            unwrap_model_for_generation(wrapped, self.accelerator) as model,
+            decoding_attention(model),
+            packed_linear(model),
+        ):
+            yield model
+
+
+class InRollouts(InRun):
+    """Mixed into a trainer of TRL that samples in every step. score judges and pays its completions."""
+
+    eos_token_ids: Any
+    use_vllm: bool
+    vllm_generation: Any
+    _rows: list[dict[str, Any]]  # the dataset's, of the completions that are being sampled and judged
+    _scored: list[ScoredCompletion]
+    _truncated: list[bool]
+
+    def __init__(self, *, args: Any, score: Score, **given: Any) -> None:
+        self._score = score
+        with checked_generation(args.use_vllm):
+            super().__init__(args=args, reward_funcs=self._reward, **given)  # type: ignore[call-arg]
+
+    def _seed(self, seed: int) -> None:
+        """Torch's seed of this rank."""
+        torch.manual_seed(seed * self.accelerator.num_processes + self.accelerator.process_index)
+
+    def _begin_rollouts(self, rows: list[dict[str, Any]]) -> None:
+        """Seeded by step, so that a resumed run samples what the uninterrupted one did."""
+        self._rows = rows
+        self._seed(self.args.seed * 1_000_003 + self.state.global_step)
+
+    def _is_anchor(self, row: dict[str, Any]) -> bool:
+        """Whether a row is sampled and not judged."""
+        return False
+
+    def _reward(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float]:
+        """TRL's reward function; its rows are those of _begin_rollouts. NaN where the judge gave no verdict."""
+        self._truncated = [ids[-1] not in self.eos_token_ids for ids in completion_ids]
+        texts = [messages[0]["content"] for messages in completions]
+        self._scored = [unjudged(text, cut) for text, cut in zip(texts, self._truncated, strict=True)]
+        judged = [place for place, row in enumerate(self._rows) if not self._is_anchor(row)]
+        rows, cut = [self._rows[place] for place in judged], [self._truncated[place] for place in judged]
+        for place, scored in zip(judged, self._score(rows, [texts[place] for place in judged], cut), strict=True):
+            self._scored[place] = scored
+        # TRL warns of a row without a reward; an anchor's is taken out again before anything is learned from it.
+        anchors = set(range(len(texts))) - set(judged)
+        return [0.0 if place in anchors else scored.reward for place, scored in enumerate(self._scored)]

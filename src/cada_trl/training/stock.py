@@ -1,0 +1,226 @@
+"""TRL's own trainers in a run: losses and rollouts as they are; the order of requests and the records are the run's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from accelerate.utils import gather_object
+from datasets import Dataset
+from torch import Tensor
+from transformers import PrinterCallback, TrainerCallback
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    RLOOConfig,
+    RLOOTrainer,
+    SFTConfig,
+    SFTTrainer,
+)
+
+from cada_trl.models.load import load_policy
+from cada_trl.training.in_run import InRollouts, InRun
+from cada_trl.training.requests import RolloutSampler, rollout_dataset
+from cada_trl.training.run import Record, Run, lora_config, rollout_arguments, training_arguments
+from cada_trl.training.step_record import StepRecord
+from cada_trl.training.targets import Target, make_targets
+
+Row = dict[str, list[dict[str, str]]]
+_NAMES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/lr", "epoch": "train/epoch"}
+
+
+class Recorded(InRun):
+    """Mixed into a trainer of TRL: each optimiser step becomes one record, under the registry's names.
+
+    sampler: the requests of each step. names: what TRL logs beside the loss -> our metric.
+    """
+
+    names: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, *, sampler: RolloutSampler, record: Record, **given: Any) -> None:
+        self._sampler, self._record = sampler, record
+        super().__init__(**given)
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_StepClock(self))
+        self._started_s = time.perf_counter()
+
+    def _get_train_sampler(self, *_: Any) -> RolloutSampler:
+        return self._sampler
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL adds its averages to `logs`; those that the registry names are recorded."""
+        super().log(logs, start_time)
+        if "grad_norm" not in logs:
+            return
+        step_s = time.perf_counter() - self._started_s
+        names = _NAMES | dict(self.names)
+        metrics = {ours: float(logs[theirs]) for theirs, ours in names.items() if theirs in logs}
+        metrics |= {"train/step_s": step_s}
+        extra, rows = self._rollouts_of_step(logs)
+        self._record(self.state.global_step, extra | metrics, rows)
+
+    def _rollouts_of_step(self, logs: Mapping[str, float]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Metrics and completions of a step that samples; none here."""
+        return {}, []
+
+
+class _StepClock(TrainerCallback):
+    def __init__(self, trainer: Recorded) -> None:
+        self._trainer = trainer
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._trainer._started_s = time.perf_counter()
+
+
+class RecordedRollouts(Recorded, InRollouts):
+    """Mixed into GRPOTrainer or RLOOTrainer: pays completions as CADA does, and records them. They learn on the prompt
+    that they sample; TRL leaves out what the judge gave no verdict on."""
+
+    names: ClassVar[Mapping[str, str]] = {"entropy": "train/entropy_nats"}
+
+    def __init__(self, **given: Any) -> None:
+        self._step_record = StepRecord()
+        super().__init__(**given)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        started_s = time.perf_counter()
+        self._begin_rollouts(inputs)
+        rollouts: dict[str, Tensor] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        rollout_s = time.perf_counter() - started_s
+        part = {"inputs": inputs, "scored": self._scored, "truncated": self._truncated, **rollouts}
+        self._step_record.start(part, [False] * len(inputs), None, rollout_s)
+        return rollouts
+
+    def _rollouts_of_step(self, logs: Mapping[str, float]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        rows: list[dict[str, Any]] = gather_object(self._step_record.rows())
+        metrics = self._step_record.metrics(rows)
+        if "kl" in logs:  # TRL's is a mean over tokens, ours a sum over a completion's
+            metrics["train/kl_nats"] = float(logs["kl"]) * metrics["train/completion_tok"]
+        if self.use_vllm:
+            metrics |= self.vllm_generation.step_metrics()
+        return metrics, [{key: value for key, value in row.items() if key != "loss_share"} for row in rows]
+
+
+class RecordedSFT(Recorded, SFTTrainer):
+    """SFTTrainer as it is: cross-entropy of the targets' tokens, a mean over the tokens of a step."""
+
+    names: ClassVar = {"entropy": "train/entropy_nats"}
+
+
+class RecordedDPO(Recorded, DPOTrainer):
+    """DPOTrainer as it is: sigmoid loss against the frozen initial model."""
+
+    names: ClassVar = {"rewards/margins": "dpo/margin", "rewards/accuracies": "dpo/accuracy_frac"}
+
+
+class RecordedGRPO(RecordedRollouts, GRPOTrainer):
+    """GRPOTrainer as it is: group-normalised advantages, clipped ratio, k3 in the loss."""
+
+
+class RecordedRLOO(RecordedRollouts, RLOOTrainer):
+    """RLOOTrainer as it is: leave-one-out baseline, clipped sequence ratio, k1 in the reward."""
+
+
+AnyRecorded = TypeVar("AnyRecorded", bound=Recorded)
+
+
+def build_sft(run: Run, record: Record) -> RecordedSFT:
+    """Supervised fine-tuning on targets, raw request in (paper, Baselines: SFT w DR, w S_c, w CR).
+
+    Errors: UserError when no target was kept.
+    """
+
+    def row(target: Target) -> Row:  # TRL's prompt-completion form: only the completion is learned
+        return {"prompt": message("user", target.request), "completion": message("assistant", target.text)}
+
+    return train_on(make_targets(run), row, RecordedSFT, SFTConfig, run, record)
+
+
+def build_dpo(run: Run, record: Record) -> RecordedDPO:
+    """Direct preference optimisation on the raw request (paper, Baselines: DPO w CR).
+
+    Chosen: the model's own completion, on the template where the request is harmful. Rejected: the direct refusal.
+    Errors: UserError when no pair is left: targets dropped, or equal to the refusal.
+    """
+    rejected = str(run.config.algo.refusal_text)
+
+    def row(target: Target) -> Row:
+        answers = {"chosen": message("assistant", target.text), "rejected": message("assistant", rejected)}
+        return {"prompt": message("user", target.request), **answers}
+
+    targets = make_targets(run, unequal_to=rejected)
+    return train_on(targets, row, RecordedDPO, DPOConfig, run, record, beta=run.config.algo.dpo_beta)
+
+
+def build_grpo(run: Run, record: Record) -> RecordedGRPO:
+    """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
+    return _train_by(RecordedGRPO, GRPOConfig, run, record)
+
+
+def build_rloo(run: Run, record: Record) -> RecordedRLOO:
+    """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
+    return _train_by(RecordedRLOO, RLOOConfig, run, record)
+
+
+def train_on(
+    targets: list[Target],
+    row: Callable[[Target], Row],
+    trainer_class: type[AnyRecorded],
+    arguments_class: Callable[..., Any],
+    run: Run,
+    record: Record,
+    **arguments: Any,
+) -> AnyRecorded:
+    """A trainer of targets; row writes a target in the trainer's form, arguments are the method's own.
+
+    As many steps as any method takes of this run: fewer targets are passed over more often.
+    """
+    config = run.config
+    asked = {request.id: request for request in (*run.data.train, *run.data.benign_train)}
+    harmful, benign = (
+        [asked[target.request_id] for target in targets if target.harmful is is_harmful] for is_harmful in (True, False)
+    )
+    shared = training_arguments(config, run.folder.checkpoints, len(run.data.train))
+    args = arguments_class(**shared, max_length=None, **arguments)  # first: under ZeRO-3 loading splits by them
+    return trainer_class(
+        model=load_policy(config.model, run.tokenizer),
+        args=args,
+        train_dataset=Dataset.from_list([row(target) for target in targets]),
+        processing_class=run.tokenizer,
+        peft_config=lora_config(config),
+        sampler=RolloutSampler.of(config, harmful, benign),
+        record=record,
+    )
+
+
+def message(role: str, text: str) -> list[dict[str, str]]:
+    """One message, as TRL's conversational forms want it."""
+    return [{"role": role, "content": text}]
+
+
+def _train_by(
+    trainer_class: type[AnyRecorded], arguments_class: Callable[..., Any], run: Run, record: Record
+) -> AnyRecorded:
+    """CADA's prompts and reward under TRL's own trainer."""
+    config, data = run.config, run.data
+    rows = rollout_dataset(config, data.train, data.benign_train, run.pack)
+    benign = data.benign_train if len(rows) > len(data.train) else []
+    args = arguments_class(
+        **training_arguments(config, run.folder.checkpoints, len(data.train)),
+        **rollout_arguments(config),
+        beta=config.algo.beta_kl,
+        num_generations=config.algo.rollouts_per_request,
+    )
+    return trainer_class(
+        model=load_policy(config.model, run.tokenizer),
+        args=args,
+        train_dataset=rows,
+        processing_class=run.tokenizer,
+        peft_config=lora_config(config),
+        sampler=RolloutSampler.of(config, data.train, benign, args.gradient_accumulation_steps),
+        score=run.score,
+        record=record,
+    )

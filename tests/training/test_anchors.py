@@ -1,0 +1,145 @@
+"""Anchors: harmless requests that are sampled for a few tokens, not judged, and held by their KL alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cada_trl.records import Verdict
+from cada_trl.reward import ScoredCompletion
+from cada_trl.training.cada import CADATrainer
+
+from .preset_run import MAX_TOK, UNSCORED_WORD, cada_trainer, distance, score, score_all, weights
+
+# Two harmful requests and their harmless twins, two rollouts each: four judged rows and four anchors a step.
+TWINS: dict[str, Any] = {
+    "n_requests": 4,
+    "n_harmless": 2,
+    "n_harmful": 2,
+    "benign_per_step": 2,
+    "twin_of": {0: 2, 1: 3},
+    "benign_tok": 2,
+    "benign_beta_kl": 2.0,
+    "baseline": "running",
+}
+
+
+def _constant(rows: list[Any], texts: list[str], truncated: list[bool]) -> list[ScoredCompletion]:
+    """The same reward for all: with the batch's baseline no rollout has an advantage."""
+    scored = score_all(rows, texts, truncated)
+    return [ScoredCompletion(one.completion, one.reasoning, Verdict.REFUSED, 1.0) for one in scored]
+
+
+def _apart(trainer: CADATrainer) -> None:
+    """Move the policy away from the reference, so that there is a KL with a gradient."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in trainer.policy.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+
+
+def test_no_judge_is_asked_about_an_anchor(tiny_folder: str, tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def seeing(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+        asked.extend(rows)
+        assert len(rows) == len(texts) == len(truncated) == 4
+        return score_all(rows, texts, truncated)
+
+    trainer, records = cada_trainer(tiny_folder, tmp_path, scorer=seeing, **TWINS)
+    trainer.train()
+    assert len(asked) == 3 * 4 and all(row["harmful"] for row in asked)
+    for _, _, rows in records:
+        assert [row["anchor"] for row in rows] == [not row["harmful"] for row in rows]
+        anchors = [row for row in rows if row["anchor"]]
+        assert len(anchors) == 4
+        assert {(row["verdict"], row["reward"], row["advantage"]) for row in anchors} == {("UNSCORED", None, 0.0)}
+
+
+def test_each_verdict_goes_to_the_row_that_was_judged(tiny_folder: str, tmp_path: Path) -> None:
+    _, records = trained = cada_trainer(tiny_folder, tmp_path, scorer=score_all, **TWINS)
+    trained[0].train()
+    for row in (row for _, _, rows in records for row in rows if not row["anchor"]):
+        assert row["reward"] == score_all([row], [row["completion"]], [row["truncated"]])[0].reward
+
+
+def test_without_benign_tok_harmless_requests_are_judged(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, records = cada_trainer(tiny_folder, tmp_path, **{**TWINS, "benign_tok": None})
+    trainer.train()
+    assert not any(row["anchor"] or row["reward"] is None for _, _, rows in records for row in rows)
+    assert trainer.baselines.benign.value is not None
+
+
+def test_anchors_have_no_part_in_the_running_mean_and_the_metrics_of_the_reward(
+    tiny_folder: str, tmp_path: Path
+) -> None:
+    trainer, records = cada_trainer(tiny_folder, tmp_path, **TWINS)
+    trainer.train()
+    means = []
+    for _, metrics, rows in records:
+        rewards = [row["reward"] for row in rows if row["harmful"]]
+        means.append(sum(rewards) / 4)
+        assert metrics["train/reward_mean"] == pytest.approx(means[-1])
+        assert metrics["train/unscored_frac"] == 0.0
+        assert metrics["train/baseline"] == pytest.approx(sum(means) / len(means))
+    assert trainer.baselines.harmful.value == pytest.approx(sum(means) / 3)
+    assert (trainer.baselines.benign.value, trainer.baselines.benign.n_steps) == (None, 0)
+
+
+def test_an_anchor_counts_like_any_scored_rollout_in_the_mean_over_the_step(tiny_folder: str, tmp_path: Path) -> None:
+    def silent_on_the_first(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+        return score(rows, [UNSCORED_WORD, *texts[1:]], truncated)
+
+    trainer, records = cada_trainer(tiny_folder, tmp_path, scorer=silent_on_the_first, micro=(2, 4), **TWINS)
+    _apart(trainer)
+    trainer.train()
+    for _, metrics, rows in records:
+        counted = [row for row in rows if row["anchor"] or row["reward"] is not None]
+        assert len(counted) < len(rows)
+        cost = sum((2.0 if row["anchor"] else 0.3) * row["kl_nats"] for row in counted)
+        wanted = (sum(-row["advantage"] * row["logp_nats"] for row in counted) + cost) / len(counted)
+        assert metrics["train/loss"] == pytest.approx(wanted, abs=1e-5)
+
+
+def _moved(folder: str, output: Path, **changes: Any) -> float:
+    trainer, _ = cada_trainer(
+        folder, output, **{**TWINS, "scorer": _constant, "baseline": "batch", "beta_kl": 0.0, "max_steps": 1, **changes}
+    )
+    _apart(trainer)
+    before = weights(trainer.policy)
+    trainer.train()
+    return distance(before, weights(trainer.policy))
+
+
+def test_an_anchors_kl_is_learned_from(tiny_folder: str, tmp_path: Path) -> None:
+    # no advantage anywhere, and of harmful rows no KL either: what moves the policy is the KL of the anchors
+    assert _moved(tiny_folder, tmp_path) > 1e-4
+
+
+def test_an_anchors_reward_is_not_learned_from(tiny_folder: str, tmp_path: Path) -> None:
+    assert _moved(tiny_folder, tmp_path / "anchors", benign_beta_kl=0.0) == 0.0
+    judged = {"benign_tok": None, "benign_beta_kl": 0.0, "scorer": score_all}
+    assert _moved(tiny_folder, tmp_path / "judged", **judged) > 1e-4
+
+
+def test_an_anchor_is_sampled_for_its_few_tokens_and_a_judged_rollout_for_its_own(
+    tiny_folder: str, tmp_path: Path
+) -> None:
+    trainer, records = cada_trainer(tiny_folder, tmp_path, trainer_class=CADATrainer, max_steps=4, **TWINS)
+    trainer.train()
+    rows = [row for _, _, rows in records for row in rows]
+    assert max(row["completion_tok"] for row in rows if row["anchor"]) == 2
+    assert max(row["completion_tok"] for row in rows if not row["anchor"]) == MAX_TOK
+    assert all(row["completion_tok"] >= 1 for row in rows)
+
+
+def test_every_step_holds_the_twins_of_its_harmful_requests(tiny_folder: str, tmp_path: Path) -> None:
+    values = {**TWINS, "n_requests": 12, "n_harmless": 6, "n_harmful": 6, "twin_of": {n: 11 - n for n in range(6)}}
+    trainer, records = cada_trainer(tiny_folder, tmp_path, max_steps=4, **values)
+    trainer.train()
+    for _, _, rows in records:
+        asked = {int(row["request_id"][1:]) for row in rows}
+        assert len(asked) == 4 and {11 - row for row in asked} == asked

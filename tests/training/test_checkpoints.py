@@ -1,0 +1,195 @@
+"""A run that was cut off anywhere ends with the very weights of one that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cada_trl.errors import UserError
+from cada_trl.training.checkpoints import COMPLETE_FILE, check_same_ranks, mark_complete, newest_complete
+
+from .preset_run import distance, load, weights
+from .resume_run import IN_BLOCKS, start
+
+
+class _CutOff(Exception):
+    pass
+
+
+def _raise() -> None:
+    raise _CutOff
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The state at the end of a run that nothing stopped."""
+    return start(tiny_folder, tmp_path_factory.mktemp("whole"), _raise)
+
+
+def _assert_same_end(state: dict[str, Any], whole: dict[str, Any]) -> None:
+    assert distance(state["weights"], whole["weights"]) == 0.0
+    assert state["means"] == whole["means"]
+    assert state["beta"] == whole["beta"]
+    assert state["requests"].items() <= whole["requests"].items()
+
+
+@pytest.mark.parametrize(
+    ("point", "resumed_from"),
+    [
+        ({"die_at": 1}, None),  # before the first checkpoint: from the beginning
+        ({"die_at": 2}, 2),  # epoch 1
+        ({"die_at": 3}, 2),  # the boundary of epochs 1 and 2
+        ({"die_at": 5}, 4),  # epoch 2
+        ({"die_at": 6}, 6),  # the boundary of epochs 2 and 3
+        ({"die_saving": 2}, None),
+        ({"die_saving": 4}, 2),
+    ],
+)
+def test_a_run_cut_off_ends_as_one_that_was_not(
+    tiny_folder: str, tmp_path: Path, uninterrupted: dict[str, Any], point: dict[str, int], resumed_from: int | None
+) -> None:
+    with pytest.raises(_CutOff):
+        start(tiny_folder, tmp_path, _raise, **point)
+    found = newest_complete(tmp_path)
+    assert (found and found[1]) == resumed_from
+    state = start(tiny_folder, tmp_path, _raise)
+    assert min(state["requests"]) == (resumed_from or 0) + 1
+    _assert_same_end(state, uninterrupted)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_in_blocks(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same where the rollouts of two steps are sampled at once."""
+    return start(tiny_folder, tmp_path_factory.mktemp("blocks"), _raise, **IN_BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("point", "resumed_from"),
+    [
+        ({"die_at": 2}, 2),  # between two samplings
+        ({"die_at": 3}, 2),  # between two steps of one sampling
+        ({"die_at": 5}, 4),  # the same, in epoch 2: four steps make an epoch
+        ({"die_saving": 4}, 2),
+    ],
+)
+def test_a_run_that_samples_for_two_steps_ends_as_one_that_was_not_cut_off(
+    tiny_folder: str,
+    tmp_path: Path,
+    uninterrupted_in_blocks: dict[str, Any],
+    uninterrupted: dict[str, Any],
+    point: dict[str, int],
+    resumed_from: int,
+) -> None:
+    with pytest.raises(_CutOff):
+        start(tiny_folder, tmp_path, _raise, **point, **IN_BLOCKS)
+    found = newest_complete(tmp_path)
+    assert found and found[1] == resumed_from
+    state = start(tiny_folder, tmp_path, _raise, **IN_BLOCKS)
+    assert min(state["requests"]) == resumed_from + 1
+    _assert_same_end(state, uninterrupted_in_blocks)
+    assert distance(state["weights"], uninterrupted["weights"]) > 1e-3
+
+
+def test_the_run_that_is_compared_learns_something(uninterrupted: dict[str, Any], tiny_folder: str) -> None:
+    assert distance(uninterrupted["weights"], weights(load(tiny_folder))) > 1e-2
+    assert uninterrupted["beta"] != 0.3
+    assert len({tuple(requests) for requests in uninterrupted["requests"].values()}) > 3
+
+
+def test_a_checkpoint_that_lost_its_mark_is_passed_over(
+    tiny_folder: str, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    with pytest.raises(_CutOff):
+        start(tiny_folder, tmp_path, _raise, die_at=5)
+    (tmp_path / "checkpoint-4" / COMPLETE_FILE).unlink()
+    _assert_same_end(start(tiny_folder, tmp_path, _raise), uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_run_killed_three_times_ends_as_one_that_was_not(
+    tiny_folder: str, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    for point, at, wanted in (
+        ("die_at", 2, -signal.SIGKILL),
+        ("die_saving", 4, -signal.SIGKILL),
+        ("die_at", 5, -signal.SIGKILL),
+        ("end", 0, 0),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "training.resume_run", tiny_folder, str(tmp_path), point, str(at)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == wanted, done.stderr[-3000:]
+    _assert_same_end(torch.load(tmp_path / "end.pt", weights_only=False), uninterrupted)
+
+
+def test_the_newest_complete_checkpoint_is_the_one_with_the_highest_step(tmp_path: Path) -> None:
+    for step in (2, 10, 8):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        mark_complete(tmp_path / f"checkpoint-{step}", step, 1)
+    assert newest_complete(tmp_path) == (tmp_path / "checkpoint-10", 10)
+
+
+def test_incomplete_checkpoints_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("checkpoint-2", "checkpoint-4", "completions"):
+        (tmp_path / name).mkdir()
+    mark_complete(tmp_path / "checkpoint-2", 2, 1)
+    assert newest_complete(tmp_path) == (tmp_path / "checkpoint-2", 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "completions"]
+
+
+def _saved(folder: Path, step: int, n_processes: int = 1, zero_stage: int = 0) -> Path:
+    checkpoint = folder / f"checkpoint-{step}"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    mark_complete(checkpoint, step, n_processes, zero_stage)
+    return checkpoint
+
+
+@pytest.mark.parametrize("damage", ["torn", "lost", "torn mark"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
+    _saved(tmp_path, 2)
+    newest, said = _saved(tmp_path, 4), []
+    weights_file = newest / "model.safetensors"
+    if damage == "torn":
+        weights_file.write_bytes(b"wei")
+    elif damage == "lost":
+        weights_file.unlink()
+    else:
+        (newest / COMPLETE_FILE).write_text('{"step": 4, "n_')
+    assert newest_complete(tmp_path, tidy=False) == (tmp_path / "checkpoint-2", 2)
+    assert newest.exists()
+    assert newest_complete(tmp_path, say=said.append) == (tmp_path / "checkpoint-2", 2)
+    assert len(said) == 1 and "checkpoint-4 is not whole" in said[0] and not newest.exists()
+
+
+def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
+    checkpoint = _saved(tmp_path, 2, n_processes=4)
+    check_same_ranks(checkpoint, 4, 0)
+    with pytest.raises(UserError, match=r"saved by 4 process\(es\) and this run has 2; set n_processes=4"):
+        check_same_ranks(checkpoint, 2, 0)
+
+
+@pytest.mark.parametrize(("saved", "now"), [(3, 2), (3, 0), (0, 2)])
+def test_another_split_of_the_optimiser_is_refused(tmp_path: Path, saved: int, now: int) -> None:
+    checkpoint = _saved(tmp_path, 2, n_processes=2, zero_stage=saved)
+    check_same_ranks(checkpoint, 2, saved)
+    with pytest.raises(UserError, match=rf"saved under ZeRO stage {saved} and this run has stage {now}"):
+        check_same_ranks(checkpoint, 2, now)
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
+    assert newest_complete(tmp_path) is None
+    assert newest_complete(tmp_path / "absent") is None

@@ -1,0 +1,171 @@
+"""The order of requests is a function of seed and epoch alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from cada_trl.training.requests import RolloutSampler
+
+
+def _sampler(**changes: Any) -> RolloutSampler:
+    values = {
+        "n_harmful": 10,
+        "n_benign": 6,
+        "requests_per_step": 4,
+        "benign_per_step": 0,
+        "rollouts_per_request": 1,
+        "n_micro": 1,
+        "seed": 3,
+    }
+    return RolloutSampler(**{**values, **changes})
+
+
+def _steps(sampler: RolloutSampler, epoch: int = 0) -> list[list[int]]:
+    """One list a step, micro-steps included."""
+    sampler.set_epoch(epoch)
+    rows = list(sampler)
+    size = len(rows) // sampler.steps_per_epoch
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def test_the_same_seed_and_epoch_give_the_same_order() -> None:
+    assert _steps(_sampler(), 2) == _steps(_sampler(), 2)
+
+
+def test_a_fresh_sampler_set_to_an_epoch_goes_on_as_one_that_ran_through_the_earlier_ones() -> None:
+    went_through = _sampler()
+    for epoch in range(3):
+        last = _steps(went_through, epoch)
+    assert _steps(_sampler(), 2) == last
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {}])
+def test_another_seed_or_epoch_gives_another_order(change: dict[str, int]) -> None:
+    assert _steps(_sampler(), 0) != _steps(_sampler(**change), 0 if change else 1)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_every_harmful_request_comes_once_an_epoch(epoch: int) -> None:
+    steps = _steps(_sampler(n_harmful=12), epoch)
+    assert sorted(index for step in steps for index in step) == list(range(12))
+
+
+def test_the_last_step_is_filled_up_from_the_epochs_start() -> None:
+    steps = _steps(_sampler(n_harmful=10))
+    assert [len(step) for step in steps] == [4, 4, 4]
+    assert steps[-1][2:] == steps[0][:2]
+    assert set(range(10)) == {index for step in steps for index in step}
+
+
+def test_a_step_holds_no_request_twice() -> None:
+    assert all(len(set(step)) == 4 for step in _steps(_sampler(benign_per_step=1)))
+
+
+def test_every_step_holds_its_exact_share_of_harmless_requests() -> None:
+    steps = _steps(_sampler(benign_per_step=1))
+    assert [sum(index >= 10 for index in step) for step in steps] == [1] * 4  # ceil(10 / 3) steps
+
+
+def test_harmless_requests_take_turns() -> None:
+    steps = _steps(_sampler(benign_per_step=2, n_harmful=6))
+    assert Counter(index for step in steps for index in step if index >= 6) == {index: 1 for index in range(6, 12)}
+
+
+def test_no_harmless_request_comes_where_none_is_asked_for() -> None:
+    assert all(index < 10 for step in _steps(_sampler()) for index in step)
+
+
+def test_the_rollouts_of_a_request_are_neighbours() -> None:
+    for step in _steps(_sampler(rollouts_per_request=3)):
+        groups = [step[start : start + 3] for start in range(0, len(step), 3)]
+        assert all(len(set(group)) == 1 for group in groups)
+        assert len({group[0] for group in groups}) == 4
+
+
+def test_every_step_is_yielded_once_a_micro_step() -> None:
+    once = _steps(_sampler(rollouts_per_request=2))
+    thrice = _steps(_sampler(rollouts_per_request=2, n_micro=3))
+    assert thrice == [step * 3 for step in once]
+
+
+# Rows 10 to 15 are the harmless twins of rows 0 to 5; rows 6 to 9 have none.
+TWIN_OF = {row: row + 10 for row in range(6)}
+
+
+def test_a_harmful_request_that_has_a_twin_stands_in_one_step_with_it() -> None:
+    for epoch in range(5):
+        for step in _steps(_sampler(benign_per_step=2, twin_of=TWIN_OF), epoch):
+            harmful, benign = step[:2], step[2:]
+            assert all(row < 10 for row in harmful) and all(row >= 10 for row in benign)
+            assert {TWIN_OF[row] for row in harmful if row in TWIN_OF} <= set(benign)
+
+
+def test_where_twins_are_too_few_others_fill_the_step_up_and_none_comes_twice() -> None:
+    n_with_twins = set()
+    for epoch in range(5):
+        for step in _steps(_sampler(requests_per_step=7, benign_per_step=5, twin_of=TWIN_OF), epoch):
+            assert len(set(step)) == 7 and sum(row >= 10 for row in step) == 5
+            n_with_twins.add(sum(row in TWIN_OF for row in step))
+    assert n_with_twins == {0, 1, 2}
+
+
+def test_where_twins_are_too_many_the_step_keeps_its_share_of_harmless_requests() -> None:
+    for step in _steps(
+        _sampler(n_harmful=6, requests_per_step=5, benign_per_step=1, twin_of={n: n + 6 for n in range(6)})
+    ):
+        assert [row >= 6 for row in step] == [False] * 4 + [True]
+        assert step[4] == step[0] + 6
+
+
+def test_without_harmless_requests_in_a_step_twins_change_nothing() -> None:
+    assert _steps(_sampler(twin_of=TWIN_OF)) == _steps(_sampler())
+
+
+BLOCKS = {"benign_per_step": 1, "rollouts_per_request": 2, "twin_of": TWIN_OF, "n_micro": 3}
+
+
+def test_a_block_is_the_rows_of_its_steps_repeated_for_each_of_their_micro_steps() -> None:
+    # ceil(10 / 3) = 4 steps of 8 rows make two blocks of 16
+    once = _steps(_sampler(**{**BLOCKS, "n_micro": 1}))
+    rows = list(_sampler(**BLOCKS, steps_per_rollout=2))
+    assert rows == (once[0] + once[1]) * 6 + (once[2] + once[3]) * 6
+
+
+def test_the_last_block_of_an_epoch_is_filled_up_with_steps_from_the_epochs_start() -> None:
+    sampler = _sampler(n_harmful=12, steps_per_rollout=2)  # 3 steps of 4
+    steps = _steps(_sampler(n_harmful=12))
+    assert sampler.steps_per_epoch == 4
+    assert list(sampler) == (steps[0] + steps[1]) * 2 + (steps[2] + steps[0]) * 2
+
+
+def test_of_several_processes_each_is_handed_its_part_of_every_step_of_a_block() -> None:
+    first, second, *_ = _steps(_sampler(benign_per_step=2, twin_of=TWIN_OF))
+    rows = list(_sampler(benign_per_step=2, twin_of=TWIN_OF, steps_per_rollout=2, n_processes=2))
+    assert rows[:4] == first[:2] + second[:2]  # TRL gives the first half of the block to the first process
+    assert rows[4:8] == first[2:] + second[2:]
+    assert rows[8:16] == rows[:8]
+
+
+def test_a_fresh_sampler_of_twins_in_blocks_set_to_an_epoch_goes_on_as_one_that_ran_there() -> None:
+    went_through = _sampler(**BLOCKS, steps_per_rollout=2)
+    orders = [_steps(went_through, epoch) for epoch in range(3)]
+    assert _steps(_sampler(**BLOCKS, steps_per_rollout=2), 2) == orders[2]
+    assert orders[0] != orders[1] != orders[2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"n_micro": 3},
+        {"benign_per_step": 1, "rollouts_per_request": 2},
+        {**BLOCKS, "steps_per_rollout": 3},
+        {"steps_per_rollout": 2, "n_processes": 2, "twin_of": TWIN_OF, "benign_per_step": 2},
+    ],
+)
+def test_the_length_is_the_number_of_rows_yielded(change: dict[str, Any]) -> None:
+    sampler = _sampler(**change)
+    assert len(sampler) == len(list(sampler))

@@ -1,0 +1,162 @@
+"""Real sampling: the shared cases change nothing, and whose completions are learned from is as it was asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+from torch.utils._python_dispatch import TorchDispatchMode
+from trl import GRPOTrainer
+
+from cada_trl.models import cpu_decoding
+from cada_trl.training import cada
+from cada_trl.training.cada import CADAConfig, CADATrainer
+
+from .preset_run import CPU_RUN, cada_trainer, distance, request_rows, score, weights
+from .tiny import tiny_tokenizer
+
+
+def _lora() -> LoraConfig:
+    return LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+
+
+@pytest.mark.parametrize("adapter", [None, _lora])
+def test_where_the_temperature_leaves_no_choice_rollouts_are_trls_own(
+    tiny_folder: str, tmp_path: Path, adapter: Any
+) -> None:
+    torch.manual_seed(0)
+    trainer, _ = cada_trainer(
+        tiny_folder,
+        tmp_path,
+        trainer_class=CADATrainer,
+        peft_config=adapter and adapter(),
+        max_completion_length=12,
+        temperature=1e-4,
+    )
+    trainer.model.train()
+    trainer._rows = [row for row in request_rows(4) for _ in range(2)]
+    prompt_ids = trainer._tokenize_prompts([row["prompt"] for row in trainer._rows])[0]
+    drawn = []
+    for sample in (CADATrainer._generate_single_turn, GRPOTrainer._generate_single_turn):
+        torch.manual_seed(1)
+        drawn.append(sample(trainer, prompt_ids, None, {}, 2)[0])
+    assert drawn[0] == drawn[1]
+    assert len({tuple(ids) for ids in drawn[0]}) > 1
+
+
+def test_an_adapter_trains_on_its_own_rollouts(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, records = cada_trainer(
+        tiny_folder,
+        tmp_path,
+        trainer_class=CADATrainer,
+        peft_config=LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"),
+        learning_rate=1e-2,
+    )
+    before = weights(trainer.policy)
+    trainer.train()
+    assert distance(before, weights(trainer.policy)) > 1e-3
+    assert all(row["completion_tok"] >= 1 for _, _, rows in records for row in rows)
+
+
+class CastsOf(TorchDispatchMode):
+    """Counts how often a weight is copied into another dtype."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.address, self.n_casts = weight.data_ptr(), 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._to_copy.default and args[0].data_ptr() == self.address:
+            self.n_casts += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, _ = cada_trainer(
+        tiny_folder, tmp_path, trainer_class=CADATrainer, bf16=True, max_completion_length=12, learning_rate=1e-2
+    )
+    before = weights(trainer.policy)
+    trainer.train()  # from here on each forward call has an autocast of its own
+    assert distance(before, weights(trainer.policy)) > 1e-3
+    with CastsOf(trainer.policy.model.layers[0].mlp.up_proj.weight) as casts:
+        said = trainer.sample([row for row in request_rows(4) for _ in range(2)], seed=1)
+    assert max(map(len, said)) > 1 and casts.n_casts == 1
+
+
+ROWS = request_rows(8).to_list()
+
+
+def _trainer(folder: str, out: Path, sampled_by: str, lora: bool = False) -> CADATrainer:
+    args = CADAConfig(
+        str(out),
+        **CPU_RUN,
+        per_device_train_batch_size=8,
+        beta_kl=0.1,
+        sampled_by=sampled_by,  # type: ignore[arg-type]
+    )
+    adapter: Any = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
+    return CADATrainer(
+        model=folder,
+        args=args,
+        train_dataset=request_rows(8),
+        processing_class=tiny_tokenizer(),
+        score=score,
+        peft_config=adapter,
+    )
+
+
+def _move(trainer: CADATrainer) -> None:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.5 * torch.randn_like(parameter))
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_reference_samples_what_the_untrained_policy_did_however_far_the_policy_has_moved(
+    tiny_folder: str, tmp_path: Path, lora: bool
+) -> None:
+    trainer = _trainer(tiny_folder, tmp_path / "one", "reference", lora)
+    first = _trainer(tiny_folder, tmp_path / "two", "policy", lora).sample(ROWS, seed=3)
+    _move(trainer)
+    assert trainer.sample(ROWS, seed=3) == first
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_policy_samples_with_the_weights_that_it_has_now(tiny_folder: str, tmp_path: Path, lora: bool) -> None:
+    trainer = _trainer(tiny_folder, tmp_path, "policy", lora)
+    first = trainer.sample(ROWS, seed=3)
+    _move(trainer)
+    assert trainer.sample(ROWS, seed=3) != first
+
+
+def test_a_policy_is_whole_again_after_its_adapter_was_off_to_sample(tiny_folder: str, tmp_path: Path) -> None:
+    trainer = _trainer(tiny_folder, tmp_path, "reference", lora=True)
+    _move(trainer)
+    ids = torch.tensor([[7, 8, 9]])
+    with torch.no_grad():
+        before = trainer.model(input_ids=ids).logits
+        trainer.sample(ROWS, seed=3)
+        assert torch.equal(trainer.model(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize("sampled_by", ["policy", "reference"])
+def test_a_model_that_samples_has_packed_weights_and_decoding_attention_and_has_its_own_back(
+    tiny_folder: str, tmp_path: Path, sampled_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tiny_folder, tmp_path, sampled_by)
+    seen: list[tuple[bool, str]] = []
+
+    def generate(model: Any, prompts: list[list[int]], *_: Any) -> list[list[int]]:
+        seen.append(("forward" in vars(model.model.layers[0].mlp.up_proj), model.config._attn_implementation))
+        return [[7]] * len(prompts)
+
+    monkeypatch.setattr(cada, "generate_with_shared_prefixes", generate)
+    trainer.sample(ROWS, seed=3)
+    assert seen == [(cpu_decoding._takes(trainer.policy.lm_head.weight), cpu_decoding.NAME)]
+    assert "forward" not in vars(trainer.policy.model.layers[0].mlp.up_proj)
+    assert trainer.policy.config._attn_implementation != cpu_decoding.NAME

@@ -1,0 +1,199 @@
+"""The student samples and learns on the raw request; what it is held to is its frozen self, shown the cases."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from torch import Tensor
+
+from cada_trl.algo.objective import FIRST_TOK
+from cada_trl.config import load_config
+from cada_trl.hazards.pack import load_pack
+from cada_trl.records import Request, Verdict
+from cada_trl.reward import ScoredCompletion
+from cada_trl.training.requests import rollout_dataset
+from cada_trl.training.self_distillation import SelfDistillationTrainer, distillation_rows
+
+from .preset_run import CPU_RUN, PresetRollouts, cada_trainer, distance, load, score, weights
+
+TEMPERATURE = CPU_RUN["temperature"]
+FIRST_TOK_WEIGHT = 10.0
+N_ROWS = 8
+DIRECTIONS = ["reverse", "forward", "symmetric"]
+
+
+class PresetStudent(PresetRollouts, SelfDistillationTrainer):
+    """Without sampling; harmless requests have no cases, as in a run. Keeps what each step was made of."""
+
+    def __init__(self, *, train_dataset: Dataset, **arguments: Any) -> None:
+        rows = [row if row["harmful"] else {**row, "prompt": row["learn_prompt"]} for row in train_dataset.to_list()]
+        super().__init__(train_dataset=distillation_rows(Dataset.from_list(rows)), **arguments)
+        self.parts: list[dict[str, Any]] = []
+        self.batches: list[list[dict[str, Any]]] = []
+
+    def _micro_batches(self, part: dict[str, Any]) -> list[dict[str, Any]]:
+        batches = super()._micro_batches(part)
+        self.parts.append(part)
+        self.batches.append(batches)
+        return batches
+
+
+def student(folder: str, output: Path, **changes: Any) -> tuple[Any, list[Any]]:
+    """A student of two harmful and two harmless requests, two completions each, and what it records."""
+    values = {"baseline": "none", "beta_kl": 1.0, "distil_kl": "symmetric", "max_steps": 1, **changes}
+    return cada_trainer(
+        folder, output, n_harmless=2, benign_per_step=2, n_harmful=2, trainer_class=PresetStudent, **values
+    )
+
+
+def plain_kl_b(policy: Any, teacher: Any, part: dict[str, Any], direction: str, first_tok_weight: float) -> Tensor:
+    """The KL of each completion from whole logits, one row after the other, without packing or tiles."""
+    kl_b = []
+    rows = zip(part["learn_ids"], part["teacher_ids"], part["completions"], strict=True)
+    for learn_ids, teacher_ids, completion in rows:
+        logp_tv, logq_tv = (
+            (model(torch.tensor([[*prompt, *completion]])).logits[0, len(prompt) - 1 : -1] / TEMPERATURE).log_softmax(1)
+            for model, prompt in ((policy, learn_ids), (teacher, teacher_ids))
+        )
+        reverse_t = (logp_tv.exp() * (logp_tv - logq_tv)).sum(1)
+        forward_t = (logq_tv.exp() * (logq_tv - logp_tv)).sum(1)
+        kl_t = {"reverse": reverse_t, "forward": forward_t, "symmetric": (reverse_t + forward_t) / 2}[direction]
+        weight_t = torch.ones(len(completion))
+        weight_t[:FIRST_TOK] = first_tok_weight
+        kl_b.append((kl_t * weight_t).sum())
+    return torch.stack(kl_b)
+
+
+def test_harmful_requests_show_the_teacher_the_cases_and_harmless_ones_nothing() -> None:
+    config = load_config(["algo=self_distillation", "requests_per_step=2", "micro_batch=2"])
+    pack = load_pack("builtin")
+    hazard = next(iter(pack.hazards))
+    requests = [
+        Request(id=text, text=text, hazard=hazard, harmful=harmful, source="test")
+        for text, harmful in (("one", True), ("two", False))
+    ]
+    rows = distillation_rows(rollout_dataset(config, requests[:1], requests[1:], pack))
+    for row in rows:
+        raw = [{"role": "user", "content": row["request"]}]
+        assert row["prompt"] == row["learn_prompt"] == raw
+        assert row["prompt_arm"] == "none"
+        assert (row["teacher_prompt"] == raw) == (not row["harmful"])
+    assert "### Analysis" in str(rows[0]["teacher_prompt"])
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_loss_is_the_weighed_kl_of_whole_logits_and_so_is_its_gradient(
+    tiny_folder: str, tmp_path: Path, direction: str
+) -> None:
+    trainer, records = student(
+        tiny_folder,
+        tmp_path,
+        micro=(2, 4),
+        distil_kl=direction,
+        benign_tok=3,  # harmless rows are not judged, and count all the same
+        first_tok_weight=FIRST_TOK_WEIGHT,
+        sgd_lr=0.01,
+    )
+    trainer.train()
+    policy, teacher = load(tiny_folder), load(tiny_folder).requires_grad_(False)
+    loss = plain_kl_b(policy, teacher, trainer.parts[0], direction, FIRST_TOK_WEIGHT).mean()
+    assert records[0][1]["train/loss"] == pytest.approx(loss.item(), rel=1e-4)
+    loss.backward()
+    torch.optim.SGD(policy.parameters(), lr=0.01).step()
+    assert distance(weights(trainer.policy), weights(policy)) < 1e-5
+    assert distance(weights(policy), weights(teacher)) > 1e-2
+
+
+def test_at_first_only_harmful_requests_have_something_to_learn(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, records = student(tiny_folder, tmp_path, micro=(2, 4))
+    trainer.train()
+    kls = {harmful: [row["kl_nats"] for row in records[0][2] if row["harmful"] is harmful] for harmful in (True, False)}
+    assert max(abs(kl) for kl in kls[False]) < 1e-4
+    assert min(kls[True]) > 0.05
+
+
+def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, _ = student(tiny_folder, tmp_path, sgd_lr=0.005)
+    trainer.train()
+    teacher = load(tiny_folder)
+    with torch.no_grad():
+        before, after = (
+            plain_kl_b(policy, teacher, trainer.parts[0], "symmetric", 1.0).mean().item()
+            for policy in (teacher, trainer.policy)
+        )
+    assert after < 0.95 * before
+
+
+@pytest.mark.parametrize("steps_per_rollout", [1, 2])
+@pytest.mark.parametrize("share_prefix", [False, True])
+def test_teacher_and_student_run_over_the_same_tokens_in_the_same_order(
+    tiny_folder: str, tmp_path: Path, steps_per_rollout: int, share_prefix: bool
+) -> None:
+    trainer, _ = student(
+        tiny_folder,
+        tmp_path,
+        micro=(2, 4),
+        max_steps=2,
+        steps_per_rollout=steps_per_rollout,
+        share_prefix=share_prefix,
+    )
+    trainer.train()
+    tokenize = trainer._tokenize_prompts
+    seen: list[int] = []
+    for part, batches in zip(trainer.parts, trainer.batches, strict=True):
+        for batch in batches:
+            student_of, teacher_of = batch["packed"], batch["ref_packed"]
+            for name in ("row_n", "t_n", "label_n"):
+                assert torch.equal(getattr(student_of, name), getattr(teacher_of, name)), name
+            for packed, column in ((student_of, "learn_prompt"), (teacher_of, "teacher_prompt")):
+                for place, b in enumerate(batch["rows"]):
+                    (prompt,) = tokenize([part["inputs"][b][column]])[0]
+                    whole = [*prompt, *part["completions"][b]]
+                    assert [*packed.prefix_l.tolist(), *packed.row_bs[place].tolist()][: len(whole)] == whole
+            seen += batch["rows"]
+    assert sorted(seen) == sorted(2 * list(range(N_ROWS)))
+
+
+def test_the_judge_pays_nothing_and_its_verdicts_are_recorded(tiny_folder: str, tmp_path: Path) -> None:
+    def never(rows: Any, texts: Any, truncated: Any) -> Any:
+        scored = score(rows, texts, truncated)
+        return [ScoredCompletion(one.completion, one.reasoning, Verdict.UNSCORED, math.nan) for one in scored]
+
+    (one, records), (other, _) = (
+        student(tiny_folder, tmp_path / scorer.__name__, scorer=scorer, max_steps=2) for scorer in (score, never)
+    )
+    one.train()
+    other.train()
+    assert distance(weights(one.policy), weights(other.policy)) == 0.0
+    rows = [row for _, _, rows in records for row in rows]
+    assert {row["advantage"] for row in rows} == {0.0}
+    assert len({row["reward"] for row in rows}) > 1
+
+
+def test_the_teacher_stays_and_gets_no_gradient(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, _ = student(tiny_folder, tmp_path, max_steps=2)
+    reference = trainer.reference_hash()
+    trainer.train()
+    assert reference is not None
+    assert trainer.reference_hash() == reference
+    assert distance(weights(trainer.ref_model), weights(load(tiny_folder))) == 0.0
+    assert all(parameter.grad is None for parameter in trainer.ref_model.parameters())
+
+
+def test_with_lora_the_teacher_is_the_model_without_its_adapter(tiny_folder: str, tmp_path: Path) -> None:
+    lora = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    changes = {"max_steps": 2, "learning_rate": 1e-2}
+    adapted, of_adapted = student(tiny_folder, tmp_path / "lora", peft_config=lora, **changes)
+    full, of_full = student(tiny_folder, tmp_path / "full", **changes)
+    reference = adapted.reference_hash()
+    adapted.train()
+    full.train()
+    first_losses = [records[0][1]["train/loss"] for records in (of_adapted, of_full)]
+    assert first_losses[0] == pytest.approx(first_losses[1], rel=1e-4)
+    assert adapted.reference_hash() == reference

@@ -1,0 +1,108 @@
+"""Several optimiser steps whose rollouts are sampled at once: each learns what it would from a sampling of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl.training.cada import CADATrainer
+from cada_trl.training.checkpoints import newest_complete
+
+from .preset_run import cada_trainer, distance, load, preset_completion, weights
+
+# Eight harmful requests, of which a step takes two beside two of six harmless ones, two rollouts each.
+STEPS: dict[str, Any] = {
+    "n_requests": 14,
+    "n_harmless": 6,
+    "n_harmful": 8,
+    "benign_per_step": 2,
+    "twin_of": {0: 8, 1: 9, 2: 10},
+    "max_steps": 6,
+    "save_strategy": "no",
+}
+
+
+class _SamePreset(CADATrainer):
+    """A completion is a function of prompt and place in the group, whenever it is sampled; notes how many at once."""
+
+    sampled: list[int]
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+        completions = [preset_completion(prompt, 0, row % 2) for row, prompt in enumerate(prompt_ids)]
+        self.__dict__.setdefault("sampled", []).append(len(completions))
+        return completions, None
+
+
+def _run(folder: str, output: Path, **changes: Any) -> tuple[Any, list[Any]]:
+    trainer, records = cada_trainer(folder, output, **{"trainer_class": _SamePreset, **STEPS, **changes})
+    trainer.train()
+    return trainer, records
+
+
+@pytest.mark.parametrize("benign_tok", [None, 2])
+@pytest.mark.parametrize("baseline", ["running", "batch", "group"])
+def test_two_steps_sampled_at_once_learn_what_two_samplings_do(
+    tiny_folder: str, tmp_path: Path, baseline: str, benign_tok: int | None
+) -> None:
+    changes = {"baseline": baseline, "benign_tok": benign_tok, "target_kl_nats": 0.05, "micro": (4, 2)}
+    (one, ones), (two, twos) = (_run(tiny_folder, tmp_path / str(n), steps_per_rollout=n, **changes) for n in (1, 2))
+    assert (one.sampled, two.sampled) == ([8] * 6, [16] * 3)
+    assert [step for step, _, _ in twos] == [1, 2, 3, 4, 5, 6]
+    for (_, metrics, rows), (_, wanted, wanted_rows) in zip(twos, ones, strict=True):
+        for name in ("loss", "reward_mean", "baseline", "kl_nats", "benign_kl_nats", "beta_kl", "grad_norm"):
+            assert metrics[f"train/{name}"] == pytest.approx(wanted[f"train/{name}"], rel=1e-4, abs=1e-6, nan_ok=True)
+        for key in ("request_id", "completion", "truncated", "anchor", "completion_tok"):
+            assert [row[key] for row in rows] == [row[key] for row in wanted_rows]
+        assert [row["advantage"] for row in rows] == pytest.approx([row["advantage"] for row in wanted_rows], abs=1e-6)
+    assert distance(weights(one.policy), weights(two.policy)) < 1e-6
+    assert distance(weights(one.policy), weights(load(tiny_folder))) > 1e-3
+
+
+def test_rollouts_sampled_at_once_are_centred_step_by_step(tiny_folder: str, tmp_path: Path) -> None:
+    _, records = _run(tiny_folder, tmp_path, steps_per_rollout=3, baseline="batch", benign_tok=2)
+    means = []
+    for _, _, rows in records:
+        judged = [row for row in rows if not row["anchor"]]
+        mean = sum(row["reward"] for row in judged) / 4
+        assert [row["advantage"] for row in judged] == pytest.approx([row["reward"] - mean for row in judged], abs=1e-6)
+        means.append(mean)
+    assert len(set(means[:3])) > 1  # the mean of all that were sampled at once would be another
+
+
+def _stopped(folder: str, output: Path, asked_at: int, steps_per_rollout: int) -> int:
+    trainer, records = cada_trainer(
+        folder, output, trainer_class=_SamePreset, **{**STEPS, "steps_per_rollout": steps_per_rollout}
+    )
+    recorded = trainer._record
+
+    def record(step: int, metrics: Any, rows: Any) -> None:
+        recorded(step, metrics, rows)
+        if step >= asked_at:
+            trainer.stop_here()
+
+    trainer._record = record
+    trainer.train()
+    found = newest_complete(output)
+    assert found is not None and found[1] == len(records) == trainer.state.global_step
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "steps_per_rollout", "saved_at"), [(3, 1, 3), (1, 2, 2), (2, 2, 2), (3, 2, 4), (1, 3, 3), (5, 4, 6)]
+)
+def test_a_stop_waits_for_the_rollouts_that_are_left_and_saves_there(
+    tiny_folder: str, tmp_path: Path, asked_at: int, steps_per_rollout: int, saved_at: int
+) -> None:
+    if saved_at < STEPS["max_steps"]:
+        assert _stopped(tiny_folder, tmp_path, asked_at, steps_per_rollout) == saved_at
+    else:  # the run's own end comes first
+        trainer, records = cada_trainer(
+            tiny_folder,
+            tmp_path,
+            trainer_class=_SamePreset,
+            **{**STEPS, "steps_per_rollout": steps_per_rollout, "save_strategy": "steps", "save_steps": 4},
+        )
+        trainer.train()
+        assert len(records) == saved_at

@@ -1,0 +1,87 @@
+"""Which samples become targets: every reason by hand, counted, and an empty set refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.prompting.reasoning import split_reasoning
+from cada_trl.records import Request, Verdict
+from cada_trl.reward import ScoredCompletion
+from cada_trl.training.targets import check_kept, counts, fixed_refusals, in_words, reason_to_drop
+
+REASONED = "### Analysis\nIt would harm.\n### Final Response\nI'm sorry, but I can't help with that."
+DIRECT = "I'm sorry, but I can't help with that."
+
+
+def scored(text: str, verdict: Verdict) -> ScoredCompletion:
+    return ScoredCompletion(text, split_reasoning(text), verdict, 0.0)
+
+
+REFUSED, COMPLIED, UNSCORED = Verdict.REFUSED, Verdict.COMPLIED, Verdict.UNSCORED
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "harmful", "reason"),
+    [
+        (REASONED, REFUSED, True, None),
+        (DIRECT, REFUSED, True, "refused_without_both_headers"),
+        ("Of course.", COMPLIED, True, "complied"),
+        (REASONED, COMPLIED, True, "complied"),
+        (REASONED, UNSCORED, True, "unscored"),
+        ("Of course.", COMPLIED, False, None),
+        (DIRECT, REFUSED, False, "refused_a_harmless_request"),
+        (" \n", UNSCORED, True, "empty"),
+    ],
+)
+def test_rejection_keeps_what_the_reward_pays_in_full(
+    text: str, verdict: Verdict, harmful: bool, reason: str | None
+) -> None:
+    assert reason_to_drop(text, False, harmful, scored(text, verdict)) == reason
+
+
+@pytest.mark.parametrize("text", [REASONED, DIRECT, "Of course."])
+def test_without_rejection_whatever_is_complete_is_kept(text: str) -> None:
+    assert reason_to_drop(text, False, True) is None
+
+
+def test_a_completion_that_was_cut_off_is_no_target() -> None:
+    assert reason_to_drop(REASONED, True, True) == "truncated"
+    assert reason_to_drop(REASONED, True, True, scored(REASONED, REFUSED)) == "truncated"
+
+
+def test_a_pair_of_equal_answers_is_refused() -> None:
+    assert reason_to_drop(f" {DIRECT}\n", False, True, unequal_to=DIRECT) == "equal_to_the_rejected_answer"
+    assert reason_to_drop(REASONED, False, True, unequal_to=DIRECT) is None
+
+
+def test_counts_add_up_to_what_was_sampled() -> None:
+    rows = [{"harmful": True}] * 4 + [{"harmful": False}] * 2
+    report = counts(0, rows, [None, "complied", "complied", "truncated", None, "refused_a_harmless_request"])
+    assert report["harmful"] == {"fixed": 0, "sampled": 4, "kept": 1, "dropped": {"complied": 2, "truncated": 1}}
+    assert report["harmless"] == {"fixed": 0, "sampled": 2, "kept": 1, "dropped": {"refused_a_harmless_request": 1}}
+    assert in_words(report) == (
+        "harmful: kept 1 of 4 samples (dropped: 2 complied, 1 truncated); "
+        "harmless: kept 1 of 2 samples (dropped: 1 refused a harmless request)"
+    )
+
+
+def test_an_empty_kept_set_is_refused_with_the_reasons() -> None:
+    report = counts(0, [{"harmful": True}] * 3, ["complied", "complied", "truncated"])
+    with pytest.raises(UserError, match=r"no target is left for harmful requests: kept 0 of 3 .*2 complied, 1 trunc"):
+        check_kept(report, with_harmless=False)
+
+
+def test_harmless_targets_are_missed_only_where_the_batch_holds_harmless_requests() -> None:
+    report = counts(5, [], [])
+    check_kept(report, with_harmless=False)
+    with pytest.raises(UserError, match="no target is left for harmless requests"):
+        check_kept(report, with_harmless=True)
+
+
+def test_the_fixed_refusal_is_the_same_for_every_request() -> None:
+    requests = [Request(f"r{n}", f"request {n}", "hate", True, "test") for n in range(3)]
+    targets = fixed_refusals(requests, DIRECT)
+    assert {target.text for target in targets} == {DIRECT}
+    assert [target.request for target in targets] == ["request 0", "request 1", "request 2"]
+    assert in_words(counts(3, [], [])) == "harmful: one fixed refusal for 3 requests"

@@ -1,0 +1,220 @@
+"""Each tripwire by hand; a planted fault trips its own and no other, and a healthy record trips none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cada_trl.config import TripwiresConfig, load_config
+from cada_trl.hazards.pack import load_pack
+from cada_trl.statistics import Rate
+from cada_trl.training import tripwires as wires
+from cada_trl.training.tripwires import Tripped, Watch
+
+
+def test_a_rate_trips_by_its_lower_end_and_not_by_its_value() -> None:
+    assert wires.share_above("x", Rate(2, 4, 4), 0.3) is None  # 50 %, but Wilson's interval begins at 15 %
+    assert wires.share_above("x", Rate(20, 32, 34), 0.3) == (
+        "x: 62% (20 of 32, 2 unscored; 95 % interval 45% to 77%), limit 30%"
+    )
+    assert wires.share_above("x", Rate(0, 0, 9), 0.0) is None
+
+
+def test_reused_word_runs_are_counted_without_case_and_punctuation() -> None:
+    known = set(wires.n_grams("It asks for harm, so refuse.", 3))
+    assert wires.reuse_frac("it ASKS for harm", known, 3) == 1.0
+    assert wires.reuse_frac("it asks for a recipe", known, 3) == pytest.approx(1 / 3)
+    assert wires.reuse_frac("two words", known, 3) is None
+
+
+def test_copies_trip_by_their_mean() -> None:
+    assert wires.copied_analysis([1.0, 0.0], 6, 0.5) is None
+    assert wires.copied_analysis([], 6, 0.0) is None
+    assert "51% of the 6-word runs" in str(wires.copied_analysis([1.0, 0.02], 6, 0.5))
+
+
+def test_a_length_trips_against_the_first_rows() -> None:
+    assert wires.length_collapse([100, 60], [20, 20], 0.25) is None
+    assert "from 80 tokens (first 2) to 19 (newest 1)" in str(wires.length_collapse([100, 60], [19], 0.25))
+    assert wires.length_collapse([], [1], 0.25) is None
+
+
+@pytest.mark.parametrize(
+    ("kl_nats", "largest_nats", "trips"),
+    [(14.0, 0.0, False), (100.0, 40.0, False), (121.0, 40.0, True), (None, 40.0, False), (500.0, None, False)],
+)
+def test_a_kl_trips_when_it_is_large_and_many_times_what_it_was(
+    kl_nats: float | None, largest_nats: float | None, trips: bool
+) -> None:
+    assert (wires.kl_jump(kl_nats, largest_nats, 3.0, 50.0) is not None) is trips
+
+
+def test_a_gap_of_the_sampler_trips_and_an_unknown_one_does_not() -> None:
+    assert wires.sampler_gap({"a": 0.06, "b": None}, 0.2) is None
+    assert "b = 0.3 nats" in str(wires.sampler_gap({"a": 0.06, "b": 0.3}, 0.2))
+
+
+REWARDS = ([-0.5] * 4, [0.5] * 4)
+
+
+def test_a_reward_that_rises_while_the_answers_stay_trips() -> None:
+    stays = [(True, True)] * 20
+    sentence = str(wires.reward_without_safety(REWARDS, stays, 0.3, 0.1))
+    assert "rose by 1.00" in sentence and "100% (20 of 20" in sentence
+
+
+@pytest.mark.parametrize(
+    ("rewards", "answered"),
+    [
+        (REWARDS, [(True, False)] * 15 + [(True, True)] * 5),  # fell by 75 %
+        (REWARDS, [(False, False)] * 20),  # nothing left to lose
+        (([0.5], [0.6]), [(True, True)] * 20),  # no rise
+        (([], []), [(True, True)] * 20),
+        (REWARDS, []),
+    ],
+)
+def test_it_does_not_trip_otherwise(
+    rewards: tuple[list[float], list[float]], answered: list[tuple[bool, bool]]
+) -> None:
+    assert wires.reward_without_safety(rewards, answered, 0.3, 0.1) is None
+
+
+PACK = load_pack("builtin")
+COPY = next(iter(PACK.hazards.values())).cases[0].analysis
+Row = dict[str, Any]
+Plant = Callable[[int, dict[str, Any], list[Row]], None]
+
+WIRES = [name for name, field in TripwiresConfig.model_fields.items() if field.default == "off"]
+
+
+def config(**changes: Any) -> TripwiresConfig:
+    """As a run has it by default."""
+    return load_config([]).tripwires.model_copy(update=changes)
+
+
+def row(harmful: bool, refused: bool, reasoned: bool) -> Row:
+    analysis = "This request asks me to hurt somebody, which I weigh against the law and then decline." * reasoned
+    return {
+        "harmful": harmful,
+        "status": "ok" if reasoned else "no_marker",
+        "analysis": analysis,
+        "verdict": "REFUSED" if refused else "COMPLIED",
+        "reward": (1.0 if reasoned else 0.0) if refused else (-1.0 if harmful else 1.0),
+        "completion_tok": 50,
+    }
+
+
+def healthy(step: int) -> tuple[dict[str, Any], list[Row]]:
+    """Refusals of harmful requests grow, harmless ones are answered, one is unscored."""
+    rows = [row(True, place < 4 + step, True) for place in range(16)]
+    rows += [row(False, place == 0, place == 0) for place in range(8)]
+    rows[3] |= {"verdict": "UNSCORED", "reward": None}
+    return {"train/kl_nats": 0.0 if step == 1 else 9.0 * step, "train/sampler_gap_nats": 0.01}, rows
+
+
+def probe(answered: int, refused_harmless: int = 1) -> list[Row]:
+    asked = [("harmful", n, n >= answered) for n in range(40)]
+    asked += [("harmless", n, n < refused_harmless) for n in range(30)]
+    return [{"set": of, "request_id": str(n), **row(of == "harmful", no, no)} for of, n, no in asked]
+
+
+def watched(settings: TripwiresConfig, plant: Plant | None = None, probes: tuple[int, ...] = (38, 20)) -> list[Tripped]:
+    """Ten steps between two probes, a fault planted from step 4 on."""
+    watch = Watch(settings, PACK)
+    tripped = watch.probe(0, "before", probe(probes[0]))
+    for step in range(1, 11):
+        metrics, rows = healthy(step)
+        if plant and step >= 4:
+            plant(step, metrics, rows)
+        tripped += watch.step(step, metrics, rows)
+    return tripped + watch.probe(10, "after", probe(probes[1]))
+
+
+def _change(harmful: bool | None = None, **values: Any) -> Plant:
+    def plant(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
+        for one in rows:
+            if harmful is None or one["harmful"] is harmful:
+                one.update(values)
+
+    return plant
+
+
+def _metric(name: str, value: float) -> Plant:
+    return lambda step, metrics, rows: metrics.__setitem__(name, value)
+
+
+PLANTS: dict[str, Plant] = {
+    "over_refusal": _change(harmful=False, verdict="REFUSED", reward=-1.0),
+    "empty_analysis": _change(harmful=True, analysis="It is bad."),
+    "copied_analysis": _change(harmful=True, analysis=COPY),
+    "length_collapse": _change(completion_tok=8),
+    "kl_jump": _metric("train/kl_nats", 400.0),
+    "unscored": _change(harmful=True, verdict="UNSCORED", reward=None),
+    "sampler_gap": _metric("train/sync_gap_nats", 0.5),
+}
+
+
+def test_a_healthy_record_trips_nothing() -> None:
+    assert watched(config()) == []
+
+
+@pytest.mark.parametrize("wire", PLANTS)
+def test_a_planted_fault_is_warned_of_once_by_its_own_tripwire(wire: str) -> None:
+    (tripped,) = watched(config(), PLANTS[wire])
+    assert (tripped.wire, tripped.action, tripped.name) == (wire, "warn", "train")
+    assert 4 <= tripped.step <= 9
+
+
+@pytest.mark.parametrize("wire", PLANTS)
+def test_a_stop_is_repeated_for_as_long_as_it_trips_and_an_off_says_nothing(wire: str) -> None:
+    stops = watched(config(**{wire: "stop"}), PLANTS[wire])
+    assert len(stops) > 1 and {one.action for one in stops} == {"stop"}
+    assert watched(config(**{wire: "off"}), PLANTS[wire]) == []
+
+
+def test_refusals_of_the_harmless_probe_trip_at_the_probe() -> None:
+    watch = Watch(config(), PACK)
+    assert watch.probe(0, "before", probe(38)) == []
+    (tripped,) = watch.probe(5, "step_000005", probe(20, refused_harmless=20))
+    assert (tripped.wire, tripped.name) == ("over_refusal", "step_000005")
+    assert "20 of 30" in tripped.seen
+
+
+def test_a_reward_that_rises_while_the_probe_stays_trips_at_the_probe() -> None:
+    (tripped,) = watched(config(), probes=(38, 38))
+    assert (tripped.wire, tripped.name, tripped.step) == ("reward_without_safety", "after", 10)
+
+
+def test_a_tripwire_that_recovered_warns_again() -> None:
+    watch, jumps = Watch(config(), PACK), []
+    for step, gap in enumerate([0.01, 0.5, 0.5, 0.01, 0.5], start=1):
+        jumps += watch.step(step, {"train/sampler_gap_nats": gap}, [])
+    assert [one.step for one in jumps] == [2, 5]
+
+
+def test_a_method_without_completions_or_kl_trips_nothing() -> None:
+    watch = Watch(config(**dict.fromkeys(WIRES, "stop")), PACK)
+    assert [watch.step(step, {"train/loss": 1.0, "train/kl_nats": float("nan")}, []) for step in (1, 2)] == [[], []]
+
+
+def _anchors(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
+    short = {"harmful": False, "status": "ok", "analysis": COPY, "verdict": "UNSCORED", "reward": None}
+    rows += [{**short, "anchor": True, "completion_tok": 1} for _ in range(200)]
+
+
+def test_anchors_which_no_judge_was_asked_about_trip_nothing() -> None:
+    assert watched(config(), _anchors) == []
+
+
+def test_the_same_rows_were_they_no_anchors_would_trip() -> None:
+    def plant(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
+        _anchors(step, metrics, rows)
+        rows[:] = [{**one, "anchor": False} for one in rows]
+
+    assert {one.wire for one in watched(config(), plant)} == {"copied_analysis", "length_collapse", "unscored"}
+
+
+def test_no_tripwire_stops_a_default_run_and_none_is_off() -> None:
+    assert {getattr(config(), wire) for wire in WIRES} == {"warn"}

@@ -1,0 +1,194 @@
+"""What training/cada.py relies on inside TRL. A failure here means: read TRL's changes before moving the pin."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trl
+from accelerate.data_loader import DataLoaderShard
+from trl import GRPOConfig, GRPOTrainer
+
+from cada_trl.training.cada import CADATrainer
+
+from .preset_run import PresetRollouts, cada_trainer, load, request_rows, stock_arguments
+from .tiny import EOT, tiny_tokenizer
+
+
+def test_trl_is_the_version_whose_internals_were_read() -> None:
+    assert trl.__version__.startswith("1.16.")
+
+
+SIGNATURES = {
+    "_get_train_sampler": ["self", "dataset"],
+    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+    "_generate_and_score_completions": ["self", "inputs"],
+    "_generate_single_turn": [
+        "self",
+        "prompt_ids",
+        "images",
+        "multimodal_fields",
+        "num_generations",
+        "has_tool_images",
+    ],
+    "_tokenize_prompts": ["self", "prompts"],
+    "_get_per_token_logps_and_entropies": [
+        "self",
+        "model",
+        "input_ids",
+        "attention_mask",
+        "logits_to_keep",
+        "batch_size",
+        "compute_entropy",
+        "compute_aux_loss",
+        "pixel_values",
+        "image_grid_thw",
+        "num_images",
+        "pixel_attention_mask",
+        "spatial_shapes",
+        "num_tiles",
+        "image_sizes",
+        "token_type_ids",
+        "mm_token_type_ids",
+        "image_position_ids",
+    ],
+    "_prepare_inputs": ["self", "generation_batch"],
+    "_compute_loss": ["self", "model", "inputs"],
+    "log": ["self", "logs", "start_time"],
+    "_save_checkpoint": ["self", "model", "trial"],
+    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
+}
+
+
+@pytest.mark.parametrize("method", SIGNATURES)
+def test_a_method_that_is_overridden_or_called_has_the_parameters_that_were_read(method: str) -> None:
+    assert list(inspect.signature(getattr(GRPOTrainer, method)).parameters) == SIGNATURES[method]
+
+
+def _overridden() -> set[str]:
+    ours = {name for name, value in vars(CADATrainer).items() if inspect.isfunction(value) and name[:2] != "__"}
+    return {name for name in ours if hasattr(GRPOTrainer, name)}
+
+
+def test_every_override_is_among_the_signatures_that_were_read() -> None:
+    assert _overridden() <= set(SIGNATURES)
+    assert len(_overridden()) >= 8
+
+
+@pytest.mark.parametrize("method", sorted(_overridden()))
+def test_an_override_can_be_called_as_trl_calls_the_original(method: str) -> None:
+    trls, ours = (inspect.signature(getattr(owner, method)) for owner in (GRPOTrainer, CADATrainer))
+    ours.bind(*trls.parameters)
+    ours.bind(*[name for name, parameter in trls.parameters.items() if parameter.default is inspect.Parameter.empty])
+
+
+class _StockTrainer(PresetRollouts, GRPOTrainer):
+    pass
+
+
+@pytest.fixture
+def stock(tiny_folder: str, tmp_path: Path) -> Any:
+    """A stock trainer with a KL penalty, not yet trained."""
+    return _StockTrainer(
+        model=load(tiny_folder),
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        args=stock_arguments(tmp_path, beta=0.1),
+        train_dataset=request_rows(4),
+        processing_class=tiny_tokenizer(),
+    )
+
+
+def test_the_rollouts_come_as_a_dict_of_these_tensors(stock: Any) -> None:
+    stock.model.train()
+    rollouts = stock._generate_and_score_completions([row for row in request_rows(4) for _ in range(2)])
+    assert set(rollouts) == {
+        "prompt_ids",
+        "prompt_mask",
+        "completion_ids",
+        "completion_mask",
+        "advantages",
+        "num_items_in_batch",
+        "ref_per_token_logps",
+    }
+    assert rollouts["completion_ids"].shape == rollouts["completion_mask"].shape
+    assert rollouts["prompt_ids"].shape[0] == rollouts["completion_ids"].shape[0] == 8
+
+
+def test_with_beta_zero_after_the_start_trl_scores_no_reference(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, _ = cada_trainer(tiny_folder, tmp_path)
+    trainer.model.train()
+    rollouts = trainer._generate_and_score_completions([row for row in request_rows(4) for _ in range(2)])
+    assert trainer.ref_model is not None
+    assert "ref_per_token_logps" not in rollouts
+    assert "old_per_token_logps" not in rollouts
+
+
+def test_prompts_are_tokenised_with_the_turn_to_answer_opened(stock: Any) -> None:
+    ids, images, fields = stock._tokenize_prompts([row["learn_prompt"] for row in request_rows(2)])
+    assert (images, set(fields)) == (None, set())
+    assert tiny_tokenizer().decode(ids[0]).replace(" ", "") == "<bos>userw0w1<eot>assistant"
+
+
+def test_the_attributes_that_are_used_are_there(stock: Any) -> None:
+    assert (stock._step, stock._buffered_inputs) == (0, None)
+    assert EOT in stock.eos_token_ids
+    assert stock.num_generations == 2
+    assert stock.max_completion_length == 6
+    assert stock.ref_model is not None
+
+
+def test_rewards_come_back_gathered_as_rows_by_functions(stock: Any) -> None:
+    inputs = [dict(row) for row in request_rows(2)]
+    rewards = stock._calculate_rewards(
+        inputs, [row["prompt"] for row in inputs], [[{"content": "w1"}]] * 2, [[8, 2]] * 2
+    )
+    assert rewards.shape == (2, 1)
+    assert rewards.dtype == torch.float32
+
+
+def test_the_loss_is_left_unscaled_by_the_number_of_micro_batches(stock: Any) -> None:
+    # transformers divides a step's loss by the accumulation steps unless this says that the trainer did it
+    assert stock.model_accepts_loss_kwargs is False or stock.loss_is_scaled_for_ga is True
+
+
+def test_the_defaults_that_docs_and_tests_speak_of_hold(tmp_path: Path) -> None:
+    arguments = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False)
+    assert arguments.loss_type == "dapo"
+    assert arguments.scale_rewards == "group"
+    assert arguments.use_bias_correction_kl is True
+    assert arguments.max_completion_length == 512
+    assert arguments.num_iterations == 1
+    assert arguments.remove_unused_columns is False
+    assert arguments.steps_per_generation == arguments.gradient_accumulation_steps
+
+
+def test_trl_still_refuses_one_rollout_a_request(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least 2 generations"):
+        GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, num_generations=1)
+
+
+def test_accelerate_tells_the_sampler_its_epoch() -> None:
+    assert "set_epoch" in inspect.getsource(DataLoaderShard.set_epoch)
+
+
+@pytest.mark.parametrize("steps_per_rollout", [1, 3])
+def test_a_generation_holds_the_micro_batches_of_the_steps_that_are_sampled_at_once(
+    tiny_folder: str, tmp_path: Path, steps_per_rollout: int
+) -> None:
+    trainer, _ = cada_trainer(tiny_folder, tmp_path, micro=(4, 2), steps_per_rollout=steps_per_rollout)
+    assert trainer.args.steps_per_generation == 2 * steps_per_rollout
+    assert trainer.args.generation_batch_size == 8 * steps_per_rollout
+    assert trainer.args.num_generations == trainer.num_generations == 2
+
+
+def test_rollouts_that_do_not_make_whole_groups_are_refused(tiny_folder: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="groups of 3"):
+        cada_trainer(tiny_folder, tmp_path, rollouts_per_request=3)
+
+
+def test_gradient_checkpointing_turns_the_shared_prefix_off(tiny_folder: str, tmp_path: Path) -> None:
+    trainer, _ = cada_trainer(tiny_folder, tmp_path, gradient_checkpointing=True)
+    assert trainer.args.share_prefix is False
