@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from training.tiny import EOT, PAD, tiny_llama
 from transformers import GenerationConfig
 
 from cada_trl.models.sampling import continued, generate_with_shared_prefixes, most_likely, sampled
 from models.plain_decoding import MAX_NEW_TOK, MODEL, PROMPTS, WHOLE, one_by_one
-
-from training.tiny import EOT, PAD, tiny_llama
 
 
 def test_each_prompt_is_continued_as_alone_and_without_a_cache() -> None:

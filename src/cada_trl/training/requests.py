@@ -90,13 +90,6 @@ class RolloutSampler(Sampler[int]):
         self.steps_per_epoch = math.ceil(n_steps / steps_per_rollout) * steps_per_rollout
         self.epoch = 0
 
-    @classmethod
-    def of(cls, config: Config, harmful: Sequence[Request], benign: Sequence[Request], n_micro: int = 1) -> Any:
-        """The same steps for every method. n_micro: 1 for a trainer that takes a step's rows once."""
-        algo = config.algo
-        of_step = (algo.requests_per_step, algo.benign_per_step, algo.rollouts_per_request)
-        return cls(len(harmful), len(benign), *of_step, n_micro, config.seed, twin_of(harmful, benign))
-
     def set_epoch(self, epoch: int) -> None:
         """Called by accelerate before each epoch."""
         self.epoch = epoch
@@ -123,6 +116,15 @@ class RolloutSampler(Sampler[int]):
         left = self.benign_per_step - len(twins)
         others = [row for row in _window(benign, step, self.benign_per_step + len(twins)) if row not in twins]
         return [row for row in (*chosen, *twins, *others[:left]) for _ in range(self.rollouts_per_request)]
+
+
+def step_sampler(
+    config: Config, harmful: Sequence[Request], benign: Sequence[Request], n_micro: int = 1
+) -> RolloutSampler:
+    """The same steps for every method. n_micro: 1 for a trainer that takes a step's rows once."""
+    algo = config.algo
+    of_step = (algo.requests_per_step, algo.benign_per_step, algo.rollouts_per_request)
+    return RolloutSampler(len(harmful), len(benign), *of_step, n_micro, config.seed, twin_of(harmful, benign))
 
 
 def _window(order: list[int], step: int, size: int) -> list[int]:

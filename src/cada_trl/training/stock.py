@@ -23,7 +23,7 @@ from trl import (
 
 from cada_trl.models.load import load_policy
 from cada_trl.training.in_run import InRollouts, InRun
-from cada_trl.training.requests import RolloutSampler, rollout_dataset
+from cada_trl.training.requests import RolloutSampler, rollout_dataset, step_sampler
 from cada_trl.training.run import Record, Run, lora_config, rollout_arguments, training_arguments
 from cada_trl.training.step_record import StepRecord
 from cada_trl.training.targets import Target, make_targets
@@ -191,7 +191,7 @@ def train_on(
         train_dataset=Dataset.from_list([row(target) for target in targets]),
         processing_class=run.tokenizer,
         peft_config=lora_config(config),
-        sampler=RolloutSampler.of(config, harmful, benign),
+        sampler=step_sampler(config, harmful, benign),
         record=record,
     )
 
@@ -220,7 +220,7 @@ def _train_by(
         train_dataset=rows,
         processing_class=run.tokenizer,
         peft_config=lora_config(config),
-        sampler=RolloutSampler.of(config, data.train, benign, args.gradient_accumulation_steps),
+        sampler=step_sampler(config, data.train, benign, args.gradient_accumulation_steps),
         score=run.score,
         record=record,
     )

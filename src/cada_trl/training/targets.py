@@ -158,12 +158,12 @@ def sampled(run: Run, with_harmful: bool) -> tuple[Path, list[Row]]:
 
 def _asked(run: Run) -> list[Row]:
     """Dataset rows of the requests that the run's steps ask, ordered so that prompts with one head stand together."""
-    from cada_trl.training.requests import RolloutSampler, rollout_dataset
+    from cada_trl.training.requests import rollout_dataset, step_sampler
 
     data = run.data
     rows = rollout_dataset(run.config, data.train, data.benign_train, run.pack)
     benign = data.benign_train if len(rows) > len(data.train) else []
-    sampler = RolloutSampler.of(run.config, data.train, benign)
+    sampler = step_sampler(run.config, data.train, benign)
     left, chosen = run.n_steps * run.config.algo.requests_per_step, dict[int, None]()
     for epoch in range(run.n_steps):
         sampler.set_epoch(epoch)
