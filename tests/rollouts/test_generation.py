@@ -24,7 +24,7 @@ def test_a_name_is_put_back_also_after_an_error() -> None:
 
 def test_without_vllm_nothing_of_it_is_imported() -> None:
     with checked_generation(False):
-        assert "cada_trl.rollouts.generation" not in sys.modules
+        assert "cada_trl.rollouts.in_vllm" not in sys.modules
 
 
 def test_trl_still_has_the_names_that_are_replaced() -> None:
