@@ -92,8 +92,8 @@ class Conversation:
         from transformers import TextStreamer
 
         from cada_trl.evals.generation.prompts import prompt_ids
-        from cada_trl.models.sampling import continued, sampled
         from cada_trl.models.cpu_decoding import decoding_attention
+        from cada_trl.models.sampling import continued, sampled
 
         messages = [*self._messages, {"role": "user", "content": text}]
         max_new_tok = self._rollout["max_new_tok"]
