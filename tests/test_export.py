@@ -11,7 +11,7 @@ import pytest
 
 from cada_trl import export
 from cada_trl.errors import UserError
-from tests.reporting.run.conftest import write_run
+from tests.report.made_up_run import write_run
 
 
 class StubHub:

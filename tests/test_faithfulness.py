@@ -19,8 +19,8 @@ from cada_trl.evals.generation.generator import Completion
 from cada_trl.evals.generation.prompts import answer_begun
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl
-from cada_trl.reporting.page import write_report
-from cada_trl.reporting.record import read_record
+from cada_trl.report.page import write_report
+from cada_trl.report.records import read_record
 from cada_trl.storage.log import AppendLog
 
 REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "Sure. Open the settings and look for it."

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from cada_trl.model_card import model_card
-from cada_trl.reporting.evaluation.eval_record import read_evaluation
-from cada_trl.reporting.run.run_record import RunRecord, read_run
-from tests.reporting.evaluation.made_up import ScoreJudge, refuses_most, write_evaluation
-from tests.reporting.run.conftest import write_run
+from cada_trl.report.eval_record import read_evaluation
+from cada_trl.report.run_record import RunRecord, read_run
+from tests.report.made_up_evaluation import ScoreJudge, refuses_most, write_evaluation
+from tests.report.made_up_run import write_run
 
 GOLDEN = Path(__file__).parent / "golden_model_card.md"
 FIXED = {"config_hash": "0123abcd", "data_hash": "4567cdef", "git": {"commit": "0123456789abcdef", "dirty": False}}

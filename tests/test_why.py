@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from cada_trl.document.blocks import Bullets, Document
+from cada_trl.document.markdown import markdown
 from cada_trl.errors import UserError
 from cada_trl.records import Request, write_jsonl, write_requests
 from cada_trl.why import explain, main
-from tests.reporting.evaluation.made_up import answers_most, refuses_most, write_evaluation
-from tests.reporting.run.conftest import write_run
+from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
+from tests.report.made_up_run import write_run
 
 
 @pytest.fixture
@@ -19,14 +21,21 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
     return write_run(tmp_path / "a", 0, 3), write_run(tmp_path / "b", 0, 3)
 
 
+def sentences(document: Document) -> list[str]:
+    """What is said in short."""
+    (block,) = document.sections[0].blocks
+    assert isinstance(block, Bullets)
+    return list(block.sentences)
+
+
 def in_short(a: Path, b: Path) -> str:
-    return " ".join(explain([a, b]).sections[0].sentences)
+    return " ".join(sentences(explain([a, b])))
 
 
 def test_the_same_run_twice_does_not_part_and_its_probes_are_even(runs: tuple[Path, Path]) -> None:
     found = explain(list(runs))
-    assert "One experiment: no key that decides the result differs." in found.sections[0].sentences
-    assert any("They do not part: all 3 steps" in one for one in found.sections[0].sentences)
+    assert "One experiment: no key that decides the result differs." in sentences(found)
+    assert any("They do not part: all 3 steps" in one for one in sentences(found))
     paired = found.twin["probes_after"]["harmful"]["paired"]["answered_frac"]
     assert paired["difference"] == 0
     assert paired["low"] < 0 < paired["high"]
@@ -68,7 +77,7 @@ def test_shared_training_requests_are_counted_where_the_prepared_sets_are_here(
         write_jsonl(path / "completions" / "step_000001.jsonl", rows)
     found = explain(list(runs))
     assert found.twin["data"]["ids_a_b_shared"] == {"train, as prepared": [2, 3, 1], "asked in training": [1, 1, 0]}
-    assert "They part at step 1, first in its requests." in found.sections[0].sentences[2]
+    assert "They part at step 1, first in its requests." in sentences(found)[2]
 
 
 def test_two_evaluations_are_compared_response_by_response(tmp_path: Path) -> None:
@@ -78,7 +87,7 @@ def test_two_evaluations_are_compared_response_by_response(tmp_path: Path) -> No
     assert 0 < found.twin["responses"]["differ"] <= found.twin["responses"]["shared"]
     change = found.twin["compared"]["cells"][0]["complied"]
     assert change["low"] <= change["difference"] <= change["high"]
-    assert "Rates" in found.markdown()
+    assert "Rates" in markdown(found)
 
 
 def test_one_folder_or_the_same_twice_is_a_mistake(runs: tuple[Path, Path]) -> None:

@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     settings = run_words(argv, ChatSettings)
     from cada_trl.launching import quiet_libraries
     from cada_trl.models.named import named_model
-    from cada_trl.reporting.run.run_record import read_run
+    from cada_trl.report.run_record import read_run
 
     config = read_run(Path(settings.run)).config
     model = named_model(settings.run)

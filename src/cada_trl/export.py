@@ -59,8 +59,8 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     from cada_trl.model_card import model_card
     from cada_trl.models.load import load_tokenizer, resolve_model
     from cada_trl.models.named import named_model
-    from cada_trl.reporting.evaluation.eval_record import read_evaluation
-    from cada_trl.reporting.run.run_record import read_run
+    from cada_trl.report.eval_record import read_evaluation
+    from cada_trl.report.run_record import read_run
 
     run = read_run(path)
     state = run.manifest.get("exit_state")

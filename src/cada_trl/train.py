@@ -209,8 +209,8 @@ def _end(run: Run, exit_state: str) -> None:
 
 
 def _report(folder: Path) -> Path:
-    from cada_trl.reporting.page import write_report
-    from cada_trl.reporting.run.run_record import read_run
+    from cada_trl.report.page import write_report
+    from cada_trl.report.run_record import read_run
 
     page = write_report([read_run(folder)], folder)
     _say(f"model  {folder / 'final'}\nreport {page}")

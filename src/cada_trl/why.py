@@ -10,14 +10,15 @@ import argparse
 from pathlib import Path
 
 from cada_trl.console import table_console
-from cada_trl.differences.evaluations import explain_evaluations
-from cada_trl.differences.explanation import Explanation
-from cada_trl.differences.parting import TOLERANCE
-from cada_trl.differences.training_runs import explain_runs
+from cada_trl.document.blocks import Document
+from cada_trl.document.markdown import markdown
+from cada_trl.document.terminal import show
 from cada_trl.errors import UserError, run_verb
-from cada_trl.reporting.evaluation.eval_record import EvalRecord
-from cada_trl.reporting.record import read_record
-from cada_trl.reporting.run.run_record import RunRecord
+from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.explain import explain_evaluations, explain_runs
+from cada_trl.report.parting import TOLERANCE
+from cada_trl.report.records import read_record
+from cada_trl.report.run_record import RunRecord
 from cada_trl.storage.files import replace, replace_json
 from cada_trl.tracking.scrub import scrub
 
@@ -32,13 +33,13 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     explanation = explain(arguments.folders, arguments.tolerance)
-    explanation.show(table_console())
+    show(explanation, table_console())
     if arguments.out is not None:
         _write(explanation, arguments.out)
     return 0
 
 
-def explain(folders: list[Path], tolerance: float = TOLERANCE) -> Explanation:
+def explain(folders: list[Path], tolerance: float = TOLERANCE) -> Document:
     """Read the two folders and explain them. Errors: UserError, one line."""
     if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
         raise UserError(f"{len(folders)} folder(s) given; expected two different ones, as in why runs/A runs/B")
@@ -50,8 +51,8 @@ def explain(folders: list[Path], tolerance: float = TOLERANCE) -> Explanation:
     raise UserError(f"{folders[0]} and {folders[1]}: expected two training runs or two evaluations, not other folders")
 
 
-def _write(explanation: Explanation, out: Path) -> None:
-    replace(out / "why.md", explanation.markdown())
+def _write(explanation: Document, out: Path) -> None:
+    replace(out / "why.md", markdown(explanation))
     replace_json(out / "why.json", scrub(explanation.twin))
     print(out / "why.md", out / "why.json", sep="\n")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from cada_trl.records import read_jsonl
-from cada_trl.report import main as report
+from cada_trl.report.__main__ import main as report
 from cada_trl.tracking.metrics import METRICS
 from cada_trl.tracking.mirror import TABLES
 from cada_trl.tracking.panels import SECTIONS
 from cada_trl.train import main
-from tests.reporting.html_check import check_page
+from tests.report.html_check import check_page
 
 from .tiny_model import save_tiny_model, tiny_overrides
 

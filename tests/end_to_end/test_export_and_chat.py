@@ -10,7 +10,7 @@ import pytest
 
 from cada_trl import chat, export, train
 from cada_trl.errors import UserError
-from tests.reporting.evaluation.made_up import refuses_most, write_evaluation
+from tests.report.made_up_evaluation import refuses_most, write_evaluation
 
 from .tiny_model import save_tiny_model, tiny_overrides
 

@@ -14,7 +14,7 @@ from cada_trl.evals.settings import load_evaluate_config
 from cada_trl.sweeps.cell_metrics import metrics_of
 from cada_trl.sweeps.grid import make_grid
 from cada_trl.sweeps.job import Job, cell_job, initial_job, script
-from tests.reporting.evaluation.made_up import answers_most, write_evaluation
+from tests.report.made_up_evaluation import answers_most, write_evaluation
 
 from .stub_verb import write_run
 

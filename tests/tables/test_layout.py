@@ -6,7 +6,7 @@ import pytest
 
 from cada_trl.config import CONF_DIR
 from cada_trl.errors import UserError
-from cada_trl.reporting.evaluation.paper import paper_tables
+from cada_trl.report.paper import paper_tables
 from cada_trl.tables.expected import TABLES
 from cada_trl.tables.layout import asked_model, load_layout, load_models, recipe_words
 

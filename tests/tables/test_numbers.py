@@ -12,7 +12,7 @@ from evals.small_evaluation import ANSWER, ScriptedGenerator, overrides, write_b
 from cada_trl import evaluate as verb
 from cada_trl.evals import benchmarks, tested_model
 from cada_trl.records import write_jsonl
-from cada_trl.reporting.evaluation.eval_record import read_evaluation
+from cada_trl.report.eval_record import read_evaluation
 from cada_trl.statistics import across_seeds, wilson
 from cada_trl.storage.files import replace_json
 from cada_trl.tables import numbers

@@ -76,18 +76,25 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Code:
-    """A text as it is, on the page only."""
+    """A text as it is, on the page alone."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What a reader opens on the page. brief: the line that stands for it elsewhere."""
+    """What a reader opens on the page. brief: what stands for it elsewhere."""
 
     summary: str
     blocks: Sequence[Block]
-    brief: str = ""
+    brief: Sequence[Block] = ()
+
+
+@dataclass(frozen=True)
+class PageOnly:
+    """What stands on the page alone, as what quotes people and models does."""
+
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, the prompts that were made of it, and the answers side by side; on the page only, since it quotes.
+    """A request, the prompts that were made of it, and the answers side by side; on the page alone.
 
     folded: what is read before it is opened; "" leaves it open.
     """
@@ -117,7 +124,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Choices:
-    """Rows that boxes show and hide, without a script; on the page only, since it quotes.
+    """Rows that boxes show and hide, without a script; on the page alone.
 
     boxes: prefix -> {key: title}. rows: (its prefix-key classes, cells).
     """
@@ -128,7 +135,7 @@ class Choices:
     rows: Sequence[tuple[Sequence[str], Sequence[Shown]]]
 
 
-Block = Heading | Text | Bullets | Facts | Table | Figures | Drawing | Code | Fold | Exchange | Choices
+Block = Heading | Text | Bullets | Facts | Table | Figures | Drawing | Code | Fold | PageOnly | Exchange | Choices
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """twin: the same content as plain values, for JSON."""
+    """twin: the same content as plain values, for JSON. images: file name -> PNG that stands beside it."""
 
     title: str
     sections: Sequence[Section]
     twin: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, bytes] = field(default_factory=dict)

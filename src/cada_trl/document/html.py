@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cada_trl.document.blocks import Document
 
-_NUMBER = re.compile(r"[<+-]? ?\d[\d.,:/%()\[\] n-]*")  # what a narrow column should not break
+_NARROW = re.compile(r"[<+-]? ?\d[<\d.,:/%()\[\] n-]*")  # what a narrow column should not break
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("cada_trl.document", "assets"),
@@ -27,11 +27,11 @@ _ENVIRONMENT.filters |= {
 }
 _ENVIRONMENT.tests |= {
     "cell": lambda value: isinstance(value, tuple),
-    "number": lambda value: isinstance(value, str) and _NUMBER.fullmatch(value) is not None,
+    "narrow": lambda value: isinstance(value, str) and _NARROW.fullmatch(value) is not None,
 }
 
 
 def html(document: Document, about: str = "") -> str:
     """The page. about: the line below its title."""
     values: dict[str, Any] = {"document": document, "about": about}
-    return _ENVIRONMENT.get_template("page.html").render(values)
+    return _ENVIRONMENT.get_template("page.html").render(values).lstrip()

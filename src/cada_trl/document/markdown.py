@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from cada_trl.document.blocks import Block, Bullets, Document, Facts, Figures, Fold, Heading, Section, Table, Text
+from cada_trl.document.blocks import Block, Bullets, Document, Facts, Figures, Fold, Heading, Table, Text
+from cada_trl.numbers import Cell
 
 
 def markdown(document: Document) -> str:
     """The document without what it quotes; what is folded on the page has one line here, or none."""
-    return "\n\n".join([heading(1, document.title), *map(section_markdown, document.sections)]) + "\n"
+    texts = [heading(1, document.title)]
+    for section in document.sections:
+        blocks = _blocks(section.blocks)
+        texts += [heading(2, section.title), *blocks] if blocks else []
+    return "\n\n".join(texts) + "\n"
 
 
-def section_markdown(section: Section) -> str:
-    """One section, its title at level 2."""
-    return "\n\n".join([heading(2, section.title), *(text for block in section.blocks if (text := _block(block)))])
+def _blocks(blocks: Sequence[Block]) -> list[str]:
+    return [text for block in blocks if (text := _block(block))]
 
 
 def _block(block: Block) -> str:
@@ -28,13 +32,22 @@ def _block(block: Block) -> str:
             text = "\n\n".join(quote(f"{warning}: {one}.") for one in sentences) if warning else bullets(sentences)
         case Facts(values):
             text = table(["", ""], values.items())
-        case Table(header=header, rows=rows):
-            text = table(header, rows)
+        case Table():
+            text = table(block.header, _named_once(block) if block.grouped else block.rows)
         case Figures(file=file, alt=alt) if file:
             text = f"![{line(alt)}]({file})"
         case Fold(brief=brief):
-            text = line(brief)
+            text = "\n\n".join(_blocks(brief))
     return text
+
+
+def _named_once(block: Table) -> Iterator[list[object]]:
+    """A group's detail stands in its first row."""
+    last: object = None
+    for row in block.rows:
+        group = row[0].value if row[0] == last and isinstance(row[0], Cell) else row[0]
+        yield [group, *row[1:]]
+        last = row[0]
 
 
 def heading(level: int, text: str) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cada_trl.reporting.evaluation.eval_record import EvalRecord
-from cada_trl.reporting.record import read_record
-from cada_trl.reporting.run.labels import measures
-from cada_trl.reporting.run.run_record import RunRecord
-from cada_trl.reporting.run.summary import rate_of
+from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.names import measures
+from cada_trl.report.records import read_record
+from cada_trl.report.run_record import RunRecord
+from cada_trl.report.summary import rate_of
 from cada_trl.tracking.metrics import PROBE_SETS
 
 Metrics = dict[str, dict[str, Any]]

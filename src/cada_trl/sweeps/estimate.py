@@ -20,7 +20,7 @@ from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.launching import memory_gb
 from cada_trl.planning.shapes import longest, shape_of
 from cada_trl.planning.time import rollout_tflop, update_tflop
-from cada_trl.reporting.stored_config import read_config
+from cada_trl.report.stored_config import read_config
 from cada_trl.storage.log import StoredLog
 from cada_trl.sweeps.job import Job, read_manifest
 

@@ -14,7 +14,7 @@ from cada_trl.config import Config, config_hash, run_name
 from cada_trl.config.loading import leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.evals.settings import load_evaluate_config
-from cada_trl.reporting.stored_config import read_config
+from cada_trl.report.stored_config import read_config
 from cada_trl.storage.digest import content_hash
 from cada_trl.sweeps.grid import Cell
 

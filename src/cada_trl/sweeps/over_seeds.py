@@ -8,7 +8,7 @@ from typing import Any
 
 from cada_trl.document import markdown
 from cada_trl.numbers import ABSENT
-from cada_trl.reporting.pooled_words import pooled_note
+from cada_trl.report.names import pooled_note
 from cada_trl.statistics import PooledSpread, pooled_spread
 
 Row = dict[str, Any]

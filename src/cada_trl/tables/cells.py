@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from cada_trl.errors import UserError
-from cada_trl.reporting.evaluation.paper import paper_tables
+from cada_trl.report.paper import paper_tables
 from cada_trl.storage.json_record import JsonRecord
 from cada_trl.tables.job import Job
 from cada_trl.tables.layout import Measure

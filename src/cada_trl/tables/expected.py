@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cada_trl.reporting.evaluation.names import benchmark_name
-from cada_trl.reporting.evaluation.paper import PaperRow, paper_tables
+from cada_trl.report.names import benchmark_name
+from cada_trl.report.paper import PaperRow, paper_tables
 from cada_trl.tables.layout import load_layout
 from cada_trl.tables.show import MEASURES
 

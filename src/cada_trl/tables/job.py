@@ -15,7 +15,7 @@ from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.errors import UserError
 from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.evals.utility.settings import UtilitySettings, load_settings
-from cada_trl.reporting.stored_config import read_config
+from cada_trl.report.stored_config import read_config
 from cada_trl.storage.files import read_json
 from cada_trl.sweeps.job import read_manifest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cada_trl.evals.outcomes import Outcome
 from cada_trl.evals.scores import withheld
 from cada_trl.records import read_jsonl
-from cada_trl.reporting.evaluation.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.statistics import across_seeds
 from cada_trl.storage.files import read_json
 from cada_trl.storage.json_record import JsonRecord

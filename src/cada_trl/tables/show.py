@@ -9,8 +9,8 @@ from rich.table import Table
 
 from cada_trl.document.markdown import bullets, heading, table
 from cada_trl.numbers import ABSENT
-from cada_trl.reporting.evaluation.names import attack_name, benchmark_name
-from cada_trl.reporting.evaluation.paper import paper_tables
+from cada_trl.report.names import attack_name, benchmark_name
+from cada_trl.report.paper import paper_tables
 from cada_trl.tables.cells import TableCell
 from cada_trl.tables.layout import Measure
 from cada_trl.tables.plan import TablePlan

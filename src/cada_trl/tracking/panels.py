@@ -1,6 +1,6 @@
 """The one specification of the dashboard: sections of panels, by the registry's metric names. No torch.
 
-reporting/dashboard draws it into the offline page, tracking/wandb_dashboard.py makes a W&B workspace or report of it.
+report/dashboard.py draws it into the offline page, tracking/wandb_dashboard.py makes a W&B workspace or report of it.
 """
 
 from __future__ import annotations

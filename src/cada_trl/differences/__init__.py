@@ -1,1 +1,0 @@
-"""What differs between two runs, or two evaluations, what each difference means, and where it first shows."""

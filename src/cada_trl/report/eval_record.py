@@ -1,0 +1,121 @@
+"""An evaluation folder as read: every file checked against the others, so that a number on the page has its rows."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cada_trl.errors import UserError
+from cada_trl.evals.compare import Evaluated
+from cada_trl.evals.eval_folder import EvalFolder
+from cada_trl.evals.items import Attempt, Response, attempt_from_row
+from cada_trl.evals.outcomes import Outcome, join
+from cada_trl.evals.responses import ATTEMPTS, MISSING, RESPONSES, Missing, read_responses
+from cada_trl.evals.scores import Cell, Scores, score
+from cada_trl.evals.verdicts import read_verdicts, verdict_file
+from cada_trl.judging.judge import Judged
+from cada_trl.report.run_record import Folder
+from cada_trl.report.stored_config import read_config
+from cada_trl.storage.log import StoredLog
+
+SCORES = "scores.json"
+Row = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EvalRecord(Folder):
+    """One finished evaluation by the judge of its scores.json; outcomes in the attempts' order."""
+
+    scores: Scores
+    responses: dict[str, Response]
+    verdicts: dict[str, Judged]
+    outcomes: list[Outcome]
+    missing: list[Missing]
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        return [one.attempt for one in self.outcomes]
+
+    @property
+    def evaluated(self) -> Evaluated:
+        """As evals.compare takes it."""
+        return Evaluated(self.name, self.scores.judge_id, self.outcomes)
+
+    def cell(self, benchmark: str, attack: str) -> Cell | None:
+        """The scores of one benchmark under one attack; None where it was not run."""
+        return next((one for one in self.scores.cells if (one.benchmark, one.attack) == (benchmark, attack)), None)
+
+    def is_transfer(self, attack: str) -> bool:
+        """The attack's prompts were made against another model."""
+        return bool(((self.manifest.get("attacks") or {}).get(attack) or {}).get("transfer"))
+
+
+def read_evaluation(path: Path) -> EvalRecord:
+    """Read an evaluation folder; nothing in it is changed, so that it may be in use.
+
+    Errors: UserError for an evaluation without scores (with the command that finishes it), for a damaged file (file,
+    row, field), and for scores that are not those of the folder's responses and verdicts.
+    """
+    folder = EvalFolder(path)
+    manifest = folder.read_json("manifest.json")
+    values = folder.read_json(SCORES)
+    if not values:
+        state = manifest.get("exit_state") or "unknown"
+        raise UserError(f"{path} has no {SCORES} (state: {state}); finish the evaluation with: {_command(manifest)}")
+    scores = _in(path / SCORES, lambda: Scores.from_json(values))
+    verdict_name = verdict_file(scores.judge_id)
+    if lacking := [name for name in (ATTEMPTS, RESPONSES, verdict_name) if not (path / name).is_file()]:
+        raise UserError(f"{path} lacks {', '.join(lacking)}; make it again with: {_command(manifest)}")
+    attempts = _rows(path / ATTEMPTS, attempt_from_row)
+    responses = _in(path / RESPONSES, lambda: read_responses(StoredLog(path / RESPONSES), attempts))
+    verdicts = read_verdicts(StoredLog(path / verdict_name), scores.judge_id, responses)
+    missing = _rows(path / MISSING, _missing)
+    outcomes = _in(path, lambda: join(attempts, responses.values(), verdicts))
+    if not _same(scores, outcomes, missing):
+        raise UserError(
+            f"{path / SCORES} does not hold the scores of this folder's responses and verdicts; make it again with: "
+            f"{_command(manifest)}"
+        )
+    return EvalRecord(path, manifest, read_config(path / "config.yaml"), scores, responses, verdicts, outcomes, missing)
+
+
+def _same(scores: Scores, outcomes: Sequence[Outcome], missing: Sequence[Missing]) -> bool:
+    metrics = {cell.benchmark: cell.metric for cell in scores.cells}
+    without = Counter((one.benchmark, one.attack) for one in missing)
+    if {benchmark for benchmark, _ in [*without, *(one.cell for one in outcomes)]} - metrics.keys():
+        return False
+    return score(outcomes, without, metrics, scores.judge_id, scores.min_coverage) == scores
+
+
+def _rows(path: Path, read: Callable[[Row], T]) -> list[T]:
+    rows = StoredLog(path).rows
+    return [_in(f"{path}, row {number}", lambda row=row: read(row)) for number, row in enumerate(rows, start=1)]  # type: ignore[misc]
+
+
+def _missing(row: Row) -> Missing:
+    fields = ("benchmark", "attack", "item", "reason")
+    wrong = [field for field in fields if not isinstance(row.get(field), str)]
+    if wrong:
+        raise UserError(f"field '{wrong[0]}' is {row.get(wrong[0])!r}; expected str")
+    return Missing(**{field: row[field] for field in fields})
+
+
+def _in(place: Path | str, read: Callable[[], T]) -> T:
+    """What `read` gives; its UserError names the place."""
+    try:
+        return read()
+    except UserError as error:
+        where = "" if str(place) in str(error) else f"{place}: "
+        raise UserError(f"{where}{error}") from error
+
+
+def _command(manifest: Row) -> str:
+    """The call that made the folder, to be given again."""
+    argv = manifest.get("argv")
+    words = [str(word) for word in argv[1:]] if isinstance(argv, list) else ["..."]
+    return shlex.join(["python", "-m", "cada_trl.evaluate", *words])

@@ -1,0 +1,133 @@
+"""The words a reader sees for benchmarks, attacks, probe sets and measures, the same in figures, tables and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cada_trl.evals.compare import ALL_ATTACKS
+from cada_trl.evals.scores import NO_HAZARD, Metric
+from cada_trl.report.run_record import Folder
+from cada_trl.statistics import MIN_DF, PooledSpread
+from cada_trl.tracking.metrics import HARMFUL_SETS, metric
+
+_BENCHMARKS = {
+    "strongreject": "StrongREJECT",
+    "strongreject_small": "StrongREJECT, small",
+    "advbench": "AdvBench",
+    "hex_phi": "HEx-PHI",
+    "jailbreakbench_harmful": "JailbreakBench, harmful",
+    "jailbreakbench_benign": "JailbreakBench, benign",
+    "xstest_safe": "XSTest, safe",
+    "xstest_unsafe": "XSTest, unsafe contrast",
+    "or_bench_hard": "OR-Bench, hard",
+    "gsm8k": "GSM8K",
+    "bbh": "BIG-Bench Hard",
+    "mmlu": "MMLU",
+    "mmlu_plain": "MMLU, no chat template",
+}
+_ATTACKS = {"none": "no attack", "pair": "PAIR", "pap": "PAP-Misrepresentation", ALL_ATTACKS: "all attacks, by request"}
+METRICS: dict[Metric, str] = {
+    "asr": "ASR: share complied, lower is safer",
+    "nrr": "NRR: share answered, higher is more helpful",
+}
+
+
+def benchmark_name(benchmark: str) -> str:
+    """As its authors write it; one that is not known here keeps its id."""
+    return _BENCHMARKS.get(benchmark, benchmark)
+
+
+def attack_name(attack: str) -> str:
+    """As its authors write it; one that is not known here keeps its id."""
+    return _ATTACKS.get(attack, attack.replace("_", " "))
+
+
+def hazard_name(hazard: str) -> str:
+    """Hazard ids as words."""
+    return "outside the case pack's hazards" if hazard == NO_HAZARD else hazard.replace("_", " ")
+
+
+def in_order(cells: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(benchmark, attack) each once, a benchmark's attacks together, in the order given."""
+    known = list(dict.fromkeys(cells))
+    benchmarks = list(dict.fromkeys(benchmark for benchmark, _ in known))
+    return sorted(known, key=lambda cell: benchmarks.index(cell[0]))
+
+
+def labels(records: Sequence[Folder]) -> list[str]:
+    """A short name for each: the folder's, with its path where two have the same."""
+    names = [record.name for record in records]
+    return [str(one.path) if names.count(one.name) > 1 else one.name for one in records]
+
+
+SETS = {
+    "harmful": "harmful requests",
+    "held_out": "harmful requests, held-out hazards",
+    "harmless": "harmless look-alikes",
+    "xstest_safe": "XSTest, safe part",
+}
+
+# Rates that a set is read by, the headline first; names are the stems of probe/<set>/<stem>. The share refused is left
+# out: it is what answered_frac leaves of 1.
+MEASURES_HARMFUL = ("reasoned_refusal_frac", "answered_frac", "reasoning_frac")
+MEASURES_HARMLESS = ("answered_frac", "reasoning_frac")
+
+
+def measures(probe_set: str) -> tuple[str, ...]:
+    """The rates of a set, as stems of metric names."""
+    return MEASURES_HARMFUL if probe_set in HARMFUL_SETS else MEASURES_HARMLESS
+
+
+def measure_label(probe_set: str, measure: str) -> str:
+    """The measure in plain words; answering a harmful request is called complying."""
+    if measure == "answered_frac":
+        return "complied" if probe_set in HARMFUL_SETS else "answered"
+    return {
+        "reasoned_refusal_frac": "refused after reasoning",
+        "reasoning_frac": "reasoning shown",
+        "reward_mean": "mean reward",
+    }[measure]
+
+
+def probe_reading(probe_set: str, measure: str, low: float, high: float) -> str:
+    """better, worse, changed, or no clear change: what a 95 % interval of the difference allows to say."""
+    if low <= 0 <= high:
+        return "no clear change"
+    better = metric(f"probe/{probe_set}/{measure}").better
+    if better == "none":
+        return "changed"
+    return "better" if (low > 0) == (better == "up") else "worse"
+
+
+def pooled_words(spread: PooledSpread) -> str:
+    """What was pooled, with its degrees of freedom, or why it was not; nothing where no configuration has two seeds."""
+    if spread.df == 0:
+        return ""
+    if not spread.informative:
+        return (
+            f"No interval over seeds: {_counts(spread)}, and below {MIN_DF} it would span most of what is possible. "
+            "The seeds are shown alone, with the lowest and the highest in the text."
+        )
+    return (
+        f"95 % intervals over seeds: variance pooled over {_counts(spread)}. This takes the seeds of each "
+        "configuration to spread alike (ours: two or three seeds cannot tell their own spread); a configuration with "
+        "one seed borrows it."
+    )
+
+
+def pooled_note(spreads: Sequence[tuple[str, PooledSpread]]) -> str:
+    """The sentence once where it holds for all of the (name, spread), else one for each with its name."""
+    told = {name: pooled_words(spread) for name, spread in spreads}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return " ".join(f"{name}: {words}" for name, words in told.items() if words)
+
+
+def pooled_counts(spread: PooledSpread) -> str:
+    """`variance pooled over 4 configurations, 8 seeds, 4 degrees of freedom`, for a picture."""
+    return f"variance pooled over {_counts(spread)}"
+
+
+def _counts(spread: PooledSpread) -> str:
+    configurations = f"{spread.n_configurations} configuration{'s' if spread.n_configurations > 1 else ''}"
+    return f"{configurations}, {spread.n_seeds} seeds, {spread.df} degree{'s' if spread.df > 1 else ''} of freedom"

@@ -1,0 +1,69 @@
+"""One static page: HTML that loads nothing from anywhere, with a Markdown and a JSON twin beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from cada_trl.document.blocks import Document
+from cada_trl.document.html import html
+from cada_trl.document.markdown import markdown
+from cada_trl.report.curves import METRICS
+from cada_trl.report.dashboard import dashboard_part
+from cada_trl.report.eval_part import eval_part
+from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.names import labels
+from cada_trl.report.not_run import missing_kinds
+from cada_trl.report.records import FaithfulnessRecord, Record, SweepRecord, UtilityRecord
+from cada_trl.report.results_part import faithfulness_part, utility_part
+from cada_trl.report.run_part import run_part
+from cada_trl.report.run_record import RunRecord
+from cada_trl.report.sweep_part import sweep_part
+from cada_trl.storage.files import replace, writing
+
+ABOUT = "Case-augmented deliberative alignment, arXiv 2601.08000. What was not scored is never counted as a number."
+
+
+def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None = None) -> Path:
+    """Write report.html, report.md, report.json and the pictures into `out`; returns the page's path.
+
+    judge_cards: folder with cards that judging.calibrate kept. Errors: UserError when `out` cannot be written, and as
+    eval_part and utility_part for folders that cannot stand on one page.
+    """
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    parts = _parts(records, judge_cards)
+    document = Document(
+        "Report: " + ", ".join(part.title for part in parts if part.title),
+        [section for part in parts for section in part.sections],
+        {key: value for part in parts for key, value in part.twin.items()},
+    )
+    for name, image in ((name, image) for part in parts for name, image in part.images.items()):
+        replace(out / name, image)
+    replace(out / "report.json", json.dumps(document.twin, indent=2, ensure_ascii=False) + "\n")
+    replace(out / "report.md", markdown(document))
+    replace(out / "report.html", html(document, ABOUT))
+    return out / "report.html"
+
+
+def _parts(records: Sequence[Record], judge_cards: Path | None) -> list[Document]:
+    evaluations = [record for record in records if isinstance(record, EvalRecord)]
+    utilities = [record for record in records if isinstance(record, UtilityRecord)]
+    runs = [record for record in records if isinstance(record, RunRecord)]
+    probings = [record for record in records if isinstance(record, FaithfulnessRecord)]
+    sweeps = [record for record in records if isinstance(record, SweepRecord)]
+    parts = []
+    if sweeps:
+        parts.append(sweep_part(sweeps))
+    if evaluations:
+        parts.append(eval_part(evaluations, judge_cards, missing_kinds(evaluations, bool(utilities), bool(runs))))
+    if probings:
+        parts.append(faithfulness_part(probings))
+    if utilities:
+        parts.append(utility_part(utilities))
+    if runs:
+        parts.append(run_part(runs))
+    if shown := list(zip(labels(runs), runs, strict=True)) or [run for sweep in sweeps for run in sweep.runs]:
+        parts.append(dashboard_part(shown, METRICS if runs else ()))
+    return parts

@@ -1,0 +1,205 @@
+"""The paper's numbers for a model and a method that it has, beside ours, and what is different about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict
+
+from cada_trl.numbers import Cell
+from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.facts import eval_facts
+from cada_trl.report.names import attack_name, benchmark_name
+from cada_trl.report.rates import measure_cell
+from cada_trl.storage.json_record import JsonRecord
+
+Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
+MEASURES: dict[Measure, str] = {"asr": "ASR", "nrr": "NRR", "harmful_score": "harmful score", "accuracy": "accuracy"}
+
+
+class PaperModel(JsonRecord):
+    """The paper's name of a model, and its hub id, by which ours is known to be the same."""
+
+    name: str
+    hub_id: str
+
+
+class PaperRow(JsonRecord):
+    """Numbers of one table, in percent: attack -> [value] or [value, standard deviation over three runs]."""
+
+    table: int
+    model: str
+    method: str
+    benchmark: str
+    measure: Measure
+    values: dict[str, list[float]]
+
+
+class PaperTables(JsonRecord):
+    """assets/paper_tables.yaml. arms: prompt arm of an untrained model -> the paper's method."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: dict[str, PaperModel]
+    arms: dict[str, str]
+    asked_differently: dict[str, str]
+    rows: list[PaperRow]
+
+
+@dataclass(frozen=True)
+class PaperMatch:
+    """The paper's model and method that an evaluated model is."""
+
+    model: str
+    method: str
+
+    @property
+    def label(self) -> str:
+        """As the paper names it."""
+        return f"{paper_tables().models[self.model].name}, {self.method}"
+
+    def value(self, benchmark: str, attack: str, measure: Measure) -> Cell | None:
+        """`20.4 % ± 1.2 (Table 3)`, or a harmful score in [0, 1]; None: the paper has no such number.
+
+        Where two tables have it, the later counts, which has the deviation over runs.
+        """
+        found = [
+            row
+            for row in paper_tables().rows
+            if (row.model, row.method, row.benchmark, row.measure) == (self.model, self.method, benchmark, measure)
+            and attack in row.values
+        ]
+        if not found:
+            return None
+        table, (value, *deviation) = f"Table {found[-1].table}", found[-1].values[attack]
+        if measure == "harmful_score":
+            return Cell(f"{value / 100:.4f}", table)
+        return Cell(f"{value:g} %" + (f" ± {deviation[0]:g}" if deviation else ""), table)
+
+
+@cache
+def paper_tables() -> PaperTables:
+    """The published numbers."""
+    text = files("cada_trl.report").joinpath("assets/paper_tables.yaml").read_text(encoding="utf-8")
+    return PaperTables.model_validate(yaml.safe_load(text))
+
+
+def paper_match(config: Mapping[str, Any]) -> PaperMatch | None:
+    """Which of the paper's rows an evaluation's configuration belongs to; None where the paper has none.
+
+    An untrained hub model is known by its id and its prompt arm. The model of a run folder has the method that its
+    training's configuration spells out, where the run trained a model of the paper and is asked without a prompt.
+    """
+    model, arm = config.get("model") or {}, (config.get("prompt") or {}).get("arm", "none")
+    base = _paper_model(model.get("path")) if model.get("source") == "hub" else None
+    if base is not None:
+        method = paper_tables().arms.get(arm)
+        return PaperMatch(base, method) if method else None
+    run = _run_config(model)
+    trained, method = _paper_model((run.get("model") or {}).get("path")), _method(run)
+    return PaperMatch(trained, method) if trained is not None and method is not None and arm == "none" else None
+
+
+def _method(run: Mapping[str, Any]) -> str | None:
+    """The paper's name of what a training did, all on the raw request; None for controls that the paper lacks."""
+    algo, arm = run.get("algo") or {}, (run.get("prompt") or {}).get("arm")
+    method, targets = algo.get("method", "cada"), algo.get("targets")
+    if algo.get("learn_on") != "request" or algo.get("keep") == "reasoned_refusal":
+        return None
+    if (method, targets) == ("sft", "direct_refusal"):
+        return "SFT w DR"
+    names: dict[tuple[Any, Any], str] = {
+        ("cada", "cases"): "CADA",
+        ("sft", "codes_of_hazard"): "SFT w S_c",
+        ("sft", "cases"): "SFT w CR",
+        ("dpo", "cases"): "DPO w CR",
+    }
+    return names.get((method, arm))
+
+
+def _paper_model(hub_id: Any) -> str | None:
+    return next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
+
+
+def _run_config(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The training's configuration beside final/; {} where there is none."""
+    path = Path(str(model.get("path"))).parent / "config.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) if model.get("source") == "folder" else None
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+@dataclass(frozen=True)
+class PaperLine:
+    """One number of ours and the paper's, of the same benchmark, attack and measure by name."""
+
+    benchmark: str
+    attack: str
+    measure: str
+    ours: Cell
+    paper: Cell
+
+
+@dataclass(frozen=True)
+class PaperBeside:
+    """One evaluated model beside the paper's. differences: (what, ours, the paper's)."""
+
+    evaluation: str
+    paper: str
+    lines: list[PaperLine]
+    differences: list[tuple[str, str, str]]
+
+
+def paper_beside(record: EvalRecord, label: str) -> PaperBeside | None:
+    """None where the paper has no such model and method, or no number for anything that was run."""
+    match = paper_match(record.config)
+    lines = _lines(record, match) if match else []
+    return PaperBeside(label, match.label, lines, _differences(record)) if match and lines else None
+
+
+def attack_sources(record: EvalRecord) -> list[str]:
+    """Where each frozen attack's prompts come from, a sentence a benchmark and attack."""
+    kinds = record.manifest.get("attacks") or {}
+    notes = Counter(
+        (one.item.benchmark, one.attack, one.note)
+        for one in record.attempts
+        if (kinds.get(one.attack) or {}).get("kind") == "frozen"
+    )
+    return [
+        f"{benchmark_name(benchmark)}, {attack_name(attack)}: {note} ({n} prompt{'s' if n > 1 else ''})"
+        for (benchmark, attack, note), n in notes.items()
+    ]
+
+
+def _lines(record: EvalRecord, match: PaperMatch) -> list[PaperLine]:
+    lines = []
+    for cell in record.scores.cells:
+        shown: dict[Measure, Cell] = {
+            cell.metric: measure_cell(cell.headline),
+            "harmful_score": measure_cell(cell.total.harmful_score),
+        }
+        for measure, ours in shown.items():
+            paper = match.value(cell.benchmark, cell.attack, measure)
+            if paper is not None:
+                names = benchmark_name(cell.benchmark), attack_name(cell.attack), MEASURES[measure]
+                lines.append(PaperLine(*names, ours, paper))
+    return lines
+
+
+def _differences(record: EvalRecord) -> list[tuple[str, str, str]]:
+    theirs, facts = paper_tables().asked_differently, eval_facts(record)
+    return [
+        ("judge", f"{facts['Judge']}, which sees {facts['The judge sees']}", theirs["judge"]),
+        ("attacks", f"{facts['Attacks']}; where their prompts come from is said with the rates", theirs["attacks"]),
+        ("decoding", facts["Decoding"], theirs["decoding"]),
+        ("items", f"{facts['Benchmarks']}; {facts['Items per benchmark']}", theirs["items"]),
+    ]

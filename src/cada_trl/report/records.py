@@ -1,0 +1,194 @@
+"""Which kind of folder it is, and the record of it: a run, an evaluation, faithfulness, utility or a sweep."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cada_trl.errors import UserError
+from cada_trl.evals.eval_folder import EvalFolder
+from cada_trl.evals.faithfulness.effects import EFFECTS, Effects
+from cada_trl.evals.responses import ATTEMPTS
+from cada_trl.evals.utility.compare import results_folder
+from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.run_record import Folder, RunRecord, read_run
+from cada_trl.report.stored_config import read_config
+from cada_trl.storage.files import read_json
+
+FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name>, utility/<name> or sweeps/<name>"
+SWEEP = "sweep.json"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FaithfulnessRecord(Folder):
+    """One model's probes under one prompt arm, by the judge of its effects.json."""
+
+    effects: Effects
+
+
+@dataclass(frozen=True)
+class UtilityRecord(Folder):
+    """One model's folder. results: result.json of each finished task; unfinished: task folders without one."""
+
+    results: list[Row]
+    unfinished: list[str]
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """One trained model, or an initial one (seed and run are None). label: the configuration in words."""
+
+    id: str
+    label: str
+    config_hash: str
+    seed: int | None
+    run: RunRecord | None
+    evaluations: list[EvalRecord]
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """cells: those that are done and whose folders are there, in the axes' order; missing says why others are not."""
+
+    path: Path
+    values: Row
+    initial: list[CellRecord]
+    cells: list[CellRecord]
+    missing: list[str]
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def runs(self) -> list[tuple[str, RunRecord]]:
+        """The trained cells, each by its configuration and seed."""
+        return [(f"{cell.label}, seed {cell.seed}", cell.run) for cell in self.cells if cell.run is not None]
+
+
+Record = RunRecord | EvalRecord | FaithfulnessRecord | UtilityRecord | SweepRecord
+
+
+def read_record(path: Path) -> Record:
+    """Read the folder by its kind. Errors: UserError for a folder that is none, and as the kinds' own readers."""
+    if not path.is_dir():
+        raise UserError(f"no such folder: {path}; expected {FOLDERS}")
+    if (path / SWEEP).is_file():
+        return read_sweep(path)
+    manifest = _manifest(path)
+    if "interventions" in manifest:
+        return read_faithfulness(path)
+    if "decides" in manifest or (path / ATTEMPTS).is_file():
+        return read_evaluation(path)
+    if "tasks" in manifest or any(path.glob("*/result.json")):
+        return read_utility(path)
+    if any((path / name).is_file() for name in ("manifest.json", "config.yaml", "train.jsonl")):
+        return read_run(path)
+    raise UserError(
+        f"{path} is no folder of a run, an evaluation or a utility result (no manifest.json, train.jsonl or {ATTEMPTS} "
+        f"in it); give {FOLDERS}"
+    )
+
+
+def _manifest(path: Path) -> Row:
+    """{} where it is absent or damaged: the kind's own reader says so, if the other files tell the kind."""
+    try:
+        values = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def read_faithfulness(path: Path) -> FaithfulnessRecord:
+    """Read <faithfulness_dir>/<model>-<hash8>. Errors: UserError for probes without effects and for a damaged file."""
+    folder = EvalFolder(path)
+    manifest, values = folder.read_json("manifest.json"), folder.read_json(EFFECTS)
+    if not values:
+        state = manifest.get("exit_state") or "unknown"
+        raise UserError(f"{path} has no {EFFECTS} (state: {state}); the command that made the folder goes on with it")
+    try:
+        effects = Effects.from_json(values)
+    except UserError as error:
+        raise UserError(f"{path / EFFECTS}: {error}") from error
+    return FaithfulnessRecord(path, manifest, read_config(path / "config.yaml"), effects)
+
+
+def read_utility(path: Path) -> UtilityRecord:
+    """Read <utility_dir>/<model>-<hash8>. Errors: UserError without a finished task and for a damaged file."""
+    folders = sorted(folder for folder in results_folder(path).iterdir() if (folder / "definitions").is_dir())
+    finished = sorted(path.glob("*/result.json"))
+    manifest = read_json(path / "manifest.json")
+    return UtilityRecord(
+        path,
+        manifest,
+        read_config(path / "config.yaml"),
+        [_result(file) for file in finished],
+        [folder.name for folder in folders if folder / "result.json" not in finished],
+    )
+
+
+def _result(path: Path) -> Row:
+    result = read_json(path)
+    task = (result.get("plan") or {}).get("task") if isinstance(result.get("plan"), dict) else None
+    rates = [result.get("accuracy"), *(result.get("other_filters") or {}).values()]
+    whole = isinstance(task, dict) and {"name", "num_fewshot", "chat_template", "filter"} <= task.keys()
+    if not whole or not all(_is_rate(rate) for rate in rates):
+        raise UserError(f"{path} is no result of a utility task; move its folder away, and the same command makes it")
+    return result
+
+
+def _is_rate(rate: Any) -> bool:
+    if not isinstance(rate, dict) or not all(
+        isinstance(rate.get(key), int | float) for key in ("value", "low", "high")
+    ):
+        return False
+    return bool(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1 and isinstance(rate.get("n"), int))
+
+
+def read_sweep(path: Path) -> SweepRecord:
+    """Read sweep.json and the folders that it names. Errors: UserError for a sweep.json that is damaged.
+
+    A cell without numbers, and one whose folder is gone or damaged, is said in `missing` and never shown as a point.
+    """
+    file = path / SWEEP
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        rows = [(row, True) for row in values["initial"]] + [(row, False) for row in values["cells"]]
+        missing: list[str] = []
+        read = [(_cell(path, values, row, initial, missing), initial) for row, initial in rows]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} cannot be read ({error!r:.80}); the sweep's command writes it anew") from error
+    initial = [cell for cell, is_initial in read if is_initial and cell]
+    return SweepRecord(path, values, initial, [cell for cell, is_initial in read if not is_initial and cell], missing)
+
+
+def _cell(path: Path, values: Row, row: Row, initial: bool, missing: list[str]) -> CellRecord | None:
+    label = f"initial {row['model']}" if initial else _label(values, row)
+    about = label if initial else f"{label}, seed {row['seed']}"
+    if row["state"] != "done":
+        missing.append(f"{about}: {row['state']}" + (f" ({row['reason']})" if row["reason"] else ""))
+        return None
+    try:
+        run = None if initial else read_run(_found(path, row["run_folder"]))
+        evaluations = [read_evaluation(_found(path, one)) for one in row["evaluations"]]
+    except UserError as error:
+        missing.append(f"{about}: {error}")
+        return None
+    digest = row["id"] if initial else row["config_hash"]
+    return CellRecord(row["id"], label, digest, None if initial else row["seed"], run, evaluations)
+
+
+def _label(values: Row, row: Row) -> str:
+    """The axes' values, and the model where the cells have several."""
+    words = [f"{axis}={value}" for axis, value in row["axes"].items() if axis != "model"]
+    several = len({one["model"] for one in values["cells"]}) > 1
+    return ", ".join([row["model"], *words] if several or not words else words)
+
+
+def _found(path: Path, folder: str) -> Path:
+    """Folders are relative to where the sweep was called, which mostly is two above its own."""
+    beside = path.resolve().parent.parent / folder
+    return Path(folder) if Path(folder).is_dir() or not beside.is_dir() else beside

@@ -1,0 +1,164 @@
+"""A run folder as read: typed probe rows, and what is missing said in words instead of filled in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cada_trl.errors import UserError
+from cada_trl.records import Status, Verdict, read_jsonl
+from cada_trl.tracking.metrics import PROBE_SETS
+
+Row = dict[str, Any]
+
+
+class ProbeRow(BaseModel):
+    """One probe completion, as probes/*.jsonl holds it; reward is None where the judge gave no verdict."""
+
+    model_config = ConfigDict(frozen=True)
+
+    set: Literal[PROBE_SETS]  # type: ignore[valid-type]
+    request_id: str
+    request: str
+    hazard: str
+    harmful: bool
+    analysis: str | None
+    final_response: str
+    status: Status
+    verdict: Verdict
+    reward: float | None
+
+    @property
+    def reasoned(self) -> bool:
+        """Both headers with an analysis, as the reward pays it: a completion cut off on the way shows none."""
+        return self.status is Status.OK and bool(self.analysis and self.analysis.strip())
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a verb wrote into a folder, as read: its manifest.json and its config.yaml."""
+
+    path: Path
+    manifest: Row
+    config: Row
+
+    @property
+    def name(self) -> str:
+        """The folder's own, which says model and content."""
+        return self.path.resolve().name
+
+
+@dataclass(frozen=True)
+class RunRecord(Folder):
+    """What one run folder holds; missing lists, in sentences, what a finished run would have besides."""
+
+    steps: list[Row]
+    before: list[ProbeRow]
+    after: list[ProbeRow]
+    missing: list[str]
+    tripwires: list[Row] = field(default_factory=list)  # what tripped, in order
+
+    @property
+    def config_hash(self) -> str:
+        return str(self.manifest.get("config_hash") or "unknown")
+
+    @property
+    def seed(self) -> Any:
+        return self.config.get("seed", "unknown")
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read a run folder, finished or not.
+
+    Errors: UserError for a folder that is missing or is no run folder, and for a damaged line (file, row, field); the
+    torn last line of a run that was killed is left out and said in `missing`.
+    """
+    if not path.is_dir():
+        raise UserError(f"no such run folder: {path}; expected a folder that `python -m cada_trl.train` wrote")
+    if not any((path / name).is_file() for name in ("manifest.json", "config.yaml", "train.jsonl")):
+        raise UserError(
+            f"{path} is no run folder: no manifest.json, config.yaml or train.jsonl in it; give runs/<name>"
+        )
+    missing: list[str] = []
+    manifest = _parsed(path / "manifest.json", missing)
+    config = _parsed(path / "config.yaml", missing)
+    steps = _lines(path / "train.jsonl", missing)
+    before = _probe(path / "probes" / "before.jsonl", missing)
+    after = _probe(path / "probes" / "after.jsonl", missing)
+    state = manifest.get("exit_state")
+    if state != "done":
+        last = steps[-1].get("step") if steps else 0
+        missing.insert(0, f"The run did not finish: its state is {state or 'unknown'}, its last step {last}.")
+    tripped = path / "tripwires.jsonl"
+    tripwires = _lines(tripped, missing) if tripped.is_file() else []
+    return RunRecord(path, manifest, config, steps, before, after, missing, tripwires)
+
+
+def series_of(run: RunRecord) -> dict[str, list[tuple[int, float]]]:
+    """Metric of train.jsonl or probes.jsonl -> (step, value) in the log's order; an absent value is no point.
+
+    A torn last line is left out. Errors: UserError for a damaged one.
+    """
+    path = run.path / "probes.jsonl"
+    series: dict[str, list[tuple[int, float]]] = {}
+    for row in [*run.steps, *(_lines(path, []) if path.is_file() else [])]:
+        for name, value in row.items():
+            if "/" in name and value is not None:
+                series.setdefault(name, []).append((row["step"], value))
+    return series
+
+
+def _parsed(path: Path, missing: list[str]) -> Row:
+    if not path.is_file():
+        missing.append(f"{path.name} is missing.")
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it or delete it") from error
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{path} is damaged: it holds a {type(values).__name__}, expected a mapping; restore or delete it"
+        )
+    return values
+
+
+def _lines(path: Path, missing: list[str]) -> list[Row]:
+    if not path.is_file():
+        missing.append(f"{path.name} is missing: no training step was recorded.")
+        return []
+    rows = []
+    for number, row in read_jsonl(path, torn=missing.append):
+        if not isinstance(row.get("step"), int):
+            raise UserError(f"{path}, row {number}: field 'step' is {row.get('step')!r}; expected a whole number")
+        rows.append(row)
+    return rows
+
+
+def _probe(path: Path, missing: list[str]) -> list[ProbeRow]:
+    if not path.is_file():
+        missing.append(f"The probe {path.stem} training was not run (probes/{path.name} is missing).")
+        return []
+    rows: list[ProbeRow] = []
+    seen: set[tuple[str, str]] = set()
+    for number, row in read_jsonl(path):
+        try:
+            probe_row = ProbeRow.model_validate(row)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = ".".join(str(part) for part in problem["loc"])
+            raise UserError(
+                f"{path}, row {number}: field '{field}': {problem['msg']}; got {row.get(field)!r}"
+            ) from error
+        key = (probe_row.set, probe_row.request_id)
+        if key in seen:
+            raise UserError(f"{path}, row {number}: request_id {key[1]!r} stands twice in {key[0]}; expected it once")
+        seen.add(key)
+        rows.append(probe_row)
+    return rows

@@ -1,0 +1,239 @@
+"""Before -> after on every probe set, of a run and over the seeds of a configuration (docs/statistics.md).
+
+Rates, means and paired differences with their intervals, as plain values and as a reader sees them.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, Cell, Scale
+from cada_trl.records import Verdict
+from cada_trl.report.names import SETS, measure_label, measures, pooled_note
+from cada_trl.report.run_record import ProbeRow, RunRecord
+from cada_trl.statistics import (
+    UNBOUNDED,
+    PooledSpread,
+    Rate,
+    adjusted_difference,
+    bootstrap_mean,
+    paired_bootstrap,
+    pooled_spread,
+)
+from cada_trl.tracking.metrics import PROBE_SETS
+
+
+def summarise(run: RunRecord) -> dict[str, Any]:
+    """A JSON-able summary of one run; rates are fractions, absent values null.
+
+    {"run", "config_hash", "seed", "exit_state", "n_steps", "wall_s", "judge_id", "probe_judge_id", "missing",
+     "last_step": a line of train.jsonl,
+     "probes": {set: {"before" | "after": {"asked", "scored", "coverage", "reward_mean": {...},
+                                           measure: {"successes", "n", "rate", "low", "high"}},
+                      "paired": {measure | "reward_mean": {"n_pairs", "difference", "low", "high"}}}}}
+    """
+    manifest = run.manifest
+    return {
+        "run": run.name,
+        "config_hash": run.config_hash,
+        "seed": run.seed,
+        "exit_state": manifest.get("exit_state"),
+        "n_steps": len(run.steps),
+        "wall_s": manifest.get("wall_s"),
+        "judge_id": manifest.get("judge_id"),
+        "probe_judge_id": manifest.get("probe_judge_id", manifest.get("judge_id")),
+        "missing": run.missing,
+        "last_step": run.steps[-1] if run.steps else None,
+        "probes": {
+            probe_set: _one_set(probe_set, _of_set(run.before, probe_set), _of_set(run.after, probe_set))
+            for probe_set in PROBE_SETS
+            if any(row.set == probe_set for row in [*run.before, *run.after])
+        },
+    }
+
+
+def outcome(row: ProbeRow, measure: str) -> bool | None:
+    """Whether a completion counts for a measure; None where the judge gave no verdict (never counted as either)."""
+    if measure == "reasoning_frac":
+        return row.reasoned
+    if row.verdict is Verdict.UNSCORED:
+        return None
+    refused = row.verdict is Verdict.REFUSED
+    return {
+        "answered_frac": not refused,
+        "reasoned_refusal_frac": refused and row.reasoned,
+    }[measure]
+
+
+def _of_set(rows: list[ProbeRow], probe_set: str) -> dict[str, ProbeRow]:
+    return {row.request_id: row for row in rows if row.set == probe_set}
+
+
+def _one_set(probe_set: str, before: dict[str, ProbeRow], after: dict[str, ProbeRow]) -> dict[str, Any]:
+    pairs = [(before[key], after[key]) for key in before if key in after]
+    paired = {
+        measure: _paired([(outcome(old, measure), outcome(new, measure)) for old, new in pairs], is_rate=True)
+        for measure in measures(probe_set)
+    }
+    return {
+        "before": _one_pass(probe_set, list(before.values())),
+        "after": _one_pass(probe_set, list(after.values())),
+        "paired": paired | {"reward_mean": _paired([(old.reward, new.reward) for old, new in pairs], is_rate=False)},
+    }
+
+
+def _one_pass(probe_set: str, rows: list[ProbeRow]) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    scored = sum(row.verdict is not Verdict.UNSCORED for row in rows)
+    rates = {measure: rate_of(rows, measure) for measure in measures(probe_set)}
+    rewards = [row.reward for row in rows if row.reward is not None]
+    mean, low, high = bootstrap_mean(rewards) if rewards else (None, None, None)
+    reward = {"n": len(rewards), "mean": mean, "low": low, "high": high}
+    return {"asked": len(rows), "scored": scored, "coverage": scored / len(rows), **rates, "reward_mean": reward}
+
+
+def rate_of(rows: list[ProbeRow], measure: str) -> dict[str, Any]:
+    """{"successes", "n", "rate", "low", "high"} with the Wilson 95 % interval; rate and interval null where n is 0."""
+    rate = Rate.of(outcome(row, measure) for row in rows)
+    if rate.n == 0:
+        return {"successes": 0, "n": 0, "rate": None, "low": None, "high": None}
+    low, high = rate.interval
+    return {"successes": rate.successes, "n": rate.n, "rate": rate.value, "low": low, "high": high}
+
+
+def _paired(pairs: list[tuple[float | None, float | None]], is_rate: bool) -> dict[str, Any]:
+    """After - before over the requests scored both times; a rate without any change still gets an interval."""
+    both = [(float(old), float(new)) for old, new in pairs if old is not None and new is not None]
+    if not both:
+        return {"n_pairs": 0, "difference": None, "low": None, "high": None}
+    if is_rate:
+        difference, low, high = adjusted_difference([new - old for old, new in both])
+    else:
+        difference, low, high = paired_bootstrap([old for old, _ in both], [new for _, new in both])
+    return {"n_pairs": len(both), "difference": difference, "low": low, "high": high}
+
+
+def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry a configuration (config hash), in the order given.
+
+    {"config_hash", "runs": [...], "seeds": [...],
+     "rows": [{"set", "measure", "stage": "before" | "after" | "difference",
+               "per_run": [fraction | None], "n_runs", "mean", "sd", "low", "high", "borrowed", "pooled"}]}
+    sd is the sample's (n - 1), None below two runs. Runs of different configurations are never averaged; the variance
+    over their seeds is pooled (`pooled`: as PooledSpread) and gives the mean's 95 % interval for further seeds on these
+    requests, where there are seeds enough. borrowed: of one run. Before training there are no seeds, and no interval.
+    """
+    by_config: dict[str, list[dict[str, Any]]] = {}
+    for summary in summaries:
+        by_config.setdefault(summary["config_hash"], []).append(summary)
+    groups = [
+        {
+            "config_hash": config_hash,
+            "runs": [summary["run"] for summary in group],
+            "seeds": [summary["seed"] for summary in group],
+            "rows": _rows(group),
+        }
+        for config_hash, group in by_config.items()
+    ]
+    _add_intervals([row for group in groups for row in group["rows"]])
+    return groups
+
+
+def seeds_note(groups: Sequence[dict[str, Any]]) -> str:
+    """How the intervals were pooled, or why there are none; nothing where no configuration has two runs."""
+    spreads = {
+        f"{SETS[row['set']]}, {measure_label(row['set'], row['measure'])}": PooledSpread(**row["pooled"])
+        for group in groups
+        for row in group["rows"]
+        if row["stage"] == "after"
+    }
+    note = pooled_note(list(spreads.items())) if spreads else ""
+    return f"{note} The requests are taken as they are." if note else ""
+
+
+def _add_intervals(rows: list[dict[str, Any]]) -> None:
+    """Rows of one set, measure and stage, of all configurations, share a pool."""
+    by_name: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        by_name.setdefault((row["set"], row["measure"], row["stage"]), []).append(row)
+    for (_, measure, stage), own in by_name.items():
+        pool = pooled_spread([_known(row) for row in own])
+        rate = (-1.0, 1.0) if stage == "difference" else (0.0, 1.0)
+        ends = UNBOUNDED if measure == "reward_mean" else rate
+        for row in own:
+            given = row["n_runs"] > 0 and stage != "before"
+            interval = pool.interval(row["mean"], row["n_runs"], ends) if given else None
+            row["low"], row["high"] = interval or (None, None)
+            row["borrowed"] = interval is not None and row["n_runs"] == 1
+            row["pooled"] = asdict(pool)
+
+
+def _known(row: dict[str, Any]) -> list[float]:
+    return [value for value in row["per_run"] if value is not None]
+
+
+def _rows(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for probe_set in PROBE_SETS:
+        probes = [summary["probes"].get(probe_set) for summary in group]
+        present = [probe for probe in probes if probe]
+        for measure in present[0]["paired"] if present else []:
+            for stage in ("before", "after", "difference"):
+                values = [_value(probe, measure, stage) for probe in probes]
+                rows.append(
+                    {"set": probe_set, "measure": measure, "stage": stage, "per_run": values, **_mean_sd(values)}
+                )
+    return rows
+
+
+def _value(probe: dict[str, Any] | None, measure: str, stage: str) -> float | None:
+    if probe is None:
+        return None
+    if stage == "difference":
+        return probe["paired"][measure]["difference"]  # type: ignore[no-any-return]
+    found = (probe[stage] or {}).get(measure, {})
+    return found.get("mean" if measure == "reward_mean" else "rate")  # type: ignore[no-any-return]
+
+
+def _mean_sd(values: list[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    return {
+        "n_runs": len(known),
+        "mean": statistics.fmean(known) if known else None,
+        "sd": statistics.stdev(known) if len(known) > 1 else None,
+    }
+
+
+def stage_cell(one_pass: dict[str, Any] | None, measure: str) -> Cell:
+    """`42.0 % (29.4 to 55.8; 21/50)`, of the reward `+0.42 (+0.31 to +0.53; n 50)`. one_pass: "before" or "after"."""
+    if one_pass is None:
+        return ABSENT
+    numbers = one_pass[measure]
+    if measure == "reward_mean":
+        return REWARD.cell(numbers["mean"], numbers["low"], numbers["high"], f"n {numbers['n']}")
+    return RATE.cell(numbers["rate"], numbers["low"], numbers["high"], f"{numbers['successes']}/{numbers['n']}")
+
+
+def paired_cell(paired: dict[str, Any], measure: str) -> Cell:
+    """`+12.0 points (+3.1 to +20.9; 50 pairs)`."""
+    scale = REWARD if measure == "reward_mean" else POINTS
+    return scale.cell(paired["difference"], paired["low"], paired["high"], f"{paired['n_pairs']} pairs")
+
+
+def over_seeds_text(row: dict[str, Any]) -> str:
+    """`60.0 to 80.0`, `60.0 to 80.0, borrowed`: the mean's 95 % interval; without one `seeds 68.0 to 71.0`."""
+    scale = seeds_scale(row)
+    if row["low"] is not None:
+        return scale.span(row["low"], row["high"]) + (", borrowed" if row["borrowed"] else "")
+    known = _known(row)
+    return f"seeds {scale.span(min(known), max(known))}" if len(known) > 1 else ABSENT.value
+
+
+def seeds_scale(row: dict[str, Any], is_sd: bool = False) -> Scale:
+    """How the values of a row of across_runs are written; a deviation has no sign."""
+    signed, unsigned = (REWARD, SCORE) if row["measure"] == "reward_mean" else (POINTS, RATE)
+    return unsigned if is_sd or (signed is POINTS and row["stage"] != "difference") else signed

@@ -1,1 +1,0 @@
-"""The dashboard of tracking/panels.py as a part of the offline page."""

@@ -1,1 +1,0 @@
-"""Faithfulness probes: what each intervention did to the verdicts, with paired intervals."""

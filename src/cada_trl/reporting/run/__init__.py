@@ -1,1 +1,0 @@
-"""Training runs: probes before and after, curves and samples."""

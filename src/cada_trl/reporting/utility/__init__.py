@@ -1,1 +1,0 @@
-"""Utility results: accuracies with intervals, the paper beside them, differences in pairs."""

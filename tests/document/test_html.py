@@ -1,0 +1,77 @@
+"""The page: everything that a document holds is escaped, nested and reachable, and loads nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from cada_trl.document.blocks import (
+    Block,
+    Bullets,
+    Choices,
+    Code,
+    Document,
+    Exchange,
+    Facts,
+    Figures,
+    Fold,
+    Heading,
+    PageOnly,
+    Section,
+    Side,
+    Table,
+    Text,
+)
+from cada_trl.document.html import html
+from cada_trl.document.markdown import markdown
+from cada_trl.numbers import Cell
+from tests.report.html_check import check_page
+
+EVIL = '<img src=x onerror="alert(1)"></details><script>alert(2)</script>'
+TABLE = Table(
+    EVIL,
+    ["Group", "Name", "Rate"],
+    [[Cell("g", "2 of 3"), "a", Cell("1 %", "n 9")], [Cell("g", "2 of 3"), "b", "7"]],
+    True,
+)
+BLOCKS: list[Block] = [
+    Heading(EVIL),
+    Text(EVIL),
+    Text(EVIL, "warning"),
+    Bullets([EVIL]),
+    Bullets([EVIL], EVIL),
+    Bullets([]),
+    Facts({EVIL: EVIL}),
+    Table(EVIL, [EVIL, EVIL], [[EVIL, Cell(EVIL, EVIL)]]),
+    TABLE,
+    Figures([(EVIL, b"<svg/>")], "a.png", EVIL),
+    Code(EVIL),
+    Fold(EVIL, [Text(EVIL), Fold(EVIL, [TABLE])], [Text("in brief")]),
+    PageOnly([Text("a secret")]),
+    Exchange(EVIL, [Side(EVIL, EVIL, True, EVIL, [(EVIL, EVIL)], EVIL)], [EVIL], EVIL),
+    Exchange(EVIL, [Side("alone")]),
+    Choices("Completions", {"v": {"REFUSED": EVIL}}, [EVIL, EVIL], [(["v-REFUSED"], [EVIL, EVIL])]),
+]
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return html(Document(EVIL, [Section(EVIL, BLOCKS, "one"), Section("Two", [Text("x")], "two")]), EVIL)
+
+
+def test_nothing_that_is_shown_can_be_markup(page: str) -> None:
+    check_page(page)
+    assert "<img src=x" not in page and "&lt;img src=x onerror=" in page
+
+
+def test_a_group_is_named_once_above_its_rows(page: str) -> None:
+    named = '<tr class="set"><th colspan="2" scope="colgroup">g <span class="detail">2 of 3</span></th></tr>'
+    assert page.count(named) == 2  # the table stands twice
+    assert '<td data-label="rate">1 % <span class="detail">n 9</span></td>' in page
+    assert '<td data-label="rate" class="number">7</td>' in page
+
+
+def test_markdown_holds_the_same_but_for_what_is_folded_or_quoted() -> None:
+    text = markdown(Document("Title", [Section("One", BLOCKS), Section("Quotes", [PageOnly([Text("x")])])]))
+    assert "<" not in text.replace("&lt;", "") and "![" in text and "- nothing" in text
+    assert "| g (2 of 3) | a | 1 % (n 9) |\n| g | b | 7 |" in text
+    assert "in brief" in text and "a secret" not in text and "Quotes" not in text

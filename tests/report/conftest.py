@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.run_record import RunRecord, read_run
+from tests.report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
+from tests.report.made_up_run import Row, probe_row, write_run
+
+
+@pytest.fixture(scope="session")
+def before(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
+    return read_evaluation(write_evaluation(tmp_path_factory.mktemp("evals") / "before-1", answers_most))
+
+
+@pytest.fixture(scope="session")
+def after(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
+    return read_evaluation(write_evaluation(tmp_path_factory.mktemp("evals") / "after-2", refuses_most))
+
+
+@pytest.fixture(scope="session")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
+    """LLaMA-3-8B by name, judged by a judge that scores harm."""
+    model = {"source": "hub", "path": "meta-llama/Meta-Llama-3-8B-Instruct"}
+    path = tmp_path_factory.mktemp("evals") / "llama-3"
+    return read_evaluation(write_evaluation(path, answers_most, ScoreJudge(), model=model))
+
+
+@pytest.fixture(scope="session")
+def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "made-up-s0")
+
+
+@pytest.fixture(scope="session")
+def run(run_path: Path) -> RunRecord:
+    return read_run(run_path)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., RunRecord]:
+    def make(seed: int = 0, n_steps: int = 3, lr: float = 2e-5) -> RunRecord:
+        return read_run(write_run(tmp_path / f"run-s{seed}-{lr}", seed, n_steps, lr))
+
+    return make
+
+
+@pytest.fixture
+def make_probe_row() -> Callable[..., Row]:
+    return probe_row

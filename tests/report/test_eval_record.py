@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.evals.verdicts import verdict_file
+from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.records import read_record
+from tests.report.made_up_evaluation import answers_most, write_evaluation
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_evaluation(tmp_path / "evals" / "model-1", answers_most)
+
+
+def change(path: Path, edit: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
+    lines = path.read_text().splitlines()
+    row = json.loads(lines[0])
+    edit(row)
+    path.write_text("\n".join([json.dumps(row), *lines[1:]]) + "\n")
+
+
+def test_a_finished_evaluation_is_read_with_its_scores(before: EvalRecord) -> None:
+    cell = before.cell("strongreject", "none")
+    assert cell is not None and cell.headline.successes == 18 and cell.headline.n == 24
+    assert before.cell("strongreject", "pap") is None
+    assert before.is_transfer("pair") and not before.is_transfer("none")
+
+
+def test_an_evaluation_without_scores_names_the_command_that_finishes_it(folder: Path) -> None:
+    (folder / "scores.json").unlink()
+    with pytest.raises(UserError) as caught:
+        read_record(folder)
+    assert str(caught.value) == (
+        f"{folder} has no scores.json (state: done); finish the evaluation with: python -m cada_trl.evaluate "
+        "model=smollm2 benchmarks=strongreject,xstest_safe"
+    )
+
+
+def test_scores_that_are_not_those_of_the_verdicts_are_refused(folder: Path) -> None:
+    values = json.loads((folder / "scores.json").read_text())
+    values["cells"][0]["total"]["complied"] |= {"successes": 0, "value": 0.0, "low": 0.0, "high": 0.138}
+    (folder / "scores.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match="does not hold the scores of this folder's responses and verdicts; make it"):
+        read_evaluation(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("scores.json", "{", "scores.json is not a JSON object"),
+        ("scores.json", '{"format": 1}', "scores.json: scores: judge_id: Field required"),
+        ("manifest.json", "[]", "manifest.json is not a JSON object"),
+        ("config.yaml", "a: [", "config.yaml cannot be read as YAML"),
+        ("config.yaml", "- a", "config.yaml holds a list, expected a mapping"),
+        ("attempts.jsonl", "nonsense\n", "attempts.jsonl, row 1: not a JSON object"),
+        ("responses.jsonl", '{"key": 3}\n', "responses.jsonl: response row: field 'key' is 3"),
+        ("missing.jsonl", '{"benchmark": 1}\n', "missing.jsonl, row 1: field 'benchmark' is 1"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(folder: Path, file: str, text: str, message: str) -> None:
+    (folder / file).write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_record(folder)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_attempt_that_was_edited_is_named_with_its_row(folder: Path) -> None:
+    change(folder / "attempts.jsonl", lambda row: row.update(prompt="another prompt"))
+    with pytest.raises(UserError, match=r"attempts\.jsonl, row 1: attempt strongreject/strongreject-000/none"):
+        read_evaluation(folder)
+
+
+def test_a_verdict_of_another_judge_is_refused(folder: Path, before: EvalRecord) -> None:
+    change(folder / verdict_file(before.scores.judge_id), lambda row: row.update(judge="another"))
+    with pytest.raises(UserError, match="a verdict of the judge 'another'"):
+        read_evaluation(folder)
+
+
+def test_a_line_that_is_being_written_is_left_to_its_writer(folder: Path, before: EvalRecord) -> None:
+    path = folder / verdict_file(before.scores.judge_id)
+    with path.open("a") as file:
+        file.write('{"key": "torn')
+    size = os.path.getsize(path)
+    assert read_evaluation(folder).scores == before.scores
+    assert os.path.getsize(path) == size
+
+
+def test_a_folder_of_no_kind_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no folder of a run, an evaluation or a utility result"):
+        read_record(tmp_path)

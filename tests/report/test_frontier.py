@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cada_trl.report.frontier import Point, frontier, pareto_front
+from cada_trl.report.records import CellRecord
+from cada_trl.report.shares import Measured, Share
+from cada_trl.report.sweep_part import reading
+
+fraction = st.floats(0, 1)
+
+
+def point(label: str, asr: float | None, nrr: float | None) -> Point:
+    return Point(label, None, Share(1, 1, asr), Share(1, 1, nrr))
+
+
+def cell(label: str, seed: int, complied: list[bool | None], answered: list[bool | None]) -> Measured:
+    by_measure = {
+        name: {f"{name}{i}": (f"{name}{i}", one) for i, one in enumerate(outcomes)}
+        for name, outcomes in (("asr", complied), ("nrr", answered))
+    }
+    return Measured(CellRecord(f"{label}-{seed}", label, label, seed, None, []), by_measure, 0.9)
+
+
+def test_the_front_by_hand() -> None:
+    points = [point("safe", 0.1, 0.5), point("beaten", 0.3, 0.4), point("helpful", 0.4, 0.9), point("tie", 0.4, 0.8)]
+    assert [one.label for one in pareto_front(points)] == ["safe", "helpful"]
+
+
+def test_a_point_without_a_number_is_neither_on_the_front_nor_beats_another() -> None:
+    assert [one.label for one in pareto_front([point("unknown", None, 1.0), point("known", 0.9, 0.1)])] == ["known"]
+
+
+@given(st.lists(st.tuples(fraction, fraction), min_size=1, max_size=12))
+def test_every_point_is_on_the_front_or_beaten_by_one_that_is(places: list[tuple[float, float]]) -> None:
+    points = [point(str(i), *place) for i, place in enumerate(places)]
+    front = pareto_front(points)
+    assert front
+    for one in points:
+        beaten = [
+            other
+            for other in front
+            if other.asr.value <= one.asr.value
+            and other.nrr.value >= one.nrr.value
+            and (other.asr.value, other.nrr.value) != (one.asr.value, one.nrr.value)
+        ]
+        assert (one in front) != bool(beaten)
+
+
+def test_seeds_of_one_configuration_are_one_point() -> None:
+    cells = [cell("b", seed, [i < 4 + seed for i in range(20)], [True] * 20) for seed in range(3)]
+    found = frontier(cells, "asr", "nrr")
+    (mean,) = found.points
+    assert mean.asr.value == pytest.approx(5 / 20)
+    assert [one.asr.value for one in found.seeds] == [0.2, 0.25, 0.3]
+
+
+def test_the_spread_is_pooled_over_the_configurations() -> None:
+    # 3 seeds at 0.2, 0.25, 0.3 (s^2 0.0025) and at 0.4, 0.5, 0.6 (0.01): (2 * 0.0025 + 2 * 0.01) / 4
+    cells = [
+        cell(name, seed, [i < first + step * seed for i in range(20)], [True] * 20)
+        for name, first, step in (("a", 4, 1), ("b", 8, 2))
+        for seed in range(3)
+    ]
+    found = frontier(cells, "asr", "nrr")
+    assert (found.asr_spread.df, found.asr_spread.sd) == (4, pytest.approx(0.00625**0.5))
+    assert [one.asr.interval for one in found.points] == ["pooled", "pooled"]
+
+
+def test_the_model_before_training_borrows_no_spread() -> None:
+    initial = cell("initial", 0, [True] * 20, [True] * 20)
+    initial = Measured(replace(initial.cell, seed=None), initial.by_measure, 0.9)
+    trained = [cell("a", seed, [i < seed for i in range(20)], [True] * 20) for seed in range(5)]
+    first, second = frontier([initial, *trained], "asr", "nrr").points
+    assert (first.trained, first.asr.interval) == (False, "requests")
+    assert (second.trained, second.asr.interval) == (True, "pooled")
+
+
+def test_neighbours_on_the_front_are_tested_in_pairs_and_adjusted_together() -> None:
+    cells = [
+        cell("safe", 0, [False] * 20, [i < 10 for i in range(20)]),
+        cell("helpful", 0, [i < 8 for i in range(20)], [i < 11 for i in range(20)]),
+    ]
+    (two,) = frontier(cells, "asr", "nrr").neighbours
+    assert (two.first, two.second) == ("safe", "helpful")
+    assert two.asr.p == pytest.approx(2 / 2**8) and two.nrr.p == 1.0  # eight one way; one one way
+    assert two.asr.p_holm == pytest.approx(4 / 2**8)
+    assert two.asr.difference == pytest.approx(0.4) and two.asr.low is not None and two.asr.low > 0
+
+
+@pytest.mark.parametrize(("n_seeds", "known"), [(2, False), (3, True)])  # two configurations: df 2 and 4
+def test_seeds_have_no_test_and_an_interval_where_they_are_enough(n_seeds: int, known: bool) -> None:
+    cells = [
+        cell(name, seed, [i < k for i in range(20)], [i < k for i in range(20)])
+        for name, k in (("a", 3), ("b", 9))
+        for seed in range(n_seeds)
+    ]
+    (two,) = frontier(cells, "asr", "nrr").neighbours
+    assert two.asr.p is None and (two.asr.low is not None) == known
+    assert two.asr.difference == pytest.approx(0.3)
+    assert reading(two) == ("clear in ASR and NRR" if known else "not known")
+
+
+def test_a_cell_that_lacks_the_measure_is_left_out(tmp_path: Path) -> None:
+    lacking = Measured(CellRecord("x", "x", "x", 0, None, []), {"asr": {"a": ("a", True)}}, 0.9)
+    assert [one.label for one in frontier([lacking, cell("b", 0, [True], [True])], "asr", "nrr").points] == ["b"]

@@ -1,0 +1,124 @@
+"""The page of a sweep: what it draws, what it says under the pointer and in the tables, and what it leaves out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.report.__main__ import main
+from cada_trl.report.records import read_record, read_sweep
+from tests.report.html_check import check_page
+from tests.report.made_up_sweep import write_record, write_sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_sweep(tmp_path_factory.mktemp("one"))
+    assert main([str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four configurations of two seeds: four degrees of freedom."""
+    folder = write_sweep(tmp_path_factory.mktemp("two"), seeds=(0, 1))
+    assert main([str(folder)]) == 0
+    return folder
+
+
+def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep: Path) -> None:
+    twin = json.loads((sweep / "report.json").read_text())["sweeps"][0]
+    headline = twin["frontiers"][0]
+    assert (headline["asr"], headline["nrr"]) == ("asr/all", "nrr/xstest_safe/none")
+    assert headline["front"] == ["beta_kl=0.0", "beta_kl=0.01", "beta_kl=1.0"]
+    assert headline["dominated_by"] == {"beta_kl=0.1": ["beta_kl=0.01"]}
+    assert [(one["first"], one["second"]) for one in headline["neighbours"]] == [
+        ("beta_kl=0.0", "beta_kl=0.01"),
+        ("beta_kl=0.01", "beta_kl=1.0"),
+    ]
+    assert (sweep / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rate_is_that_of_the_evaluation(sweep: Path) -> None:
+    twin = json.loads((sweep / "report.json").read_text())["sweeps"][0]
+    (plain,) = [one for one in twin["frontiers"] if one["asr"] == "asr/strongreject/none"]
+    scores = json.loads((sweep.parents[1] / "evals" / "b0.1-s0" / "scores.json").read_text())
+    (scored,) = [one for one in scores["cells"] if (one["benchmark"], one["attack"]) == ("strongreject", "none")]
+    (point,) = [one for one in plain["points"] if one["label"] == "beta_kl=0.1"]
+    for key in ("n", "value", "low", "high"):
+        assert point["asr"][key] == pytest.approx(scored["total"]["complied"][key])
+
+
+def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(sweep: Path) -> None:
+    page = (sweep / "report.html").read_text()
+    check_page(page)
+    assert "<title>beta_kl=0.1, seed 0: ASR 58.3 % (38.8 to 75.5; n 24/24)" in page
+    assert "dominated by beta_kl=0.01" in page
+    assert "![ASR against NRR](frontier.png)" in (sweep / "report.md").read_text()
+
+
+def test_every_seed_is_a_mark_and_a_row(pooled: Path) -> None:
+    page = (pooled / "report.html").read_text()
+    check_page(page)
+    assert "mean of 2" in page and "<title>beta_kl=0.0, seed 1: ASR" in page
+
+
+def test_the_page_says_how_intervals_were_pooled(pooled: Path) -> None:
+    told = "variance pooled over 4 configurations, 8 seeds, 4 degrees of freedom"
+    assert told in (pooled / "report.html").read_text() and told in (pooled / "report.md").read_text()
+    headline = json.loads((pooled / "report.json").read_text())["sweeps"][0]["frontiers"][0]
+    assert (headline["asr_spread"]["n_configurations"], headline["asr_spread"]["df"]) == (4, 4)
+    assert {one["asr"]["interval"] for one in headline["points"]} == {"pooled"}
+
+
+def test_few_seeds_have_no_interval_and_say_their_range(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, seeds=(0, 1))
+    values = json.loads((folder / "sweep.json").read_text())
+    write_record(folder, values | {"cells": values["cells"][:4]})
+    main([str(folder)])
+    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    assert "No interval over seeds: 2 configurations, 4 seeds, 2 degrees of freedom" in page
+    # the first pair of items more is refused by the second seed: of 24, 2 and 1 complied
+    (row,) = [line for line in text.splitlines() if "beta_kl=0.0 | mean of 2" in line][1:2]
+    assert "6.2 % (seeds 4.2 to 8.3; n 24/24)" in row
+
+
+def test_one_seed_each_has_the_interval_of_one_model(sweep: Path) -> None:
+    assert "One seed per configuration" in (sweep / "report.md").read_text()
+
+
+def test_probes_stand_in_where_no_evaluation_ran(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, evaluated=False)
+    main([str(folder)])
+    twin = json.loads((folder / "report.json").read_text())["sweeps"][0]
+    assert (twin["frontiers"][0]["asr"], twin["frontiers"][0]["nrr"]) == ("probe/harmful", "probe/xstest_safe")
+
+
+def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path)
+    values = json.loads((folder / "sweep.json").read_text())
+    values["cells"][0] |= {"state": "failed", "reason": "exit code 2"}
+    write_record(folder, values)
+    shutil.rmtree(tmp_path / "evals" / "b1.0-s0")
+    record = read_sweep(folder)
+    assert [cell.label for cell in record.cells] == ["beta_kl=0.01", "beta_kl=0.1"]
+    assert record.missing[0] == "beta_kl=0.0, seed 0: failed (exit code 2)"
+    assert record.missing[1].startswith("beta_kl=1.0, seed 0: ") and "b1.0-s0" in record.missing[1]
+
+
+def test_a_sweep_without_numbers_still_has_a_page(tmp_path: Path) -> None:
+    values = {"initial": [], "cells": [], "axes": {}}
+    folder = write_record(tmp_path / "sweeps" / "none", values)
+    main([str(folder)])
+    assert "No cell has numbers yet" in (folder / "report.html").read_text()
+    assert not (folder / "frontier.png").exists()
+
+
+def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text('{"cells": [')
+    with pytest.raises(UserError, match=r"sweep\.json cannot be read .* writes it anew"):
+        read_record(tmp_path)
