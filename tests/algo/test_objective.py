@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from cada_trl.algo.objective import (
-    FIRST_TOK,
     BetaController,
     cada_loss,
     k1_bt,
@@ -79,22 +78,21 @@ LONG_LOGP = -torch.tensor([[1.0, 2.0, 4.0, 8.0, 16.0, 32.0], [1.0, 2.0, 0.0, 0.0
 LONG_MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0]])
 
 
-def test_the_first_tokens_of_each_completion_are_weighed_in_reward_and_kl() -> None:
-    assert FIRST_TOK == 4
+def test_the_first_token_of_each_completion_is_weighed_in_reward_and_kl() -> None:
     args = (LONG_LOGP, LONG_MASK, torch.tensor([1.0, -1.0]), HALF)
-    # rewards 10 (1 + 2 + 4 + 8) + 16 + 32 and -10 (1 + 2)
-    assert float(cada_loss(*args, None, 0.1, "sum", first_tok_weight=10.0)) == pytest.approx(0.5 * 198 - 0.5 * 30)
-    # and 0.1 of the KL: 10 * 4 + 2 and 10 * 2 tokens of one nat each
+    # rewards 10 * 1 + 2 + 4 + 8 + 16 + 32 and -(10 * 1 + 2)
+    assert float(cada_loss(*args, None, 0.1, "sum", first_tok_weight=10.0)) == pytest.approx(0.5 * 72 - 0.5 * 12)
+    # and 0.1 of the KL: 10 + 5 and 10 + 1 tokens of one nat each
     loss = cada_loss(*args, torch.ones(2, 6), 0.1, "sum", first_tok_weight=10.0)
-    assert float(loss) == pytest.approx(84.0 + 0.5 * 4.2 + 0.5 * 2.0)
+    assert float(loss) == pytest.approx(30.0 + 0.5 * 1.5 + 0.5 * 1.1)
 
 
 def test_the_mean_divides_the_weighed_sum_by_the_number_of_tokens() -> None:
     loss = cada_loss(LONG_LOGP, LONG_MASK, torch.tensor([1.0, -1.0]), HALF, None, 0.1, "mean", first_tok_weight=10.0)
-    assert float(loss) == pytest.approx(0.5 * 198 / 6 - 0.5 * 30 / 2)
+    assert float(loss) == pytest.approx(0.5 * 72 / 6 - 0.5 * 12 / 2)
 
 
-def test_a_weight_of_one_for_the_first_tokens_is_the_papers_loss() -> None:
+def test_a_weight_of_one_for_the_first_token_is_the_papers_loss() -> None:
     args = (LONG_LOGP, LONG_MASK, ADVANTAGE, HALF, None, 0.1, "sum")
     assert float(cada_loss(*args, first_tok_weight=1.0)) == float(cada_loss(*args)) == pytest.approx(15.75 - 1.5)
 

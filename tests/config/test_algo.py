@@ -87,9 +87,9 @@ def test_the_labs_learning_rates_are_those_of_model_and_method() -> None:
     ("overrides", "message"),
     [
         (["algo=sft_cases", "beta_kl=0.1"], "beta_kl=0.1: method=sft does not read beta_kl"),
-        (["distil_kl=forward"], "distil_kl=forward: method=cada does not read distil_kl"),
+        (["algo=sft_cases", "kl_direction=forward"], "kl_direction=forward: method=sft does not read kl_direction"),
         (["algo=self_distillation", "beta_kl=0.1"], "method=self_distillation implies beta_kl=1.0"),
-        (["algo=self_distillation", "distil_kl=null"], "method=self_distillation needs a direction of its KL"),
+        (["kl=k3", "kl_direction=forward"], "a sampled estimator has a direction of its own; set kl=exact kl_in=loss"),
         (["algo=self_distillation", "learn_on=rollout"], "method=self_distillation does not read learn_on"),
         (["dpo_beta=0.1"], "dpo_beta=0.1: method=cada does not read dpo_beta"),
         (["algo=grpo", "learn_on=request"], "method=grpo implies learn_on=rollout"),
@@ -111,4 +111,4 @@ def test_self_distillation_takes_cadas_batch_rate_and_weights_on_smollm2() -> No
     keys = ("lr", "lr_schedule", "requests_per_step", "benign_frac", "benign_tok", "steps_per_rollout", "max_steps")
     for key in (*keys, "first_tok_weight", "rollouts_per_request"):
         assert getattr(distilled, key) == getattr(cada, key), key
-    assert (distilled.distil_kl, distilled.has_kl) == ("symmetric", True)
+    assert (distilled.kl_direction, distilled.has_kl) == ("symmetric", True)

@@ -12,7 +12,6 @@ from datasets import Dataset
 from peft import LoraConfig
 from torch import Tensor
 
-from cada_trl.algo.objective import FIRST_TOK
 from cada_trl.config import load_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.records import Request, Verdict
@@ -46,7 +45,7 @@ class PresetStudent(PresetRollouts, SelfDistillationTrainer):
 
 def student(folder: str, output: Path, **changes: Any) -> tuple[Any, list[Any]]:
     """A student of two harmful and two harmless requests, two completions each, and what it records."""
-    values = {"baseline": "none", "beta_kl": 1.0, "distil_kl": "symmetric", "max_steps": 1, **changes}
+    values = {"baseline": "none", "beta_kl": 1.0, "kl_direction": "symmetric", "max_steps": 1, **changes}
     return cada_trainer(
         folder, output, n_harmless=2, benign_per_step=2, n_harmful=2, trainer_class=PresetStudent, **values
     )
@@ -65,7 +64,7 @@ def plain_kl_b(policy: Any, teacher: Any, part: dict[str, Any], direction: str, 
         forward_t = (logq_tv.exp() * (logq_tv - logp_tv)).sum(1)
         kl_t = {"reverse": reverse_t, "forward": forward_t, "symmetric": (reverse_t + forward_t) / 2}[direction]
         weight_t = torch.ones(len(completion))
-        weight_t[:FIRST_TOK] = first_tok_weight
+        weight_t[0] = first_tok_weight
         kl_b.append((kl_t * weight_t).sum())
     return torch.stack(kl_b)
 
@@ -95,7 +94,7 @@ def test_the_loss_is_the_weighed_kl_of_whole_logits_and_so_is_its_gradient(
         tiny_folder,
         tmp_path,
         micro=(2, 4),
-        distil_kl=direction,
+        kl_direction=direction,
         benign_tok=3,  # harmless rows are not judged, and count all the same
         first_tok_weight=FIRST_TOK_WEIGHT,
         sgd_lr=0.01,

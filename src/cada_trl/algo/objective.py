@@ -13,8 +13,6 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-FIRST_TOK = 4  # ours: the header "### Analysis" and what follows it at once, or the first words of an answer
-
 
 def cada_loss(
     logp_bt: Tensor,
@@ -35,8 +33,8 @@ def cada_loss(
     "mean" divides each row by its own length, which lowers the effective learning rate of long completions.
     beta_kl is one number, or one per row [B]. reward_penalty_bt (KL in the reward) is subtracted, times beta_kl, from
     the advantage of each token. importance_bt multiplies the advantage of each token, never the KL. first_tok_weight
-    multiplies reward and KL of each completion's first FIRST_TOK tokens (ours: whether to refuse is decided where the
-    answer begins, and a sum over all tokens spends its gradient on those that follow from it).
+    multiplies reward and KL of each completion's first token (ours: whether to refuse is decided there, and a sum over
+    all tokens spends its gradient on those that follow from it).
     """
     beta = beta_kl.unsqueeze(1) if isinstance(beta_kl, Tensor) else beta_kl
     advantage_bt = advantage_b.unsqueeze(1).expand_as(logp_bt)
@@ -48,7 +46,7 @@ def cada_loss(
     if kl_bt is not None:
         objective_bt = objective_bt + beta * kl_bt
     weight_t = torch.ones_like(logp_bt[0])
-    weight_t[:FIRST_TOK] = first_tok_weight
+    weight_t[0] = first_tok_weight
     objective_b = (objective_bt * mask_bt * weight_t).sum(dim=1)
     if logp == "mean":
         objective_b = objective_b / mask_bt.sum(dim=1).clamp(min=1)

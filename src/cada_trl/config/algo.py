@@ -30,7 +30,7 @@ UNUSED: dict[str, Any] = {
     "beta_kl": 0.0,
     "benign_beta_kl": None,
     "target_kl_nats": None,
-    "distil_kl": None,
+    "kl_direction": "reverse",
     "logp": "sum",
     "first_tok_weight": 1.0,
     "benign_tok": None,
@@ -46,10 +46,10 @@ UNUSED: dict[str, Any] = {
 _TARGETS = frozenset({"targets", "keep", "refusal_text"})
 _STOCK = frozenset({"beta_kl", "rollouts_per_request"})
 
-_DISTILLED = frozenset({"distil_kl", "benign_beta_kl", "first_tok_weight", "benign_tok"})
+_DISTILLED = frozenset({"kl_direction", "benign_beta_kl", "first_tok_weight", "benign_tok"})
 
 METHODS: dict[str, Method] = {
-    "cada": Method(frozenset(UNUSED) - _TARGETS - {"dpo_beta", "distil_kl"}),
+    "cada": Method(frozenset(UNUSED) - _TARGETS - {"dpo_beta"}),
     "self_distillation": Method(
         _DISTILLED | {"rollouts_per_request", "steps_per_rollout"},
         {"beta_kl": 1.0},
@@ -77,7 +77,7 @@ class AlgoConfig(Section):
     beta_kl: Annotated[float, Field(ge=0.0)]
     benign_beta_kl: Annotated[float, Field(ge=0.0)] | None  # of harmless requests; null: beta_kl
     target_kl_nats: Annotated[float, Field(gt=0.0)] | None  # null: beta_kl stays fixed
-    distil_kl: Literal["reverse", "forward", "symmetric"] | None = None  # of student and teacher
+    kl_direction: Literal["reverse", "forward", "symmetric"] = "reverse"  # of the exact KL; reverse: KL(policy || reference)
     logp: Literal["sum", "mean"]
     first_tok_weight: Annotated[float, Field(gt=0.0)] = 1.0
     targets: Literal["own", "direct_refusal"] | None = None  # what SFT and DPO learn to say to a harmful request
@@ -141,7 +141,10 @@ def check_algo(algo: AlgoConfig) -> None:
             f"method={algo.method} needs {', '.join(lacking)}: without targets there is nothing to learn; "
             "start from a file of hydra_conf/algo/ that sets them, such as algo=sft_cases"
         )
-    if "distil_kl" in method.reads and algo.distil_kl is None:
-        raise ValueError(f"method={algo.method} needs a direction of its KL: distil_kl=reverse, forward or symmetric")
+    if algo.kl_direction != "reverse" and (algo.kl, algo.kl_in) != ("exact", "loss"):
+        raise ValueError(
+            f"kl_direction={algo.kl_direction} with kl={algo.kl} kl_in={algo.kl_in}: a sampled estimator has a direction of "
+            "its own; set kl=exact kl_in=loss, or leave kl_direction out"
+        )
     if algo.method == "dpo" and algo.targets == "direct_refusal":
         raise ValueError("targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own")

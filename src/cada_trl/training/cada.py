@@ -52,7 +52,7 @@ class CADAConfig(GRPOConfig):
     beta_kl: float = 0.01
     benign_beta_kl: float | None = None
     target_kl_nats: float | None = None
-    distil_kl: Direction | None = None
+    kl_direction: Direction = "reverse"
     logp: Literal["sum", "mean"] = "sum"
     first_tok_weight: float = 1.0
     rollouts_per_request: int = 1
@@ -231,7 +231,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
                 ref_hidden_nh=ref_hidden_nh,
                 ref_weight_vh=ref_weight_vh,
                 exact_kl=args.kl == "exact",
-                kl_direction=args.distil_kl or "reverse",
+                kl_direction=args.kl_direction,
             )
         logp_bt, entropy_bt = (packed.to_bt(value_n, mask_bt.shape[1]) for value_n in (scores.logp_n, scores.entropy_n))
         kl_bt, penalty_bt = self._kl_terms(inputs, scores, logp_bt)
