@@ -38,14 +38,18 @@ TESTABLE    := .venv/.installed-for-tests
 VLLM_PYTHON := .venv-vllm/bin/python
 VLLM        := .venv-vllm/.installed
 
+# What a recipe sets is asked as if it stood in ARGS.
+RECIPE      = $(patsubst recipe=%,%,$(filter recipe=%,$(ARGS)))
+ASKED       = $(if $(RECIPE),$(shell sed -n 's/^- \([^ ]*\).*/\1/p' recipes/$(RECIPE).yaml 2>/dev/null)) $(ARGS)
+ASKED_MODEL = $(or $(firstword $(subst /, ,$(RECIPE))),$(MODEL))
 # The paper's models are trained on the paper's requests, SmolLM2 on the embedded twins.
-OWN_DATA    = $(if $(filter smollm2,$(MODEL)),data=twins,data=paper)
-ASKED_DATA  = $(or $(filter data=%,$(ARGS)),$(OWN_DATA))
+OWN_DATA    = $(if $(filter smollm2,$(ASKED_MODEL)),data=twins,data=paper)
+ASKED_DATA  = $(or $(filter data=%,$(ASKED)),$(OWN_DATA))
 BEAVERTAILS = $(if $(filter data=beavertails data=paper,$(ASKED_DATA)),'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl')
 COMPARED    = $(if $(filter data=twins data=beavertails data=paper,$(ASKED_DATA)),'benchmarks_dir=$(DATA_ROOT)')
-DATA        = $(strip $(if $(filter data=%,$(ARGS)),,$(OWN_DATA)) $(if $(DATA_ROOT),$(BEAVERTAILS) $(COMPARED)))
+DATA        = $(strip $(if $(filter data=%,$(ASKED)),,$(OWN_DATA)) $(if $(DATA_ROOT),$(BEAVERTAILS) $(COMPARED)))
 # A CPU that multiplies in bfloat16 trains in it; `make train ARGS="bf16=false"` does not.
-PRECISION   = $(if $(filter bf16=% hardware=%,$(ARGS)),,$(shell grep -qm1 avx512_bf16 /proc/cpuinfo 2>/dev/null && echo bf16=true))
+PRECISION   = $(if $(filter bf16=% hardware=%,$(ASKED)),,$(shell grep -qm1 avx512_bf16 /proc/cpuinfo 2>/dev/null && echo bf16=true))
 EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
 
 $(if $(filter report why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
@@ -60,18 +64,18 @@ help: ## this list
 	@echo 'Variables: MODEL=$(MODEL) DATA_ROOT=$(DATA_ROOT) ARGS= RUN= PYTHON= PIP_ARGS= (explained in the Makefile)'
 
 train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 METHOD=cada ARGS="beta_kl=0.1"
-	@echo "requests: $(strip $(filter data=%,$(ARGS)) $(subst ',,$(DATA)))"
+	@echo "requests: $(strip $(filter data=%,$(ASKED)) $(subst ',,$(DATA)))"
 	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(if $(METHOD),algo=$(METHOD)) $(DATA) $(PRECISION) $(ARGS)
 
 doctor: $(INSTALLED) ## every check of a run that takes seconds, before it starts: MODEL=llama3 ARGS="hardware=a100x4"
 	$(VENV_PYTHON) -m cada_trl.doctor model=$(MODEL) $(DATA) $(ARGS)
 
 prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decontaminate, split
-	@echo "requests: $(strip $(filter data=%,$(ARGS)) $(subst ',,$(DATA)))"
+	@echo "requests: $(strip $(filter data=%,$(ASKED)) $(subst ',,$(DATA)))"
 	$(VENV_PYTHON) -m cada_trl.prepare model=$(MODEL) $(DATA) $(ARGS)
 
 card: $(INSTALLED) ## what the request set can teach, before any training: ARGS="--curve 75,150,300"
-	@echo "requests: $(strip $(filter data=%,$(ARGS)) $(subst ',,$(DATA)))"
+	@echo "requests: $(strip $(filter data=%,$(ASKED)) $(subst ',,$(DATA)))"
 	$(VENV_PYTHON) -m cada_trl.card model=$(MODEL) $(DATA) $(ARGS)
 
 report: $(INSTALLED) ## write the page of run, evaluation and utility folders: RUN="runs/NAME evals/NAME"

@@ -10,6 +10,10 @@ class UserError(Exception):
     """What was seen, what was expected, what to do: one line, shown without a traceback."""
 
 
+class HelpAsked(Exception):
+    """--help among a verb's words: its keys, as text."""
+
+
 class Stopped(Exception):
     """A run that ended itself in order before it was done: one line and an exit code, no traceback."""
 
@@ -31,10 +35,14 @@ class StoppedByTripwire(Stopped):
 def run_verb(verb: Callable[[list[str]], int]) -> None:
     """Run a verb's main(argv) as a process: prints a UserError as one line, exits with the verb's code.
 
+    --help prints the docstring of the verb's module and its keys.
     Exit codes: 0 done, 2 a user's mistake, 3 stopped by a tripwire, 75 asked to stop (start it again), 130 interrupted.
     """
     try:
         sys.exit(verb(sys.argv[1:]))
+    except HelpAsked as asked:
+        print(f"{(sys.modules['__main__'].__doc__ or '').strip()}\n{asked}")
+        sys.exit(0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -34,8 +34,6 @@ from cada_trl.evals.verdicts import judge_responses, verdict_file
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
-from cada_trl.report.page import write_report
-from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
 from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance
 from cada_trl.tracking.scrub import scrub
@@ -75,6 +73,9 @@ def main(argv: list[str]) -> int:
         with EvalFolder.opened(evaluation.path, evaluation.decides) as folder:
             scores = evaluate(evaluation, folder)
     _show_scores(evaluation, scores, folder)
+    from cada_trl.report.page import write_report
+    from cada_trl.report.records import read_record
+
     print(write_report([read_record(folder.path)], folder.path))
     return 0
 

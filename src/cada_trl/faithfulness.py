@@ -35,8 +35,6 @@ from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.records import write_jsonl
-from cada_trl.report.page import write_report
-from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
 from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance
 from cada_trl.tracking.scrub import scrub
@@ -86,6 +84,9 @@ def main(argv: list[str]) -> int:
         with EvalFolder.opened(probing.path, probing.decides) as folder:
             found = probe(probing, folder)
     table_console().print(effect_table(folder.path.name, found))
+    from cada_trl.report.page import write_report
+    from cada_trl.report.records import read_record
+
     print(write_report([read_record(folder.path)], folder.path))
     return 0
 

@@ -1,7 +1,16 @@
 """The typed, closed configuration of a run: hydra_conf/ composed by Hydra, checked by pydantic, hashed by content."""
 
 from cada_trl.config.algo import AlgoConfig
-from cada_trl.config.run_config import CONF_DIR, PACKAGE_DIR, Config, check_config, config_hash, load_config, run_name
+from cada_trl.config.run_config import (
+    CONF_DIR,
+    PACKAGE_DIR,
+    RECIPES_DIR,
+    Config,
+    check_config,
+    config_hash,
+    load_config,
+    run_name,
+)
 from cada_trl.config.sections import (
     DataConfig,
     HardwareConfig,
@@ -16,6 +25,7 @@ from cada_trl.config.sections import (
 __all__ = [
     "CONF_DIR",
     "PACKAGE_DIR",
+    "RECIPES_DIR",
     "AlgoConfig",
     "Config",
     "DataConfig",

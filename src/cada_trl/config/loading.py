@@ -15,8 +15,10 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cada_trl.errors import UserError
+from cada_trl.config.keys import describe_keys
+from cada_trl.errors import HelpAsked, UserError
 
+HELP = frozenset({"-h", "--help"})
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -45,7 +47,7 @@ def compose_config(
 
     first: overrides in Hydra's own words that are applied before the others, unchecked. dropped: sections that a shared
     group file sets for another verb. Errors: UserError in one line for an unknown key, group or choice (with the
-    nearest name), a wrong type, or values that do not fit together.
+    nearest name), a wrong type, or values that do not fit together; HelpAsked for --help.
     """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
@@ -54,6 +56,8 @@ def compose_config(
 
     if not conf_dir.is_dir():
         raise UserError(f"no folder {conf_dir}; install the project from its checkout with pip install -e .")
+    if HELP.intersection(overrides):
+        raise HelpAsked(describe_keys(conf_dir, primary, set(leaf_paths(schema).values())))
     choices = groups(conf_dir, primary)
     checked = [_full_override(text, schema, choices) for text in overrides]
     try:
@@ -110,6 +114,9 @@ def run_words(argv: list[str], schema: type[Schema]) -> Schema:
 
     Errors: UserError without one run, or for a wrong key.
     """
+    if HELP.intersection(argv):
+        defaults = (f"  {name}={field.default}" for name, field in schema.model_fields.items() if name != "run")
+        raise HelpAsked("\n".join(["", "keys, with their defaults (None: left out)", *defaults]))
     runs = [word for word in argv if "=" not in word]
     if len(runs) != 1 or runs[0].startswith("-"):
         raise UserError(f"got {' '.join(argv) or 'nothing'}; expected one run folder and key=value, as in runs/NAME")

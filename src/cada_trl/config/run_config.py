@@ -12,6 +12,7 @@ from pydantic import model_validator
 
 from cada_trl.config.algo import AlgoConfig, check_algo
 from cada_trl.config.loading import NonNegative, Section, check_values, compose_config
+from cada_trl.config.recipes import expand_recipes
 from cada_trl.config.sections import (
     DataConfig,
     HardwareConfig,
@@ -27,7 +28,10 @@ from cada_trl.config.sections import (
 from cada_trl.storage.digest import content_hash
 
 PACKAGE_DIR = Path(__file__).parents[1]
-CONF_DIR = PACKAGE_DIR.parents[1] / "hydra_conf"
+_CHECKOUT = PACKAGE_DIR.parents[1]
+# An installed package carries hydra_conf, recipes and launch with it (setup.py).
+CONF_DIR = (PACKAGE_DIR if (PACKAGE_DIR / "hydra_conf").is_dir() else _CHECKOUT) / "hydra_conf"
+RECIPES_DIR = CONF_DIR.parent / "recipes"
 
 
 class Config(Section):
@@ -98,8 +102,11 @@ class Config(Section):
 
 
 def load_config(overrides: list[str]) -> Config:
-    """Compose hydra_conf/config.yaml with `key=value` overrides and check it. Errors: UserError. Imports no torch."""
-    return compose_config(Config, CONF_DIR, "config", overrides)
+    """Compose hydra_conf/config.yaml with `key=value` overrides and check it; recipe=smollm2/cada stands for its words.
+
+    Errors: UserError. Imports no torch.
+    """
+    return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides, RECIPES_DIR))
 
 
 def check_config(values: Any) -> Config:

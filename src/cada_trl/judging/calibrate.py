@@ -1,4 +1,6 @@
-"""Measure a judge against people: python -m cada_trl.judging.calibrate [judge=...] [labels=FOLDER] [--json FILE].
+"""judge-card: a judge and human labels -> how often they agree, and what the judge costs.
+
+    python -m cada_trl.judging.calibrate [judge=...] [labels=FOLDER] [--json FILE]
 
 Read it before a number of any table: the judge's errors are a floor under every refusal rate. The card is kept as
 <runs_dir>/judge_cards/<judge id>.json; the same call prints it from there while judge and labels are the same.

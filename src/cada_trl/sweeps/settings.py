@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cada_trl.config import CONF_DIR
-from cada_trl.config.loading import Positive, Section, compose_config, groups, leaf_paths, nearest
+from cada_trl.config import CONF_DIR, RECIPES_DIR
+from cada_trl.config.loading import HELP, Positive, Section, compose_config, groups, leaf_paths, nearest
+from cada_trl.config.recipes import expand_recipes
 from cada_trl.errors import UserError
 
 FOR_EVALUATION = "evaluate."
@@ -55,6 +56,8 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
 
     Errors: UserError for an unknown flag or suite, and as compose_config for the sweep's own settings.
     """
+    if HELP.intersection(argv):
+        compose_config(SweepConfig, CONF_DIR, "sweep", argv)
     flags = [word for word in argv if word.startswith("--")]
     if unknown := sorted(set(flags) - set(_FLAGS)):
         raise UserError(f"unknown flag {unknown[0]}; {nearest(unknown[0], _FLAGS)}")
@@ -65,6 +68,7 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     own = [word for word in words if word.partition("=")[0] in own_keys]
     evaluation = [word.removeprefix(FOR_EVALUATION) for word in words if word.startswith(FOR_EVALUATION)]
     training = [word for word in words if word not in own and not word.startswith(FOR_EVALUATION)]
+    training = expand_recipes(training, RECIPES_DIR)
     config = compose_config(SweepConfig, CONF_DIR, "sweep", own)
     suites = ["off", *groups(CONF_DIR, "evaluate")["suite"]]
     if config.evaluate not in suites:

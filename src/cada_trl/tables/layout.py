@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import model_validator
 
-from cada_trl.config import CONF_DIR
+from cada_trl.config import RECIPES_DIR as RECIPES
+from cada_trl.config import recipes
 from cada_trl.config.loading import NonNegative, Section, check_values, nearest
 from cada_trl.errors import UserError
 
-RECIPES = CONF_DIR.parent / "recipes"
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
 
 
@@ -111,11 +111,7 @@ def asked_model(name: str) -> AskedModel:
 
 def recipe_words(model: str, recipe: str) -> list[str]:
     """The overrides of recipes/<model>/<recipe>.yaml. Errors: UserError where there is no such recipe."""
-    path = RECIPES / model / f"{recipe}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        raise UserError(f"no recipe {path}; {nearest(recipe, known) if known else 'the model has none'}")
-    return [str(line) for line in _yaml(path)]
+    return recipes.recipe_words(f"{model}/{recipe}", RECIPES)
 
 
 def _chosen(kind: str, known: dict[str, Named], names: Sequence[str], table: int) -> list[Named]:

@@ -1,0 +1,34 @@
+"""Recipes by name: `recipe=smollm2/cada` stands for the model and the overrides in recipes/smollm2/cada.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from cada_trl.config.loading import nearest
+from cada_trl.errors import UserError
+
+_KEY = "recipe="
+
+
+def expand_recipes(words: Sequence[str], recipes: Path) -> list[str]:
+    """The words with each recipe's in its place, so that what comes after it wins. Errors: as recipe_words."""
+    expanded: list[str] = []
+    for word in words:
+        if word.startswith(_KEY):
+            name = word.removeprefix(_KEY)
+            expanded += [f"model={name.partition('/')[0]}", *recipe_words(name, recipes)]
+        else:
+            expanded.append(word)
+    return expanded
+
+
+def recipe_words(name: str, recipes: Path) -> list[str]:
+    """The overrides of the recipe <model>/<name>. Errors: UserError for an unknown one, with the nearest."""
+    files = [file for file in recipes.glob("*/*.yaml") if file.parent.name != "tables"]
+    known = {f"{file.parent.name}/{file.stem}": file for file in files}
+    if name not in known:
+        raise UserError(f"recipe={name}: no such recipe; {nearest(name, known)}")
+    return [str(line) for line in yaml.safe_load(known[name].read_text(encoding="utf-8"))]

@@ -1,0 +1,63 @@
+"""cli: `cada VERB ...` is `python -m cada_trl.VERB ...`, and its lists cost no import of a verb."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from importlib.util import find_spec
+
+import pytest
+
+from cada_trl.cli import VERBS, overview
+from cada_trl.config import CONF_DIR
+
+CONSOLE = [sys.executable, "-c", "from cada_trl.cli import main; main()"]
+
+
+def called(*command: str) -> tuple[int, str, str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_console_command_is_the_one_that_is_installed() -> None:
+    scripts = tomllib.loads((CONF_DIR.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert scripts == {"cada": "cada_trl.cli:main"}
+    module, _, function = scripts["cada"].partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_every_verb_is_a_module_and_a_line_of_the_overview() -> None:
+    lines = overview().splitlines()[2:]
+    assert [line.split()[0] for line in lines] == list(VERBS)
+    assert all(find_spec(f"cada_trl.{module}") for module in VERBS.values())
+    assert all(len(line.split(maxsplit=1)[1]) > 20 and "python -m" not in line for line in lines)
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_the_verbs_are_listed_within_a_second_of_cpu_time(words: list[str]) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code, out, err = called(*CONSOLE, *words)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (code, out, err) == (0, overview() + "\n", "")
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
+def test_an_unknown_verb_is_one_line_with_the_nearest() -> None:
+    assert called(*CONSOLE, "trian") == (2, "", "error: no verb 'trian'; did you mean train?\n")
+
+
+@pytest.mark.parametrize("verb", ["train", "sweep", "export", "report"])
+def test_help_of_a_verb_is_that_of_its_module(verb: str) -> None:
+    code, out, err = called(*CONSOLE, verb, "--help")
+    assert (code, err) == (0, "")
+    assert (code, out, err) == called(sys.executable, "-m", f"cada_trl.{verb}", "--help")
+    assert f"python -m cada_trl.{verb}" in out
+
+
+def test_words_and_exit_codes_go_through() -> None:
+    code, out, err = called(*CONSOLE, "train", "beta_kk=0.1")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: unknown key 'beta_kk'; did you mean beta_kl") and err.count("\n") == 1
