@@ -21,11 +21,12 @@ from cada_trl.launching import (
     dry_run,
     launch,
     launcher_command,
-    memory_gb,
     missing,
     quiet_libraries,
     set_environment,
 )
+from cada_trl.planning.memory import plan_memory
+from cada_trl.planning.shapes import shape_of
 
 MODELS = ("smollm2", "llama3", "deepthought", "llama3_70b")
 
@@ -185,8 +186,8 @@ def test_weights_that_the_hub_has_not_sent_yet_are_missing(monkeypatch: pytest.M
 def test_a_model_too_large_for_the_memory_is_said_with_the_nearest_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 24_000_000}[name])
     full = load_config(["model=llama3", "data=twins"])
-    said = f"{memory_gb(full):.0f} GB of memory a process wanted, 24 GB there: hardware=a100x4 fits"
-    assert said in missing(full)
+    need_gb = plan_memory(full, shape_of(full.model)).peak_gb
+    assert f"{need_gb:.0f} GB of memory a process wanted, 24 GB there: hardware=a100x4 fits" in missing(full)
     for overrides in (["model=smollm2"], ["model=llama3", "hardware=a100x4"]):
         assert not any("of memory" in lack for lack in missing(load_config(overrides)))
 

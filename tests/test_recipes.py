@@ -8,8 +8,11 @@ import pytest
 import yaml
 
 from cada_trl.config import config_hash, load_config
-from cada_trl.tables.expected import expected_lines
-from cada_trl.tables.layout import load_models, recipe_words
+from cada_trl.config.recipes import recipe_words
+from cada_trl.jobs.table_layout import load_layout, load_models
+from cada_trl.report.names import benchmark_name
+from cada_trl.report.paper import PaperRow, paper_tables
+from cada_trl.table import MEASURES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TRAININGS = sorted(path for path in RECIPES.glob("*/*.yaml") if path.parent.name != "tables")
@@ -24,13 +27,28 @@ def overrides(recipe: Path) -> list[str]:
     return [str(line) for line in yaml.safe_load(recipe.read_text(encoding="utf-8"))]
 
 
+def expected_lines(model: str, recipe: str) -> list[str]:
+    """A line for each of the paper's rows, from its data file; one line where it has none."""
+    methods = {row.method for table in (1, 2, 3, 4) for row in load_layout(table, (), ()).rows if row.recipe == recipe}
+    rows = [row for row in paper_tables().rows if row.model == model and row.method in methods]
+    if not rows:
+        return ["# Expected: the paper reports no such training."]
+    return ["# Expected, as the paper reports it:", *map(_line, rows)]
+
+
+def _line(row: PaperRow) -> str:
+    shown = {attack: " ± ".join(f"{number:g}" for number in numbers) for attack, numbers in row.values.items()}
+    numbers = ", ".join(f"{attack} {value}" if len(shown) > 1 else value for attack, value in shown.items())
+    return f"#   Table {row.table}, {benchmark_name(row.benchmark)}, {MEASURES[row.measure]}: {numbers}"
+
+
 @pytest.mark.parametrize("recipe", TRAININGS, ids=name)
 def test_every_line_of_a_recipe_is_an_override_with_its_source_beside_it(recipe: Path) -> None:
     load_config([f"model={recipe.parent.name}", *overrides(recipe)])
     lines = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
     assert len(lines) == len(overrides(recipe))
     assert all("#" in line or line.startswith(("- seed=", "- rollout=", "- judge=")) for line in lines)
-    assert recipe_words(recipe.parent.name, recipe.stem) == overrides(recipe)
+    assert recipe_words(name(recipe), RECIPES) == overrides(recipe)
 
 
 @pytest.mark.parametrize("recipe", TRAININGS, ids=name)

@@ -162,11 +162,6 @@ def fetched(config: Config) -> list[str]:
     return fetches
 
 
-def memory_gb(config: Config) -> float:
-    """Peak of one process as planned, at the longest sequences. Errors: UserError for a model of unknown shape."""
-    return plan_memory(config, shape_of(config.model)).peak_gb
-
-
 def _too_large(config: Config) -> list[str]:
     """A sentence where the memory plan does not fit; none where the model's shape or the GPU is not known."""
     try:

@@ -13,16 +13,31 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
 
 from cada_trl.console import table_console
+from cada_trl.document.markdown import bullets, heading
+from cada_trl.document.markdown import table as markdown_table
 from cada_trl.errors import run_verb
+from cada_trl.jobs.estimate import Cost, table_cost
+from cada_trl.jobs.runner import run_in_turn
+from cada_trl.jobs.table_cells import TableCell, table_cells
+from cada_trl.jobs.table_layout import Measure, load_table_settings
+from cada_trl.jobs.table_plan import TablePlan, plan_table
+from cada_trl.numbers import ABSENT, RATE
+from cada_trl.report.names import attack_name, benchmark_name
+from cada_trl.report.paper import paper_tables
 from cada_trl.storage.files import replace, replace_json
-from cada_trl.tables.cells import TableCell, table_cells
-from cada_trl.tables.estimate import Estimate, estimate
-from cada_trl.tables.plan import TablePlan, plan_table
-from cada_trl.tables.runner import run_jobs
-from cada_trl.tables.settings import load_table_settings
-from cada_trl.tables.show import as_json, markdown, notes, text_table, title
+
+MEASURES: dict[Measure, str] = {
+    "asr": "ASR %",
+    "nrr": "NRR %",
+    "harmful_score": "harmful score %",
+    "accuracy": "accuracy %",
+}
+HEADER = ("method", "asked", "measure", "paper", "ours", "95 %", "ours - paper [95 %]", "n")
 
 
 def main(argv: list[str]) -> int:
@@ -32,41 +47,106 @@ def main(argv: list[str]) -> int:
         _show_plan(plan)
         return 0
     folder = plan.settings.folder
-    failed = run_jobs(plan.jobs, folder / "logs", lambda line: print(line, file=sys.stderr, flush=True))
+    failed = run_in_turn(plan.jobs, folder / "logs", lambda line: print(line, file=sys.stderr, flush=True))
     cells = table_cells(plan, failed)
     replace_json(folder / "table.json", as_json(plan, cells))
     replace(folder / "table.md", markdown(plan, cells))
-    _show(plan, cells)
+    console = table_console()
+    console.print(text_table(plan, cells))
+    for note in notes(plan, cells):
+        console.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
     print(folder / "table.md")
     return 1 if failed else 0
 
 
-def _show(plan: TablePlan, cells: Sequence[TableCell]) -> None:
-    console = table_console()
-    console.print(text_table(plan, cells))
-    for line in notes(plan, cells):
-        console.print(f"- {line}", highlight=False, soft_wrap=True, markup=False)
-
-
 def _show_plan(plan: TablePlan) -> None:
     print(title(plan))
-    total = Estimate()
+    costs = []
     for job in plan.jobs:
-        done = job.result()
-        cost = Estimate() if done else estimate(job, plan)
-        total += cost
-        print(f"{f'done {done}' if done else f'to do, {_cost(cost)}'}: {job.name}\n  {shlex.join(job.command[1:])}")
-    lacking = [(block.column.name, *one) for block in plan.blocks for one in block.lacking.values()]
+        if results := job.results():
+            state = f"done {results[0]}"
+        else:
+            costs.append(table_cost(job, plan))
+            state = f"to do, {_told(costs[-1:])}"
+        print(f"{state}: {job.label}\n  {shlex.join(job.commands[0][1:])}")
+    lacking = [(block.column.name, *why) for block in plan.blocks for why in block.lacking.values()]
     for column, word, reason in dict.fromkeys(lacking):
         print(f"{word}, {column}: {reason}")
-    print(f"machine: {plan.model.machine}\nto do: {_cost(total)}; ESTIMATED, from recipes/tables/models.yaml")
+    print(f"machine: {plan.model.machine}\nto do: {_told(costs)}; ESTIMATED, from recipes/tables/models.yaml")
     print(f"folder: {plan.settings.folder}")
 
 
-def _cost(cost: Estimate) -> str:
-    judge = f", {cost.judge_calls} judge calls (about ${cost.judge_usd:.2f})" if cost.judge_calls else ""
-    gpu = f", {cost.gpu_hours:.2f} GPU h" if cost.gpu_hours else ""
-    return f"about {cost.hours:.2f} h{gpu}{judge}"
+def _told(costs: Sequence[Cost]) -> str:
+    gpu_hours, n_calls = sum(cost.gpu_hours for cost in costs), sum(cost.judge_calls for cost in costs)
+    judge = f", {n_calls} judge calls (about ${sum(cost.judge_usd for cost in costs):.2f})" if n_calls else ""
+    gpu = f", {gpu_hours:.2f} GPU h" if gpu_hours else ""
+    return f"about {sum(cost.hours or 0.0 for cost in costs):.2f} h{gpu}{judge}"
+
+
+def text_table(plan: TablePlan, cells: Sequence[TableCell]) -> Table:
+    """For the terminal."""
+    shown = Table(*HEADER, title=title(plan))
+    for cell in cells:
+        shown.add_row(*_columns(cell))
+    return shown
+
+
+def markdown(plan: TablePlan, cells: Sequence[TableCell]) -> str:
+    """The same with its notes."""
+    parts = [heading(1, title(plan)), markdown_table(HEADER, map(_columns, cells)), heading(2, "How to read it")]
+    return "\n\n".join([*parts, bullets(notes(plan, cells))]) + "\n"
+
+
+def as_json(plan: TablePlan, cells: Sequence[TableCell]) -> dict[str, Any]:
+    """Fractions of ours, percent of the paper, points of the difference; null where there is none."""
+    return {
+        "format": 1,
+        "table": plan.settings.table,
+        "model": plan.settings.model,
+        "title": plan.layout.title,
+        "settings": plan.settings.model_dump(),
+        "cells": [cell.to_json() for cell in cells],
+        "notes": notes(plan, cells),
+    }
+
+
+def title(plan: TablePlan) -> str:
+    """`Table 3, smollm2: attack success rates after training`."""
+    return f"Table {plan.settings.table}, {plan.settings.model}: {plan.layout.title}"
+
+
+def notes(plan: TablePlan, cells: Sequence[TableCell]) -> list[str]:
+    """What stands beside what, and why a cell has no number; one sentence a reason."""
+    lines = ["ours - paper leaves the paper's own spread out: it gives no interval"]
+    if plan.model.paper != plan.settings.model:
+        other = paper_tables().models[plan.model.paper].name
+        lines.append(f"the paper has no {plan.settings.model}: {other} stands beside it, another model")
+    lines += [f"the paper's {what}: {how}" for what, how in paper_tables().asked_differently.items()]
+    if plan.settings.limit is not None:
+        lines.append(f"limit={plan.settings.limit} items: a trial of the machinery, no result")
+    reasons = {(cell.state, cell.column, cell.reason): None for cell in cells if cell.reason is not None}
+    return [*lines, *(f"{state}, {benchmark_name(column)}: {reason}" for state, column, reason in reasons)]
+
+
+def _columns(cell: TableCell) -> tuple[str, ...]:
+    asked = benchmark_name(cell.column)
+    if cell.measure in ("asr", "harmful_score"):
+        asked += f", {attack_name(cell.attack)}"
+    paper = ABSENT.value if cell.paper is None else f"{cell.paper.value:g}"
+    if cell.paper is not None and cell.paper.sd is not None:
+        paper += f" ± {cell.paper.sd:g}"
+    return (cell.method, asked, MEASURES[cell.measure], paper, *_ours(cell))
+
+
+def _ours(cell: TableCell) -> tuple[str, str, str, str]:
+    ours = cell.ours
+    if ours is None or ours.value is None or ours.low is None or ours.high is None:
+        return cell.state, "", "", ""
+    value = RATE.text(ours.value) + ("" if ours.sd is None else f" ± {RATE.text(ours.sd)}")
+    seeds = "" if ours.n_seeds == 1 else f" x {ours.n_seeds} seeds"
+    change = cell.difference
+    points = "" if change is None else f"{change.value:+.1f} [{change.low:+.1f}, {change.high:+.1f}]"
+    return value, RATE.span(ours.low, ours.high), points, f"{ours.n} of {ours.asked}{seeds}"
 
 
 if __name__ == "__main__":

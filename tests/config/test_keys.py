@@ -15,15 +15,15 @@ from cada_trl.errors import HelpAsked
 from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.evals.utility.settings import UtilitySettings
 from cada_trl.evals.utility.settings import load_settings as load_utility
-from cada_trl.sweeps.settings import SweepConfig
-from cada_trl.tables.settings import TableSettings, load_table_settings
+from cada_trl.jobs.request import SweepConfig
+from cada_trl.jobs.table_layout import TableSettings, load_table_settings
 
 # in no file: their defaults are those of older runs, or of models that say nothing of them
 OF_THE_SCHEMA = {"data.twins", "model.chat"}
 
 
 def sweep(words: list[str]) -> Any:
-    from cada_trl.sweeps.settings import read_request
+    from cada_trl.jobs.request import read_request
 
     return read_request(words).config
 

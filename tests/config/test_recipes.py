@@ -7,7 +7,7 @@ import pytest
 from cada_trl.config import RECIPES_DIR, config_hash, load_config
 from cada_trl.config.recipes import expand_recipes, recipe_words
 from cada_trl.errors import UserError
-from cada_trl.sweeps.settings import read_request
+from cada_trl.jobs.request import read_request
 
 
 def test_a_recipe_is_its_model_and_its_overrides() -> None:
@@ -32,7 +32,7 @@ def test_an_unknown_recipe_fails_with_the_nearest(name: str, nearest: str) -> No
 
 
 def test_a_sweep_takes_a_recipe_and_an_axis_over_one_of_its_keys() -> None:
-    from cada_trl.sweeps.grid import make_grid
+    from cada_trl.jobs.grid import make_grid
 
     request = read_request(["recipe=smollm2/cada", "beta_kl=0.0,0.1"])
     cells = make_grid(request.training)

@@ -1,0 +1,171 @@
+"""Words with axes -> cells: Hydra's parser expands, every cell is composed and checked before one is started."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cada_trl.config import CONF_DIR, Config, config_hash
+from cada_trl.config.loading import groups, is_text_list, leaf_paths
+from cada_trl.errors import UserError
+from cada_trl.jobs.job import Call, SweepJob, run_folder, training
+from cada_trl.planning.device import n_machines
+from cada_trl.storage.digest import content_hash
+
+DEFAULT_CHOICE = "default"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a grid. axes: what differs between the cells but the seed, by key, as resolved."""
+
+    words: tuple[str, ...]
+    axes: dict[str, Any]
+    config: Config
+
+    @property
+    def id(self) -> str:
+        """<hash8>-s<seed>: the content of what decides the result, without output, tracking and hardware."""
+        return f"{config_hash(self.config)}-s{self.config.seed}"
+
+    @property
+    def run_folder(self) -> Path:
+        return run_folder(self.words)
+
+    @property
+    def label(self) -> str:
+        """Axes and seed as one reads them: `beta_kl=0.1 s0`."""
+        return " ".join([*(f"{key}={_shown(value)}" for key, value in self.axes.items()), f"s{self.config.seed}"])
+
+    def job(self, evaluation: Sequence[str] | None) -> SweepJob:
+        """Train the cell and evaluate it. evaluation: words without the model; None evaluates nothing."""
+        calls = [Call("train", self.words)]
+        if evaluation is not None:
+            calls.append(Call("evaluate", (f"model={self.run_folder}", *evaluation)))
+        return SweepJob(self.id, self.label, tuple(calls), config=self.config)
+
+    def initial_job(self, evaluation: Sequence[str] | None) -> SweepJob | None:
+        """Evaluate the model that the cell starts from: one job for all cells of that model."""
+        if evaluation is None:
+            return None
+        keys = [(_key(word), word.partition("=")[2]) for word in self.words]
+        words = (*(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model"), *evaluation)
+        name = f"initial {self.config.model.name}"
+        return SweepJob(f"initial-{content_hash(words)}", name, (Call("evaluate", words),), config=self.config)
+
+
+def make_grid(words: Sequence[str], axes: Sequence[str] = ()) -> list[Cell]:
+    """The cells in the order of their words, the last axis fastest; a cell that stands twice is one.
+
+    axes: keys that are axes even where they have one value.
+    Errors: UserError for a word that cannot be read, for a cell that does not compose or check (nothing has started
+    then), and for an axis that does not change the result.
+    """
+    listed = [tuple(chosen) for chosen in itertools.product(*map(values_of, last_of_each_key(words)))]
+    known = [_key(f"{axis}=") for axis in axes]
+    values: dict[str, set[str]] = {}
+    for word in itertools.chain.from_iterable(listed):
+        values.setdefault(_key(word), set()).add(word)
+    varying = [key for key in values if len(values[key]) > 1 or key in known]
+    cells: dict[str, Cell] = {}
+    for chosen in listed:
+        cell = _cell(chosen, varying)
+        twin = cells.setdefault(cell.id, cell)
+        if twin.config != cell.config:
+            raise UserError(
+                f"{_varied(twin.words, varying)} and {_varied(cell.words, varying)} are the same training: they differ "
+                "in hardware, tracking or folders alone, which do not change the result; give one value"
+            )
+    return list(cells.values())
+
+
+def last_of_each_key(words: Sequence[str]) -> list[str]:
+    """The words without those that a later one of the same key replaces; `algo.lr` and `lr` are the same key."""
+    return list({_key(word): word for word in words}.values())
+
+
+def values_of(word: str) -> list[str]:
+    """The word once for each value of its axis, or as it is. Errors: UserError as parsed, and for an interval."""
+    override = parsed(word)
+    if override is None or not override.is_sweep_override():
+        return [word]
+    key = word.partition("=")[0]
+    if override.is_interval_sweep():
+        raise UserError(f"{word}: an interval has no cells of its own; list values, or search it with search=optuna")
+    if hasattr(override.value(), "filter"):  # glob(c*): among the group's choices
+        choices = groups(CONF_DIR, "config")
+        if key not in choices:
+            raise UserError(f"{word}: glob() takes a group ({', '.join(choices)})")
+        return [f"{key}={choice}" for choice in override.value().filter(choices[key])]
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def parsed(word: str) -> Any:
+    """Hydra's override, or None for a word that Hydra does not read: no `key=`, or a list of texts with its commas.
+
+    Errors: UserError for one that Hydra cannot read.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, sign, value = word.partition("=")
+    if not sign or (is_text_list(Config, _key(word)) and not value.startswith("[")):
+        return None
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise UserError(
+            f"cannot read {key}={value}: {str(error).splitlines()[0]}; expected one value, values with commas as in "
+            "beta_kl=0.0,0.01,0.1, or range(0,3)"
+        ) from error
+
+
+def axes_of(cells: Sequence[Cell]) -> dict[str, list[Any]]:
+    """Axis -> its values in the cells' order, the seed last."""
+    axes: dict[str, list[Any]] = {}
+    for cell in cells:
+        for key, value in [*cell.axes.items(), ("seed", cell.config.seed)]:
+            if value not in axes.setdefault(key, []):
+                axes[key].append(value)
+    seeds = axes.pop("seed", [])
+    return {**axes, "seed": seeds}
+
+
+def _cell(words: tuple[str, ...], varying: Sequence[str]) -> Cell:
+    try:
+        config = training(words)
+    except UserError as error:
+        words_told = _varied(words, varying)
+        where = f"{words_told}: " if words_told and not str(error).startswith(words_told) else ""
+        raise UserError(f"{where}{error} (no cell was started)") from error
+    if config.run_name is not None:
+        raise UserError("run_name would put every cell into one folder; leave it out: a run is named by its content")
+    if (machines := n_machines(config.hardware)) > 1:
+        raise UserError(
+            f"a cell runs on one machine, and this hardware has {machines}; start such trainings one by one"
+        )
+    return Cell(words, {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}, config)
+
+
+def _value(key: str, words: Sequence[str], config: Config) -> Any:
+    """A group's choice as written, a key's value as resolved."""
+    if key in groups(CONF_DIR, "config"):
+        return next((word.partition("=")[2] for word in words if _key(word) == key), DEFAULT_CHOICE)
+    section, _, leaf = key.rpartition(".")
+    return getattr(getattr(config, section) if section else config, leaf)
+
+
+def _key(word: str) -> str:
+    key = word.partition("=")[0]
+    return leaf_paths(Config).get(key, key)
+
+
+def _varied(words: Sequence[str], varying: Sequence[str]) -> str:
+    return " ".join(word for word in words if _key(word) in varying)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,175 @@
+"""Calls of the verbs that a sweep or a table needs, and the folders by which each is known to be done. No torch.
+
+The verbs' folders are named and skipped by content: a job asks whether its own results are there, whoever made them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.errors import UserError
+from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
+from cada_trl.evals.utility.settings import UtilitySettings, load_settings
+from cada_trl.report.stored_config import read_config
+from cada_trl.storage.files import read_json
+
+Words = tuple[str, ...]
+Verb = Literal["train", "evaluate", "utility"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a verb; it goes on where an earlier one ended."""
+
+    verb: Verb
+    words: Words
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", f"cada_trl.{self.verb}", *self.words]
+
+    def result(self, since: str) -> Path | None:
+        """The folder with its finished result; None before that. since: when the training of its model ended."""
+        try:
+            if self.verb == "train":
+                return _trained(self.words)
+            return _evaluated(self.words, since) if self.verb == "evaluate" else _answered(self.words, since)
+        except UserError:  # the trained model is gone or a file is damaged: the verb says so in the job's log
+            return None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Calls that follow each other in one process group. id: of its log, script and lock; label: for people.
+
+    trained: the job that trains the model that is asked, where its own calls do not. n: answers or questions, for an
+    estimate.
+    """
+
+    id: str
+    label: str
+    calls: tuple[Call, ...]
+    trained: Job | None = None
+    n: int = 0
+
+    @property
+    def commands(self) -> list[list[str]]:
+        return [call.command for call in self.calls]
+
+    @property
+    def run_folder(self) -> Path | None:
+        """Where its training writes; None where it trains nothing."""
+        return next((run_folder(call.words) for call in self.calls if call.verb == "train"), None)
+
+    @property
+    def evaluation(self) -> Words | None:
+        """The words of its evaluation; None where nothing is evaluated."""
+        return next((call.words for call in self.calls if call.verb == "evaluate"), None)
+
+    def results(self) -> list[Path] | None:
+        """The folders of its calls, once the files of every one say that it is done; None before that."""
+        folders: list[Path] = []
+        run = None
+        if self.trained is not None:
+            if (trained := self.trained.results()) is None:
+                return None
+            run = trained[0]
+        for call in self.calls:
+            folder = call.result(str(read_manifest(run).get("ended_utc") or "") if run else "")
+            if folder is None:
+                return None
+            folders.append(folder)
+            run = folder if call.verb == "train" else run
+        return folders
+
+    def script(self, header: Sequence[str] = ()) -> str:
+        """A bash script that can also be run by hand: the commands here, a failing one the last."""
+        lines = ["#!/bin/bash", *header, f"# {self.label}", "set -e", f"cd {shlex.quote(str(Path.cwd()))}"]
+        return "\n".join([*lines, *map(shlex.join, self.commands)]) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepJob(Job):
+    """config: of the training, whose hardware the job needs."""
+
+    config: Config
+
+
+@cache
+def training(words: Words) -> Config:
+    """What `train` makes of the words: composing takes a good part of a second. Errors: UserError as load_config."""
+    return load_config(list(words))
+
+
+@cache
+def asking(words: Words) -> EvaluateConfig:
+    """What `evaluate` makes of the words: of a run, once it has ended. Errors: UserError as load_evaluate_config."""
+    return load_evaluate_config(words)
+
+
+def run_folder(words: Words) -> Path:
+    """Where the training with these words writes. Errors: UserError as load_config."""
+    config = training(words)
+    return Path(config.runs_dir) / run_name(config)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A folder's manifest.json; {} where it is absent or damaged."""
+    try:
+        return read_json(folder / "manifest.json")
+    except UserError:
+        return {}
+
+
+def ended(results_dir: str, since: str = "") -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
+    """(folder, stored configuration, manifest) of what ended since then; the times are UTC texts."""
+    for path in sorted(Path(results_dir).glob("*/config.yaml")):
+        manifest = read_manifest(path.parent)
+        if str(manifest.get("ended_utc")) >= since:
+            try:
+                stored = read_config(path)
+            except UserError:  # damaged: no result of anything
+                continue
+            yield path.parent, stored, manifest
+
+
+def _trained(words: Words) -> Path | None:
+    config, folder = training(words), run_folder(words)
+    manifest = read_manifest(folder)
+    same = (manifest.get("config_hash"), (manifest.get("seeds") or {}).get("run")) == (config_hash(config), config.seed)
+    return folder if same and manifest.get("exit_state") == "done" and (folder / "final").is_dir() else None
+
+
+def _evaluated(words: Words, since: str) -> Path | None:
+    """The evaluation with this very configuration that ended well after the training did."""
+    config = asking(words)
+    for folder, stored, manifest in ended(config.evals_dir, since):
+        is_done = manifest.get("exit_state") == "done" and (folder / "scores.json").is_file()
+        if is_done and stored == config.model_dump():
+            return folder
+    return None
+
+
+def _answered(words: Words, since: str) -> Path | None:
+    """The finished task's folder, by the model's configuration and what was asked."""
+    settings = load_settings(words)
+    for folder, stored, _ in ended(settings.utility_dir, since):
+        if stored.get("model") == settings.model.model_dump():
+            for result in sorted(folder.glob(f"{settings.tasks[0]}-*/result.json")):
+                if _asks_the_same(result, settings):
+                    return result.parent
+    return None
+
+
+def _asks_the_same(result: Path, settings: UtilitySettings) -> bool:
+    plan = read_json(result).get("plan") or {}
+    seed = None if settings.limit is None else settings.seed
+    tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}
+    return (plan.get("limit"), plan.get("seed")) == (settings.limit, seed) and tokens

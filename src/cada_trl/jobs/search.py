@@ -1,0 +1,172 @@
+"""A search by Optuna in place of a grid: lr and beta_kl against ASR and NRR at once, in a study that goes on later."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cada_trl.errors import UserError
+from cada_trl.jobs.folder import STUDY
+from cada_trl.jobs.grid import Cell, last_of_each_key, make_grid, parsed, values_of
+from cada_trl.jobs.session import Session
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, Trial
+
+_PROBED = ("probe/harmful/answered_frac", "probe/harmless/answered_frac")
+
+
+@dataclass(frozen=True)
+class Space:
+    """dimensions: key -> its words' distribution. fixed: the other words; a seed axis among them is averaged over."""
+
+    dimensions: dict[str, BaseDistribution]
+    fixed: tuple[str, ...]
+
+    def cells(self, params: dict[str, Any]) -> list[Cell]:
+        """The cells of one trial: one a seed. Errors: UserError as make_grid."""
+        return make_grid([*self.fixed, *(f"{key}={value}" for key, value in params.items())], tuple(self.dimensions))
+
+
+def read_space(words: Sequence[str], default: Sequence[str]) -> Space:
+    """Intervals and axes but the seed's are dimensions; the default space stands in where no interval is given.
+
+    An interval is `lr=tag(log, interval(1e-6, 1e-4))`, Hydra's words. Errors: UserError as make_grid for a word or a
+    value that does not fit, and where nothing is left to search.
+    """
+    if not any(_is_interval(word) for word in words):
+        words = [*default, *words]
+    dimensions, fixed = {}, []
+    for word in last_of_each_key(words):
+        key = word.partition("=")[0]
+        distribution = None if key == "seed" else _distribution(word)
+        if distribution is None:
+            fixed.append(word)
+        else:
+            dimensions[key] = distribution
+    if not dimensions:
+        raise UserError(
+            "search=optuna has nothing to search: give an interval or an axis, as in lr=interval(1e-6,1e-4)"
+        )
+    space = Space(dimensions, tuple(fixed))
+    for ends in (0, -1):  # every trial's words are these with other values: a wrong key or type is refused before any
+        space.cells({key: _ends(distribution)[ends] for key, distribution in dimensions.items()})
+    return space
+
+
+def run_search(session: Session, space: Space) -> None:
+    """Ask, train and evaluate, tell, until the study has n_trials; a trial that was cut off is done first.
+
+    A trial whose numbers are not known has failed in the study, and never counts as a number.
+    """
+    study, config = _study(session), session.request.config
+    if earlier := [cell for trial in study.trials if trial.values for cell in space.cells(trial.params)]:
+        session.run(earlier)
+    _show(session, study)
+    while batch := _next(study, space, config.n_trials, config.jobs):
+        cells = {trial.number: space.cells(trial.params) for trial in batch}
+        session.run([cell for of_trial in cells.values() for cell in of_trial])
+        for trial in batch:
+            _tell(study, trial, objectives(session.record, cells[trial.number]))
+        _show(session, study)
+
+
+def objectives(record: dict[str, Any], cells: Sequence[Cell]) -> tuple[float, float] | None:
+    """(ASR, NRR), fractions: means over benchmarks and attacks, then seeds; None where a cell has none.
+
+    Without an evaluation the probes stand in: harmful requests complied with, harmless ones answered.
+    """
+    ids = {cell.id for cell in cells}
+    pairs = [_of_cell(row["metrics"]) for row in record["cells"] if row["id"] in ids]
+    known = [pair for pair in pairs if pair is not None]
+    if len(known) < len(ids):
+        return None
+    return statistics.mean(asr for asr, _ in known), statistics.mean(nrr for _, nrr in known)
+
+
+def _of_cell(metrics: dict[str, Any]) -> tuple[float, float] | None:
+    values = {name: measure["value"] for name, measure in metrics.items()}
+    sides = [[value for name, value in values.items() if name.startswith(kind)] for kind in ("asr/", "nrr/")]
+    if not any(sides):
+        sides = [[values[name]] if name in values else [] for name in _PROBED]
+    if any(not side or None in side for side in sides):
+        return None
+    return statistics.mean(sides[0]), statistics.mean(sides[1])
+
+
+def _study(session: Session) -> Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = session.folder.path / STUDY
+    study = optuna.create_study(
+        storage=f"sqlite:///{file.resolve()}",
+        study_name="sweep",
+        load_if_exists=True,
+        directions=["minimize", "maximize"],
+    )
+    # A resumed study draws on, not the same again.
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=session.request.config.jobs > 1)
+    return study
+
+
+def check_installed() -> None:
+    """Errors: UserError where Optuna is not installed."""
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("search=optuna needs the extra optuna: pip install -e '.[optuna]'")
+
+
+def _next(study: Study, space: Space, n_trials: int, n_at_once: int) -> list[Trial | FrozenTrial]:
+    from optuna.trial import TrialState
+
+    if cut_off := study.get_trials(states=[TrialState.RUNNING]):
+        return list(cut_off)
+    return [study.ask(space.dimensions) for _ in range(min(n_trials - len(study.trials), n_at_once))]
+
+
+def _tell(study: Study, trial: Trial | FrozenTrial, values: tuple[float, float] | None) -> None:
+    from optuna.trial import TrialState
+
+    study.tell(trial.number, values, TrialState.COMPLETE if values else TrialState.FAIL)
+
+
+def _show(session: Session, study: Study) -> None:
+    """The study in sweep.json: its finished trials, and which of them no other one beats in both."""
+    best = {trial.number for trial in study.best_trials}
+    trials = [
+        {"number": n, "params": trial.params, "asr": trial.values[0], "nrr": trial.values[1], "best": n in best}
+        for n, trial in enumerate(study.trials)
+        if trial.values
+    ]
+    n_failed = sum(trial.state.name == "FAIL" for trial in study.trials)
+    session.search = {"trials": trials, "failed": n_failed, "storage": str(session.folder.path / STUDY)}
+    session.write()
+
+
+def _is_interval(word: str) -> bool:
+    override = parsed(word)
+    return override is not None and override.is_interval_sweep()
+
+
+def _distribution(word: str) -> BaseDistribution | None:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if _is_interval(word):
+        interval = parsed(word).value()
+        low, high, log = interval.start, interval.end, "log" in interval.tags
+        kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
+        try:
+            return kind(low, high, log=log)
+        except ValueError as error:
+            raise UserError(f"{word}: {error}") from error
+    values = [value.partition("=")[2] for value in values_of(word)]
+    return CategoricalDistribution(values) if len(values) > 1 else None
+
+
+def _ends(distribution: Any) -> tuple[Any, ...]:
+    return tuple(getattr(distribution, "choices", None) or (distribution.low, distribution.high))

@@ -1,0 +1,172 @@
+"""The cells of a table: the paper's number, ours, their difference, or the state of a cell without one. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from cada_trl.errors import UserError
+from cada_trl.evals.outcomes import Outcome
+from cada_trl.evals.scores import withheld
+from cada_trl.jobs.job import Job
+from cada_trl.jobs.table_layout import Measure
+from cada_trl.jobs.table_plan import Block, TablePlan
+from cada_trl.records import read_jsonl
+from cada_trl.report.eval_record import read_evaluation
+from cada_trl.report.paper import paper_tables
+from cada_trl.statistics import across_seeds
+from cada_trl.storage.files import read_json
+from cada_trl.storage.json_record import JsonRecord
+
+State = Literal["done", "to do", "failed", "not run", "withheld", "no access", "no prompts", "no data"]
+_MEASURED = {"value", "low", "high", "n", "asked"}
+
+
+class PaperNumber(JsonRecord):
+    """As published, in percent. model: whose number it is; sd over the paper's three runs, where it gives one."""
+
+    model: str
+    value: float
+    sd: float | None
+
+
+class Number(JsonRecord):
+    """A fraction over n items of the asked, its mean over the seeds; sd is theirs, None below two seeds.
+
+    low, high: 95 %; one seed has the interval of its own report, several that of statistics.across_seeds. All are None
+    exactly where `reason` says why.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    asked: int
+    n_seeds: int = 1
+    sd: float | None = None
+    reason: str | None = None
+
+
+class Difference(JsonRecord):
+    """Ours less the paper's, in points. low, high: our 95 % interval less the paper's number, whose own spread is left
+    out: the paper gives no interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class TableCell(JsonRecord):
+    """One number of the table. ours is known exactly where state is done; else reason says what is the matter."""
+
+    row: str
+    method: str
+    column: str
+    attack: str
+    measure: Measure
+    paper: PaperNumber | None
+    ours: Number | None = None
+    difference: Difference | None = None
+    state: State
+    reason: str | None
+
+
+def table_cells(plan: TablePlan, failed: Mapping[Job, str]) -> list[TableCell]:
+    """Every cell in the table's order. failed: job -> how it failed in this call."""
+    return [cell for block in plan.blocks for cell in _block(plan, block, failed)]
+
+
+def paper_number(table: int, model: str, method: str, column: str, attack: str, measure: Measure) -> PaperNumber | None:
+    """The published number of that very table; None where it has none."""
+    wanted = (table, model, method, column, measure)
+    for row in paper_tables().rows:
+        if (row.table, row.model, row.method, row.benchmark, row.measure) == wanted and attack in row.values:
+            value, *sd = row.values[attack]
+            return PaperNumber(model=paper_tables().models[model].name, value=value, sd=sd[0] if sd else None)
+    return None
+
+
+def evaluated(folders: Sequence[Path], benchmark: str, attack: str, measure: Measure) -> Number:
+    """asr, nrr or harmful_score of one benchmark under one attack. Errors: UserError as read_evaluation."""
+    records = [read_evaluation(folder) for folder in folders]
+    if len(records) > 1:
+        outcomes = [[out for out in record.outcomes if out.cell == (benchmark, attack)] for record in records]
+        asked = {out.attempt.key: None for out in outcomes[0]}
+        values = [asked | {out.attempt.key: _value(out, measure) for out in of_seed} for of_seed in outcomes]
+        return _over_seeds(values, records[0].scores.min_coverage)
+    cell = records[0].cell(benchmark, attack)
+    if cell is None:
+        return Number(n=0, asked=0, reason="not in the evaluation's scores")
+    measured = cell.total.harmful_score if measure == "harmful_score" else cell.headline
+    return Number(**measured.model_dump(include=_MEASURED), reason=measured.withheld)
+
+
+def answered(folders: Sequence[Path]) -> Number:
+    """The accuracy of one utility task. Errors: UserError for a damaged file."""
+    results = [read_json(folder / "result.json") for folder in folders]
+    if len(results) == 1:
+        return Number(**{key: results[0]["accuracy"][key] for key in _MEASURED})
+    values: list[dict[str, float | None]] = []
+    for folder, result in zip(folders, results, strict=True):
+        rows = [row for _, row in read_jsonl(folder / "samples.jsonl")]
+        name = result["plan"]["task"]["filter"]
+        values.append({f"{row['subset']}/{row['row']}": float(row["correct"][name]) for row in rows})
+    return _over_seeds(values, 1.0)
+
+
+def _over_seeds(values: Sequence[Mapping[str, float | None]], min_coverage: float) -> Number:
+    """The items known in every seed, so that the seeds share them."""
+    shared = [key for key in values[0] if all(of_seed.get(key) is not None for of_seed in values)]
+    n, asked, n_seeds = len(shared), len(values[0]), len(values)
+    if reason := withheld(n, asked, min_coverage):
+        return Number(n=n, asked=asked, n_seeds=n_seeds, reason=reason)
+    mean = across_seeds([[float(of_seed[key] or 0.0) for key in shared] for of_seed in values])
+    return Number(value=mean.mean, low=mean.low, high=mean.high, n=n, asked=asked, n_seeds=n_seeds, sd=mean.sd)
+
+
+def _value(outcome: Outcome, measure: Measure) -> float | None:
+    if measure == "harmful_score":
+        return outcome.harmful_score
+    return None if outcome.complied is None else float(outcome.complied)
+
+
+def _block(plan: TablePlan, block: Block, failed: Mapping[Job, str]) -> Iterator[TableCell]:
+    row, column = block.row, block.column
+    of_jobs, why = _state(block, failed)
+    folders = [folder for job in block.jobs for folder in job.results() or ()] if of_jobs == "done" else []
+    for attack in column.attacks:
+        state, reason = block.lacking.get(attack, (of_jobs, why))
+        for measure in column.measures:
+            paper = paper_number(plan.settings.table, plan.model.paper, row.method, column.name, attack, measure)
+            where = {"row": row.id, "method": row.method, "column": column.name, "attack": attack, "measure": measure}
+            cell = TableCell.model_validate({**where, "paper": paper, "state": state, "reason": reason})
+            yield _filled(cell, block, folders) if state == "done" else cell
+
+
+def _filled(cell: TableCell, block: Block, folders: Sequence[Path]) -> TableCell:
+    try:
+        if block.column.task is not None:
+            ours = answered(folders)
+        else:
+            ours = evaluated(folders, cell.column, cell.attack, cell.measure)
+    except UserError as error:  # a damaged file of one folder leaves the other cells
+        return cell.model_copy(update={"state": "failed", "reason": str(error)})
+    if ours.value is None or ours.low is None or ours.high is None:
+        return cell.model_copy(update={"state": "withheld", "reason": ours.reason})
+    difference = None
+    if cell.paper is not None:
+        value, low, high = (100 * end - cell.paper.value for end in (ours.value, ours.low, ours.high))
+        difference = Difference(value=value, low=low, high=high)
+    return cell.model_copy(update={"ours": ours, "difference": difference})
+
+
+def _state(block: Block, failed: Mapping[Job, str]) -> tuple[str, str | None]:
+    """Of the cells that can be had. One failed seed is a failed cell: a mean over the others is another number."""
+    for job in block.jobs:
+        if job in failed:
+            return "failed", f"{job.label}: {failed[job]}"
+        if job.trained is not None and job.trained in failed:
+            return "not run", f"{job.trained.label} failed"
+    open_jobs = [job.label for job in block.jobs if job.results() is None]
+    return ("to do", ", ".join(open_jobs)) if open_jobs else ("done", None)

@@ -1,0 +1,210 @@
+"""A table's cells and the jobs that fill them: which verb with which words, in which order. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cada_trl.config import RECIPES_DIR
+from cada_trl.config.loading import as_override
+from cada_trl.config.recipes import recipe_words
+from cada_trl.errors import UserError
+from cada_trl.evals.attacks.attack import NotRun
+from cada_trl.evals.attacks.registry import AttackContext, make_attack
+from cada_trl.evals.benchmarks import load_items, load_spec
+from cada_trl.evals.settings import load_evaluate_config
+from cada_trl.evals.utility.settings import load_settings
+from cada_trl.evals.utility.task import load_task
+from cada_trl.jobs.job import Call, Job, Verb, run_folder
+from cada_trl.jobs.table_layout import (
+    AskedModel,
+    Layout,
+    TableColumn,
+    TableRow,
+    TableSettings,
+    asked_model,
+    load_layout,
+)
+from cada_trl.judging.phrases import PhraseJudge
+
+# What a table's cells are made of, by verb
+_SET_HERE = {
+    "train": ("model", "algo", "seed"),
+    "evaluate": ("model", "arm", "benchmarks", "attacks"),
+    "utility": ("model", "tasks"),
+}
+
+
+@dataclass(frozen=True)
+class Available:
+    """attacks: those that can be put to the benchmark -> prompts; lacking: the others -> (a word, the reason)."""
+
+    attacks: dict[str, int]
+    lacking: dict[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One row in one column: a job a seed (one for an untrained model). lacking: attack -> (a word, the reason)."""
+
+    row: TableRow
+    column: TableColumn
+    jobs: tuple[Job, ...]
+    lacking: dict[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """blocks: rows first, then columns. asks_endpoint: the judge is behind an endpoint, its calls may cost."""
+
+    settings: TableSettings
+    layout: Layout
+    model: AskedModel
+    blocks: list[Block]
+    asks_endpoint: bool
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Each once; a training before what asks its model."""
+        asking = [job for block in self.blocks for job in block.jobs]
+        return list(dict.fromkeys(each for job in asking for each in (job.trained, job) if each is not None))
+
+
+def plan_table(settings: TableSettings) -> TablePlan:
+    """Errors: UserError for an unknown model, recipe, row or column, and for words that a verb refuses."""
+    model = asked_model(settings.model)
+    layout = load_layout(settings.table, settings.rows, settings.columns)
+    words = _Words(settings, model)
+    config = words.evaluation
+    can_be_had = {
+        column.name: available(column.benchmark, column.attacks, config.data_root, config.limit, config.seed)
+        for column in layout.columns
+        if column.benchmark
+    }
+    blocks = []
+    for row in layout.rows:
+        trainings = words.trainings(row)
+        for column in layout.columns:
+            here = can_be_had.get(column.name)
+            asked = [words.asked(row, training, column, here) for training in trainings]
+            jobs = tuple(job for job in asked if job is not None)
+            blocks.append(Block(row, column, jobs, here.lacking if here else {}))
+    return TablePlan(settings, layout, model, blocks, config.judge.base_url is not None)
+
+
+def available(name: str, attacks: Sequence[str], data_root: str | None, limit: int | None, seed: int) -> Available:
+    """`no access` is a gated set that was not granted, `no prompts` an attack that nobody published for the set.
+
+    Errors: UserError for an unknown benchmark or attack, as load_spec and make_attack.
+    """
+    spec, root = load_spec(name), Path(data_root).expanduser() if data_root else None
+    try:
+        items = load_items(spec, root, limit, seed)
+    except UserError as error:
+        word = "no access" if spec.gated else "no data"
+        return Available({}, {attack: (word, str(error)) for attack in attacks})
+    # Without an attacker: the tables ask published prompts, the same for every model.
+    context = AttackContext(spec, root, None, None, "", PhraseJudge(), 1, 1)
+    prompts: dict[str, int] = {}
+    lacking: dict[str, tuple[str, str]] = {}
+    for attack in attacks:
+        try:
+            prompts[attack] = len(make_attack(attack, context).attempts(items).attempts)
+        except NotRun as reason:
+            lacking[attack] = ("no prompts", str(reason))
+        except UserError as error:
+            lacking[attack] = ("no data", str(error))
+    return Available(prompts, lacking)
+
+
+class _Words:
+    """The verbs' words for one table."""
+
+    def __init__(self, settings: TableSettings, model: AskedModel) -> None:
+        self._settings, self._model = settings, model
+        self._base = [f"model={settings.model}"]
+        if settings.weights is not None:
+            local = {"source": "folder", "path": settings.weights, "revision": None, "gated": False}
+            self._base += [as_override(f"model.{key}", value) for key, value in local.items()]
+        for verb, keys in _SET_HERE.items():  # the words that the user added are refused before anything has run
+            for word in getattr(settings, verb):
+                if word.partition("=")[0] in keys:
+                    raise UserError(
+                        f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns="
+                    )
+        # How the untrained model is asked; the trained ones by the same judge and with the same limit.
+        self.evaluation = load_evaluate_config([*self._base, *self._evaluate()])
+        self._questions = load_settings([*self._base, *self._utility()])
+
+    def trainings(self, row: TableRow) -> list[Job | None]:
+        """One a seed; [None] for an untrained model."""
+        if row.recipe is None:
+            return [None]
+        return [self._training(row.recipe, seed) for seed in self._settings.seeds]
+
+    def asked(self, row: TableRow, training: Job | None, column: TableColumn, here: Available | None) -> Job | None:
+        """None where no attack of the column can be had."""
+        name = f"{training.id.removeprefix('train-') if training else row.id}-{column.name}"
+        base = self._base if training is None else [f"model={training.run_folder}"]
+        if here is None:
+            words = (*base, *self._utility(), f"tasks={column.task}")
+            limit, n = self._questions.limit, load_task(column.name).n
+            return _job("utility", name, words, training, n if limit is None else min(n, limit))
+        if not here.attacks:
+            return None
+        asked = [f"arm={row.arm or 'none'}", f"benchmarks={column.benchmark}", f"attacks={','.join(here.attacks)}"]
+        words = (*base, *self._evaluate(), *asked)
+        return _job("evaluate", name, words, training, sum(here.attacks.values()))
+
+    def _training(self, recipe: str, seed: str) -> Job:
+        settings = self._settings
+        folders = [as_override("runs_dir", settings.runs_dir), as_override("data_dir", settings.data_dir)]
+        of_recipe = recipe_words(f"{settings.model}/{recipe}", RECIPES_DIR)
+        words = (*self._base, *self._requests(), *of_recipe, *folders, *settings.train, f"seed={seed}")
+        run_folder(words)  # refuses what the training would refuse
+        return _job("train", f"{recipe}-s{seed}", words)
+
+    def _requests(self) -> list[str]:
+        """As the Makefile chooses them, unless the added words do."""
+        settings = self._settings
+        if any(word.startswith("data=") for word in settings.train):
+            return []
+        paper = settings.model != "smollm2"
+        if settings.data_root is None:
+            return ["data=paper" if paper else "data=twins"]
+        compared = as_override("benchmarks_dir", settings.data_root)
+        if not paper:
+            return ["data=twins", compared]
+        return [
+            "data=paper",
+            as_override("file", f"{settings.data_root}/beavertails/330k_unsafe_prompts.jsonl"),
+            compared,
+        ]
+
+    def _evaluate(self) -> list[str]:
+        settings = self._settings
+        return [
+            *self._model.evaluate,
+            *self._common(),
+            as_override("evals_dir", settings.evals_dir),
+            *settings.evaluate,
+        ]
+
+    def _utility(self) -> list[str]:
+        settings = self._settings
+        return [
+            *self._model.utility,
+            *self._common(),
+            as_override("utility_dir", settings.utility_dir),
+            *settings.utility,
+        ]
+
+    def _common(self) -> list[str]:
+        settings = self._settings
+        limit = [] if settings.limit is None else [f"limit={settings.limit}"]
+        return [*limit, *([] if settings.data_root is None else [as_override("data_root", settings.data_root)])]
+
+
+def _job(verb: Verb, name: str, words: tuple[str, ...], trained: Job | None = None, n: int = 0) -> Job:
+    return Job(f"{verb}-{name}", f"{verb}-{name}", (Call(verb, words),), trained, n)

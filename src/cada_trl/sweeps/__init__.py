@@ -1,1 +1,0 @@
-"""A grid of trainings: its cells, how they are run, what is known of each."""

@@ -1,0 +1,100 @@
+"""A dry run starts nothing and says what is known of time, memory and judge calls."""
+
+from __future__ import annotations
+
+import pytest
+
+from cada_trl.config import load_config
+from cada_trl.jobs.estimate import Cost, n_steps, sweep_costs
+from cada_trl.jobs.grid import make_grid
+from cada_trl.jobs.request import read_request
+from cada_trl.jobs.session import planned
+
+from .conftest import StubSweep
+from .stub_verb import write_run
+
+JUDGED = ["judge=rubric", "max_steps=10", "requests_per_step=24", "n_probe_harmful=5", "n_probe_harmless=5"]
+
+
+def costs(words: list[str], *asked: str) -> list[Cost]:
+    return [*sweep_costs(planned(make_grid(words), read_request(asked))).values()]
+
+
+def hours(sweep: StubSweep, *words: str) -> list[float | None]:
+    own = [word for word in sweep.words("max_steps=20", *words) if not word.startswith("sweeps_dir")]
+    return [cost.hours for cost in costs(own)]
+
+
+def test_hours_come_from_the_measured_steps_of_such_a_run(sweep: StubSweep) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0, rollout_s=60.0)
+    # 20 steps of 90 s; the run's own 30 s are less than its one step, so nothing is left for the rest
+    assert hours(sweep, "beta_kl=0.1") == [pytest.approx(20 * 90 / 3600)]
+
+
+def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: StubSweep) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0, rollout_s=60.0)
+    assert hours(sweep, "rollouts_per_request=2,4") == [pytest.approx(20 * 90 * n / 3600) for n in (2, 4)]
+    # fewer cases to read before sampling: that part alone is shorter
+    (bare,) = hours(sweep, "prompt=no_cases")
+    assert bare is not None and 20 * 30 / 3600 < bare < 20 * 80 / 3600
+    # learning on the long prompt: sampling takes what it took, the update longer but for the anchors' raw half
+    (on_rollout,) = hours(sweep, "learn_on=rollout")
+    assert on_rollout is not None and on_rollout > 20 * (60 + 1.25 * 30) / 3600
+
+
+def test_the_run_with_the_nearest_step_is_taken(sweep: StubSweep) -> None:
+    folder = sweep.words()[0]
+    write_run(load_config([folder, "data=twins"]), step_s=90.0, rollout_s=60.0)
+    write_run(load_config([folder, "data=twins", "rollouts_per_request=4"]), step_s=200.0, rollout_s=100.0)
+    assert hours(sweep, "rollouts_per_request=4", "beta_kl=0.1") == [pytest.approx(20 * 200 / 3600)]
+
+
+def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0)
+    assert hours(sweep, "peft=lora") == [None]
+    assert sweep("peft=none,lora", "beta_kl=0.1", "max_steps=20", "--dry-run") == 0
+    assert "in all: 0.5 h and 1 of 2 unknown" in capsys.readouterr().out
+
+
+def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("ablation=kl", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "question: What does the weight of the KL" in out and out.count("unknown") >= 3
+    assert "Nothing was started" in out
+    assert sweep.n_starts() == 0 and not (sweep.folder / "sweeps").exists()
+
+
+def test_a_dry_run_says_what_is_done(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=twins"]))
+    assert sweep("beta_kl=0.0,0.1", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if "beta_kl=0 s0" in line and "done" in line]
+    assert [line for line in out.splitlines() if "beta_kl=0.1 s0" in line and "done" not in line]
+
+
+def test_judge_calls_are_counted_for_a_judge_that_is_asked() -> None:
+    initial, cell = costs(JUDGED, "evaluate=quick", "evaluate.judge=strongreject")
+    assert initial.judge_calls == 4 * 25 * 3  # quick: four benchmarks of 25 under three attacks, at most
+    # 10 steps of 24, of which 12 are anchors that no judge sees; two probe passes over two harmful and two harmless
+    # sets of 5, and the evaluation
+    assert cell.judge_calls == 10 * 12 + 2 * 2 * (5 + 5) + 300
+
+
+@pytest.mark.parametrize(
+    ("word", "calls"),
+    [
+        ("reward=judged_reasoning", 2 * 10 * 12 + 40),  # grading the reasoning takes a second call per completion
+        ("benign_tok=null", 10 * 24 + 40),  # harmless rollouts that are no anchors are judged
+        ("judge=phrases", 0),
+    ],
+)
+def test_judge_calls_are_those_of_judged_rollouts_and_probes(word: str, calls: int) -> None:
+    key = word.partition("=")[0]
+    (cost,) = costs([*(other for other in JUDGED if not other.startswith(f"{key}=")), word])
+    assert cost.judge_calls == calls and cost.memory_gb > 2.0
+
+
+def test_without_max_steps_an_epoch_goes_over_the_requests_that_the_settings_say() -> None:
+    words = ["max_steps=null", "epochs=1.0", "requests_per_step=10", "benign_frac=0.0", "micro_batch=1"]
+    assert n_steps(load_config([*words, "n_train=100"])) == 10
+    assert n_steps(load_config([*words, "data=paper"])) == 50

@@ -1,0 +1,74 @@
+"""Words with axes become cells, or are refused before any cell starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from cada_trl.config import config_hash, load_config
+from cada_trl.errors import UserError
+from cada_trl.jobs.grid import axes_of, last_of_each_key, make_grid, values_of
+
+
+@pytest.mark.parametrize(
+    ("word", "values"),
+    [
+        ("beta_kl=0.0,0.01,0.1", ["beta_kl=0.0", "beta_kl=0.01", "beta_kl=0.1"]),
+        ("seed=range(0,3)", ["seed=0", "seed=1", "seed=2"]),
+        ("n_cases=choice(1,3)", ["n_cases=1", "n_cases=3"]),
+        ("baseline_rate=null,0.05", ["baseline_rate=null", "baseline_rate=0.05"]),
+        ("prompt=glob(code*)", ["prompt=codes", "prompt=codes_of_hazard"]),
+        ("file='a, b.jsonl'", ["file='a, b.jsonl'"]),
+        ("held_out_hazards=hate,privacy", ["held_out_hazards=hate,privacy"]),
+        ("held_out_hazards=[hate],[privacy]", ["held_out_hazards=[hate]", "held_out_hazards=[privacy]"]),
+        ("beta_kl=0.1", ["beta_kl=0.1"]),
+    ],
+)
+def test_an_axis_is_what_hydras_grammar_says_and_a_list_keeps_its_commas(word: str, values: list[str]) -> None:
+    assert values_of(word) == values
+
+
+def test_the_last_word_of_a_key_wins_by_either_name() -> None:
+    assert last_of_each_key(["lr=1", "prompt=cases", "algo.lr=2"]) == ["algo.lr=2", "prompt=cases"]
+
+
+def test_axes_multiply_and_a_cells_id_is_the_content_of_its_training() -> None:
+    cells = make_grid(["beta_kl=0.0,0.1", "seed=0,1", "data=twins"])
+    assert [cell.label for cell in cells] == ["beta_kl=0 s0", "beta_kl=0 s1", "beta_kl=0.1 s0", "beta_kl=0.1 s1"]
+    alone = load_config(["beta_kl=0.1", "seed=1", "data=twins", "threads=2", "tracking=local", "runs_dir=elsewhere"])
+    assert cells[3].id == f"{config_hash(alone)}-s1"
+    assert len({cell.id for cell in cells}) == 4
+    assert axes_of(cells) == {"beta_kl": [0.0, 0.1], "seed": [0, 1]}
+
+
+def test_a_group_is_an_axis_by_its_choice() -> None:
+    cells = make_grid(["prompt=cases,no_cases"])
+    assert [(cell.axes, cell.config.prompt.arm) for cell in cells] == [
+        ({"prompt": "cases"}, "cases"),
+        ({"prompt": "no_cases"}, "no_cases"),
+    ]
+
+
+def test_a_cell_that_stands_twice_is_one() -> None:
+    assert len(make_grid(["seed=0,0"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["beta_k=0.0,0.1"], "unknown key 'beta_k'; did you mean beta_kl"),
+        (["prompt=cases,cods"], "prompt=cods: no such choice; did you mean codes"),
+        (["beta_kl=0.1,high"], r"beta_kl=high: algo.beta_kl='high': .* \(no cell was started\)"),
+        (["baseline=running,group"], "baseline=group needs rollouts_per_request >= 2"),
+        (["threads=1,2"], "threads=1 and threads=2 are the same training"),
+        (["beta_kl=0.1,"], "cannot read beta_kl=0.1,: mismatched input"),
+        (["lr=interval(0,1)"], "search it with search=optuna"),
+        (["lr=glob(c*)"], r"glob\(\) takes a group"),
+        (["run_name=mine"], "run_name would put every cell into one folder"),
+        (["hardware=a100x16", "model=llama3"], "a cell runs on one machine, and this hardware has 2"),
+        (["beta_kl"], "'beta_kl' is not an override"),
+    ],
+)
+def test_what_cannot_be_a_grid_is_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        make_grid(words)
+    assert "\n" not in str(raised.value)

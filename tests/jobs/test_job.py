@@ -1,0 +1,95 @@
+"""A job's commands, and the files by which it is known to be done."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cada_trl.evals.settings import load_evaluate_config
+from cada_trl.jobs.grid import Cell, make_grid
+from cada_trl.jobs.job import SweepJob
+
+from .stub_verb import write_run
+
+
+def cell(tmp_path: Path, *words: str) -> Cell:
+    (cell,) = make_grid(["beta_kl=0.1", f"runs_dir={tmp_path / 'runs'}", *words])
+    return cell
+
+
+def asked(tmp_path: Path) -> tuple[str, str]:
+    return "suite=quick", f"evals_dir={tmp_path / 'evals'}"
+
+
+def job(tmp_path: Path) -> SweepJob:
+    return cell(tmp_path).job(asked(tmp_path))
+
+
+def trained(one: SweepJob) -> Path:
+    run = write_run(one.config)
+    (run / "final" / "config.json").write_text("{}")
+    return run
+
+
+def evaluation(tmp_path: Path, one: SweepJob, ended_utc: str, **changes: Any) -> Path:
+    folder = tmp_path / "evals" / "an-evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    assert one.evaluation is not None
+    values = load_evaluate_config(one.evaluation).model_dump() | changes
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    (folder / "manifest.json").write_text(json.dumps({"exit_state": "done", "ended_utc": ended_utc}))
+    (folder / "scores.json").write_text("{}")
+    return folder
+
+
+def test_a_cell_is_trained_and_then_evaluated_and_its_script_says_so(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    train, evaluate = one.commands
+    assert train[1:4] == ["-m", "cada_trl.train", "beta_kl=0.1"]
+    assert evaluate[1:5] == ["-m", "cada_trl.evaluate", f"model={one.run_folder}", "suite=quick"]
+    lines = one.script().splitlines()
+    assert [shlex.split(line) for line in lines[-2:]] == [train, evaluate] and "set -e" in lines
+
+
+def test_the_initial_model_is_evaluated_by_the_cells_own_model_words(tmp_path: Path) -> None:
+    first, other = (
+        cell(tmp_path, "model=smollm2", "name=mine", f"seed={seed}").initial_job(asked(tmp_path)) for seed in (3, 4)
+    )
+    assert first is not None and first.run_folder is None
+    assert first.evaluation == ("model=smollm2", "model.name=mine", *asked(tmp_path))
+    assert other is not None and other.id == first.id
+
+
+def test_a_job_is_done_when_its_run_and_its_evaluation_say_so(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    assert one.results() is None
+    run = trained(one)
+    assert one.results() is None
+    folder = evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00")
+    assert one.results() == [run, folder]
+
+
+def test_an_evaluation_of_other_settings_or_of_an_earlier_model_is_not_its_own(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    trained(one)
+    evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00", limit=3)
+    assert one.results() is None
+    evaluation(tmp_path, one, "2025-12-31T00:00:00+00:00")
+    assert one.results() is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"exit_state": "interrupted"}, {"exit_state": "running"}, {"seeds": {"run": 7}}, {"config_hash": "0"}]
+)
+def test_an_unfinished_run_or_another_one_is_not_done(tmp_path: Path, change: dict[str, Any]) -> None:
+    one = cell(tmp_path).job(None)
+    run = write_run(one.config)
+    assert one.results() == [run]
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | change))
+    assert one.results() is None

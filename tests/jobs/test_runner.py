@@ -1,0 +1,363 @@
+"""Jobs that run: done once, failed apart, stopped by a limit, by Ctrl-C or by kill -9, and gone on with."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.jobs import runner, session
+from cada_trl.jobs.folder import SweepFolder
+from cada_trl.jobs.runner import run_in_turn
+
+from .conftest import StubSweep
+from .stub_job import FAILS, SAYS_NOTHING, WRITES, WRITES_LATER, stub
+
+PATIENCE_S = 60
+
+DRIVER = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
+from tests.jobs.conftest import stub_command
+from cada_trl.errors import run_verb
+from cada_trl.jobs.job import Call
+from cada_trl.sweep import main
+Call.command = property(stub_command)
+run_verb(main)
+"""
+
+
+def in_background(sweep: StubSweep, *words: str) -> subprocess.Popen[str]:
+    """The sweep as a process of its own, once its first cell runs."""
+    root = Path(__file__).parents[2]
+    n_before = sweep.n_starts()
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *sweep.words(*words)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while sweep.n_starts() == n_before:
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    return process
+
+
+def test_every_cell_is_done_once_and_the_next_call_does_nothing(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0,0.1", "seed=0") == 0
+    assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"}
+    assert sweep.n_starts() == 2
+    assert sweep("beta_kl=0.0,0.1", "seed=0") == 0
+    assert sweep.n_starts() == 2
+
+
+def test_a_cell_of_another_sweep_or_of_train_is_not_trained_again(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.1") == 0
+    assert sweep("beta_kl=0.0,0.1", "sweep_name=wider") == 0
+    assert sweep.n_starts() == 2
+
+
+def test_the_record_has_folders_times_and_numbers_with_intervals(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0,0.1") == 0
+    record = sweep.record
+    assert (record["format"], record["axes"], record["ablation"]) == (1, {"beta_kl": [0.0, 0.1], "seed": [0]}, None)
+    first = record["cells"][0]
+    assert first["axes"] == {"beta_kl": 0.0} and first["seed"] == 0
+    assert Path(first["run_folder"]).name == f"smollm2-{first['id']}"
+    assert first["wall_s"] > 0 and first["evaluations"] == [] and first["reason"] is None
+    complied = first["metrics"]["probe/harmful/answered_frac"]
+    assert (complied["n"], complied["asked"], complied["value"]) == (4, 4, 0.25)
+    assert complied["low"] == pytest.approx(0.0456, abs=1e-4) and complied["high"] == pytest.approx(0.6994, abs=1e-4)
+    page = (sweep.sweep_folder / "sweep.md").read_text()
+    assert "| 0.1 | 0 | done |" in page and "25.0 % (n 4; 4.6 to 69.9)" in page
+
+
+def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.0")
+    assert sweep("beta_kl=0.0,0.1") == 1
+    assert sweep.states() == {"0.0 s0": "failed", "0.1 s0": "done"}
+    assert "  | error: this cell was made to fail" in capsys.readouterr().out
+    failed = sweep.record["cells"][0]
+    assert failed["metrics"] == {} and failed["reason"] == "exit code 2"
+    monkeypatch.delenv("STUB_FAILS")
+    assert sweep("beta_kl=0.0,0.1") == 1
+    assert sweep.n_starts() == 2
+    assert "failed, exit code 2; --retry starts it again" in capsys.readouterr().out
+    assert sweep("beta_kl=0.0,0.1", "--retry") == 0
+    assert sweep.n_starts() == 3
+
+
+def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    monkeypatch.setenv("STUB_IGNORES_SIGINT", "1")
+    monkeypatch.setattr(runner, "_GRACE_S", 0.5)
+    started = time.monotonic()
+    assert sweep("beta_kl=0.0", "cell_limit_h=0.0005") == 1
+    assert time.monotonic() - started < 30
+    assert sweep.record["cells"][0]["reason"] == "stopped at the limit of 0.0005 h (cell_limit_h)"
+    assert all_end(sweep)
+
+
+def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "30")
+    process = in_background(sweep, "beta_kl=0.0")
+    (pid,) = alive(sweep)
+    os.kill(pid, signal.SIGKILL)
+    assert process.wait(60) == 1
+    assert sweep.states() == {"s0": "to do"} and sweep.record["cells"][0]["metrics"] == {}
+    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    assert sweep("beta_kl=0.0") == 0
+    assert sweep.states() == {"s0": "done"}
+
+
+def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_started_twice(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "6")
+    process = in_background(sweep, "beta_kl=0.0,0.1")
+    process.kill()
+    process.wait()
+    assert alive(sweep)
+    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    assert sweep("beta_kl=0.0,0.1") == 0
+    assert "beta_kl=0 s0: still running, from an earlier call or in another sweep" in capsys.readouterr().out
+    assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"}
+    assert sweep.n_starts() == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_the_children_and_says_how_to_go_on(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    process = in_background(sweep, "beta_kl=0.0,0.1")
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "stopped; 2 cells: 2 to do" in said and "the same command goes on" in said
+    assert not alive(sweep)
+    assert sweep.record["cells"][0]["reason"] == "interrupted"
+    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    assert sweep("beta_kl=0.0,0.1") == 0
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused(sweep: StubSweep) -> None:
+    with (
+        SweepFolder.opened(sweep.folder / "sweeps" / "mine"),
+        pytest.raises(UserError, match="in use by another sweep"),
+    ):
+        sweep("beta_kl=0.0", "sweep_name=mine")
+    assert sweep.n_starts() == 0
+
+
+def test_another_grid_under_the_same_name_is_refused_and_a_larger_one_goes_on(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0,0.1", "sweep_name=mine") == 0
+    before = sweep.record
+    with pytest.raises(UserError, match=r"mine holds another sweep \(beta_kl=0.0,0.1 .*give its words or more values"):
+        sweep("beta_kl=0.0,0.3", "sweep_name=mine")
+    with pytest.raises(UserError, match="holds another sweep"):
+        SweepFolder(sweep.sweep_folder).check_same_sweep(None)  # a search
+    assert sweep.record == before and sweep.n_starts() == 2
+    assert sweep("beta_kl=0.0,0.1,0.3", "sweep_name=mine") == 0
+    assert sweep.n_starts() == 3
+
+
+def test_a_damaged_record_is_refused_in_one_line(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0", "sweep_name=mine") == 0
+    (sweep.sweep_folder / "sweep.json").write_text('{"cells": ')
+    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+        sweep("beta_kl=0.0", "sweep_name=mine")
+
+
+def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core cannot be shared out")
+    whole, writes = session.replace_json, 0
+
+    def write_until_full(path: Path, values: dict[str, object], advice: str) -> None:
+        nonlocal writes
+        writes += 1
+        if writes > 2:  # the second cell is starting, the first one runs
+            raise UserError(f"cannot write {path}: No space left on device; free space")
+        whole(path, values, advice)
+
+    monkeypatch.setattr(session, "replace_json", write_until_full)
+    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    started = time.monotonic()
+    with pytest.raises(UserError, match="No space left on device"):
+        sweep("beta_kl=0.0,0.1", "jobs=2")
+    assert time.monotonic() - started < 40
+    assert not sweep.starts.exists() or all_end(sweep)
+
+
+def test_a_running_cells_last_line_is_shown(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "_PROGRESS_S", 0.5)
+    monkeypatch.setenv("STUB_SLEEP_S", "2")
+    assert sweep("beta_kl=0.1") == 0
+    assert "s0: 0 min: asleep" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["train.jsonl", "final/model.safetensors", "probes/after.jsonl"])
+def test_a_damaged_file_of_a_finished_cell_is_found_and_not_compared(
+    sweep: StubSweep, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    assert sweep("beta_kl=0.0,0.1") == 0
+    run = Path(sweep.record["cells"][0]["run_folder"])
+    with (run / file).open("a") as damaged:
+        damaged.write("x")
+    assert sweep("beta_kl=0.0,0.1") == 1
+    assert f"damaged, {run / file} has changed" in capsys.readouterr().out
+    row = sweep.record["cells"][0]
+    assert (row["state"], row["metrics"]) == ("damaged", {})
+    assert sweep.n_starts() == 2
+    (run / file).unlink()
+    assert sweep("beta_kl=0.0,0.1") == 1
+    assert sweep.record["cells"][0]["reason"] == f"{run / file} is missing"
+
+
+def test_a_finished_cell_whose_folder_was_taken_away_is_done_again(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0") == 0
+    run = Path(sweep.record["cells"][0]["run_folder"])
+    run.rename(run.with_name("elsewhere"))
+    assert sweep("beta_kl=0.0") == 0
+    assert sweep.n_starts() == 2
+
+
+def test_a_torn_last_line_of_the_ledger_is_no_hindrance(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0") == 0
+    ledger = sweep.sweep_folder / "ledger.jsonl"
+    whole = ledger.read_text()
+    ledger.write_text(whole + '{"job": "hal')
+    assert sweep("beta_kl=0.0") == 0
+    assert [json.loads(line)["state"] for line in ledger.read_text().splitlines()] == ["running", "done"]
+
+
+def test_cells_side_by_side_have_cores_and_a_port_of_their_own(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core cannot be shared out")
+    monkeypatch.setenv("STUB_SLEEP_S", "2")
+    assert sweep("beta_kl=0.0,0.1", "jobs=2") == 0
+    said = [path.read_text().split("place: ")[1].splitlines()[0] for path in (sweep.sweep_folder / "logs").iterdir()]
+    ports = {line.split()[0] for line in said}
+    cores = [set(json.loads(line[line.index("[") : line.index("]") + 1])) for line in said]
+    assert len(ports) == 2 and cores[0].isdisjoint(cores[1])
+    assert all(line.endswith(sweep.sweep_folder.name) for line in said)
+
+
+def alive(sweep: StubSweep) -> list[int]:
+    """The stubs' processes that are still there."""
+    pids = [int(line.split()[0]) for line in sweep.starts.read_text().splitlines()]
+    there = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    return [one.pid for one in there if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def all_end(sweep: StubSweep) -> bool:
+    """Whether the stubs, which sleep for a minute, are gone within ten seconds."""
+    return not psutil.wait_procs([psutil.Process(pid) for pid in alive(sweep)], timeout=10)[1]
+
+
+def test_open_jobs_run_once_each_and_a_second_call_runs_none(tmp_path: Path) -> None:
+    jobs, lines = [stub(tmp_path, "a"), stub(tmp_path, "b")], []
+    assert run_in_turn(jobs, tmp_path / "logs", lines.append) == {}
+    assert lines == ["[1/2] a", "[2/2] b"]
+    assert run_in_turn(jobs, tmp_path / "logs", lines.append) == {} and len(lines) == 2
+
+
+def test_a_failing_job_shows_its_log_and_the_others_go_on(tmp_path: Path) -> None:
+    training = stub(tmp_path, "train-a", FAILS)
+    asks_it, other = stub(tmp_path, "evaluate-a", trained=training), stub(tmp_path, "b")
+    lines: list[str] = []
+    failed = run_in_turn([training, asks_it, other], tmp_path / "logs", lines.append)
+    assert failed == {training: "exit code 1"}
+    assert other.results() is not None and asks_it.results() is None
+    log = tmp_path / "logs" / "train-a.log"
+    assert lines[1] == f"train-a failed: exit code 1\n  {log}:\n  | the disk is full"
+    assert [line for line in lines if "evaluate-a" in line] == []
+
+
+def test_an_end_without_a_result_is_no_success(tmp_path: Path) -> None:
+    job = stub(tmp_path, "a", SAYS_NOTHING)
+    failed = run_in_turn([job], tmp_path / "logs", lambda _: None)
+    assert failed == {job: "ended without an error and without a finished result"}
+
+
+def test_a_job_that_outlived_its_verb_is_waited_for_and_not_started_twice(tmp_path: Path) -> None:
+    job, log = stub(tmp_path, "a", WRITES_LATER), tmp_path / "logs" / "a.log"
+    log.parent.mkdir()
+    with log.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        earlier = subprocess.Popen(job.commands[0], stdout=file)
+    lines: list[str] = []
+    assert run_in_turn([job], log.parent, lines.append) == {}
+    assert lines[1] == "a is still running, from an earlier call or in another table; waiting for it"
+    assert earlier.wait(PATIENCE_S) == 0 and log.read_text() == "going\n"
+
+
+def test_what_a_killed_verb_left_is_finished_by_the_next_call(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from jobs.stub_job import stub, WRITES_LATER; "
+        "from cada_trl.jobs.runner import run_in_turn; folder = Path(sys.argv[1]); "
+        "run_in_turn([stub(folder, 'a', WRITES_LATER), stub(folder, 'b')], folder / 'logs', print)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])}
+    verb = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], env=env)
+    log = tmp_path / "logs" / "a.log"
+    wait_for(lambda: log.is_file() and log.read_text() == "going\n")
+    verb.kill()
+    verb.wait()
+    jobs = [stub(tmp_path, "a", WRITES), stub(tmp_path, "b")]
+    assert run_in_turn(jobs, log.parent, lambda _: None) == {}
+    assert all(job.results() for job in jobs) and log.read_text() == "going\n"
+
+
+def test_ctrl_c_stops_the_running_job_and_is_raised_again(tmp_path: Path) -> None:
+    job, log = stub(tmp_path, "a", "import time; print('going', flush=True); time.sleep(60)"), tmp_path / "a.log"
+
+    def interrupt() -> None:
+        wait_for(lambda: log.is_file() and "going" in log.read_text())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    threading.Thread(target=interrupt).start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_in_turn([job], tmp_path, lambda _: None)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    assert time.monotonic() - started < PATIENCE_S
+    assert "KeyboardInterrupt" in log.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(UserError, match="choose another tables_dir"):
+        run_in_turn([stub(tmp_path, "a")], tmp_path / "logs", lambda _: None)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.05)

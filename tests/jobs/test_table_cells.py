@@ -1,0 +1,241 @@
+"""Folders into numbers and jobs into cells: a number with its difference, or a word; by hand and by the verb itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evals import small_evaluation
+from evals.small_evaluation import ANSWER, ScriptedGenerator, overrides, write_benchmarks, write_model
+from rich.console import Console
+
+from cada_trl import evaluate as verb
+from cada_trl.errors import UserError
+from cada_trl.evals import benchmarks, tested_model
+from cada_trl.jobs import table_cells
+from cada_trl.jobs.job import Call, Job
+from cada_trl.jobs.table_cells import Number, TableCell, answered, evaluated, paper_number
+from cada_trl.jobs.table_cells import table_cells as cells_of
+from cada_trl.jobs.table_layout import Layout, TableColumn, TableRow, asked_model, load_table_settings
+from cada_trl.jobs.table_plan import Block, TablePlan
+from cada_trl.records import write_jsonl
+from cada_trl.report.eval_record import read_evaluation
+from cada_trl.statistics import across_seeds, wilson
+from cada_trl.storage.files import replace_json
+from cada_trl.table import as_json, markdown, text_table
+
+from .stub_job import StubJob, stub
+
+CADA = TableRow(id="cada", method="CADA", recipe="cada")
+STRONGREJECT = TableColumn(benchmark="strongreject", attacks=["none", "pair"], measures=["asr"])
+ASKED = Number(value=0.25, low=0.2, high=0.35, n=300, asked=313, n_seeds=3, sd=0.01, reason=None)
+KNOWN_FOR_FEW = Number(value=None, low=None, high=None, n=3, asked=313, n_seeds=1, sd=None, reason="known for 3 of 313")
+
+
+def plan(*jobs: Job, lacking: dict[str, tuple[str, str]] | None = None, model: str = "llama3") -> TablePlan:
+    block = Block(CADA, STRONGREJECT, jobs, lacking or {})
+    settings = load_table_settings(["table=3", f"model={model}"])
+    layout = Layout(title="title", rows=[CADA], columns=[STRONGREJECT])
+    return TablePlan(settings, layout, asked_model(model), [block], asks_endpoint=False)
+
+
+def done(tmp_path: Path, name: str) -> StubJob:
+    job = stub(tmp_path, name)
+    job.done.touch()
+    return job
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Path]]:
+    """Every evaluation has ASKED; what was read is remembered."""
+    read: list[Sequence[Path]] = []
+
+    def evaluated(folders: Sequence[Path], *_: Any) -> Number:
+        read.append(folders)
+        return ASKED
+
+    monkeypatch.setattr(table_cells, "evaluated", evaluated)
+    return read
+
+
+def test_a_finished_cell_has_the_difference_to_the_papers_number(tmp_path: Path, scored: list[Sequence[Path]]) -> None:
+    none, pair = cells_of(plan(done(tmp_path, "s0"), done(tmp_path, "s1")), {})
+    assert (none.state, none.ours, pair.attack) == ("done", ASKED, "pair")
+    assert pair.paper is not None and (pair.paper.value, pair.paper.sd) == (20.4, 1.2)
+    assert pair.difference is not None
+    assert [round(end, 9) for end in (pair.difference.value, pair.difference.low, pair.difference.high)] == [
+        4.6,
+        -0.4,
+        14.6,
+    ]
+    assert scored == [[tmp_path / "s0", tmp_path / "s1"]] * 2
+
+
+def test_one_open_seed_leaves_the_cell_open(tmp_path: Path, scored: list[Sequence[Path]]) -> None:
+    for cell in cells_of(plan(done(tmp_path, "s0"), stub(tmp_path, "s1")), {}):
+        assert (cell.state, cell.reason, cell.ours, cell.difference) == ("to do", "s1", None, None)
+    assert scored == []
+
+
+def test_a_failure_is_no_number_and_a_failed_training_leaves_what_asks_it_not_run(tmp_path: Path) -> None:
+    training = stub(tmp_path, "train-cada-s0")
+    asks_it = stub(tmp_path, "evaluate-cada-s0", trained=training)
+    of_training = cells_of(plan(asks_it), {training: "exit code 1"})[0]
+    assert (of_training.state, of_training.reason) == ("not run", "train-cada-s0 failed")
+    of_itself = cells_of(plan(asks_it), {asks_it: "exit code 1"})[0]
+    assert (of_itself.state, of_itself.reason) == ("failed", "evaluate-cada-s0: exit code 1")
+    assert of_training.ours is None and of_itself.ours is None
+
+
+def test_what_cannot_be_had_is_said_beside_what_can(tmp_path: Path, scored: list[Sequence[Path]]) -> None:
+    lacking = {"pair": ("no prompts", "nobody published them")}
+    none, pair = cells_of(plan(done(tmp_path, "s0"), lacking=lacking), {})
+    assert (none.state, pair.state, pair.reason, pair.ours) == ("done", "no prompts", "nobody published them", None)
+
+
+def test_a_number_for_too_few_items_is_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_cells, "evaluated", lambda *_: KNOWN_FOR_FEW)
+    cell = cells_of(plan(done(tmp_path, "s0")), {})[0]
+    assert (cell.state, cell.reason, cell.ours, cell.difference) == ("withheld", "known for 3 of 313", None, None)
+
+
+def test_a_damaged_folder_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: Any) -> Number:
+        raise UserError("scores.json is not a JSON object")
+
+    monkeypatch.setattr(table_cells, "evaluated", damaged)
+    cell = cells_of(plan(done(tmp_path, "s0")), {})[0]
+    assert (cell.state, cell.reason) == ("failed", "scores.json is not a JSON object")
+
+
+def test_the_papers_number_is_that_of_the_very_table() -> None:
+    found = paper_number(3, "llama3", "w/o SR", "strongreject", "pair", "asr")
+    assert found is not None and (found.model, found.value, found.sd) == ("LLaMA-3-8B", 44.4, None)
+    rounded = paper_number(1, "llama3", "w/o SR", "strongreject", "pair", "asr")
+    assert rounded is not None and rounded.value == 44.41
+    assert paper_number(3, "llama3_70b", "CADA", "strongreject", "pair", "asr") is None
+    assert paper_number(3, "llama3", "rejection-sampled SFT (ours)", "strongreject", "pair", "asr") is None
+
+
+def test_terminal_markdown_and_json_say_the_same(tmp_path: Path, scored: list[Sequence[Path]]) -> None:
+    lacking = {"none": ("no access", "it is gated")}
+    whole = plan(done(tmp_path, "s0"), lacking=lacking, model="smollm2")
+    rows = cells_of(whole, {})
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(text_table(whole, rows))
+    for text in (console.export_text(), markdown(whole, rows)):
+        line = next(line for line in text.splitlines() if "StrongREJECT, PAIR" in line)
+        for part in ("20.4 ± 1.2", "25.0 ± 1.0", "20.0 to 35.0", "+4.6 [-0.4, +14.6]", "300 of 313 x 3 seeds"):
+            assert part in line
+        assert "no access" in next(line for line in text.splitlines() if "StrongREJECT, no attack" in line)
+    assert "the paper has no smollm2: LLaMA-3-8B stands beside it, another model" in markdown(whole, rows)
+    values = as_json(whole, rows)
+    assert [TableCell.from_json(cell) for cell in values["cells"]] == rows
+    assert "no access, StrongREJECT: it is gated" in values["notes"]
+
+
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """An evaluation of six harmful requests: 2 refused, 3 answered, 1 with nothing said."""
+    write_benchmarks(tmp_path)
+    write_model(tmp_path / "model")
+    monkeypatch.setattr(benchmarks, "BENCHMARK_DIR", tmp_path / "benchmark")
+    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
+    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    return overrides(tmp_path, "min_coverage=0.5")
+
+
+def asking(words: list[str], trained: Job | None = None) -> Job:
+    return Job("six", "six", (Call("evaluate", tuple(words)),), trained)
+
+
+@pytest.fixture
+def folder(words: list[str]) -> Path:
+    assert asking(words).results() is None
+    assert verb.main(words) == 0
+    (result,) = asking(words).results() or ()
+    return result
+
+
+def test_a_job_finds_the_folder_of_its_own_evaluation_and_no_other(words: list[str], folder: Path) -> None:
+    assert (folder / "scores.json").is_file()
+    assert asking([*words, "limit=2"]).results() is None
+    assert asking([*words, "max_new_tok=7"]).results() is None
+    (folder / "scores.json").unlink()
+    assert asking(words).results() is None
+
+
+def test_an_evaluation_of_a_run_that_is_not_there_is_open(words: list[str], folder: Path, tmp_path: Path) -> None:
+    training = Job("s0", "s0", (Call("train", ("data=twins", f"runs_dir={tmp_path / 'runs'}")),))
+    assert asking(words, training).results() is None
+
+
+def test_one_seed_has_the_interval_of_its_own_scores(folder: Path) -> None:
+    found = evaluated([folder], "harmful_six", "none", "asr")
+    assert (found.value, found.n, found.asked, found.n_seeds, found.sd) == (3 / 5, 5, 6, 1, None)
+    assert (found.low, found.high) == wilson(3, 5)
+
+
+def test_a_judge_that_gives_no_score_leaves_it_unknown(folder: Path) -> None:
+    found = evaluated([folder], "harmful_six", "none", "harmful_score")
+    assert (found.value, found.low) == (None, None)
+    assert found.reason is not None and found.reason.startswith("none of 6 has it")
+
+
+def test_a_cell_that_was_not_asked_is_no_number(folder: Path) -> None:
+    assert evaluated([folder], "harmful_six", "pap", "asr").reason == "not in the evaluation's scores"
+
+
+@pytest.fixture
+def complying(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same evaluation of a model that refuses nothing and says nothing to the same item."""
+    monkeypatch.setattr(small_evaluation, "answer_to", lambda prompt: "" if "Lie" in prompt else ANSWER)
+    write_model(tmp_path / "other", weights=b"\1" * 16)
+    words = overrides(tmp_path, "min_coverage=0.5", model="other")
+    verb.main(words)
+    (other,) = asking(words).results() or ()
+    assert other != folder
+    return other
+
+
+def test_seeds_are_averaged_over_the_items_that_each_of_them_knows(folder: Path, complying: Path) -> None:
+    found = evaluated([folder, complying], "harmful_six", "none", "asr")
+    expected = across_seeds([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    assert (found.value, found.sd, found.low, found.high) == (0.8, expected.sd, expected.low, expected.high)
+    assert (found.n, found.asked, found.n_seeds) == (5, 6, 2)
+
+
+def test_too_few_shared_items_are_withheld(folder: Path, complying: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [read_evaluation(path) for path in (folder, complying)]
+    strict = replace(records[0], scores=records[0].scores.model_copy(update={"min_coverage": 0.9}))
+    monkeypatch.setattr(table_cells, "read_evaluation", lambda path: strict if path == folder else records[1])
+    found = evaluated([folder, complying], "harmful_six", "none", "asr")
+    assert (found.value, found.sd) == (None, None)
+    assert found.reason == "known for 5 of 6 (83.3 %), less than min_coverage 90 %"
+
+
+def task_folder(path: Path, correct: list[bool]) -> Path:
+    path.mkdir()
+    rows = [{"subset": "main", "row": n, "correct": {"strict": one}} for n, one in enumerate(correct)]
+    write_jsonl(path / "samples.jsonl", rows)
+    low, high = wilson(sum(correct), len(correct))
+    accuracy = {
+        "value": sum(correct) / len(correct),
+        "low": low,
+        "high": high,
+        "n": len(correct),
+        "asked": len(correct),
+    }
+    replace_json(path / "result.json", {"accuracy": accuracy, "plan": {"task": {"filter": "strict"}}})
+    return path
+
+
+def test_the_accuracy_of_a_task_is_its_results_and_over_seeds_that_of_its_questions(tmp_path: Path) -> None:
+    right, half = task_folder(tmp_path / "a", [True] * 4), task_folder(tmp_path / "b", [True, False] * 2)
+    one = answered([half])
+    assert (one.value, one.low, one.high, one.n) == (0.5, *wilson(2, 4), 4)
+    both, expected = answered([right, half]), across_seeds([[1, 1, 1, 1], [1, 0, 1, 0]])
+    assert (both.value, both.sd, both.low) == (0.75, expected.sd, expected.low)
