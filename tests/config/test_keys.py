@@ -56,8 +56,8 @@ def test_a_key_stands_under_the_last_file_that_sets_it_with_that_files_source() 
     lines = describe_keys(CONF_DIR, "config", set(leaf_paths(Config).values())).splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("  lr="))
     assert lines[at].split(maxsplit=1) == [
-        "lr=2.0e-4",
-        "ours: harmful and harmless are told apart sooner than at 5e-5 and 1e-4",
+        "lr=1.0e-4",
+        "ours: as much learned as at 2e-4 with the forward KL, and steadier",
     ]
     above = [line for line in lines[:at] if line.startswith("hydra_conf/")]
     assert above[-1] == "hydra_conf/model_algo/smollm2_cada.yaml"

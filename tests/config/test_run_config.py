@@ -169,11 +169,11 @@ def test_values_that_do_not_fit_together_are_refused(overrides: list[str], messa
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["kl=k1", "kl_in=reward_sequence", "learn_on=rollout"],
-        ["kl=k1", "kl_in=reward_to_go", "prompt=none"],
+        ["kl=k1", "kl_in=reward_sequence", "learn_on=rollout", "kl_direction=reverse"],
+        ["kl=k1", "kl_in=reward_to_go", "prompt=none", "kl_direction=reverse"],
         ["baseline=group", "rollouts_per_request=2"],
         ["baseline=batch"],
-        ["kl=k3"],
+        ["kl=k3", "kl_direction=reverse"],
         ["max_new_tok=7936"],
         ["save_every_steps=12", "steps_per_rollout=4"],
         ["save_every_steps=7", "steps_per_rollout=1"],

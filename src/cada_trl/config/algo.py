@@ -141,10 +141,5 @@ def check_algo(algo: AlgoConfig) -> None:
             f"method={algo.method} needs {', '.join(lacking)}: without targets there is nothing to learn; "
             "start from a file of hydra_conf/algo/ that sets them, such as algo=sft_cases"
         )
-    if algo.kl_direction != "reverse" and (algo.kl, algo.kl_in) != ("exact", "loss"):
-        raise ValueError(
-            f"kl_direction={algo.kl_direction} with kl={algo.kl} kl_in={algo.kl_in}: a sampled estimator has a direction of "
-            "its own; set kl=exact kl_in=loss, or leave kl_direction out"
-        )
     if algo.method == "dpo" and algo.targets == "direct_refusal":
         raise ValueError("targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own")
