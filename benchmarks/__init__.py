@@ -1,1 +1,4 @@
-"""Benchmarks: what a step, a rollout and a response cost here, beside stock TRL or between backends (docs/speed.md)."""
+"""Benchmarks: what a step, a rollout and a response cost here, beside stock TRL or between backends.
+
+docs/vllm_and_speed.md has what they measured.
+"""

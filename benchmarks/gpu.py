@@ -6,7 +6,7 @@
 
 Both trainers sample the same prompts, learn on them, and have the same KL (k2). Ends are ignored, so that every
 completion has max_new_tok tokens and tokens a second mean the same on both sides. It has
-not been run on a GPU by us (docs/speed.md).
+not been run on a GPU by us (docs/vllm_and_speed.md).
 """
 
 from __future__ import annotations

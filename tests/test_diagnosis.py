@@ -76,7 +76,7 @@ def test_a_plan_that_does_not_fit_names_the_change_that_does() -> None:
 
 def test_a_plan_that_nothing_makes_fit_says_so() -> None:
     (one,) = found(diagnosis.check_memory, "model=llama3_70b", "hardware=a100x4")
-    assert (one.level, one.todo) == ("failed", "no three changes make it fit (docs/scaling.md)")
+    assert (one.level, one.todo) == ("failed", "no three changes make it fit (docs/running.md)")
 
 
 def test_a_time_is_always_said_to_be_an_estimate() -> None:

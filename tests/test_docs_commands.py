@@ -1,34 +1,72 @@
-"""The documentation's commands run: each ```bash block whose first line is `# ci: dry-run` is executed.
+"""The documentation's commands hold: each ```bash block is executed or read.
 
-A training command gets --dry-run, everything else in the block runs as it stands.
+A block whose first line is `# ci: dry-run` is executed, training commands with --dry-run. In every other block each command
+is taken as far as its verb reads its words, which needs no weights, no network and no folder of a run.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cada_trl.errors import UserError
+
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```bash\n# ci: dry-run\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "recipes/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"(^|\s)#.*")
+EXECUTED = "# ci: dry-run\n"
+
+# What stands for the reader's own thing, and a value that can be read in its place.
+PLACEHOLDERS = {
+    "runs/<name>": "smollm2",
+    "<the run>": "smollm2",
+    "<data words>": "data=paper",
+    "<method>": "cada",
+    "<0 or 1>": "1",
+    "<0, 1 or 2>": "1",
+}
+
+# Neither executed nor read: a program that is not ours.
+FOREIGN = {
+    "vllm serve": "needs vLLM on a GPU, and weights",
+    "pip uninstall": "changes the environment",
+    "SERVER_GPUS=4": "needs five GPUs; tests/test_launch_scripts.py runs the script with stand-ins",
+}
 
 
-def commands(page: str) -> list[str]:
-    """The commands of the marked blocks, continued lines joined, without comments."""
-    lines = "".join(BLOCK.findall(page)).replace("\\\n", " ").splitlines()
-    return [command for line in lines if (command := re.sub(r"(^|\s)#.*", "", line).strip())]
+def commands(page: str, executed: bool) -> list[str]:
+    """The commands of the blocks that are executed, or of the others: without comments, continued lines joined."""
+    found, waiting = [], ""
+    for block in BLOCK.findall(page):
+        if block.startswith(EXECUTED) is executed:
+            for line in block.replace("\\\n", " ").splitlines():
+                waiting = f"{waiting}\n{COMMENT.sub('', line)}".strip()
+                try:
+                    shlex.split(waiting)
+                except ValueError:  # a quoted word goes on in the next line
+                    continue
+                found += [waiting] if waiting else []
+                waiting = ""
+    assert not waiting, f"a quote is not closed: {waiting}"
+    return found
 
 
 def as_dry_run(command: str) -> str:
     """The command with this Python, without an installation, and without training."""
     if command.startswith("make "):
-        stamps = "-o .venv/.installed -o .venv/.installed-for-tests"
-        command = f"make {stamps} VENV_PYTHON={sys.executable} {command.removeprefix('make ')}"
+        command = f"{made(sys.executable)} {command.removeprefix('make ')}"
         return f"{command} ARGS+=--dry-run" if " train " in f"{command} " else command
     if "cada_trl.train" not in command:
         return command
@@ -36,36 +74,181 @@ def as_dry_run(command: str) -> str:
     return f"{command} --dry-run"
 
 
-MARKED = [(page.name, command) for page in PAGES for command in commands(page.read_text(encoding="utf-8"))]
+def made(python: str) -> str:
+    """Make, with everything installed."""
+    stamps = "-o .venv/.installed -o .venv/.installed-for-tests -o .venv-vllm/.installed"
+    return f"make {stamps} VENV_PYTHON={python} VLLM_PYTHON={python}"
 
 
-@pytest.mark.parametrize(("page", "command"), MARKED)
-def test_a_marked_command_runs(page: str, command: str) -> None:
+def run(*words: str) -> subprocess.CompletedProcess[str]:
     """Make's own variables are taken out: an outer `make test ARGS=...` would pass its ARGS on."""
     env = {name: value for name, value in os.environ.items() if name not in {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES"}}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", as_dry_run(command)],
-        cwd=ROOT,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
+    return subprocess.run(
+        words, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
+
+
+TEXTS = [(page.name, page.read_text(encoding="utf-8")) for page in PAGES]
+
+
+@pytest.mark.parametrize(("page", "command"), [(name, line) for name, text in TEXTS for line in commands(text, True)])
+def test_a_marked_command_runs(page: str, command: str) -> None:
+    done = run("bash", "-euo", "pipefail", "-c", as_dry_run(command))
     assert done.returncode == 0, f"{page}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-def test_only_marked_blocks_are_taken_and_continued_lines_are_one_command() -> None:
+class _Reached(Exception):
+    """The verb has read its words and goes to work."""
+
+
+def _reads(name: str) -> Callable[[Any, list[str]], object]:
+    """A verb that reads all its words by one function."""
+    return lambda verb, words: getattr(verb, name)([word for word in words if word != "--dry-run"])
+
+
+def _of_run(settings: str) -> Callable[[Any, list[str]], object]:
+    return lambda verb, words: verb.run_words(words, getattr(verb, settings))
+
+
+def _refuses_folders(verb: Any, words: list[str]) -> None:
+    """A verb that reads folders of runs gets as far as the first of them, which is not there."""
+    with pytest.raises(UserError, match="is no folder|no such"):
+        verb.main(words)
+
+
+def _measures(verb: Any, words: list[str]) -> None:
+    """A benchmark gets as far as its first process, or as what only another installation has."""
+
+    def reached(*_: Any, **__: Any) -> None:
+        raise _Reached
+
+    if "--dry-run" in words:
+        assert verb.main(words) == 0
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verb, "in_own_process", reached)
+        with pytest.raises((_Reached, UserError)) as ended:
+            verb.main(words)
+    assert ended.type is _Reached or re.search(r"vllm|GPU|is not a folder", str(ended.value)), ended.value
+
+
+def _dashboard(verb: Any, words: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verb, "_packages", lambda: (_ for _ in ()).throw(_Reached()))
+        with pytest.raises(_Reached):
+            verb.main(words)
+
+
+def _labels(verb: Any, words: list[str]) -> None:
+    """The folder with the labels is any that is there."""
+    verb._parse([f"labels={ROOT}" if word.startswith("labels=") else word for word in words])
+
+
+def _sweep(verb: Any, words: list[str]) -> None:
+    request = verb.read_request(words)
+    card = dict(word.split("=", 1) for word in words if word.startswith("ablation="))
+    if card:
+        verb.load_card(card["ablation"])
+    assert request.config.evaluate
+
+
+def _nothing(verb: Any, words: list[str]) -> None:
+    """Its words are files or JSON, which only the work itself reads."""
+    assert words or verb
+
+
+READERS: dict[str, Callable[[Any, list[str]], object]] = {
+    "cada_trl.train": _reads("load_config"),
+    "cada_trl.prepare": _reads("load_config"),
+    "cada_trl.doctor": _reads("load_config"),
+    "cada_trl.card": lambda verb, words: verb.load_config(verb.split_curve(words)[0]),
+    "cada_trl.rollouts.serve": _reads("load_config"),
+    "cada_trl.evaluate": _reads("load_evaluate_config"),
+    "cada_trl.faithfulness": _reads("load_faithfulness_config"),
+    "cada_trl.utility": _reads("load_settings"),
+    "cada_trl.table": _reads("load_table_settings"),
+    "cada_trl.sweep": _sweep,
+    "cada_trl.report": _refuses_folders,
+    "cada_trl.why": _refuses_folders,
+    "cada_trl.export": _of_run("ExportSettings"),
+    "cada_trl.chat": _of_run("ChatSettings"),
+    "cada_trl.judging.calibrate": _labels,
+    "cada_trl.tracking.wandb_dashboard": _dashboard,
+    "benchmarks.e2e": _measures,
+    "benchmarks.step": _measures,
+    "benchmarks.gpu": _measures,
+    "benchmarks.rollouts": _measures,
+    "benchmarks.generation": _measures,
+    "benchmarks.harness": _nothing,
+    "cada_trl.data.classify_card": _nothing,
+}
+
+
+@cache
+def extras() -> set[str]:
+    return set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])
+
+
+def read(command: str) -> None:
+    """Takes the command as far as its words are read. Errors: whatever the verb says of them."""
+    for placeholder, value in PLACEHOLDERS.items():
+        command = command.replace(placeholder, value)
+    command = re.sub(r"<([^<>]*)>", lambda thing: re.sub(r"\W+", "-", thing[1]), command)
+    if command.startswith(tuple(FOREIGN)):
+        return
+    if command.startswith("make "):
+        done = run(*made("python").split(), "-n", *shlex.split(command)[1:])
+        assert done.returncode == 0, done.stderr
+        for line in done.stdout.splitlines():
+            if line.startswith("python -m ") and " pip " not in line:
+                read(line)
+        return
+    if "pip install" in command:
+        assert {name for found in re.findall(r"\.\[([a-z,-]+)\]", command) for name in found.split(",")} <= extras()
+        return
+    python, *words = shlex.split(command)
+    assert python in {"python", ".venv/bin/python", ".venv-vllm/bin/python"}, f"not known: {command}"
+    if words[0] != "-m":
+        assert (ROOT / words[0]).is_file(), f"no such script: {command}"
+        return
+    if words[1] not in {"pytest", "ruff", "mypy"}:
+        READERS[words[1]](import_module(words[1]), words[2:])
+
+
+@pytest.mark.parametrize(("page", "command"), [(name, line) for name, text in TEXTS for line in commands(text, False)])
+def test_every_other_command_is_read_by_its_verb(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    read(command)
+
+
+def test_a_misspelt_word_of_an_unmarked_command_is_found() -> None:
+    for command in (
+        "python -m cada_trl.train beta_lk=0.1",
+        "make evaluate ARGS='suit=quick'",
+        "python -m cada_trl.utility model=smollm2 task=gsm8k",
+        "python -m cada_trl.sweep beta_kl=0.0,0.1 --dryrun",
+        "python -m cada_trl.chat runs/a analyses=hide",
+    ):
+        with pytest.raises(UserError):
+            read(command)
+    with pytest.raises(SystemExit):
+        read("python -m cada_trl.report runs/a --output page")
+    with pytest.raises(AssertionError):
+        read("pip install -e '.[no-such-extra]'")
+
+
+def test_blocks_are_taken_apart_and_continued_lines_are_one_command() -> None:
     page = (
-        "```bash\nrm -rf /nothing\n```\n"
+        "```bash\nrm -rf /nothing\npython -m x '{\"a\":\n 1}'\n```\n"
         "text\n"
         "```bash\n# ci: dry-run\n"
         'make train \\\n  ARGS="beta_kl=0.1 seed=2"   # the KL\'s weight\n\n'
         "python -m cada_trl.train model=llama3\n```\n"
         "```python\n# ci: dry-run\nprint()\n```\n"
     )
-    assert commands(page) == ['make train    ARGS="beta_kl=0.1 seed=2"', "python -m cada_trl.train model=llama3"]
+    assert commands(page, True) == ['make train    ARGS="beta_kl=0.1 seed=2"', "python -m cada_trl.train model=llama3"]
+    assert commands(page, False) == ["rm -rf /nothing", "python -m x '{\"a\":\n 1}'"]
 
 
 def test_training_is_not_started_by_the_documentation() -> None:

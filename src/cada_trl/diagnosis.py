@@ -109,7 +109,7 @@ def check_memory(config: Config) -> Iterator[Finding]:
     else:
         found = nearest_fit(config, shape)
         todo = (
-            f"{found[0]} needs {found[1].peak_gb:.1f} GB" if found else "no three changes make it fit (docs/scaling.md)"
+            f"{found[0]} needs {found[1].peak_gb:.1f} GB" if found else "no three changes make it fit (docs/running.md)"
         )
         yield Finding("memory", "failed", f"{need}, {plan.device_gb or 0:.0f} GB there", todo)
 

@@ -111,7 +111,7 @@ def launch(config: Config, overrides: list[str]) -> int:
     if n_machines(config.hardware) > 1 and unset:
         raise UserError(
             f"{n_machines(config.hardware)} machines share this run and {', '.join(unset)} is not set here; "
-            "start it on each with launch/slurm.sh, or set them as docs/scaling.md says"
+            "start it on each with launch/slurm.sh, or set them as docs/running.md says"
         )
     if lacks := _lacks_deepspeed(config):
         raise UserError(lacks)
@@ -172,7 +172,7 @@ def _too_large(config: Config) -> list[str]:
     if plan.fits is not False:
         return []
     found = nearest_fit(config, shape)
-    todo = f"{found[0]} fits" if found else "docs/scaling.md says what would"
+    todo = f"{found[0]} fits" if found else "docs/running.md says what would"
     return [f"{plan.peak_gb:.0f} GB of memory a process wanted, {plan.device_gb or 0:.0f} GB there: {todo}"]
 
 

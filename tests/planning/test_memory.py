@@ -194,7 +194,7 @@ def test_the_launch_file_says_how_the_model_is_split(hardware: str, stage: int, 
     assert (zero_stage(settings), n_machines(settings)) == (stage, machines)
 
 
-# Peaks of whole processes on two CPU cores, GB (docs/doctor.md has the commands).
+# Peaks of whole processes on two CPU cores, GB (docs/running.md has the commands).
 WITHIN = 0.15
 SMOLLM2 = shape_of(load_config([]).model)
 TINY = read_shape(SHAPES["tiny"])

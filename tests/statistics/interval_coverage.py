@@ -1,6 +1,6 @@
 """How often each 95 % interval holds the truth, by simulation: python tests/statistics/interval_coverage.py [REPEATS].
 
-Prints the table of docs/statistics.md (default 2,000 repeats). Intervals that are not taken stand beside ours.
+Prints the table of docs/reading_the_report.md (default 2,000 repeats). Intervals that are not taken stand beside ours.
 """
 
 from __future__ import annotations

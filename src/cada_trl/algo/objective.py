@@ -2,7 +2,7 @@
 
 d = log(policy/reference) of the sampled token. As differentiable terms of the loss, in expectation over the policy's
 own samples, k2 = d^2/2 has the gradient of KL(policy || reference), k3 = exp(-d) - 1 + d that of KL(reference ||
-policy), and k1 = d none (docs/kl.md). The exact KL sums over the vocabulary (scores.py) and needs no such samples.
+policy), and k1 = d none (docs/methods.md). The exact KL sums over the vocabulary (scores.py) and needs no such samples.
 """
 
 from __future__ import annotations

