@@ -1,7 +1,7 @@
 """The documentation's commands hold: each ```bash block is executed or read.
 
-A block whose first line is `# ci: dry-run` is executed, training commands with --dry-run. In every other block each command
-is taken as far as its verb reads its words, which needs no weights, no network and no folder of a run.
+A block whose first line is `# ci: dry-run` is executed, training commands with --dry-run. In every other block each
+command is taken as far as its verb reads its words, which needs no weights, no network and no folder of a run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ import pytest
 from cada_trl.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "recipes/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "recipes/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"(^|\s)#.*")
 EXECUTED = "# ci: dry-run\n"
@@ -113,7 +118,7 @@ def _of_run(settings: str) -> Callable[[Any, list[str]], object]:
 
 def _refuses_folders(verb: Any, words: list[str]) -> None:
     """A verb that reads folders of runs gets as far as the first of them, which is not there."""
-    with pytest.raises(UserError, match="is no folder|no such"):
+    with pytest.raises(UserError, match=r"is no folder|no such"):
         verb.main(words)
 
 
@@ -147,9 +152,8 @@ def _labels(verb: Any, words: list[str]) -> None:
 
 def _sweep(verb: Any, words: list[str]) -> None:
     request = verb.read_request(words)
-    card = dict(word.split("=", 1) for word in words if word.startswith("ablation="))
-    if card:
-        verb.load_card(card["ablation"])
+    cards = [word.removeprefix("ablation=") for word in words if word.startswith("ablation=")]
+    assert all((ROOT / f"hydra_conf/ablation/{card}.yaml").is_file() for card in cards)
     assert request.config.evaluate
 
 
@@ -213,7 +217,8 @@ def read(command: str) -> None:
         assert (ROOT / words[0]).is_file(), f"no such script: {command}"
         return
     if words[1] not in {"pytest", "ruff", "mypy"}:
-        READERS[words[1]](import_module(words[1]), words[2:])
+        room = (ROOT / "src" / words[1].replace(".", "/")).is_dir()
+        READERS[words[1]](import_module(f"{words[1]}.__main__" if room else words[1]), words[2:])
 
 
 @pytest.mark.parametrize(("page", "command"), [(name, line) for name, text in TEXTS for line in commands(text, False)])
