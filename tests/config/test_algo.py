@@ -89,7 +89,10 @@ def test_the_labs_learning_rates_are_those_of_model_and_method() -> None:
         (["algo=sft_cases", "beta_kl=0.1"], "beta_kl=0.1: method=sft does not read beta_kl"),
         (["algo=sft_cases", "kl_direction=forward"], "kl_direction=forward: method=sft does not read kl_direction"),
         (["algo=self_distillation", "beta_kl=0.1"], "method=self_distillation implies beta_kl=1.0"),
-        (["kl=k3", "kl_direction=forward"], "kl_direction=forward is the exact KL's in the loss; kl=k3 kl_in=loss has a direction of its own"),
+        (
+            ["kl=k3", "kl_direction=forward"],
+            "kl_direction=forward is the exact KL's in the loss; kl=k3 kl_in=loss has a direction of its own",
+        ),
         (["algo=self_distillation", "learn_on=rollout"], "method=self_distillation does not read learn_on"),
         (["dpo_beta=0.1"], "dpo_beta=0.1: method=cada does not read dpo_beta"),
         (["algo=grpo", "learn_on=request"], "method=grpo implies learn_on=rollout"),

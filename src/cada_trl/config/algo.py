@@ -77,7 +77,7 @@ class AlgoConfig(Section):
     beta_kl: Annotated[float, Field(ge=0.0)]
     benign_beta_kl: Annotated[float, Field(ge=0.0)] | None  # of harmless requests; null: beta_kl
     target_kl_nats: Annotated[float, Field(gt=0.0)] | None  # null: beta_kl stays fixed
-    kl_direction: Literal["reverse", "forward", "symmetric"] = "reverse"  # of the exact KL; reverse: KL(policy || reference)
+    kl_direction: Literal["reverse", "forward", "symmetric"] = "reverse"  # of the exact KL; KL(policy || reference)
     logp: Literal["sum", "mean"]
     first_tok_weight: Annotated[float, Field(gt=0.0)] = 1.0
     targets: Literal["own", "direct_refusal"] | None = None  # what SFT and DPO learn to say to a harmful request

@@ -77,8 +77,8 @@ class Config(Section):
             )
         if algo.kl_direction != "reverse" and (algo.kl, algo.kl_in) != ("exact", "loss"):
             raise ValueError(
-                f"kl_direction={algo.kl_direction} is the exact KL's in the loss; kl={algo.kl} kl_in={algo.kl_in} has a "
-                "direction of its own: set kl_direction=reverse, or kl=exact kl_in=loss"
+                f"kl_direction={algo.kl_direction} is the exact KL's in the loss; kl={algo.kl} kl_in={algo.kl_in} has "
+                "a direction of its own: set kl_direction=reverse, or kl=exact kl_in=loss"
             )
         if why_not := _no_correction(self):
             raise ValueError(f"importance_cap={rollout.importance_cap} {why_not}")
