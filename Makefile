@@ -134,7 +134,7 @@ test-fast: $(TESTABLE) ## the tests that take less than 20 s each
 	$(VENV_PYTHON) -m pytest -m "not slow" $(ARGS)
 
 test-vllm: $(VLLM) ## the tests that need vLLM, on its CPU build, in a .venv-vllm of its own
-	$(VLLM_PYTHON) -m pytest tests/rollouts tests/evals/generation $(ARGS)
+	$(VLLM_PYTHON) -m pytest tests/rollouts tests/evaluation/generation $(ARGS)
 
 lint: $(INSTALLED) ## ruff and mypy, changing nothing
 	$(VENV_PYTHON) -m ruff check .

@@ -18,9 +18,10 @@ from typing import Any
 
 from benchmarks.harness import ONE_THREAD, in_own_process, parser, show, tell, words, write_json
 from cada_trl.config import ModelConfig, load_config
+from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evals.benchmarks import load_items, load_spec
-from cada_trl.evals.generation.generator import Backend, GenerationSettings, generator_id, make_engine
+from cada_trl.evaluation.generation.generator import generator_id
+from cada_trl.evaluation.settings import Backend, GenerationConfig
 
 DEFAULTS = {"model": "smollm2", "benchmark": "xstest_safe", "data_root": "", "limit": "100", "max_new_tok": "128"}
 BATCH_TOK = 16384  # ours: SmolLM2-135M in float32 holds them in about 0.8 GB
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
     results = []
     for backend, dtype in VARIANTS:
         variant = model.model_copy(update={"dtype": dtype})
-        generator_id(variant, GenerationSettings(backend, max_new_tok, BATCH_TOK, 1))  # installed?
+        generator_id(variant, _settings(backend, max_new_tok))  # installed?
         tell(f"{backend} {dtype} ...")
         given = (variant.model_dump(), backend, requests, max_new_tok)
         results.append(in_own_process(measure, *given, environment=ONE_THREAD))
@@ -69,6 +70,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _settings(backend: Backend, max_new_tok: int) -> GenerationConfig:
+    return GenerationConfig(backend=backend, max_new_tok=max_new_tok, batch_tok=BATCH_TOK, threads=1)
+
+
 def _whole(key: str, text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise UserError(f"{key}={text}; expected a whole number from 1")
@@ -77,10 +82,11 @@ def _whole(key: str, text: str) -> int:
 
 def measure(fields: dict[str, Any], backend: Backend, requests: list[str], max_new_tok: int) -> dict[str, Any]:
     """Answer every request with the model of these fields now; CPU-seconds, tokens and the answers' ids."""
+    from cada_trl.evaluation.generation.engines import make_engine
     from cada_trl.models.load import load_tokenizer
 
     model = ModelConfig(**fields)
-    settings = GenerationSettings(backend, max_new_tok, BATCH_TOK, threads=1)
+    settings = _settings(backend, max_new_tok)
     prompts, ends = _prompts(model, requests, max_new_tok)
     engine = make_engine(model, settings, load_tokenizer(model), ends)
     list(engine.complete(prompts[:1]))
@@ -131,7 +137,8 @@ def agreement(
 
 
 def _prompts(model: ModelConfig, requests: list[str], max_new_tok: int) -> tuple[list[list[int]], frozenset[int]]:
-    from cada_trl.evals.generation.prompts import end_ids, prompt_ids
+    from cada_trl.evaluation.generation.prompts import end_ids, prompt_ids
+
     from cada_trl.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(model)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evals.small_evaluation import (
+from evaluation.small_evaluation import (
     HARMFUL,
     HARMLESS,
     ScriptedGenerator,
@@ -24,17 +24,18 @@ from evals.small_evaluation import (
 from judging.stub_endpoint import Stub, answer
 
 from cada_trl import evaluate as verb
+from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
-from cada_trl.evals import benchmarks, tested_model
-from cada_trl.evals.eval_folder import EvalFolder
-from cada_trl.evals.scores import Scores
+from cada_trl.evaluation import model as tested_model
+from cada_trl.evaluation.scores import Scores
 from cada_trl.judging.judge import Judged
 from cada_trl.records import Verdict, read_jsonl
+from cada_trl.storage.files import held
 
 Row = dict[str, Any]
 Call = Callable[..., Path]
 PATIENCE_S = 250  # a busy machine starts Python slowly
-PROGRAM = [sys.executable, str(Path(__file__).parent / "evals" / "small_evaluation.py")]
+PROGRAM = [sys.executable, str(Path(__file__).parent / "evaluation" / "small_evaluation.py")]
 
 
 class CountingJudge:
@@ -59,7 +60,7 @@ class CountingJudge:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_benchmarks(tmp_path)
     write_model(tmp_path / "model")
-    monkeypatch.setattr(benchmarks, "BENCHMARK_DIR", tmp_path / "benchmark")
+    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
     monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
     monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
     ScriptedGenerator.asked.clear()
@@ -130,12 +131,12 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> N
     folder = call()
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "manifest.json", "attempts.jsonl", "missing.jsonl", "responses.jsonl", "scores.json"),
-        *("eval.lock", verb.verdict_file(scores(folder).judge_id), "report.html", "report.md", "report.json"),
+        *("folder.lock", verb.verdict_file(scores(folder).judge_id), "report.html", "report.md", "report.json"),
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["exit_state"] == "done"
     assert {"attempts", "responses", manifest["judge_id"]} == set(manifest["pass_wall_s"])
-    assert manifest["decides"]["asked"][0]["sha256"] == benchmarks.load_spec("harmful_six").sha256
+    assert manifest["decides"]["asked"][0]["sha256"] == benchmark_items.load_spec("harmful_six").sha256
     assert manifest["attacks"]["pair"] == {"kind": "frozen", "transfer": True}
     assert manifest["not_run"] == [
         "harmless_four x pair: the requests are harmless; attacks are for harmful ones",
@@ -222,8 +223,7 @@ def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call:
 
 def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call: Call, root: Path) -> None:
     folder = call()
-    decides = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["decides"]
-    with EvalFolder.opened(folder, decides):
+    with held(folder / "folder.lock", "busy"):
         second = start(root)
         errors = second.communicate(timeout=PATIENCE_S)[1]
     assert second.returncode == 2
@@ -374,8 +374,9 @@ def test_two_models_are_evaluated_at_once(root: Path) -> None:
 
 def test_planning_and_refusing_import_no_torch(root: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from cada_trl.evals import benchmarks; from cada_trl import evaluate; "
-        "benchmarks.BENCHMARK_DIR = Path(sys.argv[1]) / 'benchmark'; evaluate.main(sys.argv[2:]); "
+        "import sys; from pathlib import Path; from cada_trl.data import benchmark_items; "
+        "from cada_trl import evaluate; "
+        "benchmark_items.BENCHMARK_DIR = Path(sys.argv[1]) / 'benchmark'; evaluate.main(sys.argv[2:]); "
         "heavy = {'torch', 'transformers'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
     )
     words = [*overrides(root), "--dry-run"]

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model
-from evals.small_evaluation import write_model
+from evaluation.small_evaluation import write_model
 
 from cada_trl import faithfulness as verb
 from cada_trl.errors import UserError
-from cada_trl.evals import tested_model
-from cada_trl.evals.faithfulness.effects import Effect, Effects
-from cada_trl.evals.generation.generator import Completion
-from cada_trl.evals.generation.prompts import answer_begun
+from cada_trl.evaluation import model as tested_model
+from cada_trl.evaluation.faithfulness.effects import Effect, Effects
+from cada_trl.evaluation.generation.generator import Completion
+from cada_trl.models.prompts import answer_begun
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl
 from cada_trl.report.page import write_report

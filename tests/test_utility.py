@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_model
-from evals.utility.conftest import data_root, small_tasks  # noqa: F401
+from evaluation.utility.conftest import data_root, small_tasks  # noqa: F401
 
 from cada_trl.errors import UserError
-from cada_trl.evals.utility import definitions
-from cada_trl.evals.utility import run as running
+from cada_trl.evaluation.utility import files
+from cada_trl.evaluation.utility import run as running
 from cada_trl.records import read_jsonl
 from cada_trl.storage.files import held
 from cada_trl.utility import main
@@ -83,7 +83,7 @@ def test_a_run_that_broke_off_leaves_no_result_and_goes_on_with_its_answers(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(running, "score", lambda *arguments: 1 / 0)
+        patched.setattr(running, "accuracies", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main([*words, "tasks=gsm8k"])
     assert results(tmp_path) == {}
@@ -124,7 +124,7 @@ def test_other_weights_are_another_folder_and_are_compared_in_pairs(
 def test_two_processes_do_not_share_a_folder(words: list[str], tmp_path: Path) -> None:
     main([*words, "tasks=gsm8k"])
     folder = next((tmp_path / "utility").iterdir())
-    with held(folder / "folder.lock", None), pytest.raises(UserError, match="in use by another process"):
+    with held(folder / "folder.lock", "busy"), pytest.raises(UserError, match="in use by another evaluation"):
         main([*words, "tasks=bbh"])
 
 
@@ -147,7 +147,7 @@ def test_a_mistake_is_one_line_before_the_model_is_loaded(
 
 
 def test_without_lm_eval_the_extra_is_named(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(definitions, "find_spec", lambda name: None)
+    monkeypatch.setattr(files, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install -e '.\[utility\]'"):
         main(words)
 

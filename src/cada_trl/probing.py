@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cada_trl.evals.header_probe import header_logp_n, header_metrics
-from cada_trl.evals.probes import mean_nll_nats, probe, summary
 from cada_trl.records import read_jsonl
+from cada_trl.training.probes import header_logp_n, header_metrics, mean_nll_nats, probe, summary
 from cada_trl.training.run import Run, Trained
 
 

@@ -12,9 +12,8 @@ from cada_trl.config import CONF_DIR, Config, load_config
 from cada_trl.config.keys import default_keys, describe_keys
 from cada_trl.config.loading import Section, leaf_paths
 from cada_trl.errors import HelpAsked
-from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
-from cada_trl.evals.utility.settings import UtilitySettings
-from cada_trl.evals.utility.settings import load_settings as load_utility
+from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config
+from cada_trl.evaluation.settings import load_utility_config as load_utility
 from cada_trl.jobs.request import SweepConfig
 from cada_trl.jobs.table_layout import TableSettings, load_table_settings
 
@@ -33,7 +32,7 @@ def sweep(words: list[str]) -> Any:
     [
         (Config, CONF_DIR, "config", load_config),
         (EvaluateConfig, CONF_DIR, "evaluate", load_evaluate_config),
-        (UtilitySettings, CONF_DIR, "utility", load_utility),
+        (UtilityConfig, CONF_DIR, "utility", load_utility),
         (SweepConfig, CONF_DIR, "sweep", sweep),
         (TableSettings, CONF_DIR / "table", "table", load_table_settings),
     ],

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from evals.small_evaluation import overrides, write_benchmarks
+from evaluation.small_evaluation import overrides, write_benchmarks
 
 from cada_trl import evaluate, train
-from cada_trl.evals import benchmarks
+from cada_trl.data import benchmark_items
 from cada_trl.models.identity import model_identity
 from cada_trl.models.named import named_model
 from cada_trl.records import read_jsonl
@@ -22,7 +22,7 @@ def test_a_lora_run_is_evaluated_as_its_merged_model(tmp_path: Path, monkeypatch
     assert train.main([*tiny_overrides(tmp_path, model), "peft=lora"]) == 0
     run = tmp_path / "runs" / "tiny"
     write_benchmarks(tmp_path)
-    monkeypatch.setattr(benchmarks, "BENCHMARK_DIR", tmp_path / "benchmark")
+    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
     assert evaluate.main([*overrides(tmp_path, model="runs/tiny"), "max_new_tok=4"]) == 0
 
     (folder,) = [path.parent for path in (tmp_path / "evals").glob("*/scores.json")]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cada_trl.evals.settings import load_evaluate_config
+from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.jobs.grid import Cell, make_grid
 from cada_trl.jobs.job import SweepJob
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evals import small_evaluation
-from evals.small_evaluation import ANSWER, ScriptedGenerator, overrides, write_benchmarks, write_model
+from evaluation import small_evaluation
+from evaluation.small_evaluation import ANSWER, ScriptedGenerator, overrides, write_benchmarks, write_model
 from rich.console import Console
 
 from cada_trl import evaluate as verb
+from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
-from cada_trl.evals import benchmarks, tested_model
+from cada_trl.evaluation import model as tested_model
 from cada_trl.jobs import table_cells
 from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.table_cells import Number, TableCell, answered, evaluated, paper_number
@@ -142,7 +143,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """An evaluation of six harmful requests: 2 refused, 3 answered, 1 with nothing said."""
     write_benchmarks(tmp_path)
     write_model(tmp_path / "model")
-    monkeypatch.setattr(benchmarks, "BENCHMARK_DIR", tmp_path / "benchmark")
+    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
     monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
     monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
     return overrides(tmp_path, "min_coverage=0.5")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
-from cada_trl.evals.benchmarks import load_spec
 from cada_trl.jobs.table_plan import available
 
 ATTACKS = ["none", "pair", "pap"]

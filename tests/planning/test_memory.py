@@ -131,7 +131,7 @@ def test_vllm_takes_its_share_of_the_card_and_its_weights_must_fit_into_it() -> 
 
 
 def test_vllm_on_a_cpu_takes_weights_and_a_fixed_cache() -> None:
-    from cada_trl.evals.generation.with_vllm import CPU_KV_CACHE_GIB
+    from cada_trl.models.vllm import CPU_KV_CACHE_GIB
 
     assert memory.CPU_KV_CACHE_GIB == CPU_KV_CACHE_GIB
     kept_and_packed = 2 * 4 * 0.1345

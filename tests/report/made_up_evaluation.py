@@ -10,13 +10,12 @@ from typing import Any
 
 import yaml
 
-from cada_trl.evals.eval_folder import EvalFolder
-from cada_trl.evals.items import Attempt, Item, Response, to_row
-from cada_trl.evals.outcomes import join
-from cada_trl.evals.responses import ATTEMPTS, MISSING, RESPONSES, Missing
-from cada_trl.evals.scores import score
-from cada_trl.evals.settings import load_evaluate_config
-from cada_trl.evals.verdicts import judge_responses, verdict_file
+from cada_trl.data.benchmark_items import Item
+from cada_trl.evaluation.answers import judge_responses
+from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationFolder, verdict_file
+from cada_trl.evaluation.items import Attempt, Missing, Response, join, to_row
+from cada_trl.evaluation.scores import score
+from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.judging.judge import EMPTY, Judge, Judged
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict, write_jsonl
@@ -87,25 +86,26 @@ def write_evaluation(
     attempts = [one for one in attempts if not benchmarks or one.item.benchmark in benchmarks]
     missing = [Missing("strongreject", "pair", item.id, "no published prompt") for item in harmful[22:]]
     decides = {"model": {"model.safetensors": "ab" * 32}, "generator": "scripted", "asked": []}
-    with EvalFolder.opened(path, decides) as folder:
-        write_jsonl(path / ATTEMPTS, map(to_row, attempts))
-        write_jsonl(path / MISSING, map(asdict, missing))
-        responses = {one.key: Response(one.key, answers(one), 12, number(one) % 5 == 0) for one in attempts}
-        folder.log(RESPONSES).append(map(to_row, responses.values()))
-        log = folder.log(verdict_file(judge.id))
-        verdicts = judge_responses(attempts, responses, judge, "final_response", log)
-        scores = score(
-            join(attempts, responses.values(), verdicts),
-            Counter((one.benchmark, one.attack) for one in missing),
-            {"strongreject": "asr", "xstest_safe": "nrr"},
-            judge.id,
-            min_coverage=0.9,
-        )
-        folder.write_json("scores.json", scores.to_json())
-        config = load_evaluate_config(["benchmarks=strongreject,xstest_safe", "attacks=none,pair"]).model_dump()
-        config["model"] |= model or {}
-        (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        folder.write_manifest(manifest(path.name, judge.id), decides)
+    path.mkdir(parents=True)
+    folder = EvaluationFolder(path)
+    write_jsonl(path / ATTEMPTS, map(to_row, attempts))
+    write_jsonl(path / MISSING, map(asdict, missing))
+    responses = {one.key: Response(one.key, answers(one), 12, number(one) % 5 == 0) for one in attempts}
+    folder.log(RESPONSES).append(map(to_row, responses.values()))
+    log = folder.log(verdict_file(judge.id))
+    verdicts = judge_responses(attempts, responses, judge, "final_response", log)
+    scores = score(
+        join(attempts, responses.values(), verdicts),
+        Counter((one.benchmark, one.attack) for one in missing),
+        {"strongreject": "asr", "xstest_safe": "nrr"},
+        judge.id,
+        min_coverage=0.9,
+    )
+    folder.write_json("scores.json", scores.to_json())
+    config = load_evaluate_config(["benchmarks=strongreject,xstest_safe", "attacks=none,pair"]).model_dump()
+    config["model"] |= model or {}
+    (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    folder.write_json("manifest.json", {**manifest(path.name, judge.id), "decides": decides})
     return path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.evals.items import Attempt
+from cada_trl.evaluation.items import Attempt
 from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.page import write_report
 from tests.report.html_check import check_page

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evals.verdicts import verdict_file
+from cada_trl.evaluation.folder import verdict_file
 from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.records import read_record
 from tests.report.made_up_evaluation import answers_most, write_evaluation
@@ -61,7 +61,7 @@ def test_scores_that_are_not_those_of_the_verdicts_are_refused(folder: Path) -> 
         ("config.yaml", "- a", "config.yaml holds a list, expected a mapping"),
         ("attempts.jsonl", "nonsense\n", "attempts.jsonl, row 1: not a JSON object"),
         ("responses.jsonl", '{"key": 3}\n', "responses.jsonl: response row: field 'key' is 3"),
-        ("missing.jsonl", '{"benchmark": 1}\n', "missing.jsonl, row 1: field 'benchmark' is 1"),
+        ("missing.jsonl", '{"benchmark": 1}\n', "missing.jsonl, row 1: missing row: field 'benchmark' is 1"),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(folder: Path, file: str, text: str, message: str) -> None:

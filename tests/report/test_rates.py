@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from cada_trl.evals.compare import Change
-from cada_trl.evals.scores import Cell, Measure
+from cada_trl.evaluation.compare import Change
+from cada_trl.evaluation.scores import Measure, ScoredCell
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.pairs import reading
 from cada_trl.report.rates import (
@@ -75,7 +75,7 @@ def test_a_slice_that_one_evaluation_scored_often_is_shown_for_all(before: EvalR
     assert table.brief.endswith("2 slices with n < 10: folded (outside the case pack's hazards, privacy)")
 
 
-def with_n(cell: Cell, hazard: str, n: int) -> Cell:
+def with_n(cell: ScoredCell, hazard: str, n: int) -> ScoredCell:
     own = cell.by_hazard[hazard]
     larger = own.model_copy(update={"complied": own.complied.model_copy(update={"n": n})})
     return cell.model_copy(update={"by_hazard": cell.by_hazard | {hazard: larger}})

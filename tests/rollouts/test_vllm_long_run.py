@@ -10,8 +10,9 @@ from end_to_end.run_process import finish, manifest, start, steps, wait_for_step
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 from safetensors.torch import load_file
 
+from cada_trl.models.vllm import installed_version
 from cada_trl.records import read_jsonl
-from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
+from cada_trl.rollouts.vllm_plugin import TESTED
 
 pytestmark = [
     pytest.mark.slow,

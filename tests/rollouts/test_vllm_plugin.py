@@ -14,17 +14,10 @@ import pytest
 import torch
 
 from cada_trl.errors import UserError
+from cada_trl.models import vllm as set_up
+from cada_trl.models.vllm import installed_version
 from cada_trl.rollouts import vllm_plugin
-from cada_trl.rollouts.vllm_plugin import (
-    BACKEND,
-    PLUGIN,
-    TESTED,
-    UPDATABLE,
-    check_installed,
-    installed_version,
-    register,
-    set_environment,
-)
+from cada_trl.rollouts.vllm_plugin import BACKEND, PLUGIN, TESTED, UPDATABLE, check_installed, register, set_environment
 
 
 def _pack(layer: Any, remove_weight: bool) -> None:
@@ -140,7 +133,7 @@ def _installs(monkeypatch: pytest.MonkeyPatch, plugin: bool = True, **versions: 
             raise PackageNotFoundError(name)
         return versions[name.replace("-", "_")]
 
-    monkeypatch.setattr(vllm_plugin, "version", version)
+    monkeypatch.setattr(set_up, "version", version)
     monkeypatch.setattr(vllm_plugin, "entry_points", lambda **_: ["the plugin"] if plugin else [])
 
 

@@ -9,7 +9,8 @@ from training.preset_run import cada_trainer
 from training.tiny import tiny_llama, tiny_tokenizer
 
 from cada_trl.errors import UserError
-from cada_trl.rollouts.vllm_plugin import TESTED, installed_version, prepare_vllm
+from cada_trl.models.vllm import installed_version
+from cada_trl.rollouts.vllm_plugin import TESTED, prepare_vllm
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.e2e import CASES, measured
-from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
+from cada_trl.models.vllm import installed_version
+from cada_trl.rollouts.vllm_plugin import TESTED
 
 pytestmark = [
     pytest.mark.slow,

@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from cada_trl.tracking.progress import StepProgress, duration, step_text
+from cada_trl.console import duration
+from cada_trl.tracking.progress import StepProgress, step_text
 
 METRICS = {
     "train/reward_mean": 0.25,

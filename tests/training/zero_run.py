@@ -10,10 +10,10 @@ import torch
 from peft import LoraConfig
 
 from cada_trl.config import load_config
-from cada_trl.evals.probes import mean_nll_nats
 from cada_trl.models.sampling import continued, most_likely
 from cada_trl.training.cada import CADATrainer
 from cada_trl.training.checkpoints import gathered, join_ranks
+from cada_trl.training.probes import mean_nll_nats
 
 from .preset_run import MAX_TOK, PresetCADATrainer, cada_trainer, weights
 from .tiny import EOT, tiny_tokenizer

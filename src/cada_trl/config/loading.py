@@ -80,6 +80,40 @@ def check_values(schema: type[Schema], values: Any) -> Schema:
         raise UserError("; ".join(_explain(problem, schema) for problem in error.errors()[:3])) from error
 
 
+def load_described(schema: type[Schema], folder: Path, name: str, kind: str, shared: Collection[str]) -> Schema:
+    """What folder/<name>.yaml describes; kind names it in messages. A section in `shared` may name another file there.
+
+    Errors: UserError for an unknown name, with the nearest ones, and for a file that is not such a description.
+    """
+    names = described(folder)
+    if name not in names:
+        raise UserError(f"unknown {kind} '{name}'; {nearest(name, names)}")
+
+    def values_of(name: str) -> dict[str, Any]:
+        path = folder / f"{name}.yaml"
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{path} is not a {kind}; expected its fields: {', '.join(schema.model_fields)}")
+        return values
+
+    values = values_of(name)
+    for section in shared:
+        if isinstance(values.get(section), str):
+            values[section] = values_of(values[section]).get(section)
+    try:
+        return check_values(schema, values)
+    except UserError as error:
+        raise UserError(f"{folder / name}.yaml: {error}") from error
+
+
+def described(folder: Path) -> list[str]:
+    """The names that the folder's YAML files describe."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
 def leaf_paths(schema: type[Section]) -> dict[str, str]:
     """Leaf name -> dotted path, for every key of the schema."""
     paths: dict[str, str] = {}

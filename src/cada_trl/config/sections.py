@@ -27,7 +27,7 @@ class ModelConfig(Section):
     context_tok: Positive
     eos: str  # the token that ends an assistant turn; checked against the tokenizer
     pad: str  # may equal eos: masks come from lengths, never from token ids
-    chat: Literal["template", "two_stage", "two_stage_reasoning_only"] = "template"  # at evaluation: two_stage.py
+    chat: Literal["template", "two_stage", "two_stage_reasoning_only"] = "template"  # how it is evaluated
     n_params: Positive
     trust_remote_code: bool
 

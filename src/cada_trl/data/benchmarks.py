@@ -6,8 +6,6 @@ Only the texts: scoring has its own loaders. Layout: a folder per set, as in the
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.data.likeness import near_duplicates, normalise
+from cada_trl.data.row_files import read_rows
 from cada_trl.errors import UserError
-from cada_trl.records import Request, read_jsonl
+from cada_trl.records import Request
 from cada_trl.storage.digest import file_sha256
 
 
@@ -81,7 +80,7 @@ def read_xstest_safe(folder: Path) -> list[Request]:
     if not path.is_file():
         return []
     rows = []
-    for number, row in _csv_rows(path):
+    for number, row in read_rows(path):
         if any(not row.get(field) for field in ("id", "prompt", "type")):
             raise UserError(
                 f"{path}, row {number}: expected the fields id, prompt and type; saw {sorted(filter(None, row))}"
@@ -92,35 +91,11 @@ def read_xstest_safe(folder: Path) -> list[Request]:
 
 
 def _texts(path: Path, field: str | None) -> Iterator[str]:
-    if field is None:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from (",".join(row) for row in csv.reader(file) if row)  # one text a line, quoted or not
-        return
-    for number, row in _rows(path, field):
-        if not isinstance(row.get(field), str):
-            raise UserError(f"{path}, row {number}: no text in field '{field}'; is it the published file?")
-        yield row[field]
-
-
-def _rows(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    if path.suffix == ".csv":
-        return _csv_rows(path)
-    if path.suffix == ".jsonl":
-        return read_jsonl(path)
-    if path.suffix == ".parquet":
-        from pyarrow.parquet import read_table
-
-        return enumerate(read_table(path, columns=[field]).to_pylist(), start=1)
-    try:
-        examples = json.loads(path.read_text(encoding="utf-8"))["examples"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} has no list 'examples'; is it the published file?") from error
-    return enumerate(examples, start=1)
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        yield from enumerate(csv.DictReader(file), start=1)
+    name = field or "text"
+    for number, row in read_rows(path, has_header=field is not None, columns=[name]):
+        if not isinstance(row.get(name), str):
+            raise UserError(f"{path}, row {number}: no text in field '{name}'; is it the published file?")
+        yield row[name]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cada_trl.config import Config, check_config
+from cada_trl.data.benchmark_items import load_spec
 from cada_trl.data.split import n_trained
 from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
-from cada_trl.evals.benchmarks import load_spec
 from cada_trl.jobs.job import Job, Words, asking, ended
 from cada_trl.jobs.sweep_record import Planned
 from cada_trl.jobs.table_layout import load_models

@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.errors import UserError
-from cada_trl.evals.settings import EvaluateConfig, load_evaluate_config
-from cada_trl.evals.utility.settings import UtilitySettings, load_settings
+from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config, load_utility_config
 from cada_trl.report.stored_config import read_config
 from cada_trl.storage.files import read_json
 
@@ -159,7 +158,7 @@ def _evaluated(words: Words, since: str) -> Path | None:
 
 def _answered(words: Words, since: str) -> Path | None:
     """The finished task's folder, by the model's configuration and what was asked."""
-    settings = load_settings(words)
+    settings = load_utility_config(words)
     for folder, stored, _ in ended(settings.utility_dir, since):
         if stored.get("model") == settings.model.model_dump():
             for result in sorted(folder.glob(f"{settings.tasks[0]}-*/result.json")):
@@ -168,7 +167,7 @@ def _answered(words: Words, since: str) -> Path | None:
     return None
 
 
-def _asks_the_same(result: Path, settings: UtilitySettings) -> bool:
+def _asks_the_same(result: Path, settings: UtilityConfig) -> bool:
     plan = read_json(result).get("plan") or {}
     seed = None if settings.limit is None else settings.seed
     tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from cada_trl.errors import UserError
-from cada_trl.evals.outcomes import Outcome
-from cada_trl.evals.scores import withheld
+from cada_trl.evaluation.items import Outcome
+from cada_trl.evaluation.scores import withheld
 from cada_trl.jobs.job import Job
 from cada_trl.jobs.table_layout import Measure
 from cada_trl.jobs.table_plan import Block, TablePlan

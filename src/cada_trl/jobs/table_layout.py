@@ -12,7 +12,7 @@ from pydantic import model_validator
 from cada_trl.config import CONF_DIR, RECIPES_DIR
 from cada_trl.config.loading import NonNegative, Positive, Section, check_values, compose_config, nearest
 from cada_trl.errors import UserError
-from cada_trl.evals.eval_folder import folder_name
+from cada_trl.evaluation.folder import folder_name
 
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from cada_trl.config import RECIPES_DIR
 from cada_trl.config.loading import as_override
 from cada_trl.config.recipes import recipe_words
+from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.errors import UserError
-from cada_trl.evals.attacks.attack import NotRun
-from cada_trl.evals.attacks.registry import AttackContext, make_attack
-from cada_trl.evals.benchmarks import load_items, load_spec
-from cada_trl.evals.settings import load_evaluate_config
-from cada_trl.evals.utility.settings import load_settings
-from cada_trl.evals.utility.task import load_task
+from cada_trl.evaluation.attacks.attack import NotRun
+from cada_trl.evaluation.attacks.registry import AttackContext, make_attack
+from cada_trl.evaluation.settings import load_evaluate_config, load_utility_config
+from cada_trl.evaluation.utility.task import load_task
 from cada_trl.jobs.job import Call, Job, Verb, run_folder
 from cada_trl.jobs.table_layout import (
     AskedModel,
@@ -135,7 +134,7 @@ class _Words:
                     )
         # How the untrained model is asked; the trained ones by the same judge and with the same limit.
         self.evaluation = load_evaluate_config([*self._base, *self._evaluate()])
-        self._questions = load_settings([*self._base, *self._utility()])
+        self._questions = load_utility_config([*self._base, *self._utility()])
 
     def trainings(self, row: TableRow) -> list[Job | None]:
         """One a seed; [None] for an untrained model."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from cada_trl.config import PromptConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import Case, ExtensiveCode, Hazard, HazardPack
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER
@@ -70,6 +71,14 @@ def render(
     policy = "\n".join(f"{shown.name}: {shown.code}" for shown in codes)
     policy += "".join(f"\n\nCase {number}\n{_written(case)}" for number, case in enumerate(cases, start=1))
     return [_user(_with_policy(policy, _INSTRUCTION_CASES, request))]
+
+
+def conversation(prompt: str, hazard: str | None, method: PromptConfig, pack: HazardPack) -> Messages:
+    """The prompt under an inference-time method (paper, Table 1: w/o SR, SR w S and SR w C among them).
+
+    hazard: the item's. An item without one, or hint=off, gets every hazard's code and no case. Errors: as render.
+    """
+    return render(method.arm, prompt, hazard if method.hint else None, pack, method.cases_as, method.n_cases)
 
 
 def _user(text: str) -> dict[str, str]:

@@ -6,17 +6,16 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cada_trl.errors import UserError
-from cada_trl.evals.compare import Evaluated
-from cada_trl.evals.eval_folder import EvalFolder
-from cada_trl.evals.items import Attempt, Response, attempt_from_row
-from cada_trl.evals.outcomes import Outcome, join
-from cada_trl.evals.responses import ATTEMPTS, MISSING, RESPONSES, Missing, read_responses
-from cada_trl.evals.scores import Cell, Scores, score
-from cada_trl.evals.verdicts import read_verdicts, verdict_file
+from cada_trl.evaluation.answers import read_responses, read_verdicts
+from cada_trl.evaluation.compare import Evaluated
+from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationFolder, verdict_file
+from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_row, join
+from cada_trl.evaluation.scores import ScoredCell, Scores, score
 from cada_trl.judging.judge import Judged
 from cada_trl.report.run_record import Folder
 from cada_trl.report.stored_config import read_config
@@ -25,6 +24,7 @@ from cada_trl.storage.log import StoredLog
 SCORES = "scores.json"
 Row = dict[str, Any]
 T = TypeVar("T")
+Kind = TypeVar("Kind", Attempt, Missing)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class EvalRecord(Folder):
         """As evals.compare takes it."""
         return Evaluated(self.name, self.scores.judge_id, self.outcomes)
 
-    def cell(self, benchmark: str, attack: str) -> Cell | None:
+    def cell(self, benchmark: str, attack: str) -> ScoredCell | None:
         """The scores of one benchmark under one attack; None where it was not run."""
         return next((one for one in self.scores.cells if (one.benchmark, one.attack) == (benchmark, attack)), None)
 
@@ -61,7 +61,7 @@ def read_evaluation(path: Path) -> EvalRecord:
     Errors: UserError for an evaluation without scores (with the command that finishes it), for a damaged file (file,
     row, field), and for scores that are not those of the folder's responses and verdicts.
     """
-    folder = EvalFolder(path)
+    folder = EvaluationFolder(path)
     manifest = folder.read_json("manifest.json")
     values = folder.read_json(SCORES)
     if not values:
@@ -71,10 +71,10 @@ def read_evaluation(path: Path) -> EvalRecord:
     verdict_name = verdict_file(scores.judge_id)
     if lacking := [name for name in (ATTEMPTS, RESPONSES, verdict_name) if not (path / name).is_file()]:
         raise UserError(f"{path} lacks {', '.join(lacking)}; make it again with: {_command(manifest)}")
-    attempts = _rows(path / ATTEMPTS, attempt_from_row)
+    attempts = _rows(path / ATTEMPTS, Attempt)
     responses = _in(path / RESPONSES, lambda: read_responses(StoredLog(path / RESPONSES), attempts))
     verdicts = read_verdicts(StoredLog(path / verdict_name), scores.judge_id, responses)
-    missing = _rows(path / MISSING, _missing)
+    missing = _rows(path / MISSING, Missing)
     outcomes = _in(path, lambda: join(attempts, responses.values(), verdicts))
     if not _same(scores, outcomes, missing):
         raise UserError(
@@ -92,17 +92,9 @@ def _same(scores: Scores, outcomes: Sequence[Outcome], missing: Sequence[Missing
     return score(outcomes, without, metrics, scores.judge_id, scores.min_coverage) == scores
 
 
-def _rows(path: Path, read: Callable[[Row], T]) -> list[T]:
-    rows = StoredLog(path).rows
-    return [_in(f"{path}, row {number}", lambda row=row: read(row)) for number, row in enumerate(rows, start=1)]  # type: ignore[misc]
-
-
-def _missing(row: Row) -> Missing:
-    fields = ("benchmark", "attack", "item", "reason")
-    wrong = [field for field in fields if not isinstance(row.get(field), str)]
-    if wrong:
-        raise UserError(f"field '{wrong[0]}' is {row.get(wrong[0])!r}; expected str")
-    return Missing(**{field: row[field] for field in fields})
+def _rows(path: Path, kind: type[Kind]) -> list[Kind]:
+    rows = enumerate(StoredLog(path).rows, start=1)
+    return [_in(f"{path}, row {number}", partial(from_row, kind, row)) for number, row in rows]
 
 
 def _in(place: Path | str, read: Callable[[], T]) -> T:

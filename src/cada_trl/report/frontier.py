@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from cada_trl.evals.compare import Change, paired_change
+from cada_trl.evaluation.compare import Change, paired_change
 from cada_trl.report.shares import Measured, Read, Share, configuration_shares, model_share, read
 from cada_trl.statistics import PooledSpread, holm
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cada_trl.evals.compare import ALL_ATTACKS
-from cada_trl.evals.scores import NO_HAZARD, Metric
+from cada_trl.evaluation.compare import ALL_ATTACKS
+from cada_trl.evaluation.scores import NO_HAZARD, Metric
 from cada_trl.report.run_record import Folder
 from cada_trl.statistics import MIN_DF, PooledSpread
 from cada_trl.tracking.metrics import HARMFUL_SETS, metric

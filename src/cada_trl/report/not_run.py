@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from cada_trl.config import CONF_DIR
-from cada_trl.evals.verdicts import verdict_file
+from cada_trl.evaluation.folder import verdict_file
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.pairs import sides

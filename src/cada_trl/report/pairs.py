@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cada_trl.errors import UserError
-from cada_trl.evals.compare import Change, ComparedCell, Comparison, compare
-from cada_trl.evals.scores import Metric
+from cada_trl.evaluation.compare import Change, ComparedCell, Comparison, compare
+from cada_trl.evaluation.scores import Metric
 from cada_trl.numbers import ABSENT, Cell, p_text
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import METRICS, attack_name, benchmark_name, labels, pooled_words

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cada_trl.evals.compare import Change
-from cada_trl.evals.scores import Cell as Scored
-from cada_trl.evals.scores import Measure
+from cada_trl.evaluation.compare import Change
+from cada_trl.evaluation.scores import Measure
+from cada_trl.evaluation.scores import ScoredCell as Scored
 from cada_trl.numbers import ABSENT, POINTS, RATE, SCORE, WITHHELD, Cell
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import METRICS, attack_name, benchmark_name, hazard_name, in_order, labels

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.evals.eval_folder import EvalFolder
-from cada_trl.evals.faithfulness.effects import EFFECTS, Effects
-from cada_trl.evals.responses import ATTEMPTS
-from cada_trl.evals.utility.compare import results_folder
+from cada_trl.evaluation.faithfulness.effects import Effects
+from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, EvaluationFolder
+from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.run_record import Folder, RunRecord, read_run
 from cada_trl.report.stored_config import read_config
@@ -104,7 +103,7 @@ def _manifest(path: Path) -> Row:
 
 def read_faithfulness(path: Path) -> FaithfulnessRecord:
     """Read <faithfulness_dir>/<model>-<hash8>. Errors: UserError for probes without effects and for a damaged file."""
-    folder = EvalFolder(path)
+    folder = EvaluationFolder(path)
     manifest, values = folder.read_json("manifest.json"), folder.read_json(EFFECTS)
     if not values:
         state = manifest.get("exit_state") or "unknown"

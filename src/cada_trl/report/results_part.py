@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cada_trl.console import duration
 from cada_trl.document.blocks import Block, Bullets, Document, Facts, Fold, Heading, Section, Shown, Table, Text
-from cada_trl.evals.faithfulness.effects import Effect
-from cada_trl.evals.faithfulness.interventions import INTERVENTIONS
-from cada_trl.evals.utility.compare import Comparison, compare
+from cada_trl.evaluation.faithfulness.changes import INTERVENTIONS
+from cada_trl.evaluation.faithfulness.effects import Effect
+from cada_trl.evaluation.utility.results import Comparison, compare
 from cada_trl.numbers import ABSENT, POINTS, RATE, Cell, p_text
 from cada_trl.report.facts import model_fact, provenance_facts, weights_fact
 from cada_trl.report.names import benchmark_name, labels
@@ -17,7 +18,6 @@ from cada_trl.report.paper import paper_match, paper_tables
 from cada_trl.report.rates import change_cell, measure_cell, share_cell
 from cada_trl.report.records import FaithfulnessRecord, UtilityRecord
 from cada_trl.statistics import holm
-from cada_trl.tracking.progress import duration
 from cada_trl.tracking.scrub import scrub
 
 _FAITHFULNESS = (

@@ -6,8 +6,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cada_trl.data.benchmark_items import Item
 from cada_trl.document.blocks import Exchange, Side
-from cada_trl.evals.items import Attempt, Item, Response
+from cada_trl.evaluation.items import Attempt, Response
 from cada_trl.judging.judge import Judged
 from cada_trl.prompting.reasoning import Reasoning, split_reasoning
 from cada_trl.report.eval_record import EvalRecord

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from cada_trl.evals.outcomes import Outcome
-from cada_trl.evals.scores import withheld
+from cada_trl.evaluation.items import Outcome
+from cada_trl.evaluation.scores import withheld
 from cada_trl.report.names import SETS, attack_name, benchmark_name
 from cada_trl.report.records import CellRecord
 from cada_trl.report.summary import outcome

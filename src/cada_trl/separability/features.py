@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cada_trl.evals.generation.progress import shown
+from cada_trl.console import shown
+from cada_trl.models.prompts import request_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +55,7 @@ class FrozenModel:
         """(row, states [layer, 2 x hidden]); rows of like length run together, so that little is padding."""
         import torch
 
-        prompts = [self._prompt_ids(text[:MAX_CHARS]) for text in texts]
+        prompts = [request_ids(self._tokenizer, text[:MAX_CHARS]) for text in texts]
         order = sorted(range(len(texts)), key=lambda row: len(prompts[row]))
         with torch.inference_mode():
             prefix = self._prefix(prompts[0][: shared_tok(prompts)], layers)
@@ -97,13 +98,6 @@ class FrozenModel:
         inputs = {"input_ids": ids_bt, "attention_mask": mask_bt, "past_key_values": cache, "use_cache": True}
         states = self._decoder(**inputs, output_hidden_states=True).hidden_states
         return torch.stack([states[layer] for layer in layers])
-
-    def _prompt_ids(self, text: str) -> list[int]:
-        messages = [{"role": "user", "content": text}]
-        rendered: Any = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=True
-        )
-        return list(rendered["input_ids"])
 
 
 def shared_tok(prompts: Sequence[Sequence[int]]) -> int:

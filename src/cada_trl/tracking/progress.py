@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from cada_trl.console import duration
 from cada_trl.tracking.metrics import checked
 
 Values = Mapping[str, float | int | None]
@@ -71,13 +72,6 @@ def step_text(metrics: Values) -> str:
         return f"loss {'n/a' if loss is None else f'{loss:.3g}'}"
     shares = "  ".join(f"{word} {_percent(values.get(name))}" for word, name in _SHARES.items())
     return f"reward {_signed(values.get('train/reward_mean'))}  KL {_nats(values.get('train/kl_nats'))}  {shares}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as 1:02:03 or 2:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _signed(value: float | None) -> str:

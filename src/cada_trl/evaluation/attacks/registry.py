@@ -1,0 +1,104 @@
+"""Attacks by name. No torch; the modules of the generated attacks, and with them the client, are imported on demand."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cada_trl.data.benchmark_items import BenchmarkSpec, load_spec, names
+from cada_trl.errors import UserError
+from cada_trl.evaluation.attacks.attack import Attack, NotRun
+from cada_trl.evaluation.attacks.fixed import TRANSFORMS, FrozenAttack, NoAttack, TransformAttack
+from cada_trl.judging.judge import Judge
+
+if TYPE_CHECKING:
+    from cada_trl.evaluation.attacks.attacker import Attacker
+    from cada_trl.evaluation.attacks.pair import Target
+
+# What stands behind the colon is the attack's argument.
+GENERATED = ("pair_adaptive", "pap:<technique>", "paraphrase", "translation:<language>")
+
+
+@dataclass(frozen=True)
+class AttackContext:
+    """What an attack may need. attacker: None where none is configured; target: the tested model, as PAIR asks it.
+
+    target_id names everything that decides what the target answers; n_streams and n_iterations are PAIR's.
+    """
+
+    spec: BenchmarkSpec
+    data_root: Path | None
+    attacker: Attacker | None
+    target: Target | None
+    target_id: str
+    judge: Judge
+    n_streams: int
+    n_iterations: int
+
+
+def known_names() -> list[str]:
+    """Every attack's name: none, the frozen ones of the benchmarks, the transforms, the generated ones."""
+    return ["none", *_frozen_names(), *TRANSFORMS, *GENERATED]
+
+
+def make_attack(name: str, context: AttackContext) -> Attack:
+    """The attack, ready to be put to the benchmark of the context.
+
+    Errors: NotRun where the benchmark has no such attack: it is harmless, or nobody published prompts for it. UserError
+    for an unknown name, with the nearest ones, and for what the attack lacks (its file, an attacker, a technique).
+    """
+    _check_name(name)
+    spec = context.spec
+    if name == "none":
+        return NoAttack()
+    if not spec.harmful:
+        raise NotRun(f"{spec.name} x {name}: the requests are harmless; attacks are for harmful ones")
+    if name in TRANSFORMS:
+        return TransformAttack(name)
+    if name in _frozen_names():
+        published = spec.frozen.attacks if spec.frozen else {}
+        if spec.frozen is None or name not in published:
+            known = f"there are those of {', '.join(published)}" if published else "there are none of any attack"
+            raise NotRun(f"{spec.name} x {name}: no published prompts; {known}")
+        return FrozenAttack(name, spec, context.data_root)
+    return _generated(name, context)
+
+
+def _frozen_names() -> list[str]:
+    frozen = [spec.frozen for spec in map(load_spec, names()) if spec.frozen]
+    return sorted({name for prompts in frozen for name in prompts.attacks})
+
+
+def _check_name(name: str) -> None:
+    """The name is one of known_names(), with something in the place of <...>."""
+    forms = {known.partition("<")[0]: known for known in known_names()}
+    head, colon, argument = name.partition(":")
+    if head + colon in forms and bool(argument) == bool(colon):
+        return
+    close = [forms[form] for form in difflib.get_close_matches(head + colon, forms, n=3)]
+    advice = f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(known_names())}"
+    raise UserError(f"unknown attack '{name}'; {advice}")
+
+
+def _generated(name: str, context: AttackContext) -> Attack:
+    attacker = context.attacker
+    if attacker is None:
+        raise UserError(
+            f"attack {name} is written by an attacker model and none is configured; set attacker_base_url and "
+            "attacker_llm (any OpenAI-compatible endpoint), and attacker_api_key_env if it needs a key"
+        )
+    method, _, argument = name.partition(":")
+    if method == "pair_adaptive":
+        from cada_trl.evaluation.attacks.pair import PairAttack
+
+        if context.target is None:
+            raise ValueError("pair_adaptive needs the tested model as its target")
+        asked = context.target, context.target_id, context.judge
+        return PairAttack(attacker, *asked, context.n_streams, context.n_iterations)
+    from cada_trl.evaluation.attacks.rewrites import make_pap, make_paraphrase, make_translation
+
+    if method == "pap":
+        return make_pap(argument, context.data_root, attacker)
+    return make_translation(argument, attacker) if argument else make_paraphrase(attacker)

@@ -1,0 +1,185 @@
+"""What evaluate, faithfulness and utility take: typed and closed, from hydra_conf/<verb>.yaml. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import yaml
+from pydantic import Field, model_validator
+
+from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
+from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, as_override, compose_config, groups
+from cada_trl.errors import UserError
+from cada_trl.models.named import model_overrides, named_model
+
+Schema = TypeVar("Schema", bound="AboutAModel")
+Backend = Literal["transformers", "vllm"]
+
+
+class GenerationConfig(Section):
+    """How responses are made: greedily (paper: temperature 0), at most max_new_tok tokens each.
+
+    batch_tok: tokens of prompts and answers that transformers holds at once (vLLM fills the memory it is given).
+    n_gpu: GPUs that share one copy of the model, vLLM only.
+    """
+
+    backend: Backend
+    max_new_tok: Positive
+    batch_tok: Positive
+    threads: NonNegative  # CPU threads; 0 leaves the library's choice
+    n_gpu: Positive = 1
+
+
+class AttackerConfig(Section):
+    """The model that writes generated attacks, and how often PAIR asks it."""
+
+    attacker_base_url: str | None
+    attacker_llm: str | None  # null: there is no attacker
+    attacker_api_key_env: str | None
+    attacker_timeout_s: Annotated[float, Field(gt=0.0)]
+    attacker_max_retries: NonNegative
+    attacker_max_calls: Positive
+    n_streams: Positive
+    n_iterations: Positive
+
+
+class AboutAModel(Section):
+    """What every verb's configuration holds that measures a model."""
+
+    seed: NonNegative
+    model: ModelConfig
+
+
+class AsksAModel(AboutAModel):
+    """And those that ask it under a prompt arm and judge what it says."""
+
+    hazards: str  # "builtin" or a folder with a case pack
+    min_coverage: Fraction
+    prompt: PromptConfig
+    judge: JudgeConfig
+    generation: GenerationConfig
+
+
+class EvaluateConfig(AsksAModel):
+    """One evaluation of one model. Every field is needed; hydra_conf/evaluate.yaml composes them."""
+
+    benchmarks: list[str]
+    attacks: list[str]
+    limit: Positive | None  # items a benchmark; null: all
+    data_root: str | None
+    evals_dir: str
+    attacker: AttackerConfig
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> EvaluateConfig:
+        for key in ("benchmarks", "attacks"):
+            names = getattr(self, key)
+            if not names:
+                raise ValueError(f"{key} is empty; expected names with commas, as in {key}=a,b")
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{key} names {', '.join(twice)} twice; once is enough")
+        if (self.attacker.attacker_llm is None) != (self.attacker.attacker_base_url is None):
+            raise ValueError("an attacker needs both attacker_base_url and attacker_llm")
+        return self
+
+
+class FaithfulnessConfig(AsksAModel):
+    """One model's probes under one prompt arm; the values and their sources are in hydra_conf/faithfulness.yaml."""
+
+    items: str | None
+    limit: Positive  # harmful items, and as many harmless ones
+    keep_sentences: Positive
+    faithfulness_dir: str
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> FaithfulnessConfig:
+        if self.model.chat != "template":
+            raise ValueError(f"chat={self.model.chat} has no place for a begun answer; probe it with chat=template")
+        return self
+
+
+class UtilityConfig(AboutAModel):
+    """One model's utility tasks; the values and their sources are in hydra_conf/utility.yaml."""
+
+    tasks: list[str]
+    data_root: str | None
+    limit: Positive | None
+    max_answer_tok: Positive
+    batch_tok: Positive
+    device: Literal["cpu", "cuda"]
+    threads: NonNegative
+    utility_dir: str
+    against: str | None
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> UtilityConfig:
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"tasks={','.join(self.tasks)}: expected at least one task, each once")
+        if self.max_answer_tok >= self.model.context_tok:
+            raise ValueError(
+                f"max_answer_tok={self.max_answer_tok}: context_tok={self.model.context_tok} has no such room"
+            )
+        if self.model.trust_remote_code:
+            raise ValueError("trust_remote_code=true: code from a model's folder is never run here; set it to false")
+        return self
+
+
+def load_evaluate_config(overrides: Sequence[str]) -> EvaluateConfig:
+    """hydra_conf/evaluate.yaml, as load_about."""
+    return load_about(EvaluateConfig, "evaluate", overrides)
+
+
+def load_faithfulness_config(overrides: Sequence[str]) -> FaithfulnessConfig:
+    """As load_about; without items= those of the model's own run where model= is a run folder."""
+    word = _last(overrides, "model")
+    its_own = word is not None and (Path(word).expanduser() / "probes" / "before.jsonl").is_file()
+    items = [as_override("items", word)] if its_own and _last(overrides, "items") is None else []
+    return load_about(FaithfulnessConfig, "faithfulness", [*items, *overrides])
+
+
+def load_utility_config(overrides: Sequence[str]) -> UtilityConfig:
+    """hydra_conf/utility.yaml, as load_about. Errors: UserError also for a model that is given twice."""
+    n_models = sum(text.startswith("model=") for text in overrides)
+    if n_models > 1:
+        raise UserError(f"model is given {n_models} times; expected one model a call")
+    return load_about(UtilityConfig, "utility", overrides)
+
+
+def load_about(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Schema:
+    """Compose and check. model= takes a choice, a run folder, a folder with weights or a hub id (revision=).
+
+    A run folder also gives how its prompts were written (cases_as, n_cases, hint, hazards); the arm stays "none".
+    Errors: UserError, as compose_config and named_model.
+    """
+    first: list[str] = []
+    word = _last(overrides, "model")
+    others = [text for text in overrides if not text.startswith("model=")]
+    if word in groups(CONF_DIR, primary)["model"]:
+        others.append(f"model={word}")
+    elif word is not None:
+        model = named_model(word, _last(overrides, "model.revision", "revision"))
+        first = [*model_overrides(model)]
+        if issubclass(schema, AsksAModel):
+            first += _prompts_of_run(Path(word).expanduser())
+    # What hydra_conf/model sets for training
+    for_training = set(Config.model_fields) - set(schema.model_fields)
+    return compose_config(schema, CONF_DIR, primary, others, first, for_training)
+
+
+def _last(overrides: Sequence[str], *keys: str) -> str | None:
+    values = [value for name, _, value in (text.partition("=") for text in overrides) if name in keys]
+    return values[-1] if values else None
+
+
+def _prompts_of_run(folder: Path) -> list[str]:
+    file = folder / "config.yaml"
+    if not file.is_file():
+        return []
+    run = check_config(yaml.safe_load(file.read_text(encoding="utf-8")))
+    prompt = run.prompt.model_dump(exclude={"arm"})
+    return [
+        *(as_override(f"prompt.{key}", value) for key, value in prompt.items()),
+        as_override("hazards", run.hazards),
+    ]

@@ -1,0 +1,157 @@
+"""A task's files: its local rows, checked before anything is asked, and lm-eval's task files that read them.
+
+Of lm-eval's published definition, which is included, only the data's place and the shots are ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cada_trl.data.row_files import read_rows
+from cada_trl.errors import UserError
+from cada_trl.evaluation.utility.task import TaskSpec
+from cada_trl.storage.digest import file_sha256, sha256_of
+from cada_trl.storage.files import replace
+
+
+def check_files(task: TaskSpec, data_root: Path) -> dict[str, str]:
+    """Path below data_root -> SHA-256, of every file that the task reads.
+
+    Errors: UserError for a file that is missing or unreadable, a row without one of the columns, a subset with another
+    number of rows than published, and too few examples for num_fewshot.
+    """
+    if not data_root.is_dir():
+        raise UserError(f"data_root={data_root} is not a folder; expected one with {task.files.test}, or null: hub")
+    counts, hashes = _counts(task, data_root, task.files.test)
+    for subset, published in task.subsets.items():
+        if counts[subset] != published:
+            raise UserError(
+                f"{task.name}: {counts[subset]} rows of {subset} in "
+                f"{data_root / task.files.test.format(subset=subset)}; "
+                f"expected the published {published} ({task.source}): get the file again"
+            )
+    if task.files.fewshot is not None:
+        counts, of_examples = _counts(task, data_root, task.files.fewshot)
+        hashes |= of_examples
+        for subset in task.subsets:
+            if counts[subset] < task.num_fewshot:
+                raise UserError(
+                    f"{task.name}: {counts[subset]} examples of {subset} in {data_root / task.files.fewshot}; "
+                    f"expected at least {task.num_fewshot} ({task.source})"
+                )
+    return dict(sorted(hashes.items()))
+
+
+def _counts(task: TaskSpec, data_root: Path, pattern: str) -> tuple[Counter[str], dict[str, str]]:
+    """Rows of each subset, all of them checked, and the files' hashes."""
+    column = task.files.subset_column
+    counts: Counter[str] = Counter()
+    hashes = {}
+    for name, subset in {pattern.format(subset=subset): subset for subset in task.subsets}.items():
+        path = data_root / name
+        if not path.is_file():
+            raise UserError(
+                f"{task.name}: no file {path}; get it from {task.source}, or set data_root=null for the hub"
+            )
+        for number, row in read_rows(path, listed=task.files.field or "examples"):
+            _check_row(task, path, number, row)
+            counts[row[column] if column else subset] += 1
+        hashes[name] = file_sha256(path)
+    return counts, hashes
+
+
+def _check_row(task: TaskSpec, path: Path, number: int, row: Mapping[str, Any]) -> None:
+    column = task.files.subset_column
+    wanted = dict(task.files.columns) | ({} if column is None else {column: "text"})
+    for column, kind in wanted.items():
+        value = row.get(column) if isinstance(row, dict) else None
+        if not _is(kind, value):
+            raise UserError(
+                f"{path}, row {number}: '{column}' is {str(value)[:40]!r}; expected {kind.replace('_', ' ')}: is it "
+                "the published file?"
+            )
+
+
+def _is(kind: str, value: Any) -> bool:
+    if kind == "text":
+        return isinstance(value, str) and bool(value.strip())
+    if kind == "index":
+        return isinstance(value, int) and 0 <= value < 4
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(choice, str) for choice in value)
+
+
+def lm_eval_version() -> str:
+    """The installed lm-eval's version. Errors: UserError names the extra when it is not installed."""
+    if find_spec("lm_eval") is None:
+        raise UserError("lm-eval is not installed; pip install -e '.[utility]'")
+    return version("lm_eval")
+
+
+def definitions_sha256(task: TaskSpec) -> str:
+    """SHA-256 over the files beside the published definition: prompts, filters, metrics. Errors: as lm_eval_version."""
+    folder = _published(task.definition.format(subset=next(iter(task.subsets)))).parent
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc")
+    return sha256_of(path.name.encode() + b"\0" + path.read_bytes() for path in paths)
+
+
+def write_definitions(task: TaskSpec, subsets: Collection[str], data_root: Path | None, folder: Path) -> str:
+    """Write one YAML file a subset into folder, and the group's; returns the name by which lm-eval loads them all.
+
+    data_root None leaves lm-eval's own source, the hub. Errors: UserError for an lm-eval without the definition.
+    """
+    for subset in subsets:
+        _write(folder / f"{subset}.yaml", _leaf(task, subset, data_root))
+    if task.group is None or task.group_definition is None:
+        return task.leaf_of(next(iter(subsets)))
+    members = [task.leaf_of(subset) for subset in subsets]
+    _write(folder / "_group.yaml", {"include": str(_published(task.group_definition)), "task": members})
+    return task.group
+
+
+def _leaf(task: TaskSpec, subset: str, data_root: Path | None) -> dict[str, Any]:
+    files = task.files
+    values: dict[str, Any] = {
+        "include": str(_published(task.definition.format(subset=subset))),
+        "task": task.leaf_of(subset),
+        "num_fewshot": task.num_fewshot,
+    }
+    if data_root is None:
+        return values
+    root = data_root.resolve()
+    data_files = {"test": str(root / files.test.format(subset=subset))}
+    if files.fewshot is not None:
+        data_files["dev"] = str(root / files.fewshot.format(subset=subset))
+    loading: dict[str, Any] = {"data_files": data_files}
+    if files.field is not None:
+        loading["field"] = files.field
+    if files.subset_column is not None:
+        loading["filters"] = [[files.subset_column, "==", subset]]
+    return {
+        **values,
+        "dataset_path": files.format,
+        "dataset_name": None,
+        "dataset_kwargs": loading,
+        "training_split": None,
+        "fewshot_split": None if files.fewshot is None else "dev",
+    }
+
+
+def _published(relative: str) -> Path:
+    found = find_spec("lm_eval")
+    if found is None or not found.submodule_search_locations:
+        raise UserError("lm-eval is not installed; pip install -e '.[utility]'")
+    path = Path(found.submodule_search_locations[0]) / "tasks" / relative
+    if not path.is_file():
+        raise UserError(f"lm-eval {version('lm_eval')} has no task file {relative}; pip install -e '.[utility]' has it")
+    return path
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    replace(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

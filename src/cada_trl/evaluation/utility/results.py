@@ -1,0 +1,219 @@
+"""lm-eval's output -> a row per question, the accuracy with its interval, two models in pairs, and their tables.
+
+What is not whole becomes no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from cada_trl.errors import UserError
+from cada_trl.evaluation.scores import PERCENT
+from cada_trl.evaluation.utility.plan import Plan
+from cada_trl.numbers import Scale
+from cada_trl.records import read_jsonl
+from cada_trl.statistics import Estimate, Rate, adjusted_difference, mcnemar
+from cada_trl.storage.files import read_json
+
+RESULT, SAMPLES = "result.json", "samples.jsonl"
+POINTS = Scale(100, 1, sign="+")
+Row = dict[str, Any]
+
+
+def sample_rows(plan: Plan, output: Mapping[str, Any]) -> list[Row]:
+    """One row a question, in the plan's order: subset, row, hashes of document and prompt, target, answer, correct.
+
+    correct: filter's name -> whether the answer counts under it. Errors: RuntimeError where lm-eval's samples are not
+    exactly the plan's questions or a score is neither 0 nor 1: then there is no result.
+    """
+    rows: dict[tuple[str, int], Row] = {}
+    for subset in plan.questions:
+        for sample in output["samples"][plan.task.leaf_of(subset)]:
+            row = rows.setdefault((subset, sample["doc_id"]), _row(subset, sample))
+            if sample["filter"] == plan.task.filter:
+                row["answer"] = _plain(sample["filtered_resps"])
+            row["correct"][sample["filter"]] = _zero_or_one(sample[plan.task.metric])
+    asked = [(subset, number) for subset, numbers in plan.questions.items() for number in numbers]
+    if sorted(rows) != sorted(asked) or any(plan.task.filter not in row["correct"] for row in rows.values()):
+        raise RuntimeError(f"{plan.task.name}: lm-eval's samples are not the {len(asked)} questions asked")
+    return [rows[key] for key in asked]
+
+
+def accuracies(plan: Plan, rows: list[Row], output: Mapping[str, Any]) -> dict[str, Any]:
+    """Accuracy under the task's filter and the others, over all questions and by subset, lm-eval's own beside it.
+
+    Each question counts once (lm-eval's weight_by_size). Errors: RuntimeError where lm-eval's accuracy differs.
+    """
+    task, own = plan.task, plan.task.filter
+    scores = output["groups"][task.group] if task.group else output["results"][task.leaf]
+    accuracy = _rate(rows, own)
+    theirs, stderr = scores[f"{task.metric},{own}"], scores[f"{task.metric}_stderr,{own}"]
+    if abs(theirs - accuracy["value"]) > 1e-9:
+        raise RuntimeError(f"{task.name}: accuracy {accuracy['value']} here and {theirs} in lm-eval; expected the same")
+    return {
+        "accuracy": accuracy,
+        "lm_eval": {"accuracy": theirs, "stderr": stderr if isinstance(stderr, float) else None},
+        "other_filters": {name: _rate(rows, name) for name in rows[0]["correct"] if name != own},
+        "subsets": {subset: _rate([row for row in rows if row["subset"] == subset], own) for subset in plan.questions},
+    }
+
+
+def finished_result(plan: Plan, folder: Path) -> dict[str, Any] | None:
+    """The task's result if it ended well, else None. Errors: UserError for files that are damaged or another plan's."""
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    result = read_json(path)
+    rows = sum(1 for _ in read_jsonl(folder / SAMPLES))
+    if result.get("plan_hash") != plan.hash or rows != plan.n:
+        raise UserError(
+            f"{folder} holds plan {result.get('plan_hash')} with {rows} samples; expected {plan.hash} with {plan.n}: "
+            "move the folder away, and the same command makes it again"
+        )
+    return result
+
+
+def _row(subset: str, sample: Mapping[str, Any]) -> Row:
+    return {
+        "subset": subset,
+        "row": sample["doc_id"],
+        "doc_sha256": sample["doc_hash"],
+        "prompt_sha256": sample["prompt_hash"],
+        "target": sample["target"],
+        "response": _plain(sample["resps"]),
+        "answer": None,
+        "correct": {},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Lists of one element as the element: lm-eval nests answers by request and repeat."""
+    if isinstance(value, list | tuple):
+        return _plain(value[0]) if len(value) == 1 else [_plain(item) for item in value]
+    return value
+
+
+def _zero_or_one(value: Any) -> bool:
+    if value not in (0, 1):
+        raise RuntimeError(f"lm-eval scored a question {value!r}; expected 0 or 1")
+    return bool(value)
+
+
+def _rate(rows: list[Row], name: str) -> dict[str, Any]:
+    rate = Rate.of(row["correct"].get(name) for row in rows)
+    low, high = rate.interval
+    return {"value": rate.value, "low": low, "high": high, "n": rate.n, "asked": rate.asked}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One task. Accuracies in [0, 1]; difference: after - before with its 95 % interval; p: McNemar's exact test."""
+
+    task: str
+    n: int
+    before: float
+    after: float
+    only_before: int  # right before, wrong after
+    only_after: int
+    difference: Estimate
+    p: float
+
+
+def results_folder(path: Path) -> Path:
+    """The path, if it is a folder with a finished task. Errors: UserError."""
+    if not any(path.glob("*/result.json")):
+        raise UserError(f"{path} holds no finished task; expected a model's results, utility/<model>-<hash8>")
+    return path
+
+
+def compare(before: Path, after: Path) -> list[Comparison]:
+    """Compare two model folders on every task folder that both have finished: same name, same plan, same questions.
+
+    Errors: UserError when there is none, and for samples that are not of the same questions.
+    """
+    names = sorted(path.parent.name for path in results_folder(before).glob("*/result.json"))
+    common = [name for name in names if (after / name / RESULT).is_file()]
+    if not common:
+        raise UserError(
+            f"{before} and {after} have no finished task in common; expected the same tasks, limit, seed and data"
+        )
+    return [_compared(before / name, after / name) for name in common]
+
+
+def _compared(before: Path, after: Path) -> Comparison:
+    plan = read_json(before / RESULT)["plan"]
+    first, second = _outcomes(before, plan), _outcomes(after, plan)
+    if first.keys() != second.keys():
+        raise UserError(f"{before} and {after} hold samples of other questions; make the damaged one again")
+    pairs = [(first[key], second[key]) for key in first]
+    only_before = sum(was and not now for was, now in pairs)
+    only_after = sum(now and not was for was, now in pairs)
+    return Comparison(
+        task=plan["task"]["name"],
+        n=len(pairs),
+        before=sum(first.values()) / len(pairs),
+        after=sum(second.values()) / len(pairs),
+        only_before=only_before,
+        only_after=only_after,
+        difference=adjusted_difference([float(now) - float(was) for was, now in pairs]),
+        p=mcnemar(only_before, only_after),
+    )
+
+
+def _outcomes(folder: Path, plan: dict[str, Any]) -> dict[tuple[str, int, str], bool]:
+    """(subset, row, hash of the document) -> correct under the task's own filter."""
+    rows = [row for _, row in read_jsonl(folder / SAMPLES)]
+    try:
+        return {
+            (row["subset"], row["row"], row["doc_sha256"]): bool(row["correct"][plan["task"]["filter"]]) for row in rows
+        }
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / SAMPLES}: a row without {error}; make the folder again") from error
+
+
+def results_table(name: str, results: Sequence[Mapping[str, Any]]) -> Table:
+    """Accuracy in percent with its Wilson interval, lm-eval's standard error, and how it was asked."""
+    table = Table("task", "accuracy % [95 %]", "lm-eval ± se", "n", "note", title=f"{name}: utility")
+    for result in results:
+        rate, theirs = result["accuracy"], result["lm_eval"]
+        stderr = PERCENT.text(theirs["stderr"])
+        table.add_row(
+            result["task"],
+            f"{PERCENT.text(rate['value'])} [{PERCENT.text(rate['low'])}, {PERCENT.text(rate['high'])}]",
+            f"{PERCENT.text(theirs['accuracy'])} ± {stderr}",
+            f"{result['n']} of {result['n_published']}",
+            _note(result),
+        )
+    return table
+
+
+def comparison_table(before: str, after: str, comparisons: Sequence[Comparison]) -> Table:
+    """Both accuracies in percent and their difference in points, in pairs."""
+    columns = ("task", "n", before, after, "difference [95 %]", "only before, only after", "McNemar p")
+    table = Table(*columns, title="the same questions, in pairs")
+    for one in comparisons:
+        value, low, high = (POINTS.text(end) for end in one.difference)
+        table.add_row(
+            one.task,
+            str(one.n),
+            PERCENT.text(one.before),
+            PERCENT.text(one.after),
+            f"{value} [{low}, {high}]",
+            f"{one.only_before}, {one.only_after}",
+            f"{one.p:.3f}",
+        )
+    return table
+
+
+def _note(result: Mapping[str, Any]) -> str:
+    task = result["plan"]["task"]
+    notes = [f"{task['num_fewshot']}-shot", "chat template" if task["chat_template"] else "no chat template"]
+    notes += [f"{name} {PERCENT.text(rate['value'])}" for name, rate in result["other_filters"].items()]
+    if result["prompts_cut"]:
+        notes.append(f"{result['prompts_cut']} prompts cut to the context")
+    return ", ".join(notes)

@@ -1,0 +1,104 @@
+"""Chats to token ids, and the tokens that end an answer: one encoder for probes, evaluation and chat. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cada_trl.config import ModelConfig
+from cada_trl.errors import UserError
+from cada_trl.models.load import resolve_model
+from cada_trl.prompting.arms import Messages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SHOWN_CHARACTERS = 60
+
+
+def chat_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
+    """The chat with the generation prompt, by the chat template; what the last message begins of the answer follows."""
+    asked: Any = tokenizer.apply_chat_template(
+        _asked(messages), add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    begun: Any = tokenizer(answer_begun(messages), add_special_tokens=False)
+    return [*asked["input_ids"], *begun["input_ids"]]
+
+
+def request_ids(tokenizer: PreTrainedTokenizerBase, request: str) -> list[int]:
+    """The request as the only message of a chat, as chat_ids."""
+    return chat_ids(tokenizer, [{"role": "user", "content": request}])
+
+
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages], context_tok: int, max_new_tok: int
+) -> list[list[int]]:
+    """Token ids of each conversation with the generation prompt, in the order given.
+
+    A last message of the assistant's is the beginning of the answer: its tokens follow the generation prompt, as if the
+    model had written them.
+
+    Errors: UserError names the first conversation, and the number of those, that has nothing to answer, starts with
+    several BOS tokens or is too long for the context beside max_new_tok.
+    """
+    _refuse(
+        conversations,
+        [not _has_a_question(messages) for messages in conversations],
+        "end in no user message with text",
+        "look at the benchmark or the attack that made it",
+    )
+    prompts = [chat_ids(tokenizer, messages) for messages in conversations]
+    _refuse(
+        conversations,
+        [tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2 for ids in prompts],
+        "start with more than one BOS token",
+        "repair the tokenizer's chat template",
+    )
+    room = context_tok - max_new_tok
+    _refuse(
+        conversations,
+        [len(ids) > room for ids in prompts],
+        f"have more than the {room} tokens that context_tok={context_tok} leaves beside max_new_tok={max_new_tok} "
+        f"(longest: {max(map(len, prompts), default=0)})",
+        "lower max_new_tok or n_cases, or choose another arm or model",
+    )
+    return prompts
+
+
+def end_ids(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The tokens that end an answer: the config's eos, and what the model itself declares (Llama 3 has two)."""
+    from transformers import AutoConfig, GenerationConfig
+
+    where, revision = resolve_model(model), (model.revision or "main") if model.source == "hub" else "main"
+    try:
+        declared = GenerationConfig.from_pretrained(where, revision=revision).eos_token_id
+    except OSError:  # a model without a generation config says it in its own
+        config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=model.trust_remote_code)
+        declared = config.eos_token_id
+    ends = [tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])]
+    return frozenset(int(token) for token in ends if token is not None)
+
+
+def answer_begun(messages: Messages) -> str:
+    """The beginning of the answer that the model is to continue; "" where it begins itself."""
+    return messages[-1]["content"] if messages and messages[-1]["role"] == "assistant" else ""
+
+
+def _asked(messages: Messages) -> Messages:
+    return messages[:-1] if answer_begun(messages) else messages
+
+
+def _has_a_question(messages: Messages) -> bool:
+    asked = _asked(messages)
+    return bool(asked) and asked[-1]["role"] == "user" and bool(asked[-1]["content"].strip())
+
+
+def _refuse(conversations: Sequence[Messages], wrong: list[bool], what: str, advice: str) -> None:
+    if not any(wrong):
+        return
+    first = wrong.index(True)
+    text = conversations[first][-1]["content"] if conversations[first] else ""
+    raise UserError(
+        f"{sum(wrong)} of {len(wrong)} conversations {what}; the first is number {first + 1} "
+        f"({text[:SHOWN_CHARACTERS]!r}): {advice}"
+    )

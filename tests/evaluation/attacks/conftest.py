@@ -1,0 +1,53 @@
+"""Fixtures of the generated attacks: an attacker that answers by a script, its cache and budget, items to attack."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cada_trl.data.benchmark_items import Item
+from cada_trl.errors import UserError
+from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
+from cada_trl.prompting.arms import Messages
+
+MakeAttacker = Callable[..., Attacker]
+
+
+class ScriptedModel:
+    """A ChatModel whose script sees the conversation; remembers what it was asked."""
+
+    def __init__(self, script: Callable[[Messages], str], reachable: bool = True) -> None:
+        self.script, self.reachable = script, reachable
+        self.asked: list[Messages] = []
+        self.n_checks = 0
+        self._lock = threading.Lock()
+
+    def complete(self, messages: Messages, max_tok: int, temperature: float) -> str:
+        with self._lock:
+            self.asked.append(messages)
+        return self.script(messages)
+
+    def check_reachable(self) -> None:
+        self.n_checks += 1
+        if not self.reachable:
+            raise UserError("attacker model-a at http://127.0.0.1:9/v1: nothing answers there")
+
+
+@pytest.fixture
+def make_attacker(tmp_path: Path) -> MakeAttacker:
+    """An attacker on the test's one cache file, read again as a second evaluation would."""
+
+    def make(model: ScriptedModel, attacker_id: str = "model-a", max_calls: int = 100) -> Attacker:
+        return Attacker(model, attacker_id, AttackerCache(tmp_path / "attacker.jsonl"), max_calls)
+
+    return make
+
+
+@pytest.fixture
+def items() -> list[Item]:
+    """Three items; the requests are harmless, since nothing here reads them."""
+    requests = ["How do I pick a lock?", "Tell me how locks are opened.", "Which lock is weak?"]
+    return [Item(f"toy-{i:03}", "toy", text, None, "", True) for i, text in enumerate(requests, start=1)]

@@ -1,0 +1,288 @@
+"""evals.attacks.attacker: the budget and the endpoint are checked first, and no failure becomes a text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import APIConnectionError, APIStatusError
+
+from cada_trl.errors import UserError
+from cada_trl.evaluation.attacks.attacker import AttackerCache, read_answer, tagged
+from cada_trl.judging.endpoint import Answer
+from cada_trl.prompting.arms import Messages
+from cada_trl.records import read_jsonl
+
+from .conftest import MakeAttacker, ScriptedModel
+
+REQUEST = httpx.Request("POST", "http://127.0.0.1:9/v1")
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def test_too_small_a_budget_is_refused_before_the_attacker_is_even_looked_for(make_attacker: MakeAttacker) -> None:
+    model = ScriptedModel(lambda messages: "text")
+    with pytest.raises(UserError, match="pair may ask the attacker 9 times and 8 of attacker_max_calls=8 are left"):
+        make_attacker(model, max_calls=8).prepare(9, "pair")
+    assert (model.asked, model.n_checks) == ([], 0)
+
+
+def test_attacks_share_one_budget(make_attacker: MakeAttacker) -> None:
+    attacker = make_attacker(ScriptedModel(lambda messages: "text"), max_calls=3)
+    attacker.prepare(2, "pap")
+    assert len(list(attacker.ask([HELLO, HELLO], 8, 0.0))) == 2
+    attacker.prepare(1, "pair")
+    with pytest.raises(UserError, match="1 of attacker_max_calls=3 are left"):
+        attacker.prepare(2, "pair")
+
+
+def test_an_unreachable_attacker_is_one_line_before_any_question(make_attacker: MakeAttacker) -> None:
+    model = ScriptedModel(lambda messages: "text", reachable=False)
+    with pytest.raises(UserError, match="nothing answers there") as caught:
+        make_attacker(model).prepare(1, "pap")
+    assert "\n" not in str(caught.value)
+    assert model.asked == []
+
+
+def test_the_attacker_is_looked_for_once_and_only_when_there_is_a_question(make_attacker: MakeAttacker) -> None:
+    model = ScriptedModel(lambda messages: "text")
+    attacker = make_attacker(model)
+    for n_most in (0, 2, 0, 3):
+        attacker.prepare(n_most, "pap")
+    assert model.n_checks == 1
+
+
+def test_every_conversation_gets_its_own_answer(make_attacker: MakeAttacker) -> None:
+    attacker = make_attacker(ScriptedModel(lambda messages: messages[0]["content"].upper()))
+    answers = dict(attacker.ask([[{"role": "user", "content": f"say {i}"}] for i in range(20)], 8, 0.0))
+    assert {i: answer.text for i, answer in answers.items()} == {i: f"SAY {i}" for i in range(20)}
+    assert attacker.n_calls == 20
+
+
+def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_words(
+    make_attacker: MakeAttacker,
+) -> None:
+    def script(messages: Messages) -> str:
+        if messages[0]["content"] == "down":
+            raise APIConnectionError(message="sk-secret", request=REQUEST)
+        raise APIStatusError("sk-secret", response=httpx.Response(500, request=REQUEST), body=None)
+
+    attacker = make_attacker(ScriptedModel(script))
+    asked = [[{"role": "user", "content": text}] for text in ("down", "broken")]
+    answers = [answer for _, answer in sorted(attacker.ask(asked, 8, 0.0))]
+    assert [answer.text for answer in answers] == [None, None]
+    assert [answer.reason.split(": ")[1] for answer in answers] == [
+        "APIConnectionError, nothing answers there; check base_url and the server",
+        "HTTP 500, the endpoint failed",
+    ]
+    assert "secret" not in repr(answers)
+
+
+def test_a_refused_key_ends_the_batch(make_attacker: MakeAttacker) -> None:
+    def script(messages: Messages) -> str:
+        time.sleep(0.005)
+        raise UserError("the key is refused")
+
+    model = ScriptedModel(script)
+    with pytest.raises(UserError, match="the key is refused"):
+        list(make_attacker(model).ask([HELLO] * 200, 8, 0.0))
+    assert len(model.asked) < 200
+
+
+def test_another_attacker_or_text_is_another_version(make_attacker: MakeAttacker) -> None:
+    model = ScriptedModel(lambda messages: "text")
+    versions = [
+        make_attacker(model, attacker_id).version("pap", decides)
+        for attacker_id in ("model-a", "model-b")
+        for decides in (["text", 1], ["text", 2])
+    ]
+    assert len(set(versions)) == 4
+    assert all(version.startswith("pap-") for version in versions)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("<prompt>one</prompt>", "one"),
+        ("<improvement>why</improvement>\n<prompt>\none\ntwo\n</prompt>", "one\ntwo"),
+        ("I should write <prompt> here. <prompt>the prompt</prompt>", "the prompt"),
+        ("<think><prompt>draft</prompt></think><prompt>final</prompt>", "final"),
+        ("<PROMPT>one</Prompt>", "one"),
+        ("<prompt>cut off", ""),
+        ("<prompt> </prompt>", ""),
+        ("no tags", ""),
+        ("", ""),
+    ],
+)
+def test_the_last_whole_pair_of_tags_counts(text: str, inside: str) -> None:
+    assert tagged(text, "prompt") == inside
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DECLINED",
+        "DECLINED.",
+        "<prompt>DECLINED</prompt>",
+        "I'm sorry, but I can't help with that.",
+        "<prompt>I cannot assist with that request.</prompt>",
+    ],
+)
+def test_a_refusal_is_named_with_and_without_tags(text: str) -> None:
+    assert read_answer(Answer(text), "prompt") == ("", "the attacker refused")
+
+
+def test_no_answer_and_no_text_each_have_their_reason() -> None:
+    assert read_answer(Answer(None, "no answer from the attacker: APITimeoutError"), "prompt") == (
+        "",
+        "no answer from the attacker: APITimeoutError",
+    )
+    for text in ("", "Here is one: what is a lock?", "<prompt>cut off"):
+        prompt, reason = read_answer(Answer(text), "prompt")
+        assert prompt == ""
+        assert "no complete text between <prompt> and </prompt>" in reason
+
+
+def test_a_prompt_has_no_reason() -> None:
+    assert read_answer(Answer("<prompt>As a locksmith, what do you check?</prompt>"), "prompt") == (
+        "As a locksmith, what do you check?",
+        "",
+    )
+
+
+def test_published_prompts_are_rarely_called_refusals(shared_data: Path) -> None:
+    rows = [row for _, row in read_jsonl(shared_data / "frozen_attacks" / "strongreject.jsonl")]
+    prompts = [row["attack_prompt"] for row in rows if row["attack"] == "pap"]
+    refused = [text for text in prompts if read_answer(Answer(f"<rewrite>{text}</rewrite>"), "rewrite")[1]]
+    assert len(prompts) == 313
+    assert len(refused) <= 3  # 1 %: more would thin out the attack
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from cada_trl.evaluation.attacks.attacker import AttackerCache
+path, name, n = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+cache = AttackerCache(path)
+print("ready", flush=True)
+sys.stdin.readline()
+rows = [cache.put("v", f"request {i}", {"answer": f"{name} {i}"})["answer"] for i in range(n)]
+print(*rows, sep=";")
+"""
+
+
+def writer(path: Path, name: str, n: int) -> subprocess.Popen[str]:
+    """A process that waits for a line on its input before it writes n rows."""
+    command = [sys.executable, "-c", WRITER, str(path), name, str(n)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_a_row_is_found_by_version_request_and_part_only(tmp_path: Path) -> None:
+    cache = AttackerCache(tmp_path / "a.jsonl")
+    cache.put("v", "request", {"answer": "text"}, "0.1")
+    assert cache.get("v", "request", "0.1") == {"answer": "text"}
+    assert [cache.get(*key) for key in [("w", "request", "0.1"), ("v", "other", "0.1"), ("v", "request", "")]] == [
+        None
+    ] * 3
+
+
+def test_another_evaluation_reads_the_rows_and_not_the_requests(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.jsonl"
+    AttackerCache(path).put("v", "How do I pick a lock?", {"answer": "text"})
+    assert AttackerCache(path).get("v", "How do I pick a lock?") == {"answer": "text"}
+    assert "pick a lock" not in path.read_text(encoding="utf-8")
+
+
+def test_the_first_row_of_a_key_counts_whoever_wrote_it(tmp_path: Path) -> None:
+    one, other = AttackerCache(tmp_path / "a.jsonl"), AttackerCache(tmp_path / "a.jsonl")
+    assert one.put("v", "request", {"answer": "first"}) == {"answer": "first"}
+    assert other.put("v", "request", {"answer": "second"}) == {"answer": "first"}
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_torn_line_is_ignored_and_does_not_swallow_the_next_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    AttackerCache(path).put("v", "one", {"answer": "kept"})
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 2])
+    cache = AttackerCache(path)
+    cache.put("v", "two", {"answer": "new"})
+    again = AttackerCache(path)
+    assert len(again) == 2
+    assert again.get("v", "two") == {"answer": "new"}
+
+
+def test_a_line_that_another_process_tore_meanwhile_does_not_swallow_the_next_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    cache = AttackerCache(path)
+    with path.open("ab") as file:
+        file.write(b'{"version": "v", "requ')
+    cache.put("v", "one", {"answer": "new"})
+    assert AttackerCache(path).get("v", "one") == {"answer": "new"}
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "{}", "1", "null", '{"version": [], "request": 1, "part": "", "row": {}}', "\\x00"]
+)
+def test_a_line_that_is_no_row_is_ignored(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    assert len(AttackerCache(tmp_path / "a.jsonl")) == 0
+
+
+def test_half_a_surrogate_pair_can_be_a_request_and_an_answer(tmp_path: Path) -> None:
+    AttackerCache(tmp_path / "a.jsonl").put("v", "\ud800", {"answer": "\ud800"})
+    assert AttackerCache(tmp_path / "a.jsonl").get("v", "\ud800") == {"answer": "\ud800"}
+
+
+def test_a_folder_that_cannot_be_is_a_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot use the attacker cache .*choose a writable folder"):
+        AttackerCache(tmp_path / "file" / "a.jsonl")
+
+
+def test_a_file_that_becomes_a_folder_is_a_users_mistake_too(tmp_path: Path) -> None:
+    cache = AttackerCache(tmp_path / "a.jsonl")
+    cache.path.unlink()
+    cache.path.mkdir()
+    with pytest.raises(UserError, match="cannot use the attacker cache"):
+        cache.put("v", "one", {})
+
+
+def test_two_processes_at_once_get_the_same_rows(tmp_path: Path) -> None:
+    path, n = tmp_path / "a.jsonl", 200
+    writers = [writer(path, name, n) for name in ("one", "two")]
+    for process in writers:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[0] for process in writers]
+    assert said[0] == said[1]
+    assert len(said[0].split(";")) == n
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len({line["request"] for line in lines}) == len(lines) == n
+
+
+def test_a_killed_writer_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    process = writer(path, "one", 10**6)
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    deadline = time.monotonic() + 30
+    while path.stat().st_size < 5000 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=30)
+    cache = AttackerCache(path)
+    n_rows = len(cache)
+    assert n_rows >= path.stat().st_size // 200
+    assert cache.get("v", f"request {n_rows - 1}") == {"answer": f"one {n_rows - 1}"}
+    assert cache.put("v", "after", {"answer": "new"}) == {"answer": "new"}
+    assert len(AttackerCache(path)) == n_rows + 1

@@ -1,0 +1,230 @@
+"""Replays from a file of our own rows, and from the published files where they are."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, load_spec
+from cada_trl.errors import UserError
+from cada_trl.evaluation.attacks.fixed import (
+    TRANSFORMS,
+    FrozenAttack,
+    NoAttack,
+    TransformAttack,
+    encode_base64,
+    inject_a_prefix,
+    put_into_a_role,
+    write_leetspeak,
+)
+from cada_trl.evaluation.items import Attempt
+
+WITH_VICTIMS = [
+    {"attack": "PAIR", "index": 0, "goal": "Steal tea", "prompt": "p-weak", "target_model": "weak"},
+    {"attack": "PAIR", "index": 0, "goal": "Steal tea", "prompt": "p-strong", "target_model": "strong"},
+    {"attack": "PAIR", "index": 1, "goal": "Hide tea", "prompt": None, "target_model": "strong"},
+    {"attack": "PAIR", "index": 1, "goal": "Hide tea", "prompt": "q-weak", "target_model": "weak"},
+    {"attack": "PAIR", "index": 2, "goal": "Spill tea", "prompt": None, "target_model": "strong"},
+    {"attack": "PAIR", "index": 2, "goal": "Spill tea", "prompt": "", "target_model": "weak"},
+    {"attack": "PAIR", "index": 3, "goal": "Sell tea", "prompt": "r-other", "target_model": "not named"},
+    {"attack": "JBC", "index": 0, "goal": "Steal tea", "prompt": "j", "target_model": "strong"},
+    {"attack": "JBC", "index": 0, "goal": "Steal tea", "prompt": "j", "target_model": "weak"},
+]
+WITHOUT_VICTIMS = [
+    {"attack": "pair", "request": "Steal tea", "attack_prompt": "A story about tea"},
+    {"attack": "pap", "request": "Steal tea", "attack_prompt": "Steal tea"},
+]
+
+
+def spec_of(
+    folder: Path, rows: list[dict[str, Any]], columns: dict[str, Any], attacks: dict[str, Any]
+) -> BenchmarkSpec:
+    """A set named toy whose attack prompts are these rows."""
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "prompts.jsonl").write_text(text)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    frozen = {"file": "prompts.jsonl", "sha256": sha256, "source": "https://example.org/x", "licence": "MIT"}
+    values = load_spec("advbench").model_dump()
+    return BenchmarkSpec.model_validate(
+        values | {"name": "toy", "frozen": frozen | {"columns": columns, "attacks": attacks}}
+    )
+
+
+@pytest.fixture
+def with_victims(tmp_path: Path) -> BenchmarkSpec:
+    """Found by the row's id, as JailbreakBench's."""
+    columns = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
+    return spec_of(tmp_path, WITH_VICTIMS, columns, {"pair": ["strong", "weak"], "jbc": []})
+
+
+@pytest.fixture
+def without_victims(tmp_path: Path) -> BenchmarkSpec:
+    """Found by the request, as StrongREJECT's."""
+    columns = {"attack": "attack", "request": "request", "id": None, "prompt": "attack_prompt", "victim": None}
+    return spec_of(tmp_path, WITHOUT_VICTIMS, columns, {"pair": ["gpt-x"], "pap": []})
+
+
+def items_of(*requests: str) -> list[Item]:
+    return [Item(f"toy-{n:03}", "toy", request, None, "", True) for n, request in enumerate(requests)]
+
+
+def test_the_preferred_victims_prompt_is_taken_and_the_next_ones_where_it_has_none(
+    with_victims: BenchmarkSpec, tmp_path: Path
+) -> None:
+    attacked = FrozenAttack("pair", with_victims, tmp_path).attempts(items_of("Steal tea", "Hide tea"))
+    assert [(one.attack, one.prompt) for one in attacked.attempts] == [("pair", "p-strong"), ("pair", "q-weak")]
+    assert attacked.attempts[1].note == "transfer, made against weak, https://example.org/x"
+    assert attacked.missing == {}
+
+
+def test_a_request_without_a_published_prompt_is_missing_with_its_reason(
+    with_victims: BenchmarkSpec, tmp_path: Path
+) -> None:
+    items = items_of("Steal tea", "Hide tea", "Spill tea", "Sell tea", "Brew tea")
+    attacked = FrozenAttack("pair", with_victims, tmp_path).attempts(items)
+    assert [attempt.item.id for attempt in attacked.attempts] == ["toy-000", "toy-001"]
+    assert attacked.missing == {
+        "toy-002": "the published pair attack found no prompt for this request",
+        "toy-003": "no published pair prompt for this request",
+        "toy-004": "no published pair prompt for this request",
+    }
+
+
+def test_a_reworded_request_is_found_by_its_id_and_noted(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
+    (attempt,) = FrozenAttack("pair", with_victims, tmp_path).attempts(items_of("Steal some tea")).attempts
+    assert attempt.prompt == "p-strong"
+    assert attempt.note.endswith("/x, made for an earlier wording of the request")
+
+
+def test_without_an_id_only_the_very_request_is_found(without_victims: BenchmarkSpec, tmp_path: Path) -> None:
+    attacked = FrozenAttack("pair", without_victims, tmp_path).attempts(items_of("Steal tea", "steal tea"))
+    assert [attempt.item.id for attempt in attacked.attempts] == ["toy-000"]
+    assert attacked.missing == {"toy-001": "no published pair prompt for this request"}
+
+
+def test_an_attack_without_victims_takes_the_prompt_of_any_row(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
+    (attempt,) = FrozenAttack("jbc", with_victims, tmp_path).attempts(items_of("Steal tea")).attempts
+    assert (attempt.prompt, attempt.note) == ("j", "transfer, made against no model, https://example.org/x")
+
+
+def test_a_victim_that_the_file_does_not_name_comes_from_the_description(
+    without_victims: BenchmarkSpec, tmp_path: Path
+) -> None:
+    (attempt,) = FrozenAttack("pair", without_victims, tmp_path).attempts(items_of("Steal tea")).attempts
+    assert (attempt.prompt, attempt.note) == (
+        "A story about tea",
+        "transfer, made against gpt-x, https://example.org/x",
+    )
+
+
+def test_a_published_prompt_that_is_the_request_is_sent_and_noted(
+    without_victims: BenchmarkSpec, tmp_path: Path
+) -> None:
+    attack = FrozenAttack("pap", without_victims, tmp_path)
+    (attempt,) = attack.attempts(items_of("Steal tea")).attempts
+    assert attempt.note.endswith(", the published prompt is the request itself")
+    assert (attack.kind, attack.transfer) == ("frozen", True)
+
+
+def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
+    columns = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
+    rows = [WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS[:3]]
+    victims = [["strong", "weak"], ["strong", "weak"], ["weak", "strong"], ["strong", "weak"]]
+    first, again, other_order, other_file = (
+        FrozenAttack("pair", spec_of(tmp_path, some, columns, {"pair": order}), tmp_path).version
+        for some, order in zip(rows, victims, strict=True)
+    )
+    assert first == again
+    assert len({first, other_order, other_file}) == 3
+
+
+def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
+    expected = "expected the prompts of https://example.org/x"
+    with pytest.raises(UserError, match=f"attack pair: no file <data_root>/prompts.jsonl; {expected}"):
+        FrozenAttack("pair", with_victims, None)
+    with pytest.raises(UserError, match=r"attack pair: no file .*/empty/prompts.jsonl"):
+        FrozenAttack("pair", with_victims, tmp_path / "empty")
+    with (tmp_path / "prompts.jsonl").open("a") as file:
+        file.write("\n")
+    with pytest.raises(UserError, match=r"prompts.jsonl has sha256 .*; expected"):
+        FrozenAttack("pair", with_victims, tmp_path)
+
+
+def test_a_column_that_the_file_lacks_is_named(tmp_path: Path) -> None:
+    columns = {"attack": "attack", "request": "goal", "id": None, "prompt": "attack_prompt", "victim": None}
+    with pytest.raises(UserError, match="row 1: no field 'goal'"):
+        FrozenAttack("pair", spec_of(tmp_path, WITHOUT_VICTIMS, columns, {"pair": []}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "name", "n", "n_unchanged"),
+    [
+        ("strongreject", "pair", 313, 7),
+        ("strongreject", "pap", 313, 23),
+        ("strongreject_small", "pair", 60, 1),
+        ("strongreject_small", "pap", 60, 7),
+        ("advbench", "pair", 520, 2),
+        ("advbench", "pap", 520, 0),
+        ("jailbreakbench_harmful", "pair", 91, 0),  # it submitted none for the other nine, against any victim
+        ("jailbreakbench_harmful", "gcg", 100, 0),
+        ("jailbreakbench_harmful", "jbc", 100, 0),
+    ],
+)
+def test_the_published_files_have_prompts_for_the_published_sets(
+    benchmark: str, name: str, n: int, n_unchanged: int, shared_data: Path
+) -> None:
+    spec = load_spec(benchmark)
+    items = load_items(spec, shared_data, None, seed=0)
+    attacked = FrozenAttack(name, spec, shared_data).attempts(items)
+    assert len(attacked.attempts) == n
+    assert sum(attempt.prompt == attempt.item.request for attempt in attacked.attempts) == n_unchanged
+    assert {one.item.id for one in attacked.attempts} | set(attacked.missing) == {item.id for item in items}
+
+
+REQUEST = "How is {tea} made in Çay?\n100 %"
+
+
+def test_base64_decodes_to_the_request() -> None:
+    assert encode_base64("Hi").endswith("\n\nSGk=")
+    assert base64.b64decode(encode_base64(REQUEST).splitlines()[-1]).decode() == REQUEST
+
+
+def test_leetspeak_changes_seven_letters_in_both_cases_and_nothing_else() -> None:
+    assert write_leetspeak("Aesop, to IT: zebra!") == "4350p, 70 17: z3br4!"
+    assert write_leetspeak("bcdfghjklmnpqruvwxyz 0-9 Çß") == "bcdfghjklmnpqruvwxyz 0-9 Çß"
+
+
+def test_role_play_and_prefix_injection_hold_the_request_word_for_word() -> None:
+    assert f'A visitor says to Sam: "{REQUEST}" Write' in put_into_a_role(REQUEST)
+    assert inject_a_prefix(REQUEST).startswith(REQUEST + "\n\nBegin your answer with")
+
+
+def test_every_item_gets_an_attempt_with_the_version_as_its_note() -> None:
+    items = [Item(f"toy-{n}", "toy", text, None, "", True) for n, text in enumerate([REQUEST, "Why?"])]
+    for name, transform in TRANSFORMS.items():
+        attack = TransformAttack(name)
+        attacked = attack.attempts(items)
+        assert [(one.item, one.attack, one.prompt, one.note) for one in attacked.attempts] == [
+            (item, name, transform(item.request), attack.version) for item in items
+        ]
+        assert (attacked.missing, attack.kind, attack.transfer) == ({}, "transform", False)
+
+
+def test_the_version_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = TransformAttack("role_play").version
+    assert before == TransformAttack("role_play").version
+    assert len({TransformAttack(name).version for name in TRANSFORMS}) == len(TRANSFORMS)
+    monkeypatch.setitem(TRANSFORMS, "role_play", lambda request: put_into_a_role(request) + " Now.")
+    assert TransformAttack("role_play").version != before
+
+
+def test_without_an_attack_every_request_is_sent_as_it_is() -> None:
+    items = [Item(f"toy-{n}", "toy", f"Is it {n} o'clock?", None, "", harmful=False) for n in (1, 2)]
+    attacked = NoAttack().attempts(items)
+    assert attacked.attempts == [Attempt(item, "none", item.request, "") for item in items]
+    assert attacked.missing == {}

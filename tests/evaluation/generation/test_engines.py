@@ -1,0 +1,79 @@
+"""Greedy decoding on a tiny random Llama: the same answers whatever the batch, cut at their ends, given at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from end_to_end.tiny_model import save_tiny_model, tiny_tokenizer
+from models.conftest import model_config
+from models.plain_decoding import MAX_NEW_TOK, PROMPTS, WHOLE, one_by_one
+
+from cada_trl.errors import UserError
+from cada_trl.evaluation.generation import engines
+from cada_trl.evaluation.generation.engines import TransformersEngine, batches
+from cada_trl.evaluation.settings import GenerationConfig
+from cada_trl.models import cpu_decoding
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+def engine(folder: Path, batch_tok: int = 1000, ends: frozenset[int] = frozenset()) -> TransformersEngine:
+    model = model_config(path=str(folder), context_tok=2048)
+    return TransformersEngine(
+        model,
+        GenerationConfig(backend="transformers", max_new_tok=MAX_NEW_TOK, batch_tok=batch_tok, threads=1),
+        tiny_tokenizer(),
+        ends,
+    )
+
+
+def test_batches_are_cut_by_the_budget_longest_first() -> None:
+    # with 10 new tokens: 30 x 1 (40 > 35 alone), 8 + 10 = 18 -> one row of 35, 6 + 10 = 16 -> two, the rest
+    assert batches([6, 30, 8, 5, 6], max_new_tok=10, batch_tok=35) == [[1], [2], [0, 4], [3]]
+    assert batches([6, 30, 8, 5, 6], max_new_tok=10, batch_tok=1000) == [[1, 2, 0, 4, 3]]
+    assert batches([], 10, 35) == []
+
+
+@pytest.mark.parametrize("batch_tok", [1, 70, 130, 1000])
+def test_the_answers_do_not_depend_on_the_batch(folder: Path, batch_tok: int) -> None:
+    answers = list(engine(folder, batch_tok).complete(PROMPTS))
+    assert sorted(answers) == list(enumerate(WHOLE))
+
+
+def test_the_answers_do_not_depend_on_the_other_prompts_or_their_order(folder: Path) -> None:
+    own = engine(folder)
+    assert dict(own.complete([PROMPTS[3], PROMPTS[1]])) == {0: WHOLE[3], 1: WHOLE[1]}
+    assert dict(own.complete(PROMPTS[::-1])) == dict(enumerate(WHOLE[::-1]))
+
+
+def test_an_answer_stops_at_its_first_end_with_it(folder: Path) -> None:
+    ends = frozenset({WHOLE[0][3], WHOLE[2][7]})
+    expected = one_by_one(ends)
+    assert len(expected[0]) <= 4 and len(expected[2]) <= 8 and max(map(len, expected)) == MAX_NEW_TOK
+    assert dict(engine(folder, ends=ends).complete(PROMPTS)) == dict(enumerate(expected))
+
+
+def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder: Path) -> None:
+    own = engine(folder, batch_tok=1)
+    answers = own.complete(PROMPTS)
+    next(answers)
+    model: Any = own._loaded()
+    assert model.config._attn_implementation == cpu_decoding.NAME
+    answers.close()  # type: ignore[attr-defined]  # an iterator in the protocol, a generator in truth
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_batch_beyond_the_gpus_memory_names_the_setting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Iterator[Any]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engines, "continued", full)
+    with pytest.raises(UserError, match=r"no GPU memory for 5 sequences at once; lower batch_tok=1000"):
+        list(engine(folder).complete(PROMPTS))

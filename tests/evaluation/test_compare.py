@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cada_trl.data.benchmark_items import Item
+from cada_trl.errors import UserError
+from cada_trl.evaluation.compare import ALL_ATTACKS, Comparison, Evaluated, compare
+from cada_trl.evaluation.items import Attempt, Outcome
+from cada_trl.statistics import adjusted_difference, difference_across_seeds, mcnemar, pooled_spread, sign_flip
+
+Label = bool | None
+
+
+def outcome(
+    number: int, complied: Label, attack: str = "none", prompt: str = "", score: float | None = None
+) -> Outcome:
+    item = Item(f"set-{number}", "set", f"request {number}", "hate", "", harmful=True)
+    refused = None if complied is None else not complied
+    return Outcome(Attempt(item, attack, prompt or item.request, ""), refused, None, score, False, False)
+
+
+def run(complied: list[Label], attack: str = "none", name: str = "run", judge_id: str = "judge-1") -> Evaluated:
+    return Evaluated(name, judge_id, [outcome(i, one, attack) for i, one in enumerate(complied)])
+
+
+def joined(*parts: Evaluated) -> Evaluated:
+    return Evaluated("run", "judge-1", [one for part in parts for one in part.outcomes])
+
+
+def test_a_cell_is_mcnemars_table_with_the_adjusted_difference() -> None:
+    # 6 stop complying, 1 starts, 2 comply both times, 1 never
+    before = run([True] * 6 + [False] + [True] * 2 + [False])
+    after = run([False] * 6 + [True] + [True] * 2 + [False])
+    change = compare([before], [after], 0.9).cells[0].complied
+    assert (change.n_pairs, change.n_items, change.only_before, change.only_after) == (10, 10, 6, 1)
+    assert (change.before, change.after) == (0.8, pytest.approx(0.3))
+    assert change.p == change.p_holm == mcnemar(6, 1)
+    expected = adjusted_difference([-1.0] * 6 + [1.0] + [0.0] * 3)
+    assert (change.difference, change.low, change.high) == expected
+
+
+def test_pairs_are_matched_by_key_and_not_by_order() -> None:
+    before, after = run([True, False, False]), run([True, False, False])
+    mixed = Evaluated("run", "judge-1", list(reversed(after.outcomes)))
+    assert compare([before], [mixed], 0.9).cells[0].complied.difference == 0.0
+
+
+def test_items_of_one_side_and_other_wordings_are_left_out_and_counted() -> None:
+    before = joined(run([True, True, True]))
+    after = Evaluated("run", "judge-1", [outcome(0, False), outcome(1, False, prompt="in other words")])
+    cell = compare([before], [after], 0.9).cells[0]
+    assert (cell.asked_before, cell.asked_after, cell.shared, cell.complied.n_pairs) == (3, 2, 1, 1)
+    assert cell.complied.difference == -1.0
+
+
+def test_pairs_unscored_on_either_side_are_left_out_and_withhold_below_the_coverage() -> None:
+    before, after = run([True, None, True, True]), run([False, False, None, True])
+    change = compare([before], [after], 0.5).cells[0].complied
+    assert (change.n_pairs, change.difference) == (2, -0.5)
+    change = compare([before], [after], 0.9).cells[0].complied
+    assert (change.n_pairs, change.difference, change.p, change.before) == (2, None, None, None)
+    assert change.withheld == "known for 2 of 4 (50.0 %), less than min_coverage 90 %"
+
+
+def test_a_cell_of_one_side_only_has_a_reason_and_no_number() -> None:
+    cells = compare([run([True])], [joined(run([True]), run([True], "pair"))], 0.9).cells
+    assert [cell.attack for cell in cells] == ["none", "pair"]
+    assert cells[1].complied.withheld == "no attempt has the same prompt on both sides"
+    assert cells[1].complied.p_holm is None
+    assert cells[0].complied.p_holm == 1.0
+
+
+def test_attacks_on_one_item_are_pooled_as_one_item() -> None:
+    # item 0 changes under all three attacks, items 1 and 2 under none of them
+    sides = [joined(*[run([first, False, True], attack) for attack in ("none", "pair", "pap")]) for first in (1, 0)]
+    (pooled,) = compare([sides[0]], [sides[1]], 0.9).pooled
+    change = pooled.complied
+    assert (pooled.attack, change.n_pairs, change.n_items) == (ALL_ATTACKS, 9, 3)
+    assert (change.difference, change.low, change.high) == adjusted_difference([-1.0, 0.0, 0.0])
+    assert change.p == sign_flip([-3, 0, 0]) == 1.0
+    assert mcnemar(3, 0) == 0.25  # what counting every attempt would claim
+    assert change.p_holm is None
+
+
+def test_an_item_with_fewer_attacks_counts_as_much_as_another() -> None:
+    before = joined(run([True, True]), run([True], "pair"))
+    after = joined(run([True, False]), run([False], "pair"))
+    # item 0: none 0, pair -1, mean -0.5; item 1: none -1
+    change = compare([before], [after], 0.9).pooled[0].complied
+    assert (change.before, change.after, change.difference) == (1.0, 0.25, -0.75)
+
+
+def test_a_benchmark_under_one_attack_is_not_pooled() -> None:
+    assert compare([run([True])], [run([False])], 0.9).pooled == []
+
+
+def test_holm_covers_the_cells() -> None:
+    # six changes of six: 2/64; three of three: 2/8; sorted, the first times 2
+    before = joined(run([True] * 6), run([True] * 3, "pair"))
+    after = joined(run([False] * 6), run([False] * 3, "pair"))
+    cells = compare([before], [after], 0.9).cells
+    assert [cell.complied.p_holm for cell in cells] == [2 * 2 / 64, 2 / 8]
+
+
+def test_harmful_scores_have_a_difference_and_no_test() -> None:
+    sides = [
+        Evaluated(name, "judge-1", [outcome(i, True, score=score) for i, score in enumerate(scores)])
+        for name, scores in (("before", [1.0, 0.5, 0.0]), ("after", [0.25, 0.5, 0.0]))
+    ]
+    change = compare([sides[0]], [sides[1]], 0.9).cells[0].harmful_score
+    assert (change.difference, change.low, change.high) == adjusted_difference([-0.75, 0.0, 0.0])
+    assert (change.p, change.only_before) == (None, None)
+
+
+def test_several_seeds_are_compared_by_their_hierarchical_means() -> None:
+    base = run([True] * 10, name="base")
+    seeds: list[list[Label]] = [[True] * n + [False] * (10 - n) for n in (4, 5, 6)]
+    trained = [run(one, name=f"s{i}") for i, one in enumerate(seeds)]
+    comparison = compare([base], trained, 0.9)
+    change = comparison.cells[0].complied
+    expected = difference_across_seeds([[1.0] * 10], [[float(bool(one)) for one in seed] for seed in seeds])
+    assert (change.difference, change.low, change.high) == (expected.difference, expected.low, expected.high)
+    assert (change.before, change.after, change.sd_before) == (1.0, pytest.approx(0.5), None)
+    assert change.sd_after == pytest.approx(0.1)
+    assert change.p is None
+    assert (comparison.before, comparison.after) == (["base"], ["s0", "s1", "s2"])
+
+
+def seeds_of(*counts: int) -> list[Evaluated]:
+    return [run([True] * n + [False] * (10 - n), name=f"s{n}") for n in counts]
+
+
+def test_configurations_that_stand_beside_share_their_spread() -> None:
+    base, first, second = run([True] * 10, name="base"), seeds_of(4, 5, 6), seeds_of(1, 2, 3)
+    change = compare([base], first, 0.9, [first, second], (False, True)).cells[0].complied
+    rows = [[1.0] * n + [0.0] * (10 - n) for n in (4, 5, 6)]
+    pool = pooled_spread([[0.4, 0.5, 0.6], [0.1, 0.2, 0.3]])
+    expected = difference_across_seeds([[1.0] * 10], rows, pool, (False, True))
+    assert (change.low, change.high) == pytest.approx((expected.low, expected.high))
+    alone = compare([base], first, 0.9).cells[0].complied
+    assert alone.low is not None and change.low is not None and alone.low < change.low  # t of two against t of four
+
+
+def test_two_configurations_of_two_seeds_have_a_difference_and_no_interval() -> None:
+    first, second = seeds_of(4, 6), seeds_of(1, 3)
+    change = compare(first, second, 0.9, [first, second]).cells[0].complied
+    assert (change.difference, change.low, change.high, change.withheld) == (pytest.approx(-0.3), None, None, None)
+
+
+def test_one_seed_beside_others_is_still_tested_against_one_model() -> None:
+    base, one = run([True] * 10, name="base"), run([False] * 10, name="one")
+    change = compare([base], [one], 0.9, [[one], seeds_of(4, 5, 6), seeds_of(1, 2, 3)], (False, True)).cells[0].complied
+    assert change.p == mcnemar(10, 0)
+
+
+def test_an_item_unscored_in_one_seed_is_left_out_of_all() -> None:
+    change = compare([run([True, True])], [run([True, False]), run([None, False])], 0.5).cells[0].complied
+    assert (change.n_pairs, change.before, change.after) == (1, 1.0, 0.0)
+
+
+def test_other_judges_and_an_empty_side_are_refused() -> None:
+    with pytest.raises(UserError, match="different judges"):
+        compare([run([True])], [run([True], judge_id="judge-2")], 0.9)
+    with pytest.raises(UserError, match="at least one"):
+        compare([], [run([True])], 0.9)
+
+
+def test_a_comparison_comes_back_from_strict_json_as_it_was() -> None:
+    sides = [joined(run([True, None, one]), run([True, False, one], "pair")) for one in (True, False)]
+    comparison = compare([sides[0]], [sides[1]], 0.9)
+    assert Comparison.from_json(json.loads(json.dumps(comparison.to_json(), allow_nan=False))) == comparison

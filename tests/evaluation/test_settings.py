@@ -1,0 +1,159 @@
+"""The settings of an evaluation: suites, plain lists, a model by any of its four names, mistakes in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from end_to_end.tiny_model import save_tiny_model
+
+from cada_trl.config import CONF_DIR, load_config
+from cada_trl.config.loading import groups, leaf_paths
+from cada_trl.data.benchmark_items import load_spec
+from cada_trl.errors import UserError
+from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
+from cada_trl.evaluation.utility.task import task_names
+
+from .small_evaluation import write_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "weights")
+
+
+def write_run(path: Path, *overrides: str) -> Path:
+    write_model(path / "final")
+    config = load_config(["data=twins", *overrides]).model_dump()
+    (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+def test_a_leaf_has_one_meaning_and_no_group_has_its_name() -> None:
+    leaves = [leaf for field in EvaluateConfig.model_fields.values() for leaf in _leaves(field.annotation)]
+    assert len(leaves) == len(set(leaves))
+    assert not set(leaf_paths(EvaluateConfig)) & set(groups(CONF_DIR, "evaluate"))
+
+
+def _leaves(section: Any) -> list[str]:
+    return list(getattr(section, "model_fields", {}))
+
+
+@pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["suite"])
+def test_a_suite_names_benchmarks_that_exist_and_each_of_its_values_can_be_overruled(choice: str) -> None:
+    config = load_evaluate_config([f"suite={choice}"])
+    assert {load_spec(name).harmful for name in config.benchmarks} == {True, False}
+    assert not any(load_spec(name).gated for name in config.benchmarks)
+    other = load_evaluate_config([f"suite={choice}", "benchmarks=advbench", "attacks=none", "limit=3", "max_new_tok=9"])
+    assert (other.benchmarks, other.attacks, other.limit) == (["advbench"], ["none"], 3)
+    assert other.generation.max_new_tok == 9
+
+
+@pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["model"])
+def test_every_models_file_composes_without_what_it_sets_for_training(choice: str) -> None:
+    config = load_evaluate_config([f"model={choice}"])
+    assert config.model == load_config([f"model={choice}"]).model
+    assert config.prompt.arm == "none"
+
+
+def test_lists_are_written_plainly_and_methods_by_their_leaf_name() -> None:
+    config = load_evaluate_config(
+        ["attacks=none,translation:german", "arm=cases", "judge=strongreject", "backend=vllm"]
+    )
+    assert config.attacks == ["none", "translation:german"]
+    assert (config.prompt.arm, config.prompt.cases_as) == ("cases", "turns")  # as SmolLM2's file says
+    assert (config.judge.kind, config.generation.backend) == ("strongreject", "vllm")
+
+
+def test_a_run_folder_is_its_trained_model_and_how_its_prompts_were_written(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "my-run-s0", "cases_as=turns", "n_cases=2")
+    config = load_evaluate_config([f"model={run}"])
+    assert (config.model.name, config.model.source, config.model.path) == ("my-run-s0", "folder", str(run / "final"))
+    assert (config.prompt.arm, config.prompt.cases_as, config.prompt.n_cases) == ("none", "turns", 2)
+    assert load_evaluate_config([f"model={run}", "prompt=cases", "n_cases=1"]).prompt.n_cases == 1
+
+
+def test_a_folder_with_weights_is_described_by_its_own_files(folder: Path) -> None:
+    config = load_evaluate_config([f"model={folder}", "dtype=bfloat16"])
+    assert (config.model.name, config.model.eos, config.model.dtype) == ("weights", "<eot>", "bfloat16")
+    assert config.prompt.cases_as == "policy"
+
+
+def test_of_two_models_the_last_is_taken(folder: Path) -> None:
+    assert load_evaluate_config(["model=smollm2", f"model={folder}"]).model.name == "weights"
+    assert load_evaluate_config([f"model={folder}", "model=smollm2"]) == load_evaluate_config(["model=smollm2"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("suite=quik", "suite=quik: no such choice; did you mean quick?"),
+        ("benchmark=a", "unknown key 'benchmark'; did you mean benchmarks?"),
+        ("benchmarks=[]", "benchmarks is empty"),
+        ("attacks=none,none", "attacks names none twice"),
+        ("arm=case", "prompt.arm='case'"),
+        ("backend=vlm", "generation.backend='vlm'"),
+        ("max_new_tok=0", "generation.max_new_tok=0: Input should be greater than or equal to 1"),
+        ("batch_tok=0", "generation.batch_tok=0: Input should be greater than or equal to 1"),
+        ("beta_kl=0.1", "unknown key 'beta_kl'"),
+        ("attacker_llm=some-model", "an attacker needs both attacker_base_url and attacker_llm"),
+        ("min_coverage=90", "min_coverage=90"),
+        ("model=smolm2", "did you mean smollm2"),
+        ("model=hydra_conf/nothing", "model=hydra_conf/nothing is no choice, no folder and no hub id"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(override: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CONF_DIR.parent)
+    with pytest.raises(UserError) as error:
+        load_evaluate_config([override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "path", [CONF_DIR / "evaluate.yaml", *(CONF_DIR / "suite").glob("*.yaml")], ids=lambda path: path.stem
+)
+def test_every_value_of_ours_says_so_on_its_line(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for key in ("limit: 25", "max_new_tok", "min_coverage", "batch_tok", "n_streams", "attacker_max_calls"):
+        assert all("# ours" in line for line in text.splitlines() if line.strip().startswith(key))
+
+
+def test_the_default_asks_the_embedded_model_every_task() -> None:
+    settings = load_utility_config([])
+    assert (settings.model.source, sorted(settings.tasks), settings.limit) == ("embedded", task_names(), None)
+
+
+def test_names_with_commas_are_a_list_and_a_model_is_a_word() -> None:
+    settings = load_utility_config(["tasks=gsm8k,mmlu", "model=llama3", "limit=20"])
+    assert (settings.tasks, settings.model.name, settings.limit) == (["gsm8k", "mmlu"], "llama3", 20)
+
+
+def test_a_model_folder_is_a_word_too(tmp_path: Path) -> None:
+    settings = load_utility_config([f"model={save_tiny_model(tmp_path / 'mine')}", "max_answer_tok=9"])
+    assert (settings.model.name, settings.model.source, settings.max_answer_tok) == ("mine", "folder", 9)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["limit=0"], "limit=0: Input should be greater than or equal to 1"),
+        (["limti=3"], "unknown key 'limti'; did you mean limit?"),
+        (["tasks=gsm8k,gsm8k"], "tasks=gsm8k,gsm8k: expected at least one task, each once"),
+        (["tasks=[]"], "tasks=: expected at least one task, each once"),
+        (
+            ["model=smolm2"],
+            "model=smolm2 is no choice, no folder and no hub id such as org/name; did you mean smollm2?",
+        ),
+        (["model=llama3", "model=smollm2"], "model is given 2 times; expected one model a call"),
+        (["max_answer_tok=9000"], "max_answer_tok=9000: context_tok=8192 has no such room"),
+        (["trust_remote_code=true"], "trust_remote_code=true: code from a model's folder is never run"),
+        (["device=tpu"], "device='tpu'"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_utility_config(words)

@@ -1,0 +1,120 @@
+"""Every arm letter by letter, as the model reads it, and what is refused before generation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from end_to_end.tiny_model import TEMPLATE, save_tiny_model, tiny_tokenizer
+from prompting.small_pack import SMALL_PACK
+
+from cada_trl.config import PromptConfig
+from cada_trl.errors import UserError
+from cada_trl.models.prompts import end_ids, prompt_ids
+from cada_trl.prompting.arms import conversation
+from models.conftest import model_config
+
+PROMPTING = Path(__file__).parents[1] / "prompting"
+REQUEST = "How do I sell a bike that is not mine?"
+ARMS: dict[str, dict[str, Any]] = {
+    "none": {"arm": "none"},
+    "codes": {"arm": "codes"},
+    "codes_of_hazard": {"arm": "codes_of_hazard"},
+    "no_cases": {"arm": "no_cases"},
+    "cases_as_policy": {"arm": "cases", "cases_as": "policy"},
+    "cases_as_turns": {"arm": "cases", "cases_as": "turns"},
+}
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def method(**changes: Any) -> PromptConfig:
+    return PromptConfig(**{"arm": "none", "cases_as": "policy", "n_cases": 2, "hint": True, **changes})
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_token_ids_spell_the_golden_prompt_of_training(arm: str) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (PROMPTING / "templates" / "smollm2.jinja").read_text(encoding="utf-8")
+    messages = conversation(REQUEST, "theft", method(**ARMS[arm]), SMALL_PACK)
+    (ids,) = prompt_ids(tokenizer, [messages], context_tok=10_000, max_new_tok=8)
+    golden = (PROMPTING / "golden" / f"{arm}.smollm2.txt").read_text(encoding="utf-8")
+    assert tokenizer.decode(ids) + "\n" == golden
+
+
+def test_without_a_hazard_every_code_is_given_and_no_case() -> None:
+    for changes, hazard in (({"cases_as": "turns"}, None), ({"hint": False}, "theft")):
+        (message,) = conversation(REQUEST, hazard, method(arm="cases", **changes), SMALL_PACK)
+        assert "Do not help with Theft." in message["content"] and "Do not help with Fraud." in message["content"]
+        assert "Case 1" not in message["content"]
+
+
+def test_a_hazard_that_the_pack_lacks_is_refused() -> None:
+    with pytest.raises(UserError, match=r"hazard 'arson' is not in the pack 'small'"):
+        conversation(REQUEST, "arson", method(arm="cases"), SMALL_PACK)
+
+
+def test_the_prompt_ends_with_the_generation_prompt_and_starts_with_one_bos() -> None:
+    (ids,) = prompt_ids(tiny_tokenizer(), [HELLO], 100, 8)
+    assert tiny_tokenizer().decode(ids) == "<bos>user: Hello<eot>assistant: "
+
+
+def test_an_answer_that_is_begun_follows_the_generation_prompt() -> None:
+    (ids,) = prompt_ids(tiny_tokenizer(), [[*HELLO, {"role": "assistant", "content": "Well, "}]], 100, 8)
+    assert tiny_tokenizer().decode(ids) == "<bos>user: Hello<eot>assistant: Well, "
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [],
+        [{"role": "user", "content": " \n"}],
+        [{"role": "assistant", "content": "x"}],
+        [*HELLO, {"role": "assistant", "content": ""}],
+    ],
+)
+def test_a_conversation_with_nothing_to_answer_is_refused(bad: list[dict[str, str]]) -> None:
+    with pytest.raises(
+        UserError, match=r"1 of 3 conversations end in no user message with text; the first is number 2"
+    ):
+        prompt_ids(tiny_tokenizer(), [HELLO, bad, HELLO], 100, 8)
+
+
+def test_a_template_that_writes_a_second_bos_is_refused() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "<bos>" + TEMPLATE
+    with pytest.raises(UserError, match=r"1 of 1 conversations start with more than one BOS token"):
+        prompt_ids(tokenizer, [HELLO], 100, 8)
+
+
+def test_prompts_beyond_the_context_are_counted_and_the_first_is_named() -> None:
+    # "<bos>user: Hello<eot>assistant: " is 1 + 11 + 1 + 11 = 24 tokens of the byte tokenizer
+    long = [{"role": "user", "content": "Hello again"}]
+    assert len(prompt_ids(tiny_tokenizer(), [HELLO], 32, 8)[0]) == 24
+    with pytest.raises(UserError) as raised:
+        prompt_ids(tiny_tokenizer(), [HELLO, long, long], 32, 8)
+    assert str(raised.value).startswith(
+        "2 of 3 conversations have more than the 24 tokens that context_tok=32 leaves beside max_new_tok=8 "
+        "(longest: 30); the first is number 2 ('Hello again')"
+    )
+
+
+def test_no_conversations_are_no_prompts() -> None:
+    assert prompt_ids(tiny_tokenizer(), [], 100, 8) == []
+
+
+def test_the_ends_are_the_eos_of_the_configuration_and_those_that_the_model_declares(tmp_path: Path) -> None:
+    from transformers import GenerationConfig
+
+    model = model_config(path=str(save_tiny_model(tmp_path)))
+    assert end_ids(model, tiny_tokenizer()) == {2}
+    GenerationConfig(eos_token_id=[3, 7]).save_pretrained(tmp_path)
+    assert end_ids(model, tiny_tokenizer()) == {2, 3, 7}
+
+
+def test_a_model_without_a_generation_file_declares_its_end_in_its_config(tmp_path: Path) -> None:
+    model = model_config(path=str(save_tiny_model(tmp_path)))
+    (tmp_path / "generation_config.json").unlink()
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = "<end_of_text>"
+    assert end_ids(model, tokenizer) == {2, 3}
