@@ -137,9 +137,8 @@ def agreement(
 
 
 def _prompts(model: ModelConfig, requests: list[str], max_new_tok: int) -> tuple[list[list[int]], frozenset[int]]:
-    from cada_trl.evaluation.generation.prompts import end_ids, prompt_ids
-
     from cada_trl.models.load import load_tokenizer
+    from cada_trl.models.prompts import end_ids, prompt_ids
 
     tokenizer = load_tokenizer(model)
     conversations = [[{"role": "user", "content": request}] for request in requests]

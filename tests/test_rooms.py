@@ -73,6 +73,12 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
     assert imported("import json\nfrom cada_trl_else import x") == set()
 
 
+def test_every_imported_module_is_there() -> None:
+    assert {
+        name: sorted(others - set(modules())) for name, others in imports().items() if others - set(modules())
+    } == {}
+
+
 def test_every_room_has_a_place() -> None:
     assert {name.split(".")[0] for name in modules()} - {""} == set(PLACE)
 

@@ -91,8 +91,8 @@ class Conversation:
         """The whole answer, written to stdout as it comes. Errors: UserError where the context has no room for it."""
         from transformers import TextStreamer
 
-        from cada_trl.evaluation.generation.prompts import prompt_ids
         from cada_trl.models.cpu_decoding import decoding_attention
+        from cada_trl.models.prompts import prompt_ids
         from cada_trl.models.sampling import continued, sampled
 
         messages = [*self._messages, {"role": "user", "content": text}]

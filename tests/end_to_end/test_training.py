@@ -93,7 +93,7 @@ def test_every_step_is_recorded_under_registered_names(run: Path) -> None:
 
 
 def test_every_completion_is_one_of_the_training_requests(run: Path) -> None:
-    (prepared,) = (run.parents[1] / "data").iterdir()
+    (prepared,) = (path for path in (run.parents[1] / "data").iterdir() if path.is_dir())
     parts = [*read_requests(prepared / "train.jsonl"), *read_requests(prepared / "benign_train.jsonl")]
     training = {request.id: request.text for request in parts}
     for step in (1, 2):
@@ -110,7 +110,7 @@ def test_the_probes_before_and_after_ask_the_same_requests_which_are_not_trained
     asked = [(row["set"], row["request_id"]) for row in before]
     assert asked == [(row["set"], row["request_id"]) for row in after]
     assert {name for name, _ in asked} == {"harmful", "harmless"} and len(asked) == 8
-    (prepared,) = (run.parents[1] / "data").iterdir()
+    (prepared,) = (path for path in (run.parents[1] / "data").iterdir() if path.is_dir())
     trained = {request.text for request in read_requests(prepared / "train.jsonl")}
     assert trained.isdisjoint(row["request"] for row in before)
     summaries = rows(run / "probes.jsonl")

@@ -92,7 +92,7 @@ def evaluated(folders: Sequence[Path], benchmark: str, attack: str, measure: Mea
     records = [read_evaluation(folder) for folder in folders]
     if len(records) > 1:
         outcomes = [[out for out in record.outcomes if out.cell == (benchmark, attack)] for record in records]
-        asked = {out.attempt.key: None for out in outcomes[0]}
+        asked: dict[str, float | None] = {out.attempt.key: None for out in outcomes[0]}
         values = [asked | {out.attempt.key: _value(out, measure) for out in of_seed} for of_seed in outcomes]
         return _over_seeds(values, records[0].scores.min_coverage)
     cell = records[0].cell(benchmark, attack)
