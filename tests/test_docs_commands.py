@@ -170,7 +170,7 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.rollouts.serve": _reads("load_config"),
     "cada_trl.evaluate": _reads("load_evaluate_config"),
     "cada_trl.faithfulness": _reads("load_faithfulness_config"),
-    "cada_trl.utility": _reads("load_settings"),
+    "cada_trl.utility": _reads("load_utility_config"),
     "cada_trl.table": _reads("load_table_settings"),
     "cada_trl.sweep": _sweep,
     "cada_trl.report": _refuses_folders,
