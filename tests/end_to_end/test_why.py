@@ -22,10 +22,10 @@ def test_a_repetition_is_the_same_and_a_planted_difference_is_found_where_it_act
     same = explain([plain, again])
     assert [one["what"] for one in same.twin["config"]] == ["run_name"]
     assert (same.twin["origins"], same.twin["parting"]["step"]) == ([], None)
-    assert "The trained weights are the same, bit for bit." in same.sections[0].sentences
+    assert "The trained weights are the same, bit for bit." in str(same.sections[0].blocks)
 
     kl = explain([plain, heavier_kl])
     assert kl.twin["config"][0]["what"] == "algo.beta_kl"
     assert (kl.twin["parting"]["step"], kl.twin["parting"]["what"]) == (1, "numbers")
     assert kl.twin["parting"]["metrics"]["train/beta_kl"] == (0.01, 0.5)
-    assert "The trained weights are not the same." in kl.sections[0].sentences
+    assert "The trained weights are not the same." in str(kl.sections[0].blocks)
