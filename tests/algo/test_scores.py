@@ -131,6 +131,21 @@ def test_the_directions_of_three_words_by_hand() -> None:
         )
 
 
+def test_where_one_word_has_nearly_all_the_probability_only_the_forward_kl_still_pulls_it_down() -> None:
+    # p = (0.999, 0.001), q = (0.001, 0.999). Reverse: p (log p/q - KL) = 0.999 * 0.001 * 2 log 999; forward: p - q
+    pulls = {}
+    for direction in DIRECTIONS[:2]:
+        logits_nv = torch.tensor([[0.999, 0.001]], dtype=torch.float64).log().requires_grad_()
+        ref_logits_nv = logits_nv.detach().flip(1)
+        words = torch.eye(2, dtype=torch.float64)
+        scored = token_scores(logits_nv, words, torch.tensor([0]), 1.0, ref_logits_nv, words, True, direction)
+        assert scored.kl_n is not None
+        (pull_nv,) = torch.autograd.grad(scored.kl_n.sum(), logits_nv)
+        pulls[direction] = float(pull_nv[0, 0])
+    assert pulls["reverse"] == pytest.approx(0.999 * 0.001 * 2 * math.log(999))  # 0.014
+    assert pulls["forward"] == pytest.approx(0.998)
+
+
 def test_the_symmetric_kl_is_the_mean_of_both_and_the_two_differ() -> None:
     hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
     values, gradients = {}, {}
