@@ -6,13 +6,17 @@ complied with; NRR: share of harmless ones answered. Pure, no torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeVar
 
 from cada_trl.evaluation.compare import Change, paired_change
 from cada_trl.report.shares import Measured, Read, Share, configuration_shares, model_share, read
 from cada_trl.statistics import PooledSpread, holm
+
+T = TypeVar("T")
+Cost = tuple[float, float]  # less is better, in both
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,12 @@ class Point:
     @property
     def known(self) -> bool:
         return self.asr.value is not None and self.nrr.value is not None
+
+    @property
+    def cost(self) -> Cost:
+        """Of a known point: harmful requests complied with, harmless ones answered (negative)."""
+        assert self.asr.value is not None and self.nrr.value is not None
+        return self.asr.value, -self.nrr.value
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
         for label, of_asr, of_nrr, here in zip(by_label, asr_shares, nrr_shares, trained, strict=True)
     ]
     front = pareto_front(points)
-    beaten = {one.label: [other.label for other in front if _beats(other, one)] for one in points if one.known}
+    beaten = {one.label: [other.label for other in front if beats(other.cost, one.cost)] for one in points if one.known}
     neighbours = [
         Neighbours(
             a.label,
@@ -95,16 +105,18 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
     """Points that no other one beats, by rising NRR; a point without both numbers is not on it."""
-    known = [one for one in points if one.known]
-    best = [one for one in known if not any(_beats(other, one) for other in known)]
-    return sorted(best, key=lambda one: (one.nrr.value, one.asr.value))
+    best = unbeaten([one for one in points if one.known], lambda one: one.cost)
+    return sorted(best, key=lambda one: (-one.cost[1], one.cost[0]))
 
 
-def _beats(one: Point, other: Point) -> bool:
-    assert one.asr.value is not None and one.nrr.value is not None
-    assert other.asr.value is not None and other.nrr.value is not None
-    at_least = one.asr.value <= other.asr.value and one.nrr.value >= other.nrr.value
-    return at_least and (one.asr.value, one.nrr.value) != (other.asr.value, other.nrr.value)
+def unbeaten(points: Sequence[T], cost: Callable[[T], Cost]) -> list[T]:
+    """The points that no other one beats, in their order."""
+    return [one for one in points if not any(beats(cost(other), cost(one)) for other in points)]
+
+
+def beats(one: Cost, other: Cost) -> bool:
+    """At most as much in both, and less in one."""
+    return one != other and one[0] <= other[0] and one[1] <= other[1]
 
 
 def _read(group: Sequence[Measured], name: str) -> Read:

@@ -30,6 +30,7 @@ from cada_trl.report.drawing import (
     place_labels,
     turn,
 )
+from cada_trl.report.frontier import unbeaten
 from cada_trl.report.names import pooled_counts
 from cada_trl.statistics import MIN_DF, PooledSpread, pooled_spread
 
@@ -106,12 +107,7 @@ def with_pooled_intervals(points: Sequence[PlotPoint]) -> tuple[list[PlotPoint],
 
 def front_of(points: Sequence[PlotPoint]) -> list[str]:
     """Labels of the points that no other one beats, from left to right: fewer harmless and more harmful refused."""
-
-    def beats(one: PlotPoint, other: PlotPoint) -> bool:
-        (x, y), (other_x, other_y) = one.mean, other.mean
-        return x <= other_x and y >= other_y and (x, y) != (other_x, other_y)
-
-    best = [one for one in points if not any(beats(other, one) for other in points)]
+    best = unbeaten(points, lambda one: (one.mean[0], -one.mean[1]))
     return [one.label for one in sorted(best, key=lambda one: one.mean)]
 
 
