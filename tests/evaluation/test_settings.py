@@ -11,11 +11,11 @@ import yaml
 from end_to_end.tiny_model import save_tiny_model
 
 from cada_trl.config import CONF_DIR, load_config
-from cada_trl.config.loading import groups, leaf_paths
+from cada_trl.config.loading import described, groups, leaf_paths
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
-from cada_trl.evaluation.utility.task import task_names
+from cada_trl.evaluation.utility.task import TASK_DIR
 
 from .small_evaluation import write_model
 
@@ -124,7 +124,7 @@ def test_every_value_of_ours_says_so_on_its_line(path: Path) -> None:
 
 def test_the_default_asks_the_embedded_model_every_task() -> None:
     settings = load_utility_config([])
-    assert (settings.model.source, sorted(settings.tasks), settings.limit) == ("embedded", task_names(), None)
+    assert (settings.model.source, sorted(settings.tasks), settings.limit) == ("embedded", described(TASK_DIR), None)
 
 
 def test_names_with_commas_are_a_list_and_a_model_is_a_word() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from cada_trl.config.loading import described
 from cada_trl.errors import UserError
 from cada_trl.evaluation.utility import task
-from cada_trl.evaluation.utility.task import load_task, task_names
+from cada_trl.evaluation.utility.task import TASK_DIR, load_task
 
 
 @pytest.mark.parametrize(("name", "n", "n_subsets"), [("gsm8k", 1319, 1), ("bbh", 6511, 27), ("mmlu", 14042, 57)])
@@ -18,9 +19,9 @@ def test_the_published_number_of_questions_adds_up(name: str, n: int, n_subsets:
 
 
 def test_the_settings_are_the_papers() -> None:
-    shots = {name: load_task(name).num_fewshot for name in task_names()}
+    shots = {name: load_task(name).num_fewshot for name in described(TASK_DIR)}
     assert shots == {"gsm8k": 0, "bbh": 0, "mmlu": 5, "mmlu_plain": 5}
-    assert [name for name in task_names() if not load_task(name).chat_template] == ["mmlu_plain"]
+    assert [name for name in described(TASK_DIR) if not load_task(name).chat_template] == ["mmlu_plain"]
     assert load_task("bbh").group == "bbh_zeroshot"
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR
-from cada_trl.config.loading import NonNegative, Positive, Section, described, load_described
+from cada_trl.config.loading import NonNegative, Positive, Section, load_described
 
 TASK_DIR = CONF_DIR / "utility_task"
 
@@ -65,11 +65,6 @@ class TaskSpec(Section):
     def leaf_of(self, subset: str) -> str:
         """lm-eval's name of the subset's task."""
         return self.leaf.format(subset=subset)
-
-
-def task_names() -> list[str]:
-    """The tasks that hydra_conf/utility_task describes."""
-    return described(TASK_DIR)
 
 
 def load_task(name: str) -> TaskSpec:
