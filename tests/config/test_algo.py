@@ -111,7 +111,16 @@ def test_what_a_method_cannot_do_is_refused_in_one_line(overrides: list[str], me
 
 def test_self_distillation_takes_cadas_batch_rate_and_weights_on_smollm2() -> None:
     cada, distilled = (load_config([f"algo={algo}"]).algo for algo in ("cada", "self_distillation"))
-    keys = ("lr", "lr_schedule", "requests_per_step", "benign_frac", "benign_tok", "steps_per_rollout", "max_steps")
+    keys = ("lr", "lr_schedule", "requests_per_step", "benign_frac", "benign_tok", "max_steps")
     for key in (*keys, "first_tok_weight", "rollouts_per_request"):
         assert getattr(distilled, key) == getattr(cada, key), key
     assert (distilled.kl_direction, distilled.has_kl) == ("symmetric", True)
+
+
+def test_smollm2_samples_ten_steps_at_once_only_from_the_frozen_model() -> None:
+    default, by_vllm, distilled = (
+        load_config(words).algo for words in ([], ["rollout=vllm_colocate"], ["algo=self_distillation"])
+    )
+    assert (default.sampled_by, default.steps_per_rollout) == ("reference", 10)
+    assert (by_vllm.sampled_by, by_vllm.steps_per_rollout) == ("policy", 1)
+    assert (distilled.sampled_by, distilled.steps_per_rollout) == ("policy", 1)
