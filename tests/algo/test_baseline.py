@@ -35,6 +35,11 @@ def test_a_start_counts_as_one_step_of_the_average() -> None:
     assert [running.update(mean) for mean in (-1.0, 1.0)] == pytest.approx([-0.2, 0.2])
 
 
+def test_a_rate_of_zero_keeps_the_start() -> None:
+    running = RunningMean(rate=0.0, start=-1.0)
+    assert [running.update(0.5), running.update(1.0)] == [-1.0, -1.0]
+
+
 def test_a_start_with_a_rate_is_left_by_that_rate() -> None:
     running = RunningMean(rate=0.5, start=0.0)
     assert [running.update(mean) for mean in (-1.0, -1.0)] == pytest.approx([-0.5, -0.75])

@@ -129,6 +129,19 @@ def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one() -> None:
         assert torch.bincount(batch["packed"].row_n).tolist() == n_tok
 
 
+@pytest.mark.parametrize(("least", "sizes"), [(1, [3]), (2, [1, 2]), (3, [1, 1, 1])])
+def test_rows_that_are_left_out_are_in_no_micro_batch_and_the_fullest_is_cut_where_there_must_be_more(
+    least: int, sizes: list[int]
+) -> None:
+    prompts, completions = _rollouts(0)
+    batches = micro_batches(prompts, completions, {"advantages": torch.arange(8.0)}, 4, True, CPU, [6, 1, 4], least)
+    assert sorted(len(batch["rows"]) for batch in batches) == sizes
+    assert sorted(row for batch in batches for row in batch["rows"]) == [1, 4, 6]
+    for batch in batches:
+        assert batch["advantages"].tolist() == batch["rows"]
+        assert torch.bincount(batch["packed"].row_n).tolist() == [len(completions[row]) for row in batch["rows"]]
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("seed", range(12))
 def test_of_the_two_orders_the_one_that_runs_fewer_tokens_is_taken(seed: int, size: int) -> None:

@@ -71,6 +71,31 @@ def test_rollouts_sampled_at_once_are_centred_step_by_step(tiny_folder: str, tmp
     assert len(set(means[:3])) > 1  # the mean of all that were sampled at once would be another
 
 
+@pytest.mark.parametrize("micro", [(8, 1), (2, 4)])
+def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(
+    tiny_folder: str, tmp_path: Path, micro: tuple[int, int]
+) -> None:
+    """With no KL on harmful requests they change nothing but the cost; with one, theirs is missing."""
+    changes = {"baseline": "running", "baseline_start": -1.0, "baseline_rate": 0.0, "benign_tok": 2, "micro": micro}
+    without_kl = changes | {"beta_kl": 0.0, "benign_beta_kl": 1.0}
+    (all_rows, records), (kept, kept_records) = (
+        _run(tiny_folder, tmp_path / f"{skip}", skip_zero_advantage=skip, **without_kl) for skip in (False, True)
+    )
+    rows, kept_rows = ([row for *_, rows in of for row in rows] for of in (records, kept_records))
+    assert [row["advantage"] for row in rows] == pytest.approx([row["advantage"] for row in kept_rows])
+    useless = [not (row["anchor"] or row["advantage"]) for row in rows]
+    assert 0 < sum(useless) < len(rows)
+    if micro == (8, 1):  # one row at least stays in each micro-batch
+        assert [row["kl_nats"] is None for row in kept_rows] == useless
+    assert sum("logp_nats" in row for row in kept_rows) < len(rows) == sum("logp_nats" in row for row in rows)
+    assert distance(weights(all_rows.policy), weights(kept.policy)) < 1e-6
+    with_kl = [
+        _run(tiny_folder, tmp_path / f"kl_{skip}", skip_zero_advantage=skip, beta_kl=1.0, **changes)[0]
+        for skip in (False, True)
+    ]
+    assert distance(weights(with_kl[0].policy), weights(with_kl[1].policy)) > 1e-6
+
+
 def _stopped(folder: str, output: Path, asked_at: int, steps_per_rollout: int) -> int:
     trainer, records = cada_trainer(
         folder, output, trainer_class=_SamePreset, **{**STEPS, "steps_per_rollout": steps_per_rollout}

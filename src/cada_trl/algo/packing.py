@@ -72,10 +72,22 @@ def micro_batches(
     size: int,
     share_prefix: bool,
     device: torch.device,
+    rows: Sequence[int] | None = None,
+    least: int = 1,
 ) -> list[dict[str, Any]]:
-    """Micro-batches of `size` rows: `packed`, `rows` (their places before), and their part of each value [B, ...]."""
+    """Micro-batches of `size` rows: `packed`, `rows` (their places before), and their part of each value [B, ...].
+
+    rows: those to lay out, None for all. least: how many micro-batches there must be, at most as many as rows; where
+    fewer would hold the rows, the fullest are cut in two.
+    """
+    rows = range(len(prompts)) if rows is None else rows
+    order = micro_batch_order([prompts[b] for b in rows], [completions[b] for b in rows], size)
+    cuts = _cut([rows[place] for place in order], size)
+    while len(cuts) < least:
+        fullest = cuts.pop(max(range(len(cuts)), key=lambda place: len(cuts[place])))
+        cuts += _cut(fullest, -(-len(fullest) // 2))
     batches: list[dict[str, Any]] = []
-    for chosen in _cut(micro_batch_order(prompts, completions, size), size):
+    for chosen in cuts:
         packed = pack([prompts[b] for b in chosen], [completions[b] for b in chosen], share_prefix, device)
         batches.append({"packed": packed, "rows": chosen, **{key: value[chosen] for key, value in values.items()}})
     return batches

@@ -37,6 +37,7 @@ UNUSED: dict[str, Any] = {
     "rollouts_per_request": 1,
     "sampled_by": "policy",
     "steps_per_rollout": 1,
+    "skip_zero_advantage": False,
     "targets": None,
     "keep": None,
     "refusal_text": None,
@@ -70,7 +71,7 @@ class AlgoConfig(Section):
     method: str = "cada"  # of METHODS; runs written before there were others hold none
     learn_on: Literal["request", "rollout"]
     baseline: Literal["running", "batch", "group", "leave_one_out", "none"]
-    baseline_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None  # null: 1/t
+    baseline_rate: Annotated[float, Field(ge=0.0, le=1.0)] | None  # null: 1/t; 0: the baseline stays where it starts
     baseline_start: float | None  # null: the first batch's mean
     kl: Literal["exact", "k1", "k2", "k3"]
     kl_in: Literal["loss", "reward_sequence", "reward_to_go"]
@@ -94,6 +95,7 @@ class AlgoConfig(Section):
     rollouts_per_request: Positive
     sampled_by: Literal["policy", "reference"] = "policy"  # whose completions of the rollout prompt are learned from
     steps_per_rollout: Positive = 1  # optimiser steps whose rollouts are sampled at once
+    skip_zero_advantage: bool = False  # leave rollouts without an advantage out of the update, and their KL with them
     benign_frac: Annotated[float, Field(ge=0.0, lt=1.0)]
     benign_arm: Literal["none", "same"]
     benign_tok: Positive | None = None  # tokens sampled of a harmless request, for its KL alone; null: judged rollouts

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, PreTrainedModel, TopPLogitsWarper
+from transformers import PreTrainedModel, TopPLogitsWarper
 
 from cada_trl.algo.packing import shared_prefix
-from cada_trl.models.cpu_decoding import growing_cache
+from cada_trl.models.cpu_decoding import growing_cache, left_padded
+from cada_trl.models.shared_prefix import Before, after_prefixes
 
 Choose = Callable[[Tensor], Tensor]  # logits [B, V] -> token ids [B]
 
@@ -32,8 +33,10 @@ def sampled(temperature: float, top_p: float = 1.0) -> Choose:
         logits_bv = logits_bv.float() / temperature
         if nucleus is not None:
             logits_bv = nucleus(None, logits_bv)
-        # With replacement torch inverts the distribution function; without, it draws a number per vocabulary entry.
-        return torch.multinomial(logits_bv.softmax(-1), 1, replacement=True)[:, 0]
+        # The distribution function inverted at one number per row; torch.multinomial draws one per vocabulary entry.
+        cumulative_bv = logits_bv.softmax(-1).cumsum(-1)
+        drawn_b1 = torch.rand(len(logits_bv), 1, device=logits_bv.device) * cumulative_bv[:, -1:]
+        return torch.searchsorted(cumulative_bv, drawn_b1, right=True)[:, 0].clamp(max=logits_bv.shape[1] - 1)
 
     return choose
 
@@ -45,16 +48,17 @@ def continued(
     choose: Choose,
     ends: Collection[int],
     max_new_tok: int,
-    prefix: tuple[Cache, Tensor] | None = None,
+    before: Before | None = None,
 ) -> Iterator[tuple[int, list[int]]]:
     """(row, new token ids up to and with the first end) as each row ends; rows cut at max_new_tok come last.
 
-    prefix: keys and values of text before each prompt, one row per prompt, and its mask [B, T_prefix].
+    before: what each prompt follows; None: nothing.
     """
-    cache: Any = growing_cache() if prefix is None else prefix[0]
     ids, mask = left_padded(prompts, model.device)
-    mask = mask if prefix is None else torch.cat([prefix[1], mask], dim=1)
-    position = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+    before = before or Before(growing_cache(), mask[:, :0], mask.new_zeros(len(prompts)))
+    cache: Any = before.cache
+    position = (before.n_tok_b[:, None] + mask.cumsum(-1) - 1).clamp(min=0)
+    mask = torch.cat([before.mask_bt, mask], dim=1)
     rows = list(range(len(prompts)))
     completions: list[list[int]] = [[] for _ in prompts]
     for _ in range(max_new_tok):
@@ -72,17 +76,10 @@ def continued(
             if not rows:
                 return
             cache.batch_select_indices(kept)
+            before.keep(kept)
         ids, position = token_b[:, None], position[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     yield from ((row, completions[row]) for row in rows)
-
-
-def left_padded(prompts: Sequence[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids and mask [B, T]; the pad's id is never read, since masks and positions come from lengths."""
-    width = max(map(len, prompts))
-    ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
-    return ids, mask
 
 
 def generate_with_shared_prefixes(
@@ -109,21 +106,7 @@ def generate_with_shared_prefixes(
         of_group = [(row, number) for number, rows in enumerate(members.values()) for row in rows]
         of_group.sort()
         rests = [prompts[row][n_shared[number] :] for row, number in of_group]
-        prefix = _run(model, prefixes, torch.tensor([number for _, number in of_group], device=model.device))
-        for place, ids in continued(model, rests, choose, ends, most_tok, prefix):
-            completions[of_group[place][0]] = ids
+        with after_prefixes(model, prefixes, [number for _, number in of_group]) as before:
+            for place, ids in continued(model, rests, choose, ends, most_tok, before):
+                completions[of_group[place][0]] = ids
     return [completions[row] for row in range(len(prompts))]
-
-
-@torch.no_grad()
-def _run(model: PreTrainedModel, prefixes: list[list[int]], prefix_of_b: Tensor) -> tuple[Cache, Tensor]:
-    """Keys and values of each row's prefix, run once per prefix and copied to its rows, and their mask.
-
-    Prefix and rest are both left-padded: a row's real tokens are [prefix | rest] with pads before each of the two.
-    """
-    ids, mask = left_padded(prefixes, model.device)
-    cache = growing_cache()
-    position = (mask.cumsum(-1) - 1).clamp(min=0)
-    model.base_model(input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True)
-    cache.batch_select_indices(prefix_of_b)
-    return cache, mask[prefix_of_b]

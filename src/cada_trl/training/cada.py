@@ -57,6 +57,7 @@ class CADAConfig(GRPOConfig):
     first_tok_weight: float = 1.0
     rollouts_per_request: int = 1
     steps_per_rollout: int = 1
+    skip_zero_advantage: bool = False
     sampled_by: Literal["policy", "reference"] = "policy"
     benign_tok: int | None = None
     benign_per_step: int = 0
@@ -110,6 +111,12 @@ class CADATrainer(InRollouts, GRPOTrainer):
         self.beta_controller = BetaController(args.beta_kl, args.target_kl_nats)
         self._step_record = StepRecord()
         self._rollouts: dict[str, Any] | None = None
+
+    @property
+    def score_temperature(self) -> float:
+        """Of the log-probabilities: the sampler's own, but where the reference samples the policy as it is (ours: such
+        completions are off-policy at any temperature, and a low one has the reference refuse more often)."""
+        return 1.0 if self.args.sampled_by == "reference" else self.args.temperature
 
     # 1. The requests of a block of steps, and their rollouts
 
@@ -210,14 +217,26 @@ class CADATrainer(InRollouts, GRPOTrainer):
         beta, benign_beta = self.beta_controller.value, self.args.benign_beta_kl
         betas = torch.tensor([beta if benign_beta is None else benign_beta, beta], device=self.args.device)
         part["beta"] = betas[harmful_b[mine].long()]
+        part["learned"] = self._learned(part["advantages"].tolist(), anchors)
         self._step_record.start(part, anchors, self.baselines.harmful.value, rollouts["rollout_s"])
         return part
+
+    def _learned(self, advantages: list[float], anchors: list[bool]) -> list[int]:
+        """The rows of the update: all of them, or anchors and those with an advantage, but one per micro-batch at least."""
+        rows = list(range(len(anchors)))
+        if self.args.skip_zero_advantage:
+            rows.sort(key=lambda row: not (anchors[row] or advantages[row]))
+            n_learned = sum(anchor or bool(value) for anchor, value in zip(anchors, advantages, strict=True))
+            rows = rows[: max(n_learned, self.args.gradient_accumulation_steps)]
+        return rows
 
     def _micro_batches(self, part: dict[str, Any]) -> list[dict[str, Any]]:
         names = ("advantages", "weight", "beta", "completion_mask", "sampler_logp")
         values = {name: part[name] for name in names if name in part}
         size, device = self.args.per_device_train_batch_size, self.args.device
-        return micro_batches(part["learn_ids"], part["completions"], values, size, self.args.share_prefix, device)
+        texts = (part["learn_ids"], part["completions"])
+        n_micro = self.args.gradient_accumulation_steps
+        return micro_batches(*texts, values, size, self.args.share_prefix, device, part["learned"], n_micro)
 
     # 3. The loss of a micro-batch
 
@@ -227,7 +246,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
         with self.accelerator.autocast():
             scores: TokenScores = model(
                 packed=packed,
-                temperature=args.temperature,
+                temperature=self.score_temperature,
                 ref_hidden_nh=ref_hidden_nh,
                 ref_weight_vh=ref_weight_vh,
                 exact_kl=args.kl == "exact",

@@ -79,7 +79,7 @@ class StepRecord:
         rewards = [row["reward"] for row in scored]
         step_s = time.perf_counter() - self._started_s
         refused = [row for row in harmful if row["verdict"] == Verdict.REFUSED]
-        n_tok = sum(row["completion_tok"] for row in rows)
+        n_tok = sum(row["completion_tok"] for row in rows if "entropy_sum_nats" in row)
         values = {
             "loss": loss,
             "reward_mean": _mean(rewards),
@@ -108,7 +108,8 @@ class StepRecord:
 
 def _mismatch(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Shares of the tokens that the correction of vLLM's samples touched; nothing where there was none."""
-    if not any("capped_tok" in row for row in rows):
+    rows = [row for row in rows if "capped_tok" in row]  # those of the update
+    if not rows:
         return {}
     n_tok = sum(row["completion_tok"] for row in rows)
     n_unweighted = sum(row["unweighted_tok"] for row in rows)
