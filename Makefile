@@ -48,8 +48,6 @@ ASKED_DATA  = $(or $(filter data=%,$(ASKED)),$(OWN_DATA))
 BEAVERTAILS = $(if $(filter data=beavertails data=paper,$(ASKED_DATA)),'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl')
 COMPARED    = $(if $(filter data=twins data=beavertails data=paper,$(ASKED_DATA)),'benchmarks_dir=$(DATA_ROOT)')
 DATA        = $(strip $(if $(filter data=%,$(ASKED)),,$(OWN_DATA)) $(if $(DATA_ROOT),$(BEAVERTAILS) $(COMPARED)))
-# A CPU that multiplies in bfloat16 trains in it; `make train ARGS="bf16=false"` does not.
-PRECISION   = $(if $(filter bf16=% hardware=%,$(ASKED)),,$(shell grep -qm1 avx512_bf16 /proc/cpuinfo 2>/dev/null && echo bf16=true))
 EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
 
 $(if $(filter report why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
@@ -65,7 +63,7 @@ help: ## this list
 
 train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 METHOD=cada ARGS="beta_kl=0.1"
 	@echo "requests: $(strip $(filter data=%,$(ASKED)) $(subst ',,$(DATA)))"
-	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(if $(METHOD),algo=$(METHOD)) $(DATA) $(PRECISION) $(ARGS)
+	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(if $(METHOD),algo=$(METHOD)) $(DATA) $(ARGS)
 
 doctor: $(INSTALLED) ## every check of a run that takes seconds, before it starts: MODEL=llama3 ARGS="hardware=a100x4"
 	$(VENV_PYTHON) -m cada_trl.doctor model=$(MODEL) $(DATA) $(ARGS)

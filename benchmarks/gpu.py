@@ -170,7 +170,8 @@ def _trainer(work: Work, config: Config, folder: Path, clock: StepClock) -> Any:
     from cada_trl.data.prepared import prepare
     from cada_trl.hazards.pack import load_pack
     from cada_trl.models.load import load_policy, load_tokenizer
-    from cada_trl.training.cada import CADATrainer, cada_arguments
+    from cada_trl.training.cada import CADATrainer
+    from cada_trl.training.cada_config import cada_arguments
     from cada_trl.training.requests import rollout_dataset
     from cada_trl.training.run import rollout_arguments, training_arguments
 

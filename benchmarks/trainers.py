@@ -138,7 +138,8 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    from cada_trl.training.cada import CADAConfig, CADATrainer
+    from cada_trl.training.cada import CADATrainer
+    from cada_trl.training.cada_config import CADAConfig
 
     prompts = preset_rollouts(work)[0]
 

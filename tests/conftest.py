@@ -17,6 +17,12 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def _a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16=auto means the same on every machine that runs the tests, but for those that start a process."""
+    monkeypatch.setattr("cada_trl.config.sections.CPU_INFO", Path(os.devnull))
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder with real public datasets; a test that needs it is skipped where it is absent."""

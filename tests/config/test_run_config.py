@@ -284,3 +284,18 @@ def test_every_hyper_parameter_carries_its_source_on_its_line(path: Path) -> Non
 def test_a_target_for_the_kl_cannot_start_from_a_beta_of_zero() -> None:
     with pytest.raises(UserError, match="target_kl_nats"):
         load_config(["beta_kl=0.0", "target_kl_nats=5.0"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "quick"),
+    [("flags : fpu avx512f avx512_bf16", True), ("flags : amx_bf16 amx_tile", True), ("flags : avx2 avx512f", False)],
+)
+def test_bf16_is_auto_on_a_cpu_and_asks_what_the_cpu_can(
+    flags: str, quick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr("cada_trl.config.sections.CPU_INFO", tmp_path / "cpuinfo")
+    assert load_config([]).hardware.bf16 is quick
+    assert load_config(["bf16=false"]).hardware.bf16 is False
+    monkeypatch.setattr("cada_trl.config.sections.CPU_INFO", tmp_path / "none")
+    assert load_config([]).hardware.bf16 is False

@@ -16,7 +16,8 @@ from trl import GRPOConfig
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict
 from cada_trl.reward import ScoredCompletion
-from cada_trl.training.cada import CADAConfig, CADATrainer
+from cada_trl.training.cada import CADATrainer
+from cada_trl.training.cada_config import CADAConfig
 
 from .tiny import EOT, tiny_tokenizer
 

@@ -13,7 +13,8 @@ from trl import GRPOTrainer
 
 from cada_trl.models import cpu_decoding
 from cada_trl.training import cada
-from cada_trl.training.cada import CADAConfig, CADATrainer
+from cada_trl.training.cada import CADATrainer
+from cada_trl.training.cada_config import CADAConfig
 
 from .preset_run import CPU_RUN, cada_trainer, distance, request_rows, score, weights
 from .tiny import tiny_tokenizer

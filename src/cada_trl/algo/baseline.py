@@ -17,9 +17,9 @@ Kind = Literal["running", "batch", "group", "leave_one_out", "none"]
 class RunningMean:
     """rbar_t = rbar_{t-1} + b_t (r_t - rbar_{t-1}), with r_t the mean reward of step t (paper, Objective).
 
-    rate: b_t, or None for 1/t (ours: the plain average of all steps; the paper gives no b_t); 0 holds it. start: rbar_0, or None
-    for the first step's mean (ours); a start counts as one step of the average. It is part of a checkpoint and equal on
-    all ranks, since it sees gathered rewards.
+    rate: b_t, or None for 1/t (ours: the plain average of all steps; the paper gives no b_t); 0 holds it. start:
+    rbar_0, or None for the first step's mean (ours); a start counts as one step of the average. It is part of a
+    checkpoint and equal on all ranks, since it sees gathered rewards.
     """
 
     rate: float | None = None

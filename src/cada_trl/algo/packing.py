@@ -93,6 +93,14 @@ def micro_batches(
     return batches
 
 
+def learned_rows(advantages: Sequence[float], anchors: Sequence[bool], least: int) -> list[int]:
+    """Rows with something to learn from, then others until there are `least`: those without an advantage teach nothing
+    but their KL. Anchors are kept for theirs."""
+    useful = [row for row, anchor in enumerate(anchors) if anchor or advantages[row]]
+    others = [row for row in range(len(anchors)) if row not in useful]
+    return useful + others[: max(least - len(useful), 0)]
+
+
 def micro_batch_order(prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int) -> list[int]:
     """Order of the rows that costs the fewest scored tokens when cut into micro-batches of `size`.
 

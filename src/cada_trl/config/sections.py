@@ -5,14 +5,24 @@ A leaf name is unique in the whole schema, so `beta_kl=0.1` is enough on the com
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section
 
 Weight = Annotated[float, Field(ge=0.0)]
 Action = Literal["off", "warn", "stop"]
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def _of_this_cpu(bf16: Any) -> Any:
+    """auto: where the CPU multiplies in bfloat16; without AVX512_BF16 or AMX it is slower there than in float32."""
+    if bf16 != "auto":
+        return bf16
+    flags = set(CPU_INFO.read_text().split()) if CPU_INFO.is_file() else set()
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
 
 
 class ModelConfig(Section):
@@ -110,7 +120,7 @@ class HardwareConfig(Section):
     n_processes: Positive
     threads: NonNegative  # CPU threads a process; 0 leaves the library's choice
     micro_batch: Positive  # sequences a forward pass on one process
-    bf16: bool
+    bf16: Annotated[bool, BeforeValidator(_of_this_cpu)]  # or auto: true where the CPU has products in it
     gradient_checkpointing: bool
 
 

@@ -1,7 +1,8 @@
 """One client of any OpenAI-compatible endpoint, for the judges and the attackers.
 
 The openai client retries 429, 5xx, timeouts and lost connections with growing pauses and obeys Retry-After. The key
-stays in its environment variable and is in no error, log or file.
+stays in its environment variable and is in no error, log or file. The client takes half a second to import, so that it
+is imported where it is used: a run that asks no endpoint does not wait for it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any
-
-from openai import APIConnectionError, APIError, APIStatusError, OpenAI
-from openai.types import Completion, CompletionChoice
-from openai.types.chat import ChatCompletion
+from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import JudgeConfig
 from cada_trl.errors import UserError
 from cada_trl.prompting.arms import Messages
+
+if TYPE_CHECKING:
+    from openai import APIError, OpenAI
 
 N_THREADS = 8  # ours: enough to keep one server busy, few enough for a rate limit
 CHECK_RETRIES = 2  # an address that does not answer should say so in seconds, not after the whole backoff
@@ -80,6 +80,8 @@ class ChatEndpoint:
 
         Errors: UserError when the named environment variable is not set.
         """
+        from openai import OpenAI
+
         key = os.environ.get(api_key_env, "") if api_key_env else "not-needed"
         if not key:
             raise UserError(f"environment variable {api_key_env} is not set; export the key of {llm} at {base_url}")
@@ -97,6 +99,9 @@ class ChatEndpoint:
 
         Errors: openai.APIError after the retries; UserError for a refused key or an unknown model (401, 403, 404).
         """
+        from openai.types import Completion, CompletionChoice
+        from openai.types.chat import ChatCompletion
+
         reply = self._send(self._client, messages, max_tok, temperature)
         if not isinstance(reply, ChatCompletion | Completion) or not reply.choices:
             return str(reply)
@@ -118,6 +123,8 @@ class ChatEndpoint:
 
     def check_reachable(self, prompt: Prompt = HELLO) -> None:
         """Ask one harmless question. Errors: UserError in one line when the address, key or model does not work."""
+        from openai import APIError
+
         client = self._client.with_options(max_retries=min(CHECK_RETRIES, self._client.max_retries))
         try:
             self._send(client, prompt, CHECK_TOK, 0.0)
@@ -125,12 +132,16 @@ class ChatEndpoint:
             raise self._user_error(error) from None
 
     def _answer(self, prompt: Prompt, max_tok: int) -> Answer:
+        from openai import APIError
+
         try:
             return Answer(self.complete(prompt, max_tok, 0.0))
         except APIError as error:
             return Answer(None, f"no answer from the endpoint: {explain(error)}")
 
     def _send(self, client: OpenAI, prompt: Prompt, max_tok: int, temperature: float) -> object:
+        from openai import APIStatusError
+
         settings: dict[str, Any] = {"model": self.llm, "max_tokens": max_tok, "temperature": temperature}
         try:
             if isinstance(prompt, Text):
@@ -148,6 +159,8 @@ class ChatEndpoint:
 
 def explain(error: APIError) -> str:
     """Status and kind only: an endpoint's own message may repeat parts of the key."""
+    from openai import APIConnectionError, APIStatusError
+
     if isinstance(error, APIStatusError):
         return f"HTTP {error.status_code}, {_WRONG_SETTING.get(error.status_code, 'the endpoint failed')}"
     if isinstance(error, APIConnectionError):

@@ -10,80 +10,31 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object, is_peft_model
 from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
-from cada_trl.algo.baseline import Baselines, Kind
+from cada_trl.algo.baseline import Baselines
 from cada_trl.algo.objective import BetaController, cada_loss, k1_bt, k2_bt, k3_bt, reward_penalty_bt, truncated_weights
-from cada_trl.algo.packing import Packed, micro_batches, tokens_of
-from cada_trl.algo.scores import Direction, TokenScores
-from cada_trl.config import Config
+from cada_trl.algo.packing import Packed, learned_rows, micro_batches, tokens_of
+from cada_trl.algo.scores import TokenScores
 from cada_trl.models.load import load_policy
 from cada_trl.models.sampling import generate_with_shared_prefixes, sampled
-from cada_trl.records import Request
+from cada_trl.training.cada_config import CADAConfig, cada_arguments
 from cada_trl.training.checkpoints import whole
 from cada_trl.training.in_run import InRollouts
-from cada_trl.training.requests import RolloutSampler, rollout_dataset, twin_of
-from cada_trl.training.run import Record, Run, lora_config, rollout_arguments, training_arguments
+from cada_trl.training.requests import RolloutSampler, rollout_dataset
+from cada_trl.training.run import Record, Run, lora_config
 from cada_trl.training.scoring_head import add_scoring_head
 from cada_trl.training.step_record import StepRecord
 
 STATE_FILE = "cada_state.json"
-
-
-@dataclass
-class CADAConfig(GRPOConfig):
-    """GRPOConfig set to plain REINFORCE, plus the keys of hydra_conf/algo (same names, sources there)."""
-
-    learn_on: str = "request"
-    baseline: Kind = "running"
-    baseline_rate: float | None = None
-    baseline_start: float | None = None
-    kl: str = "exact"
-    kl_in: str = "loss"
-    beta_kl: float = 0.01
-    benign_beta_kl: float | None = None
-    target_kl_nats: float | None = None
-    kl_direction: Direction = "reverse"
-    logp: Literal["sum", "mean"] = "sum"
-    first_tok_weight: float = 1.0
-    rollouts_per_request: int = 1
-    steps_per_rollout: int = 1
-    skip_zero_advantage: bool = False
-    sampled_by: Literal["policy", "reference"] = "policy"
-    benign_tok: int | None = None
-    benign_per_step: int = 0
-    importance_cap: float | None = None
-    share_prefix: bool = True
-    n_harmful: int | None = None  # rows of the dataset that are harmful, which come first; None: all
-    twin_of: dict[int, int] | None = None  # harmful row -> row of its harmless twin
-
-    def __post_init__(self) -> None:
-        self.beta = max(self.beta_kl, self.benign_beta_kl or 0.0)  # TRL builds a reference where this is not 0
-        self.loss_type, self.scale_rewards, self.num_iterations = "dr_grpo", "none", 1
-        self.vllm_importance_sampling_correction = False
-        # TRL insists on groups of two or more: a number that passes its check, put right below.
-        self.num_generations = self.per_device_train_batch_size * self.gradient_accumulation_steps
-        self.steps_per_generation = self.gradient_accumulation_steps * self.steps_per_rollout
-        super().__post_init__()
-        if (self.generation_batch_size or 0) % self.rollouts_per_request:
-            raise ValueError(
-                f"{self.generation_batch_size} rollouts a step cannot be cut into groups of {self.rollouts_per_request}"
-            )
-        self.num_generations = self.rollouts_per_request
-        # A shared prefix lives in a key-value cache, which gradient checkpointing drops, and may be a forward call of
-        # its own: under ZeRO-3 the ranks gather weights in every call, and wait forever for one that makes a call less.
-        plugin = self.deepspeed_plugin
-        if self.gradient_checkpointing or (plugin is not None and plugin.zero_stage == 3):
-            self.share_prefix = False
 
 
 class CADATrainer(InRollouts, GRPOTrainer):
@@ -217,18 +168,10 @@ class CADATrainer(InRollouts, GRPOTrainer):
         beta, benign_beta = self.beta_controller.value, self.args.benign_beta_kl
         betas = torch.tensor([beta if benign_beta is None else benign_beta, beta], device=self.args.device)
         part["beta"] = betas[harmful_b[mine].long()]
-        part["learned"] = self._learned(part["advantages"].tolist(), anchors)
+        n_micro = self.args.gradient_accumulation_steps if self.args.skip_zero_advantage else size
+        part["learned"] = learned_rows(part["advantages"].tolist(), anchors, n_micro)
         self._step_record.start(part, anchors, self.baselines.harmful.value, rollouts["rollout_s"])
         return part
-
-    def _learned(self, advantages: list[float], anchors: list[bool]) -> list[int]:
-        """The rows of the update: all of them, or anchors and those with an advantage, but one per micro-batch at least."""
-        rows = list(range(len(anchors)))
-        if self.args.skip_zero_advantage:
-            rows.sort(key=lambda row: not (anchors[row] or advantages[row]))
-            n_learned = sum(anchor or bool(value) for anchor, value in zip(anchors, advantages, strict=True))
-            rows = rows[: max(n_learned, self.args.gradient_accumulation_steps)]
-        return rows
 
     def _micro_batches(self, part: dict[str, Any]) -> list[dict[str, Any]]:
         names = ("advantages", "weight", "beta", "completion_mask", "sampler_logp")
@@ -353,17 +296,4 @@ def build(
         score=run.score,
         record=record,
         peft_config=lora_config(config),
-    )
-
-
-def cada_arguments(config: Config, checkpoints: Path, harmful: list[Request], benign: list[Request]) -> CADAConfig:
-    """CADA's arguments of a run: those of every method, and the keys of `algo` that CADAConfig has too."""
-    return CADAConfig(
-        **training_arguments(config, checkpoints, len(harmful)),
-        **rollout_arguments(config),
-        **{key: value for key, value in config.algo if key in CADAConfig.__annotations__},
-        benign_per_step=config.algo.benign_per_step,
-        importance_cap=config.rollout.importance_cap,
-        n_harmful=len(harmful),
-        twin_of=twin_of(harmful, benign),
     )

@@ -205,7 +205,8 @@ def _sample(run: Run, rows: Sequence[Row], folder: Path, decides: Row) -> None:
     from accelerate.utils import gather_object
 
     from cada_trl.models.load import load_policy
-    from cada_trl.training.cada import CADATrainer, cada_arguments
+    from cada_trl.training.cada import CADATrainer
+    from cada_trl.training.cada_config import cada_arguments
     from cada_trl.training.requests import rollout_dataset
 
     config = run.config
