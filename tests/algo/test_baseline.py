@@ -40,6 +40,15 @@ def test_a_rate_of_zero_keeps_the_start() -> None:
     assert [running.update(0.5), running.update(1.0)] == [-1.0, -1.0]
 
 
+def test_harmless_requests_have_the_plain_average_where_the_harmful_ones_are_held() -> None:
+    baselines = Baselines("running", 1, rate=0.0, start=-1.0)
+    harmful_b = torch.tensor([True, False])
+    first = baselines.centred_b(torch.tensor([1.0, 1.0]), harmful_b)
+    second = baselines.centred_b(torch.tensor([1.0, -1.0]), harmful_b)
+    assert first.tolist() == [2.0, 0.0]  # the first harmless mean is its own baseline
+    assert second.tolist() == [2.0, -1.0]  # (1 - 1) / 2 = 0
+
+
 def test_a_start_with_a_rate_is_left_by_that_rate() -> None:
     running = RunningMean(rate=0.5, start=0.0)
     assert [running.update(mean) for mean in (-1.0, -1.0)] == pytest.approx([-0.5, -0.75])

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from cada_trl.algo.packing import micro_batch_order, micro_batches, pack, shared_prefix, tokens_of
+from cada_trl.algo.packing import learned_rows, micro_batch_order, micro_batches, pack, shared_prefix, tokens_of
 
 CPU = torch.device("cpu")
 
@@ -127,6 +127,15 @@ def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one() -> None:
         assert batch["advantages"].tolist() == batch["rows"]
         n_tok = [len(completions[row]) for row in batch["rows"]]
         assert torch.bincount(batch["packed"].row_n).tolist() == n_tok
+
+
+@pytest.mark.parametrize(
+    ("least", "fillers"),
+    [(1, []), (3, []), (4, [1]), (9, [1, 4])],  # rows 1 and 4 have no advantage and are not kept
+)
+def test_rows_without_an_advantage_only_fill_up(least: int, fillers: list[int]) -> None:
+    advantages, kept = [2.0, 0.0, 0.0, -1.0, 1e-12], [False, False, True, False, False]
+    assert learned_rows(advantages, kept, least) == ([0, 2, 3], fillers)
 
 
 @pytest.mark.parametrize(("least", "sizes"), [(1, [3]), (2, [1, 2]), (3, [1, 1, 1])])

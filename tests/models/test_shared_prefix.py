@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from training.tiny import tiny_llama
+from transformers import AttentionInterface
 
 from cada_trl.models.cpu_decoding import NAME, decoding_attention, grouped_attention
-from cada_trl.models.sampling import generate_with_shared_prefixes, most_likely
+from cada_trl.models.sampling import generate_with_shared_prefixes, most_likely, sampled
 from cada_trl.models.shared_prefix import after_prefixes
 
 PROMPTS = [[1, 20, 21, 22, 30], [1, 40, 41, 42], [1, 20, 21, 22, 31, 32, 33], [1, 50], [1, 40, 43], [1, 20, 21, 22, 34]]
@@ -51,9 +52,26 @@ def test_outside_of_our_attention_every_row_has_a_copy() -> None:
         assert before.cache.layers[0].keys.shape[0] == 3
 
 
-def test_our_attention_is_the_plain_one_again_afterwards() -> None:
-    from transformers import AttentionInterface
+def test_a_model_with_a_sliding_window_keeps_a_copy_per_row() -> None:
+    model = tiny_llama()
+    model.config.sliding_window = 4
+    with decoding_attention(model), after_prefixes(model, [[1, 20, 21], [1, 40]], [0, 1, 0]) as before:
+        assert before.mask_bt.shape == (3, 3)
 
+
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="not finite"):
+        sampled(1.0)(torch.tensor([[0.0, float("nan"), 1.0]]))
+
+
+def test_our_attention_is_the_plain_one_again_after_an_error() -> None:
+    with decoding_attention(MODEL):
+        with pytest.raises(ValueError, match="stop"), after_prefixes(MODEL, [[1, 20]], [0]):
+            raise ValueError("stop")
+        assert AttentionInterface()[NAME] is grouped_attention
+
+
+def test_our_attention_is_the_plain_one_again_afterwards() -> None:
     with decoding_attention(MODEL):
         with after_prefixes(MODEL, [[1, 20]], [0]):
             assert AttentionInterface()[NAME] is not grouped_attention

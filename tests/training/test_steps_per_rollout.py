@@ -96,6 +96,29 @@ def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(
     assert distance(weights(with_kl[0].policy), weights(with_kl[1].policy)) > 1e-6
 
 
+@pytest.mark.parametrize("micro", [(8, 1), (2, 4)])
+def test_judged_harmless_rollouts_keep_their_kl_whatever_their_advantage(
+    tiny_folder: str, tmp_path: Path, micro: tuple[int, int]
+) -> None:
+    _, records = _run(
+        tiny_folder, tmp_path, micro=micro, baseline="group", benign_beta_kl=1.0, skip_zero_advantage=True
+    )
+    harmless = [row for *_, rows in records for row in rows if not row["harmful"]]
+    assert any(row["advantage"] == 0.0 for row in harmless)
+    assert all(row["kl_nats"] is not None for row in harmless)
+
+
+@pytest.mark.parametrize(("sampled_by", "temperature"), [("policy", 0.7), ("reference", 1.0)])
+def test_the_references_samples_are_scored_at_temperature_one(
+    tiny_folder: str, tmp_path: Path, sampled_by: str, temperature: float
+) -> None:
+    trainer, records = _run(tiny_folder, tmp_path, sampled_by=sampled_by, max_steps=1, temperature=0.7)
+    assert trainer.score_temperature == temperature
+    _, others = _run(tiny_folder, tmp_path / "other", sampled_by=sampled_by, max_steps=1, temperature=1.4)
+    logps, other_logps = ([row["logp_nats"] for _, _, rows in of for row in rows] for of in (records, others))
+    assert (logps == pytest.approx(other_logps)) is (sampled_by == "reference")  # preset completions, one model
+
+
 def _stopped(folder: str, output: Path, asked_at: int, steps_per_rollout: int) -> int:
     trainer, records = cada_trainer(
         folder, output, trainer_class=_SamePreset, **{**STEPS, "steps_per_rollout": steps_per_rollout}

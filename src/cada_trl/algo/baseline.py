@@ -74,7 +74,8 @@ class Baselines:
 
     def __init__(self, kind: Kind, group_size: int, rate: float | None, start: float | None) -> None:
         self.kind, self.group_size = kind, group_size
-        self.harmful, self.benign = RunningMean(rate, start), RunningMean(rate)
+        # A rate of 0 holds the start, which the harmless ones have not: theirs is then the average of all steps.
+        self.harmful, self.benign = RunningMean(rate, start), RunningMean(rate or None)
 
     def centred_b(self, reward_b: Tensor, harmful_b: Tensor) -> Tensor:
         """Advantages of the step's gathered rewards; the running means take the step in."""

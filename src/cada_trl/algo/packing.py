@@ -93,12 +93,12 @@ def micro_batches(
     return batches
 
 
-def learned_rows(advantages: Sequence[float], anchors: Sequence[bool], least: int) -> list[int]:
-    """Rows with something to learn from, then others until there are `least`: those without an advantage teach nothing
-    but their KL. Anchors are kept for theirs."""
-    useful = [row for row, anchor in enumerate(anchors) if anchor or advantages[row]]
-    others = [row for row in range(len(anchors)) if row not in useful]
-    return useful + others[: max(least - len(useful), 0)]
+def learned_rows(advantages: Sequence[float], kept: Sequence[bool], least: int) -> tuple[list[int], list[int]]:
+    """Rows with something to learn from, and others that fill up to `least` of them: those without an advantage have
+    nothing to teach but their KL. kept: rows whose KL is wanted whatever their advantage is."""
+    useful = [row for row, keep in enumerate(kept) if keep or abs(advantages[row]) > 1e-9]
+    others = [row for row in range(len(kept)) if row not in useful]
+    return useful, others[: max(least - len(useful), 0)]
 
 
 def micro_batch_order(prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section
 
@@ -17,9 +17,9 @@ Action = Literal["off", "warn", "stop"]
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def _of_this_cpu(bf16: Any) -> Any:
-    """auto: where the CPU multiplies in bfloat16; without AVX512_BF16 or AMX it is slower there than in float32."""
-    if bf16 != "auto":
+def _of_this_cpu(bf16: Any, info: ValidationInfo) -> Any:
+    """auto, on a CPU: where it multiplies in bfloat16; without AVX512_BF16 or AMX that is slower than float32."""
+    if bf16 != "auto" or info.data.get("device") != "cpu":
         return bf16
     flags = set(CPU_INFO.read_text().split()) if CPU_INFO.is_file() else set()
     return bool(flags & {"avx512_bf16", "amx_bf16"})
@@ -111,7 +111,7 @@ class RolloutConfig(Section):
 
 
 class HardwareConfig(Section):
-    """Where it runs; nothing here changes the maths."""
+    """Where it runs; nothing here changes the maths but for the precision of bf16."""
 
     device: Literal["cpu", "cuda"]
     accelerator: Literal["a100_40gb", "a100_80gb", "h100_80gb"] | None = None  # plans only; null: the GPU that is here

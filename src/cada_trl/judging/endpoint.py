@@ -1,8 +1,8 @@
 """One client of any OpenAI-compatible endpoint, for the judges and the attackers.
 
 The openai client retries 429, 5xx, timeouts and lost connections with growing pauses and obeys Retry-After. The key
-stays in its environment variable and is in no error, log or file. The client takes half a second to import, so that it
-is imported where it is used: a run that asks no endpoint does not wait for it.
+stays in its environment variable and is in no error, log or file. The client takes half a second to import, so it is
+imported where it is used: a run that asks no endpoint does not wait for it.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ def sampled(temperature: float, top_p: float = 1.0) -> Choose:
             logits_bv = nucleus(None, logits_bv)
         # The distribution function inverted at one number per row; torch.multinomial draws one per vocabulary entry.
         cumulative_bv = logits_bv.softmax(-1).cumsum(-1)
+        if not cumulative_bv[:, -1].isfinite().all():
+            raise RuntimeError("the model's logits are not finite; nothing can be sampled from them")
         drawn_b1 = torch.rand(len(logits_bv), 1, device=logits_bv.device) * cumulative_bv[:, -1:]
         return torch.searchsorted(cumulative_bv, drawn_b1, right=True)[:, 0].clamp(max=logits_bv.shape[1] - 1)
 

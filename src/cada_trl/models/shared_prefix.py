@@ -29,7 +29,8 @@ class Before:
 @contextmanager
 def after_prefixes(model: PreTrainedModel, prefixes: Sequence[list[int]], of_row: Sequence[int]) -> Iterator[Before]:
     """Each row after the prefix whose number stands in of_row. Inside decoding_attention the prefixes' keys and values
-    are held once and read once per token for all of their rows; elsewhere every row has a copy of them."""
+    are held once and read once per token for all of their rows. Elsewhere, and where attention has a sliding window,
+    every row has a copy of them."""
     ids_gp, mask_gp = left_padded(prefixes, model.device)
     cache, of_row_b = growing_cache(), torch.tensor(of_row, device=model.device)
     position_gp = (mask_gp.cumsum(-1) - 1).clamp(min=0)
@@ -38,7 +39,8 @@ def after_prefixes(model: PreTrainedModel, prefixes: Sequence[list[int]], of_row
             input_ids=ids_gp, attention_mask=mask_gp, position_ids=position_gp, past_key_values=cache, use_cache=True
         )
     n_tok_b = mask_gp.sum(-1)[of_row_b]
-    if model.config._attn_implementation != NAME:
+    windowed = getattr(model.config.get_text_config(), "sliding_window", None) is not None  # our mask has no window
+    if windowed or model.config._attn_implementation != NAME:
         cache.batch_select_indices(of_row_b)
         yield Before(cache, mask_gp[of_row_b], n_tok_b)
         return

@@ -39,7 +39,11 @@ _TRAIN: dict[str, tuple[str, str, Better]] = {
     "baseline": ("reward", "the baseline that the rewards were centred with", "none"),
     "advantage_mean": ("reward", "mean centred reward", "none"),
     "advantage_zero_frac": ("fraction", "completions without a learning signal", "down"),
-    "kl_nats": ("nats", "KL(policy || initial model) a completion, as it stands in the objective", "none"),
+    "kl_nats": (
+        "nats",
+        "KL(policy || initial model) per completion that is learned from, as in the objective",
+        "none",
+    ),
     "benign_kl_nats": ("nats", "the same of harmless requests alone", "down"),
     "kl_k1_nats": ("nats", "estimate k1 = mean of log(policy/initial) a completion", "none"),
     "kl_k3_nats": ("nats", "estimate k3 of the KL a completion, never negative", "none"),

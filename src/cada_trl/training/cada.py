@@ -1,8 +1,9 @@
 """CADATrainer: centred-reward REINFORCE with a KL penalty against a frozen reference, on TRL's GRPOTrainer.
 
-It samples on the dataset's `prompt` and learns on its `learn_prompt`. The one file that touches TRL's internals (trl
-1.16; tests/training/test_trl_contract.py holds what is relied on). Left out of GRPO: ratio, clipping, division by a
-standard deviation, the second (old) log-probability pass. Why not RLOOTrainer: docs/design.md.
+It samples on the dataset's `prompt` and learns on its `learn_prompt`. With its arguments (cada_config.py) the one place
+that touches TRL's internals (trl 1.16; tests/training/test_trl_contract.py holds what is relied on). Left out of GRPO:
+ratio, clipping, division by a standard deviation, the second (old) log-probability pass. Why not RLOOTrainer:
+docs/design.md.
 """
 
 from __future__ import annotations
@@ -168,8 +169,12 @@ class CADATrainer(InRollouts, GRPOTrainer):
         beta, benign_beta = self.beta_controller.value, self.args.benign_beta_kl
         betas = torch.tensor([beta if benign_beta is None else benign_beta, beta], device=self.args.device)
         part["beta"] = betas[harmful_b[mine].long()]
-        n_micro = self.args.gradient_accumulation_steps if self.args.skip_zero_advantage else size
-        part["learned"] = learned_rows(part["advantages"].tolist(), anchors, n_micro)
+        part["learned"] = list(range(size))
+        if self.args.skip_zero_advantage:
+            kept = [not is_harmful for is_harmful in harmful]
+            useful, fillers = learned_rows(part["advantages"].tolist(), kept, self.args.gradient_accumulation_steps)
+            part["learned"] = useful + fillers  # every rank has as many micro-batches, and each of them a row
+            part["weight"][fillers] = 0.0
         self._step_record.start(part, anchors, self.baselines.harmful.value, rollouts["rollout_s"])
         return part
 

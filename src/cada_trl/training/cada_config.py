@@ -18,7 +18,7 @@ from cada_trl.training.run import rollout_arguments, training_arguments
 
 @dataclass
 class CADAConfig(GRPOConfig):
-    """Same names as the keys of hydra_conf/algo, whose files give their sources."""
+    """Most are keys of hydra_conf/algo of the same name, whose files give their sources."""
 
     learn_on: str = "request"
     baseline: Kind = "running"

@@ -91,7 +91,7 @@ class StepRecord:
             "benign_kl_nats": _mean_of(benign_kl, "kl_nats"),
             "kl_k1_nats": _mean_of(rows, "kl_k1_nats"),
             "kl_k3_nats": _mean_of(rows, "kl_k3_nats"),
-            "entropy_nats": sum(row.get("entropy_sum_nats", 0.0) for row in rows) / max(n_tok, 1),
+            "entropy_nats": sum(row.get("entropy_sum_nats", 0.0) for row in rows) / n_tok if n_tok else math.nan,
             "completion_tok": _mean([row["completion_tok"] for row in rows]),
             "truncated_frac": _mean([row["truncated"] for row in rows]),
             "reasoned_refusal_frac": _share(refused, harmful, lambda row: row["reasoned"]),
