@@ -45,6 +45,8 @@ def test_every_key_is_listed_with_the_value_that_is_composed(
     assert paths - set(keys) <= OF_THE_SCHEMA
     for path in paths & set(keys):
         section, _, leaf = path.rpartition(".")
+        if keys[path].value == "auto":  # this machine answers
+            continue
         assert yaml.safe_load(keys[path].value) == (composed[section] if section else composed)[leaf], path
     with pytest.raises(HelpAsked) as asked:
         load(["--help"])

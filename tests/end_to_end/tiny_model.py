@@ -76,5 +76,12 @@ def tiny_overrides(folder: Path, model: Path) -> list[str]:
             "n_header_pairs=4",
             "save_every_steps=1",
         ),
-        *("micro_batch=2", "threads=1", f"runs_dir={folder / 'runs'}", f"data_dir={folder / 'data'}", "run_name=tiny"),
+        *(
+            "micro_batch=2",
+            "threads=1",
+            "bf16=false",
+            f"runs_dir={folder / 'runs'}",
+            f"data_dir={folder / 'data'}",
+            "run_name=tiny",
+        ),
     ]
