@@ -34,6 +34,14 @@ def tokens_of(ids_bt: Tensor, mask_bt: Tensor) -> list[list[int]]:
     return [ids[mask.bool()].tolist() for ids, mask in zip(ids_bt, mask_bt, strict=True)]
 
 
+def left_padded(prompts: Sequence[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and mask [B, T]; the pad's id is never read, since masks and positions come from lengths."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    return ids, mask
+
+
 def shared_prefix(prompts: Sequence[list[int]]) -> int:
     """Length of the longest prefix that all prompts share and that leaves each its last token, which predicts the
     completion's first."""

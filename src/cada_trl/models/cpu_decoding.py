@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -51,27 +51,27 @@ class GrowingLayer(DynamicLayer):
         return self.keys, self.values
 
 
-def left_padded(prompts: Sequence[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids and mask [B, T]; the pad's id is never read, since masks and positions come from lengths."""
-    width = max(map(len, prompts))
-    ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
-    return ids, mask
-
-
 def growing_cache() -> Cache:
     """An empty cache; its layers come with the first forward pass."""
     return Cache(layer_class_to_replicate=GrowingLayer)
 
 
+class Prefix(Protocol):
+    """Keys and values before the rows' own, by layer: queries [B, k, Q, D] -> scores [B, k, Q, P] -> values."""
+
+    def scores(self, layer: int, query_bkqd: Tensor) -> Tensor: ...
+    def values(self, layer: int, weights_bkqp: Tensor) -> Tensor: ...
+
+
 def grouped_attention(
-    module: torch.nn.Module,
+    module: Any,
     query_bhqd: Tensor,
     key_bktd: Tensor,
     value_bktd: Tensor,
     attention_mask: Tensor | None,
     scaling: float,
     dropout: float = 0.0,
+    prefix: Prefix | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Softmax attention of h query heads on k shared key heads -> [B, Q, h, D], transformers' attention interface.
@@ -80,7 +80,8 @@ def grouped_attention(
     first copies keys and values once per query head (three times for SmolLM2), and torch's CPU flash kernel is slow at
     one query against a long cache: at 24 rows of 300 tokens each they took twice the time.
 
-    attention_mask: [B, 1, Q, T], added to the scores. dropout is not applied: this is for decoding.
+    attention_mask: [B, 1, Q, T], added to the scores. prefix: what each row's own keys follow, held elsewhere.
+    dropout is not applied: this is for decoding.
     """
     n_b, n_h, n_q, _ = query_bhqd.shape
     n_k, n_t = key_bktd.shape[1:3]
@@ -89,8 +90,14 @@ def grouped_attention(
     scores = torch.matmul(query, key_bktd.transpose(2, 3)).view(n_b, n_k, n_h // n_k, n_q, n_t).float()
     if attention_mask is not None:
         scores += attention_mask[:, :, None]
-    weights = scores.softmax(-1).to(value_bktd.dtype).view(n_b, n_k, -1, n_t)
-    return torch.matmul(weights, value_bktd).view(n_b, n_h, n_q, -1).transpose(1, 2).contiguous(), None
+    scores = scores.view(n_b, n_k, -1, n_t)
+    if prefix is not None:
+        scores = torch.cat([prefix.scores(module.layer_idx, query), scores], dim=-1)
+    weights = scores.softmax(-1).to(value_bktd.dtype)
+    values = torch.matmul(weights[..., -n_t:], value_bktd)
+    if prefix is not None:
+        values = values + prefix.values(module.layer_idx, weights[..., :-n_t])
+    return values.view(n_b, n_h, n_q, -1).transpose(1, 2).contiguous(), None
 
 
 @contextmanager

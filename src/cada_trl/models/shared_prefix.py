@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, Cache, PreTrainedModel
 
-from cada_trl.models.cpu_decoding import NAME, grouped_attention, growing_cache, left_padded
+from cada_trl.algo.packing import left_padded
+from cada_trl.models.cpu_decoding import NAME, grouped_attention, growing_cache
 
 
 @dataclass
@@ -45,7 +46,7 @@ def after_prefixes(model: PreTrainedModel, prefixes: Sequence[list[int]], of_row
         yield Before(cache, mask_gp[of_row_b], n_tok_b)
         return
     prefix = _HeldOnce(cache, mask_gp.bool(), of_row_b)
-    AttentionInterface.register(NAME, partial(_attention, prefix))
+    AttentionInterface.register(NAME, partial(grouped_attention, prefix=prefix))
     try:
         yield Before(growing_cache(), mask_gp.new_zeros(len(of_row), 0), n_tok_b, prefix.keep)
     finally:
@@ -103,27 +104,3 @@ class _HeldOnce:
         n_g, n_k, _, n_d = x_gkxd.shape
         x_grkqd = x_gkxd.view(n_g, n_k, self.n_r, n_q, n_d).transpose(1, 2)
         return x_grkqd.reshape(n_g * self.n_r, n_k, n_q, n_d)[self.at_b]
-
-
-def _attention(
-    prefix: _HeldOnce,
-    module: Any,
-    query_bhqd: Tensor,
-    key_bktd: Tensor,
-    value_bktd: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """grouped_attention with each row's prefix before its own keys and values."""
-    n_b, n_h, n_q, n_d = query_bhqd.shape
-    n_k, n_t = key_bktd.shape[1:3]
-    query_bkqd = (query_bhqd * scaling).reshape(n_b, n_k, n_h // n_k * n_q, n_d)
-    own = torch.matmul(query_bkqd, key_bktd.transpose(2, 3)).view(n_b, n_k, n_h // n_k, n_q, n_t).float()
-    if attention_mask is not None:
-        own += attention_mask[:, :, None]
-    scores = torch.cat([prefix.scores(module.layer_idx, query_bkqd), own.view(n_b, n_k, -1, n_t)], dim=-1)
-    weights = scores.softmax(-1).to(value_bktd.dtype)
-    n_p = weights.shape[-1] - n_t
-    value_bkqd = prefix.values(module.layer_idx, weights[..., :n_p]) + torch.matmul(weights[..., n_p:], value_bktd)
-    return value_bkqd.view(n_b, n_h, n_q, n_d).transpose(1, 2).contiguous(), None

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from cada_trl.algo.packing import left_padded
 from cada_trl.config import Config
 from cada_trl.judging.judge import Judge
 from cada_trl.models.prompts import request_ids
-from cada_trl.models.sampling import continued, left_padded, sampled
+from cada_trl.models.sampling import continued, sampled
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import score_completions
