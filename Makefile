@@ -24,9 +24,9 @@ TABLE     ?= 3
 PIP_ARGS  ?=
 PYTHON    ?=
 
-# Waiting OpenMP threads spin by default and take the cores from those that work.
+# Waiting OpenMP threads spin by default and take the cores from those that work; a few microseconds of it save the wake-ups.
 export OMP_WAIT_POLICY ?= passive
-export GOMP_SPINCOUNT ?= 0
+export GOMP_SPINCOUNT ?= 20000
 # The tokenizers' own threads warn after a fork, and the work here is a few hundred short texts.
 export TOKENIZERS_PARALLELISM ?= false
 # TRL reports each trainer's use to the hub unless this is set.

@@ -16,9 +16,11 @@ from transformers.models.llama.modeling_llama import eager_attention_forward
 from cada_trl.models.cpu_decoding import (
     BLOCK_TOK,
     NAME,
+    attended,
     decoding_attention,
     grouped_attention,
     growing_cache,
+    in_autocast_dtype,
     packed_linear,
 )
 
@@ -43,9 +45,21 @@ def test_under_autocast_to_bfloat16_a_pads_fully_masked_row_stays_finite() -> No
     mask[:, :, 0] = torch.finfo(torch.float32).min
     module: Any = SimpleNamespace(num_key_value_groups=2, training=False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        got, _ = grouped_attention(module, query, key, value, mask, scaling=0.3)
+        got, _ = grouped_attention(module, query, key, value.bfloat16(), mask, scaling=0.3)
     expected, _ = eager_attention_forward(module, query, key, value, mask, scaling=0.3)
-    assert torch.allclose(got.float(), expected, atol=0.05)
+    assert torch.allclose(got[:, 1:].float(), expected[:, 1:], atol=0.05)
+    assert torch.equal(got[:, 0].float(), torch.zeros(1, 4, 8))
+
+
+def test_two_parts_of_the_keys_are_joined_by_their_denominators() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(1, 2, 5, 8), torch.randn(1, 2, 9, 8), torch.randn(1, 2, 9, 8)
+    whole, whole_log_sum = attended(query, key, value, None, 0.3)
+    first, first_log_sum = attended(query, key[:, :, :4], value[:, :, :4], None, 0.3)
+    second, second_log_sum = attended(query, key[:, :, 4:], value[:, :, 4:], None, 0.3)
+    log_sums = torch.stack([first_log_sum, second_log_sum])
+    assert torch.allclose(log_sums.logsumexp(0), whole_log_sum, atol=1e-5)
+    assert torch.allclose((torch.stack([first, second]) * log_sums.softmax(0)[..., None]).sum(0), whole, atol=1e-5)
 
 
 def test_the_models_own_attention_is_back_after_an_error() -> None:
@@ -186,3 +200,21 @@ def test_elsewhere_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = _Biased()
     with packed_linear(model):
         assert "forward" not in vars(model.up)
+
+
+def test_under_autocast_activations_stay_in_its_dtype_and_the_weights_come_back_unrounded() -> None:
+    model = tiny_model()
+    own, before = _logits(model), {name: weight.clone() for name, weight in model.named_parameters()}
+    with torch.autocast("cpu", dtype=torch.bfloat16), packed_linear(model):
+        with pytest.raises(RuntimeError, match="on purpose"), in_autocast_dtype(model):
+            assert model.get_input_embeddings()(IDS).dtype == torch.bfloat16
+            torch.testing.assert_close(_logits(model).float(), own, atol=0.1, rtol=0)
+            raise RuntimeError("on purpose")
+        assert model.get_input_embeddings()(IDS).dtype == torch.float32
+    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+
+
+def test_without_autocast_no_weight_is_rounded() -> None:
+    model = tiny_model()
+    with packed_linear(model), in_autocast_dtype(model):
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}

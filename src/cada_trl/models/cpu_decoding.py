@@ -57,10 +57,25 @@ def growing_cache() -> Cache:
 
 
 class Prefix(Protocol):
-    """Keys and values before the rows' own, by layer: queries [B, k, Q, D] -> scores [B, k, Q, P] -> values."""
+    """Keys and values before the rows' own, by layer; what attended gives for queries [B, k, Q, D]."""
 
-    def scores(self, layer: int, query_bkqd: Tensor) -> Tensor: ...
-    def values(self, layer: int, weights_bkqp: Tensor) -> Tensor: ...
+    def attended(self, layer: int, query_bkqd: Tensor, scaling: float) -> tuple[Tensor, Tensor]: ...
+
+
+def attended(
+    query_bkqd: Tensor, key_bktd: Tensor, value_bktd: Tensor, mask: Tensor | None, scaling: float
+) -> tuple[Tensor, Tensor]:
+    """Values [B, k, Q, D] and the logarithm of the softmax's denominator [B, k, Q], by which two parts can be joined.
+
+    mask: broadcast to [B, 1, Q, T] and added to the scores, which are never held. A row with every key masked gives 0.
+    torch's CPU flash kernel, as scaled_dot_product_attention calls it; the public function keeps the denominator.
+    """
+    dtype = value_bktd.dtype
+    if mask is not None:
+        mask = mask.to(dtype).expand(-1, -1, query_bkqd.shape[2], -1)
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    values, log_sum = flash(query_bkqd.to(dtype), key_bktd.to(dtype), value_bktd, attn_mask=mask, scale=scaling)
+    return values, log_sum
 
 
 def grouped_attention(
@@ -76,28 +91,22 @@ def grouped_attention(
 ) -> tuple[Tensor, None]:
     """Softmax attention of h query heads on k shared key heads -> [B, Q, h, D], transformers' attention interface.
 
-    The query heads that share keys are multiplied in one product and nothing is copied. transformers' eager attention
-    first copies keys and values once per query head (three times for SmolLM2), and torch's CPU flash kernel is slow at
-    one query against a long cache: at 24 rows of 300 tokens each they took twice the time.
+    The query heads that share keys stand in one row of queries, so that nothing is copied: transformers' own attention
+    first copies keys and values once per query head (three times for SmolLM2).
 
     attention_mask: [B, 1, Q, T], added to the scores. prefix: what each row's own keys follow, held elsewhere.
     dropout is not applied: this is for decoding.
     """
-    n_b, n_h, n_q, _ = query_bhqd.shape
-    n_k, n_t = key_bktd.shape[1:3]
-    query = (query_bhqd * scaling).reshape(n_b, n_k, n_h // n_k * n_q, -1)
-    # In float32: under autocast to bfloat16 the float32 mask's lowest number would round to -inf, a pad's row to nan.
-    scores = torch.matmul(query, key_bktd.transpose(2, 3)).view(n_b, n_k, n_h // n_k, n_q, n_t).float()
-    if attention_mask is not None:
-        scores += attention_mask[:, :, None]
-    scores = scores.view(n_b, n_k, -1, n_t)
+    n_b, n_h, n_q, n_d = query_bhqd.shape
+    n_k = key_bktd.shape[1]
+    query_bkqd = query_bhqd.reshape(n_b, n_k, n_h // n_k * n_q, n_d)
+    mask = None if attention_mask is None else attention_mask.repeat(1, 1, n_h // n_k, 1)
+    values, log_sum = attended(query_bkqd, key_bktd, value_bktd, mask, scaling)
     if prefix is not None:
-        scores = torch.cat([prefix.scores(module.layer_idx, query), scores], dim=-1)
-    weights = scores.softmax(-1).to(value_bktd.dtype)
-    values = torch.matmul(weights[..., -n_t:], value_bktd)
-    if prefix is not None:
-        values = values + prefix.values(module.layer_idx, weights[..., :-n_t])
-    return values.view(n_b, n_h, n_q, -1).transpose(1, 2).contiguous(), None
+        before, before_log_sum = prefix.attended(module.layer_idx, query_bkqd, scaling)
+        share = (before_log_sum - log_sum).sigmoid()[..., None]  # of the prefix in the whole softmax
+        values = values.lerp(before, share.to(values.dtype))
+    return values.reshape(n_b, n_h, n_q, n_d).transpose(1, 2).contiguous(), None
 
 
 @contextmanager
@@ -138,6 +147,27 @@ def packed_linear(model: PreTrainedModel) -> Iterator[None]:
             vars(module).pop("forward", None)
             if forward is not None:
                 vars(module)["forward"] = forward
+
+
+@contextmanager
+def in_autocast_dtype(model: PreTrainedModel) -> Iterator[None]:
+    """Inside the context, where autocast is on, packed_linear's model has its other weights in autocast's dtype too.
+    Activations then stay in it; otherwise each sum and norm of a layer casts them to float32 and the next product back.
+    Nothing is learned from inside: the weights are rounded, and are back as they were afterwards. On a CPU only.
+    """
+    changed = []
+    if model.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        packed = {id(module.weight) for module in model.modules() if type(module) is torch.nn.Linear}
+        packed.discard(id(model.get_input_embeddings().weight))  # a tied head is packed, and its table is looked up
+        changed = [weight for weight in model.parameters() if id(weight) not in packed]
+    before = [parameter.data for parameter in changed]
+    try:
+        for parameter in changed:
+            parameter.data = parameter.data.to(torch.get_autocast_dtype("cpu"))
+        yield
+    finally:
+        for parameter, data in zip(changed, before, strict=True):
+            parameter.data = data
 
 
 def _takes(weight: Tensor) -> bool:

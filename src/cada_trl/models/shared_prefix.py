@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AttentionInterface, Cache, PreTrainedModel
 
 from cada_trl.algo.packing import left_padded
-from cada_trl.models.cpu_decoding import NAME, grouped_attention, growing_cache
+from cada_trl.models.cpu_decoding import NAME, attended, grouped_attention, growing_cache
 
 
 @dataclass
@@ -82,16 +82,13 @@ class _HeldOnce:
         self.row_gr = torch.zeros(len(n_g) * self.n_r, dtype=torch.long, device=order.device)
         self.row_gr[self.at_b] = torch.arange(len(order), device=order.device)
 
-    def scores(self, layer: int, query_bkqd: Tensor) -> Tensor:
-        """[B, k, Q, P] of queries [B, k, Q, D] with their prefix's keys; -inf at the pads."""
-        scores_gkxp = torch.matmul(self._by_prefix(query_bkqd), self._layers[layer].keys.transpose(2, 3)).float()
-        scores_gkxp = scores_gkxp.masked_fill(~self._mask_gp[:, None, None], -torch.inf)
-        return self._by_row(scores_gkxp, query_bkqd.shape[2])
-
-    def values(self, layer: int, weights_bkqp: Tensor) -> Tensor:
-        """[B, k, Q, D]: the prefix's values under these weights."""
-        values_gkxd = torch.matmul(self._by_prefix(weights_bkqp), self._layers[layer].values)
-        return self._by_row(values_gkxd, weights_bkqp.shape[2])
+    def attended(self, layer: int, query_bkqd: Tensor, scaling: float) -> tuple[Tensor, Tensor]:
+        """Values [B, k, Q, D] and log-denominators [B, k, Q] of queries [B, k, Q, D] on their prefix."""
+        held, n_q = self._layers[layer], query_bkqd.shape[2]
+        mask = torch.zeros_like(self._mask_gp, dtype=held.values.dtype).masked_fill(~self._mask_gp, -torch.inf)
+        parts = attended(self._by_prefix(query_bkqd), held.keys, held.values, mask[:, None, None], scaling)
+        values_bkqd, log_sum_bkq1 = (self._by_row(part, n_q) for part in (parts[0], parts[1][..., None]))
+        return values_bkqd, log_sum_bkq1[..., 0]
 
     def _by_prefix(self, x_bkqd: Tensor) -> Tensor:
         """[B, k, Q, D] -> [G, k, R * Q, D]."""
@@ -102,5 +99,5 @@ class _HeldOnce:
     def _by_row(self, x_gkxd: Tensor, n_q: int) -> Tensor:
         """[G, k, R * Q, D] -> [B, k, Q, D]."""
         n_g, n_k, _, n_d = x_gkxd.shape
-        x_grkqd = x_gkxd.view(n_g, n_k, self.n_r, n_q, n_d).transpose(1, 2)
+        x_grkqd = x_gkxd.reshape(n_g, n_k, self.n_r, n_q, n_d).transpose(1, 2)
         return x_grkqd.reshape(n_g * self.n_r, n_k, n_q, n_d)[self.at_b]

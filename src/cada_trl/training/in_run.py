@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 from trl.models import unwrap_model_for_generation
 
-from cada_trl.models.cpu_decoding import decoding_attention, packed_linear
+from cada_trl.models.cpu_decoding import decoding_attention, in_autocast_dtype, packed_linear
 from cada_trl.reward import ScoredCompletion, unjudged
 from cada_trl.rollouts.generation import checked_generation
 from cada_trl.training.checkpoints import Resumable
@@ -58,6 +58,7 @@ class InRun(Resumable):
             unwrap_model_for_generation(wrapped, self.accelerator) as model,
             decoding_attention(model),
             packed_linear(model),
+            in_autocast_dtype(model),
         ):
             yield model
 
