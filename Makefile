@@ -55,7 +55,7 @@ $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare card report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm lint clean
+.PHONY: help train doctor prepare card report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -121,9 +121,9 @@ bench-gpu: $(INSTALLED) ## the same on one GPU with vLLM, tokens a second and MF
 judge-card: $(INSTALLED) ## measure a judge against human labels: JUDGE=phrases
 	$(VENV_PYTHON) -m cada_trl.judging.calibrate $(if $(JUDGE),judge=$(JUDGE)) $(if $(DATA_ROOT),'labels=$(DATA_ROOT)') $(ARGS)
 
-test test-fast test-vllm: export OMP_NUM_THREADS ?= 1
-test test-fast test-vllm: export HF_HUB_OFFLINE ?= 1
-test test-fast test-vllm: export WANDB_MODE ?= offline
+test test-fast test-vllm mutants: export OMP_NUM_THREADS ?= 1
+test test-fast test-vllm mutants: export HF_HUB_OFFLINE ?= 1
+test test-fast test-vllm mutants: export WANDB_MODE ?= offline
 
 test: $(TESTABLE) ## every test
 	$(VENV_PYTHON) -m pytest $(ARGS)
@@ -134,13 +134,17 @@ test-fast: $(TESTABLE) ## the tests that take less than 20 s each
 test-vllm: $(VLLM) ## the tests that need vLLM, on its CPU build, in a .venv-vllm of its own
 	$(VLLM_PYTHON) -m pytest tests/rollouts tests/evaluation/generation $(ARGS)
 
+mutants: $(TESTABLE) ## plant faults in the numeric rooms, one by one, and list those that no test sees: ARGS="cada_trl.algo.baseline*"
+	$(VENV_PYTHON) -m mutmut run $(ARGS)
+	$(VENV_PYTHON) -m mutmut results
+
 lint: $(INSTALLED) ## ruff and mypy, changing nothing
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
 
 clean: ## remove .venv and caches; keep runs/ and data/
-	rm -rf .venv .venv-vllm .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-vllm mutants .mypy_cache .pytest_cache .ruff_cache build dist
 	find src benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A shell line that sets $$found to a Python that can make an environment, or ends the recipe.

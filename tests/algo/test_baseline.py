@@ -134,6 +134,19 @@ def test_harmful_and_harmless_rewards_are_centred_each_on_a_mean_of_its_own() ->
     assert (baselines.harmful.value, baselines.benign.value) == pytest.approx((-0.5, 0.5))
 
 
+def test_a_rate_above_zero_is_that_of_the_harmless_rewards_too() -> None:
+    baselines = Baselines("running", 1, 0.1, None)
+    for reward in (0.0, 1.0):
+        baselines.centred_b(torch.tensor([reward]), torch.tensor([False]))
+    assert baselines.benign.value == pytest.approx(0.1)
+
+
+def test_the_groups_of_a_kind_are_the_requests_rollouts() -> None:
+    reward_b, harmful_b = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, -1.0]), torch.tensor([True] * 4 + [False] * 2)
+    advantage_b = Baselines("group", 2, None, None).centred_b(reward_b, harmful_b)
+    assert advantage_b.tolist() == [0.5, -0.5, 0.0, 0.0, 1.0, -1.0]
+
+
 def test_the_given_start_is_the_harmful_rewards() -> None:
     baselines = Baselines("running", 1, 0.5, -1.0)
     # -1 + 0.5 (1 + 1) = 0 of the harmful; the mean of the first step of the harmless

@@ -67,6 +67,14 @@ def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path: Path, model:
     assert (run / "probes" / "after.jsonl").read_bytes() == after
 
 
+def test_dpo_shows_whether_the_margin_is_a_gain_or_only_the_refusals_loss(tmp_path: Path, model: Path) -> None:
+    main(overrides(tmp_path, model, "dpo_cases"))
+    first, second = rows(tmp_path / "runs" / "tiny" / "train.jsonl")
+    assert (first["dpo/chosen_reward"], first["dpo/rejected_reward"]) == (0, 0)  # the initial model against itself
+    assert second["dpo/rejected_reward"] < 0
+    assert second["dpo/margin"] == pytest.approx(second["dpo/chosen_reward"] - second["dpo/rejected_reward"], abs=1e-4)
+
+
 def test_targets_are_sampled_once_for_all_methods_that_learn_from_them(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

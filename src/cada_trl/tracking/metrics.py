@@ -83,6 +83,8 @@ _PROBE: dict[str, tuple[str, str, Better, Better]] = {
 
 _DPO: dict[str, tuple[str, str, Better]] = {
     "margin": ("1", "mean of dpo_beta x (log-ratio to the initial model of the chosen answer - of the rejected)", "up"),
+    "chosen_reward": ("1", "mean of dpo_beta x the chosen answer's log-ratio to the initial model", "up"),
+    "rejected_reward": ("1", "mean of dpo_beta x the rejected answer's log-ratio to the initial model", "down"),
     "accuracy_frac": ("fraction", "pairs whose chosen answer gained more than the rejected one", "up"),
 }
 

@@ -113,7 +113,12 @@ class RecordedSFT(Recorded, SFTTrainer):
 class RecordedDPO(Recorded, DPOTrainer):
     """DPOTrainer as it is: sigmoid loss against the frozen initial model."""
 
-    names: ClassVar = {"rewards/margins": "dpo/margin", "rewards/accuracies": "dpo/accuracy_frac"}
+    names: ClassVar = {
+        "rewards/margins": "dpo/margin",
+        "rewards/chosen": "dpo/chosen_reward",
+        "rewards/rejected": "dpo/rejected_reward",
+        "rewards/accuracies": "dpo/accuracy_frac",
+    }
 
 
 class RecordedGRPO(RecordedRollouts, GRPOTrainer):
