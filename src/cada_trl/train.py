@@ -137,6 +137,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
 
 
 def _train_and_probe(run: Run, signals: StopSignals) -> None:
+    from cada_trl.models.identity import folder_identity
     from cada_trl.probing import probe_run
 
     newest = _newest_checkpoint(run)
@@ -159,6 +160,7 @@ def _train_and_probe(run: Run, signals: StopSignals) -> None:
     guard.probe(run.n_steps, "after", probe_run(run, trainer, "after", trainer.state.global_step))
     with _naming_a_full_disk(run.folder.final):
         trainer.save_model(str(run.folder.final))
+    run.manifest["model"] = folder_identity(run.folder.final) if run.folder.is_main else None
 
 
 def _newest_checkpoint(run: Run) -> tuple[Path, int] | None:
