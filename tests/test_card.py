@@ -92,6 +92,12 @@ def test_a_training_shows_the_card_that_is_there(folder: Path, words: list[str])
     assert "Held-out twins, harmful" in (run / "report.html").read_text()
 
 
+def test_a_gpu_that_is_not_here_is_one_line(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(UserError, match=r"1 CUDA GPU\(s\) wanted, 0 seen; set device=cpu"):
+        card.main([*words, "device=cuda", "n_train=20"])
+
+
 def test_a_training_makes_no_card(words: list[str]) -> None:
     assert build_manifest(load_config(words), {}, {})["card"] is None
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import yaml
 
 from cada_trl import export
 from cada_trl.errors import UserError
+from cada_trl.models.identity import folder_identity
+from tests.end_to_end.tiny_model import save_tiny_model
 from tests.report.made_up_run import write_run
 
 
@@ -133,3 +136,50 @@ def test_a_full_disk_leaves_nothing(weights: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match="No space left on device"):
         export.write_model_folder(weights, "card", {}, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run of a tiny model, whose manifest has the hashes of what was saved."""
+    folder = write_run(tmp_path / "run", n_steps=1)
+    save_tiny_model(folder / "final")
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config["model"] |= {"context_tok": 2048, "eos": "<eot>", "pad": "<pad>"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    hashed = manifest | {"model": folder_identity(folder / "final")}
+    (folder / "manifest.json").write_text(json.dumps(hashed), encoding="utf-8")
+    return folder
+
+
+def test_what_the_run_saved_is_exported(run: Path) -> None:
+    assert export.main([str(run)]) == 0
+    saved = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["model"]
+    assert folder_identity(run / "export")["model.safetensors"] == saved["model.safetensors"]
+
+
+WEIGHTS = [b"", b"garbage " * 99, None]
+
+
+@pytest.mark.parametrize("content", WEIGHTS)
+@pytest.mark.parametrize(
+    ("hashed", "message"), [(True, "model.safetensors is not what the run saved"), (False, "safetensors is damaged: ")]
+)
+def test_damaged_weights_are_not_exported(run: Path, content: bytes | None, hashed: bool, message: str) -> None:
+    file = run / "final" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-9] if content is None else content)
+    if not hashed:  # a run of before the hashes
+        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8")) | {"model": None}
+        (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        export.main([str(run)])
+    assert "\n" not in str(error.value)
+    assert not list(run.glob("export*"))
+
+
+def test_weights_of_the_right_form_and_other_values_are_not_exported(run: Path) -> None:
+    file = run / "final" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-8] + bytes(8))
+    with pytest.raises(UserError, match=r"is not what the run saved, as its manifest\.json has it; restore it"):
+        export.main([str(run)])
+    assert not list(run.glob("export*"))

@@ -88,6 +88,29 @@ def test_a_missing_data_file_is_named(overrides: list[str], tmp_path: Path, untr
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(("hardware", "n_gpu"), [("gpu", 1), ("a100x4", 4)])
+def test_a_gpu_that_is_not_here_is_said_before_anything_is_loaded(
+    overrides: list[str], tmp_path: Path, hardware: str, n_gpu: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    words = [*overrides, f"hardware={hardware}", "micro_batch=1"]
+    with pytest.raises(UserError, match=rf"{n_gpu} CUDA GPU\(s\) wanted, 0 seen; choose another hardware="):
+        main(words)
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "seen"), [("q_proj", "no module"), ("'.*(q_proj'", "no module"), ("'.*norm'", "other modules too")]
+)
+def test_lora_modules_that_the_model_lacks_are_said_beside_those_it_has(
+    overrides: list[str], target: str, seen: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        main([*overrides, "peft=lora", f"target_modules={target}"])
+    assert f"matches {seen}; this model has down_proj, embed_tokens, gate_proj, k_proj" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(
     overrides: list[str], tmp_path: Path, untrainable: None
 ) -> None:
@@ -108,6 +131,13 @@ def test_a_finished_run_called_again_is_reported_and_not_trained(
     said = capsys.readouterr().err
     assert "done already" in said and str(finished / "runs" / "tiny" / "report.html") in said
     assert manifest(finished) == before
+
+
+def test_a_finished_run_is_reported_where_its_gpus_are_not(
+    finished: Path, tiny: Path, untrainable: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert main([*tiny_overrides(finished, tiny), "hardware=gpu", "micro_batch=2", "bf16=false"]) == 0
 
 
 @pytest.mark.parametrize("change", ["lr=1e-4", "seed=1", "max_steps=3"])

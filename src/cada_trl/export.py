@@ -53,11 +53,12 @@ def main(argv: list[str]) -> int:
 def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     """Write the model folder of a finished run and return it; a LoRA run's adapter is merged.
 
-    Errors: UserError for what is no run, for an unfinished one, for an evaluation of another model, and where target
-    exists.
+    Errors: UserError for what is no run, for an unfinished one, for a model that cannot be loaded or is not what the
+    run saved, for an evaluation of another model, and where target exists.
     """
     from cada_trl.model_card import model_card
-    from cada_trl.models.load import load_tokenizer, resolve_model
+    from cada_trl.models.identity import folder_identity, model_identity
+    from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
     from cada_trl.models.named import named_model
     from cada_trl.report.eval_record import read_evaluation
     from cada_trl.report.run_record import read_run
@@ -69,15 +70,18 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     if target.exists():
         raise UserError(f"{target} exists; remove it, or choose another folder with to=")
     model = named_model(str(path))
-    load_tokenizer(model)  # refuses one without a chat template
+    here = folder_identity(Path(model.path))
+    for name, saved in (run.manifest.get("model") or {}).items():
+        if here.get(name) != saved:
+            raise UserError(f"{model.path}/{name} is not what the run saved, as its manifest.json has it; restore it")
+    tokenizer = load_tokenizer(model)
     records = [read_evaluation(folder) for folder in evaluations]
     if records:
-        from cada_trl.models.identity import model_identity
-
         identity = model_identity(model)
         for record in records:
             if record.manifest["decides"]["model"] != identity:
                 raise UserError(f"{record.path} evaluates another model than {path}; give evaluations of this run")
+    load_policy(model, tokenizer)  # what cannot be loaded is not written
     rollout = run.config["rollout"]
     sampling = {"do_sample": True, "temperature": rollout["temperature"], "top_p": rollout["top_p"]}
     write_model_folder(Path(resolve_model(model)), model_card(run, records), sampling, target)

@@ -15,7 +15,7 @@ import yaml
 
 from cada_trl.config import Config, ModelConfig, run_name
 from cada_trl.errors import UserError
-from cada_trl.planning.device import launch_file, n_machines, zero_stage
+from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, zero_stage
 from cada_trl.planning.fitting import nearest_fit
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
@@ -130,13 +130,8 @@ def absent(config: Config) -> list[str]:
     if config.hardware.device == "cuda":
         if importlib.util.find_spec("torch") is None:
             lacks.append("torch is not installed")
-        else:
-            import torch
-
-            n_gpu = torch.cuda.device_count()
-            n_wanted = config.hardware.n_processes // n_machines(config.hardware)
-            if n_gpu < n_wanted:
-                lacks.append(f"{n_wanted} CUDA GPU(s) wanted, {n_gpu} seen")
+        elif lack := lacking_gpus(config.hardware.device, _gpus_wanted(config)):
+            lacks.append(lack)
     if without := _lacks_deepspeed(config):
         lacks.append(without)
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
@@ -144,6 +139,17 @@ def absent(config: Config) -> list[str]:
     if config.model.gated and not _hub_token():
         lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
     return lacks
+
+
+def check_gpus(config: Config) -> None:
+    """Errors: UserError where the run wants more GPUs than are here. A started rank need not see all of them."""
+    lack = None if is_launched() else lacking_gpus(config.hardware.device, _gpus_wanted(config))
+    if lack:
+        raise UserError(f"{lack}; choose another hardware=, such as cpu (docs/running.md)")
+
+
+def _gpus_wanted(config: Config) -> int:
+    return config.hardware.n_processes // n_machines(config.hardware)
 
 
 def _lacks_deepspeed(config: Config) -> str | None:

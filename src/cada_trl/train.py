@@ -25,7 +25,7 @@ from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
-from cada_trl.launching import dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
+from cada_trl.launching import check_gpus, dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.separability.card import kept_card
@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int:
     if "--dry-run" in argv:
         return dry_run(config, overrides)
     if config.hardware.launcher == "accelerate" and not is_launched():
+        check_gpus(config)
         prepare(config)  # once, before the ranks start: they only read it back
         return launch(config, overrides)
     set_environment(config.hardware.threads)
@@ -63,6 +64,7 @@ def train(config: Config) -> Path:
     if _is_done(path, config):
         _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
         return _report(path)
+    check_gpus(config)
     check_pays_reward(config.judge)
     judge = make_judge(config.judge, Path(config.data_dir))
     data, pack = prepare(config), load_pack(config.hazards)
@@ -137,6 +139,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
 
 
 def _train_and_probe(run: Run, signals: StopSignals) -> None:
+    from cada_trl.models.identity import folder_identity
     from cada_trl.probing import probe_run
 
     newest = _newest_checkpoint(run)
@@ -159,6 +162,7 @@ def _train_and_probe(run: Run, signals: StopSignals) -> None:
     guard.probe(run.n_steps, "after", probe_run(run, trainer, "after", trainer.state.global_step))
     with _naming_a_full_disk(run.folder.final):
         trainer.save_model(str(run.folder.final))
+    run.manifest["model"] = folder_identity(run.folder.final) if run.folder.is_main else None
 
 
 def _newest_checkpoint(run: Run) -> tuple[Path, int] | None:

@@ -110,6 +110,8 @@ def test_the_papers_values_are_the_models_defaults() -> None:
         ("beta_kl", "'beta_kl' is not an override; expected key=value"),
         ("beta_kl=abc", "algo.beta_kl='abc': Input should be a valid number"),
         ("seed=1.5", "seed=1.5: Input should be a valid integer"),
+        ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),
+        ("seed=5000000000", "seed=5000000000: Input should be less than or equal to 4294967295"),
         ("hint=yes", "prompt.hint='yes': Input should be a valid boolean"),
         ("beta_kl=-1", "algo.beta_kl=-1: Input should be greater than or equal to 0"),
         ("lr=inf", "algo.lr=inf: Input should be a finite number"),

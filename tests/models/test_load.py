@@ -125,6 +125,22 @@ def test_offline_names_the_variable_and_the_model_that_needs_no_hub(
         resolve_model(model_config(source="hub", path="org/model", revision="main"))
 
 
+def test_without_a_network_the_hub_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from huggingface_hub import constants
+
+    nobody = "http://127.0.0.1:9"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", nobody)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits to ask again"))
+    with pytest.raises(UserError, match="the hub cannot be reached; set HF_ENDPOINT to a mirror, use a local copy"):
+        resolve_model(model_config(source="hub", path="org/model", revision="main"))
+    assert caplog.records == []
+
+
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize(
     ("name", "revision", "expected"),

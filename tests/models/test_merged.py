@@ -93,3 +93,27 @@ def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(run: Path, mod
     with pytest.raises(UserError, match=r"does not fit .*, the base that the run's config\.yaml names"):
         resolve_model(named_model(str(run)))
     assert not [path for path in run.glob("merged-*") if path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("cut", r"adapter_model\.safetensors is damaged: "),
+        ("lacks a key", "does not fit .*: Found missing adapter keys"),
+        ("no json", r"adapter_config\.json is not a JSON object"),
+    ],
+)
+def test_a_damaged_adapter_is_one_line_and_leaves_nothing(run: Path, change: str, message: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = run / "final" / "adapter_model.safetensors"
+    if change == "cut":
+        weights.write_bytes(weights.read_bytes()[:-10])
+    elif change == "lacks a key":
+        save_file(dict(sorted(load_file(weights).items())[1:]), weights)
+    else:
+        (run / "final" / "adapter_config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        resolve_model(named_model(str(run)))
+    assert "\n" not in str(error.value)
+    assert not [path for path in run.glob("merged-*") if path.is_dir()]

@@ -10,6 +10,7 @@ from end_to_end.tiny_model import save_tiny_model
 
 from cada_trl.config import ModelConfig, load_config
 from cada_trl.errors import UserError
+from cada_trl.models import named
 from cada_trl.models.load import load_tokenizer
 from cada_trl.models.named import model_overrides, named_model
 
@@ -73,7 +74,9 @@ def test_a_folder_that_does_not_say_what_is_needed_is_refused(file: str, key: st
 
 def test_a_folder_without_a_tokenizer_or_without_weights_is_refused(folder: Path) -> None:
     (folder / "tokenizer_config.json").unlink()
-    with pytest.raises(UserError, match=r"cannot read .*tokenizer_config\.json"):
+    with pytest.raises(
+        UserError, match=r"cannot read .*tokenizer_config\.json: No such file or directory; expected a model saved"
+    ):
         named_model(str(folder))
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"has no \*\.safetensors"):
@@ -87,14 +90,24 @@ def test_a_word_that_is_nothing_gets_the_nearest_choice() -> None:
         named_model("lama3")
 
 
-def test_a_hub_model_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_model_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="runs/none is not in the local cache, nor a folder here, and HF_HUB_OFF"):
+        named_model("runs/none")
+
+
+def test_a_hub_model_that_cannot_be_described_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
-    def unreachable(*args: object, **kwargs: object) -> str:
-        raise OSError("no route\nto the hub")
+    def unreadable(*args: object, **kwargs: object) -> str:
+        raise OSError("no tokenizer\nin it")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
-    with pytest.raises(UserError, match=re.escape("cannot describe org/name from the hub (no route); check its name")):
+    monkeypatch.setattr(named, "check_hub", lambda hub_id, revision: None)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreadable)
+    with pytest.raises(UserError, match=re.escape("cannot describe org/name from the hub (no tokenizer); check its")):
         named_model("org/name")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,6 +174,33 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path: Path,
     assert newest.exists()
     assert newest_complete(tmp_path, say=said.append) == (tmp_path / "checkpoint-2", 2)
     assert len(said) == 1 and "checkpoint-4 is not whole" in said[0] and not newest.exists()
+
+
+@pytest.mark.parametrize("mark", ["[]", "{}", '{"step": "4"}', '{"step": 4, "bytes": []}'])
+def test_a_mark_of_another_form_marks_nothing(tmp_path: Path, mark: str) -> None:
+    _saved(tmp_path, 2)
+    (_saved(tmp_path, 4) / COMPLETE_FILE).write_text(mark)
+    assert newest_complete(tmp_path) == (tmp_path / "checkpoint-2", 2)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json", "rng_state.pth"])
+def test_a_file_of_the_right_size_and_wrong_content_is_one_line_and_stays(
+    tiny_folder: str, tmp_path: Path, uninterrupted: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(_CutOff):
+        start(tiny_folder, tmp_path, _raise, die_at=5)
+    newest = tmp_path / "checkpoint-4"
+    file = newest / name
+    content = file.read_bytes()
+    file.write_bytes(content[:-40] + bytes(40))
+    with pytest.raises(UserError) as error:
+        newest_complete(tmp_path)
+    assert str(error.value) == (
+        f"{file} is not what the run saved; delete {newest}, and the same command goes on from the checkpoint before, "
+        "or begins again where there is none"
+    )
+    shutil.rmtree(newest)
+    _assert_same_end(start(tiny_folder, tmp_path, _raise), uninterrupted)
 
 
 def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:

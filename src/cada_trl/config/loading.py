@@ -21,6 +21,7 @@ from cada_trl.errors import HelpAsked, UserError
 HELP = frozenset({"-h", "--help"})
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # numpy takes no other
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import model_validator
 
 from cada_trl.config.algo import AlgoConfig, check_algo
-from cada_trl.config.loading import NonNegative, Section, check_values, compose_config
+from cada_trl.config.loading import Section, Seed, check_values, compose_config
 from cada_trl.config.recipes import expand_recipes
 from cada_trl.config.sections import (
     DataConfig,
@@ -37,7 +37,7 @@ RECIPES_DIR = CONF_DIR.parent / "recipes"
 class Config(Section):
     """One run. Every field is needed; hydra_conf/config.yaml composes them."""
 
-    seed: NonNegative
+    seed: Seed
     runs_dir: str
     run_name: str | None  # null: <model>-<hash8>-s<seed>
     data_dir: str

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
-from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, as_override, compose_config, groups
+from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, Seed, as_override, compose_config, groups
 from cada_trl.errors import UserError
 from cada_trl.models.named import model_overrides, named_model
 
@@ -48,7 +48,7 @@ class AttackerConfig(Section):
 class AboutAModel(Section):
     """What every verb's configuration holds that measures a model."""
 
-    seed: NonNegative
+    seed: Seed
     model: ModelConfig
 
 

@@ -39,8 +39,17 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> l
     ]
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]], generation_prompt: bool = False) -> str:
-    return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=generation_prompt))
+def render(tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]], tokenize: bool = False, **how: Any) -> Any:
+    """The chat by the tokenizer's template, as text or tokens. Errors: UserError where the template fails on it."""
+    try:
+        return tokenizer.apply_chat_template(chat, tokenize=tokenize, **how)
+    except Exception as error:  # a template is a program: it can raise anything
+        said = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} fails on {', '.join(turn['role'] for turn in chat)} "
+            f"({type(error).__name__}: {said}); repair its chat_template.jinja, or chat_template in "
+            "tokenizer_config.json"
+        ) from error
 
 
 def _after(content: str, text: str) -> str:
@@ -65,9 +74,9 @@ def _check_bos(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> list[s
     bos = tokenizer.bos_token_id
     if bos is None:
         return ["no BOS token"]
-    rendered: Any = tokenizer.apply_chat_template(USER, tokenize=True, return_dict=False)
+    rendered = render(tokenizer, USER, tokenize=True, return_dict=False)
     n_rendered = _n_leading(rendered, bos)
-    n_tokenised_again = _n_leading(tokenizer(_render(tokenizer, USER))["input_ids"], bos)
+    n_tokenised_again = _n_leading(tokenizer(render(tokenizer, USER))["input_ids"], bos)
     if n_rendered > 1:
         raise UserError(f"the chat template of {model.path} writes {n_rendered} BOS tokens; expected one: repair it")
     facts = [f"{n_rendered} BOS at the start of a rendered chat"]
@@ -82,7 +91,7 @@ def _n_leading(ids: list[int], token: int) -> int:
 
 def _check_end_of_turn(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> str:
     """The model learns to stop only if the template ends an assistant turn with the eos."""
-    tail = _after(ANSWER, _render(tokenizer, CHAT))
+    tail = _after(ANSWER, render(tokenizer, CHAT))
     ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
     if tokenizer.eos_token_id not in ids:
         raise UserError(
@@ -95,8 +104,8 @@ def _check_end_of_turn(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -
 
 
 def _check_generation_prompt(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> str:
-    turn_end = _after(QUESTION, _render(tokenizer, USER))
-    added = _after(QUESTION, _render(tokenizer, USER, generation_prompt=True)).removeprefix(turn_end)
+    turn_end = _after(QUESTION, render(tokenizer, USER))
+    added = _after(QUESTION, render(tokenizer, USER, add_generation_prompt=True)).removeprefix(turn_end)
     if not added:
         raise UserError(
             f"the chat template of {model.path} adds no generation prompt; expected the start of an assistant turn "

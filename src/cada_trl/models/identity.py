@@ -15,6 +15,7 @@ _DESCRIBING = (
     "tokenizer*",
     "chat_template*",
     "special_*.json",
+    "adapter_config.json",
 )
 
 
@@ -26,7 +27,12 @@ def model_identity(model: ModelConfig) -> dict[str, str]:
     where = resolve_model(model)
     if model.source == "hub":
         return {"hub_id": model.path, "commit": _commit(model)}
-    files = sorted({path for pattern in _DESCRIBING for path in Path(where).glob(pattern) if path.is_file()})
+    return folder_identity(Path(where))
+
+
+def folder_identity(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 of what decides the answers of the model, or of the adapter, in the folder."""
+    files = sorted({path for pattern in _DESCRIBING for path in folder.glob(pattern) if path.is_file()})
     return {path.name: file_sha256(path) for path in files}
 
 

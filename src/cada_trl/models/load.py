@@ -5,7 +5,10 @@ A LoRA run's final/ holds an adapter: it is merged once into its base, as a fold
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +16,18 @@ import yaml
 
 from cada_trl.config import Config, ModelConfig, check_config
 from cada_trl.errors import UserError
+from cada_trl.models.checks import USER, render
 from cada_trl.models.embedded import embedded_folder
+from cada_trl.models.folder import AGAIN, check_files, checked_folder
 from cada_trl.storage.digest import file_sha256, sha256
-from cada_trl.storage.files import take_lock, whole
+from cada_trl.storage.files import MADE_AGAIN, take_lock, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+N_SHOWN = 3  # names of weights in a message
 
 
 def resolve_model(model: ModelConfig) -> str:
@@ -35,21 +41,23 @@ def resolve_model(model: ModelConfig) -> str:
         return str(embedded_folder(model.path))
     if model.source == "folder":
         folder = Path(model.path).expanduser()
-        return str(merged_folder(folder) if is_adapter(folder) else _checked_folder(model.path))
-    _check_hub(model)
+        return str(merged_folder(folder) if is_adapter(folder) else checked_folder(model.path))
+    check_hub(model.path, model.revision)
     return model.path
 
 
 def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     """The tokenizer with the config's eos and pad tokens, padding on the left (generation continues at the right).
 
-    Errors: UserError as in resolve_model, and for a missing chat template or a token that is not in the vocabulary.
+    Errors: UserError as in resolve_model, for a chat template that is missing or fails on one request, and for a token
+    that is not in the vocabulary.
     """
     from transformers import AutoTokenizer
 
     tokenizer = _from_pretrained(AutoTokenizer, model, padding_side="left")
     if not tokenizer.chat_template:
         raise UserError(f"{model.path} has no chat template; expected an instruct model, or save one in its tokenizer")
+    render(tokenizer, USER, add_generation_prompt=True)
     vocabulary = tokenizer.get_vocab()
     for role, token in (("eos", model.eos), ("pad", model.pad)):
         if token not in vocabulary:
@@ -65,7 +73,8 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
     Its generation config keeps nothing but token ids: the ends that the model declares, with the config's eos first,
     and the config's pad (ours: generate() fills every value it is not given from that file, such as Llama 3's
     temperature of 0.6, so sampling would not be what the run's config says).
-    Errors: UserError as in resolve_model, and for a context_tok beyond the model's positions.
+    Errors: UserError as in resolve_model, for a context_tok beyond the model's positions, and for weights that are not
+    those that config.json describes.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
@@ -74,16 +83,52 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
         raise UserError(
             f"context_tok={model.context_tok} exceeds the {n_positions} positions of {model.path}; lower it"
         )
-    policy = _from_pretrained(AutoModelForCausalLM, model, dtype=model.dtype, use_safetensors=True)
+    logging.getLogger("transformers.modeling_utils").addFilter(_no_loading_report)
+    how = {"dtype": model.dtype, "use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
+    policy, report = _from_pretrained(AutoModelForCausalLM, model, **how)
+    _check_complete(model.path, report)
     policy.config.eos_token_id, policy.config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
-    declared = policy.generation_config.eos_token_id
-    ends = [tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])]
     policy.generation_config = GenerationConfig(
-        eos_token_id=list(dict.fromkeys(token for token in ends if token is not None)),
+        eos_token_id=all_ends(tokenizer, policy.generation_config.eos_token_id),
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
     return policy
+
+
+def all_ends(tokenizer: PreTrainedTokenizerBase, declared: Any) -> list[int]:
+    """The config's eos, then the ends that the model declares. Errors: UserError for one that is no token's id."""
+    ends = [tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])]
+    if wrong := [end for end in ends if not isinstance(end, int | None)]:
+        raise UserError(
+            f"eos_token_id {wrong[0]!r} in generation_config.json or config.json of {tokenizer.name_or_path} is no "
+            "token's id; expected a whole number or a list of them"
+        )
+    return list(dict.fromkeys(end for end in ends if end is not None))
+
+
+def _no_loading_report(record: logging.LogRecord) -> bool:
+    """transformers' table of weights: _check_complete says in a line what is in it."""
+    return "LOAD REPORT" not in record.getMessage()
+
+
+def _check_complete(path: str, report: dict[str, Collection[Any]]) -> None:
+    """Refuse what transformers would start at random, leave out or only warn of; rotary tables are no weights."""
+    found = {
+        "missing from the file": report["missing_keys"],
+        "of another shape": [f"{name} {tuple(there)}" for name, there, _ in report["mismatched_keys"]],
+        "unknown to the model": [name for name in report["unexpected_keys"] if "inv_freq" not in name],
+    }
+    wrong = [
+        f"{len(names)} {how} ({', '.join(sorted(names)[:N_SHOWN])}{', ...' if len(names) > N_SHOWN else ''})"
+        for how, names in found.items()
+        if names
+    ]
+    if wrong:
+        raise UserError(
+            f"the weights of {path} are not those that its config.json describes: {'; '.join(wrong)}; bring both from "
+            "one model"
+        )
 
 
 def is_adapter(folder: Path) -> bool:
@@ -134,8 +179,11 @@ def _merge(final: Path, config: Config, folder: Path) -> None:
     tokenizer = load_tokenizer(config.model)
     base = load_policy(config.model, tokenizer)
     try:
-        merged = PeftModel.from_pretrained(base, str(final)).merge_and_unload(safe_merge=True)
-    except (RuntimeError, ValueError) as error:  # other shapes, other modules, or a NaN
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Found missing adapter keys")
+            merged = PeftModel.from_pretrained(base, str(final)).merge_and_unload(safe_merge=True)
+    except Exception as error:  # a damaged file, other shapes, other modules, or a NaN
+        check_files(final)
         raise UserError(
             f"the adapter in {final} does not fit {config.model.path}, the base that the run's config.yaml names: "
             f"{(str(error).splitlines() or [type(error).__name__])[0]}"
@@ -154,59 +202,66 @@ def _from_pretrained(auto_class: Any, model: ModelConfig, **kwargs: Any) -> Any:
         kwargs["revision"] = model.revision or "main"
     try:
         return auto_class.from_pretrained(where, trust_remote_code=model.trust_remote_code, **kwargs)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load {where}: {_first_line(error)}") from error
+    except Exception as error:  # each file's reader raises types of its own
+        advice = MADE_AGAIN if model.source == "embedded" or is_adapter(Path(model.path).expanduser()) else AGAIN
+        check_files(Path(where), advice)
+        raise UserError(f"cannot load {where}: {_first_line(error)}; {advice}") from error
 
 
-def _checked_folder(path: str) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"model.path={path} is not a folder; give one with config.json and *.safetensors")
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} has no config.json; expected a model saved by save_pretrained")
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(f"{folder} has no *.safetensors; pickled weights are not loaded: save it again as safetensors")
-    return folder
+def check_hub(hub_id: str, revision: str | None) -> None:
+    """Fetch config.json alone, so that access is settled first and in the hub's own words.
 
-
-def _check_hub(model: ModelConfig) -> None:
-    """Fetch config.json alone, so that access is settled first and in the hub's own words (25 s without a network)."""
-    from huggingface_hub import hf_hub_download, is_offline_mode
+    What is not in the cache is asked for once before: the hub's client tries six times, in 25 s, without a network.
+    Errors: UserError for a hub that cannot be reached, and for a model that is gated, absent or without config.json.
+    """
+    import httpx
+    from huggingface_hub import (
+        get_hf_file_metadata,
+        hf_hub_download,
+        hf_hub_url,
+        is_offline_mode,
+        try_to_load_from_cache,
+    )
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
     try:
-        hf_hub_download(model.path, "config.json", revision=model.revision)
+        if not isinstance(try_to_load_from_cache(hub_id, "config.json", revision=revision), str):
+            get_hf_file_metadata(hf_hub_url(hub_id, "config.json", revision=revision))
+        hf_hub_download(hub_id, "config.json", revision=revision)
     except GatedRepoError as error:
         raise UserError(
-            f"{model.path} is gated and this account has no access; accept its licence at "
-            f"https://huggingface.co/{model.path}, then run `hf auth login`"
+            f"{hub_id} is gated and this account has no access; accept its licence at "
+            f"https://huggingface.co/{hub_id}, then run `hf auth login`"
         ) from error
     except RevisionNotFoundError as error:
-        raise UserError(f"{model.path} has no revision '{model.revision}'; set revision to a commit or main") from error
+        raise UserError(f"{hub_id} has no revision '{revision}'; set revision to a commit or main") from error
     except RepositoryNotFoundError as error:
         raise UserError(
-            f"no model '{model.path}' on the hub, or it is private; check model.path, or run `hf auth login`"
+            f"no model '{hub_id}' on the hub, or it is private; check model.path, or run `hf auth login`"
         ) from error
-    except LocalEntryNotFoundError as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError) as error:
         offline = "HF_HUB_OFFLINE is set; unset it"
         reason = offline if is_offline_mode() else "the hub cannot be reached; set HF_ENDPOINT to a mirror"
         raise UserError(
-            f"{model.path} is not in the local cache and {reason}, use a local copy (source=folder path=...), "
-            "or model=smollm2, which needs no hub"
+            f"{hub_id} is not in the local cache, nor a folder here, and {reason}, use a local copy (source=folder "
+            "path=...), or model=smollm2, which needs no hub"
         ) from error
     except EntryNotFoundError as error:
-        raise UserError(f"{model.path} has no config.json; expected a transformers model") from error
+        raise UserError(f"{hub_id} has no config.json; expected a transformers model") from error
     except (HfHubHTTPError, HFValidationError) as error:
-        raise UserError(f"cannot read {model.path} from the hub: {_first_line(error)}") from error
+        raise UserError(f"cannot read {hub_id} from the hub: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    n_shown = 2 if lines and lines[0].endswith(":") else 1
+    return " ".join(lines[:n_shown]) or type(error).__name__

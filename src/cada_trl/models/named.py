@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,12 @@ import yaml
 from cada_trl.config import CONF_DIR, ModelConfig, check_config
 from cada_trl.config.loading import as_override, check_values, nearest
 from cada_trl.errors import UserError
-from cada_trl.models.load import is_adapter
+from cada_trl.models.folder import count_params
+from cada_trl.models.load import check_hub, is_adapter
+from cada_trl.storage.files import read_json
 
 MODEL_DIR = CONF_DIR / "model"
+SAVED = "expected a model saved by save_pretrained with its tokenizer"
 
 
 def named_model(word: str, revision: str | None = None) -> ModelConfig:
@@ -56,7 +57,7 @@ def _of_run(folder: Path) -> ModelConfig:
 def _of_folder(folder: Path) -> ModelConfig:
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} has no *.safetensors; expected a model folder, a run folder or a hub id")
-    n_params = sum(_n_params(path) for path in folder.glob("*.safetensors"))
+    n_params = sum(count_params(path) for path in folder.glob("*.safetensors"))
     described = _described(folder / "config.json", folder / "tokenizer_config.json")
     return _model(folder.resolve().name, "folder", str(folder), n_params, described)
 
@@ -64,6 +65,7 @@ def _of_folder(folder: Path) -> ModelConfig:
 def _of_hub(hub_id: str, revision: str | None) -> ModelConfig:
     from huggingface_hub import get_safetensors_metadata, hf_hub_download
 
+    check_hub(hub_id, revision)
     try:
         names = ("config.json", "tokenizer_config.json")
         files = [Path(hf_hub_download(hub_id, name, revision=revision)) for name in names]
@@ -85,7 +87,7 @@ def _model(name: str, source: str, path: str, n_params: int, described: dict[str
 
 def _described(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
     """dtype, context and special tokens from the model's own files; a pad that is not named is the end token."""
-    config, tokenizer = _json(config_file), _json(tokenizer_file)
+    config, tokenizer = (read_json(file, SAVED) for file in (config_file, tokenizer_file))
     eos = _token(tokenizer.get("eos_token"))
     pad = _token(tokenizer.get("pad_token")) or eos
     context_tok = config.get("max_position_embeddings")
@@ -105,21 +107,6 @@ def _described(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
 def _token(value: Any) -> str | None:
     content = value.get("content") if isinstance(value, dict) else value
     return content if isinstance(content, str) and content else None
-
-
-def _n_params(path: Path) -> int:
-    """Parameters of a safetensors file, from its header alone."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: expected a model saved by save_pretrained with its tokenizer") from error
-    return values
 
 
 def _yaml(path: Path) -> dict[str, Any]:

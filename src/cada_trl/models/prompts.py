@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
-from cada_trl.models.load import resolve_model
+from cada_trl.models.checks import render
+from cada_trl.models.load import all_ends, resolve_model
 from cada_trl.prompting.arms import Messages
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ SHOWN_CHARACTERS = 60
 
 def chat_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
     """The chat with the generation prompt, by the chat template; what the last message begins of the answer follows."""
-    asked: Any = tokenizer.apply_chat_template(
-        _asked(messages), add_generation_prompt=True, tokenize=True, return_dict=True
-    )
+    asked = render(tokenizer, _asked(messages), add_generation_prompt=True, tokenize=True, return_dict=True)
     begun: Any = tokenizer(answer_begun(messages), add_special_tokens=False)
     return [*asked["input_ids"], *begun["input_ids"]]
 
@@ -66,7 +65,10 @@ def prompt_ids(
 
 
 def end_ids(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokens that end an answer: the config's eos, and what the model itself declares (Llama 3 has two)."""
+    """The tokens that end an answer: the config's eos, and what the model itself declares (Llama 3 has two).
+
+    Errors: UserError as all_ends.
+    """
     from transformers import AutoConfig, GenerationConfig
 
     where, revision = resolve_model(model), (model.revision or "main") if model.source == "hub" else "main"
@@ -75,8 +77,7 @@ def end_ids(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset
     except OSError:  # a model without a generation config says it in its own
         config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=model.trust_remote_code)
         declared = config.eos_token_id
-    ends = [tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])]
-    return frozenset(int(token) for token in ends if token is not None)
+    return frozenset(all_ends(tokenizer, declared))
 
 
 def answer_begun(messages: Messages) -> str:

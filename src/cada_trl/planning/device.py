@@ -50,6 +50,22 @@ def memory_a_process_gb(hardware: HardwareConfig) -> float | None:
     return torch.cuda.get_device_properties(0).total_memory / 1e9 if torch.cuda.is_available() else None
 
 
+def lacking_gpus(device: str, n_wanted: int = 1) -> str | None:
+    """A sentence where device=cuda has fewer GPUs here than wanted."""
+    if device != "cuda":
+        return None
+    import torch
+
+    n_gpu = torch.cuda.device_count()
+    return f"{n_wanted} CUDA GPU(s) wanted, {n_gpu} seen" if n_gpu < n_wanted else None
+
+
+def check_gpu(device: str) -> None:
+    """Errors: UserError where device=cuda has no GPU here."""
+    if lack := lacking_gpus(device):
+        raise UserError(f"{lack}; set device=cpu")
+
+
 def launch_file(hardware: HardwareConfig) -> Path:
     """The accelerate file of a hardware with launcher=accelerate. Errors: UserError where it has none."""
     file = hardware.accelerate_config

@@ -8,6 +8,7 @@ from typing import Any
 
 from cada_trl.config import Config
 from cada_trl.data.prepared import PreparedData
+from cada_trl.planning.device import check_gpu
 from cada_trl.separability.card import PAIRS, Card, PairResult, TextSet, read_sets
 from cada_trl.separability.features import FrozenModel, StatesArray
 from cada_trl.separability.probe import BagOfWords, Separation, fit
@@ -27,10 +28,12 @@ NO_TWINS = "held-out twins, of which this request set has none"
 def make_card(config: Config, data: PreparedData, inputs: dict[str, Any], curve_sizes: Sequence[int]) -> Card:
     """Measure everything anew, in minutes. inputs: kept with it. curve_sizes: in pairs; none gives no curve.
 
-    Errors: UserError as load_policy, for a benchmark file that is not the published one, and for too few rows.
+    Errors: UserError as check_gpu and load_policy, for a benchmark file that is not the published one, and for too few
+    rows.
     """
     from cada_trl.models.load import load_policy, load_tokenizer
 
+    check_gpu(config.hardware.device)
     rows = training_rows(data.train, data.benign_train)
     folder = config.data.benchmarks_dir
     sets = read_sets(Path(folder) if folder else None) | _twins(data)

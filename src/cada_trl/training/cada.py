@@ -293,12 +293,13 @@ def build(
     config, data = run.config, run.data
     # first: under ZeRO-3 loading splits by them
     args = cada_arguments(config, run.folder.checkpoints, data.train, data.benign_train)
+    policy = load_policy(config.model, run.tokenizer)
     return trainer_class(
-        model=load_policy(config.model, run.tokenizer),
+        model=policy,
         args=args,
         train_dataset=rows_of(rollout_dataset(config, data.train, data.benign_train, run.pack)),
         processing_class=run.tokenizer,
         score=run.score,
         record=record,
-        peft_config=lora_config(config),
+        peft_config=lora_config(config, policy),
     )

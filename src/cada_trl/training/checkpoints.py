@@ -16,7 +16,7 @@ from torch import Tensor
 from cada_trl.config import HardwareConfig
 from cada_trl.errors import UserError
 from cada_trl.planning.device import zero_stage
-from cada_trl.storage.digest import sha256_of
+from cada_trl.storage.digest import file_sha256, sha256_of
 from cada_trl.storage.files import replace_json
 
 if TYPE_CHECKING:
@@ -88,13 +88,18 @@ class Resumable(Base):
 
 
 def mark_complete(checkpoint: Path, step: int, n_processes: int, zero_stage: int = 0) -> None:
-    """Written last into a checkpoint, in one move: its step, who wrote it and how, and each file's size.
+    """Written last into a checkpoint, in one move: its step, who wrote it and how, and each file's size and SHA-256.
 
     zero_stage: how DeepSpeed splits the optimiser that was saved; 0 without DeepSpeed.
     """
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
-    sizes = {str(file.relative_to(checkpoint)): file.stat().st_size for file in files}
-    facts = {"step": step, "n_processes": n_processes, "zero_stage": zero_stage, "bytes": sizes}
+    facts = {
+        "step": step,
+        "n_processes": n_processes,
+        "zero_stage": zero_stage,
+        "bytes": {str(file.relative_to(checkpoint)): file.stat().st_size for file in files},
+        "sha256": {str(file.relative_to(checkpoint)): file_sha256(file) for file in files},
+    }
     replace_json(checkpoint / COMPLETE_FILE, facts)
 
 
@@ -103,7 +108,8 @@ def newest_complete(
 ) -> tuple[Path, int] | None:
     """(folder, step) of the newest whole checkpoint, or None; others, left by a killed run, are deleted and named.
 
-    tidy=False deletes and says nothing: one rank is enough for that.
+    tidy=False deletes and says nothing: one rank is enough for that. Errors: UserError where a file of the newest is
+    another one than was saved: no run that dies leaves that, so that the user chooses what becomes of it.
     """
     complete = []
     for folder in sorted(checkpoints.glob("checkpoint-*")):
@@ -116,6 +122,12 @@ def newest_complete(
     if not complete:
         return None
     step, folder = max(complete)
+    for name, saved in (_mark(folder) or {}).get("sha256", {}).items():
+        if file_sha256(folder / name) != saved:
+            raise UserError(
+                f"{folder / name} is not what the run saved; delete {folder}, and the same command goes on from the "
+                "checkpoint before, or begins again where there is none"
+            )
     return folder, step
 
 
@@ -145,9 +157,9 @@ def _mark(checkpoint: Path) -> dict[str, Any] | None:
     try:
         mark: dict[str, Any] = json.loads((checkpoint / COMPLETE_FILE).read_text())
         complete = all((checkpoint / name).stat().st_size == size for name, size in mark.get("bytes", {}).items())
-    except (OSError, ValueError):
+        return mark if complete and isinstance(mark["step"], int) else None
+    except (OSError, ValueError, AttributeError, LookupError):  # not there, no JSON, another form
         return None
-    return mark if complete else None
 
 
 def join_ranks(hardware: HardwareConfig) -> None:

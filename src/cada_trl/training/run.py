@@ -7,6 +7,7 @@ file in hydra_conf/algo/ and a recipe. Imports no torch: builders are named, and
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 
 from cada_trl.config import Config
 from cada_trl.data.prepared import PreparedData
+from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.judge import Judge
 from cada_trl.judging.reasoning_judge import ReasoningJudge
@@ -146,10 +148,11 @@ def rollout_arguments(config: Config) -> dict[str, Any]:
     }
 
 
-def lora_config(config: Config) -> Any:
-    """PEFT's LoraConfig, or None for full fine-tuning."""
+def lora_config(config: Config, policy: Any) -> Any:
+    """PEFT's LoraConfig for the policy, or None for full fine-tuning. Errors: UserError for modules that it lacks."""
     if config.peft.adapter == "none":
         return None
+    _check_targets(config.peft.target_modules, policy)
     from peft import LoraConfig
 
     return LoraConfig(
@@ -159,3 +162,22 @@ def lora_config(config: Config) -> Any:
         target_modules=config.peft.target_modules,
         task_type="CAUSAL_LM",
     )
+
+
+def _check_targets(target: str, policy: Any) -> None:
+    """PEFT reads a text as a regular expression over whole names of modules, but for the word all-linear."""
+    from torch.nn import Embedding, Linear
+
+    modules = dict(policy.named_modules())
+    names = {name for name, module in modules.items() if isinstance(module, Linear | Embedding)}
+    try:
+        matched = names if target == "all-linear" else {name for name in modules if re.fullmatch(target, name)}
+    except re.error:
+        matched = set()
+    if not matched or not matched <= names:
+        last = sorted({name.rpartition(".")[2] for name in names})
+        raise UserError(
+            f"target_modules={target} matches {'other modules too' if matched else 'no module'}; this model has "
+            f"{', '.join(last)}; expected all-linear, or a regular expression over whole names, as in "
+            f"'.*({last[0]}|{last[-1]})'"
+        )

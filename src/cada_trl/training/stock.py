@@ -190,12 +190,13 @@ def train_on(
     )
     shared = training_arguments(config, run.folder.checkpoints, len(run.data.train))
     args = arguments_class(**shared, max_length=None, **arguments)  # first: under ZeRO-3 loading splits by them
+    policy = load_policy(config.model, run.tokenizer)
     return trainer_class(
-        model=load_policy(config.model, run.tokenizer),
+        model=policy,
         args=args,
         train_dataset=Dataset.from_list([row(target) for target in targets]),
         processing_class=run.tokenizer,
-        peft_config=lora_config(config),
+        peft_config=lora_config(config, policy),
         sampler=step_sampler(config, harmful, benign),
         record=record,
     )
@@ -219,12 +220,13 @@ def _train_by(
         beta=config.algo.beta_kl,
         num_generations=config.algo.rollouts_per_request,
     )
+    policy = load_policy(config.model, run.tokenizer)
     return trainer_class(
-        model=load_policy(config.model, run.tokenizer),
+        model=policy,
         args=args,
         train_dataset=rows,
         processing_class=run.tokenizer,
-        peft_config=lora_config(config),
+        peft_config=lora_config(config, policy),
         sampler=step_sampler(config, data.train, benign, args.gradient_accumulation_steps),
         score=run.score,
         record=record,

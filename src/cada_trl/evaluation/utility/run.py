@@ -14,6 +14,7 @@ from cada_trl.evaluation.settings import UtilityConfig
 from cada_trl.evaluation.utility.files import write_definitions
 from cada_trl.evaluation.utility.plan import Plan
 from cada_trl.evaluation.utility.results import RESULT, SAMPLES, accuracies, sample_rows
+from cada_trl.planning.device import check_gpu
 from cada_trl.records import write_jsonl
 from cada_trl.storage.files import replace_json
 
@@ -24,12 +25,16 @@ LIBRARIES = ("lm_eval", "transformers", "torch", "datasets")
 
 
 def load_lm(settings: UtilityConfig) -> HFLM:
-    """The model as training loads it (safetensors, no remote code), wrapped for lm-eval. Errors: as load_policy."""
+    """The model as training loads it (safetensors, no remote code), wrapped for lm-eval.
+
+    Errors: UserError as check_gpu and load_policy.
+    """
     from lm_eval.models.huggingface import HFLM
 
     from cada_trl.models.checks import check_tokenizer
     from cada_trl.models.load import load_policy, load_tokenizer
 
+    check_gpu(settings.device)
     # It warns that a loaded model ignores arguments that are not given here.
     logging.getLogger("lm_eval.models.huggingface").setLevel(logging.ERROR)
     tokenizer = load_tokenizer(settings.model)

@@ -1,0 +1,61 @@
+"""A model folder's files, looked at one by one, so that a damaged one is named. No torch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from cada_trl.errors import UserError
+from cada_trl.storage.files import read_json
+
+AGAIN = "copy the model here again, or save it again with save_pretrained"
+GENERATION = "generation_config.json"
+_OBJECTS = ("*config.json", "tokenizer.json", "special_tokens_map.json", "vocab.json", "*.index.json")
+
+
+def checked_folder(path: str) -> Path:
+    """A folder that transformers can be given.
+
+    Errors: UserError for none, for one without config.json or safetensors, and for a damaged generation config, in
+    whose place transformers would take its own.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"model.path={path} is not a folder; give one with config.json and *.safetensors")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} has no config.json; expected a model saved by save_pretrained")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder} has no *.safetensors; pickled weights are not loaded: save it again as safetensors")
+    if (folder / GENERATION).is_file():
+        read_json(folder / GENERATION, AGAIN)
+    return folder
+
+
+def check_files(folder: Path, advice: str = AGAIN) -> None:
+    """Read every file for its form. Errors: UserError names the first that is damaged, or that the index misses."""
+    for file in sorted(file for pattern in _OBJECTS for file in folder.glob(pattern)):
+        values = read_json(file, advice)
+        if file.name.endswith(".index.json"):
+            shards = values.get("weight_map")
+            if not isinstance(shards, dict):
+                raise UserError(f"{file} has no weight_map; {advice}")
+            if absent := sorted(name for name in set(shards.values()) if not (folder / str(name)).is_file()):
+                raise UserError(f"{file} names {absent[0]}, which is not there; {advice}")
+    for file in sorted(folder.glob("*.safetensors")):
+        count_params(file, advice)
+    for file in sorted(folder.glob("*.jinja")):
+        try:
+            file.read_text(encoding="utf-8")
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: it is no text in UTF-8; {advice}") from error
+
+
+def count_params(file: Path, advice: str = AGAIN) -> int:
+    """Parameters of a safetensors file, from its header alone. Errors: UserError for a damaged or cut one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as weights:
+            return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is damaged: {str(error).splitlines()[0]}; {advice}") from error

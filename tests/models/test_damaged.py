@@ -1,0 +1,161 @@
+"""A model whose files are damaged, or not of one model, is refused in one line that names the file or the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cada_trl.errors import UserError
+from cada_trl.models.checks import check_tokenizer
+from cada_trl.models.load import load_policy, load_tokenizer
+from cada_trl.models.named import named_model
+from cada_trl.models.prompts import chat_ids, end_ids
+
+from .conftest import TEMPLATE, model_config
+
+Break = Callable[[Path], object]
+WEIGHTS, INDEX, TEMPLATE_FILE = "model.safetensors", "model.safetensors.index.json", "chat_template.jinja"
+
+
+def read(folder: Path) -> None:
+    """All that a verb reads of a model."""
+    config = model_config(path=str(folder))
+    tokenizer = load_tokenizer(config)
+    check_tokenizer(tokenizer, config)
+    end_ids(config, tokenizer)
+    load_policy(config, tokenizer)
+
+
+def holds(name: str, content: bytes) -> Break:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def cut(name: str, n_bytes: int) -> Break:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:n_bytes])
+
+
+def says(name: str, **changes: Any) -> Break:
+    def change(folder: Path) -> None:
+        values = json.loads((folder / name).read_text(encoding="utf-8")) | changes
+        (folder / name).write_text(json.dumps(values), encoding="utf-8")
+
+    return change
+
+
+def weighs(**changes: list[float] | None) -> Break:
+    """Tensors by name, a dot for each two underscores; None takes one away."""
+
+    def change(folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        for name, value in changes.items():
+            key = name.replace("__", ".")
+            if value is None:
+                del tensors[key]
+            else:
+                tensors[key] = torch.tensor(value)
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+    return change
+
+
+def in_shards(then: Break) -> Break:
+    def change(folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        (folder / WEIGHTS).unlink()
+        save_file(tensors, folder / "model-00001-of-00001.safetensors", metadata={"format": "pt"})
+        names = dict.fromkeys(tensors, "model-00001-of-00001.safetensors")
+        (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": names}), encoding="utf-8")
+        then(folder)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        weighs(model__layers__0__self_attn__rotary_emb__inv_freq=[1.0, 0.1]),
+        in_shards(lambda _: None),
+        lambda folder: (folder / "generation_config.json").unlink(),
+    ],
+    ids=["rotary tables", "shards", "no generation config"],
+)
+def test_what_many_a_repository_has_is_read(model_folder: Path, change: Break) -> None:
+    change(model_folder)
+    read(model_folder)
+
+
+def test_a_head_that_is_the_embedding_is_not_missing(model_folder: Path) -> None:
+    says("config.json", tie_word_embeddings=True)(model_folder)
+    weighs(lm_head__weight=None)(model_folder)
+    read(model_folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (says("config.json", num_hidden_layers=3), "9 missing from the file (model.layers.2.input_layernorm.weight, "),
+        (says("config.json", num_hidden_layers=1), "9 unknown to the model (model.layers.1.input_layernorm.weight, "),
+        (says("config.json", model_type="qwen2"), "6 missing from the file (model.layers.0.self_attn.k_proj.bias, "),
+        (weighs(model__norm__weight=None), "1 missing from the file (model.norm.weight); bring both from one model"),
+        (weighs(model__more__weight=[1.0]), "1 unknown to the model (model.more.weight)"),
+        (weighs(model__norm__weight=[1.0] * 3), "1 of another shape (model.norm.weight (3,))"),
+        (says("config.json", hidden_size="x"), "Validation error for field 'hidden_size': TypeError: "),
+        (cut(WEIGHTS, 5000), "model.safetensors is damaged: "),
+        (cut(WEIGHTS, 500), "model.safetensors is damaged: "),
+        (holds(WEIGHTS, b""), "model.safetensors is damaged: "),
+        (holds(WEIGHTS, b"garbage " * 999), "copy the model here again, or save it again with save_pretrained"),
+        (in_shards(cut("model-00001-of-00001.safetensors", 500)), "model-00001-of-00001.safetensors is damaged: "),
+        (
+            in_shards(says(INDEX, weight_map={"model.norm.weight": "model-2.safetensors"})),
+            "index.json names model-2.safetensors, which is not there",
+        ),
+        (in_shards(holds(INDEX, b"{}")), "index.json has no weight_map"),
+        (in_shards(cut(INDEX, 100)), "index.json is not a JSON object"),
+        (cut("config.json", 100), "config.json is not a JSON object"),
+        (holds("config.json", b"[]"), "config.json is not a JSON object"),
+        (cut("tokenizer.json", 500), "tokenizer.json is not a JSON object"),
+        (holds("tokenizer.json", b"[]"), "tokenizer.json is not a JSON object"),
+        (holds("tokenizer_config.json", b"[1]"), "tokenizer_config.json is not a JSON object"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "Couldn't instantiate the backend tokenizer"),
+        (cut("generation_config.json", 50), "generation_config.json is not a JSON object"),
+        (says("generation_config.json", eos_token_id="x"), "eos_token_id 'x' in generation_config.json"),
+        (holds(TEMPLATE_FILE, b"{% for m in"), "fails on user (TemplateSyntaxError: "),
+        (holds(TEMPLATE_FILE, b"{{ raise_exception('never') }}"), "fails on user (TemplateError: never); repair its"),
+        (holds(TEMPLATE_FILE, b"\xff\xfe"), "chat_template.jinja is damaged: it is no text in UTF-8"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_one_line(model_folder: Path, change: Break, message: str) -> None:
+    change(model_folder)
+    with pytest.raises(UserError) as error:
+        read(model_folder)
+    assert message in str(error.value)
+    assert str(model_folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_transformers_prints_no_table_beside_the_line(model_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    weighs(model__norm__weight=None)(model_folder)
+    with pytest.raises(UserError):
+        read(model_folder)
+    assert "MISSING" not in capfd.readouterr().err
+
+
+def test_a_template_that_refuses_a_role_is_one_line(model_folder: Path) -> None:
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    (model_folder / TEMPLATE_FILE).write_text(refuses + TEMPLATE, encoding="utf-8")
+    tokenizer = load_tokenizer(model_config(path=str(model_folder)))
+    with pytest.raises(UserError, match=r"fails on system, user \(TemplateError: no system role\)"):
+        chat_ids(tokenizer, [{"role": "system", "content": "How"}, {"role": "user", "content": "far"}])
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "config.json", "tokenizer_config.json"])
+def test_a_damaged_folder_given_by_its_name_is_one_line(model_folder: Path, name: str) -> None:
+    (model_folder / name).write_bytes(b"[1, 2] garbage")
+    with pytest.raises(UserError, match=rf"{name} is "):
+        named_model(str(model_folder))
