@@ -56,9 +56,9 @@ def test_every_section_is_there_and_a_panel_without_data_is_said(make_run: Calla
 def test_hazard_rows_keep_what_was_not_scored_apart(make_run: Callable[..., RunRecord]) -> None:
     run = make_run()
     for row in hazard_rows("one", run):
-        assert str(row.cells[3]).endswith(f"; n {row.n})")
+        assert str(row.cells["Complied or answered"]).endswith(f"; n {row.n})")
         asked = sum(1 for one in run.after if one.set in {"harmful", "held_out", "harmless", "xstest_safe"})
-        assert 0 < row.n + int(str(row.cells[4])) <= asked
+        assert 0 < row.n + int(str(row.cells["Unscored"])) <= asked
 
 
 def test_runs_stand_beside_each_other_in_the_rows_of_a_hazard(make_run: Callable[..., RunRecord]) -> None:

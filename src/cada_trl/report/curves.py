@@ -1,171 +1,143 @@
-"""The training curves and the probes before and after, drawn for 900 px width and for colour-blind readers.
+"""What runs logged by step, and their probes before and after, drawn for colour-blind readers.
 
-Colour and marker say the series, the line's dashes say the run, so that the legend needs each only once.
+Colour says the run and dashes the metric; of one run, colour says the metric too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from cada_trl.report.drawing import (
     BLUE,
+    COLOURS,
     DASHES,
     GREY,
+    MARKERS,
     ORANGE,
-    PANEL_SIZE,
-    VERMILION,
-    bars,
-    drawn,
+    SHEET_DPI,
+    Draw,
     key,
     legend_below,
-    saved,
+    picture,
+    point,
     shares,
     turn,
 )
-from cada_trl.report.names import SETS, measure_label
-from cada_trl.report.run_record import RunRecord
+from cada_trl.report.names import SETS, labels, measure_label, measures
+from cada_trl.report.run_record import RunRecord, Series, series_of
 from cada_trl.report.summary import rate_of
+from cada_trl.tracking.metrics import PROBE_SETS, metric
+from cada_trl.tracking.panels import Panel
 
-_SERIES = {  # metric -> label, colour, marker
-    "train/reward_mean": ("mean reward", BLUE, "o"),
-    "train/baseline": ("baseline", GREY, "s"),
-    "train/reasoned_refusal_frac": ("reasoned refusal", BLUE, "o"),
-    "train/direct_refusal_frac": ("direct refusal", ORANGE, "s"),
-    "train/comply_frac": ("complied", VERMILION, "^"),
-    "train/unscored_frac": ("unscored", GREY, "x"),
-    "train/kl_nats": ("in the objective", BLUE, "o"),
-    "train/completion_tok": ("length", BLUE, "o"),
-    "train/truncated_frac": ("truncated", VERMILION, "^"),
+_VERDICTS = ("reasoned_refusal", "direct_refusal", "comply", "unscored")
+_LENGTH = ("train/completion_tok", "train/truncated_frac")
+CURVES = {  # caption -> panel
+    "Reward and baseline by step": Panel("Reward of the rollouts", ("train/reward_mean", "train/baseline")),
+    "Shares of verdicts on rollouts by step": Panel(
+        "Verdicts on rollouts", tuple(f"train/{name}_frac" for name in _VERDICTS)
+    ),
+    "KL to the initial model by step, in nats per completion": Panel("KL to the initial model", ("train/kl_nats",)),
+    "Completion length in tokens and share truncated by step": Panel("Completion length", _LENGTH),
 }
-METRICS = frozenset(_SERIES)  # what stands here stands on a page once
-_HEADLINE = {
-    "harmful": ("reasoned_refusal_frac", "answered_frac"),
-    "held_out": ("reasoned_refusal_frac", "answered_frac"),
-    "harmless": ("answered_frac", "reasoning_frac"),
-    "xstest_safe": ("answered_frac", "reasoning_frac"),
-}
+METRICS = frozenset(name for panel in CURVES.values() for name in panel.metrics)  # what stands here stands once
+_PROBES = "Probe shares before and after training with 95 % intervals"
 _SHORT = {"held_out": "held-out hazards", "xstest_safe": "XSTest safe"}
+Logged = Sequence[tuple[str, Series]]  # the name that a run is shown by, and what it logged
 
 
-class Curves(NamedTuple):
-    """Metrics by step on one axis; `right`: a share on the axis at the right."""
-
-    title: str
-    unit: str
-    metrics: tuple[str, ...]
-    right: str = ""
-
-
-REWARD = Curves("Reward of the rollouts", "reward", ("train/reward_mean", "train/baseline"))
-VERDICTS = Curves(
-    "Verdicts on rollouts",
-    "share of completions",
-    tuple(f"train/{name}_frac" for name in ("reasoned_refusal", "direct_refusal", "comply", "unscored")),
-)
-KL = Curves("KL to the initial model", "nats per completion, as in the objective", ("train/kl_nats",))
-LENGTH = Curves("Completion length", "tokens", ("train/completion_tok",), "train/truncated_frac")
-_CAPTIONS = {
-    "Reward and baseline by step": REWARD,
-    "Shares of verdicts on rollouts by step": VERDICTS,
-    "KL to the initial model by step, in nats per completion": KL,
-    "Completion length in tokens and share truncated by step": LENGTH,
-}
+def curves(runs: Sequence[RunRecord]) -> tuple[list[tuple[str, bytes]], bytes]:
+    """Caption and SVG of each panel, for a page that lays them out itself; and all of them as one PNG."""
+    logged = [(name, series_of(run)) for name, run in zip(labels(runs), runs, strict=True)]
+    draws: dict[str, Draw] = {
+        **{caption: partial(draw_panel, panel=panel, runs=logged) for caption, panel in CURVES.items()},
+        _PROBES: partial(draw_probes, runs=runs),
+    }
+    sheet = picture(list(draws.values()), (9, 12), "png", columns=2, dpi=SHEET_DPI)
+    return [(caption, picture([draw])) for caption, draw in draws.items()], sheet
 
 
-def curves_png(runs: Sequence[RunRecord]) -> bytes:
-    """All panels as one PNG, 1800 px wide (900 px at twice the density)."""
-    with drawn((9, 11), dpi=200) as figure:
-        grid = figure.add_gridspec(3, 2, height_ratios=[1, 1, 1.3])
-        for place, curves in enumerate(_CAPTIONS.values()):
-            draw_curves(figure.add_subplot(grid[place // 2, place % 2]), runs, curves)
-        draw_probes(figure.add_subplot(grid[2, :]), runs)
-        return saved(figure, "png")
+def draw_panel(axes: Axes, panel: Panel, runs: Logged) -> None:
+    """A panel of the dashboard; an absent value is no point and never a 0."""
+    axes.set_title(panel.title)
+    handles = (_scatter if panel.kind == "scatter" else _lines)(axes, panel, runs)
+    legend_below(axes, handles + _of_runs(runs))
 
 
-def curves_svg(runs: Sequence[RunRecord]) -> list[tuple[str, bytes]]:
-    """Caption and picture of each panel, for a page that lays them out itself."""
-    pictures = []
-    for caption, curves in [*_CAPTIONS.items(), ("Probe shares before and after training with 95 % intervals", None)]:
-        with drawn(PANEL_SIZE) as figure:
-            axes = figure.add_subplot()
-            draw_curves(axes, runs, curves) if curves else draw_probes(axes, runs)
-            pictures.append((caption, saved(figure, "svg")))
-    return pictures
-
-
-def draw_curves(axes: Axes, runs: Sequence[RunRecord], curves: Curves) -> None:
-    """Every run's own line for each metric; a step without a value is a gap."""
-    for name in curves.metrics:
-        _line(axes, runs, name)
-    if curves is REWARD:
-        axes.axhline(0, color="black", linewidth=0.6)
-    if curves is VERDICTS:
-        shares(axes, "y")
-    handles = axes.get_legend_handles_labels()[0]
-    if curves.right:
-        right = axes.twinx()
-        right.grid(False)
-        right.spines["right"].set_visible(True)
-        _line(right, runs, curves.right)
-        shares(right, "y")
-        right.set_ylabel("share truncated")
-        handles += right.get_legend_handles_labels()[0]
-    axes.set_title(curves.title)
-    axes.set_xlabel("optimiser step")
-    axes.set_ylabel(curves.unit)
+def _lines(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
+    """What is in another unit than the first metric has its axis at the right."""
+    units, alone = [metric(name).unit for name in panel.metrics], len(runs) == 1
+    sides = {unit: axes if unit == units[0] else axes.twinx() for unit in dict.fromkeys(units)}
+    for place, (name, unit) in enumerate(zip(panel.metrics, units, strict=True)):
+        for index, (_, logged) in enumerate(runs):
+            if name in logged:
+                steps, values = zip(*logged[name], strict=True)
+                style: Any = {"color": turn(COLOURS, place if alone else index), "linestyle": turn(DASHES, place)}
+                few: Any = {"marker": "o", "markersize": 4} if len(steps) < 10 else {}
+                sides[unit].plot(steps, values, linewidth=1.3, **style, **few)
+    for unit, side in sides.items():
+        side.set_ylabel("" if unit == "1" else unit)
+        if side is not axes:
+            side.grid(False)
+            side.spines["right"].set_visible(True)
+        if unit == "fraction":
+            shares(side, "y")
+    axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if not handles:
+    if not any(side.lines for side in sides.values()):
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
-    elif len(runs) > 1:
-        handles += [
-            key(name, color="black", linestyle=turn(DASHES, index)) for index, name in enumerate(_run_labels(runs))
-        ]
-    legend_below(axes, handles if len(handles) > 1 else [])
+    return [
+        key(_stem(name), color=turn(COLOURS, place) if alone else GREY, linestyle=turn(DASHES, place))
+        for place, name in enumerate(panel.metrics)
+        if len(panel.metrics) > 1
+    ]
+
+
+def _scatter(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
+    x, y = panel.metrics
+    for index, (_, logged) in enumerate(runs):
+        if x in logged and y in logged:
+            marker = turn(MARKERS, index // len(COLOURS))
+            axes.plot(logged[x][-1][1], logged[y][-1][1], marker, color=turn(COLOURS, index), markersize=8)
+    for name, set_label in ((x, axes.set_xlabel), (y, axes.set_ylabel)):
+        _, probe_set, measure = name.split("/")
+        set_label(f"{SETS[probe_set]}: {measure_label(probe_set, measure)}, fraction")
+    shares(axes)
+    return []
+
+
+def _of_runs(runs: Logged) -> list[Any]:
+    """The legend's entries of runs, where there are several."""
+    names = enumerate(name for name, _ in runs)
+    return [key(name, color=turn(COLOURS, index), linewidth=4) for index, name in names] if len(runs) > 1 else []
+
+
+def _stem(name: str) -> str:
+    """A metric's name in words."""
+    return name.partition("/")[2].removesuffix("_frac").replace("_", " ")
 
 
 def draw_probes(axes: Axes, runs: Sequence[RunRecord]) -> None:
     """Probe shares before and after training, with Wilson 95 % intervals."""
     present = {row.set for run in runs for row in [*run.before, *run.after]}
-    rows = [(probe_set, measure) for probe_set, names in _HEADLINE.items() if probe_set in present for measure in names]
+    shown = [probe_set for probe_set in PROBE_SETS if probe_set in present]
+    rows = [(probe_set, measure) for probe_set in shown for measure in measures(probe_set)[:2]]  # the headline ones
+    stages: dict[str, Any] = {"before": {"color": ORANGE, "marker": "s"}, "after": {"color": BLUE, "marker": "o"}}
     for position, (probe_set, measure) in enumerate(rows):
         for index, run in enumerate(runs):
             y = position + (index - (len(runs) - 1) / 2) * 0.3 / len(runs)
-            before, after = ([row for row in rows if row.set == probe_set] for rows in (run.before, run.after))
-            _interval(axes, y - 0.2, rate_of(before, measure), "before")
-            _interval(axes, y + 0.2, rate_of(after, measure), "after")
+            for shift, (stage, style) in zip((-0.2, 0.2), stages.items(), strict=True):
+                rate = rate_of([row for row in getattr(run, stage) if row.set == probe_set], measure)
+                if rate["rate"] is not None:
+                    point(axes, rate["rate"], y + shift, (rate["low"], rate["high"]), markersize=5, **style)
     names = [f"{_SHORT.get(probe_set, SETS[probe_set])}:\n{measure_label(probe_set, one)}" for probe_set, one in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.invert_yaxis()
     shares(axes, "x")
     axes.set_title("Probes before and after, 95 % intervals")
     axes.set_xlabel("share of requests")
-    legend_below(axes, axes.get_legend_handles_labels()[0])
-
-
-def _line(axes: Axes, runs: Sequence[RunRecord], name: str) -> None:
-    label, colour, marker = _SERIES[name]
-    for index, run in enumerate(runs):
-        points = [(row["step"], row[name]) for row in run.steps if row.get(name) is not None]
-        if points:
-            few = len(points) <= 60 and len(runs) == 1
-            style: dict[str, Any] = {"marker": marker, "markersize": 3.5} if few else {}
-            shown = label if index == 0 else None
-            axes.plot(*zip(*points, strict=True), color=colour, linestyle=turn(DASHES, index), label=shown, **style)
-
-
-def _interval(axes: Axes, y: float, rate: dict[str, Any], stage: str) -> None:
-    if rate["rate"] is None:
-        return
-    style: Any = {"color": ORANGE, "fmt": "s"} if stage == "before" else {"color": BLUE, "fmt": "o"}
-    style |= {"capsize": 2, "markersize": 5, "elinewidth": 1.2}
-    label = stage if stage not in axes.get_legend_handles_labels()[1] else None
-    axes.errorbar(rate["rate"], y, xerr=bars(rate["rate"], (rate["low"], rate["high"])), label=label, **style)
-
-
-def _run_labels(runs: Sequence[RunRecord]) -> list[str]:
-    one_configuration = len({run.config_hash for run in runs}) == 1
-    return [f"seed {run.seed}" if one_configuration else run.name for run in runs]
+    legend_below(axes, [key(stage, linestyle="", **style) for stage, style in stages.items()] if rows else [])
