@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.frontier import Frontier, Point, Share, pareto_front
-from cada_trl.report.tradeoff import attacks_shown, draw_attack, draw_frontier, tradeoff
+from cada_trl.report.tradeoff import draw_attack, draw_frontier, tradeoff
 from cada_trl.statistics import pooled_spread
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 
@@ -28,17 +28,20 @@ def test_a_point_is_asr_over_nrr_with_both_intervals(before: EvalRecord) -> None
 
 
 def test_every_attack_has_a_panel_and_every_evaluation_a_colour(before: EvalRecord, after: EvalRecord) -> None:
-    assert attacks_shown([before, after]) == ["none", "pair"]
     axes = Figure().add_subplot()
     draw_attack(axes, [before, after], "none")
     assert len({container.lines[0].get_color() for container in axes.containers}) == 2  # type: ignore[attr-defined]
     pictures, sheet = tradeoff([before, after])
-    assert len(pictures) == 2 and matplotlib.image.imread(io.BytesIO(sheet)).shape[1] == 1800
+    assert [caption.partition(";")[0] for caption, _ in pictures] == [
+        "ASR over NRR on XSTest under no attack",
+        "ASR over NRR on XSTest under PAIR",
+    ]
+    assert matplotlib.image.imread(io.BytesIO(sheet)).shape[1] == 1800
 
 
 def test_without_xstest_there_is_nothing_to_draw(tmp_path: Path) -> None:
     record = read_evaluation(write_evaluation(tmp_path / "a", answers_most, benchmarks=["strongreject"]))
-    assert attacks_shown([record]) == []
+    assert tradeoff([record]) == ([], b"")
 
 
 def point(label: str, asr: list[float], nrr: list[float], trained: bool = True, **ends: float) -> Point:

@@ -106,12 +106,11 @@ def meaning_of(key: str, meanings: Mapping[str, Meaning]) -> Meaning:
 
 def manifest_differences(a: Row, b: Row) -> list[Difference]:
     """What the manifests say differently of template, judge, case pack, weights, code, packages and machine."""
-    compared = [
+    left, right = (
         {key: ABSENT if value is None else value for key, value in one.items() if key not in _TOLD_ELSEWHERE}
         for one in (a, b)
-    ]
-    found = differences(*compared, MANIFEST_KEYS)
-    return [replace(one, what=LABELS.get(one.what, one.what)) for one in found]
+    )
+    return [replace(one, what=LABELS.get(one.what, one.what)) for one in differences(left, right, MANIFEST_KEYS)]
 
 
 def shared_facts(a: Row, b: Row, keys: Sequence[str]) -> tuple[list[str], list[str]]:

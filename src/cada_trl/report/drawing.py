@@ -119,7 +119,8 @@ def place_labels(
     pixels = axes.transData.transform
     taken = _around(pixels(np.reshape(marks, (-1, 2))), _MARK * scale)
     for line in lines:
-        taken = np.vstack([taken, _around(np.linspace(*pixels(line), 200), _LINE * scale)])
+        start, end = pixels(line)
+        taken = np.vstack([taken, _around(np.linspace(start, end, 200), _LINE * scale)])
     inside = np.array([axes.bbox.extents])
     for text, place in labels:
         note = axes.annotate(text, place, xytext=(0, 0), textcoords="offset points", zorder=5, bbox=_GROUND, **style)
@@ -150,11 +151,9 @@ def _beside(where: Boxes, size: Boxes, distance: float, angle: float) -> Boxes:
 
 def _cost(box: Boxes, taken: Boxes, inside: Boxes) -> float:
     """Shares of the label that are covered, and far more for what is outside the axes."""
+    covered, within = (
+        float((np.minimum(box[2:], other[:, 2:]) - np.maximum(box[:2], other[:, :2])).clip(min=0).prod(axis=1).sum())
+        for other in (taken, inside)
+    )
     area = float((box[2:] - box[:2]).prod())
-    return (10 * _overlap(box, taken) + 100 * (area - _overlap(box, inside))) / area
-
-
-def _overlap(box: Boxes, others: Boxes) -> float:
-    """The areas that the box shares with the others, in all."""
-    common = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    return float(common.clip(min=0).prod(axis=1).sum())
+    return (10 * covered + 100 * (area - within)) / area

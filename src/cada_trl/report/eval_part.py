@@ -16,6 +16,7 @@ from cada_trl.document.blocks import (
     Heading,
     PageOnly,
     Section,
+    Shown,
     Table,
     Text,
 )
@@ -27,7 +28,7 @@ from cada_trl.report.names import labels
 from cada_trl.report.paper import PaperBeside, attack_sources, paper_beside
 from cada_trl.report.rates import SideBySide, hazard_fold, pool_words, rate_rows, side_by_side
 from cada_trl.report.samples import PER_CELL, SAMPLE_SEED, sampled
-from cada_trl.report.tradeoff import attacks_shown, tradeoff
+from cada_trl.report.tradeoff import tradeoff
 from cada_trl.tracking.scrub import scrub
 
 _RATES = (
@@ -70,12 +71,12 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
     judges, pairs = judge_cards(records, cards), side_by_side(records)
     papers = [paper_beside(record, name) for record, name in zip(records, names, strict=True)]
     not_run, warnings = [eval_not_run(record) for record in records], reward_judge_warnings(records)
-    images: dict[str, bytes] = {}
-    sections = {
+    pictures, sheet = tradeoff(records)
+    sections: dict[str, tuple[str, Sequence[Block]]] = {
         "evaluated": ("What was evaluated", _evaluated(records, names, facts)),
         "rates": ("Rates", _rates(records, [*warnings, *(judge_sentence(*one) for one in judges.items())])),
         "pairs": ("Differences in pairs", _pairs(records, pairs)),
-        "tradeoff": ("Safety against helpfulness", _tradeoff(records, images)),
+        "tradeoff": ("Safety against helpfulness", _tradeoff(pictures, len(records) > 1)),
         "paper": ("Paper beside ours", _papers(papers)),
         "hazards": (
             "By hazard",
@@ -104,14 +105,16 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
         "not_on_this_page": list(absent),
     }
     shown = [Section(title, blocks, place) for place, (title, blocks) in sections.items() if blocks]
-    return Document(", ".join(names), shown, twin, images)
+    return Document(", ".join(names), shown, twin, {"safety_helpfulness.png": sheet} if pictures else {})
 
 
 def _evaluated(records: Sequence[EvalRecord], names: Sequence[str], facts: Sequence[dict[str, str]]) -> list[Block]:
     first: Block = Facts(facts[0])
     if len(records) > 1:
         values = {label: [one[label] for one in facts] for label in facts[0]}
-        rows = [[Cell(label, "differs" if len(set(own)) > 1 else ""), *own] for label, own in values.items()]
+        rows: list[list[Shown]] = [
+            [Cell(label, "differs" if len(set(own)) > 1 else ""), *own] for label, own in values.items()
+        ]
         first = Table("What was evaluated", ["", *names], rows, prose=True)
     return [first, *(yaml_fold(f"config.yaml of {name}", one.config) for name, one in zip(names, records, strict=True))]
 
@@ -135,12 +138,10 @@ def _pairs(records: Sequence[EvalRecord], pairs: Sequence[SideBySide]) -> list[B
     return blocks
 
 
-def _tradeoff(records: Sequence[EvalRecord], images: dict[str, bytes]) -> list[Block]:
-    """Adds the picture to the images."""
-    if not attacks_shown(records):
+def _tradeoff(pictures: Sequence[tuple[str, bytes]], several: bool) -> list[Block]:
+    if not pictures:
         return [Text(_NOT_DRAWN)]
-    line = "; a line leads from the first evaluation to each other one" if len(records) > 1 else ""
-    pictures, images["safety_helpfulness.png"] = tradeoff(records)
+    line = "; a line leads from the first evaluation to each other one" if several else ""
     figures = Figures(pictures, "safety_helpfulness.png", "Safety against helpfulness")
     return [Text(f"{_TRADEOFF}{line}.", "note"), figures]
 

@@ -127,8 +127,8 @@ def _data(a: RunRecord, b: RunRecord) -> tuple[Section, Row]:
         rows.append([f"requests in {part}", *sizes, ""])
     counts: Row = {}
     for label, first, second in (
-        ("train, as prepared", *map(_prepared_ids, (a, b))),
-        ("asked in training", *(asked_ids(run) or None for run in (a, b))),
+        ("train, as prepared", _prepared_ids(a), _prepared_ids(b)),
+        ("asked in training", asked_ids(a) or None, asked_ids(b) or None),
     ):
         shared = None if first is None or second is None else first & second
         counts[label] = [None if one is None else len(one) for one in (first, second, shared)]
@@ -212,7 +212,7 @@ def _responses(a: EvalRecord, b: EvalRecord) -> tuple[Section, str, Row]:
 def _rates_section(compared: Comparison | None, names: Sequence[str]) -> Section:
     if compared is None:
         return _section("Rates", ["Different judges: judge both by one of them to compare rates."])
-    rows = [
+    rows: list[list[Shown]] = [
         [
             f"{cell_name(cell.benchmark, cell.attack)}: complied",
             *map(share_cell, (cell.complied.before, cell.complied.after)),

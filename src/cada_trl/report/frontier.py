@@ -137,13 +137,13 @@ def share(own: Read, pool: PooledSpread | None = None) -> Share:
     if pool is None:
         (values,) = own.values_si
         rate = Rate(int(sum(values)), own.n, own.asked)
-        found = (rate.value, *rate.interval) if len(values) == own.n else adjusted_mean(values)
-        return Share(own.n, own.asked, *found, interval="requests", per_seed=means)
+        value, low, high = (rate.value, *rate.interval) if len(values) == own.n else adjusted_mean(values)
+        return Share(own.n, own.asked, value, low, high, None, "requests", means)
     centre, error = centre_and_error([fmean(values) for values in zip(*own.values_si, strict=True)], (0.0, 1.0))
     ends = pool.interval(centre, len(means), item_error=error)
-    kind: Literal["pooled", "borrowed"] = "pooled" if len(means) > 1 else "borrowed"
-    shown = kind if ends else None
-    return Share(own.n, own.asked, fmean(means), *(ends or (None, None)), interval=shown, per_seed=means)
+    if ends is None:
+        return Share(own.n, own.asked, fmean(means), per_seed=means)
+    return Share(own.n, own.asked, fmean(means), *ends, None, "pooled" if len(means) > 1 else "borrowed", means)
 
 
 def configuration_shares(reads: Sequence[Read], trained: Sequence[bool]) -> tuple[list[Share], PooledSpread]:
@@ -217,16 +217,16 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
         if asr in cell.by_measure and nrr in cell.by_measure:
             groups.setdefault(cell.cell.config_hash, []).append(cell)
     by_label = {group[0].cell.label: group for group in groups.values()}
-    seeds = [
-        Point(cell.cell.label, cell.cell.seed, *(share(_read([cell], name)) for name in (asr, nrr)), cell.trained)
-        for group in groups.values()
-        for cell in group
-    ]
+    seeds = []
+    for cell in [cell for group in groups.values() for cell in group]:
+        rates = [share(_read([cell], name)) for name in (asr, nrr)]
+        seeds.append(Point(cell.cell.label, cell.cell.seed, rates[0], rates[1], cell.trained))
     trained = [group[0].trained for group in by_label.values()]
     (asr_shares, asr_spread), (nrr_shares, nrr_spread) = (
         configuration_shares([_read(group, name) for group in by_label.values()], trained) for name in (asr, nrr)
     )
-    points = [Point(label, None, *one) for label, *one in zip(by_label, asr_shares, nrr_shares, trained, strict=True)]
+    each = zip(by_label, asr_shares, nrr_shares, trained, strict=True)
+    points = [Point(label, None, of_asr, of_nrr, here) for label, of_asr, of_nrr, here in each]
     front = pareto_front(points)
     beaten = {one.label: [other.label for other in front if other.beats(one)] for one in points if one.known}
     changes = [

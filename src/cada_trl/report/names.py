@@ -65,15 +65,14 @@ SETS = {
     "xstest_safe": "XSTest, safe part",
 }
 
-# Rates that a set is read by, the headline first; names are the stems of probe/<set>/<stem>. The share refused is left
-# out: it is what answered_frac leaves of 1.
-MEASURES_HARMFUL = ("reasoned_refusal_frac", "answered_frac", "reasoning_frac")
-MEASURES_HARMLESS = ("answered_frac", "reasoning_frac")
-
 
 def measures(probe_set: str) -> tuple[str, ...]:
-    """The rates of a set, as stems of metric names."""
-    return MEASURES_HARMFUL if probe_set in HARMFUL_SETS else MEASURES_HARMLESS
+    """The rates that a set is read by, the headline first, as stems of probe/<set>/<stem>.
+
+    The share refused is left out: it is what answered_frac leaves of 1.
+    """
+    refused = ("reasoned_refusal_frac",) if probe_set in HARMFUL_SETS else ()
+    return (*refused, "answered_frac", "reasoning_frac")
 
 
 def measure_label(probe_set: str, measure: str) -> str:

@@ -10,8 +10,7 @@ from cada_trl.document.blocks import Document
 from cada_trl.document.html import html
 from cada_trl.document.markdown import markdown
 from cada_trl.report.caveats import missing_kinds
-from cada_trl.report.curves import METRICS
-from cada_trl.report.dashboard import dashboard_part
+from cada_trl.report.dashboard import METRICS, dashboard_part
 from cada_trl.report.eval_part import eval_part
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import labels

@@ -99,13 +99,11 @@ def paper_match(config: Mapping[str, Any]) -> PaperMatch | None:
     training's configuration spells out, where the run trained a model of the paper and is asked without a prompt.
     """
     model, arm = config.get("model") or {}, (config.get("prompt") or {}).get("arm", "none")
-    base = _paper_model(model.get("path")) if model.get("source") == "hub" else None
-    if base is not None:
-        method = paper_tables().arms.get(arm)
-        return PaperMatch(base, method) if method else None
-    run = of_training(model, "config.yaml")
-    trained, method = _paper_model((run.get("model") or {}).get("path")), _method(run)
-    return PaperMatch(trained, method) if trained is not None and method is not None and arm == "none" else None
+    untrained, run = model.get("source") == "hub", of_training(model, "config.yaml")
+    hub_id = (model if untrained else run.get("model") or {}).get("path")
+    known = next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
+    method = paper_tables().arms.get(arm) if untrained else _method(run) if arm == "none" else None
+    return PaperMatch(known, method) if known and method else None
 
 
 def _method(run: Mapping[str, Any]) -> str | None:
@@ -123,10 +121,6 @@ def _method(run: Mapping[str, Any]) -> str | None:
         ("dpo", "cases"): "DPO w CR",
     }
     return names.get((method, arm))
-
-
-def _paper_model(hub_id: Any) -> str | None:
-    return next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
 
 
 @dataclass(frozen=True)

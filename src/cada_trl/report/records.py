@@ -123,8 +123,8 @@ def _result(path: Path) -> Row:
 
 
 def _is_rate(rate: Any) -> bool:
-    values = [rate.get(key) for key in ("low", "value", "high")] if isinstance(rate, dict) else []
-    numbers = bool(values) and all(isinstance(value, int | float) for value in values)
+    values: list[Any] = [rate.get(key) for key in ("low", "value", "high")] if isinstance(rate, dict) else [None]
+    numbers = all(isinstance(value, int | float) for value in values)
     return numbers and [0, *values, 1] == sorted([0, *values, 1]) and isinstance(rate.get("n"), int)
 
 

@@ -89,12 +89,16 @@ def _faithfulness_facts(record: FaithfulnessRecord) -> dict[str, str]:
 def utility_part(records: Sequence[UtilityRecord]) -> Document:
     """The section on utility. Errors: UserError for a model that shares no finished task with the first."""
     names = labels(records)
-    facts = {name: _utility_facts(record) for record, name in zip(records, names, strict=True)}
-    matches = {name: paper_match(record.config) for record, name in zip(records, names, strict=True)}
+    by_name = dict(zip(names, records, strict=True))
+    weights = {name: (one.manifest.get("model") or {}).get("identity") for name, one in by_name.items()}
+    facts = {
+        name: scrub(model_facts(one.config, weights[name]) | provenance_facts(one)) for name, one in by_name.items()
+    }
+    matches = {name: paper_match(one.config) for name, one in by_name.items()}
     shown = "; ".join(f"{name}: {match.label}" for name, match in matches.items() if match)
     note = f"The paper's numbers ({shown}) are for orientation: {paper_tables().asked_differently['utility']}."
     rows, notes = [], []
-    for record, name in zip(records, names, strict=True):
+    for name, record in by_name.items():
         notes += _notes(record, name)
         for result in record.results:
             match, row = matches[name], _task(result, name)
@@ -110,19 +114,13 @@ def utility_part(records: Sequence[UtilityRecord]) -> Document:
     blocks += [*([Bullets(notes)] if notes else []), *(_asked(name, own) for name, own in facts.items())]
     twin = {
         "utility": [
-            {"model": name, "facts": facts[name], "results": scrub(record.results)}
-            for record, name in zip(records, names, strict=True)
+            {"model": name, "facts": facts[name], "results": scrub(one.results)} for name, one in by_name.items()
         ],
         "utility_compared_with_the_first": [
             {"model": name, "tasks": [asdict(one) for one in tasks]} for name, tasks in compared.items()
         ],
     }
     return Document(", ".join(names), [Section("Utility", blocks, "utility")], twin)
-
-
-def _utility_facts(record: UtilityRecord) -> dict[str, str]:
-    identity = (record.manifest.get("model") or {}).get("identity")
-    return scrub(model_facts(record.config, identity) | provenance_facts(record))  # type: ignore[no-any-return]
 
 
 def _task(result: dict[str, Any], name: str) -> dict[str, Shown]:

@@ -8,7 +8,7 @@ from typing import Any
 from cada_trl.document.blocks import Block, Bullets, Document, Facts, Figures, Heading, PageOnly, Section, Table, Text
 from cada_trl.numbers import ABSENT, Cell
 from cada_trl.report.caveats import judge_note, run_not_run, tripped
-from cada_trl.report.curves import curves
+from cada_trl.report.dashboard import curves
 from cada_trl.report.facts import card_note, card_table, funnel_table, run_facts, split_sizes, yaml_fold
 from cada_trl.report.names import SETS, measure_label, measures, probe_reading
 from cada_trl.report.run_record import RunRecord
@@ -124,10 +124,7 @@ def _data(run: RunRecord) -> list[Block]:
     if not data:
         return []
     funnel, card = funnel_table(data), run.manifest.get("card")
-    return [
-        Heading("Data"),
-        *([funnel, Text(f"Split: {split_sizes(data)}.", "note")] if funnel else []),
-        *([card_table(card)] if card else []),
-        Text(card_note(card), "note"),
-        yaml_fold("The whole data manifest", data),
-    ]
+    blocks: list[Block] = [Heading("Data")]
+    blocks += [funnel, Text(f"Split: {split_sizes(data)}.", "note")] if funnel else []
+    blocks += [card_table(card)] if card else []
+    return [*blocks, Text(card_note(card), "note"), yaml_fold("The whole data manifest", data)]

@@ -99,7 +99,7 @@ def rate_of(rows: list[ProbeRow], measure: str) -> dict[str, Any]:
     return {"successes": rate.successes, "n": rate.n, "rate": value, "low": low, "high": high}
 
 
-def _paired(pairs: list[tuple[float | None, float | None]], estimate: Callable[..., Estimate]) -> dict[str, Any]:
+def _paired(pairs: Sequence[tuple[float | None, float | None]], estimate: Callable[..., Estimate]) -> dict[str, Any]:
     """After - before over the requests scored both times; a rate without any change still gets an interval."""
     differences = [float(new) - float(old) for old, new in pairs if old is not None and new is not None]
     value, low, high = estimate(differences) if differences else (None, None, None)

@@ -47,7 +47,8 @@ _RATES = (
 
 def sweep_part(sweeps: Sequence[SweepRecord]) -> Document:
     """The sweeps' sections, with a frontier-<sweep>.png beside them (frontier.png for one)."""
-    sections, twin, images = [], [], {}
+    sections, twin = [], []
+    images: dict[str, bytes] = {}
     for number, sweep in enumerate(sweeps, start=1):
         cells = [measured(cell) for cell in [*sweep.initial, *sweep.cells]]
         drawable = [frontier(cells, asr, nrr) for asr, nrr in axes_shown(cells)]
@@ -143,17 +144,13 @@ def seed_words(each: Point, one: Frontier) -> str:
 
 def mark_titles(one: Frontier) -> dict[str, str]:
     """Id of each mark -> configuration, rates with n and intervals, and whether another one beats it."""
-    marks: dict[str, Point] = {}
+    titles: dict[str, str] = {}
     for i, each in enumerate(each for each in one.points if each.known):
-        marks[f"point-{i}"] = each
         # of two configurations with one label the later one is drawn
         seeds = [seed for seed in one.seeds if seed.label == each.label][-len(each.asr.per_seed) :]
-        marks |= {f"seed-{i}-{j}": seed for j, seed in enumerate(seeds)}
-    return {gid: _title(each, one) for gid, each in marks.items()}
-
-
-def _title(each: Point, one: Frontier) -> str:
-    seed, told = seed_words(each, one), standing(each, one)
-    seed = f", {seed}" if seed.startswith("mean") else f", seed {seed}" if seed else ""
-    rates = f"ASR {frontier_cell(each.asr)}, NRR {frontier_cell(each.nrr)}"
-    return f"{each.label}{seed}: {rates}{told and '; ' + told}"
+        for gid, mark in {f"point-{i}": each, **{f"seed-{i}-{j}": seed for j, seed in enumerate(seeds)}}.items():
+            seed, told = seed_words(mark, one), standing(mark, one)
+            words = f", {seed}" if seed.startswith("mean") else f", seed {seed}" if seed else ""
+            rates = f"ASR {frontier_cell(mark.asr)}, NRR {frontier_cell(mark.nrr)}"
+            titles[gid] = f"{mark.label}{words}: {rates}{told and '; ' + told}"
+    return titles

@@ -46,18 +46,18 @@ _LEAST_SPAN = 0.25  # an axis shows no less: noise should not look like a differ
 Place = tuple[float, float]
 
 
-def attacks_shown(records: Sequence[EvalRecord]) -> list[str]:
-    """Attacks with at least one point: an evaluation with ASR under it and with NRR on XSTest."""
-    return list(dict.fromkeys(attack for record in records for attack, _ in _points(record)))
-
-
 def tradeoff(records: Sequence[EvalRecord]) -> tuple[list[tuple[str, bytes]], bytes]:
-    """Caption and SVG of each attack's panel, and all of them as one PNG, two beside each other."""
+    """Caption and SVG of each attack's panel, and all of them as one PNG, two beside each other.
+
+    An attack is shown where an evaluation has ASR under it and NRR on XSTest; no picture where there is none.
+    """
     caption = "ASR over NRR on XSTest under {}; the numbers are in the table of rates"
     draws: dict[str, Draw] = {
         caption.format(attack_name(attack)): partial(draw_attack, records=records, attack=attack)
-        for attack in attacks_shown(records)
+        for attack in dict.fromkeys(attack for record in records for attack, _ in _points(record))
     }
+    if not draws:
+        return [], b""
     sheet = picture(list(draws.values()), (9, 4.6 * ((len(draws) + 1) // 2)), "png", columns=2, dpi=SHEET_DPI)
     return [(caption, picture([draw])) for caption, draw in draws.items()], sheet
 
