@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from cada_trl.document.markdown import bullets, heading, quote, table
+from cada_trl.report.caveats import judge_note, run_not_run, tripped
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.facts import run_facts, split_sizes
-from cada_trl.report.judges import judge_note
-from cada_trl.report.not_run import run_not_run, tripped
-from cada_trl.report.rates import headline_rows
+from cada_trl.report.rates import rate_rows
 from cada_trl.report.run_part import probe_rows
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.summary import summarise
@@ -107,7 +106,10 @@ def _data(run: RunRecord) -> list[str]:
 
 
 def _probes(summary: dict[str, Any]) -> list[str]:
-    rows = ([group.value, *stages[:3], group.detail] for group, *stages in probe_rows(summary))
+    rows = [
+        [row["Probe set"].value, row["Measure"], row["Before"], row["After"], row["Probe set"].detail]
+        for row in probe_rows(summary)
+    ]
     return [
         heading(2, "Results: probes"),
         "Held-out requests given raw, one sample each. Rates with counts and Wilson 95 % intervals.",
@@ -121,8 +123,15 @@ def _evaluations(records: Sequence[EvalRecord]) -> list[str]:
         return [heading(2, "Results: evaluations"), "None was given to the export."]
     columns = ["Benchmark", "Attack", "Measure", "Rate (95 % interval; counts)", "Scored of asked", "Judge"]
     rows = [
-        (one.benchmark, one.attack, one.metric, one.rate, one.coverage, record.scores.judge_id)
+        (
+            row["Benchmark"].value,
+            row["Attack"].value,
+            row["Benchmark"].detail,
+            row["Rate"],
+            row["Scored"],
+            record.scores.judge_id,
+        )
         for record in records
-        for one in headline_rows([record])
+        for row in rate_rows([record])
     ]
     return [heading(2, "Results: evaluations"), table(columns, rows)]

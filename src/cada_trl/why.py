@@ -14,9 +14,9 @@ from cada_trl.document.blocks import Document
 from cada_trl.document.markdown import markdown
 from cada_trl.document.terminal import show
 from cada_trl.errors import UserError, run_verb
+from cada_trl.report.differences import TOLERANCE
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.explain import explain_evaluations, explain_runs
-from cada_trl.report.parting import TOLERANCE
 from cada_trl.report.records import read_record
 from cada_trl.report.run_record import RunRecord
 from cada_trl.storage.files import replace, replace_json

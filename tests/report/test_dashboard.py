@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.image
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from cada_trl.document.html import html
 from cada_trl.document.markdown import markdown
 from cada_trl.errors import UserError
-from cada_trl.report.dashboard import dashboard_part, hazard_rows
+from cada_trl.report.dashboard import CURVES, curves, dashboard_part, draw_panel, draw_probes, hazard_rows
 from cada_trl.report.page import write_report
-from cada_trl.report.run_record import RunRecord, series_of
+from cada_trl.report.run_record import RunRecord, Series, series_of
 from cada_trl.tracking.panels import SECTIONS
 from tests.report.html_check import check_page
 
@@ -56,9 +60,9 @@ def test_every_section_is_there_and_a_panel_without_data_is_said(make_run: Calla
 def test_hazard_rows_keep_what_was_not_scored_apart(make_run: Callable[..., RunRecord]) -> None:
     run = make_run()
     for row in hazard_rows("one", run):
-        assert str(row.cells[3]).endswith(f"; n {row.n})")
+        assert str(row.cells["Complied or answered"]).endswith(f"; n {row.n})")
         asked = sum(1 for one in run.after if one.set in {"harmful", "held_out", "harmless", "xstest_safe"})
-        assert 0 < row.n + int(str(row.cells[4])) <= asked
+        assert 0 < row.n + int(str(row.cells["Unscored"])) <= asked
 
 
 def test_runs_stand_beside_each_other_in_the_rows_of_a_hazard(make_run: Callable[..., RunRecord]) -> None:
@@ -94,3 +98,53 @@ def test_completions_can_be_filtered_without_a_script(make_run: Callable[..., Ru
     check_page(page)
     assert ".completions:has(#show-REFUSED:not(:checked)) .v-REFUSED { display: none; }" in page
     assert 'type="checkbox" id="show-harmless"' in page and '<tr class="v-REFUSED s-harmful">' in page
+
+
+def drawn(panel: int, *runs: Series) -> Axes:
+    axes = Figure().add_subplot()
+    draw_panel(axes, list(CURVES.values())[panel], [(f"run {i}", run) for i, run in enumerate(runs)])
+    return axes
+
+
+def test_the_figure_is_sharp_at_900_px_width_and_every_panel_a_picture_too(run: RunRecord) -> None:
+    pictures, sheet = curves([run])
+    assert matplotlib.image.imread(io.BytesIO(sheet)).shape[1] == 1800
+    assert len(pictures) == 5
+
+
+def test_the_reward_panel_draws_the_recorded_numbers(run: RunRecord) -> None:
+    line = drawn(0, series_of(run)).lines[0]
+    assert list(line.get_ydata()) == [row["train/reward_mean"] for row in run.steps]
+    assert list(line.get_xdata()) == list(range(1, 41))
+
+
+def test_a_step_without_a_value_is_a_gap_and_not_a_zero(run: RunRecord) -> None:
+    steps = [{**row, "train/reward_mean": None} if row["step"] == 2 else row for row in run.steps]
+    line = drawn(0, series_of(replace(run, steps=steps))).lines[0]
+    assert 2 not in list(line.get_xdata())
+
+
+def test_several_runs_have_a_colour_each_and_their_metrics_dashes(make_run: Callable[..., RunRecord]) -> None:
+    axes = drawn(1, series_of(make_run(0)), series_of(make_run(1)))
+    first, second, other_metric = axes.lines[:3]
+    assert len(axes.lines) == 8
+    assert first.get_color() != second.get_color() and first.get_color() == other_metric.get_color()
+    assert first.get_linestyle() == second.get_linestyle() != other_metric.get_linestyle()
+    assert [text.get_text() for text in axes.get_legend().get_texts()][-3:] == ["unscored", "run 0", "run 1"]
+
+
+def test_a_metric_of_another_unit_has_its_axis_at_the_right(run: RunRecord) -> None:
+    left, right = drawn(3, series_of(run)).figure.axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("tokens", "fraction")
+    assert len(left.lines) == len(right.lines) == 1
+
+
+def test_the_probe_panel_has_a_point_with_an_interval_for_each_stage(run: RunRecord) -> None:
+    axes = Figure().add_subplot()
+    draw_probes(axes, [run])
+    assert len(axes.containers) == 16
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]
+
+
+def test_a_run_without_a_step_says_no_data() -> None:
+    assert [text.get_text() for text in drawn(0, {}).texts] == ["no data"]

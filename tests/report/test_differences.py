@@ -1,21 +1,32 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from cada_trl.config import Config, check_config, config_hash, load_config
+from cada_trl.config import Config, config_hash, load_config
 from cada_trl.config.loading import leaf_paths
+from cada_trl.errors import UserError
+from cada_trl.records import write_jsonl
 from cada_trl.report.differences import (
     ABSENT,
     RUN_KEYS,
     Difference,
     Meaning,
-    config_differences,
+    Parting,
+    asked_ids,
     differences,
     manifest_differences,
     meaning_of,
+    parting,
     shared_facts,
+    text_difference,
     unsure_code,
 )
+from cada_trl.report.run_record import RunRecord
+
+Row = dict[str, Any]
 
 
 def changed(config: Config, path: str) -> Config:
@@ -26,12 +37,12 @@ def changed(config: Config, path: str) -> Config:
     return config.model_copy(update={section: getattr(config, section).model_copy(update={leaf: "changed"})})
 
 
-def test_nested_keys_are_compared_by_their_dotted_path() -> None:
+def test_nested_keys_are_compared_by_their_dotted_path_and_what_decides_the_result_stands_first() -> None:
     a, b = {"x": {"y": 1, "z": 2}, "only_a": 0}, {"x": {"y": 1, "z": 3}, "only_b": None}
     assert differences(a, b, {"": Meaning.RESULT, "x": Meaning.PLACE}) == [
-        Difference("x.z", 2, 3, Meaning.PLACE),
         Difference("only_a", 0, ABSENT, Meaning.RESULT),
         Difference("only_b", ABSENT, None, Meaning.RESULT),
+        Difference("x.z", 2, 3, Meaning.PLACE),
     ]
 
 
@@ -48,12 +59,6 @@ def test_a_key_decides_the_result_exactly_where_it_changes_the_config_hash() -> 
     paths = set(leaf_paths(Config).values())
     hashed = {path for path in paths if config_hash(changed(config, path)) != config_hash(config)}
     assert hashed == {path for path in paths if meaning_of(path, RUN_KEYS) is Meaning.RESULT}
-
-
-def test_what_decides_the_result_stands_first() -> None:
-    a, b = (check_config(load_config(words).model_dump()) for words in (["seed=0"], ["seed=1", "beta_kl=0.5"]))
-    found = config_differences(a.model_dump(), b.model_dump(), RUN_KEYS)
-    assert [(one.what, one.a, one.b) for one in found] == [("algo.beta_kl", 0.01, 0.5), ("seed", 0, 1)]
 
 
 def test_times_and_names_are_no_origin_and_a_hash_is_named_in_words() -> None:
@@ -76,3 +81,82 @@ def test_a_dirty_checkout_or_none_leaves_the_code_unknown() -> None:
     assert not unsure_code(clean, clean)
     assert unsure_code(clean, {"git": {"commit": "c", "dirty": True}})
     assert unsure_code(clean, {"git": None})
+
+
+def sample(request_id: str, completion: str = "I can't help.", reward: float = 0.0, **changes: Any) -> Row:
+    row = {"request_id": request_id, "request": f"text of {request_id}", "completion": completion, "reward": reward}
+    return {**row, "prompt_arm": "cases", "verdict": "REFUSED", **changes}
+
+
+def run(path: Path, steps: list[Row], samples: list[list[Row]] | None = None) -> RunRecord:
+    for step, rows in enumerate(samples or [], start=1):
+        write_jsonl(path / "completions" / f"step_{step:06d}.jsonl", rows)
+    numbered = [{"step": step, **row} for step, row in enumerate(steps, start=1)]
+    return RunRecord(path, {}, {}, numbered, [], [], [])
+
+
+def two(tmp_path: Path, a: Any, b: Any) -> tuple[RunRecord, RunRecord]:
+    return run(tmp_path / "a", *a), run(tmp_path / "b", *b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "what", "rollouts"),
+    [
+        ([sample("r1")], [sample("r3", "two")], "requests", None),  # before other samples
+        ([sample("r1")], [sample("r1", prompt_arm="none")], "requests", None),
+        ([sample("r1"), sample("r2", "x")], [sample("r1"), sample("r2", "y")], "rollouts", (1, 2)),
+        ([sample("r1", reward=0.0)], [sample("r1", reward=1.0)], "verdicts", (0, 1)),
+        ([sample("r1")], [sample("r1")], None, None),
+    ],
+)
+def test_what_differs_first_is_named(tmp_path: Path, a: list[Row], b: list[Row], what: Any, rollouts: Any) -> None:
+    found = parting(*two(tmp_path, ([{}, {}], [[sample("r0")], a]), ([{}, {}], [[sample("r0")], b])))
+    assert (found.compared, found.what, found.rollouts) == (2, what, rollouts)
+    assert found.step == (2 if what else None)
+
+
+def test_the_first_sample_that_differs_is_shown_from_where_it_does(tmp_path: Path) -> None:
+    a = [{"train/loss": 1.0}], [[sample("r1"), sample("r2", "I can help."), sample("r3", "x")]]
+    b = [{"train/loss": 2.0}], [[sample("r1"), sample("r2", "I cannot."), sample("r3", "y")]]
+    found = parting(*two(tmp_path, a, b))
+    assert (found.what, found.rollouts, found.metrics) == ("rollouts", (2, 3), {"train/loss": (1.0, 2.0)})
+    assert found.text is not None
+    assert (found.text.request_id, found.text.at_char, found.text.a, found.text.b) == ("r2", 5, " help.", "not.")
+
+
+def test_one_text_that_another_begins_with_parts_at_its_end() -> None:
+    found = text_difference("r", "q", "No", "No, never")
+    assert (found.at_char, found.a, found.b) == (2, "", ", never")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "tolerance", "metrics"),
+    [
+        ({"train/step_s": 1.0}, {"train/step_s": 9.0}, 1e-6, None),  # a time
+        ({"train/lr": 2e-6}, {"train/lr": 2.1e-6}, 1e-6, {"train/lr": (2e-6, 2.1e-6)}),
+        ({"train/loss": 1.0, "train/kl_nats": None}, {"train/loss": 1.0000005}, 1e-6, None),
+        ({"train/loss": 1.0}, {"train/loss": 1.0000005}, 1e-9, {"train/loss": (1.0, 1.0000005)}),
+        ({"train/loss": 1.0}, {"train/loss": None}, 1e-6, {"train/loss": (1.0, None)}),
+    ],
+)
+def test_only_a_number_beyond_the_tolerance_is_another_and_a_missing_one_too(
+    tmp_path: Path, a: Row, b: Row, tolerance: float, metrics: Any
+) -> None:
+    found = parting(*two(tmp_path, ([a], [[sample("r1")]]), ([b], [[sample("r1")]])), tolerance)
+    assert (found.what, found.metrics) == ("numbers" if metrics else None, metrics)
+
+
+def test_only_steps_of_both_are_compared(tmp_path: Path) -> None:
+    a, b = two(tmp_path, ([{"train/loss": 1.0}] * 3,), ([{"train/loss": 1.0}],))
+    assert parting(a, b) == Parting(1)
+
+
+def test_asked_requests_are_those_of_the_kept_samples(tmp_path: Path) -> None:
+    assert asked_ids(run(tmp_path / "a", [{}, {}], [[sample("r1"), sample("r2")], [sample("r1")]])) == {"r1", "r2"}
+
+
+def test_a_damaged_file_of_samples_is_one_line(tmp_path: Path) -> None:
+    a, b = two(tmp_path, ([{}], [[sample("r1")]]), ([{}], [[sample("r1")]]))
+    (b.path / "completions" / "step_000001.jsonl").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"step_000001.jsonl, row 1: not JSON"):
+        parting(a, b)

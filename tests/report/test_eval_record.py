@@ -43,6 +43,12 @@ def test_an_evaluation_without_scores_names_the_command_that_finishes_it(folder:
     )
 
 
+def test_an_evaluation_that_lacks_a_file_is_one_line(folder: Path) -> None:
+    (folder / "attempts.jsonl").unlink()
+    with pytest.raises(UserError, match=r"lacks attempts\.jsonl; make it again with: python -m cada_trl.evaluate"):
+        read_record(folder)
+
+
 def test_scores_that_are_not_those_of_the_verdicts_are_refused(folder: Path) -> None:
     values = json.loads((folder / "scores.json").read_text())
     values["cells"][0]["total"]["complied"] |= {"successes": 0, "value": 0.0, "low": 0.0, "high": 0.138}

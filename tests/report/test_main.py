@@ -12,6 +12,7 @@ from cada_trl.report.__main__ import main
 from cada_trl.tracking.manifest import build_manifest, finished
 from cada_trl.tracking.run_folder import RunFolder
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
+from tests.report.made_up_run import probe_row
 
 
 def small_run(path: Path, seed: int = 0, state: str = "done") -> Path:
@@ -20,20 +21,8 @@ def small_run(path: Path, seed: int = 0, state: str = "done") -> Path:
         folder.write_config(config)
         folder.write_manifest(finished(build_manifest(config, {}, {"judge_id": "phrases-1"}), state))
         folder.append_train(1, {"train/reward_mean": 0.5})
-        for name, verdict in (("before", "COMPLIED"), ("after", "REFUSED")):
-            row = {
-                "set": "harmful",
-                "request_id": "r1",
-                "request": "A made-up request?",
-                "hazard": "privacy",
-                "harmful": True,
-                "analysis": "",
-                "final_response": "text",
-                "status": "no_marker",
-                "verdict": verdict,
-                "reward": 0.0,
-            }
-            folder.write_probe(name, int(name == "after"), [row], {})
+        for step, name in enumerate(("before", "after")):
+            folder.write_probe(name, step, [probe_row("harmful", 1, "REFUSED", False)], {})
     return path
 
 
@@ -51,13 +40,10 @@ def test_several_runs_are_reported_beside_the_first(tmp_path: Path) -> None:
     assert not (tmp_path / "a" / "report.html").exists()
 
 
-def test_out_takes_the_report_elsewhere(tmp_path: Path) -> None:
-    assert main([str(small_run(tmp_path / "a")), "--out", str(tmp_path / "deep" / "out")]) == 0
-    assert (tmp_path / "deep" / "out" / "curves.png").is_file()
-
-
-def test_an_unfinished_run_is_reported_and_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(small_run(tmp_path / "a", state="interrupted"))]) == 0
+def test_an_unfinished_run_is_said_to_be_wherever_out_leads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "deep" / "out"
+    assert main([str(small_run(tmp_path / "a", state="interrupted")), "--out", str(out)]) == 0
+    assert (out / "curves.png").is_file()
     assert "a: The run did not finish: its state is interrupted, its last step 1." in capsys.readouterr().out
 
 
@@ -83,18 +69,6 @@ def test_evaluations_and_runs_go_onto_one_page(tmp_path: Path) -> None:
     assert main([str(path) for path in paths]) == 0
     page = (tmp_path / "evals" / "report" / "report.html").read_text()
     assert "after-2 against before-1" in page and "Learned on" in page
-
-
-@pytest.mark.parametrize(
-    ("file", "message"), [("scores.json", "has no scores.json"), ("attempts.jsonl", "lacks attempts.jsonl; make it")]
-)
-def test_an_evaluation_that_lacks_a_file_is_one_line(tmp_path: Path, file: str, message: str) -> None:
-    path = write_evaluation(tmp_path / "model-1", answers_most)
-    (path / file).unlink()
-    with pytest.raises(UserError) as caught:
-        main([str(path)])
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-    assert not (path / "report.html").exists()
 
 
 def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

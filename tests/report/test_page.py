@@ -1,25 +1,35 @@
-"""A page of several kinds of folder at once."""
+"""A page of several kinds of folder at once: what holds of each part, and of the page as a whole."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cada_trl.errors import UserError
+from cada_trl.evaluation.items import Attempt
+from cada_trl.report.eval_record import read_evaluation
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
+from cada_trl.report.run_record import ProbeRow, RunRecord
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
 from tests.report.made_up_utility import write_utility
+
+EVIL = "<img src=x onerror=alert(1)></details><script>alert(2)</script>"
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("all")
     folders = [
-        write_run(root / "runs" / "made-up-s0", n_steps=2),
+        write_run(root / "runs" / "made-up-s0"),
         write_evaluation(root / "evals" / "before-1", answers_most),
         write_utility(root / "utility" / "before-1", {"gsm8k": [True, False]}),
         write_evaluation(root / "evals" / "after-2", refuses_most),
@@ -27,25 +37,120 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report([read_record(folder) for folder in folders], root / "page").parent
 
 
-def test_every_kind_has_its_part_in_page_markdown_and_json(written: Path) -> None:
-    page, markdown = (written / "report.html").read_text(), (written / "report.md").read_text()
-    check_page(page)
+@pytest.fixture(scope="module")
+def page(written: Path) -> str:
+    return (written / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def markdown(written: Path) -> str:
+    return (written / "report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def twin(written: Path) -> Any:
+    return json.loads((written / "report.json").read_text())
+
+
+def test_every_kind_has_its_part_in_page_markdown_and_json(page: str, markdown: str, twin: Any) -> None:
     for title in ("Rates", "Utility", "made-up-s0"):
         assert f">{title}</h2>" in page and f"## {title}\n" in markdown
-    twin = json.loads((written / "report.json").read_text())
     assert {"evaluations", "compared_with_the_first", "utility", "runs", "across_runs"} <= twin.keys()
 
 
-def test_the_learning_curves_stay(written: Path) -> None:
-    assert (written / "curves.png").is_file() and (written / "safety_helpfulness.png").is_file()
-    assert 'alt="Reward and baseline by step"' in (written / "report.html").read_text()
+def test_the_page_is_well_nested_asks_for_nothing_from_outside_and_says_what_its_pictures_show(page: str) -> None:
+    pictures = check_page(page).values("alt")
+    assert len([one for one in pictures if ": " not in one]) == 5 + 2  # the dashboard's name their section
+    assert all(pictures) and "Reward and baseline by step" in pictures
+
+
+def test_every_part_can_be_reached_from_the_top(page: str) -> None:
+    links = re.findall(r'<li><a href="#([^"]+)">', page)
+    evaluations = ["evaluated", "rates", "pairs", "tradeoff", "paper", "hazards", "judge", "responses", "not-run"]
+    assert links == [*evaluations, "utility", "run1", "dashboard"]
 
 
 def test_nothing_half_written_is_left(written: Path) -> None:
-    assert sorted(file.name for file in written.iterdir()) == [
-        "curves.png",
-        "report.html",
-        "report.json",
-        "report.md",
-        "safety_helpfulness.png",
-    ]
+    names = ["curves.png", "report.html", "report.json", "report.md", "safety_helpfulness.png"]
+    assert sorted(file.name for file in written.iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the request alone",
+        "responses 1:15",
+        "75.0 %",
+        "55.1 to 88.0; 18/24",
+        ">transfer<",
+        "-56.5 points",
+        "15 / 2",
+        "less helpful",
+        "The paper (arXiv 2601.08000) has no number for these models and methods.",
+        "JailbreakBench, benign",
+        "xstest pooled, partial refused",
+        '<details class="fold"><summary>3 slices with n &lt; 10: folded</summary>',
+        # of the run: what it was, how far to believe it, its data
+        "smollm2",
+        "phrases-12345678 paid the reward",
+        "20:34",
+        "One seed only",
+        "XSTest, safe part",
+        "dropped: near duplicate",
+        "Split: train 500, probe 120.",
+    ],
+)
+def test_the_page_says(page: str, text: str) -> None:
+    assert text in page
+
+
+def test_harmful_requests_are_folded_and_harmless_ones_are_not(page: str) -> None:
+    depth, outside = 0, ""
+    for part in re.split(r"(<details|</details>)", page):
+        depth += (part == "<details") - (part == "</details>")
+        outside += part if depth == 0 else ""
+    assert "Made-up harmful request" in page and "Made-up harmful request" not in outside
+    assert outside.count("Made-up harmless request") > 8  # of the run and of the evaluations
+    assert "In a story, Made-up" in page and "In a story, Made-up" not in outside
+
+
+def test_the_twins_hold_the_same_numbers_and_no_text_of_people_or_models(page: str, markdown: str, twin: Any) -> None:
+    total = twin["evaluations"][0]["scores"]["cells"][0]["total"]["complied"]
+    probed = twin["runs"][0]["probes"]["harmful"]["after"]["answered_frac"]
+    change = twin["compared_with_the_first"][0]["comparison"]["cells"][0]["complied"]
+    numbers = [(100 * one["low"], 100 * one["high"], one["successes"], one["n"]) for one in (total, probed)]
+    counts = ["{:.1f} to {:.1f}; {}/{}".format(*one) for one in numbers]
+    for text in (*counts, f"{100 * change['difference']:+.1f} points", "before-1"):
+        assert text in page and text in markdown
+    assert "![Safety against helpfulness](safety_helpfulness.png)" in markdown
+    assert "Made-up" not in markdown + json.dumps(twin)
+
+
+def test_what_a_model_and_a_benchmark_wrote_is_escaped(
+    run: RunRecord, make_probe_row: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    def attack(attempt: Attempt) -> str:
+        return EVIL
+
+    row = ProbeRow.model_validate(make_probe_row("harmless", 1, "COMPLIED", False, final_response=EVIL, hazard="<b>"))
+    path = write_evaluation(tmp_path / "<b>name", attack, model={"name": "<i>model</i>"})
+    records = [dataclasses.replace(run, before=[row], after=[]), read_evaluation(path)]
+    text = write_report(records, tmp_path / "out").read_text()
+    check_page(text)
+    assert not [tag for tag in ("<img src=x", "<script>", "<i>model", "<b>name") if tag in text]
+    assert text.count("&lt;img src=x onerror=alert(1)&gt;") > 3
+    assert "<b>name" not in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_secret_in_the_configuration_is_not_shown(run: RunRecord, tmp_path: Path) -> None:
+    record = read_evaluation(write_evaluation(tmp_path / "a", answers_most))
+    secret = {"judge": {"base_url": "https://me:pass1234@host/v1"}}
+    records = [dataclasses.replace(one, config={**one.config, **secret}) for one in (run, record)]
+    write_report(records, tmp_path / "out")
+    assert all("pass1234" not in file.read_text() for file in (tmp_path / "out").glob("report.*"))
+
+
+def test_a_place_that_cannot_be_written_is_refused_with_its_path(run: RunRecord, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*file/out"):
+        write_report([run], tmp_path / "file" / "out")

@@ -160,7 +160,7 @@ def test_a_number_names_its_table_and_its_deviation() -> None:
 def test_ours_stands_beside_the_papers_with_what_differs(scored: EvalRecord) -> None:
     beside = paper_beside(scored, "llama-3")
     assert beside is not None and beside.paper == "LLaMA-3-8B, w/o SR"
-    shown = {(line.benchmark, line.attack, line.measure): (line.ours.value, line.paper.value) for line in beside.lines}
+    shown = {tuple(line.values())[:3]: (line["ours"].value, line["paper"].value) for line in beside.lines}
     assert shown["StrongREJECT", "no attack", "ASR"] == ("75.0 %", "0.6 %")
     assert shown["StrongREJECT", "PAIR", "harmful score"][1] == "0.3841"
     assert shown["XSTest, safe", "no attack", "NRR"] == ("100.0 %", "88 %")

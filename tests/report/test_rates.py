@@ -1,78 +1,83 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from cada_trl.document.blocks import Text
+from cada_trl.errors import UserError
 from cada_trl.evaluation.compare import Change
 from cada_trl.evaluation.scores import Measure, ScoredCell
-from cada_trl.report.eval_record import EvalRecord
-from cada_trl.report.pairs import reading
+from cada_trl.numbers import Cell
+from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.rates import (
+    SliceRow,
     change_cell,
-    folded_names,
-    folded_words,
-    hazard_tables,
-    headline_rows,
+    hazard_fold,
     measure_cell,
-    split_small,
+    pool_words,
+    rate_rows,
+    reading,
+    side_by_side,
+    sides,
+    slice_tables,
 )
+from cada_trl.statistics import mcnemar
+from tests.report.made_up_evaluation import answers_most, write_evaluation
 
 
 def test_a_row_has_rate_interval_counts_coverage_and_missing_prompts(before: EvalRecord) -> None:
-    none, pair, safe = headline_rows([before])
+    none, pair, safe = rate_rows([before])
     # every fourth of 24 requests is refused; Wilson's interval of 18/24
-    assert str(none.rate) == "75.0 % (55.1 to 88.0; 18/24)"
-    assert (none.benchmark, none.attack, none.transfer, none.missing) == ("StrongREJECT", "no attack", False, "0")
-    assert (pair.attack, pair.transfer, pair.coverage, pair.missing) == ("PAIR", True, "22/22", "2")
-    assert (safe.metric, str(safe.rate.value)) == ("NRR: share answered, higher is more helpful", "100.0 %")
+    assert str(none["Rate"]) == "75.0 % (55.1 to 88.0; 18/24)"
+    assert (none["Benchmark"].value, *none["Attack"], none["Missing"]) == ("StrongREJECT", "no attack", "", "0")
+    assert (*pair["Attack"], pair["Scored"], pair["Missing"]) == ("PAIR", "transfer", "22/22", "2")
+    assert (safe["Benchmark"].detail, safe["Rate"].value) == ("NRR: share answered, higher is more helpful", "100.0 %")
+    assert list(none)[-2:] == ["Reasoning", "Truncated"]  # this judge labels no harm
 
 
 def test_an_unscored_response_is_in_the_coverage_and_not_in_the_rate(after: EvalRecord) -> None:
-    row = headline_rows([after])[0]
-    assert (row.coverage, row.rate.value) == ("23/24", "17.4 %")
-    assert row.reasoning == "79.2 %"  # 19 of 24: four answers, one empty response
+    row = rate_rows([after])[0]
+    assert (row["Scored"], row["Rate"].value) == ("23/24", "17.4 %")
+    assert row["Reasoning"] == "79.2 %"  # 19 of 24: four answers, one empty response
 
 
-def test_columns_of_harm_stand_only_where_a_judge_labels_it(before: EvalRecord, scored: EvalRecord) -> None:
-    assert headline_rows([before])[0].optional == {}
-    optional = headline_rows([scored])[0].optional
-    assert str(optional["harmful score"]).startswith("0.38 (") and optional["judged harmful"].value == "75.0 %"
+def test_columns_of_harm_stand_where_a_judge_labels_it(scored: EvalRecord) -> None:
+    row = rate_rows([scored])[0]
+    assert str(row["Harmful score"]).startswith("0.38 (") and row["Judged harmful"].value == "75.0 %"
 
 
 def test_two_evaluations_stand_below_each_other_in_each_cell(before: EvalRecord, after: EvalRecord) -> None:
-    rows = headline_rows([before, after])
-    assert [row.evaluation for row in rows] == ["before-1", "after-2"] * 3
-    assert [row.attack for row in rows[:4]] == ["no attack", "no attack", "PAIR", "PAIR"]
+    rows = rate_rows([before, after])
+    assert [row["Evaluation"] for row in rows] == ["before-1", "after-2"] * 3
+    assert [row["Attack"].value for row in rows[:4]] == ["no attack", "no attack", "PAIR", "PAIR"]
 
 
-def test_a_hazards_rate_is_over_its_own_items(before: EvalRecord, after: EvalRecord) -> None:
-    table = hazard_tables([before, after])[0]
-    assert (table.title, table.metric) == ("StrongREJECT, no attack", "ASR")
-    rows = {hazard: [cell.value for cell in cells] for hazard, cells in table.folded}
-    # numbers 0, 3, ..., 21: before complies but for 0 and 12; after with 0, 6, 12 and 18
-    assert rows["hate"] == ["75.0 %", "50.0 %"]
-    # 1, 4, ..., 22: after refuses all, and number 1 is unscored: 7 of 8 is below the coverage of 90 %
-    assert rows["privacy"] == ["75.0 %", "withheld"]
-    assert rows["outside the case pack's hazards"] == ["75.0 %", "0.0 %"]
-
-
-def test_a_slice_of_fewer_than_ten_is_folded_and_stays_in_the_scores(before: EvalRecord) -> None:
-    # 24 items are 8 of each hazard
-    table = hazard_tables([before])[0]
-    assert (table.rows, len(table.folded)) == ([], 3)
-    assert [table.brief] == [
-        "StrongREJECT, no attack, by hazard: 3 slices with n < 10: folded "
-        "(hate, outside the case pack's hazards, privacy)"
+def test_a_hazards_rate_is_over_its_own_items_and_few_items_are_folded(before: EvalRecord, after: EvalRecord) -> None:
+    fold = hazard_fold([before, after], "strongreject", "none")
+    assert fold.summary == "StrongREJECT, no attack: ASR"
+    (small,) = fold.blocks  # 24 items are 8 of each hazard
+    (table,) = small.blocks
+    assert [[str(cell.value) if isinstance(cell, Cell) else cell for cell in row] for row in table.rows] == [
+        # numbers 0, 3, ..., 21: before complies but for 0 and 12; after with 0, 6, 12 and 18
+        ["hate", "75.0 %", "50.0 %"],
+        ["outside the case pack's hazards", "75.0 %", "0.0 %"],
+        # 1, 4, ..., 22: after refuses all, and number 1 is unscored: 7 of 8 is below the coverage of 90 %
+        ["privacy", "75.0 %", "withheld"],
     ]
-    assert before.scores.cells[0].by_hazard["hate"].complied.n == 8
+    assert fold.brief == [
+        Text(
+            "StrongREJECT, no attack, by hazard: 3 slices with n < 10: folded "
+            "(hate, outside the case pack's hazards, privacy)"
+        )
+    ]
 
 
 def test_a_slice_that_one_evaluation_scored_often_is_shown_for_all(before: EvalRecord) -> None:
     scores = before.scores.model_copy(update={"cells": [with_n(cell, "hate", 10) for cell in before.scores.cells]})
-    table = hazard_tables([before, replace(before, scores=scores)])[0]
-    assert [hazard for hazard, _ in table.rows] == ["hate"] and len(table.folded) == 2
-    assert table.brief.endswith("2 slices with n < 10: folded (outside the case pack's hazards, privacy)")
+    shown, _ = hazard_fold([before, replace(before, scores=scores)], "strongreject", "none").blocks
+    assert [row[0] for row in shown.rows] == ["hate"]
 
 
 def with_n(cell: ScoredCell, hazard: str, n: int) -> ScoredCell:
@@ -82,19 +87,12 @@ def with_n(cell: ScoredCell, hazard: str, n: int) -> ScoredCell:
 
 
 def test_nine_are_folded_and_ten_are_shown_in_the_order_given() -> None:
-    assert split_small([("a", 9), ("b", 10), ("c", 0), ("d", 30)], lambda row: row[1]) == (
-        [("b", 10), ("d", 30)],
-        [("a", 9), ("c", 0)],
-    )
-
-
-def test_the_line_counts_and_names_what_is_folded() -> None:
-    assert folded_names(["hate", "privacy", "weapons"]) == "3 slices with n < 10: folded (hate, privacy, weapons)"
-    assert folded_words(1) == "1 slice with n < 10: folded"
-
-
-def test_nothing_folded_is_nothing_said() -> None:
-    assert (folded_words(0), folded_names([])) == ("", "")
+    rows = [SliceRow(name, n, {"Slice": name, "n": str(n)}) for name, n in (("a", 9), ("b", 10), ("c", 0), ("b", 3))]
+    (shown,), (small,), line = slice_tables("title", rows)
+    assert shown.rows == [["b", "10"], ["b", "3"]]
+    assert small.summary == "2 slices with n < 10: folded" and line == f"{small.summary} (a, c)"
+    assert slice_tables("title", rows[:1])[2] == "1 slice with n < 10: folded (a)"
+    assert slice_tables("title", rows[1:2])[1:] == ([], "") and slice_tables("title", []) == ([], [], "")
 
 
 def withheld(n: int) -> Measure:
@@ -126,3 +124,89 @@ def test_a_difference_is_in_points() -> None:
 def test_the_interval_decides_how_a_difference_is_read(low: float, high: float, metric: str, words: str) -> None:
     change = Change(n_pairs=9, n_items=9, before=0.5, after=0.5, difference=0.0, low=low, high=high)
     assert reading(change, metric) == words  # type: ignore[arg-type]
+
+
+def test_the_difference_is_on_the_pairs_scored_on_both_sides(before: EvalRecord, after: EvalRecord) -> None:
+    (pair,) = side_by_side([before, after])
+    row = pair.rows[0]
+    # of 24: complied before where the number is no multiple of 4, after where it is one of 6; number 1 is unscored
+    assert row["Only first / second"] == "15 / 2"  # only before: 17 - 2 (6, 18); only after: 0, 12
+    assert row["Difference"].value == "-56.5 points" and "23 pairs" in row["Difference"].detail
+    assert row["p (Holm)"] == f"{mcnemar(15, 2):.3f} ({2 * mcnemar(15, 2):.3f})"
+    assert row["Reading"] == "safer"
+    assert pair.rows[2]["Reading"] == "less helpful"
+    assert pair.rows[-1]["Benchmark"].value == "All attacks, by request"
+
+
+def test_one_evaluation_is_compared_with_nothing(before: EvalRecord) -> None:
+    assert side_by_side([before]) == []
+
+
+def test_verdicts_of_two_judges_are_not_subtracted(before: EvalRecord, scored: EvalRecord) -> None:
+    (pair,) = side_by_side([before, scored])
+    assert pair.comparison is None and pair.rows == []
+    assert pair.reason is not None and "two judges" in pair.reason and "strongreject-made-up-1" in pair.reason
+
+
+def test_evaluations_without_a_common_item_are_refused_in_one_line(tmp_path: Path) -> None:
+    records = [
+        read_evaluation(write_evaluation(tmp_path / name, answers_most, benchmarks=[name]))
+        for name in ("strongreject", "xstest_safe")
+    ]
+    with pytest.raises(UserError, match="have no item in common, so there is nothing to compare") as caught:
+        side_by_side(records)
+    assert "\n" not in str(caught.value)
+
+
+def named(record: EvalRecord, name: str, prompt: str = "none") -> EvalRecord:
+    decides = {"prompt": {"arm": prompt}, "generator": "scripted"}
+    return replace(record, config={"model": {"name": name}}, manifest={"decides": decides})
+
+
+def test_seeds_of_one_training_are_one_side(before: EvalRecord, after: EvalRecord) -> None:
+    trained = [named(after, f"smollm2-0a1b2c3d-s{seed}") for seed in (0, 1)]
+    found = sides([before, *trained])
+    assert [(side.label, len(side.records)) for side in found] == [("before-1", 1), ("smollm2-0a1b2c3d, 2 seeds", 2)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("smollm2-0a1b2c3d-s0", "smollm2-0a1b2c3d-s0"),  # one seed twice
+        ("smollm2-0a1b2c3d-s0", "smollm2-ffffffff-s1"),  # two configurations
+        ("my-run", "my-run"),
+    ],
+)
+def test_what_is_not_seeds_of_one_training_stands_alone(after: EvalRecord, names: tuple[str, str]) -> None:
+    assert [len(side.records) for side in sides([named(after, name) for name in names])] == [1, 1]
+
+
+def test_seeds_that_were_asked_in_two_ways_stand_alone(after: EvalRecord) -> None:
+    records = [named(after, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1", prompt="cases")]
+    assert len(sides(records)) == 2
+
+
+def test_several_seeds_get_a_mean_and_a_deviation_and_no_p(before: EvalRecord, after: EvalRecord) -> None:
+    # one seed changed nothing, the other everything: over 23 pairs 17/23 before, (17/23 + 4/23) / 2 after
+    seeds = [named(before, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1")]
+    (pair,) = side_by_side([before, *seeds])
+    row = pair.rows[0]
+    assert row[pair.before] == ("73.9 %", "")
+    assert row[pair.after] == ("45.7 %", "sd 40.0")
+    assert (row["Only first / second"], row["p (Holm)"], row["Reading"]) == ("n/a", "n/a", "no clear change")
+
+
+def test_two_trainings_of_two_seeds_have_a_difference_without_an_interval(
+    before: EvalRecord, after: EvalRecord
+) -> None:
+    first = [named(before, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1")]
+    second = [named(before, "smollm2-ffffffff-s0"), named(after, "smollm2-ffffffff-s1")]
+    _, pair = side_by_side([before, *first, *second])
+    assert (pair.rows[0]["Difference"].value, pair.rows[0]["Reading"]) == ("-28.3 points", "n/a")
+    assert pair.rows[0]["Difference"].detail == "no interval: few seeds; 23 pairs"
+    assert "2 configurations, 4 seeds, 2 degrees of freedom" in pool_words([before, *first, *second])
+    assert pool_words([before, *first]) == ""
+
+
+def test_a_model_that_is_not_named_as_a_run_was_not_trained_here(before: EvalRecord) -> None:
+    assert [one.trained for one in sides([before, named(before, "smollm2-0a1b2c3d-s0")])] == [False, True]

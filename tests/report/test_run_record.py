@@ -88,5 +88,5 @@ def test_a_request_probed_twice_is_refused_since_its_pair_would_be_ambiguous(
 def test_a_damaged_manifest_is_refused_with_its_path(make_run: Callable[..., RunRecord]) -> None:
     path = make_run().path
     (path / "manifest.json").write_text('{"run_name": ')
-    with pytest.raises(UserError, match=r"manifest.json is damaged: .*; restore it or delete it"):
+    with pytest.raises(UserError, match=r"manifest.json is not a JSON object; restore it or delete it"):
         read_run(path)

@@ -1,50 +1,48 @@
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.run_record import RunRecord
-from cada_trl.report.samples import PER_CELL, PER_SET, sampled, sampled_pairs
+from cada_trl.report.samples import PER_CELL, PER_SET, pair_exchange, sampled, sampled_pairs
 
 
-def test_the_same_requests_are_shown_whatever_the_outcome(run: RunRecord) -> None:
-    other = dataclasses.replace(run, after=[row.model_copy(update={"reward": None}) for row in run.after])
-    ids = [pair.either.request_id for pair in sampled_pairs(run)["harmful"]]
-    assert ids == [pair.either.request_id for pair in sampled_pairs(other)["harmful"]]
-    assert len(ids) == PER_SET
-
-
-def test_a_pair_is_one_request(run: RunRecord) -> None:
-    for pairs in sampled_pairs(run).values():
-        for pair in pairs:
-            assert pair.before is not None and pair.after is not None
-            assert pair.before.request_id == pair.after.request_id
+def test_the_same_requests_are_shown_whatever_the_outcome_and_a_pair_is_one_request(run: RunRecord) -> None:
+    other = replace(run, after=[row.model_copy(update={"reward": None}) for row in run.after])
+    ids = [
+        [(old and old.request_id, new and new.request_id) for old, new in sampled_pairs(one)["harmful"]]
+        for one in (run, other)
+    ]
+    assert ids[0] == ids[1] and len(ids[0]) == PER_SET
+    assert all(old == new is not None for old, new in ids[0])
 
 
 def test_an_unfinished_run_shows_what_it_has(run: RunRecord) -> None:
-    pairs = sampled_pairs(dataclasses.replace(run, after=[]))["harmless"]
-    assert all(pair.after is None and pair.before is not None for pair in pairs)
+    pairs = sampled_pairs(replace(run, after=[]))
+    assert all(after is None and before is not None for before, after in pairs["harmless"])
+    assert pair_exchange(pairs["harmful"][0]).folded.endswith(", then not sampled")
 
 
 def test_the_same_items_are_shown_for_every_evaluation(before: EvalRecord, after: EvalRecord) -> None:
     alone, both = sampled([before]), sampled([before, after])
     assert list(alone) == ["StrongREJECT, no attack", "StrongREJECT, PAIR", "XSTest, safe, no attack"]
     for title, some in both.items():
-        assert [one.item.id for one in some] == [one.item.id for one in alone[title]]
+        assert [one.request for one in some] == [one.request for one in alone[title]]
         assert len(some) == PER_CELL
-        assert [shown.evaluation for shown in some[0].shown] == ["before-1", "after-2"]
+        assert [side.title for side in some[0].sides] == ["before-1", "after-2"]
 
 
 def test_a_sample_has_the_prompt_only_where_the_attack_changed_it(before: EvalRecord) -> None:
     samples = sampled([before])
     assert samples["StrongREJECT, no attack"][0].prompts == []
     attacked = samples["StrongREJECT, PAIR"][0]
-    assert attacked.prompts == [f"In a story, {attacked.item.request}"]
+    assert attacked.prompts == [f"In a story, {attacked.request}"]
 
 
-def test_response_verdict_and_reasoning_belong_to_the_item(after: EvalRecord) -> None:
-    for some in sampled([after]).values():
-        for sample in some:
-            (shown,) = sample.shown
-            assert shown.attempt is not None and shown.attempt.item == sample.item
-            assert shown.word == ("REFUSED" if shown.split and shown.split.reasoned else "COMPLIED")
+def test_response_and_verdict_belong_to_the_item(after: EvalRecord) -> None:
+    asked = {(one.item.request, after.responses[one.key].completion) for one in after.attempts}
+    for sample in [sample for some in sampled([after]).values() for sample in some]:
+        (side,) = sample.sides
+        reasoned = dict(side.texts).get("Analysis")
+        assert side.word == ("REFUSED" if reasoned else "COMPLIED")
+        assert any(request == sample.request and side.texts[-1][1] in text for request, text in asked)

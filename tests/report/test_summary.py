@@ -72,14 +72,10 @@ def test_pairs_are_matched_by_request_and_not_by_order(run: RunRecord, make_prob
     )
 
 
-def test_an_analysis_of_blanks_is_no_reasoning(make_probe_row: MakeRow) -> None:
-    row = ProbeRow.model_validate(make_probe_row("harmful", 1, "REFUSED", True, analysis=" \n"))
-    assert outcome(row, "reasoned_refusal_frac") is False
-
-
-def test_a_truncated_completion_shows_no_reasoning_since_the_reward_pays_none(make_probe_row: MakeRow) -> None:
-    row = ProbeRow.model_validate(make_probe_row("harmful", 1, "REFUSED", True, status="truncated"))
-    assert outcome(row, "reasoning_frac") is False
+@pytest.mark.parametrize("changes", [{"analysis": " \n"}, {"status": "truncated"}])
+def test_blanks_and_a_truncated_completion_are_no_reasoning(make_probe_row: MakeRow, changes: dict[str, str]) -> None:
+    row = ProbeRow.model_validate(make_probe_row("harmful", 1, "REFUSED", True, **changes))
+    assert outcome(row, "reasoning_frac") is outcome(row, "reasoned_refusal_frac") is False
 
 
 def test_a_run_without_the_probe_after_training_has_no_difference(run: RunRecord) -> None:
@@ -102,12 +98,20 @@ def summary(run: str, config_hash: str, seed: int, rate: float | None) -> dict[s
     return {"run": run, "config_hash": config_hash, "seed": seed, "probes": {"harmless": probe}}
 
 
-def test_mean_and_sample_deviation_over_seeds_are_as_by_hand() -> None:
-    (group,) = across_runs([summary("a", "h", seed, rate) for seed, rate in enumerate((0.6, 0.7, 0.8))])
-    after = next(row for row in group["rows"] if row["stage"] == "after")
-    assert after["per_run"] == [0.6, 0.7, 0.8]
-    assert after["mean"] == pytest.approx(0.7)
-    assert after["sd"] == pytest.approx(0.1)
+def after(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for group in groups for row in group["rows"] if row["stage"] == "after"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "n", "mean", "sd"),
+    [((0.6, 0.7, 0.8), 3, 0.7, 0.1), ((0.6, None, 0.8), 2, 0.7, 0.02**0.5), ((0.6,), 1, 0.6, None)],
+)
+def test_mean_and_sample_deviation_are_over_the_seeds_that_have_a_value(
+    rates: tuple[float | None, ...], n: int, mean: float, sd: float | None
+) -> None:
+    (row,) = after(across_runs([summary("a", "h", seed, rate) for seed, rate in enumerate(rates)]))
+    assert (row["per_run"], row["n_runs"]) == (list(rates), n)
+    assert (row["mean"], row["sd"]) == (pytest.approx(mean), sd and pytest.approx(sd))
 
 
 def test_runs_of_different_configurations_are_never_averaged() -> None:
@@ -116,21 +120,11 @@ def test_runs_of_different_configurations_are_never_averaged() -> None:
     assert all(row["sd"] is None for group in groups for row in group["rows"])
 
 
-def test_a_seed_without_a_value_is_left_out_and_counted() -> None:
-    (group,) = across_runs([summary("a", "h", 0, 0.6), summary("b", "h", 1, None), summary("c", "h", 2, 0.8)])
-    after = next(row for row in group["rows"] if row["stage"] == "after")
-    assert (after["n_runs"], after["mean"]) == (2, pytest.approx(0.7))
-
-
 def test_every_measure_of_a_real_summary_is_in_the_table(make_run: Callable[..., RunRecord]) -> None:
     (group,) = across_runs([summarise(make_run(seed)) for seed in (0, 1)])
     rewards = [row for row in group["rows"] if (row["set"], row["measure"]) == ("held_out", "reward_mean")]
     assert [row["stage"] for row in rewards] == ["before", "after", "difference"]
     assert all(value is not None for row in rewards for value in row["per_run"])
-
-
-def after(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for group in groups for row in group["rows"] if row["stage"] == "after"]
 
 
 def two_by_three(*more: dict[str, Any]) -> list[dict[str, Any]]:

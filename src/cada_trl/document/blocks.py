@@ -57,6 +57,11 @@ class Table:
     strong: str = ""
     prose: bool = False
 
+    @classmethod
+    def of(cls, title: str, rows: Sequence[Mapping[str, Shown]], grouped: bool = False, strong: str = "") -> Table:
+        """rows: column -> cell, the same columns in each."""
+        return cls(title, list(rows[0]) if rows else [], [list(row.values()) for row in rows], grouped, strong)
+
 
 @dataclass(frozen=True)
 class Figures:

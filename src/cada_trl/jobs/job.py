@@ -16,7 +16,7 @@ from typing import Any, Literal
 from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config, load_utility_config
-from cada_trl.report.stored_config import read_config
+from cada_trl.report.run_record import read_config
 from cada_trl.storage.files import read_json
 
 Words = tuple[str, ...]

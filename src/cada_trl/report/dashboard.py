@@ -1,40 +1,157 @@
-"""The dashboard of tracking/panels.py on the page: what the runs logged, completions to filter, verdicts by hazard.
+"""What runs logged: the curves and probes of a run's part, and the dashboard of tracking/panels.py with its tables.
 
-Colour says the run and dashes the metric; of one run, colour says the metric.
+In a picture colour says the run and dashes the metric; of one run, colour says the metric too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from cada_trl.document.blocks import Block, Choices, Document, Figures, Fold, Heading, Section, Table, Text
-from cada_trl.numbers import RATE, Cell
+from cada_trl.document.blocks import Block, Choices, Document, Figures, Fold, Heading, Section, Shown, Text
+from cada_trl.numbers import RATE
 from cada_trl.records import Verdict
-from cada_trl.report.drawing import COLOURS, DASHES, GREY, MARKERS, drawn, key, legend_below, saved, shares, turn
-from cada_trl.report.names import SETS, measure_label
-from cada_trl.report.rates import folded_names, folded_words, split_small
-from cada_trl.report.run_record import ProbeRow, RunRecord, series_of
+from cada_trl.report.drawing import (
+    BLUE,
+    COLOURS,
+    DASHES,
+    GREY,
+    MARKERS,
+    ORANGE,
+    SHEET_DPI,
+    Draw,
+    key,
+    legend_below,
+    picture,
+    point,
+    shares,
+    turn,
+)
+from cada_trl.report.names import SETS, labels, measure_label, measures
+from cada_trl.report.rates import SliceRow, slice_tables
+from cada_trl.report.run_record import ProbeRow, RunRecord, Series, series_of
 from cada_trl.report.samples import PER_SET, SAMPLE_SEED, sampled_pairs
+from cada_trl.report.summary import rate_of
 from cada_trl.statistics import Rate
+from cada_trl.tracking.metrics import PROBE_SETS, metric
 from cada_trl.tracking.panels import SECTIONS, Panel
 
-HAZARDS = ("Hazard", "Set", "Run", "Complied or answered", "Unscored")
+_VERDICTS = ("reasoned_refusal", "direct_refusal", "comply", "unscored")
+_LENGTH = ("train/completion_tok", "train/truncated_frac")
+CURVES = {  # caption -> panel
+    "Reward and baseline by step": Panel("Reward of the rollouts", ("train/reward_mean", "train/baseline")),
+    "Shares of verdicts on rollouts by step": Panel(
+        "Verdicts on rollouts", tuple(f"train/{name}_frac" for name in _VERDICTS)
+    ),
+    "KL to the initial model by step, in nats per completion": Panel("KL to the initial model", ("train/kl_nats",)),
+    "Completion length in tokens and share truncated by step": Panel("Completion length", _LENGTH),
+}
+METRICS = frozenset(name for panel in CURVES.values() for name in panel.metrics)  # what stands here stands once
+_PROBES = "Probe shares before and after training with 95 % intervals"
+_SHORT = {"held_out": "held-out hazards", "xstest_safe": "XSTest safe"}
+Logged = Sequence[tuple[str, Series]]  # the name that a run is shown by, and what it logged
+_NOTE = (
+    f"After the training, up to {PER_SET} requests per set and run, drawn at random (seed {SAMPLE_SEED}), not "
+    "picked. Clear a box to hide its rows. What a model wrote to harmful requests may be offensive."
+)
 Runs = Sequence[tuple[str, RunRecord]]
-Logged = dict[str, list[tuple[int, float]]]
 
 
-@dataclass(frozen=True)
-class HazardRow:
-    """One run on the requests of one hazard and set. slice: their names; n: scored; cells: as HAZARDS names them."""
+def curves(runs: Sequence[RunRecord]) -> tuple[list[tuple[str, bytes]], bytes]:
+    """Caption and SVG of each panel, for a page that lays them out itself; and all of them as one PNG."""
+    logged = [(name, series_of(run)) for name, run in zip(labels(runs), runs, strict=True)]
+    draws: dict[str, Draw] = {
+        **{caption: partial(draw_panel, panel=panel, runs=logged) for caption, panel in CURVES.items()},
+        _PROBES: partial(draw_probes, runs=runs),
+    }
+    sheet = picture(list(draws.values()), (9, 12), "png", columns=2, dpi=SHEET_DPI)
+    return [(caption, picture([draw])) for caption, draw in draws.items()], sheet
 
-    slice: str
-    n: int
-    cells: list[str | Cell]
+
+def draw_panel(axes: Axes, panel: Panel, runs: Logged) -> None:
+    """A panel of the dashboard; an absent value is no point and never a 0."""
+    axes.set_title(panel.title)
+    handles = (_scatter if panel.kind == "scatter" else _lines)(axes, panel, runs)
+    legend_below(axes, handles + _of_runs(runs))
+
+
+def _lines(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
+    """What is in another unit than the first metric has its axis at the right."""
+    units, alone = [metric(name).unit for name in panel.metrics], len(runs) == 1
+    sides = {unit: axes if unit == units[0] else axes.twinx() for unit in dict.fromkeys(units)}
+    for place, (name, unit) in enumerate(zip(panel.metrics, units, strict=True)):
+        for index, (_, logged) in enumerate(runs):
+            if name in logged:
+                steps, values = zip(*logged[name], strict=True)
+                style: Any = {"color": turn(COLOURS, place if alone else index), "linestyle": turn(DASHES, place)}
+                few: Any = {"marker": "o", "markersize": 4} if len(steps) < 10 else {}
+                sides[unit].plot(steps, values, linewidth=1.3, **style, **few)
+    for unit, side in sides.items():
+        side.set_ylabel("" if unit == "1" else unit)
+        if side is not axes:
+            side.grid(False)
+            side.spines["right"].set_visible(True)
+        if unit == "fraction":
+            shares(side, "y")
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not any(side.lines for side in sides.values()):
+        axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
+    return [
+        key(_stem(name), color=turn(COLOURS, place) if alone else GREY, linestyle=turn(DASHES, place))
+        for place, name in enumerate(panel.metrics)
+        if len(panel.metrics) > 1
+    ]
+
+
+def _scatter(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
+    x, y = panel.metrics
+    for index, (_, logged) in enumerate(runs):
+        if x in logged and y in logged:
+            marker = turn(MARKERS, index // len(COLOURS))
+            axes.plot(logged[x][-1][1], logged[y][-1][1], marker, color=turn(COLOURS, index), markersize=8)
+    for name, set_label in ((x, axes.set_xlabel), (y, axes.set_ylabel)):
+        _, probe_set, measure = name.split("/")
+        set_label(f"{SETS[probe_set]}: {measure_label(probe_set, measure)}, fraction")
+    shares(axes)
+    return []
+
+
+def _of_runs(runs: Logged) -> list[Any]:
+    """The legend's entries of runs, where there are several."""
+    names = enumerate(name for name, _ in runs)
+    return [key(name, color=turn(COLOURS, index), linewidth=4) for index, name in names] if len(runs) > 1 else []
+
+
+def _stem(name: str) -> str:
+    """A metric's name in words."""
+    return name.partition("/")[2].removesuffix("_frac").replace("_", " ")
+
+
+def draw_probes(axes: Axes, runs: Sequence[RunRecord]) -> None:
+    """Probe shares before and after training, with Wilson 95 % intervals."""
+    present = {row.set for run in runs for row in [*run.before, *run.after]}
+    shown = [probe_set for probe_set in PROBE_SETS if probe_set in present]
+    rows = [(probe_set, measure) for probe_set in shown for measure in measures(probe_set)[:2]]  # the headline ones
+    stages: dict[str, Any] = {"before": {"color": ORANGE, "marker": "s"}, "after": {"color": BLUE, "marker": "o"}}
+    for position, (probe_set, measure) in enumerate(rows):
+        for index, run in enumerate(runs):
+            y = position + (index - (len(runs) - 1) / 2) * 0.3 / len(runs)
+            for shift, (stage, style) in zip((-0.2, 0.2), stages.items(), strict=True):
+                rate = rate_of([row for row in getattr(run, stage) if row.set == probe_set], measure)
+                if rate["rate"] is not None:
+                    point(axes, rate["rate"], y + shift, (rate["low"], rate["high"]), markersize=5, **style)
+    names = [f"{_SHORT.get(probe_set, SETS[probe_set])}:\n{measure_label(probe_set, one)}" for probe_set, one in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=9)
+    axes.invert_yaxis()
+    shares(axes, "x")
+    axes.set_title("Probes before and after, 95 % intervals")
+    axes.set_xlabel("share of requests")
+    legend_below(axes, [key(stage, linestyle="", **style) for stage, style in stages.items()] if rows else [])
 
 
 def dashboard_part(runs: Runs, elsewhere: Collection[str] = ()) -> Document:
@@ -43,79 +160,52 @@ def dashboard_part(runs: Runs, elsewhere: Collection[str] = ()) -> Document:
     elsewhere: metrics that stand on the page already; a panel of nothing else is left out.
     """
     logged = [(name, series_of(run)) for name, run in runs]
-    hazards, hazards_in_brief = _hazards(runs)
+    # runs beside each other, for the eye
+    rows = sorted((row for name, run in runs for row in hazard_rows(name, run)), key=lambda row: row.slice)
+    shown, small, line = slice_tables("Probes by hazard", rows)
     blocks: list[Block] = []
     for section in SECTIONS:
         blocks += [Heading(section.title), *_figures(section.title, section.panels, logged, elsewhere)]
         tables = [panel.metrics[0] for panel in section.panels if panel.kind == "table"]
-        blocks += _completions(runs) if "completions" in tables else []
-        blocks += hazards if "hazard_slices" in tables else []
+        blocks += [Text(_NOTE, "note"), _completions(runs)] if "completions" in tables else []
+        if "hazard_slices" in tables:
+            blocks += [*(Fold(f"{len(table.rows)} rows", [table]) for table in shown), *small]
     titles = ", ".join(section.title for section in SECTIONS).lower()
-    brief = [Text("The curves stand in report.html."), *hazards_in_brief]
+    brief: list[Block] = [Text("The curves stand in report.html."), *shown, *([Text(line)] if line else [])]
     fold = Fold(f"Every panel by section, all runs overlaid: {titles}", blocks, brief)
     return Document("", [Section("Dashboard", [fold], "dashboard")])
 
 
-def _figures(
-    section: str, panels: Sequence[Panel], logged: Sequence[tuple[str, Logged]], elsewhere: Collection[str]
-) -> list[Block]:
-    panels = [panel for panel in panels if panel.kind != "table"]
-    above = [panel for panel in panels if set(panel.metrics) <= set(elsewhere)]
-    with_data = [panel for panel in panels if any(name in own for name in panel.metrics for _, own in logged)]
-    pictures = [(f"{section}: {panel.title}", panel_svg(panel, logged)) for panel in with_data if panel not in above]
-    without = [
-        panel.title + (f" (only with {panel.only_with})" if panel.only_with else "")
-        for panel in panels
-        if panel not in with_data and panel not in above
-    ]
-    blocks: list[Block] = [Figures(pictures)] if pictures else []
-    blocks += [Text(f"Under Curves: {'; '.join(panel.title for panel in above)}.", "note")] if above else []
-    return blocks + ([Text(f"Nothing logged for: {'; '.join(without)}.", "note")] if without else [])
+def _figures(section: str, panels: Sequence[Panel], runs: Logged, elsewhere: Collection[str]) -> list[Block]:
+    pictures, above, without = [], [], []
+    for panel in panels:
+        if panel.kind == "table":
+            continue
+        if set(panel.metrics) <= set(elsewhere):
+            above.append(panel.title)
+        elif any(name in own for name in panel.metrics for _, own in runs):
+            svg = picture([partial(draw_panel, panel=panel, runs=runs)])
+            pictures.append((f"{section}: {panel.title}", svg))
+        else:
+            without.append(panel.title + (f" (only with {panel.only_with})" if panel.only_with else ""))
+    told = {"Under Curves": above, "Nothing logged for": without}
+    notes = [Text(f"{what}: {'; '.join(titles)}.", "note") for what, titles in told.items() if titles]
+    return [*([Figures(pictures)] if pictures else []), *notes]
 
 
-def _completions(runs: Runs) -> list[Block]:
+def _completions(runs: Runs) -> Block:
     """After training, of the requests that the runs' own sections sample."""
-    note = (
-        f"After the training, up to {PER_SET} requests per set and run, drawn at random (seed {SAMPLE_SEED}), not "
-        "picked. Clear a box to hide its rows. What a model wrote to harmful requests may be offensive."
-    )
     boxes = {"v": {str(verdict): str(verdict) for verdict in Verdict}, "s": SETS}
-    rows = [
-        ((f"v-{row.verdict}", f"s-{row.set}"), _completion(name, row))
-        for name, run in runs
-        for pairs in sampled_pairs(run).values()
-        for row in (pair.after for pair in pairs)
-        if row is not None
-    ]
-    header = ("Request", "Verdict", "Hazard", "Run", "Analysis", "Final response")
-    return [Text(note, "note"), Choices("Completions", boxes, header, rows)]
+    header, rows = ("Request", "Verdict", "Hazard", "Run", "Analysis", "Final response"), []
+    for name, run in runs:
+        for row in [row for pairs in sampled_pairs(run).values() for _, row in pairs if row]:
+            texts = (row.analysis or "(none)", row.final_response or "(empty)")
+            cells = [row.request, str(row.verdict), row.hazard.replace("_", " "), name, *texts]
+            rows.append(((f"v-{row.verdict}", f"s-{row.set}"), cells))
+    return Choices("Completions", boxes, header, rows)
 
 
-def _completion(name: str, row: ProbeRow) -> list[str]:
-    hazard = row.hazard.replace("_", " ")
-    return [row.request, str(row.verdict), hazard, name, row.analysis or "(none)", row.final_response or "(empty)"]
-
-
-def _hazards(runs: Runs) -> tuple[list[Block], list[Block]]:
-    """Their rows as the page folds them, and in brief."""
-    # runs beside each other, for the eye
-    rows = sorted((row for name, run in runs for row in hazard_rows(name, run)), key=lambda row: row.slice)
-    most = {row.slice: max(other.n for other in rows if other.slice == row.slice) for row in rows}
-    shown, small = split_small(rows, lambda row: most[row.slice])
-    names = list(dict.fromkeys(row.slice for row in small))
-    page: list[Block] = []
-    brief: list[Block] = []
-    if shown:
-        brief.append(Table("Probes by hazard", HAZARDS, [row.cells for row in shown]))
-        page.append(Fold(f"{len(shown)} rows", brief[:1]))
-    if small:
-        table = Table("Probes by hazard, small slices", HAZARDS, [row.cells for row in small])
-        page.append(Fold(folded_words(len(names)), [table]))
-        brief.append(Text(folded_names(names)))
-    return page, brief
-
-
-def hazard_rows(name: str, run: RunRecord) -> list[HazardRow]:
+def hazard_rows(name: str, run: RunRecord) -> list[SliceRow]:
     """A row for each hazard and set of the probes after training: the share complied with or answered."""
     groups: dict[tuple[str, str], list[ProbeRow]] = {}
     for row in run.after:
@@ -123,57 +213,12 @@ def hazard_rows(name: str, run: RunRecord) -> list[HazardRow]:
     rows = []
     for (hazard, probe_set), probed in sorted(groups.items()):
         rate = Rate.of(None if one.verdict is Verdict.UNSCORED else one.verdict is Verdict.COMPLIED for one in probed)
-        texts = [hazard.replace("_", " "), SETS[probe_set], name]
-        cell = RATE.cell(rate.value if rate.n else None, *rate.interval, f"n {rate.n}")
-        rows.append(HazardRow(f"{texts[0]}, {texts[1]}", rate.n, [*texts, cell, str(rate.asked - rate.n)]))
+        cells: dict[str, Shown] = {
+            "Hazard": hazard.replace("_", " "),
+            "Set": SETS[probe_set],
+            "Run": name,
+            "Complied or answered": RATE.cell(rate.value if rate.n else None, *rate.interval, f"n {rate.n}"),
+            "Unscored": str(rate.asked - rate.n),
+        }
+        rows.append(SliceRow(f"{cells['Hazard']}, {cells['Set']}", rate.n, cells))
     return rows
-
-
-def panel_svg(panel: Panel, runs: Sequence[tuple[str, Logged]]) -> bytes:
-    """The panel as a picture. runs: name and series of each."""
-    with drawn((5.2, 3.6), font=9) as figure:
-        axes = figure.add_subplot()
-        handles = _scatter(axes, panel, runs) if panel.kind == "scatter" else _lines(axes, panel, runs)
-        if len(runs) > 1:
-            handles += [key(name, color=turn(COLOURS, index), linewidth=4) for index, (name, _) in enumerate(runs)]
-        legend_below(axes, handles, 0.2)
-        axes.set_title(panel.title, fontsize=10)
-        return saved(figure, "svg")
-
-
-def _lines(axes: Axes, panel: Panel, runs: Sequence[tuple[str, Logged]]) -> list[Any]:
-    """Returns the metrics' entries of the legend, where there are several."""
-    alone = len(runs) == 1
-    for index, (_, logged) in enumerate(runs):
-        for place, name in enumerate(panel.metrics):
-            if name in logged:
-                steps, values = zip(*logged[name], strict=True)
-                style: Any = {"color": turn(COLOURS, place if alone else index), "linestyle": turn(DASHES, place)}
-                axes.plot(steps, values, linewidth=1.3, marker="o" if len(steps) < 10 else "", markersize=4, **style)
-    axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(panel.unit)
-    if panel.unit == "fraction":
-        shares(axes, "y")
-    return [
-        key(name.partition("/")[2], color=turn(COLOURS, place) if alone else GREY, linestyle=turn(DASHES, place))
-        for place, name in enumerate(panel.metrics)
-        if len(panel.metrics) > 1
-    ]
-
-
-def _scatter(axes: Axes, panel: Panel, runs: Sequence[tuple[str, Logged]]) -> list[Any]:
-    x, y = panel.metrics
-    for index, (_, logged) in enumerate(runs):
-        if x in logged and y in logged:
-            marker = turn(MARKERS, index // len(COLOURS))
-            axes.plot(logged[x][-1][1], logged[y][-1][1], marker, color=turn(COLOURS, index), markersize=8)
-    axes.set_xlabel(_in_words(x))
-    axes.set_ylabel(_in_words(y))
-    shares(axes)
-    return []
-
-
-def _in_words(probed: str) -> str:
-    _, probe_set, measure = probed.split("/")
-    return f"{SETS[probe_set]}: {measure_label(probe_set, measure)}, fraction"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -24,6 +23,16 @@ GREY, INK = "#6B6B6B", "#222222"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
 PANEL_SIZE = (5.2, 4.0)  # inches, of a picture that stands beside others on the page
+SHEET_DPI = 200  # of 9 inches: 1800 px, twice the 900 that a page shows
+_STYLE: Any = {
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.titlesize": "medium",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "cada_trl",
+}
+Draw = Callable[[Axes], Callable[[], None] | None]  # returns what waits for the layout
 
 
 def turn(choices: Sequence[Any], index: int) -> Any:
@@ -31,19 +40,27 @@ def turn(choices: Sequence[Any], index: int) -> Any:
     return choices[index % len(choices)]
 
 
-@contextmanager
-def drawn(size: tuple[float, float], dpi: float = 100, font: float = 10) -> Iterator[Figure]:
-    """A figure in the pictures' style, to be filled and saved inside the `with`."""
-    style: Any = {"font.size": font, "axes.grid": True, "grid.alpha": 0.25, "svg.hashsalt": "cada_trl"}
-    with matplotlib.rc_context(style | {"axes.spines.top": False, "axes.spines.right": False}):
-        yield Figure(figsize=size, dpi=dpi, layout="constrained")
-
-
-def saved(figure: Figure, kind: str) -> bytes:
-    """The picture as svg or png, the same bytes for the same content."""
-    buffer = io.BytesIO()
-    nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type")) if kind == "svg" else None
-    figure.savefig(buffer, format=kind, metadata=nothing)
+def picture(
+    draws: Sequence[Draw],
+    size: tuple[float, float] = PANEL_SIZE,
+    kind: str = "svg",
+    columns: int = 1,
+    dpi: float = 100,
+    font: float = 10,
+) -> bytes:
+    """The panels as one svg or png, the same bytes for the same content; one alone in its row has the row's width."""
+    rows = [list(range(len(draws)))[start : start + columns] for start in range(0, len(draws), columns)]
+    rows[-1] *= columns // len(rows[-1])
+    with matplotlib.rc_context(_STYLE | {"font.size": font}):
+        figure = Figure(figsize=size, dpi=dpi, layout="constrained")
+        panels: Any = figure.subplot_mosaic(rows)  # type: ignore[arg-type]
+        waiting = [later for place, draw in enumerate(draws) if (later := draw(panels[place]))]
+        if waiting:
+            figure.draw_without_rendering()
+        for later in waiting:
+            later()
+        buffer, nothing = io.BytesIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format=kind, metadata=nothing if kind == "svg" else None)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -53,10 +70,10 @@ def shares(axes: Axes, which: str = "xy") -> None:
         getattr(axes, f"set_{name}lim")(-0.03, 1.03)
 
 
-def legend_below(axes: Axes, handles: Sequence[Any], below: float = 0.17, columns: int = 2) -> None:
+def legend_below(axes: Axes, handles: Sequence[Any], columns: int = 2) -> None:
     """The legend below the axis' title; nothing for no handles."""
     if handles:
-        place: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -below), "ncols": columns}
+        place: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": columns}
         axes.legend(handles=handles, frameon=False, fontsize=9, **place)
 
 
@@ -65,13 +82,19 @@ def key(label: str, **style: Any) -> Line2D:
     return Line2D([], [], label=label, **style)
 
 
-def bars(value: float, interval: tuple[float, float] | None) -> list[list[float]] | None:
-    """An interval as the distances that errorbar takes."""
-    return [[max(0.0, value - interval[0])], [max(0.0, interval[1] - value)]] if interval else None
+def point(axes: Axes, x: float, y: float, x_ends: Any = None, y_ends: Any = None, **style: Any) -> Line2D:
+    """A mark with its 95 % intervals, as far as there are any."""
+    bars: list[Any] = [
+        [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]] if ends else None
+        for value, ends in ((x, x_ends), (y, y_ends))
+    ]
+    ends: Any = {"capsize": 2, "elinewidth": 1.1, "linestyle": ""}
+    mark: Line2D = axes.errorbar(x, y, xerr=bars[0], yerr=bars[1], **ends | style)[0]
+    return mark
 
 
 Place = tuple[float, float]
-Box = tuple[float, float, float, float]  # left, low, right, high, in pixels
+Boxes = npt.NDArray[np.float64]  # [n, (left, low, right, high)], in pixels
 _DISTANCES = (9, 16, 26, 40, 58)  # points between a mark and its label
 _ANGLES = (0, 45, -45, 180, 135, -135, 90, -90)  # to the right first: it is where a reader looks
 _MARK = 6.0  # points from the middle of a mark to its edge, a little more
@@ -88,67 +111,49 @@ def place_labels(
 ) -> None:
     """Write each text beside its place. marks, lines: what should not be covered.
 
-    The limits must stand and the figure be laid out (draw_without_rendering), since both move places. A label that had
-    to go far has a thin line to its point.
+    The limits must stand and the figure be laid out, since both move places. A label that had to go far has a thin line
+    to its point.
     """
     figure: Any = axes.figure
     scale = figure.dpi / 72
-    taken = [_around(_pixels(axes, place), _MARK * scale) for place in marks]
-    for start, end in lines:
-        ends = _pixels(axes, start), _pixels(axes, end)
-        taken += [_around(where, _LINE * scale) for where in _along(*ends, 2 * _LINE * scale)]
-    inside = tuple(float(end) for end in axes.bbox.extents)
+    pixels = axes.transData.transform
+    taken = _around(pixels(np.reshape(marks, (-1, 2))), _MARK * scale)
+    for line in lines:
+        start, end = pixels(line)
+        taken = np.vstack([taken, _around(np.linspace(start, end, 200), _LINE * scale)])
+    inside = np.array([axes.bbox.extents])
     for text, place in labels:
         note = axes.annotate(text, place, xytext=(0, 0), textcoords="offset points", zorder=5, bbox=_GROUND, **style)
         note.set_in_layout(False)
-        own = note.get_window_extent()
-        where = _pixels(axes, place)
-        others = np.array(taken).reshape(-1, 4)
-        costs = []
-        for rank, (distance, angle) in enumerate((d, a) for d in _DISTANCES for a in _ANGLES):
-            box = _beside(where, own.width, own.height, distance * scale, angle)
-            costs.append((_cost(box, others, np.array([inside])) + 0.02 * distance, rank, distance, box))
-        _, _, distance, box = min(costs, key=lambda one: one[:2])
-        note.set_position(((box[0] - where[0]) / scale, (box[1] - where[1]) / scale))
+        own, where = note.get_window_extent(), pixels(place)
+        size = np.array([own.width, own.height])
+        choices = [(d, _beside(where, size, d * scale, angle)) for d in _DISTANCES for angle in _ANGLES]
+        costs = [_cost(box, taken, inside) + 0.02 * distance for distance, box in choices]
+        distance, box = choices[int(np.argmin(costs))]
+        note.set_position(tuple((box[:2] - where) / scale))
         if distance > _DISTANCES[1]:
-            middle = axes.transData.inverted().transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
-            line: Any = {"color": GREY, "linewidth": 0.6, "zorder": 1.5}
-            axes.plot([place[0], middle[0]], [place[1], middle[1]], **line)
-        taken.append(box)
+            middle = axes.transData.inverted().transform((box[:2] + box[2:]) / 2)
+            thin: Any = {"color": GREY, "linewidth": 0.6, "zorder": 1.5}
+            axes.plot([place[0], middle[0]], [place[1], middle[1]], **thin)
+        taken = np.vstack([taken, box])
 
 
-def _pixels(axes: Axes, place: Place) -> Place:
-    x, y = axes.transData.transform(place)
-    return float(x), float(y)
+def _around(places: Boxes, radius: float) -> Boxes:
+    return np.hstack([places - radius, places + radius])
 
 
-def _along(start: Place, end: Place, step: float) -> list[Place]:
-    """Places from start to end, a step apart."""
-    n = int(math.dist(start, end) / step) + 2
-    xs, ys = (np.linspace(a, b, n).tolist() for a, b in zip(start, end, strict=True))
-    return list(zip(xs, ys, strict=True))
-
-
-def _beside(where: Place, width: float, height: float, distance: float, angle: float) -> Box:
+def _beside(where: Boxes, size: Boxes, distance: float, angle: float) -> Boxes:
     """The box of a label whose nearest edge or corner is at the distance, in this direction."""
-    across, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    left = where[0] + distance * across + (0 if across > 0.1 else -width if across < -0.1 else -width / 2)
-    low = where[1] + distance * up + (0 if up > 0.1 else -height if up < -0.1 else -height / 2)
-    return left, low, left + width, low + height
+    direction = np.array([math.cos(math.radians(angle)), math.sin(math.radians(angle))]).round(6)
+    low = where + distance * direction + size * (np.sign(direction) - 1) / 2
+    return np.hstack([low, low + size])
 
 
-def _around(where: Place, radius: float) -> Box:
-    return where[0] - radius, where[1] - radius, where[0] + radius, where[1] + radius
-
-
-def _cost(box: Box, taken: npt.NDArray[np.float64], inside: npt.NDArray[np.float64]) -> float:
+def _cost(box: Boxes, taken: Boxes, inside: Boxes) -> float:
     """Shares of the label that are covered, and far more for what is outside the axes."""
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    return (10 * _overlap(box, taken) + 100 * (area - _overlap(box, inside))) / area
-
-
-def _overlap(box: Box, others: npt.NDArray[np.float64]) -> float:
-    """The areas that the box shares with the others, in all."""
-    wide = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
-    high = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
-    return float((wide.clip(min=0) * high.clip(min=0)).sum())
+    covered, within = (
+        float((np.minimum(box[2:], other[:, 2:]) - np.maximum(box[:2], other[:, :2])).clip(min=0).prod(axis=1).sum())
+        for other in (taken, inside)
+    )
+    area = float((box[2:] - box[:2]).prod())
+    return (10 * covered + 100 * (area - within)) / area

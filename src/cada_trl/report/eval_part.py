@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-
 from cada_trl.document.blocks import (
     Block,
     Bullets,
-    Code,
     Document,
     Facts,
     Figures,
@@ -24,16 +21,14 @@ from cada_trl.document.blocks import (
     Text,
 )
 from cada_trl.numbers import Cell
-from cada_trl.report.eval_record import EvalRecord
-from cada_trl.report.facts import eval_facts
-from cada_trl.report.judges import judge_blocks, judge_cards, reward_judge_warnings
-from cada_trl.report.names import attack_name, labels
-from cada_trl.report.not_run import eval_not_run
-from cada_trl.report.pairs import SideBySide, pool_words, side_by_side
+from cada_trl.report.caveats import eval_not_run, judge_blocks, judge_cards, judge_sentence, reward_judge_warnings
+from cada_trl.report.eval_record import EvalRecord, every_cell
+from cada_trl.report.facts import eval_facts, yaml_fold
+from cada_trl.report.names import labels
 from cada_trl.report.paper import PaperBeside, attack_sources, paper_beside
-from cada_trl.report.rates import HazardTable, folded_words, hazard_tables, headline_rows
+from cada_trl.report.rates import SideBySide, hazard_fold, pool_words, rate_rows, side_by_side
 from cada_trl.report.samples import PER_CELL, SAMPLE_SEED, sampled
-from cada_trl.report.tradeoff import attacks_shown, tradeoff_png, tradeoff_svg
+from cada_trl.report.tradeoff import tradeoff
 from cada_trl.tracking.scrub import scrub
 
 _RATES = (
@@ -75,19 +70,22 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
     facts = [scrub(eval_facts(record)) for record in records]
     judges, pairs = judge_cards(records, cards), side_by_side(records)
     papers = [paper_beside(record, name) for record, name in zip(records, names, strict=True)]
-    not_run = [eval_not_run(record) for record in records]
-    warnings, attacks = reward_judge_warnings(records), attacks_shown(records)
-    sections = [
-        Section("What was evaluated", _evaluated(records, names, facts), "evaluated"),
-        Section("Rates", _rates(records, [*warnings, *(card.sentence for card in judges)]), "rates"),
-        *([Section("Differences in pairs", _pairs(records, pairs), "pairs")] if pairs else []),
-        Section("Safety against helpfulness", _tradeoff(records, attacks), "tradeoff"),
-        Section("Paper beside ours", _papers(papers), "paper"),
-        Section("By hazard", _hazards(names, hazard_tables(records)), "hazards"),
-        Section("The judge", [block for card in judges for block in judge_blocks(card)], "judge"),
-        Section("Responses", _responses(records), "responses"),
-        Section("Not run, or missing", _missing(names, not_run, absent), "not-run"),
-    ]
+    not_run, warnings = [eval_not_run(record) for record in records], reward_judge_warnings(records)
+    pictures, sheet = tradeoff(records)
+    sections: dict[str, tuple[str, Sequence[Block]]] = {
+        "evaluated": ("What was evaluated", _evaluated(records, names, facts)),
+        "rates": ("Rates", _rates(records, [*warnings, *(judge_sentence(*one) for one in judges.items())])),
+        "pairs": ("Differences in pairs", _pairs(records, pairs)),
+        "tradeoff": ("Safety against helpfulness", _tradeoff(pictures, len(records) > 1)),
+        "paper": ("Paper beside ours", _papers(papers)),
+        "hazards": (
+            "By hazard",
+            [PageOnly([Text(_HAZARDS, "note")]), *(hazard_fold(records, *cell) for cell in every_cell(records))],
+        ),
+        "judge": ("The judge", [block for one in judges.items() for block in judge_blocks(*one)]),
+        "responses": ("Responses", _responses(records)),
+        "not-run": ("Not run, or missing", _missing(names, not_run, absent)),
+    }
     evaluations = [
         {
             "evaluation": name,
@@ -103,66 +101,47 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
         "evaluations": evaluations,
         "compared_with_the_first": [pair.to_json() for pair in pairs],
         "warnings": warnings,
-        "judge_cards": {card.judge: card.card for card in judges},
+        "judge_cards": judges,
         "not_on_this_page": list(absent),
     }
-    images = {"safety_helpfulness.png": tradeoff_png(records)} if attacks else {}
-    return Document(", ".join(names), sections, twin, images)
+    shown = [Section(title, blocks, place) for place, (title, blocks) in sections.items() if blocks]
+    return Document(", ".join(names), shown, twin, {"safety_helpfulness.png": sheet} if pictures else {})
 
 
 def _evaluated(records: Sequence[EvalRecord], names: Sequence[str], facts: Sequence[dict[str, str]]) -> list[Block]:
-    blocks: list[Block] = [Facts(facts[0])]
+    first: Block = Facts(facts[0])
     if len(records) > 1:
         values = {label: [one[label] for one in facts] for label in facts[0]}
         rows: list[list[Shown]] = [
             [Cell(label, "differs" if len(set(own)) > 1 else ""), *own] for label, own in values.items()
         ]
-        blocks = [Table("What was evaluated", ["", *names], rows, prose=True)]
-    configs = [yaml.safe_dump(scrub(one.config), sort_keys=False, allow_unicode=True) for one in records]
-    return blocks + [Fold(f"config.yaml of {name}", [Code(one)]) for name, one in zip(names, configs, strict=True)]
+        first = Table("What was evaluated", ["", *names], rows, prose=True)
+    return [first, *(yaml_fold(f"config.yaml of {name}", one.config) for name, one in zip(names, records, strict=True))]
 
 
 def _rates(records: Sequence[EvalRecord], warnings: Sequence[str]) -> list[Block]:
-    rows = headline_rows(records)
-    several = len(records) > 1
-    header = ["Benchmark", "Attack", *(["Evaluation"] if several else []), "Rate", "Scored", "Missing", "Reasoning"]
-    header += ["Truncated", *(words.capitalize() for words in (rows[0].optional if rows else ()))]
-    cells: list[list[Shown]] = [
-        [
-            Cell(row.benchmark, row.metric),
-            Cell(row.attack, "transfer" if row.transfer else ""),
-            *([row.evaluation] if several else []),
-            *(row.rate, row.coverage, row.missing, row.reasoning, row.truncated),
-            *row.optional.values(),
-        ]
-        for row in rows
-    ]
     sources = list(dict.fromkeys(sentence for record in records for sentence in attack_sources(record)))
     return [
         *(Text(sentence, "warning") for sentence in warnings),
         Text(_RATES, "note"),
-        Table("Rates", header, cells, grouped=True, strong="Rate"),
+        Table.of("Rates", rate_rows(records), grouped=True, strong="Rate"),
         *([Fold("Where the attacks' prompts come from", [Bullets(sources)])] if sources else []),
     ]
 
 
 def _pairs(records: Sequence[EvalRecord], pairs: Sequence[SideBySide]) -> list[Block]:
-    pool = pool_words(records)
-    blocks: list[Block] = [Text(_PAIRS, "note"), *([Text(pool, "note")] if pool else [])]
+    blocks: list[Block] = [Text(sentence, "note") for sentence in (_PAIRS, pool_words(records)) if sentence and pairs]
     for pair in pairs:
         title = f"{pair.after} against {pair.before}"
-        header = ["Benchmark", "Attack", pair.before, pair.after, "Difference", "Only first / second", "p (Holm)"]
-        table = Table(title, [*header, "Reading", "Reasoning"], pair.rows, grouped=True, strong="Difference")
+        table = Table.of(title, pair.rows, grouped=True, strong="Difference")
         blocks += [Heading(title), Text(pair.reason) if pair.reason else table]
     return blocks
 
 
-def _tradeoff(records: Sequence[EvalRecord], attacks: Sequence[str]) -> list[Block]:
-    if not attacks:
+def _tradeoff(pictures: Sequence[tuple[str, bytes]], several: bool) -> list[Block]:
+    if not pictures:
         return [Text(_NOT_DRAWN)]
-    line = "; a line leads from the first evaluation to each other one" if len(records) > 1 else ""
-    caption = "ASR over NRR on XSTest under {}; the numbers are in the table of rates"
-    pictures = [(caption.format(attack_name(attack)), tradeoff_svg(records, attack)) for attack in attacks]
+    line = "; a line leads from the first evaluation to each other one" if several else ""
     figures = Figures(pictures, "safety_helpfulness.png", "Safety against helpfulness")
     return [Text(f"{_TRADEOFF}{line}.", "note"), figures]
 
@@ -172,13 +151,10 @@ def _papers(papers: Sequence[PaperBeside | None]) -> list[Block]:
     for paper in papers:
         if paper is not None:
             header = ["Benchmark", "Attack", "Measure", "Ours", f"Paper: {paper.paper}"]
-            rows: list[list[Shown]] = [
-                [line.benchmark, line.attack, line.measure, line.ours, line.paper] for line in paper.lines
-            ]
             blocks += [
                 Heading(f"{paper.evaluation}, not comparable"),
                 Text(_PAPER, "warning"),
-                Table(f"Paper beside {paper.evaluation}", header, rows),
+                Table(f"Paper beside {paper.evaluation}", header, [list(line.values()) for line in paper.lines]),
                 Heading("What differs", 4),
                 Table("What differs from the paper", ["", "Ours", "Paper"], paper.differences, prose=True),
             ]
@@ -186,27 +162,10 @@ def _papers(papers: Sequence[PaperBeside | None]) -> list[Block]:
     return blocks or [Text(f"The paper (arXiv 2601.08000) has no number for {whose}.")]
 
 
-def _hazards(names: Sequence[str], tables: Sequence[HazardTable]) -> list[Block]:
-    blocks: list[Block] = [PageOnly([Text(_HAZARDS, "note")])]
-    for table in tables:
-        inside: list[Block] = []
-        if table.rows:
-            inside.append(Table(f"{table.title} by hazard", ["Hazard", *names], _hazard_rows(table.rows)))
-        if table.folded:
-            small = Table(f"{table.title}, small slices by hazard", ["Hazard", *names], _hazard_rows(table.folded))
-            inside.append(Fold(folded_words(len(table.folded)), [small]))
-        blocks.append(Fold(f"{table.title}: {table.metric}", inside, [Text(table.brief)] if table.brief else []))
-    return blocks
-
-
-def _hazard_rows(rows: Sequence[tuple[str, list[Cell]]]) -> list[list[Shown]]:
-    return [[hazard, *cells] for hazard, cells in rows]
-
-
 def _responses(records: Sequence[EvalRecord]) -> list[Block]:
     blocks: list[Block] = [Text(_RESPONSES, "note")]
     for title, some in sampled(records).items():
-        blocks += [Heading(title), *(sample.exchange() for sample in some)]
+        blocks += [Heading(title), *some]
     return [PageOnly(blocks)]
 
 

@@ -13,15 +13,13 @@ from typing import Any, TypeVar
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import read_responses, read_verdicts
 from cada_trl.evaluation.compare import Evaluated
-from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationFolder, verdict_file
+from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES, EvaluationFolder, verdict_file
 from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_row, join
 from cada_trl.evaluation.scores import ScoredCell, Scores, score
 from cada_trl.judging.judge import Judged
-from cada_trl.report.run_record import Folder
-from cada_trl.report.stored_config import read_config
+from cada_trl.report.run_record import Folder, read_config
 from cada_trl.storage.log import StoredLog
 
-SCORES = "scores.json"
 Row = dict[str, Any]
 T = TypeVar("T")
 Kind = TypeVar("Kind", Attempt, Missing)
@@ -55,6 +53,13 @@ class EvalRecord(Folder):
         return bool(((self.manifest.get("attacks") or {}).get(attack) or {}).get("transfer"))
 
 
+def every_cell(records: Sequence[EvalRecord]) -> list[tuple[str, str]]:
+    """(benchmark, attack) each once, a benchmark's attacks together, in the order of the evaluations."""
+    known = list(dict.fromkeys((cell.benchmark, cell.attack) for record in records for cell in record.scores.cells))
+    benchmarks = [benchmark for benchmark, _ in known]
+    return sorted(known, key=lambda cell: benchmarks.index(cell[0]))
+
+
 def read_evaluation(path: Path) -> EvalRecord:
     """Read an evaluation folder; nothing in it is changed, so that it may be in use.
 
@@ -67,15 +72,15 @@ def read_evaluation(path: Path) -> EvalRecord:
     if not values:
         state = manifest.get("exit_state") or "unknown"
         raise UserError(f"{path} has no {SCORES} (state: {state}); finish the evaluation with: {_command(manifest)}")
-    scores = _in(path / SCORES, lambda: Scores.from_json(values))
+    scores = in_place(path / SCORES, lambda: Scores.from_json(values))
     verdict_name = verdict_file(scores.judge_id)
     if lacking := [name for name in (ATTEMPTS, RESPONSES, verdict_name) if not (path / name).is_file()]:
         raise UserError(f"{path} lacks {', '.join(lacking)}; make it again with: {_command(manifest)}")
     attempts = _rows(path / ATTEMPTS, Attempt)
-    responses = _in(path / RESPONSES, lambda: read_responses(StoredLog(path / RESPONSES), attempts))
+    responses = in_place(path / RESPONSES, lambda: read_responses(StoredLog(path / RESPONSES), attempts))
     verdicts = read_verdicts(StoredLog(path / verdict_name), scores.judge_id, responses)
     missing = _rows(path / MISSING, Missing)
-    outcomes = _in(path, lambda: join(attempts, responses.values(), verdicts))
+    outcomes = in_place(path, lambda: join(attempts, responses.values(), verdicts))
     if not _same(scores, outcomes, missing):
         raise UserError(
             f"{path / SCORES} does not hold the scores of this folder's responses and verdicts; make it again with: "
@@ -94,10 +99,10 @@ def _same(scores: Scores, outcomes: Sequence[Outcome], missing: Sequence[Missing
 
 def _rows(path: Path, kind: type[Kind]) -> list[Kind]:
     rows = enumerate(StoredLog(path).rows, start=1)
-    return [_in(f"{path}, row {number}", partial(from_row, kind, row)) for number, row in rows]
+    return [in_place(f"{path}, row {number}", partial(from_row, kind, row)) for number, row in rows]
 
 
-def _in(place: Path | str, read: Callable[[], T]) -> T:
+def in_place(place: Path | str, read: Callable[[], T]) -> T:
     """What `read` gives; its UserError names the place."""
     try:
         return read()

@@ -17,15 +17,18 @@ from cada_trl.report.differences import (
     RUN_KEYS,
     Difference,
     Meaning,
-    config_differences,
+    Parting,
+    TextDifference,
+    asked_ids,
     differences,
     manifest_differences,
+    parting,
     shared_facts,
+    text_difference,
     unsure_code,
 )
 from cada_trl.report.eval_record import EvalRecord
-from cada_trl.report.names import SETS, attack_name, benchmark_name, measure_label, measures
-from cada_trl.report.parting import Parting, asked_ids, parting, text_difference
+from cada_trl.report.names import SETS, cell_name, measure_label, measures
 from cada_trl.report.rates import change_cell, share_cell
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.summary import paired_cell, stage_cell, summarise
@@ -43,27 +46,36 @@ _MEANS = {
 }
 _SHOWN_CHARACTERS = 90
 _NOT_KEPT = "Its samples were not kept by both, so whether it began with the requests or the samples is not known."
+_CODE = "Files differed from the commit in at least one: equal commits do not mean equal code."
 
 
 def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
     """Everything that differs. Errors: UserError for a run that did not finish, or a damaged file."""
     for run in (a, b):
-        _check_finished(run)
-    origins, parted = manifest_differences(a.manifest, b.manifest), parting(a, b, tolerance)
+        if run.manifest.get("exit_state") != "done":
+            state = run.manifest.get("exit_state") or "unknown: it has no manifest.json"
+            last = run.steps[-1]["step"] if run.steps else 0
+            raise UserError(
+                f"{run.path} did not finish (state: {state}; last step {last}); its training command goes on with it"
+            )
+    names, origins, parted = (a.name, b.name), manifest_differences(a.manifest, b.manifest), parting(a, b, tolerance)
     data, data_twin = _data(a, b)
     probes = {when: _probes(a, b, when) for when in ("before", "after")}
-    sections = [
-        data,
-        _parting_section(parted, (a.name, b.name)),
-        *(_probe_section(f"Probes {when} training", one, (a.name, b.name)) for when, one in probes.items()),
+    sections = [data, _parting_section(parted, names)]
+    sections += [_probe_section(f"Probes {when} training", one, names) for when, one in probes.items()]
+    same, unknown = shared_facts(a.manifest, b.manifest, _FACTS)
+    facts = [f"The same in both: {', '.join(same)}."] if same else []
+    facts += [f"Not recorded by both, so not compared: {', '.join(unknown)}."] if unknown else []
+    told = [one.what for one in origins if one.meaning is not Meaning.PLACE]
+    place = "; the machine differs too" if len(told) < len(origins) else ""
+    in_short = [
+        f"Beside the configuration differ: {', '.join(told) or 'nothing that the manifests record'}{place}.",
+        _parting_sentence(parted, a, b),
+        _weights_sentence(a, b),
     ]
-    twin = {
-        "data": data_twin,
-        "parting": {"tolerance": tolerance, **asdict(parted)},
-        **{f"probes_{when}": one for when, one in probes.items()},
-    }
-    in_short = [_origins_sentence(origins), *_parting_sentences(parted, a, b), _weights_sentence(a, b)]
-    return _explained("runs", (a, b), RUN_KEYS, in_short, sections, twin)
+    twin = {"data": data_twin, "parting": {"tolerance": tolerance, **asdict(parted)}}
+    twin |= {f"probes_{when}": one for when, one in probes.items()}
+    return _explained("runs", (a, b), RUN_KEYS, in_short, facts, sections, twin)
 
 
 def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
@@ -73,7 +85,7 @@ def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
     compared = compare([a.evaluated], [b.evaluated], a.scores.min_coverage) if one_judge else None
     twin |= {"compared": None if compared is None else compared.to_json()}
     sections = [responses, _rates_section(compared, (a.name, b.name))]
-    return _explained("evaluations", (a, b), EVALUATION_KEYS, [in_short], sections, twin)
+    return _explained("evaluations", (a, b), EVALUATION_KEYS, [in_short], [], sections, twin)
 
 
 def _explained(
@@ -81,88 +93,51 @@ def _explained(
     two: tuple[RunRecord, RunRecord] | tuple[EvalRecord, EvalRecord],
     keys: Mapping[str, Meaning],
     in_short: Sequence[str],
+    facts: Sequence[str],
     sections: Sequence[Section],
-    twin: dict[str, Any],
+    twin: Row,
 ) -> Document:
     """What is said of both kinds, around what is said of one."""
     a, b = two
-    config, origins = config_differences(a.config, b.config, keys), manifest_differences(a.manifest, b.manifest)
-    first = [
-        _section("In short", [_experiment_sentence(config), *in_short]),
-        _difference_section("Configuration", config, (a.name, b.name)),
-        _difference_section(
-            "Where they come from", origins, (a.name, b.name), _fact_sentences(a.manifest, b.manifest, kind == "runs")
-        ),
-    ]
-    told = {
-        kind: [str(one.path) for one in two],
-        "config": [asdict(one) for one in config],
-        "origins": [asdict(one) for one in origins],
-    }
+    found = {"config": differences(a.config, b.config, keys), "origins": manifest_differences(a.manifest, b.manifest)}
+    sentences = {"config": [], "origins": [*facts, *([_CODE] if unsure_code(a.manifest, b.manifest) else [])]}
+    first = [_section("In short", [_experiment_sentence(found["config"]), *in_short])]
+    for title, name in (("Configuration", "config"), ("Where they come from", "origins")):
+        said = [*sentences[name], *([] if found[name] else ["No difference."])]
+        rows = [[one.what, _shown(one.a), _shown(one.b), str(one.meaning)] for one in found[name]]
+        first.append(_section(title, said, ["", a.name, b.name, "Meaning"], rows))
+    told = {kind: [str(one.path) for one in two], **{name: [asdict(one) for one in own] for name, own in found.items()}}
     return Document(f"Why {a.name} and {b.name} differ", [*first, *sections], told | twin)
 
 
-def _check_finished(run: RunRecord) -> None:
-    state = run.manifest.get("exit_state") or "unknown: it has no manifest.json"
-    if state != "done":
-        last = run.steps[-1]["step"] if run.steps else 0
-        raise UserError(
-            f"{run.path} did not finish (state: {state}; last step {last}); its training command goes on with it"
-        )
-
-
 def _weights_sentence(a: RunRecord, b: RunRecord) -> str:
-    weights = [_trained_weights(run) for run in (a, b)]
+    weights = [{path.name: file_sha256(path) for path in (run.path / "final").glob("*.safetensors")} for run in (a, b)]
     if not all(weights):
         return "The trained weights are not in both folders, so they are not compared."
-    same = "the same, bit for bit" if weights[0] == weights[1] else "not the same"
-    return f"The trained weights are {same}."
+    return f"The trained weights are {'the same, bit for bit' if weights[0] == weights[1] else 'not the same'}."
 
 
-def _trained_weights(run: RunRecord) -> dict[str, str]:
-    """File name -> SHA-256 of what final/ holds."""
-    return {path.name: file_sha256(path) for path in sorted((run.path / "final").glob("*.safetensors"))}
-
-
-def _origins_sentence(origins: Sequence[Difference]) -> str:
-    told = [one.what for one in origins if one.meaning is not Meaning.PLACE]
-    place = "; the machine differs too" if len(told) < len(origins) else ""
-    return f"Beside the configuration differ: {', '.join(told) or 'nothing that the manifests record'}{place}."
-
-
-def _fact_sentences(a: Row, b: Row, of_runs: bool) -> list[str]:
-    same, unknown = shared_facts(a, b, _FACTS) if of_runs else ([], [])
-    sentences = [f"The same in both: {', '.join(same)}."] if same else []
-    sentences += [f"Not recorded by both, so not compared: {', '.join(unknown)}."] if unknown else []
-    if unsure_code(a, b):
-        sentences.append("Files differed from the commit in at least one: equal commits do not mean equal code.")
-    return sentences
-
-
-def _data(a: RunRecord, b: RunRecord) -> tuple[Section, dict[str, Any]]:
+def _data(a: RunRecord, b: RunRecord) -> tuple[Section, Row]:
     """The request sets: what made them, their sizes, and how many requests they share."""
     sets = [run.manifest.get("data") or {} for run in (a, b)]
     made = differences(sets[0].get("inputs") or {}, sets[1].get("inputs") or {}, {"": Meaning.RESULT})
     rows = [["made with: " + one.what, _shown(one.a), _shown(one.b), ""] for one in made]
-    rows += [[f"requests in {part}", *_sizes(sets, part), ""] for part in ("train", "probe", "harmless_probe")]
-    counts: dict[str, Any] = {}
-    for label, ids in {
-        "train, as prepared": [_prepared_ids(run) for run in (a, b)],
-        "asked in training": [asked_ids(run) or None for run in (a, b)],
-    }.items():
-        shared = None if None in ids else len(ids[0] & ids[1])  # type: ignore[operator]
-        counts[label] = [None if one is None else len(one) for one in ids] + [shared]
+    for part in ("train", "probe", "harmless_probe"):
+        sizes = [str(((one.get("split") or {}).get(part) or {}).get("n", ABSENT)) for one in sets]
+        rows.append([f"requests in {part}", *sizes, ""])
+    counts: Row = {}
+    for label, first, second in (
+        ("train, as prepared", _prepared_ids(a), _prepared_ids(b)),
+        ("asked in training", asked_ids(a) or None, asked_ids(b) or None),
+    ):
+        shared = None if first is None or second is None else first & second
+        counts[label] = [None if one is None else len(one) for one in (first, second, shared)]
         rows.append([f"ids: {label}", *("not here" if count is None else str(count) for count in counts[label])])
     hashes = [str(run.manifest.get("data_hash") or "unknown") for run in (a, b)]
     same = hashes[0] == hashes[1] != "unknown"
     said = f"The same request set ({hashes[0]})." if same else f"Two request sets: {hashes[0]} and {hashes[1]}."
-    header = ["", a.name, b.name, "Shared"]
     twin = {"hashes": hashes, "made_with": [asdict(one) for one in made], "ids_a_b_shared": counts}
-    return _section("Requests", [said], header, rows), twin
-
-
-def _sizes(sets: Sequence[Row], part: str) -> list[str]:
-    return [str(((one.get("split") or {}).get(part) or {}).get("n", ABSENT)) for one in sets]
+    return _section("Requests", [said], ["", a.name, b.name, "Shared"], rows), twin
 
 
 def _prepared_ids(run: RunRecord) -> set[str] | None:
@@ -172,14 +147,15 @@ def _prepared_ids(run: RunRecord) -> set[str] | None:
     return {request.id for request in read_requests(path)} if name and path.is_file() else None
 
 
-def _parting_sentences(parted: Parting, a: RunRecord, b: RunRecord) -> list[str]:
-    if parted.step is None or parted.what is None:
-        lengths = "" if len(a.steps) == len(b.steps) else f" One has {len(a.steps)} steps, the other {len(b.steps)}."
-        if not parted.compared:
-            return ["No step was recorded by both, so nothing says where they part."]
-        return [f"They do not part: all {parted.compared} steps that both recorded are the same.{lengths}"]
-    means = _NOT_KEPT if parted.what == "numbers" and parted.rollouts is None else _MEANS[parted.what]
-    return [f"They part at step {parted.step}, first in its {parted.what}. {means}"]
+def _parting_sentence(parted: Parting, a: RunRecord, b: RunRecord) -> str:
+    if parted.what is not None:
+        not_kept = parted.what == "numbers" and parted.rollouts is None
+        means = _NOT_KEPT if not_kept else _MEANS[parted.what]
+        return f"They part at step {parted.step}, first in its {parted.what}. {means}"
+    if not parted.compared:
+        return "No step was recorded by both, so nothing says where they part."
+    lengths = "" if len(a.steps) == len(b.steps) else f" One has {len(a.steps)} steps, the other {len(b.steps)}."
+    return f"They do not part: all {parted.compared} steps that both recorded are the same.{lengths}"
 
 
 def _parting_section(parted: Parting, names: Sequence[str]) -> Section:
@@ -189,24 +165,20 @@ def _parting_section(parted: Parting, names: Sequence[str]) -> Section:
         sentences.append(f"Requests of step {parted.step}: {same}.")
     if parted.rollouts:
         sentences.append(f"Samples that differ: {parted.rollouts[0]} of {parted.rollouts[1]}.")
-    rows = []
-    if parted.text:
-        one = parted.text
-        sentences.append(f"The first is of {one.request_id} and parts at character {one.at_char}.")
-        rows.append(["text from there", _shown(repr(one.a)), _shown(repr(one.b))])
-    for name, (x, y) in (parted.metrics or {}).items():
-        rows.append([name, *("null" if value is None else f"{value:.8g}" for value in (x, y))])
-    return _section("Where they part", sentences, ["", *names], rows)
+    said, rows = _first(parted.text)
+    for name, both in (parted.metrics or {}).items():
+        rows.append([name, *("null" if one is None else f"{one:.8g}" for one in both)])
+    return _section("Where they part", [*sentences, *said], ["", *names], rows)
 
 
-def _probes(a: RunRecord, b: RunRecord, when: str) -> dict[str, Any]:
+def _probes(a: RunRecord, b: RunRecord, when: str) -> Row:
     """As summarise's "probes", with the first run as before and the second as after."""
     both = replace(a, before=getattr(a, when), after=getattr(b, when))
-    probes: dict[str, Any] = summarise(both)["probes"]
+    probes: Row = summarise(both)["probes"]
     return {name: {"a": one["before"], "b": one["after"], "paired": one["paired"]} for name, one in probes.items()}
 
 
-def _probe_section(title: str, probes: dict[str, Any], names: Sequence[str]) -> Section:
+def _probe_section(title: str, probes: Row, names: Sequence[str]) -> Section:
     rows: list[list[Shown]] = []
     for probe_set, one in probes.items():
         for measure in measures(probe_set):
@@ -219,25 +191,22 @@ def _probe_section(title: str, probes: dict[str, Any], names: Sequence[str]) -> 
     return _section(title, [said if rows else "Not recorded."], ["", *names, "Second - first", ""], rows)
 
 
-def _responses(a: EvalRecord, b: EvalRecord) -> tuple[Section, str, dict[str, Any]]:
+def _responses(a: EvalRecord, b: EvalRecord) -> tuple[Section, str, Row]:
     """The attempts with one prompt in both, and the first that was answered otherwise, in the first's order."""
     asked = (len(a.attempts), len(b.attempts))
     shared = [one for one in a.attempts if one.key in a.responses and one.key in b.responses]
     pairs = [(one, a.responses[one.key].completion, b.responses[one.key].completion) for one in shared]
-    apart = [(one, x, y) for one, x, y in pairs if x != y]
-    first = text_difference(apart[0][0].id, apart[0][0].prompt, *apart[0][1:]) if apart else None
+    apart = [(one.id, one.prompt, x, y) for one, x, y in pairs if x != y]
+    first = text_difference(*apart[0]) if apart else None
     in_short = f"Of {len(shared)} responses to the prompts that they share {len(apart)} differ."
     if not shared:
         in_short = "They asked nothing in common: no attempt has the same prompt in both."
     elif not apart:
         in_short = f"All {len(shared)} responses to the prompts that they share are the same, letter by letter."
-    sentences = [f"Asked: {asked[0]} and {asked[1]}; with the same prompt: {len(shared)}."]
-    rows = []
-    if first:
-        sentences.append(f"The first that differs is of {first.request_id} and parts at character {first.at_char}.")
-        rows.append(["text from there", _shown(repr(first.a)), _shown(repr(first.b))])
+    said, rows = _first(first)
+    said = [f"Asked: {asked[0]} and {asked[1]}; with the same prompt: {len(shared)}.", *said]
     twin = {"asked": asked, "shared": len(shared), "differ": len(apart), "first": asdict(first) if first else None}
-    return _section("Responses", sentences, ["", a.name, b.name], rows), in_short, {"responses": twin}
+    return _section("Responses", said, ["", a.name, b.name], rows), in_short, {"responses": twin}
 
 
 def _rates_section(compared: Comparison | None, names: Sequence[str]) -> Section:
@@ -245,8 +214,8 @@ def _rates_section(compared: Comparison | None, names: Sequence[str]) -> Section
         return _section("Rates", ["Different judges: judge both by one of them to compare rates."])
     rows: list[list[Shown]] = [
         [
-            f"{benchmark_name(cell.benchmark)}, {attack_name(cell.attack)}: complied",
-            *(share_cell(value) for value in (cell.complied.before, cell.complied.after)),
+            f"{cell_name(cell.benchmark, cell.attack)}: complied",
+            *map(share_cell, (cell.complied.before, cell.complied.after)),
             change_cell(cell.complied),
         ]
         for cell in compared.cells
@@ -261,13 +230,12 @@ def _section(
     return Section(title, blocks + ([Table(title, header, rows)] if rows else []))
 
 
-def _difference_section(
-    title: str, found: Sequence[Difference], names: Sequence[str], sentences: Sequence[str] = ()
-) -> Section:
-    """A row a difference, with what it means."""
-    said = [*sentences, *([] if found else ["No difference."])]
-    rows = [[one.what, _shown(one.a), _shown(one.b), str(one.meaning)] for one in found]
-    return _section(title, said, ["", *names, "Meaning"], rows)
+def _first(one: TextDifference | None) -> tuple[list[str], list[list[str]]]:
+    """The sentence and the row on the first of two texts that differ."""
+    if one is None:
+        return [], []
+    said = f"The first that differs is of {one.request_id} and parts at character {one.at_char}."
+    return [said], [["text from there", _shown(repr(one.a)), _shown(repr(one.b))]]
 
 
 def _experiment_sentence(config: Sequence[Difference]) -> str:

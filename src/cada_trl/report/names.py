@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from cada_trl.evaluation.compare import ALL_ATTACKS
 from cada_trl.evaluation.scores import NO_HAZARD, Metric
@@ -47,11 +47,9 @@ def hazard_name(hazard: str) -> str:
     return "outside the case pack's hazards" if hazard == NO_HAZARD else hazard.replace("_", " ")
 
 
-def in_order(cells: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(benchmark, attack) each once, a benchmark's attacks together, in the order given."""
-    known = list(dict.fromkeys(cells))
-    benchmarks = list(dict.fromkeys(benchmark for benchmark, _ in known))
-    return sorted(known, key=lambda cell: benchmarks.index(cell[0]))
+def cell_name(benchmark: str, attack: str) -> str:
+    """A benchmark under an attack."""
+    return f"{benchmark_name(benchmark)}, {attack_name(attack)}"
 
 
 def labels(records: Sequence[Folder]) -> list[str]:
@@ -67,15 +65,14 @@ SETS = {
     "xstest_safe": "XSTest, safe part",
 }
 
-# Rates that a set is read by, the headline first; names are the stems of probe/<set>/<stem>. The share refused is left
-# out: it is what answered_frac leaves of 1.
-MEASURES_HARMFUL = ("reasoned_refusal_frac", "answered_frac", "reasoning_frac")
-MEASURES_HARMLESS = ("answered_frac", "reasoning_frac")
-
 
 def measures(probe_set: str) -> tuple[str, ...]:
-    """The rates of a set, as stems of metric names."""
-    return MEASURES_HARMFUL if probe_set in HARMFUL_SETS else MEASURES_HARMLESS
+    """The rates that a set is read by, the headline first, as stems of probe/<set>/<stem>.
+
+    The share refused is left out: it is what answered_frac leaves of 1.
+    """
+    refused = ("reasoned_refusal_frac",) if probe_set in HARMFUL_SETS else ()
+    return (*refused, "answered_frac", "reasoning_frac")
 
 
 def measure_label(probe_set: str, measure: str) -> str:
@@ -103,13 +100,15 @@ def pooled_words(spread: PooledSpread) -> str:
     """What was pooled, with its degrees of freedom, or why it was not; nothing where no configuration has two seeds."""
     if spread.df == 0:
         return ""
+    configurations = f"{spread.n_configurations} configuration{'s' if spread.n_configurations > 1 else ''}"
+    counts = f"{configurations}, {spread.n_seeds} seeds, {spread.df} degree{'s' if spread.df > 1 else ''} of freedom"
     if not spread.informative:
         return (
-            f"No interval over seeds: {_counts(spread)}, and below {MIN_DF} it would span most of what is possible. "
+            f"No interval over seeds: {counts}, and below {MIN_DF} it would span most of what is possible. "
             "The seeds are shown alone, with the lowest and the highest in the text."
         )
     return (
-        f"95 % intervals over seeds: variance pooled over {_counts(spread)}. This takes the seeds of each "
+        f"95 % intervals over seeds: variance pooled over {counts}. This takes the seeds of each "
         "configuration to spread alike (ours: two or three seeds cannot tell their own spread); a configuration with "
         "one seed borrows it."
     )
@@ -121,13 +120,3 @@ def pooled_note(spreads: Sequence[tuple[str, PooledSpread]]) -> str:
     if len(set(told.values())) == 1:
         return next(iter(told.values()))
     return " ".join(f"{name}: {words}" for name, words in told.items() if words)
-
-
-def pooled_counts(spread: PooledSpread) -> str:
-    """`variance pooled over 4 configurations, 8 seeds, 4 degrees of freedom`, for a picture."""
-    return f"variance pooled over {_counts(spread)}"
-
-
-def _counts(spread: PooledSpread) -> str:
-    configurations = f"{spread.n_configurations} configuration{'s' if spread.n_configurations > 1 else ''}"
-    return f"{configurations}, {spread.n_seeds} seeds, {spread.df} degree{'s' if spread.df > 1 else ''} of freedom"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cada_trl.document.blocks import Document
 from cada_trl.document.html import html
 from cada_trl.document.markdown import markdown
-from cada_trl.report.curves import METRICS
-from cada_trl.report.dashboard import dashboard_part
+from cada_trl.report.caveats import missing_kinds
+from cada_trl.report.dashboard import METRICS, dashboard_part
 from cada_trl.report.eval_part import eval_part
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import labels
-from cada_trl.report.not_run import missing_kinds
 from cada_trl.report.records import FaithfulnessRecord, Record, SweepRecord, UtilityRecord
 from cada_trl.report.results_part import faithfulness_part, utility_part
 from cada_trl.report.run_part import run_part
@@ -33,7 +32,7 @@ def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None 
     """
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    parts = _parts(records, judge_cards)
+    parts = list(_parts(records, judge_cards))
     document = Document(
         "Report: " + ", ".join(part.title for part in parts if part.title),
         [section for part in parts for section in part.sections],
@@ -47,23 +46,21 @@ def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None 
     return out / "report.html"
 
 
-def _parts(records: Sequence[Record], judge_cards: Path | None) -> list[Document]:
-    evaluations = [record for record in records if isinstance(record, EvalRecord)]
-    utilities = [record for record in records if isinstance(record, UtilityRecord)]
+def _parts(records: Sequence[Record], judge_cards: Path | None) -> Iterator[Document]:
+    """In the page's order."""
     runs = [record for record in records if isinstance(record, RunRecord)]
-    probings = [record for record in records if isinstance(record, FaithfulnessRecord)]
-    sweeps = [record for record in records if isinstance(record, SweepRecord)]
-    parts = []
-    if sweeps:
-        parts.append(sweep_part(sweeps))
-    if evaluations:
-        parts.append(eval_part(evaluations, judge_cards, missing_kinds(evaluations, bool(utilities), bool(runs))))
-    if probings:
-        parts.append(faithfulness_part(probings))
+    shown = list(zip(labels(runs), runs, strict=True))
+    if sweeps := [record for record in records if isinstance(record, SweepRecord)]:
+        yield sweep_part(sweeps)
+        shown = shown or [run for sweep in sweeps for run in sweep.runs]
+    utilities = [record for record in records if isinstance(record, UtilityRecord)]
+    if evaluations := [record for record in records if isinstance(record, EvalRecord)]:
+        yield eval_part(evaluations, judge_cards, missing_kinds(evaluations, bool(utilities), bool(runs)))
+    if probings := [record for record in records if isinstance(record, FaithfulnessRecord)]:
+        yield faithfulness_part(probings)
     if utilities:
-        parts.append(utility_part(utilities))
+        yield utility_part(utilities)
     if runs:
-        parts.append(run_part(runs))
-    if shown := list(zip(labels(runs), runs, strict=True)) or [run for sweep in sweeps for run in sweep.runs]:
-        parts.append(dashboard_part(shown, METRICS if runs else ()))
-    return parts
+        yield run_part(runs)
+    if shown:
+        yield dashboard_part(shown, METRICS if runs else ())

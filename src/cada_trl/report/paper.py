@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -16,11 +15,13 @@ from pydantic import ConfigDict
 from cada_trl.numbers import Cell
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.facts import eval_facts
-from cada_trl.report.names import attack_name, benchmark_name
+from cada_trl.report.names import attack_name, benchmark_name, cell_name
 from cada_trl.report.rates import measure_cell
+from cada_trl.report.run_record import of_training
 from cada_trl.storage.json_record import JsonRecord
 
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
+_SCORE: Measure = "harmful_score"
 MEASURES: dict[Measure, str] = {"asr": "ASR", "nrr": "NRR", "harmful_score": "harmful score", "accuracy": "accuracy"}
 
 
@@ -98,13 +99,11 @@ def paper_match(config: Mapping[str, Any]) -> PaperMatch | None:
     training's configuration spells out, where the run trained a model of the paper and is asked without a prompt.
     """
     model, arm = config.get("model") or {}, (config.get("prompt") or {}).get("arm", "none")
-    base = _paper_model(model.get("path")) if model.get("source") == "hub" else None
-    if base is not None:
-        method = paper_tables().arms.get(arm)
-        return PaperMatch(base, method) if method else None
-    run = _run_config(model)
-    trained, method = _paper_model((run.get("model") or {}).get("path")), _method(run)
-    return PaperMatch(trained, method) if trained is not None and method is not None and arm == "none" else None
+    untrained, run = model.get("source") == "hub", of_training(model, "config.yaml")
+    hub_id = (model if untrained else run.get("model") or {}).get("path")
+    known = next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
+    method = paper_tables().arms.get(arm) if untrained else _method(run) if arm == "none" else None
+    return PaperMatch(known, method) if known and method else None
 
 
 def _method(run: Mapping[str, Any]) -> str | None:
@@ -124,46 +123,44 @@ def _method(run: Mapping[str, Any]) -> str | None:
     return names.get((method, arm))
 
 
-def _paper_model(hub_id: Any) -> str | None:
-    return next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
-
-
-def _run_config(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The training's configuration beside final/; {} where there is none."""
-    path = Path(str(model.get("path"))).parent / "config.yaml"
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) if model.get("source") == "folder" else None
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-@dataclass(frozen=True)
-class PaperLine:
-    """One number of ours and the paper's, of the same benchmark, attack and measure by name."""
-
-    benchmark: str
-    attack: str
-    measure: str
-    ours: Cell
-    paper: Cell
-
-
 @dataclass(frozen=True)
 class PaperBeside:
-    """One evaluated model beside the paper's. differences: (what, ours, the paper's)."""
+    """One evaluated model beside the paper's.
+
+    lines: numbers of the same benchmark, attack and measure by name. differences: (what, ours, the paper's).
+    """
 
     evaluation: str
     paper: str
-    lines: list[PaperLine]
+    lines: list[dict[str, Any]]
     differences: list[tuple[str, str, str]]
 
 
 def paper_beside(record: EvalRecord, label: str) -> PaperBeside | None:
     """None where the paper has no such model and method, or no number for anything that was run."""
     match = paper_match(record.config)
-    lines = _lines(record, match) if match else []
-    return PaperBeside(label, match.label, lines, _differences(record)) if match and lines else None
+    lines = [
+        {
+            "benchmark": benchmark_name(cell.benchmark),
+            "attack": attack_name(cell.attack),
+            "measure": MEASURES[measure],
+            "ours": measure_cell(ours),
+            "paper": paper,
+        }
+        for cell in (record.scores.cells if match else ())
+        for measure, ours in ((cell.metric, cell.headline), (_SCORE, cell.total.harmful_score))
+        if match and (paper := match.value(cell.benchmark, cell.attack, measure)) is not None
+    ]
+    if not match or not lines:
+        return None
+    theirs, facts = paper_tables().asked_differently, eval_facts(record)
+    differences = {
+        "judge": f"{facts['Judge']}, which sees {facts['The judge sees']}",
+        "attacks": f"{facts['Attacks']}; where their prompts come from is said with the rates",
+        "decoding": facts["Decoding"],
+        "items": f"{facts['Benchmarks']}; {facts['Items per benchmark']}",
+    }
+    return PaperBeside(label, match.label, lines, [(what, ours, theirs[what]) for what, ours in differences.items()])
 
 
 def attack_sources(record: EvalRecord) -> list[str]:
@@ -175,31 +172,6 @@ def attack_sources(record: EvalRecord) -> list[str]:
         if (kinds.get(one.attack) or {}).get("kind") == "frozen"
     )
     return [
-        f"{benchmark_name(benchmark)}, {attack_name(attack)}: {note} ({n} prompt{'s' if n > 1 else ''})"
+        f"{cell_name(benchmark, attack)}: {note} ({n} prompt{'s' if n > 1 else ''})"
         for (benchmark, attack, note), n in notes.items()
-    ]
-
-
-def _lines(record: EvalRecord, match: PaperMatch) -> list[PaperLine]:
-    lines = []
-    for cell in record.scores.cells:
-        shown: dict[Measure, Cell] = {
-            cell.metric: measure_cell(cell.headline),
-            "harmful_score": measure_cell(cell.total.harmful_score),
-        }
-        for measure, ours in shown.items():
-            paper = match.value(cell.benchmark, cell.attack, measure)
-            if paper is not None:
-                names = benchmark_name(cell.benchmark), attack_name(cell.attack), MEASURES[measure]
-                lines.append(PaperLine(*names, ours, paper))
-    return lines
-
-
-def _differences(record: EvalRecord) -> list[tuple[str, str, str]]:
-    theirs, facts = paper_tables().asked_differently, eval_facts(record)
-    return [
-        ("judge", f"{facts['Judge']}, which sees {facts['The judge sees']}", theirs["judge"]),
-        ("attacks", f"{facts['Attacks']}; where their prompts come from is said with the rates", theirs["attacks"]),
-        ("decoding", facts["Decoding"], theirs["decoding"]),
-        ("items", f"{facts['Benchmarks']}; {facts['Items per benchmark']}", theirs["items"]),
     ]

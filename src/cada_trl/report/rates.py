@@ -1,32 +1,39 @@
-"""Evaluations' numbers as cells: the headline table and the rates by hazard, evaluations beside each other."""
+"""Evaluations' numbers as cells and rows: the rates, the same by hazard, and models against the first one in pairs.
+
+The seeds of one training, asked in the same way, stand together on one side of a comparison.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-from cada_trl.evaluation.compare import Change
-from cada_trl.evaluation.scores import Measure
-from cada_trl.evaluation.scores import ScoredCell as Scored
-from cada_trl.numbers import ABSENT, POINTS, RATE, SCORE, WITHHELD, Cell
-from cada_trl.report.eval_record import EvalRecord
-from cada_trl.report.names import METRICS, attack_name, benchmark_name, hazard_name, in_order, labels
+from cada_trl.document.blocks import Fold, Shown, Table, Text
+from cada_trl.errors import UserError
+from cada_trl.evaluation.compare import ALL_ATTACKS, Change, Comparison, compare
+from cada_trl.evaluation.scores import Measure, Metric
+from cada_trl.numbers import ABSENT, POINTS, RATE, SCORE, WITHHELD, Cell, p_text
+from cada_trl.report.eval_record import EvalRecord, every_cell
+from cada_trl.report.names import METRICS, attack_name, benchmark_name, cell_name, hazard_name, labels, pooled_words
+from cada_trl.statistics import PooledSpread
 
 # Columns that stand only where some evaluation has a number: a judge of refusals labels no harm
 OPTIONAL = {"harmful": "judged harmful", "harmful_score": "harmful score"}
 LEAST_N = 10  # ours: below it every Wilson interval is 30 points wide or more (0 of 9: 0 to 30 %)
-Row = TypeVar("Row")
+_RUN_NAME = re.compile(r"(?P<training>.+-[0-9a-f]{8})-s(?P<seed>\d+)")  # as config.run_name
+_AGAIN = Cell("All attacks, by request", "the same pairs again: no further tests")
 
 
 def measure_cell(measure: Measure | None) -> Cell:
     """`42.0 % (29.4 to 55.8; 21/50)`; a mean score, which has no successes, `0.42 (0.31 to 0.53; n 50)`."""
     if measure is None or measure.value is None:
         return WITHHELD if measure is not None and measure.n else ABSENT
-    scale, counts = (
-        (SCORE, f"n {measure.n}") if measure.successes is None else (RATE, f"{measure.successes}/{measure.n}")
-    )
-    return scale.cell(measure.value, measure.low, measure.high, counts)
+    if measure.successes is None:
+        return SCORE.cell(measure.value, measure.low, measure.high, f"n {measure.n}")
+    return RATE.cell(measure.value, measure.low, measure.high, f"{measure.successes}/{measure.n}")
 
 
 def share_cell(value: float | None, sd: float | None = None) -> Cell:
@@ -42,110 +49,188 @@ def change_cell(change: Change, *notes: str) -> Cell:
     return POINTS.cell(change.difference, change.low, change.high, unsure, f"{change.n_pairs} pairs", *notes)
 
 
+def reading(change: Change, metric: Metric) -> str:
+    """safer, less safe, more helpful, less helpful, or no clear change: what the 95 % interval allows to say."""
+    if change.low is None or change.high is None:
+        return str(ABSENT)
+    if change.low <= 0 <= change.high:
+        return "no clear change"
+    up, down = ("less safe", "safer") if metric == "asr" else ("more helpful", "less helpful")
+    return up if change.low > 0 else down
+
+
+def rate_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
+    """A row by column for each benchmark, attack and evaluation that has it; the evaluation's name where several."""
+    totals = [cell.total for record in records for cell in record.scores.cells]
+    optional = {name: words for name, words in OPTIONAL.items() if any(getattr(total, name).n for total in totals)}
+    return [
+        {
+            "Benchmark": Cell(benchmark_name(cell.benchmark), METRICS[cell.metric]),
+            "Attack": Cell(attack_name(cell.attack), "transfer" if record.is_transfer(cell.attack) else ""),
+            **({"Evaluation": label} if len(records) > 1 else {}),
+            "Rate": measure_cell(cell.headline),
+            "Scored": f"{cell.headline.n}/{cell.headline.asked}" if cell.headline.asked else ABSENT.value,
+            "Missing": str(cell.missing),
+            "Reasoning": measure_cell(cell.total.reasoning).value,
+            "Truncated": measure_cell(cell.total.truncated).value,
+            **{words.capitalize(): measure_cell(getattr(cell.total, name)) for name, words in optional.items()},
+        }
+        for name in every_cell(records)
+        for record, label in zip(records, labels(records), strict=True)
+        if (cell := record.cell(*name)) is not None
+    ]
+
+
 @dataclass(frozen=True)
-class HeadlineRow:
-    """One benchmark under one attack in one evaluation. optional: the OPTIONAL columns that the table has."""
+class SliceRow:
+    """A row of a slice, by column. n: items scored; of several evaluations in one row the most."""
 
-    benchmark: str
-    metric: str
-    attack: str
-    transfer: bool
-    evaluation: str
-    rate: Cell
-    coverage: str
-    missing: str
-    reasoning: str
-    truncated: str
-    optional: dict[str, Cell]
+    slice: str
+    n: int
+    cells: dict[str, Shown]
 
 
-def headline_rows(records: Sequence[EvalRecord]) -> list[HeadlineRow]:
-    """Benchmarks and attacks in the order of the evaluations; an evaluation without the cell has no row there."""
-    every = in_order((cell.benchmark, cell.attack) for record in records for cell in record.scores.cells)
-    optional = [name for name in OPTIONAL if any(_has(record, name) for record in records)]
-    rows = []
-    for benchmark, attack in every:
-        for record, label in zip(records, labels(records), strict=True):
-            cell = record.cell(benchmark, attack)
-            if cell is not None:
-                rows.append(_row(cell, record.is_transfer(attack), label, optional))
-    return rows
+def slice_tables(title: str, rows: Sequence[SliceRow]) -> tuple[list[Table], list[Fold], str]:
+    """(what is shown, what is folded, a line that names the folded slices), each empty where there is none.
 
-
-def _row(cell: Scored, transfer: bool, label: str, optional: Sequence[str]) -> HeadlineRow:
-    total, headline = cell.total, cell.headline
-    return HeadlineRow(
-        benchmark=benchmark_name(cell.benchmark),
-        metric=METRICS[cell.metric],
-        attack=attack_name(cell.attack),
-        transfer=transfer,
-        evaluation=label,
-        rate=measure_cell(headline),
-        coverage=f"{headline.n}/{headline.asked}" if headline.asked else ABSENT.value,
-        missing=str(cell.missing),
-        reasoning=measure_cell(total.reasoning).value,
-        truncated=measure_cell(total.truncated).value,
-        optional={OPTIONAL[name]: measure_cell(getattr(total, name)) for name in optional},
+    A slice is small by the largest n of its rows.
+    """
+    most: dict[str, int] = {}
+    for row in rows:
+        most[row.slice] = max(row.n, most.get(row.slice, 0))
+    shown, small = ([row.cells for row in rows if (most[row.slice] < LEAST_N) is few] for few in (False, True))
+    names = [name for name, n in most.items() if n < LEAST_N]
+    words = f"{len(names)} slice{'' if len(names) == 1 else 's'} with n < {LEAST_N}: folded"
+    return (
+        [Table.of(title, shown)] if shown else [],
+        [Fold(words, [Table.of(f"{title}, small slices", small)])] if small else [],
+        f"{words} ({', '.join(names)})" if small else "",
     )
 
 
-def _has(record: EvalRecord, measure: str) -> bool:
-    return any(getattr(cell.total, measure).n for cell in record.scores.cells)
+def hazard_fold(records: Sequence[EvalRecord], benchmark: str, attack: str) -> Fold:
+    """The rates by hazard, by name; those of which every evaluation scored few items are folded once more."""
+    cells = [record.cell(benchmark, attack) for record in records]
+    present, title, rows = [cell for cell in cells if cell], cell_name(benchmark, attack), []
+    for hazard in sorted({hazard for cell in present for hazard in cell.by_hazard}):
+        slices = [cell.by_hazard.get(hazard) if cell else None for cell in cells]
+        measures = [one.complied if one else None for one in slices]
+        numbers = zip(labels(records), map(measure_cell, measures), strict=True)
+        n, name = max(one.n for one in measures if one), hazard_name(hazard)
+        rows.append(SliceRow(name, n, {"Hazard": name, **dict(numbers)}))
+    shown, small, line = slice_tables(f"{title} by hazard", rows)
+    brief = [Text(f"{title}, by hazard: {line}")] if line else []
+    return Fold(f"{title}: {present[0].metric.upper()}", [*shown, *small], brief)
 
 
 @dataclass(frozen=True)
-class HazardTable:
-    """rows: hazard -> a cell for each evaluation; folded: those in which every evaluation scored too few items."""
+class Side:
+    """One model, or one training by its seeds."""
 
-    title: str
-    metric: str
-    rows: list[tuple[str, list[Cell]]]
-    folded: list[tuple[str, list[Cell]]]
+    label: str
+    records: list[EvalRecord]
 
     @property
-    def brief(self) -> str:
-        """One line that names what is folded; nothing where nothing is."""
-        names = folded_names([name for name, _ in self.folded])
-        return f"{self.title}, by hazard: {names}" if names else ""
+    def trained(self) -> bool:
+        """Whether it is named as a run: a base model has no seeds to spread."""
+        return _run_name(self.records[0]) is not None
 
 
-def hazard_tables(records: Sequence[EvalRecord]) -> list[HazardTable]:
-    """Benchmarks and attacks in the order of the evaluations, hazards by name."""
-    every = in_order((cell.benchmark, cell.attack) for record in records for cell in record.scores.cells)
-    return [_hazard_table(records, benchmark, attack) for benchmark, attack in every]
+def sides(records: Sequence[EvalRecord]) -> list[Side]:
+    """In the order given. A seed that is there twice is no seed beside others: such evaluations stand alone."""
+    groups: dict[Any, list[Side]] = {}
+    for index, (label, record) in enumerate(zip(labels(records), records, strict=True)):
+        named, decides = _run_name(record), record.manifest.get("decides") or {}
+        asked = json.dumps([decides.get("prompt"), decides.get("generator")], sort_keys=True)
+        training = (named["training"], asked, record.scores.judge_id) if named else index
+        groups.setdefault(training, []).append(Side(label, [record]))
+    found = []
+    for training, group in groups.items():
+        own = [record for side in group for record in side.records]
+        seeds = {named["seed"] for record in own if (named := _run_name(record))}
+        several = 1 < len(own) == len(seeds)
+        found += [Side(f"{training[0]}, {len(own)} seeds", own)] if several else group
+    return found
 
 
-def _hazard_table(records: Sequence[EvalRecord], benchmark: str, attack: str) -> HazardTable:
-    cells = [record.cell(benchmark, attack) for record in records]
-    present = [cell for cell in cells if cell is not None]
-    hazards = sorted({hazard for cell in present for hazard in cell.by_hazard})
-    shown, folded = (
-        [(hazard_name(hazard), [measure_cell(_of_hazard(cell, hazard)) for cell in cells]) for hazard in some]
-        for some in split_small(hazards, lambda hazard: max(_n(cell, hazard) for cell in present))
-    )
-    return HazardTable(f"{benchmark_name(benchmark)}, {attack_name(attack)}", present[0].metric.upper(), shown, folded)
+def _run_name(record: EvalRecord) -> re.Match[str] | None:
+    """Training and seed in the name of the model, where it is named as a run."""
+    return _RUN_NAME.fullmatch(str((record.config.get("model") or {}).get("name")))
 
 
-def _of_hazard(cell: Scored | None, hazard: str) -> Measure | None:
-    return cell.by_hazard[hazard].complied if cell and hazard in cell.by_hazard else None
+@dataclass(frozen=True)
+class SideBySide:
+    """Two sides; comparison is None, and `reason` says why, where their verdicts are of two judges.
+
+    rows: by column, each attack, then all of them by request.
+    """
+
+    before: str
+    after: str
+    comparison: Comparison | None
+    reason: str | None
+    rows: list[dict[str, Shown]]
+
+    def to_json(self) -> dict[str, Any]:
+        """For report.json."""
+        values = self.comparison.to_json() if self.comparison else None
+        return {"before": self.before, "after": self.after, "not_compared": self.reason, "comparison": values}
 
 
-def _n(cell: Scored, hazard: str) -> int:
-    measure = _of_hazard(cell, hazard)
-    return measure.n if measure else 0
+def side_by_side(records: Sequence[EvalRecord]) -> list[SideBySide]:
+    """Each later side against the first; the seeds of one training are one side, and all sides share their spread.
+
+    Errors: UserError for an evaluation that shares no item with the first.
+    """
+    items = [{(one.item.benchmark, one.item.id) for one in record.attempts} for record in records]
+    for record, own in zip(records[1:], items[1:], strict=True):
+        if not items[0] & own:
+            raise UserError(
+                f"{records[0].path} and {record.path} have no item in common, so there is nothing to compare; report "
+                "on them one by one, or evaluate both on the same benchmarks"
+            )
+    every = sides(records)
+    return [_pair(every[0], other, every) for other in every[1:]]
 
 
-def split_small(rows: Iterable[Row], n_of: Callable[[Row], int]) -> tuple[list[Row], list[Row]]:
-    """(shown, folded), each in the order given. n_of: items scored; of several evaluations side by side the most."""
-    listed = list(rows)
-    return [row for row in listed if n_of(row) >= LEAST_N], [row for row in listed if n_of(row) < LEAST_N]
+def pool_words(records: Sequence[EvalRecord]) -> str:
+    """How the differences' intervals are pooled over the trainings that have several seeds; nothing below two."""
+    several = [len(side.records) for side in sides(records) if side.trained and len(side.records) > 1]
+    df = sum(several) - len(several)
+    return pooled_words(PooledSpread(len(several), sum(several), df, None)) if len(several) > 1 else ""
 
 
-def folded_words(n_slices: int) -> str:
-    """The title of the fold; nothing where there are none."""
-    return f"{n_slices} slice{'' if n_slices == 1 else 's'} with n < {LEAST_N}: folded" if n_slices else ""
-
-
-def folded_names(names: Sequence[str]) -> str:
-    """The line of Markdown: `3 slices with n < 10: folded (hate, privacy, weapons)`."""
-    return f"{folded_words(len(names))} ({', '.join(names)})" if names else ""
+def _pair(first: Side, other: Side, every: Sequence[Side]) -> SideBySide:
+    records = first.records + other.records
+    judges = list(dict.fromkeys(record.scores.judge_id for record in records))
+    if len(judges) > 1:
+        reason = f"The verdicts are of two judges, {' and '.join(judges)}; judge both by one of them to compare."
+        return SideBySide(first.label, other.label, None, reason, [])
+    among = [
+        [record.evaluated for record in side.records]
+        for side in every
+        if side.trained and all(record.scores.judge_id == judges[0] for record in side.records)
+    ]
+    before, after = ([record.evaluated for record in side.records] for side in (first, other))
+    coverage = max(record.scores.min_coverage for record in records)
+    found = compare(before, after, coverage, among, (first.trained, other.trained))
+    metrics = {cell.benchmark: cell.metric for record in records for cell in record.scores.cells}
+    rows: list[dict[str, Shown]] = []
+    for cell in [cell for cell in [*found.cells, *found.pooled] if cell.shared]:
+        benchmark, metric, change = benchmark_name(cell.benchmark), metrics[cell.benchmark], cell.complied
+        again = cell.attack == ALL_ATTACKS
+        only = ABSENT.value if change.only_before is None else f"{change.only_before} / {change.only_after}"
+        rows.append(
+            {
+                "Benchmark": _AGAIN if again else Cell(benchmark, METRICS[metric]),
+                "Attack": benchmark if again else attack_name(cell.attack),
+                first.label: share_cell(change.before, change.sd_before),
+                other.label: share_cell(change.after, change.sd_after),
+                "Difference": change_cell(change),
+                "Only first / second": only,
+                "p (Holm)": p_text(change.p, change.p_holm),
+                "Reading": change.withheld or reading(change, metric),
+                "Reasoning": change_cell(cell.reasoning),
+            }
+        )
+    return SideBySide(first.label, other.label, found, None, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.faithfulness.effects import Effects
 from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, EvaluationFolder
 from cada_trl.evaluation.utility.results import results_folder
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
-from cada_trl.report.run_record import Folder, RunRecord, read_run
-from cada_trl.report.stored_config import read_config
+from cada_trl.report.eval_record import EvalRecord, in_place, read_evaluation
+from cada_trl.report.run_record import RUN_FILES, Folder, RunRecord, if_readable, read_config, read_run
 from cada_trl.storage.files import read_json
 
 FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name>, utility/<name> or sweeps/<name>"
@@ -49,18 +47,15 @@ class CellRecord:
 
 
 @dataclass(frozen=True)
-class SweepRecord:
-    """cells: those that are done and whose folders are there, in the axes' order; missing says why others are not."""
+class SweepRecord(Folder):
+    """cells: those that are done and whose folders are there, in the axes' order; missing says why others are not.
 
-    path: Path
-    values: Row
+    Its sweep.json is the manifest.
+    """
+
     initial: list[CellRecord]
     cells: list[CellRecord]
     missing: list[str]
-
-    @property
-    def name(self) -> str:
-        return self.path.resolve().name
 
     @property
     def runs(self) -> list[tuple[str, RunRecord]]:
@@ -77,28 +72,19 @@ def read_record(path: Path) -> Record:
         raise UserError(f"no such folder: {path}; expected {FOLDERS}")
     if (path / SWEEP).is_file():
         return read_sweep(path)
-    manifest = _manifest(path)
+    manifest = if_readable(path / "manifest.json")  # where it is damaged the kind's own reader says so
     if "interventions" in manifest:
         return read_faithfulness(path)
     if "decides" in manifest or (path / ATTEMPTS).is_file():
         return read_evaluation(path)
     if "tasks" in manifest or any(path.glob("*/result.json")):
         return read_utility(path)
-    if any((path / name).is_file() for name in ("manifest.json", "config.yaml", "train.jsonl")):
+    if any((path / name).is_file() for name in RUN_FILES):
         return read_run(path)
     raise UserError(
         f"{path} is no folder of a run, an evaluation or a utility result (no manifest.json, train.jsonl or {ATTEMPTS} "
         f"in it); give {FOLDERS}"
     )
-
-
-def _manifest(path: Path) -> Row:
-    """{} where it is absent or damaged: the kind's own reader says so, if the other files tell the kind."""
-    try:
-        values = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def read_faithfulness(path: Path) -> FaithfulnessRecord:
@@ -108,10 +94,7 @@ def read_faithfulness(path: Path) -> FaithfulnessRecord:
     if not values:
         state = manifest.get("exit_state") or "unknown"
         raise UserError(f"{path} has no {EFFECTS} (state: {state}); the command that made the folder goes on with it")
-    try:
-        effects = Effects.from_json(values)
-    except UserError as error:
-        raise UserError(f"{path / EFFECTS}: {error}") from error
+    effects = in_place(path / EFFECTS, lambda: Effects.from_json(values))
     return FaithfulnessRecord(path, manifest, read_config(path / "config.yaml"), effects)
 
 
@@ -131,20 +114,18 @@ def read_utility(path: Path) -> UtilityRecord:
 
 def _result(path: Path) -> Row:
     result = read_json(path)
-    task = (result.get("plan") or {}).get("task") if isinstance(result.get("plan"), dict) else None
-    rates = [result.get("accuracy"), *(result.get("other_filters") or {}).values()]
+    plan, others = result.get("plan"), result.get("other_filters") or {}
+    task = plan.get("task") if isinstance(plan, dict) else None
     whole = isinstance(task, dict) and {"name", "num_fewshot", "chat_template", "filter"} <= task.keys()
-    if not whole or not all(_is_rate(rate) for rate in rates):
+    if not whole or not all(map(_is_rate, [result.get("accuracy"), *others.values()])):
         raise UserError(f"{path} is no result of a utility task; move its folder away, and the same command makes it")
     return result
 
 
 def _is_rate(rate: Any) -> bool:
-    if not isinstance(rate, dict) or not all(
-        isinstance(rate.get(key), int | float) for key in ("value", "low", "high")
-    ):
-        return False
-    return bool(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1 and isinstance(rate.get("n"), int))
+    values: list[Any] = [rate.get(key) for key in ("low", "value", "high")] if isinstance(rate, dict) else [None]
+    numbers = all(isinstance(value, int | float) for value in values)
+    return numbers and [0, *values, 1] == sorted([0, *values, 1]) and isinstance(rate.get("n"), int)
 
 
 def read_sweep(path: Path) -> SweepRecord:
@@ -152,16 +133,17 @@ def read_sweep(path: Path) -> SweepRecord:
 
     A cell without numbers, and one whose folder is gone or damaged, is said in `missing` and never shown as a point.
     """
-    file = path / SWEEP
+    advice = "the sweep's command writes it anew"
+    values = read_json(path / SWEEP, advice)
+    missing: list[str] = []
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        rows = [(row, True) for row in values["initial"]] + [(row, False) for row in values["cells"]]
-        missing: list[str] = []
-        read = [(_cell(path, values, row, initial, missing), initial) for row, initial in rows]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} cannot be read ({error!r:.80}); the sweep's command writes it anew") from error
-    initial = [cell for cell, is_initial in read if is_initial and cell]
-    return SweepRecord(path, values, initial, [cell for cell, is_initial in read if not is_initial and cell], missing)
+        initial, cells = (
+            [cell for row in values[part] if (cell := _cell(path, values, row, part == "initial", missing))]
+            for part in ("initial", "cells")
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path / SWEEP} is of another form ({error!r:.80}); {advice}") from error
+    return SweepRecord(path, values, {}, initial, cells, missing)
 
 
 def _cell(path: Path, values: Row, row: Row, initial: bool, missing: list[str]) -> CellRecord | None:

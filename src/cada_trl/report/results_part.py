@@ -12,7 +12,7 @@ from cada_trl.evaluation.faithfulness.changes import INTERVENTIONS
 from cada_trl.evaluation.faithfulness.effects import Effect
 from cada_trl.evaluation.utility.results import Comparison, compare
 from cada_trl.numbers import ABSENT, POINTS, RATE, Cell, p_text
-from cada_trl.report.facts import model_fact, provenance_facts, weights_fact
+from cada_trl.report.facts import model_facts, prompt_fact, provenance_facts
 from cada_trl.report.names import benchmark_name, labels
 from cada_trl.report.paper import paper_match, paper_tables
 from cada_trl.report.rates import change_cell, measure_cell, share_cell
@@ -35,151 +35,129 @@ _UTILITY_PAIRS = (
 )
 
 
+def _asked(name: str, facts: dict[str, str]) -> Fold:
+    return Fold(f"How {name} was asked", [Facts(facts)], [Facts(facts)])
+
+
 def faithfulness_part(records: Sequence[FaithfulnessRecord]) -> Document:
     """The section on faithfulness, a table for each folder."""
-    names = labels(records)
-    facts = [_faithfulness_facts(record) for record in records]
+    names, twin = labels(records), []
     meanings = {name.replace("_", " "): meaning for name, meaning in INTERVENTIONS.items()}
-    header = ["Intervention", "Requests", "Refused before", "Refused after", "Difference", "Changed", "Followed"]
     blocks: list[Block] = [Text(_FAITHFULNESS, "note"), Facts(meanings)]
-    for record, name, own in zip(records, names, facts, strict=True):
+    for record, name in zip(records, names, strict=True):
+        facts = _faithfulness_facts(record)
         untouched = [
             f"Untouched, {one.kind} requests: refused {measure_cell(one.refused)}, with reasoning "
             f"{measure_cell(one.reasoning)}"
             for one in record.effects.untouched
         ]
         rows = [_effect(one) for one in record.effects.effects]
-        blocks += [
-            *(Heading(name), Bullets(untouched)),
-            Table(f"Faithfulness: {name}", [*header, "Lacks"], rows, grouped=True, strong="Difference"),
-            Fold(f"How {name} was asked", [Facts(own)], [Facts(own)]),
-        ]
-    twin = [
-        {"model": name, "facts": own, **scrub(record.effects.to_json())}
-        for record, name, own in zip(records, names, facts, strict=True)
-    ]
+        table = Table.of(f"Faithfulness: {name}", rows, grouped=True, strong="Difference")
+        blocks += [Heading(name), Bullets(untouched), table, _asked(name, facts)]
+        twin.append({"model": name, "facts": facts, **scrub(record.effects.to_json())})
     return Document(", ".join(names), [Section("Faithfulness", blocks, "faithfulness")], {"faithfulness": twin})
 
 
-def _effect(one: Effect) -> list[Shown]:
+def _effect(one: Effect) -> dict[str, Shown]:
     pointless = one.asked and one.followed is None
-    return [
-        *(one.intervention.replace("_", " "), one.kind, share_cell(one.refused.before), share_cell(one.refused.after)),
-        *(change_cell(one.refused), measure_cell(one.changed)),
-        Cell("points to none") if pointless else measure_cell(one.followed),
-        str(one.missing or ""),
-    ]
+    return {
+        "Intervention": one.intervention.replace("_", " "),
+        "Requests": one.kind,
+        "Refused before": share_cell(one.refused.before),
+        "Refused after": share_cell(one.refused.after),
+        "Difference": change_cell(one.refused),
+        "Changed": measure_cell(one.changed),
+        "Followed": Cell("points to none") if pointless else measure_cell(one.followed),
+        "Lacks": str(one.missing or ""),
+    }
 
 
 def _faithfulness_facts(record: FaithfulnessRecord) -> dict[str, str]:
-    config, manifest = record.config, record.manifest
-    decides = manifest.get("decides") or {}
-    prompt, asked = config.get("prompt") or {}, decides.get("asked") or {}
+    config, decides = record.config, record.manifest.get("decides") or {}
     facts = {
-        "Model": model_fact(config),
-        "Weights": weights_fact(decides.get("model")),
-        "Prompt": "the request alone" if prompt.get("arm") == "none" else f"arm {prompt.get('arm', 'unknown')}",
-        "Requests": f"{asked.get('n_items', '?')} of {config.get('items') or 'twins'}",
+        **model_facts(config, decides.get("model")),
+        "Prompt": prompt_fact(config),
+        "Requests": f"{(decides.get('asked') or {}).get('n_items', '?')} of {config.get('items') or 'twins'}",
         "Decoding": str(decides.get("generator", "unknown")),
         "Judge": record.effects.judge_id,
         "Sentences kept of a cut analysis": str(config.get("keep_sentences", "unknown")),
-        "State": str(manifest.get("exit_state") or "unknown"),
+        **provenance_facts(record),
     }
-    scrubbed: dict[str, str] = scrub(facts | provenance_facts(manifest))
-    return scrubbed
+    return scrub(facts)  # type: ignore[no-any-return]
 
 
 def utility_part(records: Sequence[UtilityRecord]) -> Document:
     """The section on utility. Errors: UserError for a model that shares no finished task with the first."""
     names = labels(records)
-    facts = {name: _utility_facts(record) for record, name in zip(records, names, strict=True)}
-    paper = _paper_note(records, names)
-    header = ["Task", "Model", "Accuracy", "Questions", "Asked", "Other filters", "Wall time"]
-    rows = [
-        [*_task(record, result, name), *([_paper(record, result)] if paper else [])]
-        for record, name in zip(records, names, strict=True)
-        for result in record.results
-    ]
-    rows.sort(key=lambda row: str(row[0]))
-    table = Table("Utility", [*header, *(["Paper"] if paper else [])], rows, grouped=True, strong="Accuracy")
-    compared = [(name, compare(records[0].path, one.path)) for one, name in zip(records[1:], names[1:], strict=True)]
-    blocks: list[Block] = [Text(f"{_UTILITY} {paper}".rstrip(), "note"), table]
-    for name, comparisons in compared:
-        blocks += [Heading(f"{name} against {names[0]}"), Text(_UTILITY_PAIRS, "note")]
-        blocks.append(_compared(names[0], name, comparisons))
-    notes = [sentence for record, name in zip(records, names, strict=True) for sentence in _notes(record, name)]
-    blocks += [Bullets(notes)] if notes else []
-    blocks += [Fold(f"How {name} was asked", [Facts(own)], [Facts(own)]) for name, own in facts.items()]
+    by_name = dict(zip(names, records, strict=True))
+    weights = {name: (one.manifest.get("model") or {}).get("identity") for name, one in by_name.items()}
+    facts = {
+        name: scrub(model_facts(one.config, weights[name]) | provenance_facts(one)) for name, one in by_name.items()
+    }
+    matches = {name: paper_match(one.config) for name, one in by_name.items()}
+    shown = "; ".join(f"{name}: {match.label}" for name, match in matches.items() if match)
+    note = f"The paper's numbers ({shown}) are for orientation: {paper_tables().asked_differently['utility']}."
+    rows, notes = [], []
+    for name, record in by_name.items():
+        notes += _notes(record, name)
+        for result in record.results:
+            match, row = matches[name], _task(result, name)
+            paper = match.value(result["plan"]["task"]["name"], "none", "accuracy") if match else None
+            rows.append(row | ({"Paper": paper or ABSENT} if shown else {}))
+    rows.sort(key=lambda row: str(row["Task"]))
+    blocks: list[Block] = [Text(f"{_UTILITY} {note if shown else ''}".rstrip(), "note")]
+    blocks.append(Table.of("Utility", rows, grouped=True, strong="Accuracy"))
+    compared = {name: compare(records[0].path, one.path) for one, name in zip(records[1:], names[1:], strict=True)}
+    for name, tasks in compared.items():
+        table = Table.of(f"Utility: {name} against {names[0]}", _compared(names[0], name, tasks), strong="Difference")
+        blocks += [Heading(f"{name} against {names[0]}"), Text(_UTILITY_PAIRS, "note"), table]
+    blocks += [*([Bullets(notes)] if notes else []), *(_asked(name, own) for name, own in facts.items())]
     twin = {
         "utility": [
-            {"model": name, "facts": facts[name], "results": scrub(record.results)}
-            for record, name in zip(records, names, strict=True)
+            {"model": name, "facts": facts[name], "results": scrub(one.results)} for name, one in by_name.items()
         ],
         "utility_compared_with_the_first": [
-            {"model": name, "tasks": [asdict(one) for one in comparisons]} for name, comparisons in compared
+            {"model": name, "tasks": [asdict(one) for one in tasks]} for name, tasks in compared.items()
         ],
     }
     return Document(", ".join(names), [Section("Utility", blocks, "utility")], twin)
 
 
-def _utility_facts(record: UtilityRecord) -> dict[str, str]:
-    identity = (record.manifest.get("model") or {}).get("identity")
-    facts = {"Model": model_fact(record.config), "Weights": weights_fact(identity)}
-    facts["State"] = str(record.manifest.get("exit_state") or "unknown")
-    scrubbed: dict[str, str] = scrub(facts | provenance_facts(record.manifest))
-    return scrubbed
-
-
-def _task(record: UtilityRecord, result: dict[str, Any], name: str) -> list[Shown]:
-    task, accuracy = result["plan"]["task"], result["accuracy"]
+def _task(result: dict[str, Any], name: str) -> dict[str, Shown]:
+    task, accuracy, wall = result["plan"]["task"], result["accuracy"], result.get("wall_s")
     template = "chat template" if task["chat_template"] else "no chat template"
     cut = f", {result['prompts_cut']} prompts cut to the context" if result.get("prompts_cut") else ""
     others = (result.get("other_filters") or {}).items()
+    return {
+        "Task": benchmark_name(task["name"]),
+        "Model": name,
+        "Accuracy": RATE.cell(accuracy["value"], accuracy["low"], accuracy["high"], f"n {accuracy['n']}"),
+        "Questions": f"{accuracy['n']} of {result.get('n_published', '?')}",
+        "Asked": f"{task['num_fewshot']}-shot, {template}, {task['filter']}{cut}",
+        "Other filters": "; ".join(f"{key}: {RATE.cell(rate['value'])}" for key, rate in others),
+        "Wall time": duration(wall) if isinstance(wall, int | float) else "unknown",
+    }
+
+
+def _compared(first: str, second: str, tasks: Sequence[Comparison]) -> list[dict[str, Shown]]:
     return [
-        *(benchmark_name(task["name"]), name),
-        RATE.cell(accuracy["value"], accuracy["low"], accuracy["high"], f"n {accuracy['n']}"),
-        f"{accuracy['n']} of {result.get('n_published', '?')}",
-        f"{task['num_fewshot']}-shot, {template}, {task['filter']}{cut}",
-        "; ".join(f"{key}: {RATE.cell(rate['value'])}" for key, rate in others),
-        duration(result["wall_s"]) if isinstance(result.get("wall_s"), int | float) else "unknown",
+        {
+            "Task": benchmark_name(one.task),
+            first: RATE.cell(one.before),
+            second: RATE.cell(one.after),
+            "Difference": POINTS.cell(*one.difference, f"{one.n} questions"),
+            "Only first / second": f"{one.only_before} / {one.only_after}",
+            "p (Holm)": p_text(one.p, p_holm),
+        }
+        for one, p_holm in zip(tasks, holm([one.p for one in tasks]), strict=True)
     ]
-
-
-def _paper(record: UtilityRecord, result: dict[str, Any]) -> Cell:
-    match = paper_match(record.config)
-    return (match.value(result["plan"]["task"]["name"], "none", "accuracy") if match else None) or ABSENT
-
-
-def _compared(first: str, second: str, comparisons: Sequence[Comparison]) -> Table:
-    adjusted = holm([one.p for one in comparisons])
-    rows: list[list[Shown]] = [
-        [
-            *(benchmark_name(one.task), RATE.cell(one.before), RATE.cell(one.after)),
-            POINTS.cell(*one.difference, f"{one.n} questions"),
-            f"{one.only_before} / {one.only_after}",
-            p_text(one.p, p_holm),
-        ]
-        for one, p_holm in zip(comparisons, adjusted, strict=True)
-    ]
-    header = ["Task", first, second, "Difference", "Only first / second", "p (Holm)"]
-    return Table(f"Utility: {second} against {first}", header, rows, strong="Difference")
-
-
-def _paper_note(records: Sequence[UtilityRecord], names: Sequence[str]) -> str:
-    """Which of the paper's rows stand beside which model; nothing where there is none."""
-    matches = [(name, paper_match(record.config)) for record, name in zip(records, names, strict=True)]
-    shown = "; ".join(f"{name}: {match.label}" for name, match in matches if match)
-    differently = paper_tables().asked_differently["utility"]
-    return f"The paper's numbers ({shown}) are for orientation: {differently}." if shown else ""
 
 
 def _notes(record: UtilityRecord, name: str) -> list[str]:
     sentences = [f"{name}: {task} was not finished; the same command goes on." for task in record.unfinished]
-    part = [
+    part = dict.fromkeys(
         benchmark_name(one["plan"]["task"]["name"])
         for one in record.results
         if one["accuracy"]["n"] < (one.get("n_published") or 0)
-    ]
-    if part:
-        sentences.append(f"{name}: only a sample of the questions was asked of {', '.join(dict.fromkeys(part))}.")
-    return sentences
+    )
+    return sentences + ([f"{name}: only a sample of the questions was asked of {', '.join(part)}."] if part else [])

@@ -5,30 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
-from cada_trl.document.blocks import (
-    Block,
-    Bullets,
-    Code,
-    Document,
-    Facts,
-    Figures,
-    Fold,
-    Heading,
-    PageOnly,
-    Section,
-    Table,
-    Text,
-)
+from cada_trl.document.blocks import Block, Bullets, Document, Facts, Figures, Heading, PageOnly, Section, Table, Text
 from cada_trl.numbers import ABSENT, Cell
-from cada_trl.report.curves import curves_png, curves_svg
-from cada_trl.report.facts import CARD_COLUMNS, card_note, card_rows, funnel_table, run_facts, split_sizes
-from cada_trl.report.judges import judge_note
+from cada_trl.report.caveats import judge_note, run_not_run, tripped
+from cada_trl.report.dashboard import curves
+from cada_trl.report.facts import card_note, card_table, funnel_table, run_facts, split_sizes, yaml_fold
 from cada_trl.report.names import SETS, measure_label, measures, probe_reading
-from cada_trl.report.not_run import run_not_run, tripped
 from cada_trl.report.run_record import RunRecord
-from cada_trl.report.samples import PER_SET, SAMPLE_SEED, sampled_pairs
+from cada_trl.report.samples import PER_SET, SAMPLE_SEED, pair_exchange, sampled_pairs
 from cada_trl.report.summary import (
     across_runs,
     over_seeds_text,
@@ -59,18 +43,15 @@ def run_part(runs: Sequence[RunRecord]) -> Document:
     summaries = [summarise(run) for run in runs]
     groups = across_runs(summaries) if len(runs) > 1 else []
     n_seeds = {group["config_hash"]: len(group["runs"]) for group in groups}
-    curves = Figures(curves_svg(runs), "curves.png", "curves")
-    sections = [Section("Over seeds", _seeds(groups), "seeds"), Section("Curves", [curves], "curves")] if groups else []
-    sections += [
-        Section(
-            run.name,
-            _blocks(run, summary, n_seeds.get(run.config_hash, 1), None if groups else curves),
-            f"run{number}",
-        )
-        for number, (run, summary) in enumerate(zip(runs, summaries, strict=True), start=1)
-    ]
+    pictures, sheet = curves(runs)
+    figures = Figures(pictures, "curves.png", "curves")
+    shared = [Section("Over seeds", _seeds(groups), "seeds"), Section("Curves", [figures], "curves")]
+    sections = shared if groups else []
+    for number, (run, summary) in enumerate(zip(runs, summaries, strict=True), start=1):
+        blocks = _blocks(run, summary, n_seeds.get(run.config_hash, 1), None if groups else figures)
+        sections.append(Section(run.name, blocks, f"run{number}"))
     names = ", ".join(run.name for run in runs)
-    return Document(names, sections, {"runs": summaries, "across_runs": groups}, {"curves.png": curves_png(runs)})
+    return Document(names, sections, {"runs": summaries, "across_runs": groups}, {"curves.png": sheet})
 
 
 def _seeds(groups: Sequence[dict[str, Any]]) -> list[Block]:
@@ -90,71 +71,60 @@ def _seeds_row(row: dict[str, Any]) -> list[str]:
     return [SETS[row["set"]], label, row["stage"], *values, deviation, over_seeds_text(row)]
 
 
-def _blocks(run: RunRecord, summary: dict[str, Any], n_seeds: int, curves: Figures | None) -> list[Block]:
+def _blocks(run: RunRecord, summary: dict[str, Any], n_seeds: int, figures: Figures | None) -> list[Block]:
     trips = tripped(run)
     blocks: list[Block] = [Bullets(trips, "Tripwire")] if trips else []
     blocks += [Facts(scrub(run_facts(run))), Heading("Before and after"), Text(_PROBES, "note")]
     blocks += [Text(judge_note(summary), "warning"), _probes(summary)]
-    blocks += [Heading("Curves"), curves] if curves else []
+    blocks += [Heading("Curves"), figures] if figures else []
     blocks += [Heading("Not run, or missing"), Bullets(run_not_run(run, summary, n_seeds))]
-    blocks += [*_samples(run), *_data(run)]
-    if run.config:
-        config = yaml.safe_dump(scrub(run.config), sort_keys=False, allow_unicode=True)
-        blocks.append(Fold("config.yaml", [Code(config)]))
-    return blocks
+    return [*blocks, *_samples(run), *_data(run), *([yaml_fold("config.yaml", run.config)] if run.config else [])]
 
 
 def _probes(summary: dict[str, Any]) -> Block:
     rows = probe_rows(summary)
-    if not rows:
-        return Text("No probe was run, so there is nothing to compare.")
-    header = ("Probe set", "Measure", "Before", "After", "Paired difference", "Reading")
-    return Table("Probes before and after training", header, rows, grouped=True)
+    table = Table.of("Probes before and after training", rows, grouped=True)
+    return table if rows else Text("No probe was run, so there is nothing to compare.")
 
 
-def probe_rows(summary: dict[str, Any]) -> list[list[Cell]]:
-    """Set with what was scored of it, measure, before, after, paired difference, and how it reads."""
-    rows: list[list[Cell]] = []
+def probe_rows(summary: dict[str, Any]) -> list[dict[str, Cell]]:
+    """By column: set with what was scored of it, measure, before, after, paired difference, and how it reads."""
+    rows: list[dict[str, Cell]] = []
     for probe_set, probe in summary["probes"].items():
-        group = Cell(SETS[probe_set], f"{_coverage(probe['before'])} before, {_coverage(probe['after'])} after")
+        stages = {stage: probe[stage] for stage in ("before", "after")}
+        scored = [f"{one['scored']}/{one['asked']} scored" if one else ABSENT.value for one in stages.values()]
+        group = Cell(SETS[probe_set], f"{scored[0]} before, {scored[1]} after")
         for measure in (*measures(probe_set), "reward_mean"):
             paired = probe["paired"][measure]
             known = paired["difference"] is not None
             reading = Cell(probe_reading(probe_set, measure, paired["low"], paired["high"])) if known else ABSENT
-            stages = [stage_cell(probe[stage], measure) for stage in ("before", "after")]
             rows.append(
-                [group, Cell(measure_label(probe_set, measure)), *stages, paired_cell(paired, measure), reading]
+                {
+                    "Probe set": group,
+                    "Measure": Cell(measure_label(probe_set, measure)),
+                    **{stage.capitalize(): stage_cell(one, measure) for stage, one in stages.items()},
+                    "Paired difference": paired_cell(paired, measure),
+                    "Reading": reading,
+                }
             )
     return rows
-
-
-def _coverage(one_pass: dict[str, Any] | None) -> str:
-    return ABSENT.value if one_pass is None else f"{one_pass['scored']}/{one_pass['asked']} scored"
 
 
 def _samples(run: RunRecord) -> list[Block]:
     pairs = sampled_pairs(run)
     quotes: list[Block] = []
     for probe_set, some in pairs.items():
-        quotes += [Heading(SETS[probe_set], 4), *(pair.exchange() for pair in some)]
+        quotes += [Heading(SETS[probe_set], 4), *map(pair_exchange, some)]
     title: list[Block] = [Heading("Completions before and after"), Text(_SAMPLES, "note")]
     return [PageOnly([*title, *quotes])] if pairs else []
 
 
 def _data(run: RunRecord) -> list[Block]:
-    data = scrub(run.manifest.get("data") or {})
+    data = run.manifest.get("data") or {}
     if not data:
         return []
+    funnel, card = funnel_table(data), run.manifest.get("card")
     blocks: list[Block] = [Heading("Data")]
-    columns, rows = funnel_table(data)
-    if rows:
-        blocks.append(
-            Table("What each filter dropped", ["Requests", *columns], [[name, *counts] for name, counts in rows])
-        )
-        blocks.append(Text(f"Split: {split_sizes(data)}.", "note"))
-    card = run.manifest.get("card")
-    if card:
-        table = [[name, *values] for name, values in card_rows(card)]
-        blocks.append(Table("What the request set can teach", CARD_COLUMNS, table))
-    manifest = Code(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
-    return [*blocks, Text(card_note(card), "note"), Fold("The whole data manifest", [manifest])]
+    blocks += [funnel, Text(f"Split: {split_sizes(data)}.", "note")] if funnel else []
+    blocks += [card_table(card)] if card else []
+    return [*blocks, Text(card_note(card), "note"), yaml_fold("The whole data manifest", data)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
 from cada_trl.records import Status, Verdict, read_jsonl
+from cada_trl.storage.files import read_json
 from cada_trl.tracking.metrics import PROBE_SETS
 
 Row = dict[str, Any]
+Series = dict[str, list[tuple[int, float]]]  # metric -> (step, value), in the log's order
+RUN_FILES = ("manifest.json", "config.yaml", "train.jsonl")  # a run folder has one of them
 
 
 class ProbeRow(BaseModel):
@@ -72,6 +75,30 @@ class RunRecord(Folder):
         return self.config.get("seed", "unknown")
 
 
+def read_config(path: Path) -> Row:
+    """The mapping in a config.yaml. Errors: UserError for a file that cannot be read or holds no mapping."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}; restore it") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds a {type(values).__name__}, expected a mapping; restore it")
+    return values
+
+
+def if_readable(path: Path) -> Row:
+    """The mapping in a JSON or YAML file; {} where it is absent or damaged."""
+    try:
+        return read_json(path) if path.suffix == ".json" else read_config(path)
+    except UserError:
+        return {}
+
+
+def of_training(model: Mapping[str, Any], name: str) -> Row:
+    """A file of the run whose final/ is an evaluation's model; {} where no run stands beside the weights."""
+    return if_readable(Path(str(model.get("path"))).parent / name) if model.get("source") == "folder" else {}
+
+
 def read_run(path: Path) -> RunRecord:
     """Read a run folder, finished or not.
 
@@ -80,13 +107,15 @@ def read_run(path: Path) -> RunRecord:
     """
     if not path.is_dir():
         raise UserError(f"no such run folder: {path}; expected a folder that `python -m cada_trl.train` wrote")
-    if not any((path / name).is_file() for name in ("manifest.json", "config.yaml", "train.jsonl")):
+    if not any((path / name).is_file() for name in RUN_FILES):
         raise UserError(
             f"{path} is no run folder: no manifest.json, config.yaml or train.jsonl in it; give runs/<name>"
         )
     missing: list[str] = []
     manifest = _parsed(path / "manifest.json", missing)
     config = _parsed(path / "config.yaml", missing)
+    if not (path / "train.jsonl").is_file():
+        missing.append("train.jsonl is missing: no training step was recorded.")
     steps = _lines(path / "train.jsonl", missing)
     before = _probe(path / "probes" / "before.jsonl", missing)
     after = _probe(path / "probes" / "after.jsonl", missing)
@@ -94,19 +123,17 @@ def read_run(path: Path) -> RunRecord:
     if state != "done":
         last = steps[-1].get("step") if steps else 0
         missing.insert(0, f"The run did not finish: its state is {state or 'unknown'}, its last step {last}.")
-    tripped = path / "tripwires.jsonl"
-    tripwires = _lines(tripped, missing) if tripped.is_file() else []
+    tripwires = _lines(path / "tripwires.jsonl", missing)
     return RunRecord(path, manifest, config, steps, before, after, missing, tripwires)
 
 
-def series_of(run: RunRecord) -> dict[str, list[tuple[int, float]]]:
-    """Metric of train.jsonl or probes.jsonl -> (step, value) in the log's order; an absent value is no point.
+def series_of(run: RunRecord) -> Series:
+    """What train.jsonl and probes.jsonl hold of each metric; an absent value is no point.
 
     A torn last line is left out. Errors: UserError for a damaged one.
     """
-    path = run.path / "probes.jsonl"
-    series: dict[str, list[tuple[int, float]]] = {}
-    for row in [*run.steps, *(_lines(path, []) if path.is_file() else [])]:
+    series: Series = {}
+    for row in [*run.steps, *_lines(run.path / "probes.jsonl", [])]:
         for name, value in row.items():
             if "/" in name and value is not None:
                 series.setdefault(name, []).append((row["step"], value))
@@ -117,24 +144,13 @@ def _parsed(path: Path, missing: list[str]) -> Row:
     if not path.is_file():
         missing.append(f"{path.name} is missing.")
         return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it or delete it") from error
-    if not isinstance(values, dict):
-        raise UserError(
-            f"{path} is damaged: it holds a {type(values).__name__}, expected a mapping; restore or delete it"
-        )
-    return values
+    return read_json(path, "restore it or delete it") if path.suffix == ".json" else read_config(path)
 
 
 def _lines(path: Path, missing: list[str]) -> list[Row]:
-    if not path.is_file():
-        missing.append(f"{path.name} is missing: no training step was recorded.")
-        return []
+    """The rows that have a step; none where there is no file."""
     rows = []
-    for number, row in read_jsonl(path, torn=missing.append):
+    for number, row in read_jsonl(path, torn=missing.append) if path.is_file() else ():
         if not isinstance(row.get("step"), int):
             raise UserError(f"{path}, row {number}: field 'step' is {row.get('step')!r}; expected a whole number")
         rows.append(row)

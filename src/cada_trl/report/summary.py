@@ -5,9 +5,9 @@ Rates, means and paired differences with their intervals, as plain values and as
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from statistics import fmean, stdev
 from typing import Any
 
 from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, Cell, Scale
@@ -16,11 +16,11 @@ from cada_trl.report.names import SETS, measure_label, measures, pooled_note
 from cada_trl.report.run_record import ProbeRow, RunRecord
 from cada_trl.statistics import (
     UNBOUNDED,
+    Estimate,
     PooledSpread,
     Rate,
     adjusted_difference,
     bootstrap_mean,
-    paired_bootstrap,
     pooled_spread,
 )
 from cada_trl.tracking.metrics import PROBE_SETS
@@ -48,9 +48,9 @@ def summarise(run: RunRecord) -> dict[str, Any]:
         "missing": run.missing,
         "last_step": run.steps[-1] if run.steps else None,
         "probes": {
-            probe_set: _one_set(probe_set, _of_set(run.before, probe_set), _of_set(run.after, probe_set))
+            probe_set: _one_set(probe_set, *rows)
             for probe_set in PROBE_SETS
-            if any(row.set == probe_set for row in [*run.before, *run.after])
+            if any(rows := [[row for row in one if row.set == probe_set] for one in (run.before, run.after)])
         },
     }
 
@@ -62,26 +62,20 @@ def outcome(row: ProbeRow, measure: str) -> bool | None:
     if row.verdict is Verdict.UNSCORED:
         return None
     refused = row.verdict is Verdict.REFUSED
+    return {"answered_frac": not refused, "reasoned_refusal_frac": refused and row.reasoned}[measure]
+
+
+def _one_set(probe_set: str, before: list[ProbeRow], after: list[ProbeRow]) -> dict[str, Any]:
+    later = {row.request_id: row for row in after}
+    pairs = [(row, later[row.request_id]) for row in before if row.request_id in later]
+    rates = {one: [(outcome(old, one), outcome(new, one)) for old, new in pairs] for one in measures(probe_set)}
     return {
-        "answered_frac": not refused,
-        "reasoned_refusal_frac": refused and row.reasoned,
-    }[measure]
-
-
-def _of_set(rows: list[ProbeRow], probe_set: str) -> dict[str, ProbeRow]:
-    return {row.request_id: row for row in rows if row.set == probe_set}
-
-
-def _one_set(probe_set: str, before: dict[str, ProbeRow], after: dict[str, ProbeRow]) -> dict[str, Any]:
-    pairs = [(before[key], after[key]) for key in before if key in after]
-    paired = {
-        measure: _paired([(outcome(old, measure), outcome(new, measure)) for old, new in pairs], is_rate=True)
-        for measure in measures(probe_set)
-    }
-    return {
-        "before": _one_pass(probe_set, list(before.values())),
-        "after": _one_pass(probe_set, list(after.values())),
-        "paired": paired | {"reward_mean": _paired([(old.reward, new.reward) for old, new in pairs], is_rate=False)},
+        "before": _one_pass(probe_set, before),
+        "after": _one_pass(probe_set, after),
+        "paired": {
+            **{measure: _paired(known, adjusted_difference) for measure, known in rates.items()},
+            "reward_mean": _paired([(old.reward, new.reward) for old, new in pairs], bootstrap_mean),
+        },
     }
 
 
@@ -89,32 +83,27 @@ def _one_pass(probe_set: str, rows: list[ProbeRow]) -> dict[str, Any] | None:
     if not rows:
         return None
     scored = sum(row.verdict is not Verdict.UNSCORED for row in rows)
-    rates = {measure: rate_of(rows, measure) for measure in measures(probe_set)}
     rewards = [row.reward for row in rows if row.reward is not None]
     mean, low, high = bootstrap_mean(rewards) if rewards else (None, None, None)
-    reward = {"n": len(rewards), "mean": mean, "low": low, "high": high}
-    return {"asked": len(rows), "scored": scored, "coverage": scored / len(rows), **rates, "reward_mean": reward}
+    return {
+        **{"asked": len(rows), "scored": scored, "coverage": scored / len(rows)},
+        **{measure: rate_of(rows, measure) for measure in measures(probe_set)},
+        "reward_mean": {"n": len(rewards), "mean": mean, "low": low, "high": high},
+    }
 
 
 def rate_of(rows: list[ProbeRow], measure: str) -> dict[str, Any]:
     """{"successes", "n", "rate", "low", "high"} with the Wilson 95 % interval; rate and interval null where n is 0."""
     rate = Rate.of(outcome(row, measure) for row in rows)
-    if rate.n == 0:
-        return {"successes": 0, "n": 0, "rate": None, "low": None, "high": None}
-    low, high = rate.interval
-    return {"successes": rate.successes, "n": rate.n, "rate": rate.value, "low": low, "high": high}
+    value, low, high = (rate.value, *rate.interval) if rate.n else (None, None, None)
+    return {"successes": rate.successes, "n": rate.n, "rate": value, "low": low, "high": high}
 
 
-def _paired(pairs: list[tuple[float | None, float | None]], is_rate: bool) -> dict[str, Any]:
+def _paired(pairs: Sequence[tuple[float | None, float | None]], estimate: Callable[..., Estimate]) -> dict[str, Any]:
     """After - before over the requests scored both times; a rate without any change still gets an interval."""
-    both = [(float(old), float(new)) for old, new in pairs if old is not None and new is not None]
-    if not both:
-        return {"n_pairs": 0, "difference": None, "low": None, "high": None}
-    if is_rate:
-        difference, low, high = adjusted_difference([new - old for old, new in both])
-    else:
-        difference, low, high = paired_bootstrap([old for old, _ in both], [new for _, new in both])
-    return {"n_pairs": len(both), "difference": difference, "low": low, "high": high}
+    differences = [float(new) - float(old) for old, new in pairs if old is not None and new is not None]
+    value, low, high = estimate(differences) if differences else (None, None, None)
+    return {"n_pairs": len(differences), "difference": value, "low": low, "high": high}
 
 
 def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -161,7 +150,7 @@ def _add_intervals(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         by_name.setdefault((row["set"], row["measure"], row["stage"]), []).append(row)
     for (_, measure, stage), own in by_name.items():
-        pool = pooled_spread([_known(row) for row in own])
+        pool = pooled_spread([_known(row["per_run"]) for row in own])
         rate = (-1.0, 1.0) if stage == "difference" else (0.0, 1.0)
         ends = UNBOUNDED if measure == "reward_mean" else rate
         for row in own:
@@ -172,40 +161,31 @@ def _add_intervals(rows: list[dict[str, Any]]) -> None:
             row["pooled"] = asdict(pool)
 
 
-def _known(row: dict[str, Any]) -> list[float]:
-    return [value for value in row["per_run"] if value is not None]
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _rows(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for probe_set in PROBE_SETS:
-        probes = [summary["probes"].get(probe_set) for summary in group]
-        present = [probe for probe in probes if probe]
-        for measure in present[0]["paired"] if present else []:
+        probes = [summary["probes"].get(probe_set) or {} for summary in group]
+        for measure in next((probe["paired"] for probe in probes if probe), ()):
+            name = "mean" if measure == "reward_mean" else "rate"
             for stage in ("before", "after", "difference"):
-                values = [_value(probe, measure, stage) for probe in probes]
-                rows.append(
-                    {"set": probe_set, "measure": measure, "stage": stage, "per_run": values, **_mean_sd(values)}
-                )
+                of_probe = ("paired", measure, stage) if stage == "difference" else (stage, measure, name)
+                values = [_at(probe, *of_probe) for probe in probes]
+                known = _known(values)
+                mean, sd = fmean(known) if known else None, stdev(known) if len(known) > 1 else None
+                numbers = {"per_run": values, "n_runs": len(known), "mean": mean, "sd": sd}
+                rows.append({"set": probe_set, "measure": measure, "stage": stage, **numbers})
     return rows
 
 
-def _value(probe: dict[str, Any] | None, measure: str, stage: str) -> float | None:
-    if probe is None:
-        return None
-    if stage == "difference":
-        return probe["paired"][measure]["difference"]  # type: ignore[no-any-return]
-    found = (probe[stage] or {}).get(measure, {})
-    return found.get("mean" if measure == "reward_mean" else "rate")  # type: ignore[no-any-return]
-
-
-def _mean_sd(values: list[float | None]) -> dict[str, Any]:
-    known = [value for value in values if value is not None]
-    return {
-        "n_runs": len(known),
-        "mean": statistics.fmean(known) if known else None,
-        "sd": statistics.stdev(known) if len(known) > 1 else None,
-    }
+def _at(values: Any, *keys: str) -> float | None:
+    """What stands there; None where nothing does."""
+    for key in keys:
+        values = (values or {}).get(key)
+    return values  # type: ignore[no-any-return]
 
 
 def stage_cell(one_pass: dict[str, Any] | None, measure: str) -> Cell:
@@ -229,11 +209,12 @@ def over_seeds_text(row: dict[str, Any]) -> str:
     scale = seeds_scale(row)
     if row["low"] is not None:
         return scale.span(row["low"], row["high"]) + (", borrowed" if row["borrowed"] else "")
-    known = _known(row)
+    known = _known(row["per_run"])
     return f"seeds {scale.span(min(known), max(known))}" if len(known) > 1 else ABSENT.value
 
 
 def seeds_scale(row: dict[str, Any], is_sd: bool = False) -> Scale:
     """How the values of a row of across_runs are written; a deviation has no sign."""
-    signed, unsigned = (REWARD, SCORE) if row["measure"] == "reward_mean" else (POINTS, RATE)
-    return unsigned if is_sd or (signed is POINTS and row["stage"] != "difference") else signed
+    if row["measure"] == "reward_mean":
+        return SCORE if is_sd else REWARD
+    return POINTS if row["stage"] == "difference" and not is_sd else RATE

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from cada_trl.document.blocks import Table
+from cada_trl.judging.card import LabelSet, card
+from cada_trl.judging.judge import JudgeSees
+from cada_trl.report.caveats import (
+    eval_not_run,
+    judge_blocks,
+    judge_cards,
+    judge_note,
+    judge_sentence,
+    missing_kinds,
+    reward_judge_warnings,
+    run_not_run,
+)
+from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.run_record import RunRecord
+from cada_trl.report.summary import summarise
+from tests.report.made_up_evaluation import ANSWER, REFUSAL, ScoreJudge, answers_most, write_evaluation
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        ({"judge_id": "a-1"}, "Warning: the judge a-1 paid the reward and also judged"),
+        (
+            {"judge_id": "a-1", "probe_judge_id": "rubric-1"},
+            "The reward was paid by the judge a-1; the probes below were judged by another one, rubric-1.",
+        ),
+        ({}, "The manifest does not name the judge: read every verdict below as unverified."),
+    ],
+)
+def test_the_judge_that_paid_is_named_beside_the_one_that_probed(run: RunRecord, manifest: Any, words: str) -> None:
+    assert judge_note(summarise(replace(run, manifest=manifest))).startswith(words)
+
+
+@pytest.mark.parametrize(("checked", "n_seeds"), [(True, 3), (False, 1)])
+def test_what_a_run_cannot_say_is_listed(run: RunRecord, checked: bool, n_seeds: int) -> None:
+    before, after = ([row for row in rows if row.set != "held_out"] for rows in (run.before, run.after))
+    manifest = {"data": {"decontamination": {"checked": checked}}}
+    smaller = replace(run, before=before, after=after, manifest=manifest)
+    text = " ".join(run_not_run(smaller, summarise(smaller), n_seeds))
+    assert "No probe on: held_out." in text and "The probes are no benchmark" in text
+    assert ("One seed only" in text) == (n_seeds == 1)
+    assert ("not checked for overlap" in text) == (not checked)
+
+
+def test_what_is_missing_is_said_with_its_reason(before: EvalRecord) -> None:
+    sentences = eval_not_run(before)
+    assert sentences[0] == "StrongREJECT, PAIR: 2 items without a prompt: no published prompt."
+    assert "Not run: xstest_safe x pair: the requests are harmless; attacks are for harmful ones" in sentences
+    assert any(one.startswith("Not evaluated: AdvBench") and "HEx-PHI (gated" in one for one in sentences)
+    assert any(one.startswith("No number for judged harmful and harmful score: the judge") for one in sentences)
+    assert any(one.startswith("Attacks marked transfer") for one in sentences)
+
+
+def test_an_unfinished_call_and_a_limit_are_said(before: EvalRecord) -> None:
+    manifest, config = {**before.manifest, "exit_state": "interrupted"}, {**before.config, "limit": 25}
+    sentences = eval_not_run(replace(before, manifest=manifest, config=config))
+    assert sentences[0].startswith("The last call on this folder did not finish (state: interrupted)")
+    assert any(one.startswith("At most 25 items per benchmark") for one in sentences)
+
+
+def test_a_number_that_is_withheld_is_named(tmp_path: Path) -> None:
+    record = read_evaluation(write_evaluation(tmp_path / "a", lambda attempt: ""))
+    assert eval_not_run(record)[0].startswith("StrongREJECT, no attack: ASR withheld: none of 24 has it")
+
+
+def test_another_judges_verdicts_are_mentioned(tmp_path: Path) -> None:
+    path = write_evaluation(tmp_path / "a", answers_most)
+    write_evaluation(tmp_path / "b", answers_most, ScoreJudge())
+    name = "verdicts-strongreject-made-up-1.jsonl"
+    (path / name).write_bytes((tmp_path / "b" / name).read_bytes())
+    assert any(name in sentence for sentence in eval_not_run(read_evaluation(path)))
+
+
+def test_what_the_page_lacks_is_said(before: EvalRecord, after: EvalRecord) -> None:
+    assert len(missing_kinds([before], with_utility=False, with_runs=False)) == 3
+    (sentence,) = missing_kinds([before, after], with_utility=True, with_runs=True)
+    assert sentence.startswith("One seed a training")
+
+
+def stored(folder: Path) -> Path:
+    """A card of the made-up judge on four labelled responses, one of which it gets wrong."""
+    pairs = [("a?", REFUSAL), ("b?", REFUSAL), ("c?", ANSWER), ("d?", ANSWER)]
+    found: dict[str, Any] = card(
+        ScoreJudge(), [LabelSet("our four", "refused", pairs, [True, False, False, False], [])]
+    )
+    folder.mkdir()
+    (folder / f"{ScoreJudge.id}.json").write_text(json.dumps(found))
+    return folder
+
+
+def test_the_card_of_the_offline_judge_comes_with_the_package(before: EvalRecord, after: EvalRecord) -> None:
+    ((judge, found),) = judge_cards([before, after], None).items()
+    assert judge == before.scores.judge_id
+    assert "XSTest" in judge_sentence(judge, found) and isinstance(judge_blocks(judge, found)[1], Table)
+
+
+def test_a_card_that_was_measured_here_is_found(scored: EvalRecord, tmp_path: Path) -> None:
+    ((judge, found),) = judge_cards([scored], stored(tmp_path / "cards")).items()
+    table = judge_blocks(judge, found)[1]
+    assert isinstance(table, Table)
+    row = dict(zip(table.header, map(str, table.rows[0]), strict=True))
+    assert row["Responses"] == "our four"
+    assert row["Accuracy"].startswith("75.0 % (") and row["Precision"].startswith("50.0 % (")
+
+
+def test_a_judge_that_was_never_measured_is_said_to_be(scored: EvalRecord, tmp_path: Path) -> None:
+    ((judge, found),) = judge_cards([scored], tmp_path).items()
+    said = judge_sentence(judge, found)
+    assert "was never measured here" in said and "judging.calibrate" in said
+    assert found is None and len(judge_blocks(judge, found)) == 1
+
+
+@pytest.mark.parametrize("sees", [sees for sees in get_args(JudgeSees) if sees != "final_response"])
+def test_a_judge_that_saw_more_has_the_card_of_final_responses_and_says_so(
+    sees: str, scored: EvalRecord, tmp_path: Path
+) -> None:
+    judge_id = f"{scored.scores.judge_id}-sees-{sees}"
+    record = replace(scored, scores=scored.scores.model_copy(update={"judge_id": judge_id}))
+    (unmeasured,) = (judge_sentence(*one) for one in judge_cards([record], tmp_path).items())
+    assert "was never measured here" in unmeasured and f"judge_sees={sees}" in unmeasured
+    ((judge, found),) = judge_cards([record], stored(tmp_path / "cards")).items()
+    assert judge == judge_id and found is not None and found["sets"][0]["name"] == "our four"
+    said = judge_sentence(judge, found)
+    assert f"judge_sees={sees}" in said and "was not measured" in said
+
+
+def trained(record: EvalRecord, run: Path, judge_id: str) -> EvalRecord:
+    (run / "manifest.json").write_text(json.dumps({"judge_id": judge_id}))
+    return replace(record, config={"model": {"source": "folder", "path": str(run / "final")}})
+
+
+def test_a_judge_that_also_paid_the_reward_is_warned_of(before: EvalRecord, tmp_path: Path) -> None:
+    (sentence,) = reward_judge_warnings([before, trained(before, tmp_path, before.scores.judge_id)])
+    assert sentence.startswith(
+        f"Warning: the judge {before.scores.judge_id} also paid the reward in the training of before-1."
+    )
+
+
+@pytest.mark.parametrize("judge_id", ["another", ""])
+def test_another_judge_is_no_warning(before: EvalRecord, tmp_path: Path, judge_id: str) -> None:
+    assert reward_judge_warnings([trained(before, tmp_path, judge_id)]) == []
+
+
+def test_a_model_without_a_run_beside_it_is_no_warning(before: EvalRecord, tmp_path: Path) -> None:
+    config = {"model": {"source": "folder", "path": str(tmp_path / "nowhere" / "final")}}
+    assert reward_judge_warnings([before, replace(before, config=config)]) == []
