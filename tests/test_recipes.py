@@ -11,8 +11,7 @@ from cada_trl.config import config_hash, load_config
 from cada_trl.config.recipes import recipe_words
 from cada_trl.jobs.table_layout import load_layout, load_models
 from cada_trl.report.names import benchmark_name
-from cada_trl.report.paper import PaperRow, paper_tables
-from cada_trl.table import MEASURES
+from cada_trl.report.paper import MEASURES, PaperRow, paper_tables
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TRAININGS = sorted(path for path in RECIPES.glob("*/*.yaml") if path.parent.name != "tables")
@@ -29,7 +28,7 @@ def overrides(recipe: Path) -> list[str]:
 
 def expected_lines(model: str, recipe: str) -> list[str]:
     """A line for each of the paper's rows, from its data file; one line where it has none."""
-    methods = {row.method for table in (1, 2, 3, 4) for row in load_layout(table, (), ()).rows if row.recipe == recipe}
+    methods = {row.method for table in (1, 2, 3, 4) for row in load_layout(table).rows if row.recipe == recipe}
     rows = [row for row in paper_tables().rows if row.model == model and row.method in methods]
     if not rows:
         return ["# Expected: the paper reports no such training."]
@@ -39,7 +38,7 @@ def expected_lines(model: str, recipe: str) -> list[str]:
 def _line(row: PaperRow) -> str:
     shown = {attack: " ± ".join(f"{number:g}" for number in numbers) for attack, numbers in row.values.items()}
     numbers = ", ".join(f"{attack} {value}" if len(shown) > 1 else value for attack, value in shown.items())
-    return f"#   Table {row.table}, {benchmark_name(row.benchmark)}, {MEASURES[row.measure]}: {numbers}"
+    return f"#   Table {row.table}, {benchmark_name(row.benchmark)}, {MEASURES[row.measure]} %: {numbers}"
 
 
 @pytest.mark.parametrize("recipe", TRAININGS, ids=name)

@@ -12,7 +12,7 @@ import pytest
 from cada_trl import table
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Job
-from cada_trl.jobs.runner import Say
+from cada_trl.jobs.runner import Runner
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ def calls(monkeypatch: pytest.MonkeyPatch, fails: str = "") -> list[str]:
     """Jobs that would have run; those whose name has `fails` in it fail."""
     names: list[str] = []
 
-    def run_in_turn(jobs: Sequence[Job], logs: Path, say: Say) -> dict[Job, str]:
+    def run(runner: Runner, jobs: Sequence[Job]) -> None:
         names.extend(job.id for job in jobs)
-        return {job: "exit code 1" for job in jobs if fails and fails in job.id}
+        runner.failed |= {job.id: "exit code 1" for job in jobs if fails and fails in job.id}
 
-    monkeypatch.setattr(table, "run_in_turn", run_in_turn)
+    monkeypatch.setattr(Runner, "run", run)
     return names
 
 

@@ -19,8 +19,7 @@ from cada_trl.judging.judge import Judge
 from cada_trl.launching import MASTER_PORT, absent, fetched
 from cada_trl.models.checks import QUESTION, check_tokenizer
 from cada_trl.planning.device import accelerator_of, n_machines
-from cada_trl.planning.fitting import nearest_fit
-from cada_trl.planning.memory import plan_memory, run_folder_gb
+from cada_trl.planning.memory import nearest_fit, plan_memory, run_folder_gb
 from cada_trl.planning.shapes import prompts, shape_of
 from cada_trl.planning.time import estimate_step
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER, split_reasoning

@@ -16,8 +16,7 @@ import yaml
 from cada_trl.config import Config, ModelConfig, run_name
 from cada_trl.errors import UserError
 from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, zero_stage
-from cada_trl.planning.fitting import nearest_fit
-from cada_trl.planning.memory import plan_memory
+from cada_trl.planning.memory import nearest_fit, plan_memory
 from cada_trl.planning.shapes import shape_of
 from cada_trl.stopping import run_ranks
 

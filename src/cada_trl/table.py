@@ -21,22 +21,16 @@ from cada_trl.console import table_console
 from cada_trl.document.markdown import bullets, heading
 from cada_trl.document.markdown import table as markdown_table
 from cada_trl.errors import run_verb
-from cada_trl.jobs.estimate import Cost, table_cost
-from cada_trl.jobs.runner import run_in_turn
+from cada_trl.jobs.folder import JobFolder
+from cada_trl.jobs.runner import Runner
 from cada_trl.jobs.table_cells import TableCell, table_cells
-from cada_trl.jobs.table_layout import Measure, load_table_settings
+from cada_trl.jobs.table_layout import load_table_settings
 from cada_trl.jobs.table_plan import TablePlan, plan_table
 from cada_trl.numbers import ABSENT, RATE
 from cada_trl.report.names import attack_name, benchmark_name
-from cada_trl.report.paper import paper_tables
+from cada_trl.report.paper import MEASURES, paper_tables
 from cada_trl.storage.files import replace, replace_json
 
-MEASURES: dict[Measure, str] = {
-    "asr": "ASR %",
-    "nrr": "NRR %",
-    "harmful_score": "harmful score %",
-    "accuracy": "accuracy %",
-}
 HEADER = ("method", "asked", "measure", "paper", "ours", "95 %", "ours - paper [95 %]", "n")
 
 
@@ -47,8 +41,9 @@ def main(argv: list[str]) -> int:
         _show_plan(plan)
         return 0
     folder = plan.settings.folder
-    failed = run_in_turn(plan.jobs, folder / "logs", lambda line: print(line, file=sys.stderr, flush=True))
-    cells = table_cells(plan, failed)
+    runner = Runner(JobFolder(folder, "table"), lambda line: print(line, file=sys.stderr, flush=True))
+    runner.run([job for job in plan.jobs if job.results() is None])
+    cells = table_cells(plan, runner.failed)
     replace_json(folder / "table.json", as_json(plan, cells))
     replace(folder / "table.md", markdown(plan, cells))
     console = table_console()
@@ -56,31 +51,21 @@ def main(argv: list[str]) -> int:
     for note in notes(plan, cells):
         console.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
     print(folder / "table.md")
-    return 1 if failed else 0
+    return 1 if runner.failed else 0
 
 
 def _show_plan(plan: TablePlan) -> None:
     print(title(plan))
-    costs = []
-    for job in plan.jobs:
-        if results := job.results():
-            state = f"done {results[0]}"
-        else:
-            costs.append(table_cost(job, plan))
-            state = f"to do, {_told(costs[-1:])}"
+    results = {job: job.results() for job in plan.jobs}
+    for job, folders in results.items():
+        state = f"done {folders[0]}" if folders else f"to do, {plan.cost([job])}"
         print(f"{state}: {job.label}\n  {shlex.join(job.commands[0][1:])}")
     lacking = [(block.column.name, *why) for block in plan.blocks for why in block.lacking.values()]
     for column, word, reason in dict.fromkeys(lacking):
         print(f"{word}, {column}: {reason}")
-    print(f"machine: {plan.model.machine}\nto do: {_told(costs)}; ESTIMATED, from recipes/tables/models.yaml")
+    to_do = plan.cost([job for job, folders in results.items() if not folders])
+    print(f"machine: {plan.model.machine}\nto do: {to_do}; ESTIMATED, from recipes/tables/models.yaml")
     print(f"folder: {plan.settings.folder}")
-
-
-def _told(costs: Sequence[Cost]) -> str:
-    gpu_hours, n_calls = sum(cost.gpu_hours for cost in costs), sum(cost.judge_calls for cost in costs)
-    judge = f", {n_calls} judge calls (about ${sum(cost.judge_usd for cost in costs):.2f})" if n_calls else ""
-    gpu = f", {gpu_hours:.2f} GPU h" if gpu_hours else ""
-    return f"about {sum(cost.hours or 0.0 for cost in costs):.2f} h{gpu}{judge}"
 
 
 def text_table(plan: TablePlan, cells: Sequence[TableCell]) -> Table:
@@ -135,7 +120,7 @@ def _columns(cell: TableCell) -> tuple[str, ...]:
     paper = ABSENT.value if cell.paper is None else f"{cell.paper.value:g}"
     if cell.paper is not None and cell.paper.sd is not None:
         paper += f" ± {cell.paper.sd:g}"
-    return (cell.method, asked, MEASURES[cell.measure], paper, *_ours(cell))
+    return (cell.method, asked, f"{MEASURES[cell.measure]} %", paper, *_ours(cell))
 
 
 def _ours(cell: TableCell) -> tuple[str, str, str, str]:

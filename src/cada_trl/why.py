@@ -20,7 +20,7 @@ from cada_trl.report.explain import explain_evaluations, explain_runs
 from cada_trl.report.records import read_record
 from cada_trl.report.run_record import RunRecord
 from cada_trl.storage.files import replace, replace_json
-from cada_trl.tracking.scrub import scrub
+from cada_trl.tracking.manifest import scrub
 
 
 def main(argv: list[str]) -> int:

@@ -8,16 +8,18 @@ from cada_trl.config import load_config
 from cada_trl.jobs.estimate import Cost, n_steps, sweep_costs
 from cada_trl.jobs.grid import make_grid
 from cada_trl.jobs.request import read_request
-from cada_trl.jobs.session import planned
 
 from .conftest import StubSweep
 from .stub_verb import write_run
 
-JUDGED = ["judge=rubric", "max_steps=10", "requests_per_step=24", "n_probe_harmful=5", "n_probe_harmless=5"]
+JUDGED = [
+    *("judge=rubric", "max_steps=10", "requests_per_step=24", "micro_batch=8"),
+    *("n_probe_harmful=5", "n_probe_harmless=5"),
+]
 
 
 def costs(words: list[str], *asked: str) -> list[Cost]:
-    return [*sweep_costs(planned(make_grid(words), read_request(asked))).values()]
+    return [*sweep_costs(make_grid(words, read_request(asked).evaluation)).values()]
 
 
 def hours(sweep: StubSweep, *words: str) -> list[float | None]:

@@ -17,17 +17,14 @@ from cada_trl.jobs.job import SweepJob
 from .stub_verb import write_run
 
 
-def cell(tmp_path: Path, *words: str) -> Cell:
-    (cell,) = make_grid(["beta_kl=0.1", f"runs_dir={tmp_path / 'runs'}", *words])
-    return cell
-
-
 def asked(tmp_path: Path) -> tuple[str, str]:
     return "suite=quick", f"evals_dir={tmp_path / 'evals'}"
 
 
-def job(tmp_path: Path) -> SweepJob:
-    return cell(tmp_path).job(asked(tmp_path))
+def cell(tmp_path: Path, *words: str, evaluated: bool = True) -> Cell:
+    words = ("beta_kl=0.1", f"runs_dir={tmp_path / 'runs'}", *words)
+    (cell,) = make_grid(words, asked(tmp_path) if evaluated else None)
+    return cell
 
 
 def trained(one: SweepJob) -> Path:
@@ -48,7 +45,7 @@ def evaluation(tmp_path: Path, one: SweepJob, ended_utc: str, **changes: Any) ->
 
 
 def test_a_cell_is_trained_and_then_evaluated_and_its_script_says_so(tmp_path: Path) -> None:
-    one = job(tmp_path)
+    one = cell(tmp_path).job
     train, evaluate = one.commands
     assert train[1:4] == ["-m", "cada_trl.train", "beta_kl=0.1"]
     assert evaluate[1:5] == ["-m", "cada_trl.evaluate", f"model={one.run_folder}", "suite=quick"]
@@ -57,16 +54,14 @@ def test_a_cell_is_trained_and_then_evaluated_and_its_script_says_so(tmp_path: P
 
 
 def test_the_initial_model_is_evaluated_by_the_cells_own_model_words(tmp_path: Path) -> None:
-    first, other = (
-        cell(tmp_path, "model=smollm2", "name=mine", f"seed={seed}").initial_job(asked(tmp_path)) for seed in (3, 4)
-    )
+    first, other = (cell(tmp_path, "model=smollm2", "name=mine", f"seed={seed}").initial for seed in (3, 4))
     assert first is not None and first.run_folder is None
     assert first.evaluation == ("model=smollm2", "model.name=mine", *asked(tmp_path))
     assert other is not None and other.id == first.id
 
 
 def test_a_job_is_done_when_its_run_and_its_evaluation_say_so(tmp_path: Path) -> None:
-    one = job(tmp_path)
+    one = cell(tmp_path).job
     assert one.results() is None
     run = trained(one)
     assert one.results() is None
@@ -75,7 +70,7 @@ def test_a_job_is_done_when_its_run_and_its_evaluation_say_so(tmp_path: Path) ->
 
 
 def test_an_evaluation_of_other_settings_or_of_an_earlier_model_is_not_its_own(tmp_path: Path) -> None:
-    one = job(tmp_path)
+    one = cell(tmp_path).job
     trained(one)
     evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00", limit=3)
     assert one.results() is None
@@ -87,7 +82,7 @@ def test_an_evaluation_of_other_settings_or_of_an_earlier_model_is_not_its_own(t
     "change", [{"exit_state": "interrupted"}, {"exit_state": "running"}, {"seeds": {"run": 7}}, {"config_hash": "0"}]
 )
 def test_an_unfinished_run_or_another_one_is_not_done(tmp_path: Path, change: dict[str, Any]) -> None:
-    one = cell(tmp_path).job(None)
+    one = cell(tmp_path, evaluated=False).job
     run = write_run(one.config)
     assert one.results() == [run]
     manifest = json.loads((run / "manifest.json").read_text())

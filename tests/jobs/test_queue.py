@@ -58,21 +58,18 @@ def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
 
-def test_a_submitted_script_runs_the_cell_and_leaves_its_exit_code(sweep: StubSweep, queue: Path) -> None:
-    assert sweep("beta_kl=0.0", "launcher=slurm") == 0
-    (script,) = scripts(sweep)
-    assert subprocess.run(["bash", script], check=False).returncode == 0
-    assert script.with_suffix(".exit").read_text() == "0\n"
-    assert sweep("beta_kl=0.0", "launcher=slurm") == 0
-    assert sweep.states() == {"s0": "done"} and len(calls(sweep)) == 1
-
-
-def test_one_job_a_cell_is_submitted_once_while_it_is_in_the_queue(sweep: StubSweep, queue: Path) -> None:
-    assert sweep("beta_kl=0.0,0.1", "launcher=slurm") == 0
+def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_again(
+    sweep: StubSweep, queue: Path
+) -> None:
+    words = ("beta_kl=0.0,0.1", "launcher=slurm")
+    assert sweep(*words) == 0
     assert len(calls(sweep)) == 2 and sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted"}
     queue.write_text("1\n2\n")
-    assert sweep("beta_kl=0.0,0.1", "launcher=slurm") == 0
-    assert len(calls(sweep)) == 2
+    script = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][0]['id']}.sh"
+    assert subprocess.run(["bash", script], check=False).returncode == 0
+    assert script.with_suffix(".exit").read_text() == "0\n"
+    assert sweep(*words) == 0
+    assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "submitted"} and len(calls(sweep)) == 2
 
 
 def test_what_became_of_submitted_cells_is_read_from_their_files(sweep: StubSweep, queue: Path) -> None:
@@ -85,20 +82,6 @@ def test_what_became_of_submitted_cells_is_read_from_their_files(sweep: StubSwee
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "failed", "0.2 s0": "submitted"}
     assert len(calls(sweep)) == 4
     assert sweep.record["cells"][1]["reason"] == "exit code 2 in the queue"
-
-
-def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep: StubSweep, queue: Path) -> None:
-    assert sweep("beta_kl=0.0,0.1,0.2", "launcher=slurm_array", "jobs=2") == 0
-    array = sweep.sweep_folder / "array.sh"
-    assert calls(sweep) == [f"--parsable {array}"]
-    text = array.read_text()
-    assert "#SBATCH --array=0-2%2\n" in text and "#SBATCH --requeue\n" in text
-    for task in range(3):
-        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}
-        assert subprocess.run(["bash", array], env=environment, check=False).returncode == 0
-    assert sweep("beta_kl=0.0,0.1,0.2", "launcher=slurm_array", "jobs=2") == 0
-    assert set(sweep.states().values()) == {"done"}
-    assert "place:" in (sweep.sweep_folder / "logs" / f"{sweep.record['cells'][2]['id']}.log").read_text()
 
 
 def test_without_slurm_it_says_what_is_missing(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:

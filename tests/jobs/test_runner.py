@@ -8,9 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,13 +16,12 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.jobs import runner, session
-from cada_trl.jobs.folder import SweepFolder
-from cada_trl.jobs.runner import run_in_turn
+from cada_trl.jobs.folder import JobFolder, opened
+from cada_trl.jobs.job import Job
+from cada_trl.jobs.runner import Runner
 
 from .conftest import StubSweep
-from .stub_job import FAILS, SAYS_NOTHING, WRITES, WRITES_LATER, stub
-
-PATIENCE_S = 60
+from .stub_job import FAILS, SAYS_NOTHING, WRITES_LATER, stub
 
 DRIVER = """
 import signal, sys
@@ -56,26 +53,21 @@ def in_background(sweep: StubSweep, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_every_cell_is_done_once_and_the_next_call_does_nothing(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.0,0.1", "seed=0") == 0
-    assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"}
-    assert sweep.n_starts() == 2
-    assert sweep("beta_kl=0.0,0.1", "seed=0") == 0
-    assert sweep.n_starts() == 2
-
-
-def test_a_cell_of_another_sweep_or_of_train_is_not_trained_again(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.1") == 0
-    assert sweep("beta_kl=0.0,0.1", "sweep_name=wider") == 0
-    assert sweep.n_starts() == 2
-
-
-def test_the_record_has_folders_times_and_numbers_with_intervals(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.0,0.1") == 0
+def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_intervals(sweep: StubSweep) -> None:
+    assert sweep("beta_kl=0.0") == 0
+    ledger = sweep.sweep_folder / "ledger.jsonl"
+    with ledger.open("a") as file:
+        file.write('{"job": "hal')  # torn by a kill
+    assert sweep("beta_kl=0.0") == 0 and sweep.n_starts() == 1
+    assert [json.loads(line)["state"] for line in ledger.read_text().splitlines()] == ["running", "done"]
+    ledger.with_name("sweep.json").rename(ledger.with_name("earlier.json"))
+    for _ in range(2):
+        assert sweep("beta_kl=0.0,0.1", "seed=0", "sweep_name=wider") == 0
+        assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"} and sweep.n_starts() == 2
     record = sweep.record
     assert (record["format"], record["axes"], record["ablation"]) == (1, {"beta_kl": [0.0, 0.1], "seed": [0]}, None)
-    first = record["cells"][0]
-    assert first["axes"] == {"beta_kl": 0.0} and first["seed"] == 0
+    other, first = record["cells"]
+    assert first["axes"] == {"beta_kl": 0.1} and first["seed"] == 0 and other["wall_s"] == 30.0
     assert Path(first["run_folder"]).name == f"smollm2-{first['id']}"
     assert first["wall_s"] > 0 and first["evaluations"] == [] and first["reason"] is None
     complied = first["metrics"]["probe/harmful/answered_frac"]
@@ -158,32 +150,26 @@ def test_ctrl_c_stops_the_children_and_says_how_to_go_on(
     assert sweep("beta_kl=0.0,0.1") == 0
 
 
-def test_a_second_sweep_in_the_same_folder_is_refused(sweep: StubSweep) -> None:
+def test_a_folder_that_another_sweep_holds_or_filled_or_that_is_damaged_is_refused(sweep: StubSweep) -> None:
+    words = ("beta_kl=0.0,0.1", "sweep_name=mine")
     with (
-        SweepFolder.opened(sweep.folder / "sweeps" / "mine"),
+        opened(sweep.folder / "sweeps" / "mine", None),
         pytest.raises(UserError, match="in use by another sweep"),
     ):
-        sweep("beta_kl=0.0", "sweep_name=mine")
+        sweep(*words)
     assert sweep.n_starts() == 0
-
-
-def test_another_grid_under_the_same_name_is_refused_and_a_larger_one_goes_on(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.0,0.1", "sweep_name=mine") == 0
+    assert sweep(*words) == 0
     before = sweep.record
     with pytest.raises(UserError, match=r"mine holds another sweep \(beta_kl=0.0,0.1 .*give its words or more values"):
         sweep("beta_kl=0.0,0.3", "sweep_name=mine")
     with pytest.raises(UserError, match="holds another sweep"):
-        SweepFolder(sweep.sweep_folder).check_same_sweep(None)  # a search
+        opened(sweep.sweep_folder, None).__enter__()  # a search
     assert sweep.record == before and sweep.n_starts() == 2
     assert sweep("beta_kl=0.0,0.1,0.3", "sweep_name=mine") == 0
     assert sweep.n_starts() == 3
-
-
-def test_a_damaged_record_is_refused_in_one_line(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.0", "sweep_name=mine") == 0
     (sweep.sweep_folder / "sweep.json").write_text('{"cells": ')
     with pytest.raises(UserError, match=r"sweep\.json is damaged"):
-        sweep("beta_kl=0.0", "sweep_name=mine")
+        sweep(*words)
 
 
 def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,39 +202,25 @@ def test_a_running_cells_last_line_is_shown(
     assert "s0: 0 min: asleep" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("file", ["train.jsonl", "final/model.safetensors", "probes/after.jsonl"])
-def test_a_damaged_file_of_a_finished_cell_is_found_and_not_compared(
-    sweep: StubSweep, capsys: pytest.CaptureFixture[str], file: str
+def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is_made_again(
+    sweep: StubSweep, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep("beta_kl=0.0,0.1") == 0
     run = Path(sweep.record["cells"][0]["run_folder"])
-    with (run / file).open("a") as damaged:
-        damaged.write("x")
-    assert sweep("beta_kl=0.0,0.1") == 1
-    assert f"damaged, {run / file} has changed" in capsys.readouterr().out
-    row = sweep.record["cells"][0]
-    assert (row["state"], row["metrics"]) == ("damaged", {})
-    assert sweep.n_starts() == 2
+    for file in ("train.jsonl", "final/model.safetensors", "probes/after.jsonl"):
+        whole = (run / file).read_bytes()
+        (run / file).write_bytes(whole + b"x")
+        assert sweep("beta_kl=0.0,0.1") == 1
+        assert f"damaged, {run / file} has changed" in capsys.readouterr().out
+        row = sweep.record["cells"][0]
+        assert (row["state"], row["metrics"]) == ("damaged", {}) and sweep.n_starts() == 2
+        (run / file).write_bytes(whole)
     (run / file).unlink()
     assert sweep("beta_kl=0.0,0.1") == 1
     assert sweep.record["cells"][0]["reason"] == f"{run / file} is missing"
-
-
-def test_a_finished_cell_whose_folder_was_taken_away_is_done_again(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.0") == 0
-    run = Path(sweep.record["cells"][0]["run_folder"])
     run.rename(run.with_name("elsewhere"))
-    assert sweep("beta_kl=0.0") == 0
-    assert sweep.n_starts() == 2
-
-
-def test_a_torn_last_line_of_the_ledger_is_no_hindrance(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.0") == 0
-    ledger = sweep.sweep_folder / "ledger.jsonl"
-    whole = ledger.read_text()
-    ledger.write_text(whole + '{"job": "hal')
-    assert sweep("beta_kl=0.0") == 0
-    assert [json.loads(line)["state"] for line in ledger.read_text().splitlines()] == ["running", "done"]
+    assert sweep("beta_kl=0.0,0.1") == 0
+    assert sweep.n_starts() == 3
 
 
 def test_cells_side_by_side_have_cores_and_a_port_of_their_own(
@@ -277,87 +249,55 @@ def all_end(sweep: StubSweep) -> bool:
     return not psutil.wait_procs([psutil.Process(pid) for pid in alive(sweep)], timeout=10)[1]
 
 
-def test_open_jobs_run_once_each_and_a_second_call_runs_none(tmp_path: Path) -> None:
-    jobs, lines = [stub(tmp_path, "a"), stub(tmp_path, "b")], []
-    assert run_in_turn(jobs, tmp_path / "logs", lines.append) == {}
-    assert lines == ["[1/2] a", "[2/2] b"]
-    assert run_in_turn(jobs, tmp_path / "logs", lines.append) == {} and len(lines) == 2
+def run_table(folder: Path, *jobs: Job) -> tuple[dict[str, str], list[str]]:
+    """The jobs as a table's: how they failed, and what was said, a line an entry."""
+    said: list[str] = []
+    one = Runner(JobFolder(folder, "table"), said.append)
+    one.run([job for job in jobs if job.results() is None])
+    return one.failed, "\n".join(said).splitlines()
 
 
-def test_a_failing_job_shows_its_log_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_tables_jobs_run_in_turn_and_are_done_by_their_own_files(tmp_path: Path) -> None:
+    jobs = [stub(tmp_path, "a"), stub(tmp_path, "b")]
+    failed, said = run_table(tmp_path, *jobs)
+    assert failed == {} and [line.partition(";")[0] for line in said] == [
+        *("a: started", "a: done in 0.0 min"),
+        *("b: started", "b: done in 0.0 min"),
+    ]
+    assert run_table(tmp_path, *jobs) == ({}, [])
+
+
+def test_what_asks_a_model_waits_for_its_training_and_is_left_out_where_that_failed(tmp_path: Path) -> None:
     training = stub(tmp_path, "train-a", FAILS)
     asks_it, other = stub(tmp_path, "evaluate-a", trained=training), stub(tmp_path, "b")
-    lines: list[str] = []
-    failed = run_in_turn([training, asks_it, other], tmp_path / "logs", lines.append)
-    assert failed == {training: "exit code 1"}
+    failed, said = run_table(tmp_path, training, asks_it, other)
+    assert failed == {training.id: "exit code 1"}
     assert other.results() is not None and asks_it.results() is None
     log = tmp_path / "logs" / "train-a.log"
-    assert lines[1] == f"train-a failed: exit code 1\n  {log}:\n  | the disk is full"
-    assert [line for line in lines if "evaluate-a" in line] == []
+    assert said[1:4] == ["train-a: failed, exit code 1", f"  {log}:", "  | the disk is full"]
+    assert [line for line in said if "evaluate-a" in line] == []
 
 
 def test_an_end_without_a_result_is_no_success(tmp_path: Path) -> None:
     job = stub(tmp_path, "a", SAYS_NOTHING)
-    failed = run_in_turn([job], tmp_path / "logs", lambda _: None)
-    assert failed == {job: "ended without an error and without a finished result"}
+    assert run_table(tmp_path, job)[0] == {job.id: "ended without an error and without a finished result"}
 
 
-def test_a_job_that_outlived_its_verb_is_waited_for_and_not_started_twice(tmp_path: Path) -> None:
+def test_a_tables_job_that_outlived_its_verb_is_waited_for_with_what_asks_its_model(tmp_path: Path) -> None:
     job, log = stub(tmp_path, "a", WRITES_LATER), tmp_path / "logs" / "a.log"
+    asks_it = stub(tmp_path, "evaluate-a", trained=job)
     log.parent.mkdir()
     with log.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         earlier = subprocess.Popen(job.commands[0], stdout=file)
-    lines: list[str] = []
-    assert run_in_turn([job], log.parent, lines.append) == {}
-    assert lines[1] == "a is still running, from an earlier call or in another table; waiting for it"
-    assert earlier.wait(PATIENCE_S) == 0 and log.read_text() == "going\n"
-
-
-def test_what_a_killed_verb_left_is_finished_by_the_next_call(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from jobs.stub_job import stub, WRITES_LATER; "
-        "from cada_trl.jobs.runner import run_in_turn; folder = Path(sys.argv[1]); "
-        "run_in_turn([stub(folder, 'a', WRITES_LATER), stub(folder, 'b')], folder / 'logs', print)"
-    )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])}
-    verb = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], env=env)
-    log = tmp_path / "logs" / "a.log"
-    wait_for(lambda: log.is_file() and log.read_text() == "going\n")
-    verb.kill()
-    verb.wait()
-    jobs = [stub(tmp_path, "a", WRITES), stub(tmp_path, "b")]
-    assert run_in_turn(jobs, log.parent, lambda _: None) == {}
-    assert all(job.results() for job in jobs) and log.read_text() == "going\n"
-
-
-def test_ctrl_c_stops_the_running_job_and_is_raised_again(tmp_path: Path) -> None:
-    job, log = stub(tmp_path, "a", "import time; print('going', flush=True); time.sleep(60)"), tmp_path / "a.log"
-
-    def interrupt() -> None:
-        wait_for(lambda: log.is_file() and "going" in log.read_text())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    threading.Thread(target=interrupt).start()
-    started = time.monotonic()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_in_turn([job], tmp_path, lambda _: None)
-    finally:
-        signal.signal(signal.SIGINT, heard)
-    assert time.monotonic() - started < PATIENCE_S
-    assert "KeyboardInterrupt" in log.read_text()
+    failed, said = run_table(tmp_path, job, asks_it)
+    assert failed == {} and asks_it.results() is not None
+    assert said[0] == "a: still running, from an earlier call or in another table; waiting for it"
+    assert said[1].startswith("evaluate-a: started")
+    assert earlier.wait(60) == 0 and log.read_text() == "going\n"
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(UserError, match="choose another tables_dir"):
-        run_in_turn([stub(tmp_path, "a")], tmp_path / "logs", lambda _: None)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, "nothing happened"
-        time.sleep(0.05)
+        run_table(tmp_path, stub(tmp_path, "a"))

@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.jobs.grid import Cell
 from cada_trl.jobs.search import objectives
 
 from .conftest import StubSweep
 
-
-def row(cell_id: str, **values: float | None) -> dict[str, Any]:
-    return {"id": cell_id, "metrics": {name: {"value": value} for name, value in values.items()}}
-
-
-class Known:
-    def __init__(self, cell_id: str) -> None:
-        self.id = cell_id
-
-
-def cells(*ids: str) -> list[Cell]:
-    return [Known(one) for one in ids]  # type: ignore[misc]
-
-
-def test_the_objectives_are_means_over_benchmarks_then_seeds() -> None:
-    one = row("a", **{"asr/x/none": 0.2, "asr/x/pair": 0.4, "nrr/y/none": 0.9, "probe/harmful/answered_frac": 0.0})
-    two = row("b", **{"asr/x/none": 0.0, "asr/x/pair": 0.2, "nrr/y/none": 0.7})
-    assert objectives({"cells": [one, two]}, cells("a", "b")) == pytest.approx((0.2, 0.8))
-    assert objectives({"cells": [one, two]}, cells("b")) == pytest.approx((0.1, 0.7))
-
-
-def test_the_probes_stand_in_without_an_evaluation() -> None:
-    probed = row("a", **{"probe/harmful/answered_frac": 0.3, "probe/harmless/answered_frac": 0.8})
-    assert objectives({"cells": [probed]}, cells("a")) == (0.3, 0.8)
+ONE = {"asr/x/none": 0.2, "asr/x/pair": 0.4, "nrr/y/none": 0.9, "probe/harmful/answered_frac": 0.0}
+TWO = {"asr/x/none": 0.0, "asr/x/pair": 0.2, "nrr/y/none": 0.7}
 
 
 @pytest.mark.parametrize(
-    "rows",
+    ("rows", "wanted", "values"),
     [
-        [],
-        [row("a")],
-        [row("a", **{"asr/x/none": None, "nrr/y/none": 0.9})],
-        [row("a", **{"asr/x/none": 0.1})],
+        ({"a": ONE, "b": TWO}, "ab", (0.2, 0.8)),  # means over attacks, then seeds
+        ({"a": ONE, "b": TWO}, "b", (0.1, 0.7)),
+        # without an evaluation the probes stand in
+        ({"a": {"probe/harmful/answered_frac": 0.3, "probe/harmless/answered_frac": 0.8}}, "a", (0.3, 0.8)),
+        # what is not known is no number
+        ({}, "a", None),
+        ({"a": {}}, "a", None),
+        ({"a": {"asr/x/none": None, "nrr/y/none": 0.9}}, "a", None),
+        ({"a": {"asr/x/none": 0.1}}, "a", None),
     ],
 )
-def test_what_is_not_known_is_no_number(rows: list[dict[str, Any]]) -> None:
-    assert objectives({"cells": rows}, cells("a")) is None
+def test_the_objectives_are_means_of_what_is_known_of_every_seed(
+    rows: dict[str, dict[str, float | None]], wanted: str, values: tuple[float, float] | None
+) -> None:
+    record = {
+        "cells": [
+            {"id": name, "metrics": {metric: {"value": value} for metric, value in metrics.items()}}
+            for name, metrics in rows.items()
+        ]
+    }
+    cells: Any = [SimpleNamespace(id=name) for name in wanted]
+    assert objectives(record, cells) == (values and pytest.approx(values))
 
 
 def test_without_optuna_the_extra_is_named(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:

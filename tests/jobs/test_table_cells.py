@@ -20,7 +20,7 @@ from cada_trl.jobs import table_cells
 from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.table_cells import Number, TableCell, answered, evaluated, paper_number
 from cada_trl.jobs.table_cells import table_cells as cells_of
-from cada_trl.jobs.table_layout import Layout, TableColumn, TableRow, asked_model, load_table_settings
+from cada_trl.jobs.table_layout import Layout, TableColumn, TableRow, load_models, load_table_settings
 from cada_trl.jobs.table_plan import Block, TablePlan
 from cada_trl.records import write_jsonl
 from cada_trl.report.eval_record import read_evaluation
@@ -40,7 +40,7 @@ def plan(*jobs: Job, lacking: dict[str, tuple[str, str]] | None = None, model: s
     block = Block(CADA, STRONGREJECT, jobs, lacking or {})
     settings = load_table_settings(["table=3", f"model={model}"])
     layout = Layout(title="title", rows=[CADA], columns=[STRONGREJECT])
-    return TablePlan(settings, layout, asked_model(model), [block], asks_endpoint=False)
+    return TablePlan(settings, layout, load_models().named(model), [block], call_usd=None)
 
 
 def done(tmp_path: Path, name: str) -> StubJob:
@@ -75,41 +75,33 @@ def test_a_finished_cell_has_the_difference_to_the_papers_number(tmp_path: Path,
     assert scored == [[tmp_path / "s0", tmp_path / "s1"]] * 2
 
 
-def test_one_open_seed_leaves_the_cell_open(tmp_path: Path, scored: list[Sequence[Path]]) -> None:
-    for cell in cells_of(plan(done(tmp_path, "s0"), stub(tmp_path, "s1")), {}):
-        assert (cell.state, cell.reason, cell.ours, cell.difference) == ("to do", "s1", None, None)
-    assert scored == []
+@pytest.mark.parametrize(
+    ("case", "state", "reason"),
+    [
+        ("an open seed", "to do", "s1"),
+        ("a failed job", "failed", "s1: exit code 1"),
+        ("a failed training", "not run", "train failed"),
+        ("nothing published", "no prompts", "nobody published them"),
+        ("too few scored", "withheld", "known for 3 of 313"),
+        ("a damaged file", "failed", "scores.json is not a JSON object"),
+    ],
+)
+def test_a_cell_without_a_number_says_why(
+    case: str, state: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluated(*_: Any) -> Number:
+        if case == "a damaged file":
+            raise UserError("scores.json is not a JSON object")
+        return KNOWN_FOR_FEW
 
-
-def test_a_failure_is_no_number_and_a_failed_training_leaves_what_asks_it_not_run(tmp_path: Path) -> None:
-    training = stub(tmp_path, "train-cada-s0")
-    asks_it = stub(tmp_path, "evaluate-cada-s0", trained=training)
-    of_training = cells_of(plan(asks_it), {training: "exit code 1"})[0]
-    assert (of_training.state, of_training.reason) == ("not run", "train-cada-s0 failed")
-    of_itself = cells_of(plan(asks_it), {asks_it: "exit code 1"})[0]
-    assert (of_itself.state, of_itself.reason) == ("failed", "evaluate-cada-s0: exit code 1")
-    assert of_training.ours is None and of_itself.ours is None
-
-
-def test_what_cannot_be_had_is_said_beside_what_can(tmp_path: Path, scored: list[Sequence[Path]]) -> None:
-    lacking = {"pair": ("no prompts", "nobody published them")}
-    none, pair = cells_of(plan(done(tmp_path, "s0"), lacking=lacking), {})
-    assert (none.state, pair.state, pair.reason, pair.ours) == ("done", "no prompts", "nobody published them", None)
-
-
-def test_a_number_for_too_few_items_is_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_cells, "evaluated", lambda *_: KNOWN_FOR_FEW)
-    cell = cells_of(plan(done(tmp_path, "s0")), {})[0]
-    assert (cell.state, cell.reason, cell.ours, cell.difference) == ("withheld", "known for 3 of 313", None, None)
-
-
-def test_a_damaged_folder_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def damaged(*_: Any) -> Number:
-        raise UserError("scores.json is not a JSON object")
-
-    monkeypatch.setattr(table_cells, "evaluated", damaged)
-    cell = cells_of(plan(done(tmp_path, "s0")), {})[0]
-    assert (cell.state, cell.reason) == ("failed", "scores.json is not a JSON object")
+    monkeypatch.setattr(table_cells, "evaluated", evaluated)
+    training = stub(tmp_path, "train") if case == "a failed training" else None
+    is_done = case in ("too few scored", "a damaged file")
+    second = done(tmp_path, "s1") if is_done else stub(tmp_path, "s1", trained=training)
+    failed = {"a failed job": {"s1": "exit code 1"}, "a failed training": {"train": "exit code 1"}}.get(case, {})
+    lacking = {"none": ("no prompts", "nobody published them")} if case == "nothing published" else None
+    cell = cells_of(plan(done(tmp_path, "s0"), second, lacking=lacking), failed)[0]
+    assert (cell.state, cell.reason, cell.ours, cell.difference) == (state, reason, None, None)
 
 
 def test_the_papers_number_is_that_of_the_very_table() -> None:

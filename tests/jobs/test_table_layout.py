@@ -7,12 +7,12 @@ import pytest
 from cada_trl.config import CONF_DIR, RECIPES_DIR
 from cada_trl.config.recipes import recipe_words
 from cada_trl.errors import UserError
-from cada_trl.jobs.table_layout import asked_model, load_layout, load_models, load_table_settings
+from cada_trl.jobs.table_layout import load_layout, load_models, load_table_settings
 from cada_trl.report.paper import paper_tables
 
 
 def cells(table: int) -> set[tuple[str, str, str, str]]:
-    layout = load_layout(table, (), ())
+    layout = load_layout(table)
     return {
         (row.method, column.name, attack, measure)
         for row in layout.rows
@@ -64,7 +64,7 @@ def test_an_unknown_model_or_recipe_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"model=llama4 has no entry in recipes/tables/models\.yaml; did you mean llama3"
     ):
-        asked_model("llama4")
+        load_models().named("llama4")
     with pytest.raises(UserError, match="recipe=llama3/cda: no such recipe; did you mean llama3/cada"):
         recipe_words("llama3/cda", RECIPES_DIR)
 

@@ -1,14 +1,19 @@
-"""The memory plan: parts by hand, what each lever does to it, and measured peaks."""
+"""The memory plan: parts by hand, what each lever does to it, measured peaks, and the nearest change that fits."""
 
 from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
 from benchmarks.trainers import SHAPES
 from cada_trl.config import Config, load_config
+from cada_trl.errors import UserError
 from cada_trl.planning import memory
 from cada_trl.planning.device import accelerators, n_machines, zero_stage
-from cada_trl.planning.memory import MemoryPlan, plan_memory
+from cada_trl.planning.memory import MemoryPlan, nearest_fit, plan_memory
 from cada_trl.planning.shapes import CHAT_TOK, Lengths, Shape, longest, read_shape, shape_of
 
 SMALL = Shape(vocab=1000, hidden=64, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate=128, tied=True)
@@ -71,29 +76,45 @@ def test_a_single_micro_batch_never_holds_all_activations_beside_all_gradients()
     assert (plan.learning["gradients"] == 0.0) != (plan.learning["activations"] == 0.0)
 
 
-def test_lora_has_no_reference_and_the_optimiser_of_its_adapter() -> None:
-    plan, shape = planned("peft=lora"), shape_of(load_config([]).model)
-    assert plan.held["reference"] == 0.0
-    assert plan.held["optimiser"] == pytest.approx(8 * shape.lora_params(16) / 1e9)
+N, HEAD, LIVE = 8030261248, 128256 * 4096, 10**9  # of Llama 3 8B; DeepSpeed's live parameters
+SMOLLM2_N = 134515008
+LORA_N = shape_of(load_config([]).model).lora_params(16)
+ZERO3, ZERO2, COLOCATED = "model=llama3 hardware=a100x4", "model=llama3 hardware=a100x4_40gb", "rollout=vllm_colocate"
+NO_KL = "beta_kl=0.0 benign_beta_kl=null"
 
 
-def test_without_a_kl_there_is_no_reference() -> None:
-    assert planned("beta_kl=0.0", "benign_beta_kl=null", "sampled_by=policy").held["reference"] == 0.0
-
-
-def test_zero3_splits_weights_gradients_and_optimiser_and_gathers_the_model_to_sample() -> None:
-    plan, n = planned("model=llama3", "hardware=a100x4"), 8030261248
-    assert plan.held["weights"] == pytest.approx(2 * n / 4 / 1e9)
-    assert plan.held["optimiser"] == pytest.approx(12 * n / 4 / 1e9)
-    assert plan.sampling["gathered weights"] == pytest.approx(2 * n / 1e9)
-
-
-@pytest.mark.parametrize("adapter", ["none", "lora"])
-def test_under_zero3_the_reference_s_head_is_held_whole_while_learning(adapter: str) -> None:
-    words, live, head = ("model=llama3", "hardware=a100x4", f"peft={adapter}"), 10**9, 128256 * 4096
-    assert planned(*words).learning["gathered weights"] == pytest.approx(2 * (live + head) / 1e9)
-    without = planned(*words, "beta_kl=0.0", "benign_beta_kl=null")
-    assert without.learning["gathered weights"] == pytest.approx(2 * live / 1e9)
+@pytest.mark.parametrize(
+    ("words", "phase", "part", "n_bytes"),
+    [
+        # LoRA has no reference and the optimiser of its adapter; without a KL there is no reference
+        ("peft=lora", "held", "reference", 0),
+        ("peft=lora", "held", "optimiser", 8 * LORA_N),
+        (f"{NO_KL} sampled_by=policy", "held", "reference", 0),
+        # ZeRO-3 splits weights and optimiser and gathers the model to sample; ZeRO-2 keeps the weights whole
+        (ZERO3, "held", "weights", 2 * N / 4),
+        (ZERO3, "held", "optimiser", 12 * N / 4),
+        (ZERO3, "sampling", "gathered weights", 2 * N),
+        (f"{ZERO2} peft=lora", "held", "weights", 2 * N),
+        (f"{ZERO2} peft=lora", "sampling", "gathered weights", 0),
+        # while learning under ZeRO-3 the reference's head is held whole
+        (ZERO3, "learning", "gathered weights", 2 * (LIVE + HEAD)),
+        (f"{ZERO3} peft=lora", "learning", "gathered weights", 2 * (LIVE + HEAD)),
+        (f"{ZERO3} {NO_KL}", "learning", "gathered weights", 2 * LIVE),
+        (f"{ZERO3} peft=lora {NO_KL}", "learning", "gathered weights", 2 * LIVE),
+        # an adapter is merged on gathered weights before it goes to vLLM
+        (f"{ZERO3} {COLOCATED} peft=lora", "sampling", "gathered weights", 2 * N),
+        (f"{ZERO3} {COLOCATED}", "sampling", "gathered weights", 2 * HEAD),
+        # vLLM takes its share of a card; on a CPU its libraries, kept and packed weights, and a fixed cache
+        (f"{ZERO3} {COLOCATED}", "held", "vllm", 0.3 * 85e9),
+        (COLOCATED, "held", "vllm", 0.4e9 + 2 * 4 * SMOLLM2_N + 2 * 2**30),
+        # sampling holds packed weights on a CPU only
+        ("", "sampling", "packed weights", 4 * SMOLLM2_N),
+        ("bf16=true", "sampling", "packed weights", 2 * SMOLLM2_N),
+        (ZERO3, "sampling", "packed weights", 0),
+    ],
+)
+def test_a_part_takes_what_its_parameters_take(words: str, phase: str, part: str, n_bytes: float) -> None:
+    assert getattr(planned(*words.split()), phase)[part] == pytest.approx(n_bytes / 1e9, rel=2e-3)
 
 
 def test_an_offloaded_optimiser_takes_no_memory_of_the_gpu_and_an_8b_model_fits_on_40_gb() -> None:
@@ -106,12 +127,6 @@ def test_an_offloaded_optimiser_takes_no_memory_of_the_gpu_and_an_8b_model_fits_
     assert (split.fits, offloaded.fits) == (False, True)
 
 
-def test_zero2_keeps_the_weights_whole() -> None:
-    plan = planned("model=llama3", "hardware=a100x4_40gb", "peft=lora")
-    assert plan.held["weights"] == pytest.approx(2 * 8030261248 / 1e9)
-    assert plan.sampling["gathered weights"] == 0.0
-
-
 @pytest.mark.parametrize("words", [("model=llama3", "hardware=a100x4"), ("model=smollm2",)])
 def test_checkpointing_a_smaller_micro_batch_and_shorter_completions_each_lower_learning(words: tuple[str]) -> None:
     shared = [*words, "gradient_checkpointing=false", "micro_batch=2"]
@@ -121,39 +136,19 @@ def test_checkpointing_a_smaller_micro_batch_and_shorter_completions_each_lower_
         assert sum(planned(*[w for w in shared if not w.startswith(key)], lever).learning.values()) < base, lever
 
 
-def test_vllm_takes_its_share_of_the_card_and_its_weights_must_fit_into_it() -> None:
-    plan = planned("model=llama3", "hardware=a100x4", "rollout=vllm_colocate")
-    assert plan.held["vllm"] == pytest.approx(0.3 * 85.0)
-    assert plan.refusal is None
-    too_large = planned("model=llama3_70b", "hardware=a100x4", "rollout=vllm_colocate", "peft=lora")
+def test_vllm_s_weights_must_fit_into_its_share() -> None:
+    assert planned(*ZERO3.split(), COLOCATED).refusal is None
+    too_large = planned("model=llama3_70b", "hardware=a100x4", COLOCATED, "peft=lora")
     assert too_large.fits is False
     assert too_large.refusal == "vLLM's weights of 141 GB do not fit into its share of 26 GB"
 
 
-def test_vllm_on_a_cpu_takes_weights_and_a_fixed_cache() -> None:
+def test_what_other_rooms_hold_is_counted_as_they_hold_it() -> None:
+    from cada_trl.algo import scores
     from cada_trl.models.vllm import CPU_KV_CACHE_GIB
 
     assert memory.CPU_KV_CACHE_GIB == CPU_KV_CACHE_GIB
-    kept_and_packed = 2 * 4 * 0.1345
-    assert planned("rollout=vllm_colocate").held["vllm"] == pytest.approx(0.4 + kept_and_packed + 2 * 1.0737, abs=0.01)
-
-
-def test_scores_are_counted_by_the_tiles_that_are_made() -> None:
-    from cada_trl.algo import scores
-
     assert (memory.TILE_TOK, memory.TILE_VOCAB) == (scores.TILE_TOK, scores.TILE_VOCAB)
-
-
-def test_sampling_holds_packed_weights_on_a_cpu_only() -> None:
-    assert planned().sampling["packed weights"] == pytest.approx(4 * 0.1345, abs=0.001)
-    assert planned("bf16=true").sampling["packed weights"] == pytest.approx(2 * 0.1345, abs=0.001)
-    assert planned("model=llama3", "hardware=a100x4").sampling["packed weights"] == 0
-
-
-def test_an_adapter_is_merged_on_gathered_weights_before_it_goes_to_vllm() -> None:
-    words = ("model=llama3", "hardware=a100x4", "rollout=vllm_colocate")
-    assert planned(*words, "peft=lora").sampling["gathered weights"] == pytest.approx(16.06, abs=0.01)
-    assert planned(*words).sampling["gathered weights"] == pytest.approx(128256 * 4096 * 2 / 1e9)
 
 
 def test_an_unknown_gpu_is_neither_fitting_nor_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,3 +215,68 @@ def test_the_plan_is_within_15_percent_of_the_measured_peak(
 ) -> None:
     config = load_config(["requests_per_step=8", "benign_frac=0", "steps_per_rollout=1", *words])
     assert plan_memory(config, shape, lengths).peak_gb == pytest.approx(peak_gb, rel=WITHIN)
+
+
+TOO_LARGE = [
+    ["model=llama3"],
+    ["model=llama3", "hardware=a100x4_40gb"],
+    ["model=deepthought", "hardware=a100x4_40gb", "rollout=vllm_colocate"],
+    ["model=llama3", "hardware=a100x4", "gradient_checkpointing=false", "micro_batch=16"],
+]
+
+
+@pytest.mark.parametrize("overrides", TOO_LARGE, ids=" ".join)
+def test_the_change_fits_when_it_is_typed_after_the_runs_own_words(overrides: list[str]) -> None:
+    config = load_config(overrides)
+    shape = shape_of(config.model)
+    assert plan_memory(config, shape).fits is False
+    found = nearest_fit(config, shape)
+    assert found is not None
+    words, plan = found
+    changed = load_config([*overrides, *shlex.split(words)])
+    assert plan.fits
+    assert plan_memory(changed, shape) == plan
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (TOO_LARGE[-1], "gradient_checkpointing=true"),  # what only costs time comes before other hardware and LoRA
+        (["model=llama3_70b", "hardware=a100x4"], None),
+    ],
+)
+def test_the_cheapest_change_comes_first_and_nothing_is_promised_where_nothing_fits(
+    overrides: list[str], words: str | None
+) -> None:
+    config = load_config(overrides)
+    found = nearest_fit(config, shape_of(config.model))
+    assert (found and found[0]) == words
+
+
+def test_a_change_that_the_configuration_refuses_is_passed_over() -> None:
+    """24 rollouts cannot be cut into micro-batches of 7, 5 or over 16 processes."""
+    config = load_config(["model=llama3", "hardware=a100x4_40gb", "requests_per_step=24"])
+    found = nearest_fit(config, shape_of(config.model))
+    assert found is not None and "a100x16" not in found[0]
+
+
+def documented() -> list[tuple[str, str, str, str, str]]:
+    """(model, training, rollout, hardware, what its cell says) of the table in docs/running.md."""
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| model \| training .*(?:\n\|.*)+", page, re.MULTILINE)[0].splitlines()
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [(*row[:3], name, cell) for row in rows for name, cell in zip(header[3:], row[3:], strict=True)]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("model", "training", "rollout", "hardware", "said"), documented())
+def test_the_documentation_says_what_a_gpu_needs(
+    model: str, training: str, rollout: str, hardware: str, said: str
+) -> None:
+    peft = "none" if training == "full" else training
+    server = ["server_url='http://server:8000'"] if rollout == "vllm_server" else []
+    try:
+        plan = planned(f"model={model}", f"peft={peft}", f"rollout={rollout}", f"hardware={hardware}", *server)
+    except UserError:  # 16 rollouts of SmolLM2's step over 16 processes of two each
+        assert said == "refused"
+    else:
+        assert said == f"{plan.peak_gb:.0f} GB {'fits' if plan.fits else 'too large'}"

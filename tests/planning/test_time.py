@@ -9,6 +9,7 @@ from cada_trl.planning.shapes import Lengths, Shape, longest, shape_of
 from cada_trl.planning.time import (
     PREFILL_EFFICIENCY,
     TRANSFORMERS_TOKEN_S,
+    StepTime,
     estimate_step,
     rollout_tflop,
     update_tflop,
@@ -28,12 +29,12 @@ LENGTHS = Lengths(rollout_prompt_tok=30, learn_prompt_tok=10, completion_tok=20)
     ],
 )
 def test_operations_a_token_and_weight(words: list[str], a_weight: int) -> None:
-    config = load_config(["requests_per_step=8", "benign_frac=0", *words])
+    config = load_config(["requests_per_step=8", "micro_batch=2", "benign_frac=0", *words])
     assert update_tflop(config, SMALL, LENGTHS) == pytest.approx(a_weight * SMALL.n_params * 8 * 30 / 1e12)
     assert rollout_tflop(config, SMALL, LENGTHS) == pytest.approx(2 * SMALL.n_params * 8 * 50 / 1e12)
 
 
-ANCHORED = ["requests_per_step=8", "benign_frac=0.25", "benign_tok=3"]
+ANCHORED = ["requests_per_step=8", "micro_batch=2", "benign_frac=0.25", "benign_tok=3"]
 
 
 def test_anchors_have_a_short_completion_after_the_raw_request() -> None:
@@ -45,13 +46,19 @@ def test_anchors_have_a_short_completion_after_the_raw_request() -> None:
     assert rollout_tflop(same, SMALL, LENGTHS) == pytest.approx(2 * SMALL.n_params * (6 * 50 + 2 * 33) / 1e12)
 
 
+def _step(*words: str) -> StepTime:
+    config = load_config([*words])
+    step = estimate_step(config, shape_of(config.model))
+    assert step is not None
+    return step
+
+
 def _decoding_s(*words: str) -> float:
     """Seconds that a step's sampling takes beyond its operations, on a card."""
-    config = load_config(["model=llama3", "hardware=a100x4", "rollout=transformers", *words])
-    shape, lengths = shape_of(config.model), longest(config)
-    step = estimate_step(config, shape)
-    assert step is not None
-    return step.rollouts_s - rollout_tflop(config, shape, lengths) / (312 * 4 * PREFILL_EFFICIENCY)
+    words = ("model=llama3", "hardware=a100x4", "rollout=transformers", *words)
+    config = load_config([*words])
+    n_tflop = rollout_tflop(config, shape_of(config.model), longest(config))
+    return _step(*words).rollouts_s - n_tflop / (312 * 4 * PREFILL_EFFICIENCY)
 
 
 def test_the_rollouts_of_several_steps_are_decoded_side_by_side() -> None:
@@ -65,20 +72,13 @@ def test_anchors_are_decoded_after_the_others() -> None:
 
 
 def test_twice_the_rollouts_take_twice_the_update() -> None:
-    def update_s(*words: str) -> float:
-        config = load_config(["model=llama3", "hardware=a100x4", *words])
-        step = estimate_step(config, shape_of(config.model))
-        assert step is not None
-        return step.update_s
-
-    assert update_s("rollouts_per_request=2") == pytest.approx(2 * update_s())
+    one, two = (_step("model=llama3", "hardware=a100x4", f"rollouts_per_request={n}") for n in (1, 2))
+    assert two.update_s == pytest.approx(2 * one.update_s)
 
 
 def test_decoding_cannot_be_faster_than_the_weights_are_read() -> None:
-    config = load_config(["model=llama3_70b", "hardware=a100x16", "rollout=vllm_colocate"])
-    step = estimate_step(config, shape_of(config.model))
-    assert step is not None
-    assert step.rollouts_s > config.rollout.max_new_tok * 139e9 / 2039e9
+    words = ["model=llama3_70b", "hardware=a100x16", "rollout=vllm_colocate"]
+    assert _step(*words).rollouts_s > load_config(words).rollout.max_new_tok * 139e9 / 2039e9
 
 
 def test_a_gpu_that_is_not_named_has_no_estimate() -> None:

@@ -22,23 +22,23 @@ def _options(*overrides: str) -> dict[str, str]:
     return {word: following for word, following in zip(words, [*words[1:], ""], strict=True) if word.startswith("--")}
 
 
-def test_a_cpu_server_takes_weights_from_shared_memory_and_computes_in_the_models_dtype() -> None:
-    options = _options("model=smollm2")
-    assert json.loads(options["--weight-transfer-config"]) == {"backend": BACKEND}
-    assert (options["--dtype"], options["--max-model-len"]) == ("float32", "8192")
+@pytest.mark.parametrize(
+    ("words", "backend", "dtype", "eager"),
+    [
+        (["model=smollm2"], BACKEND, "float32", True),  # weights from shared memory
+        (["model=llama3", "hardware=gpu"], "nccl", "bfloat16", False),
+    ],
+)
+def test_a_server_takes_weights_as_its_device_can_in_the_trainings_dtype(
+    words: list[str], backend: str, dtype: str, eager: bool
+) -> None:
+    options, model = _options(*words), load_config(words).model
+    assert json.loads(options["--weight-transfer-config"]) == {"backend": backend}
+    assert (options["--dtype"], options["--max-model-len"]) == (dtype, str(model.context_tok))
     assert (options["--host"], options["--port"], options["--model"]) == ("127.0.0.1", "8000", "the model")
-
-
-def test_a_gpu_server_takes_weights_by_nccl() -> None:
-    options = _options("model=llama3", "hardware=gpu")
-    assert json.loads(options["--weight-transfer-config"]) == {"backend": "nccl"}
-    assert options["--dtype"] == "bfloat16"
-    assert options["--revision"] == load_config(["model=llama3"]).model.revision
-    assert "--enforce-eager" not in options
-
-
-def test_log_probabilities_are_those_of_the_sampled_distribution() -> None:
-    assert _options()["--logprobs-mode"] == "processed_logprobs"
+    assert ("--enforce-eager" in options) == eager
+    assert options.get("--revision") == (model.revision if model.source == "hub" else None)
+    assert options["--logprobs-mode"] == "processed_logprobs"  # of the sampled distribution
 
 
 def test_a_dry_run_prints_the_command_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:

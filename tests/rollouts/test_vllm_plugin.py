@@ -67,19 +67,22 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return seen
 
 
-def test_it_does_nothing_off_a_cpu(vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(UPDATABLE, "1")
-    vllm.is_cpu = False
+@pytest.mark.parametrize(
+    ("is_cpu", "updatable", "registered"),
+    [(False, "1", {}), (True, "0", {BACKEND: ("cada_trl.rollouts.in_vllm", "SharedMemoryEngine")})],
+)
+def test_off_a_cpu_it_does_nothing_and_outside_a_training_weights_stay_packed(
+    is_cpu: bool,
+    updatable: str,
+    registered: dict[str, tuple[str, str]],
+    vllm: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(UPDATABLE, updatable)
+    vllm.is_cpu = is_cpu
     register()
-    assert vllm.factory._registry == {}
+    assert vllm.factory._registry == registered
     assert vllm.utils.dispatch_cpu_unquantized_gemm is vllm.packs
-
-
-def test_outside_a_training_weights_stay_packed(vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(UPDATABLE, raising=False)
-    register()
-    assert vllm.utils.dispatch_cpu_unquantized_gemm is vllm.packs
-    assert vllm.factory._registry == {BACKEND: ("cada_trl.rollouts.in_vllm", "SharedMemoryEngine")}
 
 
 @pytest.fixture
@@ -98,10 +101,13 @@ def _product(layer: Any) -> list[list[float]]:
     return product.tolist()
 
 
-def test_in_a_training_a_layer_multiplies_by_what_a_sync_wrote_last(layer: Any) -> None:
+def test_in_a_training_a_layer_multiplies_by_what_a_sync_wrote_last_and_is_packed_once(layer: Any) -> None:
     for value in (2.0, 3.0):
         layer.weight.weight_loader(layer.weight, torch.full((2, 3), value))
         assert _product(layer) == [[3 * value] * 2]
+    packed = layer.cpu_linear
+    _product(layer)
+    assert layer.cpu_linear is packed
 
 
 def test_a_parameter_that_two_layers_share_is_packed_again_by_both(vllm: SimpleNamespace, layer: Any) -> None:
@@ -111,14 +117,6 @@ def test_a_parameter_that_two_layers_share_is_packed_again_by_both(vllm: SimpleN
     _product(head), _product(layer)
     layer.weight.weight_loader(layer.weight, torch.ones(2, 3))
     assert _product(head) == _product(layer) == [[3.0, 3.0]]
-
-
-def test_between_two_syncs_a_layer_is_packed_once(layer: Any) -> None:
-    layer.weight.weight_loader(layer.weight, torch.ones(2, 3))
-    _product(layer)
-    packed = layer.cpu_linear
-    _product(layer)
-    assert layer.cpu_linear is packed
 
 
 def test_the_package_declares_it_to_vllm() -> None:

@@ -1,19 +1,38 @@
+"""Trackers get what a run logs; one that fails, is not installed or is out of reach is one line."""
+
 from __future__ import annotations
 
 import errno
 import importlib.util
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import wandb
 
-from cada_trl.config import load_config
+from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError
+from cada_trl.tracking import mirror as of_run
 from cada_trl.tracking.mirror import Mirror, hazard_slices
 from cada_trl.tracking.run_folder import RunFolder
 
 ROW = {"set": "harmful", "request_id": "r1", "hazard": "privacy", "request": "q", "verdict": "REFUSED", "reward": 1.0}
+
+
+def mirrored(path: Path, config: Config) -> list[str]:
+    """What is said of a run of one step and one probe pass."""
+    said: list[str] = []
+    with RunFolder(path) as folder:
+        run = Mirror.start(config, folder, "train", said.append)
+        run.log(7, {"train/loss": 0.5, "train/reward_mean": float("nan")})
+        run.probe(7, [ROW | {"verdict": "UNSCORED", "reward": None}])
+        run.finish(succeeded=True)
+    return said
 
 
 class Fails:
@@ -77,29 +96,98 @@ def test_a_tracker_that_is_not_installed_is_one_line(
         Mirror.start(load_config([f"tracking={name}"]), folder, "train", print)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="the extra tensorboard is not installed")
-def test_tensorboard_holds_the_scalars(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["tensorboard", "trackio"])
+def test_a_local_tracker_holds_what_was_logged(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"the extra {name} is not installed")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    assert mirrored(tmp_path / "run", load_config([f"tracking={name}"])) == []
+    if name == "trackio":
+        assert list((tmp_path / "trackio").glob("*.db"))
+        return
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    said: list[str] = []
-    with RunFolder(tmp_path / "run") as folder:
-        mirror = Mirror.start(load_config(["tracking=tensorboard"]), folder, "train", said.append)
-        mirror.log(7, {"train/loss": 0.5})
-        mirror.probe(7, [ROW])
-        mirror.finish(succeeded=True)
-    assert said == []
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     assert [(one.step, one.value) for one in events.Scalars("train/loss")] == [(7, 0.5)]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("trackio") is None, reason="the extra trackio is not installed")
-def test_trackio_takes_scalars_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+def test_offline_wandb_needs_no_key_keeps_its_id_advertises_nothing_and_says_how_to_send_it(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WANDB_API_KEY", "WANDB_DISABLE_WEAVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))  # for which wandb would advertise Weave
+    folder = tmp_path / "run" / "wandb"
+    said = [mirrored(tmp_path / "run", config) for _ in range(2)]
+    assert said == [[f"W&B is offline; to send it: wandb sync {folder}/offline-run-*"]] * 2
+    assert capsys.readouterr() == ("", "")
+    identity = (tmp_path / "run" / "wandb_id").read_text().strip()
+    assert list(folder.glob(f"offline-run-*/run-{identity}.wandb"))
+    assert not [path for path in folder.rglob("*.wandb") if identity not in path.name]
+    for table in ("completions", "hazard_slices"):
+        assert any(table in path.name for path in folder.rglob("*.table.json"))
+
+
+def test_an_online_run_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = SimpleNamespace(offline=False, url="https://wandb.ai/me/cada_trl/runs/1", finish=lambda exit_code: None)
+    monkeypatch.setattr(of_run, "_start_wandb", lambda *_: run)
     said: list[str] = []
     with RunFolder(tmp_path / "run") as folder:
-        mirror = Mirror.start(load_config(["tracking=trackio"]), folder, "train", said.append)
-        mirror.log(7, {"train/loss": 0.5})
-        mirror.probe(7, [ROW])
-        mirror.finish(succeeded=True)
-    assert said == []
-    assert list((tmp_path / "trackio").glob("*.db"))
+        Mirror.start(load_config(["tracking=online"]), folder, "train", said.append).finish(succeeded=True)
+    assert said == ["W&B: https://wandb.ai/me/cada_trl/runs/1"]
+
+
+def test_without_a_network_an_online_run_starts_offline_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    wandb.teardown()  # it has read an earlier test's environment
+    monkeypatch.setattr(of_run, "START_LIMIT_S", 3)
+    started_s = time.monotonic()
+    said = mirrored(tmp_path / "run", load_config(["tracking=online"]))
+    assert time.monotonic() - started_s < 60  # wandb alone would wait 90 s
+    assert said[0].startswith("W&B did not answer (") and said[0].endswith("this run is offline")
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_the_cells_of_a_sweep_share_its_group(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_GROUP", "kl-of-the-sweep")
+    mirrored(tmp_path / "run", config)
+    end_s = time.monotonic() + 30  # W&B's own process writes the file, and a busy machine lets it wait
+    while not any(b"kl-of-the-sweep" in path.read_bytes() for path in (tmp_path / "run").rglob("*.wandb")):
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
+
+
+def test_a_password_in_the_judge_address_is_not_sent(tmp_path: Path) -> None:
+    secret = load_config(["judge=rubric", "base_url=https://me:pass1234@host/v1"])
+    mirrored(tmp_path / "run", secret)
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "run" / "wandb").rglob("*") if path.is_file())
+    assert b"pass1234" not in stored
+    assert b"<hidden>@host" in stored
+
+
+def test_online_without_a_login_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config
+) -> None:
+    monkeypatch.setattr("wandb.login", lambda prompt, verify: False)
+    with RunFolder(tmp_path / "run") as folder, pytest.raises(UserError, match=r"`wandb login` .*tracking=offline"):
+        Mirror.start(load_config(["tracking=online"]), folder, "train", print)
+
+
+def test_off_does_nothing_and_does_not_import_wandb(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cada_trl.config import load_config\n"
+        "from cada_trl.tracking.run_folder import RunFolder; from cada_trl.tracking.mirror import Mirror\n"
+        "config = load_config([])\n"
+        "off = config.model_copy(update={'tracking': config.tracking.model_copy(update={'wandb': 'off'})})\n"
+        "with RunFolder(Path(sys.argv[1])) as folder:\n"
+        "    run = Mirror.start(off, folder, 'train', print)\n"
+        "    run.log(1, {'train/loss': 1.0}); run.finish(succeeded=True)\n"
+        "assert 'wandb' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True)
+    assert not (tmp_path / "run" / "wandb").exists()

@@ -47,23 +47,19 @@ def test_the_written_config_reads_back_equal(tmp_path: Path, config: Config) -> 
         assert check_config(yaml.safe_load((folder.path / "config.yaml").read_text())) == config
 
 
-def test_resuming_drops_every_line_and_file_after_the_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("step", "trained", "probed", "probes"),
+    [(1, [1], [0], {"before"}), (3, [1, 2, 3], [0, 2], {"before", "step_000002"})],
+)
+def test_resuming_drops_what_came_after_the_step_and_the_probe_after_training(
+    step: int, trained: list[int], probed: list[int], probes: set[str], tmp_path: Path
+) -> None:
     with RunFolder(tmp_path / "a") as folder:
         write_three_steps(folder)
-        folder.truncate_after(1)
-        assert steps(folder.path / "train.jsonl") == [1]
-        assert steps(folder.path / "probes.jsonl") == [0]
-        assert [path.name for path in (folder.path / "completions").iterdir()] == ["step_000001.jsonl"]
-        assert [path.name for path in (folder.path / "probes").iterdir()] == ["before.jsonl"]
-
-
-def test_resuming_at_the_last_step_keeps_all_but_the_probe_after_training(tmp_path: Path) -> None:
-    with RunFolder(tmp_path / "a") as folder:
-        write_three_steps(folder)
-        folder.truncate_after(3)
-        assert steps(folder.path / "train.jsonl") == [1, 2, 3]
-        assert steps(folder.path / "probes.jsonl") == [0, 2]
-        assert not (folder.path / "probes" / "after.jsonl").exists()
+        folder.truncate_after(step)
+        assert (steps(folder.path / "train.jsonl"), steps(folder.path / "probes.jsonl")) == (trained, probed)
+        assert sorted(int(path.stem[5:]) for path in (folder.path / "completions").iterdir()) == trained
+        assert {path.stem for path in (folder.path / "probes").iterdir()} == probes
 
 
 def test_a_line_torn_by_a_kill_is_dropped_on_resume(tmp_path: Path) -> None:

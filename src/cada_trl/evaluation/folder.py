@@ -20,8 +20,7 @@ from cada_trl.errors import UserError
 from cada_trl.storage.digest import content_hash, json_sha256
 from cada_trl.storage.files import GOES_ON, held, read_json, replace, replace_json
 from cada_trl.storage.log import AppendLog
-from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance
-from cada_trl.tracking.scrub import scrub
+from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance, scrub
 
 ATTEMPTS, MISSING, RESPONSES = "attempts.jsonl", "missing.jsonl", "responses.jsonl"
 MANIFEST, SCORES, EFFECTS = "manifest.json", "scores.json", "effects.json"

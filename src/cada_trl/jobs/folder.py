@@ -1,64 +1,178 @@
-"""The folder of one sweep, held by one process at a time.
+"""The folder of a sweep or a table: its files, and a log of what happened to each job, which kill -9 leaves whole.
 
-sweep.json  sweep.md  ledger.jsonl  cells/<id>.sh  logs/<id>.log  study.db (a search's trials)
+A sweep has sweep.json  sweep.md  ledger.jsonl  cells/<id>.sh  logs/<id>.log  study.db (a search's trials). A finished
+job's files are recorded by content, so that one that was damaged later is found and not compared.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from cada_trl.errors import UserError
+from cada_trl.jobs.job import Job, read_manifest
+from cada_trl.storage.digest import file_sha256, sha256
 from cada_trl.storage.files import held
+from cada_trl.storage.log import AppendLog
+from cada_trl.tracking.manifest import now_utc
+
+State = Literal["to do", "running", "submitted", "done", "failed", "damaged"]
 
 STUDY = "study.db"  # a search's trials, optuna's own file
+# What the verbs write once. Reports, logs and judges' further verdicts may be written anew and are left out.
+_OF_RUN = ("config.yaml", "manifest.json", "train.jsonl", "probes.jsonl", "probes/*.jsonl", "final/*")
+_OF_EVALUATION = ("attempts.jsonl", "responses.jsonl", "scores.json")
+_WHOLE_BYTES = 2**26  # ours: larger files, which are weights, by their size and their two ends, within a moment
+_END_BYTES = 2**20
 
 
-class SweepFolder:
-    """Where the files are."""
+@dataclass(frozen=True)
+class JobFolder:
+    """Where the files are. kind: what the folder belongs to, for messages and locks."""
+
+    path: Path
+    kind: Literal["sweep", "table"] = "sweep"
+
+    def log(self, job: Job) -> Path:
+        """What the job's processes print, of all its calls."""
+        return self.path / "logs" / f"{job.id}.log"
+
+    def script(self, job: Job) -> Path:
+        """The job as a bash script."""
+        return self.path / "cells" / f"{job.id}.sh"
+
+    def lock(self, job: Job) -> Path:
+        """One for all sweeps beside this one, whose jobs are named by content; a table's log is also its lock."""
+        return self.log(job) if self.kind == "table" else self.path.parent / "locks" / f"{job.id}.lock"
+
+
+@contextmanager
+def opened(path: Path, cell_ids: Collection[str] | None) -> Iterator[JobFolder]:
+    """A sweep's folder for this process alone. A grid may grow, and so may a search (cell_ids None).
+
+    Errors: UserError when another process holds it, it is not writable, or it has another sweep's record or a damaged
+    one.
+    """
+    busy = f"{path} is in use by another sweep; wait for it or give a sweep_name of your own"
+    with held(path / "sweep.lock", busy, "choose another sweeps_dir"):
+        _check_same_sweep(path, cell_ids)
+        (path / "logs").mkdir(exist_ok=True)
+        yield JobFolder(path)
+
+
+def _check_same_sweep(path: Path, cell_ids: Collection[str] | None) -> None:
+    file = path / "sweep.json"
+    if not file.is_file():
+        return
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        recorded, words = [row["id"] for row in record["cells"]], shlex.join(record["command"][3:])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error}); move it away: cells that are done stay done") from error
+    is_another = not (path / STUDY).exists() if cell_ids is None else not set(recorded) <= set(cell_ids)
+    if recorded and is_another:
+        raise UserError(
+            f"{path} holds another sweep ({words}); give its words or more values, or a sweep_name of your own"
+        )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a job stands. reason: why it failed, is damaged or must be done again. results: its folders once done.
+
+    wall_s: of all its calls here; None where it was not run here or is not known.
+    """
+
+    state: State
+    reason: str | None = None
+    results: tuple[str, ...] = ()
+    wall_s: float | None = None
+
+
+Board = dict[str, Standing]  # job id -> where it stands
+
+
+class Ledger:
+    """ledger.jsonl of a sweep folder; the caller holds the folder's lock. Errors: UserError as AppendLog."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._log = AppendLog(path)
 
-    @classmethod
-    @contextmanager
-    def opened(cls, path: Path) -> Iterator[SweepFolder]:
-        """The folder, made where there is none. Errors: UserError when another sweep holds it or it is not writable."""
-        busy = f"{path} is in use by another sweep; wait for it or give a sweep_name of your own"
-        with held(path / "sweep.lock", busy, "choose another sweeps_dir"):
-            (path / "logs").mkdir(exist_ok=True)
-            yield cls(path)
+    def last(self, job: Job) -> dict[str, Any]:
+        """The job's last event; {} where it has none."""
+        return next((row for row in reversed(self._log.rows) if row["job"] == job.id), {})
 
-    def check_same_sweep(self, cell_ids: Collection[str] | None) -> None:
-        """Refuse to write over another sweep's record; a grid may grow, and so may a search (cell_ids None).
+    def standing(self, job: Job) -> Standing:
+        """From the log, checked against the files: what is done stays done only while its files are as they were."""
+        event = self.last(job)
+        state, wall_s = event.get("state", "to do"), self._wall_s(job)
+        if state == "done" and event["evaluate"] == _words(job):
+            results = tuple(event["results"])
+            if gone := [name for name in results if not Path(name).exists()]:
+                return Standing("to do", f"{gone[0]} is gone: done again")
+            faults = damaged(event["files"])
+            return Standing("damaged" if faults else "done", "; ".join(faults) or None, results, wall_s)
+        if state in {"failed", "submitted"}:
+            return Standing(state, event.get("reason"), wall_s=wall_s)
+        # Elsewhere, or by a cell that outlived its sweep.
+        if state in {"running", "to do"} and (folders := job.results()) is not None:
+            return self.add(job, "done", results=folders)
+        return Standing("to do", event.get("reason"), wall_s=wall_s)
 
-        Errors: UserError, also when sweep.json cannot be read.
-        """
-        file = self.path / "sweep.json"
-        if not file.is_file():
-            return
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            recorded, words = [row["id"] for row in record["cells"]], shlex.join(record["command"][3:])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file} is damaged ({error}); move it away: cells that are done stay done") from error
-        is_another = not (self.path / STUDY).exists() if cell_ids is None else not set(recorded) <= set(cell_ids)
-        if recorded and is_another:
-            raise UserError(
-                f"{self.path} holds another sweep ({words}); give its words or more values, or a sweep_name of your own"
-            )
+    def add(
+        self, job: Job, state: State, reason: str | None = None, wall_s: float | None = None, **facts: Any
+    ) -> Standing:
+        """What happened to the job. failed: it would fail again, so only --retry starts it. to do: it was stopped from
+        outside, and the next call goes on with it. facts: results, its folders once it is done; its queue_id."""
+        row = {"utc": now_utc(), "job": job.id, "label": job.label, "state": state, "evaluate": _words(job)}
+        if "results" in facts:
+            facts |= {"results": [*map(str, facts["results"])], "files": fingerprint(facts["results"])}
+        self._log.append([{**row, "reason": reason, "wall_s": wall_s, **facts}])
+        return self.standing(job)
 
-    def log(self, job_id: str) -> Path:
-        """What the job's processes print, of all its calls."""
-        return self.path / "logs" / f"{job_id}.log"
+    def _wall_s(self, job: Job) -> float | None:
+        """Wall time of all its calls; of a run that was not made here what its own manifest says."""
+        rows = [row for row in self._log.rows if row["job"] == job.id]
+        known = [row["wall_s"] for row in rows if row.get("wall_s") is not None]
+        if known:
+            return round(sum(known), 1)
+        recorded = read_manifest(job.run_folder).get("wall_s") if rows and job.run_folder else None
+        return float(recorded) if recorded is not None else None
 
-    def script(self, job_id: str) -> Path:
-        """The job as a bash script."""
-        return self.path / "cells" / f"{job_id}.sh"
 
-    def job_lock(self, job_id: str) -> Path:
-        """One for all sweeps beside this one."""
-        return self.path.parent / "locks" / f"{job_id}.lock"
+def _words(job: Job) -> list[str] | None:
+    return None if job.evaluation is None else list(job.evaluation)
+
+
+def fingerprint(folders: Sequence[Path]) -> dict[str, str]:
+    """File -> SHA-256, for the result files of runs and evaluations."""
+    files = []
+    for folder in folders:
+        patterns = _OF_EVALUATION if (folder / "responses.jsonl").is_file() else _OF_RUN
+        files += [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
+    return {str(path): _digest(path) for path in sorted(files)}
+
+
+def damaged(recorded: Mapping[str, str]) -> list[str]:
+    """What is no longer as recorded: `<file> is missing` or `<file> has changed`."""
+    states = {
+        name: "is missing" if not Path(name).is_file() else "has changed" if _digest(Path(name)) != digest else ""
+        for name, digest in recorded.items()
+    }
+    return [f"{name} {state}" for name, state in states.items() if state]
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    if size <= _WHOLE_BYTES:
+        return file_sha256(path)
+    with path.open("rb") as file:
+        start = file.read(_END_BYTES)
+        file.seek(-_END_BYTES, os.SEEK_END)
+        return sha256(f"{size} bytes".encode() + start + file.read())

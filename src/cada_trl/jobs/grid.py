@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cada_trl.config import CONF_DIR, Config, config_hash
@@ -15,16 +14,18 @@ from cada_trl.jobs.job import Call, SweepJob, run_folder, training
 from cada_trl.planning.device import n_machines
 from cada_trl.storage.digest import content_hash
 
-DEFAULT_CHOICE = "default"
-
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of a grid. axes: what differs between the cells but the seed, by key, as resolved."""
+    """One training of a grid. axes: what differs between the cells but the seed, by key, as resolved.
+
+    evaluation: words without the model; None evaluates nothing.
+    """
 
     words: tuple[str, ...]
     axes: dict[str, Any]
     config: Config
+    evaluation: tuple[str, ...] | None
 
     @property
     def id(self) -> str:
@@ -32,35 +33,30 @@ class Cell:
         return f"{config_hash(self.config)}-s{self.config.seed}"
 
     @property
-    def run_folder(self) -> Path:
-        return run_folder(self.words)
+    def job(self) -> SweepJob:
+        """Train the cell and evaluate it."""
+        shown = {key: f"{value:g}" if isinstance(value, float) else value for key, value in self.axes.items()}
+        axes = [f"{key}={'null' if value is None else value}" for key, value in shown.items()]
+        calls = [Call("train", self.words)]
+        if self.evaluation is not None:
+            calls.append(Call("evaluate", (f"model={run_folder(self.words)}", *self.evaluation)))
+        return SweepJob(self.id, " ".join([*axes, f"s{self.config.seed}"]), tuple(calls), config=self.config)
 
     @property
-    def label(self) -> str:
-        """Axes and seed as one reads them: `beta_kl=0.1 s0`."""
-        return " ".join([*(f"{key}={_shown(value)}" for key, value in self.axes.items()), f"s{self.config.seed}"])
-
-    def job(self, evaluation: Sequence[str] | None) -> SweepJob:
-        """Train the cell and evaluate it. evaluation: words without the model; None evaluates nothing."""
-        calls = [Call("train", self.words)]
-        if evaluation is not None:
-            calls.append(Call("evaluate", (f"model={self.run_folder}", *evaluation)))
-        return SweepJob(self.id, self.label, tuple(calls), config=self.config)
-
-    def initial_job(self, evaluation: Sequence[str] | None) -> SweepJob | None:
+    def initial(self) -> SweepJob | None:
         """Evaluate the model that the cell starts from: one job for all cells of that model."""
-        if evaluation is None:
+        if self.evaluation is None:
             return None
         keys = [(_key(word), word.partition("=")[2]) for word in self.words]
-        words = (*(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model"), *evaluation)
+        words = (*(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model"), *self.evaluation)
         name = f"initial {self.config.model.name}"
         return SweepJob(f"initial-{content_hash(words)}", name, (Call("evaluate", words),), config=self.config)
 
 
-def make_grid(words: Sequence[str], axes: Sequence[str] = ()) -> list[Cell]:
+def make_grid(words: Sequence[str], evaluation: tuple[str, ...] | None = None, axes: Sequence[str] = ()) -> list[Cell]:
     """The cells in the order of their words, the last axis fastest; a cell that stands twice is one.
 
-    axes: keys that are axes even where they have one value.
+    axes: keys that are axes even where they have one value. evaluation: as Cell's.
     Errors: UserError for a word that cannot be read, for a cell that does not compose or check (nothing has started
     then), and for an axis that does not change the result.
     """
@@ -72,7 +68,7 @@ def make_grid(words: Sequence[str], axes: Sequence[str] = ()) -> list[Cell]:
     varying = [key for key in values if len(values[key]) > 1 or key in known]
     cells: dict[str, Cell] = {}
     for chosen in listed:
-        cell = _cell(chosen, varying)
+        cell = _cell(chosen, varying, evaluation)
         twin = cells.setdefault(cell.id, cell)
         if twin.config != cell.config:
             raise UserError(
@@ -123,18 +119,7 @@ def parsed(word: str) -> Any:
         ) from error
 
 
-def axes_of(cells: Sequence[Cell]) -> dict[str, list[Any]]:
-    """Axis -> its values in the cells' order, the seed last."""
-    axes: dict[str, list[Any]] = {}
-    for cell in cells:
-        for key, value in [*cell.axes.items(), ("seed", cell.config.seed)]:
-            if value not in axes.setdefault(key, []):
-                axes[key].append(value)
-    seeds = axes.pop("seed", [])
-    return {**axes, "seed": seeds}
-
-
-def _cell(words: tuple[str, ...], varying: Sequence[str]) -> Cell:
+def _cell(words: tuple[str, ...], varying: Sequence[str], evaluation: tuple[str, ...] | None) -> Cell:
     try:
         config = training(words)
     except UserError as error:
@@ -147,13 +132,14 @@ def _cell(words: tuple[str, ...], varying: Sequence[str]) -> Cell:
         raise UserError(
             f"a cell runs on one machine, and this hardware has {machines}; start such trainings one by one"
         )
-    return Cell(words, {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}, config)
+    axes = {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}
+    return Cell(words, axes, config, evaluation)
 
 
 def _value(key: str, words: Sequence[str], config: Config) -> Any:
     """A group's choice as written, a key's value as resolved."""
     if key in groups(CONF_DIR, "config"):
-        return next((word.partition("=")[2] for word in words if _key(word) == key), DEFAULT_CHOICE)
+        return next((word.partition("=")[2] for word in words if _key(word) == key), "default")
     section, _, leaf = key.rpartition(".")
     return getattr(getattr(config, section) if section else config, leaf)
 
@@ -165,7 +151,3 @@ def _key(word: str) -> str:
 
 def _varied(words: Sequence[str], varying: Sequence[str]) -> str:
     return " ".join(word for word in words if _key(word) in varying)
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

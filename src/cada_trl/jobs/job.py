@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.errors import UserError
-from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config, load_utility_config
+from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.report.run_record import read_config
 from cada_trl.storage.files import read_json
 
@@ -159,16 +159,12 @@ def _evaluated(words: Words, since: str) -> Path | None:
 def _answered(words: Words, since: str) -> Path | None:
     """The finished task's folder, by the model's configuration and what was asked."""
     settings = load_utility_config(words)
+    limited = (settings.limit, None if settings.limit is None else settings.seed)
     for folder, stored, _ in ended(settings.utility_dir, since):
         if stored.get("model") == settings.model.model_dump():
             for result in sorted(folder.glob(f"{settings.tasks[0]}-*/result.json")):
-                if _asks_the_same(result, settings):
+                plan = read_json(result).get("plan") or {}
+                has_tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}
+                if has_tokens and (plan.get("limit"), plan.get("seed")) == limited:
                     return result.parent
     return None
-
-
-def _asks_the_same(result: Path, settings: UtilityConfig) -> bool:
-    plan = read_json(result).get("plan") or {}
-    seed = None if settings.limit is None else settings.seed
-    tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}
-    return (plan.get("limit"), plan.get("seed")) == (settings.limit, seed) and tokens

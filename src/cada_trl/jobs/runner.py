@@ -1,4 +1,4 @@
-"""Jobs in process groups of their own: a sweep's side by side with a time limit, a table's in turn. No torch.
+"""Jobs in process groups of their own, side by side as places allow: those of a sweep and those of a table. No torch.
 
 A job's lock is held by its own processes, which inherit the open file: it outlives a killed sweep or table, so that no
 job runs twice, and no process.
@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from cada_trl.errors import StopAsked, UserError
-from cada_trl.jobs.folder import SweepFolder
+from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.job import Job
-from cada_trl.jobs.ledger import Board, Ledger, Standing
 from cada_trl.jobs.places import Place, free_port
-from cada_trl.storage.files import GOES_ON, replace, take_lock, try_lock, writing
+from cada_trl.storage.files import GOES_ON, replace, try_lock, writing
 
 _POLL_S = 0.2
 _PROGRESS_S = 60.0
@@ -29,24 +28,26 @@ _TAIL_LINES, _TAIL_BYTES = 15, 2**16
 NO_RESULT = "ended without an error and without a finished result"
 
 Say = Callable[[str], None]
+Record = Callable[..., object]  # as Ledger.add: is told what becomes of a job
 
 
 class _Running:
     """A job's processes, in a session of their own: a Ctrl-C reaches them once, through here."""
 
     def __init__(
-        self, job: Job, command: list[str], log: IO[bytes], lock: IO[bytes], place: Place, env: Mapping[str, str]
+        self, job: Job, script: Path, log: Path, lock: IO[bytes], place: Place, env: Mapping[str, str]
     ) -> None:
         self.job, self.lock, self.place, self._started = job, lock, place, time.monotonic()
-        self.process = subprocess.Popen(
-            [*place.prefix, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **env, **place.env},
-            start_new_session=True,
-            pass_fds=(lock.fileno(),),
-        )
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*place.prefix, "bash", str(script)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **env, **place.env, "MASTER_PORT": str(free_port())},
+                start_new_session=True,
+                pass_fds=(lock.fileno(),),
+            )
 
     @property
     def wall_s(self) -> float:
@@ -65,78 +66,43 @@ class _Running:
         self.process.wait()
 
 
-def run_in_turn(jobs: Sequence[Job], logs: Path, say: Say) -> dict[Job, str]:
-    """Run what is not done; job -> how it failed, for those that did, which leave the others running.
-
-    A job whose training failed is left out: it has no model to ask. Errors: UserError where logs cannot be written;
-    KeyboardInterrupt once the running job is stopped.
-    """
-    failed: dict[Job, str] = {}
-    for number, job in enumerate(jobs, start=1):
-        if job.trained in failed or job.results() is not None:
-            continue
-        say(f"[{number}/{len(jobs)}] {job.label}")
-        log = logs / f"{job.id}.log"
-        if (reason := _run_alone(job, log, say)) is not None:
-            failed[job] = reason
-            say(f"{job.label} failed: {reason}\n{log_tail(log)}")
-    return failed
-
-
-def _run_alone(job: Job, path: Path, say: Say) -> str | None:
-    """None where its results are there at the end, else how it failed. Its log is also its lock."""
-    with writing(path, "choose another tables_dir"):
-        log = try_lock(path)
-        if log is None:
-            say(f"{job.label} is still running, from an earlier call or in another table; waiting for it")
-            log = take_lock(path)
-    with log:
-        for command in job.commands if job.results() is None else ():
-            running = _Running(job, command, log, log, Place({}), {})
-            try:
-                code = running.process.wait()
-            except BaseException:
-                running.signal(signal.SIGINT)
-                running.end()
-                raise
-            if code != 0:
-                return f"exit code {code}"
-    return None if job.results() is not None else NO_RESULT
-
-
 class Runner:
-    """Runs jobs of one sweep folder and keeps the board, job id -> where it stands, up to date.
+    """Runs the jobs of one folder. limit_s: of one job. env: what every job gets. record: is told what becomes of each;
+    a table needs none, since the verbs' folders say what is done.
 
-    limit_s: of one job. env: what every job gets. changed: called after each change of the board.
+    failed: job id -> why it has no result, of those that were started.
     """
 
     def __init__(
         self,
-        folder: SweepFolder,
-        ledger: Ledger,
-        places: Sequence[Place],
-        limit_s: float,
-        env: Mapping[str, str],
-        board: Board,
-        changed: Callable[[], None],
+        folder: JobFolder,
+        say: Say,
+        record: Record = lambda *_, **__: None,
+        places: Sequence[Place] = (Place({}),),
+        limit_s: float = float("inf"),
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder, self._ledger, self._places, self._limit_s = folder, ledger, places, limit_s
-        self._env, self._board, self._changed = env, board, changed
+        self._folder, self._record, self._say = folder, record, say
+        self._places, self._limit_s, self._env = places, limit_s, env or {}
+        self.failed: dict[str, str] = {}
         self._waited_for: set[str] = set()
         self._progress_told = time.monotonic()
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Run what is to do; returns when nothing is. A failing job leaves the others running.
+        """Run them; returns when none is left. A failing job leaves the others running, but for those that ask the
+        model that it should have trained.
 
         Ctrl-C and any error stop the jobs that run, by SIGINT and then SIGKILL to their groups, and are raised again.
         """
-        waiting = [job for job in jobs if self._board[job.id].state == "to do"]
-        group: list[_Running] = []
+        waiting, group = list(jobs), list[_Running]()
         try:
             while waiting or group:
                 for job in list(waiting):
-                    free = [place for place in self._places if place not in [running.place for running in group]]
-                    if free and self._take(job, free[0], group):
+                    busy = [running.place for running in group]
+                    free = [place for place in self._places if place not in busy]
+                    first = job.trained.id if job.trained else None
+                    is_trained = first not in {one.id for one in [*waiting, *(running.job for running in group)]}
+                    if first in self.failed or (free and is_trained and self._take(job, free[0], group)):
                         waiting.remove(job)
                 for running in [running for running in group if self._has_ended(running)]:
                     group.remove(running)
@@ -148,26 +114,25 @@ class Runner:
 
     def _take(self, job: Job, place: Place, group: list[_Running]) -> bool:
         """Start the job unless a process of it is alive; True once it is started, or found to be done."""
-        path = self._folder.job_lock(job.id)
-        with writing(path, "choose another sweeps_dir"):
-            lock = try_lock(path)
+        folder, log, script = self._folder, self._folder.log(job), self._folder.script(job)
+        with writing(log, f"choose another {folder.kind}s_dir"):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(folder.lock(job))
         if lock is None:
             if job.id not in self._waited_for:
-                print(f"{job.label}: still running, from an earlier call or in another sweep; waiting for it")
+                self._say(
+                    f"{job.label}: still running, from an earlier call or in another {folder.kind}; waiting for it"
+                )
                 self._waited_for.add(job.id)
             return False
         if job.id in self._waited_for and (results := job.results()) is not None:
             lock.close()
-            self._set(job, self._ledger.done(job, results, None))
+            self._record(job, "done", results=results)
             return True
-        script = self._folder.script(job.id)
         replace(script, job.script(), GOES_ON)
-        self._ledger.started(job)
-        self._set(job, Standing("running"))
-        print(f"{job.label}: started; log {self._folder.log(job.id)}")
-        with self._folder.log(job.id).open("ab") as log:
-            env = {**self._env, "MASTER_PORT": str(free_port())}
-            group.append(_Running(job, ["bash", str(script)], log, lock, place, env))
+        self._record(job, "running")
+        self._say(f"{job.label}: started; log {log}")
+        group.append(_Running(job, script, log, lock, place, self._env))
         return True
 
     def _has_ended(self, running: _Running) -> bool:
@@ -180,15 +145,14 @@ class Runner:
         if code is None:
             self._fail(job, f"stopped at the limit of {self._limit_s / 3600:g} h (cell_limit_h)", wall_s)
         elif code == 0 and (results := job.results()) is not None:
-            self._set(job, self._ledger.done(job, results, wall_s))
-            print(f"{job.label}: done in {wall_s / 60:.1f} min")
-        elif code == 0:
-            self._fail(job, NO_RESULT, wall_s)
+            self._record(job, "done", wall_s=wall_s, results=results)
+            self._say(f"{job.label}: done in {wall_s / 60:.1f} min")
         elif from_outside(code):
-            self._set(job, self._ledger.stopped(job, reason := f"stopped from outside (exit code {code})", wall_s))
-            print(f"{job.label}: {reason}; the same command goes on with it")
+            self.failed[job.id] = reason = f"stopped from outside (exit code {code})"
+            self._record(job, "to do", reason, wall_s)
+            self._say(f"{job.label}: {reason}; the same command goes on with it")
         else:
-            self._fail(job, f"exit code {code}", wall_s)
+            self._fail(job, f"exit code {code}" if code else NO_RESULT, wall_s)
         running.lock.close()
         return True
 
@@ -198,16 +162,16 @@ class Runner:
             return
         self._progress_told = time.monotonic()
         for running in group:
-            lines = [line for line in _last_lines(self._folder.log(running.job.id)) if line.strip()]
-            print(f"{running.job.label}: {running.wall_s / 60:.0f} min: {lines[-1] if lines else ''}")
+            lines = [line for line in _last_lines(self._folder.log(running.job)) if line.strip()]
+            self._say(f"{running.job.label}: {running.wall_s / 60:.0f} min: {lines[-1] if lines else ''}")
 
     def _fail(self, job: Job, reason: str, wall_s: float) -> None:
-        self._set(job, self._ledger.failed(job, reason, wall_s))
-        print(f"{job.label}: failed, {reason}; --retry starts it again\n{log_tail(self._folder.log(job.id))}")
-
-    def _set(self, job: Job, standing: Standing) -> None:
-        self._board[job.id] = standing
-        self._changed()
+        """Said with the last lines of its log."""
+        self.failed[job.id] = reason
+        self._record(job, "failed", reason, wall_s)
+        path, retry = self._folder.log(job), "; --retry starts it again" if self._folder.kind == "sweep" else ""
+        tail = [f"  | {line}" for line in _last_lines(path)[-_TAIL_LINES:] or ["(empty)"]]
+        self._say("\n".join([f"{job.label}: failed, {reason}{retry}", f"  {path}:", *tail]))
 
     def _stop(self, group: Sequence[_Running]) -> None:
         for running in group:
@@ -215,18 +179,13 @@ class Runner:
         for running in group:
             running.end()
             with suppress(UserError):  # on a full disk the jobs are stopped all the same
-                self._set(running.job, self._ledger.stopped(running.job, "interrupted", running.wall_s))
+                self._record(running.job, "to do", "interrupted", running.wall_s)
             running.lock.close()
 
 
 def from_outside(code: int) -> bool:
     """Whether a process that ended with this code was asked to stop, or killed: the next call goes on with it."""
     return code in {StopAsked.exit_code, *range(129, 256)} or code < 0
-
-
-def log_tail(path: Path) -> str:
-    """The last lines of a job's log, indented under the file's name."""
-    return "\n".join([f"  {path}:", *(f"  | {line}" for line in _last_lines(path)[-_TAIL_LINES:] or ["(empty)"])])
 
 
 def _last_lines(path: Path) -> list[str]:

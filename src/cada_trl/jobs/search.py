@@ -11,36 +11,46 @@ from typing import TYPE_CHECKING, Any
 from cada_trl.errors import UserError
 from cada_trl.jobs.folder import STUDY
 from cada_trl.jobs.grid import Cell, last_of_each_key, make_grid, parsed, values_of
+from cada_trl.jobs.request import SweepRequest
 from cada_trl.jobs.session import Session
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial, Trial
 
 _PROBED = ("probe/harmful/answered_frac", "probe/harmless/answered_frac")
 
 
 @dataclass(frozen=True)
 class Space:
-    """dimensions: key -> its words' distribution. fixed: the other words; a seed axis among them is averaged over."""
+    """dimensions: key -> its words' distribution. fixed: the other words; a seed axis among them is averaged over.
+
+    evaluation: as Cell's.
+    """
 
     dimensions: dict[str, BaseDistribution]
     fixed: tuple[str, ...]
+    evaluation: tuple[str, ...] | None
 
     def cells(self, params: dict[str, Any]) -> list[Cell]:
         """The cells of one trial: one a seed. Errors: UserError as make_grid."""
-        return make_grid([*self.fixed, *(f"{key}={value}" for key, value in params.items())], tuple(self.dimensions))
+        words = [*self.fixed, *(f"{key}={value}" for key, value in params.items())]
+        return make_grid(words, self.evaluation, tuple(self.dimensions))
 
 
-def read_space(words: Sequence[str], default: Sequence[str]) -> Space:
+def read_space(request: SweepRequest) -> Space:
     """Intervals and axes but the seed's are dimensions; the default space stands in where no interval is given.
 
-    An interval is `lr=tag(log, interval(1e-6, 1e-4))`, Hydra's words. Errors: UserError as make_grid for a word or a
-    value that does not fit, and where nothing is left to search.
+    An interval is `lr=tag(log, interval(1e-6, 1e-4))`, Hydra's words. Errors: UserError without Optuna, as make_grid
+    for a word or a value that does not fit, and where nothing is left to search.
     """
-    if not any(_is_interval(word) for word in words):
-        words = [*default, *words]
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("search=optuna needs the extra optuna: pip install -e '.[optuna]'")
+    if request.config.submit != "here":
+        raise UserError("search=optuna decides its cells one after the other and runs here: leave launcher=slurm out")
+    words = request.training
+    if not any(_interval(word) for word in words):
+        words = (*request.config.space, *words)
     dimensions, fixed = {}, []
     for word in last_of_each_key(words):
         key = word.partition("=")[0]
@@ -53,9 +63,9 @@ def read_space(words: Sequence[str], default: Sequence[str]) -> Space:
         raise UserError(
             "search=optuna has nothing to search: give an interval or an axis, as in lr=interval(1e-6,1e-4)"
         )
-    space = Space(dimensions, tuple(fixed))
-    for ends in (0, -1):  # every trial's words are these with other values: a wrong key or type is refused before any
-        space.cells({key: _ends(distribution)[ends] for key, distribution in dimensions.items()})
+    space = Space(dimensions, tuple(fixed), request.evaluation)
+    for end in (0, -1):  # every trial's words are these with other values: a wrong key or type is refused before any
+        space.cells({key: _ends(distribution)[end] for key, distribution in dimensions.items()})
     return space
 
 
@@ -64,15 +74,33 @@ def run_search(session: Session, space: Space) -> None:
 
     A trial whose numbers are not known has failed in the study, and never counts as a number.
     """
-    study, config = _study(session), session.request.config
+    import optuna
+    from optuna.trial import TrialState
+
+    config, file = session.request.config, session.folder.path / STUDY
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=f"sqlite:///{file.resolve()}",
+        study_name="sweep",
+        load_if_exists=True,
+        directions=["minimize", "maximize"],
+    )
+    # A resumed study draws on, not the same again.
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=config.jobs > 1)
     if earlier := [cell for trial in study.trials if trial.values for cell in space.cells(trial.params)]:
         session.run(earlier)
     _show(session, study)
-    while batch := _next(study, space, config.n_trials, config.jobs):
+    while True:
+        n_new = min(config.n_trials - len(study.trials), config.jobs)
+        cut_off = study.get_trials(states=[TrialState.RUNNING])
+        batch = cut_off or [study.ask(space.dimensions) for _ in range(n_new)]
+        if not batch:
+            return
         cells = {trial.number: space.cells(trial.params) for trial in batch}
         session.run([cell for of_trial in cells.values() for cell in of_trial])
-        for trial in batch:
-            _tell(study, trial, objectives(session.record, cells[trial.number]))
+        for number, of_trial in cells.items():
+            values = objectives(session.record, of_trial)
+            study.tell(number, values, TrialState.COMPLETE if values else TrialState.FAIL)
         _show(session, study)
 
 
@@ -99,42 +127,6 @@ def _of_cell(metrics: dict[str, Any]) -> tuple[float, float] | None:
     return statistics.mean(sides[0]), statistics.mean(sides[1])
 
 
-def _study(session: Session) -> Study:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = session.folder.path / STUDY
-    study = optuna.create_study(
-        storage=f"sqlite:///{file.resolve()}",
-        study_name="sweep",
-        load_if_exists=True,
-        directions=["minimize", "maximize"],
-    )
-    # A resumed study draws on, not the same again.
-    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=session.request.config.jobs > 1)
-    return study
-
-
-def check_installed() -> None:
-    """Errors: UserError where Optuna is not installed."""
-    if importlib.util.find_spec("optuna") is None:
-        raise UserError("search=optuna needs the extra optuna: pip install -e '.[optuna]'")
-
-
-def _next(study: Study, space: Space, n_trials: int, n_at_once: int) -> list[Trial | FrozenTrial]:
-    from optuna.trial import TrialState
-
-    if cut_off := study.get_trials(states=[TrialState.RUNNING]):
-        return list(cut_off)
-    return [study.ask(space.dimensions) for _ in range(min(n_trials - len(study.trials), n_at_once))]
-
-
-def _tell(study: Study, trial: Trial | FrozenTrial, values: tuple[float, float] | None) -> None:
-    from optuna.trial import TrialState
-
-    study.tell(trial.number, values, TrialState.COMPLETE if values else TrialState.FAIL)
-
-
 def _show(session: Session, study: Study) -> None:
     """The study in sweep.json: its finished trials, and which of them no other one beats in both."""
     best = {trial.number for trial in study.best_trials}
@@ -148,16 +140,16 @@ def _show(session: Session, study: Study) -> None:
     session.write()
 
 
-def _is_interval(word: str) -> bool:
+def _interval(word: str) -> Any:
+    """Hydra's interval; None for any other word."""
     override = parsed(word)
-    return override is not None and override.is_interval_sweep()
+    return override.value() if override is not None and override.is_interval_sweep() else None
 
 
 def _distribution(word: str) -> BaseDistribution | None:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if _is_interval(word):
-        interval = parsed(word).value()
+    if interval := _interval(word):
         low, high, log = interval.start, interval.end, "log" in interval.tags
         kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
         try:

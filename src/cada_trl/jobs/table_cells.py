@@ -9,7 +9,6 @@ from typing import Literal
 from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Outcome
 from cada_trl.evaluation.scores import withheld
-from cada_trl.jobs.job import Job
 from cada_trl.jobs.table_layout import Measure
 from cada_trl.jobs.table_plan import Block, TablePlan
 from cada_trl.records import read_jsonl
@@ -24,7 +23,7 @@ _MEASURED = {"value", "low", "high", "n", "asked"}
 
 
 class PaperNumber(JsonRecord):
-    """As published, in percent. model: whose number it is; sd over the paper's three runs, where it gives one."""
+    """As published, in percent. model: whose number it is; sd: over the paper's three runs, where it gives one."""
 
     model: str
     value: float
@@ -72,8 +71,8 @@ class TableCell(JsonRecord):
     reason: str | None
 
 
-def table_cells(plan: TablePlan, failed: Mapping[Job, str]) -> list[TableCell]:
-    """Every cell in the table's order. failed: job -> how it failed in this call."""
+def table_cells(plan: TablePlan, failed: Mapping[str, str]) -> list[TableCell]:
+    """Every cell in the table's order. failed: job id -> how it failed in this call."""
     return [cell for block in plan.blocks for cell in _block(plan, block, failed)]
 
 
@@ -89,14 +88,13 @@ def paper_number(table: int, model: str, method: str, column: str, attack: str, 
 
 def evaluated(folders: Sequence[Path], benchmark: str, attack: str, measure: Measure) -> Number:
     """asr, nrr or harmful_score of one benchmark under one attack. Errors: UserError as read_evaluation."""
-    records = [read_evaluation(folder) for folder in folders]
-    if len(records) > 1:
+    first, *others = records = [read_evaluation(folder) for folder in folders]
+    if others:
         outcomes = [[out for out in record.outcomes if out.cell == (benchmark, attack)] for record in records]
         asked: dict[str, float | None] = {out.attempt.key: None for out in outcomes[0]}
         values = [asked | {out.attempt.key: _value(out, measure) for out in of_seed} for of_seed in outcomes]
-        return _over_seeds(values, records[0].scores.min_coverage)
-    cell = records[0].cell(benchmark, attack)
-    if cell is None:
+        return _over_seeds(values, first.scores.min_coverage)
+    if (cell := first.cell(benchmark, attack)) is None:
         return Number(n=0, asked=0, reason="not in the evaluation's scores")
     measured = cell.total.harmful_score if measure == "harmful_score" else cell.headline
     return Number(**measured.model_dump(include=_MEASURED), reason=measured.withheld)
@@ -131,7 +129,7 @@ def _value(outcome: Outcome, measure: Measure) -> float | None:
     return None if outcome.complied is None else float(outcome.complied)
 
 
-def _block(plan: TablePlan, block: Block, failed: Mapping[Job, str]) -> Iterator[TableCell]:
+def _block(plan: TablePlan, block: Block, failed: Mapping[str, str]) -> Iterator[TableCell]:
     row, column = block.row, block.column
     of_jobs, why = _state(block, failed)
     folders = [folder for job in block.jobs for folder in job.results() or ()] if of_jobs == "done" else []
@@ -161,12 +159,12 @@ def _filled(cell: TableCell, block: Block, folders: Sequence[Path]) -> TableCell
     return cell.model_copy(update={"ours": ours, "difference": difference})
 
 
-def _state(block: Block, failed: Mapping[Job, str]) -> tuple[str, str | None]:
+def _state(block: Block, failed: Mapping[str, str]) -> tuple[str, str | None]:
     """Of the cells that can be had. One failed seed is a failed cell: a mean over the others is another number."""
     for job in block.jobs:
-        if job in failed:
-            return "failed", f"{job.label}: {failed[job]}"
-        if job.trained is not None and job.trained in failed:
+        if job.id in failed:
+            return "failed", f"{job.label}: {failed[job.id]}"
+        if job.trained is not None and job.trained.id in failed:
             return "not run", f"{job.trained.label} failed"
     open_jobs = [job.label for job in block.jobs if job.results() is None]
     return ("to do", ", ".join(open_jobs)) if open_jobs else ("done", None)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import yaml
 from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR, RECIPES_DIR
-from cada_trl.config.loading import NonNegative, Positive, Section, check_values, compose_config, nearest
+from cada_trl.config.loading import NonNegative, Positive, Section, compose_config, load_described, nearest
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import folder_name
-
-Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
+from cada_trl.report.paper import Measure
 
 
 class TableSettings(Section):
@@ -112,8 +110,11 @@ class Models(Section):
     judge_usd: float
     models: dict[str, AskedModel]
 
-
-Named = TypeVar("Named", TableRow, TableColumn)
+    def named(self, name: str) -> AskedModel:
+        """Errors: UserError for a model that the tables do not know."""
+        if name not in self.models:
+            raise UserError(f"model={name} has no entry in recipes/tables/models.yaml; {nearest(name, self.models)}")
+        return self.models[name]
 
 
 def load_table_settings(overrides: Sequence[str]) -> TableSettings:
@@ -124,38 +125,26 @@ def load_table_settings(overrides: Sequence[str]) -> TableSettings:
     return compose_config(TableSettings, CONF_DIR / "table", "table", overrides)
 
 
-def load_layout(table: int, rows: Sequence[str], columns: Sequence[str]) -> Layout:
+def load_models() -> Models:
+    """How every model is asked."""
+    return load_described(Models, RECIPES_DIR / "tables", "models", "list of models", ())
+
+
+def load_layout(table: int, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> Layout:
     """The table, or the named rows and columns of it. Errors: UserError for a name that it does not have."""
-    layout = check_values(Layout, _yaml(RECIPES_DIR / "tables" / f"table{table}.yaml"))
+    layout = load_described(Layout, RECIPES_DIR / "tables", f"table{table}", "table", ())
     chosen = {
-        "rows": _chosen("row", {row.id: row for row in layout.rows}, rows, table),
-        "columns": _chosen("column", {column.name: column for column in layout.columns}, columns, table),
+        "rows": _chosen(f"table {table} has no row", {row.id: row for row in layout.rows}, rows),
+        "columns": _chosen(f"table {table} has no column", {column.name: column for column in layout.columns}, columns),
     }
     return layout.model_copy(update=chosen)
 
 
-def load_models() -> Models:
-    """How every model is asked."""
-    return check_values(Models, _yaml(RECIPES_DIR / "tables" / "models.yaml"))
+Named = TypeVar("Named", TableRow, TableColumn)
 
 
-def asked_model(name: str) -> AskedModel:
-    """Errors: UserError for a model that the tables do not know."""
-    models = load_models().models
-    if name not in models:
-        raise UserError(f"model={name} has no entry in recipes/tables/models.yaml; {nearest(name, models)}")
-    return models[name]
-
-
-def _chosen(kind: str, known: dict[str, Named], names: Sequence[str], table: int) -> list[Named]:
+def _chosen(lacks: str, known: dict[str, Named], names: Sequence[str]) -> list[Named]:
     for name in names:
         if name not in known:
-            raise UserError(f"table {table} has no {kind} '{name}'; {nearest(name, known)}")
+            raise UserError(f"{lacks} '{name}'; {nearest(name, known)}")
     return [known[name] for name in known if not names or name in names]
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error

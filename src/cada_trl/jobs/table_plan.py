@@ -1,10 +1,11 @@
-"""A table's cells and the jobs that fill them: which verb with which words, in which order. No torch."""
+"""A table's cells and the jobs that fill them: which verb with which words, in which order, at which cost. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cada_trl.config import RECIPES_DIR
 from cada_trl.config.loading import as_override
@@ -22,8 +23,8 @@ from cada_trl.jobs.table_layout import (
     TableColumn,
     TableRow,
     TableSettings,
-    asked_model,
     load_layout,
+    load_models,
 )
 from cada_trl.judging.phrases import PhraseJudge
 
@@ -55,13 +56,13 @@ class Block:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """blocks: rows first, then columns. asks_endpoint: the judge is behind an endpoint, its calls may cost."""
+    """blocks: rows first, then columns. call_usd: of the judge behind an endpoint, None for another judge."""
 
     settings: TableSettings
     layout: Layout
     model: AskedModel
     blocks: list[Block]
-    asks_endpoint: bool
+    call_usd: float | None
 
     @property
     def jobs(self) -> list[Job]:
@@ -69,10 +70,25 @@ class TablePlan:
         asking = [job for block in self.blocks for job in block.jobs]
         return list(dict.fromkeys(each for job in asking for each in (job.trained, job) if each is not None))
 
+    def cost(self, jobs: Sequence[Job]) -> str:
+        """What the jobs may take, in words: a guess by the number of answers; models.yaml says what was measured."""
+        hours = gpu_hours = 0.0
+        n_calls = 0
+        for job in jobs:
+            verb, model = job.calls[0].verb, self.model
+            item_s = {"train": 0.0, "evaluate": model.response_s, "utility": model.question_s}[verb]
+            own = model.train_h if verb == "train" else job.n * item_s / 3600
+            hours += own
+            gpu_hours += own * (model.n_gpu.train if verb == "train" else model.n_gpu.evaluate)
+            n_calls += job.n if verb == "evaluate" and self.call_usd is not None else 0
+        judge = f", {n_calls} judge calls (about ${n_calls * (self.call_usd or 0.0):.2f})" if n_calls else ""
+        return f"about {hours:.2f} h{f', {gpu_hours:.2f} GPU h' if gpu_hours else ''}{judge}"
+
 
 def plan_table(settings: TableSettings) -> TablePlan:
     """Errors: UserError for an unknown model, recipe, row or column, and for words that a verb refuses."""
-    model = asked_model(settings.model)
+    models = load_models()
+    model = models.named(settings.model)
     layout = load_layout(settings.table, settings.rows, settings.columns)
     words = _Words(settings, model)
     config = words.evaluation
@@ -89,7 +105,7 @@ def plan_table(settings: TableSettings) -> TablePlan:
             asked = [words.asked(row, training, column, here) for training in trainings]
             jobs = tuple(job for job in asked if job is not None)
             blocks.append(Block(row, column, jobs, here.lacking if here else {}))
-    return TablePlan(settings, layout, model, blocks, config.judge.base_url is not None)
+    return TablePlan(settings, layout, model, blocks, None if config.judge.base_url is None else models.judge_usd)
 
 
 def available(name: str, attacks: Sequence[str], data_root: str | None, limit: int | None, seed: int) -> Available:
@@ -105,16 +121,15 @@ def available(name: str, attacks: Sequence[str], data_root: str | None, limit: i
         return Available({}, {attack: (word, str(error)) for attack in attacks})
     # Without an attacker: the tables ask published prompts, the same for every model.
     context = AttackContext(spec, root, None, None, "", PhraseJudge(), 1, 1)
-    prompts: dict[str, int] = {}
-    lacking: dict[str, tuple[str, str]] = {}
+    here = Available({}, {})
     for attack in attacks:
         try:
-            prompts[attack] = len(make_attack(attack, context).attempts(items).attempts)
+            here.attacks[attack] = len(make_attack(attack, context).attempts(items).attempts)
         except NotRun as reason:
-            lacking[attack] = ("no prompts", str(reason))
+            here.lacking[attack] = ("no prompts", str(reason))
         except UserError as error:
-            lacking[attack] = ("no data", str(error))
-    return Available(prompts, lacking)
+            here.lacking[attack] = ("no data", str(error))
+    return here
 
 
 class _Words:
@@ -133,76 +148,53 @@ class _Words:
                         f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns="
                     )
         # How the untrained model is asked; the trained ones by the same judge and with the same limit.
-        self.evaluation = load_evaluate_config([*self._base, *self._evaluate()])
-        self._questions = load_utility_config([*self._base, *self._utility()])
+        self.evaluation = load_evaluate_config([*self._base, *self._how("evaluate", "evals_dir")])
+        self._questions = load_utility_config([*self._base, *self._how("utility", "utility_dir")])
 
     def trainings(self, row: TableRow) -> list[Job | None]:
         """One a seed; [None] for an untrained model."""
+        settings = self._settings
         if row.recipe is None:
             return [None]
-        return [self._training(row.recipe, seed) for seed in self._settings.seeds]
+        folders = [as_override(key, getattr(settings, key)) for key in ("runs_dir", "data_dir")]
+        of_recipe = recipe_words(f"{settings.model}/{row.recipe}", RECIPES_DIR)
+        jobs: list[Job | None] = []
+        for seed in settings.seeds:
+            words = (*self._base, *self._requests(), *of_recipe, *folders, *settings.train, f"seed={seed}")
+            run_folder(words)  # refuses what the training would refuse
+            jobs.append(_job("train", f"{row.recipe}-s{seed}", words))
+        return jobs
 
     def asked(self, row: TableRow, training: Job | None, column: TableColumn, here: Available | None) -> Job | None:
         """None where no attack of the column can be had."""
         name = f"{training.id.removeprefix('train-') if training else row.id}-{column.name}"
         base = self._base if training is None else [f"model={training.run_folder}"]
         if here is None:
-            words = (*base, *self._utility(), f"tasks={column.task}")
+            words = (*base, *self._how("utility", "utility_dir"), f"tasks={column.task}")
             limit, n = self._questions.limit, load_task(column.name).n
             return _job("utility", name, words, training, n if limit is None else min(n, limit))
         if not here.attacks:
             return None
         asked = [f"arm={row.arm or 'none'}", f"benchmarks={column.benchmark}", f"attacks={','.join(here.attacks)}"]
-        words = (*base, *self._evaluate(), *asked)
+        words = (*base, *self._how("evaluate", "evals_dir"), *asked)
         return _job("evaluate", name, words, training, sum(here.attacks.values()))
-
-    def _training(self, recipe: str, seed: str) -> Job:
-        settings = self._settings
-        folders = [as_override("runs_dir", settings.runs_dir), as_override("data_dir", settings.data_dir)]
-        of_recipe = recipe_words(f"{settings.model}/{recipe}", RECIPES_DIR)
-        words = (*self._base, *self._requests(), *of_recipe, *folders, *settings.train, f"seed={seed}")
-        run_folder(words)  # refuses what the training would refuse
-        return _job("train", f"{recipe}-s{seed}", words)
 
     def _requests(self) -> list[str]:
         """As the Makefile chooses them, unless the added words do."""
-        settings = self._settings
+        settings, root = self._settings, self._settings.data_root
         if any(word.startswith("data=") for word in settings.train):
             return []
-        paper = settings.model != "smollm2"
-        if settings.data_root is None:
-            return ["data=paper" if paper else "data=twins"]
-        compared = as_override("benchmarks_dir", settings.data_root)
-        if not paper:
-            return ["data=twins", compared]
-        return [
-            "data=paper",
-            as_override("file", f"{settings.data_root}/beavertails/330k_unsafe_prompts.jsonl"),
-            compared,
-        ]
+        words = ["data=twins"]
+        if settings.model != "smollm2":
+            words = ["data=paper"]
+            words += [as_override("file", f"{root}/beavertails/330k_unsafe_prompts.jsonl")] if root else []
+        return [*words, as_override("benchmarks_dir", root)] if root else words
 
-    def _evaluate(self) -> list[str]:
-        settings = self._settings
-        return [
-            *self._model.evaluate,
-            *self._common(),
-            as_override("evals_dir", settings.evals_dir),
-            *settings.evaluate,
-        ]
-
-    def _utility(self) -> list[str]:
-        settings = self._settings
-        return [
-            *self._model.utility,
-            *self._common(),
-            as_override("utility_dir", settings.utility_dir),
-            *settings.utility,
-        ]
-
-    def _common(self) -> list[str]:
-        settings = self._settings
-        limit = [] if settings.limit is None else [f"limit={settings.limit}"]
-        return [*limit, *([] if settings.data_root is None else [as_override("data_root", settings.data_root)])]
+    def _how(self, verb: Literal["evaluate", "utility"], folder: str) -> list[str]:
+        """How the verb asks any model of this table: the model's words, this call's, those that the user added."""
+        values = {key: getattr(self._settings, key) for key in ("limit", "data_root", folder)}
+        own = [as_override(key, value) for key, value in values.items() if value is not None]
+        return [*getattr(self._model, verb), *own, *getattr(self._settings, verb)]
 
 
 def _job(verb: Verb, name: str, words: tuple[str, ...], trained: Job | None = None, n: int = 0) -> Job:

@@ -75,10 +75,8 @@ def launch_file(hardware: HardwareConfig) -> Path:
 
 
 def _launch_settings(hardware: HardwareConfig) -> dict[str, Any]:
-    if hardware.launcher == "python":
-        return {}
-    settings: dict[str, Any] = yaml.safe_load(launch_file(hardware).read_text(encoding="utf-8"))
-    return settings
+    """What the launch file says; nothing without one. Errors: as launch_file."""
+    return {} if hardware.launcher == "python" else dict(yaml.safe_load(launch_file(hardware).read_text("utf-8")))
 
 
 def zero_stage(hardware: HardwareConfig) -> int:

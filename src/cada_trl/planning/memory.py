@@ -1,13 +1,20 @@
 """Memory of the fullest process of a run, held throughout and then for sampling or learning; the disk that it needs.
 
-Counted from shapes and lengths; docs/running.md compares it with measured peaks. GB are 10^9 bytes.
+Counted from shapes and lengths; docs/running.md compares it with measured peaks. GB are 10^9 bytes. The nearest change
+of a run that fits is found by planning it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
-from cada_trl.config import Config
+import yaml
+
+from cada_trl.config import CONF_DIR, Config, check_config
+from cada_trl.errors import UserError
 from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
 from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest
 
@@ -22,6 +29,9 @@ VLLM_LIBRARIES_GB = 0.4  # measured: what importing vLLM adds to a process (docs
 SCORE_TILES, TILE_TOK, TILE_VOCAB = 4, 1024, 4096  # algo/scores.py: logits, probabilities, gap and gradient of a tile
 LIVE_PARAMS = 1_000_000_000  # DeepSpeed's default stage3_max_live_parameters
 BUCKET_PARAMS = 500_000_000  # DeepSpeed's default reduce_bucket_size
+# Of four GPUs, for a run under ZeRO-2: the cheaper first.
+ZERO3_FILES = ("launch/accelerate_zero3_4gpu.yaml", "launch/accelerate_zero3_offload_4gpu.yaml")
+MOST_CHANGES = 3
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,51 @@ def run_folder_gb(config: Config, shape: Shape) -> float:
     checkpoint = n_trained * (saved_bytes + moments_bytes)
     n_checkpoints = config.tracking.save_total_limit + 1
     return (n_checkpoints * checkpoint + n_trained * saved_bytes) / 1e9
+
+
+def nearest_fit(config: Config, shape: Shape) -> tuple[str, MemoryPlan] | None:
+    """The words of the fewest changes that make the run fit, and its plan then; None where up to three do not.
+
+    Of equally many the one that changes the result least comes first: checkpointing and micro-batches only cost time,
+    rollouts without vLLM too, other hardware costs money, and LoRA trains something else. A change that the
+    configuration refuses, such as a step that the processes cannot divide, is passed over.
+    """
+    changes, lengths = list(_changes(config)), longest(config)
+    for n_changes in range(1, MOST_CHANGES + 1):
+        for chosen in combinations(changes, n_changes):
+            if len({key for key, _, _ in chosen}) < n_changes:
+                continue
+            values = config.model_dump()
+            for _, _, sections in sorted(chosen, key=lambda change: change[0] != "hardware"):  # other words go on top
+                for section, new in sections.items():
+                    values[section] |= new
+            try:
+                changed = check_config(values)
+            except UserError:
+                continue
+            if (plan := plan_memory(changed, shape, lengths)).fits:
+                return " ".join(words for _, words, _ in chosen), plan
+    return None
+
+
+def _changes(config: Config) -> Iterator[tuple[str, str, dict[str, dict[str, Any]]]]:
+    """(what it changes, of which a run has one change; its words on the command line; the keys that it sets)."""
+    hardware = config.hardware
+    if not hardware.gradient_checkpointing:
+        yield "checkpointing", "gradient_checkpointing=true", {"hardware": {"gradient_checkpointing": True}}
+    for size in range(hardware.micro_batch - 1, 0, -1):
+        yield "micro_batch", f"micro_batch={size}", {"hardware": {"micro_batch": size}}
+    if config.rollout.backend == "vllm_colocate":
+        yield "backend", "backend=transformers", {"rollout": {"backend": "transformers"}}
+    if hardware.accelerate_config and "zero2_4gpu" in hardware.accelerate_config:
+        for name in ZERO3_FILES:  # a launch file goes with its hardware
+            yield "hardware", f"accelerate_config={name}", {"hardware": {"accelerate_config": name}}
+    files = {file.stem: yaml.safe_load(file.read_text("utf-8")) for file in (CONF_DIR / "hardware").glob("*.yaml")}
+    for name, values in sorted(files.items(), key=lambda file: (file[1]["n_processes"], file[0])):
+        if values["device"] == "cuda" and values != hardware.model_dump():
+            yield "hardware", f"hardware={name}", {"hardware": values}
+    if config.peft.adapter == "none":
+        yield "peft", "peft=lora", {"peft": {"adapter": "lora"}}
 
 
 def _gb(n_bytes: dict[str, float]) -> dict[str, float]:

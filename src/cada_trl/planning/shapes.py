@@ -18,14 +18,6 @@ from cada_trl.prompting.arms import render
 
 CHAT_TOK = 20  # ours: system turn and the ends of the user's turn in SmolLM2's template; Llama 3's has fewer
 CHARS_A_TOK = 4  # ours: a rule of thumb for English
-_HUGGING_FACE = {
-    "vocab": "vocab_size",
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "intermediate": "intermediate_size",
-}
 
 
 @dataclass(frozen=True)
@@ -94,10 +86,17 @@ def shape_of(model: ModelConfig) -> Shape:
 
 def read_shape(config: dict[str, Any]) -> Shape:
     """The shape in a Hugging Face config.json. Errors: KeyError for a size that it does not name."""
-    sizes = {name: config[key] for name, key in _HUGGING_FACE.items() if name != "kv_heads"}
-    kv_heads = config.get("num_key_value_heads") or sizes["heads"]
-    head_dim = config.get("head_dim") or sizes["hidden"] // sizes["heads"]
-    return Shape(**sizes, kv_heads=kv_heads, head_dim=head_dim, tied=bool(config.get("tie_word_embeddings", False)))
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    return Shape(
+        vocab=config["vocab_size"],
+        hidden=hidden,
+        layers=config["num_hidden_layers"],
+        heads=heads,
+        kv_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or hidden // heads,
+        intermediate=config["intermediate_size"],
+        tied=bool(config.get("tie_word_embeddings", False)),
+    )
 
 
 def _config_file(model: ModelConfig) -> Path | None:

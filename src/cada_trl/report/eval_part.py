@@ -29,7 +29,7 @@ from cada_trl.report.paper import PaperBeside, attack_sources, paper_beside
 from cada_trl.report.rates import SideBySide, hazard_fold, pool_words, rate_rows, side_by_side
 from cada_trl.report.samples import PER_CELL, SAMPLE_SEED, sampled
 from cada_trl.report.tradeoff import tradeoff
-from cada_trl.tracking.scrub import scrub
+from cada_trl.tracking.manifest import scrub
 
 _RATES = (
     "Each rate is over the responses that the judge scored, with the Wilson 95 % interval and the counts. Scored: of "

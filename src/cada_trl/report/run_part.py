@@ -22,7 +22,7 @@ from cada_trl.report.summary import (
     stage_cell,
     summarise,
 )
-from cada_trl.tracking.scrub import scrub
+from cada_trl.tracking.manifest import scrub
 
 _PROBES = (
     "Rates are shares of the requests that the judge scored, with Wilson 95 % intervals and counts; differences are "

@@ -1,28 +1,37 @@
 """TRL's VLLMGeneration with the trainer's dtype, ends and seeds, prompts in prefix order, and each sync checked: both
-programs score a few tokens. Stale weights are the classic silent failure.
+programs score a few tokens. Stale weights are the classic silent failure. TRL's client of a server, with the same.
 
 TRL builds its own VLLMGeneration and takes none as an argument: names of its modules stand for ours meanwhile.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 from trl.generation import vllm_generation
+from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer import grpo_trainer, rloo_trainer
 
 from cada_trl.errors import UserError
 from cada_trl.models.vllm import CPU_KV_CACHE_GIB
-from cada_trl.rollouts.server_client import ServerClient, SharedMemoryClient
+from cada_trl.rollouts.vllm_plugin import BACKEND
 
 if TYPE_CHECKING:
     from cada_trl.rollouts.in_vllm import ColocatedLLM
 
+SHARED_MEMORY = Path("/dev/shm")
 SEEDS_A_STEP = 1 << 16  # rows of a step have seeds of their own up to this number of them
 TEXT = "The same weights give each of these words the same probability, whichever program computes them."
 # Mean gap a token. float32: both programs agree to 1e-5, and weights one step old differ by more than 1e-3. bfloat16:
@@ -112,6 +121,70 @@ class CheckedGeneration(VLLMGeneration):
         return {"train/sync_gap_nats": self.sync_gap_nats, "train/prefix_hit_frac": hit_frac}
 
 
+class ServerClient(VLLMClient):
+    """On GPUs: weights go by TRL's NCCL."""
+
+    def generate(  # type: ignore[override]  # TRL passes every argument by name
+        self, prompts: Any, *, n: int = 1, generation_kwargs: Any = None, **kwargs: Any
+    ) -> Any:
+        """As VLLMClient.generate; generation_kwargs["seed"] is the first prompt's, the next has a seed n higher.
+
+        vLLM gives the n completions of a prompt the seeds from its own on. TRL's one call would seed all prompts alike.
+        """
+        given = generation_kwargs or {}
+
+        def of_prompt(row: int) -> dict[str, Any]:
+            seeded = given | {"seed": given["seed"] + row * n}
+            return VLLMClient.generate(self, [prompts[row]], n=n, generation_kwargs=seeded, **kwargs)
+
+        with ThreadPoolExecutor(max_workers=len(prompts)) as executor:
+            answers = list(executor.map(of_prompt, range(len(prompts))))
+        return {key: [row for answer in answers for row in answer[key]] for key in answers[0]}
+
+    def prompt_logp(self, ids: list[int]) -> list[float]:
+        """Log-probability of each token but the first, in nats, at temperature 1."""
+        scored = self.get_sequence_logprobs([ids], prompt_lengths=[1], top_logprobs=1)
+        return [value for (value,) in scored["actual_logprobs"][0]]
+
+    def prefix_counts(self) -> tuple[int, int]:
+        """Prompt tokens so far: found in the prefix cache, and asked for."""
+        text = self.session.get(f"{self.base_url}/metrics").text
+        found, asked = (_counter(text, f"vllm:prefix_cache_{name}_total") for name in ("hits", "queries"))
+        return found, asked
+
+
+class SharedMemoryClient(ServerClient):
+    """Without a GPU: weights go through a file in shared memory, to a server on the same machine."""
+
+    def init_communicator(self, device: Any = 0) -> None:
+        """Errors: UserError where the server was started without the engine of in_vllm.py."""
+        transfer = self.get_server_info()["weight_transfer_config"]
+        if (transfer or {}).get("backend") != BACKEND:
+            raise UserError(
+                f"the vLLM server at {self.base_url} cannot take weights without a GPU; start it with "
+                "`python -m cada_trl.rollouts.serve` and the overrides of this run"
+            )
+        self._post(f"{self.base_url}/init_weight_transfer_engine", json={"init_info": {}})
+
+    def update_named_params(self, metadata: Any, named_params: Iterator[tuple[str, Tensor]]) -> None:
+        """Write all parameters to a file and have the server read it."""
+        # Copies: a gathered or merged parameter is another tensor once the iterator has gone on.
+        weights = {name: weight.detach().clone().contiguous() for name, weight in named_params}
+        n_bytes = sum(weight.nbytes for weight in weights.values())
+        fits = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 1.1 * n_bytes
+        with tempfile.TemporaryDirectory(prefix="cada_trl_", dir=SHARED_MEMORY if fits else None) as folder:
+            path = Path(folder) / "weights.safetensors"
+            save_file(weights, path)
+            self._start_weight_update()
+            self._post(f"{self.base_url}/update_weights", json={"update_info": {"path": str(path)}})
+            self._finish_weight_update()
+
+
+def _counter(text: str, name: str) -> int:
+    """The sum of a Prometheus counter over its labels; 0 where it is not there yet."""
+    return int(sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
+
+
 def trainer_logp(model: Any, ids: Sequence[int]) -> list[float]:
     """Log-probability of each token but the first, in nats, at temperature 1; a forward pass without gradient."""
     with torch.no_grad():
@@ -145,12 +218,8 @@ def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def checked_generation(wanted: bool) -> Iterator[None]:
-    """A trainer of TRL that is built inside takes CheckedGeneration."""
-    if not wanted:
-        yield
-        return
-    with (
-        replaced(grpo_trainer, "VLLMGeneration", CheckedGeneration),
-        replaced(rloo_trainer, "VLLMGeneration", CheckedGeneration),
-    ):
+    """A trainer of TRL that is built inside takes CheckedGeneration, where it is wanted."""
+    with ExitStack() as stack:
+        for trainer in (grpo_trainer, rloo_trainer) if wanted else ():
+            stack.enter_context(replaced(trainer, "VLLMGeneration", CheckedGeneration))
         yield

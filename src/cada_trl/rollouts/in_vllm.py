@@ -1,7 +1,7 @@
 """Made of vLLM's own classes: its LLM in the trainer's process, and its side of a weight sync without a GPU.
 
 There vLLM reads the trainer's weights from a safetensors file in shared memory: TRL's own way is NCCL, which needs
-CUDA. The trainer's side is server_client.py.
+CUDA. The trainer's side is in generation.py.
 """
 
 from __future__ import annotations

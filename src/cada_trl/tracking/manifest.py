@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,19 @@ from typing import Any
 from cada_trl.config import PACKAGE_DIR, Config, config_hash, run_name
 from cada_trl.errors import Stopped
 from cada_trl.storage.digest import content_hash
-from cada_trl.tracking.scrub import scrub
+
+HIDDEN = "<hidden>"
+
+_SECRETS = [
+    re.compile(r"\b(hf|ghp|gho|github_pat|wandb_v\d)_[A-Za-z0-9_]{8,}"),
+    re.compile(r"\bsk-[A-Za-z0-9_-]{8,}"),
+    re.compile(r"(?<=://)[^/@\s]+(?=@)"),  # user:password in a URL
+    re.compile(r"(?<=Bearer )\S+"),
+]
+# `api_key=...`, `?token=...`; not `api_key_env=...`, which only names a variable
+_NAMED = re.compile(r"(?i)((?:key|token|secret|password)=)[^&\s]+")
+_URL = re.compile(r"\w+://\S+")
+_LONG_HEX = re.compile(r"\b[0-9a-fA-F]{32,}\b")  # only inside URLs: commits and file hashes are no secrets
 
 
 def build_manifest(config: Config, data_manifest: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,18 +55,20 @@ def build_manifest(config: Config, data_manifest: Mapping[str, Any], extra: Mapp
         **provenance(),
         "data": dict(data_manifest),
     }
-    scrubbed: dict[str, Any] = scrub(manifest | dict(extra))
-    return scrubbed
+    return dict(scrub(manifest | dict(extra)))
 
 
 def provenance() -> dict[str, Any]:
     """What any number comes from: the commit, the command, the machine, the packages."""
-    return {
-        "git": git_state(PACKAGE_DIR),
-        "argv": sys.argv,
-        "machine": machine(),
-        "packages": package_versions(),
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = {
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(memory_bytes / 2**30, 1),
+        "gpus": _gpu_names(),
     }
+    return {"git": git_state(PACKAGE_DIR), "argv": sys.argv, "machine": machine, "packages": _package_versions()}
 
 
 def finished(manifest: Mapping[str, Any], state: str) -> dict[str, Any]:
@@ -77,41 +92,24 @@ def exit_state(error: BaseException) -> str:
 
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Commit and whether files differ from it; None outside a git checkout or without git."""
-    try:
-        commit = _git(folder, "rev-parse", "HEAD").strip()
-        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain").strip())}
-    except (OSError, subprocess.SubprocessError):
-        return None
+    said = []
+    for words in (["rev-parse", "HEAD"], ["status", "--porcelain"]):
+        command = ["git", "-C", str(folder), *words]
+        try:
+            said.append(subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip())
+        except (OSError, subprocess.SubprocessError):
+            return None
+    return {"commit": said[0], "dirty": bool(said[1])}
 
 
-def _git(folder: Path, *words: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=20
-    ).stdout
-
-
-def package_versions() -> dict[str, str]:
+def _package_versions() -> dict[str, str]:
     """Versions of python and of every installed package that pyproject.toml names, extras included."""
     versions = {"python": platform.python_version()}
     for requirement in metadata.requires("cada_trl") or []:
         name = re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0]
-        try:
+        with suppress(metadata.PackageNotFoundError):  # an extra that is not installed
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # an extra that is not installed
-            continue
     return versions
-
-
-def machine() -> dict[str, Any]:
-    """Platform, CPU model, cores this process may use, memory (GiB), and GPU names once torch is imported."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "platform": platform.platform(),
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(memory_bytes / 2**30, 1),
-        "gpus": _gpu_names(),
-    }
 
 
 def _cpu_model() -> str:
@@ -130,3 +128,19 @@ def _gpu_names() -> list[str]:
 def now_utc() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def scrub(value: Any) -> Any:
+    """A copy of plain JSON values for what a run publishes: what looks like a key, token or password reads <hidden>."""
+    if isinstance(value, dict):
+        return {key: scrub(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrub(item) for item in value]
+    return _scrub_text(value) if isinstance(value, str) else value
+
+
+def _scrub_text(text: str) -> str:
+    for pattern in _SECRETS:
+        text = pattern.sub(HIDDEN, text)
+    text = _NAMED.sub(rf"\1{HIDDEN}", text)
+    return _URL.sub(lambda url: _LONG_HEX.sub(HIDDEN, url.group()), text)

@@ -1,4 +1,4 @@
-"""The one list of metric names: name -> unit, meaning, and which way is better. An unknown name raises.
+"""The one list of metric names: name -> unit, meaning, and of a probe which way is better. An unknown name raises.
 
 Shares are fractions of 1. Unscored completions are left out of every mean and share but their own (ours: a judge that
 did not answer is never a number).
@@ -16,57 +16,59 @@ Better = Literal["up", "down", "none"]
 
 HARMFUL_SETS = ("harmful", "held_out")
 HARMLESS_SETS = ("harmless", "xstest_safe")
-PROBE_SETS = ("harmful", "held_out", "harmless", "xstest_safe")
+PROBE_SETS = HARMFUL_SETS + HARMLESS_SETS
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number is: its unit, its meaning in one line, and whether more of it is better."""
+    """What a number is: its unit, its meaning in one line, and of a probe whether more of it is better."""
 
     unit: str
     meaning: str
-    better: Better
+    better: Better = "none"
 
 
-_TRAIN: dict[str, tuple[str, str, Better]] = {
-    "loss": ("nats", "the minimised objective: -advantage x log-probability + beta_kl x KL, a completion", "none"),
-    "reward_mean": (
+_OF_STEPS: dict[str, tuple[str, str]] = {
+    "train/loss": ("nats", "the minimised objective: -advantage x log-probability + beta_kl x KL, a completion"),
+    "train/reward_mean": (
         "reward",
         "mean reward of the scored completions (-1 complied, 0 direct, 1 reasoned refusal)",
-        "up",
     ),
-    "reward_sd": ("reward", "standard deviation of the reward over the scored completions", "none"),
-    "baseline": ("reward", "the baseline that the rewards were centred with", "none"),
-    "advantage_mean": ("reward", "mean centred reward", "none"),
-    "advantage_zero_frac": ("fraction", "completions without a learning signal", "down"),
-    "kl_nats": (
-        "nats",
-        "KL(policy || initial model) per completion that is learned from, as in the objective",
-        "none",
-    ),
-    "benign_kl_nats": ("nats", "the same of harmless requests alone", "down"),
-    "kl_k1_nats": ("nats", "estimate k1 = mean of log(policy/initial) a completion", "none"),
-    "kl_k3_nats": ("nats", "estimate k3 of the KL a completion, never negative", "none"),
-    "beta_kl": ("1", "weight of the KL in the objective", "none"),
-    "entropy_nats": ("nats", "entropy of the policy a token", "none"),
-    "completion_tok": ("tokens", "mean length of a completion", "none"),
-    "truncated_frac": ("fraction", "completions cut off at max_new_tok", "down"),
-    "reasoned_refusal_frac": ("fraction", "harmful requests refused after reasoning", "up"),
-    "direct_refusal_frac": ("fraction", "harmful requests refused without reasoning", "none"),
-    "comply_frac": ("fraction", "harmful requests complied with", "down"),
-    "unscored_frac": ("fraction", "completions that the judge gave no verdict on", "down"),
-    "benign_answered_frac": ("fraction", "harmless requests answered", "up"),
-    "importance_capped_frac": ("fraction", "tokens whose importance weight was cut at importance_cap", "down"),
-    "importance_masked_frac": ("fraction", "tokens left out because vLLM gave no log-probability", "down"),
-    "sampler_gap_nats": ("nats", "mean |trainer - vLLM| log-probability of a sampled token", "down"),
-    "sync_gap_nats": ("nats", "the same on fixed tokens right after the last weight sync", "down"),
-    "prefix_hit_frac": ("fraction", "prompt tokens that vLLM found in its prefix cache", "up"),
-    "grad_norm": ("1", "norm of the gradient before clipping", "none"),
-    "lr": ("1", "learning rate", "none"),
-    "rollout_s": ("s", "time for sampling and judging", "down"),
-    "update_s": ("s", "time for forward, backward and optimiser", "down"),
-    "step_s": ("s", "time for the whole step", "down"),
-    "epoch": ("epochs", "passes over the training requests so far", "none"),
+    "train/reward_sd": ("reward", "standard deviation of the reward over the scored completions"),
+    "train/baseline": ("reward", "the baseline that the rewards were centred with"),
+    "train/advantage_mean": ("reward", "mean centred reward"),
+    "train/advantage_zero_frac": ("fraction", "completions without a learning signal"),
+    "train/kl_nats": ("nats", "KL(policy || initial model) per completion that is learned from, as in the objective"),
+    "train/benign_kl_nats": ("nats", "the same of harmless requests alone"),
+    "train/kl_k1_nats": ("nats", "estimate k1 = mean of log(policy/initial) a completion"),
+    "train/kl_k3_nats": ("nats", "estimate k3 of the KL a completion, never negative"),
+    "train/beta_kl": ("1", "weight of the KL in the objective"),
+    "train/entropy_nats": ("nats", "entropy of the policy a token"),
+    "train/completion_tok": ("tokens", "mean length of a completion"),
+    "train/truncated_frac": ("fraction", "completions cut off at max_new_tok"),
+    "train/reasoned_refusal_frac": ("fraction", "harmful requests refused after reasoning"),
+    "train/direct_refusal_frac": ("fraction", "harmful requests refused without reasoning"),
+    "train/comply_frac": ("fraction", "harmful requests complied with"),
+    "train/unscored_frac": ("fraction", "completions that the judge gave no verdict on"),
+    "train/benign_answered_frac": ("fraction", "harmless requests answered"),
+    "train/importance_capped_frac": ("fraction", "tokens whose importance weight was cut at importance_cap"),
+    "train/importance_masked_frac": ("fraction", "tokens left out because vLLM gave no log-probability"),
+    "train/sampler_gap_nats": ("nats", "mean |trainer - vLLM| log-probability of a sampled token"),
+    "train/sync_gap_nats": ("nats", "the same on fixed tokens right after the last weight sync"),
+    "train/prefix_hit_frac": ("fraction", "prompt tokens that vLLM found in its prefix cache"),
+    "train/grad_norm": ("1", "norm of the gradient before clipping"),
+    "train/lr": ("1", "learning rate"),
+    "train/rollout_s": ("s", "time for sampling and judging"),
+    "train/update_s": ("s", "time for forward, backward and optimiser"),
+    "train/step_s": ("s", "time for the whole step"),
+    "train/epoch": ("epochs", "passes over the training requests so far"),
+    "dpo/margin": ("1", "mean of dpo_beta x (log-ratio to the initial model of the chosen answer - of the rejected)"),
+    "dpo/chosen_reward": ("1", "mean of dpo_beta x the chosen answer's log-ratio to the initial model"),
+    "dpo/rejected_reward": ("1", "mean of dpo_beta x the rejected answer's log-ratio to the initial model"),
+    "dpo/accuracy_frac": ("fraction", "pairs whose chosen answer gained more than the rejected one"),
+    "probe/twins/header_auc": ("1", "P(header) of held-out harmful requests above their harmless twins', 0.5 a coin"),
+    "probe/twins/header_harmful_frac": ("fraction", "held-out harmful twins with P(header) > 0.5"),
+    "probe/twins/header_harmless_frac": ("fraction", "held-out harmless twins with P(header) > 0.5"),
 }
 
 # name -> unit, meaning, better on sets of harmful requests, better on sets of harmless ones
@@ -81,29 +83,7 @@ _PROBE: dict[str, tuple[str, str, Better, Better]] = {
     "nll_nats": ("nats", "negative log-likelihood a token of the set's fixed completions", "none", "down"),
 }
 
-_DPO: dict[str, tuple[str, str, Better]] = {
-    "margin": ("1", "mean of dpo_beta x (log-ratio to the initial model of the chosen answer - of the rejected)", "up"),
-    "chosen_reward": ("1", "mean of dpo_beta x the chosen answer's log-ratio to the initial model", "up"),
-    "rejected_reward": ("1", "mean of dpo_beta x the rejected answer's log-ratio to the initial model", "down"),
-    "accuracy_frac": ("fraction", "pairs whose chosen answer gained more than the rejected one", "up"),
-}
-
-_HEADER: dict[str, tuple[str, str, Better]] = {
-    "header_auc": (
-        "1",
-        "P(a held-out harmful request's answer begins with the analysis header) above its harmless twins', 0.5 a coin",
-        "up",
-    ),
-    "header_harmful_frac": ("fraction", "held-out harmful twins with P(header) > 0.5", "up"),
-    "header_harmless_frac": ("fraction", "held-out harmless twins with P(header) > 0.5", "down"),
-}
-
-_STEP = {f"train/{name}": Metric(*entry) for name, entry in _TRAIN.items()} | {
-    f"{group}/{name}": Metric(*entry)
-    for group, entries in (("dpo", _DPO), ("probe/twins", _HEADER))
-    for name, entry in entries.items()
-}
-METRICS: dict[str, Metric] = _STEP | {
+METRICS = {name: Metric(*entry) for name, entry in _OF_STEPS.items()} | {
     f"probe/{probe_set}/{name}": Metric(unit, meaning, on_harmful if probe_set in HARMFUL_SETS else on_harmless)
     for probe_set in PROBE_SETS
     for name, (unit, meaning, on_harmful, on_harmless) in _PROBE.items()

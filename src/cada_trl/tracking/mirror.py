@@ -1,15 +1,22 @@
-"""The run folder's numbers sent on to trackers. One that fails is left out with a line, and the run goes on."""
+"""The run folder's numbers sent on to trackers: W&B, TensorBoard, trackio, each imported where it is used.
+
+The run folder stays the truth: nothing is read back from them, and one that fails is left out with a line.
+"""
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from cada_trl.config import Config
+from cada_trl.config import Config, config_hash, run_name
+from cada_trl.errors import UserError
 from cada_trl.records import Verdict
-from cada_trl.tracking.metrics import checked
+from cada_trl.storage.files import writing
+from cada_trl.tracking.manifest import scrub
+from cada_trl.tracking.metrics import METRICS, checked
 from cada_trl.tracking.run_folder import RunFolder
-from cada_trl.tracking.trackers import TensorboardMirror, TrackioMirror, WandbMirror
 
 # A probe pass as tables: its completions, and its verdicts by hazard.
 TABLES = {
@@ -19,43 +26,43 @@ TABLES = {
     ),
     "hazard_slices": ("step", "set", "hazard", "asked", "refused", "complied", "unscored"),
 }
+# ours: how long a network that has vanished may hold up the start and the end of a run
+START_LIMIT_S = 30
+FINISH_LIMIT_S = 60
+
+Say = Callable[[str], None]
+Rows = Sequence[Sequence[Any]]
 
 
 class Tracker(Protocol):
-    """What a tracker does; it may raise at any time."""
+    """What a tracker does: metrics of a step or a probe pass, a table of TABLES, its end. It may raise at any time."""
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of one step or probe pass, by registered name."""
-        ...
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
-    def table(self, name: str, step: int, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A table of TABLES."""
-        ...
+    def table(self, name: str, step: int, rows: Rows) -> None: ...
 
-    def finish(self, succeeded: bool) -> None:
-        """Close the tracker's run as finished or failed."""
-        ...
+    def finish(self, succeeded: bool) -> None: ...
 
 
 class Mirror:
-    """Trackers by name, each until it fails first. Nothing is read back from them: files are the truth."""
+    """Trackers by name, each until it fails first."""
 
-    def __init__(self, trackers: Mapping[str, Tracker], say: Callable[[str], None]) -> None:
+    def __init__(self, trackers: Mapping[str, Tracker], say: Say) -> None:
         self._trackers, self._say = dict(trackers), say
 
     @classmethod
-    def start(cls, config: Config, folder: RunFolder, job_type: str, say: Callable[[str], None]) -> Mirror:
+    def start(cls, config: Config, folder: RunFolder, job_type: str, say: Say) -> Mirror:
         """The trackers that tracking= names, on the main process. A tracker that is off is not imported.
 
         Errors: UserError for one that is not installed, or W&B online without a login.
         """
         trackers: dict[str, Tracker] = {}
         if folder.is_main and config.tracking.wandb != "off":
-            trackers["W&B"] = WandbMirror(config, folder, job_type, say)
+            trackers["W&B"] = _Wandb(config, folder, job_type, say)
         if folder.is_main and config.tracking.local_tracker == "tensorboard":
-            trackers["TensorBoard"] = TensorboardMirror(config, folder)
+            trackers["TensorBoard"] = _Tensorboard(config, folder)
         if folder.is_main and config.tracking.local_tracker == "trackio":
-            trackers["trackio"] = TrackioMirror(config, folder)
+            trackers["trackio"] = _Trackio(config)
         return cls(trackers, say)
 
     def log(self, step: int, metrics: Mapping[str, float | int | None]) -> None:
@@ -65,14 +72,12 @@ class Mirror:
 
     def probe(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """The tables of a probe pass, from its rows."""
-        tables = {
-            "completions": [[step, *(row.get(column) for column in TABLES["completions"][1:])] for row in rows],
-            "hazard_slices": hazard_slices(step, rows),
-        }
+        completions = [[step, *(row.get(column) for column in TABLES["completions"][1:])] for row in rows]
+        slices = hazard_slices(step, rows)
 
         def send(tracker: Tracker) -> None:
-            for name, table in tables.items():
-                tracker.table(name, step, TABLES[name], table)
+            tracker.table("completions", step, completions)
+            tracker.table("hazard_slices", step, slices)
 
         self._each(send)
 
@@ -100,3 +105,148 @@ def hazard_slices(step: int, rows: Sequence[Mapping[str, Any]]) -> list[list[Any
         [step, *key, len(verdicts), *(verdicts.count(str(kind)) for kind in kinds)]
         for key, verdicts in sorted(groups.items())
     ]
+
+
+class _Wandb:
+    """offline: files under <run>/wandb, no key, no network. online: live.
+
+    Seeds of one configuration share the group <model>-<config hash>; WANDB_RUN_GROUP names another, as a sweep does.
+    The W&B id is kept in the run folder, so that a resumed run goes on in the same W&B run. Where W&B cannot be
+    reached the run is offline, with one line.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder, job_type: str, say: Say) -> None:
+        self._folder, self._say = folder, say
+        self._run = _start_wandb(config, folder, job_type, say)
+        if not self._run.offline:
+            say(f"W&B: {self._run.url}")
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log({"step": step, **metrics})
+
+    def table(self, name: str, step: int, rows: Rows) -> None:
+        import wandb
+
+        self._run.log({"step": step, name: wandb.Table(columns=list(TABLES[name]), data=[list(row) for row in rows])})
+
+    def finish(self, succeeded: bool) -> None:
+        self._run.finish(exit_code=0 if succeeded else 1)
+        if self._run.offline:
+            self._say(f"W&B is offline; to send it: wandb sync {self._folder.path / 'wandb'}/offline-run-*")
+
+
+def _start_wandb(config: Config, folder: RunFolder, job_type: str, say: Say) -> Any:
+    import wandb
+
+    online = config.tracking.wandb == "online"
+    if online and not logged_in():
+        raise UserError("W&B is online but nobody is logged in; run `wandb login` once or choose tracking=offline")
+    try:
+        run = _init_wandb(config, folder, job_type, "online" if online else "offline")
+    except wandb.errors.Error as error:
+        if not online:
+            raise
+        say(f"W&B did not answer ({str(error).splitlines()[0]}); this run is offline")
+        wandb.teardown()  # or its process holds on to the run's id
+        run = _init_wandb(config, folder, job_type, "offline")
+    run.define_metric("step", hidden=True)
+    for kind in dict.fromkeys(name.split("/")[0] for name in METRICS):
+        run.define_metric(f"{kind}/*", step_metric="step")
+    return run
+
+
+def _init_wandb(config: Config, folder: RunFolder, job_type: str, mode: Any) -> Any:
+    import wandb
+
+    os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # or W&B advertises it, whatever `silent` is
+    id_file, algo = folder.path / "wandb_id", config.algo
+    with writing(id_file):
+        if not id_file.is_file():
+            id_file.write_text(uuid.uuid4().hex[:8] + "\n", encoding="utf-8")
+    return wandb.init(
+        mode=mode,
+        dir=str(folder.path),
+        id=id_file.read_text(encoding="utf-8").strip(),
+        job_type=job_type,
+        tags=[
+            *(config.model.name, config.data.dataset, f"method={algo.method}"),
+            *(f"arm={config.prompt.arm}", f"learn_on={algo.learn_on}"),
+        ],
+        # No metadata and no code: W&B would send argv, which may hold a key.
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            x_disable_meta=True,
+            disable_code=True,
+            init_timeout=START_LIMIT_S,
+            finish_timeout=FINISH_LIMIT_S,
+        ),
+        **_about(config),
+    )
+
+
+def logged_in() -> bool:
+    """Whether there is a key. W&B is not asked: it may be out of reach. Errors: UserError for what is no key."""
+    import wandb
+
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except wandb.errors.Error as error:
+        raise UserError(f"W&B takes no such key: {str(error).splitlines()[0]}; run `wandb login`") from error
+
+
+def _about(config: Config) -> dict[str, Any]:
+    """How a run is named, grouped and described, and that it goes on under its name."""
+    return {
+        "project": config.tracking.wandb_project,
+        "name": run_name(config),
+        "group": os.environ.get("WANDB_RUN_GROUP") or f"{config.model.name}-{config_hash(config)}",
+        "config": {**scrub(config.model_dump()), "config_hash": config_hash(config)},
+        "resume": "allow",
+    }
+
+
+class _Tensorboard:
+    """Event files in <run>/tensorboard: `tensorboard --logdir runs` shows all runs. Tables stay in the run folder."""
+
+    def __init__(self, config: Config, folder: RunFolder) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UserError("tracking=tensorboard needs the extra: pip install -e '.[tensorboard]'") from error
+        self._writer: Any = SummaryWriter(str(folder.path / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer.add_text("config", f"```\n{scrub(config.model_dump())}\n```", 0)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def table(self, name: str, step: int, rows: Rows) -> None: ...
+
+    def finish(self, succeeded: bool) -> None:
+        self._writer.close()
+
+
+class _Trackio:
+    """A local dashboard: `trackio show` opens it. Its files lie where TRACKIO_DIR says; a sweep shares a group."""
+
+    def __init__(self, config: Config) -> None:
+        try:
+            import trackio
+        except ImportError as error:
+            raise UserError("tracking=trackio needs the extra: pip install -e '.[trackio]'") from error
+        self._trackio: Any = trackio
+        self._run: Any = trackio.init(embed=False, auto_log_gpu=False, auto_log_cpu=False, **_about(config))
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log(dict(metrics), step=step)
+
+    def table(self, name: str, step: int, rows: Rows) -> None:
+        import pandas
+
+        frame = pandas.DataFrame([list(row) for row in rows], columns=list(TABLES[name]))
+        self._run.log({name: self._trackio.Table(dataframe=frame)}, step=step)
+
+    def finish(self, succeeded: bool) -> None:
+        self._run.finish()

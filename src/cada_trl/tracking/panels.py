@@ -48,55 +48,41 @@ def _probed(title: str, sets: tuple[str, ...], name: str) -> Panel:
     return Panel(title, tuple(f"probe/{probe_set}/{name}" for probe_set in sets))
 
 
-SECTIONS = (
-    Section(
-        "Training health",
-        (
-            _train("Reward", "reward_mean", "baseline"),
-            _train("Verdicts on rollouts", "reasoned_refusal_frac", "direct_refusal_frac", "comply_frac"),
-            _train("KL by estimator", "kl_nats", "kl_k1_nats", "kl_k3_nats"),
-            _train("Entropy", "entropy_nats"),
-            _train("Completion length", "completion_tok"),
-            _train("Truncated", "truncated_frac"),
-            _train("Gradient norm", "grad_norm"),
-            _train("Unscored", "unscored_frac"),
-            _train("No learning signal", "advantage_zero_frac"),
-            _train("Sampler against trainer", "sampler_gap_nats", "sync_gap_nats", only_with="vLLM rollouts"),
-        ),
-    ),
-    Section(
-        "Safety",
-        (
-            _probed("Harmful requests complied with", HARMFUL_SETS, "answered_frac"),
-            _probed("Harmful requests refused after reasoning", HARMFUL_SETS, "reasoned_refusal_frac"),
-            _probed("Harmful told from harmless: AUC of P(header) over held-out twins", ("twins",), "header_auc"),
-        ),
-    ),
-    Section(
-        "Helpfulness",
-        (
-            _probed("Harmless requests answered", HARMLESS_SETS, "answered_frac"),
-            _probed("Reasoning on harmless requests", HARMLESS_SETS, "reasoning_frac"),
-            Panel("Fluency on harmless requests", ("probe/harmless/nll_nats",)),
-        ),
-    ),
-    Section(
-        "Ablation comparison",
-        (
-            Panel(
-                "Complied with harmful against answered harmless, at the end",
-                ("probe/harmless/answered_frac", "probe/harmful/answered_frac"),
-                "scatter",
-            ),
-        ),
-    ),
-    Section("Completions", (Panel("Probe completions", ("completions",), "table"),)),
-    Section("Hazard slices", (Panel("Probes by hazard", ("hazard_slices",), "table"),)),
-    Section(
-        "System",
-        (
-            _train("Seconds a step", "step_s", "rollout_s", "update_s"),
-            _train("vLLM's prefix cache", "prefix_hit_frac", only_with="vLLM rollouts"),
-        ),
-    ),
-)
+_PANELS = {
+    "Training health": [
+        _train("Reward", "reward_mean", "baseline"),
+        _train("Verdicts on rollouts", "reasoned_refusal_frac", "direct_refusal_frac", "comply_frac"),
+        _train("KL by estimator", "kl_nats", "kl_k1_nats", "kl_k3_nats"),
+        _train("Entropy", "entropy_nats"),
+        _train("Completion length", "completion_tok"),
+        _train("Truncated", "truncated_frac"),
+        _train("Gradient norm", "grad_norm"),
+        _train("Unscored", "unscored_frac"),
+        _train("No learning signal", "advantage_zero_frac"),
+        _train("Sampler against trainer", "sampler_gap_nats", "sync_gap_nats", only_with="vLLM rollouts"),
+    ],
+    "Safety": [
+        _probed("Harmful requests complied with", HARMFUL_SETS, "answered_frac"),
+        _probed("Harmful requests refused after reasoning", HARMFUL_SETS, "reasoned_refusal_frac"),
+        _probed("Harmful told from harmless: AUC of P(header) over held-out twins", ("twins",), "header_auc"),
+    ],
+    "Helpfulness": [
+        _probed("Harmless requests answered", HARMLESS_SETS, "answered_frac"),
+        _probed("Reasoning on harmless requests", HARMLESS_SETS, "reasoning_frac"),
+        _probed("Fluency on harmless requests", ("harmless",), "nll_nats"),
+    ],
+    "Ablation comparison": [
+        Panel(
+            "Complied with harmful against answered harmless, at the end",
+            ("probe/harmless/answered_frac", "probe/harmful/answered_frac"),
+            "scatter",
+        )
+    ],
+    "Completions": [Panel("Probe completions", ("completions",), "table")],
+    "Hazard slices": [Panel("Probes by hazard", ("hazard_slices",), "table")],
+    "System": [
+        _train("Seconds a step", "step_s", "rollout_s", "update_s"),
+        _train("vLLM's prefix cache", "prefix_hit_frac", only_with="vLLM rollouts"),
+    ],
+}
+SECTIONS = tuple(Section(title, tuple(panels)) for title, panels in _PANELS.items())

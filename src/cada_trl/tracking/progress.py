@@ -13,11 +13,13 @@ from cada_trl.tracking.metrics import checked
 
 Values = Mapping[str, float | int | None]
 
-_SHARES = {
-    "reasoned": "train/reasoned_refusal_frac",
-    "direct": "train/direct_refusal_frac",
-    "complied": "train/comply_frac",
-    "unscored": "train/unscored_frac",
+_SAMPLED = {
+    "reward": ("train/reward_mean", "{:+.2f}"),
+    "KL": ("train/kl_nats", "{:.3g} nats"),
+    "reasoned": ("train/reasoned_refusal_frac", "{:.0%}"),
+    "direct": ("train/direct_refusal_frac", "{:.0%}"),
+    "complied": ("train/comply_frac", "{:.0%}"),
+    "unscored": ("train/unscored_frac", "{:.0%}"),
 }
 
 
@@ -67,20 +69,6 @@ class StepProgress:
 def step_text(metrics: Values) -> str:
     """Reward, KL and verdict shares in words, or the loss of a method that samples nothing; n/a is never 0."""
     values = checked(metrics)
-    if "train/reward_mean" not in values:
-        loss = values.get("train/loss")
-        return f"loss {'n/a' if loss is None else f'{loss:.3g}'}"
-    shares = "  ".join(f"{word} {_percent(values.get(name))}" for word, name in _SHARES.items())
-    return f"reward {_signed(values.get('train/reward_mean'))}  KL {_nats(values.get('train/kl_nats'))}  {shares}"
-
-
-def _signed(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:+.2f}"
-
-
-def _nats(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3g} nats"
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.0%}"
+    shown = _SAMPLED if "train/reward_mean" in values else {"loss": ("train/loss", "{:.3g}")}
+    told = ((word, values.get(name), form) for word, (name, form) in shown.items())
+    return "  ".join(f"{word} {'n/a' if value is None else form.format(value)}" for word, value, form in told)

@@ -24,10 +24,11 @@ from cada_trl.storage.log import append_rows
 from cada_trl.tracking.metrics import checked
 
 Row = dict[str, Any]
+_LOGS = ("train", "probes", "tripwires")  # a line a step or a probe
 
 
 class RunFolder:
-    """A run's folder, created and locked for this process; use it with `with`.
+    """A run's folder, created and locked for this process; use it with `with`. final: the trained model.
 
     is_main=False is another rank of the same run: it reads the same folder, locks nothing and writes nothing.
     Errors: UserError when it cannot be written, or when another process holds it (two runs would mix their lines).
@@ -35,10 +36,11 @@ class RunFolder:
 
     def __init__(self, path: Path, is_main: bool = True) -> None:
         self.path, self.is_main = path, is_main
+        self.checkpoints, self.final = path / "checkpoints", path / "final"
         if not is_main:
             return
         with writing(path):
-            for folder in (path, path / "completions", path / "probes", path / "checkpoints"):
+            for folder in (path, path / "completions", path / "probes", self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
             lock = try_lock(path / "run.lock")
             if lock is None:
@@ -62,16 +64,6 @@ class RunFolder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    @property
-    def checkpoints(self) -> Path:
-        """Where the trainer saves; every checkpoint has what an exact resume needs."""
-        return self.path / "checkpoints"
-
-    @property
-    def final(self) -> Path:
-        """Where the trained model is saved."""
-        return self.path / "final"
-
     def write_config(self, config: Config) -> None:
         """config.yaml, readable by config.check_config."""
         if self.is_main:
@@ -85,24 +77,20 @@ class RunFolder:
 
     def append_train(self, step: int, metrics: Mapping[str, float | int | None]) -> None:
         """One line of train.jsonl. Errors: ValueError for a name that the registry does not hold."""
-        self._append("train.jsonl", {"step": step, **checked(metrics)})
-
-    def write_completions(self, step: int, rows: Iterable[Row]) -> None:
-        """completions/step_<step>.jsonl, whole: a step that is done again replaces its file."""
-        if not self.is_main:
-            return
-        write_jsonl(self.path / "completions" / f"step_{step:06d}.jsonl", map(_without_nan, rows))
-
-    def write_probe(self, name: str, step: int, rows: Iterable[Row], summary: Mapping[str, float | int | None]) -> None:
-        """probes/<name>.jsonl whole, its summary as a line of probes.jsonl; name is before, after or step_000020."""
-        if not self.is_main:
-            return
-        write_jsonl(self.path / "probes" / f"{name}.jsonl", map(_without_nan, rows))
-        self._append("probes.jsonl", {"step": step, "name": name, **checked(summary)})
+        self._append("train", {"step": step, **checked(metrics)})
 
     def append_tripwire(self, row: Row) -> None:
         """One line of tripwires.jsonl: what tripped, at which step or probe."""
-        self._append("tripwires.jsonl", row)
+        self._append("tripwires", row)
+
+    def write_completions(self, step: int, rows: Iterable[Row]) -> None:
+        """completions/step_<step>.jsonl, whole: a step that is done again replaces its file."""
+        self._write(f"completions/step_{step:06d}", rows)
+
+    def write_probe(self, name: str, step: int, rows: Iterable[Row], summary: Mapping[str, float | int | None]) -> None:
+        """probes/<name>.jsonl whole, its summary as a line of probes.jsonl; name is before, after or step_000020."""
+        self._write(f"probes/{name}", rows)
+        self._append("probes", {"step": step, "name": name, **checked(summary)})
 
     def truncate_after(self, step: int) -> None:
         """Drop what was written after this step (0: keep only the probe before training), and the probe after training.
@@ -112,21 +100,26 @@ class RunFolder:
         """
         if not self.is_main:
             return
-        for name in ("train.jsonl", "probes.jsonl", "tripwires.jsonl"):
-            path = self.path / name
+        for name in _LOGS:
+            path = self.path / f"{name}.jsonl"
             if path.is_file():
                 rows = [row for _, row in read_jsonl(path, torn=lambda _: None)]
                 write_jsonl(path, [row for row in rows if row["step"] <= step and row.get("name") != "after"])
-        for path in [*(self.path / "completions").glob("*.jsonl"), *(self.path / "probes").glob("*.jsonl")]:
+        for path in [*self.path.glob("completions/*.jsonl"), *self.path.glob("probes/*.jsonl")]:
             if path.stem == "after" or (path.stem.startswith("step_") and int(path.stem[5:]) > step):
                 with writing(path):
                     path.unlink()
 
     def _append(self, name: str, row: Row) -> None:
         if self.is_main:
-            append_rows(self.path / name, [row], ANOTHER_FOLDER)
+            append_rows(self.path / f"{name}.jsonl", [row], ANOTHER_FOLDER)
+
+    def _write(self, name: str, rows: Iterable[Row]) -> None:
+        """The rows, whole. An unscored reward is null on disk: NaN is no JSON and could be read back as a number."""
+        if self.is_main:
+            finite = ({key: None if _is_undefined(value) else value for key, value in row.items()} for row in rows)
+            write_jsonl(self.path / f"{name}.jsonl", finite)
 
 
-def _without_nan(row: Row) -> Row:
-    """An unscored reward is null on disk: NaN is no JSON and could be read back as a number."""
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+def _is_undefined(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -12,8 +12,8 @@ import argparse
 from typing import Any
 
 from cada_trl.errors import UserError, run_verb
-from cada_trl.tracking.panels import SECTIONS, Panel
-from cada_trl.tracking.trackers import logged_in
+from cada_trl.tracking.mirror import logged_in
+from cada_trl.tracking.panels import SECTIONS, Panel, Section
 
 # A report's grid is 24 units wide, and panels on the same place cover one another.
 _GRID_W, _PANEL_W, _PANEL_H = 24, 8, 6
@@ -45,26 +45,19 @@ def main(argv: list[str]) -> int:
 
 def workspace(entity: str, project: str, group: str | None) -> Any:
     """The workspace, not yet saved; without a network. Errors: UserError without wandb-workspaces."""
-    ws, _ = _packages()
-    return ws.Workspace(
-        entity=entity,
-        project=project,
-        name=_title(group),
-        sections=[
-            ws.Section(name=section.title, panels=[_panel(panel) for panel in section.panels], is_open=True)
-            for section in SECTIONS
-        ],
-        runset_settings=ws.RunsetSettings(filters=_only(group)),
-    )
+    ws, wr = _packages()
+    sections = [ws.Section(name=one.title, panels=_panels(wr, one), is_open=True) for one in SECTIONS]
+    filters = ws.RunsetSettings(filters=_only(ws, group))
+    return ws.Workspace(entity=entity, project=project, name=_title(group), sections=sections, runset_settings=filters)
 
 
 def report(entity: str, project: str, group: str | None) -> Any:
     """The report, not yet saved: a heading and a grid of panels a section. Errors: UserError as workspace."""
-    _, wr = _packages()
+    ws, wr = _packages()
     blocks = [wr.TableOfContents()]
     for section in SECTIONS:
-        runs = wr.Runset(entity=entity, project=project, name=group or "all runs", filters=_only(group))
-        panels = [_panel(panel) for panel in section.panels]
+        runs = wr.Runset(entity=entity, project=project, name=group or "all runs", filters=_only(ws, group))
+        panels = _panels(wr, section)
         for place, panel in enumerate(panels):
             row, column = divmod(place, _GRID_W // _PANEL_W)
             width = _GRID_W if len(panels) == 1 else _PANEL_W
@@ -86,13 +79,15 @@ def _title(group: str | None) -> str:
     return f"cada_trl, {group}" if group else "cada_trl"
 
 
-def _only(group: str | None) -> list[Any]:
-    ws, _ = _packages()
+def _only(ws: Any, group: str | None) -> list[Any]:
     return [ws.Metric("Group") == group] if group else []
 
 
-def _panel(panel: Panel) -> Any:
-    _, wr = _packages()
+def _panels(wr: Any, section: Section) -> list[Any]:
+    return [_panel(wr, panel) for panel in section.panels]
+
+
+def _panel(wr: Any, panel: Panel) -> Any:
     of_shares = (0, 1) if panel.unit == "fraction" else (None, None)
     if panel.kind == "table":
         return wr.WeavePanelSummaryTable(table_name=panel.metrics[0])
