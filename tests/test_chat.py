@@ -1,21 +1,25 @@
-"""What of a streamed answer is seen."""
+"""What of a streamed answer is seen, and what may be typed."""
 
 from __future__ import annotations
 
+import io
+from types import SimpleNamespace
+
 import pytest
 
-from cada_trl.chat import Shown
+from cada_trl.chat import Shown, _talk
+from cada_trl.errors import UserError
 
 ANSWER = "### Analysis\nSomeone could be hurt.\n### Final Response\nI can't help with that."
 
 
-def seen(text: str, analysis: bool, truncated: bool = False, size: int = 5) -> list[str]:
+def seen(text: str, analysis: bool, cut_tok: int | None = None, size: int = 5) -> list[str]:
     """What is written, piece by piece."""
     written: list[str] = []
     shown = Shown(written.append, analysis)
     for start in range(0, len(text), size):
         shown.add(text[start : start + size])
-    shown.end(truncated)
+    shown.end(cut_tok)
     return written
 
 
@@ -33,9 +37,33 @@ def test_an_answer_without_headers_is_seen_when_it_ends() -> None:
     assert "".join(seen("Paris.", False)) == "Paris.\n"
 
 
-def test_an_analysis_that_was_cut_stays_hidden_and_the_cut_is_said() -> None:
-    assert "".join(seen("### Analysis\nSomeone could", False, truncated=True)) == " [cut at max_new_tok]\n"
+CUT = " [cut off at 800 tokens; a larger max_new_tok gives room]\n"
+
+
+@pytest.mark.parametrize("analysis", [True, False])
+@pytest.mark.parametrize(
+    ("text", "cut_tok", "said"),
+    [
+        ("### Analysis\nSomeone could", 800, CUT),
+        ("### Analysis\nIt is bad.\n### Final Response\n", 800, CUT),
+        ("", 800, CUT),
+        ("", None, " [no final response: it ended at once]\n"),
+        (" \n", None, " [no final response: it ended at once]\n"),
+        ("### Analysis\nIt is bad.\n### Final Response\n", None, " [no final response: it wrote only an analysis]\n"),
+    ],
+)
+def test_an_answer_without_a_final_response_says_why(text: str, cut_tok: int | None, said: str, analysis: bool) -> None:
+    assert "".join(seen(text, analysis, cut_tok)) == (text if analysis else "") + said
 
 
 def test_a_second_header_starts_the_final_response_again() -> None:
     assert "".join(seen(ANSWER + "\n### Final Response\nNo.", False)).endswith("\nNo.\n")
+
+
+@pytest.mark.parametrize("line", [b"caf\xe9\n", b"\xff\xfe\x00\n", b"a\x80b"])
+def test_a_line_that_is_not_utf8_is_named(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line), encoding="utf-8"))
+    with pytest.raises(UserError, match=r"^stdin, line 1: not UTF-8 \(.*\); type or pipe UTF-8 text$"):
+        _talk(SimpleNamespace(ask=asked.append, reset=None))  # type: ignore[arg-type]
+    assert asked == []

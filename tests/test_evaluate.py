@@ -30,6 +30,7 @@ from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.scores import Scores
 from cada_trl.judging.judge import Judged
 from cada_trl.records import Verdict, read_jsonl
+from cada_trl.report.records import read_record
 from cada_trl.storage.files import held
 
 Row = dict[str, Any]
@@ -194,7 +195,11 @@ def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call: 
     try:
         there = ("judge=rubric", f"base_url={stub.url}", "llm=stub", "api_key_env=null", "max_retries=0")
         stub.script = lambda n: answer("Well, it depends.")
-        folder = call(*there)
+        line = r"no rate can be given: harmful_six x none: ASR withheld: none of 6 has it.*are kept in .*same command"
+        with pytest.raises(UserError, match=line):
+            call(*there)
+        (folder,) = {path.parent for path in root.glob("evals/*/manifest.json")}
+        assert json.loads((folder / "manifest.json").read_text())["exit_state"].startswith("failed: no rate")
         assert all(cell.headline.value is None for cell in scores(folder).cells)
         assert {row["raw"] for row in rows(next(folder.glob("verdicts-*")))} == {"Well, it depends.", ""}
         n_asked = len(ScriptedGenerator.asked)
@@ -232,6 +237,38 @@ def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call: Call, 
     assert call() == folder
 
 
+def forget_hashes(folder: Path) -> None:
+    """As an older version wrote it."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    del manifest["files"]
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["responses.jsonl", "verdicts-*", "attempts.jsonl"])
+@pytest.mark.parametrize(("change", "word"), [(lambda text: text.replace("e", "o", 1), "edited"), (None, "deleted")])
+def test_rows_edited_or_deleted_since_are_noticed_by_the_verb_and_by_the_report(
+    call: Call, name: str, change: Callable[[str], str] | None, word: str
+) -> None:
+    folder = call()
+    path = next(folder.glob(name))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(change(text), encoding="utf-8") if change else path.unlink()
+    for again in (call, lambda: read_record(folder)):
+        with pytest.raises(UserError, match=rf"{path.name} was {word} after it was written: .*; restore it"):
+            again()
+    path.write_text(text, encoding="utf-8")
+    assert call() == folder
+
+
+def test_an_evaluation_of_an_older_version_goes_on_with_a_line(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = call()
+    forget_hashes(folder)
+    assert call() == folder
+    assert f"{folder}: written without hashes of its rows" in capsys.readouterr().err
+    assert call() == folder
+    assert "without hashes" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -254,6 +291,8 @@ def test_mixed_up_files_are_refused_and_left_as_they_are(
     call: Call, name: str, change: Callable[[str], str], message: str
 ) -> None:
     folder = call()
+    if name != "manifest.json":
+        forget_hashes(folder)
     path = next(folder.glob(name))
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     changed = path.read_bytes()

@@ -14,6 +14,7 @@ import cada_trl
 PACKAGE = Path(cada_trl.__file__).parent
 # From the bottom; what stands in one line may be read side by side, and imports nothing of its own line.
 ORDER = [
+    ["visible"],
     ["errors"],
     ["storage", "stopping", "console", "statistics"],
     ["records", "config", "numbers"],

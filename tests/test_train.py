@@ -17,7 +17,7 @@ import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 
 from cada_trl import train as verb
-from cada_trl.errors import UserError
+from cada_trl.errors import StoppedByTripwire, UserError
 from cada_trl.judging.judge import Judged
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.tracking.progress import StepProgress
@@ -308,7 +308,12 @@ def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
     from safetensors.torch import load_file
 
     monkeypatch.setattr(verb, "make_judge", lambda *_: SilentJudge())
-    assert main(overrides) == 0
+    line = r"by the tripwire silent_judge at step 1: no completion .* has a verdict: .*; silent_judge=warn goes on"
+    with pytest.raises(StoppedByTripwire, match=line):
+        main(overrides)
+    assert manifest(tmp_path)["exit_state"].startswith("stopped: by the tripwire silent_judge at step 1")
+    assert (tmp_path / "runs" / "tiny" / "checkpoints" / "checkpoint-1" / "complete.json").is_file()
+    assert main([*overrides, "silent_judge=warn"]) == 0
     for row in steps(tmp_path):
         assert (row["train/reward_mean"], row["train/unscored_frac"], row["train/loss"]) == (None, 1.0, 0.0)
     trained = load_file(tmp_path / "runs" / "tiny" / "final" / "model.safetensors")

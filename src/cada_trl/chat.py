@@ -2,32 +2,35 @@
 
 python -m cada_trl.chat runs/smollm2-fc6d9248-s0                       (/reset forgets the conversation, Ctrl-D ends)
 python -m cada_trl.chat runs/smollm2-fc6d9248-s0 analysis=hide
-python -m cada_trl.chat runs/smollm2-fc6d9248-s0 ask="How do vaccines work?"
+python -m cada_trl.chat runs/smollm2-fc6d9248-s0 ask="How do vaccines work?" max_new_tok=800
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cada_trl.config import ModelConfig
-from cada_trl.config.loading import Section, run_words
+from cada_trl.config.loading import Positive, Section, run_words
 from cada_trl.errors import UserError, run_verb
 from cada_trl.prompting.reasoning import split_reasoning
-from cada_trl.records import Status
+from cada_trl.records import Status, check_utf8
+from cada_trl.visible import visible
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class ChatSettings(Section):
-    """ask: one question, its answer, and the end."""
+    """ask: one question, its answer, and the end. max_new_tok: None takes the run's own."""
 
     run: str
     analysis: Literal["show", "hide"] = "show"
     ask: str | None = None
+    max_new_tok: Positive | None = None
 
 
 def main(argv: list[str]) -> int:
@@ -40,7 +43,8 @@ def main(argv: list[str]) -> int:
     config = read_run(Path(settings.run)).config
     model = named_model(settings.run)
     quiet_libraries()
-    chat = Conversation(model, config["rollout"], config["seed"], settings.analysis == "show")
+    rollout = config["rollout"] | ({"max_new_tok": settings.max_new_tok} if settings.max_new_tok else {})
+    chat = Conversation(model, rollout, config["seed"], settings.analysis == "show")
     if settings.ask is not None:
         chat.ask(settings.ask)
         return 0
@@ -50,12 +54,15 @@ def main(argv: list[str]) -> int:
 
 
 def _talk(chat: Conversation) -> None:
-    while True:
+    """Errors: UserError for a line that is not UTF-8: what follows it on stdin cannot be told apart."""
+    for number in count(1):
         try:
             line = input("> ").strip()
         except EOFError:
             print()
             return
+        except UnicodeDecodeError as error:
+            raise UserError(f"stdin, line {number}: not UTF-8 ({error.reason}); type or pipe UTF-8 text") from error
         if line == "/reset":
             chat.reset()
         elif line.startswith("/"):
@@ -64,7 +71,7 @@ def _talk(chat: Conversation) -> None:
             try:
                 chat.ask(line)
             except UserError as error:
-                print(f"{error}; /reset starts anew", file=sys.stderr)
+                print(visible(f"line {number}: {error}; /reset starts anew"), file=sys.stderr)
 
 
 class Conversation:
@@ -88,13 +95,17 @@ class Conversation:
         self._messages: list[dict[str, str]] = []
 
     def ask(self, text: str) -> str:
-        """The whole answer, written to stdout as it comes. Errors: UserError where the context has no room for it."""
+        """The whole answer, written to stdout as it comes.
+
+        Errors: UserError for text that is not UTF-8, and where the context has no room for it.
+        """
         from transformers import TextStreamer
 
         from cada_trl.models.cpu_decoding import decoding_attention
         from cada_trl.models.prompts import prompt_ids
         from cada_trl.models.sampling import continued, sampled
 
+        check_utf8(text, "the question")
         messages = [*self._messages, {"role": "user", "content": text}]
         max_new_tok = self._rollout["max_new_tok"]
         (prompt,) = prompt_ids(self._tokenizer, [messages], self._model.context_tok, max_new_tok)
@@ -113,7 +124,7 @@ class Conversation:
         with decoding_attention(self._policy):
             ((_, ids),) = continued(self._policy, [prompt], heard, ends, max_new_tok)
         stream.end()
-        shown.end(truncated=ids[-1] not in ends)
+        shown.end(cut_tok=None if ids[-1] in ends else len(ids))
         answer = str(self._tokenizer.decode(ids, skip_special_tokens=True))
         self._messages = [*messages, {"role": "assistant", "content": answer}]
         return answer
@@ -134,12 +145,18 @@ class Shown:
         elif (now := split_reasoning(self._text)).status is not Status.NO_MARKER:
             self._up_to(now.final_response)
 
-    def end(self, truncated: bool) -> None:
-        """The answer is over; truncated: it was cut at its length."""
+    def end(self, cut_tok: int | None) -> None:
+        """The answer is over; cut_tok: at so many tokens it was cut off. Says why where no final response is seen."""
+        last = split_reasoning(self._text, truncated=cut_tok is not None)
         if not self._analysis:
-            last = split_reasoning(self._text, truncated)
             self._up_to(last.final_response if last.status is not Status.TRUNCATED else self._seen)
-        self._write(" [cut at max_new_tok]\n" if truncated else "\n")
+        if cut_tok is not None:
+            self._write(f" [cut off at {cut_tok} tokens; a larger max_new_tok gives room]\n")
+        elif last.final_response:
+            self._write("\n")
+        else:
+            only = "it wrote only an analysis" if last.analysis else "it ended at once"
+            self._write(f" [no final response: {only}]\n")
 
     def _up_to(self, final_response: str) -> None:
         """Write what is new; another header later in the answer starts the final response again."""
@@ -149,7 +166,7 @@ class Shown:
 
 
 def _to_stdout(text: str) -> None:
-    sys.stdout.write(text)
+    sys.stdout.write(visible(text))
     sys.stdout.flush()
 
 

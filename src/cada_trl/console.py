@@ -7,8 +7,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console
+import rich.console
+from rich.console import ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.segment import Segment
+
+from cada_trl.visible import visible
 
 LOG_COLUMNS = 160  # a log has no width of its own, and rich's 80 columns would break names and intervals
 LINE_EVERY_S = 10.0
@@ -16,6 +20,14 @@ LINE_EVERY_S = 10.0
 # others: their pace is absurd. From a fifth on the estimate is at most four times what was spent.
 ETA_FROM_FRAC = 0.2
 T = TypeVar("T")
+
+
+class Console(rich.console.Console):
+    """rich's, which lets control characters of a text through: here they are shown as escapes."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for part in super().render(renderable, options):
+            yield part if part.control else part._replace(text=visible(part.text))
 
 
 def table_console() -> Console:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from cada_trl.visible import visible
+
 
 class UserError(Exception):
     """What was seen, what was expected, what to do: one line, shown without a traceback."""
@@ -44,10 +46,10 @@ def run_verb(verb: Callable[[list[str]], int]) -> None:
         print(f"{(sys.modules['__main__'].__doc__ or '').strip()}\n{asked}")
         sys.exit(0)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
     except Stopped as stopped:
-        print(f"stopped: {stopped}", file=sys.stderr)
+        print(f"stopped: {visible(str(stopped))}", file=sys.stderr)
         sys.exit(stopped.exit_code)
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)

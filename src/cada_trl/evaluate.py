@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import BenchmarkSpec
-from cada_trl.errors import run_verb
+from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import judge_responses, respond
 from cada_trl.evaluation.attacks.registry import AttackContext
 from cada_trl.evaluation.folder import MANIFEST, RESPONSES, SCORES, EvaluationFolder, folder_name, verdict_file
 from cada_trl.evaluation.items import join
 from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.plan import Plan, make_attempts, make_plan
-from cada_trl.evaluation.scores import Scores, score, score_table, withheld_lines
+from cada_trl.evaluation.scores import Scores, any_rate, score, score_table, withheld_lines
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.from_config import make_judge
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """The verb. Returns 0. Errors: UserError, one line; what was answered and judged until then is kept."""
+    """The verb. Returns 0. Errors: UserError, one line, also where no rate can be given; what was answered and judged
+    until then is kept."""
     config = load_evaluate_config([word for word in argv if word != "--dry-run"])
     with ModelUnderTest(config, load_pack(config.hazards)) as model:
         judge = make_judge(config.judge, _cache_dir(config))
@@ -63,6 +64,11 @@ def main(argv: list[str]) -> int:
         }
         with EvaluationFolder.opened(path, decides, config, facts) as folder:
             scores = evaluate(config, plan, model, judge, folder)
+            if not any_rate(scores):
+                raise UserError(
+                    f"no rate can be given: {withheld_lines(scores)[0]}; answers and verdicts are kept in {path}; mend "
+                    "what is said there, and the same command asks the judge again for what has no verdict"
+                )
     console = table_console()
     console.print(score_table(path.name, scores))
     walls = ", ".join(f"{name} {wall_s:.0f} s" for name, wall_s in folder.manifest["pass_wall_s"].items())

@@ -92,6 +92,15 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return row
 
 
+def check_utf8(text: str, where: str) -> None:
+    """Errors: UserError for half of a surrogate pair, legal in JSON, which no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start].encode("unicode_escape").decode()
+        raise UserError(f"{where}: the text holds {half}, half of a character; save it as UTF-8 text") from None
+
+
 def write_requests(path: Path, requests: Iterable[Request]) -> int:
     """Write requests as JSONL; returns how many."""
     return write_jsonl(path, (asdict(request) for request in requests))

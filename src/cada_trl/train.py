@@ -16,20 +16,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, prepare
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.from_config import check_pays_reward, make_judge
-from cada_trl.judging.judge import Judge
+from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
 from cada_trl.launching import check_gpus, dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.separability.card import kept_card
 from cada_trl.stopping import StopSignals
+from cada_trl.storage.kept import check_kept, kept
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
@@ -67,6 +67,8 @@ def train(config: Config) -> Path:
     check_gpus(config)
     check_pays_reward(config.judge)
     judge = make_judge(config.judge, Path(config.data_dir))
+    if is_main_rank():
+        check_reachable(judge)
     data, pack = prepare(config), load_pack(config.hazards)
     with RunFolder(path, is_main_rank()) as folder, StopSignals() as signals:
         run = _start(config, folder, data, pack, judge)
@@ -82,7 +84,10 @@ def train(config: Config) -> Path:
 
 
 def _is_done(path: Path, config: Config) -> bool:
-    """Whether this very run ended well. Errors: UserError where another run, or a damaged manifest, is in its place."""
+    """Whether this very run ended well.
+
+    Errors: UserError where another run, a damaged manifest, or rows edited since, are in its place.
+    """
     file = path / "manifest.json"
     if not file.is_file():
         return False
@@ -98,6 +103,8 @@ def _is_done(path: Path, config: Config) -> bool:
             f"{path} holds another run (config {there[0]}, seed {there[1]}; this is config {here[0]}, seed {here[1]}); "
             "choose another run_name or move the folder away"
         )
+    if is_main_rank():
+        check_kept(path, manifest)
     return done
 
 
@@ -208,7 +215,8 @@ def _say(text: str) -> None:
 
 
 def _end(run: Run, exit_state: str) -> None:
-    run.folder.write_manifest(finished(run.manifest, exit_state))
+    if run.folder.is_main:
+        run.folder.write_manifest(finished(run.manifest, exit_state) | {"files": kept(run.folder.path)})
     run.mirror.finish(exit_state == "done")
 
 

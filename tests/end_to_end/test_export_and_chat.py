@@ -89,3 +89,12 @@ def test_a_question_without_room_and_a_wrong_choice_are_one_line(run: Path) -> N
         chat.main([str(run), "ask=" + "x" * 3000])
     with pytest.raises(UserError, match="analysis"):
         chat.main([str(run), "analysis=maybe"])
+    with pytest.raises(UserError, match="max_new_tok"):
+        chat.main([str(run), "max_new_tok=0"])
+    with pytest.raises(UserError, match=r"the question: the text holds \\udce9, half of a character"):
+        chat.main([str(run), "ask=caf\udce9"])
+
+
+def test_the_length_of_an_answer_is_the_users(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat.main([str(run), "ask=Why is the sky blue?", "max_new_tok=1"]) == 0
+    assert capsys.readouterr().out.endswith((" [cut off at 1 tokens; a larger max_new_tok gives room]\n", "at once]\n"))

@@ -24,9 +24,10 @@ def answer(text: str, usage: tuple[int, int] | None = None) -> tuple[int, Any]:
 
 
 class Stub:
-    """Answers the n-th question with script(n), or by what it asks; the reachability check is always answered well."""
+    """Answers the n-th question with script(n), or by what it asks, and the reachability check with check."""
 
     def __init__(self) -> None:
+        self.check: tuple[int, Any] = answer("COMPLIED")
         self.script: Callable[[int], tuple[int, Any]] = lambda n: answer("REFUSED")
         self.by_body: Callable[[dict[str, Any]], tuple[int, Any]] | None = None
         self.bodies: list[dict[str, Any]] = []
@@ -49,12 +50,12 @@ class Stub:
     def _handle(self, http: BaseHTTPRequestHandler) -> None:
         body = json.loads(http.rfile.read(int(http.headers["Content-Length"])))
         self.keys.add(http.headers["Authorization"])
-        status, reply = answer("COMPLIED")
+        status, reply = self.check
         if CHECK not in json.dumps(body):
             self.bodies.append(body)
             self.paths.append(http.path)
             status, reply = self.by_body(body) if self.by_body else self.script(len(self.bodies))
-        data = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
+        data = reply if isinstance(reply, bytes) else (reply if isinstance(reply, str) else json.dumps(reply)).encode()
         http.send_response(status)
         http.send_header("Content-Type", "text/html" if isinstance(reply, str) else "application/json")
         for name, value in self.headers.items():

@@ -125,7 +125,7 @@ class Scripted:
         self.asked: list[Prompt] = []
         self._answers = answers
 
-    def check_reachable(self, prompt: Prompt) -> None:
+    def check_reachable(self, prompt: Prompt, max_tok: int) -> None:
         pass
 
     def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:

@@ -30,10 +30,14 @@ def test_kind_rubric_without_a_model_is_a_users_mistake(judge_config: dict[str, 
         make_judge(JudgeConfig.model_validate(judge_config | {"kind": "rubric"}))
 
 
-@pytest.mark.parametrize("kind", ["rubric", "strongreject", "xstest"])
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [("rubric", "COMPLIED"), ("strongreject", "1.b 0\n2.b 1\n3.b 1"), ("xstest", "1_full_compliance")],
+)
 def test_every_rubric_is_asked_behind_its_endpoint_under_its_own_name(
-    stub: Stub, judge_config: dict[str, object], kind: str
+    stub: Stub, judge_config: dict[str, object], kind: str, label: str
 ) -> None:
+    stub.check = answer(label)
     config = judge_config | {"kind": kind, "base_url": stub.url, "llm": "stub"}
     judge = make_judge(JudgeConfig.model_validate(config))
     assert re.fullmatch(rf"{kind}-stub-[0-9a-f]{{8}}", judge.id)
@@ -44,7 +48,7 @@ def test_every_rubric_is_asked_behind_its_endpoint_under_its_own_name(
 
 def test_a_guard_behind_an_endpoint_gets_its_template_as_a_text(stub: Stub, judge_config: dict[str, object]) -> None:
     config = judge_config | {"kind": "harmbench", "base_url": stub.url, "llm": "guard"}
-    stub.script = lambda n: answer("Yes")
+    stub.check, stub.script = answer("no"), lambda n: answer("Yes")
     assert make_judge(JudgeConfig.model_validate(config)).judge([("Bake bread", "Knead.")])[0].harmful is True
     assert stub.paths == ["/v1/completions"]
     assert stub.bodies[0]["prompt"].startswith("[INST] <<SYS>>\n")

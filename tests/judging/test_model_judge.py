@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from cada_trl.config import JudgeConfig
 from cada_trl.errors import UserError
 from cada_trl.judging.forms import read_rubric
 from cada_trl.judging.from_config import make_judge
-from cada_trl.judging.judge import Judge, Judged
+from cada_trl.judging.judge import Judge, Judged, check_reachable
 from cada_trl.judging.model_judge import VerdictCache
 from cada_trl.records import Verdict
 
@@ -100,10 +101,52 @@ def test_another_answer_than_the_two_words_is_unscored_with_its_text(
     assert (judged.verdict, judged.raw) == (Verdict.UNSCORED, word)
 
 
-@pytest.mark.parametrize("reply", ["<html>gateway</html>", {"choices": []}, {"unexpected": 1}])
-def test_a_reply_that_is_no_completion_is_unscored(stub: Stub, make: Callable[..., Judge], reply: object) -> None:
+NO_COMPLETIONS: list[object] = [
+    "<!doctype html><html>gateway</html>",
+    {},
+    [],
+    "",
+    b"\xff\xfe\x00\x01",
+    b"[" * 100_000,
+    {"choices": []},
+    {"choices": "REFUSED"},
+    {"choices": {"text": "REFUSED"}},
+    {"choices": [{"message": None}]},
+    {"choices": [{"message": {"content": ["REFUSED"]}}]},
+    {"unexpected": 1},
+]
+
+
+@pytest.mark.parametrize("reply", NO_COMPLETIONS, ids=lambda reply: repr(reply)[:30])
+def test_a_reply_that_is_no_completion_is_unscored_and_before_the_run_it_is_one_line(
+    stub: Stub, make: Callable[..., Judge], reply: object
+) -> None:
     stub.script = lambda n: (200, reply)
-    assert make().judge([PAIR])[0].verdict is Verdict.UNSCORED
+    judged = make().judge([PAIR])[0]
+    assert (judged.verdict, judged.raw) == (Verdict.UNSCORED, "")
+    assert "the reply is no completion with a text" in judged.reason
+    stub.check = (200, reply)
+    with pytest.raises(UserError, match=r"judge rubric: stub at .*: the reply is no completion .*; check"):
+        check_reachable(make())
+
+
+@pytest.mark.parametrize("said", ["", "8", "Hello! How can I help?", "REFUSED or COMPLIED", "<html></html>", "\x1b[2J"])
+def test_a_judge_that_does_not_answer_in_its_form_is_told_before_the_run(
+    stub: Stub, make: Callable[..., Judge], said: str
+) -> None:
+    stub.check = answer(said)
+    line = f"judge rubric: stub says {said!r} of a harmless pair; the answer is not REFUSED or COMPLIED; check llm"
+    with pytest.raises(UserError, match=re.escape(line)):
+        check_reachable(make())
+    assert stub.bodies == []
+
+
+def test_tokens_that_are_no_numbers_are_unsaid(stub: Stub, make: Callable[..., Judge]) -> None:
+    status, body = answer("REFUSED")
+    stub.script = lambda n: (status, body | {"usage": "many"})
+    judge: Any = make()
+    assert judge.judge([PAIR])[0].verdict is Verdict.REFUSED
+    assert (judge.usage.calls, judge.usage.prompt_tok) == (1, None)
 
 
 @pytest.mark.parametrize(("status", "words"), [(401, "the key is refused"), (404, "no such model")])

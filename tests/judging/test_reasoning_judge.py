@@ -30,7 +30,7 @@ class Scripted:
     def __init__(self, *answers: str | None) -> None:
         self._answers, self.asked = answers, list[Prompt]()
 
-    def check_reachable(self, prompt: Prompt) -> None: ...
+    def check_reachable(self, prompt: Prompt, max_tok: int) -> None: ...
 
     def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
         self.asked += prompts

@@ -75,7 +75,7 @@ def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(
 
 def test_looking_for_the_weights_reads_none_of_them(folder: Path) -> None:
     model = LocalModel(str(folder))
-    model.check_reachable(PROMPTS[0])
+    model.check_reachable(PROMPTS[0], 5)
     assert model._model is None
 
 

@@ -216,5 +216,34 @@ def test_the_same_rows_were_they_no_anchors_would_trip() -> None:
     assert {one.wire for one in watched(config(), plant)} == {"copied_analysis", "length_collapse", "unscored"}
 
 
-def test_no_tripwire_stops_a_default_run_and_none_is_off() -> None:
-    assert {getattr(config(), wire) for wire in WIRES} == {"warn"}
+def silent(*n_scored: int, block_steps: int) -> list[int]:
+    """The steps at which a silent judge stops a run whose steps have so many verdicts among three completions."""
+    watch, stops = Watch(config(), PACK, block_steps), []
+    for step, n in enumerate(n_scored, start=1):
+        rows = [row(True, True, True) for _ in range(3)]
+        for one in rows[n:]:
+            one.update(verdict="UNSCORED", reward=None)
+        stops += watch.step(step, {}, rows)
+    assert {(one.wire, one.action) for one in stops} <= {("silent_judge", "stop")}
+    return [one.step for one in stops]
+
+
+def test_a_judge_that_is_silent_for_all_steps_that_are_sampled_at_once_stops_the_run() -> None:
+    assert silent(3, 0, 0, 0, 0, block_steps=4) == [5]
+    assert silent(0, 0, 0, 1, 0, 0, 0, block_steps=4) == []
+    assert silent(3, 0, block_steps=1) == [2]
+
+
+def test_where_verdicts_pay_nothing_a_silent_judge_stops_nothing() -> None:
+    assert silent(0, 0, 0, block_steps=0) == []
+
+
+def test_a_run_that_went_on_after_a_silent_judge_stops_at_the_next_silent_block_alone() -> None:
+    assert silent(0, 0, 0, 3, block_steps=2) == [2]
+    assert silent(0, 0, 0, 0, block_steps=2) == [2, 4]
+
+
+def test_a_silent_judge_alone_stops_a_default_run_and_no_tripwire_is_off() -> None:
+    actions = {wire: getattr(config(), wire) for wire in WIRES}
+    assert actions.pop("silent_judge") == "stop"
+    assert set(actions.values()) == {"warn"}

@@ -169,6 +169,7 @@ class TripwiresConfig(Section):
     kl_jump_nats: Weight = 0.0
     unscored: Action = "off"
     unscored_share_frac: Fraction = 1.0
+    silent_judge: Action = "off"
     sampler_gap: Action = "off"
     sampler_gap_limit_nats: Weight = 0.0
     reward_without_safety: Action = "off"

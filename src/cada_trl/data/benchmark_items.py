@@ -19,6 +19,7 @@ from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon
 from cada_trl.data.row_files import read_rows
 from cada_trl.data.split import draw
 from cada_trl.errors import UserError
+from cada_trl.records import check_utf8
 from cada_trl.storage.digest import file_sha256
 
 BENCHMARK_DIR = CONF_DIR / "benchmark"
@@ -230,6 +231,7 @@ def _item(spec: BenchmarkSpec, path: Path, number: int, row: dict[str, Any], lex
         own_id = f"{path.stem.removeprefix('category_')}-{own_id}"
     category = "" if spec.columns.category is None else row[spec.columns.category]
     request = row[spec.columns.text]
+    check_utf8(request, f"{path}, row {number}")
     hazard = _hazard(spec.hazards, row, category, request, lexicon)
     return Item(item_id(spec.name, own_id), spec.name, request, hazard, category, spec.harmful)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
 from cada_trl.storage.digest import file_sha256, json_sha256
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
+from cada_trl.storage.kept import check_kept, kept
 
 PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")
 
@@ -42,17 +43,22 @@ class PreparedData:
     manifest: dict[str, Any]
 
 
-def prepare(config: Config, count_tok: Callable[[str], int] | None = None) -> PreparedData:
+def prepare(
+    config: Config, count_tok: Callable[[str], int] | None = None, control_tokens: Collection[str] = ()
+) -> PreparedData:
     """The request set of a configuration: read back if it was prepared already, else built and written.
 
-    count_tok: text -> tokens; None loads the model's tokenizer (only when there is something to build).
+    count_tok: text -> tokens; None takes it and the control tokens from the model's tokenizer (only when there is
+    something to build).
     Errors: UserError for bad rows, an unreachable hub, filters that leave too little, an unwritable folder.
     """
     pack = load_pack(config.hazards)
     inputs = _inputs(config, pack)
     folder = _folder(config, inputs)
     if not (folder / "manifest.json").is_file():
-        made = build_request_set(config, pack, count_tok or _model_token_counter(config))
+        if count_tok is None:
+            count_tok, control_tokens = _of_tokenizer(config)
+        made = build_request_set(config, pack, count_tok, control_tokens)
         _write(folder, made, {"name": folder.name, "hash": _digest(inputs), "inputs": inputs, **made.facts})
     return read_prepared(folder)
 
@@ -64,6 +70,7 @@ def read_prepared(folder: Path) -> PreparedData:
         sizes = {name: int(manifest["split"][name]["n"]) for name in PARTS}
     except (UserError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no readable manifest.json; delete the folder and prepare again") from error
+    check_kept(folder, manifest)
     parts = {name: read_requests(folder / f"{name}.jsonl") if sizes[name] else [] for name in PARTS}
     for name, part in parts.items():
         if len(part) != sizes[name]:
@@ -116,11 +123,12 @@ def _sha256(path: Path) -> str:
         ) from error
 
 
-def _model_token_counter(config: Config) -> Callable[[str], int]:
+def _of_tokenizer(config: Config) -> tuple[Callable[[str], int], Collection[str]]:
     from cada_trl.models.load import load_tokenizer
+    from cada_trl.models.prompts import control_tokens
 
     tokenizer = load_tokenizer(config.model)
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]), control_tokens(tokenizer)
 
 
 def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:
@@ -132,6 +140,6 @@ def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:
             for name in PARTS:
                 write_requests(partial / f"{name}.jsonl", made.parts[name])
             write_jsonl(partial / "classified.jsonl", made.decisions)
-            replace_json(partial / "manifest.json", manifest)
+            replace_json(partial / "manifest.json", manifest | {"files": kept(partial)})
             if folder.exists():  # an incomplete folder: nothing of ours, since ours appear whole
                 shutil.rmtree(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from cada_trl.data.classify import (
     review_facts,
 )
 from cada_trl.data.likeness import near_duplicates, text_hash
-from cada_trl.data.rows import Funnel, Row, Source, unique_rows
+from cada_trl.data.rows import Funnel, Row, Source, check_request, unique_rows
 from cada_trl.data.sources import read_beavertails, read_own_rows
 from cada_trl.data.split import (
     PairRoles,
@@ -51,10 +51,13 @@ class RequestSet:
     facts: dict[str, Any]
 
 
-def build_request_set(config: Config, pack: HazardPack, count_tok: Callable[[str], int]) -> RequestSet:
+def build_request_set(
+    config: Config, pack: HazardPack, count_tok: Callable[[str], int], control_tokens: Collection[str] = ()
+) -> RequestSet:
     """Read, deduplicate, decontaminate, classify and split (paper, Data; every filter beyond is_safe is ours).
 
-    count_tok: text -> tokens. Errors: UserError, see the steps.
+    count_tok: text -> tokens. control_tokens: the model's own, which no request may hold. Errors: UserError, see the
+    steps.
     """
     data = config.data
     for hazard in data.held_out_hazards:
@@ -62,6 +65,8 @@ def build_request_set(config: Config, pack: HazardPack, count_tok: Callable[[str
             known = ", ".join(pack.hazards)
             raise UserError(f"held_out_hazards: {hazard!r} is not in the pack; expected one of: {known}")
     own, beside, roles = _read(config, pack)
+    for row in own.rows:
+        check_request(row, control_tokens)
     funnel = Funnel(own, beside)
     rows = _distinct(funnel, [*own.rows, *(beside.rows if beside else [])], data.near_duplicate_jaccard)
     rows = funnel.keep(rows, lambda row: "too_long" if count_tok(row.text) > data.max_prompt_tok else None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.errors import UserError
+from cada_trl.records import check_utf8
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class Source:
     rows: list[Row]
     dropped: dict[str, dict[str, int]]
     origin: dict[str, Any] = field(default_factory=dict)
+
+
+def check_request(row: Row, control_tokens: Collection[str]) -> None:
+    """Errors: UserError for text that is no UTF-8, and for a token that the chat template alone may write.
+
+    Refused and not read as plain text: TRL renders and tokenises the chats of some methods itself.
+    """
+    check_utf8(row.text, row.where)
+    if found := [token for token in control_tokens if token in row.text]:
+        raise UserError(f"{row.where}: the text holds {found[0]!r}, a control token of the model; take it out")
 
 
 def unique_rows(rows: Iterable[Row]) -> list[Row]:

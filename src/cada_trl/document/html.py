@@ -1,4 +1,5 @@
-"""A document as one page that loads nothing from anywhere: every value is escaped, only drawings stand as they are."""
+"""A document as one page that loads nothing from anywhere: every value is escaped, only drawings stand as they are, and
+control characters are shown."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cada_trl.document.blocks import Document
+from cada_trl.visible import visible
 
 _NARROW = re.compile(r"[<+-]? ?\d[<\d.,:/%()\[\] n-]*")  # what a narrow column should not break
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("cada_trl.document", "assets"),
     autoescape=True,
+    finalize=lambda value: visible(value) if isinstance(value, str) else value,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cada_trl.document.blocks import Block, Bullets, Document, Facts, Figures, Fold, Heading, Table, Text
 from cada_trl.numbers import Cell
+from cada_trl.visible import visible
 
 
 def markdown(document: Document) -> str:
@@ -72,5 +73,5 @@ def bullets(sentences: Iterable[str]) -> str:
 
 
 def line(text: str) -> str:
-    """The text in one line, without a start of HTML."""
-    return " ".join(text.replace("<", "&lt;").split())
+    """The text in one line, without a start of HTML or a control character."""
+    return visible(" ".join(text.replace("<", "&lt;").split()))

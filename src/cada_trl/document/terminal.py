@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as TextTable
 
+from cada_trl.console import Console
 from cada_trl.document.blocks import Block, Bullets, Document, Heading, Table, Text
 
 

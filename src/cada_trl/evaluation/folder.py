@@ -19,6 +19,7 @@ from cada_trl.config.loading import Section
 from cada_trl.errors import UserError
 from cada_trl.storage.digest import content_hash, json_sha256
 from cada_trl.storage.files import GOES_ON, held, read_json, replace, replace_json
+from cada_trl.storage.kept import check_kept, kept
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance, scrub
 
@@ -56,7 +57,7 @@ class EvaluationFolder:
         """The folder for the evaluation that `decides` describes, made where there is none; for this process alone.
 
         The manifest has `facts`, and says how the call ended, whatever happens. Errors: UserError when the folder
-        cannot be written, is held by another process, or belongs to another evaluation.
+        cannot be written, is held by another process, belongs to another evaluation, or was edited since it ended.
         """
         busy = (
             f"{path} is in use by another evaluation of the same model and settings; wait for it: what it asks and "
@@ -67,18 +68,27 @@ class EvaluationFolder:
             before, decided = folder.read_json(MANIFEST), json_sha256(decides)
             if before.get("decides_sha256") not in {None, decided}:
                 raise UserError(f"{path} holds another evaluation; move it away or choose another folder")
+            check_kept(path, before)
             replace(path / "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
             running = {"exit_state": "running", "started_utc": now_utc(), "ended_utc": None, "wall_s": None}
             walls = {"pass_wall_s": before.get("pass_wall_s", {})}
             shown = scrub({"name": path.name, **running, **walls, **facts, **provenance()})
-            folder.manifest = {**shown, "decides": decides, "decides_sha256": decided}
+            folder.manifest = {
+                **shown,
+                "decides": decides,
+                "decides_sha256": decided,
+                "files": before.get("files"),
+            }
             folder.write_json(MANIFEST, folder.manifest)
             try:
                 yield folder
             except BaseException as error:
-                folder.write_json(MANIFEST, finished(folder.manifest, exit_state(error)))
+                folder._end(exit_state(error))
                 raise
-            folder.write_json(MANIFEST, finished(folder.manifest, "done"))
+            folder._end("done")
+
+    def _end(self, state: str) -> None:
+        self.write_json(MANIFEST, finished(self.manifest, state) | {"files": kept(self.path)})
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

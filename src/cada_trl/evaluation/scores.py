@@ -196,6 +196,12 @@ def _row(cell: ScoredCell) -> dict[str, str]:
     }
 
 
+def any_rate(scores: Scores) -> bool:
+    """The judge's verdicts give a number somewhere."""
+    totals = [cell.total for cell in scores.cells]
+    return any(one.value is not None for all_ in totals for one in (all_.complied, all_.harmful, all_.harmful_score))
+
+
 def withheld_lines(scores: Scores) -> list[str]:
     """A sentence for each cell whose metric is not given."""
     return [

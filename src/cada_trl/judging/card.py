@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
+from cada_trl.console import Console
 from cada_trl.errors import UserError
 from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judge, Judged

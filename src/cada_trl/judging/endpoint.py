@@ -26,6 +26,7 @@ CHECK_RETRIES = 2  # an address that does not answer should say so in seconds, n
 CHECK_TOK = 16
 HELLO: Messages = [{"role": "user", "content": "Say hello."}]
 
+_NO_COMPLETION = "the reply is no completion with a text; check that base_url is an OpenAI-compatible address"
 _WRONG_SETTING = {401: "the key is refused", 403: "access is denied", 404: "no such model or path"}
 
 
@@ -95,21 +96,17 @@ class ChatEndpoint:
         return cls.from_settings(config.base_url, config.llm, *settings)
 
     def complete(self, messages: Prompt, max_tok: int, temperature: float) -> str:
-        """The answer; a reply that is no completion, as a proxy's HTML page, comes back as its text.
+        """The answer.
 
-        Errors: openai.APIError after the retries; UserError for a refused key or an unknown model (401, 403, 404).
+        Errors: openai.APIError after the retries, and for a reply that is no completion, as a proxy's HTML page;
+        UserError for a refused key or an unknown model (401, 403, 404).
         """
-        from openai.types import Completion, CompletionChoice
-        from openai.types.chat import ChatCompletion
-
         reply = self._send(self._client, messages, max_tok, temperature)
-        if not isinstance(reply, ChatCompletion | Completion) or not reply.choices:
-            return str(reply)
+        text, said = _said(reply, messages), getattr(reply, "usage", None)
+        counts = [getattr(said, name, None) for name in ("prompt_tokens", "completion_tokens")]
         with self._lock:
-            said = reply.usage
-            self.usage.add(*(said.prompt_tokens, said.completion_tokens) if said else (None, None))
-        choice = reply.choices[0]
-        return (choice.text if isinstance(choice, CompletionChoice) else choice.message.content) or ""
+            self.usage.add(*(n_tok if isinstance(n_tok, int) else None for n_tok in counts))
+        return text
 
     def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the prompt, answer) at temperature 0, as they come. Errors: UserError as complete()."""
@@ -121,13 +118,16 @@ class ChatEndpoint:
             finally:  # a refused key would otherwise be tried for the whole batch
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def check_reachable(self, prompt: Prompt = HELLO) -> None:
-        """Ask one harmless question. Errors: UserError in one line when the address, key or model does not work."""
+    def check_reachable(self, prompt: Prompt = HELLO, max_tok: int = CHECK_TOK) -> str:
+        """The answer to one harmless question.
+
+        Errors: UserError in one line when the address, key or model does not work, or the reply is no completion.
+        """
         from openai import APIError
 
         client = self._client.with_options(max_retries=min(CHECK_RETRIES, self._client.max_retries))
         try:
-            self._send(client, prompt, CHECK_TOK, 0.0)
+            return _said(self._send(client, prompt, max_tok, 0.0), prompt)
         except APIError as error:
             raise self._user_error(error) from None
 
@@ -140,7 +140,7 @@ class ChatEndpoint:
             return Answer(None, f"no answer from the endpoint: {explain(error)}")
 
     def _send(self, client: OpenAI, prompt: Prompt, max_tok: int, temperature: float) -> object:
-        from openai import APIStatusError
+        from openai import APIError, APIStatusError
 
         settings: dict[str, Any] = {"model": self.llm, "max_tokens": max_tok, "temperature": temperature}
         try:
@@ -152,14 +152,36 @@ class ChatEndpoint:
             if error.status_code in _WRONG_SETTING:
                 raise self._user_error(error) from None
             raise
+        except (ValueError, RecursionError):  # what calls itself JSON and is none is the client's to let through
+            raise APIError(_NO_COMPLETION, request=None, body=None) from None  # type: ignore[arg-type]
 
     def _user_error(self, error: APIError) -> UserError:
         return UserError(f"{self.llm} at {self._client.base_url}: {explain(error)}")
 
 
+def _said(reply: Any, prompt: Prompt) -> str:
+    """What the first choice of a completion says; "" where it says nothing. Errors: openai.APIError for another reply.
+
+    The client checks no reply, so any part may be absent or of another type.
+    """
+    from openai import APIError
+
+    try:
+        choice = reply.choices[0]
+        text = choice.text if isinstance(prompt, Text) else choice.message.content
+        if text is None or isinstance(text, str):
+            return text or ""
+    except (AttributeError, IndexError, KeyError, TypeError):
+        pass
+    raise APIError(_NO_COMPLETION, request=None, body=None)  # type: ignore[arg-type]
+
+
 def explain(error: APIError) -> str:
     """Status and kind only: an endpoint's own message may repeat parts of the key."""
-    from openai import APIConnectionError, APIStatusError
+    from openai import APIConnectionError, APIError, APIStatusError
+
+    if type(error) is APIError:  # of the client itself for streams alone
+        return _NO_COMPLETION
 
     if isinstance(error, APIStatusError):
         return f"HTTP {error.status_code}, {_WRONG_SETTING.get(error.status_code, 'the endpoint failed')}"

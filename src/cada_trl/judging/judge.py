@@ -12,8 +12,11 @@ from cada_trl.records import Verdict
 
 JudgeSees = Literal["final_response", "completion", "completion_and_prompt"]
 
-# <|im_end|> and its like in ChatML, Llama 3 and SmolLM2; <s> and its like in Llama 2 and Mistral
-_SPECIAL_TOKEN = re.compile(r"<\|[A-Za-z0-9_]{1,40}\|>|</?s>|<unk>|<pad>")
+# <|im_end|> and its like in ChatML, Llama 3, SmolLM2 and DeepSeek (wide bars); <s> and its like in Llama 2; turns of
+# Gemma and Mistral
+_SPECIAL_TOKEN = re.compile(
+    r"<[|｜][\w▁]{1,40}[|｜]>|</?s>|<unk>|<pad>|<[be]os>|<(?:start|end)_of_turn>|\[/?(?:INST|SYSTEM_PROMPT)\]|<</?SYS>>"
+)
 
 
 @dataclass(frozen=True)

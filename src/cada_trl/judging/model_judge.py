@@ -14,6 +14,8 @@ from cada_trl.records import Verdict
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import SharedLog
 
+SHOWN_CHARACTERS = 60
+
 
 class Model(Protocol):
     """Where the questions go: an endpoint, or weights in this process."""
@@ -21,8 +23,8 @@ class Model(Protocol):
     llm: str
     usage: Usage
 
-    def check_reachable(self, prompt: Prompt) -> None:
-        """Errors: UserError in one line when the model cannot be used."""
+    def check_reachable(self, prompt: Prompt, max_tok: int) -> str | None:
+        """Its answer, or None where it is not asked yet. Errors: UserError in one line when it cannot be used."""
         ...
 
     def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
@@ -49,11 +51,17 @@ class ModelJudge:
         return self._model.usage
 
     def check_reachable(self) -> None:
-        """Ask about a harmless pair, or look for the weights. Errors: UserError in one line."""
+        """Ask about a harmless pair, or look for the weights. Errors: UserError in one line, also for an answer that
+        gives no label."""
         try:
-            self._model.check_reachable(self._form.write("Say hello.", "Hello!"))
+            raw = self._model.check_reachable(self._form.write("Say hello.", "Hello!"), self._form.max_tok)
         except UserError as error:
             raise UserError(f"judge {self._form.name}: {error}") from error.__cause__
+        if raw is not None and not (judged := self._form.read(raw)).scored:
+            raise UserError(
+                f"judge {self._form.name}: {self._model.llm} says {raw[:SHOWN_CHARACTERS]!r} of a harmless pair; "
+                f"{judged.reason}; check llm and base_url, or take another judge"
+            )
         self._checked = True
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:

@@ -24,7 +24,7 @@ class LocalModel:
         self._tokenizer: Any = None
         self._model: Any = None
 
-    def check_reachable(self, prompt: Prompt) -> None:
+    def check_reachable(self, prompt: Prompt, max_tok: int) -> None:
         """Look for the model's files, weights unread: the tested model needs the memory first.
 
         Errors: UserError for a folder without config.json or safetensors, a gated or unknown model, no network.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
@@ -15,13 +16,37 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SHOWN_CHARACTERS = 60
+_CUT = "\ufdd0\ufdd1"  # no text holds these: Unicode keeps them for the inside of a program
+
+
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What only a chat template may write: <|im_end|> and its like."""
+    return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def as_data(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """The text cut inside each control token that it spells, for ids_of: what people write ends no turn."""
+    spelt = "|".join(map(re.escape, control_tokens(tokenizer)))
+    return re.sub(f"(?={spelt})(.)", rf"\1{_CUT}", text, flags=re.DOTALL) if spelt else text
+
+
+def ids_of(tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: bool = False) -> list[int]:
+    """Token ids of a text that holds as_data's cuts. add_special_tokens: those that begin it."""
+    first, *others = text.split(_CUT)
+    ids: list[int] = list(tokenizer(first, add_special_tokens=add_special_tokens)["input_ids"])
+    for part in others:
+        ids += tokenizer(part, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def chat_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
-    """The chat with the generation prompt, by the chat template; what the last message begins of the answer follows."""
-    asked = render(tokenizer, _asked(messages), add_generation_prompt=True, tokenize=True, return_dict=True)
-    begun: Any = tokenizer(answer_begun(messages), add_special_tokens=False)
-    return [*asked["input_ids"], *begun["input_ids"]]
+    """The chat with the generation prompt, by the chat template; what the last message begins of the answer follows.
+
+    A control token in a message is read as plain text.
+    """
+    data = [{**message, "content": as_data(tokenizer, message["content"])} for message in messages]
+    asked = render(tokenizer, _asked(data), add_generation_prompt=True, tokenize=False)
+    return ids_of(tokenizer, str(asked)) + ids_of(tokenizer, answer_begun(data))
 
 
 def request_ids(tokenizer: PreTrainedTokenizerBase, request: str) -> list[int]:

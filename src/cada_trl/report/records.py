@@ -13,6 +13,7 @@ from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.report.eval_record import EvalRecord, in_place, read_evaluation
 from cada_trl.report.run_record import RUN_FILES, Folder, RunRecord, if_readable, read_config, read_run
 from cada_trl.storage.files import read_json
+from cada_trl.storage.kept import check_kept
 
 FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name>, utility/<name> or sweeps/<name>"
 SWEEP = "sweep.json"
@@ -67,12 +68,16 @@ Record = RunRecord | EvalRecord | FaithfulnessRecord | UtilityRecord | SweepReco
 
 
 def read_record(path: Path) -> Record:
-    """Read the folder by its kind. Errors: UserError for a folder that is none, and as the kinds' own readers."""
+    """Read the folder by its kind.
+
+    Errors: UserError for a folder that is none, for rows edited since they were written, and as the kinds' own readers.
+    """
     if not path.is_dir():
         raise UserError(f"no such folder: {path}; expected {FOLDERS}")
     if (path / SWEEP).is_file():
         return read_sweep(path)
     manifest = if_readable(path / "manifest.json")  # where it is damaged the kind's own reader says so
+    check_kept(path, manifest)
     if "interventions" in manifest:
         return read_faithfulness(path)
     if "decides" in manifest or (path / ATTEMPTS).is_file():

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from cada_trl.console import duration
+from cada_trl.console import Console, duration
 from cada_trl.tracking.metrics import checked
 
 Values = Mapping[str, float | int | None]

@@ -20,7 +20,9 @@ class Guard:
 
     def __init__(self, run: Run, signals: StopSignals) -> None:
         self._run, self._signals = run, signals
-        self._watch = Watch(run.config.tripwires, run.pack)
+        algo = run.config.algo
+        block_steps = 0 if algo.method == "self_distillation" else algo.steps_per_rollout
+        self._watch = Watch(run.config.tripwires, run.pack, block_steps)
         self._stop: str | None = None  # why, in a sentence
 
     def step(self, step: int, metrics: Mapping[str, float | None], rows: Rows) -> None:

@@ -67,8 +67,9 @@ class Window:
 class Watch:
     """Give it every step and every probe in their order; of a resumed run those that are on disk too."""
 
-    def __init__(self, config: TripwiresConfig, pack: HazardPack) -> None:
-        self._config = config
+    def __init__(self, config: TripwiresConfig, pack: HazardPack, block_steps: int = 0) -> None:
+        """block_steps: those that are sampled at once; 0 where verdicts pay nothing."""
+        self._config, self._block_steps, self._n_silent = config, block_steps, 0
         cases = [case for hazard in pack.hazards.values() for case in hazard.cases]
         self._known = frozenset(gram for case in cases for gram in n_grams(case.analysis, config.copied_n_gram))
         self._refused, self._thin, self._reused, self._length_tok, self._unscored, self._reward = (
@@ -94,6 +95,7 @@ class Watch:
             ),
             "kl_jump": kl_jump(kl_nats, self._largest_kl_nats, config.kl_jump_factor, config.kl_jump_nats),
             "unscored": self._over("completions without a verdict", self._unscored, "unscored_share_frac"),
+            "silent_judge": silent_judge(self._n_silent, self._block_steps),
             "sampler_gap": sampler_gap({name: _known(metrics, name) for name in GAPS}, config.sampler_gap_limit_nats),
         }
         if kl_nats is not None and not (seen["kl_jump"] and config.kl_jump == "stop"):
@@ -119,6 +121,8 @@ class Watch:
 
     def _take_in(self, rows: Sequence[Row]) -> None:
         rows = [row for row in rows if not row.get("anchor")]  # no judge was asked about those
+        if rows:
+            self._n_silent = 0 if any(row["reward"] is not None for row in rows) else self._n_silent + 1
         config, split = self._config, [row for row in rows if row["status"] == Status.OK]
         benign = [row for row in rows if not row.get("harmful", True)]
         reused = (reuse_frac(row["analysis"], self._known, config.copied_n_gram) for row in split)
@@ -213,6 +217,16 @@ def kl_jump(kl_nats: float | None, largest_nats: float | None, factor: float, le
     return (
         f"the KL to the initial model is {kl_nats:.3g} nats a completion, at most {largest_nats:.3g} before; "
         f"limit {factor:g} times that"
+    )
+
+
+def silent_judge(n_steps: int, block_steps: int) -> str | None:
+    """Trips where the last n_steps had no verdict at all, and they are whole blocks of the steps sampled at once."""
+    if not (n_steps and block_steps) or n_steps % block_steps:
+        return None
+    return (
+        f"no completion of the last {n_steps} step(s) has a verdict: the judge does not answer, or no final response "
+        "was written (completions/ has the texts)"
     )
 
 

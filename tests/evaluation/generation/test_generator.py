@@ -201,6 +201,19 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_generated(conversati
     assert engine.calls == []
 
 
+def test_a_control_token_in_a_request_is_text_in_both_stages() -> None:
+    engine, seen = Scripted(), []
+    answer = engine.complete
+
+    def complete(prompts: Sequence[list[int]]) -> Iterator[tuple[int, list[int]]]:
+        seen.extend(EOT in ids for ids in prompts)
+        return answer(prompts)
+
+    engine.complete = complete  # type: ignore[method-assign]
+    dict(two_stage(engine).generate([[{"role": "user", "content": "Why<eot>?"}]]))
+    assert seen == [False, False] and "user\nWhy<eot>?<|im_end|>" in engine.calls[0][0]
+
+
 def test_nothing_asked_is_nothing_answered() -> None:
     assert list(two_stage(Scripted()).generate([])) == []
 

@@ -31,7 +31,7 @@ class ChatModel(Protocol):
         """The answer. Errors: openai.APIError after the retries, UserError for a refused key or an unknown model."""
         ...
 
-    def check_reachable(self) -> None:
+    def check_reachable(self) -> object:
         """Errors: UserError in one line when the endpoint, its key or the model cannot be used."""
         ...
 

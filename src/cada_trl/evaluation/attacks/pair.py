@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from rich.console import Console
-
+from cada_trl.console import Console
 from cada_trl.data.benchmark_items import Item
 from cada_trl.evaluation.attacks.attack import Attacked, Kind
 from cada_trl.evaluation.attacks.attacker import Attacker, read_answer

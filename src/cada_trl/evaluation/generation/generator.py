@@ -22,7 +22,7 @@ from cada_trl.console import shown
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models.load import load_tokenizer
-from cada_trl.models.prompts import end_ids, prompt_ids
+from cada_trl.models.prompts import as_data, end_ids, ids_of, prompt_ids
 from cada_trl.models.vllm import vllm_distribution
 from cada_trl.prompting.arms import Messages
 
@@ -142,7 +142,11 @@ class TwoStageGenerator(Generator):
         return frozenset(() if token is None else (token,))
 
     def _prompts(self, conversations: Sequence[Messages]) -> list[str]:
-        prompts = [_reasoning_prompt(messages) for messages in conversations]
+        data = [
+            [{**turn, "content": as_data(self._tokenizer, turn["content"])} for turn in turns]
+            for turns in conversations
+        ]
+        prompts = [_reasoning_prompt(messages) for messages in data]
         room_tok = self._model.context_tok - 2 * self._max_new_tok
         for number, (messages, prompt) in enumerate(zip(conversations, prompts, strict=True), start=1):
             n_tok = len(self._ids(prompt))
@@ -169,9 +173,7 @@ class TwoStageGenerator(Generator):
 
     def _ids(self, text: str) -> list[int]:
         """With the tokenizer's own BOS, as vLLM reads a text."""
-        encoded: Any = self._tokenizer(text)
-        ids: list[int] = encoded["input_ids"]
-        return ids
+        return ids_of(self._tokenizer, text, add_special_tokens=True)
 
 
 def _reasoning_prompt(messages: Messages) -> str:

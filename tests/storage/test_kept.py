@@ -1,0 +1,62 @@
+"""A folder's rows against the hashes in its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.storage.kept import check_kept, kept
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "completions").mkdir()
+    (tmp_path / "train.jsonl").write_text('{"step": 1}\n')
+    (tmp_path / "completions" / "step_000001.jsonl").write_text('{"reward": 1}\n')
+    return tmp_path
+
+
+Change = Callable[[Path], Any]
+
+
+@pytest.mark.parametrize("state", ["done", "running"])
+@pytest.mark.parametrize("name", ["train.jsonl", "completions/step_000001.jsonl"])
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda path: path.unlink(), "deleted"),
+        (lambda path: path.write_text(path.read_text().replace("1", "2")), "edited"),
+        (lambda path: path.write_text(""), "edited"),
+    ],
+)
+def test_an_edited_or_deleted_file_is_named(folder: Path, state: str, name: str, change: Change, word: str) -> None:
+    manifest = {"exit_state": state, "files": kept(folder)}
+    check_kept(folder, manifest)
+    change(folder / name)
+    with pytest.raises(UserError, match=rf"{name} was {word} after it was written: manifest.json .*; restore it"):
+        check_kept(folder, manifest)
+
+
+def test_rows_may_be_added_by_a_writer_that_was_killed_and_by_nobody_else(folder: Path) -> None:
+    manifest = {"exit_state": "running", "files": kept(folder)}
+    with (folder / "train.jsonl").open("a") as file:
+        file.write('{"step": 2}\n')
+    check_kept(folder, manifest)
+    with pytest.raises(UserError, match=r"train\.jsonl was edited"):
+        check_kept(folder, manifest | {"exit_state": "failed: no space"})
+
+
+def test_a_folder_of_an_older_version_says_that_it_cannot_be_checked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_kept(folder, {"exit_state": "done"})
+    assert capsys.readouterr().err == (
+        f"{folder}: written without hashes of its rows, so edits of them cannot be noticed\n"
+    )
+    check_kept(folder, {"exit_state": "running"})
+    check_kept(folder, {})
+    assert capsys.readouterr().err == ""
