@@ -114,7 +114,7 @@ def test_no_run_folder_a_damaged_manifest_and_an_unfinished_run_are_one_line_eac
     with pytest.raises(UserError, match=r"b did not finish \(state: interrupted; last step 3\)"):
         main([str(path) for path in runs])
     manifest.write_text(text[:50], encoding="utf-8")
-    with pytest.raises(UserError, match=r"manifest.json is damaged"):
+    with pytest.raises(UserError, match=r"manifest.json is not a JSON object"):
         main([str(path) for path in runs])
     manifest.unlink()
     with pytest.raises(UserError, match=r"has no manifest\.json"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
 from cada_trl.storage.digest import file_sha256, json_sha256
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
+from cada_trl.storage.reading import MAX_ROWS_BYTES
 
 PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")
 
@@ -88,7 +90,10 @@ def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
         "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
         "tokenizer": tokenizer,
         "llm": {"name": config.judge.llm, "instruction": instruction(pack)} if data.classifier == "llm" else None,
-        "sha256": {name: _sha256(path) for name, path in files.items()},
+        "sha256": {
+            name: file_sha256(path, "expected a JSONL file, as in file=requests.jsonl", MAX_ROWS_BYTES)
+            for name, path in files.items()
+        },
         "benchmarks": benchmarks_digest(Path(data.benchmarks_dir)) if data.benchmarks_dir else None,
         "version": version("cada_trl"),
     }
@@ -107,20 +112,16 @@ def _folder(config: Config, inputs: dict[str, Any]) -> Path:
     return Path(config.data_dir) / f"{config.data.dataset}-{_digest(inputs)[:8]}"
 
 
-def _sha256(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path}: {error.strerror}; expected a JSONL file, as in file=requests.jsonl"
-        ) from error
-
-
 def _model_token_counter(config: Config) -> Callable[[str], int]:
-    from cada_trl.models.load import load_tokenizer
+    """Its tokenizer is loaded for the first text: what is wrong with the rows is said before torch is imported."""
 
-    tokenizer = load_tokenizer(config.model)
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    @cache
+    def tokenizer() -> Any:
+        from cada_trl.models.load import load_tokenizer
+
+        return load_tokenizer(config.model)
+
+    return lambda text: len(tokenizer()(text, add_special_tokens=False)["input_ids"])
 
 
 def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.errors import UserError
+from cada_trl.storage.reading import check_characters
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Row:
     labels: tuple[str, ...] = ()  # BeaverTails categories
     id: str | None = None  # the source's own id; None takes one from the text
     pair: str | None = None  # the twin's pair: its partner has the same, and nothing else has
+
+    def __post_init__(self) -> None:
+        check_characters(self.text, self.where)
 
     @cached_property
     def key(self) -> str:

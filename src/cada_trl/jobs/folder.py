@@ -5,14 +5,13 @@ sweep.json  sweep.md  ledger.jsonl  cells/<id>.sh  logs/<id>.log  study.db (a se
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cada_trl.errors import UserError
-from cada_trl.storage.files import held
+from cada_trl.storage.files import held, read_json
 
 STUDY = "study.db"  # a search's trials, optuna's own file
 
@@ -41,9 +40,9 @@ class SweepFolder:
         if not file.is_file():
             return
         try:
-            record = json.loads(file.read_text(encoding="utf-8"))
+            record = read_json(file, "restore it")
             recorded, words = [row["id"] for row in record["cells"]], shlex.join(record["command"][3:])
-        except (ValueError, KeyError, TypeError) as error:
+        except (UserError, KeyError, TypeError) as error:
             raise UserError(f"{file} is damaged ({error}); move it away: cells that are done stay done") from error
         is_another = not (self.path / STUDY).exists() if cell_ids is None else not set(recorded) <= set(cell_ids)
         if recorded and is_another:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import yaml
 from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR, RECIPES_DIR
 from cada_trl.config.loading import NonNegative, Positive, Section, check_values, compose_config, nearest
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import folder_name
+from cada_trl.storage.reading import read_yaml
 
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
 
@@ -126,7 +126,7 @@ def load_table_settings(overrides: Sequence[str]) -> TableSettings:
 
 def load_layout(table: int, rows: Sequence[str], columns: Sequence[str]) -> Layout:
     """The table, or the named rows and columns of it. Errors: UserError for a name that it does not have."""
-    layout = check_values(Layout, _yaml(RECIPES_DIR / "tables" / f"table{table}.yaml"))
+    layout = check_values(Layout, read_yaml(RECIPES_DIR / "tables" / f"table{table}.yaml"))
     chosen = {
         "rows": _chosen("row", {row.id: row for row in layout.rows}, rows, table),
         "columns": _chosen("column", {column.name: column for column in layout.columns}, columns, table),
@@ -136,7 +136,7 @@ def load_layout(table: int, rows: Sequence[str], columns: Sequence[str]) -> Layo
 
 def load_models() -> Models:
     """How every model is asked."""
-    return check_values(Models, _yaml(RECIPES_DIR / "tables" / "models.yaml"))
+    return check_values(Models, read_yaml(RECIPES_DIR / "tables" / "models.yaml"))
 
 
 def asked_model(name: str) -> AskedModel:
@@ -152,10 +152,3 @@ def _chosen(kind: str, known: dict[str, Named], names: Sequence[str], table: int
         if name not in known:
             raise UserError(f"table {table} has no {kind} '{name}'; {nearest(name, known)}")
     return [known[name] for name in known if not names or name in names]
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error

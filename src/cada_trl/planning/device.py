@@ -12,6 +12,7 @@ import yaml
 
 from cada_trl.config import CONF_DIR, HardwareConfig
 from cada_trl.errors import UserError
+from cada_trl.storage.reading import read_yaml
 
 ROOT = CONF_DIR.parent
 
@@ -61,7 +62,7 @@ def launch_file(hardware: HardwareConfig) -> Path:
 def _launch_settings(hardware: HardwareConfig) -> dict[str, Any]:
     if hardware.launcher == "python":
         return {}
-    settings: dict[str, Any] = yaml.safe_load(launch_file(hardware).read_text(encoding="utf-8"))
+    settings: dict[str, Any] = read_yaml(launch_file(hardware))
     return settings
 
 

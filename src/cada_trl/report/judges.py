@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cada_trl.document.blocks import Block, Fold, Table, Text
+from cada_trl.errors import UserError
 from cada_trl.judging.card import find_card, headline
 from cada_trl.judging.from_config import split_sees
 from cada_trl.numbers import RATE, SCORE, Cell
 from cada_trl.report.eval_record import EvalRecord
+from cada_trl.storage.files import read_json
 
 _COLUMNS = ("accuracy", "precision", "recall")
 _SHOWN = {
@@ -113,8 +114,7 @@ def _reward_judge(record: EvalRecord) -> str | None:
     if model.get("source") != "folder":
         return None
     try:
-        manifest = json.loads((Path(str(model.get("path"))).parent / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        judge = read_json(Path(str(model.get("path"))).parent / "manifest.json").get("judge_id")
+    except UserError:
         return None
-    judge = manifest.get("judge_id") if isinstance(manifest, dict) else None
     return judge if isinstance(judge, str) else None

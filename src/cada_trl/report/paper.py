@@ -13,11 +13,13 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict
 
+from cada_trl.errors import UserError
 from cada_trl.numbers import Cell
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.facts import eval_facts
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.rates import measure_cell
+from cada_trl.report.stored_config import read_config
 from cada_trl.storage.json_record import JsonRecord
 
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
@@ -132,10 +134,9 @@ def _run_config(model: Mapping[str, Any]) -> dict[str, Any]:
     """The training's configuration beside final/; {} where there is none."""
     path = Path(str(model.get("path"))).parent / "config.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) if model.get("source") == "folder" else None
-    except (OSError, ValueError, yaml.YAMLError):
+        return read_config(path) if model.get("source") == "folder" else {}
+    except UserError:
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,10 +94,9 @@ def read_record(path: Path) -> Record:
 def _manifest(path: Path) -> Row:
     """{} where it is absent or damaged: the kind's own reader says so, if the other files tell the kind."""
     try:
-        values = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path / "manifest.json")
+    except UserError:
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def read_faithfulness(path: Path) -> FaithfulnessRecord:
@@ -154,11 +152,11 @@ def read_sweep(path: Path) -> SweepRecord:
     """
     file = path / SWEEP
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file)
         rows = [(row, True) for row in values["initial"]] + [(row, False) for row in values["cells"]]
         missing: list[str] = []
         read = [(_cell(path, values, row, initial, missing), initial) for row, initial in rows]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UserError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} cannot be read ({error!r:.80}); the sweep's command writes it anew") from error
     initial = [cell for cell, is_initial in read if is_initial and cell]
     return SweepRecord(path, values, initial, [cell for cell, is_initial in read if not is_initial and cell], missing)

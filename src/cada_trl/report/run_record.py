@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
 from cada_trl.records import Status, Verdict, read_jsonl
+from cada_trl.report.stored_config import read_config
+from cada_trl.storage.files import read_json
 from cada_trl.tracking.metrics import PROBE_SETS
 
 Row = dict[str, Any]
@@ -117,16 +117,7 @@ def _parsed(path: Path, missing: list[str]) -> Row:
     if not path.is_file():
         missing.append(f"{path.name} is missing.")
         return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it or delete it") from error
-    if not isinstance(values, dict):
-        raise UserError(
-            f"{path} is damaged: it holds a {type(values).__name__}, expected a mapping; restore or delete it"
-        )
-    return values
+    return read_json(path, "restore it or delete it") if path.suffix == ".json" else read_config(path)
 
 
 def _lines(path: Path, missing: list[str]) -> list[Row]:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cada_trl.errors import UserError
+from cada_trl.storage.reading import read_yaml
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The mapping in a config.yaml. Errors: UserError for a file that cannot be read or holds no mapping."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}; restore it") from error
+    values = read_yaml(path, "restore it")
     if not isinstance(values, dict):
         raise UserError(f"{path} holds a {type(values).__name__}, expected a mapping; restore it")
     return values
