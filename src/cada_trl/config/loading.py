@@ -60,6 +60,9 @@ def compose_config(
         raise HelpAsked(describe_keys(conf_dir, primary, set(leaf_paths(schema).values())))
     choices = groups(conf_dir, primary)
     checked = [_full_override(text, schema, choices) for text in overrides]
+    for group, _, name in (word.partition("=") for word in checked):
+        if group in choices:  # Hydra leaves a traceback for what is no YAML, and writes out every alias
+            read_yaml(conf_dir / group / f"{name}.yaml")
     try:
         with initialize_config_dir(str(conf_dir), version_base="1.3"):
             composed = compose(primary, overrides=[*first, *checked])

@@ -80,7 +80,7 @@ def _labels(values: dict[str, Any], where: str) -> tuple[str, ...]:
         found = [name for name, flag in found.items() if flag]
     if not isinstance(found, list):
         raise UserError(f"{where}: field 'categories' is {found!r}; expected a list of names or a dict of booleans")
-    unknown = [name for name in found if name not in CATEGORIES]
+    unknown = [name for name in found if not isinstance(name, str) or name not in CATEGORIES]
     if unknown:
         raise UserError(f"{where}: unknown category {unknown[0]!r}; expected BeaverTails' 14 names")
     return tuple(sorted(found))

@@ -83,9 +83,9 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
         raise UserError(f"attack {unused[0]} applies to no benchmark named here; {reasons[0]}")
     if bare := [planned.spec.name for planned in benchmarks if not planned.attacks]:
         names = ",".join(config.attacks)
-        reason = next(reason for reason in reasons if reason.startswith(f"{bare[0]} x "))
+        why = next(line for line in reasons if line.startswith(f"{bare[0]} x "))
         raise UserError(
-            f"benchmark {bare[0]}: none of attacks={names} applies to it; add none, the raw request ({reason})"
+            f"benchmark {bare[0]}: none of attacks={names} applies to it; add none, the raw request ({why})"
         )
     return Plan(benchmarks, reasons)
 

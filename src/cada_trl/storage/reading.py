@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
@@ -32,7 +32,7 @@ _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
-def opened(path: Path, advice: str, max_bytes: int | None = MAX_ROWS_BYTES) -> Iterator[IO[bytes]]:
+def opened(path: Path, advice: str, max_bytes: int | None = MAX_ROWS_BYTES) -> Iterator[io.BufferedReader]:
     """The file's bytes. Errors: UserError where there is none, it is a folder, a device or a pipe, or too large."""
     try:
         found = path.stat()  # before it is opened: opening a pipe waits for who writes into it

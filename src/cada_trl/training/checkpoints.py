@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from cada_trl.config import HardwareConfig
 from cada_trl.errors import UserError
 from cada_trl.planning.device import zero_stage
 from cada_trl.storage.digest import sha256_of
-from cada_trl.storage.files import replace_json
+from cada_trl.storage.files import read_json, replace_json
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
@@ -143,9 +142,11 @@ def check_same_ranks(checkpoint: Path, n_processes: int, zero_stage: int) -> Non
 def _mark(checkpoint: Path) -> dict[str, Any] | None:
     """What complete.json says, where every file that it names is there in its size."""
     try:
-        mark: dict[str, Any] = json.loads((checkpoint / COMPLETE_FILE).read_text())
-        complete = all((checkpoint / name).stat().st_size == size for name, size in mark.get("bytes", {}).items())
-    except (OSError, ValueError):
+        mark = read_json(checkpoint / COMPLETE_FILE)
+        complete = type(mark["step"]) is int and all(
+            (checkpoint / name).stat().st_size == size for name, size in mark.get("bytes", {}).items()
+        )
+    except (UserError, OSError, ValueError, KeyError, AttributeError):  # AttributeError: bytes is no object
         return None
     return mark if complete else None
 
