@@ -17,7 +17,7 @@ def test_a_mapping_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a: [1", "cannot be read as YAML"), ("- 1\n", "holds a list, expected a mapping"), (None, "cannot be read")],
+    [("a: [1", "cannot be read as YAML"), ("- 1\n", "holds a list, expected a mapping"), (None, "cannot read")],
 )
 def test_a_damaged_or_missing_file_is_one_line(tmp_path: Path, text: str | None, said: str) -> None:
     path = tmp_path / "config.yaml"

@@ -151,7 +151,7 @@ CONTENT = st.binary() | st.text().map(str.encode) | VALUES.map(lambda value: yam
 @BOUNDED
 @given(CONTENT)
 def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory: Any, content: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "any"
+    path = tmp_path_factory.getbasetemp() / "any.bytes"
     path.write_bytes(content)
     for read in READERS.values():
         try:
