@@ -91,13 +91,13 @@ def test_rows_are_numbered_as_an_editor_numbers_lines(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such file: .*absent\.jsonl"):
+    with pytest.raises(UserError, match=r"cannot read .*absent\.jsonl: No such file or directory; expected a JSONL"):
         list(read_jsonl(tmp_path / "absent.jsonl"))
 
 
 def test_a_line_that_is_not_json_is_refused_with_its_number(tmp_path: Path) -> None:
     path = write_lines(tmp_path, '{"n": 1}', '{"n": 2')
-    with pytest.raises(UserError, match=r"rows\.jsonl, row 2: not JSON"):
+    with pytest.raises(UserError, match=r"rows\.jsonl, row 2: not a JSON object"):
         list(read_jsonl(path))
 
 
@@ -116,7 +116,7 @@ def test_half_of_a_surrogate_pair_read_from_json_is_written_back(tmp_path: Path)
 
 def test_a_line_that_is_not_an_object_is_refused_with_what_it_is(tmp_path: Path) -> None:
     path = write_lines(tmp_path, "[1, 2]")
-    with pytest.raises(UserError, match=r"rows\.jsonl, row 1: a JSON list; expected an object"):
+    with pytest.raises(UserError, match=r"rows\.jsonl, row 1: not a JSON object \(it is a list\)"):
         list(read_jsonl(path))
 
 

@@ -17,7 +17,8 @@ from cada_trl.config import ModelConfig
 from cada_trl.config.loading import Positive, Section, run_words
 from cada_trl.errors import UserError, run_verb
 from cada_trl.prompting.reasoning import split_reasoning
-from cada_trl.records import Status, check_utf8
+from cada_trl.records import Status
+from cada_trl.storage.reading import check_characters
 from cada_trl.visible import visible
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Conversation:
         from cada_trl.models.prompts import prompt_ids
         from cada_trl.models.sampling import continued, sampled
 
-        check_utf8(text, "the question")
+        check_characters(text, "the question")
         messages = [*self._messages, {"role": "user", "content": text}]
         max_new_tok = self._rollout["max_new_tok"]
         (prompt,) = prompt_ids(self._tokenizer, [messages], self._model.context_tok, max_new_tok)

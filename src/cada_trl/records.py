@@ -11,6 +11,7 @@ from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.storage.files import whole, writing
+from cada_trl.storage.reading import MAX_LINE_BYTES, opened, parse_object
 
 
 class Verdict(StrEnum):
@@ -67,10 +68,8 @@ def read_jsonl(path: Path, torn: Callable[[str], None] | None = None) -> Iterato
 
     torn: gets a sentence in place of the error where a kill cut the last line off.
     """
-    if not path.is_file():
-        raise UserError(f"no such file: {path}; expected a JSONL file")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with opened(path, "expected a JSONL file") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
             try:
                 if line.strip():
                     yield number, _row(path, number, line)
@@ -82,23 +81,11 @@ def read_jsonl(path: Path, torn: Callable[[str], None] | None = None) -> Iterato
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, row {number}: not JSON ({error.msg}); expected one object a line") from error
-    if not isinstance(row, dict):
-        raise UserError(f"{path}, row {number}: a JSON {type(row).__name__}; expected an object")
-    return row
-
-
-def check_utf8(text: str, where: str) -> None:
-    """Errors: UserError for half of a surrogate pair, legal in JSON, which no tokenizer reads."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        half = text[error.start].encode("unicode_escape").decode()
-        raise UserError(f"{where}: the text holds {half}, half of a character; save it as UTF-8 text") from None
+        if len(line) > MAX_LINE_BYTES:
+            raise ValueError(f"more than {MAX_LINE_BYTES:,} bytes")
+        return parse_object(line)
+    except ValueError as error:
+        raise UserError(f"{path}, row {number}: not a JSON object ({error}); expected one a line") from error
 
 
 def write_requests(path: Path, requests: Iterable[Request]) -> int:

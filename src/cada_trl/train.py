@@ -10,7 +10,6 @@ prepare, load, probe, train, probe, report.
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.separability.card import kept_card
 from cada_trl.stopping import StopSignals
+from cada_trl.storage.files import read_json
 from cada_trl.storage.kept import check_kept, kept
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.mirror import Mirror
@@ -92,10 +92,10 @@ def _is_done(path: Path, config: Config) -> bool:
     if not file.is_file():
         return False
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = read_json(file)
         there = (manifest["config_hash"], manifest["seeds"]["run"])
         done = manifest["exit_state"] == "done"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (UserError, KeyError, TypeError) as error:
         raise UserError(f"{file} cannot be read; move the folder away or choose another run_name") from error
     here = (config_hash(config), config.seed)
     if there != here:

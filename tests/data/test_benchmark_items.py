@@ -160,7 +160,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"goal,kind\n\xff,y\n")
     spec = spec_of(sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    with pytest.raises(UserError, match="is not a CSV in UTF-8"):
+    with pytest.raises(UserError, match="line 2: not UTF-8 text"):
         load_items(spec, tmp_path, None, seed=0)
 
 

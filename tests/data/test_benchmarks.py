@@ -64,8 +64,8 @@ def test_a_folder_that_is_missing_or_holds_no_set_is_refused(tmp_path: Path) -> 
     [
         ("advbench/harmful_behaviors.csv", "target\nx\n", "row 1: no text in field 'goal'"),
         ("gsm8k/test.jsonl", '{"question": "q"}\n{"q": 1}\n', "row 2: no text in field 'question'"),
-        ("bbh/task.json", "[]", "is no JSON object with rows under 'examples'"),
-        ("bbh/task.json", "{", "is no JSON object with rows under 'examples'"),
+        ("bbh/task.json", "[]", "is not a JSON object .it is a list"),
+        ("bbh/task.json", "{", "is not a JSON object"),
     ],
 )
 def test_a_file_of_another_form_is_refused_with_its_row(name: str, text: str, seen: str, tmp_path: Path) -> None:

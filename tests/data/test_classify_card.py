@@ -54,7 +54,7 @@ def test_the_card_is_refused_without_files_or_without_a_labelled_prompt(write_ro
     with pytest.raises(UserError, match=r"expected: python -m cada_trl\.data\.classify_card LABELS\.json"):
         main([])
     path = write_rows("bt.jsonl", [{"prompt": "not labelled", "categories": []}])
-    with pytest.raises(UserError, match=r"none\.json is not a file of hand labels"):
+    with pytest.raises(UserError, match=r"cannot read none\.json: .*; expected a file of hand labels"):
         main(["none.json", str(path)])
     with pytest.raises(UserError, match="no labelled prompt"):
         main([str(LABELS), str(path)])

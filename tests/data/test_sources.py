@@ -58,7 +58,7 @@ def test_a_malformed_row_is_refused_with_its_number(
 
 def test_a_line_that_is_not_json_is_refused_with_its_number(write_rows: WriteRows, data_of: DataOf) -> None:
     path = write_rows("bt.jsonl", [ROW, "{prompt"])
-    with pytest.raises(UserError, match="row 2: not JSON"):
+    with pytest.raises(UserError, match="row 2: not a JSON object"):
         read_beavertails(data_of(f"file={path}"))
 
 

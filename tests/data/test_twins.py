@@ -104,5 +104,5 @@ def test_a_file_of_another_kind_an_empty_and_a_missing_one_are_named(write_rows:
         read_twins(write_rows("beavertails.jsonl", [{"prompt": "x"}]), HAZARDS)
     with pytest.raises(UserError, match=r"empty\.jsonl holds no pairs"):
         read_twins(write_rows("empty.jsonl", []), HAZARDS)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="No such file"):
         read_twins(tmp_path / "none.jsonl", HAZARDS)

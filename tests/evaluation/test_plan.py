@@ -69,3 +69,12 @@ def test_the_facts_change_with_items_and_attacks_and_with_nothing_else(root: Pat
     assert plan(root, "limit=3", "seed=1").facts() != plan(root, "limit=3", "seed=2").facts()
     assert plan(root, "limit=100").facts() == facts
     assert facts[0]["n_items"] == 6
+
+
+def test_published_prompts_that_are_not_here_are_listed_and_the_rest_is_run(root: Path) -> None:
+    (root / "pair.jsonl").unlink()
+    planned = plan(root, "attacks=none,pair")
+    assert names(planned) == {"harmful_six": ["none"], "harmless_four": ["none"]}
+    assert planned.not_run[0].startswith("harmful_six x pair: no file ")
+    with pytest.raises(UserError, match=r"none of attacks=pair applies to it; .* \(harmful_six x pair: no file"):
+        plan(root, "benchmarks=harmful_six", "attacks=pair")

@@ -123,7 +123,7 @@ def test_a_card_is_kept_under_its_judges_id(tmp_path: Path) -> None:
     assert find_card("scripted/judge-2", tmp_path / "cards") is None
     assert find_card("scripted/judge-1", None) is None
     card_path("scripted/judge-1", tmp_path / "cards").write_text("{")
-    with pytest.raises(UserError, match="not a judge card"):
+    with pytest.raises(UserError, match=r"is not a JSON object .*; delete it and run make judge-card again"):
         find_card("scripted/judge-1", tmp_path / "cards")
 
 
@@ -217,7 +217,7 @@ def test_other_labels_have_another_hash(labels: Path) -> None:
 def test_a_row_with_an_unknown_label_is_refused_with_its_number(labels: Path) -> None:
     path = labels / "xstest" / "model_completions" / "xstest_v2_completions_tiny.csv"
     path.write_text(path.read_text().replace("2_full_refusal", "refusal"))
-    with pytest.raises(UserError, match="row 3"):
+    with pytest.raises(UserError, match="row 2"):
         read_label_sets(labels)
 
 

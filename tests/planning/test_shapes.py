@@ -48,7 +48,9 @@ def test_a_folder_is_described_by_its_own_file_whatever_it_is_called(tmp_path: P
     assert shape_of(model).hidden == SHAPES["tiny"]["hidden_size"]
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "not known here"), ("{}", "does not say"), ("{", "damaged")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "not known here"), ("{}", "does not say"), ("{", "is not a JSON object")]
+)
 def test_a_folder_without_a_shape_is_one_clear_line(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content, encoding="utf-8")

@@ -63,7 +63,7 @@ def test_scores_that_are_not_those_of_the_verdicts_are_refused(folder: Path) -> 
         ("scores.json", "{", "scores.json is not a JSON object"),
         ("scores.json", '{"format": 1}', "scores.json: scores: judge_id: Field required"),
         ("manifest.json", "[]", "manifest.json is not a JSON object"),
-        ("config.yaml", "a: [", "config.yaml cannot be read as YAML"),
+        ("config.yaml", "a: [", "config.yaml, line 1: cannot be read as YAML"),
         ("config.yaml", "- a", "config.yaml holds a list, expected a mapping"),
         ("attempts.jsonl", "nonsense\n", "attempts.jsonl, row 1: not a JSON object"),
         ("responses.jsonl", '{"key": 3}\n', "responses.jsonl: response row: field 'key' is 3"),

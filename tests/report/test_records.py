@@ -41,7 +41,7 @@ def test_a_result_without_a_whole_number_is_refused(tmp_path: Path, accuracy: ob
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = write_utility(tmp_path / "model-1", {"gsm8k": [True]})
     (path / "config.yaml").write_text("a: [")
-    with pytest.raises(UserError, match=r"config\.yaml cannot be read as YAML"):
+    with pytest.raises(UserError, match=r"config\.yaml, line 1: cannot be read as YAML"):
         read_utility(path)
     path = write_utility(tmp_path / "model-2", {"gsm8k": [True]})
     (path / "gsm8k-00000000" / "result.json").write_text("{")

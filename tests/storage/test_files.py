@@ -39,7 +39,7 @@ def test_a_value_that_is_no_number_is_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[1]", b"\xff"])
 def test_a_file_that_is_no_json_object_is_named(text: str | bytes, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=r"result\.json is not a JSON object; move its folder away"):
+    with pytest.raises(UserError, match=r"result\.json.* not .*; move its folder away"):
         read_json(tmp_path / "result.json")
 
 

@@ -75,7 +75,7 @@ def test_a_line_torn_by_a_kill_is_dropped_on_resume(tmp_path: Path) -> None:
 def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "a") as folder:
         (folder.path / "train.jsonl").write_text('{"step": 1}\n{"step": \n{"step": 3}\n')
-        with pytest.raises(UserError, match=r"train.jsonl, row 2: not JSON"):
+        with pytest.raises(UserError, match=r"train.jsonl, row 2: not a JSON object"):
             folder.truncate_after(3)
 
 

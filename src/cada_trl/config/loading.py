@@ -12,11 +12,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cada_trl.config.keys import describe_keys
 from cada_trl.errors import HelpAsked, UserError
+from cada_trl.storage.reading import read_yaml
 
 HELP = frozenset({"-h", "--help"})
 Positive = Annotated[int, Field(ge=1)]
@@ -61,6 +61,9 @@ def compose_config(
         raise HelpAsked(describe_keys(conf_dir, primary, set(leaf_paths(schema).values())))
     choices = groups(conf_dir, primary)
     checked = [_full_override(text, schema, choices) for text in overrides]
+    for group, _, name in (word.partition("=") for word in checked):
+        if group in choices:  # Hydra leaves a traceback for what is no YAML, and writes out every alias
+            read_yaml(conf_dir / group / f"{name}.yaml")
     try:
         with initialize_config_dir(str(conf_dir), version_base="1.3"):
             composed = compose(primary, overrides=[*first, *checked])
@@ -92,10 +95,7 @@ def load_described(schema: type[Schema], folder: Path, name: str, kind: str, sha
 
     def values_of(name: str) -> dict[str, Any]:
         path = folder / f"{name}.yaml"
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+        values = read_yaml(path)
         if not isinstance(values, dict):
             raise UserError(f"{path} is not a {kind}; expected its fields: {', '.join(schema.model_fields)}")
         return values
@@ -125,7 +125,7 @@ def leaf_paths(schema: type[Section]) -> dict[str, str]:
 
 def groups(conf_dir: Path, primary: str) -> dict[str, list[str]]:
     """Config group -> its choices, for the groups in the primary file's defaults list that a user chooses from."""
-    listed = yaml.safe_load((conf_dir / f"{primary}.yaml").read_text(encoding="utf-8"))["defaults"]
+    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
     named = [name for entry in listed if isinstance(entry, dict) for name in entry]
     names = sorted(name for name in named if not name.startswith("optional "))  # follow from the other choices
     return {name: sorted(file.stem for file in (conf_dir / name).glob("*.yaml")) for name in names}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from cada_trl.config.loading import nearest
 from cada_trl.errors import UserError
+from cada_trl.storage.reading import read_yaml
 
 _KEY = "recipe="
 
@@ -31,4 +30,7 @@ def recipe_words(name: str, recipes: Path) -> list[str]:
     known = {f"{file.parent.name}/{file.stem}": file for file in files}
     if name not in known:
         raise UserError(f"recipe={name}: no such recipe; {nearest(name, known)}")
-    return [str(line) for line in yaml.safe_load(known[name].read_text(encoding="utf-8"))]
+    words = read_yaml(known[name])
+    if not isinstance(words, list):
+        raise UserError(f"{known[name]} holds a {type(words).__name__}; expected a list of key=value")
+    return [str(word) for word in words]

@@ -19,8 +19,8 @@ from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon
 from cada_trl.data.row_files import read_rows
 from cada_trl.data.split import draw
 from cada_trl.errors import UserError
-from cada_trl.records import check_utf8
 from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.reading import MAX_ROWS_BYTES, PUBLISHED, check_characters
 
 BENCHMARK_DIR = CONF_DIR / "benchmark"
 
@@ -174,7 +174,7 @@ def item_id(benchmark: str, own_id: str) -> str:
 
 def checked_file(path: Path, sha256: str, source: str) -> Path:
     """The path, if its content is the published one. Errors: UserError with both SHA-256 values."""
-    seen = file_sha256(path)
+    seen = file_sha256(path, PUBLISHED, MAX_ROWS_BYTES)
     if seen != sha256:
         raise UserError(f"{path} has sha256 {seen}; expected {sha256}, the published file of {source}: get it again")
     return path
@@ -225,13 +225,13 @@ def _item(spec: BenchmarkSpec, path: Path, number: int, row: dict[str, Any], lex
     fields = [field for field in (spec.columns.text, spec.columns.id, spec.columns.category) if field is not None]
     for field in fields:
         if not isinstance(row.get(field), str) or not row[field].strip():
-            raise UserError(f"{path}, row {number}: no text in field '{field}'; is it the published file?")
+            raise UserError(f"{path}, row {number}: no text in field '{field}'; {PUBLISHED}")
+        check_characters(row[field], f"{path}, row {number}")
     own_id = str(number) if spec.columns.id is None else row[spec.columns.id]
     if spec.file_categories is not None:
         own_id = f"{path.stem.removeprefix('category_')}-{own_id}"
     category = "" if spec.columns.category is None else row[spec.columns.category]
     request = row[spec.columns.text]
-    check_utf8(request, f"{path}, row {number}")
     hazard = _hazard(spec.hazards, row, category, request, lexicon)
     return Item(item_id(spec.name, own_id), spec.name, request, hazard, category, spec.harmful)
 

@@ -17,6 +17,7 @@ from cada_trl.data.row_files import read_rows
 from cada_trl.errors import UserError
 from cada_trl.records import Request
 from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.reading import MAX_ROWS_BYTES, PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def read_benchmarks(folder: Path) -> dict[str, list[str]]:
 def benchmarks_digest(folder: Path) -> dict[str, str]:
     """Relative path -> SHA-256 of every file that read_benchmarks would read."""
     paths = {path for files in FILES for path in folder.glob(files.glob)}
-    return {str(path.relative_to(folder)): file_sha256(path) for path in sorted(paths)}
+    return {str(path.relative_to(folder)): file_sha256(path, PUBLISHED, MAX_ROWS_BYTES) for path in sorted(paths)}
 
 
 def read_xstest_safe(folder: Path) -> list[Request]:
@@ -93,8 +94,8 @@ def read_xstest_safe(folder: Path) -> list[Request]:
 def _texts(path: Path, field: str | None) -> Iterator[str]:
     name = field or "text"
     for number, row in read_rows(path, has_header=field is not None, columns=[name]):
-        if not isinstance(row.get(name), str):
-            raise UserError(f"{path}, row {number}: no text in field '{name}'; is it the published file?")
+        if not isinstance(row, dict) or not isinstance(row.get(name), str):
+            raise UserError(f"{path}, row {number}: no text in field '{name}'; {PUBLISHED}")
         yield row[name]
 
 

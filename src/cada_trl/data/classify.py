@@ -13,7 +13,6 @@ are kept in a JSONL by the text's hash as they come: the same call again asks on
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -21,8 +20,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from cada_trl.config import JudgeConfig
 from cada_trl.data.likeness import normalise, text_hash
@@ -33,6 +30,7 @@ from cada_trl.prompting.arms import Messages
 from cada_trl.statistics import agreement
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import SharedLog
+from cada_trl.storage.reading import read_csv, read_yaml
 
 ASSETS = Path(__file__).parent / "assets"
 LEXICON, REVIEWED = ASSETS / "lexicon.yaml", ASSETS / "beavertails_reviewed.tsv"
@@ -98,7 +96,7 @@ class Review:
 def load_lexicon(path: Path = LEXICON) -> Lexicon:
     """Read a lexicon. A phrase may end in * (any ending). Errors: UserError for a file that is not one."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
         threshold = float(values["threshold"])
         priors = {
             str(label): {str(hazard): float(weight) for hazard, weight in by_hazard.items()}
@@ -109,7 +107,7 @@ def load_lexicon(path: Path = LEXICON) -> Lexicon:
             for weight, phrases in groups.items():
                 for phrase in map(str, phrases):
                     words[normalise(phrase) + "*" * phrase.endswith("*")][str(hazard)] = float(weight)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         expected = "expected threshold, labels: {label: {hazard: weight}} and words: {hazard: {weight: [phrases]}}"
         raise UserError(f"{path} is not a lexicon ({type(error).__name__}: {error}); {expected}") from error
     # Longest first, so that "kill myself" is evidence of its own and not of "kill".
@@ -146,22 +144,16 @@ def _entry(match: str, lexicon: Lexicon) -> str:
 def read_review(path: Path = REVIEWED) -> Review:
     """Errors: UserError for a file that is not such a table, with the row."""
     labels: dict[str, tuple[str, str]] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file, delimiter="\t")
-            if table.fieldnames != COLUMNS:
-                raise UserError(f"{path}: columns {table.fieldnames}; expected {', '.join(COLUMNS)}, parted by tabs")
-            for number, row in enumerate(table, start=2):
-                digest = row["sha256"] or ""
-                if len(digest) != HASH_DIGITS or not row["first"] or not row["second"]:
-                    raise UserError(
-                        f"{path}, row {number}: expected {HASH_DIGITS} hex digits and two labels; saw {row}"
-                    )
-                if digest in labels:
-                    raise UserError(f"{path}, row {number}: {digest} stands twice; keep one of them")
-                labels[digest] = (row["first"], row["second"])
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; install the package anew") from error
+    for number, row in read_csv(path, delimiter="\t"):
+        digest, first, second = (row.get(column) or "" for column in COLUMNS)
+        if len(digest) != HASH_DIGITS or not first or not second:
+            raise UserError(
+                f"{path}, row {number}: saw {row}; expected {', '.join(COLUMNS)} parted by tabs: {HASH_DIGITS} hex "
+                "digits and two labels"
+            )
+        if digest in labels:
+            raise UserError(f"{path}, row {number}: {digest} stands twice; keep one of them")
+        labels[digest] = (first, second)
     return Review(labels)
 
 

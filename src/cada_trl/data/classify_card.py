@@ -10,7 +10,6 @@ safe and other count as one answer, "none": both are dropped.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from cada_trl.data.sources import read_beavertails
 from cada_trl.errors import UserError, run_verb
 from cada_trl.numbers import RATE
 from cada_trl.statistics import Confusion, Rate, agreement_line
+from cada_trl.storage.files import read_json
 
 Pairs = list[tuple[str, str]]  # (hand label, classifier's answer)
 
@@ -58,16 +58,22 @@ def _per_hazard(pairs: Pairs) -> Table:
     return table
 
 
+def _hand_labels(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+    halves = read_json(path, "expected a file of hand labels")
+    for half, draws in halves.items():
+        for draw, labels in draws.items() if isinstance(draws, dict) else [("", None)]:
+            if not isinstance(labels, dict) or not all(isinstance(label, str) for label in labels.values()):
+                raise UserError(f"{path}: '{half}' {draw} holds no hand labels; expected {{draw: {{SHA-256: label}}}}")
+    return halves
+
+
 def main(argv: list[str]) -> int:
     """Print the card. Returns 0. Errors: UserError without arguments or when no labelled prompt is in the files."""
     if len(argv) < 2:
         raise UserError(
             "expected: python -m cada_trl.data.classify_card LABELS.json BEAVERTAILS.jsonl [MORE.jsonl ...]"
         )
-    try:
-        labels = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{argv[0]} is not a file of hand labels: {error}") from error
+    labels = _hand_labels(Path(argv[0]))
     sources = [read_beavertails(load_config(["data=beavertails", f"file={path}"]).data) for path in argv[1:]]
     rows = unique_rows(row for source in sources for row in source.rows if row.key)
     lexicon, held_out = load_lexicon(), Pairs()

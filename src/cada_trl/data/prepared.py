@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cada_trl.records import Request, read_requests, write_jsonl, write_requests
 from cada_trl.storage.digest import file_sha256, json_sha256
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
 from cada_trl.storage.kept import check_kept, kept
+from cada_trl.storage.reading import MAX_ROWS_BYTES
 
 PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")
 
@@ -44,7 +46,7 @@ class PreparedData:
 
 
 def prepare(
-    config: Config, count_tok: Callable[[str], int] | None = None, control_tokens: Collection[str] = ()
+    config: Config, count_tok: Callable[[str], int] | None = None, control_tokens: Callable[[], Collection[str]] = tuple
 ) -> PreparedData:
     """The request set of a configuration: read back if it was prepared already, else built and written.
 
@@ -95,7 +97,10 @@ def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
         "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
         "tokenizer": tokenizer,
         "llm": {"name": config.judge.llm, "instruction": instruction(pack)} if data.classifier == "llm" else None,
-        "sha256": {name: _sha256(path) for name, path in files.items()},
+        "sha256": {
+            name: file_sha256(path, "expected a JSONL file, as in file=requests.jsonl", MAX_ROWS_BYTES)
+            for name, path in files.items()
+        },
         "benchmarks": benchmarks_digest(Path(data.benchmarks_dir)) if data.benchmarks_dir else None,
         "version": version("cada_trl"),
     }
@@ -114,21 +119,21 @@ def _folder(config: Config, inputs: dict[str, Any]) -> Path:
     return Path(config.data_dir) / f"{config.data.dataset}-{_digest(inputs)[:8]}"
 
 
-def _sha256(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path}: {error.strerror}; expected a JSONL file, as in file=requests.jsonl"
-        ) from error
+def _of_tokenizer(config: Config) -> tuple[Callable[[str], int], Callable[[], Collection[str]]]:
+    """Its tokenizer is loaded for the first text: what is wrong with the rows is said before torch is imported."""
 
+    @cache
+    def tokenizer() -> Any:
+        from cada_trl.models.load import load_tokenizer
 
-def _of_tokenizer(config: Config) -> tuple[Callable[[str], int], Collection[str]]:
-    from cada_trl.models.load import load_tokenizer
-    from cada_trl.models.prompts import control_tokens
+        return load_tokenizer(config.model)
 
-    tokenizer = load_tokenizer(config.model)
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]), control_tokens(tokenizer)
+    def control() -> Collection[str]:
+        from cada_trl.models.prompts import control_tokens
+
+        return control_tokens(tokenizer())
+
+    return lambda text: len(tokenizer()(text, add_special_tokens=False)["input_ids"]), control
 
 
 def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:

@@ -52,7 +52,10 @@ class RequestSet:
 
 
 def build_request_set(
-    config: Config, pack: HazardPack, count_tok: Callable[[str], int], control_tokens: Collection[str] = ()
+    config: Config,
+    pack: HazardPack,
+    count_tok: Callable[[str], int],
+    control_tokens: Callable[[], Collection[str]] = tuple,
 ) -> RequestSet:
     """Read, deduplicate, decontaminate, classify and split (paper, Data; every filter beyond is_safe is ours).
 
@@ -65,8 +68,9 @@ def build_request_set(
             known = ", ".join(pack.hazards)
             raise UserError(f"held_out_hazards: {hazard!r} is not in the pack; expected one of: {known}")
     own, beside, roles = _read(config, pack)
+    forbidden = control_tokens()
     for row in own.rows:
-        check_request(row, control_tokens)
+        check_request(row, forbidden)
     funnel = Funnel(own, beside)
     rows = _distinct(funnel, [*own.rows, *(beside.rows if beside else [])], data.near_duplicate_jaccard)
     rows = funnel.keep(rows, lambda row: "too_long" if count_tok(row.text) > data.max_prompt_tok else None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.errors import UserError
-from cada_trl.records import check_utf8
+from cada_trl.storage.reading import check_characters
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,9 @@ class Row:
     labels: tuple[str, ...] = ()  # BeaverTails categories
     id: str | None = None  # the source's own id; None takes one from the text
     pair: str | None = None  # the twin's pair: its partner has the same, and nothing else has
+
+    def __post_init__(self) -> None:
+        check_characters(self.text, self.where)
 
     @cached_property
     def key(self) -> str:
@@ -42,11 +45,10 @@ class Source:
 
 
 def check_request(row: Row, control_tokens: Collection[str]) -> None:
-    """Errors: UserError for text that is no UTF-8, and for a token that the chat template alone may write.
+    """Errors: UserError for a token that the chat template alone may write.
 
     Refused and not read as plain text: TRL renders and tokenises the chats of some methods itself.
     """
-    check_utf8(row.text, row.where)
     if found := [token for token in control_tokens if token in row.text]:
         raise UserError(f"{row.where}: the text holds {found[0]!r}, a control token of the model; take it out")
 

@@ -16,7 +16,7 @@ from cada_trl.config import DataConfig
 from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
-from cada_trl.storage.digest import file_sha256, sha256
+from cada_trl.storage.digest import file_sha256
 
 CATEGORIES = frozenset(
     {
@@ -49,7 +49,7 @@ def read_beavertails(data: DataConfig) -> Source:
             (f"{path}, row {number}", row) for number, row in read_jsonl(path)
         )
         name = path.stem
-        origin: dict[str, str | None] = {"file": path.name, "sha256": sha256(_bytes(path))}
+        origin: dict[str, str | None] = {"file": path.name, "sha256": file_sha256(path)}
     else:
         hub_rows, commit = _hub_rows(data)
         rows = ((f"{data.hub_id}, row {number}", row) for number, row in enumerate(hub_rows, start=1))
@@ -73,13 +73,6 @@ def read_beavertails(data: DataConfig) -> Source:
     return Source(kept, {"harmful": dict(dropped)} if dropped else {}, origin)
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; expected file=<BeaverTails JSONL>") from error
-
-
 def _labels(values: dict[str, Any], where: str) -> tuple[str, ...]:
     """A list of names, or the hub's dict of name -> bool."""
     found = values.get("categories", values.get("category"))
@@ -87,7 +80,7 @@ def _labels(values: dict[str, Any], where: str) -> tuple[str, ...]:
         found = [name for name, flag in found.items() if flag]
     if not isinstance(found, list):
         raise UserError(f"{where}: field 'categories' is {found!r}; expected a list of names or a dict of booleans")
-    unknown = [name for name in found if name not in CATEGORIES]
+    unknown = [name for name in found if not isinstance(name, str) or name not in CATEGORIES]
     if unknown:
         raise UserError(f"{where}: unknown category {unknown[0]!r}; expected BeaverTails' 14 names")
     return tuple(sorted(found))

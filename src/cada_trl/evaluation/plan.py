@@ -9,7 +9,7 @@ from pathlib import Path
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, load_spec
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import check_known
-from cada_trl.evaluation.attacks.attack import Attack, NotRun
+from cada_trl.evaluation.attacks.attack import Attack, NoPrompts, NotRun
 from cada_trl.evaluation.attacks.registry import AttackContext, make_attack
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, EvaluationFolder
 from cada_trl.evaluation.items import Attempt, Missing, from_row, to_row
@@ -59,26 +59,34 @@ class Plan:
 def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackContext]) -> Plan:
     """Load every benchmark and prepare every attack on it. context: what the attacks on a benchmark may use.
 
-    An attack that a benchmark does not have is not run there. Errors: UserError as load_spec, load_items and
-    make_attack; for an attack that no benchmark named here has, and for a benchmark that is left without any.
+    An attack that a benchmark does not have, or whose prompts are not here, is not run there. Errors: UserError as
+    load_spec, load_items and make_attack; for an attack that no benchmark named here has, and for a benchmark that is
+    left without any.
     """
     data_root = Path(config.data_root).expanduser() if config.data_root else None
     benchmarks: list[PlannedBenchmark] = []
     reasons: list[str] = []
+    had: set[str] = set()
     for spec in [load_spec(name) for name in config.benchmarks]:
         attacks: list[Attack] = []
         for name in config.attacks:
             try:
                 attacks.append(make_attack(name, context(spec)))
+                had.add(name)
             except NotRun as reason:
                 reasons.append(str(reason))
+            except NoPrompts as reason:
+                reasons.append(str(reason))
+                had.add(name)
         benchmarks.append(PlannedBenchmark(spec, load_items(spec, data_root, config.limit, config.seed), attacks))
-    used = {attack.name for planned in benchmarks for attack in planned.attacks}
-    if unused := [name for name in config.attacks if name not in used]:
+    if unused := [name for name in config.attacks if name not in had]:
         raise UserError(f"attack {unused[0]} applies to no benchmark named here; {reasons[0]}")
     if bare := [planned.spec.name for planned in benchmarks if not planned.attacks]:
         names = ",".join(config.attacks)
-        raise UserError(f"benchmark {bare[0]}: none of attacks={names} applies to it; add none, the raw request")
+        why = next(line for line in reasons if line.startswith(f"{bare[0]} x "))
+        raise UserError(
+            f"benchmark {bare[0]}: none of attacks={names} applies to it; add none, the raw request ({why})"
+        )
     return Plan(benchmarks, reasons)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import Field, model_validator
 
 from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, Seed, as_override, compose_config, groups
 from cada_trl.errors import UserError
 from cada_trl.models.named import model_overrides, named_model
+from cada_trl.storage.reading import read_yaml
 
 Schema = TypeVar("Schema", bound="AboutAModel")
 Backend = Literal["transformers", "vllm"]
@@ -177,7 +177,7 @@ def _prompts_of_run(folder: Path) -> list[str]:
     file = folder / "config.yaml"
     if not file.is_file():
         return []
-    run = check_config(yaml.safe_load(file.read_text(encoding="utf-8")))
+    run = check_config(read_yaml(file))
     prompt = run.prompt.model_dump(exclude={"arm"})
     return [
         *(as_override(f"prompt.{key}", value) for key, value in prompt.items()),

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeA
 
 from cada_trl.errors import UserError
 from cada_trl.storage.digest import sha256
+from cada_trl.storage.reading import compose_yaml
 
 BUILTIN_DIR = Path(__file__).parent / "assets"
 PACK_FILE = "pack.yaml"
@@ -141,45 +142,18 @@ _Page = TypeVar("_Page", Hazard, _PackPage)
 
 
 def _read(file: Path, page: type[_Page]) -> tuple[_Page, yaml.Node]:
-    """One YAML file as a checked record, and its node tree: only the tree knows the lines."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "not UTF-8 text"
-        raise UserError(
-            f"{file}{line}: not YAML ({reason}); expected key: value, quoted where a text holds ': '"
-        ) from error
+    """One YAML file as a checked record, and its node tree."""
+    values, node = compose_yaml(file, "expected key: value, quoted where a text holds ': '")
     if not isinstance(values, dict) or node is None:
         keys = ", ".join(field.name for field in fields(page))
         raise UserError(f"{file}, line 1: holds {type(values).__name__}; expected the keys {keys}")
-    _check_keys(file, node)
     try:
         return TypeAdapter(page).validate_python(values), node
     except ValidationError as error:
         # A misspelt key is also a missing one: the unknown key is the finding that helps.
-        first = min(error.errors(), key=lambda problem: problem["type"] != "unexpected_keyword_argument")
+        wrong_key = {"unexpected_keyword_argument", "invalid_key"}
+        first = min(error.errors(), key=lambda problem: problem["type"] not in wrong_key)
         raise UserError(_explain(file, node, first, page)) from error
-
-
-def _check_keys(file: Path, node: yaml.Node) -> None:
-    """Keys are text and stand once; of two alike, YAML's last one would win in silence."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            where = f"{file}, line {key.start_mark.line + 1}: key '{key.value}'"
-            if key.tag != "tag:yaml.org,2002:str":
-                raise UserError(f"{where} is not text; expected a key's name")
-            if key.value in seen:
-                raise UserError(f"{where} stands twice; keep one")
-            seen.add(key.value)
-            _check_keys(file, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _check_keys(file, item)
 
 
 def _line(node: yaml.Node, path: tuple[int | str, ...]) -> int:
@@ -187,7 +161,7 @@ def _line(node: yaml.Node, path: tuple[int | str, ...]) -> int:
     line = node.start_mark.line
     for step in path:
         if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == step]
+            found = [(key, value) for key, value in node.value if key.value == str(step)]
             if not found:
                 break
             line, node = found[0][0].start_mark.line, found[0][1]
@@ -216,6 +190,8 @@ def _explain(file: Path, node: yaml.Node, problem: Any, page: type[_Page]) -> st
     field = ".".join(str(step + 1 if isinstance(step, int) else step) for step in path)
     where = f"{file}, line {_line(node, path)}: "
     match problem["type"]:
+        case "invalid_key":
+            return f"{where}key '{path[-1]}' is not text; expected a key's name"
         case "missing":
             return f"{where}'{field}' is missing; add it"
         case "unexpected_keyword_argument":

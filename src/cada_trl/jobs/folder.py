@@ -6,7 +6,6 @@ job's files are recorded by content, so that one that was damaged later is found
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Job, read_manifest
 from cada_trl.storage.digest import file_sha256, sha256
-from cada_trl.storage.files import held
+from cada_trl.storage.files import held, read_json
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import now_utc
 
@@ -71,9 +70,9 @@ def _check_same_sweep(path: Path, cell_ids: Collection[str] | None) -> None:
     if not file.is_file():
         return
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json(file, "restore it")
         recorded, words = [row["id"] for row in record["cells"]], shlex.join(record["command"][3:])
-    except (ValueError, KeyError, TypeError) as error:
+    except (UserError, KeyError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}); move it away: cells that are done stay done") from error
     is_another = not (path / STUDY).exists() if cell_ids is None else not set(recorded) <= set(cell_ids)
     if recorded and is_another:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field
 
 from cada_trl.config import CONF_DIR, RECIPES_DIR
@@ -23,6 +22,7 @@ from cada_trl.config.loading import (
 )
 from cada_trl.config.recipes import expand_recipes
 from cada_trl.errors import UserError
+from cada_trl.storage.reading import read_yaml
 
 CARD_DIR = CONF_DIR / "ablation"
 _FOR_EVALUATION = "evaluate."
@@ -121,5 +121,5 @@ def load_card(name: str) -> AblationCard:
     """The card of that name. Errors: UserError with the nearest name for one that is not known."""
     if name not in (names := described(CARD_DIR)):
         raise UserError(f"ablation={name}: no such card; {nearest(name, names)}")
-    values = yaml.safe_load((CARD_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
+    values = read_yaml(CARD_DIR / f"{name}.yaml")
     return check_values(AblationCard, {"name": name, **values})

@@ -6,15 +6,12 @@ package, since its labels need not be where a report is written.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +25,8 @@ from cada_trl.judging.judge import Judge, Judged
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.statistics import Confusion, auc_and_j
 from cada_trl.storage.digest import sha256
-from cada_trl.storage.files import replace_json
+from cada_trl.storage.files import read_json, replace_json
+from cada_trl.storage.reading import read_csv
 
 Label = Literal["refused", "harmful"]
 Pair = tuple[str, str]  # request, response
@@ -157,17 +155,14 @@ def headline(stored: Card) -> str:
 def find_card(judge_id: str, folder: Path | None) -> Card | None:
     """The stored card of this judge: in the folder, else with the package; None where it was never measured."""
     stored = read_card(card_path(judge_id, folder)) if folder else None
-    return stored or read_card(files("cada_trl.judging") / "assets" / f"card_{_slug(judge_id)}.json")
+    return stored or read_card(Path(__file__).parent / "assets" / f"card_{_slug(judge_id)}.json")
 
 
-def read_card(path: Traversable) -> Card | None:
+def read_card(path: Path) -> Card | None:
     """None where there is no file. Errors: UserError for a file that is no card."""
     if not path.is_file():
         return None
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path} is not a judge card; delete it and run make judge-card again") from error
+    return read_json(path, "delete it and run make judge-card again")
 
 
 def write_card(measured: Card, folder: Path) -> None:
@@ -236,10 +231,8 @@ class _Completion:
 
 
 def _read_xstest(path: Path) -> list[_Completion]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     completions = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in read_csv(path):
         prompt, completion, label = (row.get(column) for column in ("prompt", "completion", "final_label"))
         if not prompt or completion is None or not label or label[0] not in "123":
             raise UserError(

@@ -12,8 +12,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from cada_trl.config import Config, ModelConfig, check_config
 from cada_trl.errors import UserError
 from cada_trl.models.checks import USER, render
@@ -21,6 +19,7 @@ from cada_trl.models.embedded import embedded_folder
 from cada_trl.models.folder import AGAIN, check_files, checked_folder
 from cada_trl.storage.digest import file_sha256, sha256
 from cada_trl.storage.files import MADE_AGAIN, take_lock, whole
+from cada_trl.storage.reading import read_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -170,7 +169,7 @@ def _run_config(final: Path) -> Config:
     file = final.parent / "config.yaml"
     if not file.is_file():
         raise UserError(f"{final} is an adapter outside a run folder, so its base is not known; give the run folder")
-    return check_config(yaml.safe_load(file.read_text(encoding="utf-8")))
+    return check_config(read_yaml(file))
 
 
 def _merge(final: Path, config: Config, folder: Path) -> None:

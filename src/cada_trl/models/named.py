@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cada_trl.config import CONF_DIR, ModelConfig, check_config
 from cada_trl.config.loading import as_override, check_values, nearest
 from cada_trl.errors import UserError
 from cada_trl.models.folder import count_params
 from cada_trl.models.load import check_hub, is_adapter
 from cada_trl.storage.files import read_json
+from cada_trl.storage.reading import read_yaml
 
 MODEL_DIR = CONF_DIR / "model"
 SAVED = "expected a model saved by save_pretrained with its tokenizer"
@@ -28,7 +27,7 @@ def named_model(word: str, revision: str | None = None) -> ModelConfig:
     """
     choices = sorted(path.stem for path in MODEL_DIR.glob("*.yaml"))
     if word in choices:
-        return check_values(ModelConfig, _yaml(MODEL_DIR / f"{word}.yaml")["model"])
+        return check_values(ModelConfig, read_yaml(MODEL_DIR / f"{word}.yaml")["model"])
     folder = Path(word).expanduser()
     if folder.is_dir():
         return _of_run(folder) if (folder / "config.yaml").is_file() else _of_folder(folder)
@@ -43,7 +42,7 @@ def model_overrides(model: ModelConfig) -> list[str]:
 
 
 def _of_run(folder: Path) -> ModelConfig:
-    config = check_config(_yaml(folder / "config.yaml"))
+    config = check_config(read_yaml(folder / "config.yaml"))
     final = folder / "final"
     if not (final / "config.json").is_file() and not is_adapter(final):
         raise UserError(
@@ -107,11 +106,3 @@ def _described(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
 def _token(value: Any) -> str | None:
     content = value.get("content") if isinstance(value, dict) else value
     return content if isinstance(content, str) and content else None
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
-    return values

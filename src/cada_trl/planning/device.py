@@ -12,6 +12,7 @@ import yaml
 
 from cada_trl.config import CONF_DIR, HardwareConfig
 from cada_trl.errors import UserError
+from cada_trl.storage.reading import read_yaml
 
 ROOT = CONF_DIR.parent
 
@@ -76,7 +77,7 @@ def launch_file(hardware: HardwareConfig) -> Path:
 
 def _launch_settings(hardware: HardwareConfig) -> dict[str, Any]:
     """What the launch file says; nothing without one. Errors: as launch_file."""
-    return {} if hardware.launcher == "python" else dict(yaml.safe_load(launch_file(hardware).read_text("utf-8")))
+    return {} if hardware.launcher == "python" else dict(read_yaml(launch_file(hardware)))
 
 
 def zero_stage(hardware: HardwareConfig) -> int:

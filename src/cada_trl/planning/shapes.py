@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,6 +14,7 @@ from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.prompting.arms import render
+from cada_trl.storage.files import read_json
 
 CHAT_TOK = 20  # ours: system turn and the ends of the user's turn in SmolLM2's template; Llama 3's has fewer
 CHARS_A_TOK = 4  # ours: a rule of thumb for English
@@ -79,8 +79,8 @@ def shape_of(model: ModelConfig) -> Shape:
     if file is None:
         raise UserError(f"the shape of {model.path} is not known here; fetch its config.json, or plan without it")
     try:
-        return read_shape(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError) as error:
+        return read_shape(read_json(file, "fetch it again"))
+    except KeyError as error:
         raise UserError(f"{file} does not say the shape of a Llama-like model; missing or damaged: {error}") from error
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
 from cada_trl.records import Status, Verdict, read_jsonl
 from cada_trl.storage.files import read_json
+from cada_trl.storage.reading import read_yaml
 from cada_trl.tracking.metrics import PROBE_SETS
 
 Row = dict[str, Any]
@@ -77,10 +77,7 @@ class RunRecord(Folder):
 
 def read_config(path: Path) -> Row:
     """The mapping in a config.yaml. Errors: UserError for a file that cannot be read or holds no mapping."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}; restore it") from error
+    values = read_yaml(path, "restore it")
     if not isinstance(values, dict):
         raise UserError(f"{path} holds a {type(values).__name__}, expected a mapping; restore it")
     return values

@@ -21,7 +21,7 @@ from cada_trl.records import Request
 from cada_trl.separability.probe import Separation
 from cada_trl.separability.training_rows import CurvePoint
 from cada_trl.storage.digest import content_hash, file_sha256, sha256
-from cada_trl.storage.files import replace_json
+from cada_trl.storage.files import read_json, replace_json
 from cada_trl.storage.json_record import JsonRecord
 
 VERSION = 1  # raise it when the same inputs give other numbers
@@ -153,10 +153,8 @@ def kept_card(config: Config, data: PreparedData) -> Card | None:
 def read_card(path: Path) -> Card | None:
     """None where there is no file. Errors: UserError for a file that is no card."""
     try:
-        return Card.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, UserError) as error:
+        return Card.from_json(read_json(path)) if path.exists() else None
+    except UserError as error:
         raise UserError(f"{path} is not a card of this version; delete it and run make card again") from error
 
 

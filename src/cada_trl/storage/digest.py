@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cada_trl.storage.reading import opened
+
 
 def sha256(content: str | bytes) -> str:
     """64 hex digits; a text is taken as UTF-8, with half of a surrogate pair as it is."""
@@ -22,9 +24,9 @@ def sha256_of(chunks: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """The same of a file, which need not fit into memory. Errors: OSError."""
-    with path.open("rb") as file:
+def file_sha256(path: Path, advice: str = "get it again", max_bytes: int | None = None) -> str:
+    """The same of a file, which need not fit into memory. Errors: UserError for one that is none, as opened."""
+    with opened(path, advice, max_bytes) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

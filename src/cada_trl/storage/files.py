@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cada_trl.errors import UserError
+from cada_trl.storage.reading import parse_object, read_text
 
 ANOTHER_FOLDER = "free space, fix the permission or choose another folder"
 MADE_AGAIN = "move its folder away, and the same command makes it again"
@@ -70,14 +71,9 @@ def replace_json(path: Path, values: Mapping[str, Any], advice: str = ANOTHER_FO
 def read_json(path: Path, advice: str = MADE_AGAIN) -> dict[str, Any]:
     """The object in a file. Errors: UserError for one that cannot be read or holds something else."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; {advice}") from error
-    except ValueError:  # not JSON, or not UTF-8
-        values = None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is not a JSON object; {advice}")
-    return values
+        return parse_object(read_text(path, advice))
+    except ValueError as error:
+        raise UserError(f"{path} is not a JSON object ({error}); {advice}") from error
 
 
 def take_lock(path: Path) -> IO[bytes]:

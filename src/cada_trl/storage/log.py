@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from cada_trl.errors import UserError
 from cada_trl.storage.files import GOES_ON, take_lock, writing
+from cada_trl.storage.reading import opened, parse_json, parse_object
 
 Row = dict[str, Any]
 
@@ -33,10 +34,10 @@ class StoredLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            content = path.read_bytes() if path.exists() else b""
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}; fix its permission") from error
+        content = b""
+        if path.exists():
+            with opened(path, "fix its permission") as file:
+                content = file.read()
         kept = content[: content.rfind(b"\n") + 1]
         self._torn = len(kept) < len(content)
         self._kept_bytes = len(kept)
@@ -44,12 +45,11 @@ class StoredLog:
 
     def _row(self, number: int, line: bytes) -> Row:
         try:
-            row = json.loads(line)
-            if isinstance(row, dict):
-                return row
-        except ValueError:  # not JSON, or not UTF-8
-            pass
-        raise UserError(f"{self.path}, row {number}: not a JSON object; the file was edited: delete that line")
+            return parse_object(line)
+        except ValueError as error:
+            raise UserError(
+                f"{self.path}, row {number}: not a JSON object ({error}); the file was edited: delete that line"
+            ) from error
 
 
 class AppendLog(StoredLog):
@@ -109,7 +109,7 @@ class SharedLog:
         file.seek(self._n_read_bytes)
         for line in file:
             try:
-                self._remember(json.loads(line))
+                self._remember(parse_json(line))
             except (KeyError, TypeError, ValueError):
                 continue
         self._n_read_bytes = file.tell()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from cada_trl.config import HardwareConfig
 from cada_trl.errors import UserError
 from cada_trl.planning.device import zero_stage
 from cada_trl.storage.digest import file_sha256, sha256_of
-from cada_trl.storage.files import replace_json
+from cada_trl.storage.files import read_json, replace_json
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
@@ -155,10 +154,10 @@ def check_same_ranks(checkpoint: Path, n_processes: int, zero_stage: int) -> Non
 def _mark(checkpoint: Path) -> dict[str, Any] | None:
     """What complete.json says, where every file that it names is there in its size."""
     try:
-        mark: dict[str, Any] = json.loads((checkpoint / COMPLETE_FILE).read_text())
+        mark = read_json(checkpoint / COMPLETE_FILE)
         complete = all((checkpoint / name).stat().st_size == size for name, size in mark.get("bytes", {}).items())
-        return mark if complete and isinstance(mark["step"], int) else None
-    except (OSError, ValueError, AttributeError, LookupError):  # not there, no JSON, another form
+        return mark if complete and type(mark["step"]) is int else None
+    except (UserError, OSError, ValueError, AttributeError, LookupError):  # not there, no JSON, another form
         return None
 
 

@@ -144,10 +144,10 @@ def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
-    expected = "expected the prompts of https://example.org/x"
-    with pytest.raises(UserError, match=f"attack pair: no file <data_root>/prompts.jsonl; {expected}"):
+    expected = "get the prompts of https://example.org/x"
+    with pytest.raises(UserError, match=f" x pair: no file <data_root>/prompts.jsonl; {expected}"):
         FrozenAttack("pair", with_victims, None)
-    with pytest.raises(UserError, match=r"attack pair: no file .*/empty/prompts.jsonl"):
+    with pytest.raises(UserError, match=r" x pair: no file .*/empty/prompts.jsonl"):
         FrozenAttack("pair", with_victims, tmp_path / "empty")
     with (tmp_path / "prompts.jsonl").open("a") as file:
         file.write("\n")
@@ -157,7 +157,7 @@ def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: Benchmar
 
 def test_a_column_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     columns = {"attack": "attack", "request": "goal", "id": None, "prompt": "attack_prompt", "victim": None}
-    with pytest.raises(UserError, match="row 1: no field 'goal'"):
+    with pytest.raises(UserError, match="row 1: field 'goal' is None; is it the published"):
         FrozenAttack("pair", spec_of(tmp_path, WITHOUT_VICTIMS, columns, {"pair": []}), tmp_path)
 
 

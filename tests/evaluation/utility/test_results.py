@@ -143,7 +143,7 @@ def test_another_plans_result_and_a_damaged_one_are_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match="holds plan 00000000"):
         finished_result(BBH, tmp_path)
     (tmp_path / "result.json").write_text('{"accuracy": 0.', encoding="utf-8")
-    with pytest.raises(UserError, match=r"result\.json is not a JSON object; move its folder away"):
+    with pytest.raises(UserError, match=r"result\.json is not a JSON object \(.*; move its folder away"):
         finished_result(BBH, tmp_path)
 
 

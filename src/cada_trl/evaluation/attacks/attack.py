@@ -17,6 +17,10 @@ class NotRun(UserError):
     """This benchmark has no such attack; beside other benchmarks it is reported as not run, with this line."""
 
 
+class NoPrompts(UserError):
+    """The benchmark has the attack, and the file with its published prompts is not here; reported as NotRun."""
+
+
 @dataclass(frozen=True)
 class Attacked:
     """The attempts, in the items' order, and item id -> why it has none. Every item is in one of the two."""

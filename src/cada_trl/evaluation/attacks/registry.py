@@ -46,8 +46,8 @@ def known_names() -> list[str]:
 def make_attack(name: str, context: AttackContext) -> Attack:
     """The attack, ready to be put to the benchmark of the context.
 
-    Errors: NotRun where the benchmark has no such attack: it is harmless, or nobody published prompts for it. UserError
-    for an unknown name, with the nearest ones, and for what the attack lacks (its file, an attacker, a technique).
+    Errors: NotRun where the benchmark has no such attack: it is harmless, or nobody published prompts for it. NoPrompts
+    where they are not here. UserError for an unknown name, with the nearest ones, and without attacker or technique.
     """
     _check_name(name)
     spec = context.spec

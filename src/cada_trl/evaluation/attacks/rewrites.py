@@ -25,6 +25,7 @@ from cada_trl.judging.endpoint import Answer
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl
+from cada_trl.storage.reading import check_characters
 
 MAX_REWRITE_TOK = (
     1024  # ours: the longest published PAP prompt for StrongREJECT has 159 words; the rest is for a thinking model
@@ -154,6 +155,7 @@ def load_taxonomy(data_root: Path | None) -> dict[str, str]:
         name, definition = row.get("ss_technique"), row.get("ss_definition")
         if not (isinstance(name, str) and name and isinstance(definition, str) and definition):
             raise UserError(f"{path}, row {number}: expected the taxonomy's ss_technique and ss_definition")
+        check_characters(name + definition, f"{path}, row {number}")
         slug = re.sub(r"[^a-z]+", "_", name.lower()).strip("_")
         tasks[slug] = PERSUADE.format(name=name, definition=definition)
     return tasks

@@ -22,7 +22,8 @@ from cada_trl.evaluation.items import Attempt, Missing, Response
 from cada_trl.hazards.pack import Case, HazardPack
 from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER, split_reasoning
-from cada_trl.records import check_utf8, read_jsonl
+from cada_trl.records import read_jsonl
+from cada_trl.storage.reading import check_characters
 
 BENCHMARK = "faithfulness"
 UNTOUCHED = "untouched"
@@ -90,7 +91,7 @@ def _items_of_run(folder: Path) -> list[Item]:
             if not isinstance(row.get(field), expected):
                 seen = row.get(field)
                 raise UserError(f"{path}, row {number}: field '{field}' is {seen!r}; expected {expected.__name__}")
-        check_utf8(row["request"], f"{path}, row {number}")
+        check_characters(row["request"], f"{path}, row {number}")
         item = Item(row["request_id"], BENCHMARK, row["request"], row["hazard"], row["hazard"], row["harmful"])
         items.setdefault(item.id, item)
     return list(items.values())
