@@ -84,6 +84,21 @@ def test_what_became_of_submitted_cells_is_read_from_their_files(sweep: StubSwee
     assert sweep.record["cells"][1]["reason"] == "exit code 2 in the queue"
 
 
+def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep: StubSweep, queue: Path) -> None:
+    words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm_array", "jobs=2")
+    assert sweep(*words) == 0
+    array = sweep.sweep_folder / "array.sh"
+    assert calls(sweep) == [f"--parsable {array}"]
+    text = array.read_text()
+    assert "#SBATCH --array=0-2%2\n" in text and "#SBATCH --requeue\n" in text
+    for task in range(3):
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}
+        assert subprocess.run(["bash", array], env=environment, check=False).returncode == 0
+    assert sweep(*words) == 0
+    assert set(sweep.states().values()) == {"done"}
+    assert "place:" in (sweep.sweep_folder / "logs" / f"{sweep.record['cells'][2]['id']}.log").read_text()
+
+
 def test_without_slurm_it_says_what_is_missing(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(sweep.folder))
     with pytest.raises(UserError, match="needs `sbatch`, which is not on this machine"):

@@ -1,4 +1,4 @@
-"""The same jobs for a Slurm queue, a script a job. Never run on a real queue by us."""
+"""The same jobs for a Slurm queue: a script a job, or one array of them. Never run on a real queue by us."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cada_trl.errors import UserError
@@ -20,13 +20,17 @@ from cada_trl.storage.files import GOES_ON, replace
 
 
 def write_scripts(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> list[list[str]]:
-    """Write the jobs' scripts and return the commands that submit them."""
+    """Write the jobs' scripts and return the commands that submit them; an array runs `jobs` at a time."""
     for job in jobs:
         ended = f"trap 'echo $? > {shlex.quote(str(_exit_file(folder, job).resolve()))}' EXIT"
         options = _resources(job, config) | {"--output": str(folder.log(job).resolve())}
-        lines = [f"#SBATCH {name}{'=' + value if value else ''}" for name, value in options.items()]
-        replace(folder.script(job), job.script([*lines, ended]), GOES_ON)
-    return [["sbatch", "--parsable", str(folder.script(job))] for job in jobs]
+        replace(folder.script(job), job.script([*_lines(options), ended]), GOES_ON)
+    scripts = [folder.script(job) for job in jobs]
+    if config.submit == "slurm_array":
+        array = folder.path / "array.sh"
+        replace(array, _array(folder, jobs, config), GOES_ON)
+        scripts = [array]
+    return [["sbatch", "--parsable", str(script)] for script in scripts]
 
 
 def submit(folder: JobFolder, ledger: Ledger, jobs: Sequence[SweepJob], config: SweepConfig) -> Board:
@@ -34,8 +38,8 @@ def submit(folder: JobFolder, ledger: Ledger, jobs: Sequence[SweepJob], config: 
     if shutil.which("sbatch") is None:
         raise UserError("submit=slurm needs `sbatch`, which is not on this machine; --dry-run writes the scripts")
     board: Board = {}
-    for job, command in zip(jobs, write_scripts(folder, jobs, config), strict=True):
-        queue_id = _output(command, "").strip().split(";")[0]
+    queue_ids = [_output(command, "").strip().split(";")[0] for command in write_scripts(folder, jobs, config)]
+    for job, queue_id in zip(jobs, queue_ids if config.submit == "slurm" else queue_ids * len(jobs), strict=True):
         _exit_file(folder, job).unlink(missing_ok=True)
         board[job.id] = ledger.add(job, "submitted", queue_id=queue_id)
         print(f"{job.label}: submitted as {queue_id}")
@@ -78,8 +82,37 @@ def _resources(job: SweepJob, config: SweepConfig) -> dict[str, str]:
     return options | {name: value for name, _, value in given}
 
 
+def _lines(options: Mapping[str, str]) -> list[str]:
+    return [f"#SBATCH {name}{'=' + value if value else ''}" for name, value in options.items()]
+
+
+def _array(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> str:
+    """One array whose tasks run the jobs' own scripts; resources are those of the largest need of any job."""
+    needs = [_resources(job, config) for job in jobs]
+    largest = {name: max((need[name] for need in needs if name in need), key=_size) for need in needs for name in need}
+    logs = folder.path.resolve() / "logs"
+    largest |= {"--job-name": folder.path.name, "--output": str(logs / "array-%a.log")}
+    largest |= {"--array": f"0-{len(jobs) - 1}%{config.jobs}"}
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *_lines(largest),
+            "scripts=(",
+            *(f"  {shlex.quote(str(folder.script(job).resolve()))}" for job in jobs),
+            ")",
+            "script=${scripts[$SLURM_ARRAY_TASK_ID]}",
+            f'exec bash "$script" >> {shlex.quote(str(logs))}/"$(basename "$script" .sh)".log 2>&1',
+            "",
+        ]
+    )
+
+
+def _size(value: str) -> tuple[int, str]:
+    return int("".join(filter(str.isdigit, value)) or 0), value
+
+
 def _queued() -> set[str]:
-    """Numbers of this user's jobs that wait or run."""
+    """Numbers of this user's jobs that wait or run; an array has one."""
     command = ["squeue", "--me", "--noheader", "--format=%F"]
     if shutil.which(command[0]) is None:
         raise UserError("cells were submitted to Slurm and `squeue` is not on this machine; call the sweep where it is")

@@ -26,6 +26,7 @@ from cada_trl.storage.reading import read_yaml
 
 CARD_DIR = CONF_DIR / "ablation"
 _FOR_EVALUATION = "evaluate."
+_LAUNCHERS = ("launcher=slurm", "launcher=slurm_array")
 _FLAGS = ("--dry-run", "--retry")
 
 
@@ -36,7 +37,7 @@ class SweepConfig(Section):
     sweeps_dir: str
     sweep_name: str | None
     jobs: Positive
-    submit: Literal["here", "slurm"]
+    submit: Literal["here", "slurm", "slurm_array"]
     slurm_args: str | None
     cell_limit_h: Annotated[float, Field(gt=0.0)]
     search: Literal["grid", "optuna"]
@@ -85,7 +86,7 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
         compose_config(SweepConfig, CONF_DIR, "sweep", argv)
     kinds: dict[str, list[str]] = {"flag": [], "card": [], "own": [], "evaluation": [], "training": []}
     for word in argv:
-        kinds[_kind(word)].append("submit=slurm" if word == "launcher=slurm" else word)
+        kinds[_kind(word)].append(word.replace("launcher=", "submit=") if word in _LAUNCHERS else word)
     flags, own = kinds["flag"], kinds["own"]
     if unknown := sorted(set(flags) - set(_FLAGS)):
         raise UserError(f"unknown flag {unknown[0]}; {nearest(unknown[0], _FLAGS)}")
@@ -113,7 +114,7 @@ def _kind(word: str) -> str:
         return "card"
     if word.startswith(_FOR_EVALUATION):
         return "evaluation"
-    is_own = word == "launcher=slurm" or word.partition("=")[0] in leaf_paths(SweepConfig)
+    is_own = word in _LAUNCHERS or word.partition("=")[0] in leaf_paths(SweepConfig)
     return "own" if is_own else "training"
 
 
