@@ -12,6 +12,7 @@ from pydantic import Field
 from cada_trl.config import CONF_DIR, RECIPES_DIR
 from cada_trl.config.loading import HELP, Positive, Section, check_values, compose_config, groups, leaf_paths, nearest
 from cada_trl.config.recipes import expand_recipes
+from cada_trl.config.texts import Folder, Name
 from cada_trl.errors import UserError
 
 CARD_DIR = CONF_DIR / "ablation"
@@ -25,8 +26,8 @@ class SweepConfig(Section):
     """How a sweep is run. Every field is needed; hydra_conf/sweep.yaml holds them."""
 
     evaluate: str  # "off" or a suite
-    sweeps_dir: str
-    sweep_name: str | None
+    sweeps_dir: Folder
+    sweep_name: Name | None
     jobs: Positive
     submit: Literal["here", "slurm", "slurm_array"]
     slurm_args: str | None
