@@ -61,8 +61,8 @@ NAME_OF      := ablation
 JUDGE_OF     := judge-card
 ARGS_OF      := $(MODEL_OF) $(RUN_OF) judge-card test test-fast test-vllm
 DECLARED     := MODEL METHOD DATA_ROOT RUN TABLE NAME JUDGE ARGS
-ENVIRONMENT  := OMP_WAIT_POLICY GOMP_SPINCOUNT TOKENIZERS_PARALLELISM HF_HUB_DISABLE_TELEMETRY OMP_NUM_THREADS \
-                HF_HUB_OFFLINE WANDB_MODE
+ALSO_READ    := OMP_WAIT_POLICY GOMP_SPINCOUNT TOKENIZERS_PARALLELISM HF_HUB_DISABLE_TELEMETRY OMP_NUM_THREADS \
+                HF_HUB_OFFLINE WANDB_MODE VENV_PYTHON VLLM_PYTHON
 GOALS        := $(or $(MAKECMDGOALS),help)
 READ         := $(strip $(foreach v,$(DECLARED),$(if $(filter help $($v_OF),$(GOALS)),$v)) PYTHON PIP_ARGS)
 GIVEN        := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
@@ -70,7 +70,7 @@ upper         = $(shell echo '$1' | awk '{ print toupper($$0) }')
 instead       = $(or $(patsubst %,; write %="$(value $1)",$(firstword $(filter $2 $2S,$(READ)))), \
   $(if $(filter $1,$(DECLARED)),,$(if $(filter $1,$2),; for the environment write it before make, \
   $(if $(filter ARGS,$(READ)),; write ARGS="$1=$(value $1)"))))
-$(foreach v,$(filter-out $(READ) $(ENVIRONMENT),$(GIVEN)), \
+$(foreach v,$(filter-out $(READ) $(ALSO_READ),$(GIVEN)), \
   $(error $v=$(value $v): make $(GOALS) reads $(READ) and not $v$(strip $(call instead,$v,$(call upper,$v)))))
 # `make train --dry-run` is make's own
 $(if $(findstring 0n,$(MAKELEVEL)$(findstring n,$(firstword -$(MAKEFLAGS)))),$(info make prints its commands; the dry run of a verb is ARGS=--dry-run))

@@ -1,4 +1,4 @@
-"""Names, folders, addresses and variables as a user types them: a wrong one is one line, and no password is repeated."""
+"""Names, folders, addresses and variables as a user types them: wrong ones are one line, no password is repeated."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _sections(schema: type[Section]) -> dict[str, type[Section]]:
 
 def _by_path(values: dict[str, Any]) -> dict[str, Any]:
     """Dotted path -> value, of sections and of what stands beside them."""
-    paths = {}
+    paths: dict[str, Any] = {}
     for name, value in values.items():
         paths |= (
             {f"{name}.{leaf}": inner for leaf, inner in value.items()} if isinstance(value, dict) else {name: value}
