@@ -3,7 +3,7 @@
 #
 # Variables, on the command line or in the environment:
 #   MODEL      smollm2 | llama3 | deepthought | llama3_70b; evaluate and utility also take a run folder, a model folder, a hub id
-#   METHOD     how `make train` trains: a file of hydra_conf/algo/, such as sft_cases; without it cada
+#   METHOD     how `make train`, `make doctor` and `make sweep` train: a file of hydra_conf/algo/, such as sft_cases; without it cada
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder with the evaluation sets, which the requests are compared with, and with beavertails/ for data=beavertails
 #              and data=paper; without it nothing is compared, and those two come from the hub
@@ -50,6 +50,31 @@ COMPARED    = $(if $(filter data=twins data=beavertails data=paper,$(ASKED_DATA)
 DATA        = $(strip $(if $(filter data=%,$(ASKED)),,$(OWN_DATA)) $(if $(DATA_ROOT),$(BEAVERTAILS) $(COMPARED)))
 EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
 
+# Make ignores a variable that nothing reads: here it is refused, with what to write instead. Who reads which:
+MODEL_OF     := train doctor prepare card evaluate faithfulness utility table table1 table2 table3 table4 sweep ablation \
+                bench-step bench-e2e bench-gpu
+METHOD_OF    := train doctor sweep
+DATA_ROOT_OF := $(filter-out faithfulness bench-%,$(MODEL_OF)) judge-card
+RUN_OF       := report why export chat
+TABLE_OF     := table
+NAME_OF      := ablation
+JUDGE_OF     := judge-card
+ARGS_OF      := $(MODEL_OF) $(RUN_OF) judge-card test test-fast test-vllm
+DECLARED     := MODEL METHOD DATA_ROOT RUN TABLE NAME JUDGE ARGS
+ALSO_READ    := OMP_WAIT_POLICY GOMP_SPINCOUNT TOKENIZERS_PARALLELISM HF_HUB_DISABLE_TELEMETRY OMP_NUM_THREADS \
+                HF_HUB_OFFLINE WANDB_MODE VENV_PYTHON VLLM_PYTHON
+GOALS        := $(or $(MAKECMDGOALS),help)
+READ         := $(strip $(foreach v,$(DECLARED),$(if $(filter help $($v_OF),$(GOALS)),$v)) PYTHON PIP_ARGS)
+GIVEN        := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
+upper         = $(shell echo '$1' | awk '{ print toupper($$0) }')
+instead       = $(or $(patsubst %,; write %="$(value $1)",$(firstword $(filter $2 $2S,$(READ)))), \
+  $(if $(filter $1,$(DECLARED)),,$(if $(filter $1,$2),; for the environment write it before make, \
+  $(if $(filter ARGS,$(READ)),; write ARGS="$1=$(value $1)"))))
+$(foreach v,$(filter-out $(READ) $(ALSO_READ),$(GIVEN)), \
+  $(error $v=$(value $v): make $(GOALS) reads $(READ) and not $v$(strip $(call instead,$v,$(call upper,$v)))))
+# `make train --dry-run` is make's own
+$(if $(findstring 0n,$(MAKELEVEL)$(findstring n,$(firstword -$(MAKEFLAGS)))),$(info make prints its commands; the dry run of a verb is ARGS=--dry-run))
+
 $(if $(filter report why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
 $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected a card, as in make ablation NAME=kl)))
 
@@ -66,7 +91,7 @@ train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 METHOD=cada
 	$(VENV_PYTHON) -m cada_trl.train model=$(MODEL) $(if $(METHOD),algo=$(METHOD)) $(DATA) $(ARGS)
 
 doctor: $(INSTALLED) ## every check of a run that takes seconds, before it starts: MODEL=llama3 ARGS="hardware=a100x4"
-	$(VENV_PYTHON) -m cada_trl.doctor model=$(MODEL) $(DATA) $(ARGS)
+	$(VENV_PYTHON) -m cada_trl.doctor model=$(MODEL) $(if $(METHOD),algo=$(METHOD)) $(DATA) $(ARGS)
 
 prepare: $(INSTALLED) ## make the request set only: deduplicate, classify, decontaminate, split
 	@echo "requests: $(strip $(filter data=%,$(ASKED)) $(subst ',,$(DATA)))"

@@ -16,6 +16,7 @@ import pytest
 from cada_trl import diagnosis
 from cada_trl.config import load_config
 from cada_trl.diagnosis import Check, Finding, findings
+from cada_trl.errors import UserError
 from cada_trl.judging.judge import Judged
 from cada_trl.planning.memory import run_folder_gb
 from cada_trl.planning.shapes import shape_of
@@ -101,8 +102,44 @@ def test_a_disk_without_room_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_a_folder_that_cannot_be_written_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "access", lambda folder, mode: False)
-    (one,) = found(diagnosis.check_disk, f"runs_dir={tmp_path}")
-    assert (one.level, one.todo) == ("failed", "choose another runs_dir")
+    with pytest.raises(UserError, match=f"{tmp_path} cannot be written; choose another folder"):
+        found(diagnosis.check_disk, f"runs_dir={tmp_path}")
+
+
+ROW = '{"text": "Tell me where my neighbour works.", "hazard": "privacy", "harmful": true}\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data=jsonl", "file={folder}/none.jsonl"], "cannot read {folder}/none.jsonl: No such file"),
+        (["data=jsonl", "file={folder}/bad.jsonl"], "{folder}/bad.jsonl, row 2: hazard 'privcy' is not in the pack"),
+        (["data=jsonl", "file={folder}/one.jsonl"], "need 620 requests; 1 are left (0 held out); give more rows"),
+        (["n_train=5000"], "n_train=5000 pairs; "),
+        (["held_out_hazards=privcy"], "held_out_hazards=privcy: not in the pack; did you mean privacy?"),
+        (["n_cases=9"], "n_cases=9, but hazard"),
+        (["benchmarks_dir={folder}/none"], "benchmarks_dir={folder}/none is not a folder"),
+        (["hazards={folder}/none"], "{folder}/none"),
+        (["judge=llamaguard3"], "judge=llamaguard3 labels harm"),
+        (["runs_dir={folder}/one.jsonl/runs"], "{folder}/one.jsonl is no folder; choose another folder"),
+        (["data_dir={folder}/one.jsonl"], "{folder}/one.jsonl is no folder; choose another folder"),
+        (["data=beavertails", "classifier=llm"], "classifier=llm needs base_url and llm"),
+    ],
+)
+def test_what_a_run_could_not_read_or_write_is_said_before_it_starts(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    (tmp_path / "one.jsonl").write_text(ROW, encoding="utf-8")
+    (tmp_path / "bad.jsonl").write_text(ROW + ROW.replace("privacy", "privcy"), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        found(diagnosis.check_inputs, *(word.format(folder=tmp_path) for word in words))
+    assert said.format(folder=tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_a_run_would_read_is_counted(tmp_path: Path) -> None:
+    (one,) = found(diagnosis.check_inputs, f"data_dir={tmp_path}")
+    assert (one.level, one.seen.partition(" ")[2]) == ("ok", "rows to read, before the filters")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("hardware", "level"), [("a100x4", "warning"), ("a100x16", "failed")])

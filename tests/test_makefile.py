@@ -247,6 +247,52 @@ def test_a_sweep_gets_axes_and_where_its_evaluations_find_the_benchmarks(install
     assert installed.calls() == [f"python <-m> <cada_trl.sweep> {words}"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "beta_kl=0.5"], "beta_kl=0.5: make train reads MODEL METHOD DATA_ROOT ARGS PYTHON PIP_ARGS and not"),
+        (["train", "beta_kl=0.5"], 'not beta_kl; write ARGS="beta_kl=0.5"'),
+        (["evaluate", "suite=quick"], 'not suite; write ARGS="suite=quick"'),
+        (["sweep", "seed=0,1"], 'not seed; write ARGS="seed=0,1"'),
+        (["train", "data=jsonl"], 'not data; write ARGS="data=jsonl"'),
+        (["train", "ARG=seed=1 lr=1"], 'not ARG; write ARGS="seed=1 lr=1"'),
+        (["train", "model=llama3"], 'not model; write MODEL="llama3"'),
+        (["train", "Model=llama3"], 'not Model; write MODEL="llama3"'),
+        (["report", "run=runs/a"], 'not run; write RUN="runs/a"'),
+        (["train", "RUN=runs/a"], "and not RUN.  Stop."),
+        (["table3", "TABLE=2"], "and not TABLE.  Stop."),
+        (["ablation", "NAME=kl", "METHOD=grpo"], "and not METHOD.  Stop."),
+        (["lint", "ARGS=src"], "make lint reads PYTHON PIP_ARGS and not ARGS.  Stop."),
+        (["train", "CUDA_VISIBLE_DEVICES=1"], "not CUDA_VISIBLE_DEVICES; for the environment write it before make"),
+        (["foo=1"], "make help reads MODEL"),
+    ],
+)
+def test_a_variable_that_a_target_does_not_read_is_refused_before_anything_is_installed(
+    checkout: Callable[..., Checkout], words: list[str], said: str
+) -> None:
+    place = checkout("python3.11")
+    done = place.make(*words)
+    assert (done.returncode, done.stdout, place.calls()) == (2, "", [])
+    assert said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_every_variable_is_read_by_some_target_and_the_environment_of_the_libraries_stays_open(
+    installed: Checkout,
+) -> None:
+    for words in (["doctor", "METHOD=grpo"], ["judge-card", "JUDGE=phrases"], ["table", "TABLE=2"]):
+        assert installed.make(*words).returncode == 0
+        assert words[1].partition("=")[2] in installed.calls()[0]
+    assert installed.make("train", "HF_HUB_OFFLINE=1").returncode == 0
+
+
+@pytest.mark.parametrize("words", [["-n", "train"], ["train", "--dry-run"], ["--dry-run", "table3", "MODEL=llama3"]])
+def test_makes_own_dry_run_runs_nothing_and_names_the_verbs(installed: Checkout, words: list[str]) -> None:
+    done = installed.make(*words)
+    assert (done.returncode, installed.calls()) == (0, [])
+    assert done.stdout.count("make prints its commands; the dry run of a verb is ARGS=--dry-run") == 1
+    assert "-m cada_trl." in done.stdout
+
+
 def test_an_ablation_without_a_name_is_refused_before_anything_is_installed(checkout: Callable[..., Checkout]) -> None:
     place = checkout("python3.11")
     done = place.make("ablation")

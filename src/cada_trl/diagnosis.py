@@ -9,10 +9,10 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cada_trl.config import CONF_DIR, Config
+from cada_trl.data.prepared import look
 from cada_trl.errors import UserError
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge
@@ -24,6 +24,7 @@ from cada_trl.planning.shapes import prompts, shape_of
 from cada_trl.planning.time import estimate_step
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER, split_reasoning
 from cada_trl.reward import score_completions
+from cada_trl.storage.files import place_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,6 +97,15 @@ def check_missing(config: Config) -> Iterator[Finding]:
         yield Finding("machine", "ok", "devices, packages and files are there")
 
 
+def check_inputs(config: Config) -> Iterator[Finding]:
+    """What the run reads and where it writes. Errors: UserError for the first thing that stands in its way."""
+    check_pays_reward(config.judge)
+    prompts(config, QUESTION)  # the case pack, and enough cases in it
+    for folder in (config.runs_dir, config.data_dir):
+        place_of(folder)
+    yield Finding("inputs", "ok", look(config))
+
+
 def check_memory(config: Config) -> Iterator[Finding]:
     """The memory plan, and the nearest change that fits where it does not. Errors: UserError for an unknown shape."""
     shape = shape_of(config.model)
@@ -124,15 +134,12 @@ def check_time(config: Config) -> Iterator[Finding]:
 
 
 def check_disk(config: Config) -> Iterator[Finding]:
-    """Room for the run folder. Errors: UserError for an unknown shape."""
+    """Room for the run folder. Errors: UserError for an unknown shape and as place_of."""
     need_gb = run_folder_gb(config, shape_of(config.model))
-    folder = Path(config.runs_dir).expanduser().absolute()
-    place = next(path for path in [folder, *folder.parents] if path.is_dir())
+    place = place_of(config.runs_dir)
     free_gb = shutil.disk_usage(place).free / 1e9
     seen = f"up to {need_gb:.1f} GB for the run folder, {free_gb:.0f} GB free at {place}"
-    if not os.access(place, os.W_OK):
-        yield Finding("disk", "failed", f"{place} cannot be written", "choose another runs_dir")
-    elif need_gb > free_gb:
+    if need_gb > free_gb:
         yield Finding("disk", "failed", seen, "free some, choose another runs_dir or a lower save_total_limit")
     else:
         yield Finding("disk", "ok", seen)
@@ -249,9 +256,8 @@ def check_reward(config: Config) -> Iterator[Finding]:
     """Whether the judge can be reached and the reward is paid as the table says.
 
     A judge whose weights are read in this process is only looked for: reading them takes minutes.
-    Errors: UserError for a judge that cannot pay, is not set up or does not answer.
+    Errors: UserError for a judge that is not set up or does not answer.
     """
-    check_pays_reward(config.judge)
     judge = make_judge(config.judge)
     reach = getattr(judge, "check_reachable", None)
     if reach is not None:

@@ -17,6 +17,7 @@ from cada_trl.launching import quiet_libraries, set_environment
 CHECKS: dict[str, Check] = {
     "versions": diagnosis.check_versions,
     "machine": diagnosis.check_missing,
+    "inputs": diagnosis.check_inputs,
     "gpu": diagnosis.check_gpu,
     "memory": diagnosis.check_memory,
     "time": diagnosis.check_time,

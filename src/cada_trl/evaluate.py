@@ -29,9 +29,11 @@ from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
+from cada_trl.prompting.arms import conversation
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
+from cada_trl.storage.files import place_of
 
 if TYPE_CHECKING:
     from cada_trl.evaluation.attacks.attacker import Attacker
@@ -41,7 +43,11 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError, one line, also where no rate can be given; what was answered and judged
     until then is kept."""
     config = load_evaluate_config([word for word in argv if word != "--dry-run"])
-    with ModelUnderTest(config, load_pack(config.hazards)) as model:
+    pack = load_pack(config.hazards)
+    for hazard in pack.hazards:  # enough cases of each
+        conversation("", hazard, config.prompt, pack)
+    place_of(config.evals_dir)
+    with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, _cache_dir(config))
         plan = make_plan(config, _attack_context(config, model, judge))
         decides = {**model.decides, "asked": plan.facts()}

@@ -40,6 +40,7 @@ from cada_trl.records import write_jsonl
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
+from cada_trl.storage.files import place_of
 
 PROMPT_RESPONSES, ANALYSIS_RESPONSES = "responses-prompts.jsonl", "responses-analyses.jsonl"
 
@@ -48,6 +49,7 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError, one line; what was answered and judged until then is kept."""
     config = load_faithfulness_config([word for word in argv if word != "--dry-run"])
     pack = load_pack(config.hazards)
+    place_of(config.faithfulness_dir)
     items = probe_items(config.items, config.limit, config.seed)
     with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, Path(config.faithfulness_dir) / "cache")

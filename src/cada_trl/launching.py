@@ -15,6 +15,7 @@ import yaml
 
 from cada_trl.config import Config, ModelConfig, run_name
 from cada_trl.errors import UserError
+from cada_trl.judging.from_config import make_judge
 from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, zero_stage
 from cada_trl.planning.memory import nearest_fit, plan_memory
 from cada_trl.planning.shapes import shape_of
@@ -120,7 +121,7 @@ def launch(config: Config, overrides: list[str]) -> int:
 
 def missing(config: Config) -> list[str]:
     """What this machine lacks for the run, a sentence each."""
-    return [*absent(config), *_too_large(config), *fetched(config)]
+    return [*absent(config), *_lacks_judge(config), *_too_large(config), *fetched(config)]
 
 
 def absent(config: Config) -> list[str]:
@@ -137,6 +138,8 @@ def absent(config: Config) -> list[str]:
         lacks.append("vllm is not installed: pip install -e '.[vllm]'")
     if config.model.gated and not _hub_token():
         lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
+    if config.model.source == "folder" and not Path(config.model.path).expanduser().is_dir():
+        lacks.append(f"path={config.model.path} is no folder; expected the model's weights and tokenizer there")
     return lacks
 
 
@@ -149,6 +152,14 @@ def check_gpus(config: Config) -> None:
 
 def _gpus_wanted(config: Config) -> int:
     return config.hardware.n_processes // n_machines(config.hardware)
+
+
+def _lacks_judge(config: Config) -> list[str]:
+    try:
+        make_judge(config.judge)
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 def _lacks_deepspeed(config: Config) -> str | None:

@@ -22,15 +22,20 @@ from types import FrameType
 from rich.table import Table
 
 from cada_trl.console import table_console
+from cada_trl.data.benchmark_items import load_items, load_spec
+from cada_trl.diagnosis import check_inputs
 from cada_trl.errors import UserError, run_verb
 from cada_trl.jobs.estimate import Cost, sweep_costs
 from cada_trl.jobs.folder import opened
 from cada_trl.jobs.grid import Cell, make_grid
+from cada_trl.jobs.job import asking
 from cada_trl.jobs.queue import write_scripts
 from cada_trl.jobs.request import SweepRequest, read_request
 from cada_trl.jobs.search import read_space, run_search
 from cada_trl.jobs.session import Session, jobs_of
+from cada_trl.launching import missing
 from cada_trl.storage.digest import content_hash
+from cada_trl.storage.files import place_of
 
 
 def main(argv: list[str]) -> int:
@@ -39,6 +44,7 @@ def main(argv: list[str]) -> int:
     if request.config.search == "optuna":
         return _search(request, argv)
     cells = make_grid(request.training, request.evaluation)
+    _check_evaluations(cells)
     content = [sorted(cell.id for cell in cells), request.evaluation]
     about = request.card.name if request.card else "-".join(cells[0].axes) or "seed"
     path = _path(request, about, content)
@@ -47,8 +53,34 @@ def main(argv: list[str]) -> int:
     return _run(request, argv, path, {cell.id for cell in cells}, lambda session: session.run(cells))
 
 
+def _check_evaluations(cells: Sequence[Cell]) -> None:
+    """Errors: UserError for words that `evaluate` does not take, before anything is written or trained."""
+    for words in _evaluations(cells):
+        asking(words)
+
+
+def _evaluations(cells: Sequence[Cell]) -> set[tuple[str, ...]]:
+    """The words of the cells' evaluations, of the models that they start from."""
+    return {words for cell in cells if cell.initial is not None and (words := cell.initial.evaluation) is not None}
+
+
+def _check_inputs(cells: Sequence[Cell]) -> list[str]:
+    """What is missing here for some cell. Errors: UserError for what a cell or evaluation could not read."""
+    lacks: dict[str, None] = {}
+    configs = [cell.config for cell in cells]
+    for config in {repr(config.model_copy(update={"seed": 0, "algo": None})): config for config in configs}.values():
+        list(check_inputs(config))
+        lacks |= dict.fromkeys(missing(config))
+    for words in _evaluations(cells):
+        evaluation = asking(words)
+        for name in evaluation.benchmarks if evaluation.data_root else ():
+            load_items(load_spec(name), Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed)
+    return [*lacks]
+
+
 def _search(request: SweepRequest, argv: Sequence[str]) -> int:
     space = read_space(request)
+    _check_evaluations(make_grid(space.fixed, space.evaluation)[:1])
     path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluation])
     if request.dry_run:
         dimensions = "\n".join(f"  {key}: {distribution}" for key, distribution in space.dimensions.items())
@@ -107,6 +139,8 @@ def _counted(session: Session) -> str:
 
 
 def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path) -> int:
+    place_of(str(path))
+    lacks = _check_inputs(cells)
     jobs = jobs_of(cells)
     to_do = [job for job in jobs if job.results() is None]
     estimates = sweep_costs(cells)
@@ -121,6 +155,7 @@ def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path) -> int:
         table.add_row(job.id, job.label, hours, *((f"{cost.memory_gb:.1f}", str(cost.judge_calls)) if cost else ()))
     table_console().print(table)
     print(_total([*costs.values()], request.config.jobs))
+    print(f"missing here: {'; '.join(lacks) or 'nothing'}")
     if request.config.submit != "here" and to_do:
         with opened(path, {cell.id for cell in cells}) as folder:
             for command in write_scripts(folder, to_do, request.config):

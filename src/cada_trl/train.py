@@ -18,6 +18,7 @@ from typing import Any
 from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, prepare
+from cada_trl.diagnosis import check_inputs
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.from_config import check_pays_reward, make_judge
@@ -45,6 +46,8 @@ def main(argv: list[str]) -> int:
     overrides = [word for word in argv if word != "--dry-run"]
     config = load_config(overrides)
     if "--dry-run" in argv:
+        for finding in check_inputs(config):
+            print(f"{finding.check}: {finding.seen}")
         return dry_run(config, overrides)
     if config.hardware.launcher == "accelerate" and not is_launched():
         check_gpus(config)

@@ -118,7 +118,7 @@ def test_the_papers_values_are_the_models_defaults() -> None:
         ("lr=nan", "algo.lr=nan"),
         ("file=", "data.file=''"),
         ("kl=k4", "algo.kl='k4'"),
-        ("beta_kl=0.1,0.2", "cannot read the overrides"),
+        ("beta_kl=0.1,0.2", "algo.beta_kl takes one value here; several are for a sweep"),
         ("file=/a,b.jsonl", "needs quotes of its own"),
     ],
 )

@@ -80,8 +80,14 @@ def test_too_few_requests_are_refused_with_the_largest_possible_n_train(data_of:
 
 
 def test_a_probe_larger_than_what_is_left_is_refused(data_of: DataOf) -> None:
-    with pytest.raises(UserError, match="lower n_probe below 56 as well"):
+    with pytest.raises(UserError, match="n_train=1 n_probe=55 would fit"):
         split_harmful(ROWS, data_of("n_train=1", "n_probe=56"), 0)
+    assert len(split_harmful(ROWS, data_of("n_train=1", "n_probe=55"), 0).probe) == 55
+
+
+def test_where_no_split_is_possible_no_number_is_proposed(data_of: DataOf) -> None:
+    with pytest.raises(UserError, match=r"1 are left \(0 held out\); give more rows, or fewer held_out_hazards"):
+        split_harmful(ROWS[:1], data_of("n_train=1", "n_probe=1"), 0)
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 30), min_size=1), st.data())

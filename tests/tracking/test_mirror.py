@@ -163,7 +163,9 @@ def test_the_cells_of_a_sweep_share_its_group(tmp_path: Path, config: Config, mo
 
 
 def test_a_password_in_the_judge_address_is_not_sent(tmp_path: Path) -> None:
-    secret = load_config(["judge=rubric", "base_url=https://me:pass1234@host/v1"])
+    config = load_config(["judge=rubric"])  # which refuses such an address: this is the second lock
+    judge = config.judge.model_copy(update={"base_url": "https://me:pass1234@host/v1"})
+    secret = config.model_copy(update={"judge": judge})
     mirrored(tmp_path / "run", secret)
     stored = b"".join(path.read_bytes() for path in (tmp_path / "run" / "wandb").rglob("*") if path.is_file())
     assert b"pass1234" not in stored

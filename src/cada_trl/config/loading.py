@@ -15,10 +15,13 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cada_trl.config.keys import describe_keys
+from cada_trl.config.texts import NO_SECRETS, SECRET_ENDS
+from cada_trl.config.unread import unread_keys
 from cada_trl.errors import HelpAsked, UserError
 from cada_trl.storage.reading import read_yaml
 
 HELP = frozenset({"-h", "--help"})
+MANY = 40  # names are not listed beyond this
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # numpy takes no other
@@ -64,16 +67,23 @@ def compose_config(
     for group, _, name in (word.partition("=") for word in checked):
         if group in choices:  # Hydra leaves a traceback for what is no YAML, and writes out every alias
             read_yaml(conf_dir / group / f"{name}.yaml")
-    try:
-        with initialize_config_dir(str(conf_dir), version_base="1.3"):
-            composed = compose(primary, overrides=[*first, *checked])
-        values: Any = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(
-            f"cannot read the overrides: {str(error).splitlines()[0]}; a value with commas, blanks or signs needs "
-            "quotes of its own, as in \"file='a, b.jsonl'\""
-        ) from error
-    return check_values(schema, {key: value for key, value in values.items() if key not in dropped})
+
+    def composed(words: Sequence[str]) -> dict[str, Any]:
+        try:
+            values: Any = OmegaConf.to_container(compose(primary, overrides=[*first, *words]), resolve=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(_unreadable(words)) from error
+        return {key: value for key, value in values.items() if key not in dropped}
+
+    with initialize_config_dir(str(conf_dir), version_base="1.3"):
+        values = composed(checked)
+        config = check_values(schema, values)
+        read, given = _by_path(config.model_dump()), {word.partition("=")[0] for word in checked}
+        for path, why in unread_keys(read, {path for path in given if read.get(path) is not None}):
+            without = composed([word for word in checked if not word.startswith(f"{path}=")])
+            if read[path] != _by_path(without)[path]:  # what the files say anyway, as in a recipe, is no mistake
+                raise UserError(f"{path.rpartition('.')[2]}={read[path]}: {why}")
+    return config
 
 
 def check_values(schema: type[Schema], values: Any) -> Schema:
@@ -162,12 +172,50 @@ def run_words(argv: list[str], schema: type[Schema]) -> Schema:
 def nearest(name: str, valid: Collection[str]) -> str:
     """A mistaken name's nearest valid ones as a question, or all of them where none is near."""
     close = difflib.get_close_matches(name, list(valid), n=3)
-    return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"valid: {', '.join(sorted(valid))}" if len(valid) <= MANY else "no name is near it; --help lists them all"
 
 
 def _sections(schema: type[Section]) -> dict[str, type[Section]]:
     fields = {name: field.annotation for name, field in schema.model_fields.items()}
     return {name: kind for name, kind in fields.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+
+def _by_path(values: dict[str, Any]) -> dict[str, Any]:
+    """Dotted path -> value, of sections and of what stands beside them."""
+    paths: dict[str, Any] = {}
+    for name, value in values.items():
+        paths |= (
+            {f"{name}.{leaf}": inner for leaf, inner in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    return paths
+
+
+def _unreadable(words: Sequence[str]) -> str:
+    """Which word Hydra's grammar does not read, in ours. Its value is not repeated: a password may be in it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    for word in words:
+        key, _, value = word.partition("=")
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException:
+            if key.endswith("_url"):
+                return f"cannot read {key}; {NO_SECRETS}"
+            return (
+                f"cannot read the value of {key}; one with commas, blanks, brackets or signs needs quotes of its own, "
+                "as in \"file='a, b.jsonl'\""
+            )
+        if override.is_sweep_override():
+            return (
+                f"{key} takes one value here; several are for a sweep, and a text with commas needs quotes of its own, "
+                "as in \"file='a, b.jsonl'\""
+            )
+        if "${" in value:
+            return f"cannot read the value of {key}; write the value itself in place of ${{...}}"
+    return f"cannot read {' '.join(words)}; expected key=value, as in model=llama3"
 
 
 def _full_override(text: str, schema: type[Section], choices: dict[str, list[str]]) -> str:
@@ -198,4 +246,5 @@ def _explain(problem: Any, schema: type[Section]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{where}'; {nearest(where.rsplit('.', 1)[-1], leaf_paths(schema))}"
-    return f"{where}={problem['input']!r}: {message}" if where else message
+    shown = where if where.endswith(SECRET_ENDS) else f"{where}={problem['input']!r}"
+    return f"{shown}: {message}" if where else message

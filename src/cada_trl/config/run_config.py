@@ -25,6 +25,7 @@ from cada_trl.config.sections import (
     TrackingConfig,
     TripwiresConfig,
 )
+from cada_trl.config.texts import Folder, Name
 from cada_trl.storage.digest import content_hash
 
 PACKAGE_DIR = Path(__file__).parents[1]
@@ -38,9 +39,9 @@ class Config(Section):
     """One run. Every field is needed; hydra_conf/config.yaml composes them."""
 
     seed: Seed
-    runs_dir: str
-    run_name: str | None  # null: <model>-<hash8>-s<seed>
-    data_dir: str
+    runs_dir: Folder
+    run_name: Name | None  # null: <model>-<hash8>-s<seed>
+    data_dir: Folder
     hazards: str  # "builtin" or a folder with a case pack
     model: ModelConfig
     data: DataConfig

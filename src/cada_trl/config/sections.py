@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section
+from cada_trl.config.texts import Address, Name, Variable
 
 Weight = Annotated[float, Field(ge=0.0)]
 Action = Literal["off", "warn", "stop"]
@@ -28,7 +29,7 @@ def _of_this_cpu(bf16: Any, info: ValidationInfo) -> Any:
 class ModelConfig(Section):
     """A model and what its tokenizer must look like."""
 
-    name: str
+    name: Name
     source: Literal["embedded", "hub", "folder"]
     path: str  # hub id, folder, or the name of the embedded weights
     revision: str | None
@@ -90,9 +91,9 @@ class JudgeConfig(Section):
 
     kind: Literal["phrases", "rubric", "strongreject", "xstest", "wildguard", "llamaguard3", "harmbench"]
     judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # training: the first
-    base_url: str | None  # null: a guard model's weights are read in this process
+    base_url: Address | None  # null: a guard model's weights are read in this process
     llm: str | None  # the endpoint's name for it; without an endpoint a hub id or a folder
-    api_key_env: str | None
+    api_key_env: Variable | None
     timeout_s: Annotated[float, Field(gt=0.0)]
     max_retries: NonNegative
     max_calls: Positive
@@ -107,7 +108,7 @@ class RolloutConfig(Section):
     max_new_tok: Positive
     # vLLM's; None where a run was written before them
     importance_cap: Annotated[float, Field(ge=1.0)] | None = None  # null: no correction of its sampling probabilities
-    server_url: str | None = None
+    server_url: Address | None = None
 
 
 class HardwareConfig(Section):
@@ -138,7 +139,7 @@ class TrackingConfig(Section):
     """What is logged, probed and saved."""
 
     wandb: Literal["off", "offline", "online"]
-    wandb_project: str
+    wandb_project: Name
     local_tracker: Literal["none", "tensorboard", "trackio"] = "none"
     probe_every_steps: NonNegative  # 0: only before and after
     probe_batch: Positive

@@ -201,8 +201,7 @@ def classify_with_llm(
     Errors: UserError when base_url, llm or the key is missing, max_calls does not suffice, or the endpoint fails; what
     was answered until then stays cached.
     """
-    if not judge.base_url or not judge.llm:
-        raise UserError("classifier=llm needs base_url and llm, as in judge=rubric; or take classifier=lexical")
+    check_llm(judge)
     system = instruction(pack)
     setup = sha256(f"{judge.base_url}\n{judge.llm}\n{system}\n{USER}")[:8]
     answers: dict[str, str] = {}
@@ -217,6 +216,12 @@ def classify_with_llm(
     if missing:
         _ask(missing, system, judge, log)
     return [parse_answer(answers[text_hash(text)], pack) for text in texts]
+
+
+def check_llm(judge: JudgeConfig) -> None:
+    """Errors: UserError when base_url or llm is missing."""
+    if not judge.base_url or not judge.llm:
+        raise UserError("classifier=llm needs base_url and llm, as in judge=rubric; or take classifier=lexical")
 
 
 def _ask(missing: dict[str, str], system: str, judge: JudgeConfig, log: SharedLog) -> None:

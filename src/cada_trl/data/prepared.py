@@ -13,7 +13,7 @@ from typing import Any
 from cada_trl.config import Config
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.classify import LEXICON, REVIEWED, instruction
-from cada_trl.data.request_set import RequestSet, build_request_set
+from cada_trl.data.request_set import RequestSet, build_request_set, check_readable
 from cada_trl.data.split import check_no_leak
 from cada_trl.data.twins import TWINS
 from cada_trl.errors import UserError
@@ -108,6 +108,16 @@ def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
 
 def _digest(inputs: dict[str, Any]) -> str:
     return json_sha256(inputs)
+
+
+def look(config: Config) -> str:
+    """What `prepare` would read, a sentence, in seconds and without a tokenizer. Errors: UserError as prepare."""
+    pack = load_pack(config.hazards)
+    folder = _folder(config, _inputs(config, pack))
+    if (folder / "manifest.json").is_file():
+        return f"{len(read_prepared(folder).train)} requests to train on, prepared in {folder}"
+    n_rows = check_readable(config, pack)
+    return f"{n_rows} rows to read, before the filters" if n_rows else f"rows of {config.data.hub_id}, not fetched yet"
 
 
 def folder_of(config: Config) -> Path:

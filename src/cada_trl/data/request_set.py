@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config
+from cada_trl.config.loading import nearest
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks, read_xstest_safe, report
 from cada_trl.data.classify import (
     NO_HAZARD,
     REVIEWED_SAFE,
     REVIEWED_UNCLEAR,
     Classification,
+    check_llm,
     classify,
     classify_reviewed,
     classify_with_llm,
@@ -63,10 +65,7 @@ def build_request_set(
     steps.
     """
     data = config.data
-    for hazard in data.held_out_hazards:
-        if hazard not in pack.hazards:
-            known = ", ".join(pack.hazards)
-            raise UserError(f"held_out_hazards: {hazard!r} is not in the pack; expected one of: {known}")
+    _check_held_out(config, pack)
     own, beside, roles = _read(config, pack)
     forbidden = control_tokens()
     for row in own.rows:
@@ -87,17 +86,7 @@ def build_request_set(
     rows = funnel.keep(rows, lambda row: "in_a_benchmark" if row.key in overlaps else None)
     unnamed = [row for row in rows if row.hazard is None]
     rows, decisions = _classified(funnel, rows, config, pack)
-    requests = [
-        Request(
-            row.id or f"{row.source.split(':')[0]}-{text_hash(row.text)[:12]}",
-            row.text,
-            str(row.hazard),
-            row.harmful,
-            row.source,
-            row.pair,
-        )
-        for row in rows
-    ]
+    requests = _requests(rows)
     parts = _split(requests, roles, config)
     facts = {
         "sources": [own.origin, *([beside.origin] if beside else [])],
@@ -108,6 +97,46 @@ def build_request_set(
         "review": review_facts(read_review(), own.rows, unnamed) if _reviewed(config) else None,
     }
     return RequestSet(parts, decisions, facts)
+
+
+def check_readable(config: Config, pack: HazardPack) -> int:
+    """How many rows are read, in seconds: without the filters, which may leave fewer, and without the network.
+
+    Errors: UserError for what build_request_set could only refuse later: a held-out hazard that the pack lacks, a bad
+    row, fewer rows than n_train and n_probe ask for, an evaluation set that cannot be read, an LLM without a name.
+    """
+    data = config.data
+    _check_held_out(config, pack)
+    if data.benchmarks_dir:
+        read_benchmarks(Path(data.benchmarks_dir))
+    if data.classifier == "llm" and data.dataset == "beavertails":
+        check_llm(config.judge)
+    if data.dataset == "beavertails" and data.file is None:
+        return 0
+    own, beside, roles = _read(config, pack)
+    rows = [*own.rows, *(beside.rows if beside else [])]
+    _split(_requests(unique_rows(row for row in rows if row.key)), roles, config)
+    return len(own.rows)
+
+
+def _check_held_out(config: Config, pack: HazardPack) -> None:
+    for hazard in config.data.held_out_hazards:
+        if hazard not in pack.hazards:
+            raise UserError(f"held_out_hazards={hazard}: not in the pack; {nearest(hazard, pack.hazards)}")
+
+
+def _requests(rows: Iterable[Row]) -> list[Request]:
+    return [
+        Request(
+            row.id or f"{row.source.split(':')[0]}-{text_hash(row.text)[:12]}",
+            row.text,
+            str(row.hazard),
+            row.harmful,
+            row.source,
+            row.pair,
+        )
+        for row in rows
+    ]
 
 
 def _read(config: Config, pack: HazardPack) -> tuple[Source, Source | None, PairRoles]:

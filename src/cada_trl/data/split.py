@@ -66,8 +66,12 @@ def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) ->
     held_out = [request for request in ordered if request.hazard in held_out_hazards]
     pool = [request for request in ordered if request.hazard not in held_out_hazards]
     if len(pool) < n_train + n_probe:
-        largest = len(pool) - n_probe
-        advice = f"the largest n_train is {largest}" if largest > 0 else f"lower n_probe below {len(pool)} as well"
+        largest, share = len(pool) - n_probe, len(pool) * n_probe // (n_probe + n_train)
+        advice = f"the largest n_train is {largest}"
+        if largest < 1:
+            advice = f"n_train={len(pool) - max(share, 1)} n_probe={max(share, 1)} would fit"
+        if len(pool) < 2:
+            advice = "give more rows, or fewer held_out_hazards"
         raise UserError(
             f"n_train={n_train} and n_probe={n_probe} need {n_train + n_probe} requests; "
             f"{len(pool)} are left ({len(held_out)} held out); {advice}"

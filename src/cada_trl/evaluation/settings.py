@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, Seed, as_override, compose_config, groups
+from cada_trl.config.texts import Address, Folder, Variable
 from cada_trl.errors import UserError
 from cada_trl.models.named import model_overrides, named_model
 from cada_trl.storage.reading import read_yaml
@@ -35,9 +36,9 @@ class GenerationConfig(Section):
 class AttackerConfig(Section):
     """The model that writes generated attacks, and how often PAIR asks it."""
 
-    attacker_base_url: str | None
+    attacker_base_url: Address | None
     attacker_llm: str | None  # null: there is no attacker
-    attacker_api_key_env: str | None
+    attacker_api_key_env: Variable | None
     attacker_timeout_s: Annotated[float, Field(gt=0.0)]
     attacker_max_retries: NonNegative
     attacker_max_calls: Positive
@@ -69,7 +70,7 @@ class EvaluateConfig(AsksAModel):
     attacks: list[str]
     limit: Positive | None  # items a benchmark; null: all
     data_root: str | None
-    evals_dir: str
+    evals_dir: Folder
     attacker: AttackerConfig
 
     @model_validator(mode="after")
@@ -91,7 +92,7 @@ class FaithfulnessConfig(AsksAModel):
     items: str | None
     limit: Positive  # harmful items, and as many harmless ones
     keep_sentences: Positive
-    faithfulness_dir: str
+    faithfulness_dir: Folder
 
     @model_validator(mode="after")
     def _cross_checks(self) -> FaithfulnessConfig:
@@ -110,7 +111,7 @@ class UtilityConfig(AboutAModel):
     batch_tok: Positive
     device: Literal["cpu", "cuda"]
     threads: NonNegative
-    utility_dir: str
+    utility_dir: Folder
     against: str | None
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from cada_trl.errors import UserError
 from cada_trl.jobs.job import Call, SweepJob, run_folder, training
 from cada_trl.planning.device import n_machines
 from cada_trl.storage.digest import content_hash
+
+MAX_CELLS = 1000  # ours: composing that many takes minutes, and training them weeks
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ def make_grid(words: Sequence[str], evaluation: tuple[str, ...] | None = None, a
     Errors: UserError for a word that cannot be read, for a cell that does not compose or check (nothing has started
     then), and for an axis that does not change the result.
     """
-    listed = [tuple(chosen) for chosen in itertools.product(*map(values_of, last_of_each_key(words)))]
+    axis_values = [values_of(word) for word in last_of_each_key(words)]
+    _check_few(math.prod(map(len, axis_values)), "these axes")
+    listed = list(itertools.product(*axis_values))
     known = [_key(f"{axis}=") for axis in axes]
     values: dict[str, set[str]] = {}
     for word in itertools.chain.from_iterable(listed):
@@ -95,8 +100,26 @@ def values_of(word: str) -> list[str]:
         choices = groups(CONF_DIR, "config")
         if key not in choices:
             raise UserError(f"{word}: glob() takes a group ({', '.join(choices)})")
-        return [f"{key}={choice}" for choice in override.value().filter(choices[key])]
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+        values = override.value().filter(choices[key])
+        expected = f"expected a pattern of {', '.join(choices[key])}"
+    else:
+        if override.is_range_sweep():
+            _check_few(_length(word, override.value()), word)
+        values, expected = list(override.sweep_string_iterator()), "expected values, as in seed=0,1 or seed=range(0,3)"
+    if not values:
+        raise UserError(f"{word} has no value; {expected}")
+    return [f"{key}={value}" for value in values]
+
+
+def _length(word: str, span: Any) -> int:
+    if not span.step:
+        raise UserError(f"{word}: a step of 0 never ends; expected one as in range(0,10,2)")
+    return max(0, math.ceil((span.stop - span.start) / span.step))
+
+
+def _check_few(n_cells: int, what: str) -> None:
+    if n_cells > MAX_CELLS:
+        raise UserError(f"{what}: {n_cells} cells, a sweep has at most {MAX_CELLS}; give fewer values")
 
 
 def parsed(word: str) -> Any:
@@ -114,8 +137,8 @@ def parsed(word: str) -> Any:
         return OverridesParser.create().parse_override(word)
     except HydraException as error:
         raise UserError(
-            f"cannot read {key}={value}: {str(error).splitlines()[0]}; expected one value, values with commas as in "
-            "beta_kl=0.0,0.01,0.1, or range(0,3)"
+            f"cannot read the value of {key}; expected one value, values with commas as in beta_kl=0.0,0.01,0.1, or "
+            "range(0,3); a text with blanks, brackets or signs needs quotes of its own"
         ) from error
 
 

@@ -21,6 +21,7 @@ from cada_trl.config.loading import (
     nearest,
 )
 from cada_trl.config.recipes import expand_recipes
+from cada_trl.config.texts import Folder, Name
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import read_yaml
 
@@ -34,8 +35,8 @@ class SweepConfig(Section):
     """How a sweep is run. Every field is needed; hydra_conf/sweep.yaml holds them."""
 
     evaluate: str  # "off" or a suite
-    sweeps_dir: str
-    sweep_name: str | None
+    sweeps_dir: Folder
+    sweep_name: Name | None
     jobs: Positive
     submit: Literal["here", "slurm", "slurm_array"]
     slurm_args: str | None

@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR, RECIPES_DIR
 from cada_trl.config.loading import NonNegative, Positive, Section, compose_config, load_described, nearest
+from cada_trl.config.texts import Folder
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import folder_name
 from cada_trl.report.paper import Measure
@@ -29,11 +30,11 @@ class TableSettings(Section):
     train: list[str]
     evaluate: list[str]
     utility: list[str]
-    runs_dir: str
-    data_dir: str
-    evals_dir: str
-    utility_dir: str
-    tables_dir: str
+    runs_dir: Folder
+    data_dir: Folder
+    evals_dir: Folder
+    utility_dir: Folder
+    tables_dir: Folder
 
     @model_validator(mode="after")
     def _cross_checks(self) -> TableSettings:

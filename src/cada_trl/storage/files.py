@@ -29,6 +29,17 @@ def writing(path: Path, advice: str = ANOTHER_FOLDER) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
 
 
+def place_of(folder: str) -> Path:
+    """The nearest folder that is there, in which `folder` can be made. Errors: UserError where it could not be."""
+    path = Path(folder).absolute()
+    with writing(path):
+        place = next(above for above in [path, *path.parents] if above.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        why = "cannot be written" if place.is_dir() else "is no folder"
+        raise UserError(f"cannot write {folder}: {place} {why}; choose another folder")
+    return place
+
+
 @contextmanager
 def whole(path: Path, locked: bool = False) -> Iterator[Path]:
     """A place beside `path` for a file or a folder, which becomes `path` at the end; after an error nothing is left.
