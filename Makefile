@@ -59,7 +59,7 @@ RUN_OF       := report why export chat
 TABLE_OF     := table
 NAME_OF      := ablation
 JUDGE_OF     := judge-card
-ARGS_OF      := $(MODEL_OF) $(RUN_OF) judge-card test test-fast test-vllm
+ARGS_OF      := $(MODEL_OF) $(RUN_OF) judge-card test test-fast test-vllm mutants
 DECLARED     := MODEL METHOD DATA_ROOT RUN TABLE NAME JUDGE ARGS
 ALSO_READ    := OMP_WAIT_POLICY GOMP_SPINCOUNT TOKENIZERS_PARALLELISM HF_HUB_DISABLE_TELEMETRY OMP_NUM_THREADS \
                 HF_HUB_OFFLINE WANDB_MODE VENV_PYTHON VLLM_PYTHON
