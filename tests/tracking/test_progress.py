@@ -14,6 +14,7 @@ METRICS = {
     "train/direct_refusal_frac": 0.25,
     "train/comply_frac": 0.25,
     "train/unscored_frac": 0.0,
+    "train/step_s": 10.0,
 }
 
 
@@ -28,9 +29,10 @@ def shown(terminal: bool) -> str:
 
 def test_a_log_file_gets_one_plain_line_a_step() -> None:
     lines = shown(terminal=False).splitlines()
-    assert len(lines) == 2
-    assert lines[1].startswith("step 2/8  ETA 0:0")
-    assert lines[1].endswith("reward +0.25  KL 0.0123 nats  reasoned 50%  direct 25%  complied 25%  unscored 0%")
+    assert len(lines) == 3
+    assert lines[0] == "step 0/8  the next step is under way"
+    assert lines[2].startswith("step 2/8  ETA 1:00")  # six steps of the 10 s that both took, whatever the clock says
+    assert lines[2].endswith("reward +0.25  KL 0.0123 nats  reasoned 50%  direct 25%  complied 25%  unscored 0%")
 
 
 def test_a_terminal_gets_a_live_line() -> None:

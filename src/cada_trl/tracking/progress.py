@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from cada_trl.console import Console, duration
 from cada_trl.tracking.metrics import checked
@@ -28,34 +27,31 @@ class StepProgress:
     def __init__(self, n_steps: int, first_step: int = 0, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._n_steps, self._first_step = n_steps, first_step
-        self._started = time.monotonic()
+        self._spent_s = 0.0
         self._progress: Progress | None = None
         self._task = TaskID(0)
         if self._console.is_terminal:
+            live = TextColumn("{task.description}")
             self._progress = Progress(
-                TextColumn("step"),
-                MofNCompleteColumn(),
-                BarColumn(bar_width=20),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-                console=self._console,
+                TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=20), live, console=self._console
             )
             self._task = self._progress.add_task("", total=n_steps, completed=first_step)
 
     def update(self, step: int, metrics: Values) -> None:
-        """Show step `step` (from 1) as done."""
-        text = step_text(metrics)
+        """Show step `step` (from 1) as done. The time left is from train/step_s, in which the rollouts of several steps
+        are shared out: by the clock the first of them would take as long as all."""
+        self._spent_s += float(metrics["train/step_s"] or 0.0)
+        left_s = self._spent_s / max(step - self._first_step, 1) * (self._n_steps - step)
+        self._show(step, f"ETA {duration(left_s)}  {step_text(metrics)}")
+
+    def _show(self, step: int, text: str) -> None:
         if self._progress is not None:
             self._progress.update(self._task, completed=step, description=text)
-            return
-        spent = time.monotonic() - self._started
-        left = spent / max(step - self._first_step, 1) * (self._n_steps - step)
-        self._console.print(
-            f"step {step}/{self._n_steps}  ETA {duration(left)}  {text}", highlight=False, soft_wrap=True
-        )
+        else:
+            self._console.print(f"step {step}/{self._n_steps}  {text}", highlight=False, soft_wrap=True)
 
     def __enter__(self) -> StepProgress:
-        self._started = time.monotonic()
+        self._show(self._first_step, "the next step is under way")
         if self._progress is not None:
             self._progress.start()
         return self
