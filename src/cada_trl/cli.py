@@ -47,8 +47,6 @@ def _main(argv: list[str]) -> int:
         from cada_trl.config.loading import nearest
 
         raise UserError(f"no verb '{verb}'; {nearest(verb, VERBS)}")
-    if not set(_HELP).intersection(words):  # importing what a verb needs takes two seconds
-        print(f"{verb}: starting", file=sys.stderr, flush=True)
     os.execv(sys.executable, [sys.executable, "-m", f"cada_trl.{VERBS[verb]}", *words])
 
 

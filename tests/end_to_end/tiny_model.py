@@ -65,7 +65,7 @@ def tiny_overrides(folder: Path, model: Path) -> list[str]:
     return [
         *(f"model.{key}={value}" for key, value in {"name": "tiny", "source": "folder", "path": str(model)}.items()),
         *("context_tok=2048", "eos='<eot>'", "pad='<pad>'", "n_params=40000"),
-        *("data=twins", "n_train=12", "prompt=no_cases", "cases_as=policy", "max_new_tok=8"),
+        *("data=twins", "n_train=12", "prompt=no_cases", "max_new_tok=8"),
         *("requests_per_step=4", "steps_per_rollout=1", "max_steps=2", "baseline=none", "lr=1e-3", "warmup_frac=0.0"),
         *(
             "tracking=local",

@@ -64,7 +64,7 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
 
 def test_its_answers_depend_on_content_decoding_and_arm_and_not_on_name_judge_or_batches(make: Make) -> None:
     decides = make().decides
-    assert make("name=other", "batch_tok=9", "threads=2", "min_coverage=0.1", "n_cases=1").decides == decides
+    assert make("name=other", "batch_tok=9", "threads=2", "min_coverage=0.1").decides == decides
     for changed in ("max_new_tok=9", "dtype=bfloat16", "context_tok=99", "arm=no_cases", "arm=codes"):
         assert make(changed).decides != decides, changed
     assert make("arm=cases", "n_cases=1").decides != make("arm=cases", "n_cases=2").decides
