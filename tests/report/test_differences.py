@@ -158,5 +158,5 @@ def test_asked_requests_are_those_of_the_kept_samples(tmp_path: Path) -> None:
 def test_a_damaged_file_of_samples_is_one_line(tmp_path: Path) -> None:
     a, b = two(tmp_path, ([{}], [[sample("r1")]]), ([{}], [[sample("r1")]]))
     (b.path / "completions" / "step_000001.jsonl").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"step_000001.jsonl, row 1: not JSON"):
+    with pytest.raises(UserError, match=r"step_000001.jsonl, row 1: not a JSON object"):
         parting(a, b)
