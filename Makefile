@@ -24,7 +24,7 @@ TABLE     ?= 3
 PIP_ARGS  ?=
 PYTHON    ?=
 
-# Waiting OpenMP threads spin by default and take the cores from those that work; a few microseconds of it save the wake-ups.
+# Waiting OpenMP threads spin by default and take the cores from those that work; a fraction of a millisecond saves the wake-ups.
 export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 20000
 # The tokenizers' own threads warn after a fork, and the work here is a few hundred short texts.

@@ -339,7 +339,7 @@ def test_a_failing_verb_fails_the_target(installed: Checkout) -> None:
     assert installed.make("train").returncode == 2
 
 
-def test_waiting_threads_spin_for_microseconds_and_no_telemetry_is_sent(installed: Checkout) -> None:
+def test_waiting_threads_spin_for_a_moment_only_and_no_telemetry_is_sent(installed: Checkout) -> None:
     installed.make("train")
     environment = installed.environment()
     assert environment["OMP_WAIT_POLICY"] == "passive"

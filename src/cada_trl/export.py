@@ -62,8 +62,10 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     from cada_trl.models.named import named_model
     from cada_trl.report.eval_record import read_evaluation
     from cada_trl.report.run_record import read_run
+    from cada_trl.storage.kept import check_kept
 
     run = read_run(path)
+    check_kept(path, run.manifest)
     state = run.manifest.get("exit_state")
     if state != "done":
         raise UserError(f"{path} is not finished (state: {state or 'unknown'}); the training command goes on with it")
@@ -79,6 +81,7 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     if records:
         identity = model_identity(model)
         for record in records:
+            check_kept(record.path, record.manifest)
             if record.manifest["decides"]["model"] != identity:
                 raise UserError(f"{record.path} evaluates another model than {path}; give evaluations of this run")
     load_policy(model, tokenizer)  # what cannot be loaded is not written

@@ -67,9 +67,10 @@ def _evaluations(cells: Sequence[Cell]) -> set[tuple[str, ...]]:
 def _check_inputs(cells: Sequence[Cell]) -> list[str]:
     """What is missing here for some cell. Errors: UserError for what a cell or evaluation could not read."""
     lacks: dict[str, None] = {}
-    configs = [cell.config for cell in cells]
-    for config in {repr(config.model_copy(update={"seed": 0, "algo": None})): config for config in configs}.values():
+    configs = [cell.config.model_copy(update={"seed": 0}) for cell in cells]
+    for config in {repr(config.model_copy(update={"algo": None})): config for config in configs}.values():
         list(check_inputs(config))
+    for config in {repr(config): config for config in configs}.values():
         lacks |= dict.fromkeys(missing(config))
     for words in _evaluations(cells):
         evaluation = asking(words)

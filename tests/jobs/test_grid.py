@@ -69,7 +69,8 @@ def test_a_cell_that_stands_twice_is_one() -> None:
         (["seed=range(0,100000)"], r"seed=range\(0,100000\): 100000 cells, a sweep has at most 1000"),
         (["seed=shuffle(range(0,1000000000))"], "1000000000 cells, a sweep has at most 1000; give fewer values"),
         (["seed=range(0,50)", "lr=range(1,50)"], "these axes: 2450 cells, a sweep has at most 1000"),
-        (["judge=phrases,rubric", "timeout_s=3"], "judge=phrases: timeout_s=3.* nothing reads it with judge=phrases"),
+        (["seed=0,1", "timeout_s=3"], "timeout_s=3: nothing reads it with judge=phrases"),
+        (["prompt=none", "n_cases=1,2"], "n_cases=1: nothing reads it with prompt=none"),
         (["run_name=mine"], "run_name would put every cell into one folder"),
         (["hardware=a100x16", "model=llama3"], "a cell runs on one machine, and this hardware has 2"),
         (["beta_kl"], "'beta_kl' is not an override"),
@@ -79,3 +80,8 @@ def test_what_cannot_be_a_grid_is_refused_in_one_line(words: list[str], message:
     with pytest.raises(UserError, match=message) as raised:
         make_grid(words)
     assert "\n" not in str(raised.value)
+
+
+def test_a_word_that_one_cell_reads_is_left_out_of_the_cells_that_do_not() -> None:
+    cells = make_grid(["peft=none,lora", "rank=4"])
+    assert [("rank=4" in cell.words, cell.config.peft.adapter) for cell in cells] == [(False, "none"), (True, "lora")]

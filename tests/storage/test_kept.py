@@ -26,19 +26,34 @@ Change = Callable[[Path], Any]
 @pytest.mark.parametrize("state", ["done", "running"])
 @pytest.mark.parametrize("name", ["train.jsonl", "completions/step_000001.jsonl"])
 @pytest.mark.parametrize(
-    ("change", "word"),
+    "change",
     [
-        (lambda path: path.unlink(), "deleted"),
-        (lambda path: path.write_text(path.read_text().replace("1", "2")), "edited"),
-        (lambda path: path.write_text(""), "edited"),
+        lambda path: path.write_text(path.read_text().replace("1", "2")),
+        lambda path: path.write_text(""),
     ],
 )
-def test_an_edited_or_deleted_file_is_named(folder: Path, state: str, name: str, change: Change, word: str) -> None:
+def test_an_edited_file_is_refused_by_name(folder: Path, state: str, name: str, change: Change) -> None:
     manifest = {"exit_state": state, "files": kept(folder)}
     check_kept(folder, manifest)
     change(folder / name)
-    with pytest.raises(UserError, match=rf"{name} was {word} after it was written: manifest.json .*; restore it"):
+    with pytest.raises(UserError, match=rf"{name} was edited after it was written: manifest.json .*; restore it"):
         check_kept(folder, manifest)
+
+
+def test_a_deleted_file_is_named_once_and_left_to_who_needs_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = {"exit_state": "done", "files": kept(folder)}
+    (folder / "train.jsonl").unlink()
+    for _ in range(2):
+        check_kept(folder, manifest)
+    assert capsys.readouterr().err == f"{folder / 'train.jsonl'} was deleted after it was written\n"
+
+
+@pytest.mark.parametrize("files", [[], "x", {"a.jsonl": 3}, {"a.jsonl": ["x", "y"]}])
+def test_hashes_of_another_form_are_one_line(folder: Path, files: object) -> None:
+    with pytest.raises(UserError, match=r"manifest.json: `files` is of another form; restore it"):
+        check_kept(folder, {"exit_state": "done", "files": files})
 
 
 def test_rows_may_be_added_by_a_writer_that_was_killed_and_by_nobody_else(folder: Path) -> None:

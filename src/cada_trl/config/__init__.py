@@ -10,6 +10,7 @@ from cada_trl.config.run_config import (
     config_hash,
     load_config,
     run_name,
+    unread_words,
 )
 from cada_trl.config.sections import (
     DataConfig,
@@ -40,4 +41,5 @@ __all__ = [
     "config_hash",
     "load_config",
     "run_name",
+    "unread_words",
 ]

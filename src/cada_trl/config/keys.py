@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from cada_trl.storage.reading import read_yaml
+
 _KEY = re.compile(r"^( *)(\w+):(?: +|$)([^#]*?) *(?:# ?(.*))?$")
 _SOURCES_FROM = 34  # column
 
@@ -25,7 +27,7 @@ class Key:
 
 def default_keys(conf_dir: Path, primary: str) -> dict[str, Key]:
     """Dotted path -> the key as the last file sets it that Hydra composes where no override is given."""
-    listed = yaml.safe_load((conf_dir / f"{primary}.yaml").read_text(encoding="utf-8"))["defaults"]
+    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
     choices = {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
     keys: dict[str, Key] = {}
     for group, choice in choices.items():
@@ -48,7 +50,7 @@ def describe_keys(conf_dir: Path, primary: str, paths: set[str]) -> str:
         for key in keys:
             given = f"  {key.path.rpartition('.')[2]}={key.value}"
             lines.append(f"{given:{_SOURCES_FROM}}{'  ' * bool(key.source)}{key.source}".rstrip())
-    listed = yaml.safe_load((conf_dir / f"{primary}.yaml").read_text(encoding="utf-8"))["defaults"]
+    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
     groups = [(name, choice) for entry in listed if isinstance(entry, dict) for name, choice in entry.items()]
     choices = [f"  {name}={choice:20}  {_others(conf_dir / name)}" for name, choice in groups if " " not in name]
     return "\n".join([*lines, *(["\nfiles to choose from", *choices] if choices else [])])

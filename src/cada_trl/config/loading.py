@@ -46,11 +46,13 @@ def compose_config(
     overrides: Sequence[str],
     first: Sequence[str] = (),
     dropped: Collection[str] = (),
+    typed: Collection[str] | None = None,
 ) -> Schema:
     """Compose conf_dir/<primary>.yaml with `key=value` overrides and check it against the schema.
 
     first: overrides in Hydra's own words that are applied before the others, unchecked. dropped: sections that a shared
-    group file sets for another verb. Errors: UserError in one line for an unknown key, group or choice (with the
+    group file sets for another verb. typed: of the overrides, those whose key must be read by something; None: all.
+    Errors: UserError in one line for an unknown key, group or choice (with the
     nearest name), a wrong type, or values that do not fit together; HelpAsked for --help.
     """
     from hydra import compose, initialize_config_dir
@@ -72,16 +74,17 @@ def compose_config(
         try:
             values: Any = OmegaConf.to_container(compose(primary, overrides=[*first, *words]), resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(_unreadable(words)) from error
+            raise UserError(_unreadable(words, error)) from error
         return {key: value for key, value in values.items() if key not in dropped}
 
     with initialize_config_dir(str(conf_dir), version_base="1.3"):
         values = composed(checked)
         config = check_values(schema, values)
-        read, given = _by_path(config.model_dump()), {word.partition("=")[0] for word in checked}
+        read, must_be_read = by_path(config.model_dump()), overrides if typed is None else typed
+        given = {_full_override(text, schema, choices).partition("=")[0] for text in must_be_read}
         for path, why in unread_keys(read, {path for path in given if read.get(path) is not None}):
             without = composed([word for word in checked if not word.startswith(f"{path}=")])
-            if read[path] != _by_path(without)[path]:  # what the files say anyway, as in a recipe, is no mistake
+            if read[path] != by_path(without)[path]:  # what the files say anyway, as in a recipe, is no mistake
                 raise UserError(f"{path.rpartition('.')[2]}={read[path]}: {why}")
     return config
 
@@ -182,7 +185,7 @@ def _sections(schema: type[Section]) -> dict[str, type[Section]]:
     return {name: kind for name, kind in fields.items() if isinstance(kind, type) and issubclass(kind, Section)}
 
 
-def _by_path(values: dict[str, Any]) -> dict[str, Any]:
+def by_path(values: dict[str, Any]) -> dict[str, Any]:
     """Dotted path -> value, of sections and of what stands beside them."""
     paths: dict[str, Any] = {}
     for name, value in values.items():
@@ -192,8 +195,9 @@ def _by_path(values: dict[str, Any]) -> dict[str, Any]:
     return paths
 
 
-def _unreadable(words: Sequence[str]) -> str:
-    """Which word Hydra's grammar does not read, in ours. Its value is not repeated: a password may be in it."""
+def _unreadable(words: Sequence[str], error: Exception) -> str:
+    """Which word Hydra's grammar does not read, in ours, or what else it says. No value is repeated: a password may be
+    in it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -215,7 +219,7 @@ def _unreadable(words: Sequence[str]) -> str:
             )
         if "${" in value:
             return f"cannot read the value of {key}; write the value itself in place of ${{...}}"
-    return f"cannot read {' '.join(words)}; expected key=value, as in model=llama3"
+    return f"cannot read {', '.join(word.partition('=')[0] for word in words)}: {str(error).splitlines()[0]}"
 
 
 def _full_override(text: str, schema: type[Section], choices: dict[str, list[str]]) -> str:

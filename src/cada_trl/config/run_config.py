@@ -5,13 +5,14 @@ Importable without torch, so that a wrong key fails in a second.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
 
 from cada_trl.config.algo import AlgoConfig, check_algo
-from cada_trl.config.loading import Section, Seed, check_values, compose_config
+from cada_trl.config.loading import Section, Seed, by_path, check_values, compose_config, leaf_paths
 from cada_trl.config.recipes import expand_recipes
 from cada_trl.config.sections import (
     DataConfig,
@@ -26,6 +27,7 @@ from cada_trl.config.sections import (
     TripwiresConfig,
 )
 from cada_trl.config.texts import Folder, Name
+from cada_trl.config.unread import unread_keys
 from cada_trl.storage.digest import content_hash
 
 PACKAGE_DIR = Path(__file__).parents[1]
@@ -107,12 +109,21 @@ class Config(Section):
         return self
 
 
-def load_config(overrides: list[str]) -> Config:
+def load_config(overrides: list[str], typed: Collection[str] | None = None) -> Config:
     """Compose hydra_conf/config.yaml with `key=value` overrides and check it; recipe=smollm2/cada stands for its words.
 
-    Errors: UserError. Imports no torch.
+    typed: as compose_config's; a recipe's own words may be left unread. Errors: UserError. Imports no torch.
     """
-    return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides, RECIPES_DIR))
+    own = [word for word in overrides if not word.startswith("recipe=")] if typed is None else typed
+    return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides, RECIPES_DIR), typed=own)
+
+
+def unread_words(config: Config, words: Sequence[str]) -> dict[str, str]:
+    """Of the words those whose key nothing reads in this configuration -> why."""
+    paths, values = leaf_paths(Config), by_path(config.model_dump())
+    of_path = {paths.get(key, key): word for word in words for key in [word.partition("=")[0]]}
+    set_here = {path for path in of_path if values.get(path) is not None}
+    return {of_path[path]: why for path, why in unread_keys(values, set_here)}
 
 
 def check_config(values: Any) -> Config:

@@ -44,13 +44,7 @@ UNREAD = {
     "search=grid": "n_trials space",
     "submit=here": "slurm_args",
 }
-_GROUPS = {
-    "data.dataset",
-    "judge.kind",
-    "rollout.backend",
-    "peft.adapter",
-    "prompt.arm",
-}  # chosen as data=, judge=, ...
+_GROUPS = {"data.dataset", "judge.kind", "rollout.backend", "peft.adapter", "prompt.arm"}  # chosen as data=, judge=
 
 
 def unread_keys(values: Mapping[str, Any], paths: set[str]) -> Iterator[tuple[str, str]]:

@@ -73,12 +73,11 @@ class EvaluationFolder:
             running = {"exit_state": "running", "started_utc": now_utc(), "ended_utc": None, "wall_s": None}
             walls = {"pass_wall_s": before.get("pass_wall_s", {})}
             shown = scrub({"name": path.name, **running, **walls, **facts, **provenance()})
-            folder.manifest = {
-                **shown,
-                "decides": decides,
-                "decides_sha256": decided,
-                "files": before.get("files"),
+            # These two are written whole by each call, and so may be others than its last one's when it is killed.
+            files = {
+                name: file for name, file in (before.get("files") or {}).items() if name not in {ATTEMPTS, MISSING}
             }
+            folder.manifest = {**shown, "decides": decides, "decides_sha256": decided, "files": files}
             folder.write_json(MANIFEST, folder.manifest)
             try:
                 yield folder

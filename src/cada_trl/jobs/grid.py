@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cada_trl.config import CONF_DIR, Config, config_hash
+from cada_trl.config import CONF_DIR, Config, config_hash, unread_words
 from cada_trl.config.loading import groups, is_text_list, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Call, SweepJob, run_folder, training
@@ -72,14 +72,19 @@ def make_grid(words: Sequence[str], evaluation: tuple[str, ...] | None = None, a
         values.setdefault(_key(word), set()).add(word)
     varying = [key for key in values if len(values[key]) > 1 or key in known]
     cells: dict[str, Cell] = {}
+    unread: list[dict[str, str]] = []
     for chosen in listed:
-        cell = _cell(chosen, varying, evaluation)
+        cell, of_cell = _cell(chosen, varying, evaluation)
+        unread.append(of_cell)
         twin = cells.setdefault(cell.id, cell)
         if twin.config != cell.config:
             raise UserError(
                 f"{_varied(twin.words, varying)} and {_varied(cell.words, varying)} are the same training: they differ "
                 "in hardware, tracking or folders alone, which do not change the result; give one value"
             )
+    for key in set.intersection(*({_key(word) for word in of_cell} for of_cell in unread)):
+        word, why = next((word, why) for word, why in unread[0].items() if _key(word) == key)
+        raise UserError(f"{word}: {why} (no cell was started)")
     return list(cells.values())
 
 
@@ -142,8 +147,13 @@ def parsed(word: str) -> Any:
         ) from error
 
 
-def _cell(words: tuple[str, ...], varying: Sequence[str], evaluation: tuple[str, ...] | None) -> Cell:
+def _cell(
+    words: tuple[str, ...], varying: Sequence[str], evaluation: tuple[str, ...] | None
+) -> tuple[Cell, dict[str, str]]:
+    """The cell without the words that nothing reads in it, and these with their reasons: another cell may read them."""
     try:
+        unread = unread_words(training(words), words)
+        words = tuple(word for word in words if word not in unread)
         config = training(words)
     except UserError as error:
         words_told = _varied(words, varying)
@@ -156,7 +166,7 @@ def _cell(words: tuple[str, ...], varying: Sequence[str], evaluation: tuple[str,
             f"a cell runs on one machine, and this hardware has {machines}; start such trainings one by one"
         )
     axes = {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}
-    return Cell(words, axes, config, evaluation)
+    return Cell(words, axes, config, evaluation), unread
 
 
 def _value(key: str, words: Sequence[str], config: Config) -> Any:

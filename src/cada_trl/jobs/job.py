@@ -103,8 +103,9 @@ class SweepJob(Job):
 
 @cache
 def training(words: Words) -> Config:
-    """What `train` makes of the words: composing takes a good part of a second. Errors: UserError as load_config."""
-    return load_config(list(words))
+    """What `train` makes of the words: composing takes a good part of a second. A key that nothing reads is the grid's
+    to refuse. Errors: UserError as load_config."""
+    return load_config(list(words), typed=())
 
 
 @cache

@@ -38,11 +38,14 @@ def submit(folder: JobFolder, ledger: Ledger, jobs: Sequence[SweepJob], config: 
     if shutil.which("sbatch") is None:
         raise UserError("submit=slurm needs `sbatch`, which is not on this machine; --dry-run writes the scripts")
     board: Board = {}
-    queue_ids = [_output(command, "").strip().split(";")[0] for command in write_scripts(folder, jobs, config)]
-    for job, queue_id in zip(jobs, queue_ids if config.submit == "slurm" else queue_ids * len(jobs), strict=True):
-        _exit_file(folder, job).unlink(missing_ok=True)
-        board[job.id] = ledger.add(job, "submitted", queue_id=queue_id)
-        print(f"{job.label}: submitted as {queue_id}")
+    for at, command in enumerate(write_scripts(folder, jobs, config)):
+        of_command = [jobs[at]] if config.submit == "slurm" else jobs
+        for job in of_command:
+            _exit_file(folder, job).unlink(missing_ok=True)
+        queue_id = _output(command, "").strip().split(";")[0]
+        for job in of_command:  # at once: what is queued and not recorded would be submitted again
+            board[job.id] = ledger.add(job, "submitted", queue_id=queue_id)
+            print(f"{job.label}: submitted as {queue_id}")
     return board
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface, Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import eager_mask
@@ -67,15 +68,19 @@ def attended(
 ) -> tuple[Tensor, Tensor]:
     """Values [B, k, Q, D] and the logarithm of the softmax's denominator [B, k, Q], by which two parts can be joined.
 
-    mask: broadcast to [B, 1, Q, T] and added to the scores, which are never held. A row with every key masked gives 0.
+    mask: broadcast to [B, 1, Q, T] and added to the scores, which are never held. A row with every key masked gives 0,
+    twice.
     torch's CPU flash kernel, as scaled_dot_product_attention calls it; the public function keeps the denominator.
     """
     dtype = value_bktd.dtype
     if mask is not None:
         mask = mask.to(dtype).expand(-1, -1, query_bkqd.shape[2], -1)
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    values, log_sum = flash(query_bkqd.to(dtype), key_bktd.to(dtype), value_bktd, attn_mask=mask, scale=scaling)
-    return values, log_sum
+    n_d, n_value = query_bkqd.shape[-1], value_bktd.shape[-1]  # the kernel takes heads of one size
+    size = max(n_d, n_value)
+    query, key, value = (pad(x.to(dtype), (0, size - x.shape[-1])) for x in (query_bkqd, key_bktd, value_bktd))
+    values, log_sum = flash(query, key, value, attn_mask=mask, scale=scaling)
+    return values[..., :n_value], log_sum
 
 
 def grouped_attention(
@@ -106,7 +111,7 @@ def grouped_attention(
         before, before_log_sum = prefix.attended(module.layer_idx, query_bkqd, scaling)
         share = (before_log_sum - log_sum).sigmoid()[..., None]  # of the prefix in the whole softmax
         values = values.lerp(before, share.to(values.dtype))
-    return values.reshape(n_b, n_h, n_q, n_d).transpose(1, 2).contiguous(), None
+    return values.reshape(n_b, n_h, n_q, -1).transpose(1, 2).contiguous(), None
 
 
 @contextmanager

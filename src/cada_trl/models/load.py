@@ -201,10 +201,13 @@ def _from_pretrained(auto_class: Any, model: ModelConfig, **kwargs: Any) -> Any:
         kwargs["revision"] = model.revision or "main"
     try:
         return auto_class.from_pretrained(where, trust_remote_code=model.trust_remote_code, **kwargs)
+    except MemoryError:
+        raise
     except Exception as error:  # each file's reader raises types of its own
         advice = MADE_AGAIN if model.source == "embedded" or is_adapter(Path(model.path).expanduser()) else AGAIN
         check_files(Path(where), advice)
-        raise UserError(f"cannot load {where}: {_first_line(error)}; {advice}") from error
+        said = f"cannot load {where}: {_first_line(error)}"
+        raise UserError(said if model.source == "hub" else f"{said}; {advice}") from error
 
 
 def check_hub(hub_id: str, revision: str | None) -> None:

@@ -86,8 +86,12 @@ class _HeldOnce:
         """Values [B, k, Q, D] and log-denominators [B, k, Q] of queries [B, k, Q, D] on their prefix."""
         held, n_q = self._layers[layer], query_bkqd.shape[2]
         mask = torch.zeros_like(self._mask_gp, dtype=held.values.dtype).masked_fill(~self._mask_gp, -torch.inf)
-        parts = attended(self._by_prefix(query_bkqd), held.keys, held.values, mask[:, None, None], scaling)
-        values_bkqd, log_sum_bkq1 = (self._by_row(part, n_q) for part in (parts[0], parts[1][..., None]))
+        values_gkxd, log_sum_gkx = attended(
+            self._by_prefix(query_bkqd), held.keys, held.values, mask[:, None, None], scaling
+        )
+        # The kernel gives 0 where it had no key: such a prefix has no share in the softmax.
+        log_sum_gkx = log_sum_gkx.masked_fill(~self._mask_gp.any(1)[:, None, None], -torch.inf)
+        values_bkqd, log_sum_bkq1 = (self._by_row(part, n_q) for part in (values_gkxd, log_sum_gkx[..., None]))
         return values_bkqd, log_sum_bkq1[..., 0]
 
     def _by_prefix(self, x_bkqd: Tensor) -> Tensor:

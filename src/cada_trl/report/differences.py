@@ -65,7 +65,7 @@ MANIFEST_KEYS = {
 # Differ between any two folders, or are told elsewhere: data and configuration have sections of their own.
 _TOLD_ELSEWHERE = (
     *("name", "run_name", "exit_state", "started_utc", "ended_utc", "wall_s", "pass_wall_s", "argv"),
-    *("config_hash", "seeds", "data", "data_hash", "decides_sha256", "attacks", "not_run", "model"),
+    *("config_hash", "seeds", "data", "data_hash", "decides_sha256", "attacks", "not_run", "model", "files"),
 )
 LABELS = {
     "template_hash": "chat template",

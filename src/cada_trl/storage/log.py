@@ -36,7 +36,7 @@ class StoredLog:
         self.path = path
         content = b""
         if path.exists():
-            with opened(path, "fix its permission") as file:
+            with opened(path, "fix its permission, or move it away") as file:
                 content = file.read()
         kept = content[: content.rfind(b"\n") + 1]
         self._torn = len(kept) < len(content)

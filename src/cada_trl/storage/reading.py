@@ -156,9 +156,8 @@ def compose_yaml(path: Path, advice: str) -> tuple[Any, yaml.Node | None]:
             return None, None
         _check_nodes(node)
         return loader.construct_document(node), node
-    except (
-        Exception
-    ) as error:  # PyYAML raises KeyError, IndexError, AttributeError ... for a value that is not its tag's
+    except Exception as error:
+        # PyYAML raises KeyError, IndexError, AttributeError ... for a value that is not its tag's.
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         reason = _TOO_DEEP if isinstance(error, RecursionError) else getattr(error, "problem", None) or str(error)

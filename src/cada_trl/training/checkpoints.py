@@ -107,7 +107,7 @@ def newest_complete(
 ) -> tuple[Path, int] | None:
     """(folder, step) of the newest whole checkpoint, or None; others, left by a killed run, are deleted and named.
 
-    tidy=False deletes and says nothing: one rank is enough for that. Errors: UserError where a file of the newest is
+    tidy=False deletes, hashes and says nothing: one rank is enough for that. Errors: UserError where a file of the newest is
     another one than was saved: no run that dies leaves that, so that the user chooses what becomes of it.
     """
     complete = []
@@ -121,7 +121,7 @@ def newest_complete(
     if not complete:
         return None
     step, folder = max(complete)
-    for name, saved in (_mark(folder) or {}).get("sha256", {}).items():
+    for name, saved in (_mark(folder) or {}).get("sha256", {}).items() if tidy else ():
         if file_sha256(folder / name) != saved:
             raise UserError(
                 f"{folder / name} is not what the run saved; delete {folder}, and the same command goes on from the "

@@ -167,9 +167,10 @@ def lora_config(config: Config, policy: Any) -> Any:
 def _check_targets(target: str, policy: Any) -> None:
     """PEFT reads a text as a regular expression over whole names of modules, but for the word all-linear."""
     from torch.nn import Embedding, Linear
+    from transformers.pytorch_utils import Conv1D
 
     modules = dict(policy.named_modules())
-    names = {name for name, module in modules.items() if isinstance(module, Linear | Embedding)}
+    names = {name for name, module in modules.items() if isinstance(module, Linear | Embedding | Conv1D)}
     try:
         matched = names if target == "all-linear" else {name for name in modules if re.fullmatch(target, name)}
     except re.error:

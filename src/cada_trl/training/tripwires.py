@@ -28,7 +28,7 @@ GAPS = ("train/sampler_gap_nats", "train/sync_gap_nats")
 
 @dataclass(frozen=True)
 class Tripped:
-    """A line of tripjsonl; name is "train" or the probe's."""
+    """A line of tripwires.jsonl; name is "train" or the probe's."""
 
     step: int
     name: str
