@@ -28,7 +28,7 @@ MAX_DEPTH, MAX_YAML_VALUES = 100, 100_000
 PUBLISHED = "is it the published file?"
 Numbered = Iterator[tuple[int, dict[str, Any]]]
 _TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def read_csv(path: Path, has_header: bool = True, delimiter: str = ",") -> Numbe
 
 def check_characters(text: str, where: str) -> None:
     """Errors: UserError for half of a surrogate pair, which JSON can write and no tokenizer takes."""
-    if found := _HALF_PAIR.search(text):
+    if found := HALF_PAIR.search(text):
         raise UserError(f"{where}: the text holds {found[0]!r}, half of a surrogate pair; write the whole character")
 
 
@@ -178,7 +178,7 @@ def _check_nodes(root: yaml.Node) -> None:
             wrong = f"{_TOO_DEEP}, or an alias inside itself"
         elif n_values > MAX_YAML_VALUES:
             wrong = f"more than {MAX_YAML_VALUES:,} values, its aliases written out"
-        elif isinstance(node, yaml.ScalarNode) and _HALF_PAIR.search(node.value):
+        elif isinstance(node, yaml.ScalarNode) and HALF_PAIR.search(node.value):
             wrong = "half of a surrogate pair, which is no character"
         elif isinstance(node, yaml.SequenceNode):
             todo += [(item, depth + 1) for item in node.value]
