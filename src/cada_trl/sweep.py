@@ -81,10 +81,9 @@ def _check_inputs(cells: Sequence[Cell]) -> list[str]:
     for words in _evaluations(cells):
         evaluation = asking(words)
         for name in evaluation.benchmarks if evaluation.data_root else ():
-            if not is_own(name):
-                load_items(
-                    load_spec(name), Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed
-                )
+            if is_own(name):
+                continue
+            load_items(load_spec(name), Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed)
     return [*lacks]
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, item_id, load_spec, names
 from cada_trl.data.classify import classify, load_lexicon
-from cada_trl.data.row_files import read_rows
 from cada_trl.errors import UserError
+from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
-from cada_trl.storage.reading import HALF_PAIR, MAX_ROWS_BYTES
+from cada_trl.storage.reading import HALF_PAIR, MAX_ROWS_BYTES, read_csv
 from cada_trl.visible import visible
 
 # Of a kind the first name that the file has is taken, whatever its capitals.
@@ -32,16 +32,11 @@ NEEDED = {
 }
 ANSWERS = dict.fromkeys(("1", "true", "yes", "harmful", "unsafe"), True)
 ANSWERS |= dict.fromkeys(("0", "false", "no", "harmless", "safe"), False)
-EXPECTED = {
-    "text": "a text",
-    "harmful": "true or false",
-    "hazard": "a text or nothing",
-    "id": "a text or a whole number",
-}
+EXPECTED = {"text": "a text", "harmful": "true or false", "hazard": "a text or nothing", "id": "a text or whole number"}
+ADVICE = "expected a JSONL or CSV file in UTF-8, a CSV with the columns' names in its first line"
 SHOWN = 5  # rows that are named where several are wrong
 
-
-Sets = list[tuple[BenchmarkSpec, list[Item]]]
+Sets = list[tuple[BenchmarkSpec, list[Item] | None]]  # a set and its items, None where load_items has them
 
 
 def is_own(word: str) -> bool:
@@ -49,14 +44,12 @@ def is_own(word: str) -> bool:
     return word not in names() and ("." in word or "/" in word)
 
 
-def find_sets(
-    words: Sequence[str], hazards: Collection[str]
-) -> tuple[list[tuple[BenchmarkSpec, list[Item] | None]], list[str]]:
+def find_sets(words: Sequence[str], hazards: Collection[str]) -> tuple[Sets, list[str]]:
     """The sets of benchmarks=, with the items of one's own files, and a line for each of these on how it was read.
 
     Errors: UserError as load_spec and read_own, and for two sets of one name.
     """
-    sets: list[tuple[BenchmarkSpec, list[Item] | None]] = []
+    sets: Sets = []
     lines = []
     for word in words:
         if is_own(word):
@@ -80,9 +73,10 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
     path = Path(word).expanduser()
     if path.suffix not in {".jsonl", ".csv"}:
         raise UserError(f"benchmarks={word}: expected a .jsonl or .csv file, or names of {', '.join(names())}")
-    digest = file_sha256(path, "expected a JSONL or CSV file", MAX_ROWS_BYTES)
-    read = list(read_rows(path))
+    digest = file_sha256(path, ADVICE, MAX_ROWS_BYTES)
+    read = list(read_csv(path, advice=ADVICE) if path.suffix == ".csv" else read_jsonl(path))
     columns = _guessed({name.strip().lower(): name for _, row in read for name in row})
+    rows: dict[int, dict[str, Any]]
     rows = {number: {kind: row.get(name) for kind, name in columns.items()} for number, row in read}
     if problems := [*_of_file(path.stem, rows, columns), *_of_rows(rows, columns)]:
         raise UserError(f"benchmarks={word}: {'; '.join(problems)}")
@@ -101,22 +95,20 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
         if items:
             sets.append((_spec(name, kind, len(items), path.name, digest, columns), items))
     counts = ", ".join(f"{len(own)} {_word(kind)}" for kind, own in by_kind.items())
-    said = [f"{kind} from '{name}'" + (f" ({counts})" if kind == "harmful" else "") for kind, name in columns.items()]
+    said = [f"{kind} from {name!r}" + (f" ({counts})" if kind == "harmful" else "") for kind, name in columns.items()]
     guessed = f", the hazard of {n_guessed} of {len(rows)} rows by the classifier" if n_guessed else ""
     return sets, visible(f"benchmarks={word}: {', '.join(said)}{guessed}")
 
 
 def _guessed(by_lower: dict[str, str]) -> dict[str, str]:
     """Kind -> the file's column."""
-    found = {
-        kind: next((by_lower[name] for name in known if name in by_lower), None) for kind, known in COLUMNS.items()
-    }
-    return {kind: name for kind, name in found.items() if name is not None}
+    found = {kind: [by_lower[name] for name in known if name in by_lower] for kind, known in COLUMNS.items()}
+    return {kind: columns[0] for kind, columns in found.items() if columns}
 
 
 def _of_file(stem: str, rows: Sized, columns: dict[str, str]) -> Iterator[str]:
     if not re.fullmatch(r"[\w.-]+", stem):
-        yield f"the set takes the file's name, '{stem}'; rename it to letters, digits, _, - and dots"
+        yield f"the set takes the file's name, {stem!r}; rename it to letters, digits, _, - and dots"
     elif stem in names():
         yield f"{stem} is the name of a published set; rename the file"
     if not rows:
@@ -131,11 +123,11 @@ def _of_rows(rows: dict[int, dict[str, Any]], columns: dict[str, str]) -> list[s
     for number, row in rows.items():
         for kind, value in row.items():
             if not _fits(kind, value):
-                wrong.setdefault(number, f"row {number}: '{columns[kind]}' is {value!r:.60}, expected {EXPECTED[kind]}")
+                wrong.setdefault(number, f"row {number}: {columns[kind]!r} is {value!r:.60}, expected {EXPECTED[kind]}")
         if "id" in row:
             named = (_answer(row.get("harmful")), str(row["id"]).zfill(3))  # as item_id makes 7 of 007
             if named in ids:
-                wrong.setdefault(number, f"row {number}: '{columns['id']}' {row['id']!r:.60} stands twice")
+                wrong.setdefault(number, f"row {number}: {columns['id']!r} {row['id']!r:.60} stands twice")
             ids.add(named)
     shown = [*wrong.values()][:SHOWN]
     more = [f"{len(wrong)} of {len(rows)} rows are wrong, the first {SHOWN} are named"] if len(wrong) > SHOWN else []

@@ -154,7 +154,7 @@ def _evaluated(words: Words, since: str) -> Path | None:
     own = {file_sha256(Path(word).expanduser()) for word in config.benchmarks if is_own(word)}
     for folder, stored, manifest in ended(config.evals_dir, since):
         is_done = manifest.get("exit_state") == "done" and (folder / "scores.json").is_file()
-        asked = {one["sha256"] for one in manifest["decides"]["asked"]} if own else own
+        asked = {one.get("sha256") for one in (manifest.get("decides") or {}).get("asked") or ()}
         if is_done and stored == config.model_dump() and own <= asked:
             return folder
     return None
