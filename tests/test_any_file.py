@@ -18,6 +18,7 @@ from cada_trl.config.loading import compose_config
 from cada_trl.data import benchmark_items
 from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.classify_card import main as classify_card
+from cada_trl.data.own_sets import find_sets
 from cada_trl.data.sources import read_beavertails, read_own_rows
 from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
@@ -123,6 +124,18 @@ def test_any_row_is_read_or_refused(kind: str, tmp_path: Path) -> None:
     def check(value: Any) -> None:
         path.write_text(json.dumps(value) + "\n", encoding="utf-8")
         taken(lambda: read(path))
+
+    check()
+
+
+def test_any_row_of_a_set_of_ones_own_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+
+    @BOUNDED
+    @given(changed(OWN) | VALUES)
+    def check(value: Any) -> None:
+        path.write_text(json.dumps(value) + "\n", encoding="utf-8")
+        taken(lambda: find_sets([str(path)], ["privacy"]))
 
     check()
 

@@ -50,6 +50,8 @@ def main(argv: list[str]) -> int:
     with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, _cache_dir(config))
         plan = make_plan(config, _attack_context(config, model, judge))
+        for line in plan.read_as:
+            print(line)
         decides = {**model.decides, "asked": plan.facts()}
         path = Path(config.evals_dir) / folder_name(config.model.name, decides)
         if "--dry-run" in argv:

@@ -23,8 +23,10 @@ from rich.table import Table
 
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import load_items, load_spec
+from cada_trl.data.own_sets import find_sets, is_own
 from cada_trl.diagnosis import check_inputs
 from cada_trl.errors import UserError, run_verb
+from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.estimate import Cost, sweep_costs
 from cada_trl.jobs.folder import opened
 from cada_trl.jobs.grid import Cell, make_grid
@@ -54,9 +56,14 @@ def main(argv: list[str]) -> int:
 
 
 def _check_evaluations(cells: Sequence[Cell]) -> None:
-    """Errors: UserError for words that `evaluate` does not take, before anything is written or trained."""
+    """Say how files of one's own are read. Errors: UserError for words that `evaluate` does not take, before anything
+    is written or trained."""
+    lines: dict[str, None] = {}
     for words in _evaluations(cells):
-        asking(words)
+        evaluation = asking(words)
+        lines |= dict.fromkeys(find_sets(evaluation.benchmarks, load_pack(evaluation.hazards).hazards)[1])
+    for line in lines:
+        print(line)
 
 
 def _evaluations(cells: Sequence[Cell]) -> set[tuple[str, ...]]:
@@ -75,6 +82,8 @@ def _check_inputs(cells: Sequence[Cell]) -> list[str]:
     for words in _evaluations(cells):
         evaluation = asking(words)
         for name in evaluation.benchmarks if evaluation.data_root else ():
+            if is_own(name):
+                continue
             load_items(load_spec(name), Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed)
     return [*lacks]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cada_trl.config import load_config
+from cada_trl.errors import UserError
 from cada_trl.jobs.estimate import Cost, n_steps, sweep_costs
 from cada_trl.jobs.grid import make_grid
 from cada_trl.jobs.request import read_request
@@ -64,6 +65,22 @@ def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep, capsys: pytest.Ca
     assert "question: What does the weight of the KL" in out and out.count("unknown") >= 3
     assert "Nothing was started" in out
     assert sweep.n_starts() == 0 and not (sweep.folder / "sweeps").exists()
+
+
+def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(
+    sweep: StubSweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = sweep.folder / "mine.csv"
+    file.write_text("text,harmful\nLie.,1\nSing.,0\n")
+    own = ("evaluate=quick", f"evaluate.benchmarks={file}", "evaluate.judge=strongreject", "evaluate.attacks=none")
+    assert sweep("beta_kl=0.0,0.1", *own, "--dry-run", f"evaluate.data_root={sweep.folder}") == 0
+    out = capsys.readouterr().out
+    assert out.count(f"benchmarks={file}: text from 'text', harmful from 'harmful' (1 harmful, 1 harmless)") == 1
+    assert "at most 6 judge calls" in out  # two rows of three models
+    file.write_text("text\nLie.\n")
+    with pytest.raises(UserError, match="no column says which rows are harmful"):
+        sweep("beta_kl=0.0,0.1", *own)
+    assert sweep.n_starts() == 0
 
 
 def test_a_dry_run_says_what_is_done(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:

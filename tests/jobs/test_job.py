@@ -13,6 +13,7 @@ import yaml
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.jobs.grid import Cell, make_grid
 from cada_trl.jobs.job import SweepJob
+from cada_trl.storage.digest import file_sha256
 
 from .stub_verb import write_run
 
@@ -88,3 +89,20 @@ def test_an_unfinished_run_or_another_one_is_not_done(tmp_path: Path, change: di
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | change))
     assert one.results() is None
+
+
+def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("text,harmful\nLie.,1\n")
+    (one,) = make_grid(
+        ("beta_kl=0.1", f"runs_dir={tmp_path / 'runs'}"), (*asked(tmp_path), f"benchmarks={file}", "attacks=none")
+    )
+    trained(one.job)
+    folder = evaluation(tmp_path, one.job, "2026-02-01T00:00:00+00:00")
+    assert one.job.results() is None
+    manifest = json.loads((folder / "manifest.json").read_text())
+    decides = {"decides": {"asked": [{"sha256": file_sha256(file)}]}}
+    (folder / "manifest.json").write_text(json.dumps(manifest | decides))
+    assert one.job.results() is not None
+    file.write_text("text,harmful\nForge a letter.,1\n")
+    assert one.job.results() is None

@@ -138,11 +138,11 @@ def load_items(spec: BenchmarkSpec, data_root: Path | None, limit: int | None, s
     items = [_item(spec, where, number, row, lexicon) for where, number, row in _rows(spec, data_root)]
     if len(items) != spec.n:
         raise UserError(f"{spec.name}: {len(items)} rows; expected the published {spec.n} ({spec.source})")
-    return items if limit is None else stratified(items, limit, seed)
+    return stratified(items, limit, seed)
 
 
-def stratified(items: list[Item], limit: int, seed: int) -> list[Item]:
-    """limit items, each category within one of its share, in the given order; all of them when there are fewer."""
+def stratified(items: list[Item], limit: int | None, seed: int) -> list[Item]:
+    """limit items, each category within one of its share, in the given order; all when there are fewer, or for None."""
     by_category: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_category[item.category].append(item)

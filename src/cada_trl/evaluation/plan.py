@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, load_spec
+from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, stratified
+from cada_trl.data.own_sets import find_sets
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import check_known
 from cada_trl.evaluation.attacks.attack import Attack, NoPrompts, NotRun
@@ -14,6 +15,7 @@ from cada_trl.evaluation.attacks.registry import AttackContext, make_attack
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, EvaluationFolder
 from cada_trl.evaluation.items import Attempt, Missing, from_row, to_row
 from cada_trl.evaluation.settings import EvaluateConfig
+from cada_trl.hazards.pack import load_pack
 from cada_trl.records import read_jsonl, write_jsonl
 from cada_trl.storage.digest import content_hash
 
@@ -29,10 +31,14 @@ class PlannedBenchmark:
 
 @dataclass(frozen=True)
 class Plan:
-    """benchmarks in the order given; not_run: a sentence for each benchmark x attack that does not exist."""
+    """benchmarks in the order given; not_run: a sentence for each benchmark x attack that does not exist.
+
+    read_as: a line for each file of the user's own, with the columns that were taken.
+    """
 
     benchmarks: list[PlannedBenchmark]
     not_run: list[str]
+    read_as: Sequence[str] = ()
 
     def facts(self) -> list[dict[str, object]]:
         """What decides the attempts, an entry per benchmark: its items by their hash, its attacks by their versions."""
@@ -60,14 +66,15 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
     """Load every benchmark and prepare every attack on it. context: what the attacks on a benchmark may use.
 
     An attack that a benchmark does not have, or whose prompts are not here, is not run there. Errors: UserError as
-    load_spec, load_items and make_attack; for an attack that no benchmark named here has, and for a benchmark that is
+    find_sets, load_items and make_attack; for an attack that no benchmark named here has, and for a benchmark that is
     left without any.
     """
     data_root = Path(config.data_root).expanduser() if config.data_root else None
     benchmarks: list[PlannedBenchmark] = []
     reasons: list[str] = []
     had: set[str] = set()
-    for spec in [load_spec(name) for name in config.benchmarks]:
+    sets, read_as = find_sets(config.benchmarks, load_pack(config.hazards).hazards)
+    for spec, own in sets:
         attacks: list[Attack] = []
         for name in config.attacks:
             try:
@@ -75,10 +82,16 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
                 had.add(name)
             except NotRun as reason:
                 reasons.append(str(reason))
+                if own is not None:  # nobody can have published any: as for prompts that are not here
+                    had.add(name)
             except NoPrompts as reason:
                 reasons.append(str(reason))
                 had.add(name)
-        benchmarks.append(PlannedBenchmark(spec, load_items(spec, data_root, config.limit, config.seed), attacks))
+        if own is None:
+            items = load_items(spec, data_root, config.limit, config.seed)
+        else:
+            items = stratified(own, config.limit, config.seed)
+        benchmarks.append(PlannedBenchmark(spec, items, attacks))
     if unused := [name for name in config.attacks if name not in had]:
         raise UserError(f"attack {unused[0]} applies to no benchmark named here; {reasons[0]}")
     if bare := [planned.spec.name for planned in benchmarks if not planned.attacks]:
@@ -87,7 +100,7 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
         raise UserError(
             f"benchmark {bare[0]}: none of attacks={names} applies to it; add none, the raw request ({why})"
         )
-    return Plan(benchmarks, reasons)
+    return Plan(benchmarks, reasons, read_as)
 
 
 def make_attempts(plan: Plan, folder: EvaluationFolder) -> tuple[list[Attempt], list[Missing]]:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from cada_trl.config import Config, check_config
-from cada_trl.data.benchmark_items import load_spec
+from cada_trl.data.own_sets import find_sets
 from cada_trl.data.split import n_trained
 from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
@@ -146,4 +146,6 @@ def _judged_answers(words: Words) -> int:
     config = asking(words)
     if config.judge.kind == "phrases":
         return 0
-    return len(config.attacks) * sum(min(load_spec(name).n, config.limit or 10**9) for name in config.benchmarks)
+    return len(config.attacks) * sum(
+        min(spec.n, config.limit or 10**9) for spec, _ in find_sets(config.benchmarks, ())[0]
+    )

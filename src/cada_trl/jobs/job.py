@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.data.own_sets import is_own
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.report.run_record import read_config
+from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json
 
 Words = tuple[str, ...]
@@ -148,11 +150,13 @@ def _trained(words: Words) -> Path | None:
 
 
 def _evaluated(words: Words, since: str) -> Path | None:
-    """The evaluation with this very configuration that ended well after the training did."""
+    """The evaluation with this very configuration, and content of own files, that ended well after the training did."""
     config = asking(words)
+    own = {file_sha256(Path(word).expanduser()) for word in config.benchmarks if is_own(word)}
     for folder, stored, manifest in ended(config.evals_dir, since):
         is_done = manifest.get("exit_state") == "done" and (folder / "scores.json").is_file()
-        if is_done and stored == config.model_dump():
+        asked = {one.get("sha256") for one in (manifest.get("decides") or {}).get("asked") or ()}
+        if is_done and stored == config.model_dump() and own <= asked:
             return folder
     return None
 

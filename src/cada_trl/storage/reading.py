@@ -28,7 +28,7 @@ MAX_DEPTH, MAX_YAML_VALUES = 100, 100_000
 PUBLISHED = "is it the published file?"
 Numbered = Iterator[tuple[int, dict[str, Any]]]
 _TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
@@ -112,29 +112,29 @@ def _finite(number: str) -> float:
 _JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
 
 
-def read_csv(path: Path, has_header: bool = True, delimiter: str = ",") -> Numbered:
+def read_csv(path: Path, has_header: bool = True, delimiter: str = ",", advice: str = PUBLISHED) -> Numbered:
     """(row number from 1, its header apart; row). has_header=False: one text a line, read as {"text": ...}, to which a
     comma outside quotes belongs. Errors: UserError as read_text, for what is no CSV, lacks rows or would lose a field.
     """
-    lines = csv.reader(io.StringIO(read_text(path, PUBLISHED), newline=""), delimiter=delimiter, strict=True)
+    lines = csv.reader(io.StringIO(read_text(path, advice), newline=""), delimiter=delimiter, strict=True)
     number = 0
     try:
         names = next(lines, []) if has_header else []
         if len(set(names)) < len(names):
-            raise UserError(f"{path}, line 1: a column's name stands twice; {PUBLISHED}")
+            raise UserError(f"{path}, line 1: a column's name stands twice; {advice}")
         for number, line in enumerate(filter(None, lines), start=1):
             if has_header and len(line) > len(names):
-                raise UserError(f"{path}, row {number}: {len(line)} fields under {len(names)} columns; {PUBLISHED}")
+                raise UserError(f"{path}, row {number}: {len(line)} fields under {len(names)} columns; {advice}")
             yield number, dict(zip_longest(names, line)) if has_header else {"text": delimiter.join(line)}
     except csv.Error as error:
-        raise UserError(f"{path}, line {lines.line_num}: not a CSV ({error}); {PUBLISHED}") from error
+        raise UserError(f"{path}, line {lines.line_num}: not a CSV ({error}); {advice}") from error
     if not number:
-        raise UserError(f"{path} holds no rows; {PUBLISHED}")
+        raise UserError(f"{path} holds no rows; {advice}")
 
 
 def check_characters(text: str, where: str) -> None:
     """Errors: UserError for half of a surrogate pair, which JSON can write and no tokenizer takes."""
-    if found := _HALF_PAIR.search(text):
+    if found := HALF_PAIR.search(text):
         raise UserError(f"{where}: the text holds {found[0]!r}, half of a surrogate pair; write the whole character")
 
 
@@ -177,7 +177,7 @@ def _check_nodes(root: yaml.Node) -> None:
             wrong = f"{_TOO_DEEP}, or an alias inside itself"
         elif n_values > MAX_YAML_VALUES:
             wrong = f"more than {MAX_YAML_VALUES:,} values, its aliases written out"
-        elif isinstance(node, yaml.ScalarNode) and _HALF_PAIR.search(node.value):
+        elif isinstance(node, yaml.ScalarNode) and HALF_PAIR.search(node.value):
             wrong = "half of a surrogate pair, which is no character"
         elif isinstance(node, yaml.SequenceNode):
             todo += [(item, depth + 1) for item in node.value]

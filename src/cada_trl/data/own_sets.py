@@ -1,0 +1,164 @@
+"""A set of one's own: any JSONL or CSV file as a benchmark, its columns guessed and said in one line. No torch.
+
+A set is harmful or harmless; a file with rows of both kinds is two sets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+from cada_trl.data.benchmark_items import BenchmarkSpec, Item, item_id, load_spec, names
+from cada_trl.data.classify import classify, load_lexicon
+from cada_trl.errors import UserError
+from cada_trl.records import read_jsonl
+from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.reading import HALF_PAIR, MAX_ROWS_BYTES, read_csv
+from cada_trl.visible import visible
+
+# Of a kind the first name that the file has is taken, whatever its capitals.
+COLUMNS = {
+    "text": ("text", "prompt", "request", "question", "goal", "instruction", "query", "behavior"),
+    "harmful": ("harmful", "is_harmful", "label"),
+    "hazard": ("hazard", "category"),
+    "id": ("id",),
+}
+NEEDED = {
+    "text": f"no column with the request; name it {', '.join(COLUMNS['text'])}",
+    "harmful": "no column says which rows are harmful; add 'harmful' with true or false in every row",
+}
+ANSWERS = dict.fromkeys(("1", "true", "yes", "harmful", "unsafe"), True)
+ANSWERS |= dict.fromkeys(("0", "false", "no", "harmless", "safe"), False)
+EXPECTED = {"text": "a text", "harmful": "true or false", "hazard": "a text or nothing", "id": "a text or whole number"}
+ADVICE = "expected a JSONL or CSV file in UTF-8, a CSV with the columns' names in its first line"
+SHOWN = 5  # rows that are named where several are wrong
+
+Sets = list[tuple[BenchmarkSpec, list[Item] | None]]  # a set and its items, None where load_items has them
+
+
+def is_own(word: str) -> bool:
+    """Whether the word of benchmarks= is a file's path: it has a dot or a slash, and is no benchmark's name."""
+    return word not in names() and ("." in word or "/" in word)
+
+
+def find_sets(words: Sequence[str], hazards: Collection[str]) -> tuple[Sets, list[str]]:
+    """The sets of benchmarks=, with the items of one's own files, and a line for each of these on how it was read.
+
+    Errors: UserError as load_spec and read_own, and for two sets of one name.
+    """
+    sets: Sets = []
+    lines = []
+    for word in words:
+        if is_own(word):
+            own, line = read_own(word, hazards)
+            sets += own
+            lines.append(line)
+        else:
+            sets.append((load_spec(word), None))
+    counts = Counter(spec.name for spec, _ in sets)
+    if twice := [name for name, n in counts.items() if n > 1]:
+        raise UserError(f"benchmarks={','.join(words)}: two sets would be called {twice[0]}; rename a file")
+    return sets, lines
+
+
+def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
+    """The file's sets, named by its stem, and which columns were taken. Another content has other item ids.
+
+    hazards: of the pack; a row that names none of them gets the classifier's. Errors: UserError with every problem of
+    the file, and for one that cannot be read.
+    """
+    path = Path(word).expanduser()
+    if path.suffix not in {".jsonl", ".csv"}:
+        raise UserError(f"benchmarks={word}: expected a .jsonl or .csv file, or names of {', '.join(names())}")
+    digest = file_sha256(path, ADVICE, MAX_ROWS_BYTES)
+    read = list(read_csv(path, advice=ADVICE) if path.suffix == ".csv" else read_jsonl(path))
+    columns = _guessed({name.strip().lower(): name for _, row in read for name in row})
+    rows: dict[int, dict[str, Any]]
+    rows = {number: {kind: row.get(name) for kind, name in columns.items()} for number, row in read}
+    if problems := [*_of_file(path.stem, rows, columns), *_of_rows(rows, columns)]:
+        raise UserError(f"benchmarks={word}: {'; '.join(problems)}")
+    sets: Sets = []
+    lexicon, n_guessed = load_lexicon(), 0
+    by_kind = {kind: {n: row for n, row in rows.items() if _answer(row["harmful"]) is kind} for kind in (True, False)}
+    for kind, own in by_kind.items():
+        name = path.stem if len(own) == len(rows) else f"{path.stem}_{_word(kind)}"
+        items = []
+        for number, row in own.items():
+            category = str(row.get("hazard") or "")
+            hazard = category if category in hazards else classify(row["text"], (), lexicon).hazard
+            n_guessed += category not in hazards
+            named = item_id(f"{name}-{digest[:8]}", str(row.get("id", number)))
+            items.append(Item(named, name, row["text"], hazard if hazard in hazards else None, category, kind))
+        if items:
+            sets.append((_spec(name, kind, len(items), path.name, digest, columns), items))
+    counts = ", ".join(f"{len(own)} {_word(kind)}" for kind, own in by_kind.items())
+    said = [f"{kind} from {name!r}" + (f" ({counts})" if kind == "harmful" else "") for kind, name in columns.items()]
+    guessed = f", the hazard of {n_guessed} of {len(rows)} rows by the classifier" if n_guessed else ""
+    return sets, visible(f"benchmarks={word}: {', '.join(said)}{guessed}")
+
+
+def _guessed(by_lower: dict[str, str]) -> dict[str, str]:
+    """Kind -> the file's column."""
+    found = {kind: [by_lower[name] for name in known if name in by_lower] for kind, known in COLUMNS.items()}
+    return {kind: columns[0] for kind, columns in found.items() if columns}
+
+
+def _of_file(stem: str, rows: Sized, columns: dict[str, str]) -> Iterator[str]:
+    if not re.fullmatch(r"[\w.-]+", stem):
+        yield f"the set takes the file's name, {stem!r}; rename it to letters, digits, _, - and dots"
+    elif stem in names():
+        yield f"{stem} is the name of a published set; rename the file"
+    if not rows:
+        yield "it holds no rows"
+    else:
+        yield from (advice for kind, advice in NEEDED.items() if kind not in columns)
+
+
+def _of_rows(rows: dict[int, dict[str, Any]], columns: dict[str, str]) -> list[str]:
+    """The first rows with what is wrong in them, and how many there are."""
+    wrong, ids = dict[int, str](), set[tuple[Any, str]]()
+    for number, row in rows.items():
+        for kind, value in row.items():
+            if not _fits(kind, value):
+                wrong.setdefault(number, f"row {number}: {columns[kind]!r} is {value!r:.60}, expected {EXPECTED[kind]}")
+        if "id" in row:
+            named = (_answer(row.get("harmful")), str(row["id"]).zfill(3))  # as item_id makes 7 of 007
+            if named in ids:
+                wrong.setdefault(number, f"row {number}: {columns['id']!r} {row['id']!r:.60} stands twice")
+            ids.add(named)
+    shown = [*wrong.values()][:SHOWN]
+    more = [f"{len(wrong)} of {len(rows)} rows are wrong, the first {SHOWN} are named"] if len(wrong) > SHOWN else []
+    return [*more, *shown]
+
+
+def _fits(kind: str, value: Any) -> bool:
+    if kind == "harmful":
+        return _answer(value) is not None
+    if kind == "hazard" and value is None:
+        return True
+    is_whole = isinstance(value, str) and HALF_PAIR.search(value) is None
+    if kind == "id":
+        return (is_whole and bool(value)) or type(value) is int
+    return is_whole and (kind == "hazard" or bool(value.strip()))
+
+
+def _answer(value: Any) -> bool | None:
+    return ANSWERS.get(str(value).strip().lower())
+
+
+def _word(harmful: bool) -> str:
+    return "harmful" if harmful else "harmless"
+
+
+def _spec(name: str, harmful: bool, n: int, file: str, digest: str, columns: dict[str, str]) -> BenchmarkSpec:
+    absent = ("download", "hub_id", "hub_file", "hub_revision", "file_categories", "frozen")
+    values = {
+        **{"name": name, "n": n, "harmful": harmful, "source": file, "file": file, "sha256": digest},
+        **{"metric": "asr" if harmful else "nrr", "direction": "lower" if harmful else "higher"},
+        **{"licence": "not known", "gated": False, "only": {}, "hazards": {"by": [], "table": {}, "priors": {}}},
+        "columns": {"text": columns["text"], "id": columns.get("id"), "category": columns.get("hazard")},
+    }
+    return BenchmarkSpec.model_validate(values | dict.fromkeys(absent))
