@@ -140,9 +140,7 @@ def _leaks(rows: list[Row], config: Config) -> Iterator[Finding]:
     for i, j in alike.items():
         row, other = rows[i], rows[j]
         likeness = "the same text" if row.key == other.key else "nearly the same text"
-        why = ""
-        if row.pair and (other.pair is None or (row.pair in held_out) != (other.pair in held_out)):
-            why = "; one is learned from and the other asked afterwards" if other.pair or row.pair in held_out else ""
+        why = "; one of them is held out" if (row.pair in held_out) != (other.pair in held_out) else ""
         yield Finding(f"{row.where}: {likeness} as {other.where}{why}; write one of them anew")
     if data.benchmarks_dir:
         sets = read_benchmarks(Path(data.benchmarks_dir))

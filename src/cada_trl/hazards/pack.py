@@ -161,8 +161,17 @@ def read_page(
     except ValidationError as error:
         # A misspelt key is also a missing one: the unknown key is the finding that helps.
         wrong_key = {"unexpected_keyword_argument", "invalid_key"}
-        ordered = sorted(error.errors(), key=lambda problem: problem["type"] not in wrong_key)
+        found = [problem for problem in error.errors() if not _is_echo(problem, error.errors())]
+        ordered = sorted(found, key=lambda problem: problem["type"] not in wrong_key)
         return None, node, [_explain(file, node, problem, _PARTS | parts, page) for problem in ordered]
+
+
+def _is_echo(problem: Any, others: list[Any]) -> bool:
+    """Whether a list is called too short because of what is wrong inside it."""
+    path = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        other["loc"][: len(path)] == path and len(other["loc"]) > len(path) for other in others
+    )
 
 
 def _read(file: Path, page: type[Page]) -> tuple[Page, yaml.Node]:
