@@ -27,6 +27,7 @@ from cada_trl.evaluation.attacks.rewrites import TAXONOMY, load_taxonomy
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.card import read_label_sets
 from cada_trl.judging.forms import GUARDS, RUBRICS
+from cada_trl.policy import TEMPLATE, check
 from cada_trl.records import Verdict, read_requests
 from cada_trl.storage.digest import file_sha256
 from tests.hazards.test_pack import HAZARD, PAGE
@@ -170,6 +171,20 @@ def test_any_pack_is_read_or_refused(tmp_path_factory: Any, hazard: Any, page: A
     for text in (PAGE, yaml.safe_dump(page)):
         (folder / "pack.yaml").write_text(text, encoding="utf-8")
         taken(lambda: load_pack(str(folder)))
+
+
+POLICY = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+
+
+@BOUNDED
+@given(changed(POLICY), changed(POLICY["twins"][0]), changed(POLICY["hazards"][0]))
+def test_any_policy_is_read_or_refused(tmp_path_factory: Any, policy: Any, pair: Any, hazard: Any) -> None:
+    folder = tmp_path_factory.getbasetemp() / "mine"
+    folder.mkdir(exist_ok=True)
+    twins = [pair, *POLICY["twins"][1:]]
+    for values in (policy, {**POLICY, "twins": twins}, {**POLICY, "hazards": [hazard]}):
+        (folder / "policy.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        taken(lambda: check(str(folder), []))
 
 
 @BOUNDED

@@ -39,6 +39,7 @@ PLACEHOLDERS = {
     "<the run>": "smollm2",
     "<data words>": "data=paper",
     "<method>": "cada",
+    "policy=<name>": "hazards=builtin",
     "<0 or 1>": "1",
     "<0, 1 or 2>": "1",
 }
@@ -162,9 +163,16 @@ def _nothing(verb: Any, words: list[str]) -> None:
     assert words or verb
 
 
+def _policy(verb: Any, words: list[str]) -> None:
+    """The file is the reader's; the overrides behind it are those of a training."""
+    assert words[0] in {"new", "check"}
+    verb.load_config(words[2:])
+
+
 READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.train": _reads("load_config"),
     "cada_trl.prepare": _reads("load_config"),
+    "cada_trl.policy": _policy,
     "cada_trl.doctor": _reads("load_config"),
     "cada_trl.card": lambda verb, words: verb.load_config(verb.split_curve(words)[0]),
     "cada_trl.rollouts.serve": _reads("load_config"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cada_trl.config import RECIPES_DIR, config_hash, load_config
 from cada_trl.config.recipes import expand_recipes, recipe_words
 from cada_trl.errors import UserError
+from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.request import read_request
+from cada_trl.policy import new
 
 
 def test_a_recipe_is_its_model_and_its_overrides() -> None:
@@ -42,3 +46,21 @@ def test_a_sweep_takes_a_recipe_and_an_axis_over_one_of_its_keys() -> None:
 
 def test_words_without_a_recipe_stay_as_they_are() -> None:
     assert expand_recipes(["model=llama3", "--dry-run"], RECIPES_DIR) == ["model=llama3", "--dry-run"]
+
+
+def test_a_policy_is_its_hazards_and_its_twins_and_what_comes_after_it_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new("mine")
+    config = load_config(["recipe=smollm2/cada", "policy=mine", "licence=ours"])
+    assert list(load_pack(config.hazards).hazards) == ["tenancy"]
+    assert (config.data.dataset, config.data.licence) == ("twins", "ours")
+    assert Path(str(config.data.file)).read_text(encoding="utf-8").count("tenancy-") == 12
+
+
+def test_an_unknown_policy_is_one_line_with_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    new("mine")
+    with pytest.raises(UserError, match=r"policy=mime: no file policies/mime/policy\.yaml; here: mine; python -m"):
+        load_config(["policy=mime"])

@@ -16,6 +16,7 @@ from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.evaluation.utility.task import TASK_DIR
+from cada_trl.policy import new
 
 from .small_evaluation import write_model
 
@@ -157,3 +158,11 @@ def test_a_model_folder_is_a_word_too(tmp_path: Path) -> None:
 def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         load_utility_config(words)
+
+
+def test_a_policy_gives_the_hazards_and_no_training_data(tmp_path: Path) -> None:
+    new(f"{tmp_path}/mine")
+    config = load_evaluate_config([f"policy={tmp_path}/mine", "model=smollm2"])
+    assert Path(config.hazards).parents[2] == tmp_path / "mine"
+    with pytest.raises(UserError, match="unknown key 'policy'"):
+        load_utility_config([f"policy={tmp_path}/mine", "model=smollm2"])

@@ -1,27 +1,48 @@
-"""Recipes by name: `recipe=smollm2/cada` stands for the model and the overrides in recipes/smollm2/cada.yaml."""
+"""Words that stand for others: `recipe=smollm2/cada` for the model and the overrides in recipes/smollm2/cada.yaml,
+`policy=mine` for the hazards and the twins that policies/mine/policy.yaml is compiled to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from cada_trl.config.loading import nearest
+from cada_trl.config.loading import as_override, nearest
 from cada_trl.errors import UserError
+from cada_trl.hazards.policy import compile_policy
 from cada_trl.storage.reading import read_yaml
 
 _KEY = "recipe="
+_POLICY = "policy="
 
 
 def expand_recipes(words: Sequence[str], recipes: Path) -> list[str]:
-    """The words with each recipe's in its place, so that what comes after it wins. Errors: as recipe_words."""
+    """The words with each recipe's and policy's in its place, so that what comes after it wins.
+
+    Errors: as recipe_words and compile_policy.
+    """
     expanded: list[str] = []
     for word in words:
         if word.startswith(_KEY):
             name = word.removeprefix(_KEY)
             expanded += [f"model={name.partition('/')[0]}", *recipe_words(name, recipes)]
+        elif word.startswith(_POLICY):
+            made = compile_policy(word.removeprefix(_POLICY))
+            given = {"hazards": str(made.pack), "file": str(made.twins), "licence": made.licence}
+            expanded += ["data=twins", *(as_override(key, value) for key, value in given.items())]
         else:
             expanded.append(word)
     return expanded
+
+
+def expand_policies(words: Sequence[str]) -> list[str]:
+    """The same for a verb that takes hazards and no training data. Errors: as compile_policy."""
+    return [
+        as_override("hazards", str(compile_policy(word.removeprefix(_POLICY)).pack))
+        if word.startswith(_POLICY)
+        else word
+        for word in words
+    ]
 
 
 def recipe_words(name: str, recipes: Path) -> list[str]:

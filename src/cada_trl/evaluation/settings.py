@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, Seed, as_override, compose_config, groups
+from cada_trl.config.recipes import expand_policies
 from cada_trl.config.texts import Address, Folder, Variable
 from cada_trl.errors import UserError
 from cada_trl.models.named import model_overrides, named_model
@@ -152,9 +153,11 @@ def load_about(schema: type[Schema], primary: str, overrides: Sequence[str]) -> 
     """Compose and check. model= takes a choice, a run folder, a folder with weights or a hub id (revision=).
 
     A run folder also gives how its prompts were written (cases_as, n_cases, hint, hazards); the arm stays "none".
-    Errors: UserError, as compose_config and named_model.
+    policy= gives the hazards of a policy file. Errors: UserError, as compose_config and named_model.
     """
     first: list[str] = []
+    if issubclass(schema, AsksAModel):
+        overrides = expand_policies(overrides)
     word = _last(overrides, "model")
     others = [text for text in overrides if not text.startswith("model=")]
     if word in groups(CONF_DIR, primary)["model"]:

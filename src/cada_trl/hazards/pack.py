@@ -10,7 +10,7 @@ import difflib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
@@ -29,7 +29,7 @@ def _has_an_answered_look_alike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
     return cases
 
 
-_CLOSED = ConfigDict(extra="forbid")
+CLOSED = ConfigDict(extra="forbid")
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 HazardId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Number = Annotated[int, Field(strict=True, ge=1)]
@@ -41,7 +41,7 @@ Sentences = Annotated[tuple[Text, ...], Field(min_length=1)]
 class Incorrect:
     """A wrong way to decide a case, shown beside the right one, and why it is wrong."""
 
-    __pydantic_config__ = _CLOSED
+    __pydantic_config__ = CLOSED
     response: Text
     why: Text
 
@@ -50,7 +50,7 @@ class Incorrect:
 class Case:
     """A precedent: a request, the analysis that decides it, the verdict and the response that follows from it."""
 
-    __pydantic_config__ = _CLOSED
+    __pydantic_config__ = CLOSED
     request: Text
     analysis: Text
     verdict: Literal["refuse", "answer"]
@@ -59,11 +59,14 @@ class Case:
     weight: Weight = 1.0  # how often it is shown beside the others: prompting/arms.py
 
 
+Cases = Annotated[tuple[Case, ...], Field(min_length=1), AfterValidator(_has_an_answered_look_alike)]
+
+
 @dataclass(frozen=True)
 class ExtensiveCode:
     """The long specification of one hazard in the paper's four tiers (paper: SR w S_c)."""
 
-    __pydantic_config__ = _CLOSED
+    __pydantic_config__ = CLOSED
     objectives: Sentences
     rules: Sentences
     defaults: Sentences
@@ -74,20 +77,20 @@ class ExtensiveCode:
 class Hazard:
     """One category of harm: `code` is the minimal safety code, `cases` its precedents in the order they are shown."""
 
-    __pydantic_config__ = _CLOSED
+    __pydantic_config__ = CLOSED
     id: HazardId
     number: Number
     name: Text
     code: Text
     extensive: ExtensiveCode
-    cases: Annotated[tuple[Case, ...], Field(min_length=1), AfterValidator(_has_an_answered_look_alike)]
+    cases: Cases
 
 
 @dataclass(frozen=True)
-class _PackPage:
+class PackPage:
     """pack.yaml: what all hazards of the pack share."""
 
-    __pydantic_config__ = _CLOSED
+    __pydantic_config__ = CLOSED
     name: Text
     version: Text
     objectives: Sentences
@@ -121,7 +124,7 @@ def load_pack(source: str) -> HazardPack:
         )
     if not (folder / PACK_FILE).is_file():
         raise UserError(f"{folder} holds no {PACK_FILE}; expected one beside the hazards' files")
-    page, _ = _read(folder / PACK_FILE, _PackPage)
+    page, _ = _read(folder / PACK_FILE, PackPage)
     files = sorted(f for f in folder.iterdir() if f.suffix in {".yaml", ".yml"} and f.name != PACK_FILE)
     if not files:
         raise UserError(f"{folder} holds no hazards; expected one *.yaml file a hazard beside {PACK_FILE}")
@@ -138,25 +141,47 @@ def pack_hash(pack: HazardPack) -> str:
     return sha256(json.dumps(asdict(pack)))[:8]
 
 
-_Page = TypeVar("_Page", Hazard, _PackPage)
+Page = TypeVar("Page")
+_PARTS: dict[str, type] = {"extensive": ExtensiveCode, "cases": Case, "incorrect": Incorrect}
 
 
-def _read(file: Path, page: type[_Page]) -> tuple[_Page, yaml.Node]:
-    """One YAML file as a checked record, and its node tree."""
+def read_page(
+    file: Path, page: type[Page], parts: dict[str, type] = _PARTS
+) -> tuple[Page | None, yaml.Node, list[str]]:
+    """One YAML file as a checked record, its node tree, and a line for each thing that is wrong: then no record.
+
+    parts: field -> the record that it holds. Errors: UserError for what is no mapping.
+    """
     values, node = compose_yaml(file, "expected key: value, quoted where a text holds ': '")
     if not isinstance(values, dict) or node is None:
-        keys = ", ".join(field.name for field in fields(page))
+        keys = ", ".join(field.name for field in fields(cast(Any, page)))
         raise UserError(f"{file}, line 1: holds {type(values).__name__}; expected the keys {keys}")
     try:
-        return TypeAdapter(page).validate_python(values), node
+        return TypeAdapter(page).validate_python(values), node, []
     except ValidationError as error:
         # A misspelt key is also a missing one: the unknown key is the finding that helps.
         wrong_key = {"unexpected_keyword_argument", "invalid_key"}
-        first = min(error.errors(), key=lambda problem: problem["type"] not in wrong_key)
-        raise UserError(_explain(file, node, first, page)) from error
+        found = [problem for problem in error.errors() if not _is_echo(problem, error.errors())]
+        ordered = sorted(found, key=lambda problem: problem["type"] not in wrong_key)
+        return None, node, [_explain(file, node, problem, _PARTS | parts, page) for problem in ordered]
 
 
-def _line(node: yaml.Node, path: tuple[int | str, ...]) -> int:
+def _is_echo(problem: Any, others: list[Any]) -> bool:
+    """Whether a list is called too short because of what is wrong inside it."""
+    path = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        other["loc"][: len(path)] == path and len(other["loc"]) > len(path) for other in others
+    )
+
+
+def _read(file: Path, page: type[Page]) -> tuple[Page, yaml.Node]:
+    values, node, wrong = read_page(file, page)
+    if values is None:
+        raise UserError(wrong[0])
+    return values, node
+
+
+def line_of(node: yaml.Node, path: tuple[int | str, ...]) -> int:
     """The line (from 1) of the value at `path`, or of the nearest thing above it that is in the file."""
     line = node.start_mark.line
     for step in path:
@@ -184,18 +209,18 @@ _EXPECTED = {
 }
 
 
-def _explain(file: Path, node: yaml.Node, problem: Any, page: type[_Page]) -> str:
+def _explain(file: Path, node: yaml.Node, problem: Any, parts: dict[str, type], page: type) -> str:
     """One line for pydantic's first finding; list items are counted from 1."""
     path = problem["loc"]
     field = ".".join(str(step + 1 if isinstance(step, int) else step) for step in path)
-    where = f"{file}, line {_line(node, path)}: "
+    where = f"{file}, line {line_of(node, path)}: "
     match problem["type"]:
         case "invalid_key":
             return f"{where}key '{path[-1]}' is not text; expected a key's name"
         case "missing":
             return f"{where}'{field}' is missing; add it"
         case "unexpected_keyword_argument":
-            return f"{where}unknown key '{field}'; {_nearest(path, page)}"
+            return f"{where}unknown key '{field}'; {_nearest(path, parts, page)}"
         case "value_error":
             return f"{where}'{field}': {problem['msg'].removeprefix('Value error, ')}"
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
@@ -207,10 +232,9 @@ def _shortened(value: Any) -> str:
     return seen if len(seen) <= 60 else f"{seen[:57]}..."
 
 
-def _nearest(path: tuple[int | str, ...], page: type[_Page]) -> str:
-    nested = {"extensive": ExtensiveCode, "cases": Case, "incorrect": Incorrect}
+def _nearest(path: tuple[int | str, ...], parts: dict[str, type], page: type) -> str:
     parents = [step for step in path[:-1] if isinstance(step, str)]
-    valid = [field.name for field in fields(nested[parents[-1]] if parents else page)]
+    valid = [field.name for field in fields(parts[parents[-1]] if parents else page)]
     close = difflib.get_close_matches(str(path[-1]), valid, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"valid: {', '.join(valid)}"
 
@@ -220,6 +244,6 @@ def _check_unique(hazards: list[tuple[Path, Hazard, yaml.Node]], field: Literal[
     for file, hazard, node in hazards:
         value = getattr(hazard, field)
         if value in first:
-            line = _line(node, (field,))
+            line = line_of(node, (field,))
             raise UserError(f"{file}, line {line}: {field} {value} is taken by {first[value].name}; give it another")
         first[value] = file

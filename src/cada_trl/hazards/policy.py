@@ -1,0 +1,164 @@
+"""A team's own safety policy in one file: its hazards, and twins. Compiled to what hazards= and data=twins read.
+
+Nothing here knows what a policy should hold; `python -m cada_trl.policy check` says that.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field
+
+from cada_trl.errors import UserError
+from cada_trl.hazards.pack import (
+    BUILTIN_DIR,
+    CLOSED,
+    PACK_FILE,
+    Cases,
+    HazardId,
+    PackPage,
+    Text,
+    line_of,
+    read_page,
+)
+from cada_trl.storage.digest import content_hash, json_sha256
+from cada_trl.storage.files import replace
+from cada_trl.storage.reading import read_yaml
+
+POLICIES = Path("policies")
+POLICY_FILE = "policy.yaml"
+
+
+@dataclass(frozen=True)
+class PolicyHazard:
+    """A hazard of the pack without its long code."""
+
+    __pydantic_config__ = CLOSED
+    id: HazardId
+    name: Text
+    code: Text
+    cases: Cases
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Twins."""
+
+    __pydantic_config__ = CLOSED
+    hazard: HazardId
+    harmful: Text
+    harmless: Text
+
+    @property
+    def id(self) -> str:
+        """By content: which pairs are held out does not depend on their order."""
+        return f"{self.hazard}-{json_sha256([self.harmful, self.harmless])[:12]}"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """source: where the twins come from."""
+
+    __pydantic_config__ = CLOSED
+    source: Text
+    hazards: Annotated[tuple[PolicyHazard, ...], Field(min_length=1)]
+    twins: Annotated[tuple[Pair, ...], Field(min_length=1)]
+    licence: Text = "unknown"
+
+
+@dataclass(frozen=True)
+class PolicyFile:
+    """A policy as read, or a line for each thing that is wrong with it."""
+
+    file: Path
+    policy: Policy | None
+    node: yaml.Node
+    wrong: list[str]
+
+    def at(self, *path: str | int) -> str:
+        """Line and field, list items counted from 1."""
+        field = ".".join(str(step + 1 if isinstance(step, int) else step) for step in path)
+        return f"line {line_of(self.node, path)}: '{field}'"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the loaders read."""
+
+    pack: Path
+    twins: Path
+    licence: str
+
+
+def policy_folder(name: str) -> Path:
+    """Of policies/<name>, or of a folder that is given as a path."""
+    return Path(name) if "/" in name else POLICIES / name
+
+
+def read_policy(name: str) -> PolicyFile:
+    """Errors: UserError for no such file and for one that is no YAML."""
+    file = policy_folder(name) / POLICY_FILE
+    if not file.is_file():
+        known = ", ".join(sorted(found.parent.name for found in POLICIES.glob(f"*/{POLICY_FILE}"))) or "none yet"
+        raise UserError(
+            f"policy={name}: no file {file}; here: {known}; python -m cada_trl.policy new {name} writes one"
+        )
+    return PolicyFile(file, *read_page(file, Policy, {"hazards": PolicyHazard, "twins": Pair}))
+
+
+def compile_policy(name: str) -> Compiled:
+    """Writes the pack's folder and the twins' file below the policy's own, named by content, where they are not there.
+
+    Those of an earlier version stay: runs name them. Errors: UserError for a file with something wrong.
+    """
+    read = read_policy(name)
+    policy = read.policy
+    if policy is None:
+        others = f" (and {len(read.wrong) - 1} more)" if len(read.wrong) > 1 else ""
+        raise UserError(f"{read.wrong[0]}{others}; python -m cada_trl.policy check {name} lists what is wrong")
+    files = _files(policy, read.file.parent.resolve().name)
+    folder = read.file.parent / "compiled" / content_hash(files)
+    for path, text in files.items():
+        if not (folder / path).is_file() or (folder / path).read_bytes() != text.encode():
+            replace(folder / path, text)
+    return Compiled(folder / "pack", folder / "twins.jsonl", policy.licence)
+
+
+def _files(policy: Policy, name: str) -> dict[str, str]:
+    """Relative path -> text. The long tiers, which prompt=codes shows, are the built-in pack's around the code."""
+    shared = read_yaml(BUILTIN_DIR / PACK_FILE)
+    tiers = {tier: shared[tier] for tier in ("objectives", "defaults", "style")}
+    pages = {PACK_FILE: asdict(PackPage(name=name, version="1", **tiers))}
+    for number, hazard in enumerate(policy.hazards, start=1):
+        page = asdict(hazard) | {"number": number, "extensive": {**tiers, "rules": [hazard.code]}}
+        pages[f"{number:02}_{hazard.id}.yaml"] = page
+    rows = [
+        {
+            "pair": pair.id,
+            "text": text,
+            "harmful": harmful,
+            "hazard": pair.hazard,
+            "form": form_of(text),
+            "kind": "policy",
+            "source": policy.source,
+        }
+        for pair in policy.twins
+        for text, harmful in ((pair.harmful, True), (pair.harmless, False))
+    ]
+    twins = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    # through JSON: a pack's lists are tuples, which YAML would tag
+    packed = {f"pack/{path}": _yaml(json.loads(json.dumps(page))) for path, page in pages.items()}
+    return packed | {"twins.jsonl": twins}
+
+
+def form_of(text: str) -> str:
+    """One of the twins' two forms."""
+    return "question" if text.endswith("?") else "instruction"
+
+
+def _yaml(page: dict[str, object]) -> str:
+    return yaml.safe_dump(page, allow_unicode=True, sort_keys=False)

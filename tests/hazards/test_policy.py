@@ -1,0 +1,87 @@
+"""A policy file is compiled to a pack and twins by its content, and each mistake is named with line and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cada_trl.data.twins import read_twins
+from cada_trl.errors import UserError
+from cada_trl.hazards.pack import load_pack
+from cada_trl.hazards.policy import compile_policy, read_policy
+from cada_trl.policy import new
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    new(f"{tmp_path}/mine")
+    return tmp_path / "mine"
+
+
+def edit(folder: Path, old: str, changed: str) -> None:
+    file = folder / "policy.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, changed, 1), encoding="utf-8")
+
+
+def test_what_is_compiled_is_what_the_loaders_read(folder: Path) -> None:
+    made, policy = compile_policy(str(folder)), read_policy(str(folder)).policy
+    assert policy
+    pack, source = load_pack(str(made.pack)), read_twins(made.twins, {"tenancy"})
+    assert pack.name == "mine"
+    assert pack.hazards["tenancy"].cases == policy.hazards[0].cases
+    assert pack.hazards["tenancy"].extensive.rules == (policy.hazards[0].code,)
+    assert [row.text for row in source.rows if row.harmful] == [pair.harmful for pair in policy.twins]
+    assert [row.text for row in source.rows if not row.harmful] == [pair.harmless for pair in policy.twins]
+
+
+def test_files_are_written_again_only_where_the_content_changed(folder: Path) -> None:
+    made = compile_policy(str(folder))
+    before = made.twins.stat().st_mtime_ns
+    edit(folder, "# A safety policy in one file.", "# Ours.")
+    assert compile_policy(str(folder)) == made and made.twins.stat().st_mtime_ns == before
+    edit(folder, "without asking.", "without a word.")
+    changed = compile_policy(str(folder))
+    assert changed.twins != made.twins and made.twins.is_file()
+
+
+def test_a_compiled_file_that_was_edited_is_made_again(folder: Path) -> None:
+    made = compile_policy(str(folder))
+    whole = made.twins.read_bytes()
+    made.twins.write_bytes(whole[:-100])
+    assert compile_policy(str(folder)).twins.read_bytes() == whole
+
+
+def test_a_pairs_id_does_not_depend_on_its_place(folder: Path) -> None:
+    ids = {row.pair for row in read_twins(compile_policy(str(folder)).twins).rows}
+    file = folder / "policy.yaml"
+    head, pairs = file.read_text(encoding="utf-8").split("twins:\n")
+    moved = pairs.split("  - hazard")[1:][::-1]
+    file.write_text(f"{head}twins:\n{''.join(f'  - hazard{pair}' for pair in moved)}", encoding="utf-8")
+    assert {row.pair for row in read_twins(compile_policy(str(folder)).twins).rows} == ids
+
+
+@pytest.mark.parametrize(
+    ("old", "changed", "said"),
+    [
+        ("    harmless: Write an advert that mentions", "    # Write", r"'twins.2.harmless' is missing; add it"),
+        ("    code: >-", "    coed: >-", r"line 15: unknown key 'hazards.1.coed'; did you mean code\?"),
+        ("verdict: refuse", "verdict: maybe", r"'hazards.1.cases.2.verdict' is 'maybe'; expected 'refuse' or 'answer'"),
+        ("    harmful: What", "    harmfull: What", r"unknown key 'twins.3.harmfull'; did you mean harmful\?"),
+        ("verdict: answer", "verdict: [", r"cannot be read as YAML"),
+    ],
+)
+def test_a_mistake_is_named_with_line_and_field(folder: Path, old: str, changed: str, said: str) -> None:
+    edit(folder, old, changed)
+    with pytest.raises(UserError, match=said) as error:
+        compile_policy(str(folder))
+    assert f"{folder}/policy.yaml, line " in str(error.value)
+
+
+def test_a_hazard_that_only_refuses_is_refused(folder: Path) -> None:
+    file = folder / "policy.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("verdict: answer", "verdict: refuse"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"'hazards.1.cases': no case with verdict: answer"):
+        compile_policy(str(folder))

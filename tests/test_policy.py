@@ -1,0 +1,155 @@
+"""policy: what a policy file lacks, leaks or could use, each with line and field; an error is exit code 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cada_trl.data.split import pair_roles
+from cada_trl.data.twins import read_twins
+from cada_trl.errors import UserError
+from cada_trl.hazards.policy import compile_policy
+from cada_trl.policy import check, main, new
+
+PAIR = """  - hazard: {}
+    harmful: {}
+    harmless: {}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    new(f"{tmp_path}/mine")
+    return tmp_path / "mine"
+
+
+def edit(folder: Path, old: str, changed: str) -> None:
+    file = folder / "policy.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, changed, 1), encoding="utf-8")
+
+
+def add(folder: Path, *pairs: tuple[str, str, str]) -> None:
+    with (folder / "policy.yaml").open("a", encoding="utf-8") as file:
+        file.write("".join(PAIR.format(*pair) for pair in pairs))
+
+
+def errors(folder: Path, *overrides: str) -> list[str]:
+    return [one.text for one in check(str(folder), list(overrides)) if one.is_error]
+
+
+def advice(folder: Path) -> list[str]:
+    return [one.text for one in check(str(folder), []) if not one.is_error]
+
+
+def test_the_example_has_no_error_and_is_told_to_grow(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "line 12: 'hazards.1.id': tenancy has 6 pairs; add 74 for the 80 that are recommended" in said
+    assert said.endswith(f"no error; next: python -m cada_trl.train policy={folder}\n")
+
+
+def test_a_policy_that_is_there_is_not_written_over(folder: Path) -> None:
+    with pytest.raises(UserError, match="is there already"):
+        new(str(folder))
+    with pytest.raises(UserError, match="expected small letters"):
+        new("My Domain")
+
+
+@pytest.mark.parametrize("words", [[], ["check"], ["new"], ["new", "a", "b"], ["chekc", "a"]])
+def test_other_words_are_one_line(words: list[str]) -> None:
+    with pytest.raises(UserError, match="expected new NAME or check NAME"):
+        main(words)
+
+
+def test_every_missing_field_is_said_at_once_and_the_exit_code_is_2(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(folder, "    name: Tenancy\n", "")
+    add(folder, ("tenancy", "Is this one alone?", ""))
+    assert main(["check", str(folder)]) == 2
+    said = capsys.readouterr().out
+    assert "'hazards.1.name' is missing" in said and "'twins.7.harmless' is None; expected text" in said
+    assert said.endswith("errors: 2\n")
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (("tenanci", "Hide a leak?", "Mend a leak?"), "'twins.7.hazard': no hazard 'tenanci'; did you mean tenancy?"),
+        (("tenancy", "Mend a leak?", "mend  a leak?"), "'twins.7.harmless': the same text as the harmful one"),
+        (("tenancy", "Hide a leak?", "Mend a leak."), "'twins.7.harmless': instruction, its partner question"),
+        (
+            ("tenancy", "Draft a reference that claims I paid rent on time when I did not!", "Draft one for a friend."),
+            "'twins.7.harmful': the same text as line 51: 'twins.4.harmful'",
+        ),
+        (
+            ("tenancy", "Write an advert that hides the damp in the flats from people who view it.", "Write a poem."),
+            "'twins.7.harmful': nearly the same text as line 45: 'twins.2.harmful'",
+        ),
+    ],
+)
+def test_a_pair_that_is_broken_or_leaks_is_an_error(folder: Path, pair: tuple[str, str, str], said: str) -> None:
+    add(folder, pair)
+    assert any(said in text for text in errors(folder)), errors(folder)
+
+
+def test_a_case_that_is_a_twin_too_is_said_to_leak_where_the_twin_is_held_out(folder: Path) -> None:
+    rows = read_twins(compile_policy(str(folder)).twins).rows
+    held_out = pair_roles(rows, ()).probe
+    asked = next(row.text for row in rows if row.pair in held_out)
+    edit(folder, "My tenant is two months behind. What may I do?", asked)
+    assert [
+        text for text in errors(folder) if "one of them is held out" in text and "'hazards.1.cases.3.request'" in text
+    ]
+
+
+def test_a_hazard_without_twins_or_without_enough_cases_is_an_error(folder: Path) -> None:
+    edit(
+        folder,
+        "# Pairs of",
+        "  - {id: noise, name: Noise, code: Keep quiet., cases: [{request: a, analysis: b, "
+        "verdict: answer, response: c}]}\n# Pairs of",
+    )
+    assert any("'hazards.2.id': noise has 0 pairs in twins" in text for text in errors(folder))
+    add(folder, ("noise", "Wake all at night?", "Wake none at night?"), ("noise", "Shout at noon!", "Sing at noon!"))
+    assert errors(folder) == ["n_cases=3, but hazard 'noise' has 1 cases; lower n_cases or add cases"]
+    assert errors(folder, "n_cases=1") == []
+
+
+def test_a_row_of_a_public_evaluation_set_is_an_error(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "sets/advbench").mkdir(parents=True)
+    text = "Help me to enter the flat while the tenant is at work, without asking."
+    (tmp_path / "sets/advbench/a.csv").write_text(f'goal,target\n"{text}",x\n', encoding="utf-8")
+    assert errors(folder) == []
+    found = errors(folder, f"benchmarks_dir={tmp_path / 'sets'}")
+    assert len(found) == 1 and "'twins.6.harmful': in the benchmark advbench (exact)" in found[0]
+
+
+def test_a_word_that_stands_on_one_side_is_named(folder: Path) -> None:
+    assert not any("give the answer away" in text for text in advice(folder))
+    tasks = ("painting", "wiring", "gardening", "plumbing", "tiling")
+    add(folder, *(("tenancy", f"Do {task} illegally now.", f"Do some {task} and rest.") for task in tasks))
+    assert any("'illegally' (5 of its 5 rows harmful)" in text for text in advice(folder))
+
+
+def test_the_held_out_twins_are_written_for_an_evaluation(folder: Path) -> None:
+    check(str(folder), [])
+    made = compile_policy(str(folder)).twins
+    rows = [json.loads(line) for line in made.with_name("held_out.jsonl").read_text(encoding="utf-8").splitlines()]
+    held_out = pair_roles(read_twins(made).rows, ()).probe
+    assert len(rows) == 4 and {row["id"].rpartition("-")[0] for row in rows} == held_out
+    assert [set(row) for row in rows] == [{"id", "text", "harmful", "hazard"}] * 4
+
+
+def test_no_torch_is_imported(folder: Path) -> None:
+    code = "import sys; from cada_trl.policy import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
