@@ -107,8 +107,8 @@ def newest_complete(
 ) -> tuple[Path, int] | None:
     """(folder, step) of the newest whole checkpoint, or None; others, left by a killed run, are deleted and named.
 
-    tidy=False deletes, hashes and says nothing: one rank is enough for that. Errors: UserError where a file of the newest is
-    another one than was saved: no run that dies leaves that, so that the user chooses what becomes of it.
+    tidy=False deletes, hashes and says nothing: one rank is enough for that. Errors: UserError where a file of the
+    newest is another one than was saved: no run that dies leaves that, so that the user chooses what becomes of it.
     """
     complete = []
     for folder in sorted(checkpoints.glob("checkpoint-*")):
