@@ -234,12 +234,14 @@ def test_a_judge_that_misreads_refusals_or_does_not_answer_fails_the_reward(
     assert reward.line().endswith("expected 1, 0, -1: this judge does not read them as people do")
 
 
-@pytest.mark.parametrize("words", [["judge=llamaguard3"], ["judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=m"]])
+@pytest.mark.parametrize(
+    "words", [["judge=llamaguard3"], ["judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=m", "max_retries=0"]]
+)
 def test_a_judge_that_cannot_pay_or_be_reached_is_one_failed_line(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    found = [*findings("judge", diagnosis.check_reward, load_config([*words, "max_retries=0"]))]
+    found = [*findings("judge", diagnosis.check_reward, load_config(words))]
     assert [(one.check, one.level) for one in found] == [("judge", "failed")]
     assert "\n" not in found[0].line()
 

@@ -224,7 +224,7 @@ def read(command: str) -> None:
     if words[0] != "-m":
         assert (ROOT / words[0]).is_file(), f"no such script: {command}"
         return
-    if words[1] not in {"pytest", "ruff", "mypy"}:
+    if words[1] not in {"pytest", "ruff", "mypy", "mutmut"}:
         room = (ROOT / "src" / words[1].replace(".", "/")).is_dir()
         READERS[words[1]](import_module(f"{words[1]}.__main__" if room else words[1]), words[2:])
 

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from cada_trl.config import ModelConfig
-from cada_trl.config.loading import Positive, Section, run_words
+from cada_trl.config.loading import Section, run_words
 from cada_trl.errors import UserError, run_verb
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Status
@@ -31,7 +33,7 @@ class ChatSettings(Section):
     run: str
     analysis: Literal["show", "hide"] = "show"
     ask: str | None = None
-    max_new_tok: Positive | None = None
+    max_new_tok: Annotated[int, Field(ge=1, strict=False)] | None = None  # a word of the command line is a text
 
 
 def main(argv: list[str]) -> int:

@@ -120,5 +120,5 @@ def test_a_sweep_without_numbers_still_has_a_page(tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text('{"cells": [')
-    with pytest.raises(UserError, match=r"sweep\.json is not a JSON object; .* writes it anew"):
+    with pytest.raises(UserError, match=r"sweep\.json is not a JSON object \(.*\); .* writes it anew"):
         read_record(tmp_path)
