@@ -50,7 +50,7 @@ def test_a_dry_run_prints_the_command_and_starts_nothing(capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "https://x:1", "http://x", "http://x:port"])
 def test_another_form_of_the_address_is_refused(url: str) -> None:
-    with pytest.raises(UserError, match="expected an address, as in http://127.0.0.1:8000|expected http://host:port"):
+    with pytest.raises(UserError, match=r"expected (an address, as in )?http://"):
         address(load_config([SERVER, f"server_url='{url}'"]))
 
 
