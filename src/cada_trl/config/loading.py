@@ -80,8 +80,8 @@ def compose_config(
     with initialize_config_dir(str(conf_dir), version_base="1.3"):
         values = composed(checked)
         config = check_values(schema, values)
-        read, must_be_read = by_path(config.model_dump()), overrides if typed is None else typed
-        given = {_full_override(text, schema, choices).partition("=")[0] for text in must_be_read}
+        read, typed = by_path(config.model_dump()), overrides if typed is None else typed
+        given = {_full_override(text, schema, choices).partition("=")[0] for text in overrides if text in typed}
         for path, why in unread_keys(read, {path for path in given if read.get(path) is not None}):
             without = composed([word for word in checked if not word.startswith(f"{path}=")])
             if read[path] != by_path(without)[path]:  # what the files say anyway, as in a recipe, is no mistake

@@ -112,9 +112,9 @@ class Config(Section):
 def load_config(overrides: list[str], typed: Collection[str] | None = None) -> Config:
     """Compose hydra_conf/config.yaml with `key=value` overrides and check it; recipe=smollm2/cada stands for its words.
 
-    typed: as compose_config's; a recipe's own words may be left unread. Errors: UserError. Imports no torch.
+    typed: as compose_config's; the words of a recipe or policy may be left unread. Errors: UserError. Imports no torch.
     """
-    own = [word for word in overrides if not word.startswith("recipe=")] if typed is None else typed
+    own = overrides if typed is None else typed
     return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides, RECIPES_DIR), typed=own)
 
 
