@@ -303,7 +303,7 @@ def test_filters_that_leave_nothing_are_refused_with_their_counts(tmp_path: Path
 
 @pytest.mark.parametrize("overrides", [[], ["data=jsonl"]])
 def test_a_held_out_hazard_that_the_pack_lacks_is_refused(overrides: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'hatred' is not in the pack"):
+    with pytest.raises(UserError, match="held_out_hazards=hatred: not in the pack"):
         prepare(config_of(tmp_path, beavertails_rows(), *overrides, "held_out_hazards=[hatred]"), count_words)
 
 
@@ -335,7 +335,7 @@ def test_what_no_request_may_hold_is_refused_with_file_and_row(
     row = {"prompt": text, "is_safe": False, "categories": THEFT, "text": text, "hazard": HAZARD, "harmful": True}
     config = config_of(tmp_path, [row], f"data={source}")
     with pytest.raises(UserError, match=rf"rows\.jsonl, row 1: {said}"):
-        prepare(config, count_words, ["<|im_end|>", "<|im_start|>"])
+        prepare(config, count_words, lambda: ["<|im_end|>", "<|im_start|>"])
     assert not list((tmp_path / "data").glob("*"))
 
 
@@ -345,7 +345,11 @@ def test_a_prepared_row_that_was_changed_is_noticed(tmp_path: Path, change: str)
     path = prepare(config, count_words).folder / "train.jsonl"
     text = path.read_text()
     path.unlink() if change == "deleted" else path.write_text(text.replace("steal", "paint", 1))
-    with pytest.raises(UserError, match=rf"train\.jsonl was {change} after it was written: .*; restore it"):
+    said = {
+        "edited": r"train\.jsonl was edited after it was written: .*; restore it",
+        "deleted": "cannot read .*train.jsonl",
+    }
+    with pytest.raises(UserError, match=said[change]):
         prepare(config, count_words)
 
 
