@@ -64,9 +64,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def call(root: Path, *others: str) -> Path:
     """Call the verb; returns its folder."""
     words = [f"model={root / 'model'}", f"faithfulness_dir={root / 'out'}", "limit=6", *others]
-    words += (
-        [] if "prompt=none" in others or not any(word.startswith("prompt=") for word in others) else ["cases_as=turns"]
-    )
+    words += ["cases_as=turns"] if "prompt=cases" in others else []
     assert verb.main(words) == 0
     return max((root / "out").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime).parent
 
