@@ -149,7 +149,9 @@ def sides(records: Sequence[EvalRecord]) -> list[Side]:
         own = [record for side in group for record in side.records]
         seeds = {named["seed"] for record in own if (named := _run_name(record))}
         several = 1 < len(own) == len(seeds)
-        found += [Side(f"{training[0]}, {len(own)} seeds", own)] if several else group
+        label = several and f"{training[0]}, {len(own)} seeds"
+        again = sum(side.label.startswith(label) for side in found) if label else 0  # one training, asked in two ways
+        found += [Side(f"{label} ({again + 1})" if again else label, own)] if label else group
     return found
 
 
