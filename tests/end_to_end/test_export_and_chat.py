@@ -91,7 +91,7 @@ def test_a_question_without_room_and_a_wrong_choice_are_one_line(run: Path) -> N
         chat.main([str(run), "analysis=maybe"])
     with pytest.raises(UserError, match="max_new_tok"):
         chat.main([str(run), "max_new_tok=0"])
-    with pytest.raises(UserError, match="ask=.*unable to parse raw data as a unicode string"):
+    with pytest.raises(UserError, match=r"ask=.*unable to parse raw data as a unicode string"):
         chat.main([str(run), "ask=caf\udce9"])
 
 

@@ -144,14 +144,17 @@ def sides(records: Sequence[EvalRecord]) -> list[Side]:
         asked = json.dumps([decides.get("prompt"), decides.get("generator")], sort_keys=True)
         training = (named["training"], asked, record.scores.judge_id) if named else index
         groups.setdefault(training, []).append(Side(label, [record]))
-    found = []
+    found: list[Side] = []
     for training, group in groups.items():
         own = [record for side in group for record in side.records]
         seeds = {named["seed"] for record in own if (named := _run_name(record))}
         several = 1 < len(own) == len(seeds)
-        label = several and f"{training[0]}, {len(own)} seeds"
-        again = sum(side.label.startswith(label) for side in found) if label else 0  # one training, asked in two ways
-        found += [Side(f"{label} ({again + 1})" if again else label, own)] if label else group
+        if not several:
+            found += group
+            continue
+        label = f"{training[0]}, {len(own)} seeds"
+        again = sum(side.label.startswith(label) for side in found)  # one training, asked in two ways
+        found.append(Side(f"{label} ({again + 1})" if again else label, own))
     return found
 
 
