@@ -27,7 +27,7 @@ def wait_for_steps(process: subprocess.Popen[str], n: int) -> None:
     assert process.stderr is not None
     n_steps = 0
     for line in process.stderr:
-        n_steps += line.startswith("step ")
+        n_steps += line.startswith("step ") and "ETA" in line
         if n_steps >= n:
             return
 
