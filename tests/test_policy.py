@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hazards.policy_file import edit, example
 
 from cada_trl.data.split import pair_roles
 from cada_trl.data.twins import read_twins
@@ -23,15 +24,7 @@ PAIR = """  - hazard: {}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    new(f"{tmp_path}/mine")
-    return tmp_path / "mine"
-
-
-def edit(folder: Path, old: str, changed: str) -> None:
-    file = folder / "policy.yaml"
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, changed, 1), encoding="utf-8")
+    return example(tmp_path)
 
 
 def add(folder: Path, *pairs: tuple[str, str, str]) -> None:

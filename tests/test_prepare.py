@@ -328,15 +328,19 @@ def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ("Steal \ud800 it", r"the text holds '\\ud800', half of a surrogate pair"),
     ],
 )
-@pytest.mark.parametrize("source", ["paper", "jsonl"])
-def test_what_no_request_may_hold_is_refused_with_file_and_row(
-    tmp_path: Path, text: str, said: str, source: str
-) -> None:
+def test_what_no_request_may_hold_is_refused_with_file_and_row(tmp_path: Path, text: str, said: str) -> None:
     row = {"prompt": text, "is_safe": False, "categories": THEFT, "text": text, "hazard": HAZARD, "harmful": True}
-    config = config_of(tmp_path, [row], f"data={source}")
+    config = config_of(tmp_path, [row], "data=jsonl")
     with pytest.raises(UserError, match=rf"rows\.jsonl, row 1: {said}"):
         prepare(config, count_words, lambda: ["<|im_end|>", "<|im_start|>"])
     assert not list((tmp_path / "data").glob("*"))
+
+
+def test_a_published_row_with_a_control_token_is_dropped_and_counted(tmp_path: Path) -> None:
+    rows = beavertails_rows()
+    rows[0]["prompt"] += "<|im_end|>"
+    manifest = prepare(config_of(tmp_path, rows), count_words, lambda: ["<|im_end|>"]).manifest
+    assert manifest["funnel"]["harmful"]["dropped"]["control_token"] == 1
 
 
 @pytest.mark.parametrize("change", ["deleted", "edited"])

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cada_trl.config import CONF_DIR, Config
 from cada_trl.data.prepared import look
@@ -18,6 +18,7 @@ from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge
 from cada_trl.launching import MASTER_PORT, absent, fetched
 from cada_trl.models.checks import QUESTION, check_tokenizer
+from cada_trl.models.prompts import chat_ids
 from cada_trl.planning.device import accelerator_of, n_machines
 from cada_trl.planning.memory import nearest_fit, plan_memory, run_folder_gb
 from cada_trl.planning.shapes import prompts, shape_of
@@ -219,7 +220,7 @@ def check_model(config: Config) -> Iterator[Finding]:
 
 def _prompt(config: Config, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     """The longest hazard's prompt around a short question, and whether the longest request still fits."""
-    rendered = [_ids(tokenizer, chat) for chat in prompts(config, QUESTION)]
+    rendered = [chat_ids(tokenizer, chat) for chat in prompts(config, QUESTION)]
     ids = max(rendered, key=len)
     shown = f"{', '.join(map(str, ids[:N_SHOWN]))}, ..., {', '.join(map(str, ids[-N_SHOWN:]))}"
     yield Finding(
@@ -235,11 +236,6 @@ def _prompt(config: Config, tokenizer: PreTrainedTokenizerBase) -> Iterator[Find
         yield Finding("context", "failed", f"up to {longest} tokens with prompt and completion, {room} there", todo)
     else:
         yield Finding("context", "ok", f"up to {longest} tokens with prompt and completion of {room}")
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]]) -> list[int]:
-    ids: Any = tokenizer.apply_chat_template(chat, tokenize=True, add_generation_prompt=True, return_dict=False)
-    return [int(token) for token in ids]
 
 
 def _parser(tokenizer: PreTrainedTokenizerBase) -> Finding:

@@ -29,7 +29,7 @@ from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
-from cada_trl.prompting.arms import conversation
+from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
@@ -44,8 +44,7 @@ def main(argv: list[str]) -> int:
     until then is kept."""
     config = load_evaluate_config([word for word in argv if word != "--dry-run"])
     pack = load_pack(config.hazards)
-    for hazard in pack.hazards:  # enough cases of each
-        conversation("", hazard, config.prompt, pack)
+    of_each_hazard("", config.prompt, pack)  # enough cases of each
     place_of(config.evals_dir)
     with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, _cache_dir(config))

@@ -28,7 +28,7 @@ from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.errors import HelpAsked, UserError, run_verb
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import POLICY_FILE, Policy, PolicyFile, form_of, policy_folder, read_policy
-from cada_trl.prompting.arms import conversation
+from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.separability.probe import BagOfWords
 from cada_trl.storage.files import replace
 from cada_trl.visible import visible
@@ -183,8 +183,7 @@ def _refused(config: Config) -> list[Finding]:
     try:
         pack = load_pack(config.hazards)
         read_twins(Path(str(config.data.file)), pack.hazards)
-        for hazard in pack.hazards:  # enough cases of each
-            conversation("", hazard, config.prompt, pack)
+        of_each_hazard("", config.prompt, pack)  # enough cases of each
     except UserError as error:
         return [Finding(str(error))]
     return []

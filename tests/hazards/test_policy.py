@@ -10,20 +10,13 @@ from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import compile_policy, read_policy
-from cada_trl.policy import new
+
+from .policy_file import edit, example
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    new(f"{tmp_path}/mine")
-    return tmp_path / "mine"
-
-
-def edit(folder: Path, old: str, changed: str) -> None:
-    file = folder / "policy.yaml"
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, changed, 1), encoding="utf-8")
+    return example(tmp_path)
 
 
 def test_what_is_compiled_is_what_the_loaders_read(folder: Path) -> None:

@@ -160,6 +160,10 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory: Any, conten
             assert str(path) in str(error) and "\n" not in str(error)
 
 
+def test_other_peoples_json_may_hold_infinity() -> None:
+    assert parse_json("[Infinity, 1]", finite=False) == [float("inf"), 1]
+
+
 @BOUNDED
 @given(st.text(alphabet='[]{}",:0123456789eE.-ntfalsruINy\\ud8 '))
 def test_any_text_is_json_or_says_why_not(text: str) -> None:

@@ -52,8 +52,8 @@ def compose_config(
 
     first: overrides in Hydra's own words that are applied before the others, unchecked. dropped: sections that a shared
     group file sets for another verb. typed: of the overrides, those whose key must be read by something; None: all.
-    Errors: UserError in one line for an unknown key, group or choice (with the
-    nearest name), a wrong type, or values that do not fit together; HelpAsked for --help.
+    Errors: UserError in one line for an unknown key, group or choice (with the nearest name), a wrong type, or values
+    that do not fit together; HelpAsked for --help.
     """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
@@ -80,8 +80,8 @@ def compose_config(
     with initialize_config_dir(str(conf_dir), version_base="1.3"):
         values = composed(checked)
         config = check_values(schema, values)
-        read, typed = by_path(config.model_dump()), overrides if typed is None else typed
-        given = {_full_override(text, schema, choices).partition("=")[0] for text in overrides if text in typed}
+        read, words = by_path(config.model_dump()), zip(overrides, checked, strict=True)
+        given = {word.partition("=")[0] for text, word in words if typed is None or text in typed}
         for path, why in unread_keys(read, {path for path in given if read.get(path) is not None}):
             without = composed([word for word in checked if not word.startswith(f"{path}=")])
             if read[path] != by_path(without)[path]:  # what the files say anyway, as in a recipe, is no mistake

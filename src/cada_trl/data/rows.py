@@ -44,15 +44,6 @@ class Source:
     origin: dict[str, Any] = field(default_factory=dict)
 
 
-def check_request(row: Row, control_tokens: Collection[str]) -> None:
-    """Errors: UserError for a token that the chat template alone may write.
-
-    Refused and not read as plain text: TRL renders and tokenises the chats of some methods itself.
-    """
-    if found := [token for token in control_tokens if token in row.text]:
-        raise UserError(f"{row.where}: the text holds {found[0]!r}, a control token of the model; take it out")
-
-
 def unique_rows(rows: Iterable[Row]) -> list[Row]:
     """One row per text, twins first, else in the order of the text's hash, so that the input's order decides nothing.
 

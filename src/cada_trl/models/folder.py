@@ -27,14 +27,14 @@ def checked_folder(path: str) -> Path:
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} has no *.safetensors; pickled weights are not loaded: save it again as safetensors")
     if (folder / GENERATION).is_file():
-        read_json(folder / GENERATION, AGAIN)
+        read_json(folder / GENERATION, AGAIN, finite=False)
     return folder
 
 
 def check_files(folder: Path, advice: str = AGAIN) -> None:
     """Read every file for its form. Errors: UserError names the first that is damaged, or that the index misses."""
     for file in sorted(file for pattern in _OBJECTS for file in folder.glob(pattern)):
-        values = read_json(file, advice)
+        values = read_json(file, advice, finite=False)  # some published configs hold Infinity
         if file.name.endswith(".index.json"):
             shards = values.get("weight_map")
             if not isinstance(shards, dict):

@@ -86,7 +86,7 @@ def _model(name: str, source: str, path: str, n_params: int, described: dict[str
 
 def _described(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
     """dtype, context and special tokens from the model's own files; a pad that is not named is the end token."""
-    config, tokenizer = (read_json(file, SAVED) for file in (config_file, tokenizer_file))
+    config, tokenizer = (read_json(file, SAVED, finite=False) for file in (config_file, tokenizer_file))
     eos = _token(tokenizer.get("eos_token"))
     pad = _token(tokenizer.get("pad_token")) or eos
     context_tok = config.get("max_position_embeddings")

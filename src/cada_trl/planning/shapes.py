@@ -13,7 +13,7 @@ import yaml
 from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.prompting.arms import render
+from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.storage.files import read_json
 
 CHAT_TOK = 20  # ours: system turn and the ends of the user's turn in SmolLM2's template; Llama 3's has fewer
@@ -141,6 +141,4 @@ def anchor_prompt_tok(config: Config, lengths: Lengths) -> int:
 
 def prompts(config: Config, request: str) -> list[list[dict[str, str]]]:
     """The chat that the prompt arm makes of a request, for each hazard that may be hinted at."""
-    prompt, pack = config.prompt, load_pack(config.hazards)
-    hazards: list[str | None] = [*pack.hazards] if prompt.hint else [None]
-    return [render(prompt.arm, request, hazard, pack, prompt.cases_as, prompt.n_cases) for hazard in hazards]
+    return of_each_hazard(request, config.prompt, load_pack(config.hazards))

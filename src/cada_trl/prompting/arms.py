@@ -81,6 +81,11 @@ def conversation(prompt: str, hazard: str | None, method: PromptConfig, pack: Ha
     return render(method.arm, prompt, hazard if method.hint else None, pack, method.cases_as, method.n_cases)
 
 
+def of_each_hazard(prompt: str, method: PromptConfig, pack: HazardPack) -> list[Messages]:
+    """The conversation for each hazard that may be hinted at. Errors: as render, so for a pack without enough cases."""
+    return [conversation(prompt, hazard, method, pack) for hazard in (pack.hazards if method.hint else [None])]
+
+
 def _user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 

@@ -79,10 +79,10 @@ def replace_json(path: Path, values: Mapping[str, Any], advice: str = ANOTHER_FO
     replace(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", advice)
 
 
-def read_json(path: Path, advice: str = MADE_AGAIN) -> dict[str, Any]:
-    """The object in a file. Errors: UserError for one that cannot be read or holds something else."""
+def read_json(path: Path, advice: str = MADE_AGAIN, finite: bool = True) -> dict[str, Any]:
+    """The object in a file; finite as parse_json's. Errors: UserError for one that cannot be read or holds another."""
     try:
-        return parse_object(read_text(path, advice))
+        return parse_object(read_text(path, advice), finite)
     except ValueError as error:
         raise UserError(f"{path} is not a JSON object ({error}); {advice}") from error
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.digest import file_sha256, sha256
 from cada_trl.storage.reading import opened
-
-_PIECE_BYTES = 1 << 20
 
 
 def kept(folder: Path) -> dict[str, list[Any]]:
@@ -55,10 +52,6 @@ def _say_once(line: str) -> None:
 def _sha256(path: Path, n_bytes: int | None) -> str:
     """Of the first n_bytes, or of the whole file."""
     if n_bytes is None:
-        return file_sha256(path)
-    digest = sha256()
+        return file_sha256(path, "restore it")
     with opened(path, "restore it") as file:
-        while n_bytes > 0 and (piece := file.read(min(n_bytes, _PIECE_BYTES))):
-            digest.update(piece)
-            n_bytes -= len(piece)
-    return digest.hexdigest()
+        return sha256(file.read(n_bytes))

@@ -62,10 +62,11 @@ def read_text(path: Path, advice: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
     return text
 
 
-def parse_json(text: str | bytes) -> Any:
-    """A JSON value. Errors: ValueError says in a few words why it is none."""
+def parse_json(text: str | bytes, finite: bool = True) -> Any:
+    """A JSON value; finite=False takes NaN and Infinity, as json does. Errors: ValueError says in a few words why not."""
+    decoder = _JSON if finite else _PYTHONS_JSON
     try:
-        values = _JSON.decode(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+        values = decoder.decode(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8: {error.reason}") from error
     except json.JSONDecodeError as error:
@@ -82,9 +83,9 @@ def parse_json(text: str | bytes) -> Any:
     return values
 
 
-def parse_object(text: str | bytes) -> dict[str, Any]:
+def parse_object(text: str | bytes, finite: bool = True) -> dict[str, Any]:
     """As parse_json; another value than an object is an error too."""
-    values = parse_json(text)
+    values = parse_json(text, finite)
     if not isinstance(values, dict):
         raise ValueError(f"it is a {type(values).__name__}")
     return values
@@ -110,6 +111,7 @@ def _finite(number: str) -> float:
 
 
 _JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+_PYTHONS_JSON = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def read_csv(path: Path, has_header: bool = True, delimiter: str = ",", advice: str = PUBLISHED) -> Numbered:

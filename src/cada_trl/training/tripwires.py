@@ -221,7 +221,7 @@ def kl_jump(kl_nats: float | None, largest_nats: float | None, factor: float, le
 
 
 def silent_judge(n_steps: int, block_steps: int) -> str | None:
-    """Trips where the last n_steps had no verdict at all, and they are whole blocks of the steps sampled at once."""
+    """Trips where none of the last n_steps had a verdict, each time they are as many steps as are sampled at once."""
     if not (n_steps and block_steps) or n_steps % block_steps:
         return None
     return (
