@@ -63,7 +63,7 @@ def read_text(path: Path, advice: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
 
 
 def parse_json(text: str | bytes, finite: bool = True) -> Any:
-    """A JSON value; finite=False takes NaN and Infinity, as json does. Errors: ValueError says in a few words why not."""
+    """A JSON value; finite=False takes NaN and Infinity, as json does. Errors: ValueError says why it is none."""
     decoder = _JSON if finite else _PYTHONS_JSON
     try:
         values = decoder.decode(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
