@@ -61,6 +61,10 @@ def test_nothing_half_written_is_left(run: Path) -> None:
     assert [path for path in run.parents[1].rglob("*") if ".tmp" in path.name] == []
 
 
+def test_a_checkpoint_asks_for_no_card_of_trls(run: Path) -> None:
+    assert not list(run.rglob("README.md"))
+
+
 def test_config_and_manifest_name_the_run(run: Path, model: Path) -> None:
     config = check_config(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
     assert config == load_config(tiny_overrides(run.parents[1], model))

@@ -103,10 +103,10 @@ def _without_control_tokens(funnel: Funnel, rows: list[Row], tokens: Collection[
 
     Errors: UserError.
     """
-    spelt = {row.key: token for row in rows for token in tokens if token in row.text}
+    spelt = {row.key: held for row in rows if (held := [token for token in tokens if token in row.text])}
     wrong = next((row for row in rows if row.key in spelt), None)
     if wrong and not published:
-        token = spelt[wrong.key]
+        token = min(spelt[wrong.key], key=wrong.text.index)
         raise UserError(f"{wrong.where}: the text holds {token!r}, a control token of the model; take it out")
     return funnel.keep(rows, lambda row: "control_token" if row.key in spelt else None)
 

@@ -82,6 +82,9 @@ class Resumable(Base):
             self._save_state(folder)
             mark_complete(folder, self.state.global_step, self.accelerator.num_processes, stage_of(self.accelerator))
 
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """None: the export writes one. TRL's asks W&B for an offline run's address, which warns at every checkpoint."""
+
     def _save_state(self, checkpoint: Path) -> None:
         """For a method with a state of its own, beside what transformers saves."""
 
