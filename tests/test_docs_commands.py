@@ -183,6 +183,7 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.sweep": _sweep,
     "cada_trl.report": _refuses_folders,
     "cada_trl.why": _refuses_folders,
+    "cada_trl.certificate": _refuses_folders,
     "cada_trl.export": _of_run("ExportSettings"),
     "cada_trl.chat": _of_run("ChatSettings"),
     "cada_trl.judging.calibrate": _labels,
