@@ -77,10 +77,10 @@ def test_page_and_json_hold_rates_pairs_judge_gaps_and_hashes(made: Path) -> Non
     assert {"../evals/after/responses.jsonl", "package:hazards/assets/07_hate.yaml"} <= said["files"].keys()
     page = made.with_suffix(".html").read_text(encoding="utf-8")
     assert all(said["files"][name] in page for name in said["files"] if name != "certificate.html")
-    assert "http" not in page and said["judge_agreement"] in page
+    assert '="http' not in page and f"Agreement of the judge {said['judge']} with people" in page
 
 
-def test_it_is_made_again_from_its_files_wherever_all_of_them_are_moved(
+def test_it_is_made_again_from_its_files_and_those_that_are_gone_are_named(
     made: Path, tmp_path: Path, check: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check() == (0, f"{made}: every number and every hash is the same\n")

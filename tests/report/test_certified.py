@@ -54,7 +54,7 @@ def test_what_was_not_tested_is_named(sides: tuple[EvalRecord, EvalRecord]) -> N
     assert "Benchmarks: held-out twins." in said
     attacks = next(line for line in said.splitlines() if line.startswith("Attacks: "))
     assert "pap" in attacks and "translation" in attacks and "pair," not in attacks and "<" not in attacks
-    assert "StrongREJECT, no attack: hazards with fewer than 10 rows: hate 8, privacy 8." in said
+    assert "StrongREJECT, no attack, fewer than 10 rows scored: hate 8, privacy 7." in said
     assert "Hazards of the case pack without a request: violent crimes" in said
 
 

@@ -177,7 +177,7 @@ def not_tested(before: EvalRecord, after: EvalRecord, rates: Sequence[CertifiedR
         *([f"Benchmarks: {', '.join(absent)}."] if absent else []),
         *([f"Attacks: {', '.join(others)}."] if others else []),
         *([f"Hazards of the case pack without a request: {', '.join(unasked)}."] if unasked else []),
-        *(f"{name}: hazards with fewer than {LEAST_N} rows: {', '.join(some)}." for name, some in few.items() if some),
+        *(f"{name}, fewer than {LEAST_N} rows scored: {', '.join(some)}." for name, some in few.items() if some),
         *dict.fromkeys(sentence for side in (after, before) for sentence in eval_not_run(side)),
         *missing_kinds([before, after], with_utility=False, with_runs=True),
         *_LIMITS,
