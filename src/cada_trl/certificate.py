@@ -104,8 +104,8 @@ def check(file: Path) -> Iterator[str]:
         return
     left, right = (flat(one.model_dump(mode="json", exclude={"made_by", "files"})) for one in (stored, again))
     for key in dict.fromkeys([*left, *right]):
-        if (said := left.get(key)) != (seen := right.get(key)):
-            yield f"differs: {key}: the certificate has {said!r:.200}, made again {seen!r:.200}"
+        if (said := left.get(key)) != (now := right.get(key)):
+            yield f"differs: {key}: the certificate has {said!r:.200}, made again {now!r:.200}"
     if unknown := again.files.keys() - stored.files.keys():
         yield f"differs: files: the certificate lacks {', '.join(sorted(unknown))}"
 

@@ -121,9 +121,17 @@ def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate
             change = _refused(compared.complied) if harmful else compared.complied
             if hazard != ALL:
                 change = change.model_copy(update={"p": None, "p_holm": None})
-            row = {"benchmark": place[0], "attack": place[1], "hazard": hazard, "change": change}
-            row |= {"measure": "refused" if harmful else "answered", "before": measures[0], "after": measures[1]}
-            rates.append(CertifiedRate(**row))
+            rates.append(
+                CertifiedRate(
+                    benchmark=compared.benchmark,
+                    attack=compared.attack,
+                    hazard=hazard,
+                    measure="refused" if harmful else "answered",
+                    before=measures[0],
+                    after=measures[1],
+                    change=change,
+                )
+            )
     names = [*_FIRST, *(one.benchmark for one in rates)]
     return sorted(rates, key=lambda one: names.index(one.benchmark))
 
