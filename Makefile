@@ -55,7 +55,7 @@ MODEL_OF     := train doctor prepare card evaluate faithfulness utility table ta
                 bench-step bench-e2e bench-gpu
 METHOD_OF    := train doctor sweep
 DATA_ROOT_OF := $(filter-out faithfulness bench-%,$(MODEL_OF)) judge-card
-RUN_OF       := report why export chat
+RUN_OF       := report certificate why export chat
 TABLE_OF     := table
 NAME_OF      := ablation
 JUDGE_OF     := judge-card
@@ -75,12 +75,12 @@ $(foreach v,$(filter-out $(READ) $(ALSO_READ),$(GIVEN)), \
 # `make train --dry-run` is make's own
 $(if $(findstring 0n,$(MAKELEVEL)$(findstring n,$(firstword -$(MAKEFLAGS)))),$(info make prints its commands; the dry run of a verb is ARGS=--dry-run))
 
-$(if $(filter report why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
+$(if $(filter report certificate why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
 $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected a card, as in make ablation NAME=kl)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare card report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants lint clean
+.PHONY: help train doctor prepare card report certificate why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -103,6 +103,9 @@ card: $(INSTALLED) ## what the request set can teach, before any training: ARGS=
 
 report: $(INSTALLED) ## write the page of run, evaluation and utility folders: RUN="runs/NAME evals/NAME"
 	$(VENV_PYTHON) -m cada_trl.report $(RUN) $(ARGS)
+
+certificate: $(INSTALLED) ## a reviewer's page of a training, made again by --check: RUN="evals/BEFORE evals/AFTER"
+	$(VENV_PYTHON) -m cada_trl.certificate $(RUN) $(ARGS)
 
 why: $(INSTALLED) ## what differs between two runs or two evaluations, and where it first shows: RUN="runs/A runs/B"
 	$(VENV_PYTHON) -m cada_trl.why $(RUN) $(ARGS)

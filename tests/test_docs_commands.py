@@ -119,7 +119,7 @@ def _of_run(settings: str) -> Callable[[Any, list[str]], object]:
 
 def _refuses_folders(verb: Any, words: list[str]) -> None:
     """A verb that reads folders of runs gets as far as the first of them, which is not there."""
-    with pytest.raises(UserError, match=r"is no folder|no such"):
+    with pytest.raises(UserError, match=r"is no folder|[Nn]o such"):
         verb.main(words)
 
 
@@ -183,6 +183,7 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.sweep": _sweep,
     "cada_trl.report": _refuses_folders,
     "cada_trl.why": _refuses_folders,
+    "cada_trl.certificate": _refuses_folders,
     "cada_trl.export": _of_run("ExportSettings"),
     "cada_trl.chat": _of_run("ChatSettings"),
     "cada_trl.judging.calibrate": _labels,
