@@ -57,12 +57,12 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     run saved, for an evaluation of another model, and where target exists.
     """
     from cada_trl.model_card import model_card
-    from cada_trl.models.identity import folder_identity, model_identity
+    from cada_trl.models.identity import model_identity
     from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
     from cada_trl.models.named import named_model
     from cada_trl.report.eval_record import read_evaluation
     from cada_trl.report.run_record import read_run
-    from cada_trl.storage.kept import check_kept
+    from cada_trl.storage.kept import change, check_kept
 
     run = read_run(path)
     check_kept(path, run.manifest)
@@ -72,9 +72,8 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     if target.exists():
         raise UserError(f"{target} exists; remove it, or choose another folder with to=")
     model = named_model(str(path))
-    here = folder_identity(Path(model.path))
     for name, saved in (run.manifest.get("model") or {}).items():
-        if here.get(name) != saved:
+        if change(Path(model.path) / name, saved):
             raise UserError(f"{model.path}/{name} is not what the run saved, as its manifest.json has it; restore it")
     tokenizer = load_tokenizer(model)
     records = [read_evaluation(folder) for folder in evaluations]
