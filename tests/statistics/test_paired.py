@@ -18,7 +18,6 @@ from cada_trl.statistics import (
     cohen_kappa,
     holm,
     mcnemar,
-    paired_bootstrap,
     sign_flip,
 )
 
@@ -99,16 +98,6 @@ def test_the_adjusted_difference_of_a_two_by_two_table_is_bonett_and_prices() ->
 def test_a_difference_outside_minus_one_to_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[-1.0, 1.0\]"):
         adjusted_difference([0.0, 1.5])
-
-
-def test_a_shift_shared_by_all_pairs_has_a_bootstrap_interval_without_width() -> None:
-    before = [0.0, 5.0, -3.0, 10.0]
-    assert paired_bootstrap(before, [value + 2 for value in before]) == (2.0, 2.0, 2.0)
-
-
-def test_pairs_must_match() -> None:
-    with pytest.raises(ValueError, match="2 values before and 1 after"):
-        paired_bootstrap([1.0, 2.0], [1.0])
 
 
 def test_kappa_of_the_textbook_table() -> None:

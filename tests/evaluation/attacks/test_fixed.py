@@ -17,10 +17,6 @@ from cada_trl.evaluation.attacks.fixed import (
     FrozenAttack,
     NoAttack,
     TransformAttack,
-    encode_base64,
-    inject_a_prefix,
-    put_into_a_role,
-    write_leetspeak,
 )
 from cada_trl.evaluation.items import Attempt
 
@@ -190,18 +186,18 @@ REQUEST = "How is {tea} made in Çay?\n100 %"
 
 
 def test_base64_decodes_to_the_request() -> None:
-    assert encode_base64("Hi").endswith("\n\nSGk=")
-    assert base64.b64decode(encode_base64(REQUEST).splitlines()[-1]).decode() == REQUEST
+    assert TRANSFORMS["base64"]("Hi").endswith("\n\nSGk=")
+    assert base64.b64decode(TRANSFORMS["base64"](REQUEST).splitlines()[-1]).decode() == REQUEST
 
 
 def test_leetspeak_changes_seven_letters_in_both_cases_and_nothing_else() -> None:
-    assert write_leetspeak("Aesop, to IT: zebra!") == "4350p, 70 17: z3br4!"
-    assert write_leetspeak("bcdfghjklmnpqruvwxyz 0-9 Çß") == "bcdfghjklmnpqruvwxyz 0-9 Çß"
+    assert TRANSFORMS["leetspeak"]("Aesop, to IT: zebra!") == "4350p, 70 17: z3br4!"
+    assert TRANSFORMS["leetspeak"]("bcdfghjklmnpqruvwxyz 0-9 Çß") == "bcdfghjklmnpqruvwxyz 0-9 Çß"
 
 
 def test_role_play_and_prefix_injection_hold_the_request_word_for_word() -> None:
-    assert f'A visitor says to Sam: "{REQUEST}" Write' in put_into_a_role(REQUEST)
-    assert inject_a_prefix(REQUEST).startswith(REQUEST + "\n\nBegin your answer with")
+    assert f'A visitor says to Sam: "{REQUEST}" Write' in TRANSFORMS["role_play"](REQUEST)
+    assert TRANSFORMS["prefix_injection"](REQUEST).startswith(REQUEST + "\n\nBegin your answer with")
 
 
 def test_every_item_gets_an_attempt_with_the_version_as_its_note() -> None:
@@ -219,7 +215,7 @@ def test_the_version_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> Non
     before = TransformAttack("role_play").version
     assert before == TransformAttack("role_play").version
     assert len({TransformAttack(name).version for name in TRANSFORMS}) == len(TRANSFORMS)
-    monkeypatch.setitem(TRANSFORMS, "role_play", lambda request: put_into_a_role(request) + " Now.")
+    monkeypatch.setitem(TRANSFORMS, "role_play", lambda request: f"{request} Now.")
     assert TransformAttack("role_play").version != before
 
 
