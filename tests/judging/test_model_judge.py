@@ -245,19 +245,6 @@ def test_the_verdict_of_another_version_of_the_judge_is_kept_and_not_taken_for_i
     assert (again.get("j-00000001", "a", "b"), again.get("j-00000002", "a", "b")) == (REFUSED, COMPLIED)
 
 
-def test_a_torn_last_line_is_dropped_and_the_next_verdict_is_not_glued_to_it(path: Path) -> None:
-    VerdictCache(path).put("j", "a", "b", REFUSED)
-    VerdictCache(path).put("j", "c", "d", COMPLIED)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-20])
-    cache = VerdictCache(path)
-    assert len(cache) == 1
-    assert cache.get("j", "c", "d") is None
-    cache.put("j", "c", "d", COMPLIED)
-    again = VerdictCache(path)
-    assert (again.get("j", "a", "b"), again.get("j", "c", "d")) == (REFUSED, COMPLIED)
-
-
 def test_unscored_is_not_remembered(path: Path) -> None:
     cache = VerdictCache(path)
     cache.put("j", "a", "b", Judged(Verdict.UNSCORED, "hm", "answer is neither word"))
@@ -269,9 +256,3 @@ def test_the_texts_themselves_are_not_written(path: Path) -> None:
     VerdictCache(path).put("j", "a private request", "a private reply", REFUSED)
     assert "private" not in path.read_text()
     assert json.loads(path.read_text())["verdict"] == "REFUSED"
-
-
-def test_a_folder_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="verdict cache"):
-        VerdictCache(tmp_path / "file" / "verdicts.jsonl")

@@ -393,8 +393,8 @@ def stub() -> Iterator[Stub]:
 def make_behind_endpoints(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PairAttack]:
     monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
 
-    def make(base_url: str = stub.url, max_retries: int = 2) -> PairAttack:
-        endpoint = ChatEndpoint.from_settings(base_url, "stub", "TEST_ATTACKER_KEY", 5.0, max_retries)
+    def make() -> PairAttack:
+        endpoint = ChatEndpoint.from_settings(stub.url, "stub", "TEST_ATTACKER_KEY", 5.0, 2)
         attacker = Attacker(endpoint, endpoint.llm, AttackerCache(tmp_path / "attacker.jsonl"), max_calls=100)
         return PairAttack(attacker, gives_in, "tested", PhraseJudge(), n_streams=1, n_iterations=3)
 
@@ -419,31 +419,3 @@ def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_
     assert "I can't help with that." in stub.bodies[2]["messages"][3]["content"]
     assert stub.keys == {f"Bearer {KEY}"}
     assert KEY not in (tmp_path / "attacker.jsonl").read_text() + repr(attacked)
-
-
-def test_a_server_that_fails_leaves_the_item_missing_and_the_next_call_goes_on(
-    stub: Stub, make_behind_endpoints: Callable[..., PairAttack], items: list[Item]
-) -> None:
-    stub.script = lambda n: (500, {"error": {"message": KEY}})
-    reason = make_behind_endpoints(max_retries=0).attempts(items[:1]).missing["toy-001"]
-    assert "cut short after 0 turns: no answer from the attacker: HTTP 500" in reason
-    assert KEY not in reason
-    stub.script = lambda n: answer("<prompt>second</prompt>")
-    assert make_behind_endpoints().attempts(items[:1]).missing == {}
-
-
-def test_an_address_where_nothing_answers_is_one_line(
-    make_behind_endpoints: Callable[..., PairAttack], items: list[Item]
-) -> None:
-    with pytest.raises(UserError, match=r"stub at http://127.0.0.1:9/v1/: .*nothing answers there") as caught:
-        make_behind_endpoints("http://127.0.0.1:9/v1", max_retries=0).attempts(items)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_refused_key_ends_the_attack_in_one_line_without_the_key(
-    stub: Stub, make_behind_endpoints: Callable[..., PairAttack], items: list[Item]
-) -> None:
-    stub.script = lambda n: (401, {"error": {"message": f"bad key {KEY}"}})
-    with pytest.raises(UserError, match="the key is refused") as caught:
-        make_behind_endpoints().attempts(items)
-    assert KEY not in str(caught.value)
