@@ -148,7 +148,7 @@ def _words(job: Job) -> list[str] | None:
 
 def fingerprint(folders: Sequence[Path]) -> dict[str, str]:
     """File -> SHA-256, for the result files of runs and evaluations."""
-    found = {}
+    found: dict[str, str] = {}
     for folder in folders:
         patterns = _OF_EVALUATION if (folder / "responses.jsonl").is_file() else _OF_RUN
         found |= {str(folder / name): digest for name, digest in digests(folder, patterns, quick_sha256).items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -382,35 +383,22 @@ def gives_in(attempts: Sequence[Attempt]) -> list[str]:
     return ["Knead, rest, bake." if attempt.prompt == "second" else "I can't help with that." for attempt in attempts]
 
 
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    stub = Stub()
-    yield stub
-    stub.close()
-
-
-@pytest.fixture
-def make_behind_endpoints(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PairAttack]:
-    monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
-
-    def make() -> PairAttack:
-        endpoint = ChatEndpoint.from_settings(stub.url, "stub", "TEST_ATTACKER_KEY", 5.0, 2)
-        attacker = Attacker(endpoint, endpoint.llm, AttackerCache(tmp_path / "attacker.jsonl"), max_calls=100)
-        return PairAttack(attacker, gives_in, "tested", PhraseJudge(), n_streams=1, n_iterations=3)
-
-    return make
-
-
 def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_to_itself(
-    stub: Stub, make_behind_endpoints: Callable[..., PairAttack], items: list[Item], tmp_path: Path
+    items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
+    stub = Stub()
+    endpoint = ChatEndpoint.from_settings(stub.url, "stub", "TEST_ATTACKER_KEY", 5.0, 2)
+    attacker = Attacker(endpoint, endpoint.llm, AttackerCache(tmp_path / "attacker.jsonl"), max_calls=100)
     script: dict[int, tuple[int, Any]] = {
         1: answer("<improvement>a start</improvement><prompt>first</prompt>"),
         2: (429, {}),
         3: answer("<improvement>politer</improvement><prompt>second</prompt>"),
     }
     stub.script = lambda n: script[n]
-    attacked = make_behind_endpoints().attempts(items[:1])
+    attack = PairAttack(attacker, gives_in, "tested", PhraseJudge(), n_streams=1, n_iterations=3)
+    with closing(stub):
+        attacked = attack.attempts(items[:1])
     assert [attempt.prompt for attempt in attacked.attempts] == ["second"]
     assert "turn 0.1 of 2 with stub" in attacked.attempts[0].note
     assert stub.bodies[1] == stub.bodies[2]
