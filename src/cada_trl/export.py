@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config.loading import Section, run_words
-from cada_trl.errors import UserError, run_verb
+from cada_trl.errors import UserError, first_line, run_verb
 from cada_trl.storage.files import whole, writing
 
 # final/ also holds training_args.bin: pickled, with the trainer's paths
@@ -125,8 +125,9 @@ def push(folder: Path, hub_id: str) -> str:
         api.create_repo(hub_id, repo_type="model", private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=hub_id, folder_path=str(folder), repo_type="model"))
     except Exception as error:  # the hub's client raises many unrelated types
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot push to {hub_id}: {reason}; {folder} is complete; see `hf auth login`") from error
+        raise UserError(
+            f"cannot push to {hub_id}: {first_line(error)}; {folder} is complete; see `hf auth login`"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import ModelConfig
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.judging.endpoint import Answer, Prompt, Text, Usage
 
 BATCH = 8  # ours: a 13B guard in bfloat16 and 8 long prompts fit into 40 GB
@@ -76,6 +76,5 @@ class LocalModel:
             self._tokenizer = AutoTokenizer.from_pretrained(where)
             self._model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, use_safetensors=True)
         except (OSError, ValueError) as error:
-            line = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
-            raise UserError(f"cannot load the judge {self.llm}: {line}") from error
+            raise UserError(f"cannot load the judge {self.llm}: {first_line(error)}") from error
         self._model = self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -46,7 +46,6 @@ class MemoryPlan:
 
     @property
     def peak_gb(self) -> float:
-        """The larger of the two phases."""
         return sum(self.held.values()) + max(sum(self.sampling.values()), sum(self.learning.values()))
 
     @property

@@ -45,7 +45,6 @@ class NoAttack:
     version: str = "none"
 
     def attempts(self, items: Sequence[Item]) -> Attacked:
-        """One attempt per item: its request."""
         return Attacked([Attempt(item, self.name, item.request, "") for item in items], {})
 
 
@@ -70,7 +69,6 @@ class TransformAttack:
         self.version = f"{name}-{sha256(self._transform(_PROBE))[:8]}"
 
     def attempts(self, items: Sequence[Item]) -> Attacked:
-        """One attempt per item."""
         return Attacked([Attempt(item, self.name, self._transform(item.request), self.version) for item in items], {})
 
 
