@@ -179,14 +179,6 @@ def test_the_budget_must_hold_every_turn_and_is_refused_before_any_question(make
     assert (model.asked, target.batches) == ([], [])
 
 
-def test_an_attacker_that_is_away_stops_before_the_tested_model_is_asked(make: MakePair, items: list[Item]) -> None:
-    target = ScriptedTarget()
-    with pytest.raises(UserError, match="nothing answers there") as caught:
-        make(ScriptedModel(prompting, reachable=False), target).attempts(items)
-    assert "\n" not in str(caught.value)
-    assert target.batches == []
-
-
 def test_a_second_evaluation_asks_nobody(make: MakePair, items: list[Item]) -> None:
     first = make().attempts(items)
     model, target, judge = ScriptedModel(prompting, reachable=False), ScriptedTarget(), ScriptedJudge()

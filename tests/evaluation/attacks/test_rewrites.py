@@ -226,14 +226,18 @@ def test_another_technique_or_definition_is_another_version(make_attacker: MakeA
     assert len(set(versions)) == 2
 
 
-def test_an_unknown_technique_names_the_nearest(make_attacker: MakeAttacker, data_root: Path) -> None:
-    with pytest.raises(UserError, match=r"pap:logic_appeal: .*did you mean logical_appeal\?"):
-        make_pap("logic_appeal", data_root, make_attacker(model()))
-
-
-def test_a_technique_that_resembles_none_names_all(make_attacker: MakeAttacker, data_root: Path) -> None:
-    with pytest.raises(UserError, match="valid: foot_in_the_door, logical_appeal"):
-        make_pap("xyz", data_root, make_attacker(model()))
+@pytest.mark.parametrize(
+    ("slug", "message"),
+    [
+        ("logic_appeal", r"pap:logic_appeal: .*did you mean logical_appeal\?"),
+        ("xyz", "valid: foot_in_the_door, logical_appeal"),
+    ],
+)
+def test_an_unknown_technique_names_the_nearest_or_all(
+    make_attacker: MakeAttacker, data_root: Path, slug: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        make_pap(slug, data_root, make_attacker(model()))
 
 
 def test_without_the_taxonomy_the_line_says_where_it_is_published(tmp_path: Path) -> None:
