@@ -123,8 +123,7 @@ def test_a_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
 
 
 EOT = 2
-CHATS = [[{"role": "user", "content": text}] for text in ("Why?", "How old is the Sun?", "And?")]
-SETTINGS = GenerationConfig(backend="transformers", max_new_tok=40, batch_tok=1000, threads=1)
+SETTINGS = settings(max_new_tok=40)
 
 
 class Scripted:

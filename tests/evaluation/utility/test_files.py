@@ -113,49 +113,17 @@ def test_a_file_of_another_kind_is_named(file: str, text: str, message: str, dat
 
 
 NAMES = ["gsm8k", "bbh", "mmlu", "mmlu_plain"]
-ANATOMY_5_SHOT = """The following are multiple choice questions (with answers) about anatomy.
 
-Which is anatomy 100?
-A. w
-B. x
-C. y
-D. z
-Answer: A
 
-Which is anatomy 101?
-A. w
-B. x
-C. y
-D. z
-Answer: B
+def anatomy(number: int, answer: str = "") -> str:
+    return f"\n\nWhich is anatomy {number}?\nA. w\nB. x\nC. y\nD. z\nAnswer:{answer}"
 
-Which is anatomy 102?
-A. w
-B. x
-C. y
-D. z
-Answer: C
 
-Which is anatomy 103?
-A. w
-B. x
-C. y
-D. z
-Answer: D
-
-Which is anatomy 104?
-A. w
-B. x
-C. y
-D. z
-Answer: A
-
-Which is anatomy 0?
-A. w
-B. x
-C. y
-D. z
-Answer:"""
+ANATOMY_5_SHOT = (
+    "The following are multiple choice questions (with answers) about anatomy."
+    + "".join(anatomy(100 + place, f" {letter}") for place, letter in enumerate("ABCDA"))
+    + anatomy(0)
+)
 GOLDEN = {
     "gsm8k": "Question: Ann has 2 pens and buys 2 more. How many has she?\nAnswer:",
     "bbh_zeroshot_boolean_expressions": "Evaluate the result of a random Boolean expression.\n\nQ: not ( True ) is\nA:",
