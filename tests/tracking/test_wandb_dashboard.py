@@ -116,5 +116,5 @@ def test_what_is_no_key_is_one_line(wandb_server: WandbStandIn) -> None:
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
-    with pytest.raises(UserError, match=r"pip install -e '\.\[workspaces\]'"):
+    with pytest.raises(UserError, match=r"pip install 'cada_trl\[workspaces\]'"):
         main(["workspace", "--entity", "team"])

@@ -90,7 +90,7 @@ def _is(kind: str, value: Any) -> bool:
 def lm_eval_version() -> str:
     """The installed lm-eval's version. Errors: UserError names the extra when it is not installed."""
     if find_spec("lm_eval") is None:
-        raise UserError("lm-eval is not installed; pip install -e '.[utility]'")
+        raise UserError("lm-eval is not installed; pip install 'cada_trl[utility]'")
     return version("lm_eval")
 
 
@@ -146,10 +146,10 @@ def _leaf(task: TaskSpec, subset: str, data_root: Path | None) -> dict[str, Any]
 def _published(relative: str) -> Path:
     found = find_spec("lm_eval")
     if found is None or not found.submodule_search_locations:
-        raise UserError("lm-eval is not installed; pip install -e '.[utility]'")
+        raise UserError("lm-eval is not installed; pip install 'cada_trl[utility]'")
     path = Path(found.submodule_search_locations[0]) / "tasks" / relative
     if not path.is_file():
-        raise UserError(f"lm-eval {version('lm_eval')} has no task file {relative}; pip install -e '.[utility]' has it")
+        raise UserError(f"lm-eval {version('lm_eval')} has no task file {relative}; 'cada_trl[utility]' has it")
     return path
 
 
