@@ -215,7 +215,7 @@ $(INSTALLED): pyproject.toml
 
 # lm-eval and DeepSpeed, whose tests would be skipped without them, and what builds the site; a training on one process needs none.
 $(TESTABLE): $(INSTALLED)
-	@echo "installing what only the tests need (half a minute, 0.4 GB) ..."
+	@echo "installing what only the tests need (half a minute, 0.5 GB) ..."
 	@$(install) $(PIP_ARGS) -e '.[dev,utility,deepspeed,docs]' || $(call unfinished,1)
 	@touch $@
 

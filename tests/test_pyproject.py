@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -50,3 +51,9 @@ def test_the_lock_was_made_from_these_requirements_and_names_no_index_but_pypi()
     assert {(canonicalize_name(line.name), line.specifier) for line in lines} == locked, "run uv lock"
     hosts = {"https://pypi.org", "https://files.pythonhosted.org"}
     assert set(re.findall(r"\w+://[^/\"]*", text)) == hosts
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = PYPROJECT["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
