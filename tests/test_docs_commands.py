@@ -48,6 +48,7 @@ PLACEHOLDERS = {
 FOREIGN = {
     "vllm serve": "needs vLLM on a GPU, and weights",
     "pip uninstall": "changes the environment",
+    "pip wheel": "tests/test_wheel.py builds one",
     "SERVER_GPUS=4": "needs five GPUs; tests/test_launch_scripts.py runs the script with stand-ins",
 }
 
@@ -225,7 +226,7 @@ def read(command: str) -> None:
     if words[0] != "-m":
         assert (ROOT / words[0]).is_file(), f"no such script: {command}"
         return
-    if words[1] not in {"pytest", "ruff", "mypy", "mutmut"}:
+    if words[1] not in {"pytest", "ruff", "mypy", "mutmut", "mkdocs"}:
         room = (ROOT / "src" / words[1].replace(".", "/")).is_dir()
         READERS[words[1]](import_module(f"{words[1]}.__main__" if room else words[1]), words[2:])
 

@@ -109,5 +109,5 @@ def test_what_wandb_does_not_take_is_one_line(wandb_server: WandbStandIn, words:
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
-    with pytest.raises(UserError, match=r"pip install -e '\.\[workspaces\]'"):
+    with pytest.raises(UserError, match=r"pip install 'cada_trl\[workspaces\]'"):
         main(["workspace", "--entity", "team"])

@@ -211,7 +211,7 @@ class _Tensorboard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise UserError("tracking=tensorboard needs the extra: pip install -e '.[tensorboard]'") from error
+            raise UserError("tracking=tensorboard needs the extra: pip install 'cada_trl[tensorboard]'") from error
         self._writer: Any = SummaryWriter(str(folder.path / "tensorboard"))  # type: ignore[no-untyped-call]
         self._writer.add_text("config", f"```\n{scrub(config.model_dump())}\n```", 0)
 
@@ -233,7 +233,7 @@ class _Trackio:
         try:
             import trackio
         except ImportError as error:
-            raise UserError("tracking=trackio needs the extra: pip install -e '.[trackio]'") from error
+            raise UserError("tracking=trackio needs the extra: pip install 'cada_trl[trackio]'") from error
         self._trackio: Any = trackio
         self._run: Any = trackio.init(embed=False, auto_log_gpu=False, auto_log_cpu=False, **_about(config))
 

