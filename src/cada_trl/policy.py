@@ -3,6 +3,7 @@
     python -m cada_trl.policy new mine                             (writes policies/mine/policy.yaml, with an example)
     python -m cada_trl.policy check mine                           (in seconds, without torch or a model)
     python -m cada_trl.policy check mine benchmarks_dir=<folder>   (and any override of cada_trl.train)
+    python -m cada_trl.policy rank mine n_twins=8                  (what each case does to the verdicts of the model)
 
 `train policy=mine` and `evaluate policy=mine` take the file as it is. Exit code 2 where check finds an error.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,12 +61,19 @@ def main(argv: list[str]) -> int:
             return 0
         case ["check", name, *overrides]:
             findings = check(name, overrides)
-    if not argv or argv[0] != "check" or len(argv) < 2:
-        raise UserError(f"got {' '.join(argv) or 'nothing'}; expected new NAME or check NAME, as in policy new mine")
+        case ["rank", name, *overrides]:
+            from cada_trl.evaluation.case_ranking import rank
+
+            return rank(name, overrides)
+        case _:
+            raise UserError(
+                f"got {' '.join(argv) or 'nothing'}; expected new NAME, check NAME or rank NAME, as in policy new mine"
+            )
     for finding in findings:
         print(visible(f"{'error' if finding.is_error else 'advice'}: {finding.text}"))
     n_errors = sum(finding.is_error for finding in findings)
-    done = f"no error; next: python -m cada_trl.train policy={name}"
+    words = shlex.join([f"policy={name}", *overrides])
+    done = f"no error; how separable it is: python -m cada_trl.card {words}; next: python -m cada_trl.train {words}"
     print(f"errors: {n_errors}" if n_errors else done)
     return 2 if n_errors else 0
 
