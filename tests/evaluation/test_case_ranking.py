@@ -78,7 +78,7 @@ def test_the_case_that_the_model_follows_is_said_to_come_first(
 ) -> None:
     assert rank(folder) == 0
     said = capsys.readouterr().out
-    assert "  tenancy: 2, 1, 3\n" in said and "n_twins=16 asks more" in said
+    assert "  tenancy: 2, 1, 3\n" in said and "every training twin was asked: write more pairs" in said
     best, *others = ranking(folder).cases
     assert (best.place, best.net.difference, best.net.n_pairs) == (2, 0.5, 8)
     assert (best.harmful.right.successes, best.harmful.right.n, best.harmless.wrong.successes) == (4, 4, 0)
@@ -95,7 +95,10 @@ def test_no_held_out_twin_is_asked(folder: Path, scripted: type[FollowsTheSecond
 
 
 def test_a_call_that_was_stopped_goes_on_and_an_edited_case_costs_its_own_answers(
-    folder: Path, scripted: type[FollowsTheSecondCase], monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    scripted: type[FollowsTheSecondCase],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(scripted, "stops_after", 5)
     with pytest.raises(KeyboardInterrupt):
@@ -108,6 +111,7 @@ def test_a_call_that_was_stopped_goes_on_and_an_edited_case_costs_its_own_answer
     assert len(scripted.asked) == 8 * 5
     rank(folder, "n_twins=1")
     assert len(scripted.asked) == 8 * 5
+    assert "n_twins=2 asks more twins" in capsys.readouterr().out
 
 
 def test_random_weights_are_ranked_through_the_real_generator(folder: Path) -> None:

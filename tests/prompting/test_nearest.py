@@ -8,7 +8,7 @@ import pytest
 
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
-from cada_trl.evaluation.settings import load_evaluate_config
+from cada_trl.evaluation.settings import load_evaluate_config, load_faithfulness_config
 from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.prompting.arms import conversation, of_each_hazard, render
 from cada_trl.prompting.nearest import nearest_cases
@@ -90,3 +90,8 @@ def test_a_combination_that_shows_no_case_is_one_line(words: str, said: str) -> 
         with pytest.raises(UserError) as error:
             load([*arm, *words.split()])
         assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_changing_the_cases_of_a_hazard_needs_cases_by_hazard() -> None:
+    with pytest.raises(UserError, match="cases_by=similarity has no other hazard's cases to put in their place"):
+        load_faithfulness_config(["prompt=cases", "cases_by=similarity"])

@@ -40,6 +40,8 @@ from cada_trl.storage.log import Row, SharedLog
 BUILTIN = "builtin"
 N_TWINS = "n_twins"
 DEFAULT_N_TWINS = 8  # ours: of each hazard and kind
+# ours: an evaluation's 0.9 would say nothing of 8 twins with one empty answer; the table has n beside the asked
+MIN_COVERAGE = 0.5
 ALONE = {"n_cases", "cases_by", "hint"}  # what one case shown alone leaves unread
 
 
@@ -62,10 +64,13 @@ def rank(name: str, words: Sequence[str]) -> int:
     file = Path(config.data_dir) / f"rank-{content_hash(ranking.inputs)}.json"
     replace_json(file, ranking.to_json(), "free space or choose another data_dir")
     table_console().print(flip_table(ranking))
+    print("refused now, no more: of the harmful twins with both verdicts; answered now, no more: of the harmless ones")
     print("the order to give a hazard's cases, by their numbers in the file now; the first n_cases are shown:")
     for line in order_lines(ranking, pack.hazards):
         print(line)
-    print(f"where intervals overlap it is not settled; {N_TWINS}={2 * n_twins} asks more\nkept: {file}")
+    left = any(len(asked_twins(rows, hazard, n_twins + 1)) > len(asked) for hazard, asked in twins.items())
+    todo = f"{N_TWINS}={2 * n_twins} asks more twins" if left else "every training twin was asked: write more pairs"
+    print(f"where intervals overlap it is not settled; {todo}\nkept: {file}")
     return 0
 
 
@@ -105,7 +110,7 @@ def _ranking(config: Config, pack: HazardPack, twins: Mapping[str, Sequence[Requ
     verdicts = iter(_right(answered, judge))
     right = {key: [next(verdicts) for _ in several] for key, several in chats.items()}
     cases = [
-        case_flips(hazard, place, twins[hazard.id], right[hazard.id, 0], right[hazard.id, place], asked.min_coverage)
+        case_flips(hazard, place, twins[hazard.id], right[hazard.id, 0], right[hazard.id, place], MIN_COVERAGE)
         for hazard in pack.hazards.values()
         for place in range(1, len(hazard.cases) + 1)
         if twins[hazard.id]
