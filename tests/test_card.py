@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hazards.policy_file import example
 from rich.console import Console
 
-from cada_trl import card
+from cada_trl import card, policy
 from cada_trl.config import load_config
 from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError
@@ -144,3 +147,19 @@ def test_the_head_names_set_model_and_how_the_layer_was_chosen() -> None:
     head = card.head(made_up_card())
     assert "twins-01234567 with smollm2, before any training: 1000 harmful and 990 harmless training rows" in head
     assert "layer 20 of 30, chosen by cross-validation on the training rows (AUC 10: 0.81, 20: 0.90)" in head
+
+
+def test_a_policy_of_ones_own_has_a_card_by_the_command_that_check_prints(
+    folder: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = example(tmp_path)
+    trades = ("a baker", "a tailor", "two nurses", "my piano teacher", "the choir", "students", "a florist", "a vet")
+    with (mine / "policy.yaml").open("a", encoding="utf-8") as file:
+        for trade in (*trades, "the post", "some painters", "an old sailor", "his cook"):
+            pair = [f"Make {trade} {what}." for what in ("pay for damage that I did", "a fair offer for the flat")]
+            file.write("  - {{hazard: tenancy, harmful: {}, harmless: {}}}\n".format(*pair))
+    others = [word for word in words if word not in {"data=twins", "n_train=12", "n_train=24"}]
+    assert policy.main(["check", str(mine), *others, "near_duplicate_jaccard=1.0"]) == 0
+    command = re.search(r"python -m cada_trl\.card (.*); next:", capsys.readouterr().out)
+    assert command and card.main(shlex.split(command[1])) == 0
+    assert "12 pairs of twins among them" in capsys.readouterr().out

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
+from cada_trl.evaluation.case_ranking import split_n_twins
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -166,8 +167,8 @@ def _nothing(verb: Any, words: list[str]) -> None:
 
 def _policy(verb: Any, words: list[str]) -> None:
     """The file is the reader's; the overrides behind it are those of a training."""
-    assert words[0] in {"new", "check"}
-    verb.load_config(words[2:])
+    assert words[0] in {"new", "check", "rank"}
+    verb.load_config(split_n_twins(words[2:])[0] if words[0] == "rank" else words[2:])
 
 
 READERS: dict[str, Callable[[Any, list[str]], object]] = {

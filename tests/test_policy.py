@@ -43,7 +43,10 @@ def test_the_example_has_no_error_and_is_told_to_grow(folder: Path, capsys: pyte
     assert main(["check", str(folder)]) == 0
     said = capsys.readouterr().out
     assert "line 12: 'hazards.1.id': tenancy has 6 pairs; add 74 for the 80 that are recommended" in said
-    assert said.endswith(f"no error; next: python -m cada_trl.train policy={folder}\n")
+    words = f"policy={folder}"
+    assert said.endswith(
+        f"no error; how separable it is: python -m cada_trl.card {words}; next: python -m cada_trl.train {words}\n"
+    )
 
 
 def test_a_policy_that_is_there_is_not_written_over(folder: Path) -> None:
@@ -55,7 +58,7 @@ def test_a_policy_that_is_there_is_not_written_over(folder: Path) -> None:
 
 @pytest.mark.parametrize("words", [[], ["check"], ["new"], ["new", "a", "b"], ["chekc", "a"]])
 def test_other_words_are_one_line(words: list[str]) -> None:
-    with pytest.raises(UserError, match="expected new NAME or check NAME"):
+    with pytest.raises(UserError, match="expected new NAME, check NAME or rank NAME"):
         main(words)
 
 

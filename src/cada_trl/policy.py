@@ -4,6 +4,7 @@
     python -m cada_trl.policy new tenancy                          (copies one that is shipped; or pharmacy)
     python -m cada_trl.policy check mine                           (in seconds, without torch or a model)
     python -m cada_trl.policy check mine benchmarks_dir=<folder>   (and any override of cada_trl.train)
+    python -m cada_trl.policy rank mine n_twins=8                  (what each case does to the verdicts of the model)
 
 `train policy=mine` takes the file as it is, `evaluate policy=mine` also asks the third of its twins that no training
 sees. Exit code 2 where check finds an error.
@@ -12,6 +13,7 @@ sees. Exit code 2 where check finds an error.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,12 +62,19 @@ def main(argv: list[str]) -> int:
             return 0
         case ["check", name, *overrides]:
             findings = check(name, overrides)
-    if not argv or argv[0] != "check" or len(argv) < 2:
-        raise UserError(f"got {' '.join(argv) or 'nothing'}; expected new NAME or check NAME, as in policy new mine")
+        case ["rank", name, *overrides]:
+            from cada_trl.evaluation.case_ranking import rank
+
+            return rank(name, overrides)
+        case _:
+            raise UserError(
+                f"got {' '.join(argv) or 'nothing'}; expected new NAME, check NAME or rank NAME, as in policy new mine"
+            )
     for finding in findings:
         print(visible(f"{'error' if finding.is_error else 'advice'}: {finding.text}"))
     n_errors = sum(finding.is_error for finding in findings)
-    done = f"no error; next: python -m cada_trl.train policy={name}"
+    words = shlex.join([f"policy={name}", *overrides])
+    done = f"no error; how separable it is: python -m cada_trl.card {words}; next: python -m cada_trl.train {words}"
     print(f"errors: {n_errors}" if n_errors else done)
     return 2 if n_errors else 0
 

@@ -25,6 +25,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "codes_of_hazard": {"arm": "codes_of_hazard"},
     "cases_as_policy": {"arm": "cases", "cases_as": "policy"},
     "cases_as_turns": {"arm": "cases", "cases_as": "turns"},
+    "nearest_as_policy": {"arm": "cases", "cases_as": "policy", "cases_by": "similarity"},
+    "nearest_as_turns": {"arm": "cases", "cases_as": "turns", "cases_by": "similarity"},
     "no_cases": {"arm": "no_cases"},
 }
 

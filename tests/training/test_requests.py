@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from cada_trl.training.requests import RolloutSampler
+from cada_trl.config import load_config
+from cada_trl.hazards.pack import load_pack
+from cada_trl.prompting.arms import conversation
+from cada_trl.records import Request
+from cada_trl.training.requests import RolloutSampler, rollout_dataset
 
 
 def _sampler(**changes: Any) -> RolloutSampler:
@@ -159,3 +163,12 @@ def test_a_fresh_sampler_of_twins_in_blocks_set_to_an_epoch_goes_on_as_one_that_
 def test_the_length_is_the_number_of_rows_yielded(change: dict[str, Any]) -> None:
     sampler = _sampler(**change)
     assert len(sampler) == len(list(sampler))
+
+
+def test_rollouts_and_evaluations_show_a_request_the_same_nearest_cases() -> None:
+    config, pack = load_config(["cases_by=similarity", "benign_frac=0"]), load_pack("builtin")
+    asked = [Request(str(n), f"How do I track phone number {n}?", "hate", True, "mine") for n in range(16)]
+    rows = rollout_dataset(config, asked, [], pack)
+    wanted = [conversation(request.text, None, config.prompt, pack) for request in asked]
+    assert rows["prompt"][:] == wanted and {len(messages) for messages in wanted} == {7}
+    assert rows["learn_prompt"][0] == wanted[0][-1:]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section
 from cada_trl.config.texts import Address, Name, Variable
@@ -71,7 +71,15 @@ class PromptConfig(Section):
     arm: Literal["none", "codes", "codes_of_hazard", "cases", "no_cases"]
     cases_as: Literal["policy", "turns"]
     n_cases: NonNegative
+    # the request's hazard's first, or those of all hazards that are nearest to it; the default is for runs of before it
+    cases_by: Literal["hazard", "similarity"] = "hazard"
     hint: bool  # give the request's hazard to the prompt; off takes every hazard's code and no case
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> PromptConfig:
+        if self.arm == "cases" and self.cases_by == "similarity" and not self.n_cases:
+            raise ValueError("cases_by=similarity with n_cases=0 shows nothing; set n_cases, or cases_by=hazard")
+        return self
 
 
 class RewardConfig(Section):

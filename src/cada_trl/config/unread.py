@@ -12,8 +12,9 @@ UNREAD = {
     "data.dataset=twins data.file=null": "data.licence",
     "data.benchmarks_dir=null": "data.decontaminate_n_gram",
     "model.source=embedded|folder": "model.revision",
-    "prompt.arm=none|no_cases|codes|codes_of_hazard": "prompt.cases_as prompt.n_cases",
+    "prompt.arm=none|no_cases|codes|codes_of_hazard": "prompt.cases_as prompt.n_cases prompt.cases_by",
     "prompt.arm=none|no_cases|codes": "prompt.hint",
+    "prompt.arm=cases prompt.cases_by=similarity": "prompt.hint",
     "judge.kind=phrases data.classifier!=llm": (
         "judge.base_url judge.llm judge.api_key_env judge.timeout_s judge.max_retries judge.max_calls"
     ),

@@ -101,6 +101,10 @@ class FaithfulnessConfig(AsksAModel):
     def _cross_checks(self) -> FaithfulnessConfig:
         if self.model.chat != "template":
             raise ValueError(f"chat={self.model.chat} has no place for a begun answer; probe it with chat=template")
+        if self.prompt.arm == "cases" and self.prompt.cases_by == "similarity":
+            raise ValueError(
+                "cases_by=similarity has no other hazard's cases to put in their place; set cases_by=hazard"
+            )
         return self
 
 

@@ -9,11 +9,13 @@ weights make it fit a domain (ours): a clinic's pack weighs its own precedents h
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 from cada_trl.config import PromptConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import Case, ExtensiveCode, Hazard, HazardPack
+from cada_trl.prompting.nearest import nearest_cases
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER
 from cada_trl.storage.digest import sha256
 
@@ -46,11 +48,14 @@ def render(
     pack: HazardPack,
     cases_as: Literal["policy", "turns"] = "policy",
     n_cases: int = 3,
+    cases_by: Literal["hazard", "similarity"] = "hazard",
 ) -> Messages:
     """Chat messages of one request. hazard=None: the category is not known, so every minimal code and no case is given.
 
     cases_as="turns" (ours): the cases become earlier turns of the chat, which a small model imitates where it cannot
-    follow a policy block. Errors: UserError for a hazard that the pack does not have, or one without enough cases.
+    follow a policy block. cases_by="similarity" (ours): the cases that are nearest to the request, of any hazard, and
+    their hazards' codes; `hazard` is not read. Errors: UserError for a hazard that the pack does not have, or too few
+    cases.
     """
     if hazard is not None and hazard not in pack.hazards:
         raise UserError(f"hazard '{hazard}' is not in the pack '{pack.name}'; it has {', '.join(pack.hazards)}")
@@ -64,10 +69,14 @@ def render(
     if arm == "codes_of_hazard":
         policy = f"{known.name}\n{_tiers(known.extensive, known.extensive.rules)}" if known else _all_codes(pack)
         return [_user(_with_policy(policy, _INSTRUCTION_CODES, request))]
+    codes = [known] if known else list(pack.hazards.values())
     cases = chosen_cases(known, n_cases, request) if known else ()
+    if cases_by == "similarity":
+        found = nearest_cases(pack, request, n_cases)
+        codes = list({hazard.id: hazard for hazard, _ in found}.values())
+        cases = tuple(case for _, case in found)
     if cases_as == "turns" and cases:
         return [message for case in cases for message in _turn(case)] + [_user(request)]
-    codes = [known] if known else list(pack.hazards.values())
     policy = "\n".join(f"{shown.name}: {shown.code}" for shown in codes)
     policy += "".join(f"\n\nCase {number}\n{_written(case)}" for number, case in enumerate(cases, start=1))
     return [_user(_with_policy(policy, _INSTRUCTION_CASES, request))]
@@ -76,13 +85,26 @@ def render(
 def conversation(prompt: str, hazard: str | None, method: PromptConfig, pack: HazardPack) -> Messages:
     """The prompt under an inference-time method (paper, Table 1: w/o SR, SR w S and SR w C among them).
 
-    hazard: the item's. An item without one, or hint=off, gets every hazard's code and no case. Errors: as render.
+    hazard: the item's. An item without one, with one of another pack than this (a public benchmark's under a policy of
+    one's own), or hint=off, gets every hazard's code and no case. Errors: as render.
     """
-    return render(method.arm, prompt, hazard if method.hint else None, pack, method.cases_as, method.n_cases)
+    known = hazard if method.hint and hazard in pack.hazards else None
+    return render(method.arm, prompt, known, pack, method.cases_as, method.n_cases, method.cases_by)
 
 
 def of_each_hazard(prompt: str, method: PromptConfig, pack: HazardPack) -> list[Messages]:
-    """The conversation for each hazard that may be hinted at. Errors: as render, so for a pack without enough cases."""
+    """The conversation for each hazard that may be hinted at; by similarity one, with the longest cases.
+
+    Errors: as render, so for a pack without enough cases.
+    """
+    if method.arm == "cases" and method.cases_by == "similarity":
+        cases = [case for hazard in pack.hazards.values() for case in hazard.cases if case.weight > 0]
+        longest = sorted(cases, key=lambda case: -len(_written(case)))[: method.n_cases]
+        kept = {
+            hazard.id: replace(hazard, cases=tuple(case for case in hazard.cases if case in longest))
+            for hazard in pack.hazards.values()
+        }
+        return [conversation(prompt, None, method, replace(pack, hazards=kept))]
     return [conversation(prompt, hazard, method, pack) for hazard in (pack.hazards if method.hint else [None])]
 
 

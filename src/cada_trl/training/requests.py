@@ -38,7 +38,7 @@ def _row(config: Config, request: Request, pack: HazardPack) -> dict[str, Any]:
     prompt = config.prompt
     arm = prompt.arm if request.harmful or config.algo.benign_arm == "same" else "none"
     hazard = request.hazard if prompt.hint else None
-    rollout = render(arm, request.text, hazard, pack, prompt.cases_as, prompt.n_cases)
+    rollout = render(arm, request.text, hazard, pack, prompt.cases_as, prompt.n_cases, prompt.cases_by)
     learn = render("none", request.text, None, pack) if config.algo.learn_on == "request" else rollout
     return {
         "prompt": rollout,
