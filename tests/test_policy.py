@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -129,15 +128,6 @@ def test_a_word_that_stands_on_one_side_is_named(folder: Path) -> None:
     tasks = ("painting", "wiring", "gardening", "plumbing", "tiling")
     add(folder, *(("tenancy", f"Do {task} illegally now.", f"Do some {task} and rest.") for task in tasks))
     assert any("'illegally' (5 of its 5 rows harmful)" in text for text in advice(folder))
-
-
-def test_the_held_out_twins_are_written_for_an_evaluation(folder: Path) -> None:
-    check(str(folder), [])
-    made = compile_policy(str(folder)).twins
-    rows = [json.loads(line) for line in made.with_name("held_out.jsonl").read_text(encoding="utf-8").splitlines()]
-    held_out = pair_roles(read_twins(made).rows, ()).probe
-    assert len(rows) == 4 and {row["id"].rpartition("-")[0] for row in rows} == held_out
-    assert [set(row) for row in rows] == [{"id", "text", "harmful", "hazard"}] * 4
 
 
 def test_no_torch_is_imported(folder: Path) -> None:

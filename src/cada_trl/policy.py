@@ -4,12 +4,12 @@
     python -m cada_trl.policy check mine                           (in seconds, without torch or a model)
     python -m cada_trl.policy check mine benchmarks_dir=<folder>   (and any override of cada_trl.train)
 
-`train policy=mine` and `evaluate policy=mine` take the file as it is. Exit code 2 where check finds an error.
+`train policy=mine` takes the file as it is, `evaluate policy=mine` also asks the third of its twins that no training
+sees. Exit code 2 where check finds an error.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -94,8 +94,6 @@ def check(name: str, overrides: list[str]) -> list[Finding]:
     if config.data.benchmarks_dir is None:
         text = "not compared with the public evaluation sets; benchmarks_dir=<folder> does it"
         findings.append(Finding(text, is_error=False))
-    if not any(one.is_error for one in findings):
-        _write_held_out(rows, config)
     return sorted(findings, key=lambda one: not one.is_error)
 
 
@@ -187,23 +185,6 @@ def _refused(config: Config) -> list[Finding]:
     except UserError as error:
         return [Finding(str(error))]
     return []
-
-
-def _write_held_out(rows: list[Row], config: Config) -> None:
-    """The twins that no training sees, beside the others: for an evaluation."""
-    roles = pair_roles(rows, config.data.held_out_hazards)
-    held_out = [row for row in rows if row.pair in roles.probe | roles.held_out]
-    lines = (
-        {
-            "id": f"{row.pair}-{'harmful' if row.harmful else 'harmless'}",
-            "text": row.text,
-            "harmful": row.harmful,
-            "hazard": row.hazard,
-        }
-        for row in held_out
-    )
-    text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-    replace(Path(str(config.data.file)).with_name("held_out.jsonl"), text)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ from types import FrameType
 from rich.table import Table
 
 from cada_trl.console import table_console
-from cada_trl.data.benchmark_items import load_items, load_spec
-from cada_trl.data.own_sets import find_sets, is_own
+from cada_trl.data.benchmark_items import load_items
+from cada_trl.data.own_sets import Sets, find_sets
 from cada_trl.diagnosis import check_inputs
 from cada_trl.errors import UserError, run_verb
+from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.estimate import Cost, sweep_costs
 from cada_trl.jobs.folder import opened
@@ -60,10 +61,13 @@ def _check_evaluations(cells: Sequence[Cell]) -> None:
     is written or trained."""
     lines: dict[str, None] = {}
     for words in _evaluations(cells):
-        evaluation = asking(words)
-        lines |= dict.fromkeys(find_sets(evaluation.benchmarks, load_pack(evaluation.hazards).hazards)[1])
+        lines |= dict.fromkeys(_sets(asking(words))[1])
     for line in lines:
         print(line)
+
+
+def _sets(evaluation: EvaluateConfig) -> tuple[Sets, list[str]]:
+    return find_sets(evaluation.benchmarks, load_pack(evaluation.hazards).hazards, evaluation.twins_file)
 
 
 def _evaluations(cells: Sequence[Cell]) -> set[tuple[str, ...]]:
@@ -81,10 +85,9 @@ def _check_inputs(cells: Sequence[Cell]) -> list[str]:
         lacks |= dict.fromkeys(missing(config))
     for words in _evaluations(cells):
         evaluation = asking(words)
-        for name in evaluation.benchmarks if evaluation.data_root else ():
-            if is_own(name):
-                continue
-            load_items(load_spec(name), Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed)
+        for spec, own in _sets(evaluation)[0] if evaluation.data_root else ():
+            if own is None:
+                load_items(spec, Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed)
     return [*lacks]
 
 

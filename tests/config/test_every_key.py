@@ -40,6 +40,7 @@ ELSEWHERE = {
     "peft.target_modules": "models/test_load.py",
     "hazards": "below",
     "data_root": "data/test_benchmark_items.py",
+    "twins_file": "data/test_twins.py",
     "against": "test_utility.py",
     "items": "evaluation/faithfulness/test_changes.py",
     "model": "models/test_named.py",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cada_trl.data.own_sets import find_sets
+from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.policy import check, new
 from cada_trl.records import read_jsonl
 from cada_trl.train import main
@@ -26,6 +28,7 @@ def test_a_new_policy_trains_as_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
     [data] = (tmp_path / "data").glob("twins-*/")
     parts = {name: [row for _, row in read_jsonl(data / f"{name}.jsonl")] for name in ("train", "benign_train")}
     assert [len(part) for part in parts.values()] == [4, 4]
-    [held_out] = (tmp_path / "policies/mine/compiled").glob("*/held_out.jsonl")
-    asked = {row["text"] for _, row in read_jsonl(held_out)}
+    config = load_evaluate_config(["policy=mine", "model=runs/tiny"])
+    sets, _ = find_sets(config.benchmarks[:2], ["tenancy"], config.twins_file)
+    asked = {item.request for _, items in sets for item in items or ()}
     assert len(asked) == 4 and not asked & {row["text"] for part in parts.values() for row in part}

@@ -13,10 +13,14 @@ from end_to_end.tiny_model import save_tiny_model
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.config.loading import described, groups, leaf_paths
 from cada_trl.data.benchmark_items import load_spec
+from cada_trl.data.split import pair_roles
+from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.evaluation.utility.task import TASK_DIR
+from cada_trl.hazards.policy import compile_policy
 from cada_trl.policy import new
+from cada_trl.storage.reading import read_yaml
 
 from .small_evaluation import write_model
 
@@ -160,9 +164,32 @@ def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
         load_utility_config(words)
 
 
-def test_a_policy_gives_the_hazards_and_no_training_data(tmp_path: Path) -> None:
+def test_a_policy_gives_its_hazards_and_a_suite_then_asks_its_held_out_twins(tmp_path: Path) -> None:
     new(f"{tmp_path}/mine")
-    config = load_evaluate_config([f"policy={tmp_path}/mine", "model=smollm2"])
+    words = [f"policy={tmp_path}/mine", "model=smollm2"]
+    config = load_evaluate_config(words)
     assert Path(config.hazards).parents[2] == tmp_path / "mine"
+    suite = load_evaluate_config(["model=smollm2"]).benchmarks
+    assert config.benchmarks == ["twins_harmful", "twins_harmless", *suite]
+    assert load_evaluate_config([*words, "benchmarks=advbench"]).benchmarks == ["advbench"]
     with pytest.raises(UserError, match="unknown key 'policy'"):
         load_utility_config([f"policy={tmp_path}/mine", "model=smollm2"])
+
+
+def test_a_run_on_twins_of_ones_own_asks_those_and_refuses_pairs_that_it_was_trained_on(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    new(str(folder))
+    made = compile_policy(str(folder))
+    run = write_run(tmp_path / "run", f"hazards={made.pack}", f"file={made.twins}", "licence=ours")
+    config = load_evaluate_config([f"model={run}"])
+    assert (config.twins_file, config.benchmarks[0]) == (str(made.twins), "twins_harmful")
+    assert load_evaluate_config([f"model={run}/final", f"policy={folder}"]).twins_file == str(made.twins)
+    held_out = pair_roles(read_twins(made.twins).rows, ()).probe
+    policy = read_yaml(folder / "policy.yaml")
+    texts = [row.text for row in read_twins(made.twins).rows if row.pair in held_out]
+    policy["twins"] = [pair for pair in policy["twins"] if pair["harmful"] not in texts]  # others take their place
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
+    later = compile_policy(str(folder)).twins
+    message = f"2 of the held-out pairs of {later} are among those that {run}/final was trained on, of {made.twins};"
+    with pytest.raises(UserError, match=message):
+        load_evaluate_config([f"model={run}", f"policy={folder}"])

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cada_trl.config.loading import as_override, nearest
@@ -35,14 +35,20 @@ def expand_recipes(words: Sequence[str], recipes: Path) -> list[str]:
     return expanded
 
 
-def expand_policies(words: Sequence[str]) -> list[str]:
-    """The same for a verb that takes hazards and no training data. Errors: as compile_policy."""
-    return [
-        as_override("hazards", str(compile_policy(word.removeprefix(_POLICY)).pack))
-        if word.startswith(_POLICY)
-        else word
-        for word in words
-    ]
+def expand_policies(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The same for a verb that does not train: hazards and twins_file, where it has these keys.
+
+    Errors: as compile_policy.
+    """
+    expanded: list[str] = []
+    for word in words:
+        if word.startswith(_POLICY):
+            made = compile_policy(word.removeprefix(_POLICY))
+            given = {"hazards": str(made.pack), "twins_file": str(made.twins)}
+            expanded += [as_override(key, value) for key, value in given.items() if key in keys]
+        else:
+            expanded.append(word)
+    return expanded
 
 
 def recipe_words(name: str, recipes: Path) -> list[str]:

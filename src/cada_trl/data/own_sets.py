@@ -1,6 +1,6 @@
-"""A set of one's own: any JSONL or CSV file as a benchmark, its columns guessed and said in one line. No torch.
+"""Sets of one's own: any JSONL or CSV file as a benchmark, its columns guessed and said in one line; held-out twins.
 
-A set is harmful or harmless; a file with rows of both kinds is two sets.
+A set is harmful or harmless; a file with rows of both kinds is two sets. No torch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ from collections.abc import Collection, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
+from cada_trl.config.loading import nearest
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, item_id, load_spec, names
 from cada_trl.data.classify import classify, load_lexicon
+from cada_trl.data.likeness import near_duplicates
+from cada_trl.data.split import pair_roles
+from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
@@ -34,6 +38,8 @@ ANSWERS = dict.fromkeys(("1", "true", "yes", "harmful", "unsafe"), True)
 ANSWERS |= dict.fromkeys(("0", "false", "no", "harmless", "safe"), False)
 EXPECTED = {"text": "a text", "harmful": "true or false", "hazard": "a text or nothing", "id": "a text or whole number"}
 ADVICE = "expected a JSONL or CSV file in UTF-8, a CSV with the columns' names in its first line"
+TWIN_SETS = {"twins_harmful": True, "twins_harmless": False}
+ALIKE = 0.8  # near_duplicate_jaccard of hydra_conf/data
 SHOWN = 5  # rows that are named where several are wrong
 
 Sets = list[tuple[BenchmarkSpec, list[Item] | None]]  # a set and its items, None where load_items has them
@@ -44,14 +50,24 @@ def is_own(word: str) -> bool:
     return word not in names() and ("." in word or "/" in word)
 
 
-def find_sets(words: Sequence[str], hazards: Collection[str]) -> tuple[Sets, list[str]]:
+def find_sets(words: Sequence[str], hazards: Collection[str], twins_file: str | None = None) -> tuple[Sets, list[str]]:
     """The sets of benchmarks=, with the items of one's own files, and a line for each of these on how it was read.
 
-    Errors: UserError as load_spec and read_own, and for two sets of one name.
+    twins_file: whose held-out pairs TWIN_SETS are; None for the embedded ones. Errors: UserError as load_spec, read_own
+    and read_twins, and for two sets of one name.
     """
     sets: Sets = []
     lines = []
+    twins: dict[str, tuple[BenchmarkSpec, list[Item]]] = {}
     for word in words:
+        if word in TWIN_SETS:
+            if not twins:
+                twins, line = _held_out_twins(twins_file, hazards)
+                lines.append(line)
+            sets.append(twins[word])
+            continue
+        if not is_own(word) and word not in names():
+            raise UserError(f"unknown benchmark '{word}'; {nearest(word, [*names(), *TWIN_SETS])}")
         if is_own(word):
             own, line = read_own(word, hazards)
             sets += own
@@ -100,6 +116,43 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
     return sets, visible(f"benchmarks={word}: {', '.join(said)}{guessed}")
 
 
+def count_seen(file: str, trained_on: str) -> int:
+    """Held-out pairs of the one with a text that a training on the other sees. Errors: UserError as read_twins."""
+    sides = [read_twins(Path(name).expanduser()).rows for name in (file, trained_on)]
+    asked, other = sides
+    probes = [pair_roles(rows, ()).probe for rows in sides]
+    seen = {row.key for row in other if row.pair not in probes[1]}
+    return len({row.pair for row in asked if row.pair in probes[0] and row.key in seen})
+
+
+def _held_out_twins(
+    file: str | None, hazards: Collection[str]
+) -> tuple[dict[str, tuple[BenchmarkSpec, list[Item]]], str]:
+    """The pairs that no training sees, whatever its settings, but for those that are nearly the text of one it sees."""
+    source = read_twins(Path(file).expanduser(), hazards) if file else read_twins()
+    held_out = pair_roles(source.rows, ()).probe
+    rows = sorted(source.rows, key=lambda row: row.pair in held_out)
+    n_trained = sum(row.pair not in held_out for row in rows)
+    alike: dict[int, int] = {}
+    if file:  # the embedded ones hold none, and are many
+        alike = near_duplicates([row.key for row in rows], ALIKE, n_trained, [row.pair for row in rows])
+    leaked = {rows[i].pair for i, other in alike.items() if other < n_trained}
+    if not (asked := [row for row in rows[n_trained:] if row.pair not in leaked]):
+        raise UserError(f"{file}: every held-out pair is nearly the text of one that is trained on; write other pairs")
+    twins = {}
+    for name, harmful in TWIN_SETS.items():
+        items = [
+            Item(item_id(name, str(row.pair)), name, row.text, hazard if hazard in hazards else None, hazard, harmful)
+            for row, hazard in ((row, str(row.hazard)) for row in asked)
+            if row.harmful is harmful
+        ]
+        columns = {"text": "text", "id": "pair", "hazard": "hazard"}
+        spec = _spec(name, harmful, len(items), source.origin["file"], source.origin["sha256"], columns)
+        twins[name] = spec, items
+    left_out = f", {len(leaked)} more left out: nearly the text of a pair that is trained on" if leaked else ""
+    return twins, f"held-out twins: {len(asked) // 2} pairs of {file or TWINS.name}{left_out}"
+
+
 def _guessed(by_lower: dict[str, str]) -> dict[str, str]:
     """Kind -> the file's column."""
     found = {kind: [by_lower[name] for name in known if name in by_lower] for kind, known in COLUMNS.items()}
@@ -109,8 +162,8 @@ def _guessed(by_lower: dict[str, str]) -> dict[str, str]:
 def _of_file(stem: str, rows: Sized, columns: dict[str, str]) -> Iterator[str]:
     if not re.fullmatch(r"[\w.-]+", stem):
         yield f"the set takes the file's name, {stem!r}; rename it to letters, digits, _, - and dots"
-    elif stem in names():
-        yield f"{stem} is the name of a published set; rename the file"
+    elif stem in {*names(), *TWIN_SETS, "twins"}:
+        yield f"{stem} is the name of another set; rename the file"
     if not rows:
         yield "it holds no rows"
     else:

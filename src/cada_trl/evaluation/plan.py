@@ -73,7 +73,7 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
     benchmarks: list[PlannedBenchmark] = []
     reasons: list[str] = []
     had: set[str] = set()
-    sets, read_as = find_sets(config.benchmarks, load_pack(config.hazards).hazards)
+    sets, read_as = find_sets(config.benchmarks, load_pack(config.hazards).hazards, config.twins_file)
     for spec, own in sets:
         attacks: list[Attack] = []
         for name in config.attacks:

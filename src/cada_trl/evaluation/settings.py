@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptCo
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, Seed, as_override, compose_config, groups
 from cada_trl.config.recipes import expand_policies
 from cada_trl.config.texts import Address, Folder, Variable
+from cada_trl.data.own_sets import TWIN_SETS, count_seen
 from cada_trl.errors import UserError
 from cada_trl.models.named import model_overrides, named_model
 from cada_trl.storage.reading import read_yaml
@@ -71,6 +72,7 @@ class EvaluateConfig(AsksAModel):
     attacks: list[str]
     limit: Positive | None  # items a benchmark; null: all
     data_root: str | None
+    twins_file: str | None
     evals_dir: Folder
     attacker: AttackerConfig
 
@@ -129,8 +131,17 @@ class UtilityConfig(AboutAModel):
 
 
 def load_evaluate_config(overrides: Sequence[str]) -> EvaluateConfig:
-    """hydra_conf/evaluate.yaml, as load_about."""
-    return load_about(EvaluateConfig, "evaluate", overrides)
+    """hydra_conf/evaluate.yaml, as load_about; a suite also asks the held-out twins of one's own, where there are some.
+
+    Errors: UserError also for held-out twins that the run's model was trained on: those of a later text of its policy.
+    """
+    config = load_about(EvaluateConfig, "evaluate", overrides)
+    if config.twins_file is None:
+        return config
+    _check_unseen(config)
+    if _last(overrides, "benchmarks") is not None:
+        return config
+    return config.model_copy(update={"benchmarks": list(dict.fromkeys([*TWIN_SETS, *config.benchmarks]))})
 
 
 def load_faithfulness_config(overrides: Sequence[str]) -> FaithfulnessConfig:
@@ -152,12 +163,13 @@ def load_utility_config(overrides: Sequence[str]) -> UtilityConfig:
 def load_about(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Schema:
     """Compose and check. model= takes a choice, a run folder, a folder with weights or a hub id (revision=).
 
-    A run folder also gives how its prompts were written (cases_as, n_cases, hint, hazards); the arm stays "none".
-    policy= gives the hazards of a policy file. Errors: UserError, as compose_config and named_model.
+    A run folder also gives how its prompts were written (cases_as, n_cases, hint, hazards) and its own twins; the arm
+    stays "none".
+    policy= gives the hazards and twins of a policy file. Errors: UserError, as compose_config and named_model.
     """
     first: list[str] = []
     if issubclass(schema, AsksAModel):
-        overrides = expand_policies(overrides)
+        overrides = expand_policies(overrides, schema.model_fields)
     word = _last(overrides, "model")
     others = [text for text in overrides if not text.startswith("model=")]
     if word in groups(CONF_DIR, primary)["model"]:
@@ -166,7 +178,7 @@ def load_about(schema: type[Schema], primary: str, overrides: Sequence[str]) -> 
         model = named_model(word, _last(overrides, "model.revision", "revision"))
         first = [*model_overrides(model)]
         if issubclass(schema, AsksAModel):
-            first += _prompts_of_run(Path(word).expanduser())
+            first += _of_run(Path(word).expanduser(), schema.model_fields)
     # What hydra_conf/model sets for training
     for_training = set(Config.model_fields) - set(schema.model_fields)
     return compose_config(schema, CONF_DIR, primary, others, first, for_training)
@@ -177,13 +189,27 @@ def _last(overrides: Sequence[str], *keys: str) -> str | None:
     return values[-1] if values else None
 
 
-def _prompts_of_run(folder: Path) -> list[str]:
+def _of_run(folder: Path, keys: Collection[str]) -> list[str]:
     file = folder / "config.yaml"
     if not file.is_file():
         return []
     run = check_config(read_yaml(file))
-    prompt = run.prompt.model_dump(exclude={"arm"})
-    return [
-        *(as_override(f"prompt.{key}", value) for key, value in prompt.items()),
-        as_override("hazards", run.hazards),
-    ]
+    given = {f"prompt.{key}": value for key, value in run.prompt.model_dump(exclude={"arm"}).items()}
+    given["hazards"] = run.hazards
+    if "twins_file" in keys:
+        given["twins_file"] = _twins_of(run)
+    return [as_override(key, value) for key, value in given.items()]
+
+
+def _twins_of(run: Config) -> str | None:
+    return run.data.file if run.data.dataset == "twins" else None
+
+
+def _check_unseen(config: EvaluateConfig) -> None:
+    file = Path(config.model.path).parent / "config.yaml"  # of a run, whose model is its final/
+    trained_on = _twins_of(check_config(read_yaml(file))) if file.is_file() else None
+    if trained_on and config.twins_file and (n_seen := count_seen(config.twins_file, trained_on)):
+        raise UserError(
+            f"{n_seen} of the held-out pairs of {config.twins_file} are among those that {config.model.path} was "
+            f"trained on, of {trained_on}; evaluate with twins_file={trained_on}, or train again"
+        )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.config import Config, config_hash, load_config, run_name
-from cada_trl.data.own_sets import is_own
+from cada_trl.data.own_sets import TWIN_SETS, is_own
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.report.run_record import read_config
@@ -152,7 +152,10 @@ def _trained(words: Words) -> Path | None:
 def _evaluated(words: Words, since: str) -> Path | None:
     """The evaluation with this very configuration, and content of own files, that ended well after the training did."""
     config = asking(words)
-    own = {file_sha256(Path(word).expanduser()) for word in config.benchmarks if is_own(word)}
+    files = [word for word in config.benchmarks if is_own(word)]
+    if config.twins_file and TWIN_SETS.keys() & set(config.benchmarks):
+        files.append(config.twins_file)
+    own = {file_sha256(Path(word).expanduser()) for word in files}
     for folder, stored, manifest in ended(config.evals_dir, since):
         is_done = manifest.get("exit_state") == "done" and (folder / "scores.json").is_file()
         asked = {one.get("sha256") for one in (manifest.get("decides") or {}).get("asked") or ()}

@@ -17,6 +17,8 @@ _BENCHMARKS = {
     "hex_phi": "HEx-PHI",
     "jailbreakbench_harmful": "JailbreakBench, harmful",
     "jailbreakbench_benign": "JailbreakBench, benign",
+    "twins_harmful": "held-out twins, harmful",
+    "twins_harmless": "held-out twins, harmless",
     "xstest_safe": "XSTest, safe",
     "xstest_unsafe": "XSTest, unsafe contrast",
     "or_bench_hard": "OR-Bench, hard",
