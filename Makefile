@@ -114,7 +114,7 @@ report: $(INSTALLED) ## write the page of run, evaluation and utility folders: R
 why: $(INSTALLED) ## what differs between two runs or two evaluations, and where it first shows: RUN="runs/A runs/B"
 	$(VENV_PYTHON) -m cada_trl.why $(RUN) $(ARGS)
 
-evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder) ARGS="suite=quick"
+evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder) ARGS="suite=quick"; without DATA_ROOT on held-out twins
 	$(VENV_PYTHON) -m cada_trl.evaluate model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)
 
 faithfulness: $(INSTALLED) ## does the verdict follow cases and analysis: MODEL=smollm2 (or a run folder) ARGS="prompt=cases"

@@ -354,6 +354,18 @@ def test_a_dry_run_says_what_would_be_asked_and_writes_no_evaluation(
     assert list(root.glob("evals/*/")) == []
 
 
+def test_without_files_the_held_out_twins_are_asked_and_a_line_says_how_to_get_more(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"model={root / 'model'}", f"evals_dir={root / 'evals'}", "suite=quick", "limit=2"]
+    assert verb.main([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("held-out twins: 1223 pairs of twins.jsonl\nno published set without data_root; for Strong")
+    assert "make data DATA_ROOT=<folder>, then data_root=<folder>\n" in said
+    assert "twins_harmful: 2 items x none\ntwins_harmless: 2 items x none\n" in said
+    assert "not run: twins_harmful x pair, twins_harmful x pap: " in said
+
+
 def test_a_file_of_ones_own_is_explained_asked_and_reported_under_its_name(
     call: Call, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import BenchmarkSpec
+from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import judge_responses, respond
 from cada_trl.evaluation.attacks.registry import AttackContext
@@ -35,6 +36,8 @@ from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of
 
+MORE = "for StrongREJECT, XSTest and more: make data DATA_ROOT=<folder>, then data_root=<folder>"
+
 if TYPE_CHECKING:
     from cada_trl.evaluation.attacks.attacker import Attacker
 
@@ -51,6 +54,8 @@ def main(argv: list[str]) -> int:
         plan = make_plan(config, _attack_context(config, model, judge))
         for line in plan.read_as:
             print(line)
+        if config.data_root is None and TWIN_SETS.keys() == set(config.benchmarks):
+            print(f"no published set without data_root; {MORE}")
         decides = {**model.decides, "asked": plan.facts()}
         path = Path(config.evals_dir) / folder_name(config.model.name, decides)
         if "--dry-run" in argv:
