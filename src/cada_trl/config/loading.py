@@ -159,7 +159,7 @@ def as_override(key: str, value: Any) -> str:
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
-def split_flags(argv: Sequence[str]) -> tuple[list[str], set[str]]:
+def split_flags(argv: Sequence[str]) -> tuple[list[str], frozenset[str]]:
     """(the other words, which of FLAGS are among these)."""
     return [word for word in argv if word not in FLAGS], FLAGS.intersection(argv)
 

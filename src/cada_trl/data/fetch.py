@@ -174,7 +174,7 @@ def _retrieve(file: PublishedFile, url: str, part: Path) -> None:
     try:
         retrieve(address, file.url_sha256, part.name, part.parent, downloader=downloader)
     except HTTPError as error:
-        status = error.response.status_code
+        status = getattr(error.response, "status_code", None)
         if file.gated and status in (401, 403):
             how = f"ask for access at {file.source} and log in with that account (`hf auth login`)"
             raise _NotHad(f"gated: {how}; the same command fetches it", "no access", file.source) from error
