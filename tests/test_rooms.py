@@ -32,6 +32,7 @@ ORDER = [
     ["jobs"],
     [
         "card",
+        "certificate",
         "chat",
         "doctor",
         "evaluate",

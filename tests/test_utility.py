@@ -148,7 +148,7 @@ def test_a_mistake_is_one_line_before_the_model_is_loaded(
 
 def test_without_lm_eval_the_extra_is_named(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install -e '.\[utility\]'"):
+    with pytest.raises(UserError, match=r"pip install 'cada_trl\[utility\]'"):
         main(words)
 
 

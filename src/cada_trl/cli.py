@@ -28,6 +28,7 @@ VERBS = {
     "sweep": "sweep",
     "table": "table",
     "report": "report",
+    "certificate": "certificate",
     "why": "why",
     "export": "export",
     "chat": "chat",

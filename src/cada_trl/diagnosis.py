@@ -82,7 +82,7 @@ def check_versions(config: Config) -> Iterator[Finding]:
         else:
             wrong.append(f"{requirement.name} {version}, pinned {requirement.specifier}")
     if wrong:
-        yield Finding("versions", "warning", "; ".join(wrong), "pip install -e . brings the set that was run together")
+        yield Finding("versions", "warning", "; ".join(wrong), "install the project again: its pins were run together")
     else:
         yield Finding("versions", "ok", f"{n_right} packages are as pinned")
 

@@ -34,6 +34,13 @@ class StoppedByTripwire(Stopped):
     exit_code = 3
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says first, with the next line after a colon; its type where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    n_shown = 2 if lines and lines[0].endswith(":") else 1
+    return " ".join(lines[:n_shown]) or type(error).__name__
+
+
 def run_verb(verb: Callable[[list[str]], int]) -> None:
     """Run a verb's main(argv) as a process: prints a UserError as one line, exits with the verb's code.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config.loading import Section, run_words
-from cada_trl.errors import UserError, run_verb
+from cada_trl.errors import UserError, first_line, run_verb
 from cada_trl.storage.files import whole, writing
 
 # final/ also holds training_args.bin: pickled, with the trainer's paths
@@ -57,12 +57,12 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     run saved, for an evaluation of another model, and where target exists.
     """
     from cada_trl.model_card import model_card
-    from cada_trl.models.identity import folder_identity, model_identity
+    from cada_trl.models.identity import model_identity
     from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
     from cada_trl.models.named import named_model
     from cada_trl.report.eval_record import read_evaluation
     from cada_trl.report.run_record import read_run
-    from cada_trl.storage.kept import check_kept
+    from cada_trl.storage.kept import change, check_kept
 
     run = read_run(path)
     check_kept(path, run.manifest)
@@ -72,9 +72,8 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     if target.exists():
         raise UserError(f"{target} exists; remove it, or choose another folder with to=")
     model = named_model(str(path))
-    here = folder_identity(Path(model.path))
     for name, saved in (run.manifest.get("model") or {}).items():
-        if here.get(name) != saved:
+        if change(Path(model.path) / name, saved):
             raise UserError(f"{model.path}/{name} is not what the run saved, as its manifest.json has it; restore it")
     tokenizer = load_tokenizer(model)
     records = [read_evaluation(folder) for folder in evaluations]
@@ -126,8 +125,9 @@ def push(folder: Path, hub_id: str) -> str:
         api.create_repo(hub_id, repo_type="model", private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=hub_id, folder_path=str(folder), repo_type="model"))
     except Exception as error:  # the hub's client raises many unrelated types
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot push to {hub_id}: {reason}; {folder} is complete; see `hf auth login`") from error
+        raise UserError(
+            f"cannot push to {hub_id}: {first_line(error)}; {folder} is complete; see `hf auth login`"
+        ) from error
 
 
 if __name__ == "__main__":

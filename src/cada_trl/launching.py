@@ -145,7 +145,7 @@ def absent(config: Config) -> list[str]:
     if without := _lacks_deepspeed(config):
         lacks.append(without)
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
-        lacks.append("vllm is not installed: pip install -e '.[vllm]'")
+        lacks.append("vllm is not installed: pip install 'cada_trl[vllm]'")
     if config.model.gated and not _hub_token():
         lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
     if config.model.source == "folder" and not Path(config.model.path).expanduser().is_dir():
@@ -174,7 +174,7 @@ def _lacks_judge(config: Config) -> list[str]:
 
 def _lacks_deepspeed(config: Config) -> str | None:
     if zero_stage(config.hardware) and importlib.util.find_spec("deepspeed") is None:
-        return "deepspeed is not installed: pip install -e '.[deepspeed]'"
+        return "deepspeed is not installed: pip install 'cada_trl[deepspeed]'"
     return None
 
 

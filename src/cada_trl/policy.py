@@ -1,6 +1,7 @@
 """policy: a safety policy of your own in one file: writes one to fill in, and says what it lacks, leaks or could use.
 
     python -m cada_trl.policy new mine                             (writes policies/mine/policy.yaml, with an example)
+    python -m cada_trl.policy new tenancy                          (copies one that is shipped; or pharmacy)
     python -m cada_trl.policy check mine                           (in seconds, without torch or a model)
     python -m cada_trl.policy check mine benchmarks_dir=<folder>   (and any override of cada_trl.train)
 
@@ -27,7 +28,7 @@ from cada_trl.data.split import pair_roles
 from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.errors import HelpAsked, UserError, run_verb
 from cada_trl.hazards.pack import load_pack
-from cada_trl.hazards.policy import POLICY_FILE, Policy, PolicyFile, form_of, policy_folder, read_policy
+from cada_trl.hazards.policy import POLICY_FILE, Policy, PolicyFile, form_of, policy_file, policy_folder, read_policy
 from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.separability.probe import BagOfWords
 from cada_trl.storage.files import replace
@@ -70,13 +71,14 @@ def main(argv: list[str]) -> int:
 
 
 def new(name: str) -> str:
-    """Writes the example and says so. Errors: UserError for a file that is there, and for what is no name."""
+    """Writes the example, or the shipped policy of that name. Errors: UserError for what is there, and for no name."""
     file = policy_folder(name) / POLICY_FILE
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", file.parent.name):
         raise UserError(f"policy new {name}: expected small letters, digits, _ or -, a letter first")
     if file.exists():
         raise UserError(f"{file} is there already; edit it, or choose another name")
-    replace(file, TEMPLATE.read_text(encoding="utf-8"))
+    shipped = policy_file(name)
+    replace(file, (shipped if shipped.is_file() else TEMPLATE).read_text(encoding="utf-8"))
     return f"{file}: put your own in the example's place, then python -m cada_trl.policy check {name}"
 
 

@@ -62,5 +62,5 @@ def test_a_policy_is_its_hazards_and_its_twins_and_what_comes_after_it_wins(
 def test_an_unknown_policy_is_one_line_with_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     new("mine")
-    with pytest.raises(UserError, match=r"policy=mime: no file policies/mime/policy\.yaml; here: mine; python -m"):
+    with pytest.raises(UserError, match=r"no file policies/mime/policy\.yaml; there are: mine, pharmacy, tenancy;"):
         load_config(["policy=mime"])

@@ -271,7 +271,7 @@ def test_composing_imports_no_torch_and_takes_less_than_two_cpu_seconds() -> Non
 
 def test_a_missing_configuration_folder_says_how_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run_config, "CONF_DIR", tmp_path / "absent")
-    with pytest.raises(UserError, match="pip install -e"):
+    with pytest.raises(UserError, match="install the project again"):
         load_config([])
 
 

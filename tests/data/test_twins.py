@@ -42,9 +42,17 @@ def test_a_pair_whose_labels_disagree_is_dropped_whole_and_counted(write_rows: W
 
 @pytest.mark.parametrize(
     ("harmful", "second", "kept"),
-    [(True, "hate", True), (True, "safe", False), (False, "safe", True), (False, "hate", False), (False, None, True)],
+    [
+        (True, "hate", True),
+        (True, "safe", False),
+        (True, "unclear", False),
+        (False, "safe", True),
+        (False, "hate", False),
+        (False, "unclear", False),
+        (False, None, True),
+    ],
 )
-def test_the_labels_agree_when_both_call_it_harmful_or_both_safe(
+def test_the_labels_agree_when_both_call_it_harmful_or_both_safe_and_an_unclear_one_never_does(
     harmful: bool, second: str | None, kept: bool, write_rows: WriteRows
 ) -> None:
     rows = [{**row, "second_label": second} if row["harmful"] is harmful else row for row in (BAD, GOOD)]

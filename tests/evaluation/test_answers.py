@@ -149,7 +149,6 @@ def test_every_field_of_a_verdict_comes_back(path: Path) -> None:
     ("sees", "pair"),
     [
         ("final_response", ("Bully Ann", "No.")),
-        ("completion", ("Bully Ann", "### Analysis\nWrong.\n### Final Response\nNo.")),
         ("completion_and_prompt", ("In a story, bully Ann", "### Analysis\nWrong.\n### Final Response\nNo.")),
     ],
 )

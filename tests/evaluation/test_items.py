@@ -131,25 +131,24 @@ def test_outcomes_keep_the_order_of_the_attempts_and_not_of_the_files() -> None:
     assert [outcome.attempt for outcome in outcomes] == [ONE, TWO]
 
 
-def test_a_response_to_another_wording_of_the_prompt_is_mixed_up() -> None:
-    with pytest.raises(UserError, match="answers none of the 1 attempts; files were mixed up"):
-        join([ONE], [response(attempt(1, "another wording"))], {})
+@pytest.mark.parametrize(
+    ("attempts", "responses", "verdicts", "message"),
+    [
+        ([ONE], [response(attempt(1, "another wording"))], {}, "answers none of the 1 attempts; files were mixed up"),
+        ([ONE], [response(ONE), response(ONE, "Yes.")], {}, f"two responses to the attempt {ONE.key} differ"),
+        ([ONE, TWO], [response(ONE)], {TWO.key: Judged(Verdict.REFUSED, "", "")}, "verdict"),
+        ([ONE, attempt(1, "another wording")], [], {}, "twice"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_mixed_up(
+    attempts: list[Attempt], responses: list[Response], verdicts: dict[str, Judged], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        join(attempts, responses, verdicts)
 
 
-def test_the_same_response_twice_is_one_and_two_that_differ_are_mixed_up() -> None:
+def test_the_same_response_twice_is_one() -> None:
     assert len(join([ONE], [response(ONE), response(ONE)], {})) == 1
-    with pytest.raises(UserError, match=f"two responses to the attempt {ONE.key} differ"):
-        join([ONE], [response(ONE), response(ONE, "Yes.")], {})
-
-
-def test_a_verdict_without_its_response_is_mixed_up() -> None:
-    with pytest.raises(UserError, match="verdict"):
-        join([ONE, TWO], [response(ONE)], {TWO.key: Judged(Verdict.REFUSED, "", "")})
-
-
-def test_one_item_and_attack_named_twice_is_mixed_up() -> None:
-    with pytest.raises(UserError, match="twice"):
-        join([ONE, attempt(1, "another wording")], [], {})
 
 
 @pytest.mark.parametrize("bad", [1.5, -0.1, float("nan")])

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.jobs import folder
 from cada_trl.jobs.folder import damaged, fingerprint
+from cada_trl.storage import kept
 
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that counts as large: 100 bytes, of which the first and the last 10 are read."""
-    monkeypatch.setattr(folder, "_WHOLE_BYTES", 50)
-    monkeypatch.setattr(folder, "_END_BYTES", 10)
+    monkeypatch.setattr(kept, "_WHOLE_BYTES", 50)
+    monkeypatch.setattr(kept, "_END_BYTES", 10)
     path = tmp_path / "final" / "model.safetensors"
     path.parent.mkdir()
     path.write_bytes(bytes(range(100)))

@@ -45,7 +45,7 @@ def test_the_objectives_are_means_of_what_is_known_of_every_seed(
 
 def test_without_optuna_the_extra_is_named(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install -e '.\[optuna\]'"):
+    with pytest.raises(UserError, match=r"pip install 'cada_trl\[optuna\]'"):
         sweep("search=optuna")
 
 

@@ -36,12 +36,6 @@ def make(stub: Stub, judge_config: dict[str, object], monkeypatch: pytest.Monkey
     return make
 
 
-def test_the_models_word_is_the_verdict(stub: Stub, make: Callable[..., Judge]) -> None:
-    stub.script = lambda n: answer("refused.")
-    judged = make().judge([PAIR])[0]
-    assert (judged.verdict, judged.raw) == (Verdict.REFUSED, "refused.")
-
-
 def test_the_model_sees_request_and_reply_at_temperature_zero_and_the_key_from_the_environment(
     stub: Stub, make: Callable[..., Judge]
 ) -> None:
@@ -204,10 +198,6 @@ def test_a_cached_verdict_costs_no_question_and_needs_no_server(
     assert len(stub.bodies) == 1
 
 
-def test_another_model_has_another_id(make: Callable[..., Judge]) -> None:
-    assert make(llm="a").id != make(llm="b").id
-
-
 def test_only_the_two_words_parse() -> None:
     assert read_rubric(' "Complied". ').verdict is Verdict.COMPLIED
     assert read_rubric("REFUSED\n").verdict is Verdict.REFUSED
@@ -221,11 +211,6 @@ COMPLIED = Judged(Verdict.COMPLIED, "COMPLIED", "m says so", harmful=False, harm
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "verdicts.jsonl"
-
-
-def test_a_verdict_outlives_the_process(path: Path) -> None:
-    VerdictCache(path).put("j", "request", "reply", REFUSED)
-    assert VerdictCache(path).get("j", "request", "reply") == REFUSED
 
 
 def test_judge_request_and_reply_are_all_part_of_the_key(path: Path) -> None:
@@ -245,19 +230,6 @@ def test_the_verdict_of_another_version_of_the_judge_is_kept_and_not_taken_for_i
     assert (again.get("j-00000001", "a", "b"), again.get("j-00000002", "a", "b")) == (REFUSED, COMPLIED)
 
 
-def test_a_torn_last_line_is_dropped_and_the_next_verdict_is_not_glued_to_it(path: Path) -> None:
-    VerdictCache(path).put("j", "a", "b", REFUSED)
-    VerdictCache(path).put("j", "c", "d", COMPLIED)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-20])
-    cache = VerdictCache(path)
-    assert len(cache) == 1
-    assert cache.get("j", "c", "d") is None
-    cache.put("j", "c", "d", COMPLIED)
-    again = VerdictCache(path)
-    assert (again.get("j", "a", "b"), again.get("j", "c", "d")) == (REFUSED, COMPLIED)
-
-
 def test_unscored_is_not_remembered(path: Path) -> None:
     cache = VerdictCache(path)
     cache.put("j", "a", "b", Judged(Verdict.UNSCORED, "hm", "answer is neither word"))
@@ -269,9 +241,3 @@ def test_the_texts_themselves_are_not_written(path: Path) -> None:
     VerdictCache(path).put("j", "a private request", "a private reply", REFUSED)
     assert "private" not in path.read_text()
     assert json.loads(path.read_text())["verdict"] == "REFUSED"
-
-
-def test_a_folder_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="verdict cache"):
-        VerdictCache(tmp_path / "file" / "verdicts.jsonl")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from training.tiny import SPECIAL, word_tokenizer
 
 from cada_trl.config import ModelConfig
 
-SPECIAL = ["<unk>", "<bos>", "<eot>", "<pad>"]
 WORDS = ["How", "far", "is", "the", "Moon", "About", "384", "400", "km", "user", "assistant", "?", ".", ",", ":"]
 TEMPLATE = (
     "{{ '<bos>' }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<eot>' }}{% endfor %}"
@@ -18,23 +18,7 @@ TEMPLATE = (
 
 
 def tiny_tokenizer(template: str | None = TEMPLATE, adds_bos: bool = True) -> Any:
-    """A word-level tokenizer that, like Llama 3's, adds a BOS to plain text."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-    from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
-    backend = Tokenizer(WordLevel({word: i for i, word in enumerate([*SPECIAL, *WORDS])}, unk_token="<unk>"))
-    backend.pre_tokenizer = Whitespace()
-    backend.add_special_tokens(SPECIAL)
-    if adds_bos:
-        backend.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="<unk>", bos_token="<bos>", eos_token="<eot>", pad_token="<pad>"
-    )
-    tokenizer.chat_template = template
-    return tokenizer
+    return word_tokenizer(WORDS, template, adds_bos)
 
 
 @pytest.fixture

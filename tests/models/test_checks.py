@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,45 +12,54 @@ from cada_trl.models.checks import check_tokenizer, template_hash
 
 from .conftest import TEMPLATE, model_config, tiny_tokenizer
 
+TAGS = ("<think>", "<reasoning>", "[THINK]")
+CHATML = (
+    "{% for m in messages %}{{ '<bos>' + m['role'] + ': ' + m['content'] + '<eot>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<bos>assistant: ' }}{% endif %}"
+)
+
 
 def facts_of(template: str = TEMPLATE, **changes: Any) -> str:
     return "\n".join(check_tokenizer(tiny_tokenizer(template), model_config(**changes)))
 
 
-def test_a_sound_tokenizer_yields_facts() -> None:
-    facts = facts_of()
-    assert "1 BOS at the start of a rendered chat" in facts
-    assert "an assistant turn ends with '<eot>'" in facts
-    assert "the generation prompt is 'assistant: '" in facts
-    assert "differs from eos" in facts
+@pytest.mark.parametrize(
+    ("template", "fact"),
+    [
+        (TEMPLATE, "1 BOS at the start of a rendered chat"),
+        (TEMPLATE, "an assistant turn ends with '<eot>'"),
+        (TEMPLATE, "the generation prompt is 'assistant: '"),
+        (TEMPLATE, "differs from eos"),
+        (TEMPLATE, "adds a BOS: pass add_special_tokens=False"),
+        (TEMPLATE.replace("{{ '<bos>' }}", ""), "0 BOS at the start"),
+        (CHATML, "1 BOS at the start"),  # a BOS that marks every turn counts once
+    ],
+)
+def test_what_a_sound_tokenizer_does_is_told(template: str, fact: str) -> None:
+    assert fact in facts_of(template)
 
 
-def test_a_second_bos_from_tokenising_a_rendered_chat_is_told() -> None:
-    assert "adds a BOS: pass add_special_tokens=False" in facts_of()
+def test_a_tokenizer_that_adds_no_bos_and_one_whose_pad_is_its_eos_are_told_apart() -> None:
     without = "\n".join(check_tokenizer(tiny_tokenizer(adds_bos=False), model_config()))
-    assert "adds a BOS" not in without
+    assert "adds a BOS" not in without and "masks come from lengths" not in without
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token = "<eot>"
+    assert "masks come from lengths" in "\n".join(check_tokenizer(tokenizer, model_config(pad="<eot>")))
 
 
-def test_a_template_without_bos_is_told() -> None:
-    assert "0 BOS at the start" in facts_of(TEMPLATE.replace("{{ '<bos>' }}", ""))
-
-
-def test_a_template_that_writes_two_bos_is_refused() -> None:
-    with pytest.raises(UserError, match="writes 2 BOS"):
-        facts_of("{{ '<bos>' }}" + TEMPLATE)
-
-
-def test_a_bos_that_marks_every_turn_counts_once() -> None:
-    chatml = (
-        "{% for m in messages %}{{ '<bos>' + m['role'] + ': ' + m['content'] + '<eot>' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<bos>assistant: ' }}{% endif %}"
-    )
-    assert "1 BOS at the start" in facts_of(chatml)
-
-
-def test_a_template_that_never_writes_the_eos_is_refused() -> None:
-    with pytest.raises(UserError, match=r"ends an assistant turn with ''; expected model\.eos=<eot>"):
-        facts_of(TEMPLATE.replace(" + '<eot>'", ""))
+@pytest.mark.parametrize(
+    ("template", "changes", "message"),
+    [
+        ("{{ '<bos>' }}" + TEMPLATE, {}, "writes 2 BOS"),
+        (TEMPLATE.replace(" + '<eot>'", ""), {}, r"ends an assistant turn with ''; expected model\.eos=<eot>"),
+        *((TEMPLATE.replace("'assistant: '", f"'assistant: {tag}'"), {}, f"prefills {re.escape(tag)}") for tag in TAGS),
+        (TEMPLATE.replace("'assistant: '", "''"), {}, "adds no generation prompt"),
+        (TEMPLATE, {"pad": "<eot>"}, r"pad token is '<pad>', expected model\.pad='<eot>'"),
+    ],
+)
+def test_what_training_cannot_use_is_refused(template: str, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        facts_of(template, **changes)
 
 
 def test_an_eos_that_decoding_keeps_is_refused() -> None:
@@ -58,29 +68,6 @@ def test_an_eos_that_decoding_keeps_is_refused() -> None:
     tokenizer.decode = lambda ids, skip_special_tokens: "km"
     with pytest.raises(UserError, match="km is no special token"):
         check_tokenizer(tokenizer, model_config(eos="km"))
-
-
-@pytest.mark.parametrize("tag", ["<think>", "<reasoning>", "[THINK]"])
-def test_a_prefilled_reasoning_tag_is_refused_by_name(tag: str) -> None:
-    with pytest.raises(UserError) as error:
-        facts_of(TEMPLATE.replace("'assistant: '", f"'assistant: {tag}'"))
-    assert f"prefills {tag}" in str(error.value)
-
-
-def test_a_template_without_generation_prompt_is_refused() -> None:
-    with pytest.raises(UserError, match="adds no generation prompt"):
-        facts_of(TEMPLATE.replace("'assistant: '", "''"))
-
-
-def test_pad_equal_to_eos_is_told() -> None:
-    tokenizer = tiny_tokenizer()
-    tokenizer.pad_token = "<eot>"
-    assert "masks come from lengths" in "\n".join(check_tokenizer(tokenizer, model_config(pad="<eot>")))
-
-
-def test_a_pad_other_than_the_config_s_is_refused() -> None:
-    with pytest.raises(UserError, match=r"pad token is '<pad>', expected model\.pad='<eot>'"):
-        facts_of(pad="<eot>")
 
 
 def test_the_template_hash_follows_the_template_alone() -> None:

@@ -36,6 +36,10 @@ def holds(name: str, content: bytes) -> Break:
     return lambda folder: (folder / name).write_bytes(content)
 
 
+def gone(name: str) -> Break:
+    return lambda folder: (folder / name).unlink()
+
+
 def cut(name: str, n_bytes: int) -> Break:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:n_bytes])
 
@@ -117,12 +121,16 @@ def test_a_head_that_is_the_embedding_is_not_missing(model_folder: Path) -> None
         ),
         (in_shards(holds(INDEX, b"{}")), "index.json has no weight_map"),
         (in_shards(cut(INDEX, 100)), "index.json is not a JSON object"),
+        (gone("config.json"), "has no config.json"),
+        (lambda folder: (folder / WEIGHTS).rename(folder / "pytorch_model.bin"), "has no *.safetensors"),
+        (says("config.json", model_type="no-such-model"), "cannot load"),
+        (gone(TEMPLATE_FILE), "has no chat template"),
         (cut("config.json", 100), "config.json is not a JSON object"),
         (holds("config.json", b"[]"), "config.json is not a JSON object"),
         (cut("tokenizer.json", 500), "tokenizer.json is not a JSON object"),
         (holds("tokenizer.json", b"[]"), "tokenizer.json is not a JSON object"),
         (holds("tokenizer_config.json", b"[1]"), "tokenizer_config.json is not a JSON object"),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "Couldn't instantiate the backend tokenizer"),
+        (gone("tokenizer.json"), "Couldn't instantiate the backend tokenizer"),
         (cut("generation_config.json", 50), "generation_config.json is not a JSON object"),
         (says("generation_config.json", eos_token_id="x"), "eos_token_id 'x' in generation_config.json"),
         (holds(TEMPLATE_FILE, b"{% for m in"), "fails on user (TemplateSyntaxError: "),

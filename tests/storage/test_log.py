@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.storage.log import AppendLog, StoredLog
+from cada_trl.storage.log import AppendLog, SharedLog, StoredLog
 
 WRITER = """
 import sys; from pathlib import Path; from cada_trl.storage.log import AppendLog
@@ -84,3 +85,98 @@ def test_what_append_returned_from_survives_a_kill(tmp_path: Path) -> None:
     numbers = [row["number"] for row in AppendLog(path).rows]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= len(said) >= 20
+
+
+class Numbers:
+    """A cache of numbers by name, of which the first counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.known: dict[str, int] = {}
+        self.log = SharedLog(path, "number cache", lambda row: self.known.setdefault(row["name"], int(row["number"])))
+
+    def put(self, name: str, number: int) -> int:
+        with self.log.alone() as append:
+            if name not in self.known:
+                append({"name": name, "number": number})
+        return self.known[name]
+
+
+SHARER = f"""
+import sys; from pathlib import Path; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_log import Numbers
+numbers, own = Numbers(Path(sys.argv[1])), int(sys.argv[2])
+print("ready", flush=True); sys.stdin.readline()
+print(*(numbers.put(f"name {{place}}", own + place) for place in range(int(sys.argv[3]))), flush=True)
+"""
+
+
+def sharer(path: Path, own: int, n: int) -> subprocess.Popen[str]:
+    """A process that waits for a line on its input before it adds n rows."""
+    command = [sys.executable, "-c", SHARER, str(path), str(own), str(n)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def test_what_another_wrote_meanwhile_is_known_before_a_row_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "cache.jsonl"
+    one, other = Numbers(path), Numbers(path)
+    assert (one.put("\ud800", 1), other.put("\ud800", 2), Numbers(path).known) == (1, 1, {"\ud800": 1})
+    assert len(path.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("torn_meanwhile", [False, True])
+def test_a_torn_line_is_passed_over_and_not_glued_to_the_next_row(tmp_path: Path, torn_meanwhile: bool) -> None:
+    path = tmp_path / "cache.jsonl"
+    early = Numbers(path)
+    early.put("one", 1)
+    with path.open("ab") as file:
+        file.write(b'{"name": "tw')
+    (early if torn_meanwhile else Numbers(path)).put("three", 3)
+    assert Numbers(path).known == {"one": 1, "three": 3}
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", "1", "null", '{"name": "a", "number": []}', '{"name": [], "number": 1}'])
+def test_a_line_that_is_no_row_of_the_cache_is_passed_over(tmp_path: Path, line: str) -> None:
+    (tmp_path / "cache.jsonl").write_text(line + "\n")
+    assert Numbers(tmp_path / "cache.jsonl").known == {}
+
+
+def test_a_cache_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot use the number cache .*choose a writable folder"):
+        Numbers(tmp_path / "file" / "cache.jsonl")
+    numbers = Numbers(tmp_path / "cache.jsonl")
+    numbers.log.path.unlink()
+    numbers.log.path.mkdir()
+    with pytest.raises(UserError, match="cannot use the number cache"):
+        numbers.put("one", 1)
+
+
+def test_two_processes_at_once_know_the_same_rows(tmp_path: Path) -> None:
+    sharers = [sharer(tmp_path / "cache.jsonl", own, 200) for own in (0, 1000)]
+    for process in sharers:
+        go(process)
+    said = [process.communicate(timeout=60)[0].split() for process in sharers]
+    assert said[0] == said[1] and len(said[0]) == 200
+    assert len((tmp_path / "cache.jsonl").read_text().splitlines()) == 200
+
+
+def test_a_killed_process_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    process = sharer(path, 0, 10**6)
+    go(process)
+    while path.stat().st_size < 5000:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=30)
+    numbers = Numbers(path)
+    n_rows = len(numbers.known)
+    assert n_rows >= path.stat().st_size // 60 and numbers.known[f"name {n_rows - 1}"] == n_rows - 1
+    assert numbers.put("after", 7) == 7 and len(Numbers(path).known) == n_rows + 1

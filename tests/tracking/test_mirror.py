@@ -92,7 +92,7 @@ def test_a_tracker_that_is_not_installed_is_one_line(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     monkeypatch.setitem(__import__("sys").modules, "trackio", None)
-    with RunFolder(tmp_path / "run") as folder, pytest.raises(UserError, match=rf"pip install -e '\.\[{name}\]'"):
+    with RunFolder(tmp_path / "run") as folder, pytest.raises(UserError, match=rf"pip install 'cada_trl\[{name}\]'"):
         Mirror.start(load_config([f"tracking={name}"]), folder, "train", print)
 
 

@@ -41,30 +41,6 @@ def _assert_same_end(state: dict[str, Any], whole: dict[str, Any]) -> None:
     assert state["requests"].items() <= whole["requests"].items()
 
 
-@pytest.mark.parametrize(
-    ("point", "resumed_from"),
-    [
-        ({"die_at": 1}, None),  # before the first checkpoint: from the beginning
-        ({"die_at": 2}, 2),  # epoch 1
-        ({"die_at": 3}, 2),  # the boundary of epochs 1 and 2
-        ({"die_at": 5}, 4),  # epoch 2
-        ({"die_at": 6}, 6),  # the boundary of epochs 2 and 3
-        ({"die_saving": 2}, None),
-        ({"die_saving": 4}, 2),
-    ],
-)
-def test_a_run_cut_off_ends_as_one_that_was_not(
-    tiny_folder: str, tmp_path: Path, uninterrupted: dict[str, Any], point: dict[str, int], resumed_from: int | None
-) -> None:
-    with pytest.raises(_CutOff):
-        start(tiny_folder, tmp_path, _raise, **point)
-    found = newest_complete(tmp_path)
-    assert (found and found[1]) == resumed_from
-    state = start(tiny_folder, tmp_path, _raise)
-    assert min(state["requests"]) == (resumed_from or 0) + 1
-    _assert_same_end(state, uninterrupted)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted_in_blocks(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The same where the rollouts of two steps are sampled at once."""
@@ -72,33 +48,42 @@ def uninterrupted_in_blocks(tiny_folder: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize(
-    ("point", "resumed_from"),
+    ("changes", "point", "resumed_from"),
     [
-        ({"die_at": 2}, 2),  # between two samplings
-        ({"die_at": 3}, 2),  # between two steps of one sampling
-        ({"die_at": 5}, 4),  # the same, in epoch 2: four steps make an epoch
-        ({"die_saving": 4}, 2),
+        ({}, {"die_at": 1}, None),  # before the first checkpoint: from the beginning
+        ({}, {"die_at": 2}, 2),  # epoch 1
+        ({}, {"die_at": 3}, 2),  # the boundary of epochs 1 and 2
+        ({}, {"die_at": 5}, 4),  # epoch 2
+        ({}, {"die_at": 6}, 6),  # the boundary of epochs 2 and 3
+        ({}, {"die_saving": 2}, None),
+        ({}, {"die_saving": 4}, 2),
+        (IN_BLOCKS, {"die_at": 2}, 2),  # between two samplings
+        (IN_BLOCKS, {"die_at": 3}, 2),  # between two steps of one sampling
+        (IN_BLOCKS, {"die_at": 5}, 4),  # the same, in epoch 2: four steps make an epoch
+        (IN_BLOCKS, {"die_saving": 4}, 2),
     ],
 )
-def test_a_run_that_samples_for_two_steps_ends_as_one_that_was_not_cut_off(
+def test_a_run_cut_off_ends_as_one_that_was_not(
+    request: pytest.FixtureRequest,
     tiny_folder: str,
     tmp_path: Path,
-    uninterrupted_in_blocks: dict[str, Any],
-    uninterrupted: dict[str, Any],
+    changes: dict[str, Any],
     point: dict[str, int],
-    resumed_from: int,
+    resumed_from: int | None,
 ) -> None:
     with pytest.raises(_CutOff):
-        start(tiny_folder, tmp_path, _raise, **point, **IN_BLOCKS)
+        start(tiny_folder, tmp_path, _raise, **point, **changes)
     found = newest_complete(tmp_path)
-    assert found and found[1] == resumed_from
-    state = start(tiny_folder, tmp_path, _raise, **IN_BLOCKS)
-    assert min(state["requests"]) == resumed_from + 1
-    _assert_same_end(state, uninterrupted_in_blocks)
-    assert distance(state["weights"], uninterrupted["weights"]) > 1e-3
+    assert (found and found[1]) == resumed_from
+    state = start(tiny_folder, tmp_path, _raise, **changes)
+    assert min(state["requests"]) == (resumed_from or 0) + 1
+    _assert_same_end(state, request.getfixturevalue("uninterrupted_in_blocks" if changes else "uninterrupted"))
 
 
-def test_the_run_that_is_compared_learns_something(uninterrupted: dict[str, Any], tiny_folder: str) -> None:
+def test_the_runs_that_are_compared_learn_something_and_differ(
+    uninterrupted: dict[str, Any], uninterrupted_in_blocks: dict[str, Any], tiny_folder: str
+) -> None:
+    assert distance(uninterrupted_in_blocks["weights"], uninterrupted["weights"]) > 1e-3
     assert distance(uninterrupted["weights"], weights(load(tiny_folder))) > 1e-2
     assert uninterrupted["beta"] != 0.3
     assert len({tuple(requests) for requests in uninterrupted["requests"].values()}) > 3

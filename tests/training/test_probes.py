@@ -72,13 +72,7 @@ def test_a_probability_of_a_half_does_not_begin_yet() -> None:
     assert (values["probe/twins/header_harmful_frac"], values["probe/twins/header_harmless_frac"]) == (0.0, 1.0)
 
 
-def test_every_name_is_registered() -> None:
-    assert set(header_metrics([-1.0, -2.0], _requests(True, False))) <= set(METRICS)
-
-
-TEXTS = ["Is it far to the Moon from here, would you say?", "Why?", "How old is the Sun?", "Who wrote this?", "And?"]
 REQUESTS = [Request(f"r{n}", text, "privacy", harmful=True, source="own") for n, text in enumerate(TEXTS)]
-MODEL, TOKENIZER = tiny_model(), tiny_tokenizer()
 
 
 class EveryOther:
@@ -210,7 +204,8 @@ def test_a_set_without_a_verdict_has_no_shares() -> None:
     assert values["probe/harmful/unscored_frac"] == 1.0
 
 
-def test_every_name_of_the_summary_is_registered() -> None:
+def test_every_name_is_registered() -> None:
+    assert set(header_metrics([-1.0, -2.0], _requests(True, False))) <= set(METRICS)
     rows = [scored(name, "REFUSED", 0.0, False, 1) for name in ("harmful", "held_out", "harmless", "xstest_safe")]
     assert set(summary(rows)) <= set(METRICS)
 

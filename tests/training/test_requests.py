@@ -31,10 +31,6 @@ def _steps(sampler: RolloutSampler, epoch: int = 0) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def test_the_same_seed_and_epoch_give_the_same_order() -> None:
-    assert _steps(_sampler(), 2) == _steps(_sampler(), 2)
-
-
 def test_a_fresh_sampler_set_to_an_epoch_goes_on_as_one_that_ran_through_the_earlier_ones() -> None:
     went_through = _sampler()
     for epoch in range(3):
@@ -60,22 +56,16 @@ def test_the_last_step_is_filled_up_from_the_epochs_start() -> None:
     assert set(range(10)) == {index for step in steps for index in step}
 
 
-def test_a_step_holds_no_request_twice() -> None:
-    assert all(len(set(step)) == 4 for step in _steps(_sampler(benign_per_step=1)))
-
-
-def test_every_step_holds_its_exact_share_of_harmless_requests() -> None:
-    steps = _steps(_sampler(benign_per_step=1))
-    assert [sum(index >= 10 for index in step) for step in steps] == [1] * 4  # ceil(10 / 3) steps
+@pytest.mark.parametrize(("n_benign", "n_steps"), [(0, 3), (1, 4)])  # ceil(10 / 4) and ceil(10 / 3) steps
+def test_every_step_holds_its_share_of_harmless_requests_and_no_request_twice(n_benign: int, n_steps: int) -> None:
+    steps = _steps(_sampler(benign_per_step=n_benign))
+    assert [sum(index >= 10 for index in step) for step in steps] == [n_benign] * n_steps
+    assert all(len(set(step)) == 4 for step in steps)
 
 
 def test_harmless_requests_take_turns() -> None:
     steps = _steps(_sampler(benign_per_step=2, n_harmful=6))
     assert Counter(index for step in steps for index in step if index >= 6) == {index: 1 for index in range(6, 12)}
-
-
-def test_no_harmless_request_comes_where_none_is_asked_for() -> None:
-    assert all(index < 10 for step in _steps(_sampler()) for index in step)
 
 
 def test_the_rollouts_of_a_request_are_neighbours() -> None:

@@ -14,10 +14,8 @@ from trl import GRPOTrainer
 from cada_trl.models import cpu_decoding
 from cada_trl.training import cada
 from cada_trl.training.cada import CADATrainer
-from cada_trl.training.cada_config import CADAConfig
 
-from .preset_run import CPU_RUN, cada_trainer, distance, request_rows, score, weights
-from .tiny import tiny_tokenizer
+from .preset_run import cada_trainer, distance, request_rows, weights
 
 
 def _lora() -> LoraConfig:
@@ -91,22 +89,9 @@ ROWS = request_rows(8).to_list()
 
 
 def _trainer(folder: str, out: Path, sampled_by: str, lora: bool = False) -> CADATrainer:
-    args = CADAConfig(
-        str(out),
-        **CPU_RUN,
-        per_device_train_batch_size=8,
-        beta_kl=0.1,
-        sampled_by=sampled_by,  # type: ignore[arg-type]
-    )
-    adapter: Any = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
-    return CADATrainer(
-        model=folder,
-        args=args,
-        train_dataset=request_rows(8),
-        processing_class=tiny_tokenizer(),
-        score=score,
-        peft_config=adapter,
-    )
+    adapter = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
+    changes = {"trainer_class": CADATrainer, "n_requests": 8, "sampled_by": sampled_by, "peft_config": adapter}
+    return cada_trainer(folder, out, **changes)[0]
 
 
 def _move(trainer: CADATrainer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,23 +17,30 @@ TEMPLATE = (
 )
 
 
-def tiny_tokenizer() -> Any:
-    """Words w0, w1, ...: text and ids tell each other at sight."""
+def word_tokenizer(words: Sequence[str], template: str | None, adds_bos: bool = False) -> Any:
+    """A token a word, the special ones first; adds_bos: to plain text, as Llama 3's does."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    words = [*SPECIAL, "user", "system", "assistant"]
-    words += [f"w{n}" for n in range(N_VOCAB - len(words))]
-    backend = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    backend = Tokenizer(WordLevel({word: i for i, word in enumerate([*SPECIAL, *words])}, unk_token="<unk>"))
     backend.pre_tokenizer = Whitespace()
     backend.add_special_tokens(SPECIAL)
+    if adds_bos:
+        backend.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", BOS)])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, unk_token="<unk>", bos_token="<bos>", eos_token="<eot>", pad_token="<pad>"
     )
-    tokenizer.chat_template = TEMPLATE
+    tokenizer.chat_template = template
     return tokenizer
+
+
+def tiny_tokenizer() -> Any:
+    """Words w0, w1, ...: text and ids tell each other at sight."""
+    roles = ["user", "system", "assistant"]
+    return word_tokenizer([*roles, *(f"w{n}" for n in range(N_VOCAB - len(SPECIAL) - len(roles)))], TEMPLATE)
 
 
 def tiny_llama(seed: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> LlamaForCausalLM:

@@ -63,7 +63,7 @@ def compose_config(
     from omegaconf.errors import OmegaConfBaseException
 
     if not conf_dir.is_dir():
-        raise UserError(f"no folder {conf_dir}; install the project from its checkout with pip install -e .")
+        raise UserError(f"no folder {conf_dir}; install the project again")
     if HELP.intersection(overrides):
         raise HelpAsked(describe_keys(conf_dir, primary, set(leaf_paths(schema).values())))
     choices = groups(conf_dir, primary)

@@ -1,5 +1,5 @@
 """Words that stand for others: `recipe=smollm2/cada` for the model and the overrides in recipes/smollm2/cada.yaml,
-`policy=mine` for the hazards and the twins that policies/mine/policy.yaml is compiled to.
+`policy=mine` for the hazards and the twins that policies/mine/policy.yaml, or a shipped one, is compiled to.
 """
 
 from __future__ import annotations

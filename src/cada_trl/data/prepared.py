@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config
+from cada_trl.console import Console
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.classify import LEXICON, REVIEWED, instruction
 from cada_trl.data.request_set import RequestSet, build_request_set, check_readable
@@ -58,6 +59,7 @@ def prepare(
     inputs = _inputs(config, pack)
     folder = _folder(config, inputs)
     if not (folder / "manifest.json").is_file():
+        Console(stderr=True).print(f"requests: building {folder}", highlight=False, soft_wrap=True, markup=False)
         if count_tok is None:
             count_tok, control_tokens = _of_tokenizer(config)
         made = build_request_set(config, pack, count_tok, control_tokens)

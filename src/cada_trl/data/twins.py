@@ -128,11 +128,15 @@ def _check_texts(numbered: list[_Numbered]) -> None:
 
 def _labels_agree(values: dict[str, Any]) -> bool:
     """Whether both call the row harmful, or both harmless; a row with one label is not in dispute."""
-    second = values.get("second_label")
-    return second is None or (second != SAFE) == values["harmful"]
+    return values.get("second_label") is None or _second_says_harmful(values) is values["harmful"]
+
+
+def _second_says_harmful(values: dict[str, Any]) -> bool:
+    """A text that is unclear to its second reader agrees with neither label."""
+    return not values["harmful"] if values["second_label"] == UNCLEAR else values["second_label"] != SAFE
 
 
 def _agreement(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """Of harmful or not, over the rows with two labels, whatever is dropped later; None without such a row."""
-    twice = [(row["harmful"], row["second_label"] != SAFE) for row in rows if row.get("second_label") is not None]
+    twice = [(row["harmful"], _second_says_harmful(row)) for row in rows if row.get("second_label") is not None]
     return agreement([first for first, _ in twice], [second for _, second in twice]) if twice else None

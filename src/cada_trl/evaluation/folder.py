@@ -13,12 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cada_trl.config.loading import Section
 from cada_trl.errors import UserError
 from cada_trl.storage.digest import content_hash, json_sha256
-from cada_trl.storage.files import GOES_ON, held, read_json, replace, replace_json
+from cada_trl.storage.files import GOES_ON, held, read_json, replace_json, replace_yaml
 from cada_trl.storage.kept import check_kept, kept
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance, scrub
@@ -69,7 +67,7 @@ class EvaluationFolder:
             if before.get("decides_sha256") not in {None, decided}:
                 raise UserError(f"{path} holds another evaluation; move it away or choose another folder")
             check_kept(path, before)
-            replace(path / "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
+            replace_yaml(path / "config.yaml", config.model_dump())
             running = {"exit_state": "running", "started_utc": now_utc(), "ended_utc": None, "wall_s": None}
             walls = {"pass_wall_s": before.get("pass_wall_s", {})}
             shown = scrub({"name": path.name, **running, **walls, **facts, **provenance()})

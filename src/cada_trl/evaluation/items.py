@@ -88,7 +88,6 @@ class Outcome:
 
     @property
     def cell(self) -> tuple[str, str]:
-        """(benchmark, attack)."""
         return self.attempt.item.benchmark, self.attempt.attack
 
 

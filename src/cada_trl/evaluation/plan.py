@@ -80,13 +80,11 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
             try:
                 attacks.append(make_attack(name, context(spec)))
                 had.add(name)
-            except NotRun as reason:
+            except (NotRun, NoPrompts) as reason:
                 reasons.append(str(reason))
-                if own is not None:  # nobody can have published any: as for prompts that are not here
+                # of a set of one's own nobody can have published any: as for prompts that are not here
+                if own is not None or isinstance(reason, NoPrompts):
                     had.add(name)
-            except NoPrompts as reason:
-                reasons.append(str(reason))
-                had.add(name)
         if own is None:
             items = load_items(spec, data_root, config.limit, config.seed)
         else:

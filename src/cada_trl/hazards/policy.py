@@ -31,6 +31,7 @@ from cada_trl.storage.reading import read_yaml
 
 POLICIES = Path("policies")
 POLICY_FILE = "policy.yaml"
+SHIPPED = BUILTIN_DIR / "policies"  # complete examples
 
 
 @dataclass(frozen=True)
@@ -99,19 +100,26 @@ def policy_folder(name: str) -> Path:
     return Path(name) if "/" in name else POLICIES / name
 
 
+def policy_file(name: str) -> Path:
+    """The user's own; where it is not there, the shipped example of that name."""
+    own, shipped = policy_folder(name) / POLICY_FILE, SHIPPED / f"{name}.yaml"
+    return shipped if "/" not in name and shipped.is_file() and not own.is_file() else own
+
+
 def read_policy(name: str) -> PolicyFile:
     """Errors: UserError for no such file and for one that is no YAML."""
-    file = policy_folder(name) / POLICY_FILE
+    file = policy_file(name)
     if not file.is_file():
-        known = ", ".join(sorted(found.parent.name for found in POLICIES.glob(f"*/{POLICY_FILE}"))) or "none yet"
+        own = [found.parent.name for found in POLICIES.glob(f"*/{POLICY_FILE}")]
+        known = ", ".join(sorted({*own, *(found.stem for found in SHIPPED.glob("*.yaml"))}))
         raise UserError(
-            f"policy={name}: no file {file}; here: {known}; python -m cada_trl.policy new {name} writes one"
+            f"policy={name}: no file {file}; there are: {known}; python -m cada_trl.policy new {name} writes one"
         )
     return PolicyFile(file, *read_page(file, Policy, {"hazards": PolicyHazard, "twins": Pair}))
 
 
 def compile_policy(name: str) -> Compiled:
-    """Writes the pack's folder and the twins' file below the policy's own, named by content, where they are not there.
+    """Writes the pack's folder and the twins' file below policy_folder, named by content, where they are not there.
 
     Those of an earlier version stay: runs name them. Errors: UserError for a file with something wrong.
     """
@@ -120,8 +128,9 @@ def compile_policy(name: str) -> Compiled:
     if policy is None:
         others = f" (and {len(read.wrong) - 1} more)" if len(read.wrong) > 1 else ""
         raise UserError(f"{read.wrong[0]}{others}; python -m cada_trl.policy check {name} lists what is wrong")
-    files = _files(policy, read.file.parent.resolve().name)
-    folder = read.file.parent / "compiled" / content_hash(files)
+    own = policy_folder(name)
+    files = _files(policy, own.resolve().name)
+    folder = own / "compiled" / content_hash(files)
     for path, text in files.items():
         if not (folder / path).is_file() or (folder / path).read_bytes() != text.encode():
             replace(folder / path, text)

@@ -6,7 +6,6 @@ job's files are recorded by content, so that one that was damaged later is found
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from typing import Any, Literal
 
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Job, read_manifest
-from cada_trl.storage.digest import file_sha256, sha256
 from cada_trl.storage.files import held, read_json
+from cada_trl.storage.kept import change, digests, quick_sha256
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import now_utc
 
@@ -27,8 +26,6 @@ STUDY = "study.db"  # a search's trials, optuna's own file
 # What the verbs write once. Reports, logs and judges' further verdicts may be written anew and are left out.
 _OF_RUN = ("config.yaml", "manifest.json", "train.jsonl", "probes.jsonl", "probes/*.jsonl", "final/*")
 _OF_EVALUATION = ("attempts.jsonl", "responses.jsonl", "scores.json")
-_WHOLE_BYTES = 2**26  # ours: larger files, which are weights, by their size and their two ends, within a moment
-_END_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -151,27 +148,14 @@ def _words(job: Job) -> list[str] | None:
 
 def fingerprint(folders: Sequence[Path]) -> dict[str, str]:
     """File -> SHA-256, for the result files of runs and evaluations."""
-    files = []
+    found: dict[str, str] = {}
     for folder in folders:
         patterns = _OF_EVALUATION if (folder / "responses.jsonl").is_file() else _OF_RUN
-        files += [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
-    return {str(path): _digest(path) for path in sorted(files)}
+        found |= {str(folder / name): digest for name, digest in digests(folder, patterns, quick_sha256).items()}
+    return dict(sorted(found.items()))
 
 
 def damaged(recorded: Mapping[str, str]) -> list[str]:
     """What is no longer as recorded: `<file> is missing` or `<file> has changed`."""
-    states = {
-        name: "is missing" if not Path(name).is_file() else "has changed" if _digest(Path(name)) != digest else ""
-        for name, digest in recorded.items()
-    }
-    return [f"{name} {state}" for name, state in states.items() if state]
-
-
-def _digest(path: Path) -> str:
-    size = path.stat().st_size
-    if size <= _WHOLE_BYTES:
-        return file_sha256(path)
-    with path.open("rb") as file:
-        start = file.read(_END_BYTES)
-        file.seek(-_END_BYTES, os.SEEK_END)
-        return sha256(f"{size} bytes".encode() + start + file.read())
+    changes = {name: change(Path(name), digest, quick_sha256) for name, digest in recorded.items()}
+    return [f"{name} {seen}" for name, seen in changes.items() if seen]

@@ -45,7 +45,7 @@ def read_space(request: SweepRequest) -> Space:
     for a word or a value that does not fit, and where nothing is left to search.
     """
     if importlib.util.find_spec("optuna") is None:
-        raise UserError("search=optuna needs the extra optuna: pip install -e '.[optuna]'")
+        raise UserError("search=optuna needs the extra optuna: pip install 'cada_trl[optuna]'")
     if request.config.submit != "here":
         raise UserError("search=optuna decides its cells one after the other and runs here: leave launcher=slurm out")
     words = request.training

@@ -171,7 +171,6 @@ def write_card(measured: Card, folder: Path) -> None:
 
 
 def card_path(judge_id: str, folder: Path) -> Path:
-    """Where the card of this judge is kept."""
     return folder / f"{_slug(judge_id)}.json"
 
 

@@ -120,7 +120,6 @@ class VerdictCache:
         return len(self._known)
 
     def get(self, judge_id: str, request: str, response: str) -> Judged | None:
-        """The stored verdict, or None."""
         return self._known.get(_key(judge_id, request, response))
 
     def put(self, judge_id: str, request: str, response: str, judged: Judged) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import ModelConfig
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.judging.endpoint import Answer, Prompt, Text, Usage
 
 BATCH = 8  # ours: a 13B guard in bfloat16 and 8 long prompts fit into 40 GB
@@ -43,7 +43,11 @@ class LocalModel:
         if not prompts:
             return
         self._load()
+        from cada_trl.models.load import all_ends
+        from cada_trl.models.sampling import continued, most_likely
+
         ids = [self._ids(prompt) for prompt in prompts]
+        ends = all_ends(self._tokenizer, self._model.generation_config.eos_token_id)
         most = getattr(self._model.config, "max_position_embeddings", None) or 2**31
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
         for i in order:
@@ -52,29 +56,14 @@ class LocalModel:
         fitting = [i for i in order if len(ids[i]) + max_tok <= most]
         for start in range(0, len(fitting), BATCH):
             some = fitting[start : start + BATCH]
-            for i, new in zip(some, self._generate([ids[i] for i in some], max_tok), strict=True):
-                self.usage.add(len(ids[i]), len(new))
-                yield i, Answer(self._tokenizer.decode(new, skip_special_tokens=True))
+            for place, new in continued(self._model, [ids[i] for i in some], most_likely, ends, max_tok):
+                self.usage.add(len(ids[some[place]]), len(new))
+                yield some[place], Answer(self._tokenizer.decode(new, skip_special_tokens=True))
 
     def _ids(self, prompt: Prompt) -> list[int]:
         if not isinstance(prompt, Text):
             raise TypeError("weights in this process answer a Text; a conversation needs an endpoint")
         return list(self._tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids)
-
-    def _generate(self, ids: list[list[int]], max_tok: int) -> list[list[int]]:
-        """New token ids a prompt, without the padding behind them."""
-        import torch
-
-        width = max(map(len, ids))
-        end = self._tokenizer.eos_token_id
-        input_ids = torch.tensor([[end] * (width - len(row)) + row for row in ids], device=self._model.device)
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=self._model.device)
-        with torch.inference_mode():
-            out = self._model.generate(
-                input_ids=input_ids, attention_mask=mask, max_new_tokens=max_tok, do_sample=False, pad_token_id=end
-            )
-        new = [row[width:].tolist() for row in out]
-        return [row[: row.index(end)] if end in row else row for row in new]
 
     def _load(self) -> None:
         if self._model is not None:
@@ -87,8 +76,5 @@ class LocalModel:
             self._tokenizer = AutoTokenizer.from_pretrained(where)
             self._model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, use_safetensors=True)
         except (OSError, ValueError) as error:
-            line = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
-            raise UserError(f"cannot load the judge {self.llm}: {line}") from error
+            raise UserError(f"cannot load the judge {self.llm}: {first_line(error)}") from error
         self._model = self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        # generate() takes sampling values from the model's own file otherwise
-        self._model.generation_config.temperature = self._model.generation_config.top_p = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.storage.files import read_json
 
 AGAIN = "copy the model here again, or save it again with save_pretrained"
@@ -58,4 +58,4 @@ def count_params(file: Path, advice: str = AGAIN) -> int:
         with safe_open(file, framework="numpy") as weights:
             return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is damaged: {str(error).splitlines()[0]}; {advice}") from error
+        raise UserError(f"{file} is damaged: {first_line(error)}; {advice}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cada_trl.config import ModelConfig
 from cada_trl.models.load import resolve_model
-from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.kept import digests
 
 _DESCRIBING = (
     "*.safetensors",
@@ -32,8 +32,7 @@ def model_identity(model: ModelConfig) -> dict[str, str]:
 
 def folder_identity(folder: Path) -> dict[str, str]:
     """File name -> SHA-256 of what decides the answers of the model, or of the adapter, in the folder."""
-    files = sorted({path for pattern in _DESCRIBING for path in folder.glob(pattern) if path.is_file()})
-    return {path.name: file_sha256(path) for path in files}
+    return digests(folder, _DESCRIBING)
 
 
 def _commit(model: ModelConfig) -> str:

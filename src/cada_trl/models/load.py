@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import Config, ModelConfig, check_config
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.models.checks import USER, render
 from cada_trl.models.embedded import embedded_folder
 from cada_trl.models.folder import AGAIN, check_files, checked_folder
@@ -185,7 +185,7 @@ def _merge(final: Path, config: Config, folder: Path) -> None:
         check_files(final)
         raise UserError(
             f"the adapter in {final} does not fit {config.model.path}, the base that the run's config.yaml names: "
-            f"{(str(error).splitlines() or [type(error).__name__])[0]}"
+            f"{first_line(error)}"
         ) from error
     merged.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -206,7 +206,7 @@ def _from_pretrained(auto_class: Any, model: ModelConfig, **kwargs: Any) -> Any:
     except Exception as error:  # each file's reader raises types of its own
         advice = MADE_AGAIN if model.source == "embedded" or is_adapter(Path(model.path).expanduser()) else AGAIN
         check_files(Path(where), advice)
-        said = f"cannot load {where}: {_first_line(error)}"
+        said = f"cannot load {where}: {first_line(error)}"
         raise UserError(said if model.source == "hub" else f"{said}; {advice}") from error
 
 
@@ -260,10 +260,4 @@ def check_hub(hub_id: str, revision: str | None) -> None:
     except EntryNotFoundError as error:
         raise UserError(f"{hub_id} has no config.json; expected a transformers model") from error
     except (HfHubHTTPError, HFValidationError) as error:
-        raise UserError(f"cannot read {hub_id} from the hub: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    n_shown = 2 if lines and lines[0].endswith(":") else 1
-    return " ".join(lines[:n_shown]) or type(error).__name__
+        raise UserError(f"cannot read {hub_id} from the hub: {first_line(error)}") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from cada_trl.config import CONF_DIR, ModelConfig, check_config
 from cada_trl.config.loading import as_override, check_values, nearest
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.models.folder import count_params
 from cada_trl.models.load import check_hub, is_adapter
 from cada_trl.storage.files import read_json
@@ -70,10 +70,9 @@ def _of_hub(hub_id: str, revision: str | None) -> ModelConfig:
         files = [Path(hf_hub_download(hub_id, name, revision=revision)) for name in names]
         n_params = sum(get_safetensors_metadata(hub_id, revision=revision).parameter_count.values())
     except Exception as error:  # the hub's client raises many unrelated types
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"cannot describe {hub_id} from the hub ({reason}); check its name, `hf auth login` for a gated one, or "
-            "give a folder"
+            f"cannot describe {hub_id} from the hub ({first_line(error)}); check its name, `hf auth login` for a gated "
+            "one, or give a folder"
         ) from error
     model = _model(hub_id.split("/")[1], "hub", hub_id, n_params, _described(*files))
     return model.model_copy(update={"revision": revision})

@@ -128,7 +128,6 @@ def longest(config: Config) -> Lengths:
 
 
 def anchor_tok(config: Config, lengths: Lengths) -> int:
-    """Tokens of an anchor's completion."""
     return min(config.algo.benign_tok or lengths.completion_tok, lengths.completion_tok)
 
 

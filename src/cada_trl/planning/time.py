@@ -50,9 +50,9 @@ def rollout_tflop(config: Config, shape: Shape, lengths: Lengths) -> float:
     return 2 * shape.matmul_params * n_tok / 1e12
 
 
-def estimate_step(config: Config, shape: Shape, lengths: Lengths | None = None) -> StepTime | None:
+def estimate_step(config: Config, shape: Shape) -> StepTime | None:
     """Seconds of a step; None for a GPU that the hardware does not name."""
-    lengths, hardware = lengths or longest(config), config.hardware
+    lengths, hardware = longest(config), config.hardware
     if hardware.device == "cpu":
         from os import cpu_count
 

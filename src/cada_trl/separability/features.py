@@ -55,10 +55,12 @@ class FrozenModel:
         """(row, states [layer, 2 x hidden]); rows of like length run together, so that little is padding."""
         import torch
 
+        from cada_trl.algo.packing import shared_prefix
+
         prompts = [request_ids(self._tokenizer, text[:MAX_CHARS]) for text in texts]
         order = sorted(range(len(texts)), key=lambda row: len(prompts[row]))
         with torch.inference_mode():
-            prefix = self._prefix(prompts[0][: shared_tok(prompts)], layers)
+            prefix = self._prefix(prompts[0][: shared_prefix(prompts)], layers)
             for start in range(0, len(order), BATCH):
                 rows = order[start : start + BATCH]
                 states_blf = self._batch([prompts[row][prefix.n_tok :] for row in rows], layers, prefix)
@@ -98,10 +100,3 @@ class FrozenModel:
         inputs = {"input_ids": ids_bt, "attention_mask": mask_bt, "past_key_values": cache, "use_cache": True}
         states = self._decoder(**inputs, output_hidden_states=True).hidden_states
         return torch.stack([states[layer] for layer in layers])
-
-
-def shared_tok(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, so that each keeps one of its own."""
-    shortest, first = min(map(len, prompts)), prompts[0]
-    same = (all(prompt[place] == first[place] for prompt in prompts) for place in range(shortest - 1))
-    return next((place for place, is_same in enumerate(same) if not is_same), shortest - 1)

@@ -22,7 +22,6 @@ from cada_trl.statistics.paired import (
     cohen_kappa,
     holm,
     mcnemar,
-    paired_bootstrap,
     sign_flip,
 )
 from cada_trl.statistics.seeds import (
@@ -59,7 +58,6 @@ __all__ = [
     "holm",
     "mcnemar",
     "mean",
-    "paired_bootstrap",
     "pooled_spread",
     "sign_flip",
     "t_95",

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal
+_RESAMPLES_OF_AUC = 1000
 _RESAMPLES_AT_ONCE = 200  # bounds the memory: 200 x n indices
 
 
@@ -54,7 +55,6 @@ class Rate:
 
     @property
     def coverage(self) -> float:
-        """The share of asked items that were scored."""
         return self.n / self.asked if self.asked else math.nan
 
     @property
@@ -138,16 +138,14 @@ def auc_and_j(high_n: FloatArray, low_n: FloatArray) -> tuple[float, float]:
     return float(auc_r[0]), float(j_r[0])
 
 
-def auc_and_j_intervals(
-    high_n: FloatArray, low_n: FloatArray, seed: int = 0, n_resamples: int = 1000
-) -> tuple[Estimate, Estimate]:
+def auc_and_j_intervals(high_n: FloatArray, low_n: FloatArray, seed: int = 0) -> tuple[Estimate, Estimate]:
     """The same with percentile bootstrap intervals: each side is drawn anew by itself, whatever the other side got.
 
     A resample takes its own best threshold, as the value does. Errors: as auc_and_j.
     """
     sides = _levels(high_n, low_n)
     rng = np.random.default_rng(seed)
-    draws = [side_rn[0][rng.integers(0, side_rn.size, (n_resamples, side_rn.size))] for side_rn in sides]
+    draws = [side_rn[0][rng.integers(0, side_rn.size, (_RESAMPLES_OF_AUC, side_rn.size))] for side_rn in sides]
     ends = [np.quantile(resampled_r, [0.025, 0.975]) for resampled_r in _auc_and_j(*draws)]
     auc, j = (
         Estimate(value, float(low), float(high))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cada_trl.statistics.intervals import Estimate, Rate, adjusted_mean, bootstrap_mean
+from cada_trl.statistics.intervals import Estimate, Rate, adjusted_mean
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -66,21 +66,6 @@ def adjusted_difference(differences: Sequence[float]) -> Estimate:
     0 changes in 50 pairs give [-0.053, 0.053] and not [0, 0]. Errors: ValueError as adjusted_mean.
     """
     return adjusted_mean(differences, (-1.0, 1.0))
-
-
-def paired_bootstrap(
-    before: Sequence[float], after: Sequence[float], n_resamples: int = 10_000, seed: int = 0
-) -> Estimate:
-    """Mean of after - before, for values without known ends: items are resampled in pairs, as in bootstrap_mean.
-
-    Errors: ValueError for unequal lengths, no pairs or a NaN.
-    """
-    if len(before) != len(after):
-        raise ValueError(
-            f"{len(before)} values before and {len(after)} after; expected the same items in the same order"
-        )
-    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    return bootstrap_mean(differences.tolist(), n_resamples, seed)
 
 
 def cohen_kappa(first: Sequence[object], second: Sequence[object]) -> float:

@@ -112,25 +112,23 @@ class SeedDifference:
     high: float | None
 
 
-def across_seeds(values_si: Sequence[Sequence[float]], ends: tuple[float, float] = (0.0, 1.0)) -> AcrossSeeds:
-    """Summarise values [seeds, items] that lie in [ends]; column i is the same item in every seed.
+def across_seeds(values_si: Sequence[Sequence[float]]) -> AcrossSeeds:
+    """Summarise values [seeds, items] in [0, 1]; column i is the same item in every seed.
 
     The interval adds two levels. Items: the adjusted error of the items' means over seeds (adjusted_mean), once for all
     seeds, which share them; drawing items anew inside each seed would count one hard item as several. Seeds: Student's
     t on the sd of their means; ours, since resampling S seeds cannot leave [lowest, highest], which covers
     1 - 2^(1-S): 75 % for three. Both levels hold the noise of a single answer, so the interval errs to the wide side.
-    Errors: ValueError for no values, a NaN, a value outside the ends or seeds with different numbers of items.
+    Errors: ValueError for no values, a NaN, a value outside [0, 1] or seeds with different numbers of items.
     """
     array = _checked(values_si)
     means = array.mean(axis=1)
     mean, sd = float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else None
-    centre, error = centre_and_error(array.mean(axis=0).tolist(), ends)
+    centre, error = centre_and_error(array.mean(axis=0).tolist(), (0.0, 1.0))
     if sd is None:
         return AcrossSeeds(means.tolist(), array.shape[1], mean, None, None, None)
     half = math.hypot(Z_95 * error, _own_margin(means))
-    return AcrossSeeds(
-        means.tolist(), array.shape[1], mean, sd, max(ends[0], centre - half), min(ends[1], centre + half)
-    )
+    return AcrossSeeds(means.tolist(), array.shape[1], mean, sd, max(0.0, centre - half), min(1.0, centre + half))
 
 
 def difference_across_seeds(

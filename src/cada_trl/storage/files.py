@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
+
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import parse_object, read_text
 
@@ -77,6 +79,11 @@ def replace(path: Path, content: str | bytes, advice: str = ANOTHER_FOLDER) -> N
 def replace_json(path: Path, values: Mapping[str, Any], advice: str = ANOTHER_FOLDER) -> None:
     """Write plain values as indented JSON, whole. Errors: UserError as writing; ValueError for a NaN."""
     replace(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", advice)
+
+
+def replace_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values as YAML in their order, whole. Errors: UserError as writing."""
+    replace(path, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
 
 
 def read_json(path: Path, advice: str = MADE_AGAIN, finite: bool = True) -> dict[str, Any]:

@@ -1,22 +1,51 @@
-"""What a folder's rows were when its writer ended, in its manifest: edited or deleted afterwards, they are noticed."""
+"""What files were when they were written, by SHA-256: what was edited or deleted since is noticed when it is read."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cada_trl.errors import UserError
 from cada_trl.storage.digest import file_sha256, sha256
 from cada_trl.storage.reading import opened
 
+Digest = Callable[[Path], str]
+_WHOLE_BYTES = 2**26  # ours: larger files, which are weights, take seconds each
+_END_BYTES = 2**20
+
+
+def digests(folder: Path, patterns: Iterable[str], of: Digest = file_sha256) -> dict[str, str]:
+    """Name in the folder -> digest, of the files that match."""
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    return {str(path.relative_to(folder)): of(path) for path in files}
+
+
+def change(path: Path, digest: str, of: Digest = file_sha256) -> Literal["is missing", "has changed"] | None:
+    """What became of a file since its digest was recorded."""
+    if not path.is_file():
+        return "is missing"
+    return None if of(path) == digest else "has changed"
+
+
+def quick_sha256(path: Path) -> str:
+    """Of a large file by its size and its two ends, within a moment; of any other by the whole."""
+    size = path.stat().st_size
+    if size <= _WHOLE_BYTES:
+        return file_sha256(path)
+    with path.open("rb") as file:
+        start = file.read(_END_BYTES)
+        file.seek(-_END_BYTES, os.SEEK_END)
+        return sha256(f"{size} bytes".encode() + start + file.read())
+
 
 def kept(folder: Path) -> dict[str, list[Any]]:
     """Each JSONL file in the folder and one level below -> [its bytes, its SHA-256], for `files` of the manifest."""
-    paths = sorted([*folder.glob("*.jsonl"), *folder.glob("*/*.jsonl")])
-    return {str(path.relative_to(folder)): [path.stat().st_size, file_sha256(path)] for path in paths}
+    found = digests(folder, ("*.jsonl", "*/*.jsonl"))
+    return {name: [(folder / name).stat().st_size, digest] for name, digest in found.items()}
 
 
 def check_kept(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -35,23 +64,24 @@ def check_kept(folder: Path, manifest: Mapping[str, Any]) -> None:
     except (AttributeError, TypeError, ValueError) as error:
         raise UserError(f"{folder / 'manifest.json'}: `files` is of another form; restore it") from error
     for path, (n_bytes, digest) in recorded.items():
-        if not path.is_file():
+        seen = change(path, digest, _of_first(n_bytes) if running else file_sha256)
+        if seen == "is missing":
             _say_once(f"{path} was deleted after it was written")
-        elif _sha256(path, n_bytes if running else None) != digest:
+        elif seen:
             raise UserError(
                 f"{path} was edited after it was written: manifest.json has another SHA-256; restore it, or move the "
                 "folder away and make it again"
             )
 
 
+def _of_first(n_bytes: int) -> Digest:
+    def digest(path: Path) -> str:
+        with opened(path, "restore it") as file:
+            return sha256(file.read(n_bytes))
+
+    return digest
+
+
 @cache
 def _say_once(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _sha256(path: Path, n_bytes: int | None) -> str:
-    """Of the first n_bytes, or of the whole file."""
-    if n_bytes is None:
-        return file_sha256(path, "restore it")
-    with opened(path, "restore it") as file:
-        return sha256(file.read(n_bytes))

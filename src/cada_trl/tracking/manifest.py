@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import PACKAGE_DIR, Config, config_hash, run_name
-from cada_trl.errors import Stopped
+from cada_trl.errors import Stopped, first_line
 from cada_trl.storage.digest import content_hash
 
 HIDDEN = "<hidden>"
@@ -87,7 +87,7 @@ def exit_state(error: BaseException) -> str:
         return "interrupted"
     if isinstance(error, Stopped):
         return f"stopped: {error}"
-    return f"failed: {(str(error) or repr(error)).splitlines()[0]}"
+    return f"failed: {first_line(error)}"
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from cada_trl.config import Config, config_hash, run_name
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.records import Verdict
 from cada_trl.storage.files import writing
 from cada_trl.tracking.manifest import scrub
@@ -82,7 +82,6 @@ class Mirror:
         self._each(send)
 
     def finish(self, succeeded: bool) -> None:
-        """Close every tracker that still works."""
         self._each(lambda tracker: tracker.finish(succeeded))
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
@@ -91,8 +90,7 @@ class Mirror:
                 act(tracker)
             except Exception as error:  # whatever a tracker raises (network, full disk), the run is worth more
                 del self._trackers[name]
-                about = (str(error).splitlines() or [type(error).__name__])[0]
-                self._say(f"{name} stopped: {about}; the run goes on, its folder has everything")
+                self._say(f"{name} stopped: {first_line(error)}; the run goes on, its folder has everything")
 
 
 def hazard_slices(step: int, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
@@ -146,7 +144,7 @@ def _start_wandb(config: Config, folder: RunFolder, job_type: str, say: Say) -> 
     except wandb.errors.Error as error:
         if not online:
             raise
-        say(f"W&B did not answer ({str(error).splitlines()[0]}); this run is offline")
+        say(f"W&B did not answer ({first_line(error)}); this run is offline")
         wandb.teardown()  # or its process holds on to the run's id
         run = _init_wandb(config, folder, job_type, "offline")
     run.define_metric("step", hidden=True)
@@ -192,7 +190,7 @@ def logged_in() -> bool:
     try:
         return bool(wandb.login(prompt=False, verify=False))
     except wandb.errors.Error as error:
-        raise UserError(f"W&B takes no such key: {str(error).splitlines()[0]}; run `wandb login`") from error
+        raise UserError(f"W&B takes no such key: {first_line(error)}; run `wandb login`") from error
 
 
 def _about(config: Config) -> dict[str, Any]:
@@ -213,7 +211,7 @@ class _Tensorboard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise UserError("tracking=tensorboard needs the extra: pip install -e '.[tensorboard]'") from error
+            raise UserError("tracking=tensorboard needs the extra: pip install 'cada_trl[tensorboard]'") from error
         self._writer: Any = SummaryWriter(str(folder.path / "tensorboard"))  # type: ignore[no-untyped-call]
         self._writer.add_text("config", f"```\n{scrub(config.model_dump())}\n```", 0)
 
@@ -235,7 +233,7 @@ class _Trackio:
         try:
             import trackio
         except ImportError as error:
-            raise UserError("tracking=trackio needs the extra: pip install -e '.[trackio]'") from error
+            raise UserError("tracking=trackio needs the extra: pip install 'cada_trl[trackio]'") from error
         self._trackio: Any = trackio
         self._run: Any = trackio.init(embed=False, auto_log_gpu=False, auto_log_cpu=False, **_about(config))
 

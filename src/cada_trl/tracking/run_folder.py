@@ -14,12 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
-
 from cada_trl.config import Config
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl, write_jsonl
-from cada_trl.storage.files import ANOTHER_FOLDER, replace, replace_json, try_lock, writing
+from cada_trl.storage.files import ANOTHER_FOLDER, replace_json, replace_yaml, try_lock, writing
 from cada_trl.storage.log import append_rows
 from cada_trl.tracking.metrics import checked
 
@@ -54,7 +52,6 @@ class RunFolder:
             self._lock = lock
 
     def close(self) -> None:
-        """Let go of the folder."""
         if self.is_main:
             self._lock.close()
 
@@ -67,8 +64,7 @@ class RunFolder:
     def write_config(self, config: Config) -> None:
         """config.yaml, readable by config.check_config."""
         if self.is_main:
-            text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
-            replace(self.path / "config.yaml", text)
+            replace_yaml(self.path / "config.yaml", config.model_dump())
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """manifest.json, whole, at the start and again at the end of the run."""

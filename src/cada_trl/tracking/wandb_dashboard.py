@@ -3,7 +3,7 @@
     python -m cada_trl.tracking.wandb_dashboard workspace --entity my-team --group beta_kl-88db9abd
     python -m cada_trl.tracking.wandb_dashboard report --entity my-team --group beta_kl-88db9abd
 
-Needs `pip install -e '.[workspaces]'`, a login, and runs that were sent (online, or `wandb sync` for offline ones).
+Needs `pip install 'cada_trl[workspaces]'`, a login, and runs that were sent (online, or `wandb sync` for offline ones).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cada_trl.errors import UserError, run_verb
+from cada_trl.errors import UserError, first_line, run_verb
 from cada_trl.tracking.mirror import logged_in
-from cada_trl.tracking.panels import SECTIONS, Panel, Section
+from cada_trl.tracking.panels import SECTIONS, Panel
 
 # A report's grid is 24 units wide, and panels on the same place cover one another.
 _GRID_W, _PANEL_W, _PANEL_H = 24, 8, 6
@@ -36,9 +36,8 @@ def main(argv: list[str]) -> int:
     try:
         print(made.save().url)
     except Exception as error:  # requests', W&B's and GraphQL's errors share no base
-        about = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"W&B did not take the {arguments.form}: {about}; check --entity, --project and the network"
+            f"W&B did not take the {arguments.form}: {first_line(error)}; check --entity, --project and the network"
         ) from error
     return 0
 
@@ -46,7 +45,9 @@ def main(argv: list[str]) -> int:
 def workspace(entity: str, project: str, group: str | None) -> Any:
     """The workspace, not yet saved; without a network. Errors: UserError without wandb-workspaces."""
     ws, wr = _packages()
-    sections = [ws.Section(name=one.title, panels=_panels(wr, one), is_open=True) for one in SECTIONS]
+    sections = [
+        ws.Section(name=one.title, panels=[_panel(wr, panel) for panel in one.panels], is_open=True) for one in SECTIONS
+    ]
     filters = ws.RunsetSettings(filters=_only(ws, group))
     return ws.Workspace(entity=entity, project=project, name=_title(group), sections=sections, runset_settings=filters)
 
@@ -57,7 +58,7 @@ def report(entity: str, project: str, group: str | None) -> Any:
     blocks = [wr.TableOfContents()]
     for section in SECTIONS:
         runs = wr.Runset(entity=entity, project=project, name=group or "all runs", filters=_only(ws, group))
-        panels = _panels(wr, section)
+        panels = [_panel(wr, panel) for panel in section.panels]
         for place, panel in enumerate(panels):
             row, column = divmod(place, _GRID_W // _PANEL_W)
             width = _GRID_W if len(panels) == 1 else _PANEL_W
@@ -71,7 +72,7 @@ def _packages() -> tuple[Any, Any]:
         import wandb_workspaces.reports.v2 as wr
         import wandb_workspaces.workspaces as ws
     except ImportError as error:
-        raise UserError("a dashboard in W&B needs the extra: pip install -e '.[workspaces]'") from error
+        raise UserError("a dashboard in W&B needs the extra: pip install 'cada_trl[workspaces]'") from error
     return ws, wr
 
 
@@ -81,10 +82,6 @@ def _title(group: str | None) -> str:
 
 def _only(ws: Any, group: str | None) -> list[Any]:
     return [ws.Metric("Group") == group] if group else []
-
-
-def _panels(wr: Any, section: Section) -> list[Any]:
-    return [_panel(wr, panel) for panel in section.panels]
 
 
 def _panel(wr: Any, panel: Panel) -> Any:

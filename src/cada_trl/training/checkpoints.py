@@ -15,8 +15,9 @@ from torch import Tensor
 from cada_trl.config import HardwareConfig
 from cada_trl.errors import UserError
 from cada_trl.planning.device import zero_stage
-from cada_trl.storage.digest import file_sha256, sha256_of
+from cada_trl.storage.digest import sha256_of
 from cada_trl.storage.files import read_json, replace_json
+from cada_trl.storage.kept import change, digests
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
@@ -94,13 +95,13 @@ def mark_complete(checkpoint: Path, step: int, n_processes: int, zero_stage: int
 
     zero_stage: how DeepSpeed splits the optimiser that was saved; 0 without DeepSpeed.
     """
-    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    found = digests(checkpoint, ["**/*"])
     facts = {
         "step": step,
         "n_processes": n_processes,
         "zero_stage": zero_stage,
-        "bytes": {str(file.relative_to(checkpoint)): file.stat().st_size for file in files},
-        "sha256": {str(file.relative_to(checkpoint)): file_sha256(file) for file in files},
+        "bytes": {name: (checkpoint / name).stat().st_size for name in found},
+        "sha256": found,
     }
     replace_json(checkpoint / COMPLETE_FILE, facts)
 
@@ -125,7 +126,7 @@ def newest_complete(
         return None
     step, folder = max(complete)
     for name, saved in (_mark(folder) or {}).get("sha256", {}).items() if tidy else ():
-        if file_sha256(folder / name) != saved:
+        if change(folder / name, saved):
             raise UserError(
                 f"{folder / name} is not what the run saved; delete {folder}, and the same command goes on from the "
                 "checkpoint before, or begins again where there is none"

@@ -26,7 +26,6 @@ class Guard:
         self._stop: str | None = None  # why, in a sentence
 
     def step(self, step: int, metrics: Mapping[str, float | None], rows: Rows) -> None:
-        """Check an optimiser step."""
         if self._run.folder.is_main:
             self._tell(self._watch.step(step, metrics, rows))
 

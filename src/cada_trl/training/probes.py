@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cada_trl.algo.packing import left_padded
 from cada_trl.config import Config
 from cada_trl.judging.judge import Judge
+from cada_trl.models.load import all_ends
 from cada_trl.models.prompts import request_ids
 from cada_trl.models.sampling import continued, sampled
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER
@@ -90,7 +91,8 @@ def generate_raw(
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers: dict[int, Generated] = {}
     rollout, size = config.rollout, config.tracking.probe_batch
-    choose, ends = sampled(rollout.temperature, rollout.top_p), _ends(model, tokenizer)
+    choose = sampled(rollout.temperature, rollout.top_p)
+    ends = all_ends(tokenizer, model.generation_config.eos_token_id)
     torch.manual_seed(seed)
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
@@ -99,12 +101,6 @@ def generate_raw(
             answers[chosen[place]] = Generated(text, ids, truncated=ids[-1] not in ends)
         progress(len(chosen))
     return [answers[index] for index in range(len(prompts))]
-
-
-def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The tokens that end an answer; a model may declare several (Llama 3 has two)."""
-    declared = model.generation_config.eos_token_id
-    return {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
 
 
 def probe(

@@ -75,7 +75,6 @@ class Run:
         return n_steps(self.config, len(self.data.train))
 
     def note(self, key: str, facts: dict[str, Any]) -> None:
-        """Add facts to the manifest at once."""
         self.manifest[key] = facts
         self.folder.write_manifest(self.manifest)
 

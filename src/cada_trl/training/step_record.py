@@ -63,7 +63,6 @@ class StepRecord:
             self._rows[index] |= {"capped_tok": capped, "unweighted_tok": missing, "sampler_gap_sum_nats": gap}
 
     def rows(self) -> list[dict[str, Any]]:
-        """This rank's completions of the step."""
         return [{**row, "loss_share": self._loss / max(len(self._rows), 1)} for row in self._rows]
 
     def metrics(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:

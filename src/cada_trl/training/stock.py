@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from accelerate.utils import gather_object
@@ -160,16 +161,6 @@ def build_dpo(run: Run, record: Record) -> RecordedDPO:
     return train_on(targets, row, RecordedDPO, DPOConfig, run, record, beta=run.config.algo.dpo_beta)
 
 
-def build_grpo(run: Run, record: Record) -> RecordedGRPO:
-    """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
-    return _train_by(RecordedGRPO, GRPOConfig, run, record)
-
-
-def build_rloo(run: Run, record: Record) -> RecordedRLOO:
-    """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
-    return _train_by(RecordedRLOO, RLOOConfig, run, record)
-
-
 def train_on(
     targets: list[Target],
     row: Callable[[Target], Row],
@@ -210,7 +201,10 @@ def message(role: str, text: str) -> list[dict[str, str]]:
 def _train_by(
     trainer_class: type[AnyRecorded], arguments_class: Callable[..., Any], run: Run, record: Record
 ) -> AnyRecorded:
-    """CADA's prompts and reward under TRL's own trainer."""
+    """CADA's prompts and reward under TRL's own trainer.
+
+    Errors: UserError for a batch that the requests do not fill.
+    """
     config, data = run.config, run.data
     rows = rollout_dataset(config, data.train, data.benign_train, run.pack)
     benign = data.benign_train if len(rows) > len(data.train) else []
@@ -231,3 +225,7 @@ def _train_by(
         score=run.score,
         record=record,
     )
+
+
+build_grpo = partial(_train_by, RecordedGRPO, GRPOConfig)
+build_rloo = partial(_train_by, RecordedRLOO, RLOOConfig)

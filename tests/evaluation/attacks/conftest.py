@@ -17,7 +17,7 @@ MakeAttacker = Callable[..., Attacker]
 
 
 class ScriptedModel:
-    """A ChatModel whose script sees the conversation; remembers what it was asked."""
+    """Stands for a ChatEndpoint: its script sees the conversation; remembers what it was asked."""
 
     def __init__(self, script: Callable[[Messages], str], reachable: bool = True) -> None:
         self.script, self.reachable = script, reachable

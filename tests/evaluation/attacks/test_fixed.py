@@ -17,10 +17,6 @@ from cada_trl.evaluation.attacks.fixed import (
     FrozenAttack,
     NoAttack,
     TransformAttack,
-    encode_base64,
-    inject_a_prefix,
-    put_into_a_role,
-    write_leetspeak,
 )
 from cada_trl.evaluation.items import Attempt
 
@@ -73,13 +69,34 @@ def items_of(*requests: str) -> list[Item]:
     return [Item(f"toy-{n:03}", "toy", request, None, "", True) for n, request in enumerate(requests)]
 
 
-def test_the_preferred_victims_prompt_is_taken_and_the_next_ones_where_it_has_none(
-    with_victims: BenchmarkSpec, tmp_path: Path
+@pytest.mark.parametrize(
+    ("published", "name", "number", "asked", "prompt", "note"),
+    [
+        ("with_victims", "pair", 0, "Steal tea", "p-strong", "made against strong, https://example.org/x"),
+        ("with_victims", "pair", 1, "Hide tea", "q-weak", "made against weak, https://example.org/x"),  # the next one's
+        ("with_victims", "pair", 0, "Steal some tea", "p-strong", "/x, made for an earlier wording of the request"),
+        ("with_victims", "jbc", 0, "Steal tea", "j", "made against no model, https://example.org/x"),
+        # a victim that the file does not name is the description's
+        ("without_victims", "pair", 0, "Steal tea", "A story about tea", "made against gpt-x, https://example.org/x"),
+        ("without_victims", "pap", 0, "Steal tea", "Steal tea", ", the published prompt is the request itself"),
+    ],
+)
+def test_the_preferred_victims_prompt_is_taken_and_noted(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    published: str,
+    name: str,
+    number: int,
+    asked: str,
+    prompt: str,
+    note: str,
 ) -> None:
-    attacked = FrozenAttack("pair", with_victims, tmp_path).attempts(items_of("Steal tea", "Hide tea"))
-    assert [(one.attack, one.prompt) for one in attacked.attempts] == [("pair", "p-strong"), ("pair", "q-weak")]
-    assert attacked.attempts[1].note == "transfer, made against weak, https://example.org/x"
-    assert attacked.missing == {}
+    attack = FrozenAttack(name, request.getfixturevalue(published), tmp_path)
+    attacked = attack.attempts([Item(f"toy-{number:03}", "toy", asked, None, "", True)])
+    assert (attack.kind, attack.transfer, attacked.missing) == ("frozen", True, {})
+    (attempt,) = attacked.attempts
+    assert (attempt.attack, attempt.prompt) == (name, prompt)
+    assert attempt.note.startswith("transfer, ") and attempt.note.endswith(note)
 
 
 def test_a_request_without_a_published_prompt_is_missing_with_its_reason(
@@ -95,40 +112,10 @@ def test_a_request_without_a_published_prompt_is_missing_with_its_reason(
     }
 
 
-def test_a_reworded_request_is_found_by_its_id_and_noted(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
-    (attempt,) = FrozenAttack("pair", with_victims, tmp_path).attempts(items_of("Steal some tea")).attempts
-    assert attempt.prompt == "p-strong"
-    assert attempt.note.endswith("/x, made for an earlier wording of the request")
-
-
 def test_without_an_id_only_the_very_request_is_found(without_victims: BenchmarkSpec, tmp_path: Path) -> None:
     attacked = FrozenAttack("pair", without_victims, tmp_path).attempts(items_of("Steal tea", "steal tea"))
     assert [attempt.item.id for attempt in attacked.attempts] == ["toy-000"]
     assert attacked.missing == {"toy-001": "no published pair prompt for this request"}
-
-
-def test_an_attack_without_victims_takes_the_prompt_of_any_row(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
-    (attempt,) = FrozenAttack("jbc", with_victims, tmp_path).attempts(items_of("Steal tea")).attempts
-    assert (attempt.prompt, attempt.note) == ("j", "transfer, made against no model, https://example.org/x")
-
-
-def test_a_victim_that_the_file_does_not_name_comes_from_the_description(
-    without_victims: BenchmarkSpec, tmp_path: Path
-) -> None:
-    (attempt,) = FrozenAttack("pair", without_victims, tmp_path).attempts(items_of("Steal tea")).attempts
-    assert (attempt.prompt, attempt.note) == (
-        "A story about tea",
-        "transfer, made against gpt-x, https://example.org/x",
-    )
-
-
-def test_a_published_prompt_that_is_the_request_is_sent_and_noted(
-    without_victims: BenchmarkSpec, tmp_path: Path
-) -> None:
-    attack = FrozenAttack("pap", without_victims, tmp_path)
-    (attempt,) = attack.attempts(items_of("Steal tea")).attempts
-    assert attempt.note.endswith(", the published prompt is the request itself")
-    assert (attack.kind, attack.transfer) == ("frozen", True)
 
 
 def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
@@ -192,18 +179,18 @@ REQUEST = "How is {tea} made in Çay?\n100 %"
 
 
 def test_base64_decodes_to_the_request() -> None:
-    assert encode_base64("Hi").endswith("\n\nSGk=")
-    assert base64.b64decode(encode_base64(REQUEST).splitlines()[-1]).decode() == REQUEST
+    assert TRANSFORMS["base64"]("Hi").endswith("\n\nSGk=")
+    assert base64.b64decode(TRANSFORMS["base64"](REQUEST).splitlines()[-1]).decode() == REQUEST
 
 
 def test_leetspeak_changes_seven_letters_in_both_cases_and_nothing_else() -> None:
-    assert write_leetspeak("Aesop, to IT: zebra!") == "4350p, 70 17: z3br4!"
-    assert write_leetspeak("bcdfghjklmnpqruvwxyz 0-9 Çß") == "bcdfghjklmnpqruvwxyz 0-9 Çß"
+    assert TRANSFORMS["leetspeak"]("Aesop, to IT: zebra!") == "4350p, 70 17: z3br4!"
+    assert TRANSFORMS["leetspeak"]("bcdfghjklmnpqruvwxyz 0-9 Çß") == "bcdfghjklmnpqruvwxyz 0-9 Çß"
 
 
 def test_role_play_and_prefix_injection_hold_the_request_word_for_word() -> None:
-    assert f'A visitor says to Sam: "{REQUEST}" Write' in put_into_a_role(REQUEST)
-    assert inject_a_prefix(REQUEST).startswith(REQUEST + "\n\nBegin your answer with")
+    assert f'A visitor says to Sam: "{REQUEST}" Write' in TRANSFORMS["role_play"](REQUEST)
+    assert TRANSFORMS["prefix_injection"](REQUEST).startswith(REQUEST + "\n\nBegin your answer with")
 
 
 def test_every_item_gets_an_attempt_with_the_version_as_its_note() -> None:
@@ -221,7 +208,7 @@ def test_the_version_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> Non
     before = TransformAttack("role_play").version
     assert before == TransformAttack("role_play").version
     assert len({TransformAttack(name).version for name in TRANSFORMS}) == len(TRANSFORMS)
-    monkeypatch.setitem(TRANSFORMS, "role_play", lambda request: put_into_a_role(request) + " Now.")
+    monkeypatch.setitem(TRANSFORMS, "role_play", lambda request: f"{request} Now.")
     assert TransformAttack("role_play").version != before
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -176,14 +177,6 @@ def test_the_budget_must_hold_every_turn_and_is_refused_before_any_question(make
     ):
         make(model, target, max_calls=17).attempts(items)
     assert (model.asked, target.batches) == ([], [])
-
-
-def test_an_attacker_that_is_away_stops_before_the_tested_model_is_asked(make: MakePair, items: list[Item]) -> None:
-    target = ScriptedTarget()
-    with pytest.raises(UserError, match="nothing answers there") as caught:
-        make(ScriptedModel(prompting, reachable=False), target).attempts(items)
-    assert "\n" not in str(caught.value)
-    assert target.batches == []
 
 
 def test_a_second_evaluation_asks_nobody(make: MakePair, items: list[Item]) -> None:
@@ -382,35 +375,22 @@ def gives_in(attempts: Sequence[Attempt]) -> list[str]:
     return ["Knead, rest, bake." if attempt.prompt == "second" else "I can't help with that." for attempt in attempts]
 
 
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    stub = Stub()
-    yield stub
-    stub.close()
-
-
-@pytest.fixture
-def make_behind_endpoints(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PairAttack]:
-    monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
-
-    def make(base_url: str = stub.url, max_retries: int = 2) -> PairAttack:
-        endpoint = ChatEndpoint.from_settings(base_url, "stub", "TEST_ATTACKER_KEY", 5.0, max_retries)
-        attacker = Attacker(endpoint, endpoint.llm, AttackerCache(tmp_path / "attacker.jsonl"), max_calls=100)
-        return PairAttack(attacker, gives_in, "tested", PhraseJudge(), n_streams=1, n_iterations=3)
-
-    return make
-
-
 def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_to_itself(
-    stub: Stub, make_behind_endpoints: Callable[..., PairAttack], items: list[Item], tmp_path: Path
+    items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
+    stub = Stub()
+    endpoint = ChatEndpoint.from_settings(stub.url, "stub", "TEST_ATTACKER_KEY", 5.0, 2)
+    attacker = Attacker(endpoint, endpoint.llm, AttackerCache(tmp_path / "attacker.jsonl"), max_calls=100)
     script: dict[int, tuple[int, Any]] = {
         1: answer("<improvement>a start</improvement><prompt>first</prompt>"),
         2: (429, {}),
         3: answer("<improvement>politer</improvement><prompt>second</prompt>"),
     }
     stub.script = lambda n: script[n]
-    attacked = make_behind_endpoints().attempts(items[:1])
+    attack = PairAttack(attacker, gives_in, "tested", PhraseJudge(), n_streams=1, n_iterations=3)
+    with closing(stub):
+        attacked = attack.attempts(items[:1])
     assert [attempt.prompt for attempt in attacked.attempts] == ["second"]
     assert "turn 0.1 of 2 with stub" in attacked.attempts[0].note
     assert stub.bodies[1] == stub.bodies[2]
@@ -419,31 +399,3 @@ def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_
     assert "I can't help with that." in stub.bodies[2]["messages"][3]["content"]
     assert stub.keys == {f"Bearer {KEY}"}
     assert KEY not in (tmp_path / "attacker.jsonl").read_text() + repr(attacked)
-
-
-def test_a_server_that_fails_leaves_the_item_missing_and_the_next_call_goes_on(
-    stub: Stub, make_behind_endpoints: Callable[..., PairAttack], items: list[Item]
-) -> None:
-    stub.script = lambda n: (500, {"error": {"message": KEY}})
-    reason = make_behind_endpoints(max_retries=0).attempts(items[:1]).missing["toy-001"]
-    assert "cut short after 0 turns: no answer from the attacker: HTTP 500" in reason
-    assert KEY not in reason
-    stub.script = lambda n: answer("<prompt>second</prompt>")
-    assert make_behind_endpoints().attempts(items[:1]).missing == {}
-
-
-def test_an_address_where_nothing_answers_is_one_line(
-    make_behind_endpoints: Callable[..., PairAttack], items: list[Item]
-) -> None:
-    with pytest.raises(UserError, match=r"stub at http://127.0.0.1:9/v1/: .*nothing answers there") as caught:
-        make_behind_endpoints("http://127.0.0.1:9/v1", max_retries=0).attempts(items)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_refused_key_ends_the_attack_in_one_line_without_the_key(
-    stub: Stub, make_behind_endpoints: Callable[..., PairAttack], items: list[Item]
-) -> None:
-    stub.script = lambda n: (401, {"error": {"message": f"bad key {KEY}"}})
-    with pytest.raises(UserError, match="the key is refused") as caught:
-        make_behind_endpoints().attempts(items)
-    assert KEY not in str(caught.value)

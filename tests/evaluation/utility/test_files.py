@@ -115,49 +115,17 @@ def test_a_file_of_another_kind_is_named(file: str, text: str, message: str, dat
 
 
 NAMES = ["gsm8k", "bbh", "mmlu", "mmlu_plain"]
-ANATOMY_5_SHOT = """The following are multiple choice questions (with answers) about anatomy.
 
-Which is anatomy 100?
-A. w
-B. x
-C. y
-D. z
-Answer: A
 
-Which is anatomy 101?
-A. w
-B. x
-C. y
-D. z
-Answer: B
+def anatomy(number: int, answer: str = "") -> str:
+    return f"\n\nWhich is anatomy {number}?\nA. w\nB. x\nC. y\nD. z\nAnswer:{answer}"
 
-Which is anatomy 102?
-A. w
-B. x
-C. y
-D. z
-Answer: C
 
-Which is anatomy 103?
-A. w
-B. x
-C. y
-D. z
-Answer: D
-
-Which is anatomy 104?
-A. w
-B. x
-C. y
-D. z
-Answer: A
-
-Which is anatomy 0?
-A. w
-B. x
-C. y
-D. z
-Answer:"""
+ANATOMY_5_SHOT = (
+    "The following are multiple choice questions (with answers) about anatomy."
+    + "".join(anatomy(100 + place, f" {letter}") for place, letter in enumerate("ABCDA"))
+    + anatomy(0)
+)
 GOLDEN = {
     "gsm8k": "Question: Ann has 2 pens and buys 2 more. How many has she?\nAnswer:",
     "bbh_zeroshot_boolean_expressions": "Evaluate the result of a random Boolean expression.\n\nQ: not ( True ) is\nA:",
@@ -289,7 +257,7 @@ def test_the_definitions_hash_covers_what_an_included_file_says(
 def test_without_lm_eval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(files, "find_spec", lambda name: None)
     for call in (lm_eval_version, lambda: write_definitions(small_task("gsm8k"), ["all"], None, tmp_path)):
-        with pytest.raises(UserError, match=r"lm-eval is not installed; pip install -e '.\[utility\]'"):
+        with pytest.raises(UserError, match=r"lm-eval is not installed; pip install 'cada_trl\[utility\]'"):
             call()
 
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from openai import APIError
 
 from cada_trl.errors import UserError
-from cada_trl.judging.endpoint import N_THREADS, Answer, explain
+from cada_trl.judging.endpoint import N_THREADS, Answer, ChatEndpoint, explain
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import Verdict
@@ -24,25 +24,13 @@ Row = dict[str, Any]
 Key = tuple[str, str, str]  # the attack's version, hash of the request, part
 
 
-class ChatModel(Protocol):
-    """A chat model behind an endpoint, as attackers and judges use it."""
-
-    def complete(self, messages: Messages, max_tok: int, temperature: float) -> str:
-        """The answer. Errors: openai.APIError after the retries, UserError for a refused key or an unknown model."""
-        ...
-
-    def check_reachable(self) -> object:
-        """Errors: UserError in one line when the endpoint, its key or the model cannot be used."""
-        ...
-
-
 class Attacker:
     """One attacker serves all generated attacks of an evaluation, so that max_calls bounds them together.
 
     id names the model: another one's prompts are another attack. A retry of the client is not a new question.
     """
 
-    def __init__(self, model: ChatModel, attacker_id: str, cache: AttackerCache, max_calls: int) -> None:
+    def __init__(self, model: ChatEndpoint, attacker_id: str, cache: AttackerCache, max_calls: int) -> None:
         self.id, self.cache = attacker_id, cache
         self.n_calls = 0
         self._model, self._max_calls = model, max_calls
@@ -128,7 +116,6 @@ class AttackerCache:
         return len(self._known)
 
     def get(self, version: str, request: str, part: str = "") -> Row | None:
-        """The stored row, or None."""
         return self._known.get((version, sha256(request)[:32], part))
 
     def put(self, version: str, request: str, row: Row, part: str = "") -> Row:

@@ -45,35 +45,14 @@ class NoAttack:
     version: str = "none"
 
     def attempts(self, items: Sequence[Item]) -> Attacked:
-        """One attempt per item: its request."""
         return Attacked([Attempt(item, self.name, item.request, "") for item in items], {})
 
 
-def encode_base64(request: str) -> str:
-    """The request in Base64 of its UTF-8, behind an instruction in plain text."""
-    return BASE64.format(encoded=base64.b64encode(request.encode()).decode())
-
-
-def write_leetspeak(request: str) -> str:
-    """The request with digits that look like its letters: a 4, e 3, i 1, o 0, s 5, t 7."""
-    return request.translate(LEET)
-
-
-def put_into_a_role(request: str) -> str:
-    """The request as a line of dialogue, to be answered by a fictional character."""
-    return ROLE_PLAY.format(request=request)
-
-
-def inject_a_prefix(request: str) -> str:
-    """The request, and the beginning of an answer that complies."""
-    return PREFIX_INJECTION.format(request=request)
-
-
 TRANSFORMS: dict[str, Callable[[str], str]] = {
-    "base64": encode_base64,
-    "leetspeak": write_leetspeak,
-    "role_play": put_into_a_role,
-    "prefix_injection": inject_a_prefix,
+    "base64": lambda request: BASE64.format(encoded=base64.b64encode(request.encode()).decode()),
+    "leetspeak": lambda request: request.translate(LEET),
+    "role_play": lambda request: ROLE_PLAY.format(request=request),
+    "prefix_injection": lambda request: PREFIX_INJECTION.format(request=request),
 }
 
 
@@ -90,7 +69,6 @@ class TransformAttack:
         self.version = f"{name}-{sha256(self._transform(_PROBE))[:8]}"
 
     def attempts(self, items: Sequence[Item]) -> Attacked:
-        """One attempt per item."""
         return Attacked([Attempt(item, self.name, self._transform(item.request), self.version) for item in items], {})
 
 

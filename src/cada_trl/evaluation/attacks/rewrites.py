@@ -138,7 +138,6 @@ def make_translation(language: str, attacker: Attacker) -> RewriteAttack:
 
 
 def make_paraphrase(attacker: Attacker) -> RewriteAttack:
-    """The same request in other words."""
     return RewriteAttack("paraphrase", PARAPHRASE, attacker, too_close)
 
 

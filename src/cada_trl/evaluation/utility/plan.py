@@ -36,7 +36,6 @@ class Plan:
 
     @property
     def n(self) -> int:
-        """Questions asked."""
         return sum(map(len, self.questions.values()))
 
 

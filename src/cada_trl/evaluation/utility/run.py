@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.evaluation.settings import UtilityConfig
 from cada_trl.evaluation.utility.files import write_definitions
 from cada_trl.evaluation.utility.plan import Plan
@@ -98,7 +98,7 @@ def _load(plan: Plan, settings: UtilityConfig, definitions: Path) -> Any:
         loaded = TaskManager(include_path=str(definitions), include_defaults=False).load([name])
     except (OSError, ValueError) as error:  # datasets: a hub that cannot be reached, a file that cannot be parsed
         raise UserError(
-            f"{plan.task.name}: cannot load its data ({(str(error).splitlines() or [type(error).__name__])[0]}); "
+            f"{plan.task.name}: cannot load its data ({first_line(error)}); "
             "data_root=<folder with gsm8k/, bbh/, mmlu/> needs no hub"
         ) from error
     for subset in plan.questions:

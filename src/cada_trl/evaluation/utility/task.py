@@ -59,7 +59,6 @@ class TaskSpec(Section):
 
     @property
     def n(self) -> int:
-        """Questions in all."""
         return sum(self.subsets.values())
 
     def leaf_of(self, subset: str) -> str:

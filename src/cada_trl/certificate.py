@@ -1,0 +1,207 @@
+"""certificate: the evaluations before and after a training -> one page and one JSON, which a reviewer makes again.
+
+    python -m cada_trl.certificate evals/<before> evals/<after>           (into certificates/<after>)
+    python -m cada_trl.certificate --check certificates/<name>/certificate.json
+
+--check makes every number again from the verdicts, hashes every file, and says what differs: exit code 2 if anything
+does. The two evaluations are of one suite, asked in one way, by one judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cada_trl.config import PACKAGE_DIR, ModelConfig
+from cada_trl.config.loading import check_values
+from cada_trl.data.own_sets import TWIN_SETS
+from cada_trl.data.twins import TWINS
+from cada_trl.document.html import html
+from cada_trl.errors import UserError, run_verb
+from cada_trl.evaluation.folder import ATTEMPTS, MANIFEST, MISSING, RESPONSES, SCORES, verdict_file
+from cada_trl.evaluation.scores import any_rate, withheld_lines
+from cada_trl.hazards.pack import BUILTIN_DIR
+from cada_trl.report.certified import Certificate, certificate_page, certified
+from cada_trl.report.differences import flat
+from cada_trl.report.eval_record import EvalRecord, in_place
+from cada_trl.report.records import read_record
+from cada_trl.report.run_record import of_training
+from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.files import read_json, replace, replace_json
+from cada_trl.tracking.manifest import git_state, scrub
+
+PAGE, JSON = "certificate.html", "certificate.json"
+ABOUT = "What was measured before and after a training, and what was not. What was not scored is never a number."
+_IN_PACKAGE = "package:"
+_ADVICE = "write the certificate again with python -m cada_trl.certificate evals/<before> evals/<after>"
+
+
+def main(argv: list[str]) -> int:
+    """The verb. Returns 2 where --check finds a difference. Errors: UserError, one line."""
+    parser = argparse.ArgumentParser(prog="python -m cada_trl.certificate", description="Certify a training.")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="evals/<before> evals/<after>")
+    parser.add_argument("--out", type=Path, help=f"folder for {PAGE} and {JSON}; certificates/<after> by default")
+    parser.add_argument(
+        "--judge-cards", type=Path, default=Path("runs/judge_cards"), help="where judging.calibrate kept its cards"
+    )
+    parser.add_argument("--check", type=Path, metavar="FILE", help=f"a {JSON} to make again; nothing is written")
+    arguments = parser.parse_args(argv)
+    folders: list[Path] = arguments.folders
+    if arguments.check is not None:
+        if folders:
+            raise UserError(f"--check takes one {JSON} and no folders; it names its evaluations itself")
+        found = list(check(arguments.check))
+        for line in found or [f"{arguments.check}: every number and every hash is the same"]:
+            print(line)
+        return 2 if found else 0
+    if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
+        raise UserError(f"{len(folders)} folder(s) given; expected two evaluations, as in evals/<before> evals/<after>")
+    out = arguments.out or Path("certificates") / folders[1].resolve().name
+    cards = arguments.judge_cards if arguments.judge_cards.is_dir() else None
+    certificate = certify(folders[0], folders[1], out, cards)
+    page = html(certificate_page(certificate, f"python -m cada_trl.certificate --check {JSON}"), ABOUT)
+    replace(out / PAGE, page)
+    files = {**certificate.files, PAGE: file_sha256(out / PAGE)}
+    replace_json(out / JSON, certificate.model_copy(update={"files": files}).to_json())
+    print(out / PAGE, out / JSON, sep="\n")
+    return 0
+
+
+def certify(before: Path, after: Path, out: Path, cards: Path | None) -> Certificate:
+    """What a certificate in the folder `out` says. Errors: UserError for evaluations that say nothing of a training."""
+    records = {"before": _evaluation(before), "after": _evaluation(after)}
+    _check_comparable(records["before"], records["after"])
+    return Certificate(
+        made_by={"version": version("cada_trl"), "git": git_state(PACKAGE_DIR)},
+        before=_place(before, out),
+        after=_place(after, out),
+        judge_cards=_place(cards, out) if cards else None,
+        weights={side: _weights(record) for side, record in records.items()},
+        files={_place(path, out): file_sha256(path, "it is part of the certificate") for path in _files(records)},
+        **certified(records["before"], records["after"], cards),
+    )
+
+
+def check(file: Path) -> Iterator[str]:
+    """A line for each thing that is not as the certificate says. Errors: UserError for a file that is none."""
+    stored = Certificate.from_json(read_json(file, _ADVICE))
+    out = file.parent
+    for name, digest in stored.files.items():
+        path = _found(name, out)
+        if not path.is_file():
+            yield f"missing: {path}"
+        elif (seen := file_sha256(path)) != digest:
+            yield f"edited: {path}: SHA-256 {seen}, the certificate has {digest}"
+    cards = _found(stored.judge_cards, out) if stored.judge_cards else None
+    try:
+        again = certify(_found(stored.before, out), _found(stored.after, out), out, cards)
+    except UserError as error:
+        yield f"cannot be made again: {error}"
+        return
+    left, right = (flat(one.model_dump(mode="json", exclude={"made_by", "files"})) for one in (stored, again))
+    for key in dict.fromkeys([*left, *right]):
+        if (said := left.get(key)) != (now := right.get(key)):
+            yield f"differs: {key}: the certificate has {said!r:.200}, made again {now!r:.200}"
+    if unknown := again.files.keys() - stored.files.keys():
+        yield f"differs: files: the certificate lacks {', '.join(sorted(unknown))}"
+
+
+def _evaluation(path: Path) -> EvalRecord:
+    record = read_record(path)
+    if not isinstance(record, EvalRecord):
+        raise UserError(f"{path} is no evaluation; expected evals/<name>, as python -m cada_trl.evaluate writes it")
+    if (state := record.manifest.get("exit_state")) != "done":
+        raise UserError(f"{path} is not finished (state: {state or 'unknown'}); the same command goes on with it")
+    if not (record.manifest.get("decides") or {}).get("model"):
+        raise UserError(f"{path}/{MANIFEST} does not say which weights were asked; evaluate again")
+    if not any_rate(record.scores):
+        raise UserError(f"{path} has no rate: {(withheld_lines(record.scores) or ['nothing was asked'])[0]}")
+    return record
+
+
+def _check_comparable(before: EvalRecord, after: EvalRecord) -> None:
+    sides = f"{before.path} and {after.path}"
+    if before.scores.judge_id != after.scores.judge_id:
+        judges = f"{before.scores.judge_id} and {after.scores.judge_id}"
+        raise UserError(f"{sides} were judged by two judges, {judges}; judge both by one with judge=")
+    decided = [record.manifest.get("decides") or {} for record in (before, after)]
+    if decided[0].get("model") == decided[1].get("model"):
+        raise UserError(f"{sides} are of one model, by its weights; expected the untrained one and the trained one")
+    for key in ("generator", "prompt"):
+        if decided[0].get(key) != decided[1].get(key):
+            seen = " and ".join(str(one.get(key)) for one in decided)
+            raise UserError(f"{sides} were asked in two ways ({key}: {seen}); ask both in one")
+    asked = [
+        {(item.benchmark, item.request, str(item.hazard), one.attack) for one in side.attempts for item in (one.item,)}
+        for side in (before, after)
+    ]
+    if unlike := asked[0] ^ asked[1]:
+        name, _, _, attack = min(unlike)
+        raise UserError(
+            f"{sides} are of two suites: requests, hazards or attacks of {name} x {attack} are not the same in both; "
+            "ask both models the same, with the same policy="
+        )
+    if of_training(before.config.get("model") or {}, MANIFEST) and not _run_of(after):
+        raise UserError(f"{before.path} is of a trained model and {after.path} of none; give them the other way round")
+
+
+def _run_of(record: EvalRecord) -> dict[str, Any]:
+    """config.yaml of the run that trained the model; {} where it is of none."""
+    return of_training(record.config.get("model") or {}, "config.yaml")
+
+
+def _weights(record: EvalRecord) -> dict[str, str]:
+    """As the evaluation recorded them. Errors: UserError where those that are here now are others."""
+    from cada_trl.models.identity import model_identity
+
+    recorded: dict[str, str] = record.manifest["decides"]["model"]
+    model = check_values(ModelConfig, record.config.get("model"))
+    here = recorded if model.source == "hub" else in_place(record.path, lambda: model_identity(model))
+    if wrong := sorted(name for name in recorded.keys() | here.keys() if recorded.get(name) != here.get(name)):
+        raise UserError(f"the model of {record.path} is another now: {', '.join(wrong)} of {model.path}; restore it")
+    return dict(scrub(recorded))
+
+
+def _files(records: Mapping[str, EvalRecord]) -> list[Path]:
+    """What the numbers come from: the evaluations' files, the training's, its twins and its case pack."""
+    files = [
+        record.path / name
+        for record in records.values()
+        for name in (
+            *(MANIFEST, "config.yaml", ATTEMPTS, MISSING, RESPONSES),
+            *(verdict_file(record.scores.judge_id), SCORES),
+        )
+    ]
+    config, run = records["after"].config, _run_of(records["after"])
+    if run:
+        folder = Path(str(config["model"]["path"])).parent
+        files += [path for name in ("config.yaml", MANIFEST, "train.jsonl") if (path := folder / name).is_file()]
+    data = run.get("data") or {}
+    twins = [data.get("file") or TWINS] if data.get("dataset") == "twins" else []
+    if TWIN_SETS.keys() & set(config.get("benchmarks") or ()):
+        twins.append(config.get("twins_file") or TWINS)
+    packs = {str(one.get("hazards") or "builtin") for one in (config, *([run] if run else []))}
+    folders = [BUILTIN_DIR if name == "builtin" else Path(name) for name in sorted(packs)]
+    files += map(Path, twins)
+    return list(dict.fromkeys([*files, *(path for folder in folders for path in sorted(folder.glob("*.y*ml")))]))
+
+
+def _place(path: Path, out: Path) -> str:
+    """From the certificate's folder, so that both can be moved together."""
+    whole = path.resolve()
+    if whole.is_relative_to(PACKAGE_DIR):
+        return f"{_IN_PACKAGE}{whole.relative_to(PACKAGE_DIR)}"
+    return os.path.relpath(whole, out.resolve())
+
+
+def _found(place: str, out: Path) -> Path:
+    inside = place.removeprefix(_IN_PACKAGE)
+    return PACKAGE_DIR / inside if inside != place else Path(os.path.normpath(out / place))
+
+
+if __name__ == "__main__":
+    run_verb(main)

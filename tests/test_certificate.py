@@ -1,0 +1,178 @@
+"""The certificate: what it holds, that it is made again from its files, and which evaluations say nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from evaluation.small_evaluation import write_model
+from report.made_up_evaluation import Answers, ScoreJudge, answers_most, refuses_most, write_evaluation
+
+from cada_trl.certificate import main
+from cada_trl.errors import UserError
+from cada_trl.models.identity import folder_identity
+from cada_trl.storage.kept import kept
+
+Run = Callable[..., tuple[int, list[str]]]
+
+
+def evaluation(path: Path, weights: Path, answers: Answers, **others: Any) -> Path:
+    """A finished one of the model in the folder, with hashes of its rows."""
+    write_evaluation(path, answers, model={"source": "folder", "path": str(weights), "revision": None}, **others)
+    change(path, {"decides": {"model": folder_identity(weights), "generator": "scripted"}, "files": kept(path)})
+    return path
+
+
+def change(path: Path, values: dict[str, Any]) -> None:
+    file = path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    return evaluation(tmp_path / "evals/before", write_model(tmp_path / "base"), answers_most)
+
+
+@pytest.fixture
+def after(tmp_path: Path) -> Path:
+    return evaluation(tmp_path / "evals/after", write_model(tmp_path / "trained", b"\1" * 16), refuses_most)
+
+
+@pytest.fixture
+def made(before: Path, after: Path, tmp_path: Path) -> Path:
+    assert main([str(before), str(after), "--out", str(tmp_path / "out")]) == 0
+    return tmp_path / "out/certificate.json"
+
+
+@pytest.fixture
+def check(made: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[int, str]]:
+    def again() -> tuple[int, str]:
+        capsys.readouterr()
+        code = main(["--check", str(made)])
+        return code, capsys.readouterr().out
+
+    return again
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_page_and_json_hold_rates_pairs_judge_gaps_and_hashes(made: Path) -> None:
+    said = json.loads(made.read_text(encoding="utf-8"))
+    assert [name.split("/")[0] for name in said["rates"]] == ["strongreject"] * 8 + ["xstest_safe"] * 4
+    refused = said["rates"]["strongreject/none/all"]
+    assert (refused["measure"], refused["before"]["value"]) == ("refused", 0.25)
+    assert refused["change"]["before"] == pytest.approx(6 / 23)  # one response after is empty
+    assert refused["after"]["successes"] == 19 and refused["change"]["difference"] > 0
+    assert refused["before"]["low"] < 0.25 < refused["before"]["high"]
+    assert "Benchmarks: held-out twins." in said["not_tested"]
+    assert [next(iter(files)) for files in said["weights"].values()] == ["config.json"] * 2
+    assert {"../evals/after/responses.jsonl", "package:hazards/assets/07_hate.yaml"} <= said["files"].keys()
+    page = made.with_suffix(".html").read_text(encoding="utf-8")
+    assert all(said["files"][name] in page for name in said["files"] if name != "certificate.html")
+    assert '="http' not in page and f"Agreement of the judge {said['judge']} with people" in page
+
+
+def test_it_is_made_again_from_its_files_and_those_that_are_gone_are_named(
+    made: Path, tmp_path: Path, check: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check() == (0, f"{made}: every number and every hash is the same\n")
+    (tmp_path / "evals").rename(tmp_path / "elsewhere")
+    code, out = check()
+    assert code == 2 and f"missing: {tmp_path / 'evals/after/responses.jsonl'}" in out
+    assert "cannot be made again: no such folder" in out
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "responses.jsonl", "verdicts-phrases-aff5c461.jsonl", "manifest.json"])
+def test_an_edited_file_of_an_evaluation_is_named(name: str, after: Path, check: Any) -> None:
+    file = next(after.glob(name.replace("aff5c461", "*")))
+    file.write_bytes(file.read_bytes() + b"\n")
+    code, out = check()
+    assert code == 2 and f"edited: {file}: SHA-256 " in out
+
+
+def test_verdicts_that_were_turned_with_their_hashes_are_other_numbers(after: Path, check: Any) -> None:
+    (file,) = after.glob("verdicts-*.jsonl")
+    edit(file, '"REFUSED"', '"COMPLIED"')
+    change(after, {"files": kept(after)})
+    code, out = check()
+    assert code == 2 and "does not hold the scores of this folder's responses and verdicts" in out
+
+
+def test_an_edited_number_of_the_certificate_is_named(made: Path, check: Any) -> None:
+    edit(made, '"successes": 19', '"successes": 20')
+    code, out = check()
+    assert (code, out.count("\n")) == (2, 1)
+    assert out.startswith("differs: rates.strongreject/none/all.after.successes: the certificate has 20, made again 19")
+
+
+def test_other_weights_and_another_page_are_named(made: Path, tmp_path: Path, check: Any) -> None:
+    made.with_suffix(".html").unlink()
+    (tmp_path / "trained/generation_config.json").write_text("{}", encoding="utf-8")
+    code, out = check()
+    assert code == 2 and f"missing: {made.with_suffix('.html')}\n" in out
+    assert "the model of" in out and f"is another now: generation_config.json of {tmp_path}/trained" in out
+
+
+def refusal(*words: object) -> str:
+    with pytest.raises(UserError) as error:
+        main([str(word) for word in words])
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_is_no_certificate_is_one_line(made: Path, tmp_path: Path) -> None:
+    made.write_text(made.read_text(encoding="utf-8")[:-100], encoding="utf-8")
+    assert "is not a JSON object" in refusal("--check", made)
+    made.write_text('{"format": 1}', encoding="utf-8")
+    assert "certificate: made_by: Field required" in refusal("--check", made)
+    assert "No such file" in refusal("--check", tmp_path / "none.json")
+    assert "--check takes one certificate.json and no folders" in refusal(tmp_path, "--check", made)
+
+
+def test_other_than_two_evaluations_are_one_line(before: Path, tmp_path: Path) -> None:
+    assert "1 folder(s) given; expected two evaluations" in refusal(before)
+    assert "2 folder(s) given; expected two evaluations" in refusal(before, before)
+    assert "no such folder" in refusal(before, tmp_path / "none")
+
+
+def test_two_evaluations_of_one_model_are_refused(before: Path, tmp_path: Path) -> None:
+    same = evaluation(tmp_path / "evals/again", tmp_path / "base", refuses_most)
+    assert "are of one model, by its weights; expected the untrained one and the trained one" in refusal(before, same)
+
+
+def test_another_judge_suite_or_decoding_is_refused(before: Path, after: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "trained"
+    judged = evaluation(tmp_path / "evals/judged", weights, refuses_most, judge=ScoreJudge())
+    assert "were judged by two judges, phrases-" in refusal(before, judged)
+    less = evaluation(tmp_path / "evals/less", weights, refuses_most, benchmarks=["strongreject"])
+    assert "attacks of xstest_safe x none are not the same in both" in refusal(before, less)
+    change(after, {"decides": {"model": folder_identity(weights), "generator": "other"}})
+    assert "were asked in two ways (generator: scripted and other)" in refusal(before, after)
+
+
+def test_an_unfinished_one_and_one_without_verdicts_are_refused(before: Path, after: Path) -> None:
+    (verdicts,) = after.glob("verdicts-*.jsonl")
+    verdicts.unlink()
+    assert f"lacks {verdicts.name}; make it again with" in refusal(before, after)
+    change(before, {"exit_state": "interrupted"})
+    assert "is not finished (state: interrupted)" in refusal(before, after)
+
+
+def test_the_trained_model_first_is_refused(before: Path, after: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    final = write_model(run / "final", b"\2" * 16)
+    (run / "config.yaml").write_text(yaml.safe_dump({"hazards": "builtin"}), encoding="utf-8")
+    (run / "manifest.json").write_text('{"judge_id": "another"}', encoding="utf-8")
+    trained = evaluation(tmp_path / "evals/trained", final, refuses_most)
+    assert "is of a trained model and" in refusal(trained, before)
+    assert main([str(before), str(trained), "--out", str(tmp_path / "out")]) == 0
+    files = json.loads((tmp_path / "out/certificate.json").read_text(encoding="utf-8"))["files"]
+    assert {"../run/config.yaml", "../run/manifest.json"} <= files.keys()
