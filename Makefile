@@ -6,7 +6,7 @@
 #   METHOD     how `make train`, `make doctor` and `make sweep` train: a file of hydra_conf/algo/, such as sft_cases; without it cada
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder with the evaluation sets, which the requests are compared with, and with beavertails/ for data=beavertails
-#              and data=paper; without it nothing is compared, and those two come from the hub
+#              and data=paper; `make data` fills it; without it nothing is compared, and those two come from the hub
 #   RUN        run, evaluation or utility folders of `make report`; the two folders of `make why`; the run of `make export`
 #              and `make chat`
 #   TABLE      number of `make table`: 1 | 2 | 3 | 4; `make table3` is `make table TABLE=3`
@@ -46,7 +46,10 @@ ASKED_MODEL = $(or $(firstword $(subst /, ,$(RECIPE))),$(MODEL))
 # The paper's models are trained on the paper's requests, SmolLM2 on the embedded twins.
 OWN_DATA    = $(if $(filter smollm2,$(ASKED_MODEL)),data=twins,data=paper)
 ASKED_DATA  = $(or $(filter data=%,$(ASKED)),$(OWN_DATA))
-BEAVERTAILS = $(if $(filter data=beavertails data=paper,$(ASKED_DATA)),'file=$(DATA_ROOT)/beavertails/330k_unsafe_prompts.jsonl')
+# as data/sources.py chooses it
+EXTRACT     = $(or $(shell for name in 30k_train 330k_unsafe_prompts; do \
+  test -f '$(DATA_ROOT)/beavertails/'$$name.jsonl && echo $$name && break; done),30k_train)
+BEAVERTAILS = $(if $(filter data=beavertails data=paper,$(ASKED_DATA)),'file=$(DATA_ROOT)/beavertails/$(EXTRACT).jsonl')
 COMPARED    = $(if $(filter data=twins data=beavertails data=paper,$(ASKED_DATA)),'benchmarks_dir=$(DATA_ROOT)')
 DATA        = $(strip $(if $(filter data=%,$(ASKED)),,$(OWN_DATA)) $(if $(DATA_ROOT),$(BEAVERTAILS) $(COMPARED)))
 EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
@@ -55,7 +58,7 @@ EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DAT
 MODEL_OF     := train doctor prepare card evaluate faithfulness utility table table1 table2 table3 table4 sweep ablation \
                 bench-step bench-e2e bench-gpu
 METHOD_OF    := train doctor sweep
-DATA_ROOT_OF := $(filter-out faithfulness bench-%,$(MODEL_OF)) judge-card
+DATA_ROOT_OF := $(filter-out faithfulness bench-%,$(MODEL_OF)) judge-card data
 RUN_OF       := report certificate why export chat
 TABLE_OF     := table
 NAME_OF      := ablation
@@ -77,15 +80,19 @@ $(foreach v,$(filter-out $(READ) $(ALSO_READ),$(GIVEN)), \
 $(if $(findstring 0n,$(MAKELEVEL)$(findstring n,$(firstword -$(MAKEFLAGS)))),$(info make prints its commands; the dry run of a verb is ARGS=--dry-run))
 
 $(if $(filter report certificate why export chat,$(MAKECMDGOALS)),$(if $(RUN),,$(error no RUN; expected a run folder, as in make report RUN=runs/NAME)))
+$(if $(filter data,$(MAKECMDGOALS)),$(if $(and $(DATA_ROOT),$(filter-out file,$(origin DATA_ROOT))),,$(error no DATA_ROOT; expected the folder to fill, as in make data DATA_ROOT=../sets)))
 $(if $(filter ablation,$(MAKECMDGOALS)),$(if $(NAME),,$(error no NAME; expected a card, as in make ablation NAME=kl)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train doctor prepare card report certificate why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants docs lint clean
+.PHONY: help data train doctor prepare card report certificate why evaluate faithfulness utility table sweep ablation export chat bench-step bench-e2e bench-gpu judge-card test test-fast test-vllm mutants docs lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'Variables: MODEL=$(MODEL) DATA_ROOT=$(DATA_ROOT) ARGS= RUN= PYTHON= PIP_ARGS= (explained in the Makefile)'
+
+data: $(INSTALLED) ## get every published file that can be had, checked by SHA-256: DATA_ROOT=../sets
+	$(VENV_PYTHON) -m cada_trl.data.fetch 'data_root=$(DATA_ROOT)'
 
 train: $(INSTALLED) ## train a model and report on it: MODEL=smollm2 METHOD=cada ARGS="beta_kl=0.1"
 	@echo "requests: $(strip $(filter data=%,$(ASKED)) $(subst ',,$(DATA)))"
@@ -111,7 +118,7 @@ certificate: $(INSTALLED) ## a reviewer's page of a training, made again by --ch
 why: $(INSTALLED) ## what differs between two runs or two evaluations, and where it first shows: RUN="runs/A runs/B"
 	$(VENV_PYTHON) -m cada_trl.why $(RUN) $(ARGS)
 
-evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder) ARGS="suite=quick"
+evaluate: $(INSTALLED) ## harm and over-refusal: MODEL=smollm2 (or a run folder) ARGS="suite=quick"; without DATA_ROOT on held-out twins
 	$(VENV_PYTHON) -m cada_trl.evaluate model=$(MODEL) $(if $(DATA_ROOT),'data_root=$(DATA_ROOT)') $(ARGS)
 
 faithfulness: $(INSTALLED) ## does the verdict follow cases and analysis: MODEL=smollm2 (or a run folder) ARGS="prompt=cases"

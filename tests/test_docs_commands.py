@@ -171,6 +171,13 @@ def _policy(verb: Any, words: list[str]) -> None:
     verb.load_config(split_n_twins(words[2:])[0] if words[0] == "rank" else words[2:])
 
 
+def _fetch(verb: Any, words: list[str]) -> None:
+    """It gets as far as the first file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verb, "fetch", lambda *words: 0)
+        assert verb.main(words) == 0
+
+
 READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.train": _reads("load_config"),
     "cada_trl.prepare": _reads("load_config"),
@@ -197,6 +204,7 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "benchmarks.generation": _measures,
     "benchmarks.harness": _nothing,
     "cada_trl.data.classify_card": _nothing,
+    "cada_trl.data.fetch": _fetch,
 }
 
 

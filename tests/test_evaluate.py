@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from evaluation.small_evaluation import (
     HARMFUL,
     HARMLESS,
@@ -28,6 +29,7 @@ from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.scores import Scores
+from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.judging.judge import Judged
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.report.records import read_record
@@ -351,7 +353,28 @@ def test_a_dry_run_says_what_would_be_asked_and_writes_no_evaluation(
     said = capsys.readouterr().out
     assert "harmful_six: 6 items x none, pair" in said
     assert "not run: harmless_four x pair" in said
+    assert "answers: 16 of at most" in said and "no evaluation like it was timed" in said
+    assert said.splitlines()[-1].startswith("next: python -m cada_trl.evaluate ") and "--dry-run" not in said
     assert list(root.glob("evals/*/")) == []
+
+
+def test_config_shows_every_value_and_asks_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verb.main([*overrides(root), "--config"]) == 0
+    page = capsys.readouterr().out
+    assert yaml.safe_load(page) == load_evaluate_config(overrides(root)).model_dump()
+    assert list(root.glob("evals/*/")) == []
+
+
+def test_without_files_the_held_out_twins_are_asked_and_a_line_says_how_to_get_more(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"model={root / 'model'}", f"evals_dir={root / 'evals'}", "suite=quick", "limit=2", "attacks=none,pair"]
+    assert verb.main([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("held-out twins: 1223 pairs of twins.jsonl\nno published set without data_root; for Strong")
+    assert "make data DATA_ROOT=<folder>, then data_root=<folder>\n" in said
+    assert "twins_harmful: 2 items x none\ntwins_harmless: 2 items x none\n" in said
+    assert "not run: twins_harmful x pair: no published prompts" in said
 
 
 def test_a_file_of_ones_own_is_explained_asked_and_reported_under_its_name(

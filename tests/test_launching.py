@@ -1,4 +1,4 @@
-"""How a run is started: the dry run, what it says is missing, and which mistakes end in one line."""
+"""How a run is started: what is said to be missing, and which mistakes end in one line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cada_trl import launching
-from cada_trl.config import Config, load_config, run_name
+from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.launching import (
-    dry_run,
     launch,
     launcher_command,
     missing,
@@ -28,21 +26,11 @@ from cada_trl.launching import (
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
 
-MODELS = ("smollm2", "llama3", "deepthought", "llama3_70b")
-
 
 def train(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cada_trl.train", *words], capture_output=True, text=True, check=False, timeout=120
     )
-
-
-def lines_of_a_dry_run(capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[Config, dict[str, str]]:
-    """The configuration that was printed, and the lines after it by their names."""
-    assert dry_run(load_config([*overrides]), [*overrides]) == 0
-    page, _, rest = capsys.readouterr().out.partition("\nlauncher: ")
-    lines = f"launcher: {rest}".strip().splitlines()
-    return Config.model_validate(yaml.safe_load(page)), dict(line.split(": ", 1) for line in lines)
 
 
 @pytest.fixture
@@ -65,47 +53,6 @@ def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     return tmp_path
-
-
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("hardware", ["cpu", "gpu", "a100x4"])
-def test_a_dry_run_of_every_model_prints_config_launcher_folder_and_what_is_missing(
-    capsys: pytest.CaptureFixture[str], model: str, hardware: str
-) -> None:
-    overrides = [f"model={model}", f"hardware={hardware}"]
-    printed, lines = lines_of_a_dry_run(capsys, *overrides)
-    config = load_config(overrides)
-    assert printed == config
-    assert list(lines) == ["launcher", "run folder", "a step", "missing here"]
-    assert lines["launcher"].endswith(f"-m cada_trl.train model={model} hardware={hardware}")
-    assert lines["run folder"] == f"runs/{run_name(config)}"
-
-
-def test_a_dry_run_counts_the_rollouts_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:
-    _, lines = lines_of_a_dry_run(capsys, "model=deepthought", "hardware=a100x4", "rollouts_per_request=2")
-    assert lines["a step"] == "128 rollouts = 64 requests x 2; 16 micro-batches of 2 on 4 process(es)"
-
-
-def test_a_dry_run_writes_nothing(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    lines_of_a_dry_run(capsys, "data=twins")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_dry_run_as_a_process_ends_well_wherever_it_stands() -> None:
-    done = train("model=deepthought", "hardware=a100x4", "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert "launcher: accelerate launch --config_file " in done.stdout
-    assert "launch/accelerate_zero3_4gpu.yaml" in done.stdout
-    assert "missing here: " in done.stdout
-
-
-def test_a_dry_run_for_a_cpu_imports_no_torch() -> None:
-    script = "import sys; from cada_trl.train import main; main(['--dry-run']); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_pip_args_reach_pip(checkout: Callable[..., Checkout]) -> None:
         *(
             (
                 ["DATA_ROOT=my sets", f"ARGS=data={name} seed=1"],
-                "<model=smollm2> <file=my sets/beavertails/330k_unsafe_prompts.jsonl> <benchmarks_dir=my sets> "
+                "<model=smollm2> <file=my sets/beavertails/30k_train.jsonl> <benchmarks_dir=my sets> "
                 f"<data={name}> <seed=1>",
             )
             for name in ("beavertails", "paper")
@@ -321,6 +321,33 @@ def test_an_ablation_without_a_name_is_refused_before_anything_is_installed(chec
     assert place.calls() == []
 
 
+@pytest.mark.parametrize("words", [[], ["DATA_ROOT="]])
+def test_data_without_a_folder_of_ones_own_is_refused_before_anything_is_installed(
+    checkout: Callable[..., Checkout], words: list[str]
+) -> None:
+    place = checkout("python3.11")
+    (place.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True, exist_ok=True)
+    done = place.make("data", *words)
+    assert (done.returncode, place.calls()) == (2, [])
+    assert "no DATA_ROOT; expected the folder to fill, as in make data DATA_ROOT=../sets" in done.stderr
+
+
+def test_data_fills_the_folder_from_the_command_line_or_the_environment(installed: Checkout) -> None:
+    assert installed.make("data", "DATA_ROOT=my sets").returncode == 0
+    assert installed.make("data", DATA_ROOT="sets").returncode == 0
+    fetches = [f"python <-m> <cada_trl.data.fetch> <data_root={folder}>" for folder in ("my sets", "sets")]
+    assert installed.calls() == fetches
+
+
+def test_the_extract_of_330k_is_read_where_the_papers_split_is_not(installed: Checkout) -> None:
+    folder = installed.folder / "my sets" / "beavertails"
+    folder.mkdir(parents=True)
+    for name in ("330k_unsafe_prompts", "30k_train"):
+        (folder / f"{name}.jsonl").touch()
+        assert installed.make("prepare", "DATA_ROOT=my sets", "ARGS=data=paper").returncode == 0
+        assert f"<file=my sets/beavertails/{name}.jsonl>" in installed.calls()[-1]
+
+
 def test_a_table_is_named_by_its_number(installed: Checkout) -> None:
     installed.make("table2", "MODEL=llama3", "DATA_ROOT=my sets", "ARGS=seeds=0,1 --dry-run")
     words = "<table=2> <model=llama3> <data_root=my sets> <seeds=0,1> <--dry-run>"
@@ -338,7 +365,7 @@ def test_the_choice_of_requests_is_said(installed: Checkout) -> None:
     assert "requests: data=twins\n" in installed.make("train").stdout
     assert "requests: data=jsonl\n" in installed.make("train", "ARGS=data=jsonl seed=1").stdout
     said = installed.make("train", "DATA_ROOT=sets", "ARGS=data=paper").stdout
-    assert "requests: data=paper file=sets/beavertails/330k_unsafe_prompts.jsonl benchmarks_dir=sets\n" in said
+    assert "requests: data=paper file=sets/beavertails/30k_train.jsonl benchmarks_dir=sets\n" in said
 
 
 def test_a_report_without_a_run_is_refused_before_anything_is_installed(checkout: Callable[..., Checkout]) -> None:

@@ -2,7 +2,7 @@
 
     python -m cada_trl.evaluate model=smollm2 suite=quick data_root=<folder>
     python -m cada_trl.evaluate model=runs/<name> benchmarks=advbench,xstest_safe attacks=none,pair judge=strongreject
-    ... --dry-run                                               (what would be asked, and the folder)
+    ... --dry-run                          (what would be asked, and the folder; every value: --config)
 
 The same command goes on after an interruption; another judge judges the same responses. Top to bottom: plan, check,
 attempt, respond, judge, score.
@@ -10,13 +10,16 @@ attempt, respond, judge, score.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cada_trl.config.loading import as_yaml, split_flags
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import BenchmarkSpec
+from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import judge_responses, respond
 from cada_trl.evaluation.attacks.registry import AttackContext
@@ -27,6 +30,7 @@ from cada_trl.evaluation.plan import Plan, make_attempts, make_plan
 from cada_trl.evaluation.scores import Scores, any_rate, score, score_table, withheld_lines
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
+from cada_trl.jobs.estimate import evaluate_hours
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.prompting.arms import of_each_hazard
@@ -35,6 +39,8 @@ from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of
 
+MORE = "for StrongREJECT, XSTest and more: make data DATA_ROOT=<folder>, then data_root=<folder>"
+
 if TYPE_CHECKING:
     from cada_trl.evaluation.attacks.attacker import Attacker
 
@@ -42,7 +48,12 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError, one line, also where no rate can be given; what was answered and judged
     until then is kept."""
-    config = load_evaluate_config([word for word in argv if word != "--dry-run"])
+    words, flags = split_flags(argv)
+    config = load_evaluate_config(words)
+    if "--config" in flags:
+        print(as_yaml(config))
+        if flags == {"--config"}:
+            return 0
     pack = load_pack(config.hazards)
     of_each_hazard("", config.prompt, pack)  # enough cases of each
     place_of(config.evals_dir)
@@ -51,15 +62,13 @@ def main(argv: list[str]) -> int:
         plan = make_plan(config, _attack_context(config, model, judge))
         for line in plan.read_as:
             print(line)
+        if config.data_root is None and TWIN_SETS.keys() == set(config.benchmarks):
+            print(f"no published set without data_root; {MORE}")
         decides = {**model.decides, "asked": plan.facts()}
         path = Path(config.evals_dir) / folder_name(config.model.name, decides)
-        if "--dry-run" in argv:
-            for planned in plan.benchmarks:
-                names = ", ".join(attack.name for attack in planned.attacks)
-                print(f"{planned.spec.name}: {len(planned.items)} items x {names}")
-            for line in plan.not_run_lines():
+        if "--dry-run" in flags:
+            for line in _dry_run_lines(config, plan, judge, path, words):
                 print(line)
-            print(f"judge: {judge.id}\nfolder: {path}")
             return 0
         check_reachable(judge)
         attacks = {attack.name: attack for planned in plan.benchmarks for attack in planned.attacks}
@@ -83,6 +92,21 @@ def main(argv: list[str]) -> int:
         console.print(line, highlight=False, soft_wrap=True)
     print(write_report([read_record(path)], path))
     return 0
+
+
+def _dry_run_lines(config: EvaluateConfig, plan: Plan, judge: Judge, path: Path, words: list[str]) -> Iterator[str]:
+    n_answers = sum(len(planned.items) * len(planned.attacks) for planned in plan.benchmarks)
+    hours = evaluate_hours(config)
+    took = "no evaluation like it was timed" if hours is None else f"{60 * hours:.0f} min, as evaluations like it took"
+    yield f"model: {config.model.path}, prompt={config.prompt.arm}"
+    for planned in plan.benchmarks:
+        names = ", ".join(attack.name for attack in planned.attacks)
+        yield f"{planned.spec.name}: {len(planned.items)} items x {names}"
+    yield from plan.not_run_lines()
+    yield f"answers: {n_answers} of at most {config.generation.max_new_tok} tokens; {took}"
+    yield f"judge: {judge.id}"
+    yield f"folder: {path}"
+    yield f"next: {shlex.join(['python', '-m', 'cada_trl.evaluate', *words])}   (every value: --config)"
 
 
 def evaluate(

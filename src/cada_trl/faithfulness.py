@@ -2,7 +2,7 @@
 
     python -m cada_trl.faithfulness model=smollm2 prompt=cases limit=20     (cases and analysis)
     python -m cada_trl.faithfulness model=runs/<name>                       (raw: the analysis alone)
-    ... --dry-run                                                           (what would be asked, and the folder)
+    ... --dry-run                                      (what would be asked, and the folder; every value: --config)
 
 The same command goes on after an interruption; another judge judges the same responses. Top to bottom: the untouched
 prompts and those with other cases, then the untouched prompts with an answer that is begun, then the judge.
@@ -11,11 +11,13 @@ prompts and those with other cases, then the untouched prompts with an answer th
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from cada_trl.config.loading import as_yaml, split_flags
 from cada_trl.console import table_console
 from cada_trl.errors import run_verb
 from cada_trl.evaluation.answers import judge_responses, respond
@@ -47,7 +49,12 @@ PROMPT_RESPONSES, ANALYSIS_RESPONSES = "responses-prompts.jsonl", "responses-ana
 
 def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError, one line; what was answered and judged until then is kept."""
-    config = load_faithfulness_config([word for word in argv if word != "--dry-run"])
+    words, flags = split_flags(argv)
+    config = load_faithfulness_config(words)
+    if "--config" in flags:
+        print(as_yaml(config))
+        if flags == {"--config"}:
+            return 0
     pack = load_pack(config.hazards)
     place_of(config.faithfulness_dir)
     items = probe_items(config.items, config.limit, config.seed)
@@ -63,14 +70,16 @@ def main(argv: list[str]) -> int:
         decides = {**model.decides, "asked": asked}
         path = Path(config.faithfulness_dir) / folder_name(config.model.name, decides)
         first = prompt_attempts(items, config.prompt, pack)
-        if "--dry-run" in argv:
+        if "--dry-run" in flags:
+            print(f"model: {config.model.path}, prompt={config.prompt.arm}")
             print(
                 ", ".join(f"{sum(item.harmful is harmful for item in items)} {kind} items" for kind, harmful in KINDS)
             )
             for name, n in Counter(attempt.attack for attempt in first).items():
                 print(f"{name}: {n} prompts")
             print("then, on the untouched prompts, an analysis that is kept, cut, left out, ours or another item's")
-            print(f"judge: {judge.id}\nfolder: {path}")
+            command = shlex.join(["python", "-m", "cada_trl.faithfulness", *words])
+            print(f"judge: {judge.id}\nfolder: {path}\nnext: {command}   (every value: --config)")
             return 0
         check_reachable(judge)
         facts = {"model": config.model.name, "judge_id": judge.id, "interventions": INTERVENTIONS}

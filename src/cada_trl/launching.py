@@ -1,4 +1,4 @@
-"""How a run's processes are started: environment for one process, the accelerate command for several, and a dry run."""
+"""How a run's processes are started: environment for one process, the accelerate command for several."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import ctypes
 import importlib.util
 import logging
 import os
-import shlex
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
-from cada_trl.config import Config, ModelConfig, run_name
+from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.judging.from_config import make_judge
 from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, zero_stage
@@ -214,20 +211,3 @@ def _in_hub_cache(model: ModelConfig) -> bool:
 def _hub_token() -> bool:
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     return bool(os.environ.get("HF_TOKEN")) or (home / "token").is_file()
-
-
-def dry_run(config: Config, overrides: list[str]) -> int:
-    """Print the resolved configuration, the launcher line, the run folder and what is missing; starts nothing."""
-    print(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
-    algo, hardware = config.algo, config.hardware
-    n_rollouts = algo.requests_per_step * algo.rollouts_per_request
-    n_micro = n_rollouts // (hardware.micro_batch * hardware.n_processes)
-    print(f"launcher: {shlex.join(launcher_command(config, overrides))}")
-    print(f"run folder: {Path(config.runs_dir) / run_name(config)}")
-    print(
-        f"a step: {n_rollouts} rollouts = {algo.requests_per_step} requests x {algo.rollouts_per_request}; "
-        f"{n_micro} micro-batches of {hardware.micro_batch} on {hardware.n_processes} process(es)"
-    )
-    lacks = missing(config)
-    print("missing here: " + ("; ".join(lacks) if lacks else "nothing"))
-    return 0

@@ -1,7 +1,8 @@
 """train: requests + model -> a run folder with the trained model, its curves and its report.
 
     python -m cada_trl.train model=smollm2 data=twins              (overrides: any key of hydra_conf/, by its bare name)
-    python -m cada_trl.train model=deepthought hardware=a100x4 --dry-run
+    python -m cada_trl.train model=deepthought hardware=a100x4 --dry-run      (what would run, in ten lines)
+    ... --config                                                   (every value, and nothing is started)
 
 The same command goes on after an interruption; where the run is done it only reports. What happens, top to bottom:
 prepare, load, probe, train, probe, report.
@@ -16,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.config.loading import as_yaml, split_flags
 from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, prepare
-from cada_trl.diagnosis import check_inputs
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
+from cada_trl.jobs.dry_run import dry_run_lines
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
-from cada_trl.launching import check_gpus, dry_run, is_launched, is_main_rank, launch, quiet_libraries, set_environment
+from cada_trl.launching import check_gpus, is_launched, is_main_rank, launch, quiet_libraries, set_environment
 from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.separability.card import kept_card
@@ -43,12 +45,15 @@ console = Console(stderr=True)
 
 def main(argv: list[str]) -> int:
     """The verb. Errors: UserError, one line; Ctrl-C leaves a run that the same command resumes."""
-    overrides = [word for word in argv if word != "--dry-run"]
+    overrides, flags = split_flags(argv)
     config = load_config(overrides)
-    if "--dry-run" in argv:
-        for finding in check_inputs(config):
-            print(f"{finding.check}: {finding.seen}")
-        return dry_run(config, overrides)
+    if "--config" in flags:
+        print(as_yaml(config))
+    if "--dry-run" in flags:
+        for line in dry_run_lines(config, overrides):
+            print(line, flush=True)
+    if flags:
+        return 0
     if config.hardware.launcher == "accelerate" and not is_launched():
         check_gpus(config)
         prepare(config)  # once, before the ranks start: they only read it back

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cada_trl.config import CONF_DIR, Config, load_config
 from cada_trl.config.keys import default_keys, describe_keys
 from cada_trl.config.loading import Section, leaf_paths
 from cada_trl.errors import HelpAsked
-from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config
+from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_about
 from cada_trl.evaluation.settings import load_utility_config as load_utility
 from cada_trl.jobs.request import SweepConfig
 from cada_trl.jobs.table_layout import TableSettings, load_table_settings
@@ -31,7 +32,8 @@ def sweep(words: list[str]) -> Any:
     ("schema", "folder", "primary", "load"),
     [
         (Config, CONF_DIR, "config", load_config),
-        (EvaluateConfig, CONF_DIR, "evaluate", load_evaluate_config),
+        # --help lists a suite's own benchmarks; without data_root the held-out twins take their place
+        (EvaluateConfig, CONF_DIR, "evaluate", partial(load_about, EvaluateConfig, "evaluate")),
         (UtilityConfig, CONF_DIR, "utility", load_utility),
         (SweepConfig, CONF_DIR, "sweep", sweep),
         (TableSettings, CONF_DIR / "table", "table", load_table_settings),

@@ -213,11 +213,18 @@ def test_a_hub_set_is_taken_from_the_pinned_revision(tmp_path: Path, monkeypatch
     }
 
 
-def test_a_set_that_is_not_on_the_hub_names_the_published_file(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"tiny: no file .*/tiny/tiny.csv and no copy on the hub; put it there, from ht"
+def test_a_set_that_is_not_on_the_hub_names_the_command_that_fetches_it(tmp_path: Path) -> None:
+    for data_root, said in (
+        (tmp_path, rf"tiny: no file {tmp_path}/tiny/tiny\.csv; make data DATA_ROOT={tmp_path} fetches it \(https://"),
+        (
+            None,
+            r"tiny: tiny/tiny\.csv is read below data_root, and none is given; make data DATA_ROOT=<folder> fetches",
+        ),
     ):
-        load_items(spec_of(), tmp_path, None, seed=0)
+        with pytest.raises(UserError, match=said):
+            load_items(spec_of(), data_root, None, seed=0)
+    with pytest.raises(UserError, match=r"no file .*/tiny/tiny\.csv and no address of it; put it there, from https://"):
+        load_items(spec_of(download=None), tmp_path, None, seed=0)
     with pytest.raises(UserError, match="is not a folder"):
         load_items(spec_of(), tmp_path / "missing", None, seed=0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cada_trl.data.sources import CATEGORIES, read_beavertails, read_own_rows
+from cada_trl.data.sources import CATEGORIES, local_beavertails, read_beavertails, read_own_rows
 from cada_trl.errors import UserError
 
 from .conftest import DataOf, WriteRows
@@ -130,3 +130,13 @@ def test_a_wrong_own_row_is_refused_with_its_number(
 def test_own_rows_without_a_file_are_refused(data_of: DataOf) -> None:
     with pytest.raises(UserError, match="data=jsonl needs file="):
         read_own_rows(data_of("data=jsonl"), {"hate"})
+
+
+def test_below_data_root_the_papers_split_comes_before_the_extract(tmp_path: Path) -> None:
+    folder = tmp_path / "beavertails"
+    folder.mkdir()
+    assert local_beavertails(str(tmp_path)).endswith("/beavertails/30k_train.jsonl")
+    (folder / "330k_unsafe_prompts.jsonl").touch()
+    assert local_beavertails(str(tmp_path)) == str(folder / "330k_unsafe_prompts.jsonl")
+    (folder / "30k_train.jsonl").touch()
+    assert local_beavertails(str(tmp_path)) == str(folder / "30k_train.jsonl")

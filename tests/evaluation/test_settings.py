@@ -49,7 +49,7 @@ def _leaves(section: Any) -> list[str]:
 
 @pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["suite"])
 def test_a_suite_names_benchmarks_that_exist_and_each_of_its_values_can_be_overruled(choice: str) -> None:
-    config = load_evaluate_config([f"suite={choice}"])
+    config = load_evaluate_config([f"suite={choice}", "data_root=sets"])
     assert {load_spec(name).harmful for name in config.benchmarks} == {True, False}
     assert not any(load_spec(name).gated for name in config.benchmarks)
     other = load_evaluate_config([f"suite={choice}", "benchmarks=advbench", "attacks=none", "limit=3", "max_new_tok=9"])
@@ -160,13 +160,22 @@ def test_a_mistake_is_one_line(words: str, message: str) -> None:
         load_utility_config(words.split())
 
 
+@pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["suite"])
+def test_without_data_root_a_suite_asks_what_is_shipped_in_its_own_size(choice: str) -> None:
+    config = load_evaluate_config([f"suite={choice}"])
+    assert config.benchmarks == ["twins_harmful", "twins_harmless"]
+    assert config.limit == load_evaluate_config([f"suite={choice}", "data_root=sets"]).limit
+    assert load_evaluate_config([f"suite={choice}", "benchmarks=xstest_safe"]).benchmarks == ["xstest_safe"]
+
+
 def test_a_policy_gives_its_hazards_and_a_suite_then_asks_its_held_out_twins(tmp_path: Path) -> None:
     new(f"{tmp_path}/mine")
     words = [f"policy={tmp_path}/mine", "model=smollm2"]
     config = load_evaluate_config(words)
     assert Path(config.hazards).parents[2] == tmp_path / "mine"
-    suite = load_evaluate_config(["model=smollm2"]).benchmarks
-    assert config.benchmarks == ["twins_harmful", "twins_harmless", *suite]
+    assert config.benchmarks == ["twins_harmful", "twins_harmless"]
+    suite = load_evaluate_config(["model=smollm2", "data_root=sets"]).benchmarks
+    assert load_evaluate_config([*words, "data_root=sets"]).benchmarks == [*config.benchmarks, *suite]
     assert load_evaluate_config([*words, "benchmarks=advbench"]).benchmarks == ["advbench"]
     with pytest.raises(UserError, match="unknown key 'policy'"):
         load_utility_config([f"policy={tmp_path}/mine", "model=smollm2"])

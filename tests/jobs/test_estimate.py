@@ -92,7 +92,7 @@ def test_a_dry_run_says_what_is_done(sweep: StubSweep, capsys: pytest.CaptureFix
 
 
 def test_judge_calls_are_counted_for_a_judge_that_is_asked() -> None:
-    initial, cell = costs(JUDGED, "evaluate=quick", "evaluate.judge=strongreject")
+    initial, cell = costs(JUDGED, "evaluate=quick", "evaluate.judge=strongreject", "evaluate.data_root=sets")
     assert initial.judge_calls == 4 * 25 * 3  # quick: four benchmarks of 25 under three attacks, at most
     # 10 steps of 24, of which 12 are anchors that no judge sees; two probe passes over two harmful and two harmless
     # sets of 5, and the evaluation

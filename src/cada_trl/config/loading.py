@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cada_trl.config.keys import describe_keys
@@ -21,6 +22,7 @@ from cada_trl.errors import HelpAsked, UserError
 from cada_trl.storage.reading import read_yaml
 
 HELP = frozenset({"-h", "--help"})
+FLAGS = frozenset({"--dry-run", "--config"})
 MANY = 40  # names are not listed beyond this
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -155,6 +157,16 @@ def is_text_list(schema: type[Section], path: str) -> bool:
 def as_override(key: str, value: Any) -> str:
     """`key=value` in Hydra's words for any plain value: text is quoted, so that commas and blanks are its own."""
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
+
+
+def split_flags(argv: Sequence[str]) -> tuple[list[str], frozenset[str]]:
+    """(the other words, which of FLAGS are among these)."""
+    return [word for word in argv if word not in FLAGS], FLAGS.intersection(argv)
+
+
+def as_yaml(config: Section) -> str:
+    """Every value, as --config shows it."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
 def run_words(argv: list[str], schema: type[Schema]) -> Schema:

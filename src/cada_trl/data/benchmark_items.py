@@ -180,6 +180,12 @@ def checked_file(path: Path, sha256: str, source: str) -> Path:
     return path
 
 
+def lacks_file(data_root: Path | None, file: str, source: str) -> str:
+    """What is not there, and the command that fetches it."""
+    lack = f"{file} is read below data_root, and none is given" if data_root is None else f"no file {data_root / file}"
+    return f"{lack}; make data DATA_ROOT={data_root or '<folder>'} fetches it ({source})"
+
+
 def _files(spec: BenchmarkSpec, data_root: Path | None) -> list[Path]:
     if data_root is not None and not data_root.is_dir():
         raise UserError(f"data_root={data_root} is not a folder; expected one with {spec.file}, or null for the hub")
@@ -191,10 +197,11 @@ def _files(spec: BenchmarkSpec, data_root: Path | None) -> list[Path]:
 
 
 def _hub_files(spec: BenchmarkSpec, data_root: Path | None) -> list[Path]:
-    place = f"{data_root or '<data_root>'}/{spec.file}"
+    place = f"{data_root or 'data_root'}/{spec.file}"
+    if spec.download is not None and spec.hub_id is None:
+        raise UserError(f"{spec.name}: {lacks_file(data_root, spec.file, spec.source)}")
     if spec.hub_id is None or spec.hub_file is None:
-        origin = spec.download or spec.source
-        raise UserError(f"{spec.name}: no file {place} and no copy on the hub; put it there, from {origin}")
+        raise UserError(f"{spec.name}: no file {place} and no address of it; put it there, from {spec.source}")
     from huggingface_hub import snapshot_download
 
     try:

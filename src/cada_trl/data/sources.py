@@ -38,6 +38,12 @@ CATEGORIES = frozenset(
 )
 
 
+def local_beavertails(data_root: str) -> str:
+    """The rows below data_root: the paper's split, as cada_trl.data.fetch makes it, or else the extract of 330k."""
+    places = [f"{data_root}/beavertails/{name}.jsonl" for name in ("30k_train", "330k_unsafe_prompts")]
+    return next((place for place in places if Path(place).expanduser().is_file()), places[0])
+
+
 def read_beavertails(data: DataConfig) -> Source:
     """Unsafe prompts with their labels; rows labelled child_abuse are dropped and counted (ours: never learned on).
 

@@ -137,15 +137,16 @@ class UtilityConfig(AboutAModel):
 def load_evaluate_config(overrides: Sequence[str]) -> EvaluateConfig:
     """hydra_conf/evaluate.yaml, as load_about; a suite also asks the held-out twins of one's own, where there are some.
 
-    Errors: UserError also for held-out twins that the run's model was trained on: those of a later text of its policy.
+    Without data_root a suite asks held-out twins alone, which are shipped: no suite can do without its files. Errors:
+    UserError also for held-out twins that the run's model was trained on: those of a later text of its policy.
     """
     config = load_about(EvaluateConfig, "evaluate", overrides)
-    if config.twins_file is None:
+    if config.twins_file is not None:
+        _check_unseen(config)
+    if _last(overrides, "benchmarks") is not None or (config.data_root and config.twins_file is None):
         return config
-    _check_unseen(config)
-    if _last(overrides, "benchmarks") is not None:
-        return config
-    return config.model_copy(update={"benchmarks": list(dict.fromkeys([*TWIN_SETS, *config.benchmarks]))})
+    suites = config.benchmarks if config.data_root else []
+    return config.model_copy(update={"benchmarks": list(dict.fromkeys([*TWIN_SETS, *suites]))})
 
 
 def load_faithfulness_config(overrides: Sequence[str]) -> FaithfulnessConfig:

@@ -1,4 +1,4 @@
-"""What a sweep's job will take, from steps and evaluations that were measured earlier."""
+"""What a training or an evaluation will take, from steps and evaluations that were measured earlier."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cada_trl.data.own_sets import find_sets
 from cada_trl.data.split import n_trained
 from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
+from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.grid import Cell
 from cada_trl.jobs.job import Words, asking, ended
@@ -37,14 +38,14 @@ class Cost:
 
 def sweep_costs(cells: Sequence[Cell]) -> dict[str, Cost]:
     """Job id -> what it will take, from the runs and evaluations that lie beside where its own will."""
-    runs, costs = cache(_measured_runs), dict[str, Cost]()
+    runs, costs = cache(measured_runs), dict[str, Cost]()
     for cell in cells:
         config = cell.config
         memory_gb = plan_memory(config, shape_of(config.model)).peak_gb
-        hours, calls = _train_hours(config, runs(config.runs_dir)), _judged_rollouts(config)
+        hours, calls = train_hours(config, runs(config.runs_dir)), _judged_rollouts(config)
         if (initial := cell.initial) is not None and initial.evaluation is not None:
             # The trained model is not there yet: it is asked as the one that it starts from.
-            asked = Cost(_evaluate_hours(initial.evaluation), memory_gb, _judged_answers(initial.evaluation))
+            asked = Cost(evaluate_hours(asking(initial.evaluation)), memory_gb, _judged_answers(initial.evaluation))
             costs[initial.id] = asked
             hours = None if hours is None or asked.hours is None else hours + asked.hours
             calls += asked.judge_calls
@@ -63,13 +64,15 @@ def n_steps(config: Config) -> int:
 
 
 @dataclass(frozen=True)
-class _Measured:
+class Measured:
+    """A run that ended well."""
+
     config: Config
     parts_s: tuple[float, float]  # of a step: sampling, update
     rest_s: float  # probes, loading, saving
 
 
-def _train_hours(config: Config, runs: Sequence[_Measured]) -> float | None:
+def train_hours(config: Config, runs: Sequence[Measured]) -> float | None:
     """From the measured runs whose planned step is nearest, each part of theirs stretched to this plan's operations."""
     own = _parts_tflop(config)
     times = []  # (distance, seconds of a step, of the rest)
@@ -90,7 +93,8 @@ def _parts_tflop(config: Config) -> tuple[float, float]:
     return rollout_tflop(config, shape, lengths), update_tflop(config, shape, lengths)
 
 
-def _measured_runs(runs_dir: str) -> list[_Measured]:
+def measured_runs(runs_dir: str) -> list[Measured]:
+    """The runs there whose steps were timed."""
     measured = []
     for folder, stored, manifest in ended(runs_dir):
         if manifest.get("exit_state") != "done" or not manifest.get("wall_s"):
@@ -107,7 +111,7 @@ def _measured_runs(runs_dir: str) -> list[_Measured]:
             update_s = statistics.median(step_s - rollout_s for rollout_s, step_s in steps_s)
             # A resumed run's wall time is its last call's.
             rest_s = max(0.0, manifest["wall_s"] - sum(step_s for _, step_s in steps_s))
-            measured.append(_Measured(config, (rollout_s, update_s), rest_s))
+            measured.append(Measured(config, (rollout_s, update_s), rest_s))
     return measured
 
 
@@ -117,9 +121,8 @@ def _cost_key(config: Config) -> tuple[object, ...]:
     return model.n_params, model.dtype, config.algo.method, config.rollout.backend, config.peft, config.hardware
 
 
-def _evaluate_hours(words: Words) -> float | None:
+def evaluate_hours(config: EvaluateConfig) -> float | None:
     """Median pass time of finished evaluations that asked a model of this size the same."""
-    config = asking(words)
     wanted = config.model_dump(include={"benchmarks", "attacks", "limit", "generation"})
     walls_s = [
         sum(manifest["pass_wall_s"].values())

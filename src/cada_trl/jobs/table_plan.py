@@ -11,6 +11,7 @@ from cada_trl.config import RECIPES_DIR
 from cada_trl.config.loading import as_override
 from cada_trl.config.recipes import recipe_words
 from cada_trl.data.benchmark_items import load_items, load_spec
+from cada_trl.data.sources import local_beavertails
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attack import NotRun
 from cada_trl.evaluation.attacks.registry import AttackContext, make_attack
@@ -187,7 +188,7 @@ class _Words:
         words = ["data=twins"]
         if settings.model != "smollm2":
             words = ["data=paper"]
-            words += [as_override("file", f"{root}/beavertails/330k_unsafe_prompts.jsonl")] if root else []
+            words += [as_override("file", local_beavertails(root))] if root else []
         return [*words, as_override("benchmarks_dir", root)] if root else words
 
     def _how(self, verb: Literal["evaluate", "utility"], folder: str) -> list[str]:

@@ -131,8 +131,10 @@ def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
-    expected = "get the prompts of https://example.org/x"
-    with pytest.raises(UserError, match=f" x pair: no file <data_root>/prompts.jsonl; {expected}"):
+    expected = "make data DATA_ROOT=<folder> fetches it \\(https://example.org/x"
+    with pytest.raises(
+        UserError, match=rf" x pair: prompts\.jsonl is read below data_root, and none is given; {expected}"
+    ):
         FrozenAttack("pair", with_victims, None)
     with pytest.raises(UserError, match=r" x pair: no file .*/empty/prompts.jsonl"):
         FrozenAttack("pair", with_victims, tmp_path / "empty")

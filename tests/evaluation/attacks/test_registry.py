@@ -51,7 +51,9 @@ def test_none_and_the_transforms_need_nothing() -> None:
 def test_a_frozen_attack_reads_its_benchmarks_file(shared_data: Path) -> None:
     attack = make_attack("gcg", context("jailbreakbench_harmful", data_root=shared_data))
     assert (attack.name, attack.kind, attack.transfer) == ("gcg", "frozen", True)
-    with pytest.raises(UserError, match=r"strongreject x pair: no file <data_root>/frozen_attacks/strongreject.jsonl"):
+    with pytest.raises(
+        UserError, match=r"strongreject x pair: frozen_attacks/strongreject\.jsonl is read below data_r"
+    ):
         make_attack("pair", context())
 
 

@@ -243,7 +243,8 @@ def test_an_unknown_technique_names_the_nearest_or_all(
 def test_without_the_taxonomy_the_line_says_where_it_is_published(tmp_path: Path) -> None:
     for data_root in (None, tmp_path):
         with pytest.raises(
-            UserError, match=r"no file .*persuasion_taxonomy.jsonl; get it from https://github.com/CHATS"
+            UserError,
+            match=r"persuasion_taxonomy\.jsonl.*; make data DATA_ROOT=.* fetches it \(https://github\.com/CHATS",
         ):
             load_taxonomy(data_root)
 

@@ -48,7 +48,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 )
 def test_a_missing_file_is_named(name: str, file: str, data_root: Path) -> None:
     (data_root / file).unlink()
-    with pytest.raises(UserError, match=f"{name}: no file .*/{file}; get it from https://github.com/"):
+    with pytest.raises(
+        UserError, match=rf"{name}: no file .*/{file}; make data DATA_ROOT=.* fetches it \(https://github.com/"
+    ):
         check_files(small_task(name), data_root)
 
 

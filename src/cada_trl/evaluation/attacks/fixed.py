@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cada_trl.data.benchmark_items import BenchmarkSpec, FrozenPrompts, Item, checked_file, item_id
+from cada_trl.data.benchmark_items import BenchmarkSpec, FrozenPrompts, Item, checked_file, item_id, lacks_file
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attack import Attacked, Kind, NoPrompts
 from cada_trl.evaluation.items import Attempt
@@ -95,9 +95,7 @@ class FrozenAttack:
             raise ValueError(f"{spec.name} describes no attack prompts")
         self.name, self._frozen = name, spec.frozen
         if data_root is None or not (data_root / spec.frozen.file).is_file():
-            place = f"{data_root or '<data_root>'}/{spec.frozen.file}"
-            source = spec.frozen.source
-            raise NoPrompts(f"{spec.name} x {name}: no file {place}; get the prompts of {source} (docs/benchmarks.md)")
+            raise NoPrompts(f"{spec.name} x {name}: {lacks_file(data_root, spec.frozen.file, spec.frozen.source)}")
         path = checked_file(data_root / spec.frozen.file, spec.frozen.sha256, spec.frozen.source)
         self._published = _read(name, spec.name, spec.frozen, path)
         columns, victims = spec.frozen.columns.model_dump(), spec.frozen.attacks[name]

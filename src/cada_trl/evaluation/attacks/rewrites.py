@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cada_trl.config.loading import nearest
 from cada_trl.console import shown
-from cada_trl.data.benchmark_items import Item
+from cada_trl.data.benchmark_items import Item, lacks_file
 from cada_trl.data.likeness import jaccard, normalise
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attack import Attacked, Kind
@@ -146,9 +146,8 @@ def load_taxonomy(data_root: Path | None) -> dict[str, str]:
 
     Errors: UserError for no data_root, and for a file that is missing or has other fields.
     """
-    path = (data_root or Path("<data_root>")) / TAXONOMY
-    if not path.is_file():
-        raise UserError(f"PAP needs the published taxonomy and there is no file {path}; get it from {TAXONOMY_SOURCE}")
+    if data_root is None or not (path := data_root / TAXONOMY).is_file():
+        raise UserError(f"PAP needs the published taxonomy: {lacks_file(data_root, TAXONOMY, TAXONOMY_SOURCE)}")
     tasks = {}
     for number, row in read_jsonl(path):
         name, definition = row.get("ss_technique"), row.get("ss_definition")

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from cada_trl.data.benchmark_items import lacks_file
 from cada_trl.data.row_files import read_rows
 from cada_trl.errors import UserError
 from cada_trl.evaluation.utility.task import TaskSpec
@@ -56,7 +57,7 @@ def _counts(task: TaskSpec, data_root: Path, pattern: str) -> tuple[Counter[str]
         path = data_root / name
         if not path.is_file():
             raise UserError(
-                f"{task.name}: no file {path}; get it from {task.source}, or set data_root=null for the hub"
+                f"{task.name}: {lacks_file(data_root, name, task.source)}, or set data_root=null for the hub"
             )
         for number, row in read_rows(path, listed=task.files.field or "examples"):
             _check_row(task, path, number, row)
