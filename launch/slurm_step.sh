@@ -10,6 +10,8 @@ MASTER_ADDR=$(scontrol show node "$first_node" | sed -n 's/.*NodeAddr=\([^ ]*\).
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 export MASTER_ADDR MASTER_PORT="${MASTER_PORT:-$((10000 + SLURM_JOB_ID % 20000))}"
 
+nodes_answer() { timeout 60 srun --overlap --nodes="$1" --ntasks="$1" true 2> /dev/null; }
+
 on_each_node() {
   # shellcheck disable=SC2016
   srun --kill-on-bad-exit=1 bash -c 'NODE_RANK=$SLURM_NODEID exec "$@"' step "$@" &
@@ -20,6 +22,11 @@ on_each_node() {
   wait "$step"; code=$?
   while kill -0 "$step" 2>/dev/null; do wait "$step"; code=$?; done     # a signal ends a wait early
 
+  # A node that died: the ranks on the others end with an error, minutes before Slurm itself takes the node for dead.
+  if [ "$code" -ne 0 ] && [ -z "$cancelled" ] && nodes_answer 1 && ! nodes_answer "$SLURM_JOB_NUM_NODES"; then
+    echo "a node of the job does not answer: requeued" >&2
+    asked_to_stop=yes
+  fi
   # torchrun gives 1 for whatever a rank's exit code was, hence the second condition.
   if [ -z "$cancelled" ] && { [ "$code" -eq "$TRY_AGAIN" ] || { [ -n "$asked_to_stop" ] && [ "$code" -ne 0 ]; }; }; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "$MOST_RESTARTS" ]; then

@@ -29,6 +29,7 @@ case "$2" in
 esac
 """
 SRUN = """#!/bin/bash
+case " $* " in *" --nodes=2 "*) exit "${DEAD_NODE:-0}" ;; esac
 trap 'kill -USR1 $task' USR1            # srun passes the signal on
 while [[ $1 == --* ]]; do shift; done
 SLURM_NODEID=1 "$@" & task=$!
@@ -57,7 +58,7 @@ class Cluster:
 
     def start(self, script: str, *words: str, **environment: str) -> subprocess.Popen[str]:
         env = {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "LOG": str(self.log)}
-        slurm = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "7"}
+        slurm = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"}
         return subprocess.Popen(
             ["bash", script, *words], cwd=ROOT, env=env | slurm | environment, stderr=subprocess.PIPE, text=True
         )
@@ -113,6 +114,15 @@ def test_only_a_run_that_asks_to_go_on_is_requeued_and_not_for_ever(
 ) -> None:
     ended, _ = cluster.run("launch/slurm.sh", *WORDS, TRAIN=f"exit {code}", SLURM_RESTART_COUNT=str(restarts))
     assert ended == ends_with
+    assert ("scontrol requeue 7" in cluster.calls()) is requeued
+
+
+@pytest.mark.parametrize(("dead_node", "requeued"), [("0", False), ("1", True)])
+def test_a_failed_run_is_requeued_where_a_node_of_it_no_longer_answers(
+    cluster: Cluster, dead_node: str, requeued: bool
+) -> None:
+    code, _ = cluster.run("launch/slurm.sh", *WORDS, TRAIN="exit 1", DEAD_NODE=dead_node)
+    assert code == (75 if requeued else 1)
     assert ("scontrol requeue 7" in cluster.calls()) is requeued
 
 

@@ -34,7 +34,7 @@ def queue(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_CALLS", str(sweep.folder / "calls"))
     monkeypatch.setenv("SLURM_QUEUE", str(queue))
-    for name, value in {"JOB_NODELIST": "node", "JOB_ID": "1", "NODEID": "0"}.items():
+    for name, value in {"JOB_NODELIST": "node", "JOB_ID": "1", "NODEID": "0", "JOB_NUM_NODES": "1"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     return queue
 

@@ -129,6 +129,7 @@ script={shlex.quote(str(first.parent))}/$cell.sh
 exec >> {shlex.quote(str(log.parent))}/"$cell.log" 2>&1 9>> {shlex.quote(str(lock.parent))}/"$cell.lock"
 trap 'echo "$? $SECONDS" >> "${{script%.sh}}.exit"' EXIT
 flock --nonblock 9 || {{ echo "another process works on this cell"; exit 75; }}
+export WANDB_RUN_GROUP={shlex.quote(folder.path.name)}
 source {shlex.quote(str(_STEP))}
 on_each_node bash "$script"
 """

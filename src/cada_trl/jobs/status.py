@@ -32,7 +32,7 @@ def status_rows(path: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, ...]]:
         in_queue = queued.get(event.get("queue_id", ""), "gone") if state == "submitted" else ""
         hours = sum(row.get("wall_s") or 0.0 for row in known) / 3600
         reason = "" if is_done else str(event.get("reason") or "")
-        rows.append((job.id, job.label, state, in_queue, *_progress(job), f"{hours:.2f}" if known else "", reason))
+        rows.append((job.id, job.label, state, in_queue, *_progress(job), f"{hours:.2f}" if hours else "", reason))
     return rows
 
 
