@@ -48,6 +48,7 @@ PLACEHOLDERS = {
 FOREIGN = {
     "vllm serve": "needs vLLM on a GPU, and weights",
     "pip uninstall": "changes the environment",
+    **dict.fromkeys(("sbatch ", "scancel ", "srun "), "need Slurm; tests/end_to_end/test_slurm.py has one"),
     "SERVER_GPUS=4": "needs five GPUs; tests/test_launch_scripts.py runs the script with stand-ins",
 }
 

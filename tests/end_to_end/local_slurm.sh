@@ -46,9 +46,10 @@ MpiDefault=none
 ReturnToService=2
 JobRequeue=1
 KillWait=10
+UnkillableStepTimeout=180
 SlurmdTimeout=20
 GresTypes=gpu
-SchedulerParameters=batch_sched_delay=0,sched_interval=2,requeue_setup_env_fail
+SchedulerParameters=batch_sched_delay=0,sched_interval=2
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$(free_port) CPUs=64 RealMemory=16000 Gres=gpu:8 State=UNKNOWN
 NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$(free_port) CPUs=64 RealMemory=16000 Gres=gpu:8 State=UNKNOWN
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP

@@ -51,7 +51,7 @@ def said_by(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
-def wait_until(holds: Callable[[], object], limit_s: float = 240.0) -> None:
+def wait_until(holds: Callable[[], object], limit_s: float = 500.0) -> None:
     deadline = time.monotonic() + limit_s
     while not holds():
         assert time.monotonic() < deadline, f"not within {limit_s} s; the queue: {said_by('squeue')}"
