@@ -58,7 +58,12 @@ class Cluster:
 
     def start(self, script: str, *words: str, **environment: str) -> subprocess.Popen[str]:
         env = {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "LOG": str(self.log)}
-        slurm = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"}
+        slurm = {
+            "SLURM_SUBMIT_DIR": str(ROOT),
+            "SLURM_JOB_NODELIST": "n[1-2]",
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NUM_NODES": "2",
+        }
         return subprocess.Popen(
             ["bash", script, *words], cwd=ROOT, env=env | slurm | environment, stderr=subprocess.PIPE, text=True
         )
