@@ -160,8 +160,8 @@ class Runner:
             self.failed[job.id] = reason = f"stopped from outside (exit code {code})"
             self._record(job, "to do", reason, wall_s)
             self._say(f"{job.label}: {reason}; the same command goes on with it")
-        elif (reason := job.tripwire(code)) is not None:
-            self._fail(job, reason, wall_s, "stopped")
+        elif (tripwire := job.tripwire(code)) is not None:
+            self._fail(job, tripwire, wall_s, "stopped")
         else:
             self._fail(job, f"exit code {code}" if code else NO_RESULT, wall_s)
         running.lock.close()

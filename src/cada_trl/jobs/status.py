@@ -24,7 +24,7 @@ def status_rows(path: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, ...]]:
         events.setdefault(event["job"], []).append(event)
     last = {name: of_job[-1] for name, of_job in events.items()}
     queued = queue_states() if any(event["state"] == "submitted" for event in last.values()) else {}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for job in jobs:
         event, known = last.get(job.id, {}), events.get(job.id, [])
         is_done, state = job.results() is not None, event.get("state", "to do")
