@@ -50,6 +50,7 @@ FOREIGN = {
     "vllm serve": "needs vLLM on a GPU, and weights",
     "pip uninstall": "changes the environment",
     "pip wheel": "tests/test_wheel.py builds one",
+    **dict.fromkeys(("sbatch ", "scancel ", "srun "), "need Slurm; tests/end_to_end/test_slurm.py has one"),
     "SERVER_GPUS=4": "needs five GPUs; tests/test_launch_scripts.py runs the script with stand-ins",
 }
 

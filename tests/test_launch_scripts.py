@@ -29,6 +29,7 @@ case "$2" in
 esac
 """
 SRUN = """#!/bin/bash
+case " $* " in *" --nodes=2 "*) exit "${DEAD_NODE:-0}" ;; esac
 trap 'kill -USR1 $task' USR1            # srun passes the signal on
 while [[ $1 == --* ]]; do shift; done
 SLURM_NODEID=1 "$@" & task=$!
@@ -37,7 +38,11 @@ while kill -0 $task 2>/dev/null; do wait $task; code=$?; done
 exit $code
 """
 SCONTROL = """#!/bin/bash
-if [ "$1" = show ]; then printf 'first\\nsecond\\n'; else echo "scontrol $*" >> "$LOG"; fi
+case "$1 $2" in
+  "show hostnames") printf 'first\\nsecond\\n' ;;
+  "show node") echo "   NodeAddr=address-of-$3 NodeHostName=$3" ;;
+  *) echo "scontrol $*" >> "$LOG" ;;
+esac
 """
 
 
@@ -53,7 +58,12 @@ class Cluster:
 
     def start(self, script: str, *words: str, **environment: str) -> subprocess.Popen[str]:
         env = {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "LOG": str(self.log)}
-        slurm = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "7"}
+        slurm = {
+            "SLURM_SUBMIT_DIR": str(ROOT),
+            "SLURM_JOB_NODELIST": "n[1-2]",
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NUM_NODES": "2",
+        }
         return subprocess.Popen(
             ["bash", script, *words], cwd=ROOT, env=env | slurm | environment, stderr=subprocess.PIPE, text=True
         )
@@ -97,12 +107,12 @@ def test_slurm_tells_each_node_its_rank_and_the_first_nodes_address(cluster: Clu
     trained = [call for call in cluster.calls() if "cada_trl.train" in call]
     assert len(trained) == 1
     assert trained[0].startswith("python -m cada_trl.train model=llama3 hardware=a100x16 hazards=my pack |")
-    assert "NODE_RANK=1 MASTER_ADDR=first" in trained[0]
+    assert "NODE_RANK=1 MASTER_ADDR=address-of-first" in trained[0]
 
 
 @pytest.mark.parametrize(
     ("code", "restarts", "ends_with", "requeued"),
-    [(0, 0, 0, False), (75, 0, 0, True), (75, 49, 0, True), (75, 50, 75, False), (1, 0, 1, False), (2, 0, 2, False)],
+    [(0, 0, 0, False), (75, 0, 75, True), (75, 49, 75, True), (75, 50, 75, False), (1, 0, 1, False), (2, 0, 2, False)],
 )
 def test_only_a_run_that_asks_to_go_on_is_requeued_and_not_for_ever(
     cluster: Cluster, code: int, restarts: int, ends_with: int, requeued: bool
@@ -112,8 +122,19 @@ def test_only_a_run_that_asks_to_go_on_is_requeued_and_not_for_ever(
     assert ("scontrol requeue 7" in cluster.calls()) is requeued
 
 
-@pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM"])
-def test_a_signal_reaches_the_trainer_and_torchruns_code_of_one_is_requeued(cluster: Cluster, name: str) -> None:
+@pytest.mark.parametrize(("dead_node", "requeued"), [("0", False), ("1", True)])
+def test_a_failed_run_is_requeued_where_a_node_of_it_no_longer_answers(
+    cluster: Cluster, dead_node: str, requeued: bool
+) -> None:
+    code, _ = cluster.run("launch/slurm.sh", *WORDS, TRAIN="exit 1", DEAD_NODE=dead_node)
+    assert code == (75 if requeued else 1)
+    assert ("scontrol requeue 7" in cluster.calls()) is requeued
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGUSR1", 75), ("SIGTERM", 1)])
+def test_a_signal_reaches_the_trainer_and_torchruns_code_of_one_is_requeued_but_not_after_scancel(
+    cluster: Cluster, name: str, code: int
+) -> None:
     """The stand-in trainer sets a handler of its own over the ignored signal, as Python's signal module can."""
     handler = (
         "import os, signal, sys, time\n"
@@ -133,8 +154,8 @@ def test_a_signal_reaches_the_trainer_and_torchruns_code_of_one_is_requeued(clus
         time.sleep(0.05)
     process.send_signal(getattr(signal, name))
     process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert cluster.calls()[-1] == "scontrol requeue 7"
+    assert process.returncode == code
+    assert ("scontrol requeue 7" in cluster.calls()) is (name == "SIGUSR1")
 
 
 def test_a_slurm_job_asks_for_the_signal_early_enough_and_may_be_requeued() -> None:

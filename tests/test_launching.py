@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from cada_trl import launching
@@ -224,3 +225,17 @@ def test_only_the_known_warnings_are_dropped(caplog: pytest.LogCaptureFixture) -
     logger.warning("All reward functions returned None for the following kwargs: ...")
     logger.warning("something else")
     assert [record.message for record in caplog.records] == ["something else"]
+
+
+def test_a_rank_ends_with_a_launcher_that_is_killed() -> None:
+    rank = "from cada_trl.launching import end_with_launcher; end_with_launcher(); print(flush=True); input()"
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}])"
+    environment = {**os.environ, "LOCAL_RANK": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", launcher], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stdout.readline()  # the rank is there
+    ranks = psutil.Process(process.pid).children()
+    process.kill()
+    assert len(ranks) == 1 and not psutil.wait_procs(ranks, timeout=30)[1]
+    process.communicate()

@@ -6,6 +6,7 @@ import ctypes
 import importlib.util
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from cada_trl.stopping import run_ranks
 
 MACHINE_VARIABLES = ("NODE_RANK", "MASTER_ADDR")
 MASTER_PORT = 29500  # torch's default
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -82,6 +84,16 @@ def _without(text: str) -> Callable[[logging.LogRecord], bool]:
 def is_launched() -> bool:
     """Whether accelerate or torchrun started this process."""
     return "LOCAL_RANK" in os.environ
+
+
+def end_with_launcher() -> None:
+    """A rank of a launcher that is killed would wait for the others for ever, with the run's lock; the kernel ends it.
+
+    A scheduler that kills by process group misses torchrun's ranks, which have their own. Only Linux can do this.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None) if os.name == "posix" else None
+    if is_launched() and prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def is_main_rank() -> bool:

@@ -4,6 +4,7 @@
     python -m cada_trl.sweep ablation=kl model=smollm2
     ... --dry-run          (the cells, and what they will take)
     ... --retry            (failed cells too)
+    ... --status           (where each cell stands now; nothing is started or written)
     ... launcher=slurm     (one job a cell in a queue)
 
 Overrides are those of train; an axis is values with commas, range(0,3) or a group's choices. The same command goes on
@@ -36,21 +37,26 @@ from cada_trl.jobs.queue import write_scripts
 from cada_trl.jobs.request import SweepRequest, read_request
 from cada_trl.jobs.search import read_space, run_search
 from cada_trl.jobs.session import Session, jobs_of
+from cada_trl.jobs.status import COLUMNS, status_rows
 from cada_trl.launching import missing
+from cada_trl.planning.device import n_machines
 from cada_trl.storage.digest import content_hash
-from cada_trl.storage.files import place_of
+from cada_trl.storage.files import place_of, read_json
 
 
 def main(argv: list[str]) -> int:
-    """The verb. Returns 0 where every cell is done or in the queue, 1 otherwise. Errors: UserError, one line."""
+    """The verb. Returns 0 where every cell is done, queued or stopped by a tripwire, else 1. Errors: UserError."""
     request = read_request(argv)
     if request.config.search == "optuna":
         return _search(request, argv)
     cells = make_grid(request.training, request.evaluation)
     _check_evaluations(cells)
+    _check_machines(request, cells)
     content = [sorted(cell.id for cell in cells), request.evaluation]
     about = request.card.name if request.card else "-".join(cells[0].axes) or "seed"
     path = _path(request, about, content)
+    if request.status:
+        return _status(path, cells)
     if request.dry_run:
         return _dry_run(request, cells, path)
     return _run(request, argv, path, {cell.id for cell in cells}, lambda session: session.run(cells))
@@ -68,6 +74,16 @@ def _check_evaluations(cells: Sequence[Cell]) -> None:
 
 def _sets(evaluation: EvaluateConfig) -> tuple[Sets, list[str]]:
     return find_sets(evaluation.benchmarks, load_pack(evaluation.hazards).hazards, evaluation.twins_file)
+
+
+def _check_machines(request: SweepRequest, cells: Sequence[Cell]) -> None:
+    """Errors: UserError where a cell wants several machines and none but this one is there."""
+    machines = max(n_machines(cell.config.hardware) for cell in cells)
+    if machines > 1 and request.config.submit == "here":
+        raise UserError(
+            f"a cell of this hardware runs on {machines} machines, and this call has one; add launcher=slurm "
+            "(no cell was started)"
+        )
 
 
 def _evaluations(cells: Sequence[Cell]) -> set[tuple[str, ...]]:
@@ -93,8 +109,14 @@ def _check_inputs(cells: Sequence[Cell]) -> list[str]:
 
 def _search(request: SweepRequest, argv: Sequence[str]) -> int:
     space = read_space(request)
-    _check_evaluations(make_grid(space.fixed, space.evaluation)[:1])
+    some = make_grid(space.fixed, space.evaluation)[:1]
+    _check_evaluations(some)
+    _check_machines(request, some)
     path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluation])
+    if request.status:
+        known = read_json(path / "sweep.json")["cells"] if (path / "sweep.json").is_file() else []
+        axes = tuple(space.dimensions)
+        return _status(path, [cell for row in known for cell in make_grid(row["overrides"], space.evaluation, axes)])
     if request.dry_run:
         dimensions = "\n".join(f"  {key}: {distribution}" for key, distribution in space.dimensions.items())
         print(f"{path}\n{request.config.n_trials} trials over\n{dimensions}")
@@ -128,7 +150,7 @@ def _run(
             signal.signal(signal.SIGTERM, before)
         print(f"{_counted(session)}\n{path / 'sweep.md'}\n{_report(path)}")
         rows = [*session.record.get("initial", ()), *session.record.get("cells", ())]
-        return 0 if {row["state"] for row in rows} <= {"done", "submitted"} else 1
+        return 0 if {row["state"] for row in rows} <= {"done", "submitted", "stopped"} else 1
 
 
 def _report(folder: Path) -> Path | str:
@@ -173,6 +195,14 @@ def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path) -> int:
         with opened(path, {cell.id for cell in cells}) as folder:
             for command in write_scripts(folder, to_do, request.config):
                 print(shlex.join(command))
+    return 0
+
+
+def _status(path: Path, cells: Sequence[Cell]) -> int:
+    table = Table(*COLUMNS, title=str(path))
+    for row in status_rows(path, jobs_of(cells)):
+        table.add_row(*row)
+    table_console().print(table)
     return 0
 
 

@@ -26,7 +26,15 @@ from cada_trl.jobs.dry_run import dry_run_lines
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
-from cada_trl.launching import check_gpus, is_launched, is_main_rank, launch, quiet_libraries, set_environment
+from cada_trl.launching import (
+    check_gpus,
+    end_with_launcher,
+    is_launched,
+    is_main_rank,
+    launch,
+    quiet_libraries,
+    set_environment,
+)
 from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.separability.card import kept_card
@@ -58,6 +66,7 @@ def main(argv: list[str]) -> int:
         check_gpus(config)
         prepare(config)  # once, before the ranks start: they only read it back
         return launch(config, overrides)
+    end_with_launcher()
     set_environment(config.hardware.threads)
     if config.rollout.backend != "transformers":
         prepare_vllm(config)

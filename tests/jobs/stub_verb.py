@@ -1,7 +1,8 @@
 """Stands in for `train`: writes in a moment what a finished run holds. Started as a process, as the verb is.
 
 Its environment says how it behaves: STUB_STARTS a file that gets its pid and words, STUB_FAILS a word that fails it,
-STUB_SLEEP_S how long it takes, STUB_IGNORES_SIGINT that it does not stop when it is asked to.
+STUB_TRIPS one whose tripwire stops it, STUB_SLEEP_S how long it takes, STUB_IGNORES_SIGINT that it does not stop when
+it is asked to.
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ def main(words: list[str]) -> int:
     if os.environ.get("STUB_FAILS", "nothing") in words:
         print("error: this cell was made to fail", file=sys.stderr)
         return 2
+    if os.environ.get("STUB_TRIPS", "nothing") in words:
+        manifest = write_run(load_config(words)) / "manifest.json"
+        stopped = {"exit_state": "stopped: by the tripwire kl_jump at step 3: 90 nats; kl_jump=warn goes on"}
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | stopped))
+        return 3
     print("place:", os.environ.get("MASTER_PORT"), sorted(os.sched_getaffinity(0)), os.environ.get("WANDB_RUN_GROUP"))
     print("gpus:", os.environ.get("CUDA_VISIBLE_DEVICES"))
     write_run(load_config(words))

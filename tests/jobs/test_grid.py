@@ -72,7 +72,6 @@ def test_a_cell_that_stands_twice_is_one() -> None:
         (["seed=0,1", "timeout_s=3"], "timeout_s=3: nothing reads it with judge=phrases"),
         (["prompt=none", "n_cases=1,2"], "n_cases=1: nothing reads it with prompt=none"),
         (["run_name=mine"], "run_name would put every cell into one folder"),
-        (["hardware=a100x16", "model=llama3"], "a cell runs on one machine, and this hardware has 2"),
         (["beta_kl"], "'beta_kl' is not an override"),
     ],
 )

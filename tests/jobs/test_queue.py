@@ -1,4 +1,4 @@
-"""The jobs in a queue, with stand-ins for Slurm's commands: no real queue is here."""
+"""The jobs in a queue, with stand-ins for Slurm's commands; tests/end_to_end/test_slurm.py has a real one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import pytest
 
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
+from cada_trl.storage.files import held
 
 from .conftest import StubSweep
 from .stub_verb import write_run
 
 SBATCH = '#!/bin/sh\necho "$@" >> "$SLURM_CALLS"\nwc -l < "$SLURM_CALLS"\n'
 SQUEUE = '#!/bin/sh\ncat "$SLURM_QUEUE"\n'
+SRUN = '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n'
+SCONTROL = "#!/bin/sh\necho node NodeAddr=127.0.0.1\n"
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def queue(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> Path:
     """sbatch numbers its calls from 1, squeue lists what the file holds."""
     tools = sweep.folder / "tools"
     tools.mkdir()
-    for name, text in {"sbatch": SBATCH, "squeue": SQUEUE}.items():
+    for name, text in {"sbatch": SBATCH, "squeue": SQUEUE, "srun": SRUN, "scontrol": SCONTROL}.items():
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     queue = sweep.folder / "queue"
@@ -31,6 +34,8 @@ def queue(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_CALLS", str(sweep.folder / "calls"))
     monkeypatch.setenv("SLURM_QUEUE", str(queue))
+    for name, value in {"JOB_NODELIST": "node", "JOB_ID": "1", "NODEID": "0", "JOB_NUM_NODES": "1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
     return queue
 
 
@@ -40,7 +45,11 @@ def calls(sweep: StubSweep) -> list[str]:
 
 
 def scripts(sweep: StubSweep) -> list[Path]:
-    return sorted((sweep.folder / "sweeps").glob("*/cells/*.sh"))
+    return sorted((sweep.folder / "sweeps").glob("*/cells/*.sbatch"))
+
+
+def run(script: Path, **environment: str) -> int:
+    return subprocess.run(["bash", script], env={**os.environ, **environment}, check=False).returncode
 
 
 def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(
@@ -54,7 +63,7 @@ def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(
         text = script.read_text()
         for option in ("--time=90", "--gpus-per-node=1", "--requeue", "--partition=gpu", "--account=lab"):
             assert f"#SBATCH {option}\n" in text
-        assert "beta_kl=0." in text and f"sbatch --parsable {script}" in said
+        assert "beta_kl=0." in script.with_suffix(".sh").read_text() and f"sbatch --parsable {script}" in said
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
 
@@ -64,10 +73,10 @@ def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_ag
     words = ("beta_kl=0.0,0.1", "launcher=slurm")
     assert sweep(*words) == 0
     assert len(calls(sweep)) == 2 and sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted"}
-    queue.write_text("1\n2\n")
-    script = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][0]['id']}.sh"
-    assert subprocess.run(["bash", script], check=False).returncode == 0
-    assert script.with_suffix(".exit").read_text() == "0\n"
+    queue.write_text("1 RUNNING\n2 PENDING\n")
+    script = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][0]['id']}.sbatch"
+    assert run(script) == 0
+    assert script.with_suffix(".exit").read_text().startswith("0 ")
     assert sweep(*words) == 0
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "submitted"} and len(calls(sweep)) == 2
 
@@ -77,23 +86,84 @@ def test_what_became_of_submitted_cells_is_read_from_their_files(sweep: StubSwee
     sweep(*words)
     write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=twins"]))
     failed = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][1]['id']}.exit"
-    failed.write_text("2\n")
+    failed.write_text("75 3500\n2 100\n")  # it was requeued once
     assert sweep(*words) == 1  # the third is no longer queued and not done: it is submitted again
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "failed", "0.2 s0": "submitted"}
     assert len(calls(sweep)) == 4
-    assert sweep.record["cells"][1]["reason"] == "exit code 2 in the queue"
+    assert (sweep.record["cells"][1]["reason"], sweep.record["cells"][1]["wall_s"]) == (
+        "exit code 2 in the queue",
+        3600,
+    )
+
+
+def test_what_is_still_queued_is_left_alone_whatever_code_its_last_attempt_had(sweep: StubSweep, queue: Path) -> None:
+    words = ("beta_kl=0.0,0.1", "launcher=slurm_array")
+    sweep(*words)
+    queue.write_text("1_0 PENDING\n")
+    for row in sweep.record["cells"]:
+        (sweep.sweep_folder / "cells" / f"{row['id']}.exit").write_text("75 10\n")
+    assert sweep(*words) == 0
+    assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted"}
+    assert len(calls(sweep)) == 2  # the second alone is submitted again
+
+
+def test_a_cell_of_two_machines_asks_for_two_and_only_the_first_goes_on_after_the_training(
+    sweep: StubSweep, queue: Path
+) -> None:
+    assert sweep("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16", "launcher=slurm", "--dry-run") == 0
+    text = scripts(sweep)[0].read_text()
+    assert all(f"#SBATCH {option}\n" in text for option in ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=8"))
+    lines = scripts(sweep)[0].with_suffix(".sh").read_text().splitlines()
+    assert lines[-1] == '[ "${NODE_RANK:-0}" = 0 ] || exit 0'
+    with pytest.raises(UserError, match="runs on 2 machines, and this call has one; add launcher=slurm"):
+        sweep("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16")
+
+
+def test_a_cell_that_another_process_works_on_is_left_to_it(sweep: StubSweep, queue: Path) -> None:
+    words = ("beta_kl=0.0", "launcher=slurm")
+    sweep(*words)
+    cell = sweep.record["cells"][0]["id"]
+    with held(sweep.folder / "sweeps" / "locks" / f"{cell}.lock", "busy"):
+        assert run(scripts(sweep)[0]) == 75
+    assert "another process works on this cell" in (sweep.sweep_folder / "logs" / f"{cell}.log").read_text()
+    assert sweep.n_starts() == 0
+
+
+def test_a_cap_of_hours_submits_only_what_it_has_room_for_and_counts_what_ended(sweep: StubSweep, queue: Path) -> None:
+    words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm", "cell_limit_h=2", "max_hours=5")
+    assert sweep(*words) == 1
+    assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted", "0.2 s0": "to do"}
+    assert sweep.record["cells"][2]["reason"] == "max_hours leaves no room for its limit: a larger one goes on"
+    queue.write_text("1 RUNNING\n")
+    failed = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][1]['id']}.exit"
+    failed.write_text("2 1800\n")
+    assert sweep(*words) == 1
+    assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "failed", "0.2 s0": "submitted"}
+
+
+def test_the_status_shows_the_queue_and_writes_nothing(
+    sweep: StubSweep, queue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("beta_kl=0.0,0.1", "launcher=slurm")
+    sweep(*words)
+    queue.write_text("1 RUNNING\n")
+    before = {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("*")}
+    capsys.readouterr()
+    assert sweep(*words, "--status") == 0
+    said = capsys.readouterr().out
+    assert "RUNNING" in said and "gone" in said
+    assert {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("*")} == before
 
 
 def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep: StubSweep, queue: Path) -> None:
     words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm_array", "jobs=2")
     assert sweep(*words) == 0
-    array = sweep.sweep_folder / "array.sh"
+    array = sweep.sweep_folder / "array.sbatch"
     assert calls(sweep) == [f"--parsable {array}"]
     text = array.read_text()
     assert "#SBATCH --array=0-2%2\n" in text and "#SBATCH --requeue\n" in text
     for task in range(3):
-        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}
-        assert subprocess.run(["bash", array], env=environment, check=False).returncode == 0
+        assert run(array, SLURM_ARRAY_TASK_ID=str(task)) == 0
     assert sweep(*words) == 0
     assert set(sweep.states().values()) == {"done"}
     assert "place:" in (sweep.sweep_folder / "logs" / f"{sweep.record['cells'][2]['id']}.log").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
@@ -105,6 +106,45 @@ def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
     assert time.monotonic() - started < 30
     assert sweep.record["cells"][0]["reason"] == "stopped at the limit of 0.0005 h (cell_limit_h)"
     assert all_end(sweep)
+
+
+def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goes_on(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    assert sweep("beta_kl=0.0,0.1", "max_hours=0.0005") == 1
+    assert sweep.n_starts() <= 1 and all_end(sweep)
+    assert {row["reason"] for row in sweep.record["cells"]} == {"max_hours is spent; a larger one goes on with it"}
+    assert sweep("beta_kl=0.0,0.1", "max_hours=0.0005") == 1 and sweep.n_starts() <= 1
+    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    assert sweep("beta_kl=0.0,0.1", "max_hours=1") == 0
+
+
+def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_numbers(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STUB_TRIPS", "beta_kl=0.1")
+    assert sweep("beta_kl=0.0,0.1") == 0
+    assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "stopped"} and sweep.record["cells"][1]["metrics"] == {}
+    reason = "by the tripwire kl_jump at step 3: 90 nats; kl_jump=warn goes on"
+    assert f"beta_kl=0.1 s0: stopped, {reason}; --retry starts it again" in capsys.readouterr().out
+    assert sweep("beta_kl=0.0,0.1") == 0 and sweep.n_starts() == 2
+    monkeypatch.delenv("STUB_TRIPS")
+    assert sweep("beta_kl=0.0,0.1", "--retry") == 0 and sweep.states()["0.1 s0"] == "done"
+
+
+def test_the_table_of_cells_has_a_row_a_metric_and_one_for_a_cell_without_numbers(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.1")
+    assert sweep("beta_kl=0.0,0.1") == 1
+    with (sweep.sweep_folder / "cells.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    done, failed = [row for row in rows if row["state"] == "done"], [row for row in rows if row["state"] == "failed"]
+    answered = next(row for row in done if row["metric"] == "probe/harmful/answered_frac")
+    assert (answered["beta_kl"], answered["seed"], answered["n"], answered["value"]) == ("0.0", "0", "4", "0.25")
+    assert {row["metric"] for row in done} == set(sweep.record["cells"][0]["metrics"])
+    assert [(row["beta_kl"], row["metric"], row["value"]) for row in failed] == [("0.1", "", "")]
 
 
 def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The folder of a sweep or a table: its files, and a log of what happened to each job, which kill -9 leaves whole.
 
-A sweep has sweep.json  sweep.md  ledger.jsonl  cells/<id>.sh  logs/<id>.log  study.db (a search's trials). A finished
-job's files are recorded by content, so that one that was damaged later is found and not compared.
+A sweep has sweep.json  sweep.md  cells.csv  ledger.jsonl  cells/<id>.sh  logs/<id>.log  study.db (a search's trials). A
+finished job's files are recorded by content, so that one that was damaged later is found and not compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cada_trl.storage.kept import change, digests, quick_sha256
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import now_utc
 
-State = Literal["to do", "running", "submitted", "done", "failed", "damaged"]
+State = Literal["to do", "running", "submitted", "done", "failed", "stopped", "damaged"]
 
 STUDY = "study.db"  # a search's trials, optuna's own file
 # What the verbs write once. Reports, logs and judges' further verdicts may be written anew and are left out.
@@ -114,7 +114,7 @@ class Ledger:
                 return Standing("to do", f"{gone[0]} is gone: done again")
             faults = damaged(event["files"])
             return Standing("damaged" if faults else "done", "; ".join(faults) or None, results, wall_s)
-        if state in {"failed", "submitted"}:
+        if state in {"failed", "stopped", "submitted"}:
             return Standing(state, event.get("reason"), wall_s=wall_s)
         # Elsewhere, or by a cell that outlived its sweep.
         if state in {"running", "to do"} and (folders := job.results()) is not None:
@@ -124,8 +124,9 @@ class Ledger:
     def add(
         self, job: Job, state: State, reason: str | None = None, wall_s: float | None = None, **facts: Any
     ) -> Standing:
-        """What happened to the job. failed: it would fail again, so only --retry starts it. to do: it was stopped from
-        outside, and the next call goes on with it. facts: results, its folders once it is done; its queue_id."""
+        """What happened to the job. failed, stopped (by a tripwire): it would end so again, and only --retry starts it.
+        to do: it was stopped from outside, and the next call goes on with it. facts: results, its folders once it is
+        done; its queue_id."""
         row = {"utc": now_utc(), "job": job.id, "label": job.label, "state": state, "evaluate": _words(job)}
         if "results" in facts:
             facts |= {"results": [*map(str, facts["results"])], "files": fingerprint(facts["results"])}

@@ -12,7 +12,6 @@ from cada_trl.config import CONF_DIR, Config, config_hash, unread_words
 from cada_trl.config.loading import groups, is_text_list, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Call, SweepJob, run_folder, training
-from cada_trl.planning.device import n_machines
 from cada_trl.storage.digest import content_hash
 
 MAX_CELLS = 1000  # ours: composing that many takes minutes, and training them weeks
@@ -161,10 +160,6 @@ def _cell(
         raise UserError(f"{where}{error} (no cell was started)") from error
     if config.run_name is not None:
         raise UserError("run_name would put every cell into one folder; leave it out: a run is named by its content")
-    if (machines := n_machines(config.hardware)) > 1:
-        raise UserError(
-            f"a cell runs on one machine, and this hardware has {machines}; start such trainings one by one"
-        )
     axes = {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}
     return Cell(words, axes, config, evaluation), unread
 

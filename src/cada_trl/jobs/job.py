@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.data.own_sets import TWIN_SETS, is_own
-from cada_trl.errors import UserError
+from cada_trl.errors import StoppedByTripwire, UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
+from cada_trl.planning.device import n_machines
 from cada_trl.report.run_record import read_config
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json
@@ -74,6 +75,16 @@ class Job:
         """The words of its evaluation; None where nothing is evaluated."""
         return next((call.words for call in self.calls if call.verb == "evaluate"), None)
 
+    def tripwire(self, code: int) -> str | None:
+        """What its training says of the tripwire that stopped it; None where it ended with the code for another reason.
+
+        accelerate gives 1 for any code of its ranks.
+        """
+        if self.run_folder is None or code not in {1, StoppedByTripwire.exit_code}:
+            return None
+        said = str(read_manifest(self.run_folder).get("exit_state"))
+        return said.removeprefix("stopped: ") if said.startswith("stopped: by the tripwire") else None
+
     def results(self) -> list[Path] | None:
         """The folders of its calls, once the files of every one say that it is done; None before that."""
         folders: list[Path] = []
@@ -90,10 +101,10 @@ class Job:
             run = folder if call.verb == "train" else run
         return folders
 
-    def script(self, header: Sequence[str] = ()) -> str:
-        """A bash script that can also be run by hand: the commands here, a failing one the last."""
-        lines = ["#!/bin/bash", *header, f"# {self.label}", "set -e", f"cd {shlex.quote(str(Path.cwd()))}"]
-        return "\n".join([*lines, *map(shlex.join, self.commands)]) + "\n"
+    def script(self, commands: Sequence[str] | None = None) -> str:
+        """A bash script that can also be run by hand: the commands (its own) here, a failing one the last."""
+        lines = ["#!/bin/bash", f"# {self.label}", "set -e", f"cd {shlex.quote(str(Path.cwd()))}"]
+        return "\n".join([*lines, *(commands or map(shlex.join, self.commands))]) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +112,11 @@ class SweepJob(Job):
     """config: of the training, whose hardware the job needs."""
 
     config: Config
+
+    @property
+    def n_machines(self) -> int:
+        """Machines that it takes: a training those of its hardware, an evaluation alone one."""
+        return 1 if self.run_folder is None else n_machines(self.config.hardware)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The same jobs for a Slurm queue: a script a job, or one array of them. Never run on a real queue by us."""
+"""The same jobs for a Slurm queue: a script a job, submitted one by one or as one array. No torch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from cada_trl.errors import UserError
 from cada_trl.jobs.folder import Board, JobFolder, Ledger
 from cada_trl.jobs.job import Job, SweepJob
 from cada_trl.jobs.request import SweepConfig
-from cada_trl.jobs.runner import from_outside
+from cada_trl.jobs.runner import NO_RESULT, from_outside
+from cada_trl.planning.device import ROOT, n_machines
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
 from cada_trl.storage.files import GOES_ON, replace
+
+_STEP = ROOT / "launch" / "slurm_step.sh"
+_CPUS_A_GPU = 4  # ours: without it Slurm gives one CPU to all of a node's GPUs
+_NOTICE_S = 300  # ours, as in launch/slurm.sh: a step and its checkpoint fit into it
 
 
 def write_scripts(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> list[list[str]]:
     """Write the jobs' scripts and return the commands that submit them; an array runs `jobs` at a time."""
     for job in jobs:
-        ended = f"trap 'echo $? > {shlex.quote(str(_exit_file(folder, job).resolve()))}' EXIT"
-        options = _resources(job, config) | {"--output": str(folder.log(job).resolve())}
-        replace(folder.script(job), job.script([*_lines(options), ended]), GOES_ON)
-    scripts = [folder.script(job) for job in jobs]
-    if config.submit == "slurm_array":
-        array = folder.path / "array.sh"
-        replace(array, _array(folder, jobs, config), GOES_ON)
-        scripts = [array]
-    return [["sbatch", "--parsable", str(script)] for script in scripts]
+        replace(folder.script(job), _on_each_node(job), GOES_ON)
+    submitted = {folder.path / "array.sbatch": list(jobs)}
+    if config.submit == "slurm":
+        submitted = {folder.script(job).with_suffix(".sbatch"): [job] for job in jobs}
+    for path, together in submitted.items():
+        replace(path, _submission(folder, together, config), GOES_ON)
+    return [["sbatch", "--parsable", str(path)] for path in submitted]
 
 
 def submit(folder: JobFolder, ledger: Ledger, jobs: Sequence[SweepJob], config: SweepConfig) -> Board:
@@ -42,45 +45,111 @@ def submit(folder: JobFolder, ledger: Ledger, jobs: Sequence[SweepJob], config: 
         of_command = [jobs[at]] if config.submit == "slurm" else jobs
         for job in of_command:
             _exit_file(folder, job).unlink(missing_ok=True)
-        queue_id = _output(command, "").strip().split(";")[0]
-        for job in of_command:  # at once: what is queued and not recorded would be submitted again
+        number = _output(command, "").strip().split(";")[0]
+        for task, job in enumerate(of_command):  # at once: what is queued and not recorded would be submitted again
+            queue_id = number if config.submit == "slurm" else f"{number}_{task}"
             board[job.id] = ledger.add(job, "submitted", queue_id=queue_id)
             print(f"{job.label}: submitted as {queue_id}")
     return board
 
 
 def collect(folder: JobFolder, ledger: Ledger, jobs: Sequence[Job]) -> Board:
-    """What became of submitted jobs: done by their files, failed by their exit code, or no longer in the queue."""
+    """What became of submitted jobs: done by their files, still queued, or ended with a code or without one."""
     board: Board = {}
-    queued = _queued() if jobs else set()
+    queued = queue_states() if jobs else {}
     for job in jobs:
-        code = _exit_code(_exit_file(folder, job))
+        codes, wall_s = _attempts(_exit_file(folder, job))
         if (results := job.results()) is not None:
-            board[job.id] = ledger.add(job, "done", results=results)
-        elif code and not from_outside(code):
-            board[job.id] = ledger.add(job, "failed", f"exit code {code} in the queue")
-        elif code is not None or ledger.last(job).get("queue_id") not in queued:
-            board[job.id] = ledger.add(job, "to do", "no longer in the queue and not done")
+            board[job.id] = ledger.add(job, "done", wall_s=wall_s, results=results)
+        elif ledger.last(job).get("queue_id") in queued:
+            continue
+        elif not codes or from_outside(codes[-1]):
+            board[job.id] = ledger.add(job, "to do", "no longer in the queue and not done", wall_s)
+        elif (reason := job.tripwire(codes[-1])) is not None:
+            board[job.id] = ledger.add(job, "stopped", reason, wall_s)
+        else:
+            reason = f"exit code {codes[-1]} in the queue" if codes[-1] else NO_RESULT
+            board[job.id] = ledger.add(job, "failed", reason, wall_s)
     return board
 
 
+def queue_states() -> dict[str, str]:
+    """Number -> PENDING, RUNNING, ... of what the queue shows, of whichever user; an array's tasks are 12_0, 12_1.
+
+    Errors: UserError without squeue, or with what it said.
+    """
+    command = ["squeue", "--array", "--noheader", "--format=%i %T"]
+    if shutil.which(command[0]) is None:
+        raise UserError("cells were submitted to Slurm and `squeue` is not on this machine; call the sweep where it is")
+    return dict(line.split() for line in _output(command, "; try again later").splitlines())
+
+
 def _exit_file(folder: JobFolder, job: Job) -> Path:
-    """Where a queued job leaves its exit code."""
+    """Where a queued job leaves the exit code and the seconds of each attempt: a requeued job has several."""
     return folder.script(job).with_suffix(".exit")
+
+
+def _attempts(path: Path) -> tuple[list[int], float | None]:
+    """Exit codes, and the seconds of all attempts; ([], None) where none ended in order."""
+    try:
+        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+        return [int(code) for code, _ in rows], float(sum(int(wall_s) for _, wall_s in rows))
+    except (OSError, ValueError):
+        return [], None
+
+
+def _on_each_node(job: SweepJob) -> str:
+    """What every node of the job runs, through slurm_step.sh: the training on all of them, the rest on the first.
+
+    A training is asked to stop by USR1; an evaluation may die of it, since it goes on where it was.
+    """
+    commands = ["trap '' USR1"]
+    for call in job.calls:
+        after = ["trap - USR1", '[ "${NODE_RANK:-0}" = 0 ] || exit 0'] if call.verb == "train" else []
+        commands += [shlex.join(call.command), *after]
+    return job.script(commands if job.run_folder else None)
+
+
+def _submission(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> str:
+    """What sbatch gets: the options, and of an array the task's own script, under the job's lock and with its log."""
+    first, options = folder.script(jobs[0]).resolve(), _resources(jobs[0], config)
+    log, lock = folder.log(jobs[0]).resolve(), folder.lock(jobs[0]).resolve()
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    if config.submit == "slurm_array":
+        needs = [_resources(job, config) for job in jobs]
+        names = dict.fromkeys(name for need in needs for name in need)
+        options = {name: max((need[name] for need in needs if name in need), key=_size) for name in names}
+        options |= {"--job-name": folder.path.name, "--array": f"0-{len(jobs) - 1}%{config.jobs}"}
+        options |= {"--output": str(log.with_name("array-%a.log"))}
+    return f"""#!/bin/bash
+{chr(10).join(_lines(options))}
+cells=({" ".join(job.id for job in jobs)})
+cell=${{cells[${{SLURM_ARRAY_TASK_ID:-0}}]}}
+script={shlex.quote(str(first.parent))}/$cell.sh
+exec >> {shlex.quote(str(log.parent))}/"$cell.log" 2>&1 9>> {shlex.quote(str(lock.parent))}/"$cell.lock"
+trap 'echo "$? $SECONDS" >> "${{script%.sh}}.exit"' EXIT
+flock --nonblock 9 || {{ echo "another process works on this cell"; exit 75; }}
+export WANDB_RUN_GROUP={shlex.quote(folder.path.name)}
+source {shlex.quote(str(_STEP))}
+on_each_node bash "$script"
+"""
 
 
 def _resources(job: SweepJob, config: SweepConfig) -> dict[str, str]:
     """sbatch's options; the user's win."""
     hardware = job.config.hardware
-    options = {"--job-name": job.id, "--time": str(math.ceil(60 * config.cell_limit_h)), "--requeue": ""}
-    options |= {"--open-mode": "append", "--nodes": "1", "--ntasks": "1"}
+    a_node, limit_s = hardware.n_processes // n_machines(hardware), 3600 * config.cell_limit_h
+    options = {"--job-name": job.id, "--time": str(math.ceil(limit_s / 60)), "--requeue": "", "--open-mode": "append"}
+    # Slurm itself holds a second job of the same cell back, whichever sweep submitted it.
+    options |= {"--dependency": "singleton", "--signal": f"B:USR1@{min(_NOTICE_S, int(limit_s / 4))}"}
+    options |= {"--nodes": str(job.n_machines), "--ntasks-per-node": "1"}
     if hardware.device == "cuda":
-        options["--gpus-per-node"] = str(hardware.n_processes)
+        options |= {"--gpus-per-node": str(a_node), "--cpus-per-task": str(_CPUS_A_GPU * a_node)}
     else:
         peak_gb = plan_memory(job.config, shape_of(job.config.model)).peak_gb
-        options["--mem"] = f"{math.ceil(peak_gb + 4)}G"  # 4 GB for activations and Python; ours
+        options["--mem"] = f"{math.ceil(peak_gb * a_node + 4)}G"  # 4 GB for activations and Python; ours
     if hardware.threads:
-        options["--cpus-per-task"] = str(hardware.threads * hardware.n_processes)
+        options["--cpus-per-task"] = str(hardware.threads * a_node)
     given = [word.partition("=") for word in shlex.split(config.slurm_args or "")]
     return options | {name: value for name, _, value in given}
 
@@ -89,37 +158,8 @@ def _lines(options: Mapping[str, str]) -> list[str]:
     return [f"#SBATCH {name}{'=' + value if value else ''}" for name, value in options.items()]
 
 
-def _array(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> str:
-    """One array whose tasks run the jobs' own scripts; resources are those of the largest need of any job."""
-    needs = [_resources(job, config) for job in jobs]
-    largest = {name: max((need[name] for need in needs if name in need), key=_size) for need in needs for name in need}
-    logs = folder.path.resolve() / "logs"
-    largest |= {"--job-name": folder.path.name, "--output": str(logs / "array-%a.log")}
-    largest |= {"--array": f"0-{len(jobs) - 1}%{config.jobs}"}
-    return "\n".join(
-        [
-            "#!/bin/bash",
-            *_lines(largest),
-            "scripts=(",
-            *(f"  {shlex.quote(str(folder.script(job).resolve()))}" for job in jobs),
-            ")",
-            "script=${scripts[$SLURM_ARRAY_TASK_ID]}",
-            f'exec bash "$script" >> {shlex.quote(str(logs))}/"$(basename "$script" .sh)".log 2>&1',
-            "",
-        ]
-    )
-
-
 def _size(value: str) -> tuple[int, str]:
     return int("".join(filter(str.isdigit, value)) or 0), value
-
-
-def _queued() -> set[str]:
-    """Numbers of this user's jobs that wait or run; an array has one."""
-    command = ["squeue", "--me", "--noheader", "--format=%F"]
-    if shutil.which(command[0]) is None:
-        raise UserError("cells were submitted to Slurm and `squeue` is not on this machine; call the sweep where it is")
-    return set(_output(command, "; try again later").split())
 
 
 def _output(command: list[str], advice: str) -> str:
@@ -128,10 +168,3 @@ def _output(command: list[str], advice: str) -> str:
         reason = (done.stderr.strip() or "no reason given").splitlines()[0]
         raise UserError(f"{shlex.join(command)} failed: {reason}{advice}")
     return done.stdout
-
-
-def _exit_code(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -28,7 +28,7 @@ from cada_trl.storage.reading import read_yaml
 CARD_DIR = CONF_DIR / "ablation"
 _FOR_EVALUATION = "evaluate."
 _LAUNCHERS = ("launcher=slurm", "launcher=slurm_array")
-_FLAGS = ("--dry-run", "--retry")
+_FLAGS = ("--dry-run", "--retry", "--status")
 
 
 class SweepConfig(Section):
@@ -41,6 +41,7 @@ class SweepConfig(Section):
     submit: Literal["here", "slurm", "slurm_array"]
     slurm_args: str | None
     cell_limit_h: Annotated[float, Field(gt=0.0)]
+    max_hours: Annotated[float, Field(gt=0.0)] | None
     search: Literal["grid", "optuna"]
     n_trials: Positive
     space: list[str]
@@ -76,6 +77,7 @@ class SweepRequest:
     evaluation: tuple[str, ...] | None
     dry_run: bool
     retry: bool
+    status: bool
 
 
 def read_request(argv: Sequence[str]) -> SweepRequest:
@@ -105,7 +107,7 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     card = load_card(name) if name else None
     training = (*(card.overrides if card else ()), *expand_recipes(kinds["training"], RECIPES_DIR))
     words = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
-    return SweepRequest(config, card, training, words, "--dry-run" in flags, "--retry" in flags)
+    return SweepRequest(config, card, training, words, *(flag in flags for flag in _FLAGS))
 
 
 def _kind(word: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from cada_trl.errors import StopAsked, UserError
-from cada_trl.jobs.folder import JobFolder
+from cada_trl.jobs.folder import JobFolder, State
 from cada_trl.jobs.job import Job
 from cada_trl.jobs.places import Place, free_port
 from cada_trl.storage.files import GOES_ON, replace, try_lock, writing
@@ -25,6 +25,7 @@ _POLL_S = 0.2
 _PROGRESS_S = 60.0
 _GRACE_S = 30.0  # ours: a training that is asked to stop writes its state in a few seconds
 _TAIL_LINES, _TAIL_BYTES = 15, 2**16
+SPENT = "max_hours is spent; a larger one goes on with it"
 NO_RESULT = "ended without an error and without a finished result"
 
 Say = Callable[[str], None]
@@ -67,8 +68,8 @@ class _Running:
 
 
 class Runner:
-    """Runs the jobs of one folder. limit_s: of one job. env: what every job gets. record: is told what becomes of each;
-    a table needs none, since the verbs' folders say what is done.
+    """Runs the jobs of one folder. limit_s: of one job. budget_s: of all together, then what runs is stopped. env: what
+    every job gets. record: is told what becomes of each; a table needs none, since the verbs' folders say what is done.
 
     failed: job id -> why it has no result, of those that were started.
     """
@@ -81,7 +82,9 @@ class Runner:
         places: Sequence[Place] = (Place({}),),
         limit_s: float = float("inf"),
         env: Mapping[str, str] | None = None,
+        budget_s: float = float("inf"),
     ) -> None:
+        self._budget_s = budget_s
         self._folder, self._record, self._say = folder, record, say
         self._places, self._limit_s, self._env = places, limit_s, env or {}
         self.failed: dict[str, str] = {}
@@ -97,6 +100,11 @@ class Runner:
         waiting, group = list(jobs), list[_Running]()
         try:
             while waiting or group:
+                if self._budget_s <= sum(running.wall_s for running in group):
+                    self._stop(group, SPENT)
+                    for job in waiting:
+                        self._record(job, "to do", SPENT)
+                    return
                 for job in list(waiting):
                     busy = [running.place for running in group]
                     free = [place for place in self._places if place not in busy]
@@ -109,7 +117,7 @@ class Runner:
                 self._tell_progress(group)
                 time.sleep(_POLL_S)
         except BaseException:
-            self._stop(group)
+            self._stop(group, "interrupted")
             raise
 
     def _take(self, job: Job, place: Place, group: list[_Running]) -> bool:
@@ -142,6 +150,7 @@ class Runner:
         if code is None:
             running.signal(signal.SIGINT)
         running.end()
+        self._budget_s -= wall_s
         if code is None:
             self._fail(job, f"stopped at the limit of {self._limit_s / 3600:g} h (cell_limit_h)", wall_s)
         elif code == 0 and (results := job.results()) is not None:
@@ -151,6 +160,8 @@ class Runner:
             self.failed[job.id] = reason = f"stopped from outside (exit code {code})"
             self._record(job, "to do", reason, wall_s)
             self._say(f"{job.label}: {reason}; the same command goes on with it")
+        elif (tripwire := job.tripwire(code)) is not None:
+            self._fail(job, tripwire, wall_s, "stopped")
         else:
             self._fail(job, f"exit code {code}" if code else NO_RESULT, wall_s)
         running.lock.close()
@@ -165,21 +176,21 @@ class Runner:
             lines = [line for line in _last_lines(self._folder.log(running.job)) if line.strip()]
             self._say(f"{running.job.label}: {running.wall_s / 60:.0f} min: {lines[-1] if lines else ''}")
 
-    def _fail(self, job: Job, reason: str, wall_s: float) -> None:
+    def _fail(self, job: Job, reason: str, wall_s: float, state: State = "failed") -> None:
         """Said with the last lines of its log."""
         self.failed[job.id] = reason
-        self._record(job, "failed", reason, wall_s)
+        self._record(job, state, reason, wall_s)
         path, retry = self._folder.log(job), "; --retry starts it again" if self._folder.kind == "sweep" else ""
         tail = [f"  | {line}" for line in _last_lines(path)[-_TAIL_LINES:] or ["(empty)"]]
-        self._say("\n".join([f"{job.label}: failed, {reason}{retry}", f"  {path}:", *tail]))
+        self._say("\n".join([f"{job.label}: {state}, {reason}{retry}", f"  {path}:", *tail]))
 
-    def _stop(self, group: Sequence[_Running]) -> None:
+    def _stop(self, group: Sequence[_Running], reason: str) -> None:
         for running in group:
             running.signal(signal.SIGINT)
         for running in group:
             running.end()
             with suppress(UserError):  # on a full disk the jobs are stopped all the same
-                self._record(running.job, "to do", "interrupted", running.wall_s)
+                self._record(running.job, "to do", reason, running.wall_s)
             running.lock.close()
 
 

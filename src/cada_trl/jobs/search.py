@@ -90,7 +90,7 @@ def run_search(session: Session, space: Space) -> None:
     if earlier := [cell for trial in study.trials if trial.values for cell in space.cells(trial.params)]:
         session.run(earlier)
     _show(session, study)
-    while True:
+    while not session.is_spent:
         n_new = min(config.n_trials - len(study.trials), config.jobs)
         cut_off = study.get_trials(states=[TrialState.RUNNING])
         batch = cut_off or [study.ask(space.dimensions) for _ in range(n_new)]
@@ -98,6 +98,8 @@ def run_search(session: Session, space: Space) -> None:
             return
         cells = {trial.number: space.cells(trial.params) for trial in batch}
         session.run([cell for of_trial in cells.values() for cell in of_trial])
+        if session.is_spent:  # a trial that was cut off stays one
+            return
         for number, of_trial in cells.items():
             values = objectives(session.record, of_trial)
             study.tell(number, values, TrialState.COMPLETE if values else TrialState.FAIL)

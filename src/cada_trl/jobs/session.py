@@ -1,6 +1,6 @@
-"""One call of a sweep: its cells, where each stands, and sweep.json and sweep.md as they change. No torch.
+"""One call of a sweep: its cells, where each stands, and sweep.json, sweep.md and cells.csv as they change. No torch.
 
-docs/sweeps.md has the form of sweep.json; sweep.md shows the same.
+docs/sweeps.md has the form of sweep.json; the others show the same.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from cada_trl.config import config_hash
 from cada_trl.document.markdown import bullets, heading, line, table
 from cada_trl.errors import UserError
+from cada_trl.jobs.cells_csv import cells_csv
 from cada_trl.jobs.folder import Board, JobFolder, Ledger, Standing, State
 from cada_trl.jobs.grid import Cell
 from cada_trl.jobs.job import Job, SweepJob
@@ -55,17 +56,44 @@ class Session:
         self._board |= {job.id: self._ledger.standing(job) for job in jobs}
         self._board |= collect(self.folder, self._ledger, [job for job in jobs if self._state(job) == "submitted"])
         if self.request.retry:
-            self._board |= {job.id: Standing("to do") for job in jobs if self._state(job) == "failed"}
+            self._board |= {job.id: Standing("to do") for job in jobs if self._state(job) in {"failed", "stopped"}}
         self.write()
         self._tell_known(jobs)
         to_do = [job for job in jobs if self._state(job) == "to do"]
+        limit_s, left_s = config.cell_limit_h * 3600, self._left_s()
         if config.submit != "here" and to_do:
-            self._board |= submit(self.folder, self._ledger, to_do, config)
+            self._submit(to_do, left_s)
         elif to_do:
             side_by_side = places(config.jobs, [job.config for job in to_do])
             env = {"WANDB_RUN_GROUP": self.folder.path.name}
-            Runner(self.folder, print, self._changed, side_by_side, config.cell_limit_h * 3600, env).run(to_do)
+            Runner(self.folder, print, self._changed, side_by_side, limit_s, env, left_s).run(to_do)
         self.write()
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether max_hours leaves nothing to start."""
+        return self._left_s() <= 0.0
+
+    def _left_s(self) -> float:
+        """Seconds that max_hours leaves; what is in the queue counts with its limit until it has ended."""
+        config, spent_s = self.request.config, 0.0
+        for job in jobs_of(self._cells.values()):
+            is_queued = self._state(job) == "submitted"
+            wall_s = config.cell_limit_h * 3600 if is_queued else self._board[job.id].wall_s or 0.0
+            spent_s += wall_s * job.n_machines
+        return float("inf") if config.max_hours is None else config.max_hours * 3600 - spent_s
+
+    def _submit(self, jobs: Sequence[SweepJob], left_s: float) -> None:
+        """The first jobs whose limits max_hours leaves room for."""
+        limit_s, fitting = self.request.config.cell_limit_h * 3600, list[SweepJob]()
+        for job in jobs:
+            left_s -= limit_s * job.n_machines
+            if left_s >= 0:
+                fitting.append(job)
+            else:
+                self._changed(job, "to do", "max_hours leaves no room for its limit: a larger one goes on")
+        if fitting:
+            self._board |= submit(self.folder, self._ledger, fitting, self.request.config)
 
     def _state(self, job: Job) -> State:
         return self._board[job.id].state
@@ -79,7 +107,7 @@ class Session:
         for job in jobs:
             standing = self._board[job.id]
             advice = {
-                "failed": f"; --retry starts it again, its log: {self.folder.log(job)}",
+                **dict.fromkeys(("failed", "stopped"), f"; --retry starts it again, its log: {self.folder.log(job)}"),
                 "damaged": "; its numbers are not compared: restore the file, or move its folder away to do it again",
             }.get(standing.state, "")
             if standing.state != "to do" or standing.reason:
@@ -119,6 +147,7 @@ class Session:
         }
         replace_json(self.folder.path / "sweep.json", self.record, GOES_ON)
         replace(self.folder.path / "sweep.md", sweep_page(self.record), GOES_ON)
+        replace(self.folder.path / "cells.csv", cells_csv(self.record), GOES_ON)
 
     def _standing(self, job: SweepJob) -> Row:
         """State, folders and numbers; only what is done has numbers."""

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,7 +50,7 @@ def whole(path: Path, locked: bool = False) -> Iterator[Path]:
     Each process has a place of its own. locked: the caller has a lock, so that places found are those of killed
     processes, and are removed. Errors: OSError.
     """
-    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    partial = path.with_name(f"{path.name}.tmp-{socket.gethostname()}-{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if locked:
         for dead in path.parent.glob(f"{glob.escape(path.name)}.tmp-*"):
