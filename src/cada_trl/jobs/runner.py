@@ -25,7 +25,7 @@ _POLL_S = 0.2
 _PROGRESS_S = 60.0
 _GRACE_S = 30.0  # ours: a training that is asked to stop writes its state in a few seconds
 _TAIL_LINES, _TAIL_BYTES = 15, 2**16
-SPENT = "max_hours is spent; a larger one goes on with it"
+SPENT = "max_hours is spent: a larger one goes on"
 NO_RESULT = "ended without an error and without a finished result"
 
 Say = Callable[[str], None]
@@ -101,6 +101,7 @@ class Runner:
         try:
             while waiting or group:
                 if self._budget_s <= sum(running.wall_s for running in group):
+                    self._say(SPENT)
                     self._stop(group, SPENT)
                     for job in waiting:
                         self._record(job, "to do", SPENT)

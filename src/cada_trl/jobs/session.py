@@ -91,7 +91,9 @@ class Session:
             if left_s >= 0:
                 fitting.append(job)
             else:
-                self._changed(job, "to do", "max_hours leaves no room for its limit: a larger one goes on")
+                reason = "max_hours leaves no room for its limit: a larger one goes on"
+                self._changed(job, "to do", reason)
+                print(f"{job.label}: {reason}")
         if fitting:
             self._board |= submit(self.folder, self._ledger, fitting, self.request.config)
 
