@@ -14,6 +14,7 @@ class StubJob(Job):
     """Its call's word is the program. It is done when folder/<name> is there."""
 
     folder: Path = Path()
+    run_folder = None  # its words are no training's
 
     @property
     def commands(self) -> list[list[str]]:

@@ -112,8 +112,8 @@ def _on_each_node(job: SweepJob) -> str:
 
 def _submission(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> str:
     """What sbatch gets: the options, and of an array the task's own script, under the job's lock and with its log."""
-    first, options = folder.script(jobs[0]).resolve(), _resources(jobs[0], config)
-    log, lock = folder.log(jobs[0]).resolve(), folder.lock(jobs[0]).resolve()
+    first, log, lock = (of(jobs[0]).resolve() for of in (folder.script, folder.log, folder.lock))
+    options = _resources(jobs[0], config) | {"--output": str(log)}
     lock.parent.mkdir(parents=True, exist_ok=True)
     if config.submit == "slurm_array":
         needs = [_resources(job, config) for job in jobs]
