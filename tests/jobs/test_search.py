@@ -80,6 +80,19 @@ def test_a_trial_that_was_cut_off_is_done_first(sweep: StubSweep, optuna: Any) -
     assert f"lr={cut_off.params['lr']}" in sweep.starts.read_text()
 
 
+def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(
+    sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)", "n_trials=2")
+    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    assert sweep(*words, "max_hours=0.0005") == 1
+    assert sweep.record["search"]["failed"] == 0
+    capsys.readouterr()
+    assert sweep(*words, "--status") == 0 and "max_hours is spent" in " ".join(capsys.readouterr().out.split())
+    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    assert sweep(*words) == 0 and len(sweep.record["search"]["trials"]) == 2
+
+
 def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUB_FAILS", "data=twins")
     assert sweep("search=optuna", "n_trials=1", "lr=interval(1e-6,1e-4)") == 1
