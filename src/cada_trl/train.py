@@ -72,6 +72,10 @@ def main(argv: list[str]) -> int:
         prepare_vllm(config)
     quiet_libraries()
     train(config)
+    if is_launched():
+        from cada_trl.training.checkpoints import leave_ranks
+
+        leave_ranks()
     return 0
 
 
