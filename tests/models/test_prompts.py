@@ -43,10 +43,15 @@ def test_the_token_ids_spell_the_golden_prompt_of_training(arm: str) -> None:
 
 
 def test_without_a_hazard_every_code_is_given_and_no_case() -> None:
-    for changes, hazard in (({"cases_as": "turns"}, None), ({"hint": False}, "theft"), ({}, "of_another_pack")):
+    for changes, hazard in (({"cases_as": "turns"}, None), ({"hint": False}, "theft")):
         (message,) = conversation(REQUEST, hazard, method(arm="cases", **changes), SMALL_PACK)
         assert "Do not help with Theft." in message["content"] and "Do not help with Fraud." in message["content"]
         assert "Case 1" not in message["content"]
+
+
+def test_a_hazard_that_the_pack_lacks_is_refused() -> None:
+    with pytest.raises(UserError, match=r"hazard 'arson' is not in the pack 'small'"):
+        conversation(REQUEST, "arson", method(arm="cases"), SMALL_PACK)
 
 
 def test_the_prompt_ends_with_the_generation_prompt_and_starts_with_one_bos() -> None:

@@ -57,9 +57,10 @@ def test_a_case_of_weight_zero_is_never_near() -> None:
 
 
 def test_the_label_is_not_read_and_an_item_without_one_is_shown_cases_too() -> None:
+    four = METHOD.model_copy(update={"n_cases": 4})  # more than one hazard has
     labels = (None, "privacy", "hate")
-    shown = [conversation("How do I track my wife's phone?", label, METHOD, PACK) for label in labels]
-    assert shown[0] == shown[1] == shown[2] and len(shown[0]) == 7
+    shown = [conversation("How do I track my wife's phone?", label, four, PACK) for label in labels]
+    assert shown[0] == shown[1] == shown[2] and len(shown[0]) == 9
 
 
 def test_the_policy_holds_the_codes_of_the_shown_cases_and_no_others() -> None:
@@ -71,9 +72,11 @@ def test_the_policy_holds_the_codes_of_the_shown_cases_and_no_others() -> None:
 def test_what_is_planned_for_is_at_least_as_long_as_what_is_shown() -> None:
     method = METHOD.model_copy(update={"cases_as": "policy"})
     (longest,) = of_each_hazard("", method, PACK)
-    requests = [case.request for hazard in PACK.hazards.values() for case in hazard.cases]
+    cases = [case.request for hazard in PACK.hazards.values() for case in hazard.cases]
+    requests = [" ".join(some) for some in zip(cases, cases[3:], cases[6:], strict=False)]  # of three hazards
     shown = [conversation(request, None, method, PACK)[0]["content"].removesuffix(request) for request in requests]
     assert len(longest[0]["content"]) >= max(map(len, shown))
+    assert all(longest[0]["content"].count("\nCase ") == text.count("\nCase ") == 3 for text in shown)
 
 
 @pytest.mark.parametrize(

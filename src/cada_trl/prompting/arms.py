@@ -69,12 +69,13 @@ def render(
     if arm == "codes_of_hazard":
         policy = f"{known.name}\n{_tiers(known.extensive, known.extensive.rules)}" if known else _all_codes(pack)
         return [_user(_with_policy(policy, _INSTRUCTION_CODES, request))]
-    codes = [known] if known else list(pack.hazards.values())
-    cases = chosen_cases(known, n_cases, request) if known else ()
     if cases_by == "similarity":
         found = nearest_cases(pack, request, n_cases)
         codes = list({hazard.id: hazard for hazard, _ in found}.values())
         cases = tuple(case for _, case in found)
+    else:
+        codes = [known] if known else list(pack.hazards.values())
+        cases = chosen_cases(known, n_cases, request) if known else ()
     if cases_as == "turns" and cases:
         return [message for case in cases for message in _turn(case)] + [_user(request)]
     policy = "\n".join(f"{shown.name}: {shown.code}" for shown in codes)
@@ -85,26 +86,23 @@ def render(
 def conversation(prompt: str, hazard: str | None, method: PromptConfig, pack: HazardPack) -> Messages:
     """The prompt under an inference-time method (paper, Table 1: w/o SR, SR w S and SR w C among them).
 
-    hazard: the item's. An item without one, with one of another pack than this (a public benchmark's under a policy of
-    one's own), or hint=off, gets every hazard's code and no case. Errors: as render.
+    hazard: the item's. An item without one, or hint=off, gets every hazard's code and no case. Errors: as render.
     """
-    known = hazard if method.hint and hazard in pack.hazards else None
+    known = hazard if method.hint else None
     return render(method.arm, prompt, known, pack, method.cases_as, method.n_cases, method.cases_by)
 
 
 def of_each_hazard(prompt: str, method: PromptConfig, pack: HazardPack) -> list[Messages]:
-    """The conversation for each hazard that may be hinted at; by similarity one, with the longest cases.
+    """The conversation for each hazard that may be hinted at; by similarity one, as long as any can be.
 
     Errors: as render, so for a pack without enough cases.
     """
     if method.arm == "cases" and method.cases_by == "similarity":
         cases = [case for hazard in pack.hazards.values() for case in hazard.cases if case.weight > 0]
         longest = sorted(cases, key=lambda case: -len(_written(case)))[: method.n_cases]
-        kept = {
-            hazard.id: replace(hazard, cases=tuple(case for case in hazard.cases if case in longest))
-            for hazard in pack.hazards.values()
-        }
-        return [conversation(prompt, None, method, replace(pack, hazards=kept))]
+        home = max(pack.hazards.values(), key=lambda hazard: len(hazard.name) + len(hazard.code))
+        apart = {str(n): replace(home, id=str(n), cases=(case,)) for n, case in enumerate(longest)}
+        return [conversation(prompt, None, method, replace(pack, hazards=apart))]
     return [conversation(prompt, hazard, method, pack) for hazard in (pack.hazards if method.hint else [None])]
 
 
