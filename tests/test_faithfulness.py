@@ -177,6 +177,13 @@ def test_a_mistake_is_one_line_before_the_model_is_asked(root: Path, word: str, 
     assert not Obedient.asked
 
 
+def test_cases_of_a_pack_that_no_item_is_of_are_not_probed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    with pytest.raises(UserError, match="items=twins has no item of a hazard of the pack 'tenancy', whose cases are"):
+        call(root, "prompt=cases", "policy=tenancy")
+    assert not Obedient.asked
+
+
 def test_a_tiny_model_is_probed_through_the_real_generator(tmp_path: Path) -> None:
     model = save_tiny_model(tmp_path / "tiny")
     words = [f"model={model}", f"faithfulness_dir={tmp_path / 'out'}", "prompt=cases", "n_cases=1", "cases_as=turns"]

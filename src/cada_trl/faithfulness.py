@@ -17,9 +17,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cada_trl.config.loading import as_yaml, split_flags
+from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import table_console
-from cada_trl.errors import run_verb
+from cada_trl.data.benchmark_items import of_pack
+from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import judge_responses, respond
 from cada_trl.evaluation.faithfulness.changes import (
     INTERVENTIONS,
@@ -51,13 +52,17 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError, one line; what was answered and judged until then is kept."""
     words, flags = split_flags(argv)
     config = load_faithfulness_config(words)
-    if "--config" in flags:
-        print(as_yaml(config))
-        if flags == {"--config"}:
-            return 0
+    if config_is_all(config, flags):
+        return 0
     pack = load_pack(config.hazards)
     place_of(config.faithfulness_dir)
-    items = probe_items(config.items, config.limit, config.seed)
+    items = of_pack(probe_items(config.items, config.limit, config.seed), pack.hazards)
+    if config.prompt.arm == "cases" and config.prompt.hint and not any(item.hazard for item in items):
+        asked_of = config.items or "twins"
+        raise UserError(
+            f"items={asked_of} has no item of a hazard of the pack '{pack.name}', whose cases are probed; give "
+            "items=runs/<name> of a run with this pack"
+        )
     with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, Path(config.faithfulness_dir) / "cache")
         asked = {

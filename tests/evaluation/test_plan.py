@@ -45,6 +45,15 @@ def test_an_attack_is_put_to_every_benchmark_that_has_it_and_the_others_are_not_
     assert [item.request for item in planned.benchmarks[0].items] == HARMFUL
 
 
+def test_a_published_item_of_a_hazard_that_the_pack_lacks_has_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)  # where the policy is compiled to
+    hazards = {
+        pack: {item.hazard for one in plan(root, *words).benchmarks for item in one.items}
+        for pack, words in {"builtin": [], "tenancy": ["policy=tenancy"]}.items()
+    }
+    assert hazards["builtin"] != {None} and hazards["tenancy"] == {None}
+
+
 @pytest.mark.parametrize(
     ("others", "message"),
     [

@@ -6,8 +6,8 @@ A set is the published one or it is refused: the file's SHA-256 and the number o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,6 +139,11 @@ def load_items(spec: BenchmarkSpec, data_root: Path | None, limit: int | None, s
     if len(items) != spec.n:
         raise UserError(f"{spec.name}: {len(items)} rows; expected the published {spec.n} ({spec.source})")
     return stratified(items, limit, seed)
+
+
+def of_pack(items: Iterable[Item], hazards: Collection[str]) -> list[Item]:
+    """The items; those of a hazard that the pack lacks, as a published set's under a policy of one's own, have none."""
+    return [replace(item, hazard=item.hazard if item.hazard in hazards else None) for item in items]
 
 
 def stratified(items: list[Item], limit: int | None, seed: int) -> list[Item]:

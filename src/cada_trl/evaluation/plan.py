@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, stratified
+from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, of_pack, stratified
 from cada_trl.data.own_sets import find_sets
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import check_known
@@ -73,7 +73,8 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
     benchmarks: list[PlannedBenchmark] = []
     reasons: list[str] = []
     had: set[str] = set()
-    sets, read_as = find_sets(config.benchmarks, load_pack(config.hazards).hazards, config.twins_file)
+    hazards = load_pack(config.hazards).hazards
+    sets, read_as = find_sets(config.benchmarks, hazards, config.twins_file)
     for spec, own in sets:
         attacks: list[Attack] = []
         for name in config.attacks:
@@ -86,7 +87,7 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
                 if own is not None or isinstance(reason, NoPrompts):
                     had.add(name)
         if own is None:
-            items = load_items(spec, data_root, config.limit, config.seed)
+            items = of_pack(load_items(spec, data_root, config.limit, config.seed), hazards)
         else:
             items = stratified(own, config.limit, config.seed)
         benchmarks.append(PlannedBenchmark(spec, items, attacks))

@@ -102,7 +102,7 @@ def prompt_attempts(items: Sequence[Item], method: PromptConfig, pack: HazardPac
     attempts = []
     for item in items:
         attempts.append(_attempt(item, UNTOUCHED, conversation(item.request, item.hazard, method, pack)))
-        if method.arm == "cases" and method.hint and method.n_cases and item.hazard in pack.hazards:
+        if method.arm == "cases" and method.hint and method.n_cases and item.hazard:
             attempts += [
                 _attempt(item, change, changed_conversation(change, item, method, pack)) for change in CASE_CHANGES
             ]
