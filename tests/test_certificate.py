@@ -83,7 +83,7 @@ def test_page_and_json_hold_rates_pairs_judge_gaps_and_hashes(made: Path) -> Non
 def test_it_is_made_again_from_its_files_and_those_that_are_gone_are_named(
     made: Path, tmp_path: Path, check: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert check() == (0, f"{made}: every number and every hash is the same\n")
+    assert check() == (0, f"{made}: every number is made again the same, and every file has its hash\n")
     (tmp_path / "evals").rename(tmp_path / "elsewhere")
     code, out = check()
     assert code == 2 and f"missing: {tmp_path / 'evals/after/responses.jsonl'}" in out
@@ -114,7 +114,12 @@ def test_an_edited_number_of_the_certificate_is_named(made: Path, check: Any) ->
 
 
 def test_other_weights_and_another_page_are_named(made: Path, tmp_path: Path, check: Any) -> None:
-    made.with_suffix(".html").unlink()
+    page = made.with_suffix(".html")
+    without = json.loads(made.read_text(encoding="utf-8"))
+    del without["files"][page.name]
+    (made.with_name("without.json")).write_text(json.dumps(without), encoding="utf-8")
+    assert main(["--check", str(made.with_name("without.json"))]) == 2
+    page.unlink()
     (tmp_path / "trained/generation_config.json").write_text("{}", encoding="utf-8")
     code, out = check()
     assert code == 2 and f"missing: {made.with_suffix('.html')}\n" in out
@@ -154,6 +159,8 @@ def test_another_judge_suite_or_decoding_is_refused(before: Path, after: Path, t
     assert "were judged by two judges, phrases-" in refusal(before, judged)
     less = evaluation(tmp_path / "evals/less", weights, refuses_most, benchmarks=["strongreject"])
     assert "attacks of xstest_safe x none are not the same in both" in refusal(before, less)
+    looser = evaluation(tmp_path / "evals/looser", weights, refuses_most, min_coverage=0.5)
+    assert "have two min_coverage, 0.9 and 0.5; score both with one" in refusal(before, looser)
     change(after, {"decides": {"model": folder_identity(weights), "generator": "other"}})
     assert "were asked in two ways (generator: scripted and other)" in refusal(before, after)
 

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         if folders:
             raise UserError(f"--check takes one {JSON} and no folders; it names its evaluations itself")
         found = list(check(arguments.check))
-        for line in found or [f"{arguments.check}: every number and every hash is the same"]:
+        for line in found or [f"{arguments.check}: every number is made again the same, and every file has its hash"]:
             print(line)
         return 2 if found else 0
     if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
@@ -106,7 +106,7 @@ def check(file: Path) -> Iterator[str]:
     for key in dict.fromkeys([*left, *right]):
         if (said := left.get(key)) != (now := right.get(key)):
             yield f"differs: {key}: the certificate has {said!r:.200}, made again {now!r:.200}"
-    if unknown := again.files.keys() - stored.files.keys():
+    if unknown := {*again.files, PAGE} - stored.files.keys():
         yield f"differs: files: the certificate lacks {', '.join(sorted(unknown))}"
 
 
@@ -131,6 +131,9 @@ def _check_comparable(before: EvalRecord, after: EvalRecord) -> None:
     decided = [record.manifest.get("decides") or {} for record in (before, after)]
     if decided[0].get("model") == decided[1].get("model"):
         raise UserError(f"{sides} are of one model, by its weights; expected the untrained one and the trained one")
+    if before.scores.min_coverage != after.scores.min_coverage:
+        shares = f"{before.scores.min_coverage:g} and {after.scores.min_coverage:g}"
+        raise UserError(f"{sides} have two min_coverage, {shares}; score both with one")
     for key in ("generator", "prompt"):
         if decided[0].get(key) != decided[1].get(key):
             seen = " and ".join(str(one.get(key)) for one in decided)

@@ -76,6 +76,7 @@ def write_evaluation(
     judge: Judge | None = None,
     benchmarks: Sequence[str] = (),
     model: dict[str, Any] | None = None,
+    min_coverage: float = 0.9,
 ) -> Path:
     """A finished evaluation of strongreject (24, no attack and pair, which lacks two) and xstest_safe (20)."""
     judge = judge or PhraseJudge()
@@ -99,7 +100,7 @@ def write_evaluation(
         Counter((one.benchmark, one.attack) for one in missing),
         {"strongreject": "asr", "xstest_safe": "nrr"},
         judge.id,
-        min_coverage=0.9,
+        min_coverage=min_coverage,
     )
     folder.write_json("scores.json", scores.to_json())
     config = load_evaluate_config(["benchmarks=strongreject,xstest_safe", "attacks=none,pair"]).model_dump()
