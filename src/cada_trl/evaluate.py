@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cada_trl.config.loading import as_yaml, split_flags
+from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import BenchmarkSpec
 from cada_trl.data.own_sets import TWIN_SETS
@@ -50,10 +50,8 @@ def main(argv: list[str]) -> int:
     until then is kept."""
     words, flags = split_flags(argv)
     config = load_evaluate_config(words)
-    if "--config" in flags:
-        print(as_yaml(config))
-        if flags == {"--config"}:
-            return 0
+    if config_is_all(config, flags):
+        return 0
     pack = load_pack(config.hazards)
     of_each_hazard("", config.prompt, pack)  # enough cases of each
     place_of(config.evals_dir)

@@ -4,7 +4,8 @@
     python -m cada_trl.policy new tenancy                          (copies one that is shipped; or pharmacy)
     python -m cada_trl.policy check mine                           (in seconds, without torch or a model)
     python -m cada_trl.policy check mine benchmarks_dir=<folder>   (and any override of cada_trl.train)
-    python -m cada_trl.policy rank mine n_twins=8                  (what each case does to the verdicts of the model)
+    python -m cada_trl.policy rank mine n_twins=8                  (what each case does to the verdicts of the model;
+                                                                    rank builtin: of the built-in pack and twins)
 
 `train policy=mine` takes the file as it is, `evaluate policy=mine` also asks the third of its twins that no training
 sees. Exit code 2 where check finds an error.
@@ -82,8 +83,8 @@ def main(argv: list[str]) -> int:
 def new(name: str) -> str:
     """Writes the example, or the shipped policy of that name. Errors: UserError for what is there, and for no name."""
     file = policy_folder(name) / POLICY_FILE
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", file.parent.name):
-        raise UserError(f"policy new {name}: expected small letters, digits, _ or -, a letter first")
+    if not re.fullmatch(r"(?!builtin$)[a-z][a-z0-9_-]*", file.parent.name):
+        raise UserError(f"policy new {name}: expected small letters, digits, _ or -, a letter first; not builtin")
     if file.exists():
         raise UserError(f"{file} is there already; edit it, or choose another name")
     shipped = policy_file(name)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config, config_hash, load_config, run_name
-from cada_trl.config.loading import as_yaml, split_flags
+from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, prepare
 from cada_trl.errors import UserError, run_verb
@@ -55,12 +55,11 @@ def main(argv: list[str]) -> int:
     """The verb. Errors: UserError, one line; Ctrl-C leaves a run that the same command resumes."""
     overrides, flags = split_flags(argv)
     config = load_config(overrides)
-    if "--config" in flags:
-        print(as_yaml(config))
+    if config_is_all(config, flags):
+        return 0
     if "--dry-run" in flags:
         for line in dry_run_lines(config, overrides):
             print(line, flush=True)
-    if flags:
         return 0
     if config.hardware.launcher == "accelerate" and not is_launched():
         check_gpus(config)

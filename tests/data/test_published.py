@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cada_trl.config import CONF_DIR, load_config
+from cada_trl.config import load_config
 from cada_trl.config.loading import described
 from cada_trl.data.benchmark_items import load_spec, names
 from cada_trl.data.benchmarks import FILES
@@ -156,7 +156,3 @@ def test_another_form_than_the_published_one_is_a_value_error(name: str, part: b
 def test_a_file_as_published_is_what_was_sent() -> None:
     file = PublishedFile("a/b.csv", ("https://x/b.csv",), None, "", "")
     assert made(file, [b"\xff\x00"]) == b"\xff\x00"
-
-
-def test_the_descriptions_are_beside_the_others() -> None:
-    assert described(CONF_DIR / "published")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cada_trl.config import PromptConfig, load_config
@@ -61,7 +63,7 @@ def test_partners_are_asked_and_more_begin_with_those_of_fewer() -> None:
 
 @pytest.mark.parametrize("place", [1, 2, 3])
 def test_exactly_that_case_is_shown_whatever_its_weight(place: int) -> None:
-    case = HAZARD.cases[place - 1]
+    case = replace(HAZARD.cases[place - 1], weight=0.0)
     messages = shown_alone(TWINS[0], case, HAZARD, METHOD, PACK)
     assert [message["content"] for message in messages[::2]] == [case.request, TWINS[0].text]
 

@@ -198,3 +198,5 @@ def test_a_run_on_twins_of_ones_own_asks_those_and_refuses_pairs_that_it_was_tra
     message = f"2 of the held-out pairs of {later} are among those that {run}/final was trained on, of {made.twins};"
     with pytest.raises(UserError, match=message):
         load_evaluate_config([f"model={run}", f"policy={folder}"])
+    asked = load_evaluate_config([f"model={run}", f"policy={folder}", "benchmarks=advbench"])
+    assert asked.benchmarks == ["advbench"]  # which holds none of them

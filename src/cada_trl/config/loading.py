@@ -164,9 +164,11 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], frozenset[str]]:
     return [word for word in argv if word not in FLAGS], FLAGS.intersection(argv)
 
 
-def as_yaml(config: Section) -> str:
-    """Every value, as --config shows it."""
-    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+def config_is_all(config: Section, flags: Collection[str]) -> bool:
+    """Shows every value where --config asks for it. Returns whether nothing else is asked."""
+    if "--config" in flags:
+        print(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
+    return flags == {"--config"}
 
 
 def run_words(argv: list[str], schema: type[Schema]) -> Schema:

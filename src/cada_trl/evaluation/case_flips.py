@@ -67,11 +67,12 @@ def asked_twins(rows: Sequence[Request], hazard: str, n_twins: int) -> list[Requ
 
 def shown_alone(twin: Request, case: Case | None, hazard: Hazard, method: PromptConfig, pack: HazardPack) -> Messages:
     """The twin with this case and no other; None: with none, which is the raw request where cases are turns."""
+    of_hazard = method.model_copy(update={"hint": True, "cases_by": "hazard"})
     if case is None:
         without = {"arm": "none"} if method.cases_as == "turns" else {"n_cases": 0}
-        return conversation(twin.text, hazard.id, method.model_copy(update=without), pack)
+        return conversation(twin.text, hazard.id, of_hazard.model_copy(update=without), pack)
     alone = replace(hazard, cases=(replace(case, weight=1.0),))
-    one = method.model_copy(update={"n_cases": 1})
+    one = of_hazard.model_copy(update={"n_cases": 1})
     return conversation(twin.text, hazard.id, one, replace(pack, hazards={hazard.id: alone}))
 
 

@@ -65,7 +65,7 @@ def rank(name: str, words: Sequence[str]) -> int:
     replace_json(file, ranking.to_json(), "free space or choose another data_dir")
     table_console().print(flip_table(ranking))
     print("refused now, no more: of the harmful twins with both verdicts; answered now, no more: of the harmless ones")
-    print("the order to give a hazard's cases, by their numbers in the file now; the first n_cases are shown:")
+    print("the order to give a hazard's cases, by number in the file; the first n_cases of equal weight are shown:")
     for line in order_lines(ranking, pack.hazards):
         print(line)
     left = any(len(asked_twins(rows, hazard, n_twins + 1)) > len(asked) for hazard, asked in twins.items())

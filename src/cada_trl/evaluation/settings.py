@@ -141,12 +141,12 @@ def load_evaluate_config(overrides: Sequence[str]) -> EvaluateConfig:
     UserError also for held-out twins that the run's model was trained on: those of a later text of its policy.
     """
     config = load_about(EvaluateConfig, "evaluate", overrides)
-    if config.twins_file is not None:
+    if _last(overrides, "benchmarks") is None and not (config.data_root and config.twins_file is None):
+        suites = config.benchmarks if config.data_root else []
+        config = config.model_copy(update={"benchmarks": list(dict.fromkeys([*TWIN_SETS, *suites]))})
+    if TWIN_SETS.keys() & set(config.benchmarks):
         _check_unseen(config)
-    if _last(overrides, "benchmarks") is not None or (config.data_root and config.twins_file is None):
-        return config
-    suites = config.benchmarks if config.data_root else []
-    return config.model_copy(update={"benchmarks": list(dict.fromkeys([*TWIN_SETS, *suites]))})
+    return config
 
 
 def load_faithfulness_config(overrides: Sequence[str]) -> FaithfulnessConfig:
@@ -213,7 +213,9 @@ def _twins_of(run: Config) -> str | None:
 def _check_unseen(config: EvaluateConfig) -> None:
     file = Path(config.model.path).parent / "config.yaml"  # of a run, whose model is its final/
     trained_on = _twins_of(check_config(read_yaml(file))) if file.is_file() else None
-    if trained_on and config.twins_file and (n_seen := count_seen(config.twins_file, trained_on)):
+    if not config.twins_file or trained_on in {None, config.twins_file}:
+        return
+    if n_seen := count_seen(config.twins_file, trained_on):
         raise UserError(
             f"{n_seen} of the held-out pairs of {config.twins_file} are among those that {config.model.path} was "
             f"trained on, of {trained_on}; evaluate with twins_file={trained_on}, or train again"
