@@ -12,7 +12,7 @@
 #   TABLE      number of `make table`: 1 | 2 | 3 | 4; `make table3` is `make table TABLE=3`
 #   NAME       card of `make ablation`: a file of hydra_conf/ablation/, such as kl
 #   JUDGE      judge of `make judge-card`: phrases | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
-#   PYTHON     the Python >= 3.11 that .venv is made with
+#   PYTHON     the Python, 3.11 to 3.14, that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
 #              PIP_ARGS="--extra-index-url URL" with the CPU index that PyTorch's install page names.
 #   UV         uv, which installs the set of uv.lock where it is on the path; UV= is pip, which takes what is newest beside the pins
@@ -189,12 +189,12 @@ clean: ## remove .venv and caches; keep runs/ and data/
 # A shell line that sets $$found to a Python that can make an environment, or ends the recipe.
 define FIND_PYTHON
 python="$(PYTHON)"; found=; \
-is_new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+is_new_enough='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))'; \
 for name in $${python:-python3.11 python3.12 python3.13 python3.14 python3}; do \
   if "$$name" -c "$$is_new_enough" 2>/dev/null; then found="$$name"; break; fi; \
 done; \
 if [ -z "$$found" ]; then \
-  echo "error: no Python >= 3.11$${python:+ at $$python}; install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; \
+  echo "error: no Python 3.11 to 3.14$${python:+ at $$python}; install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; \
 fi; \
 if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
   echo "error: $$found has no venv or ensurepip module; on Debian or Ubuntu install its -venv package (python3.11-venv)" >&2; exit 2; \

@@ -8,6 +8,7 @@ first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 MASTER_ADDR=$(scontrol show node "$first_node" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')
 # Since Slurm 22.05 srun does not take the job's --cpus-per-task over.
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+MASTER_ADDR=${MASTER_ADDR:-$first_node}
 export MASTER_ADDR MASTER_PORT="${MASTER_PORT:-$((10000 + SLURM_JOB_ID % 20000))}"
 
 nodes_answer() { timeout 60 srun --overlap --nodes="$1" --ntasks="$1" true 2> /dev/null; }
@@ -23,7 +24,8 @@ on_each_node() {
   while kill -0 "$step" 2>/dev/null; do wait "$step"; code=$?; done     # a signal ends a wait early
 
   # A node that died: the ranks on the others end with an error, minutes before Slurm itself takes the node for dead.
-  if [ "$code" -ne 0 ] && [ -z "$cancelled" ] && nodes_answer 1 && ! nodes_answer "$SLURM_JOB_NUM_NODES"; then
+  if [ "$code" -ne 0 ] && [ "$code" -ne "$TRY_AGAIN" ] && [ -z "$asked_to_stop$cancelled" ] && [ "$SLURM_JOB_NUM_NODES" -gt 1 ] \
+    && nodes_answer 1 && ! nodes_answer "$SLURM_JOB_NUM_NODES"; then
     echo "a node of the job does not answer: requeued" >&2
     asked_to_stop=yes
   fi
@@ -33,6 +35,7 @@ on_each_node() {
       scontrol requeue "$SLURM_JOB_ID"
       exit "$TRY_AGAIN"
     fi
+    [ "$MOST_RESTARTS" -gt 0 ] || exit "$TRY_AGAIN"       # who submitted the job decides
     echo "not requeued: restarted ${SLURM_RESTART_COUNT} times already" >&2
   fi
   exit "$code"

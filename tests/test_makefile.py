@@ -182,9 +182,9 @@ def test_python_says_which_one_to_take(checkout: Callable[..., Checkout]) -> Non
 @pytest.mark.parametrize(
     ("pythons", "variables", "environment", "message"),
     [
-        ((), (), {}, "error: no Python >= 3.11; install one, or name it: make PYTHON="),
-        (("python3",), (), {"FAKE_TOO_OLD": "1"}, "error: no Python >= 3.11; install one"),
-        (("py",), ("PYTHON=py",), {"FAKE_TOO_OLD": "1"}, "error: no Python >= 3.11 at py; install one"),
+        ((), (), {}, "error: no Python 3.11 to 3.14; install one, or name it: make PYTHON="),
+        (("python3",), (), {"FAKE_TOO_OLD": "1"}, "error: no Python 3.11 to 3.14; install one"),
+        (("py",), ("PYTHON=py",), {"FAKE_TOO_OLD": "1"}, "error: no Python 3.11 to 3.14 at py; install one"),
         (("python3.11",), (), {"FAKE_WITHOUT_VENV": "1"}, "error: python3.11 has no venv or ensurepip module"),
         (
             ("python3.11",),

@@ -22,10 +22,10 @@ SOURCES = ("src", *BESIDE_SRC, "pyproject.toml", "setup.py", "MANIFEST.in", "REA
 BUILD_SDIST = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
 
 
-def call(cwd: Path, *command: str | Path, code: int = 0) -> str:
+def call(cwd: Path, *command: str | Path, code: int | None = 0) -> str:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
+    assert code in {None, done.returncode}, done.stdout + done.stderr
     return done.stdout
 
 
@@ -83,7 +83,7 @@ def test_the_console_command_works_in_an_empty_folder(cada: Path, tmp_path: Path
 
 
 def test_doctor_reads_the_pins_and_the_twins_that_were_shipped(cada: Path, tmp_path: Path) -> None:
-    lines = call(tmp_path, cada, "doctor", "hardware.threads=1").splitlines()
+    lines = call(tmp_path, cada, "doctor", "hardware.threads=1", code=None).splitlines()
     found = {line.split()[1]: line.split()[0] for line in reversed(lines[:-1])}
     assert (found["versions"], found["inputs"], found["prompt"]) == ("ok", "ok", "ok")
 

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError
@@ -44,10 +45,14 @@ def set_environment(threads: int) -> None:
 def _keep_freed_memory() -> None:
     """glibc gives a freed tensor's memory back to the system, which clears it anew for the next one: a third of a step
     on a CPU. Kept, it is used again at once. Other systems have no mallopt, or one that does nothing."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    mallopt = _libc("mallopt")
     if mallopt is not None:
         for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
             mallopt(option, 2**31 - 1)
+
+
+def _libc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
 
 
 _KNOWN_NOISE = {
@@ -91,7 +96,7 @@ def end_with_launcher() -> None:
 
     A scheduler that kills by process group misses torchrun's ranks, which have their own. Only Linux can do this.
     """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None) if os.name == "posix" else None
+    prctl = _libc("prctl")
     if is_launched() and prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -24,13 +24,11 @@ from rich.table import Table
 
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import load_items
-from cada_trl.data.own_sets import Sets, find_sets
 from cada_trl.diagnosis import check_inputs
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.settings import EvaluateConfig
-from cada_trl.hazards.pack import load_pack
+from cada_trl.evaluation.plan import sets_of
 from cada_trl.jobs.estimate import Cost, sweep_costs
-from cada_trl.jobs.folder import opened
+from cada_trl.jobs.folder import opened, recorded
 from cada_trl.jobs.grid import Cell, make_grid
 from cada_trl.jobs.job import asking
 from cada_trl.jobs.queue import write_scripts
@@ -41,7 +39,7 @@ from cada_trl.jobs.status import COLUMNS, status_rows
 from cada_trl.launching import missing
 from cada_trl.planning.device import n_machines
 from cada_trl.storage.digest import content_hash
-from cada_trl.storage.files import place_of, read_json
+from cada_trl.storage.files import place_of
 
 
 def main(argv: list[str]) -> int:
@@ -67,22 +65,19 @@ def _check_evaluations(cells: Sequence[Cell]) -> None:
     is written or trained."""
     lines: dict[str, None] = {}
     for words in _evaluations(cells):
-        lines |= dict.fromkeys(_sets(asking(words))[1])
+        lines |= dict.fromkeys(sets_of(asking(words))[1])
     for line in lines:
         print(line)
-
-
-def _sets(evaluation: EvaluateConfig) -> tuple[Sets, list[str]]:
-    return find_sets(evaluation.benchmarks, load_pack(evaluation.hazards).hazards, evaluation.twins_file)
 
 
 def _check_machines(request: SweepRequest, cells: Sequence[Cell]) -> None:
     """Errors: UserError where a cell wants several machines and none but this one is there."""
     machines = max(n_machines(cell.config.hardware) for cell in cells)
     if machines > 1 and request.config.submit == "here":
+        is_search = request.config.search == "optuna"
+        todo = "search=optuna runs here: choose a hardware of one machine" if is_search else "add launcher=slurm"
         raise UserError(
-            f"a cell of this hardware runs on {machines} machines, and this call has one; add launcher=slurm "
-            "(no cell was started)"
+            f"a cell of this hardware runs on {machines} machines, and this call has one; {todo} (no cell was started)"
         )
 
 
@@ -101,7 +96,7 @@ def _check_inputs(cells: Sequence[Cell]) -> list[str]:
         lacks |= dict.fromkeys(missing(config))
     for words in _evaluations(cells):
         evaluation = asking(words)
-        for spec, own in _sets(evaluation)[0] if evaluation.data_root else ():
+        for spec, own in sets_of(evaluation)[0] if evaluation.data_root else ():
             if own is None:
                 load_items(spec, Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed)
     return [*lacks]
@@ -114,8 +109,7 @@ def _search(request: SweepRequest, argv: Sequence[str]) -> int:
     _check_machines(request, some)
     path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluation])
     if request.status:
-        known = read_json(path / "sweep.json")["cells"] if (path / "sweep.json").is_file() else []
-        axes = tuple(space.dimensions)
+        axes, known = tuple(space.dimensions), recorded(path)[0]
         return _status(path, [cell for row in known for cell in make_grid(row["overrides"], space.evaluation, axes)])
     if request.dry_run:
         dimensions = "\n".join(f"  {key}: {distribution}" for key, distribution in space.dimensions.items())

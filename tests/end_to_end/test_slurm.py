@@ -28,6 +28,7 @@ LACKING = [name for name in ("slurmctld", "slurmd", "munged", "flock") if shutil
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1800),  # several waits of 500 s at most
     pytest.mark.skipif(bool(LACKING), reason=f"needs Slurm: {', '.join(LACKING)} not found (Debian's slurm-wlm)"),
     pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="slurmd starts other users' jobs: needs root"),
 ]
@@ -41,6 +42,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with log.open("w") as file:  # no pipe: the daemons would hold it open
         started = subprocess.run(["bash", SCRIPT, "start", folder], stdout=file, stderr=file, timeout=120, check=False)
     if started.returncode:
+        subprocess.run(["bash", SCRIPT, "stop", folder], check=False, timeout=300)
         pytest.skip(f"Slurm's own daemons do not start on this machine: {log.read_text()[-300:]}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
@@ -48,7 +50,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         patch.chdir(ROOT)
         yield
-        subprocess.run(["bash", SCRIPT, "stop", folder], check=True, timeout=120)
+        subprocess.run(["bash", SCRIPT, "stop", folder], check=True, timeout=300)
 
 
 def said_by(*command: str) -> str:

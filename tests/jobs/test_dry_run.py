@@ -48,7 +48,7 @@ def test_a_dry_run_of_every_model_is_ten_lines_and_ends_with_the_command(model: 
 
 
 def test_a_dry_run_says_what_would_be_trained() -> None:
-    lines = lines_of("algo=cada", "seed=3", "max_steps=7")
+    lines = lines_of("algo=cada", "seed=3", "max_steps=7", "runs_dir=none_is_there")
     assert lines["method"] == "cada, prompt=cases, judge=phrases, seed 3"
     assert "135 M parameters in float32" in lines["model"]
     assert lines["time"].startswith("7 steps of at most ")

@@ -55,13 +55,14 @@ def run(script: Path, **environment: str) -> int:
 def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(
     sweep: StubSweep, queue: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["beta_kl=0.0,0.1", "hardware=gpu", "cell_limit_h=1.5", 'slurm_args="--partition=gpu --account=lab"']
+    slurm = "slurm_args=\"--partition=gpu --comment='a b'\""
+    words = ["beta_kl=0.0,0.1", "hardware=gpu", "cell_limit_h=1.5", slurm]
     assert sweep(*words, "launcher=slurm", "--dry-run") == 0
     said = capsys.readouterr().out
     assert calls(sweep) == [] and len(scripts(sweep)) == 2
     for script in scripts(sweep):
         text = script.read_text()
-        for option in ("--time=90", "--gpus-per-node=1", "--requeue", "--partition=gpu", "--account=lab"):
+        for option in ("--time=90", "--gpus-per-node=1", "--requeue", "--partition=gpu", "--comment='a b'"):
             assert f"#SBATCH {option}\n" in text
         assert "beta_kl=0." in script.with_suffix(".sh").read_text() and f"sbatch --parsable {script}" in said
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
@@ -74,6 +75,7 @@ def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_ag
     assert sweep(*words) == 0
     assert len(calls(sweep)) == 2 and sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted"}
     queue.write_text("1 RUNNING\n2 PENDING\n")
+    assert all("#SBATCH --dependency=singleton\n" in script.read_text() for script in scripts(sweep))
     script = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][0]['id']}.sbatch"
     assert run(script) == 0
     assert script.with_suffix(".exit").read_text().startswith("0 ")
@@ -119,6 +121,15 @@ def test_a_cell_of_two_machines_asks_for_two_and_only_the_first_goes_on_after_th
         sweep("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16")
 
 
+def test_a_lock_that_cannot_be_had_is_no_busy_cell(sweep: StubSweep, queue: Path) -> None:
+    sweep("beta_kl=0.0", "launcher=slurm")
+    (script,) = scripts(sweep)
+    refusing = queue.parent / "tools" / "flock"
+    refusing.write_text("#!/bin/sh\nexit 66\n")
+    refusing.chmod(0o755)
+    assert run(script) == 2 and sweep.n_starts() == 0
+
+
 def test_a_cell_that_another_process_works_on_is_left_to_it(sweep: StubSweep, queue: Path) -> None:
     words = ("beta_kl=0.0", "launcher=slurm")
     sweep(*words)
@@ -134,6 +145,7 @@ def test_a_cap_of_hours_submits_only_what_it_has_room_for_and_counts_what_ended(
     assert sweep(*words) == 1
     assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted", "0.2 s0": "to do"}
     assert sweep.record["cells"][2]["reason"] == "max_hours leaves no room for its limit: a larger one goes on"
+    assert all("export MOST_RESTARTS=0\n" in script.read_text() for script in scripts(sweep))
     queue.write_text("1 RUNNING\n")
     failed = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][1]['id']}.exit"
     failed.write_text("2 1800\n")
@@ -162,6 +174,7 @@ def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep: Stub
     assert calls(sweep) == [f"--parsable {array}"]
     text = array.read_text()
     assert "#SBATCH --array=0-2%2\n" in text and "#SBATCH --requeue\n" in text
+    assert "singleton" not in text  # a second array would wait for the whole first
     for task in range(3):
         assert run(array, SLURM_ARRAY_TASK_ID=str(task)) == 0
     assert sweep(*words) == 0

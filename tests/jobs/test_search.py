@@ -67,6 +67,16 @@ def test_a_study_is_told_what_its_cells_gave_and_goes_on_later(sweep: StubSweep,
     assert [one.name for one in study.directions] == ["MINIMIZE", "MAXIMIZE"]
 
 
+def test_what_a_search_cannot_do_is_one_line(sweep: StubSweep, optuna: Any) -> None:
+    words = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)")
+    with pytest.raises(UserError, match="search=optuna runs here: choose a hardware of one machine"):
+        sweep(*words, "model=llama3", "hardware=a100x16")
+    sweep.sweep_folder.mkdir(parents=True)
+    (sweep.sweep_folder / "sweep.json").write_text('{"cells": [{}]}')
+    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+        sweep(*words, "--status")
+
+
 def test_a_trial_that_was_cut_off_is_done_first(sweep: StubSweep, optuna: Any) -> None:
     words = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)")
     sweep(*words, "n_trials=1")

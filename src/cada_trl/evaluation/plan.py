@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, of_pack, stratified
-from cada_trl.data.own_sets import find_sets
+from cada_trl.data.own_sets import Sets, find_sets
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import check_known
 from cada_trl.evaluation.attacks.attack import Attack, NoPrompts, NotRun
@@ -62,6 +62,11 @@ class Plan:
         return [f"not run: {', '.join(what)}: {reason}" for reason, what in by_reason.items()]
 
 
+def sets_of(config: EvaluateConfig) -> tuple[Sets, list[str]]:
+    """find_sets of an evaluation."""
+    return find_sets(config.benchmarks, load_pack(config.hazards).hazards, config.twins_file)
+
+
 def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackContext]) -> Plan:
     """Load every benchmark and prepare every attack on it. context: what the attacks on a benchmark may use.
 
@@ -74,7 +79,7 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
     reasons: list[str] = []
     had: set[str] = set()
     hazards = load_pack(config.hazards).hazards
-    sets, read_as = find_sets(config.benchmarks, hazards, config.twins_file)
+    sets, read_as = sets_of(config)
     for spec, own in sets:
         attacks: list[Attack] = []
         for name in config.attacks:

@@ -10,12 +10,11 @@ from functools import cache
 from pathlib import Path
 
 from cada_trl.config import Config, check_config
-from cada_trl.data.own_sets import find_sets
 from cada_trl.data.split import n_trained
 from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
+from cada_trl.evaluation.plan import sets_of
 from cada_trl.evaluation.settings import EvaluateConfig
-from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.grid import Cell
 from cada_trl.jobs.job import Words, asking, ended
 from cada_trl.planning.memory import plan_memory
@@ -150,5 +149,5 @@ def _judged_answers(words: Words) -> int:
     config = asking(words)
     if config.judge.kind == "phrases":
         return 0
-    sets, _ = find_sets(config.benchmarks, load_pack(config.hazards).hazards, config.twins_file)
+    sets, _ = sets_of(config)
     return len(config.attacks) * sum(min(spec.n, config.limit or 10**9) for spec, _ in sets)

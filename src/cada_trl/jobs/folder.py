@@ -62,17 +62,26 @@ def opened(path: Path, cell_ids: Collection[str] | None) -> Iterator[JobFolder]:
         yield JobFolder(path)
 
 
-def _check_same_sweep(path: Path, cell_ids: Collection[str] | None) -> None:
+def recorded(path: Path) -> tuple[list[dict[str, Any]], str]:
+    """The cells of a sweep's sweep.json and the words of its call; none where it was not called yet.
+
+    Errors: UserError for a damaged one.
+    """
     file = path / "sweep.json"
     if not file.is_file():
-        return
+        return [], ""
     try:
         record = read_json(file, "restore it")
-        recorded, words = [row["id"] for row in record["cells"]], shlex.join(record["command"][3:])
+        rows = [{"id": str(row["id"]), "overrides": [*row["overrides"]]} for row in record["cells"]]
+        return rows, shlex.join(record["command"][3:])
     except (UserError, KeyError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}); move it away: cells that are done stay done") from error
-    is_another = not (path / STUDY).exists() if cell_ids is None else not set(recorded) <= set(cell_ids)
-    if recorded and is_another:
+
+
+def _check_same_sweep(path: Path, cell_ids: Collection[str] | None) -> None:
+    rows, words = recorded(path)
+    is_another = not (path / STUDY).exists() if cell_ids is None else not {row["id"] for row in rows} <= set(cell_ids)
+    if rows and is_another:
         raise UserError(
             f"{path} holds another sweep ({words}); give its words or more values, or a sweep_name of your own"
         )

@@ -78,7 +78,7 @@ class Job:
     def tripwire(self, code: int) -> str | None:
         """What its training says of the tripwire that stopped it; None where it ended with the code for another reason.
 
-        accelerate gives 1 for any code of its ranks.
+        accelerate gives 1 for any code of its ranks: one that failed before it wrote its manifest is told by the last.
         """
         if self.run_folder is None or code not in {1, StoppedByTripwire.exit_code}:
             return None

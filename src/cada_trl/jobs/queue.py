@@ -113,7 +113,8 @@ def _on_each_node(job: SweepJob) -> str:
 def _submission(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> str:
     """What sbatch gets: the options, and of an array the task's own script, under the job's lock and with its log."""
     first, log, lock = (of(jobs[0]).resolve() for of in (folder.script, folder.log, folder.lock))
-    options = _resources(jobs[0], config) | {"--output": str(log)}
+    # Slurm itself holds a second job of the same cell back, whichever sweep submitted it.
+    options = {"--dependency": "singleton"} | _resources(jobs[0], config) | {"--output": str(log)}
     lock.parent.mkdir(parents=True, exist_ok=True)
     if config.submit == "slurm_array":
         needs = [_resources(job, config) for job in jobs]
@@ -121,6 +122,8 @@ def _submission(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig
         options = {name: max((need[name] for need in needs if name in need), key=_size) for name in names}
         options |= {"--job-name": folder.path.name, "--array": f"0-{len(jobs) - 1}%{config.jobs}"}
         options |= {"--output": str(log.with_name("array-%a.log"))}
+    # A requeued cell has its whole limit again, for which a cap has no room: the next call submits what goes on.
+    restarts = "export MOST_RESTARTS=0\n" if config.max_hours else ""
     return f"""#!/bin/bash
 {chr(10).join(_lines(options))}
 cells=({" ".join(job.id for job in jobs)})
@@ -128,9 +131,11 @@ cell=${{cells[${{SLURM_ARRAY_TASK_ID:-0}}]}}
 script={shlex.quote(str(first.parent))}/$cell.sh
 exec >> {shlex.quote(str(log.parent))}/"$cell.log" 2>&1 9>> {shlex.quote(str(lock.parent))}/"$cell.lock"
 trap 'echo "$? $SECONDS" >> "${{script%.sh}}.exit"' EXIT
-flock --nonblock 9 || {{ echo "another process works on this cell"; exit 75; }}
+flock --nonblock 9; locked=$?
+[ "$locked" -ne 1 ] || {{ echo "another process works on this cell"; exit 75; }}
+[ "$locked" -eq 0 ] || exit 2
 export WANDB_RUN_GROUP={shlex.quote(folder.path.name)}
-source {shlex.quote(str(_STEP))}
+{restarts}source {shlex.quote(str(_STEP))}
 on_each_node bash "$script"
 """
 
@@ -140,8 +145,7 @@ def _resources(job: SweepJob, config: SweepConfig) -> dict[str, str]:
     hardware = job.config.hardware
     a_node, limit_s = hardware.n_processes // n_machines(hardware), 3600 * config.cell_limit_h
     options = {"--job-name": job.id, "--time": str(math.ceil(limit_s / 60)), "--requeue": "", "--open-mode": "append"}
-    # Slurm itself holds a second job of the same cell back, whichever sweep submitted it.
-    options |= {"--dependency": "singleton", "--signal": f"B:USR1@{min(_NOTICE_S, int(limit_s / 4))}"}
+    options |= {"--signal": f"B:USR1@{min(_NOTICE_S, int(limit_s / 4))}"}
     options |= {"--nodes": str(job.n_machines), "--ntasks-per-node": "1"}
     if hardware.device == "cuda":
         options |= {"--gpus-per-node": str(a_node), "--cpus-per-task": str(_CPUS_A_GPU * a_node)}
@@ -155,7 +159,7 @@ def _resources(job: SweepJob, config: SweepConfig) -> dict[str, str]:
 
 
 def _lines(options: Mapping[str, str]) -> list[str]:
-    return [f"#SBATCH {name}{'=' + value if value else ''}" for name, value in options.items()]
+    return [f"#SBATCH {name}{'=' + shlex.quote(value) if value else ''}" for name, value in options.items()]
 
 
 def _size(value: str) -> tuple[int, str]:

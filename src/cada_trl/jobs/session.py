@@ -75,12 +75,11 @@ class Session:
         return self._left_s() <= 0.0
 
     def _left_s(self) -> float:
-        """Seconds that max_hours leaves; what is in the queue counts with its limit until it has ended."""
+        """Seconds that max_hours leaves; what is in the queue counts with its limit, beside what it had before."""
         config, spent_s = self.request.config, 0.0
         for job in jobs_of(self._cells.values()):
-            is_queued = self._state(job) == "submitted"
-            wall_s = config.cell_limit_h * 3600 if is_queued else self._board[job.id].wall_s or 0.0
-            spent_s += wall_s * job.n_machines
+            limit_s = config.cell_limit_h * 3600 if self._state(job) == "submitted" else 0.0
+            spent_s += ((self._board[job.id].wall_s or 0.0) + limit_s) * job.n_machines
         return float("inf") if config.max_hours is None else config.max_hours * 3600 - spent_s
 
     def _submit(self, jobs: Sequence[SweepJob], left_s: float) -> None:
