@@ -71,8 +71,9 @@ def test_what_a_search_cannot_do_is_one_line(sweep: StubSweep, optuna: Any) -> N
     words = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)")
     with pytest.raises(UserError, match="search=optuna runs here: choose a hardware of one machine"):
         sweep(*words, "model=llama3", "hardware=a100x16")
-    sweep.sweep_folder.mkdir(parents=True)
-    (sweep.sweep_folder / "sweep.json").write_text('{"cells": [{}]}')
+    folder = sweep.folder / "sweeps" / "study"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text('{"cells": [{}]}')
     with pytest.raises(UserError, match=r"sweep\.json is damaged"):
         sweep(*words, "--status")
 
