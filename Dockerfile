@@ -1,6 +1,6 @@
 # docker build --target cpu -t cada_trl:cpu .        (or --target cuda -t cada_trl:cuda)
 # docker run --rm -it --user "$(id -u):$(id -g)" -v "$PWD:/work" cada_trl:cpu train        (CUDA: --gpus all)
-# Runs, requests and the caches of models are written to /work. Neither image has been built by us: CONTRIBUTING.md.
+# Runs, requests and the caches of models are written to /work. What was tried of it: CONTRIBUTING.md.
 FROM python:3.11-slim-bookworm AS base
 ENV HOME=/work PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 UV_SYSTEM_PYTHON=1
 RUN pip install uv==0.13.9 && install -d -m 1777 /work
