@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cada_trl.jobs.estimate import dry_run_lines
 
 from cada_trl.config import Config, load_config, run_name
 from cada_trl.errors import UserError
-from cada_trl.jobs import dry_run
-from cada_trl.jobs.dry_run import dry_run_lines
+from cada_trl.jobs import estimate
 from cada_trl.train import main
 
 NAMES = [
@@ -61,8 +61,8 @@ def test_a_dry_run_counts_the_rollouts_of_a_step() -> None:
 
 
 def test_a_measured_run_gives_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dry_run, "measured_runs", lambda folder: [folder])
-    monkeypatch.setattr(dry_run, "train_hours", lambda config, runs: 0.25 if runs == ["runs"] else None)
+    monkeypatch.setattr(estimate, "measured_runs", lambda folder: [folder])
+    monkeypatch.setattr(estimate, "train_hours", lambda config, runs: 0.25 if runs == ["runs"] else None)
     assert lines_of("max_steps=7")["time"] == "7 steps, 0.2 h with both probes, as runs like it in runs took"
 
 

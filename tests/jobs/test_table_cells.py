@@ -20,8 +20,7 @@ from cada_trl.jobs import table_cells
 from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.table_cells import Number, TableCell, answered, evaluated, paper_number
 from cada_trl.jobs.table_cells import table_cells as cells_of
-from cada_trl.jobs.table_layout import Layout, TableColumn, TableRow, load_models, load_table_settings
-from cada_trl.jobs.table_plan import Block, TablePlan
+from cada_trl.jobs.table_plan import Block, Layout, TableColumn, TablePlan, TableRow, load_models, load_table_settings
 from cada_trl.records import write_jsonl
 from cada_trl.report.eval_record import read_evaluation
 from cada_trl.statistics import across_seeds, wilson

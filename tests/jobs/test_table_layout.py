@@ -7,7 +7,7 @@ import pytest
 from cada_trl.config import CONF_DIR, RECIPES_DIR
 from cada_trl.config.recipes import recipe_words
 from cada_trl.errors import UserError
-from cada_trl.jobs.table_layout import load_layout, load_models, load_table_settings
+from cada_trl.jobs.table_plan import load_layout, load_models, load_table_settings
 from cada_trl.report.paper import paper_tables
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.errors import UserError
-from cada_trl.jobs.job import Job, read_manifest
+from cada_trl.jobs.job import Job
+from cada_trl.report.run_record import if_readable
 from cada_trl.storage.files import held, read_json
 from cada_trl.storage.kept import change, digests, quick_sha256
 from cada_trl.storage.log import AppendLog
@@ -57,7 +58,12 @@ def opened(path: Path, cell_ids: Collection[str] | None) -> Iterator[JobFolder]:
     """
     busy = f"{path} is in use by another sweep; wait for it or give a sweep_name of your own"
     with held(path / "sweep.lock", busy, "choose another sweeps_dir"):
-        _check_same_sweep(path, cell_ids)
+        rows, words = recorded(path)
+        is_same = (path / STUDY).exists() if cell_ids is None else {row["id"] for row in rows} <= set(cell_ids)
+        if rows and not is_same:
+            raise UserError(
+                f"{path} holds another sweep ({words}); give its words or more values, or a sweep_name of your own"
+            )
         (path / "logs").mkdir(exist_ok=True)
         yield JobFolder(path)
 
@@ -76,15 +82,6 @@ def recorded(path: Path) -> tuple[list[dict[str, Any]], str]:
         return rows, shlex.join(record["command"][3:])
     except (UserError, KeyError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}); move it away: cells that are done stay done") from error
-
-
-def _check_same_sweep(path: Path, cell_ids: Collection[str] | None) -> None:
-    rows, words = recorded(path)
-    is_another = not (path / STUDY).exists() if cell_ids is None else not {row["id"] for row in rows} <= set(cell_ids)
-    if rows and is_another:
-        raise UserError(
-            f"{path} holds another sweep ({words}); give its words or more values, or a sweep_name of your own"
-        )
 
 
 @dataclass(frozen=True)
@@ -148,8 +145,8 @@ class Ledger:
         known = [row["wall_s"] for row in rows if row.get("wall_s") is not None]
         if known:
             return round(sum(known), 1)
-        recorded = read_manifest(job.run_folder).get("wall_s") if rows and job.run_folder else None
-        return float(recorded) if recorded is not None else None
+        wall_s = if_readable(job.run_folder / "manifest.json").get("wall_s") if rows and job.run_folder else None
+        return None if wall_s is None else float(wall_s)
 
 
 def _words(job: Job) -> list[str] | None:
@@ -157,7 +154,7 @@ def _words(job: Job) -> list[str] | None:
 
 
 def fingerprint(folders: Sequence[Path]) -> dict[str, str]:
-    """File -> SHA-256, for the result files of runs and evaluations."""
+    """File -> SHA-256, of what runs and evaluations write once."""
     found: dict[str, str] = {}
     for folder in folders:
         patterns = _OF_EVALUATION if (folder / "responses.jsonl").is_file() else _OF_RUN

@@ -108,17 +108,14 @@ def values_of(word: str) -> list[str]:
         expected = f"expected a pattern of {', '.join(choices[key])}"
     else:
         if override.is_range_sweep():
-            _check_few(_length(word, override.value()), word)
+            span = override.value()
+            if not span.step:
+                raise UserError(f"{word}: a step of 0 never ends; expected one as in range(0,10,2)")
+            _check_few(max(0, math.ceil((span.stop - span.start) / span.step)), word)
         values, expected = list(override.sweep_string_iterator()), "expected values, as in seed=0,1 or seed=range(0,3)"
     if not values:
         raise UserError(f"{word} has no value; {expected}")
     return [f"{key}={value}" for value in values]
-
-
-def _length(word: str, span: Any) -> int:
-    if not span.step:
-        raise UserError(f"{word}: a step of 0 never ends; expected one as in range(0,10,2)")
-    return max(0, math.ceil((span.stop - span.start) / span.step))
 
 
 def _check_few(n_cells: int, what: str) -> None:
