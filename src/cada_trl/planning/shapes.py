@@ -68,15 +68,18 @@ class Shape:
 
 
 def shape_of(model: ModelConfig) -> Shape:
-    """The shape of a model of hydra_conf/model, or of one whose config.json is on this machine.
-
-    Errors: UserError where neither is so, or where the config.json describes no Llama-like decoder.
-    """
+    """Of a model of hydra_conf/model, or whose config.json is on this machine. Errors: UserError where neither is so,
+    or where that describes no Llama-like decoder."""
     table = yaml.safe_load(files("cada_trl.planning").joinpath("assets/shapes.yaml").read_text(encoding="utf-8"))
     if model.source != "folder" and model.name in table:
         return Shape(**table[model.name])
-    file = _config_file(model)
-    if file is None:
+    if model.source == "folder":
+        file = Path(model.path).expanduser() / "config.json"
+    else:
+        from huggingface_hub import try_to_load_from_cache
+
+        file = Path(str(try_to_load_from_cache(model.path, "config.json", revision=model.revision)))
+    if not file.is_file():
         raise UserError(f"the shape of {model.path} is not known here; fetch its config.json, or plan without it")
     try:
         return read_shape(read_json(file, "fetch it again"))
@@ -97,16 +100,6 @@ def read_shape(config: dict[str, Any]) -> Shape:
         intermediate=config["intermediate_size"],
         tied=bool(config.get("tie_word_embeddings", False)),
     )
-
-
-def _config_file(model: ModelConfig) -> Path | None:
-    if model.source == "folder":
-        file = Path(model.path).expanduser() / "config.json"
-        return file if file.is_file() else None
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(model.path, "config.json", revision=model.revision)
-    return Path(cached) if isinstance(cached, str) else None
 
 
 @dataclass(frozen=True)

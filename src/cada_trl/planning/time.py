@@ -25,7 +25,6 @@ class StepTime:
 
     @property
     def step_s(self) -> float:
-        """The two follow each other."""
         return self.rollouts_s + self.update_s
 
 
