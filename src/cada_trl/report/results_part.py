@@ -40,7 +40,6 @@ def _asked(name: str, facts: dict[str, str]) -> Fold:
 
 
 def faithfulness_part(records: Sequence[FaithfulnessRecord]) -> Document:
-    """The section on faithfulness, a table for each folder."""
     names, twin = labels(records), []
     meanings = {name.replace("_", " "): meaning for name, meaning in INTERVENTIONS.items()}
     blocks: list[Block] = [Text(_FAITHFULNESS, "note"), Facts(meanings)]
