@@ -18,7 +18,7 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.jobs.grid import Cell
-from cada_trl.jobs.job import Words, asking, ended
+from cada_trl.jobs.job import asking, ended
 from cada_trl.launching import launcher_command, missing
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import longest, shape_of
@@ -28,10 +28,7 @@ from cada_trl.storage.log import StoredLog
 
 @dataclass(frozen=True)
 class Cost:
-    """hours: of the job's machine, None where no comparable run was measured. memory_gb: of one process.
-
-    judge_calls: at most, of a judge behind an endpoint or with weights.
-    """
+    """hours: None where no comparable run was measured. memory_gb: of one process. judge_calls: at most, of a model."""
 
     hours: float | None
     memory_gb: float
@@ -47,7 +44,10 @@ def sweep_costs(cells: Sequence[Cell]) -> dict[str, Cost]:
         hours, calls = train_hours(config, runs(config.runs_dir)), _judged_rollouts(config)
         if (initial := cell.initial) is not None and initial.evaluation is not None:
             # The trained model is not there yet: it is asked as the one that it starts from.
-            asked = Cost(evaluate_hours(asking(initial.evaluation)), memory_gb, _judged_answers(initial.evaluation))
+            evaluation = asking(initial.evaluation)
+            n_items = sum(min(spec.n, evaluation.limit or 10**9) for spec, _ in sets_of(evaluation)[0])
+            judged = 0 if evaluation.judge.kind == "phrases" else len(evaluation.attacks) * n_items
+            asked = Cost(evaluate_hours(evaluation), memory_gb, judged)
             costs[initial.id] = asked
             hours = None if hours is None or asked.hours is None else hours + asked.hours
             calls += asked.judge_calls
@@ -146,14 +146,6 @@ def _judged_rollouts(config: Config) -> int:
     per_completion = 2 if config.reward.reasoning == "judged" else 1  # the second grades a reasoned refusal
     n_rollouts = steps * (config.algo.rollouts_per_step - config.algo.anchors_per_step)
     return per_completion * n_rollouts + n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
-
-
-def _judged_answers(words: Words) -> int:
-    config = asking(words)
-    if config.judge.kind == "phrases":
-        return 0
-    sets, _ = sets_of(config)
-    return len(config.attacks) * sum(min(spec.n, config.limit or 10**9) for spec, _ in sets)
 
 
 def dry_run_lines(config: Config, overrides: list[str]) -> Iterator[str]:

@@ -41,7 +41,6 @@ class JobFolder:
         return self.path / "logs" / f"{job.id}.log"
 
     def script(self, job: Job) -> Path:
-        """The job as a bash script."""
         return self.path / "cells" / f"{job.id}.sh"
 
     def lock(self, job: Job) -> Path:
@@ -51,11 +50,8 @@ class JobFolder:
 
 @contextmanager
 def opened(path: Path, cell_ids: Collection[str] | None) -> Iterator[JobFolder]:
-    """A sweep's folder for this process alone. A grid may grow, and so may a search (cell_ids None).
-
-    Errors: UserError when another process holds it, it is not writable, or it has another sweep's record or a damaged
-    one.
-    """
+    """A sweep's folder for this process alone; a grid may grow, and so may a search (cell_ids None). Errors: UserError
+    when another process holds it, it is not writable, or it has another sweep's record or a damaged one."""
     busy = f"{path} is in use by another sweep; wait for it or give a sweep_name of your own"
     with held(path / "sweep.lock", busy, "choose another sweeps_dir"):
         rows, words = recorded(path)
@@ -69,10 +65,7 @@ def opened(path: Path, cell_ids: Collection[str] | None) -> Iterator[JobFolder]:
 
 
 def recorded(path: Path) -> tuple[list[dict[str, Any]], str]:
-    """The cells of a sweep's sweep.json and the words of its call; none where it was not called yet.
-
-    Errors: UserError for a damaged one.
-    """
+    """sweep.json's cells and the words of its call; none before the first. Errors: UserError for a damaged one."""
     file = path / "sweep.json"
     if not file.is_file():
         return [], ""
@@ -86,10 +79,7 @@ def recorded(path: Path) -> tuple[list[dict[str, Any]], str]:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a job stands. reason: why it failed, is damaged or must be done again. results: its folders once done.
-
-    wall_s: of all its calls here; None where it was not run here or is not known.
-    """
+    """reason: why it failed, is damaged or is done again. results: its folders once done. wall_s: of all calls here."""
 
     state: State
     reason: str | None = None

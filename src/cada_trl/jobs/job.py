@@ -49,11 +49,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Job:
-    """Calls that follow each other in one process group. id: of its log, script and lock; label: for people.
-
-    trained: the job that trains the model that is asked, where its own calls do not. n: answers or questions, for an
-    estimate.
-    """
+    """Calls that follow each other in one process group. id: of its log, script and lock; label: for people. trained:
+    the job that trains the model that is asked, where its own calls do not. n: answers or questions, estimated."""
 
     id: str
     label: str
@@ -72,7 +69,6 @@ class Job:
 
     @property
     def evaluation(self) -> Words | None:
-        """The words of its evaluation; None where nothing is evaluated."""
         return next((call.words for call in self.calls if call.verb == "evaluate"), None)
 
     def tripwire(self, code: int) -> str | None:

@@ -78,10 +78,7 @@ def collect(folder: JobFolder, ledger: Ledger, jobs: Sequence[Job]) -> Board:
 
 
 def queue_states() -> dict[str, str]:
-    """Number -> PENDING, RUNNING, ... of what the queue shows, of whichever user; an array's tasks are 12_0, 12_1.
-
-    Errors: UserError without squeue, or with what it said.
-    """
+    """Number -> PENDING, RUNNING, ... of whichever user; an array's tasks are 12_0, 12_1. Errors: UserError."""
     command = ["squeue", "--array", "--noheader", "--format=%i %T"]
     if shutil.which(command[0]) is None:
         raise UserError("cells were submitted to Slurm and `squeue` is not on this machine; call the sweep where it is")
@@ -90,9 +87,7 @@ def queue_states() -> dict[str, str]:
 
 def status_rows(path: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, ...]]:
     """A row a job, under COLUMNS. Results are not compared with what was recorded: that is a call of the sweep.
-
-    Errors: UserError for a damaged ledger, and as queue_states where jobs were submitted.
-    """
+    Errors: UserError for a damaged ledger, and as queue_states where jobs were submitted."""
     events: dict[str, list[dict[str, Any]]] = {}
     for event in StoredLog(path / "ledger.jsonl").rows:
         events.setdefault(event["job"], []).append(event)
@@ -133,10 +128,8 @@ def _attempts(path: Path) -> tuple[list[int], float | None]:
 
 
 def _on_each_node(job: SweepJob) -> str:
-    """What every node of the job runs, through slurm_step.sh: the training on all of them, the rest on the first.
-
-    A training is asked to stop by USR1; an evaluation may die of it, since it goes on where it was.
-    """
+    """Through slurm_step.sh: the training on every node, the rest on the first. A training is asked to stop by USR1; an
+    evaluation may die of it, since it goes on where it was."""
     commands = ["trap '' USR1"]
     for call in job.calls:
         after = ["trap - USR1", '[ "${NODE_RANK:-0}" = 0 ] || exit 0'] if call.verb == "train" else []

@@ -48,10 +48,8 @@ class Place:
 
 
 def places(n: int, configs: Sequence[Config]) -> list[Place]:
-    """n places, each large enough for any of the configurations; one alone is the whole machine.
-
-    Errors: UserError when the machine has too few GPUs or cores, or the cells would share a vLLM server.
-    """
+    """n places, each large enough for any of the configurations; one alone is the whole machine. Errors: UserError when
+    it has too few GPUs or cores, or the cells would share a vLLM server."""
     if n == 1:
         return [Place({})]
     if any(config.rollout.backend == "vllm_server" for config in configs):
@@ -154,10 +152,8 @@ class Runner:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run them; returns when none is left. A failing job leaves the others running, but for those that ask the
-        model that it should have trained.
-
-        Ctrl-C and any error stop the jobs that run, by SIGINT and then SIGKILL to their groups, and are raised again.
-        """
+        model that it should have trained. Ctrl-C and any error stop what runs, by SIGINT and then SIGKILL, and are
+        raised again."""
         waiting, group = list(jobs), list[_Running]()
         try:
             while waiting or group:

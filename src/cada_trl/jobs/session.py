@@ -71,7 +71,6 @@ class Session:
 
     @property
     def is_spent(self) -> bool:
-        """Whether max_hours leaves nothing to start."""
         return self._left_s() <= 0.0
 
     def _left_s(self) -> float:
@@ -116,7 +115,6 @@ class Session:
                 print(f"{job.label}: {standing.state}{reason}{advice}")
 
     def write(self) -> None:
-        """sweep.json and sweep.md, as things stand."""
         cells, card = list(self._cells.values()), self.request.card
         initial = {first.id: (first, cell) for cell in cells if (first := cell.initial) is not None}
         self.record = {

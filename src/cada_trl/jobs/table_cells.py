@@ -76,7 +76,6 @@ def table_cells(plan: TablePlan, failed: Mapping[str, str]) -> list[TableCell]:
 
 
 def paper_number(table: int, model: str, method: str, column: str, attack: str, measure: Measure) -> PaperNumber | None:
-    """The published number of that very table; None where it has none."""
     wanted = (table, model, method, column, measure)
     for row in paper_tables().rows:
         if (row.table, row.model, row.method, row.benchmark, row.measure) == wanted and attack in row.values:

@@ -103,8 +103,6 @@ class TableColumn(Section):
 
 
 class Layout(Section):
-    """One table: a cell for each row, column, attack and measure."""
-
     title: str
     rows: list[TableRow]
     columns: list[TableColumn]
@@ -131,8 +129,6 @@ class AskedModel(Section):
 
 
 class Models(Section):
-    """recipes/tables/models.yaml."""
-
     judge_usd: float
     models: dict[str, AskedModel]
 
@@ -143,10 +139,7 @@ class Models(Section):
 
 
 def load_table_settings(overrides: Sequence[str]) -> TableSettings:
-    """Settings from `key=value` words. Errors: UserError in one line, as compose_config.
-
-    The file lies in a folder of its own: `model` is a plain word here and would be a group in hydra_conf/.
-    """
+    """The file lies in a folder of its own: `model` is a plain word here and would be a group in hydra_conf/."""
     return compose_config(TableSettings, CONF_DIR / "table", "table", overrides)
 
 
@@ -244,10 +237,8 @@ def plan_table(settings: TableSettings) -> TablePlan:
 
 
 def available(name: str, attacks: Sequence[str], data_root: str | None, limit: int | None, seed: int) -> Available:
-    """`no access` is a gated set that was not granted, `no prompts` an attack that nobody published for the set.
-
-    Errors: UserError for an unknown benchmark or attack, as load_spec and make_attack.
-    """
+    """`no access`: a gated set that was not granted; `no prompts`: an attack that nobody published for the set.
+    Errors: UserError for an unknown benchmark or attack."""
     spec, root = load_spec(name), Path(data_root).expanduser() if data_root else None
     try:
         items = load_items(spec, root, limit, seed)
@@ -268,8 +259,6 @@ def available(name: str, attacks: Sequence[str], data_root: str | None, limit: i
 
 
 class _Words:
-    """The verbs' words for one table."""
-
     def __init__(self, settings: TableSettings, model: AskedModel) -> None:
         self._settings, self._model = settings, model
         self._base = [f"model={settings.model}"]
