@@ -21,8 +21,7 @@ from cada_trl.jobs.grid import Cell
 from cada_trl.jobs.job import asking, ended
 from cada_trl.launching import launcher_command, missing
 from cada_trl.planning.memory import plan_memory
-from cada_trl.planning.shapes import longest, shape_of
-from cada_trl.planning.time import estimate_step, rollout_tflop, update_tflop
+from cada_trl.planning.shapes import estimate_step, longest, rollout_tflop, shape_of, update_tflop
 from cada_trl.storage.log import StoredLog
 
 
