@@ -9,7 +9,7 @@ import yaml
 
 from cada_trl.config import config_hash, load_config
 from cada_trl.config.recipes import recipe_words
-from cada_trl.jobs.table_layout import load_layout, load_models
+from cada_trl.jobs.table_plan import load_layout, load_models
 from cada_trl.report.names import benchmark_name
 from cada_trl.report.paper import MEASURES, PaperRow, paper_tables
 

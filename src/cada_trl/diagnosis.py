@@ -21,8 +21,7 @@ from cada_trl.models.checks import QUESTION, check_tokenizer
 from cada_trl.models.prompts import chat_ids
 from cada_trl.planning.device import accelerator_of, n_machines
 from cada_trl.planning.memory import nearest_fit, plan_memory, run_folder_gb
-from cada_trl.planning.shapes import prompts, shape_of
-from cada_trl.planning.time import estimate_step
+from cada_trl.planning.shapes import estimate_step, prompts, shape_of
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER, split_reasoning
 from cada_trl.reward import score_completions
 from cada_trl.storage.files import place_of

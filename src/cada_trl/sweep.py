@@ -31,11 +31,10 @@ from cada_trl.jobs.estimate import Cost, sweep_costs
 from cada_trl.jobs.folder import opened, recorded
 from cada_trl.jobs.grid import Cell, make_grid
 from cada_trl.jobs.job import asking
-from cada_trl.jobs.queue import write_scripts
+from cada_trl.jobs.queue import COLUMNS, status_rows, write_scripts
 from cada_trl.jobs.request import SweepRequest, read_request
 from cada_trl.jobs.search import read_space, run_search
 from cada_trl.jobs.session import Session, jobs_of
-from cada_trl.jobs.status import COLUMNS, status_rows
 from cada_trl.launching import missing
 from cada_trl.planning.device import n_machines
 from cada_trl.storage.digest import content_hash

@@ -24,8 +24,7 @@ from cada_trl.errors import run_verb
 from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.runner import Runner
 from cada_trl.jobs.table_cells import TableCell, table_cells
-from cada_trl.jobs.table_layout import load_table_settings
-from cada_trl.jobs.table_plan import TablePlan, plan_table
+from cada_trl.jobs.table_plan import TablePlan, load_table_settings, plan_table
 from cada_trl.numbers import ABSENT, RATE
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.paper import MEASURES, paper_tables

@@ -20,7 +20,7 @@ from cada_trl.evaluation.settings import (
     load_utility_config,
 )
 from cada_trl.jobs.request import SweepConfig
-from cada_trl.jobs.table_layout import TableSettings, load_table_settings
+from cada_trl.jobs.table_plan import TableSettings, load_table_settings
 
 WRONG = "no such\nvalue"
 # Texts that the schema cannot judge, and the tests that hold what is said of a wrong one.

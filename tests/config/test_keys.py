@@ -16,7 +16,7 @@ from cada_trl.errors import HelpAsked
 from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_about
 from cada_trl.evaluation.settings import load_utility_config as load_utility
 from cada_trl.jobs.request import SweepConfig
-from cada_trl.jobs.table_layout import TableSettings, load_table_settings
+from cada_trl.jobs.table_plan import TableSettings, load_table_settings
 
 # in no file: their defaults are those of older runs, or of models that say nothing of them
 OF_THE_SCHEMA = {"data.twins", "model.chat"}

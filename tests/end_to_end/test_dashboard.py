@@ -8,9 +8,8 @@ import pytest
 
 from cada_trl.records import read_jsonl
 from cada_trl.report.__main__ import main as report
-from cada_trl.tracking.metrics import METRICS
+from cada_trl.tracking.metrics import METRICS, SECTIONS
 from cada_trl.tracking.mirror import TABLES
-from cada_trl.tracking.panels import SECTIONS
 from cada_trl.train import main
 from tests.report.html_check import check_page
 

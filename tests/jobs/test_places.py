@@ -9,7 +9,7 @@ import pytest
 
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError
-from cada_trl.jobs.places import free_port, places, visible_gpus
+from cada_trl.jobs.runner import free_port, places, visible_gpus
 
 GPU, CPU = load_config(["hardware=gpu"]), load_config(["threads=1"])
 

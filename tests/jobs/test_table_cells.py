@@ -20,13 +20,11 @@ from cada_trl.jobs import table_cells
 from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.table_cells import Number, TableCell, answered, evaluated, paper_number
 from cada_trl.jobs.table_cells import table_cells as cells_of
-from cada_trl.jobs.table_layout import Layout, TableColumn, TableRow, load_models, load_table_settings
-from cada_trl.jobs.table_plan import Block, TablePlan
-from cada_trl.records import write_jsonl
+from cada_trl.jobs.table_plan import Block, Layout, TableColumn, TablePlan, TableRow, load_models, load_table_settings
 from cada_trl.report.eval_record import read_evaluation
 from cada_trl.statistics import across_seeds, wilson
-from cada_trl.storage.files import replace_json
 from cada_trl.table import as_json, markdown, text_table
+from tests.report.made_up_utility import write_utility
 
 from .stub_job import StubJob, stub
 
@@ -67,11 +65,7 @@ def test_a_finished_cell_has_the_difference_to_the_papers_number(tmp_path: Path,
     assert (none.state, none.ours, pair.attack) == ("done", ASKED, "pair")
     assert pair.paper is not None and (pair.paper.value, pair.paper.sd) == (20.4, 1.2)
     assert pair.difference is not None
-    assert [round(end, 9) for end in (pair.difference.value, pair.difference.low, pair.difference.high)] == [
-        4.6,
-        -0.4,
-        14.6,
-    ]
+    assert pair.difference.model_dump() == pytest.approx({"value": 4.6, "low": -0.4, "high": 14.6}, abs=1e-9)
     assert scored == [[tmp_path / "s0", tmp_path / "s1"]] * 2
 
 
@@ -210,24 +204,11 @@ def test_too_few_shared_items_are_withheld(folder: Path, complying: Path, monkey
     assert found.reason == "known for 5 of 6 (83.3 %), less than min_coverage 90 %"
 
 
-def task_folder(path: Path, correct: list[bool]) -> Path:
-    path.mkdir()
-    rows = [{"subset": "main", "row": n, "correct": {"strict": one}} for n, one in enumerate(correct)]
-    write_jsonl(path / "samples.jsonl", rows)
-    low, high = wilson(sum(correct), len(correct))
-    accuracy = {
-        "value": sum(correct) / len(correct),
-        "low": low,
-        "high": high,
-        "n": len(correct),
-        "asked": len(correct),
-    }
-    replace_json(path / "result.json", {"accuracy": accuracy, "plan": {"task": {"filter": "strict"}}})
-    return path
-
-
 def test_the_accuracy_of_a_task_is_its_results_and_over_seeds_that_of_its_questions(tmp_path: Path) -> None:
-    right, half = task_folder(tmp_path / "a", [True] * 4), task_folder(tmp_path / "b", [True, False] * 2)
+    right, half = (
+        write_utility(tmp_path / name, {"bbh": correct}) / "bbh-00000000"
+        for name, correct in (("a", [True] * 4), ("b", [True, False] * 2))
+    )
     one = answered([half])
     assert (one.value, one.low, one.high, one.n) == (0.5, *wilson(2, 4), 4)
     both, expected = answered([right, half]), across_seeds([[1, 1, 1, 1], [1, 0, 1, 0]])

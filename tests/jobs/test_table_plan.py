@@ -1,4 +1,4 @@
-"""What a benchmark lacks is said by a word, before anything is asked."""
+"""The tables' cells are the paper's, a name that they do not have is refused, and what a benchmark lacks is a word."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from cada_trl.config import CONF_DIR, RECIPES_DIR
+from cada_trl.config.recipes import recipe_words
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
-from cada_trl.jobs.table_plan import available
+from cada_trl.jobs.table_plan import available, load_layout, load_models, load_table_settings
+from cada_trl.report.paper import paper_tables
 
 ATTACKS = ["none", "pair", "pap"]
 
@@ -44,3 +47,91 @@ def test_published_attacks_are_counted(shared_data: Path) -> None:
 def test_an_unknown_benchmark_is_a_mistake_and_no_state() -> None:
     with pytest.raises(UserError, match="unknown benchmark 'hexphi'"):
         available("hexphi", ["none"], None, None, 0)
+
+
+def cells(table: int) -> set[tuple[str, str, str, str]]:
+    layout = load_layout(table)
+    return {
+        (row.method, column.name, attack, measure)
+        for row in layout.rows
+        if not row.method.endswith("(ours)")
+        for column in layout.columns
+        for attack in column.attacks
+        for measure in column.measures
+    }
+
+
+@pytest.mark.parametrize("table", [1, 2, 3, 4])
+@pytest.mark.parametrize("model", ["llama3", "deepthought"])
+def test_a_tables_cells_are_those_that_the_paper_reports(table: int, model: str) -> None:
+    published = {
+        (row.method, row.benchmark, attack, row.measure)
+        for row in paper_tables().rows
+        if (row.table, row.model) == (table, model)
+        for attack in row.values
+    }
+    assert cells(table) == published
+
+
+def test_every_model_that_is_trained_has_an_entry_and_stands_beside_a_model_of_the_paper() -> None:
+    models = load_models().models
+    assert set(models) == {path.stem for path in (CONF_DIR / "model").glob("*.yaml")}
+    assert {model.paper for model in models.values()} == set(paper_tables().models)
+    assert all(models[name].paper == name for name in paper_tables().models)
+
+
+def test_some_rows_and_columns_keep_the_tables_order() -> None:
+    layout = load_layout(3, ["cada", "none"], ["hex_phi"])
+    assert [row.id for row in layout.rows] == ["none", "cada"]
+    assert [column.name for column in layout.columns] == ["hex_phi"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        (["cadda"], [], "table 3 has no row 'cadda'; did you mean cada"),
+        ([], ["gsm8k"], "table 3 has no column 'gsm8k'; valid: advbench, hex_phi, strongreject"),
+    ],
+)
+def test_an_unknown_cell_is_refused_with_the_nearest_name(rows: list[str], columns: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_layout(3, rows, columns)
+
+
+def test_an_unknown_model_or_recipe_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"model=llama4 has no entry in recipes/tables/models\.yaml; did you mean llama3"
+    ):
+        load_models().named("llama4")
+    with pytest.raises(UserError, match="recipe=llama3/cda: no such recipe; did you mean llama3/cada"):
+        recipe_words("llama3/cda", RECIPES_DIR)
+
+
+def test_lists_are_written_with_commas_and_words_keep_their_equals_sign() -> None:
+    settings = load_table_settings(["table=4", "seeds=0,2", "rows=none,cada", "train=max_steps=1,judge=rubric"])
+    assert (settings.table, settings.seeds, settings.rows) == (4, ["0", "2"], ["none", "cada"])
+    assert settings.train == ["max_steps=1", "judge=rubric"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["table=5"], "table=5: Input should be 1, 2, 3 or 4"),
+        (["seeds=0,0"], "seeds=0,0: expected numbers from 0, each once"),
+        (["seeds=a"], "seeds=a: expected numbers from 0"),
+        (["sedes=0"], "unknown key 'sedes'; did you mean seeds"),
+        (["limit=0"], "limit=0: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_table_settings(words)
+
+
+def test_a_folder_is_named_by_what_is_asked_and_not_by_where_it_is_kept() -> None:
+    one = load_table_settings(["table=3"]).folder
+    assert one.name.startswith("table3-smollm2-")
+    assert load_table_settings(["table=3", "runs_dir=elsewhere"]).folder == one
+    assert load_table_settings(["table=3", "tables_dir=here"]).folder.name == one.name
+    others = ["limit=2", "seeds=0", "rows=cada", "train=max_steps=1", "model=llama3", "table=4"]
+    assert len({load_table_settings([word]).folder for word in others} | {one}) == len(others) + 1

@@ -8,7 +8,7 @@ import pytest
 from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.run_record import RunRecord, read_run
 from tests.report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
-from tests.report.made_up_run import Row, probe_row, write_run
+from tests.report.made_up_run import write_run
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +45,3 @@ def make_run(tmp_path: Path) -> Callable[..., RunRecord]:
         return read_run(write_run(tmp_path / f"run-s{seed}-{lr}", seed, n_steps, lr))
 
     return make
-
-
-@pytest.fixture
-def make_probe_row() -> Callable[..., Row]:
-    return probe_row

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cada_trl.evaluation.compare import compare
 from cada_trl.report.certified import ALL, certified, certified_rates, not_tested
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
-
-from .made_up_evaluation import answers_most, refuses_most, write_evaluation
-
-
-@pytest.fixture
-def sides(tmp_path: Path) -> tuple[EvalRecord, EvalRecord]:
-    before, after = (
-        read_evaluation(write_evaluation(tmp_path / name, answers))
-        for name, answers in (("before", answers_most), ("after", refuses_most))
-    )
-    return before, after
+from cada_trl.report.eval_record import EvalRecord
 
 
 def test_the_change_of_the_share_refused_is_that_of_the_share_complied_turned_round(
-    sides: tuple[EvalRecord, EvalRecord],
+    before: EvalRecord, after: EvalRecord
 ) -> None:
-    cells = compare([sides[0].evaluated], [sides[1].evaluated], 0.9).cells
-    rates = [one for one in certified_rates(*sides) if one.hazard == ALL]
+    cells = compare([before.evaluated], [after.evaluated], 0.9).cells
+    rates = [one for one in certified_rates(before, after) if one.hazard == ALL]
     for one in rates:
         (cell,) = [cell for cell in cells if (cell.benchmark, cell.attack) == (one.benchmark, one.attack)]
         complied, change = cell.complied, one.change
@@ -40,8 +30,8 @@ def test_the_change_of_the_share_refused_is_that_of_the_share_complied_turned_ro
     assert [one.measure for one in rates] == ["refused", "refused", "answered"]
 
 
-def test_hazards_add_up_to_the_whole_and_are_not_tested(sides: tuple[EvalRecord, EvalRecord]) -> None:
-    rates = [one for one in certified_rates(*sides) if one.benchmark == "xstest_safe"]
+def test_hazards_add_up_to_the_whole_and_are_not_tested(before: EvalRecord, after: EvalRecord) -> None:
+    rates = [one for one in certified_rates(before, after) if one.benchmark == "xstest_safe"]
     whole, *parts = rates
     assert (whole.hazard, {one.hazard for one in parts}) == (ALL, {"hate", "privacy", "no_hazard"})
     assert sum(one.after.asked for one in parts) == whole.after.asked == 20
@@ -49,8 +39,8 @@ def test_hazards_add_up_to_the_whole_and_are_not_tested(sides: tuple[EvalRecord,
     assert whole.change.p is not None and {one.change.p for one in parts} == {None}
 
 
-def test_what_was_not_tested_is_named(sides: tuple[EvalRecord, EvalRecord]) -> None:
-    said = "\n".join(not_tested(*sides, certified_rates(*sides)))
+def test_what_was_not_tested_is_named(before: EvalRecord, after: EvalRecord) -> None:
+    said = "\n".join(not_tested(before, after, certified_rates(before, after)))
     assert "Benchmarks: held-out twins." in said
     attacks = next(line for line in said.splitlines() if line.startswith("Attacks: "))
     assert "pap" in attacks and "translation" in attacks and "pair," not in attacks and "<" not in attacks
@@ -58,10 +48,9 @@ def test_what_was_not_tested_is_named(sides: tuple[EvalRecord, EvalRecord]) -> N
     assert "Hazards of the case pack without a request: violent crimes" in said
 
 
-def test_a_before_that_was_trained_is_a_warning(tmp_path: Path) -> None:
+def test_a_before_that_was_trained_is_a_warning(before: EvalRecord, after: EvalRecord, tmp_path: Path) -> None:
     (tmp_path / "run/final").mkdir(parents=True)
     (tmp_path / "run/config.yaml").write_text("seed: 0\n", encoding="utf-8")
     model = {"source": "folder", "path": str(tmp_path / "run/final")}
-    before = read_evaluation(write_evaluation(tmp_path / "before", answers_most, model=model))
-    after = read_evaluation(write_evaluation(tmp_path / "after", refuses_most))
-    assert certified(before, after, None)["warnings"] == [f"The model before was trained, too: {model['path']}."]
+    trained = replace(before, config={**before.config, "model": model})
+    assert certified(trained, after, None)["warnings"] == [f"The model before was trained, too: {model['path']}."]

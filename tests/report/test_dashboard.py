@@ -18,7 +18,7 @@ from cada_trl.errors import UserError
 from cada_trl.report.dashboard import CURVES, curves, dashboard_part, draw_panel, draw_probes, hazard_rows
 from cada_trl.report.page import write_report
 from cada_trl.report.run_record import RunRecord, Series, series_of
-from cada_trl.tracking.panels import SECTIONS
+from cada_trl.tracking.metrics import SECTIONS
 from tests.report.html_check import check_page
 
 
@@ -50,8 +50,9 @@ def test_a_torn_last_line_is_left_out_and_a_damaged_one_is_named(make_run: Calla
         series_of(with_probes(run, '{"step"\n', line(0, 0.5)))
 
 
-def test_every_section_is_there_and_a_panel_without_data_is_said(make_run: Callable[..., RunRecord]) -> None:
+def test_every_section_is_there_folded_and_a_panel_without_data_is_said(make_run: Callable[..., RunRecord]) -> None:
     page = html(dashboard_part([("one", make_run())]))
+    assert '<details class="fold"><summary>Every panel by section' in page
     for section in SECTIONS:
         assert f">{section.title}</h3>" in page
     assert "Sampler against trainer (only with vLLM rollouts)" in page
@@ -89,10 +90,6 @@ def test_hazards_with_few_requests_are_folded_and_named_in_one_line(make_run: Ca
     assert "| hate |" in markdown(part) and "| hate speech |" not in markdown(part)
 
 
-def test_the_dashboard_is_folded(make_run: Callable[..., RunRecord]) -> None:
-    assert '<details class="fold"><summary>Every panel by section' in html(dashboard_part([("one", make_run())]))
-
-
 def test_completions_can_be_filtered_without_a_script(make_run: Callable[..., RunRecord], tmp_path: Path) -> None:
     page = write_report([make_run()], tmp_path / "page").read_text()
     check_page(page)
@@ -116,12 +113,6 @@ def test_the_reward_panel_draws_the_recorded_numbers(run: RunRecord) -> None:
     line = drawn(0, series_of(run)).lines[0]
     assert list(line.get_ydata()) == [row["train/reward_mean"] for row in run.steps]
     assert list(line.get_xdata()) == list(range(1, 41))
-
-
-def test_a_step_without_a_value_is_a_gap_and_not_a_zero(run: RunRecord) -> None:
-    steps = [{**row, "train/reward_mean": None} if row["step"] == 2 else row for row in run.steps]
-    line = drawn(0, series_of(replace(run, steps=steps))).lines[0]
-    assert 2 not in list(line.get_xdata())
 
 
 def test_several_runs_have_a_colour_each_and_their_metrics_dashes(make_run: Callable[..., RunRecord]) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from tests.report.made_up_evaluation import answers_most, write_evaluation
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_evaluation(tmp_path / "evals" / "model-1", answers_most)
-
-
-def change(path: Path, edit: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
-    lines = path.read_text().splitlines()
-    row = json.loads(lines[0])
-    edit(row)
-    path.write_text("\n".join([json.dumps(row), *lines[1:]]) + "\n")
 
 
 def test_a_finished_evaluation_is_read_with_its_scores(before: EvalRecord) -> None:
@@ -78,15 +70,20 @@ def test_a_damaged_file_is_named_in_one_line(folder: Path, file: str, text: str,
     assert "\n" not in str(caught.value)
 
 
-def test_an_attempt_that_was_edited_is_named_with_its_row(folder: Path) -> None:
-    change(folder / "attempts.jsonl", lambda row: row.update(prompt="another prompt"))
-    with pytest.raises(UserError, match=r"attempts\.jsonl, row 1: attempt strongreject/strongreject-000/none"):
-        read_evaluation(folder)
-
-
-def test_a_verdict_of_another_judge_is_refused(folder: Path, before: EvalRecord) -> None:
-    change(folder / verdict_file(before.scores.judge_id), lambda row: row.update(judge="another"))
-    with pytest.raises(UserError, match="a verdict of the judge 'another'"):
+@pytest.mark.parametrize(
+    ("file", "edit", "message"),
+    [
+        ("attempts", {"prompt": "another"}, r"attempts\.jsonl, row 1: attempt strongreject/strongreject-000/none"),
+        ("verdicts-*", {"judge": "another"}, "a verdict of the judge 'another'"),
+    ],
+)
+def test_an_edited_attempt_and_a_verdict_of_another_judge_are_refused(
+    folder: Path, file: str, edit: dict[str, str], message: str
+) -> None:
+    (path,) = folder.glob(f"{file}.jsonl")
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | edit), *others]) + "\n")
+    with pytest.raises(UserError, match=message):
         read_evaluation(folder)
 
 

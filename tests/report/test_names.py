@@ -33,17 +33,11 @@ def test_a_reading_needs_an_interval_without_zero_and_knows_the_set(
 ENOUGH, FEW, NONE = (pooled_spread([[0.4, 0.6]] * 4), pooled_spread([[0.4, 0.6]]), pooled_spread([[0.4]]))
 
 
-def test_a_pool_is_said_with_its_configurations_seeds_degrees_of_freedom_and_assumption() -> None:
+def test_a_pool_is_said_with_its_counts_and_assumption_or_that_it_gives_no_interval() -> None:
     told = pooled_words(ENOUGH)
     assert "4 configurations, 8 seeds, 4 degrees of freedom" in told
     assert "spread alike" in told and "borrows it" in told
-
-
-def test_too_small_a_pool_is_said_to_give_no_interval() -> None:
     assert pooled_words(FEW).startswith("No interval over seeds: 1 configuration, 2 seeds, 1 degree of freedom")
-
-
-def test_without_a_second_seed_nothing_is_said() -> None:
     assert pooled_words(NONE) == ""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from cada_trl.report.records import read_record
 from cada_trl.report.run_record import ProbeRow, RunRecord
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
-from tests.report.made_up_run import write_run
+from tests.report.made_up_run import probe_row, write_run
 from tests.report.made_up_utility import write_utility
 
 EVIL = "<img src=x onerror=alert(1)></details><script>alert(2)</script>"
@@ -86,6 +85,8 @@ def test_nothing_half_written_is_left(written: Path) -> None:
         "-56.5 points",
         "15 / 2",
         "less helpful",
+        "after-2 against before-1",
+        "Learned on",
         "The paper (arXiv 2601.08000) has no number for these models and methods.",
         "JailbreakBench, benign",
         "xstest pooled, partial refused",
@@ -126,13 +127,11 @@ def test_the_twins_hold_the_same_numbers_and_no_text_of_people_or_models(page: s
     assert "Made-up" not in markdown + json.dumps(twin)
 
 
-def test_what_a_model_and_a_benchmark_wrote_is_escaped(
-    run: RunRecord, make_probe_row: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+def test_what_a_model_and_a_benchmark_wrote_is_escaped(run: RunRecord, tmp_path: Path) -> None:
     def attack(attempt: Attempt) -> str:
         return EVIL
 
-    row = ProbeRow.model_validate(make_probe_row("harmless", 1, "COMPLIED", False, final_response=EVIL, hazard="<b>"))
+    row = ProbeRow.model_validate(probe_row("harmless", 1, "COMPLIED", False, final_response=EVIL, hazard="<b>"))
     path = write_evaluation(tmp_path / "<b>name", attack, model={"name": "<i>model</i>"})
     records = [dataclasses.replace(run, before=[row], after=[]), read_evaluation(path)]
     text = write_report(records, tmp_path / "out").read_text()

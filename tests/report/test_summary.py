@@ -19,20 +19,19 @@ from cada_trl.report.summary import (
     summarise,
 )
 from cada_trl.statistics import wilson
+from tests.report.made_up_run import probe_row
 
-MakeRow = Callable[..., dict[str, Any]]
 
-
-def summary_of(run: RunRecord, make: MakeRow, before: list[tuple[str, bool]], after: list[tuple[str, bool]]) -> Any:
+def summary_of(run: RunRecord, before: list[tuple[str, bool]], after: list[tuple[str, bool]]) -> Any:
     def rows(outcomes: list[tuple[str, bool]]) -> list[ProbeRow]:
-        return [ProbeRow.model_validate(make("harmful", i, *one)) for i, one in enumerate(outcomes)]
+        return [ProbeRow.model_validate(probe_row("harmful", i, *one)) for i, one in enumerate(outcomes)]
 
     return summarise(dataclasses.replace(run, before=rows(before), after=rows(after)))["probes"]["harmful"]
 
 
-def test_rates_are_counted_by_hand_and_carry_wilson_intervals(run: RunRecord, make_probe_row: MakeRow) -> None:
+def test_rates_are_counted_by_hand_and_carry_wilson_intervals(run: RunRecord) -> None:
     before = [("COMPLIED", False), ("COMPLIED", True), ("REFUSED", False), ("REFUSED", True)]
-    result = summary_of(run, make_probe_row, before, [("REFUSED", True)] * 4)
+    result = summary_of(run, before, [("REFUSED", True)] * 4)
     low, high = wilson(1, 4)
     expected = {"successes": 1, "n": 4, "rate": 0.25, "low": low, "high": high}
     assert result["before"]["reasoned_refusal_frac"] == expected
@@ -43,9 +42,9 @@ def test_rates_are_counted_by_hand_and_carry_wilson_intervals(run: RunRecord, ma
     assert result["paired"]["reward_mean"]["difference"] == pytest.approx(1.25)
 
 
-def test_an_unscored_completion_lowers_the_coverage_and_no_rate(run: RunRecord, make_probe_row: MakeRow) -> None:
+def test_an_unscored_completion_lowers_the_coverage_and_no_rate(run: RunRecord) -> None:
     scored = [("REFUSED", True)] * 3
-    result = summary_of(run, make_probe_row, [*scored, ("UNSCORED", True)], [*scored, ("COMPLIED", False)])
+    result = summary_of(run, [*scored, ("UNSCORED", True)], [*scored, ("COMPLIED", False)])
     assert result["before"]["coverage"] == 0.75
     assert result["before"]["answered_frac"]["n"] == 3
     assert result["before"]["answered_frac"]["rate"] == 0.0
@@ -55,15 +54,15 @@ def test_an_unscored_completion_lowers_the_coverage_and_no_rate(run: RunRecord, 
     )
 
 
-def test_when_nothing_was_scored_every_rate_is_null_and_none_is_zero(run: RunRecord, make_probe_row: MakeRow) -> None:
-    result = summary_of(run, make_probe_row, [("UNSCORED", False)] * 3, [("UNSCORED", False)] * 3)
+def test_when_nothing_was_scored_every_rate_is_null_and_none_is_zero(run: RunRecord) -> None:
+    result = summary_of(run, [("UNSCORED", False)] * 3, [("UNSCORED", False)] * 3)
     assert result["before"]["answered_frac"]["rate"] is None
     assert result["before"]["reward_mean"]["mean"] is None
     assert result["paired"]["answered_frac"] == {"n_pairs": 0, "difference": None, "low": None, "high": None}
 
 
-def test_pairs_are_matched_by_request_and_not_by_order(run: RunRecord, make_probe_row: MakeRow) -> None:
-    before = [ProbeRow.model_validate(make_probe_row("harmful", i, "REFUSED", i == 0)) for i in range(3)]
+def test_pairs_are_matched_by_request_and_not_by_order(run: RunRecord) -> None:
+    before = [ProbeRow.model_validate(probe_row("harmful", i, "REFUSED", i == 0)) for i in range(3)]
     after = list(reversed(before))[:-1]
     probes = summarise(dataclasses.replace(run, before=before, after=after))["probes"]["harmful"]
     half = 1.96 * (2 / 4 / 4) ** 0.5  # no change in 2 pairs, and the two made-up ones
@@ -73,8 +72,8 @@ def test_pairs_are_matched_by_request_and_not_by_order(run: RunRecord, make_prob
 
 
 @pytest.mark.parametrize("changes", [{"analysis": " \n"}, {"status": "truncated"}])
-def test_blanks_and_a_truncated_completion_are_no_reasoning(make_probe_row: MakeRow, changes: dict[str, str]) -> None:
-    row = ProbeRow.model_validate(make_probe_row("harmful", 1, "REFUSED", True, **changes))
+def test_blanks_and_a_truncated_completion_are_no_reasoning(changes: dict[str, str]) -> None:
+    row = ProbeRow.model_validate(probe_row("harmful", 1, "REFUSED", True, **changes))
     assert outcome(row, "reasoning_frac") is outcome(row, "reasoned_refusal_frac") is False
 
 

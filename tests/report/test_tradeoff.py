@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 import matplotlib.image
@@ -9,11 +8,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.frontier import Frontier, Point, Share, pareto_front
 from cada_trl.report.tradeoff import draw_attack, draw_frontier, tradeoff
 from cada_trl.statistics import pooled_spread
-from tests.report.made_up_evaluation import answers_most, write_evaluation
 
 
 def test_a_point_is_asr_over_nrr_with_both_intervals(before: EvalRecord) -> None:
@@ -37,11 +35,6 @@ def test_every_attack_has_a_panel_and_every_evaluation_a_colour(before: EvalReco
         "ASR over NRR on XSTest under PAIR",
     ]
     assert matplotlib.image.imread(io.BytesIO(sheet)).shape[1] == 1800
-
-
-def test_without_xstest_there_is_nothing_to_draw(tmp_path: Path) -> None:
-    record = read_evaluation(write_evaluation(tmp_path / "a", answers_most, benchmarks=["strongreject"]))
-    assert tradeoff([record]) == ([], b"")
 
 
 def point(label: str, asr: list[float], nrr: list[float], trained: bool = True, **ends: float) -> Point:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.tracking.panels import SECTIONS, Panel
+from cada_trl.tracking.metrics import SECTIONS, Panel
 from cada_trl.tracking.wandb_dashboard import main
 
 from .wandb_stand_in import ENTITY, PROJECT, WandbStandIn, wandb_stand_in

@@ -1,34 +1,33 @@
-"""What a training or an evaluation will take, from steps and evaluations that were measured earlier."""
+"""What a training or an evaluation will take, from what was measured earlier; and what a training's dry run says."""
 
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from cada_trl.config import Config, check_config
+from cada_trl.config import Config, check_config, run_name
 from cada_trl.data.split import n_trained
 from cada_trl.data.twins import read_twins
+from cada_trl.diagnosis import check_inputs, check_memory, findings
 from cada_trl.errors import UserError
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.jobs.grid import Cell
-from cada_trl.jobs.job import Words, asking, ended
+from cada_trl.jobs.job import asking, ended
+from cada_trl.launching import launcher_command, missing
 from cada_trl.planning.memory import plan_memory
-from cada_trl.planning.shapes import longest, shape_of
-from cada_trl.planning.time import rollout_tflop, update_tflop
+from cada_trl.planning.shapes import estimate_step, longest, rollout_tflop, shape_of, update_tflop
 from cada_trl.storage.log import StoredLog
 
 
 @dataclass(frozen=True)
 class Cost:
-    """hours: of the job's machine, None where no comparable run was measured. memory_gb: of one process.
-
-    judge_calls: at most, of a judge behind an endpoint or with weights.
-    """
+    """hours: None where no comparable run was measured. memory_gb: of one process. judge_calls: at most, of a model."""
 
     hours: float | None
     memory_gb: float
@@ -44,7 +43,10 @@ def sweep_costs(cells: Sequence[Cell]) -> dict[str, Cost]:
         hours, calls = train_hours(config, runs(config.runs_dir)), _judged_rollouts(config)
         if (initial := cell.initial) is not None and initial.evaluation is not None:
             # The trained model is not there yet: it is asked as the one that it starts from.
-            asked = Cost(evaluate_hours(asking(initial.evaluation)), memory_gb, _judged_answers(initial.evaluation))
+            evaluation = asking(initial.evaluation)
+            n_items = sum(min(spec.n, evaluation.limit or 10**9) for spec, _ in sets_of(evaluation)[0])
+            judged = 0 if evaluation.judge.kind == "phrases" else len(evaluation.attacks) * n_items
+            asked = Cost(evaluate_hours(evaluation), memory_gb, judged)
             costs[initial.id] = asked
             hours = None if hours is None or asked.hours is None else hours + asked.hours
             calls += asked.judge_calls
@@ -145,9 +147,29 @@ def _judged_rollouts(config: Config) -> int:
     return per_completion * n_rollouts + n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
 
 
-def _judged_answers(words: Words) -> int:
-    config = asking(words)
-    if config.judge.kind == "phrases":
-        return 0
-    sets, _ = sets_of(config)
-    return len(config.attacks) * sum(min(spec.n, config.limit or 10**9) for spec, _ in sets)
+def dry_run_lines(config: Config, overrides: list[str]) -> Iterator[str]:
+    """Starts and writes nothing. Errors: UserError for what the run would refuse in seconds."""
+    inputs = "; ".join(finding.seen for finding in check_inputs(config))
+    model, algo, hardware = config.model, config.algo, config.hardware
+    n_rollouts = algo.requests_per_step * algo.rollouts_per_request
+    n_micro = n_rollouts // (hardware.micro_batch * hardware.n_processes)
+    yield f"model: {model.path}, {model.n_params / 1e6:,.0f} M parameters in {model.dtype}"
+    yield f"requests: data={config.data.dataset}: {inputs}"
+    yield f"method: {algo.method}, prompt={config.prompt.arm}, judge={config.judge.kind}, seed {config.seed}"
+    yield (
+        f"a step: {n_rollouts} rollouts = {algo.requests_per_step} requests x {algo.rollouts_per_request}; "
+        f"{n_micro} micro-batches of {hardware.micro_batch} on {hardware.n_processes} process(es)"
+    )
+    steps = f"{n_steps(config)} steps"
+    if (hours := train_hours(config, measured_runs(config.runs_dir))) is not None:
+        yield f"time: {steps}, {hours:.1f} h with both probes, as runs like it in {config.runs_dir} took"
+    elif (step := estimate_step(config, shape_of(model))) is not None:
+        yield f"time: {steps} of at most {step.step_s:.0f} s, estimated for the longest sequences and not measured"
+    else:
+        yield f"time: {steps}; not estimated, the hardware names no accelerator"
+    for finding in findings("memory", check_memory, config):
+        yield f"memory: {finding.seen}"
+    yield f"run folder: {Path(config.runs_dir) / run_name(config)}"
+    yield f"launcher: {shlex.join(launcher_command(config, overrides))}"
+    yield "missing here: " + ("; ".join(missing(config)) or "nothing")
+    yield f"next: {shlex.join(['python', '-m', 'cada_trl.train', *overrides])}   (every value: --config)"

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.errors import UserError
-from cada_trl.jobs.job import Job, read_manifest
+from cada_trl.jobs.job import Job
+from cada_trl.report.run_record import if_readable
 from cada_trl.storage.files import held, read_json
 from cada_trl.storage.kept import change, digests, quick_sha256
 from cada_trl.storage.log import AppendLog
@@ -40,7 +41,6 @@ class JobFolder:
         return self.path / "logs" / f"{job.id}.log"
 
     def script(self, job: Job) -> Path:
-        """The job as a bash script."""
         return self.path / "cells" / f"{job.id}.sh"
 
     def lock(self, job: Job) -> Path:
@@ -50,23 +50,22 @@ class JobFolder:
 
 @contextmanager
 def opened(path: Path, cell_ids: Collection[str] | None) -> Iterator[JobFolder]:
-    """A sweep's folder for this process alone. A grid may grow, and so may a search (cell_ids None).
-
-    Errors: UserError when another process holds it, it is not writable, or it has another sweep's record or a damaged
-    one.
-    """
+    """A sweep's folder for this process alone; a grid may grow, and so may a search (cell_ids None). Errors: UserError
+    when another process holds it, it is not writable, or it has another sweep's record or a damaged one."""
     busy = f"{path} is in use by another sweep; wait for it or give a sweep_name of your own"
     with held(path / "sweep.lock", busy, "choose another sweeps_dir"):
-        _check_same_sweep(path, cell_ids)
+        rows, words = recorded(path)
+        is_same = (path / STUDY).exists() if cell_ids is None else {row["id"] for row in rows} <= set(cell_ids)
+        if rows and not is_same:
+            raise UserError(
+                f"{path} holds another sweep ({words}); give its words or more values, or a sweep_name of your own"
+            )
         (path / "logs").mkdir(exist_ok=True)
         yield JobFolder(path)
 
 
 def recorded(path: Path) -> tuple[list[dict[str, Any]], str]:
-    """The cells of a sweep's sweep.json and the words of its call; none where it was not called yet.
-
-    Errors: UserError for a damaged one.
-    """
+    """sweep.json's cells and the words of its call; none before the first. Errors: UserError for a damaged one."""
     file = path / "sweep.json"
     if not file.is_file():
         return [], ""
@@ -78,21 +77,9 @@ def recorded(path: Path) -> tuple[list[dict[str, Any]], str]:
         raise UserError(f"{file} is damaged ({error}); move it away: cells that are done stay done") from error
 
 
-def _check_same_sweep(path: Path, cell_ids: Collection[str] | None) -> None:
-    rows, words = recorded(path)
-    is_another = not (path / STUDY).exists() if cell_ids is None else not {row["id"] for row in rows} <= set(cell_ids)
-    if rows and is_another:
-        raise UserError(
-            f"{path} holds another sweep ({words}); give its words or more values, or a sweep_name of your own"
-        )
-
-
 @dataclass(frozen=True)
 class Standing:
-    """Where a job stands. reason: why it failed, is damaged or must be done again. results: its folders once done.
-
-    wall_s: of all its calls here; None where it was not run here or is not known.
-    """
+    """reason: why it failed, is damaged or is done again. results: its folders once done. wall_s: of all calls here."""
 
     state: State
     reason: str | None = None
@@ -148,8 +135,8 @@ class Ledger:
         known = [row["wall_s"] for row in rows if row.get("wall_s") is not None]
         if known:
             return round(sum(known), 1)
-        recorded = read_manifest(job.run_folder).get("wall_s") if rows and job.run_folder else None
-        return float(recorded) if recorded is not None else None
+        wall_s = if_readable(job.run_folder / "manifest.json").get("wall_s") if rows and job.run_folder else None
+        return None if wall_s is None else float(wall_s)
 
 
 def _words(job: Job) -> list[str] | None:
@@ -157,7 +144,7 @@ def _words(job: Job) -> list[str] | None:
 
 
 def fingerprint(folders: Sequence[Path]) -> dict[str, str]:
-    """File -> SHA-256, for the result files of runs and evaluations."""
+    """File -> SHA-256, of what runs and evaluations write once."""
     found: dict[str, str] = {}
     for folder in folders:
         patterns = _OF_EVALUATION if (folder / "responses.jsonl").is_file() else _OF_RUN

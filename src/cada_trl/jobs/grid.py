@@ -19,10 +19,7 @@ MAX_CELLS = 1000  # ours: composing that many takes minutes, and training them w
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of a grid. axes: what differs between the cells but the seed, by key, as resolved.
-
-    evaluation: words without the model; None evaluates nothing.
-    """
+    """One training. axes: what differs but the seed, as resolved. evaluation: words without the model, or None."""
 
     words: tuple[str, ...]
     axes: dict[str, Any]
@@ -56,12 +53,9 @@ class Cell:
 
 
 def make_grid(words: Sequence[str], evaluation: tuple[str, ...] | None = None, axes: Sequence[str] = ()) -> list[Cell]:
-    """The cells in the order of their words, the last axis fastest; a cell that stands twice is one.
-
-    axes: keys that are axes even where they have one value. evaluation: as Cell's.
-    Errors: UserError for a word that cannot be read, for a cell that does not compose or check (nothing has started
-    then), and for an axis that does not change the result.
-    """
+    """The cells in the order of their words, the last axis fastest; one that stands twice is one. axes: keys that are
+    axes even with one value. Errors: UserError for a word that cannot be read, a cell that does not compose or check
+    (nothing has started then), and an axis that does not change the result."""
     axis_values = [values_of(word) for word in last_of_each_key(words)]
     _check_few(math.prod(map(len, axis_values)), "these axes")
     listed = list(itertools.product(*axis_values))
@@ -108,17 +102,14 @@ def values_of(word: str) -> list[str]:
         expected = f"expected a pattern of {', '.join(choices[key])}"
     else:
         if override.is_range_sweep():
-            _check_few(_length(word, override.value()), word)
+            span = override.value()
+            if not span.step:
+                raise UserError(f"{word}: a step of 0 never ends; expected one as in range(0,10,2)")
+            _check_few(max(0, math.ceil((span.stop - span.start) / span.step)), word)
         values, expected = list(override.sweep_string_iterator()), "expected values, as in seed=0,1 or seed=range(0,3)"
     if not values:
         raise UserError(f"{word} has no value; {expected}")
     return [f"{key}={value}" for value in values]
-
-
-def _length(word: str, span: Any) -> int:
-    if not span.step:
-        raise UserError(f"{word}: a step of 0 never ends; expected one as in range(0,10,2)")
-    return max(0, math.ceil((span.stop - span.start) / span.step))
 
 
 def _check_few(n_cells: int, what: str) -> None:
@@ -127,10 +118,7 @@ def _check_few(n_cells: int, what: str) -> None:
 
 
 def parsed(word: str) -> Any:
-    """Hydra's override, or None for a word that Hydra does not read: no `key=`, or a list of texts with its commas.
-
-    Errors: UserError for one that Hydra cannot read.
-    """
+    """Hydra's override; None for what it does not read: no `key=`, or a list of texts. Errors: UserError."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

@@ -18,7 +18,7 @@ from cada_trl.data.own_sets import TWIN_SETS, is_own
 from cada_trl.errors import StoppedByTripwire, UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.planning.device import n_machines
-from cada_trl.report.run_record import read_config
+from cada_trl.report.run_record import if_readable
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json
 
@@ -49,11 +49,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Job:
-    """Calls that follow each other in one process group. id: of its log, script and lock; label: for people.
-
-    trained: the job that trains the model that is asked, where its own calls do not. n: answers or questions, for an
-    estimate.
-    """
+    """Calls that follow each other in one process group. id: of its log, script and lock; label: for people. trained:
+    the job that trains the model that is asked, where its own calls do not. n: answers or questions, estimated."""
 
     id: str
     label: str
@@ -72,7 +69,6 @@ class Job:
 
     @property
     def evaluation(self) -> Words | None:
-        """The words of its evaluation; None where nothing is evaluated."""
         return next((call.words for call in self.calls if call.verb == "evaluate"), None)
 
     def tripwire(self, code: int) -> str | None:
@@ -82,20 +78,19 @@ class Job:
         """
         if self.run_folder is None or code not in {1, StoppedByTripwire.exit_code}:
             return None
-        said = str(read_manifest(self.run_folder).get("exit_state"))
+        said = str(if_readable(self.run_folder / "manifest.json").get("exit_state"))
         return said.removeprefix("stopped: ") if said.startswith("stopped: by the tripwire") else None
 
     def results(self) -> list[Path] | None:
         """The folders of its calls, once the files of every one say that it is done; None before that."""
         folders: list[Path] = []
-        run = None
-        if self.trained is not None:
-            if (trained := self.trained.results()) is None:
-                return None
-            run = trained[0]
+        trained = self.trained.results() if self.trained else []
+        if trained is None:
+            return None
+        run = next(iter(trained), None)
         for call in self.calls:
-            folder = call.result(str(read_manifest(run).get("ended_utc") or "") if run else "")
-            if folder is None:
+            since = if_readable(run / "manifest.json").get("ended_utc") if run else None
+            if (folder := call.result(str(since or ""))) is None:
                 return None
             folders.append(folder)
             run = folder if call.verb == "train" else run
@@ -138,29 +133,18 @@ def run_folder(words: Words) -> Path:
     return Path(config.runs_dir) / run_name(config)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """A folder's manifest.json; {} where it is absent or damaged."""
-    try:
-        return read_json(folder / "manifest.json")
-    except UserError:
-        return {}
-
-
 def ended(results_dir: str, since: str = "") -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
     """(folder, stored configuration, manifest) of what ended since then; the times are UTC texts."""
     for path in sorted(Path(results_dir).glob("*/config.yaml")):
-        manifest = read_manifest(path.parent)
-        if str(manifest.get("ended_utc")) >= since:
-            try:
-                stored = read_config(path)
-            except UserError:  # damaged: no result of anything
-                continue
+        manifest = if_readable(path.with_name("manifest.json"))
+        # A damaged configuration is no result of anything.
+        if str(manifest.get("ended_utc")) >= since and (stored := if_readable(path)):
             yield path.parent, stored, manifest
 
 
 def _trained(words: Words) -> Path | None:
     config, folder = training(words), run_folder(words)
-    manifest = read_manifest(folder)
+    manifest = if_readable(folder / "manifest.json")
     same = (manifest.get("config_hash"), (manifest.get("seeds") or {}).get("run")) == (config_hash(config), config.seed)
     return folder if same and manifest.get("exit_state") == "done" and (folder / "final").is_dir() else None
 

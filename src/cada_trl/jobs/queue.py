@@ -1,4 +1,4 @@
-"""The same jobs for a Slurm queue: a script a job, submitted one by one or as one array. No torch."""
+"""The same jobs for a Slurm queue, one by one or as one array; and where each job stands now. No torch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.jobs.folder import Board, JobFolder, Ledger
@@ -18,10 +20,12 @@ from cada_trl.planning.device import ROOT, n_machines
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
 from cada_trl.storage.files import GOES_ON, replace
+from cada_trl.storage.log import StoredLog
 
 _STEP = ROOT / "launch" / "slurm_step.sh"
 _CPUS_A_GPU = 4  # ours: without it Slurm gives one CPU to all of a node's GPUs
 _NOTICE_S = 300  # ours, as in launch/slurm.sh: a step and its checkpoint fit into it
+COLUMNS = ("id", "cell", "state", "in the queue", "step", "last step", "hours", "reason")
 
 
 def write_scripts(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> list[list[str]]:
@@ -74,14 +78,39 @@ def collect(folder: JobFolder, ledger: Ledger, jobs: Sequence[Job]) -> Board:
 
 
 def queue_states() -> dict[str, str]:
-    """Number -> PENDING, RUNNING, ... of what the queue shows, of whichever user; an array's tasks are 12_0, 12_1.
-
-    Errors: UserError without squeue, or with what it said.
-    """
+    """Number -> PENDING, RUNNING, ... of whichever user; an array's tasks are 12_0, 12_1. Errors: UserError."""
     command = ["squeue", "--array", "--noheader", "--format=%i %T"]
     if shutil.which(command[0]) is None:
         raise UserError("cells were submitted to Slurm and `squeue` is not on this machine; call the sweep where it is")
     return dict(line.split() for line in _output(command, "; try again later").splitlines())
+
+
+def status_rows(path: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, ...]]:
+    """A row a job, under COLUMNS. Results are not compared with what was recorded: that is a call of the sweep.
+    Errors: UserError for a damaged ledger, and as queue_states where jobs were submitted."""
+    events: dict[str, list[dict[str, Any]]] = {}
+    for event in StoredLog(path / "ledger.jsonl").rows:
+        events.setdefault(event["job"], []).append(event)
+    last = {name: of_job[-1] for name, of_job in events.items()}
+    queued = queue_states() if any(event["state"] == "submitted" for event in last.values()) else {}
+    rows: list[tuple[str, ...]] = []
+    for job in jobs:
+        event, known = last.get(job.id, {}), events.get(job.id, [])
+        is_done, state = job.results() is not None, event.get("state", "to do")
+        state = "done" if is_done else "to do" if state == "done" else state
+        in_queue = queued.get(event.get("queue_id", ""), "gone") if state == "submitted" else ""
+        hours = sum(row.get("wall_s") or 0.0 for row in known) / 3600
+        reason = "" if is_done else str(event.get("reason") or "")
+        rows.append((job.id, job.label, state, in_queue, *_progress(job), f"{hours:.2f}" if hours else "", reason))
+    return rows
+
+
+def _progress(job: SweepJob) -> tuple[str, str]:
+    """Its training's last step, and how long ago that was written."""
+    if job.run_folder is None or not (file := job.run_folder / "train.jsonl").is_file():
+        return "", ""
+    rows, minutes = StoredLog(file).rows, (time.time() - file.stat().st_mtime) / 60
+    return (str(rows[-1]["step"]), f"{minutes:.0f} min ago") if rows else ("", "")
 
 
 def _exit_file(folder: JobFolder, job: Job) -> Path:
@@ -99,10 +128,8 @@ def _attempts(path: Path) -> tuple[list[int], float | None]:
 
 
 def _on_each_node(job: SweepJob) -> str:
-    """What every node of the job runs, through slurm_step.sh: the training on all of them, the rest on the first.
-
-    A training is asked to stop by USR1; an evaluation may die of it, since it goes on where it was.
-    """
+    """Through slurm_step.sh: the training on every node, the rest on the first. A training is asked to stop by USR1; an
+    evaluation may die of it, since it goes on where it was."""
     commands = ["trap '' USR1"]
     for call in job.calls:
         after = ["trap - USR1", '[ "${NODE_RANK:-0}" = 0 ] || exit 0'] if call.verb == "train" else []
@@ -122,10 +149,11 @@ def _submission(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig
         options = {name: max((need[name] for need in needs if name in need), key=_size) for name in names}
         options |= {"--job-name": folder.path.name, "--array": f"0-{len(jobs) - 1}%{config.jobs}"}
         options |= {"--output": str(log.with_name("array-%a.log"))}
+    lines = [f"#SBATCH {name}{'=' + shlex.quote(value) if value else ''}" for name, value in options.items()]
     # A requeued cell has its whole limit again, for which a cap has no room: the next call submits what goes on.
     restarts = "export MOST_RESTARTS=0\n" if config.max_hours else ""
     return f"""#!/bin/bash
-{chr(10).join(_lines(options))}
+{chr(10).join(lines)}
 cells=({" ".join(job.id for job in jobs)})
 cell=${{cells[${{SLURM_ARRAY_TASK_ID:-0}}]}}
 script={shlex.quote(str(first.parent))}/$cell.sh
@@ -156,10 +184,6 @@ def _resources(job: SweepJob, config: SweepConfig) -> dict[str, str]:
         options["--cpus-per-task"] = str(hardware.threads * a_node)
     given = [word.partition("=") for word in shlex.split(config.slurm_args or "")]
     return options | {name: value for name, _, value in given}
-
-
-def _lines(options: Mapping[str, str]) -> list[str]:
-    return [f"#SBATCH {name}{'=' + shlex.quote(value) if value else ''}" for name, value in options.items()]
 
 
 def _size(value: str) -> tuple[int, str]:

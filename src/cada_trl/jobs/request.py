@@ -81,10 +81,8 @@ class SweepRequest:
 
 
 def read_request(argv: Sequence[str]) -> SweepRequest:
-    """Sort a command line's words. launcher=slurm is submit=slurm; `evaluate.judge=...` is the evaluation's judge=...
-
-    Errors: UserError for an unknown flag, card or suite, and as compose_config for the sweep's own settings.
-    """
+    """launcher=slurm is submit=slurm; `evaluate.judge=...` is the evaluation's judge=... Errors: UserError for an
+    unknown flag, card or suite, and as compose_config for the sweep's own settings."""
     if HELP.intersection(argv):
         compose_config(SweepConfig, CONF_DIR, "sweep", argv)
     kinds: dict[str, list[str]] = {"flag": [], "card": [], "own": [], "evaluation": [], "training": []}

@@ -1,4 +1,4 @@
-"""Jobs in process groups of their own, side by side as places allow: those of a sweep and those of a table. No torch.
+"""Jobs in process groups of their own, side by side on disjoint GPUs or cores: a sweep's and a table's. No torch.
 
 A job's lock is held by its own processes, which inherit the open file: it outlives a killed sweep or table, so that no
 job runs twice, and no process.
@@ -7,18 +7,21 @@ job runs twice, and no process.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from cada_trl.config import Config
 from cada_trl.errors import StopAsked, UserError
 from cada_trl.jobs.folder import JobFolder, State
 from cada_trl.jobs.job import Job
-from cada_trl.jobs.places import Place, free_port
 from cada_trl.storage.files import GOES_ON, replace, try_lock, writing
 
 _POLL_S = 0.2
@@ -30,6 +33,62 @@ NO_RESULT = "ended without an error and without a finished result"
 
 Say = Callable[[str], None]
 Record = Callable[..., object]  # as Ledger.add: is told what becomes of a job
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of this machine. cores: None leaves all of them; prefix: what a command line begins with there."""
+
+    env: Mapping[str, str]
+    cores: tuple[int, ...] | None = None
+
+    @property
+    def prefix(self) -> list[str]:
+        return [] if self.cores is None else ["taskset", "--cpu-list", ",".join(map(str, self.cores))]
+
+
+def places(n: int, configs: Sequence[Config]) -> list[Place]:
+    """n places, each large enough for any of the configurations; one alone is the whole machine. Errors: UserError when
+    it has too few GPUs or cores, or the cells would share a vLLM server."""
+    if n == 1:
+        return [Place({})]
+    if any(config.rollout.backend == "vllm_server" for config in configs):
+        raise UserError("jobs > 1 with rollout=vllm_server: a server holds one training's weights; set jobs=1")
+    if any(config.hardware.device == "cuda" for config in configs):
+        gpus, each = visible_gpus(), max(config.hardware.n_processes for config in configs)
+        if n * each > len(gpus):
+            most = len(gpus) // each
+            raise UserError(
+                f"jobs={n} cells of {each} GPU(s) need {n * each}, {len(gpus)} seen; the most is jobs={most}"
+            )
+        return [Place({"CUDA_VISIBLE_DEVICES": ",".join(gpus[at * each : (at + 1) * each])}) for at in range(n)]
+    cores = sorted(os.sched_getaffinity(0))
+    if n > len(cores):
+        raise UserError(f"jobs={n} cells need as many cores, {len(cores)} seen; the most is jobs={len(cores)}")
+    if shutil.which("taskset") is None:
+        raise UserError("jobs > 1 on a CPU needs `taskset` (util-linux), which is not here; set jobs=1")
+    each = len(cores) // n
+    if wanting := [config.hardware.threads for config in configs if config.hardware.threads > each]:
+        raise UserError(f"threads={wanting[0]} with jobs={n}: a cell has {each} of {len(cores)} cores; lower one")
+    shares = [tuple(cores[at * each : (at + 1) * each]) for at in range(n)]
+    return [Place({"OMP_NUM_THREADS": str(each)}, share) for share in shares]
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [gpu for gpu in named.split(",") if gpu]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    return [str(index) for index in range(len(done.stdout.splitlines()))] if done.returncode == 0 else []
 
 
 class _Running:
@@ -93,10 +152,8 @@ class Runner:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run them; returns when none is left. A failing job leaves the others running, but for those that ask the
-        model that it should have trained.
-
-        Ctrl-C and any error stop the jobs that run, by SIGINT and then SIGKILL to their groups, and are raised again.
-        """
+        model that it should have trained. Ctrl-C and any error stop what runs, by SIGINT and then SIGKILL, and are
+        raised again."""
         waiting, group = list(jobs), list[_Running]()
         try:
             while waiting or group:

@@ -23,10 +23,7 @@ _PROBED = ("probe/harmful/answered_frac", "probe/harmless/answered_frac")
 
 @dataclass(frozen=True)
 class Space:
-    """dimensions: key -> its words' distribution. fixed: the other words; a seed axis among them is averaged over.
-
-    evaluation: as Cell's.
-    """
+    """dimensions: key -> its words' distribution. fixed: the other words; a seed axis among them is averaged over."""
 
     dimensions: dict[str, BaseDistribution]
     fixed: tuple[str, ...]
@@ -143,7 +140,6 @@ def _show(session: Session, study: Study) -> None:
 
 
 def _interval(word: str) -> Any:
-    """Hydra's interval; None for any other word."""
     override = parsed(word)
     return override.value() if override is not None and override.is_interval_sweep() else None
 

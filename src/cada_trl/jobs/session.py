@@ -5,6 +5,8 @@ docs/sweeps.md has the form of sweep.json; the others show the same.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,12 @@ from typing import Any
 from cada_trl.config import config_hash
 from cada_trl.document.markdown import bullets, heading, line, table
 from cada_trl.errors import UserError
-from cada_trl.jobs.cells_csv import cells_csv
 from cada_trl.jobs.folder import Board, JobFolder, Ledger, Standing, State
 from cada_trl.jobs.grid import Cell
 from cada_trl.jobs.job import Job, SweepJob
-from cada_trl.jobs.places import places
 from cada_trl.jobs.queue import collect, submit
 from cada_trl.jobs.request import SweepRequest
-from cada_trl.jobs.runner import Runner
+from cada_trl.jobs.runner import Runner, places
 from cada_trl.numbers import ABSENT, RATE
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import measures
@@ -71,7 +71,6 @@ class Session:
 
     @property
     def is_spent(self) -> bool:
-        """Whether max_hours leaves nothing to start."""
         return self._left_s() <= 0.0
 
     def _left_s(self) -> float:
@@ -116,7 +115,6 @@ class Session:
                 print(f"{job.label}: {standing.state}{reason}{advice}")
 
     def write(self) -> None:
-        """sweep.json and sweep.md, as things stand."""
         cells, card = list(self._cells.values()), self.request.card
         initial = {first.id: (first, cell) for cell in cells if (first := cell.initial) is not None}
         self.record = {
@@ -201,8 +199,8 @@ def metrics_of(results: Iterable[str]) -> dict[str, Row]:
                 rows = [row for row in record.after if row.set == name]
                 for measure in measures(name) if rows else ():
                     rate = rate_of(rows, measure)
-                    interval = {"value": rate["rate"], "low": rate["low"], "high": rate["high"]}
-                    metrics[f"probe/{name}/{measure}"] = {"n": rate["n"], "asked": len(rows), **interval}
+                    counts = {"n": rate["n"], "asked": len(rows), "value": rate["rate"]}
+                    metrics[f"probe/{name}/{measure}"] = counts | {end: rate[end] for end in ("low", "high")}
         elif isinstance(record, EvalRecord):
             for cell in record.scores.cells:
                 measured = cell.headline.model_dump(include={"n", "asked", "value", "low", "high"})
@@ -239,3 +237,17 @@ def _measured(measure: Row | None) -> str:
     if measure is None or measure["value"] is None:
         return "" if measure is None else str(ABSENT)
     return str(RATE.cell(measure["value"], None, None, f"n {measure['n']}", RATE.span(measure["low"], measure["high"])))
+
+
+def cells_csv(record: Row) -> str:
+    """A row for each metric of each cell, for pandas, R or a spreadsheet; without numbers one whose metric is empty."""
+    axes = [axis for axis in record["axes"] if axis != "seed"]
+    measured = ("metric", "n", "asked", "value", "low", "high")
+    columns = dict.fromkeys(("id", "model", *axes, "seed", "state", "wall_s", *measured))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    for row in [*record["initial"], *record["cells"]]:
+        for name, measure in (row["metrics"] or {"": {}}).items():
+            table.writerow({**row, **row.get("axes", {}), "metric": name, **measure})
+    return text.getvalue()

@@ -9,11 +9,10 @@ from typing import Literal
 from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Outcome
 from cada_trl.evaluation.scores import withheld
-from cada_trl.jobs.table_layout import Measure
 from cada_trl.jobs.table_plan import Block, TablePlan
 from cada_trl.records import read_jsonl
 from cada_trl.report.eval_record import read_evaluation
-from cada_trl.report.paper import paper_tables
+from cada_trl.report.paper import Measure, paper_tables
 from cada_trl.statistics import across_seeds
 from cada_trl.storage.files import read_json
 from cada_trl.storage.json_record import JsonRecord
@@ -77,7 +76,6 @@ def table_cells(plan: TablePlan, failed: Mapping[str, str]) -> list[TableCell]:
 
 
 def paper_number(table: int, model: str, method: str, column: str, attack: str, measure: Measure) -> PaperNumber | None:
-    """The published number of that very table; None where it has none."""
     wanted = (table, model, method, column, measure)
     for row in paper_tables().rows:
         if (row.table, row.model, row.method, row.benchmark, row.measure) == wanted and attack in row.values:

@@ -1,4 +1,4 @@
-"""A table's cells and the jobs that fill them: which verb with which words, in which order, at which cost. No torch."""
+"""A table's settings and layout (recipes/tables/), and the jobs that fill its cells: words, order, cost. No torch."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cada_trl.config import RECIPES_DIR
-from cada_trl.config.loading import as_override
+from pydantic import model_validator
+
+from cada_trl.config import CONF_DIR, RECIPES_DIR
+from cada_trl.config.loading import (
+    NonNegative,
+    Positive,
+    Section,
+    as_override,
+    compose_config,
+    load_described,
+    nearest,
+)
 from cada_trl.config.recipes import recipe_words
+from cada_trl.config.texts import Folder
 from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.sources import local_beavertails
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attack import NotRun
 from cada_trl.evaluation.attacks.registry import AttackContext, make_attack
+from cada_trl.evaluation.folder import folder_name
 from cada_trl.evaluation.settings import load_evaluate_config, load_utility_config
 from cada_trl.evaluation.utility.task import load_task
 from cada_trl.jobs.job import Call, Job, Verb, run_folder
-from cada_trl.jobs.table_layout import (
-    AskedModel,
-    Layout,
-    TableColumn,
-    TableRow,
-    TableSettings,
-    load_layout,
-    load_models,
-)
 from cada_trl.judging.phrases import PhraseJudge
+from cada_trl.report.paper import Measure
 
 # What a table's cells are made of, by verb
 _SET_HERE = {
@@ -35,6 +39,129 @@ _SET_HERE = {
     "evaluate": ("model", "arm", "benchmarks", "attacks"),
     "utility": ("model", "tasks"),
 }
+
+
+class TableSettings(Section):
+    """One call of the verb: hydra_conf/table/table.yaml."""
+
+    table: Literal[1, 2, 3, 4]
+    model: str
+    seeds: list[str]
+    rows: list[str]
+    columns: list[str]
+    limit: Positive | None
+    weights: str | None
+    data_root: str | None
+    train: list[str]
+    evaluate: list[str]
+    utility: list[str]
+    runs_dir: Folder
+    data_dir: Folder
+    evals_dir: Folder
+    utility_dir: Folder
+    tables_dir: Folder
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> TableSettings:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or not all(seed.isdigit() for seed in self.seeds):
+            raise ValueError(f"seeds={','.join(self.seeds)}: expected numbers from 0, each once, as in seeds=0,1,2")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """<tables_dir>/table<N>-<model>-<hash8>: another limit, seed or word is another table."""
+        folders = {name for name in type(self).model_fields if name.endswith("_dir")}
+        return Path(self.tables_dir) / folder_name(f"table{self.table}-{self.model}", self.model_dump(exclude=folders))
+
+
+class TableRow(Section):
+    """A method of the paper: an untrained model under a prompt arm, or a recipe that trains it."""
+
+    id: str
+    method: str
+    arm: str | None = None
+    recipe: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> TableRow:
+        if (self.arm is None) == (self.recipe is None):
+            raise ValueError(f"row {self.id}: expected an arm or a recipe")
+        return self
+
+
+class TableColumn(Section):
+    """A benchmark under attacks, or a utility task."""
+
+    benchmark: str | None = None
+    attacks: list[str]
+    measures: list[Measure]
+    task: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.benchmark or self.task)
+
+
+class Layout(Section):
+    title: str
+    rows: list[TableRow]
+    columns: list[TableColumn]
+
+
+class Gpus(Section):
+    """GPUs that a job takes; 0 is a CPU."""
+
+    train: NonNegative
+    evaluate: NonNegative
+
+
+class AskedModel(Section):
+    """How a model is asked, and the estimates of the dry run. paper: the model whose published numbers stand beside."""
+
+    paper: str
+    evaluate: list[str]
+    utility: list[str]
+    machine: str
+    n_gpu: Gpus
+    train_h: float
+    response_s: float
+    question_s: float
+
+
+class Models(Section):
+    judge_usd: float
+    models: dict[str, AskedModel]
+
+    def named(self, name: str) -> AskedModel:
+        if name not in self.models:
+            raise UserError(f"model={name} has no entry in recipes/tables/models.yaml; {nearest(name, self.models)}")
+        return self.models[name]
+
+
+def load_table_settings(overrides: Sequence[str]) -> TableSettings:
+    """The file lies in a folder of its own: `model` is a plain word here and would be a group in hydra_conf/."""
+    return compose_config(TableSettings, CONF_DIR / "table", "table", overrides)
+
+
+def load_models() -> Models:
+    return load_described(Models, RECIPES_DIR / "tables", "models", "list of models", ())
+
+
+def load_layout(table: int, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> Layout:
+    """The table, or the named rows and columns of it. Errors: UserError for a name that it does not have."""
+    layout = load_described(Layout, RECIPES_DIR / "tables", f"table{table}", "table", ())
+    known: dict[str, dict[str, TableRow] | dict[str, TableColumn]] = {
+        "row": {row.id: row for row in layout.rows},
+        "column": {column.name: column for column in layout.columns},
+    }
+    for word, names in (("row", rows), ("column", columns)):
+        for name in names:
+            if name not in known[word]:
+                raise UserError(f"table {table} has no {word} '{name}'; {nearest(name, known[word])}")
+        if names:
+            chosen = [one for name, one in known[word].items() if name in names]
+            layout = layout.model_copy(update={f"{word}s": chosen})
+    return layout
 
 
 @dataclass(frozen=True)
@@ -110,10 +237,8 @@ def plan_table(settings: TableSettings) -> TablePlan:
 
 
 def available(name: str, attacks: Sequence[str], data_root: str | None, limit: int | None, seed: int) -> Available:
-    """`no access` is a gated set that was not granted, `no prompts` an attack that nobody published for the set.
-
-    Errors: UserError for an unknown benchmark or attack, as load_spec and make_attack.
-    """
+    """`no access`: a gated set that was not granted; `no prompts`: an attack that nobody published for the set.
+    Errors: UserError for an unknown benchmark or attack."""
     spec, root = load_spec(name), Path(data_root).expanduser() if data_root else None
     try:
         items = load_items(spec, root, limit, seed)
@@ -134,8 +259,6 @@ def available(name: str, attacks: Sequence[str], data_root: str | None, limit: i
 
 
 class _Words:
-    """The verbs' words for one table."""
-
     def __init__(self, settings: TableSettings, model: AskedModel) -> None:
         self._settings, self._model = settings, model
         self._base = [f"model={settings.model}"]

@@ -27,21 +27,16 @@ class Accelerator:
 
 
 def accelerators() -> dict[str, Accelerator]:
-    """The cards that hardware.accelerator can name."""
     table = yaml.safe_load(files("cada_trl.planning").joinpath("assets/accelerators.yaml").read_text(encoding="utf-8"))
     return {name: Accelerator(**values) for name, values in table.items()}
 
 
 def accelerator_of(hardware: HardwareConfig) -> Accelerator | None:
-    """The card that the hardware names; None where it names none."""
     return accelerators()[hardware.accelerator] if hardware.accelerator else None
 
 
 def memory_a_process_gb(hardware: HardwareConfig) -> float | None:
-    """Memory that one process can have: the named card's, else what this machine has; None for a GPU that is not here.
-
-    CPU processes share the machine's memory.
-    """
+    """The named card's, a share of this machine's on a CPU, or this GPU's; None for a GPU that is not here."""
     if hardware.device == "cpu":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9 / hardware.n_processes
     if card := accelerator_of(hardware):

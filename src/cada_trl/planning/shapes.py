@@ -1,8 +1,12 @@
-"""What memory and operations are counted from: the shape of a Llama-like decoder and the lengths of its sequences."""
+"""The shape of a Llama-like decoder and the lengths of its sequences; how long a step of these operations takes.
+
+The time is estimated with a stated efficiency; nothing here is measured on a GPU.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,11 +17,18 @@ import yaml
 from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
+from cada_trl.planning.device import accelerator_of
 from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.storage.files import read_json
 
 CHAT_TOK = 20  # ours: system turn and the ends of the user's turn in SmolLM2's template; Llama 3's has fewer
 CHARS_A_TOK = 4  # ours: a rule of thumb for English
+# Shares of the card's peak, ours: what well-run training and decoding of 8B models reach; yours will differ.
+LEARN_EFFICIENCY = 0.35
+PREFILL_EFFICIENCY = 0.4
+BANDWIDTH_EFFICIENCY = 0.6
+TRANSFORMERS_TOKEN_S = 0.03  # ours: what generate() spends on launching the kernels of one token
+CPU_THREAD_TFLOPS = 0.065  # measured: an update of 8 rollouts of SmolLM2 in float32 (docs/running.md)
 
 
 @dataclass(frozen=True)
@@ -68,15 +79,18 @@ class Shape:
 
 
 def shape_of(model: ModelConfig) -> Shape:
-    """The shape of a model of hydra_conf/model, or of one whose config.json is on this machine.
-
-    Errors: UserError where neither is so, or where the config.json describes no Llama-like decoder.
-    """
+    """Of a model of hydra_conf/model, or whose config.json is on this machine. Errors: UserError where neither is so,
+    or where that describes no Llama-like decoder."""
     table = yaml.safe_load(files("cada_trl.planning").joinpath("assets/shapes.yaml").read_text(encoding="utf-8"))
     if model.source != "folder" and model.name in table:
         return Shape(**table[model.name])
-    file = _config_file(model)
-    if file is None:
+    if model.source == "folder":
+        file = Path(model.path).expanduser() / "config.json"
+    else:
+        from huggingface_hub import try_to_load_from_cache
+
+        file = Path(str(try_to_load_from_cache(model.path, "config.json", revision=model.revision)))
+    if not file.is_file():
         raise UserError(f"the shape of {model.path} is not known here; fetch its config.json, or plan without it")
     try:
         return read_shape(read_json(file, "fetch it again"))
@@ -97,16 +111,6 @@ def read_shape(config: dict[str, Any]) -> Shape:
         intermediate=config["intermediate_size"],
         tied=bool(config.get("tie_word_embeddings", False)),
     )
-
-
-def _config_file(model: ModelConfig) -> Path | None:
-    if model.source == "folder":
-        file = Path(model.path).expanduser() / "config.json"
-        return file if file.is_file() else None
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(model.path, "config.json", revision=model.revision)
-    return Path(cached) if isinstance(cached, str) else None
 
 
 @dataclass(frozen=True)
@@ -141,3 +145,65 @@ def anchor_prompt_tok(config: Config, lengths: Lengths) -> int:
 def prompts(config: Config, request: str) -> list[list[dict[str, str]]]:
     """The chat that the prompt arm makes of a request, for each hazard that may be hinted at."""
     return of_each_hazard(request, config.prompt, load_pack(config.hazards))
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one optimiser step, both parts estimated at the longest sequences that the run allows."""
+
+    rollouts_s: float
+    update_s: float
+
+    @property
+    def step_s(self) -> float:
+        return self.rollouts_s + self.update_s
+
+
+def update_tflop(config: Config, shape: Shape, lengths: Lengths) -> float:
+    """Matrix operations (10^12) of one step's update over all rollouts.
+
+    Per token and weight: 2 forward, 2 for the activations' gradients, 2 for the weights' (not with LoRA), 2 more
+    forward with checkpointing, 2 for the reference.
+    """
+    algo = config.algo
+    per_weight = 4 if config.peft.adapter == "lora" else 6
+    per_weight += 2 * config.hardware.gradient_checkpointing
+    per_weight += 2 * algo.has_kl
+    of_anchor_tok = min(lengths.learn_prompt_tok, anchor_prompt_tok(config, lengths))
+    n_tok = _n_tok(config, lengths, lengths.learn_prompt_tok, of_anchor_tok)
+    return per_weight * shape.matmul_params * n_tok / 1e12
+
+
+def rollout_tflop(config: Config, shape: Shape, lengths: Lengths) -> float:
+    """Matrix operations (10^12) of one step's sampling, every prompt run in full."""
+    n_tok = _n_tok(config, lengths, lengths.rollout_prompt_tok, anchor_prompt_tok(config, lengths))
+    return 2 * shape.matmul_params * n_tok / 1e12
+
+
+def estimate_step(config: Config, shape: Shape) -> StepTime | None:
+    """Seconds of a step; None for a GPU that the hardware does not name."""
+    lengths, hardware = longest(config), config.hardware
+    if hardware.device == "cpu":
+        tflops = CPU_THREAD_TFLOPS * (hardware.threads or os.cpu_count() or 1) * hardware.n_processes
+        parts = rollout_tflop(config, shape, lengths), update_tflop(config, shape, lengths)
+        return StepTime(*(part / tflops for part in parts))
+    card = accelerator_of(hardware)
+    if card is None:
+        return None
+    tflops = card.tflops * hardware.n_processes
+    weights_gb = shape.matmul_params * 2 / 1e9
+    token_s = weights_gb / (card.bandwidth_gb_s * BANDWIDTH_EFFICIENCY)
+    if config.rollout.backend == "transformers":
+        token_s = max(token_s, TRANSFORMERS_TOKEN_S)
+    sampling_s = rollout_tflop(config, shape, lengths) / (tflops * PREFILL_EFFICIENCY)
+    update_s = update_tflop(config, shape, lengths) / (tflops * LEARN_EFFICIENCY)
+    # Anchors are decoded after the others, and the rollouts of several steps side by side.
+    n_decoded = lengths.completion_tok + (anchor_tok(config, lengths) if config.algo.anchors_per_step else 0)
+    return StepTime(sampling_s + n_decoded * token_s / config.algo.steps_per_rollout, update_s)
+
+
+def _n_tok(config: Config, lengths: Lengths, prompt_tok: int, of_anchor_tok: int) -> int:
+    """Tokens of a step's rollouts after prompts of prompt_tok, of anchors of of_anchor_tok."""
+    n_anchors = config.algo.anchors_per_step
+    whole = (config.algo.rollouts_per_step - n_anchors) * (prompt_tok + lengths.completion_tok)
+    return whole + n_anchors * (of_anchor_tok + anchor_tok(config, lengths))

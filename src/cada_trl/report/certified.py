@@ -9,7 +9,6 @@ from typing import Any, Literal
 from cada_trl.document.blocks import Block, Bullets, Code, Document, Facts, Heading, Section, Table, Text
 from cada_trl.evaluation.attacks.registry import known_names
 from cada_trl.evaluation.compare import Change, Evaluated, compare
-from cada_trl.evaluation.items import Outcome
 from cada_trl.evaluation.scores import NO_HAZARD, Measure
 from cada_trl.hazards.pack import load_pack
 from cada_trl.numbers import Cell, p_text
@@ -90,7 +89,9 @@ def certified(before: EvalRecord, after: EvalRecord, cards: Path | None) -> dict
     """The fields of Certificate that follow from the two evaluations, which were asked the same."""
     judge = after.scores.judge_id
     card = judge_cards([after], cards)[judge]
-    rates = certified_rates(before, after)
+    rates, model = certified_rates(before, after), before.config.get("model") or {}
+    is_run = of_training(model, "config.yaml")
+    trained = [f"The model before was trained, too: {model.get('path')}."] if is_run else []
     return {
         "facts": {name: dict(scrub(eval_facts(one))) for name, one in (("before", before), ("after", after))},
         "min_coverage": after.scores.min_coverage,
@@ -98,7 +99,7 @@ def certified(before: EvalRecord, after: EvalRecord, cards: Path | None) -> dict
         "judge": judge,
         "judge_agreement": judge_sentence(judge, card),
         "judge_card": card,
-        "warnings": [*_trained(before), *reward_judge_warnings([after])],
+        "warnings": [*trained, *reward_judge_warnings([after])],
         "not_tested": not_tested(before, after, rates),
     }
 
@@ -110,7 +111,11 @@ def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate
     rates = []
     for hazard in [ALL, *hazards]:
         sides = [
-            Evaluated(side.name, side.scores.judge_id, [one for one in side.outcomes if _of(one, hazard)])
+            Evaluated(
+                side.name,
+                side.scores.judge_id,
+                [one for one in side.outcomes if hazard in {ALL, one.attempt.item.hazard or NO_HAZARD}],
+            )
             for side in (before, after)
         ]
         for compared in compare([sides[0]], [sides[1]], after.scores.min_coverage).cells:
@@ -121,23 +126,11 @@ def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate
             change = _refused(compared.complied) if harmful else compared.complied
             if hazard != ALL:
                 change = change.model_copy(update={"p": None, "p_holm": None})
-            rates.append(
-                CertifiedRate(
-                    benchmark=compared.benchmark,
-                    attack=compared.attack,
-                    hazard=hazard,
-                    measure="refused" if harmful else "answered",
-                    before=measures[0],
-                    after=measures[1],
-                    change=change,
-                )
-            )
+            where = {"benchmark": compared.benchmark, "attack": compared.attack, "hazard": hazard}
+            measure: Literal["refused", "answered"] = "refused" if harmful else "answered"
+            rates.append(CertifiedRate(**where, measure=measure, before=measures[0], after=measures[1], change=change))
     names = [*_FIRST, *(one.benchmark for one in rates)]
     return sorted(rates, key=lambda one: names.index(one.benchmark))
-
-
-def _of(outcome: Outcome, hazard: str) -> bool:
-    return hazard in {ALL, outcome.attempt.item.hazard or NO_HAZARD}
 
 
 def _refused(complied: Change) -> Change:
@@ -157,11 +150,6 @@ def _refused(complied: Change) -> Change:
             "only_after": complied.only_before,
         }
     )
-
-
-def _trained(before: EvalRecord) -> list[str]:
-    model = before.config.get("model") or {}
-    return [f"The model before was trained, too: {model.get('path')}."] if of_training(model, "config.yaml") else []
 
 
 def not_tested(before: EvalRecord, after: EvalRecord, rates: Sequence[CertifiedRate]) -> list[str]:

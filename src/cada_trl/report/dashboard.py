@@ -1,4 +1,4 @@
-"""What runs logged: the curves and probes of a run's part, and the dashboard of tracking/panels.py with its tables.
+"""What runs logged: the curves and probes of a run's part, and the dashboard of tracking/metrics.py with its tables.
 
 In a picture colour says the run and dashes the metric; of one run, colour says the metric too.
 """
@@ -33,22 +33,21 @@ from cada_trl.report.drawing import (
 )
 from cada_trl.report.names import SETS, labels, measure_label, measures
 from cada_trl.report.rates import SliceRow, slice_tables
-from cada_trl.report.run_record import ProbeRow, RunRecord, Series, series_of
+from cada_trl.report.run_record import RunRecord, Series, series_of
 from cada_trl.report.samples import PER_SET, SAMPLE_SEED, sampled_pairs
 from cada_trl.report.summary import rate_of
 from cada_trl.statistics import Rate
-from cada_trl.tracking.metrics import PROBE_SETS, metric
-from cada_trl.tracking.panels import SECTIONS, Panel
+from cada_trl.tracking.metrics import PROBE_SETS, SECTIONS, Panel, metric, train_panel
+from cada_trl.tracking.mirror import hazard_slices
 
-_VERDICTS = ("reasoned_refusal", "direct_refusal", "comply", "unscored")
-_LENGTH = ("train/completion_tok", "train/truncated_frac")
+_VERDICTS = ("reasoned_refusal_frac", "direct_refusal_frac", "comply_frac", "unscored_frac")
 CURVES = {  # caption -> panel
-    "Reward and baseline by step": Panel("Reward of the rollouts", ("train/reward_mean", "train/baseline")),
-    "Shares of verdicts on rollouts by step": Panel(
-        "Verdicts on rollouts", tuple(f"train/{name}_frac" for name in _VERDICTS)
+    "Reward and baseline by step": train_panel("Reward of the rollouts", "reward_mean", "baseline"),
+    "Shares of verdicts on rollouts by step": train_panel("Verdicts on rollouts", *_VERDICTS),
+    "KL to the initial model by step, in nats per completion": train_panel("KL to the initial model", "kl_nats"),
+    "Completion length in tokens and share truncated by step": train_panel(
+        "Completion length", "completion_tok", "truncated_frac"
     ),
-    "KL to the initial model by step, in nats per completion": Panel("KL to the initial model", ("train/kl_nats",)),
-    "Completion length in tokens and share truncated by step": Panel("Completion length", _LENGTH),
 }
 METRICS = frozenset(name for panel in CURVES.values() for name in panel.metrics)  # what stands here stands once
 _PROBES = "Probe shares before and after training with 95 % intervals"
@@ -76,7 +75,8 @@ def draw_panel(axes: Axes, panel: Panel, runs: Logged) -> None:
     """A panel of the dashboard; an absent value is no point and never a 0."""
     axes.set_title(panel.title)
     handles = (_scatter if panel.kind == "scatter" else _lines)(axes, panel, runs)
-    legend_below(axes, handles + _of_runs(runs))
+    names = [name for name, _ in runs] if len(runs) > 1 else []
+    legend_below(axes, handles + [key(name, color=turn(COLOURS, i), linewidth=4) for i, name in enumerate(names)])
 
 
 def _lines(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
@@ -101,10 +101,11 @@ def _lines(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not any(side.lines for side in sides.values()):
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
+    stems = [name.partition("/")[2].removesuffix("_frac").replace("_", " ") for name in panel.metrics]
     return [
-        key(_stem(name), color=turn(COLOURS, place) if alone else GREY, linestyle=turn(DASHES, place))
-        for place, name in enumerate(panel.metrics)
-        if len(panel.metrics) > 1
+        key(stem, color=turn(COLOURS, place) if alone else GREY, linestyle=turn(DASHES, place))
+        for place, stem in enumerate(stems)
+        if len(stems) > 1
     ]
 
 
@@ -121,19 +122,7 @@ def _scatter(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
     return []
 
 
-def _of_runs(runs: Logged) -> list[Any]:
-    """The legend's entries of runs, where there are several."""
-    names = enumerate(name for name, _ in runs)
-    return [key(name, color=turn(COLOURS, index), linewidth=4) for index, name in names] if len(runs) > 1 else []
-
-
-def _stem(name: str) -> str:
-    """A metric's name in words."""
-    return name.partition("/")[2].removesuffix("_frac").replace("_", " ")
-
-
 def draw_probes(axes: Axes, runs: Sequence[RunRecord]) -> None:
-    """Probe shares before and after training, with Wilson 95 % intervals."""
     present = {row.set for run in runs for row in [*run.before, *run.after]}
     shown = [probe_set for probe_set in PROBE_SETS if probe_set in present]
     rows = [(probe_set, measure) for probe_set in shown for measure in measures(probe_set)[:2]]  # the headline ones
@@ -155,10 +144,7 @@ def draw_probes(axes: Axes, runs: Sequence[RunRecord]) -> None:
 
 
 def dashboard_part(runs: Runs, elsewhere: Collection[str] = ()) -> Document:
-    """One dashboard of all the runs, overlaid. runs: the name that each is shown by, and its record.
-
-    elsewhere: metrics that stand on the page already; a panel of nothing else is left out.
-    """
+    """One dashboard of all the runs, by name, overlaid; a panel of nothing but what stands `elsewhere` is left out."""
     logged = [(name, series_of(run)) for name, run in runs]
     # runs beside each other, for the eye
     rows = sorted((row for name, run in runs for row in hazard_rows(name, run)), key=lambda row: row.slice)
@@ -207,12 +193,9 @@ def _completions(runs: Runs) -> Block:
 
 def hazard_rows(name: str, run: RunRecord) -> list[SliceRow]:
     """A row for each hazard and set of the probes after training: the share complied with or answered."""
-    groups: dict[tuple[str, str], list[ProbeRow]] = {}
-    for row in run.after:
-        groups.setdefault((row.hazard, row.set), []).append(row)
     rows = []
-    for (hazard, probe_set), probed in sorted(groups.items()):
-        rate = Rate.of(None if one.verdict is Verdict.UNSCORED else one.verdict is Verdict.COMPLIED for one in probed)
+    for _, probe_set, hazard, asked, refused, complied, _ in hazard_slices(0, [row.model_dump() for row in run.after]):
+        rate = Rate(complied, refused + complied, asked)
         cells: dict[str, Shown] = {
             "Hazard": hazard.replace("_", " "),
             "Set": SETS[probe_set],

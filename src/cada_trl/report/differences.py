@@ -21,8 +21,6 @@ Row = dict[str, Any]
 
 
 class Meaning(StrEnum):
-    """What a difference does to a comparison."""
-
     RESULT = "decides the result: another experiment"
     SEED = "another draw of the same experiment"
     MEASURED = "decides what is asked or how it is judged, not what was learned"
@@ -167,7 +165,6 @@ def parting(a: RunRecord, b: RunRecord, tolerance: float = TOLERANCE) -> Parting
 
 
 def text_difference(request_id: str, request: str, a: str, b: str) -> TextDifference:
-    """Where two texts part, each shown from there."""
     at = next(place for place, (x, y) in enumerate(zip_longest(a, b)) if x != y)
     return TextDifference(request_id, request, at, a[at : at + _SHOWN_CHARACTERS], b[at : at + _SHOWN_CHARACTERS])
 
@@ -202,11 +199,9 @@ def _of_step(a: Sequence[Row], b: Sequence[Row]) -> Row:
 def _beyond(a: Row, b: Row, tolerance: float) -> dict[str, tuple[float | None, float | None]]:
     """Metrics that differ, times left out; a number on one side alone is a difference."""
     times = {name for name, about in METRICS.items() if about.unit == "s"}
-    names = [name for name in dict.fromkeys([*a, *b]) if name not in {"step", *times}]
-    return {name: (a.get(name), b.get(name)) for name in names if not _close(a.get(name), b.get(name), tolerance)}
-
-
-def _close(a: float | None, b: float | None, tolerance: float) -> bool:
-    if a is None or b is None:
-        return a is b
-    return math.isclose(a, b, rel_tol=tolerance, abs_tol=1e-12)
+    pairs = {name: (a.get(name), b.get(name)) for name in dict.fromkeys([*a, *b]) if name not in {"step", *times}}
+    return {
+        name: (x, y)
+        for name, (x, y) in pairs.items()
+        if (x is not y if x is None or y is None else not math.isclose(x, y, rel_tol=tolerance, abs_tol=1e-12))
+    }

@@ -78,7 +78,6 @@ def legend_below(axes: Axes, handles: Sequence[Any], columns: int = 2) -> None:
 
 
 def key(label: str, **style: Any) -> Line2D:
-    """A legend's entry."""
     return Line2D([], [], label=label, **style)
 
 

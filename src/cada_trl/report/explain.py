@@ -9,7 +9,7 @@ from typing import Any
 
 from cada_trl.document.blocks import Block, Bullets, Document, Section, Shown, Table
 from cada_trl.errors import UserError
-from cada_trl.evaluation.compare import Comparison, compare
+from cada_trl.evaluation.compare import compare
 from cada_trl.records import read_requests
 from cada_trl.report.differences import (
     ABSENT,
@@ -46,6 +46,7 @@ _MEANS = {
 }
 _SHOWN_CHARACTERS = 90
 _NOT_KEPT = "Its samples were not kept by both, so whether it began with the requests or the samples is not known."
+_TWO_JUDGES = "Different judges: judge both by one of them to compare rates."
 _CODE = "Files differed from the commit in at least one: equal commits do not mean equal code."
 
 
@@ -66,12 +67,16 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
     same, unknown = shared_facts(a.manifest, b.manifest, _FACTS)
     facts = [f"The same in both: {', '.join(same)}."] if same else []
     facts += [f"Not recorded by both, so not compared: {', '.join(unknown)}."] if unknown else []
+    files = [{path.name: file_sha256(path) for path in (run.path / "final").glob("*.safetensors")} for run in (a, b)]
+    weights = "the same, bit for bit" if files[0] == files[1] else "not the same"
+    if not all(files):
+        weights = "not in both folders, so they are not compared"
     told = [one.what for one in origins if one.meaning is not Meaning.PLACE]
     place = "; the machine differs too" if len(told) < len(origins) else ""
     in_short = [
         f"Beside the configuration differ: {', '.join(told) or 'nothing that the manifests record'}{place}.",
         _parting_sentence(parted, a, b),
-        _weights_sentence(a, b),
+        f"The trained weights are {weights}.",
     ]
     twin = {"data": data_twin, "parting": {"tolerance": tolerance, **asdict(parted)}}
     twin |= {f"probes_{when}": one for when, one in probes.items()}
@@ -84,7 +89,16 @@ def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
     one_judge = a.scores.judge_id == b.scores.judge_id
     compared = compare([a.evaluated], [b.evaluated], a.scores.min_coverage) if one_judge else None
     twin |= {"compared": None if compared is None else compared.to_json()}
-    sections = [responses, _rates_section(compared, (a.name, b.name))]
+    rows: list[list[Shown]] = [
+        [
+            f"{cell_name(cell.benchmark, cell.attack)}: complied",
+            *map(share_cell, (cell.complied.before, cell.complied.after)),
+            change_cell(cell.complied),
+        ]
+        for cell in (compared.cells if compared else ())
+    ]
+    said = "In pairs, on the prompts that they share." if compared else _TWO_JUDGES
+    sections = [responses, _section("Rates", [said], ["", a.name, b.name, "Second - first"], rows)]
     return _explained("evaluations", (a, b), EVALUATION_KEYS, [in_short], [], sections, twin)
 
 
@@ -108,13 +122,6 @@ def _explained(
         first.append(_section(title, said, ["", a.name, b.name, "Meaning"], rows))
     told = {kind: [str(one.path) for one in two], **{name: [asdict(one) for one in own] for name, own in found.items()}}
     return Document(f"Why {a.name} and {b.name} differ", [*first, *sections], told | twin)
-
-
-def _weights_sentence(a: RunRecord, b: RunRecord) -> str:
-    weights = [{path.name: file_sha256(path) for path in (run.path / "final").glob("*.safetensors")} for run in (a, b)]
-    if not all(weights):
-        return "The trained weights are not in both folders, so they are not compared."
-    return f"The trained weights are {'the same, bit for bit' if weights[0] == weights[1] else 'not the same'}."
 
 
 def _data(a: RunRecord, b: RunRecord) -> tuple[Section, Row]:
@@ -209,20 +216,6 @@ def _responses(a: EvalRecord, b: EvalRecord) -> tuple[Section, str, Row]:
     return _section("Responses", said, ["", a.name, b.name], rows), in_short, {"responses": twin}
 
 
-def _rates_section(compared: Comparison | None, names: Sequence[str]) -> Section:
-    if compared is None:
-        return _section("Rates", ["Different judges: judge both by one of them to compare rates."])
-    rows: list[list[Shown]] = [
-        [
-            f"{cell_name(cell.benchmark, cell.attack)}: complied",
-            *map(share_cell, (cell.complied.before, cell.complied.after)),
-            change_cell(cell.complied),
-        ]
-        for cell in compared.cells
-    ]
-    return _section("Rates", ["In pairs, on the prompts that they share."], ["", *names, "Second - first"], rows)
-
-
 def _section(
     title: str, sentences: Sequence[str], header: Sequence[str] = (), rows: Sequence[Sequence[Shown]] = ()
 ) -> Section:
@@ -239,7 +232,6 @@ def _first(one: TextDifference | None) -> tuple[list[str], list[list[str]]]:
 
 
 def _experiment_sentence(config: Sequence[Difference]) -> str:
-    """Whether the two are one experiment, by their configurations."""
     deciding = [one.what for one in config if one.meaning is Meaning.RESULT]
     if deciding:
         more = f" and {len(deciding) - 5} more" if len(deciding) > 5 else ""

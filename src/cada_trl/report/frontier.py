@@ -7,8 +7,9 @@ for several. Pure, no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from statistics import fmean
 from typing import Literal
@@ -40,7 +41,6 @@ class Measured:
 
     @property
     def trained(self) -> bool:
-        """Here, by the sweep."""
         return self.cell.seed is not None
 
 
@@ -72,7 +72,6 @@ def axes_shown(cells: Sequence[Measured]) -> list[tuple[str, str]]:
 
 
 def measure_name(measure: str) -> str:
-    """The measure for a reader."""
     if measure == POOLED:
         return "all harmful requests and attacks, by request"
     kind, *rest = measure.split("/")
@@ -131,27 +130,23 @@ def share(own: Read, pool: PooledSpread | None = None) -> Share:
     One model: Wilson, or where items have several pairs the adjusted interval of their means. Seeds: the adjusted error
     of the items' means over seeds, and the pool's spread.
     """
+    known = partial(Share, own.n, own.asked, withheld=own.withheld, per_seed=tuple(own.means))
     if own.withheld:
-        return Share(own.n, own.asked, withheld=own.withheld)
-    means = tuple(own.means)
+        return known()
     if pool is None:
         (values,) = own.values_si
         rate = Rate(int(sum(values)), own.n, own.asked)
         value, low, high = (rate.value, *rate.interval) if len(values) == own.n else adjusted_mean(values)
-        return Share(own.n, own.asked, value, low, high, None, "requests", means)
+        return known(value, low, high, interval="requests")
     centre, error = centre_and_error([fmean(values) for values in zip(*own.values_si, strict=True)], (0.0, 1.0))
-    ends = pool.interval(centre, len(means), item_error=error)
-    if ends is None:
-        return Share(own.n, own.asked, fmean(means), per_seed=means)
-    return Share(own.n, own.asked, fmean(means), *ends, None, "pooled" if len(means) > 1 else "borrowed", means)
+    ends = pool.interval(centre, len(own.means), item_error=error)
+    mean = fmean(own.means)
+    return known(mean) if ends is None else known(mean, *ends, interval="pooled" if len(own.means) > 1 else "borrowed")
 
 
 def configuration_shares(reads: Sequence[Read], trained: Sequence[bool]) -> tuple[list[Share], PooledSpread]:
-    """A share for each configuration, and the spread that their intervals have in common.
-
-    The pool is of the configurations that were trained here; a model that was not is one model. Where no configuration
-    has a second seed each is one model too.
-    """
+    """A share for each configuration, and the spread that the intervals of those that were trained here have in common.
+    Any other, and where none has a second seed each, is one model."""
     pool = pooled_spread([own.means for own, here in zip(reads, trained, strict=True) if here])
     return [share(own, pool if here and pool.df else None) for own, here in zip(reads, trained, strict=True)], pool
 
@@ -217,10 +212,11 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
         if asr in cell.by_measure and nrr in cell.by_measure:
             groups.setdefault(cell.cell.config_hash, []).append(cell)
     by_label = {group[0].cell.label: group for group in groups.values()}
-    seeds = []
-    for cell in [cell for group in groups.values() for cell in group]:
-        rates = [share(_read([cell], name)) for name in (asr, nrr)]
-        seeds.append(Point(cell.cell.label, cell.cell.seed, rates[0], rates[1], cell.trained))
+    seeds = [
+        Point(one.cell.label, one.cell.seed, share(_read([one], asr)), share(_read([one], nrr)), one.trained)
+        for group in groups.values()
+        for one in group
+    ]
     trained = [group[0].trained for group in by_label.values()]
     (asr_shares, asr_spread), (nrr_shares, nrr_spread) = (
         configuration_shares([_read(group, name) for group in by_label.values()], trained) for name in (asr, nrr)
@@ -234,7 +230,8 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
         for a, b in pairwise(front)
         for name, spread in ((asr, asr_spread), (nrr, nrr_spread))
     ]
-    tested = _with_holm(changes)
+    adjusted = iter(holm([change.p for change in changes if change.p is not None]))  # over all tests of this picture
+    tested = (one if one.p is None else one.model_copy(update={"p_holm": next(adjusted)}) for one in changes)
     return Frontier(
         *(asr, nrr, asr_spread, nrr_spread, points, seeds),
         front=[one.label for one in front],
@@ -262,9 +259,3 @@ def _change(first: Sequence[Measured], second: Sequence[Measured], name: str, po
     coverage = max(cell.min_coverage for cell in [*first, *second])
     items, trained = [answers[0][key][0] for key in keys], (first[0].trained, second[0].trained)
     return paired_change(values[0], values[1], items, coverage, True, pool, trained)
-
-
-def _with_holm(changes: Sequence[Change]) -> Iterator[Change]:
-    """p-values adjusted over all the tests of this picture."""
-    adjusted = iter(holm([change.p for change in changes if change.p is not None]))
-    return iter([one if one.p is None else one.model_copy(update={"p_holm": next(adjusted)}) for one in changes])

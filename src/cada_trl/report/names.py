@@ -26,7 +26,7 @@ _BENCHMARKS = {
     "bbh": "BIG-Bench Hard",
     "mmlu": "MMLU",
     "mmlu_plain": "MMLU, no chat template",
-}
+}  # as their authors write them; one that is not known here keeps its id
 _ATTACKS = {"none": "no attack", "pair": "PAIR", "pap": "PAP-Misrepresentation", ALL_ATTACKS: "all attacks, by request"}
 METRICS: dict[Metric, str] = {
     "asr": "ASR: share complied, lower is safer",
@@ -35,22 +35,18 @@ METRICS: dict[Metric, str] = {
 
 
 def benchmark_name(benchmark: str) -> str:
-    """As its authors write it; one that is not known here keeps its id."""
     return _BENCHMARKS.get(benchmark, benchmark)
 
 
 def attack_name(attack: str) -> str:
-    """As its authors write it; one that is not known here keeps its id."""
     return _ATTACKS.get(attack, attack.replace("_", " "))
 
 
 def hazard_name(hazard: str) -> str:
-    """Hazard ids as words."""
     return "outside the case pack's hazards" if hazard == NO_HAZARD else hazard.replace("_", " ")
 
 
 def cell_name(benchmark: str, attack: str) -> str:
-    """A benchmark under an attack."""
     return f"{benchmark_name(benchmark)}, {attack_name(attack)}"
 
 
@@ -69,10 +65,7 @@ SETS = {
 
 
 def measures(probe_set: str) -> tuple[str, ...]:
-    """The rates that a set is read by, the headline first, as stems of probe/<set>/<stem>.
-
-    The share refused is left out: it is what answered_frac leaves of 1.
-    """
+    """Stems of probe/<set>/<stem>, the headline first; the share refused is what answered_frac leaves of 1."""
     refused = ("reasoned_refusal_frac",) if probe_set in HARMFUL_SETS else ()
     return (*refused, "answered_frac", "reasoning_frac")
 

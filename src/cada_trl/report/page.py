@@ -25,11 +25,8 @@ ABOUT = "Case-augmented deliberative alignment, arXiv 2601.08000. What was not s
 
 
 def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None = None) -> Path:
-    """Write report.html, report.md, report.json and the pictures into `out`; returns the page's path.
-
-    judge_cards: folder with cards that judging.calibrate kept. Errors: UserError when `out` cannot be written, and as
-    eval_part and utility_part for folders that cannot stand on one page.
-    """
+    """Write report.html, report.md, report.json and the pictures; returns the page's path.
+    judge_cards: where cards were kept. Errors: UserError for an `out` that cannot be written, and as the parts."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     parts = list(_parts(records, judge_cards))
@@ -47,7 +44,6 @@ def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None 
 
 
 def _parts(records: Sequence[Record], judge_cards: Path | None) -> Iterator[Document]:
-    """In the page's order."""
     runs = [record for record in records if isinstance(record, RunRecord)]
     shown = list(zip(labels(runs), runs, strict=True))
     if sweeps := [record for record in records if isinstance(record, SweepRecord)]:

@@ -63,14 +63,10 @@ class PaperMatch:
 
     @property
     def label(self) -> str:
-        """As the paper names it."""
         return f"{paper_tables().models[self.model].name}, {self.method}"
 
     def value(self, benchmark: str, attack: str, measure: Measure) -> Cell | None:
-        """`20.4 % ± 1.2 (Table 3)`, or a harmful score in [0, 1]; None: the paper has no such number.
-
-        Where two tables have it, the later counts, which has the deviation over runs.
-        """
+        """`20.4 % ± 1.2 (Table 3)`, a harmful score in [0, 1], or None; of two tables the later, with its deviation."""
         found = [
             row
             for row in paper_tables().rows
@@ -87,7 +83,6 @@ class PaperMatch:
 
 @cache
 def paper_tables() -> PaperTables:
-    """The published numbers."""
     text = files("cada_trl.report").joinpath("assets/paper_tables.yaml").read_text(encoding="utf-8")
     return PaperTables.model_validate(yaml.safe_load(text))
 
@@ -125,10 +120,7 @@ def _method(run: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class PaperBeside:
-    """One evaluated model beside the paper's.
-
-    lines: numbers of the same benchmark, attack and measure by name. differences: (what, ours, the paper's).
-    """
+    """One evaluated model beside the paper's. lines: the numbers by name. differences: (what, ours, the paper's)."""
 
     evaluation: str
     paper: str

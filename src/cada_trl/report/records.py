@@ -49,10 +49,7 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class SweepRecord(Folder):
-    """cells: those that are done and whose folders are there, in the axes' order; missing says why others are not.
-
-    Its sweep.json is the manifest.
-    """
+    """cells: those that are done and have their folders; missing: why others are not. manifest: sweep.json."""
 
     initial: list[CellRecord]
     cells: list[CellRecord]
@@ -68,10 +65,7 @@ Record = RunRecord | EvalRecord | FaithfulnessRecord | UtilityRecord | SweepReco
 
 
 def read_record(path: Path) -> Record:
-    """Read the folder by its kind.
-
-    Errors: UserError for a folder that is none, for rows edited since they were written, and as the kinds' own readers.
-    """
+    """By its kind. Errors: UserError for a folder that is none, for edited rows, and as the kinds' own readers."""
     if not path.is_dir():
         raise UserError(f"no such folder: {path}; expected {FOLDERS}")
     if (path / SWEEP).is_file():
@@ -152,7 +146,11 @@ def read_sweep(path: Path) -> SweepRecord:
 
 
 def _cell(path: Path, values: Row, row: Row, initial: bool, missing: list[str]) -> CellRecord | None:
-    label = f"initial {row['model']}" if initial else _label(values, row)
+    axes = {} if initial else row["axes"]
+    words = [f"{axis}={value}" for axis, value in axes.items() if axis != "model"]
+    if not words or len({one["model"] for one in values["cells"]}) > 1:
+        words = [row["model"], *words]  # it is said where the cells have several
+    label = f"initial {row['model']}" if initial else ", ".join(words)
     about = label if initial else f"{label}, seed {row['seed']}"
     if row["state"] != "done":
         missing.append(f"{about}: {row['state']}" + (f" ({row['reason']})" if row["reason"] else ""))
@@ -165,13 +163,6 @@ def _cell(path: Path, values: Row, row: Row, initial: bool, missing: list[str]) 
         return None
     digest = row["id"] if initial else row["config_hash"]
     return CellRecord(row["id"], label, digest, None if initial else row["seed"], run, evaluations)
-
-
-def _label(values: Row, row: Row) -> str:
-    """The axes' values, and the model where the cells have several."""
-    words = [f"{axis}={value}" for axis, value in row["axes"].items() if axis != "model"]
-    several = len({one["model"] for one in values["cells"]}) > 1
-    return ", ".join([row["model"], *words] if several or not words else words)
 
 
 def _found(path: Path, folder: str) -> Path:

@@ -40,12 +40,22 @@ def _asked(name: str, facts: dict[str, str]) -> Fold:
 
 
 def faithfulness_part(records: Sequence[FaithfulnessRecord]) -> Document:
-    """The section on faithfulness, a table for each folder."""
     names, twin = labels(records), []
     meanings = {name.replace("_", " "): meaning for name, meaning in INTERVENTIONS.items()}
     blocks: list[Block] = [Text(_FAITHFULNESS, "note"), Facts(meanings)]
     for record, name in zip(records, names, strict=True):
-        facts = _faithfulness_facts(record)
+        config, decides = record.config, record.manifest.get("decides") or {}
+        facts: dict[str, str] = scrub(
+            {
+                **model_facts(config, decides.get("model")),
+                "Prompt": prompt_fact(config),
+                "Requests": f"{(decides.get('asked') or {}).get('n_items', '?')} of {config.get('items') or 'twins'}",
+                "Decoding": str(decides.get("generator", "unknown")),
+                "Judge": record.effects.judge_id,
+                "Sentences kept of a cut analysis": str(config.get("keep_sentences", "unknown")),
+                **provenance_facts(record),
+            }
+        )
         untouched = [
             f"Untouched, {one.kind} requests: refused {measure_cell(one.refused)}, with reasoning "
             f"{measure_cell(one.reasoning)}"
@@ -72,20 +82,6 @@ def _effect(one: Effect) -> dict[str, Shown]:
     }
 
 
-def _faithfulness_facts(record: FaithfulnessRecord) -> dict[str, str]:
-    config, decides = record.config, record.manifest.get("decides") or {}
-    facts = {
-        **model_facts(config, decides.get("model")),
-        "Prompt": prompt_fact(config),
-        "Requests": f"{(decides.get('asked') or {}).get('n_items', '?')} of {config.get('items') or 'twins'}",
-        "Decoding": str(decides.get("generator", "unknown")),
-        "Judge": record.effects.judge_id,
-        "Sentences kept of a cut analysis": str(config.get("keep_sentences", "unknown")),
-        **provenance_facts(record),
-    }
-    return scrub(facts)  # type: ignore[no-any-return]
-
-
 def utility_part(records: Sequence[UtilityRecord]) -> Document:
     """The section on utility. Errors: UserError for a model that shares no finished task with the first."""
     names = labels(records)
@@ -99,11 +95,15 @@ def utility_part(records: Sequence[UtilityRecord]) -> Document:
     note = f"The paper's numbers ({shown}) are for orientation: {paper_tables().asked_differently['utility']}."
     rows, notes = [], []
     for name, record in by_name.items():
-        notes += _notes(record, name)
+        notes += [f"{name}: {task} was not finished; the same command goes on." for task in record.unfinished]
+        part: dict[str, None] = {}
         for result in record.results:
             match, row = matches[name], _task(result, name)
+            if result["accuracy"]["n"] < (result.get("n_published") or 0):
+                part[str(row["Task"])] = None
             paper = match.value(result["plan"]["task"]["name"], "none", "accuracy") if match else None
             rows.append(row | ({"Paper": paper or ABSENT} if shown else {}))
+        notes += [f"{name}: only a sample of the questions was asked of {', '.join(part)}."] if part else []
     rows.sort(key=lambda row: str(row["Task"]))
     blocks: list[Block] = [Text(f"{_UTILITY} {note if shown else ''}".rstrip(), "note")]
     blocks.append(Table.of("Utility", rows, grouped=True, strong="Accuracy"))
@@ -151,13 +151,3 @@ def _compared(first: str, second: str, tasks: Sequence[Comparison]) -> list[dict
         }
         for one, p_holm in zip(tasks, holm([one.p for one in tasks]), strict=True)
     ]
-
-
-def _notes(record: UtilityRecord, name: str) -> list[str]:
-    sentences = [f"{name}: {task} was not finished; the same command goes on." for task in record.unfinished]
-    part = dict.fromkeys(
-        benchmark_name(one["plan"]["task"]["name"])
-        for one in record.results
-        if one["accuracy"]["n"] < (one.get("n_published") or 0)
-    )
-    return sentences + ([f"{name}: only a sample of the questions was asked of {', '.join(part)}."] if part else [])

@@ -59,32 +59,32 @@ def _seeds(groups: Sequence[dict[str, Any]]) -> list[Block]:
     for group in groups:
         runs = f"{len(group['runs'])} run{'s' if len(group['runs']) > 1 else ''}"
         header = ["Probe set", "Measure", "Stage", *(f"seed {seed}" for seed in group["seeds"]), "mean", "sd", "95 %"]
-        title = f"Configuration {group['config_hash']}, {runs}"
-        blocks += [Heading(title), Table(title, header, [_seeds_row(row) for row in group["rows"]], grouped=True)]
+        title, rows = f"Configuration {group['config_hash']}, {runs}", []
+        for row in group["rows"]:
+            values = [seeds_scale(row).text(value) for value in [*row["per_run"], row["mean"]]]
+            label = measure_label(row["set"], row["measure"]) + ("" if row["measure"] == "reward_mean" else ", %")
+            deviation = seeds_scale(row, is_sd=True).text(row["sd"])
+            rows.append([SETS[row["set"]], label, row["stage"], *values, deviation, over_seeds_text(row)])
+        blocks += [Heading(title), Table(title, header, rows, grouped=True)]
     return [*blocks, Text(f"{_SEEDS} {seeds_note(groups)}", "note")]
-
-
-def _seeds_row(row: dict[str, Any]) -> list[str]:
-    values = [seeds_scale(row).text(value) for value in [*row["per_run"], row["mean"]]]
-    label = measure_label(row["set"], row["measure"]) + ("" if row["measure"] == "reward_mean" else ", %")
-    deviation = seeds_scale(row, is_sd=True).text(row["sd"])
-    return [SETS[row["set"]], label, row["stage"], *values, deviation, over_seeds_text(row)]
 
 
 def _blocks(run: RunRecord, summary: dict[str, Any], n_seeds: int, figures: Figures | None) -> list[Block]:
     trips = tripped(run)
     blocks: list[Block] = [Bullets(trips, "Tripwire")] if trips else []
     blocks += [Facts(scrub(run_facts(run))), Heading("Before and after"), Text(_PROBES, "note")]
-    blocks += [Text(judge_note(summary), "warning"), _probes(summary)]
-    blocks += [Heading("Curves"), figures] if figures else []
-    blocks += [Heading("Not run, or missing"), Bullets(run_not_run(run, summary, n_seeds))]
-    return [*blocks, *_samples(run), *_data(run), *([yaml_fold("config.yaml", run.config)] if run.config else [])]
-
-
-def _probes(summary: dict[str, Any]) -> Block:
     rows = probe_rows(summary)
     table = Table.of("Probes before and after training", rows, grouped=True)
-    return table if rows else Text("No probe was run, so there is nothing to compare.")
+    blocks.append(Text(judge_note(summary), "warning"))
+    blocks.append(table if rows else Text("No probe was run, so there is nothing to compare."))
+    blocks += [Heading("Curves"), figures] if figures else []
+    blocks += [Heading("Not run, or missing"), Bullets(run_not_run(run, summary, n_seeds))]
+    quotes: list[Block] = []
+    for probe_set, some in sampled_pairs(run).items():
+        quotes += [Heading(SETS[probe_set], 4), *map(pair_exchange, some)]
+    if quotes:
+        blocks.append(PageOnly([Heading("Completions before and after"), Text(_SAMPLES, "note"), *quotes]))
+    return [*blocks, *_data(run), *([yaml_fold("config.yaml", run.config)] if run.config else [])]
 
 
 def probe_rows(summary: dict[str, Any]) -> list[dict[str, Cell]]:
@@ -108,15 +108,6 @@ def probe_rows(summary: dict[str, Any]) -> list[dict[str, Cell]]:
                 }
             )
     return rows
-
-
-def _samples(run: RunRecord) -> list[Block]:
-    pairs = sampled_pairs(run)
-    quotes: list[Block] = []
-    for probe_set, some in pairs.items():
-        quotes += [Heading(SETS[probe_set], 4), *map(pair_exchange, some)]
-    title: list[Block] = [Heading("Completions before and after"), Text(_SAMPLES, "note")]
-    return [PageOnly([*title, *quotes])] if pairs else []
 
 
 def _data(run: RunRecord) -> list[Block]:

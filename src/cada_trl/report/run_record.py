@@ -52,7 +52,6 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """The folder's own, which says model and content."""
         return self.path.resolve().name
 
 
@@ -97,11 +96,8 @@ def of_training(model: Mapping[str, Any], name: str) -> Row:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read a run folder, finished or not.
-
-    Errors: UserError for a folder that is missing or is no run folder, and for a damaged line (file, row, field); the
-    torn last line of a run that was killed is left out and said in `missing`.
-    """
+    """Read a run folder, finished or not; the torn last line of one that was killed is left out and said in `missing`.
+    Errors: UserError for a folder that is missing or is no run folder, and for a damaged line (file, row, field)."""
     if not path.is_dir():
         raise UserError(f"no such run folder: {path}; expected a folder that `python -m cada_trl.train` wrote")
     if not any((path / name).is_file() for name in RUN_FILES):
@@ -125,10 +121,8 @@ def read_run(path: Path) -> RunRecord:
 
 
 def series_of(run: RunRecord) -> Series:
-    """What train.jsonl and probes.jsonl hold of each metric; an absent value is no point.
-
-    A torn last line is left out. Errors: UserError for a damaged one.
-    """
+    """What train.jsonl and probes.jsonl hold of each metric, an absent value and a torn last line left out.
+    Errors: UserError for a damaged one."""
     series: Series = {}
     for row in [*run.steps, *_lines(run.path / "probes.jsonl", [])]:
         for name, value in row.items():

@@ -172,20 +172,13 @@ def _rows(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for measure in next((probe["paired"] for probe in probes if probe), ()):
             name = "mean" if measure == "reward_mean" else "rate"
             for stage in ("before", "after", "difference"):
-                of_probe = ("paired", measure, stage) if stage == "difference" else (stage, measure, name)
-                values = [_at(probe, *of_probe) for probe in probes]
+                place, number = ("paired", stage) if stage == "difference" else (stage, name)
+                values = [((probe.get(place) or {}).get(measure) or {}).get(number) for probe in probes]
                 known = _known(values)
                 mean, sd = fmean(known) if known else None, stdev(known) if len(known) > 1 else None
                 numbers = {"per_run": values, "n_runs": len(known), "mean": mean, "sd": sd}
                 rows.append({"set": probe_set, "measure": measure, "stage": stage, **numbers})
     return rows
-
-
-def _at(values: Any, *keys: str) -> float | None:
-    """What stands there; None where nothing does."""
-    for key in keys:
-        values = (values or {}).get(key)
-    return values  # type: ignore[no-any-return]
 
 
 def stage_cell(one_pass: dict[str, Any] | None, measure: str) -> Cell:

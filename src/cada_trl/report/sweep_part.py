@@ -78,22 +78,19 @@ def _blocks(sweep: SweepRecord, frontiers: Sequence[Frontier], prefix: str, file
         drawing = Drawing(frontier_svg(one, f"{prefix}-{place}", mark_titles(one)))
         blocks += [Heading(title), Text(spreads or ONE_SEED, "note"), drawing]
         if one.neighbours:
-            table = Table.of(f"Neighbours on the front: {title}", [_neighbours(two) for two in one.neighbours])
-            blocks += [Text(_NEIGHBOURS, "note"), table]
-        several = len(one.seeds) > len(one.points)
-        rows = [_row(each, one) for each in [*one.points, *(one.seeds if several else [])]]
-        blocks += [Text(_RATES, "note"), Table.of(f"Rates: {title}", rows)]
+            header = ["From", "To", "Change of ASR", "Change of NRR", "Reading"]
+            steps: list[list[Shown]] = [
+                [two.first, two.second, _change(two.asr), _change(two.nrr), reading(two)] for two in one.neighbours
+            ]
+            blocks += [Text(_NEIGHBOURS, "note"), Table(f"Neighbours on the front: {title}", header, steps)]
+        points = [*one.points, *(one.seeds if len(one.seeds) > len(one.points) else [])]
+        header = ["Configuration", "Seed", "ASR", "NRR", "Standing"]
+        rows: list[list[Shown]] = [
+            [of.label, seed_words(of, one), frontier_cell(of.asr), frontier_cell(of.nrr), standing(of, one)]
+            for of in points
+        ]
+        blocks += [Text(_RATES, "note"), Table(f"Rates: {title}", header, rows)]
     return [*blocks, Heading("Not shown"), Bullets(sweep.missing)]
-
-
-def _neighbours(two: Neighbours) -> dict[str, Shown]:
-    changes = {"Change of ASR": _change(two.asr), "Change of NRR": _change(two.nrr)}
-    return {"From": two.first, "To": two.second, **changes, "Reading": reading(two)}
-
-
-def _row(each: Point, one: Frontier) -> dict[str, Shown]:
-    rates = {"ASR": frontier_cell(each.asr), "NRR": frontier_cell(each.nrr)}
-    return {"Configuration": each.label, "Seed": seed_words(each, one), **rates, "Standing": standing(each, one)}
 
 
 def frontier_cell(share: Share) -> Cell:

@@ -27,6 +27,7 @@ from cada_trl.report.drawing import (
     MARKERS,
     SHEET_DPI,
     Draw,
+    Place,
     key,
     legend_below,
     picture,
@@ -43,14 +44,10 @@ HELPFUL = ("xstest_safe", "none")
 _HOLLOW: Any = {"markerfacecolor": "white", "markeredgewidth": 1.6}
 _SIZE = (9.0, 6.2)  # inches, of a sweep's picture
 _LEAST_SPAN = 0.25  # an axis shows no less: noise should not look like a difference
-Place = tuple[float, float]
 
 
 def tradeoff(records: Sequence[EvalRecord]) -> tuple[list[tuple[str, bytes]], bytes]:
-    """Caption and SVG of each attack's panel, and all of them as one PNG, two beside each other.
-
-    An attack is shown where an evaluation has ASR under it and NRR on XSTest; no picture where there is none.
-    """
+    """Caption and SVG of each attack's panel, and all of them as one PNG; none without both ASR and NRR on XSTest."""
     caption = "ASR over NRR on XSTest under {}; the numbers are in the table of rates"
     draws: dict[str, Draw] = {
         caption.format(attack_name(attack)): partial(draw_attack, records=records, attack=attack)
@@ -99,17 +96,13 @@ def _points(record: EvalRecord) -> dict[tuple[str, str], tuple[Measure, Measure]
 
 
 def _label(axes: Axes, x: str, y: str) -> None:
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    for axis, label in ((axes.xaxis, x), (axes.yaxis, y)):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.set_label_text(label)
 
 
 def frontier_svg(one: Frontier, prefix: str, titles: Mapping[str, str]) -> str:
-    """The picture to stand inside a page. titles: a mark's id -> what it says under the pointer.
-
-    Its ids begin with the prefix, so that several can stand there.
-    """
+    """The picture inside a page, its ids after the prefix. titles: a mark's id -> what it says under the pointer."""
     svg = picture([partial(draw_frontier, one=one)], _SIZE, font=11).decode()
     svg = svg[svg.index("<svg") :]
     for gid, title in titles.items():
@@ -125,10 +118,7 @@ def frontier_png(frontiers: Sequence[Frontier]) -> bytes:
 
 
 def draw_frontier(axes: Axes, one: Frontier) -> Callable[[], None]:
-    """Marks, bars and the front; returns what writes the labels.
-
-    Marks carry ids, point-<i> and seed-<i>-<j>, in the order of the points with both numbers.
-    """
+    """Marks with the ids point-<i> and seed-<i>-<j>, bars and the front; returns what writes the labels."""
     known, marks, lines = [each for each in one.points if each.known], [], []
     front = [_mean(each) for label in one.front for each in known if each.label == label]
     axes.plot(*zip(*front, strict=True), color=INK, linewidth=1, linestyle="--", zorder=1)
@@ -186,7 +176,7 @@ def _legend(known: Sequence[Point], front: Sequence[str]) -> list[Any]:
 
 
 def _limits(known: Sequence[Point], axes: Axes) -> None:
-    """As far as marks and bars reach, so that near points come apart; no less than _LEAST_SPAN."""
+    """As far as marks and bars reach, so that near points come apart."""
     for of, set_limits in (([one.nrr for one in known], axes.set_xlim), ([one.asr for one in known], axes.set_ylim)):
         values = [end for share in of for end in (*_refused(share), *(_ends(share) or ()))]
         low, high = min(values), max(values)

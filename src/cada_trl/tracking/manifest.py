@@ -60,22 +60,24 @@ def build_manifest(config: Config, data_manifest: Mapping[str, Any], extra: Mapp
 
 def provenance() -> dict[str, Any]:
     """What any number comes from: the commit, the command, the machine, the packages."""
+    torch = sys.modules.get("torch")  # never import it for this: config-level commands stay fast
+    cuda = torch.cuda if torch is not None and torch.cuda.is_available() else None
+    gpus = [cuda.get_device_name(index) for index in range(cuda.device_count())] if cuda else []
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.+)$", info.read_text() if info.is_file() else "", re.MULTILINE)
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     machine = {
         "platform": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": model.group(1) if model else platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory_bytes / 2**30, 1),
-        "gpus": _gpu_names(),
+        "gpus": gpus,
     }
     return {"git": git_state(PACKAGE_DIR), "argv": sys.argv, "machine": machine, "packages": _package_versions()}
 
 
 def finished(manifest: Mapping[str, Any], state: str) -> dict[str, Any]:
-    """The manifest with end time, wall time (s, this start to this end) and how the run ended.
-
-    state: "done", "interrupted", "stopped: <why>", or "failed: <what>".
-    """
+    """With end, wall time and state: "done", "interrupted", "stopped: <why>", or "failed: <what>"."""
     wall = datetime.now(UTC) - datetime.fromisoformat(manifest["started_utc"])
     end = {"exit_state": state, "ended_utc": now_utc(), "wall_s": round(wall.total_seconds(), 1)}
     return {**manifest, **scrub(end)}
@@ -112,21 +114,7 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else None
-    return found.group(1) if found else platform.processor() or platform.machine()
-
-
-def _gpu_names() -> list[str]:
-    torch = sys.modules.get("torch")  # never import it for this: config-level commands stay fast
-    if torch is None or not torch.cuda.is_available():
-        return []
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-
-
 def now_utc() -> str:
-    """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -136,11 +124,9 @@ def scrub(value: Any) -> Any:
         return {key: scrub(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [scrub(item) for item in value]
-    return _scrub_text(value) if isinstance(value, str) else value
-
-
-def _scrub_text(text: str) -> str:
+    if not isinstance(value, str):
+        return value
     for pattern in _SECRETS:
-        text = pattern.sub(HIDDEN, text)
-    text = _NAMED.sub(rf"\1{HIDDEN}", text)
-    return _URL.sub(lambda url: _LONG_HEX.sub(HIDDEN, url.group()), text)
+        value = pattern.sub(HIDDEN, value)
+    value = _NAMED.sub(rf"\1{HIDDEN}", value)
+    return _URL.sub(lambda url: _LONG_HEX.sub(HIDDEN, url.group()), value)

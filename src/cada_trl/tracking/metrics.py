@@ -1,5 +1,8 @@
 """The one list of metric names: name -> unit, meaning, and of a probe which way is better. An unknown name raises.
 
+And the one specification of the dashboard, in sections of panels: report/dashboard.py draws it into the offline page,
+tracking/wandb_dashboard.py makes a W&B workspace or report of it. No torch.
+
 Shares are fractions of 1. Unscored completions are left out of every mean and share but their own (ours: a judge that
 did not answer is never a number).
 """
@@ -21,8 +24,6 @@ PROBE_SETS = HARMFUL_SETS + HARMLESS_SETS
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number is: its unit, its meaning in one line, and of a probe whether more of it is better."""
-
     unit: str
     meaning: str
     better: Better = "none"
@@ -99,12 +100,82 @@ def metric(name: str) -> Metric:
 
 
 def checked(values: Mapping[str, float | int | None]) -> dict[str, float | None]:
-    """Values by metric name, ready for JSON: names are checked, what is not finite becomes None (absent, no number).
-
-    Errors: ValueError for an unknown name.
-    """
+    """Ready for JSON: what is not finite becomes None (absent, no number). Errors: ValueError for an unknown name."""
     result: dict[str, float | None] = {}
     for name, value in values.items():
         metric(name)
         result[name] = float(value) if value is not None and math.isfinite(value) else None
     return result
+
+
+@dataclass(frozen=True)
+class Panel:
+    """line: each metric by step. scatter: a point a run, x and y its last values. table: a name of mirror.TABLES.
+
+    only_with: what a run must have for its log to hold the metrics; "" for every run of the method cada.
+    """
+
+    title: str
+    metrics: tuple[str, ...]
+    kind: Literal["line", "scatter", "table"] = "line"
+    only_with: str = ""
+
+    @property
+    def unit(self) -> str:
+        """What the values are in; empty for plain numbers and for a table."""
+        units = [] if self.kind == "table" else [metric(name).unit for name in self.metrics]
+        return ", ".join(unit for unit in dict.fromkeys(units) if unit != "1")
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def train_panel(title: str, *names: str, only_with: str = "") -> Panel:
+    return Panel(title, tuple(f"train/{name}" for name in names), only_with=only_with)
+
+
+def _probed(title: str, sets: tuple[str, ...], name: str) -> Panel:
+    return Panel(title, tuple(f"probe/{probe_set}/{name}" for probe_set in sets))
+
+
+_PANELS = {
+    "Training health": [
+        train_panel("Reward", "reward_mean", "baseline"),
+        train_panel("Verdicts on rollouts", "reasoned_refusal_frac", "direct_refusal_frac", "comply_frac"),
+        train_panel("KL by estimator", "kl_nats", "kl_k1_nats", "kl_k3_nats"),
+        train_panel("Entropy", "entropy_nats"),
+        train_panel("Completion length", "completion_tok"),
+        train_panel("Truncated", "truncated_frac"),
+        train_panel("Gradient norm", "grad_norm"),
+        train_panel("Unscored", "unscored_frac"),
+        train_panel("No learning signal", "advantage_zero_frac"),
+        train_panel("Sampler against trainer", "sampler_gap_nats", "sync_gap_nats", only_with="vLLM rollouts"),
+    ],
+    "Safety": [
+        _probed("Harmful requests complied with", HARMFUL_SETS, "answered_frac"),
+        _probed("Harmful requests refused after reasoning", HARMFUL_SETS, "reasoned_refusal_frac"),
+        _probed("Harmful told from harmless: AUC of P(header) over held-out twins", ("twins",), "header_auc"),
+    ],
+    "Helpfulness": [
+        _probed("Harmless requests answered", HARMLESS_SETS, "answered_frac"),
+        _probed("Reasoning on harmless requests", HARMLESS_SETS, "reasoning_frac"),
+        _probed("Fluency on harmless requests", ("harmless",), "nll_nats"),
+    ],
+    "Ablation comparison": [
+        Panel(
+            "Complied with harmful against answered harmless, at the end",
+            ("probe/harmless/answered_frac", "probe/harmful/answered_frac"),
+            "scatter",
+        )
+    ],
+    "Completions": [Panel("Probe completions", ("completions",), "table")],
+    "Hazard slices": [Panel("Probes by hazard", ("hazard_slices",), "table")],
+    "System": [
+        train_panel("Seconds a step", "step_s", "rollout_s", "update_s"),
+        train_panel("vLLM's prefix cache", "prefix_hit_frac", only_with="vLLM rollouts"),
+    ],
+}
+SECTIONS = tuple(Section(title, tuple(panels)) for title, panels in _PANELS.items())

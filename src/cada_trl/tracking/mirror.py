@@ -52,10 +52,8 @@ class Mirror:
 
     @classmethod
     def start(cls, config: Config, folder: RunFolder, job_type: str, say: Say) -> Mirror:
-        """The trackers that tracking= names, on the main process. A tracker that is off is not imported.
-
-        Errors: UserError for one that is not installed, or W&B online without a login.
-        """
+        """The trackers that tracking= names, on the main process; one that is off is not imported.
+        Errors: UserError for one that is not installed, or W&B online without a login."""
         trackers: dict[str, Tracker] = {}
         if folder.is_main and config.tracking.wandb != "off":
             trackers["W&B"] = _Wandb(config, folder, job_type, say)
@@ -71,7 +69,6 @@ class Mirror:
         self._each(lambda tracker: tracker.log(step, present))
 
     def probe(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The tables of a probe pass, from its rows."""
         completions = [[step, *(row.get(column) for column in TABLES["completions"][1:])] for row in rows]
         slices = hazard_slices(step, rows)
 

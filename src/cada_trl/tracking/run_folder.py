@@ -76,7 +76,6 @@ class RunFolder:
         self._append("train", {"step": step, **checked(metrics)})
 
     def append_tripwire(self, row: Row) -> None:
-        """One line of tripwires.jsonl: what tripped, at which step or probe."""
         self._append("tripwires", row)
 
     def write_completions(self, step: int, rows: Iterable[Row]) -> None:
@@ -111,7 +110,7 @@ class RunFolder:
             append_rows(self.path / f"{name}.jsonl", [row], ANOTHER_FOLDER)
 
     def _write(self, name: str, rows: Iterable[Row]) -> None:
-        """The rows, whole. An unscored reward is null on disk: NaN is no JSON and could be read back as a number."""
+        """An unscored reward is null on disk: NaN is no JSON and could be read back as a number."""
         if self.is_main:
             finite = ({key: None if _is_undefined(value) else value for key, value in row.items()} for row in rows)
             write_jsonl(self.path / f"{name}.jsonl", finite)

@@ -1,4 +1,4 @@
-"""The dashboard of tracking/panels.py in W&B: the offline page's sections and panels as a workspace or as a report.
+"""The dashboard of tracking/metrics.py in W&B: the offline page's sections and panels as a workspace or as a report.
 
     python -m cada_trl.tracking.wandb_dashboard workspace --entity my-team --group beta_kl-88db9abd
     python -m cada_trl.tracking.wandb_dashboard report --entity my-team --group beta_kl-88db9abd
@@ -12,8 +12,8 @@ import argparse
 from typing import Any
 
 from cada_trl.errors import UserError, first_line, run_verb
+from cada_trl.tracking.metrics import SECTIONS, Panel
 from cada_trl.tracking.mirror import logged_in
-from cada_trl.tracking.panels import SECTIONS, Panel
 
 # A report's grid is 24 units wide, and panels on the same place cover one another.
 _GRID_W, _PANEL_W, _PANEL_H = 24, 8, 6
