@@ -67,6 +67,17 @@ def test_a_tracker_that_fails_is_left_out_with_one_line_and_the_others_go_on(err
     assert line.startswith("W&B stopped: ") and "\n" not in line and line.endswith("its folder has everything")
 
 
+def test_a_tracker_that_does_not_start_is_left_out_with_one_line(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Failed to read port info after 30.0 seconds\nmore")
+
+    monkeypatch.setattr(of_run, "_start_wandb", fails)
+    (line,) = mirrored(tmp_path / "run", config)
+    assert line.startswith("W&B did not start: Failed to read port info") and line.endswith("its folder has everything")
+
+
 def test_ctrl_c_passes() -> None:
     class Interrupted(Fails):
         def finish(self, succeeded: bool) -> None:

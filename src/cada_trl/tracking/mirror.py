@@ -52,15 +52,23 @@ class Mirror:
 
     @classmethod
     def start(cls, config: Config, folder: RunFolder, job_type: str, say: Say) -> Mirror:
-        """The trackers that tracking= names, on the main process; one that is off is not imported.
-        Errors: UserError for one that is not installed, or W&B online without a login."""
+        """The trackers that tracking= names, on the main process; one that is off is not imported, and one that does not
+        start is left out with one line. Errors: UserError for one that is not installed, or W&B online without a login."""
+        local = config.tracking.local_tracker
+        makers: dict[str, tuple[bool, Callable[[], Tracker]]] = {
+            "W&B": (config.tracking.wandb != "off", lambda: _Wandb(config, folder, job_type, say)),
+            "TensorBoard": (local == "tensorboard", lambda: _Tensorboard(config, folder)),
+            "trackio": (local == "trackio", lambda: _Trackio(config)),
+        }
         trackers: dict[str, Tracker] = {}
-        if folder.is_main and config.tracking.wandb != "off":
-            trackers["W&B"] = _Wandb(config, folder, job_type, say)
-        if folder.is_main and config.tracking.local_tracker == "tensorboard":
-            trackers["TensorBoard"] = _Tensorboard(config, folder)
-        if folder.is_main and config.tracking.local_tracker == "trackio":
-            trackers["trackio"] = _Trackio(config)
+        for name, (wanted, make) in makers.items():
+            if wanted and folder.is_main:
+                try:
+                    trackers[name] = make()
+                except UserError:
+                    raise
+                except Exception as error:  # as in _each: on a busy machine W&B's own service may not come up in time
+                    say(f"{name} did not start: {first_line(error)}; the run goes on, its folder has everything")
         return cls(trackers, say)
 
     def log(self, step: int, metrics: Mapping[str, float | int | None]) -> None:
