@@ -76,6 +76,11 @@ class EvaluateConfig(AsksAModel):
     evals_dir: Folder
     attacker: AttackerConfig
 
+    @property
+    def cache_dir(self) -> Path:
+        """What judge and attacker models said, for every evaluation below evals_dir."""
+        return Path(self.evals_dir) / "cache"
+
     @model_validator(mode="after")
     def _cross_checks(self) -> EvaluateConfig:
         for key in ("benchmarks", "attacks"):
