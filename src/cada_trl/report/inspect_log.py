@@ -24,7 +24,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import registry_info
 
-from cada_trl.evaluation.inspect_task import LABELS, benchmarks, expected, judged, metadata, rates, scored
+from cada_trl.evaluation.inspect_task import benchmarks, expected, metadata, metric_options, rates, scored
 from cada_trl.evaluation.items import Attempt, Response
 from cada_trl.judging.judge import Judged
 from cada_trl.report.eval_record import EvalRecord
@@ -34,14 +34,13 @@ from cada_trl.tracking.manifest import scrub
 
 def inspect_log(record: EvalRecord) -> EvalLog:
     """The same folder gives the same log: its names and times are the folder's."""
-    manifest, config, log_id = (
-        scrub(record.manifest),
-        scrub(record.config),
-        content_hash([record.name, record.scores.judge_id]),
-    )
+    manifest, config = scrub(record.manifest), scrub(record.config)
+    log_id = content_hash([record.name, record.scores.judge_id])
     model = str(manifest.get("model") or "unknown")
     max_tok = (config.get("generation") or {}).get("max_new_tok")
     asked = list(dict.fromkeys(cell.benchmark for cell in record.scores.cells))
+    options = metric_options(record.scores.min_coverage)
+    metrics = {label: [{"name": _name(rates), "options": options[label]}] for label in options}
     spec = EvalSpec(
         **{"eval_id": log_id, "run_id": log_id, "task_id": log_id, "task": _name(benchmarks)},
         created=manifest["started_utc"],
@@ -59,16 +58,7 @@ def inspect_log(record: EvalRecord) -> EvalLog:
             "missing": Counter(f"{one.benchmark}/{one.attack}" for one in record.missing),
             **{key: manifest.get(key) for key in ("not_run", "attacks", "decides", "decides_sha256", "files")},
         },
-        scorers=[
-            {
-                "name": _name(judged).rpartition("/")[2],
-                "options": {"judge": config.get("judge")},
-                "metrics": {
-                    label: [{"name": _name(rates), "options": {"min_coverage": record.scores.min_coverage}}]
-                    for label in LABELS
-                },
-            }
-        ],
+        scorers=[{"name": "judged", "options": {"judge": config.get("judge")}, "metrics": metrics}],
     )
     samples = [
         _sample(one.attempt, record.responses.get(one.attempt.key), record.verdicts.get(one.attempt.key), model)
