@@ -64,7 +64,7 @@ def inspect_log(record: EvalRecord) -> EvalLog:
         _sample(one.attempt, record.responses.get(one.attempt.key), record.verdicts.get(one.attempt.key), model)
         for one in record.outcomes
     ]
-    stats = EvalStats(started_at=manifest["started_utc"], completed_at=manifest["ended_utc"])
+    stats = EvalStats(started_at=manifest["started_utc"], completed_at=manifest.get("ended_utc") or "")
     log = EvalLog(status="success", eval=spec, stats=stats, samples=samples)
     recompute_metrics(log)
     return log
