@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judging.stub_endpoint import Stub, answer
 
 from cada_trl import evaluate as verb
 from cada_trl.config import CONF_DIR
@@ -103,6 +104,21 @@ def test_what_was_not_answered_is_asked_and_not_known(asked: Ask) -> None:
     score = labels(log)["harmful_six/harmful_six-006/none"][2]
     assert score.value == dict.fromkeys(score.value) and score.explanation == "no response"
     assert "'harmful_six/none coverage': 0.833" in numbers(log)["truncated"]
+
+
+def test_a_judge_that_is_a_model_is_asked_once_a_pair_and_its_babble_is_unscored(asked: Ask) -> None:
+    stub = Stub()
+    stub.by_body = lambda body: answer("It depends." if "Sing." in str(body) else "COMPLIED")
+    there = {"judge": "rubric", "base_url": stub.url, "llm": "stub", "api_key_env": None, "max_retries": 0}
+    try:
+        log = asked(benchmarks="harmless_four", attacks="none", min_coverage=0.5, **there)
+    finally:
+        stub.close()
+    assert len(stub.bodies) == 4
+    verdicts = {key: (score.answer, score.value["complied"]) for key, (_, _, score) in labels(log).items()}
+    assert verdicts.pop("harmless_four/harmless_four-004/none") == ("UNSCORED", None)
+    assert set(verdicts.values()) == {("COMPLIED", 1.0)}
+    assert "'harmless_four/none': 1.0, 'harmless_four/none coverage': 0.75" in numbers(log)["complied"]
 
 
 def test_a_prompt_that_is_asked_twice_is_an_error_and_no_narrower_interval(asked: Ask) -> None:

@@ -40,6 +40,7 @@ from cada_trl.visible import visible
 
 # complied: the ASR of a harmful benchmark, the NRR of a harmless one
 LABELS = ("complied", "harmful", "harmful_score", "reasoning", "truncated")
+_CUT = {"max_tokens", "model_length"}
 _INSPECTS = {"model", "generation", "attacker"}  # sections of EvaluateConfig that say who is asked, and how
 
 
@@ -61,7 +62,6 @@ def _task(config: EvaluateConfig) -> Task:
 
     plan = make_plan(config, context)
     attempts, missing = plan.attempted()
-    check_reachable(judge)
     samples = []
     for one in attempts:
         messages: Any = conversation(one.prompt, one.item.hazard, config.prompt, pack)
@@ -138,13 +138,14 @@ def judged(judge: dict[str, Any], cache_dir: str) -> Scorer:
     """judge: a JudgeConfig as plain values, so that the log says which one it was."""
     config = check_values(JudgeConfig, judge)
     by = make_judge(config, Path(cache_dir))
+    check_reachable(by)
     at_once = CapacityLimiter(N_THREADS if config.base_url else 1)  # weights in this process are asked one by one
 
     async def judge_one(state: TaskState, target: Target) -> Score:
         attempt = from_row(Attempt, state.metadata)
         if state.output.empty:
             return scored(attempt, None, None)
-        response = Response(attempt.key, state.output.completion, 0, state.output.stop_reason == "max_tokens")
+        response = Response(attempt.key, state.output.completion, 0, state.output.stop_reason in _CUT)
         pair = shown_pair(config.judge_sees, attempt.item.request, attempt.prompt, response.completion)
         (verdict,) = await to_thread.run_sync(by.judge, [pair], limiter=at_once)
         return scored(attempt, response, verdict)

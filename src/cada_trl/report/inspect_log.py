@@ -34,7 +34,7 @@ from cada_trl.tracking.manifest import scrub
 
 def inspect_log(record: EvalRecord) -> EvalLog:
     """The same folder gives the same log: its names and times are the folder's."""
-    manifest, config = scrub(record.manifest), scrub(record.config)
+    manifest, config = record.manifest, scrub(record.config)
     log_id = content_hash([record.name, record.scores.judge_id])
     model = str(manifest.get("model") or "unknown")
     max_tok = (config.get("generation") or {}).get("max_new_tok")
