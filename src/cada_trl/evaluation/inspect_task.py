@@ -175,10 +175,10 @@ def rates(min_coverage: float, of_scores: bool) -> Metric:
         cells: dict[str, list[Any]] = {}
         for one in scores:
             cells.setdefault((one.sample_metadata or {})["cell"], []).append(one.score.value)
-        values = {}
+        values: dict[str, float] = {}
         for cell, known in cells.items():
-            one = (mean_measure if of_scores else rate_measure)(known, min_coverage)
-            numbers = {"": one.value, " low": one.low, " high": one.high, " coverage": one.n / one.asked}
+            its = (mean_measure if of_scores else rate_measure)(known, min_coverage)
+            numbers = {"": its.value, " low": its.low, " high": its.high, " coverage": its.n / its.asked}
             values |= {f"{cell}{name}": nan if number is None else number for name, number in numbers.items()}
         return values
 

@@ -41,8 +41,12 @@ def inspect_log(record: EvalRecord) -> EvalLog:
     asked = list(dict.fromkeys(cell.benchmark for cell in record.scores.cells))
     options = metric_options(record.scores.min_coverage)
     metrics = {label: [{"name": _name(rates), "options": options[label]}] for label in options}
+    scorers: Any = [{"name": "judged", "options": {"judge": config.get("judge")}, "metrics": metrics}]
     spec = EvalSpec(
-        **{"eval_id": log_id, "run_id": log_id, "task_id": log_id, "task": _name(benchmarks)},
+        eval_id=log_id,
+        run_id=log_id,
+        task_id=log_id,
+        task=_name(benchmarks),
         created=manifest["started_utc"],
         task_args={key: config.get(key) for key in ("benchmarks", "attacks", "limit", "seed")},
         dataset=EvalDataset(name=", ".join(asked), samples=len(record.outcomes)),
@@ -58,7 +62,7 @@ def inspect_log(record: EvalRecord) -> EvalLog:
             "missing": Counter(f"{one.benchmark}/{one.attack}" for one in record.missing),
             **{key: manifest.get(key) for key in ("not_run", "attacks", "decides", "decides_sha256", "files")},
         },
-        scorers=[{"name": "judged", "options": {"judge": config.get("judge")}, "metrics": metrics}],
+        scorers=scorers,
     )
     samples = [
         _sample(one.attempt, record.responses.get(one.attempt.key), record.verdicts.get(one.attempt.key), model)
@@ -85,10 +89,11 @@ def _sample(attempt: Attempt, response: Response | None, verdict: Judged | None,
         said = ChatMessageAssistant(
             id=f"{attempt.key}-completion", content=response.completion, model=model, source="generate"
         )
-        why = "max_tokens" if response.truncated else "stop"
-        answers.append(ChatCompletionChoice(message=said, stop_reason=why))
+        answers.append(ChatCompletionChoice(message=said, stop_reason="max_tokens" if response.truncated else "stop"))
     return EvalSample(
-        **{"id": attempt.id, "uuid": attempt.key, "epoch": 1},
+        id=attempt.id,
+        uuid=attempt.key,
+        epoch=1,
         input=attempt.prompt,
         target=expected(attempt),
         messages=[asked, *(one.message for one in answers)],
