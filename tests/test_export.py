@@ -1,40 +1,36 @@
-"""export: what is refused in one line, the push against a stub of the hub, and the folder, whole or not there."""
+"""export: what is refused in one line, the push to a stand-in for the hub, and the folder, whole or not there."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import huggingface_hub
 import pytest
 import yaml
+from huggingface_hub import constants
 
 from cada_trl import export
+from cada_trl.data.split import pair_roles
+from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.models.identity import folder_identity
+from cada_trl.records import read_jsonl
+from cada_trl.report.eval_record import read_evaluation
 from tests.end_to_end.tiny_model import save_tiny_model
+from tests.hub_stand_in import HubStandIn, Repository, running
+from tests.report.made_up_evaluation import ScoreJudge, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
 
 
-class StubHub:
-    """Writes down what it is asked."""
-
-    asked: list[tuple[str, dict[str, Any]]]
-
-    def create_repo(self, hub_id: str, **values: Any) -> None:
-        self.asked.append((hub_id, values))
-
-    def upload_folder(self, **values: Any) -> str:
-        self.asked.append((values["repo_id"], values))
-        return f"https://hub/{values['repo_id']}"
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> type[StubHub]:
-    StubHub.asked = []
-    monkeypatch.setattr(huggingface_hub, "HfApi", StubHub)
-    return StubHub
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStandIn]:
+    """The hub that huggingface_hub's own client talks to, by HTTP, and the token of someone who may write there."""
+    with running() as hub:
+        for name, value in {"ENDPOINT": hub.address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.setenv("HF_TOKEN", hub.token)
+        yield hub
 
 
 @pytest.mark.parametrize(
@@ -45,6 +41,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> type[StubHub]:
         (["runs/none"], "no such run folder"),
         (["runs/none", "folder=x"], "folder"),
         (["runs/none", "push=name"], "expected org/name"),
+        (["twins"], "expected to=<folder> with twins"),
+        (["twins", "to=x", "evals=evals/a"], "evals=evals/a stands in a model's card"),
     ],
 )
 def test_a_wrong_word_is_refused(words: list[str], message: str) -> None:
@@ -72,27 +70,47 @@ def test_an_existing_folder_is_refused_before_a_weight_is_read(tmp_path: Path) -
         export.main([str(run), f"to={tmp_path}"])
 
 
-def test_a_push_uploads_the_folder_to_a_private_repository(tmp_path: Path, hub: type[StubHub]) -> None:
-    assert export.push(tmp_path, "org/name") == "https://hub/org/name"
-    (_, made), (_, uploaded) = hub.asked
-    assert made["private"] is True and uploaded["folder_path"] == str(tmp_path)
+def test_the_hubs_refusal_is_one_line(tmp_path: Path, hub: HubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_someone_else")
+    with pytest.raises(UserError, match=r"cannot push to org/name: .*401.* is complete; see `hf auth login`") as error:
+        export.push(tmp_path, "org/name", "model")
+    assert "\n" not in str(error.value)
+    assert hub.repositories == {}
 
 
-def test_the_hubs_refusal_is_one_line(tmp_path: Path, hub: type[StubHub], monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise RuntimeError("401 Unauthorized\nmore")
-
-    monkeypatch.setattr(hub, "create_repo", refuse)
-    with pytest.raises(UserError, match=r"cannot push to org/name: 401 Unauthorized; .* is complete"):
-        export.push(tmp_path, "org/name")
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_nothing_is_pushed_unless_asked(tmp_path: Path, hub: type[StubHub], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "export", lambda run, to, evals: to)
-    assert export.main([str(tmp_path)]) == 0
-    assert hub.asked == []
-    assert export.main([str(tmp_path), "push=org/name"]) == 0
-    assert [hub_id for hub_id, _ in hub.asked] == ["org/name", "org/name"]
+def test_a_run_is_pushed_to_a_private_repository_of_models(run: Path, hub: HubStandIn) -> None:
+    assert export.main([str(run)]) == 0
+    assert hub.repositories == {}  # nothing is pushed unless asked
+    assert export.main([str(run), f"to={run / 'again'}", "push=org/name"]) == 0
+    assert hub.repositories == {"org/name": Repository("model", private=True, files=files(run / "export"))}
+    assert "model.safetensors" in hub.repositories["org/name"].files
+
+
+def test_the_twins_are_pushed_with_their_card_and_split_as_they_are_trained_on(tmp_path: Path, hub: HubStandIn) -> None:
+    target = tmp_path / "twins"
+    assert export.main(["twins", f"to={target}", "push=org/twins"]) == 0
+    assert hub.repositories == {"org/twins": Repository("dataset", private=True, files=files(target))}
+    pairs = {name: {row["pair"] for _, row in read_jsonl(target / f"{name}.jsonl")} for name in ("train", "held_out")}
+    assert not pairs["train"] & pairs["held_out"]
+    assert pairs["held_out"] == pair_roles(read_twins().rows, ()).probe
+    assert pairs["train"] | pairs["held_out"] == {row.pair for row in read_twins().rows}
+    described = yaml.safe_load((target / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+    assert described["license"] == "apache-2.0"
+    assert [file["path"] for file in described["configs"][0]["data_files"]] == ["train.jsonl", "held_out.jsonl"]
+
+
+def test_the_rates_of_an_evaluation_are_pushed_without_a_request_or_an_answer(tmp_path: Path, hub: HubStandIn) -> None:
+    evaluation, target = write_evaluation(tmp_path / "after-2", refuses_most, ScoreJudge()), tmp_path / "results"
+    assert export.main([str(evaluation), f"to={target}", "push=org/results"]) == 0
+    assert hub.repositories["org/results"].files.keys() == {"README.md", "scores.json"}
+    text = "".join(path.read_text(encoding="utf-8") for path in target.iterdir())
+    assert "95 %" in text
+    for attempt in read_evaluation(evaluation).attempts:
+        assert attempt.item.request not in text
 
 
 @pytest.fixture

@@ -24,11 +24,12 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import judge_responses, respond
 from cada_trl.evaluation.attacks.registry import AttackContext
 from cada_trl.evaluation.folder import MANIFEST, RESPONSES, SCORES, EvaluationFolder, folder_name, verdict_file
-from cada_trl.evaluation.items import join
+from cada_trl.evaluation.items import Missing, Outcome, join
 from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.plan import Plan, make_attempts, make_plan
 from cada_trl.evaluation.scores import Scores, any_rate, score, score_table, withheld_lines
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
+from cada_trl.evaluation.shards import shard_of, take_over
 from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.estimate import evaluate_hours
 from cada_trl.judging.from_config import make_judge
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> int:
     config = load_evaluate_config(words)
     if config_is_all(config, flags):
         return 0
+    shard = shard_of(config.shard) if config.shard else None
     pack = load_pack(config.hazards)
     of_each_hazard("", config.prompt, pack)  # enough cases of each
     place_of(config.evals_dir)
@@ -64,6 +66,8 @@ def main(argv: list[str]) -> int:
             print(f"no published set without data_root; {MORE}")
         decides = {**model.decides, "asked": plan.facts()}
         path = Path(config.evals_dir) / folder_name(config.model.name, decides)
+        if shard is not None:
+            plan, path, decides = shard.of_plan(plan), path / "shards" / shard.name, shard.decides(decides)
         if "--dry-run" in flags:
             for line in _dry_run_lines(config, plan, judge, path, words):
                 print(line)
@@ -77,6 +81,12 @@ def main(argv: list[str]) -> int:
             "not_run": plan.not_run,
         }
         with EvaluationFolder.opened(path, decides, config, facts) as folder:
+            if shard is not None:
+                answered, _ = ask(config, plan, model, judge, folder)
+                print(f"{len(answered)} answers in {path}; the same words without shard= score them with the others'")
+                return 0
+            if n_shards := take_over(folder, decides, judge.id):
+                print(f"with the answers of {n_shards} shards")
             scores = evaluate(config, plan, model, judge, folder)
             if not any_rate(scores):
                 raise UserError(
@@ -107,10 +117,10 @@ def _dry_run_lines(config: EvaluateConfig, plan: Plan, judge: Judge, path: Path,
     yield f"next: {shlex.join(['python', '-m', 'cada_trl.evaluate', *words])}   (every value: --config)"
 
 
-def evaluate(
+def ask(
     config: EvaluateConfig, plan: Plan, model: ModelUnderTest, judge: Judge, folder: EvaluationFolder
-) -> Scores:
-    """The passes, each going on where an earlier call ended."""
+) -> tuple[list[Outcome], list[Missing]]:
+    """The passes, each going on where an earlier call ended; every answer with its verdict, and what was not asked."""
     with folder.timed("attempts"):
         attempts, missing = make_attempts(plan, folder)
     with folder.timed("responses"):
@@ -120,8 +130,16 @@ def evaluate(
     with folder.timed(judge.id):
         log = folder.log(verdict_file(judge.id))
         verdicts = judge_responses(attempts, responses, judge, config.judge.judge_sees, log)
+    return join(attempts, responses.values(), verdicts), missing
+
+
+def evaluate(
+    config: EvaluateConfig, plan: Plan, model: ModelUnderTest, judge: Judge, folder: EvaluationFolder
+) -> Scores:
+    """Ask, then score."""
+    answered, missing = ask(config, plan, model, judge, folder)
     scores = score(
-        join(attempts, responses.values(), verdicts),
+        answered,
         Counter((item.benchmark, item.attack) for item in missing),
         {planned.spec.name: planned.spec.metric for planned in plan.benchmarks},
         judge.id,

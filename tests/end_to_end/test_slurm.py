@@ -128,3 +128,29 @@ def test_a_sweep_goes_through_the_queue_and_a_cancelled_cell_is_submitted_again(
     wait_until(lambda: not queued())
     assert main(words) == 0 and cells("state") == ["done"] * 3
     assert (sweep / "cells.csv").read_text().count("probe/harmful/answered_frac") == 3
+
+
+def test_the_tasks_of_a_step_answer_a_part_each_and_the_same_words_put_them_together(
+    slurm: None, tmp_path: Path
+) -> None:
+    words = [
+        f"model={save_tiny_model(tmp_path / 'model')}",
+        f"evals_dir={tmp_path / 'evals'}",
+        "benchmarks=twins_harmful",
+    ]
+    verb = [
+        sys.executable,
+        "-m",
+        "cada_trl.evaluate",
+        *words,
+        "attacks=none",
+        "limit=4",
+        "max_new_tok=4",
+        "min_coverage=0",
+    ]
+    step = ["srun", "--nodes=2", "--ntasks=2", *verb, "shard=slurm"]
+    said = subprocess.run(step, check=True, capture_output=True, text=True, timeout=500).stdout
+    assert said.count("2 answers in ") == 2
+    assert "with the answers of 2 shards" in subprocess.run(verb, check=True, capture_output=True, text=True).stdout
+    (folder,) = (file.parent for file in (tmp_path / "evals").glob("*/scores.json"))
+    assert len(list(read_jsonl(folder / "responses.jsonl"))) == 4

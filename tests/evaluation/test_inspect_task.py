@@ -136,6 +136,7 @@ def test_a_prompt_that_is_asked_twice_is_an_error_and_no_narrower_interval(asked
         ({"model": "smollm2"}, "model= is no key of this task"),
         ({"backend": "vllm"}, "backend= is no key of this task"),
         ({"attacker_llm": "any"}, "attacker_llm= is no key of this task"),
+        ({"shard": "1/2"}, "shard= is no key of this task"),
         ({"benchmark": "harmful_six"}, "did you mean benchmarks"),
         ({"data_root": None}, "harmful_six"),
     ],

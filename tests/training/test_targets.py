@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from end_to_end.tiny_model import tiny_tokenizer
 
 from cada_trl.errors import UserError
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import ScoredCompletion
-from cada_trl.training.targets import check_kept, counts, fixed_refusals, in_words, reason_to_drop
+from cada_trl.training.stock import said
+from cada_trl.training.targets import Target, check_kept, counts, fixed_refusals, in_words, reason_to_drop
 
 REASONED = "### Analysis\nIt would harm.\n### Final Response\nI'm sorry, but I can't help with that."
 DIRECT = "I'm sorry, but I can't help with that."
@@ -48,6 +50,27 @@ def test_without_rejection_whatever_is_complete_is_kept(text: str) -> None:
 def test_a_completion_that_was_cut_off_is_no_target() -> None:
     assert reason_to_drop(REASONED, True, True) == "truncated"
     assert reason_to_drop(REASONED, True, True, scored(REASONED, REFUSED)) == "truncated"
+
+
+def test_a_harmless_answer_that_was_cut_off_is_learned_as_a_beginning_but_compared_with_no_rejected_one() -> None:
+    assert reason_to_drop("Of course.", True, False) is None
+    assert reason_to_drop("Of course.", True, False, scored("Of course.", COMPLIED)) is None
+    assert reason_to_drop("Of course.", True, False, unequal_to=DIRECT) == "truncated"
+
+
+def test_a_beginning_is_learned_without_an_end_and_a_whole_answer_as_its_chat_has_it() -> None:
+    tokenizer = tiny_tokenizer()
+    whole = said(tokenizer, Target("r0", "May I?", False, "Yes, you may."))
+    chat = [{"role": "user", "content": "May I?"}, {"role": "assistant", "content": "Yes, you may."}]
+    assert whole["input_ids"] == tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]
+    assert tokenizer.decode(learned(whole)) == f"Yes, you may.{tokenizer.eos_token}"
+    begun = said(tokenizer, Target("r0", "May I?", False, "Yes, you may.", ended=False))
+    assert whole["input_ids"] == [*begun["input_ids"], tokenizer.eos_token_id]
+    assert tokenizer.decode(learned(begun)) == "Yes, you may."
+
+
+def learned(row: dict[str, list[int]]) -> list[int]:
+    return [token for token, counts in zip(row["input_ids"], row["completion_mask"], strict=True) if counts]
 
 
 def test_a_pair_of_equal_answers_is_refused() -> None:

@@ -41,7 +41,7 @@ from cada_trl.visible import visible
 # complied: the ASR of a harmful benchmark, the NRR of a harmless one
 LABELS = ("complied", "harmful", "harmful_score", "reasoning", "truncated")
 _CUT = {"max_tokens", "model_length"}
-_INSPECTS = {"model", "generation", "attacker"}  # sections of EvaluateConfig that say who is asked, and how
+_INSPECTS = {"model", "generation", "attacker", "shard"}  # what of EvaluateConfig says who is asked, and how
 
 
 @task

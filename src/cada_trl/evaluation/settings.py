@@ -74,6 +74,7 @@ class EvaluateConfig(AsksAModel):
     data_root: str | None
     twins_file: str | None
     evals_dir: Folder
+    shard: str | None
     attacker: AttackerConfig
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import (
     DPOConfig,
     DPOTrainer,
@@ -23,13 +23,14 @@ from trl import (
 )
 
 from cada_trl.models.load import load_policy
+from cada_trl.models.prompts import as_data, ids_of, request_ids
 from cada_trl.training.in_run import InRollouts, InRun
 from cada_trl.training.requests import RolloutSampler, rollout_dataset, step_sampler
 from cada_trl.training.run import Record, Run, lora_config, rollout_arguments, training_arguments
 from cada_trl.training.step_record import StepRecord
 from cada_trl.training.targets import Target, make_targets
 
-Row = dict[str, list[dict[str, str]]]
+Row = dict[str, list[dict[str, str]]] | dict[str, list[int]]
 _NAMES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/lr", "epoch": "train/epoch"}
 
 
@@ -138,11 +139,15 @@ def build_sft(run: Run, record: Record) -> RecordedSFT:
 
     Errors: UserError when no target was kept.
     """
+    row = partial(said, run.tokenizer)
+    return train_on(make_targets(run), row, RecordedSFT, SFTConfig, run, record, completion_only_loss=True)
 
-    def row(target: Target) -> Row:  # TRL's prompt-completion form: only the completion is learned
-        return {"prompt": message("user", target.request), "completion": message("assistant", target.text)}
 
-    return train_on(make_targets(run), row, RecordedSFT, SFTConfig, run, record)
+def said(tokenizer: PreTrainedTokenizerBase, target: Target) -> Row:
+    """Request and answer as token ids, the answer's marked to be learned; from messages TRL would end each answer."""
+    prompt, answer = request_ids(tokenizer, target.request), ids_of(tokenizer, as_data(tokenizer, target.text))
+    answer += [tokenizer.eos_token_id] * target.ended
+    return {"input_ids": prompt + answer, "completion_mask": [0] * len(prompt) + [1] * len(answer)}
 
 
 def build_dpo(run: Run, record: Record) -> RecordedDPO:

@@ -35,13 +35,15 @@ class Target:
     request: str
     harmful: bool
     text: str
+    ended: bool = True
 
 
 def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
     """The targets of a run, harmful ones first; samples and reasons are in the run folder's targets.jsonl.
 
-    unequal_to: DPO's rejected answer; a target equal to it is dropped. Errors: UserError with the reasons when no
-    harmful target is kept, or none of the harmless ones that the batch holds.
+    unequal_to: DPO's rejected answer; a target equal to it is dropped, and one that was cut off, since DPO compares
+    whole answers. Errors: UserError with the reasons when no harmful target is kept, or none of the harmless ones that
+    the batch holds.
     """
     algo = run.config.algo
     from_model = algo.targets == "own"
@@ -55,7 +57,7 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
     ]
     fixed = [] if from_model else fixed_refusals(run.data.train, str(algo.refusal_text))
     targets = fixed + [
-        Target(row["request_id"], row["request"], row["harmful"], row["completion"].strip())
+        Target(row["request_id"], row["request"], row["harmful"], row["completion"].strip(), not row["truncated"])
         for row, reason in zip(rows, reasons, strict=True)
         if reason is None
     ]
@@ -81,10 +83,14 @@ def reason_to_drop(
     scored: ScoredCompletion | None = None,
     unequal_to: str | None = None,
 ) -> str | None:
-    """Why a sample is no target; None keeps it. scored: reject what the reward does not pay in full as well."""
+    """Why a sample is no target; None keeps it. scored: reject what the reward does not pay in full as well.
+
+    A harmless answer that was cut off is kept as a beginning (ours: a model that answers at length would otherwise
+    have little harmless to learn from, and refuse it), except beside a rejected answer.
+    """
     text = completion.strip()
     reasons = {
-        "truncated": truncated,
+        "truncated": truncated and (harmful or unequal_to is not None),
         "empty": not text,
         "equal_to_the_rejected_answer": unequal_to is not None and text == unequal_to.strip(),
     }

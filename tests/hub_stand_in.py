@@ -1,0 +1,106 @@
+"""What the hub's client needs to upload a folder, over real HTTP: repositories in memory, each with its files."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+
+@dataclass
+class Repository:
+    """kind: model or dataset."""
+
+    kind: str
+    private: bool
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class HubStandIn(ThreadingHTTPServer):
+    """token: the one whose owner may write."""
+
+    token = "hf_stand_in"
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.repositories: dict[str, Repository] = {}
+        self.large: dict[str, bytes] = {}
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+@contextmanager
+def running() -> Iterator[HubStandIn]:
+    hub = HubStandIn()
+    Thread(target=hub.serve_forever, daemon=True).start()
+    try:
+        yield hub
+    finally:
+        hub.shutdown()
+        hub.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: HubStandIn
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_PUT(self) -> None:
+        self.server.large[self.path.rsplit("/", 1)[-1]] = self._body()
+        self._answer({})
+
+    def do_POST(self) -> None:
+        hub, body = self.server, self._body()
+        if self.path == "/api/validate-yaml":
+            return self._answer({"errors": [], "warnings": []})
+        if self.headers.get("authorization") != f"Bearer {hub.token}":
+            return self._answer({"error": "Invalid username or password."}, 401)
+        if self.path == "/api/repos/create":
+            return self._answer(self._created(json.loads(body)))
+        name = next(name for name in hub.repositories if f"/{name}" in self.path)
+        repository = hub.repositories[name]
+        if "/preupload/" in self.path:
+            return self._answer({"files": [_upload_mode(file["path"]) for file in json.loads(body)["files"]]})
+        if self.path.endswith("/info/lfs/objects/batch"):
+            return self._answer({"transfer": "basic", "objects": [*map(self._place, json.loads(body)["objects"])]})
+        for line in map(json.loads, body.splitlines()):  # a commit
+            value = line["value"]
+            if line["key"] == "file":
+                repository.files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                repository.files[value["path"]] = hub.large[value["oid"]]
+        return self._answer({"success": True, "commitOid": "0" * 40, "commitUrl": f"{self._url(name)}/commit/1"})
+
+    def _created(self, asked: dict[str, Any]) -> dict[str, Any]:
+        name = f"{asked['organization']}/{asked['name']}"
+        self.server.repositories.setdefault(
+            name, Repository(asked.get("type") or "model", asked["visibility"] == "private")
+        )
+        return {"url": self._url(name)}
+
+    def _url(self, name: str) -> str:
+        folder = "datasets/" if self.server.repositories[name].kind == "dataset" else ""
+        return f"{self.server.address}/{folder}{name}"
+
+    def _place(self, large: dict[str, Any]) -> dict[str, Any]:
+        return {**large, "actions": {"upload": {"href": f"{self.server.address}/put/{large['oid']}"}}}
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+    def _answer(self, values: dict[str, Any], code: int = 200) -> None:
+        text = json.dumps(values).encode()
+        self.send_response(code)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+def _upload_mode(path: str) -> dict[str, Any]:
+    return {"path": path, "shouldIgnore": False, "uploadMode": "lfs" if "safetensors" in path else "regular"}
