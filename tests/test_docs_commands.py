@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.case_ranking import split_n_twins
+from cada_trl.evaluation.settings import load_evaluate_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -51,6 +53,7 @@ FOREIGN = {
     "pip uninstall": "changes the environment",
     "pip wheel": "tests/test_wheel.py builds one",
     **dict.fromkeys(("sbatch ", "scancel ", "srun "), "need Slurm; tests/end_to_end/test_slurm.py has one"),
+    "inspect view": "a server; tests/test_export_eval.py lists what it shows",
     "SERVER_GPUS=4": "needs five GPUs; tests/test_launch_scripts.py runs the script with stand-ins",
 }
 
@@ -194,6 +197,7 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.report": _refuses_folders,
     "cada_trl.why": _refuses_folders,
     "cada_trl.certificate": _refuses_folders,
+    "cada_trl.export_eval": _refuses_folders,
     "cada_trl.export": _of_run("ExportSettings"),
     "cada_trl.chat": _of_run("ChatSettings"),
     "cada_trl.judging.calibrate": _labels,
@@ -228,6 +232,9 @@ def read(command: str) -> None:
         for line in done.stdout.splitlines():
             if line.startswith("python -m ") and " pip " not in line:
                 read(line)
+        return
+    if command.startswith("inspect eval cada_trl/benchmarks "):
+        load_evaluate_config([word for flag, word in pairwise(shlex.split(command)) if flag == "-T"])
         return
     if "pip install" in command:
         assert {name for found in re.findall(r"\.\[([a-z,-]+)\]", command) for name in found.split(",")} <= extras()

@@ -37,6 +37,7 @@ ORDER = [
         "doctor",
         "evaluate",
         "export",
+        "export_eval",
         "faithfulness",
         "policy",
         "sweep",

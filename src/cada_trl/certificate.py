@@ -28,7 +28,7 @@ from cada_trl.hazards.pack import BUILTIN_DIR
 from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.differences import flat
 from cada_trl.report.eval_record import EvalRecord, in_place
-from cada_trl.report.records import read_record
+from cada_trl.report.records import read_evaluated
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json, replace, replace_json
@@ -111,11 +111,7 @@ def check(file: Path) -> Iterator[str]:
 
 
 def _evaluation(path: Path) -> EvalRecord:
-    record = read_record(path)
-    if not isinstance(record, EvalRecord):
-        raise UserError(f"{path} is no evaluation; expected evals/<name>, as python -m cada_trl.evaluate writes it")
-    if (state := record.manifest.get("exit_state")) != "done":
-        raise UserError(f"{path} is not finished (state: {state or 'unknown'}); the same command goes on with it")
+    record = read_evaluated(path)
     if not (record.manifest.get("decides") or {}).get("model"):
         raise UserError(f"{path}/{MANIFEST} does not say which weights were asked; evaluate again")
     if not any_rate(record.scores):

@@ -29,6 +29,7 @@ VERBS = {
     "table": "table",
     "report": "report",
     "certificate": "certificate",
+    "export-eval": "export_eval",
     "why": "why",
     "export": "export",
     "chat": "chat",

@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
     of_each_hazard("", config.prompt, pack)  # enough cases of each
     place_of(config.evals_dir)
     with ModelUnderTest(config, pack) as model:
-        judge = make_judge(config.judge, _cache_dir(config))
+        judge = make_judge(config.judge, config.cache_dir)
         plan = make_plan(config, _attack_context(config, model, judge))
         for line in plan.read_as:
             print(line)
@@ -171,13 +171,8 @@ def _attacker(config: EvaluateConfig) -> Attacker | None:
 
     client = asked.attacker_api_key_env, asked.attacker_timeout_s, asked.attacker_max_retries
     endpoint = ChatEndpoint.from_settings(asked.attacker_base_url, asked.attacker_llm, *client)
-    cache = AttackerCache(_cache_dir(config) / "attacks.jsonl")
+    cache = AttackerCache(config.cache_dir / "attacks.jsonl")
     return Attacker(endpoint, asked.attacker_llm, cache, asked.attacker_max_calls)
-
-
-def _cache_dir(config: EvaluateConfig) -> Path:
-    """What judge and attacker models said, for every evaluation below evals_dir."""
-    return Path(config.evals_dir) / "cache"
 
 
 if __name__ == "__main__":

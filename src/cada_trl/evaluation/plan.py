@@ -53,6 +53,19 @@ class Plan:
             for planned in self.benchmarks
         ]
 
+    def attempted(self) -> tuple[list[Attempt], list[Missing]]:
+        """Put every attack to its items. Errors: UserError as Attack.attempts."""
+        attempts: list[Attempt] = []
+        missing: list[Missing] = []
+        for planned in self.benchmarks:
+            for attack in planned.attacks:
+                attacked = attack.attempts(planned.items)
+                attempts += attacked.attempts
+                missing += [
+                    Missing(planned.spec.name, attack.name, item, reason) for item, reason in attacked.missing.items()
+                ]
+        return attempts, missing
+
     def not_run_lines(self) -> list[str]:
         """What is not run, the `benchmark x attack` of one reason in one line."""
         by_reason: dict[str, list[str]] = {}
@@ -113,15 +126,7 @@ def make_attempts(plan: Plan, folder: EvaluationFolder) -> tuple[list[Attempt], 
     A generated attack answers from its cache what it has written already, so a second call costs nothing. Errors:
     UserError as Attack.attempts, and when the folder holds an attempt that is not among these: files were mixed up.
     """
-    attempts: list[Attempt] = []
-    missing: list[Missing] = []
-    for planned in plan.benchmarks:
-        for attack in planned.attacks:
-            attacked = attack.attempts(planned.items)
-            attempts += attacked.attempts
-            missing += [
-                Missing(planned.spec.name, attack.name, item, reason) for item, reason in attacked.missing.items()
-            ]
+    attempts, missing = plan.attempted()
     path = folder.path / ATTEMPTS
     if path.is_file():
         stored = [from_row(Attempt, row).key for _, row in read_jsonl(path)]

@@ -137,7 +137,7 @@ def _slices(outcomes: Sequence[Outcome], name_of: Callable[[Outcome], str], min_
 def _slice(outcomes: Sequence[Outcome], min_coverage: float) -> Slice:
     names: tuple[RateName, ...] = ("refused", "complied", "harmful", "reasoning", "truncated")
     rates = {name: rate_measure([getattr(one, name) for one in outcomes], min_coverage) for name in names}
-    mean = _mean([one.harmful_score for one in outcomes], min_coverage)
+    mean = mean_measure([one.harmful_score for one in outcomes], min_coverage)
     return Slice(asked=len(outcomes), scored=sum(one.scored for one in outcomes), harmful_score=mean, **rates)
 
 
@@ -147,7 +147,8 @@ def rate_measure(values: Sequence[bool | None], min_coverage: float) -> Measure:
     return _measure(rate.n, rate.asked, min_coverage, lambda: (rate.value, *rate.interval), rate.successes)
 
 
-def _mean(values: Sequence[float | None], min_coverage: float) -> Measure:
+def mean_measure(values: Sequence[float | None], min_coverage: float) -> Measure:
+    """The mean of values in [0, 1] with its interval; None is asked and not known."""
     known = [value for value in values if value is not None]
     return _measure(len(known), len(values), min_coverage, lambda: adjusted_mean(known))
 

@@ -77,6 +77,11 @@ class EvaluateConfig(AsksAModel):
     shard: str | None
     attacker: AttackerConfig
 
+    @property
+    def cache_dir(self) -> Path:
+        """What judge and attacker models said, for every evaluation below evals_dir."""
+        return Path(self.evals_dir) / "cache"
+
     @model_validator(mode="after")
     def _cross_checks(self) -> EvaluateConfig:
         for key in ("benchmarks", "attacks"):

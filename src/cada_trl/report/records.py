@@ -86,6 +86,16 @@ def read_record(path: Path) -> Record:
     )
 
 
+def read_evaluated(path: Path) -> EvalRecord:
+    """Read a finished evaluation. Errors: UserError for another folder, and as read_record."""
+    record = read_record(path)
+    if not isinstance(record, EvalRecord):
+        raise UserError(f"{path} is no evaluation; expected evals/<name>, as python -m cada_trl.evaluate writes it")
+    if (state := record.manifest.get("exit_state")) != "done":
+        raise UserError(f"{path} is not finished (state: {state or 'unknown'}); the same command goes on with it")
+    return record
+
+
 def read_faithfulness(path: Path) -> FaithfulnessRecord:
     """Read <faithfulness_dir>/<model>-<hash8>. Errors: UserError for probes without effects and for a damaged file."""
     folder = EvaluationFolder(path)
