@@ -52,8 +52,11 @@ class Mirror:
 
     @classmethod
     def start(cls, config: Config, folder: RunFolder, job_type: str, say: Say) -> Mirror:
-        """The trackers that tracking= names, on the main process; one that is off is not imported, and one that does not
-        start is left out with one line. Errors: UserError for one that is not installed, or W&B online without a login."""
+        """The trackers that tracking= names, on the main process; one that is off is not imported, and one that does
+        not start is left out with one line.
+
+        Errors: UserError for one that is not installed, or W&B online without a login.
+        """
         local = config.tracking.local_tracker
         makers: dict[str, tuple[bool, Callable[[], Tracker]]] = {
             "W&B": (config.tracking.wandb != "off", lambda: _Wandb(config, folder, job_type, say)),
