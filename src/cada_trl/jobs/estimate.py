@@ -135,19 +135,18 @@ def evaluate_hours(config: EvaluateConfig) -> float | None:
 
 
 def _judged_rollouts(config: Config) -> int:
-    """Completions of a training and its probes that a judge sees; phrases cost nothing."""
-    if config.judge.kind == "phrases":
-        return 0
+    """Questions of a training and its probes to a judge that is a model."""
     tracking, steps = config.tracking, n_steps(config)
     n_passes = 2 + (steps // tracking.probe_every_steps if tracking.probe_every_steps else 0)
     per_completion = 2 if config.reward.reasoning == "judged" else 1  # the second grades a reasoned refusal
     n_rollouts = steps * (config.algo.rollouts_per_step - config.algo.anchors_per_step)
-    return per_completion * n_rollouts + n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
+    n_probed = n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
+    return config.judge.n_models * (per_completion * n_rollouts + n_probed)
 
 
 def _judged_answers(words: Words) -> int:
     config = asking(words)
-    if config.judge.kind == "phrases":
+    if not config.judge.n_models:
         return 0
     sets, _ = sets_of(config)
-    return len(config.attacks) * sum(min(spec.n, config.limit or 10**9) for spec, _ in sets)
+    return config.judge.n_models * len(config.attacks) * sum(min(spec.n, config.limit or 10**9) for spec, _ in sets)
