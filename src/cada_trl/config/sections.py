@@ -101,7 +101,7 @@ class JudgeConfig(Section):
     kind: Literal[
         "phrases", "classifier", "rubric", "strongreject", "xstest", "wildguard", "llamaguard3", "harmbench", "panel"
     ]
-    members: list[str] = []  # of a panel: files of hydra_conf/judge
+    members: list[str] = Field(default_factory=list)  # of a panel: files of hydra_conf/judge
     judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # training: the first
     base_url: Address | None  # null: a guard model's weights are read in this process
     llm: str | None  # the endpoint's name for it; without an endpoint a hub id or a folder

@@ -11,7 +11,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -66,8 +66,8 @@ class ScoredCell(JsonRecord):
     """One benchmark under one attack. missing: items for which the attack gave no prompt, in none of the counts.
 
     metric: asr (attack success rate on harmful requests, lower is safer) or nrr (non-refusal rate on harmless ones,
-    higher is more helpful). by_category is empty for a benchmark without categories. agree, kappa: of a panel; the share
-    of responses of which all judges say the same, where all say something, and Cohen's kappa, the mean over its pairs.
+    higher is more helpful). by_category is empty for a benchmark without categories. Of a panel, agree: the share of
+    which all judges say the same, of the responses that all of them scored; kappa: Cohen's, the mean over its pairs.
     """
 
     benchmark: str
@@ -96,7 +96,7 @@ class Scores(JsonRecord):
     judge_id: str
     min_coverage: float
     cells: list[ScoredCell]
-    judges: list[Scores] = []
+    judges: list[Scores] = Field(default_factory=list)
 
     def cell(self, benchmark: str, attack: str) -> ScoredCell | None:
         """The scores of one benchmark under one attack; None where it was not run."""
@@ -196,8 +196,8 @@ def _measure(
 def score_table(name: str, scores: Scores) -> Table:
     """A row per cell: ASR or NRR with its 95 % interval, n (scored of asked), and the rates beside it, all in percent.
 
-    lacks: items for which the attack had no prompt. A column that would say nothing anywhere is left out. Of a panel the
-    majority's row, with how far its judges agree, then one by each judge.
+    lacks: items for which the attack had no prompt. A column that would say nothing anywhere is left out. Of a panel
+    the majority's row, with how far its judges agree, then one by each judge.
     """
     rows = []
     for cell in scores.cells:

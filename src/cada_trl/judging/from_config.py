@@ -71,9 +71,7 @@ def _panel(config: JudgeConfig, cache_dir: Path | None) -> Panel:
         raise UserError(f"{_named(config)}: none of them is asked at an address; leave {', '.join(address)} out")
     shared = {key: getattr(config, key) for key in ("judge_sees", "timeout_s", "max_retries", "max_calls")}
     asked = shared | address | {"api_key_env": config.api_key_env}
-    judges = [
-        make_judge(one.model_copy(update=asked if one.base_url else shared), cache_dir) for one in own.values()
-    ]
+    judges = [make_judge(one.model_copy(update=asked if one.base_url else shared), cache_dir) for one in own.values()]
     alone = sorted(split_sees(one.id)[0] for one in judges)
     return Panel(f"panel-{'-'.join(sorted(own))}-{json_sha256(alone)[:8]}", judges)
 

@@ -173,7 +173,7 @@ def reward_judge_warnings(records: Sequence[EvalRecord]) -> list[str]:
             paid.setdefault((str(judge), bool(record.scores.judges)), []).append(record.name)
     return [
         f"Warning: the judge {judge} also paid the reward in the training of {', '.join(names)}. A policy can learn "
-        f"what its judge looks for: {_LOOK_AT_OTHERS if in_panel else _JUDGE_AGAIN} before a gain counts as evidence of "
-        "safety."
+        f"what its judge looks for: {_LOOK_AT_OTHERS if in_panel else _JUDGE_AGAIN} before a gain counts as evidence "
+        "of safety."
         for (judge, in_panel), names in paid.items()
     ]
