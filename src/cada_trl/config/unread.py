@@ -21,7 +21,6 @@ UNREAD = {
     "judge.kind=wildguard|llamaguard3|harmbench judge.base_url=null": (
         "judge.api_key_env judge.timeout_s judge.max_retries"
     ),
-    "judge.kind!=panel": "judge.members",
     "algo.benign_frac=0.0": "algo.benign_arm algo.benign_tok algo.benign_beta_kl",
     "algo.baseline!=running": "algo.baseline_rate algo.baseline_start",
     "algo.lr_schedule=constant": "algo.warmup_frac",
