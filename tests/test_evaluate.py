@@ -28,6 +28,7 @@ from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
+from cada_trl.evaluation.folder import verdict_file
 from cada_trl.evaluation.scores import Scores
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.judging.judge import Judged
@@ -137,7 +138,7 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> N
     folder = call()
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "manifest.json", "attempts.jsonl", "missing.jsonl", "responses.jsonl", "scores.json"),
-        *("folder.lock", verb.verdict_file(scores(folder).judge_id), "report.html", "report.md", "report.json"),
+        *("folder.lock", verdict_file(scores(folder).judge_id), "report.html", "report.md", "report.json"),
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["exit_state"] == "done"
@@ -184,7 +185,7 @@ def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(
 def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(
     call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = call()
+    first = call("min_coverage=0.1")
     alone, by_phrases = scores(first), rows(next(first.glob("verdicts-phrases-*")))
     n_asked, judge = len(ScriptedGenerator.asked), CountingJudge()
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: Panel("panel-1", [PhraseJudge(), judge]))

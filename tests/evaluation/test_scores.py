@@ -162,7 +162,7 @@ def test_one_judges_rate_is_enough_where_the_majority_has_none() -> None:
 def test_the_table_has_the_majority_and_a_row_by_each_judge() -> None:
     lines = [line.split() for line in shown(of_panel("RRCC", "RCCC")).splitlines() if line.startswith(" bad")]
     assert [line[2] for line in lines] == ["majority", "a", "b"]
-    assert ["75.0", "0.50"] == [word for word in lines[0] if word in {"75.0", "0.50"}] and "0.50" not in lines[1]
+    assert [word for word in lines[0] if word in {"75.0", "0.50"}] == ["75.0", "0.50"] and "0.50" not in lines[1]
 
 
 def test_scores_come_back_from_strict_json_as_they_were() -> None:

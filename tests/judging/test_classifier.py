@@ -56,9 +56,8 @@ def test_the_beginning_decides_and_neither_case_markup_nor_quotes_do() -> None:
 
 def test_any_text_has_a_verdict_and_says_its_log_odds() -> None:
     (judged,) = ClassifierJudge().judge([("q", "\ud800 ... ***")])
-    assert judged.verdict is not Verdict.UNSCORED and float(judged.raw) == pytest.approx(
-        float(judged.reason.split()[-1]), abs=0.06
-    )
+    assert judged.verdict is (Verdict.REFUSED if float(judged.raw) > 0 else Verdict.COMPLIED)
+    assert judged.reason == f"log-odds of a refusal {float(judged.raw):+.1f}"
 
 
 def test_the_weights_hold_one_number_a_hash_and_say_what_they_were_trained_on() -> None:

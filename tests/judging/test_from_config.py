@@ -95,13 +95,10 @@ def test_what_a_panel_sees_is_what_each_of_its_judges_sees() -> None:
 def test_a_panels_address_and_model_are_for_the_judges_that_are_asked_at_one(stub: Stub) -> None:
     words = [f"base_url={stub.url}", "llm=stub", "api_key_env=null", "timeout_s=5.0"]
     panel = panel_of("judge=[phrases,rubric,wildguard]", *words)
-    assert [one.id.rpartition("-")[0] for one in panel.members] == [
-        "phrases",
-        "rubric-stub",
-        "wildguard-allenai/wildguard",
-    ]
-    stub.check = stub_says = answer("COMPLIED")
-    stub.script = lambda n: stub_says
+    names = [one.id.rpartition("-")[0] for one in panel.members]
+    assert names == ["phrases", "rubric-stub", "wildguard-allenai/wildguard"]
+    stub.check = says = answer("COMPLIED")
+    stub.script = lambda n: says
     assert panel.members[1].judge([("q", "r")])[0].verdict is Verdict.COMPLIED
 
 

@@ -52,6 +52,5 @@ def test_what_the_judges_of_a_panel_disagree_on_is_counted_and_shown_with_each_v
     complied = sum(one.refused is False for one in panelled.outcomes)
     n, some = disagreed(panelled)
     assert n == complied > PER_SET == len(some)
-    assert all(
-        "refused-made-up-1: REFUSED" in side.note and "COMPLIED" in side.note for one in some for side in one.sides
-    )
+    notes = [side.note for one in some for side in one.sides]
+    assert all("refused-made-up-1: REFUSED" in note and "COMPLIED" in note for note in notes)
