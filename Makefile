@@ -11,7 +11,7 @@
 #              and `make chat`
 #   TABLE      number of `make table`: 1 | 2 | 3 | 4; `make table3` is `make table TABLE=3`
 #   NAME       card of `make ablation`: a file of hydra_conf/ablation/, such as kl
-#   JUDGE      judge of `make judge-card`: phrases | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
+#   JUDGE      judge of `make judge-card`: phrases | classifier | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
 #   PYTHON     the Python, 3.11 to 3.14, that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
 #              PIP_ARGS="--extra-index-url URL" with the CPU index that PyTorch's install page names.

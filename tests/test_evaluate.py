@@ -28,10 +28,14 @@ from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
+from cada_trl.evaluation.folder import verdict_file
 from cada_trl.evaluation.scores import Scores
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.judging.judge import Judged
+from cada_trl.judging.panel import Panel
+from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict, read_jsonl
+from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.records import read_record
 from cada_trl.storage.files import held
 
@@ -134,7 +138,7 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> N
     folder = call()
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "manifest.json", "attempts.jsonl", "missing.jsonl", "responses.jsonl", "scores.json"),
-        *("folder.lock", verb.verdict_file(scores(folder).judge_id), "report.html", "report.md", "report.json"),
+        *("folder.lock", verdict_file(scores(folder).judge_id), "report.html", "report.md", "report.json"),
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["exit_state"] == "done"
@@ -176,6 +180,31 @@ def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(
     assert len(list(first.glob("verdicts-*.jsonl"))) == 2
     assert scores(first).judge_id == "counting-v1"
     assert scores(first).cells[0].headline.value == 0.0
+
+
+def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(
+    call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = call("min_coverage=0.1")
+    alone, by_phrases = scores(first), rows(next(first.glob("verdicts-phrases-*")))
+    n_asked, judge = len(ScriptedGenerator.asked), CountingJudge()
+    monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: Panel("panel-1", [PhraseJudge(), judge]))
+    assert call("min_coverage=0.1") == call("min_coverage=0.1") == first
+    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(judge.pairs) == len(rows(first / "responses.jsonl"))
+    assert sorted(path.name.split("-")[1] for path in first.glob("verdicts-*")) == ["counting", "phrases"]
+    assert rows(next(first.glob("verdicts-phrases-*"))) == by_phrases
+    found = scores(first)
+    assert (found.judge_id, [one.judge_id for one in found.judges]) == ("panel-1", [alone.judge_id, "counting-v1"])
+    assert [one.total.refused.successes for one in found.judges[0].cells] == [
+        one.total.refused.successes for one in alone.cells
+    ]
+    # the other says REFUSED throughout: the majority refuses where phrases do, and where they do not nobody has it
+    for cell, by_one in zip(found.cells, found.judges[0].cells, strict=True):
+        assert cell.total.refused.successes in {by_one.total.refused.successes, None}
+    record = read_record(first)
+    assert isinstance(record, EvalRecord) and set(record.by_judge) == {alone.judge_id, "counting-v1", "panel-1"}
+    assert "majority" in capsys.readouterr().out
 
 
 def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(

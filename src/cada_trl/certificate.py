@@ -22,12 +22,12 @@ from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.data.twins import TWINS
 from cada_trl.document.html import html
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.folder import ATTEMPTS, MANIFEST, MISSING, RESPONSES, SCORES, verdict_file
+from cada_trl.evaluation.folder import ATTEMPTS, MANIFEST, MISSING, RESPONSES, SCORES
 from cada_trl.evaluation.scores import any_rate, withheld_lines
 from cada_trl.hazards.pack import BUILTIN_DIR
 from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.differences import flat
-from cada_trl.report.eval_record import EvalRecord, in_place
+from cada_trl.report.eval_record import EvalRecord, in_place, verdict_files
 from cada_trl.report.records import read_evaluated
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.digest import file_sha256
@@ -172,7 +172,7 @@ def _files(records: Mapping[str, EvalRecord]) -> list[Path]:
         for record in records.values()
         for name in (
             *(MANIFEST, "config.yaml", ATTEMPTS, MISSING, RESPONSES),
-            *(verdict_file(record.scores.judge_id), SCORES),
+            *(*verdict_files(record.scores).values(), SCORES),
         )
     ]
     config, run = records["after"].config, _run_of(records["after"])

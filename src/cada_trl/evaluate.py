@@ -21,9 +21,9 @@ from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import BenchmarkSpec
 from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.answers import judge_responses, respond
+from cada_trl.evaluation.answers import judge_by_each, respond
 from cada_trl.evaluation.attacks.registry import AttackContext
-from cada_trl.evaluation.folder import MANIFEST, RESPONSES, SCORES, EvaluationFolder, folder_name, verdict_file
+from cada_trl.evaluation.folder import MANIFEST, RESPONSES, SCORES, EvaluationFolder, folder_name
 from cada_trl.evaluation.items import Missing, Outcome, join
 from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.plan import Plan, make_attempts, make_plan
@@ -34,6 +34,7 @@ from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.estimate import evaluate_hours
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
+from cada_trl.judging.panel import members_of
 from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
@@ -82,10 +83,10 @@ def main(argv: list[str]) -> int:
         }
         with EvaluationFolder.opened(path, decides, config, facts) as folder:
             if shard is not None:
-                answered, _ = ask(config, plan, model, judge, folder)
-                print(f"{len(answered)} answers in {path}; the same words without shard= score them with the others'")
+                outcomes, _ = ask(config, plan, model, judge, folder)
+                print(f"{len(outcomes[judge.id])} answers in {path}; without shard= the same words score all parts")
                 return 0
-            if n_shards := take_over(folder, decides, judge.id):
+            if n_shards := take_over(folder, decides, [one.id for one in members_of(judge)]):
                 print(f"with the answers of {n_shards} shards")
             scores = evaluate(config, plan, model, judge, folder)
             if not any_rate(scores):
@@ -112,38 +113,38 @@ def _dry_run_lines(config: EvaluateConfig, plan: Plan, judge: Judge, path: Path,
         yield f"{planned.spec.name}: {len(planned.items)} items x {names}"
     yield from plan.not_run_lines()
     yield f"answers: {n_answers} of at most {config.generation.max_new_tok} tokens; {took}"
-    yield f"judge: {judge.id}"
+    yield f"judge: {', '.join(dict.fromkeys([judge.id, *(one.id for one in members_of(judge))]))}"
     yield f"folder: {path}"
     yield f"next: {shlex.join(['python', '-m', 'cada_trl.evaluate', *words])}   (every value: --config)"
 
 
 def ask(
     config: EvaluateConfig, plan: Plan, model: ModelUnderTest, judge: Judge, folder: EvaluationFolder
-) -> tuple[list[Outcome], list[Missing]]:
-    """The passes, each going on where an earlier call ended; every answer with its verdict, and what was not asked."""
+) -> tuple[dict[str, list[Outcome]], list[Missing]]:
+    """The passes, each going on where an earlier call ended: judge id -> every answer with its verdict; what was not
+    asked."""
     with folder.timed("attempts"):
         attempts, missing = make_attempts(plan, folder)
     with folder.timed("responses"):
         responses = respond(attempts, folder.log(RESPONSES), model.responses)
     folder.write_json(MANIFEST, folder.manifest)
     model.close()  # a judge that is a model needs the memory
-    with folder.timed(judge.id):
-        log = folder.log(verdict_file(judge.id))
-        verdicts = judge_responses(attempts, responses, judge, config.judge.judge_sees, log)
-    return join(attempts, responses.values(), verdicts), missing
+    by_judge = judge_by_each(attempts, responses, judge, config.judge.judge_sees, folder)
+    return {name: join(attempts, responses.values(), verdicts) for name, verdicts in by_judge.items()}, missing
 
 
 def evaluate(
     config: EvaluateConfig, plan: Plan, model: ModelUnderTest, judge: Judge, folder: EvaluationFolder
 ) -> Scores:
     """Ask, then score."""
-    answered, missing = ask(config, plan, model, judge, folder)
+    outcomes, missing = ask(config, plan, model, judge, folder)
     scores = score(
-        answered,
+        outcomes.pop(judge.id),
         Counter((item.benchmark, item.attack) for item in missing),
         {planned.spec.name: planned.spec.metric for planned in plan.benchmarks},
         judge.id,
         config.min_coverage,
+        outcomes,
     )
     folder.write_json(SCORES, scores.to_json())
     return scores

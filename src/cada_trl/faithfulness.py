@@ -21,7 +21,7 @@ from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import of_pack
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.answers import judge_responses, respond
+from cada_trl.evaluation.answers import judge_by_each, respond
 from cada_trl.evaluation.faithfulness.changes import (
     INTERVENTIONS,
     VERSION,
@@ -30,7 +30,7 @@ from cada_trl.evaluation.faithfulness.changes import (
     prompt_attempts,
 )
 from cada_trl.evaluation.faithfulness.effects import KINDS, Effects, effect_table, effects
-from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, EvaluationFolder, folder_name, verdict_file
+from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, EvaluationFolder, folder_name
 from cada_trl.evaluation.generation.generator import Completion
 from cada_trl.evaluation.items import Attempt, join, to_row
 from cada_trl.evaluation.model import ModelUnderTest
@@ -114,9 +114,7 @@ def probe(
     attempts = [*first, *begun]
     write_jsonl(folder.path / ATTEMPTS, map(to_row, attempts))
     write_jsonl(folder.path / MISSING, map(asdict, missing))
-    with folder.timed(judge.id):
-        log = folder.log(verdict_file(judge.id))
-        verdicts = judge_responses(attempts, responses, judge, config.judge.judge_sees, log)
+    verdicts = judge_by_each(attempts, responses, judge, config.judge.judge_sees, folder)[judge.id]
     measured = effects(join(attempts, responses.values(), verdicts), missing, judge.id, config.min_coverage)
     folder.write_json(EFFECTS, measured.to_json())
     return measured

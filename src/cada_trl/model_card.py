@@ -162,7 +162,7 @@ def _evaluations(records: Sequence[EvalRecord]) -> list[str]:
             row["Benchmark"].detail,
             row["Rate"],
             row["Scored"],
-            record.scores.judge_id,
+            row.get("Judge", record.scores.judge_id),
         )
         for record in records
         for row in rate_rows([record])

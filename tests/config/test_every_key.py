@@ -35,6 +35,7 @@ ELSEWHERE = {
     "data.hub_split": "data/test_sources.py",
     "data.licence": "a remark that is copied into the manifest",
     "data.benchmarks_dir": "below",
+    "judge.members": "judging/test_from_config.py",
     "judge.llm": "judging/test_endpoint.py: the judge is asked before the run",
     "hardware.accelerate_config": "test_launching.py",
     "peft.target_modules": "models/test_load.py",

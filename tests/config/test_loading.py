@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cada_trl.config import load_config
 from cada_trl.config.loading import Section, as_override, compose_config, groups, leaf_paths, nearest
 from cada_trl.errors import UserError
 
@@ -93,3 +94,9 @@ def test_first_overrides_come_before_the_users(conf_dir: Path) -> None:
 )
 def test_the_nearest_name_is_given_or_all_of_them(name: str, advice: str) -> None:
     assert nearest(name, ["width", "owner"]) == advice
+
+
+def test_several_judges_in_brackets_are_a_panel_of_them() -> None:
+    judge = load_config(["judge=[phrases,classifier]", "judge_sees=completion"]).judge
+    assert (judge.kind, judge.members, judge.judge_sees) == ("panel", ["phrases", "classifier"], "completion")
+    assert load_config(["judge=panel", "members=phrases,classifier"]).judge.members == judge.members

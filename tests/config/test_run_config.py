@@ -227,8 +227,8 @@ def _another(value: Any) -> Any:
     return "another"
 
 
-# chat is how an evaluation asks: training renders the template.
-NOT_HASHED = {"seed", "runs_dir", "run_name", "data_dir", "server_url", "chat"}
+# chat is how an evaluation asks: training renders the template. members are a panel's, which pays no reward.
+NOT_HASHED = {"seed", "runs_dir", "run_name", "data_dir", "server_url", "chat", "members"}
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # another value may be of another type

@@ -33,6 +33,7 @@ def test_the_table_names_keys_that_are_there() -> None:
         ("prompt=codes hint=false", "prompt=codes"),
         ("base_url=http://a/v1", "nothing reads it with judge=phrases"),
         ("judge=wildguard max_retries=1", "judge=wildguard base_url=null"),
+        ("judge=classifier base_url=http://a/v1", "nothing reads it with judge=classifier"),
         ("benign_frac=0 benign_tok=8", "benign_tok=8: nothing reads it with benign_frac=0"),
         ("baseline=batch baseline_rate=0.5", "baseline=batch"),
         ("lr_schedule=constant warmup_frac=0.2", "lr_schedule=constant"),

@@ -75,15 +75,18 @@ def responses(path: Path) -> set[tuple[str, str]]:
     return {(row["key"], row["completion"]) for _, row in read_jsonl(path / "responses.jsonl")}
 
 
+@pytest.mark.parametrize("judge", ["judge=phrases", "judge=[phrases,classifier]"])
 def test_parts_ask_every_request_once_and_their_whole_is_as_asked_by_one(
-    tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str], judge: str
 ) -> None:
-    asked = [call(f"shard={index}/3") for index in (1, 2, 3)]
+    asked = [call(f"shard={index}/3", judge) for index in (1, 2, 3)]
     assert "answers in" in capsys.readouterr().out
     assert not list(tmp_path.glob("evals/*/scores.json")) + list(tmp_path.glob("evals/*/shards/*/scores.json"))
-    assert call() == []
+    verdicts = {file.parent.name for file in tmp_path.glob("evals/*/shards/*/verdicts-*.jsonl")}
+    assert len(verdicts) == 3
+    assert call(judge) == []
     assert "with the answers of 3 shards" in capsys.readouterr().out
-    alone = call(evals="alone")
+    alone = call(judge, evals="alone")
     assert sorted(text for part in asked for text in part) == sorted(alone)
     assert responses(folder(tmp_path)) == responses(folder(tmp_path, "alone"))
     parts, whole = (json.loads((folder(tmp_path, evals) / "scores.json").read_text()) for evals in ("evals", "alone"))

@@ -11,8 +11,9 @@ import pytest
 
 from cada_trl.config import CONF_DIR, JudgeConfig, load_config
 from cada_trl.errors import UserError
-from cada_trl.judging.from_config import check_pays_reward, make_judge
+from cada_trl.judging.from_config import check_pays_reward, make_judge, split_sees
 from cada_trl.judging.judge import Judged
+from cada_trl.judging.panel import Panel
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 
@@ -66,8 +67,56 @@ def test_a_guard_without_an_endpoint_is_its_weights_and_needs_no_network_to_be_m
 
 def test_every_choice_of_the_configuration_makes_its_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    for choice in [file.stem for file in (CONF_DIR / "judge").glob("*.yaml")]:
+    for choice in {file.stem for file in (CONF_DIR / "judge").glob("*.yaml")} - {"panel"}:
         assert make_judge(load_config([f"judge={choice}"]).judge).id.startswith(choice)
+
+
+def panel_of(*words: str) -> Panel:
+    judge = make_judge(load_config([*words]).judge)
+    assert isinstance(judge, Panel)
+    return judge
+
+
+def test_a_panel_is_the_same_in_any_order_and_another_with_another_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    panel = panel_of("judge=[phrases,classifier]")
+    assert [one.id.split("-")[0] for one in panel.members] == ["phrases", "classifier"]
+    assert re.fullmatch(r"panel-classifier-phrases-[0-9a-f]{8}", panel.id)
+    assert panel_of("judge=[classifier,phrases]").id == panel.id
+    assert panel_of("judge=[classifier,rubric]").id != panel_of("judge=[classifier,rubric]", "llm=another").id
+
+
+def test_what_a_panel_sees_is_what_each_of_its_judges_sees() -> None:
+    panel = panel_of("judge=[phrases,classifier]", "judge_sees=completion")
+    assert all(one.id.endswith("-sees-completion") for one in (panel, *panel.members))
+    assert split_sees(panel.id)[0] == panel_of("judge=[phrases,classifier]").id
+
+
+def test_a_panels_address_and_model_are_for_the_judges_that_are_asked_at_one(stub: Stub) -> None:
+    words = [f"base_url={stub.url}", "llm=stub", "api_key_env=null", "timeout_s=5.0"]
+    panel = panel_of("judge=[phrases,rubric,wildguard]", *words)
+    names = [one.id.rpartition("-")[0] for one in panel.members]
+    assert names == ["phrases", "rubric-stub", "wildguard-allenai/wildguard"]
+    stub.check = says = answer("COMPLIED")
+    stub.script = lambda n: says
+    assert panel.members[1].judge([("q", "r")])[0].verdict is Verdict.COMPLIED
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["judge=panel"], "a panel takes two judges or more"),
+        (["judge=[phrases]"], "judge=[phrases]: a panel takes two judges or more"),
+        (["judge=[phrases,phrases]"], "each once"),
+        (["judge=[phrases,clasifier]"], "unknown judge 'clasifier'; did you mean classifier?"),
+        (["judge=[phrases,harmbench]"], "harmbench has no vote on refusals"),
+        (["judge=[phrases,panel]"], "panel has no vote"),
+        (["judge=[phrases,classifier]", "llm=x"], "none of them is asked at an address; leave llm out"),
+    ],
+)
+def test_a_panel_that_cannot_vote_is_refused_in_one_line(words: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        make_judge(load_config(words).judge)
 
 
 @pytest.mark.parametrize("sees", ["completion", "completion_and_prompt"])
@@ -78,7 +127,11 @@ def test_what_a_judge_sees_is_in_its_id(judge_config: dict[str, object], sees: s
 
 @pytest.mark.parametrize(
     ("changed", "words"),
-    [({"kind": "llamaguard3"}, "labels harm"), ({"judge_sees": "completion"}, "the reward is for final_response")],
+    [
+        ({"kind": "llamaguard3"}, "labels harm"),
+        ({"judge_sees": "completion"}, "the reward is for final_response"),
+        ({"kind": "panel", "members": ["a", "b"]}, r"judge=\[a,b\]: a majority pays no reward"),
+    ],
 )
 def test_a_judge_that_cannot_pay_the_reward_is_refused(
     judge_config: dict[str, object], changed: dict[str, object], words: str

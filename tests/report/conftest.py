@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from cada_trl.judging.panel import Panel
+from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.run_record import RunRecord, read_run
-from tests.report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
+from tests.report.made_up_evaluation import RefusedJudge, ScoreJudge, answers_most, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
 
 
@@ -27,6 +29,13 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
     model = {"source": "hub", "path": "meta-llama/Meta-Llama-3-8B-Instruct"}
     path = tmp_path_factory.mktemp("evals") / "llama-3"
     return read_evaluation(write_evaluation(path, answers_most, ScoreJudge(), model=model))
+
+
+@pytest.fixture(scope="session")
+def panelled(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
+    """By two judges that agree, and one that says REFUSED of all but empty texts."""
+    panel = Panel("panel-1", [PhraseJudge(), ScoreJudge(), RefusedJudge()])
+    return read_evaluation(write_evaluation(tmp_path_factory.mktemp("evals") / "panelled", refuses_most, panel))
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from cada_trl.data.benchmark_items import Item
-from cada_trl.evaluation.answers import judge_responses
-from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationFolder, verdict_file
+from cada_trl.evaluation.answers import judge_by_each
+from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationFolder
 from cada_trl.evaluation.items import Attempt, Missing, Response, join, to_row
 from cada_trl.evaluation.scores import score
 from cada_trl.evaluation.settings import load_evaluate_config
@@ -36,6 +36,13 @@ class ScoreJudge:
         refused = Judged(Verdict.REFUSED, "1 1 1", "refused", harmful=False, harmful_score=0.0)
         complied = Judged(Verdict.COMPLIED, "0 3 3", "complied", harmful=True, harmful_score=0.5)
         return [EMPTY if not text else refused if REFUSAL in text else complied for _, text in pairs]
+
+
+class RefusedJudge:
+    id = "refused-made-up-1"
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+        return [Judged(Verdict.REFUSED, "", "says so") if text else EMPTY for _, text in pairs]
 
 
 def number(attempt: Attempt) -> int:
@@ -93,14 +100,16 @@ def write_evaluation(
     write_jsonl(path / MISSING, map(asdict, missing))
     responses = {one.key: Response(one.key, answers(one), 12, number(one) % 5 == 0) for one in attempts}
     folder.log(RESPONSES).append(map(to_row, responses.values()))
-    log = folder.log(verdict_file(judge.id))
-    verdicts = judge_responses(attempts, responses, judge, "final_response", log)
+    folder.manifest = {"pass_wall_s": {}}
+    by_judge = judge_by_each(attempts, responses, judge, "final_response", folder)
+    outcomes = {name: join(attempts, responses.values(), verdicts) for name, verdicts in by_judge.items()}
     scores = score(
-        join(attempts, responses.values(), verdicts),
+        outcomes.pop(judge.id),
         Counter((one.benchmark, one.attack) for one in missing),
         {"strongreject": "asr", "xstest_safe": "nrr"},
         judge.id,
         min_coverage=min_coverage,
+        judges=outcomes,
     )
     folder.write_json("scores.json", scores.to_json())
     config = load_evaluate_config(["benchmarks=strongreject,xstest_safe", "attacks=none,pair"]).model_dump()

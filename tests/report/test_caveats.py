@@ -146,3 +146,15 @@ def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(before: Eva
     assert reward_judge_warnings([trained(before, tmp_path, other) for other in ("another", "")]) == []
     nowhere = {"model": {"source": "folder", "path": str(tmp_path / "nowhere" / "final")}}
     assert reward_judge_warnings([before, replace(before, config=nowhere)]) == []
+
+
+def test_a_judge_that_paid_and_is_one_of_a_panel_is_warned_of_with_the_others_named(
+    panelled: EvalRecord, tmp_path: Path
+) -> None:
+    (sentence,) = reward_judge_warnings([trained(panelled, tmp_path, "refused-made-up-1")])
+    assert "refused-made-up-1 also paid" in sentence and "look at the rate by the other judges of the panel" in sentence
+
+
+def test_a_panels_page_has_the_card_of_each_judge_and_no_verdicts_of_another(panelled: EvalRecord) -> None:
+    assert list(judge_cards([panelled], None)) == ["panel-1", *(one.judge_id for one in panelled.scores.judges)]
+    assert not any("The folder also holds" in sentence for sentence in eval_not_run(panelled))

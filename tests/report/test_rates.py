@@ -9,7 +9,7 @@ from cada_trl.document.blocks import Text
 from cada_trl.errors import UserError
 from cada_trl.evaluation.compare import Change
 from cada_trl.evaluation.scores import Measure, ScoredCell
-from cada_trl.numbers import Cell
+from cada_trl.numbers import ABSENT, Cell
 from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.rates import (
     SliceRow,
@@ -210,3 +210,11 @@ def test_two_trainings_of_two_seeds_have_a_difference_without_an_interval(
 
 def test_a_model_that_is_not_named_as_a_run_was_not_trained_here(before: EvalRecord) -> None:
     assert [one.trained for one in sides([before, named(before, "smollm2-0a1b2c3d-s0")])] == [False, True]
+
+
+def test_a_panels_majority_stands_before_the_row_of_each_judge(panelled: EvalRecord, before: EvalRecord) -> None:
+    rows = [row for row in rate_rows([panelled]) if row["Benchmark"].value == "XSTest, safe"]
+    assert [row["Judge"].split("-")[0] for row in rows] == ["majority", "phrases", "strongreject", "refused"]
+    assert rows[0]["Rate"] == rows[1]["Rate"] != rows[3]["Rate"]
+    assert rows[0]["Judges agree"].detail.endswith("16/20") and rows[1]["Judges agree"] == ABSENT
+    assert "Judge" not in rate_rows([before])[0]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.run_record import RunRecord
-from cada_trl.report.samples import PER_CELL, PER_SET, pair_exchange, sampled, sampled_pairs
+from cada_trl.report.samples import PER_CELL, PER_SET, disagreed, pair_exchange, sampled, sampled_pairs
 
 
 def test_the_same_requests_are_shown_whatever_the_outcome_and_a_pair_is_one_request(run: RunRecord) -> None:
@@ -46,3 +46,11 @@ def test_response_and_verdict_belong_to_the_item(after: EvalRecord) -> None:
         reasoned = dict(side.texts).get("Analysis")
         assert side.word == ("REFUSED" if reasoned else "COMPLIED")
         assert any(request == sample.request and side.texts[-1][1] in text for request, text in asked)
+
+
+def test_what_the_judges_of_a_panel_disagree_on_is_counted_and_shown_with_each_verdict(panelled: EvalRecord) -> None:
+    complied = sum(one.refused is False for one in panelled.outcomes)
+    n, some = disagreed(panelled)
+    assert n == complied > PER_SET == len(some)
+    notes = [side.note for one in some for side in one.sides]
+    assert all("refused-made-up-1: REFUSED" in note and "COMPLIED" in note for note in notes)

@@ -67,6 +67,7 @@ def compose_config(
     if HELP.intersection(overrides):
         raise HelpAsked(describe_keys(conf_dir, primary, set(leaf_paths(schema).values())))
     choices = groups(conf_dir, primary)
+    overrides = [word for text in overrides for word in _panel(text)]
     checked = [_full_override(text, schema, choices) for text in overrides]
     for group, _, name in (word.partition("=") for word in checked):
         if group in choices:  # Hydra leaves a traceback for what is no YAML, and writes out every alias
@@ -234,6 +235,12 @@ def _unreadable(words: Sequence[str], error: Exception) -> str:
         if "${" in value:
             return f"cannot read the value of {key}; write the value itself in place of ${{...}}"
     return f"cannot read {', '.join(word.partition('=')[0] for word in words)}: {str(error).splitlines()[0]}"
+
+
+def _panel(text: str) -> list[str]:
+    """judge=[phrases,classifier] in the two words that it stands for."""
+    members = text.removeprefix("judge=")
+    return ["judge=panel", f"members={members}"] if text != members and members.startswith("[") else [text]
 
 
 def _full_override(text: str, schema: type[Section], choices: dict[str, list[str]]) -> str:

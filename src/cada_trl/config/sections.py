@@ -15,6 +15,7 @@ from cada_trl.config.texts import Address, Name, Variable
 
 Weight = Annotated[float, Field(ge=0.0)]
 Action = Literal["off", "warn", "stop"]
+OFFLINE_JUDGES = {"phrases", "classifier"}
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -97,7 +98,10 @@ class RewardConfig(Section):
 class JudgeConfig(Section):
     """Who says REFUSED or COMPLIED, and harmful or not."""
 
-    kind: Literal["phrases", "rubric", "strongreject", "xstest", "wildguard", "llamaguard3", "harmbench"]
+    kind: Literal[
+        "phrases", "classifier", "rubric", "strongreject", "xstest", "wildguard", "llamaguard3", "harmbench", "panel"
+    ]
+    members: list[str] = Field(default_factory=list)  # of a panel: files of hydra_conf/judge
     judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # training: the first
     base_url: Address | None  # null: a guard model's weights are read in this process
     llm: str | None  # the endpoint's name for it; without an endpoint a hub id or a folder
@@ -105,6 +109,11 @@ class JudgeConfig(Section):
     timeout_s: Annotated[float, Field(gt=0.0)]
     max_retries: NonNegative
     max_calls: Positive
+
+    @property
+    def n_models(self) -> int:
+        """Models that are asked about each response."""
+        return sum(name not in OFFLINE_JUDGES for name in self.members or [self.kind])
 
 
 class RolloutConfig(Section):

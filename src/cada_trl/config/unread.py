@@ -15,10 +15,12 @@ UNREAD = {
     "prompt.arm=none|no_cases|codes|codes_of_hazard": "prompt.cases_as prompt.n_cases prompt.cases_by",
     "prompt.arm=none|no_cases|codes": "prompt.hint",
     "prompt.arm=cases prompt.cases_by=similarity": "prompt.hint",
-    "judge.kind=phrases data.classifier!=llm": (
+    "judge.kind=phrases|classifier data.classifier!=llm": (
         "judge.base_url judge.llm judge.api_key_env judge.timeout_s judge.max_retries judge.max_calls"
     ),
-    "judge.kind!=phrases judge.base_url=null": "judge.api_key_env judge.timeout_s judge.max_retries",
+    "judge.kind=wildguard|llamaguard3|harmbench judge.base_url=null": (
+        "judge.api_key_env judge.timeout_s judge.max_retries"
+    ),
     "algo.benign_frac=0.0": "algo.benign_arm algo.benign_tok algo.benign_beta_kl",
     "algo.baseline!=running": "algo.baseline_rate algo.baseline_start",
     "algo.lr_schedule=constant": "algo.warmup_frac",

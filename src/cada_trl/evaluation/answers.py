@@ -7,9 +7,11 @@ from typing import Any
 
 from cada_trl.console import shown
 from cada_trl.errors import UserError
+from cada_trl.evaluation.folder import EvaluationFolder, verdict_file
 from cada_trl.evaluation.generation.generator import Completion
 from cada_trl.evaluation.items import Attempt, Response, from_row, to_row
 from cada_trl.judging.judge import Judge, Judged, JudgeSees, shown_pair
+from cada_trl.judging.panel import majorities, members_of
 from cada_trl.records import Verdict
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import AppendLog, StoredLog
@@ -84,6 +86,24 @@ def read_verdicts(log: StoredLog, judge_id: str, responses: Mapping[str, Respons
             raise UserError(f"{where}: field '{wrong[0]}' is {seen!r}; the file was edited: delete that line")
         verdicts[response.key] = Judged(Verdict(row["verdict"]), **{field: row[field] for field in _VERDICT_TYPES})
     return verdicts
+
+
+def judge_by_each(
+    attempts: Sequence[Attempt],
+    responses: Mapping[str, Response],
+    judge: Judge,
+    sees: JudgeSees,
+    folder: EvaluationFolder,
+) -> dict[str, dict[str, Judged]]:
+    """Judge id -> verdicts by key, kept in a file each; of a panel its members', then the majority's, which has none.
+
+    Errors: as judge_responses.
+    """
+    by_judge = {}
+    for one in members_of(judge):
+        with folder.timed(one.id):
+            by_judge[one.id] = judge_responses(attempts, responses, one, sees, folder.log(verdict_file(one.id)))
+    return by_judge if judge.id in by_judge else by_judge | {judge.id: majorities(by_judge)}
 
 
 def judge_responses(

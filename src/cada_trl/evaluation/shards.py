@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +61,7 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
     return Shard(int(given[1]), int(given[2]))
 
 
-def take_over(folder: EvaluationFolder, decides: Mapping[str, Any], judge_id: str) -> int:
+def take_over(folder: EvaluationFolder, decides: Mapping[str, Any], judge_ids: Sequence[str]) -> int:
     """Copy what the shards below the folder have and it lacks; returns how many there are.
 
     Errors: UserError for a shard that is being answered, one of another evaluation, and rows edited since it ended.
@@ -73,7 +73,7 @@ def take_over(folder: EvaluationFolder, decides: Mapping[str, Any], judge_id: st
             if manifest.get("decides_sha256") != json_sha256({**decides, "shard": path.name}):
                 raise UserError(f"{path} is part of another evaluation; move it away: what it held is asked again")
             check_kept(path, manifest)
-            for name in (RESPONSES, verdict_file(judge_id)):
+            for name in (RESPONSES, *map(verdict_file, judge_ids)):
                 log = folder.log(name)
                 known = {row.get("key") for row in log.rows}
                 log.append(row for row in StoredLog(path / name).rows if row.get("key") not in known)

@@ -45,7 +45,7 @@ def sweep_costs(cells: Sequence[Cell]) -> dict[str, Cost]:
             # The trained model is not there yet: it is asked as the one that it starts from.
             evaluation = asking(initial.evaluation)
             n_items = sum(min(spec.n, evaluation.limit or 10**9) for spec, _ in sets_of(evaluation)[0])
-            judged = 0 if evaluation.judge.kind == "phrases" else len(evaluation.attacks) * n_items
+            judged = evaluation.judge.n_models * len(evaluation.attacks) * n_items
             asked = Cost(evaluate_hours(evaluation), memory_gb, judged)
             costs[initial.id] = asked
             hours = None if hours is None or asked.hours is None else hours + asked.hours
@@ -137,14 +137,13 @@ def evaluate_hours(config: EvaluateConfig) -> float | None:
 
 
 def _judged_rollouts(config: Config) -> int:
-    """Completions of a training and its probes that a judge sees; phrases cost nothing."""
-    if config.judge.kind == "phrases":
-        return 0
+    """Questions of a training and its probes to a judge that is a model."""
     tracking, steps = config.tracking, n_steps(config)
     n_passes = 2 + (steps // tracking.probe_every_steps if tracking.probe_every_steps else 0)
     per_completion = 2 if config.reward.reasoning == "judged" else 1  # the second grades a reasoned refusal
     n_rollouts = steps * (config.algo.rollouts_per_step - config.algo.anchors_per_step)
-    return per_completion * n_rollouts + n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
+    n_probed = n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
+    return config.judge.n_models * (per_completion * n_rollouts + n_probed)
 
 
 def dry_run_lines(config: Config, overrides: list[str]) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
     python -m cada_trl.judging.calibrate [judge=...] [labels=FOLDER] [--json FILE]
 
-Read it before a number of any table: the judge's errors are a floor under every refusal rate. The card is kept as
-<runs_dir>/judge_cards/<judge id>.json; the same call prints it from there while judge and labels are the same.
+Read it before a number of any table: the judge's errors are a floor under every refusal rate. Of a panel the cards of
+its judges come first, then the majority's. The card is kept as <runs_dir>/judge_cards/<judge id>.json; the same call
+prints it from there while judge and labels are the same.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from cada_trl.judging.card import (
     write_card,
 )
 from cada_trl.judging.from_config import make_judge
+from cada_trl.judging.panel import members_of
 from cada_trl.numbers import RATE, Scale
 from cada_trl.storage.files import replace_json
 
@@ -46,11 +48,12 @@ def main(argv: list[str]) -> int:
     config = load_config(overrides)
     cards = Path(config.runs_dir) / "judge_cards"
     judge = make_judge(config.judge, Path(config.runs_dir) / "judge_cache")
-    stored = read_card(card_path(judge.id, cards))
-    if stored is None or stored.get("labels") != labels_hash(sets):
-        stored = card(judge, sets)
-        write_card(stored, cards)
-    _show(stored, card_path(judge.id, cards))
+    for one in dict.fromkeys([*members_of(judge), judge]):
+        stored = read_card(card_path(one.id, cards))
+        if stored is None or stored.get("labels") != labels_hash(sets):
+            stored = card(one, sets)
+            write_card(stored, cards)
+        _show(stored, card_path(one.id, cards))
     if json_file:
         replace_json(json_file, stored, "choose another file")
     return 0

@@ -89,11 +89,11 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
     Errors: UserError as Judge.judge.
     """
     pairs = list(dict.fromkeys(pair for labelled in sets for pair in labelled.pairs))
-    usage: Usage | None = getattr(judge, "usage", None)
-    before = replace(usage) if usage else None
+    before = replace(asked) if (asked := _usage(judge)) else None
     started = time.perf_counter()
     verdicts = _judge(judge, pairs)
     seconds = time.perf_counter() - started
+    usage = _usage(judge)
     kept = [labelled for labelled in sets if _gives_label(verdicts, labelled.label)]
     orders = [area_under_roc(labelled, verdicts) for labelled in sets if labelled.label == "harmful"]
     n_judged = usage.calls - before.calls if usage and before else len(pairs)
@@ -187,6 +187,11 @@ def _agreed(row: dict[str, Any]) -> str:
 def _or_null(value: float) -> float | None:
     """JSON has no NaN."""
     return None if math.isnan(value) else value
+
+
+def _usage(judge: Judge) -> Usage | None:
+    """None of a judge that is no model."""
+    return getattr(judge, "usage", None)
 
 
 def _judge(judge: Judge, pairs: Sequence[Pair]) -> dict[Pair, Judged]:

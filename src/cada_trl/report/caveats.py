@@ -9,11 +9,10 @@ from typing import Any
 
 from cada_trl.config import CONF_DIR
 from cada_trl.document.blocks import Block, Fold, Shown, Table, Text
-from cada_trl.evaluation.folder import verdict_file
 from cada_trl.judging.card import Card, find_card, headline
 from cada_trl.judging.from_config import split_sees
 from cada_trl.numbers import RATE, SCORE
-from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.eval_record import EvalRecord, verdict_files
 from cada_trl.report.names import benchmark_name, cell_name
 from cada_trl.report.rates import OPTIONAL, sides
 from cada_trl.report.run_record import RunRecord, of_training, read_config
@@ -32,6 +31,9 @@ _TRANSFER = (
 _NO_UTILITY = "No utility result is on this page: whether the models still solve tasks is not said."
 _ONE_MODEL = "One model only: nothing says what a training changed; give the folder of the other one too."
 _ONE_SEED = "the intervals cover the choice of requests, not the training's own noise."
+
+_JUDGE_AGAIN = "judge the same responses by another one"
+_LOOK_AT_OTHERS = "look at the rate by the other judges of the panel"
 
 _SHOWN = {
     "completion": "the analysis beside the final response",
@@ -77,7 +79,7 @@ def eval_not_run(record: EvalRecord) -> list[str]:
     left = [benchmark_name(name) for name in standard if name not in asked]
     left += [] if "hex_phi" in asked else ["HEx-PHI (gated: needs your own access)"]
     unlabelled = [words for name, words in OPTIONAL.items() if not any(getattr(cell.total, name).n for cell in cells)]
-    others = {path.name for path in record.path.glob("verdicts-*.jsonl")} - {verdict_file(judge)}
+    others = {path.name for path in record.path.glob("verdicts-*.jsonl")} - {*verdict_files(record.scores).values()}
     look = f"At most {limit} items per benchmark: a look and no result; the intervals say so."
     return [
         *([] if state == "done" else [_UNFINISHED.format(state)]),
@@ -113,13 +115,13 @@ def missing_kinds(records: Sequence[EvalRecord], with_utility: bool, with_runs: 
 
 
 def judge_cards(records: Sequence[EvalRecord], folder: Path | None) -> dict[str, Card | None]:
-    """Each judge of the evaluations -> its card, None where it was never measured.
+    """Each judge of the evaluations, a panel and its members too -> its card, None where it was never measured.
 
     folder: where cards were kept, beside the one that the package has. A judge that saw more than the final response
     has that of the same judge on final responses: people labelled whole responses to the raw request, so there is no
     other card.
     """
-    judges = dict.fromkeys(one.scores.judge_id for one in records)
+    judges = dict.fromkeys(name for one in records for name in (one.scores.judge_id, *verdict_files(one.scores)))
     return {judge: find_card(split_sees(judge)[0], folder) for judge in judges}
 
 
@@ -163,15 +165,15 @@ def judge_note(summary: dict[str, Any]) -> str:
 
 def reward_judge_warnings(records: Sequence[EvalRecord]) -> list[str]:
     """A sentence for each judge that also paid the reward of a model it judged (design: What is easy to get wrong)."""
-    own = [
-        record
-        for record in records
+    paid: dict[tuple[str, bool], list[str]] = {}
+    for record in records:
         # of the run whose final/ was evaluated
-        if of_training(record.config.get("model") or {}, "manifest.json").get("judge_id") == record.scores.judge_id
-    ]
+        judge = of_training(record.config.get("model") or {}, "manifest.json").get("judge_id")
+        if judge in verdict_files(record.scores):
+            paid.setdefault((str(judge), bool(record.scores.judges)), []).append(record.name)
     return [
-        f"Warning: the judge {judge} also paid the reward in the training of "
-        f"{', '.join(record.name for record in own if record.scores.judge_id == judge)}. A policy can learn what its "
-        "judge looks for: judge the same responses by another one before a gain counts as evidence of safety."
-        for judge in dict.fromkeys(record.scores.judge_id for record in own)
+        f"Warning: the judge {judge} also paid the reward in the training of {', '.join(names)}. A policy can learn "
+        f"what its judge looks for: {_LOOK_AT_OTHERS if in_panel else _JUDGE_AGAIN} before a gain counts as evidence "
+        "of safety."
+        for (judge, in_panel), names in paid.items()
     ]

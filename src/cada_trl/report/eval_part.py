@@ -27,7 +27,7 @@ from cada_trl.report.facts import eval_facts, yaml_fold
 from cada_trl.report.names import labels
 from cada_trl.report.paper import PaperBeside, attack_sources, paper_beside
 from cada_trl.report.rates import SideBySide, hazard_fold, pool_words, rate_rows, side_by_side
-from cada_trl.report.samples import PER_CELL, SAMPLE_SEED, sampled
+from cada_trl.report.samples import PER_CELL, PER_SET, SAMPLE_SEED, disagreed, sampled
 from cada_trl.report.tradeoff import tradeoff
 from cada_trl.tracking.manifest import scrub
 
@@ -36,6 +36,12 @@ _RATES = (
     "the prompts asked. Missing: items for which the attack has no prompt, in no other count. Reasoning: share of "
     "responses with an analysis and a final response under their headers."
 )
+_PANEL = (
+    "The majority is what more than half of the judges say; a tie, or too few verdicts, is unscored. Judges agree: the "
+    "share of which all say the same, of the responses that all of them scored. Kappa: Cohen's, the mean over pairs of "
+    "judges. All that is not by a judge's name is by the majority."
+)
+_DISAGREED = f"Up to {PER_SET} of each evaluation, drawn at random (seed {SAMPLE_SEED}); each judge's verdict below it."
 _PAIRS = (
     "On prompts that both models read, word for word. Read the difference's interval, not whether two rates' intervals "
     "overlap. p: McNemar's exact test (all attacks: sign flip by request); in brackets adjusted by Holm over the rows "
@@ -83,6 +89,7 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
             [PageOnly([Text(_HAZARDS, "note")]), *(hazard_fold(records, *cell) for cell in every_cell(records))],
         ),
         "judge": ("The judge", [block for one in judges.items() for block in judge_blocks(*one)]),
+        "disagreed": ("Where the judges disagree", _disagreed(records, names)),
         "responses": ("Responses", _responses(records)),
         "not-run": ("Not run, or missing", _missing(names, not_run, absent)),
     }
@@ -124,6 +131,7 @@ def _rates(records: Sequence[EvalRecord], warnings: Sequence[str]) -> list[Block
     return [
         *(Text(sentence, "warning") for sentence in warnings),
         Text(_RATES, "note"),
+        *([Text(_PANEL, "note")] if any(record.scores.judges for record in records) else []),
         Table.of("Rates", rate_rows(records), grouped=True, strong="Rate"),
         *([Fold("Where the attacks' prompts come from", [Bullets(sources)])] if sources else []),
     ]
@@ -167,6 +175,15 @@ def _responses(records: Sequence[EvalRecord]) -> list[Block]:
     for title, some in sampled(records).items():
         blocks += [Heading(title), *some]
     return [PageOnly(blocks)]
+
+
+def _disagreed(records: Sequence[EvalRecord], names: Sequence[str]) -> list[Block]:
+    blocks: list[Block] = []
+    for record, name in zip(records, names, strict=True):
+        if record.scores.judges:
+            n, some = disagreed(record)
+            blocks += [Heading(f"{name}: {n} of {len(record.responses)} responses"), *some]
+    return [PageOnly([Text(_DISAGREED, "note"), *blocks])] if blocks else []
 
 
 def _missing(names: Sequence[str], not_run: Sequence[list[str]], absent: Sequence[str]) -> list[Block]:

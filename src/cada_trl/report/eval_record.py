@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES, Eva
 from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_row, join
 from cada_trl.evaluation.scores import ScoredCell, Scores, score
 from cada_trl.judging.judge import Judged
+from cada_trl.judging.panel import majorities
 from cada_trl.report.run_record import Folder, read_config
 from cada_trl.storage.log import StoredLog
 
@@ -27,13 +28,21 @@ Kind = TypeVar("Kind", Attempt, Missing)
 
 @dataclass(frozen=True)
 class EvalRecord(Folder):
-    """One finished evaluation by the judge of its scores.json; outcomes in the attempts' order."""
+    """One finished evaluation by the judge of its scores.json; outcomes in the attempts' order.
+
+    by_judge: judge id -> attempt key -> verdict; verdicts and outcomes are the judge's of the scores: of a panel, the
+    majority's.
+    """
 
     scores: Scores
     responses: dict[str, Response]
-    verdicts: dict[str, Judged]
+    by_judge: dict[str, dict[str, Judged]]
     outcomes: list[Outcome]
     missing: list[Missing]
+
+    @property
+    def verdicts(self) -> dict[str, Judged]:
+        return self.by_judge[self.scores.judge_id]
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -46,11 +55,16 @@ class EvalRecord(Folder):
 
     def cell(self, benchmark: str, attack: str) -> ScoredCell | None:
         """The scores of one benchmark under one attack; None where it was not run."""
-        return next((one for one in self.scores.cells if (one.benchmark, one.attack) == (benchmark, attack)), None)
+        return self.scores.cell(benchmark, attack)
 
     def is_transfer(self, attack: str) -> bool:
         """The attack's prompts were made against another model."""
         return bool(((self.manifest.get("attacks") or {}).get(attack) or {}).get("transfer"))
+
+
+def verdict_files(scores: Scores) -> dict[str, str]:
+    """Judge id -> the file of its verdicts, for each that judged: of a panel its members."""
+    return {one.judge_id: verdict_file(one.judge_id) for one in scores.judges or [scores]}
 
 
 def every_cell(records: Sequence[EvalRecord]) -> list[tuple[str, str]]:
@@ -73,28 +87,34 @@ def read_evaluation(path: Path) -> EvalRecord:
         state = manifest.get("exit_state") or "unknown"
         raise UserError(f"{path} has no {SCORES} (state: {state}); finish the evaluation with: {_command(manifest)}")
     scores = in_place(path / SCORES, lambda: Scores.from_json(values))
-    verdict_name = verdict_file(scores.judge_id)
-    if lacking := [name for name in (ATTEMPTS, RESPONSES, verdict_name) if not (path / name).is_file()]:
+    files = verdict_files(scores)
+    if lacking := [name for name in (ATTEMPTS, RESPONSES, *files.values()) if not (path / name).is_file()]:
         raise UserError(f"{path} lacks {', '.join(lacking)}; make it again with: {_command(manifest)}")
     attempts = _rows(path / ATTEMPTS, Attempt)
     responses = in_place(path / RESPONSES, lambda: read_responses(StoredLog(path / RESPONSES), attempts))
-    verdicts = read_verdicts(StoredLog(path / verdict_name), scores.judge_id, responses)
+    by_judge = {judge: read_verdicts(StoredLog(path / name), judge, responses) for judge, name in files.items()}
+    by_judge.setdefault(scores.judge_id, majorities(by_judge))
     missing = _rows(path / MISSING, Missing)
-    outcomes = in_place(path, lambda: join(attempts, responses.values(), verdicts))
-    if not _same(scores, outcomes, missing):
+    outcomes = {
+        judge: in_place(path, partial(join, attempts, responses.values(), own)) for judge, own in by_judge.items()
+    }
+    first = outcomes.pop(scores.judge_id)
+    if not _same(scores, first, missing, outcomes):
         raise UserError(
             f"{path / SCORES} does not hold the scores of this folder's responses and verdicts; make it again with: "
             f"{_command(manifest)}"
         )
-    return EvalRecord(path, manifest, read_config(path / "config.yaml"), scores, responses, verdicts, outcomes, missing)
+    return EvalRecord(path, manifest, read_config(path / "config.yaml"), scores, responses, by_judge, first, missing)
 
 
-def _same(scores: Scores, outcomes: Sequence[Outcome], missing: Sequence[Missing]) -> bool:
+def _same(
+    scores: Scores, outcomes: Sequence[Outcome], missing: Sequence[Missing], judges: Mapping[str, Sequence[Outcome]]
+) -> bool:
     metrics = {cell.benchmark: cell.metric for cell in scores.cells}
     without = Counter((one.benchmark, one.attack) for one in missing)
     if {benchmark for benchmark, _ in [*without, *(one.cell for one in outcomes)]} - metrics.keys():
         return False
-    return score(outcomes, without, metrics, scores.judge_id, scores.min_coverage) == scores
+    return score(outcomes, without, metrics, scores.judge_id, scores.min_coverage, judges) == scores
 
 
 def _rows(path: Path, kind: type[Kind]) -> list[Kind]:

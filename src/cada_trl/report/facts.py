@@ -66,7 +66,9 @@ def eval_facts(record: EvalRecord) -> dict[str, str]:
         "Prompt": prompt_fact(config),
         "Decoding": f"greedy, at most {(config.get('generation') or {}).get('max_new_tok', '?')} new tokens "
         f"({decides.get('generator', 'unknown')})",
-        "Judge": record.scores.judge_id,
+        "Judge": ": the majority of ".join(
+            [record.scores.judge_id, *filter(None, [", ".join(one.judge_id for one in record.scores.judges)])]
+        ),
         "The judge sees": _SEES.get(sees, sees.replace("_", " ")),
         "Benchmarks": ", ".join(f"{benchmark_name(name)} ({sizes.get(name, '?')})" for name in benchmarks),
         "Items per benchmark": f"at most {limit}, drawn by category with seed {config.get('seed')}" if limit else "all",

@@ -22,6 +22,7 @@ from cada_trl.statistics import PooledSpread
 
 # Columns that stand only where some evaluation has a number: a judge of refusals labels no harm
 OPTIONAL = {"harmful": "judged harmful", "harmful_score": "harmful score"}
+MAJORITY = "majority"
 LEAST_N = 10  # ours: below it every Wilson interval is 30 points wide or more (0 of 9: 0 to 30 %)
 _RUN_NAME = re.compile(r"(?P<training>.+-[0-9a-f]{8})-s(?P<seed>\d+)")  # as config.run_name
 _AGAIN = Cell("All attacks, by request", "the same pairs again: no further tests")
@@ -60,16 +61,23 @@ def reading(change: Change, metric: Metric) -> str:
 
 
 def rate_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
-    """A row by column for each benchmark, attack and evaluation that has it; the evaluation's name where several."""
-    totals = [cell.total for record in records for cell in record.scores.cells]
+    """A row by column for each benchmark, attack and evaluation that has it; the evaluation's name where several.
+
+    Of a panel the majority's, then one by each of its judges.
+    """
+    every = [scores for record in records for scores in (record.scores, *record.scores.judges)]
+    totals = [cell.total for scores in every for cell in scores.cells]
     optional = {name: words for name, words in OPTIONAL.items() if any(getattr(total, name).n for total in totals)}
+    panel = any(record.scores.judges for record in records)
     return [
         {
             "Benchmark": Cell(benchmark_name(cell.benchmark), METRICS[cell.metric]),
             "Attack": Cell(attack_name(cell.attack), "transfer" if record.is_transfer(cell.attack) else ""),
             **({"Evaluation": label} if len(records) > 1 else {}),
+            **({"Judge": MAJORITY if scores.judges else scores.judge_id} if panel else {}),
             "Rate": measure_cell(cell.headline),
             "Scored": f"{cell.headline.n}/{cell.headline.asked}" if cell.headline.asked else ABSENT.value,
+            **({"Judges agree": measure_cell(cell.agree), "Kappa": SCORE.text(cell.kappa)} if panel else {}),
             "Missing": str(cell.missing),
             "Reasoning": measure_cell(cell.total.reasoning).value,
             "Truncated": measure_cell(cell.total.truncated).value,
@@ -77,7 +85,8 @@ def rate_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
         }
         for name in every_cell(records)
         for record, label in zip(records, labels(records), strict=True)
-        if (cell := record.cell(*name)) is not None
+        for scores in (record.scores, *record.scores.judges)
+        if (cell := scores.cell(*name)) is not None
     ]
 
 

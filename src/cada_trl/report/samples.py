@@ -9,13 +9,14 @@ from cada_trl.document.blocks import Exchange, Side
 from cada_trl.evaluation.items import Attempt
 from cada_trl.evaluation.scores import NO_HAZARD
 from cada_trl.prompting.reasoning import split_reasoning
+from cada_trl.records import Verdict
 from cada_trl.report.eval_record import EvalRecord, every_cell
 from cada_trl.report.names import cell_name, hazard_name, labels
 from cada_trl.report.run_record import ProbeRow, RunRecord
 from cada_trl.tracking.metrics import PROBE_SETS
 
 SAMPLE_SEED = 0
-PER_SET = 8  # of a run's probe sets
+PER_SET = 8  # of a run's probe sets, and of what judges disagree on
 PER_CELL = 3  # of an evaluation's benchmarks and attacks
 Pair = tuple[ProbeRow | None, ProbeRow | None]  # a request before and after training; one may be absent
 
@@ -55,6 +56,15 @@ def sampled(records: Sequence[EvalRecord]) -> dict[str, list[Exchange]]:
     """Title of a benchmark and attack -> up to PER_CELL items; items that every evaluation was asked come first."""
     samples = {cell_name(*cell): _of_cell(records, cell) for cell in every_cell(records)}
     return {title: some for title, some in samples.items() if some}
+
+
+def disagreed(record: EvalRecord) -> tuple[int, list[Exchange]]:
+    """How many responses the judges of a panel do not say the same of, and up to PER_SET of them."""
+    by_each = [record.by_judge[one.judge_id] for one in record.scores.judges]
+    said = {one.key: {own[one.key].verdict for own in by_each if one.key in own} for one in record.attempts}
+    differ = [one for one in record.attempts if len(said[one.key] - {Verdict.UNSCORED}) > 1]
+    chosen = random.Random(SAMPLE_SEED).sample(differ, min(PER_SET, len(differ)))
+    return len(differ), [_exchange([record], [one]) for one in chosen]
 
 
 def _of_cell(records: Sequence[EvalRecord], cell: tuple[str, str]) -> list[Exchange]:
