@@ -46,10 +46,9 @@ def written(parts: dict[str, Any], seed: int = SEED) -> Iterator[Labelled]:
             subject = dict(zip(("do", "doing", "thing"), draw.choice(parts["subjects"]), strict=True))
             begun = draw.choice(own["opening"]) + own["core"][i % len(own["core"])] + draw.choice(own["ending"])
             more = [_capital(draw.choice(parts["answered"]["core"])) for _ in range(draw.choice((0, 0, 1, 2, 3)))]
-            text = re.sub(
-                r"\{(\w+)\}",
-                lambda slot, own=subject: own.get(slot[1]) or draw.choice(parts["slots"][slot[1]]),
-                " ".join([_capital(begun), *more]),
+            text = "".join(
+                piece if place % 2 == 0 else subject.get(piece) or draw.choice(parts["slots"][piece])
+                for place, piece in enumerate(re.split(r"\{(\w+)\}", " ".join([_capital(begun), *more])))
             )
             yield text.replace("I 'm", "I'm"), kind == "refused"
 

@@ -19,7 +19,7 @@ from cada_trl.jobs.request import SweepConfig
 from cada_trl.jobs.table_plan import TableSettings, load_table_settings
 
 # in no file: their defaults are those of older runs, or of models that say nothing of them
-OF_THE_SCHEMA = {"data.twins", "model.chat"}
+OF_THE_SCHEMA = {"judge.members", "data.twins", "model.chat"}
 
 
 def sweep(words: list[str]) -> Any:

@@ -62,7 +62,7 @@ def test_a_cell_that_stands_twice_is_one() -> None:
         (["beta_kl=0.1,"], "cannot read the value of beta_kl; expected one value"),
         (["lr=interval(0,1)"], "search it with search=optuna"),
         (["lr=glob(c*)"], r"glob\(\) takes a group"),
-        (["judge=glob(zz*)"], r"judge=glob\(zz\*\) has no value; expected a pattern of harmbench, .*phrases"),
+        (["judge=glob(zz*)"], r"judge=glob\(zz\*\) has no value; expected a pattern of classifier, .*phrases"),
         (["seed=range(0,0)"], r"seed=range\(0,0\) has no value; expected values, as in seed=0,1"),
         (["seed=range(5,0)"], "has no value"),
         (["seed=range(0,3,0)"], "a step of 0 never ends"),

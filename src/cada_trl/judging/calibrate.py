@@ -20,6 +20,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.judging.card import (
     EXPECTED,
     Card,
+    LabelSet,
     card,
     card_path,
     headline,
@@ -29,6 +30,7 @@ from cada_trl.judging.card import (
     write_card,
 )
 from cada_trl.judging.from_config import make_judge
+from cada_trl.judging.judge import Judge
 from cada_trl.judging.panel import members_of
 from cada_trl.numbers import RATE, Scale
 from cada_trl.storage.files import replace_json
@@ -48,15 +50,22 @@ def main(argv: list[str]) -> int:
     config = load_config(overrides)
     cards = Path(config.runs_dir) / "judge_cards"
     judge = make_judge(config.judge, Path(config.runs_dir) / "judge_cache")
-    for one in dict.fromkeys([*members_of(judge), judge]):
-        stored = read_card(card_path(one.id, cards))
-        if stored is None or stored.get("labels") != labels_hash(sets):
-            stored = card(one, sets)
-            write_card(stored, cards)
-        _show(stored, card_path(one.id, cards))
+    judges = dict.fromkeys([*members_of(judge), judge])
+    measured = [_measured(one, sets, cards) for one in judges]
+    for stored in measured:
+        _show(stored, card_path(stored["judge"], cards))
     if json_file:
-        replace_json(json_file, stored, "choose another file")
+        replace_json(json_file, measured[-1], "choose another file")
     return 0
+
+
+def _measured(judge: Judge, sets: list[LabelSet], cards: Path) -> Card:
+    """The judge's card on these labels: the one that is kept, or a new one."""
+    stored = read_card(card_path(judge.id, cards))
+    if stored is None or stored.get("labels") != labels_hash(sets):
+        stored = card(judge, sets)
+        write_card(stored, cards)
+    return stored
 
 
 def _show(stored: Card, path: Path) -> None:
