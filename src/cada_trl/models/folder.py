@@ -16,8 +16,8 @@ _OBJECTS = ("*config.json", "tokenizer.json", "special_tokens_map.json", "vocab.
 def checked_folder(path: str) -> Path:
     """A folder that transformers can be given.
 
-    Errors: UserError for none, for one without config.json or safetensors, and for a damaged generation config, in
-    whose place transformers would take its own.
+    Errors: UserError for none, for one without config.json or safetensors or with a pipe in it, and for a damaged
+    generation config, in whose place transformers would take its own.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -26,6 +26,9 @@ def checked_folder(path: str) -> Path:
         raise UserError(f"{folder} has no config.json; expected a model saved by save_pretrained")
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} has no *.safetensors; pickled weights are not loaded: save it again as safetensors")
+    for file in folder.iterdir():
+        if file.exists() and not file.is_file() and not file.is_dir():  # whoever opens a pipe waits for ever
+            raise UserError(f"{file} is a device or a pipe, no plain file; {AGAIN}")
     if (folder / GENERATION).is_file():
         read_json(folder / GENERATION, AGAIN, finite=False)
     return folder
