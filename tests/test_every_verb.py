@@ -96,8 +96,8 @@ WRONG: dict[str, dict[str, str]] = {
     "card": {"data=jsonl file=bad.jsonl": "bad.jsonl, row 2"},
     "report": {"runs/nope": "no such folder: runs/nope; expected runs/<name>", ".": ". is no folder of a run"},
     "certificate": {
-        "": "0 folder(s) given; expected two evaluations",
-        "a a": "expected two evaluations, as in evals/<before> evals/<after>",
+        "": "0 folder(s) given; expected two different evaluations",
+        "a a": "expected two different evaluations, as in evals/<before> evals/<after>",
     },
     "why": {"runs/a": "1 folder(s) given; expected two different ones", "runs/a runs/b": "no such folder: runs/a"},
     "export": {
