@@ -45,8 +45,9 @@ def folder_identity(folder: Path) -> dict[str, str]:
 def _check_saved(final: Path, there: Mapping[str, str]) -> None:
     """Errors: UserError names the first file of a run's final/ that is not what the run saved, or is beside it."""
     manifest = final.parent / "manifest.json"
-    saved = read_json(manifest, "restore it").get("model") if final.name == "final" and manifest.is_file() else None
-    for name in sorted(there.keys() | saved) if isinstance(saved, dict) else ():  # older runs have no hashes
+    kept = read_json(manifest, "restore it").get("model") if final.name == "final" and manifest.is_file() else None
+    saved = kept if isinstance(kept, dict) else there  # older runs have no hashes
+    for name in sorted(there.keys() | saved):
         if there.get(name) != saved.get(name):
             raise UserError(f"{final / name} is not what the run saved, as its manifest.json has it; restore it")
 
