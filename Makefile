@@ -71,9 +71,10 @@ GOALS        := $(or $(MAKECMDGOALS),help)
 READ         := $(strip $(foreach v,$(DECLARED),$(if $(filter help $($v_OF),$(GOALS)),$v)) PYTHON PIP_ARGS)
 GIVEN        := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 upper         = $(shell echo '$1' | awk '{ print toupper($$0) }')
-instead       = $(or $(patsubst %,; write %="$(value $1)",$(firstword $(filter $2 $2S,$(READ)))), \
-  $(if $(filter $1,$(DECLARED)),,$(if $(filter $1,$2),; for the environment write it before make, \
-  $(if $(filter ARGS,$(READ)),; write ARGS="$1=$(value $1)"))))
+lower         = $(shell echo '$1' | awk '{ print tolower($$0) }')
+instead       = $(or $(patsubst %,; write %="$(value $1)",$(firstword $(filter $2 $2S $(patsubst %S,%,$2),$(READ)))), \
+  $(if $(filter $1,$(DECLARED)),, \
+  $(if $(filter ARGS,$(READ)),; write ARGS="$(call lower,$1)=$(value $1)")$(if $(filter $1,$2),; for the environment write it before make)))
 $(foreach v,$(filter-out $(READ) $(ALSO_READ),$(GIVEN)), \
   $(error $v=$(value $v): make $(GOALS) reads $(READ) and not $v$(strip $(call instead,$v,$(call upper,$v)))))
 # `make train --dry-run` is make's own

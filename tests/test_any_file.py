@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai import OpenAI
 
 from cada_trl.config import DataConfig, load_config
 from cada_trl.config.loading import compose_config
@@ -26,10 +28,11 @@ from cada_trl.evaluation.attacks.fixed import FrozenAttack
 from cada_trl.evaluation.attacks.rewrites import TAXONOMY, load_taxonomy
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.card import read_label_sets
+from cada_trl.judging.endpoint import HELLO, ChatEndpoint, Prompt, Text
 from cada_trl.judging.forms import GUARDS, RUBRICS
 from cada_trl.policy import TEMPLATE, check
 from cada_trl.records import Verdict, read_requests
-from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.digest import file_sha256, sha256
 from tests.hazards.test_pack import HAZARD, PAGE
 
 BOUNDED = settings(max_examples=50, deadline=None, derandomize=True)
@@ -228,17 +231,50 @@ def test_any_answer_of_a_judge_is_a_label_or_unscored(form: Any) -> None:
     check()
 
 
+ANSWER = {"choices": [{"text": "safe", "message": {"content": "safe"}}], "usage": {"prompt_tokens": 1}}
+
+
+@pytest.mark.parametrize("prompt", [HELLO, Text("Hello", False)], ids=["chat", "text"])
+def test_any_reply_of_an_endpoint_is_an_answer_or_says_why_not(prompt: Prompt) -> None:
+    reply, kind = b"", {"content-type": "application/json"}
+    client = httpx.Client(transport=httpx.MockTransport(lambda asked: httpx.Response(200, content=reply, headers=kind)))
+    openai = OpenAI(base_url="http://127.0.0.1:1/v1", api_key="none", max_retries=0, http_client=client)
+
+    @BOUNDED
+    @given(st.binary() | st.text().map(str.encode) | (changed(ANSWER) | VALUES).map(json.dumps).map(str.encode))
+    def check(content: bytes) -> None:
+        nonlocal reply
+        reply = content
+        ((_, answer),) = ChatEndpoint(openai, "m").answers([prompt], max_tok=8)
+        assert isinstance(answer.text, str) or (answer.text is None and "no completion" in answer.reason)
+        try:
+            assert ChatEndpoint(openai, "m").check_reachable(prompt) == answer.text
+        except UserError as error:
+            assert answer.text is None and "\n" not in str(error)
+
+    check()
+
+
+MARK = {"step": 3, "n_processes": 1, "zero_stage": 0, "bytes": {"weights": 2}, "sha256": {"weights": sha256(b"ab")}}
+
+
 @BOUNDED
-@given(changed({"step": 3, "n_processes": 1, "zero_stage": 0, "bytes": {"weights": 2}}) | VALUES)
-def test_any_mark_of_a_checkpoint_is_one_or_none(tmp_path_factory: Any, value: Any) -> None:
+@given(changed(MARK) | VALUES | st.just(MARK), st.just(b"ab") | st.binary(max_size=3))
+def test_any_checkpoint_is_whole_or_removed_or_refused(tmp_path_factory: Any, mark: Any, weights: bytes) -> None:
     from cada_trl.training.checkpoints import newest_complete
 
     folder = tmp_path_factory.getbasetemp() / "any" / "checkpoint-3"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "weights").write_text("ab")
-    (folder / "complete.json").write_text(json.dumps(value), encoding="utf-8")
-    found = newest_complete(folder.parent, tidy=False)
-    assert found is None or found == (folder, value["step"])
+    (folder / "weights").write_bytes(weights)
+    (folder / "complete.json").write_text(json.dumps(mark), encoding="utf-8")
+    said: list[str] = []
+    try:
+        found = newest_complete(folder.parent, say=said.append)
+    except UserError as error:
+        assert "is not what the run saved; delete " in str(error) and (mark, weights) != (MARK, b"ab")
+    else:
+        assert found == (folder, mark["step"]) if folder.is_dir() else found is None and len(said) == 1
+        assert folder.is_dir() or (mark, weights) != (MARK, b"ab")
 
 
 @pytest.mark.parametrize("text", ['{"tune": 3}', '{"tune": {"random": []}}', '{"tune": {"random": {"a": 1}}}', "[]"])

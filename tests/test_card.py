@@ -47,7 +47,10 @@ def test_a_card_is_made_once_and_read_back_afterwards(
     assert kept_card(config, prepare(config)) is None
     assert card.main([*words, "--curve", "12,9999"]) == 0
     first = capsys.readouterr()
-    assert "StrongREJECT | XSTest safe: absent: <benchmarks_dir>/strongreject/strongreject_dataset.csv and" in first.out
+    assert (
+        "StrongREJECT | XSTest safe: absent: strongreject/strongreject_dataset.csv (benchmarks_dir=null) and"
+        in first.out
+    )
     assert "9999 pairs: absent: the request set has fewer" in first.out
     assert "look harmful and are not" in first.out
     assert "states of" in first.err

@@ -143,8 +143,8 @@ def test_what_is_no_certificate_is_one_line(made: Path, tmp_path: Path) -> None:
 
 
 def test_other_than_two_evaluations_are_one_line(before: Path, tmp_path: Path) -> None:
-    assert "1 folder(s) given; expected two evaluations" in refusal(before)
-    assert "2 folder(s) given; expected two evaluations" in refusal(before, before)
+    assert "1 folder(s) given; expected two different evaluations" in refusal(before)
+    assert "2 folder(s) given; expected two different evaluations" in refusal(before, before)
     assert "no such folder" in refusal(before, tmp_path / "none")
 
 

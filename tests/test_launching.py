@@ -62,7 +62,7 @@ def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         (["model=lama3"], "model=lama3: no such choice; did you mean llama3"),
         (["beta=0.1"], "unknown key 'beta'"),
         (["beta_kl=much"], "algo.beta_kl='much'"),
-        (["--dryrun"], "'--dryrun' is not an override"),
+        (["--dryrun"], "no option '--dryrun' here; expected key=value"),
         (
             ["--local_rank=0", "model=smollm2"],
             "--local_rank=0 comes from the deepspeed launcher, which is not used here",

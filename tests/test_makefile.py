@@ -283,7 +283,9 @@ def test_a_sweep_gets_axes_and_where_its_evaluations_find_the_benchmarks(install
         (["table3", "TABLE=2"], "and not TABLE.  Stop."),
         (["ablation", "NAME=kl", "METHOD=grpo"], "and not METHOD.  Stop."),
         (["lint", "ARGS=src"], "make lint reads PYTHON PIP_ARGS and not ARGS.  Stop."),
-        (["train", "CUDA_VISIBLE_DEVICES=1"], "not CUDA_VISIBLE_DEVICES; for the environment write it before make"),
+        (["train", "CUDA_VISIBLE_DEVICES=1"], "for the environment write it before make.  Stop."),
+        (["evaluate", "LIMIT=2"], 'and not LIMIT; write ARGS="limit=2"; for the environment'),
+        (["report", "RUNS=runs/a"], 'and not RUNS; write RUN="runs/a".  Stop.'),
         (["foo=1"], "make help reads MODEL"),
     ],
 )

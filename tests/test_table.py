@@ -87,6 +87,11 @@ def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(
         (["table=3", "model=gpt2"], r"model=gpt2 has no entry in recipes/tables/models\.yaml"),
         (["table=3", "rows=cada", "train=max_stepz=1"], "unknown key 'max_stepz'; did you mean max_steps"),
         (["table=3", "rows=none", "evaluate=judge=jury"], "judge=jury: no such choice"),
+        (["table=3", "data_root=no/such"], "data_root=no/such is not a folder; make data DATA_ROOT=no/such fills one"),
+        (
+            ["table=3", "columns=advbench"],
+            "no cell of Table 3, smollm2: .* can be asked; no data, advbench: advbench: no",
+        ),
         (["table=4", "rows=none", "utility=tasks=mmlu"], "utility=tasks=mmlu: the table sets model, tasks itself"),
         (["table=3", "rows=none", "weights=/w", "evaluate=max_new_tok=0"], "max_new_tok=0: Input should be greater"),
     ],
@@ -96,7 +101,7 @@ def test_a_mistake_is_refused_before_anything_has_run(
 ) -> None:
     names = calls(monkeypatch)
     with pytest.raises(UserError, match=message):
-        table.main([*words, *folders])
+        table.main([*folders, *words])
     assert names == []
 
 

@@ -59,7 +59,9 @@ def main(argv: list[str]) -> int:
             print(line)
         return 2 if found else 0
     if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
-        raise UserError(f"{len(folders)} folder(s) given; expected two evaluations, as in evals/<before> evals/<after>")
+        raise UserError(
+            f"{len(folders)} folder(s) given; expected two different evaluations, as in evals/<before> evals/<after>"
+        )
     out = arguments.out or Path("certificates") / folders[1].resolve().name
     cards = arguments.judge_cards if arguments.judge_cards.is_dir() else None
     certificate = certify(folders[0], folders[1], out, cards)

@@ -40,11 +40,13 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError for what is no finished run and for a question that does not fit."""
     settings = run_words(argv, ChatSettings)
     from cada_trl.launching import quiet_libraries
+    from cada_trl.models.identity import model_identity
     from cada_trl.models.named import named_model
     from cada_trl.report.run_record import read_run
 
     config = read_run(Path(settings.run)).config
     model = named_model(settings.run)
+    model_identity(model)
     quiet_libraries()
     rollout = config["rollout"] | ({"max_new_tok": settings.max_new_tok} if settings.max_new_tok else {})
     chat = Conversation(model, rollout, config["seed"], settings.analysis == "show")
@@ -108,6 +110,8 @@ class Conversation:
         from cada_trl.models.prompts import prompt_ids
         from cada_trl.models.sampling import continued, sampled
 
+        if not text.strip():
+            raise UserError('the question has no text; write one, as in ask="How do vaccines work?"')
         check_characters(text, "the question")
         messages = [*self._messages, {"role": "user", "content": text}]
         max_new_tok = self._rollout["max_new_tok"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -48,16 +50,34 @@ def run_verb(verb: Callable[[list[str]], int]) -> None:
     Exit codes: 0 done, 2 a user's mistake, 3 stopped by a tripwire, 75 asked to stop (start it again), 130 interrupted.
     """
     try:
-        sys.exit(verb(sys.argv[1:]))
-    except HelpAsked as asked:
-        print(f"{(sys.modules['__main__'].__doc__ or '').strip()}\n{asked}")
-        sys.exit(0)
+        try:
+            _check_no_password(sys.argv[1:])
+            code = verb(sys.argv[1:])
+        except HelpAsked as asked:
+            code = 0
+            print(f"{(sys.modules['__main__'].__doc__ or '').strip()}\n{asked}")
+        sys.stdout.flush()
+        sys.exit(code)
     except UserError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
     except Stopped as stopped:
         print(f"stopped: {visible(str(stopped))}", file=sys.stderr)
         sys.exit(stopped.exit_code)
+    except BrokenPipeError:  # `--help | head`: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _check_no_password(words: list[str]) -> None:
+    """Words stand in files and logs; keys that end in _url say themselves where a key goes."""
+    for word in words:
+        key = word.partition("=")[0]
+        if re.search(r"://[^/\s]*@", word) and not key.endswith("_url"):
+            name = "a word" if ":" in key else key
+            raise UserError(
+                f"{name} holds an address with a password, which would stand in files and logs; give it without"
+            )

@@ -124,7 +124,7 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     from cada_trl.models.named import named_model
     from cada_trl.report.eval_record import read_evaluation
     from cada_trl.report.run_record import read_run
-    from cada_trl.storage.kept import change, check_kept
+    from cada_trl.storage.kept import check_kept
 
     run = read_run(path)
     check_kept(path, run.manifest)
@@ -134,17 +134,13 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     if target.exists():
         raise UserError(f"{target} exists; remove it, or choose another folder with to=")
     model = named_model(str(path))
-    for name, saved in (run.manifest.get("model") or {}).items():
-        if change(Path(model.path) / name, saved):
-            raise UserError(f"{model.path}/{name} is not what the run saved, as its manifest.json has it; restore it")
+    identity = model_identity(model)
     tokenizer = load_tokenizer(model)
     records = [read_evaluation(folder) for folder in evaluations]
-    if records:
-        identity = model_identity(model)
-        for record in records:
-            check_kept(record.path, record.manifest)
-            if record.manifest["decides"]["model"] != identity:
-                raise UserError(f"{record.path} evaluates another model than {path}; give evaluations of this run")
+    for record in records:
+        check_kept(record.path, record.manifest)
+        if record.manifest["decides"]["model"] != identity:
+            raise UserError(f"{record.path} evaluates another model than {path}; give evaluations of this run")
     load_policy(model, tokenizer)  # what cannot be loaded is not written
     rollout = run.config["rollout"]
     sampling = {"do_sample": True, "temperature": rollout["temperature"], "top_p": rollout["top_p"]}

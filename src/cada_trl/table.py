@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -20,7 +20,7 @@ from rich.table import Table
 from cada_trl.console import table_console
 from cada_trl.document.markdown import bullets, heading
 from cada_trl.document.markdown import table as markdown_table
-from cada_trl.errors import run_verb
+from cada_trl.errors import UserError, run_verb
 from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.runner import Runner
 from cada_trl.jobs.table_cells import TableCell, table_cells
@@ -36,6 +36,8 @@ HEADER = ("method", "asked", "measure", "paper", "ours", "95 %", "ours - paper [
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a job failed in this call, else 0. Errors: UserError before any job has started."""
     plan = plan_table(load_table_settings([word for word in argv if word != "--dry-run"]))
+    if not plan.jobs:
+        raise UserError(f"no cell of {title(plan)} can be asked; {next(_lacking(plan))}")
     if "--dry-run" in argv:
         _show_plan(plan)
         return 0
@@ -59,12 +61,16 @@ def _show_plan(plan: TablePlan) -> None:
     for job, folders in results.items():
         state = f"done {folders[0]}" if folders else f"to do, {plan.cost([job])}"
         print(f"{state}: {job.label}\n  {shlex.join(job.commands[0][1:])}")
-    lacking = [(block.column.name, *why) for block in plan.blocks for why in block.lacking.values()]
-    for column, word, reason in dict.fromkeys(lacking):
-        print(f"{word}, {column}: {reason}")
+    for line in dict.fromkeys(_lacking(plan)):
+        print(line)
     to_do = plan.cost([job for job, folders in results.items() if not folders])
     print(f"machine: {plan.model.machine}\nto do: {to_do}; ESTIMATED, from recipes/tables/models.yaml")
     print(f"folder: {plan.settings.folder}")
+
+
+def _lacking(plan: TablePlan) -> Iterator[str]:
+    for block in plan.blocks:
+        yield from (f"{word}, {block.column.name}: {reason}" for word, reason in block.lacking.values())
 
 
 def text_table(plan: TablePlan, cells: Sequence[TableCell]) -> Table:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cada_trl.chat import ChatSettings
 from cada_trl.config import CONF_DIR, Config, load_config
 from cada_trl.config.loading import Section, check_values, compose_config, leaf_paths
 from cada_trl.diagnosis import check_inputs
@@ -19,6 +20,7 @@ from cada_trl.evaluation.settings import (
     load_faithfulness_config,
     load_utility_config,
 )
+from cada_trl.export import ExportSettings
 from cada_trl.jobs.request import SweepConfig
 from cada_trl.jobs.table_plan import TableSettings, load_table_settings
 
@@ -50,6 +52,11 @@ ELSEWHERE = {
     "evaluate": "jobs/test_request.py",
     "slurm_args": "sbatch says it",
     "attacker.attacker_llm": "evaluation/attacks/test_attacker.py",
+    "run": "report/test_run_record.py",
+    "ask": "test_chat.py",
+    "to": "test_export.py",
+    "push": "test_export.py",
+    "evals": "test_export.py",
 }
 COMPOSED: dict[type[Section], Any] = {
     Config: lambda: load_config([]),
@@ -58,6 +65,8 @@ COMPOSED: dict[type[Section], Any] = {
     FaithfulnessConfig: lambda: load_faithfulness_config([]),
     SweepConfig: lambda: compose_config(SweepConfig, CONF_DIR, "sweep", []),
     TableSettings: lambda: load_table_settings(["table=3"]),
+    ChatSettings: lambda: ChatSettings(run="runs/a"),
+    ExportSettings: lambda: ExportSettings(run="runs/a"),
 }
 
 

@@ -30,6 +30,7 @@ def test_a_name_that_is_no_folders_is_refused(key: str, name: str) -> None:
 
 def test_a_name_of_any_alphabet_is_taken() -> None:
     assert load_config([as_override("run_name", "überprüfung-一号 2")]).run_name == "überprüfung-一号 2"
+    assert load_config(["run_name=überprüfung-一号"]).run_name == "überprüfung-一号"
 
 
 @pytest.mark.parametrize("word", ["sweep_name=a/b", "sweep_name=..", "sweeps_dir='a\tb'"])
@@ -54,6 +55,7 @@ EVALUATE, TRAIN = load_evaluate_config, load_config
         (TRAIN, ["judge=rubric", "base_url=http://host:99999"], "expected an address"),
         (TRAIN, ["judge=rubric", "base_url=ftp://host"], "expected an address"),
         (TRAIN, [f"file=a({SECRET}"], "cannot read the value of data.file; one with commas, blanks, brackets or signs"),
+        (TRAIN, [f"run_name={'x' * 300}"], "xxx: expected a name"),
         (TRAIN, ["beta_kl=${lr}"], "write the value itself in place of ${...}"),
         (TRAIN, ["xyzzy=1"], "unknown key 'xyzzy'; no name is near it; --help lists them all"),
     ],

@@ -117,6 +117,7 @@ def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path: P
         (b"text,harmful\n\xff,1\n", "line 2: not UTF-8 text (invalid start byte); expected a JSONL or CSV"),
         ("text,kind\na,b\n", ": no column says which rows are harmful; add 'harmful' with true or false in every row"),
         ("words,label\na,1\n", ": no column with the request; name it text, prompt, request,"),
+        ("text;harmful\na;1\n", " add 'harmful' with true or false in every row; its columns are 'text;harmful'"),
         ("text,harmful\n ,1\n", ": row 1: 'text' is ' ', expected a text"),
         ("text,harmful\na,1\nb,maybe\n", ": row 2: 'harmful' is 'maybe', expected true or false"),
         ("text,harmful\na\n", ": row 1: 'harmful' is None, expected true or false"),
@@ -155,6 +156,17 @@ def test_all_problems_are_in_one_line_with_their_number_and_the_first_five_rows(
     assert "no column with the request" in line
     assert "7 of 8 rows are wrong, the first 5 are named; row 1: 'label' is 'maybe'" in line
     assert "row 5:" in line and "row 6:" not in line
+
+
+def test_the_problems_of_every_file_are_in_the_line(tmp_path: Path) -> None:
+    line = refusal(put(tmp_path, "text,label\na,maybe\n"), jsonl(tmp_path, {"goal": ""}, name="b.jsonl"), "no/such.csv")
+    for seen in (
+        "mine.csv: row 1: 'label' is 'maybe'",
+        "b.jsonl: no column says",
+        "row 1: 'goal' is ''",
+        "no/such.csv",
+    ):
+        assert seen in line
 
 
 @pytest.mark.parametrize("name", ["advbench", "twins", "twins_harmful"])

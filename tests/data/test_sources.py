@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from cada_trl.data.sources import CATEGORIES, local_beavertails, read_beavertails, read_own_rows
+from cada_trl.data.sources import CATEGORIES, ask_hub_once, local_beavertails, read_beavertails, read_own_rows
 from cada_trl.errors import UserError
 
 from .conftest import DataOf, WriteRows
@@ -76,6 +77,22 @@ def test_a_hub_that_cannot_be_reached_says_what_works_without_it(
     monkeypatch.setattr("datasets.load_dataset", refuse)
     with pytest.raises(UserError, match=r"no route to the hub; .*file=<JSONL>.*data=twins"):
         read_beavertails(data_of())
+
+
+def test_a_hub_without_a_network_is_asked_once_and_then_its_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets.config
+    import huggingface_hub.constants as hub
+
+    def unreachable(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route")
+
+    for module in (hub, datasets.config):
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
+    for answer, offline in ((lambda request: httpx.Response(404), False), (unreachable, True)):
+        client = httpx.Client(transport=httpx.MockTransport(answer))
+        monkeypatch.setattr("huggingface_hub.get_session", lambda client=client: client)
+        ask_hub_once()
+        assert (offline, offline) == (hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
 
 
 def test_rows_from_the_hub_carry_split_and_commit(data_of: DataOf, monkeypatch: pytest.MonkeyPatch) -> None:

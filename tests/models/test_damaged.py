@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,23 @@ def test_a_template_that_refuses_a_role_is_one_line(model_folder: Path) -> None:
     tokenizer = load_tokenizer(model_config(path=str(model_folder)))
     with pytest.raises(UserError, match=r"fails on system, user \(TemplateError: no system role\)"):
         chat_ids(tokenizer, [{"role": "system", "content": "How"}, {"role": "user", "content": "far"}])
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "tokenizer.json", TEMPLATE_FILE, "vocab.txt"])
+def test_a_pipe_or_a_huge_text_in_the_folder_is_one_line_at_once(model_folder: Path, name: str) -> None:
+    (model_folder / name).unlink(missing_ok=True)
+    os.mkfifo(model_folder / name)
+    said = "it is a device or a pipe, no plain file"
+    for _ in range(2):
+        for of_folder in (read, lambda folder: named_model(str(folder))):
+            with pytest.raises(UserError, match=rf"{name}: {said}.*; copy the model here"):
+                of_folder(model_folder)
+        if name == WEIGHTS:
+            return
+        (model_folder / name).unlink()
+        with (model_folder / name).open("wb") as file:
+            file.truncate(1 << 41)
+        said = "it has 2,199,023,255,552 bytes"
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json", "tokenizer_config.json"])

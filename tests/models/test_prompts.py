@@ -99,6 +99,12 @@ def test_prompts_beyond_the_context_are_counted_and_the_first_is_named() -> None
     )
 
 
+@pytest.mark.parametrize("max_new_tok", [100, 100_000])
+def test_an_answer_as_long_as_the_context_is_named_before_the_request(max_new_tok: int) -> None:
+    with pytest.raises(UserError, match=rf"max_new_tok={max_new_tok} leaves no room for a request in context_tok=100;"):
+        prompt_ids(tiny_tokenizer(), [HELLO], 100, max_new_tok)
+
+
 def test_no_conversations_are_no_prompts() -> None:
     assert prompt_ids(tiny_tokenizer(), [], 100, 8) == []
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ def test_finished_and_unfinished_tasks_are_told_apart(tmp_path: Path) -> None:
     assert isinstance(record, UtilityRecord)
     assert [one["task"] for one in record.results] == ["gsm8k"]
     assert record.unfinished == ["mmlu-11111111"]
+
+
+def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.jsonl").write_text("")
+    with suppress(UserError):
+        read_record(tmp_path)
+    assert f"{tmp_path}: written without hashes of its rows" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_finished_task_is_refused(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
     assert sets["or_bench_hard"].absent == (
         f"{tmp_path}/or_bench/or-bench-hard-1k.csv or {tmp_path}/or_bench/or_bench_hard_subset.jsonl"
     )
-    assert read_set("xstest_safe", None).absent == "<benchmarks_dir>/xstest/xstest_prompts.csv"
+    assert read_set("xstest_safe", None).absent == "xstest/xstest_prompts.csv (benchmarks_dir=null)"
 
 
 def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:

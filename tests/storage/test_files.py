@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.storage.files import held, read_json, replace, replace_json, take_lock, try_lock, whole, writing
+from cada_trl.storage.files import held, place_of, read_json, replace, replace_json, take_lock, try_lock, whole, writing
 
 
 def test_a_file_is_written_whole_and_read_back(tmp_path: Path) -> None:
@@ -60,6 +60,14 @@ def test_a_full_disk_is_one_line_with_the_path() -> None:
     expected = r"cannot write train.jsonl: No space left on device; free space"
     with pytest.raises(UserError, match=expected), writing(Path("train.jsonl")):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_place_that_takes_no_file_is_no_place_whatever_its_permissions(tmp_path: Path) -> None:
+    assert place_of(str(tmp_path / "new" / "runs")) == tmp_path
+    assert list(tmp_path.iterdir()) == []
+    for place, why in (("/proc/runs", "No such file"), (f"{__file__}/runs", "is no folder")):
+        with pytest.raises(UserError, match=f"cannot write {place}: .*{why}.*; .*choose another folder"):
+            place_of(place)
 
 
 @pytest.mark.parametrize("is_folder", [False, True])

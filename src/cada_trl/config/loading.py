@@ -250,6 +250,8 @@ def _full_override(text: str, schema: type[Section], choices: dict[str, list[str
             f"{text} comes from the deepspeed launcher, which is not used here; start the verb with python -m, and it "
             "starts its ranks itself (docs/running.md)"
         )
+    if text.startswith("-"):
+        raise UserError(f"no option '{text}' here; expected key=value, as in model=llama3; --help lists what there is")
     if "=" not in text:
         raise UserError(f"'{text}' is not an override; expected key=value, as in model=llama3")
     key, value = text.split("=", 1)
@@ -263,6 +265,8 @@ def _full_override(text: str, schema: type[Section], choices: dict[str, list[str
         raise UserError(f"unknown key '{key}'; {nearest(key, [*paths.values()] if '.' in key else [*paths, *choices])}")
     if value and not value.startswith("[") and is_text_list(schema, path):
         return as_override(path, [word.strip() for word in value.split(",")])
+    if value[:1] not in "'\"[{" and not value.isascii() and value.isprintable():
+        return as_override(path, value)  # Hydra reads such letters in quotes alone
     return f"{path}={value}"
 
 
@@ -271,5 +275,5 @@ def _explain(problem: Any, schema: type[Section]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{where}'; {nearest(where.rsplit('.', 1)[-1], leaf_paths(schema))}"
-    shown = where if where.endswith(SECRET_ENDS) else f"{where}={problem['input']!r}"
+    shown = where if where.endswith(SECRET_ENDS) else f"{where}={problem['input']!r:.100}"
     return f"{shown}: {message}" if where else message

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence, Sized
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def find_sets(words: Sequence[str], hazards: Collection[str], twins_file: str | 
     and read_twins, and for two sets of one name.
     """
     sets: Sets = []
-    lines = []
+    lines, problems = [], []
     twins: dict[str, tuple[BenchmarkSpec, list[Item]]] = {}
     for word in words:
         if word in TWIN_SETS:
@@ -69,11 +69,17 @@ def find_sets(words: Sequence[str], hazards: Collection[str], twins_file: str | 
         if not is_own(word) and word not in names():
             raise UserError(f"unknown benchmark '{word}'; {nearest(word, [*names(), *TWIN_SETS])}")
         if is_own(word):
-            own, line = read_own(word, hazards)
+            try:
+                own, line = read_own(word, hazards)
+            except UserError as error:  # of another file, too, before the first is corrected
+                problems.append(str(error))
+                continue
             sets += own
             lines.append(line)
         else:
             sets.append((load_spec(word), None))
+    if problems:
+        raise UserError("; ".join(problems))
     counts = Counter(spec.name for spec, _ in sets)
     if twice := [name for name, n in counts.items() if n > 1]:
         raise UserError(f"benchmarks={','.join(words)}: two sets would be called {twice[0]}; rename a file")
@@ -91,10 +97,11 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
         raise UserError(f"benchmarks={word}: expected a .jsonl or .csv file, or names of {', '.join(names())}")
     digest = file_sha256(path, ADVICE, MAX_ROWS_BYTES)
     read = list(read_csv(path, advice=ADVICE) if path.suffix == ".csv" else read_jsonl(path))
-    columns = _guessed({name.strip().lower(): name for _, row in read for name in row})
+    found = {name.strip().lower(): name for _, row in read for name in row}
+    columns = _guessed(found)
     rows: dict[int, dict[str, Any]]
     rows = {number: {kind: row.get(name) for kind, name in columns.items()} for number, row in read}
-    if problems := [*_of_file(path.stem, rows, columns), *_of_rows(rows, columns)]:
+    if problems := [*_of_file(path.stem, [*found.values()], columns), *_of_rows(rows, columns)]:
         raise UserError(f"benchmarks={word}: {'; '.join(problems)}")
     sets: Sets = []
     lexicon, n_guessed = load_lexicon(), 0
@@ -159,15 +166,16 @@ def _guessed(by_lower: dict[str, str]) -> dict[str, str]:
     return {kind: columns[0] for kind, columns in found.items() if columns}
 
 
-def _of_file(stem: str, rows: Sized, columns: dict[str, str]) -> Iterator[str]:
+def _of_file(stem: str, names_there: Sequence[str], columns: dict[str, str]) -> Iterator[str]:
     if not re.fullmatch(r"[\w.-]+", stem):
         yield f"the set takes the file's name, {stem!r}; rename it to letters, digits, _, - and dots"
     elif stem in {*names(), *TWIN_SETS, "twins"}:
         yield f"{stem} is the name of another set; rename the file"
-    if not rows:
+    lacking = [advice for kind, advice in NEEDED.items() if kind not in columns]
+    if lacking and names_there:
+        yield f"{'; '.join(lacking)}; its columns are {', '.join(map(repr, names_there))!s:.200}"
+    elif lacking:
         yield "it holds no rows"
-    else:
-        yield from (advice for kind, advice in NEEDED.items() if kind not in columns)
 
 
 def _of_rows(rows: dict[int, dict[str, Any]], columns: dict[str, str]) -> list[str]:

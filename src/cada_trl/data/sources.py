@@ -92,12 +92,26 @@ def _labels(values: dict[str, Any], where: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def ask_hub_once() -> None:
+    """Where the hub cannot be reached its cache is all there is; the client would ask it six times, in 25 s."""
+    import datasets.config
+    import httpx
+    from huggingface_hub import constants, get_session
+
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            get_session().head(constants.ENDPOINT)
+        except httpx.TransportError:
+            constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+
+
 def _hub_rows(data: DataConfig) -> tuple[Iterable[dict[str, Any]], str | None]:
     """The split's rows without responses, and the commit they come from."""
     from datasets import load_dataset
     from huggingface_hub import HfApi
 
     advice = "give a local copy with file=<JSONL>, or take the embedded set with data=twins"
+    ask_hub_once()
     try:
         table = load_dataset(str(data.hub_id), split=data.hub_split, revision=data.hub_revision)
     except Exception as error:  # the hub's client raises many unrelated types for "not reachable"

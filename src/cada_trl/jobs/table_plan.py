@@ -215,6 +215,8 @@ class TablePlan:
 
 def plan_table(settings: TableSettings) -> TablePlan:
     """Errors: UserError for an unknown model, recipe, row or column, and for words that a verb refuses."""
+    if (root := settings.data_root) is not None and not Path(root).expanduser().is_dir():
+        raise UserError(f"data_root={root} is not a folder; make data DATA_ROOT={root} fills one, or null for the hub")
     models = load_models()
     model = models.named(settings.model)
     layout = load_layout(settings.table, settings.rows, settings.columns)

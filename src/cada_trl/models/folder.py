@@ -7,17 +7,19 @@ from pathlib import Path
 
 from cada_trl.errors import UserError, first_line
 from cada_trl.storage.files import read_json
+from cada_trl.storage.reading import MAX_TEXT_BYTES, opened
 
 AGAIN = "copy the model here again, or save it again with save_pretrained"
 GENERATION = "generation_config.json"
+_TEXTS = {".json", ".jinja", ".txt", ".model"}
 _OBJECTS = ("*config.json", "tokenizer.json", "special_tokens_map.json", "vocab.json", "*.index.json")
 
 
 def checked_folder(path: str) -> Path:
     """A folder that transformers can be given.
 
-    Errors: UserError for none, for one without config.json or safetensors, and for a damaged generation config, in
-    whose place transformers would take its own.
+    Errors: UserError for none, for one without config.json or safetensors, with a pipe or a huge text in it, and for a
+    damaged generation config, in whose place transformers would take its own.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -26,6 +28,10 @@ def checked_folder(path: str) -> Path:
         raise UserError(f"{folder} has no config.json; expected a model saved by save_pretrained")
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} has no *.safetensors; pickled weights are not loaded: save it again as safetensors")
+    for file in folder.iterdir():  # transformers would wait for a pipe's writer, and read any size
+        if file.exists() and not file.is_dir():
+            with opened(file, AGAIN, MAX_TEXT_BYTES if file.suffix in _TEXTS else None):
+                pass
     if (folder / GENERATION).is_file():
         read_json(folder / GENERATION, AGAIN, finite=False)
     return folder

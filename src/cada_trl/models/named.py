@@ -8,7 +8,7 @@ from typing import Any
 from cada_trl.config import CONF_DIR, ModelConfig, check_config
 from cada_trl.config.loading import as_override, check_values, nearest
 from cada_trl.errors import UserError, first_line
-from cada_trl.models.folder import count_params
+from cada_trl.models.folder import checked_folder, count_params
 from cada_trl.models.load import check_hub, is_adapter
 from cada_trl.storage.files import read_json
 from cada_trl.storage.reading import read_yaml
@@ -56,7 +56,7 @@ def _of_run(folder: Path) -> ModelConfig:
 def _of_folder(folder: Path) -> ModelConfig:
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} has no *.safetensors; expected a model folder, a run folder or a hub id")
-    n_params = sum(count_params(path) for path in folder.glob("*.safetensors"))
+    n_params = sum(count_params(path) for path in checked_folder(str(folder)).glob("*.safetensors"))
     described = _described(folder / "config.json", folder / "tokenizer_config.json")
     return _model(folder.resolve().name, "folder", str(folder), n_params, described)
 

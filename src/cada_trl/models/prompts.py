@@ -79,6 +79,10 @@ def prompt_ids(
         "repair the tokenizer's chat template",
     )
     room = context_tok - max_new_tok
+    if room < 1:
+        raise UserError(
+            f"max_new_tok={max_new_tok} leaves no room for a request in context_tok={context_tok}; lower max_new_tok"
+        )
     _refuse(
         conversations,
         [len(ids) > room for ids in prompts],

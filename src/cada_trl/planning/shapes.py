@@ -91,7 +91,8 @@ def shape_of(model: ModelConfig) -> Shape:
 
         file = Path(str(try_to_load_from_cache(model.path, "config.json", revision=model.revision)))
     if not file.is_file():
-        raise UserError(f"the shape of {model.path} is not known here; fetch its config.json, or plan without it")
+        place = f"{model.path}/config.json" if model.source == "folder" else "its config.json in the hub's cache"
+        raise UserError(f"the shape of {model.path} is not known here; expected {place}")
     try:
         return read_shape(read_json(file, "fetch it again"))
     except KeyError as error:

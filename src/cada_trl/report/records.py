@@ -71,7 +71,8 @@ def read_record(path: Path) -> Record:
     if (path / SWEEP).is_file():
         return read_sweep(path)
     manifest = if_readable(path / "manifest.json")  # where it is damaged the kind's own reader says so
-    check_kept(path, manifest)
+    has_rows = any(path.glob("*.jsonl"))
+    check_kept(path, manifest or ({"exit_state": "unknown"} if has_rows else {}))  # a lost manifest is said, too
     if "interventions" in manifest:
         return read_faithfulness(path)
     if "decides" in manifest or (path / ATTEMPTS).is_file():

@@ -105,7 +105,10 @@ def read_set(key: str, folder: Path | None) -> TextSet:
             parts = [f"every {every}th row"] if every > 1 else []
             parts += ["a published part"] if name.endswith("_part") else []
             return TextSet(f"{label} ({', '.join(parts)})" if parts else label, texts[::every])
-    files = [str((folder or Path("<benchmarks_dir>")) / load_spec(name).file) for name in benchmarks]
+    files = [
+        str(folder / spec.file) if folder else f"{spec.file} (benchmarks_dir=null)"
+        for spec in map(load_spec, benchmarks)
+    ]
     return TextSet(label, [], " or ".join(files))
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,10 +38,11 @@ def place_of(folder: str) -> Path:
     path = Path(folder).absolute()
     with writing(path):
         place = next(above for above in [path, *path.parents] if above.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        why = "cannot be written" if place.is_dir() else "is no folder"
-        raise UserError(f"cannot write {folder}: {place} {why}; choose another folder")
-    return place
+    if not place.is_dir():
+        raise UserError(f"cannot write {folder}: {place} is no folder; choose another folder")
+    # /proc and network folders refuse what their permissions allow
+    with writing(path), tempfile.TemporaryFile(dir=place):
+        return place
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def _mark(checkpoint: Path) -> dict[str, Any] | None:
     try:
         mark = read_json(checkpoint / COMPLETE_FILE)
         complete = all((checkpoint / name).stat().st_size == size for name, size in mark.get("bytes", {}).items())
-        return mark if complete and type(mark["step"]) is int else None
+        return mark if complete and type(mark["step"]) is int and isinstance(mark.get("sha256", {}), dict) else None
     except (UserError, OSError, ValueError, AttributeError, LookupError):  # not there, no JSON, another form
         return None
 

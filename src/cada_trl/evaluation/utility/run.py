@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cada_trl.data.sources import ask_hub_once
 from cada_trl.errors import UserError, first_line
 from cada_trl.evaluation.settings import UtilityConfig
 from cada_trl.evaluation.utility.files import write_definitions
@@ -94,6 +95,8 @@ def _load(plan: Plan, settings: UtilityConfig, definitions: Path) -> Any:
     from lm_eval.tasks import TaskManager
 
     name = write_definitions(plan.task, plan.questions, plan.data_root, definitions)
+    if plan.data_root is None:
+        ask_hub_once()
     try:
         loaded = TaskManager(include_path=str(definitions), include_defaults=False).load([name])
     except (OSError, ValueError) as error:  # datasets: a hub that cannot be reached, a file that cannot be parsed

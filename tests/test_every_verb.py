@@ -1,0 +1,147 @@
+"""Wrong words of every verb as a user types them: each is one line that says what to do, before torch is imported.
+
+A new verb needs a case here. What a file may hold is in test_any_file.py, storage/test_reading.py and
+models/test_damaged.py, what a key may hold in config/test_every_key.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from cada_trl.cli import VERBS
+from cada_trl.errors import UserError
+
+ROWS = {
+    "bad.jsonl": '{"text": "a", "harmful": true, "hazard": "privacy"}\nno row\n',
+    "good.jsonl": '{"text": "a", "harmful": true, "hazard": "privacy"}\n',
+    "other.jsonl": '{"text": "a", "harmful": true, "hazard": "cooking"}\n',
+}
+JUDGE = "judge=rubric llm=m base_url=http://127.0.0.1:9/v1"
+# verb -> its words -> what the line must say
+WRONG: dict[str, dict[str, str]] = {
+    "train": {
+        "--dryrun": "no option '--dryrun' here; expected key=value",
+        "betakl=1": "unknown key 'betakl'; did you mean beta_kl",
+        "lr=": "algo.lr='': Input should be a valid number",
+        "lr=nan": "algo.lr=nan: Input should be a finite number",
+        "lr=[1e-4": "cannot read the value of algo.lr; one with commas, blanks, brackets or signs needs quotes",
+        "seed=0,1": "seed takes one value here; several are for a sweep",
+        "seed=4294967296": "seed=4294967296: Input should be less than or equal to 4294967295",
+        "model=gpt5": "model=gpt5: no such choice; valid: deepthought, llama3, llama3_70b, smollm2",
+        "run_name=..": "run_name='..': expected a name",
+        "runs_dir=/proc/x --dry-run": "cannot write /proc/x: ",
+        "data_dir=bad.jsonl/x --dry-run": "bad.jsonl is no folder; choose another folder",
+        "policy=nope --dry-run": "cada_trl.policy new nope writes one",
+        "hazards=nope --dry-run": "no such folder: nope; expected 'builtin' or a folder with pack.yaml",
+        "benchmarks_dir=nope --dry-run": "benchmarks_dir=nope is not a folder; expected one with strongreject/",
+        "held_out_hazards=cooking --dry-run": "held_out_hazards=cooking: not in the pack; valid: ",
+        "n_train=100000 --dry-run": "are left to train on; lower n_train, or null for all",
+        "data=jsonl file=nope.jsonl --dry-run": "cannot read nope.jsonl: No such file or directory; expected a JSONL",
+        "data=jsonl file=. --dry-run": "cannot read .: Is a directory",
+        "data=jsonl file=/dev/zero --dry-run": "cannot read /dev/zero: it is a device or a pipe",
+        "data=jsonl file=bad.jsonl --dry-run": "bad.jsonl, row 2: not a JSON object",
+        "data=jsonl file=other.jsonl --dry-run": "other.jsonl, row 1: hazard 'cooking' is not in the pack",
+        "data=jsonl file=good.jsonl classifier=llm": "classifier=llm: nothing reads it with data=jsonl; leave it out",
+        "judge=phrases llm=m": "llm=m: nothing reads it with judge=phrases",
+        "rank=8": "rank=8: nothing reads it with peft=none; leave it out, or change peft",
+        "server_url=http://a/v1": "nothing reads it with rollout=transformers",
+        "algo=sft_cases beta_kl=0.1": "method=sft does not read beta_kl; leave it out",
+        "judge=rubric llm=m base_url=localhost:8000": "judge.base_url: expected an address, as in http://127.0.0.1:8000",
+        "judge=rubric llm=m base_url=http://u:p@h/v1": "name its variable: api_key_env=MY_API_KEY",
+        "judge=llamaguard3 llm=m base_url=http://127.0.0.1:9/v1 --dry-run": "train with judge=phrases",
+        "hardware=a100x4": "4 CUDA GPU(s) wanted, 0 seen; choose another hardware=, such as cpu",
+    },
+    "prepare": {
+        "data=jsonl file=bad.jsonl": "bad.jsonl, row 2: not a JSON object",
+        "--fast": "no option '--fast' here",
+    },
+    "doctor": {"data=starter": "data=starter: no such choice; valid: beavertails, jsonl, paper, twins"},
+    "evaluate": {
+        "benchmarks=advbnch": "unknown benchmark 'advbnch'; did you mean advbench",
+        "benchmarks=[]": "benchmarks is empty; expected names with commas",
+        "benchmarks=bad.jsonl,nope.csv": "bad.jsonl, row 2: not a JSON object",
+        "benchmarks=nope.csv": "cannot read nope.csv: No such file or directory",
+        "benchmarks=advbench": "advbench/harmful_behaviors.csv is read below data_root, and none is given; make data",
+        "suite=fast": "suite=fast: no such choice; valid: ",
+        "suite=quick data_root=nope": "data_root=nope is not a folder",
+        "attacks=piar": "did you mean pair",
+        "model=nope": "model=nope is no choice, no folder and no hub id such as org/name",
+        "evals_dir=/proc/x": "cannot write /proc/x: ",
+        f"{JUDGE} api_key_env=NO_SUCH_KEY": "environment variable NO_SUCH_KEY is not set; export the key",
+        "n_streams=2": "n_streams=2: nothing reads it with attacker_llm=null",
+    },
+    "utility": {
+        "tasks=nope": "unknown task 'nope'; valid: bbh, gsm8k, mmlu",
+        "data_root=nope": "data_root=nope is not a folder",
+        "--dry-run": "no option '--dry-run' here",
+    },
+    "faithfulness": {
+        "items=nope": "items=nope holds no probes/before.jsonl; expected a run folder",
+        "faithfulness_dir=/proc/x": "cannot write /proc/x: ",
+    },
+    "sweep": {
+        "seed=range(100000)": "100000 cells, a sweep has at most 1000; give fewer values",
+        "seed=range(5,5)": "has no value; expected values, as in seed=0,1",
+        "seed=range(1,5,0)": "a step of 0 never ends",
+        "algo=glob(nope*)": "has no value; expected a pattern of cada, ",
+        "lr=interval(0,1)": "list values, or search it with search=optuna",
+        "seed=0,1 sweep_name=../x": "sweep_name='../x': expected a name",
+        "seed=0,1 sweeps_dir=/proc/x": "cannot write /proc/x/seed-",
+        "seed=0,1 data=jsonl file=nope.jsonl --dry-run": "cannot read nope.jsonl",
+    },
+    "table": {"table=9": "table=9: Input should be 1, 2, 3 or 4", "data_root=nope": "data_root=nope is not a folder"},
+    "card": {"data=jsonl file=bad.jsonl": "bad.jsonl, row 2"},
+    "report": {"runs/nope": "no such folder: runs/nope; expected runs/<name>", ".": ". is no folder of a run"},
+    "certificate": {
+        "": "0 folder(s) given; expected two different evaluations",
+        "a a": "expected two different evaluations, as in evals/<before> evals/<after>",
+    },
+    "why": {"runs/a": "1 folder(s) given; expected two different ones", "runs/a runs/b": "no such folder: runs/a"},
+    "export": {
+        "": "got nothing; expected one run folder",
+        "nope": "no such run folder: nope",
+        ". too=x": "did you mean to",
+    },
+    "chat": {
+        "": "got nothing; expected one run folder",
+        "nope": "no such run folder: nope",
+        "a max_new_tok=0": "max_new_tok='0': Input should be greater than or equal to 1",
+        "a analysis=maybe": "analysis='maybe': Input should be 'show' or 'hide'",
+    },
+    "policy": {
+        "": "got nothing; expected new NAME, check NAME or rank NAME",
+        "check nope": "no file policies/nope/policy.yaml; there are: pharmacy, tenancy",
+        "new bad.jsonl/x": "cannot write bad.jsonl/x/policy.yaml: ",
+    },
+    "data": {
+        "": "got nothing; expected data_root=<folder>",
+        "data_root=bad.jsonl": "cannot write bad.jsonl/.downloads",
+    },
+    "judge-card": {
+        "labels=nope": "no folder nope; give labels=FOLDER",
+        "judge=jury": "judge=jury: no such choice; valid: ",
+    },
+}
+MAINS = {verb: f"cada_trl.{module}{'.__main__' if verb == 'report' else ''}" for verb, module in VERBS.items()}
+CASES = [(verb, words, said) for verb, cases in WRONG.items() for words, said in cases.items()]
+
+
+def test_every_verb_has_a_case() -> None:
+    assert WRONG.keys() == VERBS.keys()
+
+
+@pytest.mark.parametrize(("verb", "words", "said"), CASES)
+def test_a_wrong_word_is_one_line(
+    verb: str, words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in ROWS.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as refusal:
+        importlib.import_module(MAINS[verb]).main(words.split())
+    line = str(refusal.value)
+    assert said in line and "\n" not in line and len(line) < 700
+    assert {path.name for path in tmp_path.iterdir()} <= ROWS.keys() | {"data", "evals", "runs"}
