@@ -69,14 +69,14 @@ def test_counts_add_up_to_what_was_sampled() -> None:
 def test_an_empty_kept_set_is_refused_with_the_reasons() -> None:
     report = counts(0, [{"harmful": True}] * 3, ["complied", "complied", "truncated"])
     with pytest.raises(UserError, match=r"no target is left for harmful requests: kept 0 of 3 .*2 complied, 1 trunc"):
-        check_kept(report, with_harmless=False)
+        check_kept(report, ["harmful"])
 
 
 def test_harmless_targets_are_missed_only_where_the_batch_holds_harmless_requests() -> None:
     report = counts(5, [], [])
-    check_kept(report, with_harmless=False)
+    check_kept(report, ["harmful"])
     with pytest.raises(UserError, match="no target is left for harmless requests"):
-        check_kept(report, with_harmless=True)
+        check_kept(report, ["harmful", "harmless"])
 
 
 def test_the_fixed_refusal_is_the_same_for_every_request() -> None:

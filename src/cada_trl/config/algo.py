@@ -96,7 +96,7 @@ class AlgoConfig(Section):
     sampled_by: Literal["policy", "reference"] = "policy"  # whose completions of the rollout prompt are learned from
     steps_per_rollout: Positive = 1  # optimiser steps whose rollouts are sampled at once
     skip_zero_advantage: bool = False  # leave rollouts without an advantage out of the update, and their KL with them
-    benign_frac: Annotated[float, Field(ge=0.0, lt=1.0)]
+    benign_frac: Fraction
     benign_arm: Literal["none", "same"]
     benign_tok: Positive | None = None  # tokens sampled of a harmless request, for its KL alone; null: judged rollouts
     epochs: Annotated[float, Field(gt=0.0)]
@@ -142,6 +142,11 @@ def check_algo(algo: AlgoConfig) -> None:
         raise ValueError(
             f"method={algo.method} needs {', '.join(lacking)}: without targets there is nothing to learn; "
             "start from a file of hydra_conf/algo/ that sets them, such as algo=sft_cases"
+        )
+    if algo.benign_per_step == algo.requests_per_step and (algo.method != "sft" or algo.max_steps is None):
+        raise ValueError(
+            f"benign_frac={algo.benign_frac} leaves no harmful request in a step of {algo.requests_per_step}; only "
+            "method=sft with max_steps set learns from harmless ones alone: lower it"
         )
     if algo.method == "dpo" and algo.targets == "direct_refusal":
         raise ValueError("targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own")

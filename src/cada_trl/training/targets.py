@@ -64,7 +64,8 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
         noted = [{**row, "dropped": reason} for row, reason in zip(rows, reasons, strict=True)]
         write_jsonl(run.folder.path / "targets.jsonl", noted)
     run.note("targets", report)
-    check_kept(report, with_harmless=algo.benign_per_step > 0)
+    asked = {"harmful": algo.benign_per_step < algo.requests_per_step, "harmless": algo.benign_per_step > 0}
+    check_kept(report, [kind for kind, is_asked in asked.items() if is_asked])
     run.say(f"targets: {in_words(report)}")
     return sorted(targets, key=lambda target: not target.harmful)
 
@@ -110,9 +111,9 @@ def counts(n_fixed: int, rows: Sequence[dict[str, Any]], reasons: Sequence[str |
     return report
 
 
-def check_kept(report: dict[str, Any], with_harmless: bool) -> None:
-    """Errors: UserError when nothing is left to learn from."""
-    for name in ("harmful", "harmless") if with_harmless else ("harmful",):
+def check_kept(report: dict[str, Any], kinds: Sequence[str]) -> None:
+    """Errors: UserError when nothing is left to learn from of a kind that the steps hold."""
+    for name in kinds:
         if not report[name]["kept"]:
             raise UserError(
                 f"no target is left for {name} requests: {_words(report[name])}; "
