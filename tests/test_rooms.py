@@ -41,6 +41,7 @@ ORDER = [
         "policy",
         "sweep",
         "table",
+        "tamper",
         "train",
         "utility",
         "why",
