@@ -22,6 +22,7 @@ from trl import (
     SFTTrainer,
 )
 
+from cada_trl.models.checks import check_keeps_reasoning
 from cada_trl.models.load import load_policy
 from cada_trl.training.in_run import InRollouts, InRun
 from cada_trl.training.requests import RolloutSampler, rollout_dataset, step_sampler
@@ -172,9 +173,12 @@ def train_on(
 ) -> AnyRecorded:
     """A trainer of targets; row writes a target in the trainer's form, arguments are the method's own.
 
-    As many steps as any method takes of this run: fewer targets are passed over more often.
+    As many steps as any method takes of this run: fewer targets are passed over more often. Errors: UserError as
+    check_keeps_reasoning.
     """
     config = run.config
+    if config.prompt.reasoning_as == "think":
+        check_keeps_reasoning(run.tokenizer)
     asked = {request.id: request for request in (*run.data.train, *run.data.benign_train)}
     harmful, benign = (
         [asked[target.request_id] for target in targets if target.harmful is is_harmful] for is_harmful in (True, False)
