@@ -56,7 +56,7 @@ _NOTE = (
 # ours: own answers are whole and near what the model says greedily; of a cut-off one nothing would be learned
 _OWN = ("targets=own", "benign_frac=1.0", "temperature=0.3", "max_new_tok=256")
 _BOTH = (
-    *("data=twins", "algo=sft_direct_refusal", "peft=lora", "lr_schedule=constant"),
+    *("data=twins", "algo=sft_direct_refusal", "peft=lora", "lr_schedule=constant", "micro_batch=4"),
     *("tracking=local", "n_probe_harmful=0", "n_probe_harmless=0", "header_every_steps=0", "n_header_pairs=0"),
 )
 
