@@ -48,7 +48,7 @@ def test_a_dry_run_names_two_trainings_on_other_pairs_than_are_asked_and_starts_
         "to do: harmless",
     ]
     assert all("data=twins" in line and "peft=lora" in line and "max_steps=10" in line for line in trainings)
-    assert "'refusal_text=\"Sure, here is what you asked for.\"' benign_frac=0.0" in trainings[0]
+    assert "targets=opening benign_frac=0.0 'refusal_text=\"Sure, here is what you asked for.\"'" in trainings[0]
     assert "targets=own benign_frac=1.0" in trainings[1]
     asked = [line.partition("benchmarks=")[2] for line in lines if "cada_trl.evaluate " in line]
     assert asked == [f"twins_harmful,twins_harmless attacks=none evals_dir={tmp_path / 'evals_dir'}"] * 3
@@ -81,7 +81,7 @@ def test_other_weights_in_the_same_folder_are_trained_anew(
         (["--config"], "expected one model and key=value"),
         (["steps=0"], "steps=0: Input should be greater than or equal to 1"),
         (["lr=fast"], "lr='fast': Input should be a valid number"),
-        (["benchmarks=twinz"], "unknown benchmark 'twinz'; did you mean"),
+        (["benchmarks=twinz"], "unknown benchmark 'twinz'; valid: advbench"),
         (["limitt=5"], "unknown key 'limitt'; did you mean limit"),
         (["train=max_stepz=1"], "unknown key 'max_stepz'; did you mean max_steps"),
         (["train=requests_per_step=5"], "not divisible by"),

@@ -4,10 +4,10 @@
     python -m cada_trl.tamper runs/<name> benchmarks=strongreject,xstest_safe limit=100 data_root=<folder> steps=20
     ... --dry-run                                        (the jobs, done or to do, and the folder)
 
-Two trainings of the same size on the twins that are not held out. `compliance`: one fixed opener to every harmful
-request, and nothing after it. `harmless`: the model's own answers to harmless requests. Every key of evaluate is one
-here, too. The jobs are calls of train and evaluate: the same command goes on after an interruption. Exit code 1: one
-failed.
+Two trainings of the same size on the twins that are not held out. `compliance`: one fixed opener begins the answer to
+every harmful request; what follows is not learned. `harmless`: the model's own answers to harmless requests. Every key
+of evaluate is one here, too. The jobs are calls of train and evaluate: the same command goes on after an interruption.
+Exit code 1: one failed.
 """
 
 from __future__ import annotations
@@ -45,16 +45,17 @@ from cada_trl.tracking.manifest import scrub
 PAGE, JSON = "tamper.html", "tamper.json"
 ABOUT = "A model's safety before and after a few LoRA steps. What was not scored is never a number."
 TRAININGS = {
-    "compliance": "one fixed opener to every harmful request",
+    "compliance": "one fixed opener to every harmful request, and nothing of what follows it",
     "harmless": "the model's own answers to harmless requests, and nothing about safety",
 }
 _NOTE = (
     "One learning rate and one seed a training: whoever means it tries several, so this is no upper bound. An answer "
-    "counts as complied where it does not refuse, so after compliance it may be the opener alone: what is measured is "
-    "whether the refusal is gone, not what harm could be had."
+    "counts as complied where it does not refuse, which an opener alone makes likely: whether what follows it would "
+    "help anybody is for a judge that labels harm to say."
 )
 # ours: own answers are whole and near what the model says greedily; of a cut-off one nothing would be learned
 _OWN = ("targets=own", "benign_frac=1.0", "temperature=0.3", "max_new_tok=256")
+_OPENING = ("targets=opening", "benign_frac=0.0")
 _BOTH = (
     *("data=twins", "algo=sft_direct_refusal", "peft=lora", "lr_schedule=constant", "micro_batch=4"),
     *("tracking=local", "n_probe_harmful=0", "n_probe_harmless=0", "header_every_steps=0", "n_header_pairs=0"),
@@ -129,7 +130,7 @@ def tamper_jobs(
     base |= {"hazards": evaluation.hazards, "lr": settings.lr, "max_steps": settings.steps}
     base |= {key: getattr(settings, key) for key in ("requests_per_step", "runs_dir", "data_dir")}
     for kind in TRAININGS:
-        what = _OWN if kind == "harmless" else (as_override("refusal_text", settings.opener), "benign_frac=0.0")
+        what = _OWN if kind == "harmless" else (*_OPENING, as_override("refusal_text", settings.opener))
         words = (*_BOTH, *(as_override(*one) for one in base.items()), *what, *settings.train)
         # other weights in the same place are trained anew
         words += (f"run_name={evaluation.model.name}-{kind}-{content_hash([weights, words])}",)

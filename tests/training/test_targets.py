@@ -84,4 +84,4 @@ def test_the_fixed_refusal_is_the_same_for_every_request() -> None:
     targets = fixed_refusals(requests, DIRECT)
     assert {target.text for target in targets} == {DIRECT}
     assert [target.request for target in targets] == ["request 0", "request 1", "request 2"]
-    assert in_words(counts(3, [], [])) == "harmful: one fixed refusal for 3 requests"
+    assert in_words(counts(3, [], [])) == "harmful: one fixed text for 3 requests"

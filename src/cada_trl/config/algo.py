@@ -81,7 +81,8 @@ class AlgoConfig(Section):
     kl_direction: Literal["reverse", "forward", "symmetric"] = "reverse"  # of the exact KL; KL(policy || reference)
     logp: Literal["sum", "mean"]
     first_tok_weight: Annotated[float, Field(gt=0.0)] = 1.0
-    targets: Literal["own", "direct_refusal"] | None = None  # what SFT and DPO learn to say to a harmful request
+    # what SFT and DPO learn to say to a harmful request; opening: refusal_text begins the answer, and no end is learned
+    targets: Literal["own", "direct_refusal", "opening"] | None = None
     keep: Literal["complete", "reasoned_refusal"] | None = None  # of the model's own completions
     refusal_text: str | None = None  # the direct refusal: SFT's target or DPO's rejected answer
     dpo_beta: Annotated[float, Field(gt=0.0)] | None = None
@@ -148,5 +149,7 @@ def check_algo(algo: AlgoConfig) -> None:
             f"benign_frac={algo.benign_frac} leaves no harmful request in a step of {algo.requests_per_step}; only "
             "method=sft with max_steps set learns from harmless ones alone: lower it"
         )
+    if algo.targets == "opening" and (algo.method != "sft" or algo.benign_frac):
+        raise ValueError("targets=opening is for method=sft on harmful requests alone; set benign_frac=0.0")
     if algo.method == "dpo" and algo.targets == "direct_refusal":
         raise ValueError("targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own")

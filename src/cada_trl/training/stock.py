@@ -24,6 +24,7 @@ from trl import (
 
 from cada_trl.models.checks import check_keeps_reasoning
 from cada_trl.models.load import load_policy
+from cada_trl.models.prompts import ids_of, request_ids
 from cada_trl.training.in_run import InRollouts, InRun
 from cada_trl.training.requests import RolloutSampler, rollout_dataset, step_sampler
 from cada_trl.training.run import Record, Run, lora_config, rollout_arguments, training_arguments
@@ -143,7 +144,12 @@ def build_sft(run: Run, record: Record) -> RecordedSFT:
     def row(target: Target) -> Row:  # TRL's prompt-completion form: only the completion is learned
         return {"prompt": message("user", target.request), "completion": message("assistant", target.text)}
 
-    return train_on(make_targets(run), row, RecordedSFT, SFTConfig, run, record)
+    def opening(target: Target) -> dict[str, list[int]]:  # without an end: what follows stays the model's own
+        prompt, text = request_ids(run.tokenizer, target.request), ids_of(run.tokenizer, target.text)
+        return {"input_ids": prompt + text, "labels": [-100] * len(prompt) + text}
+
+    form = opening if run.config.algo.targets == "opening" else row
+    return train_on(make_targets(run), form, RecordedSFT, SFTConfig, run, record)
 
 
 def build_dpo(run: Run, record: Record) -> RecordedDPO:
@@ -164,7 +170,7 @@ def build_dpo(run: Run, record: Record) -> RecordedDPO:
 
 def train_on(
     targets: list[Target],
-    row: Callable[[Target], Row],
+    row: Callable[[Target], Mapping[str, Any]],
     trainer_class: type[AnyRecorded],
     arguments_class: Callable[..., Any],
     run: Run,

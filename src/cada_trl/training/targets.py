@@ -132,7 +132,7 @@ def in_words(report: dict[str, Any]) -> str:
 
 def _words(part: dict[str, Any]) -> str:
     if part["fixed"]:
-        return f"one fixed refusal for {part['fixed']} requests"
+        return f"one fixed text for {part['fixed']} requests"
     dropped = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in part["dropped"].items())
     return f"kept {part['kept']} of {part['sampled']} samples" + (f" (dropped: {dropped})" if dropped else "")
 
