@@ -182,6 +182,13 @@ def _fetch(verb: Any, words: list[str]) -> None:
         assert verb.main(words) == 0
 
 
+def _tamper(verb: Any, words: list[str]) -> None:
+    """Its plan, without the weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verb, "model_identity", lambda model: {})
+        assert verb.main([*dict.fromkeys([*words, "--dry-run"])]) == 0
+
+
 READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.train": _reads("load_config"),
     "cada_trl.prepare": _reads("load_config"),
@@ -193,6 +200,7 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.faithfulness": _reads("load_faithfulness_config"),
     "cada_trl.utility": _reads("load_utility_config"),
     "cada_trl.table": _reads("load_table_settings"),
+    "cada_trl.tamper": _tamper,
     "cada_trl.sweep": _sweep,
     "cada_trl.report": _refuses_folders,
     "cada_trl.why": _refuses_folders,

@@ -42,6 +42,7 @@ ORDER = [
         "policy",
         "sweep",
         "table",
+        "tamper",
         "train",
         "utility",
         "why",

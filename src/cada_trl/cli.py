@@ -27,6 +27,7 @@ VERBS = {
     "faithfulness": "faithfulness",
     "sweep": "sweep",
     "table": "table",
+    "tamper": "tamper",
     "report": "report",
     "certificate": "certificate",
     "export-eval": "export_eval",

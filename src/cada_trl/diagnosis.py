@@ -22,7 +22,7 @@ from cada_trl.models.prompts import chat_ids
 from cada_trl.planning.device import accelerator_of, n_machines
 from cada_trl.planning.memory import nearest_fit, plan_memory, run_folder_gb
 from cada_trl.planning.shapes import estimate_step, prompts, shape_of
-from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER, split_reasoning
+from cada_trl.prompting.reasoning import begun_answer, split_reasoning
 from cada_trl.reward import score_completions
 from cada_trl.storage.files import place_of
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CARD_FRAC = 0.9  # ours: a card shows a little less than its data sheet
 N_SHOWN = 5  # token ids at each end of the rendered prompt
 REFUSAL = "I'm sorry, but I can't help with that."
-REASONED = f"{ANALYSIS_HEADER}\nThe policy forbids this.\n{RESPONSE_HEADER}\n{REFUSAL}"
+ANALYSIS = "The policy forbids this."
 ANSWER = f"Sure, here is the answer. {QUESTION} It is about 384,400 km."
 
 Level = Literal["ok", "warning", "failed"]
@@ -214,7 +214,7 @@ def check_model(config: Config) -> Iterator[Finding]:
     for fact in check_tokenizer(tokenizer, config.model):
         yield Finding("tokenizer", "ok", fact)
     yield from _prompt(config, tokenizer)
-    yield _parser(tokenizer)
+    yield _parser(tokenizer, config.prompt.reasoning_as)
 
 
 def _prompt(config: Config, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
@@ -237,9 +237,10 @@ def _prompt(config: Config, tokenizer: PreTrainedTokenizerBase) -> Iterator[Find
         yield Finding("context", "ok", f"up to {longest} tokens with prompt and completion of {room}")
 
 
-def _parser(tokenizer: PreTrainedTokenizerBase) -> Finding:
+def _parser(tokenizer: PreTrainedTokenizerBase, reasoning_as: str) -> Finding:
     """A completion as the sampler returns it: token ids with their end, decoded without special tokens."""
-    ids = [*tokenizer(REASONED, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    said = begun_answer(ANALYSIS, reasoning_as) + REFUSAL
+    ids = [*tokenizer(said, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     text = str(tokenizer.decode(ids, skip_special_tokens=True))
     split = split_reasoning(text)
     if split.reasoned and split.final_response == REFUSAL:
@@ -265,7 +266,7 @@ def check_reward(config: Config) -> Iterator[Finding]:
 
 
 def _paid(config: Config, judge: Judge) -> Finding:
-    table, texts = config.reward, [REASONED, REFUSAL, ANSWER]
+    table, texts = config.reward, [begun_answer(ANALYSIS, config.prompt.reasoning_as) + REFUSAL, REFUSAL, ANSWER]
     n = len(texts)
     scored = score_completions([QUESTION] * n, texts, [False] * n, [True] * n, judge, table)
     seen = [completion.reward for completion in scored]

@@ -108,7 +108,7 @@ def probe(
 
     with folder.timed("responses"):
         responses = respond(first, folder.log(PROMPT_RESPONSES), answers)
-        begun, missing = analysis_attempts(first, responses, config.keep_sentences)
+        begun, missing = analysis_attempts(first, responses, config.keep_sentences, config.prompt.reasoning_as)
         responses = responses | respond(begun, folder.log(ANALYSIS_RESPONSES), answers)
     model.close()  # a judge that is a model needs the memory
     attempts = [*first, *begun]

@@ -41,7 +41,8 @@ def header_of_run(run: Run, trainer: Trained) -> dict[str, float]:
     if not requests:
         return {}
     with trainer.sampling_model() as model:
-        logp_n = header_logp_n(model, run.tokenizer, [request.text for request in requests], tracking.probe_batch)
+        texts, form = [request.text for request in requests], run.config.prompt.reasoning_as
+        logp_n = header_logp_n(model, run.tokenizer, texts, tracking.probe_batch, form)
     return header_metrics(logp_n, requests)
 
 

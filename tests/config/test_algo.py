@@ -99,6 +99,12 @@ def test_the_labs_learning_rates_are_those_of_model_and_method() -> None:
         (["algo=grpo", "rollouts_per_request=1"], "baseline=group needs rollouts_per_request >= 2"),
         (["algo=sft_cases", "targets=null"], "method=sft needs targets: without targets there is nothing to learn"),
         (["algo=dpo_cases", "targets=direct_refusal"], "chosen and rejected equal in every DPO pair"),
+        (["algo=sft_cases", "benign_frac=1.0", "max_steps=null"], "method=sft with max_steps set learns from harmless"),
+        (["benign_frac=0.99"], "benign_frac=0.99 leaves no harmful request in a step of 16"),
+        (
+            ["algo=sft_cases", "targets=opening", "benign_frac=0.5"],
+            "targets=opening is for method=sft on harmful requests",
+        ),
         (["method=stf"], "method=stf: no such method; did you mean sft?"),
         (["algo=sft_case"], "algo=sft_case: no such choice; did you mean sft_cases"),
     ],

@@ -106,7 +106,7 @@ def test_the_papers_values_are_the_models_defaults() -> None:
         ("modle=smollm2", "unknown key 'modle'; did you mean model?"),
         ("+beta_kl=1", "unknown key '+beta_kl'; did you mean beta_kl or benign_beta_kl?"),
         ("model=smolm2", "model=smolm2: no such choice; did you mean smollm2?"),
-        ("model=", "model=: no such choice; valid: deepthought, llama3"),
+        ("model=", "model=: no such choice; valid: deepseek_r1_distill_llama_8b"),
         ("beta_kl", "'beta_kl' is not an override; expected key=value"),
         ("beta_kl=abc", "algo.beta_kl='abc': Input should be a valid number"),
         ("seed=1.5", "seed=1.5: Input should be a valid integer"),

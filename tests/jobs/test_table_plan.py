@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.config import CONF_DIR, RECIPES_DIR
+from cada_trl.config import RECIPES_DIR
 from cada_trl.config.recipes import recipe_words
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
@@ -75,7 +75,7 @@ def test_a_tables_cells_are_those_that_the_paper_reports(table: int, model: str)
 
 def test_every_model_that_is_trained_has_an_entry_and_stands_beside_a_model_of_the_paper() -> None:
     models = load_models().models
-    assert set(models) == {path.stem for path in (CONF_DIR / "model").glob("*.yaml")}
+    assert set(models) == {path.parent.name for path in RECIPES_DIR.glob("*/cada.yaml")}
     assert {model.paper for model in models.values()} == set(paper_tables().models)
     assert all(models[name].paper == name for name in paper_tables().models)
 

@@ -33,7 +33,12 @@ def test_kind_rubric_without_a_model_is_a_users_mistake(judge_config: dict[str, 
 
 @pytest.mark.parametrize(
     ("kind", "label"),
-    [("rubric", "COMPLIED"), ("strongreject", "1.b 0\n2.b 1\n3.b 1"), ("xstest", "1_full_compliance")],
+    [
+        ("rubric", "COMPLIED"),
+        ("strongreject", "1.b 0\n2.b 1\n3.b 1"),
+        ("xstest", "1_full_compliance"),
+        ("gpt_oss_safeguard", '{"refused": 0, "violation": 0}'),
+    ],
 )
 def test_every_rubric_is_asked_behind_its_endpoint_under_its_own_name(
     stub: Stub, judge_config: dict[str, object], kind: str, label: str

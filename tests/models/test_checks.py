@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.models.checks import check_tokenizer, template_hash
+from cada_trl.models.checks import check_keeps_reasoning, check_tokenizer, template_hash
 
 from .conftest import TEMPLATE, model_config, tiny_tokenizer
 
@@ -74,3 +74,11 @@ def test_the_template_hash_follows_the_template_alone() -> None:
     one, same, other = tiny_tokenizer(), tiny_tokenizer(adds_bos=False), tiny_tokenizer(TEMPLATE + " ")
     assert template_hash(one) == template_hash(same) != template_hash(other)
     assert len(template_hash(one)) == 8
+
+
+def test_a_template_that_drops_the_thinking_of_an_answer_is_no_target_for_sft() -> None:
+    check_keeps_reasoning(tiny_tokenizer())
+    drops = TEMPLATE.replace("m['content'] +", "m['content'].split('</think>')[-1] +")
+    assert drops != TEMPLATE
+    with pytest.raises(UserError, match="leaves <think> out of the answers that DPO compares; take another method"):
+        check_keeps_reasoning(tiny_tokenizer(drops))

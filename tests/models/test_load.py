@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
+from cada_trl.models.checks import check_tokenizer
+from cada_trl.models.load import load_policy, load_tokenizer, resolve_model, without_prefill
 
 from .conftest import model_config
 
@@ -132,3 +133,25 @@ def test_an_impossible_hub_id_is_one_line() -> None:
     with pytest.raises(UserError, match="cannot read a/b/c from the hub") as error:
         resolve_model(model_config(source="hub", path="a/b/c"))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "without"),
+    [
+        ("{{'<A><think>\\n'}}{% endif %}", "{{'<A>'}}{% endif %}"),  # DeepSeek-R1's, with the newline escaped
+        ("{{- '<A>\n<think>\n' }}", "{{- '<A>\n' }}"),
+        ('{{ "<A><think>" -}}', '{{ "<A>" -}}'),
+        ("{{ '<A>' }}{{ '<think>\n\n</think>\n\n' }}", None),  # closed at once: it is no beginning
+        ("{% if '<think>' in content %}{{ '<A>' }}", None),
+    ],
+)
+def test_a_think_tag_that_a_template_leaves_open_is_taken_out(template: str, without: str | None) -> None:
+    assert without_prefill(template) == (template if without is None else without)
+
+
+def test_a_loaded_tokenizer_leaves_the_thinking_to_the_model(model_folder: Path) -> None:
+    file = model_folder / "chat_template.jinja"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("'assistant: '", "'assistant: <think>\\n'"), encoding="utf-8")
+    tokenizer = load_tokenizer(model_config(path=str(model_folder)))
+    assert "the generation prompt is 'assistant: '" in check_tokenizer(tokenizer, model_config())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER, split_reasoning
+from cada_trl.prompting.reasoning import ANALYSIS_HEADER, MARKS, RESPONSE_HEADER, begun_answer, split_reasoning
 from cada_trl.records import Status
 
 # name: (completion, analysis, final response)
@@ -45,6 +45,16 @@ SPLIT = {
     "a longer word": (
         "### Analysis\nIt harms.\n### Final Responses\n### Final Response\nNo.",
         "It harms.\n### Final Responses",
+        "No.",
+    ),
+    "think tags": ("<think>\nIt harms.\n</think>\n\nNo.", "It harms.", "No."),
+    "an empty think block": ("<think>\n\n</think>\n\nNo.", "", "No."),
+    "text before the think tag": ("Let me see. <think>It harms.</think> No.", "It harms.", "No."),
+    "a think block that began in the prompt": ("It harms.\n</think>\n\nNo.", "It harms.", "No."),
+    "the last closing tag wins": ("<think>It harms.</think>No.</think>Never.", "It harms.</think>No.", "Never."),
+    "a header inside a think block": (
+        "<think>### Final Response\nIt harms.</think>No.",
+        "### Final Response\nIt harms.",
         "No.",
     ),
     "special tokens are text": (
@@ -87,6 +97,21 @@ def test_a_completion_cut_off_before_its_response_is_unfinished(
 ) -> None:
     split = split_reasoning(completion, truncated=True)
     assert (split.status, split.reasoned) == (status, reasoned)
+
+
+@pytest.mark.parametrize(("truncated", "status"), [(False, Status.NO_MARKER), (True, Status.TRUNCATED)])
+def test_a_think_block_that_is_not_closed_has_no_response(truncated: bool, status: Status) -> None:
+    split = split_reasoning("Hm. <think>\nIt harms, so", truncated)
+    assert (split.analysis, split.final_response, split.status) == ("It harms, so", "", status)
+    assert not split.reasoned
+
+
+@pytest.mark.parametrize("form", MARKS)
+def test_what_is_begun_in_a_form_comes_back(form: str) -> None:
+    split = split_reasoning(begun_answer("It harms.", form) + "No.")
+    assert (split.analysis, split.final_response, split.reasoned) == ("It harms.", "No.", True)
+    split = split_reasoning(begun_answer("", form) + "No.")
+    assert (split.analysis, split.final_response, split.reasoned) == ("", "No.", False)
 
 
 PROSE = st.text().filter(lambda text: "analysis" not in text.casefold() and "final" not in text.casefold())

@@ -53,6 +53,11 @@ def test_every_harmful_request_comes_once_an_epoch(epoch: int) -> None:
     assert sorted(index for step in steps for index in step) == list(range(12))
 
 
+def test_steps_of_harmless_requests_alone_go_through_them_all() -> None:
+    steps = _steps(_sampler(n_harmful=0, n_benign=8, benign_per_step=4))
+    assert sorted(index for step in steps for index in step) == list(range(8))
+
+
 def test_the_last_step_is_filled_up_from_the_epochs_start() -> None:
     steps = _steps(_sampler(n_harmful=10))
     assert [len(step) for step in steps] == [4, 4, 4]

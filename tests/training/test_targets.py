@@ -10,7 +10,7 @@ from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import ScoredCompletion
 from cada_trl.training.stock import said
-from cada_trl.training.targets import Target, check_kept, counts, fixed_refusals, in_words, reason_to_drop
+from cada_trl.training.targets import Target, check_kept, counts, fixed_answers, in_words, reason_to_drop
 
 REASONED = "### Analysis\nIt would harm.\n### Final Response\nI'm sorry, but I can't help with that."
 DIRECT = "I'm sorry, but I can't help with that."
@@ -92,19 +92,19 @@ def test_counts_add_up_to_what_was_sampled() -> None:
 def test_an_empty_kept_set_is_refused_with_the_reasons() -> None:
     report = counts(0, [{"harmful": True}] * 3, ["complied", "complied", "truncated"])
     with pytest.raises(UserError, match=r"no target is left for harmful requests: kept 0 of 3 .*2 complied, 1 trunc"):
-        check_kept(report, with_harmless=False)
+        check_kept(report, ["harmful"])
 
 
 def test_harmless_targets_are_missed_only_where_the_batch_holds_harmless_requests() -> None:
     report = counts(5, [], [])
-    check_kept(report, with_harmless=False)
+    check_kept(report, ["harmful"])
     with pytest.raises(UserError, match="no target is left for harmless requests"):
-        check_kept(report, with_harmless=True)
+        check_kept(report, ["harmful", "harmless"])
 
 
 def test_the_fixed_refusal_is_the_same_for_every_request() -> None:
     requests = [Request(f"r{n}", f"request {n}", "hate", True, "test") for n in range(3)]
-    targets = fixed_refusals(requests, DIRECT)
+    targets = fixed_answers(requests, DIRECT, ended=True)
     assert {target.text for target in targets} == {DIRECT}
     assert [target.request for target in targets] == ["request 0", "request 1", "request 2"]
-    assert in_words(counts(3, [], [])) == "harmful: one fixed refusal for 3 requests"
+    assert in_words(counts(3, [], [])) == "harmful: one fixed text for 3 requests"

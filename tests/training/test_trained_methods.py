@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+from end_to_end.tiny_model import save_tiny_model, tiny_overrides, tiny_tokenizer
 
 from cada_trl.config import run_config
 from cada_trl.config.algo import METHODS, Method
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.train import main
+from cada_trl.training import stock
 from cada_trl.training.run import BUILDERS
+from cada_trl.training.targets import Target
 
 SAMPLING = ["grpo", "rloo", "self_distillation"]  # in every step
 LONG = "max_new_tok=400"  # random weights write an end of turn about every 260 tokens
@@ -65,6 +67,25 @@ def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path: Path, model:
     assert main(words) == 0
     assert steps(run) == whole
     assert (run / "probes" / "after.jsonl").read_bytes() == after
+
+
+def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def train_on(targets: list[Target], form: Any, *_: Any, **__: Any) -> None:
+        row = form(targets[0])
+        learned = [token for token in row["labels"] if token != -100]
+        assert row["labels"] == [-100] * (len(row["input_ids"]) - len(learned)) + learned
+        seen.append((tiny_tokenizer().decode(row["input_ids"]), tiny_tokenizer().decode(learned)))
+        raise UserError(targets[0].request)
+
+    monkeypatch.setattr(stock, "train_on", train_on)
+    words = overrides(tmp_path, model, "sft_direct_refusal", "targets=opening", "benign_frac=0.0", "refusal_text=Sure")
+    with pytest.raises(UserError) as error:
+        main(words)
+    assert seen == [(f"<bos>user: {error.value}<eot>assistant: Sure", "Sure")]
 
 
 def test_dpo_shows_whether_the_margin_is_a_gain_or_only_the_refusals_loss(tmp_path: Path, model: Path) -> None:

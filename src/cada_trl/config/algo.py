@@ -81,7 +81,8 @@ class AlgoConfig(Section):
     kl_direction: Literal["reverse", "forward", "symmetric"] = "reverse"  # of the exact KL; KL(policy || reference)
     logp: Literal["sum", "mean"]
     first_tok_weight: Annotated[float, Field(gt=0.0)] = 1.0
-    targets: Literal["own", "direct_refusal"] | None = None  # what SFT and DPO learn to say to a harmful request
+    # what SFT and DPO learn to say to a harmful request; opening: refusal_text begins the answer, and no end is learned
+    targets: Literal["own", "direct_refusal", "opening"] | None = None
     keep: Literal["complete", "reasoned_refusal"] | None = None  # of the model's own completions
     refusal_text: str | None = None  # the direct refusal: SFT's target or DPO's rejected answer
     dpo_beta: Annotated[float, Field(gt=0.0)] | None = None
@@ -96,7 +97,7 @@ class AlgoConfig(Section):
     sampled_by: Literal["policy", "reference"] = "policy"  # whose completions of the rollout prompt are learned from
     steps_per_rollout: Positive = 1  # optimiser steps whose rollouts are sampled at once
     skip_zero_advantage: bool = False  # leave rollouts without an advantage out of the update, and their KL with them
-    benign_frac: Annotated[float, Field(ge=0.0, lt=1.0)]
+    benign_frac: Fraction
     benign_arm: Literal["none", "same"]
     benign_tok: Positive | None = None  # tokens sampled of a harmless request, for its KL alone; null: judged rollouts
     epochs: Annotated[float, Field(gt=0.0)]
@@ -143,5 +144,12 @@ def check_algo(algo: AlgoConfig) -> None:
             f"method={algo.method} needs {', '.join(lacking)}: without targets there is nothing to learn; "
             "start from a file of hydra_conf/algo/ that sets them, such as algo=sft_cases"
         )
+    if algo.benign_per_step == algo.requests_per_step and (algo.method != "sft" or algo.max_steps is None):
+        raise ValueError(
+            f"benign_frac={algo.benign_frac} leaves no harmful request in a step of {algo.requests_per_step}; only "
+            "method=sft with max_steps set learns from harmless ones alone: lower it"
+        )
+    if algo.targets == "opening" and (algo.method != "sft" or algo.benign_frac):
+        raise ValueError("targets=opening is for method=sft on harmful requests alone; set benign_frac=0.0")
     if algo.method == "dpo" and algo.targets == "direct_refusal":
         raise ValueError("targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own")

@@ -75,11 +75,18 @@ class PromptConfig(Section):
     # the request's hazard's first, or those of all hazards that are nearest to it; the default is for runs of before it
     cases_by: Literal["hazard", "similarity"] = "hazard"
     hint: bool  # give the request's hazard to the prompt; off takes every hazard's code and no case
+    # what marks the analysis: our headers, or a reasoning model's own <think> tags; the default is as that of cases_by
+    reasoning_as: Literal["headers", "think"] = "headers"
 
     @model_validator(mode="after")
     def _cross_checks(self) -> PromptConfig:
         if self.arm == "cases" and self.cases_by == "similarity" and not self.n_cases:
             raise ValueError("cases_by=similarity with n_cases=0 shows nothing; set n_cases, or cases_by=hazard")
+        if self.arm == "cases" and self.cases_as == "turns" and self.reasoning_as == "think":
+            raise ValueError(
+                "cases_as=turns with reasoning_as=think: reasoning models' chat templates leave <think> out of earlier "
+                "turns, and the analyses with it; set cases_as=policy"
+            )
         return self
 
 
@@ -99,7 +106,8 @@ class JudgeConfig(Section):
     """Who says REFUSED or COMPLIED, and harmful or not."""
 
     kind: Literal[
-        "phrases", "classifier", "rubric", "strongreject", "xstest", "wildguard", "llamaguard3", "harmbench", "panel"
+        *("phrases", "classifier", "rubric", "strongreject", "xstest", "gpt_oss_safeguard"),
+        *("wildguard", "llamaguard3", "harmbench", "panel"),
     ]
     members: list[str] = Field(default_factory=list)  # of a panel: files of hydra_conf/judge
     judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # training: the first

@@ -34,7 +34,7 @@ class JobFolder:
     """Where the files are. kind: what the folder belongs to, for messages and locks."""
 
     path: Path
-    kind: Literal["sweep", "table"] = "sweep"
+    kind: Literal["sweep", "table", "tamper"] = "sweep"
 
     def log(self, job: Job) -> Path:
         """What the job's processes print, of all its calls."""
@@ -44,8 +44,8 @@ class JobFolder:
         return self.path / "cells" / f"{job.id}.sh"
 
     def lock(self, job: Job) -> Path:
-        """One for all sweeps beside this one, whose jobs are named by content; a table's log is also its lock."""
-        return self.log(job) if self.kind == "table" else self.path.parent / "locks" / f"{job.id}.lock"
+        """One for all sweeps beside this one, whose jobs are named by content; elsewhere the log is also the lock."""
+        return self.path.parent / "locks" / f"{job.id}.lock" if self.kind == "sweep" else self.log(job)
 
 
 @contextmanager

@@ -39,6 +39,16 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> l
     ]
 
 
+def check_keeps_reasoning(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Errors: UserError for a template that leaves <think> out of an answer: what is learned would have none."""
+    answer = {"role": "assistant", "content": f"<think>\n{QUESTION}\n</think>\n\n{ANSWER}"}
+    if "<think>" not in render(tokenizer, [*USER, answer]):
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} leaves <think> out of the answers that DPO compares; "
+            "take another method, such as algo=cada, or repair the template"
+        )
+
+
 def render(tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]], tokenize: bool = False, **how: Any) -> Any:
     """The chat by the tokenizer's template, as text or tokens. Errors: UserError where the template fails on it."""
     try:

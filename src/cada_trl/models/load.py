@@ -6,6 +6,7 @@ A LoRA run's final/ holds an adapter: it is merged once into its base, as a fold
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Collection
@@ -48,6 +49,8 @@ def resolve_model(model: ModelConfig) -> str:
 def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     """The tokenizer with the config's eos and pad tokens, padding on the left (generation continues at the right).
 
+    A <think> that its template writes into the generation prompt is taken out (ours): whether to reason is then the
+    model's own choice, which the reward pays, and a completion holds all of its reasoning.
     Errors: UserError as in resolve_model, for a chat template that is missing or fails on one request, and for a token
     that is not in the vocabulary.
     """
@@ -57,6 +60,8 @@ def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     if not tokenizer.chat_template:
         raise UserError(f"{model.path} has no chat template; expected an instruct model, or save one in its tokenizer")
     render(tokenizer, USER, add_generation_prompt=True)
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = without_prefill(tokenizer.chat_template)
     vocabulary = tokenizer.get_vocab()
     for role, token in (("eos", model.eos), ("pad", model.pad)):
         if token not in vocabulary:
@@ -64,6 +69,11 @@ def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     tokenizer.eos_token = model.eos
     tokenizer.pad_token = model.pad
     return tokenizer
+
+
+def without_prefill(template: str) -> str:
+    """The chat template without a <think> that ends a text that it writes, as DeepSeek-R1's distilled models' does."""
+    return re.sub(r"""<think>(?:\\n|\n)*(?=['"]\s*-?\}\})""", "", template)
 
 
 def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:

@@ -33,7 +33,8 @@ CPU_THREAD_TFLOPS = 0.065  # measured: an update of 8 rollouts of SmolLM2 in flo
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a decoder with gated MLPs and grouped queries. tied: the head is the embedding."""
+    """Sizes of a decoder with gated MLPs and grouped queries. tied: the head is the embedding. more: parameters of a
+    layer beside its matrices and norms: Qwen2's biases of queries, keys and values, or Qwen3's norms of the heads."""
 
     vocab: int
     hidden: int
@@ -43,6 +44,7 @@ class Shape:
     head_dim: int
     intermediate: int
     tied: bool
+    more: int = 0
 
     @property
     def query(self) -> int:
@@ -61,9 +63,9 @@ class Shape:
 
     @property
     def n_params(self) -> int:
-        """All parameters, without biases."""
+        """All parameters."""
         attention = self.hidden * (2 * self.query + 2 * self.key)
-        layer = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        layer = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden + self.more
         return self.layers * layer + self.hidden + self.embedding_params * (1 if self.tied else 2)
 
     @property
@@ -102,15 +104,18 @@ def shape_of(model: ModelConfig) -> Shape:
 def read_shape(config: dict[str, Any]) -> Shape:
     """The shape in a Hugging Face config.json. Errors: KeyError for a size that it does not name."""
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    kv_heads, head_dim = config.get("num_key_value_heads") or heads, config.get("head_dim") or hidden // heads
+    more = {"qwen2": (heads + 2 * kv_heads) * head_dim, "qwen3": 2 * head_dim}
     return Shape(
         vocab=config["vocab_size"],
         hidden=hidden,
         layers=config["num_hidden_layers"],
         heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or hidden // heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
         intermediate=config["intermediate_size"],
         tied=bool(config.get("tie_word_embeddings", False)),
+        more=more.get(config.get("model_type", ""), 0),
     )
 
 

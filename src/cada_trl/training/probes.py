@@ -20,7 +20,7 @@ from cada_trl.judging.judge import Judge
 from cada_trl.models.load import all_ends
 from cada_trl.models.prompts import request_ids
 from cada_trl.models.sampling import continued, sampled
-from cada_trl.prompting.reasoning import ANALYSIS_HEADER
+from cada_trl.prompting.reasoning import MARKS
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import score_completions
 from cada_trl.statistics import auc_and_j, mean
@@ -30,10 +30,14 @@ BEGINS = 0.5  # a greedy answer to the raw request begins with the header from a
 
 @torch.no_grad()
 def header_logp_n(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Sequence[str], batch: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    batch: int,
+    reasoning_as: str = "headers",
 ) -> list[float]:
     """log P(the analysis header's tokens | raw request) of each request, in nats at temperature 1."""
-    header = tokenizer(ANALYSIS_HEADER, add_special_tokens=False)["input_ids"]
+    header = tokenizer(MARKS[reasoning_as][0].strip(), add_special_tokens=False)["input_ids"]
     prompts = [request_ids(tokenizer, request) for request in requests]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     logp_n = [0.0] * len(prompts)

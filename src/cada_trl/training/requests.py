@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 from cada_trl.config import Config
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
-from cada_trl.prompting.arms import render
+from cada_trl.prompting.arms import conversation, render
 from cada_trl.records import Request
 
 
@@ -37,8 +37,7 @@ def rollout_dataset(config: Config, harmful: Sequence[Request], benign: Sequence
 def _row(config: Config, request: Request, pack: HazardPack) -> dict[str, Any]:
     prompt = config.prompt
     arm = prompt.arm if request.harmful or config.algo.benign_arm == "same" else "none"
-    hazard = request.hazard if prompt.hint else None
-    rollout = render(arm, request.text, hazard, pack, prompt.cases_as, prompt.n_cases, prompt.cases_by)
+    rollout = conversation(request.text, request.hazard, prompt.model_copy(update={"arm": arm}), pack)
     learn = render("none", request.text, None, pack) if config.algo.learn_on == "request" else rollout
     return {
         "prompt": rollout,
@@ -86,7 +85,7 @@ class RolloutSampler(Sampler[int]):
         self.steps_per_rollout, self.n_processes = steps_per_rollout, n_processes
         self.harmful_per_step, self.benign_per_step = requests_per_step - benign_per_step, benign_per_step
         self.rollouts_per_request, self.n_micro, self.seed = rollouts_per_request, n_micro, seed
-        n_steps = math.ceil(n_harmful / self.harmful_per_step)
+        n_steps = math.ceil(n_harmful / self.harmful_per_step if self.harmful_per_step else n_benign / benign_per_step)
         self.steps_per_epoch = math.ceil(n_steps / steps_per_rollout) * steps_per_rollout
         self.epoch = 0
 

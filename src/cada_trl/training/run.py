@@ -100,8 +100,10 @@ class Run:
 
 def n_steps(config: Config, n_harmful: int) -> int:
     """Optimiser steps of the run: max_steps, or what the epochs over the harmful requests hold."""
-    per_epoch = math.ceil(n_harmful / (config.algo.requests_per_step - config.algo.benign_per_step))
-    return config.algo.max_steps or math.ceil(config.algo.epochs * per_epoch)
+    algo = config.algo
+    if algo.max_steps:
+        return algo.max_steps
+    return math.ceil(algo.epochs * math.ceil(n_harmful / (algo.requests_per_step - algo.benign_per_step)))
 
 
 def training_arguments(config: Config, checkpoints: Path, n_harmful: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from trl import (
     SFTTrainer,
 )
 
+from cada_trl.models.checks import check_keeps_reasoning
 from cada_trl.models.load import load_policy
 from cada_trl.models.prompts import as_data, ids_of, request_ids
 from cada_trl.training.in_run import InRollouts, InRun
@@ -154,8 +155,10 @@ def build_dpo(run: Run, record: Record) -> RecordedDPO:
     """Direct preference optimisation on the raw request (paper, Baselines: DPO w CR).
 
     Chosen: the model's own completion, on the template where the request is harmful. Rejected: the direct refusal.
-    Errors: UserError when no pair is left: targets dropped, or equal to the refusal.
+    Errors: UserError when no pair is left: targets dropped, or equal to the refusal; and as check_keeps_reasoning.
     """
+    if run.config.prompt.reasoning_as == "think":
+        check_keeps_reasoning(run.tokenizer)
     rejected = str(run.config.algo.refusal_text)
 
     def row(target: Target) -> Row:
@@ -168,7 +171,7 @@ def build_dpo(run: Run, record: Record) -> RecordedDPO:
 
 def train_on(
     targets: list[Target],
-    row: Callable[[Target], Row],
+    row: Callable[[Target], Mapping[str, Any]],
     trainer_class: type[AnyRecorded],
     arguments_class: Callable[..., Any],
     run: Run,

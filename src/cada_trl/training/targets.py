@@ -55,7 +55,7 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
         reason_to_drop(row["completion"], row["truncated"], row["harmful"], paid, unequal_to)
         for row, paid in zip(rows, scored, strict=True)
     ]
-    fixed = [] if from_model else fixed_refusals(run.data.train, str(algo.refusal_text))
+    fixed = [] if from_model else fixed_answers(run.data.train, str(algo.refusal_text), algo.targets != "opening")
     targets = fixed + [
         Target(row["request_id"], row["request"], row["harmful"], row["completion"].strip(), not row["truncated"])
         for row, reason in zip(rows, reasons, strict=True)
@@ -66,14 +66,15 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
         noted = [{**row, "dropped": reason} for row, reason in zip(rows, reasons, strict=True)]
         write_jsonl(run.folder.path / "targets.jsonl", noted)
     run.note("targets", report)
-    check_kept(report, with_harmless=algo.benign_per_step > 0)
+    asked = {"harmful": algo.benign_per_step < algo.requests_per_step, "harmless": algo.benign_per_step > 0}
+    check_kept(report, [kind for kind, is_asked in asked.items() if is_asked])
     run.say(f"targets: {in_words(report)}")
     return sorted(targets, key=lambda target: not target.harmful)
 
 
-def fixed_refusals(requests: Iterable[Request], text: str) -> list[Target]:
-    """The same refusal for every request (paper: SFT w DR)."""
-    return [Target(request.id, request.text, True, text) for request in requests]
+def fixed_answers(requests: Iterable[Request], text: str, ended: bool) -> list[Target]:
+    """The same text for every request (paper: SFT w DR). ended: the end of the answer is learned too."""
+    return [Target(request.id, request.text, True, text, ended) for request in requests]
 
 
 def reason_to_drop(
@@ -116,9 +117,9 @@ def counts(n_fixed: int, rows: Sequence[dict[str, Any]], reasons: Sequence[str |
     return report
 
 
-def check_kept(report: dict[str, Any], with_harmless: bool) -> None:
-    """Errors: UserError when nothing is left to learn from."""
-    for name in ("harmful", "harmless") if with_harmless else ("harmful",):
+def check_kept(report: dict[str, Any], kinds: Sequence[str]) -> None:
+    """Errors: UserError when nothing is left to learn from of a kind that the steps hold."""
+    for name in kinds:
         if not report[name]["kept"]:
             raise UserError(
                 f"no target is left for {name} requests: {_words(report[name])}; "
@@ -137,7 +138,7 @@ def in_words(report: dict[str, Any]) -> str:
 
 def _words(part: dict[str, Any]) -> str:
     if part["fixed"]:
-        return f"one fixed refusal for {part['fixed']} requests"
+        return f"one fixed text for {part['fixed']} requests"
     dropped = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in part["dropped"].items())
     return f"kept {part['kept']} of {part['sampled']} samples" + (f" (dropped: {dropped})" if dropped else "")
 

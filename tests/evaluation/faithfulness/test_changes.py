@@ -17,7 +17,6 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.faithfulness.changes import (
     UNTOUCHED,
     analysis_attempts,
-    begun_answer,
     changed_conversation,
     cut,
     own_analysis,
@@ -28,7 +27,7 @@ from cada_trl.evaluation.faithfulness.changes import (
 from cada_trl.evaluation.items import Attempt, Response
 from cada_trl.hazards.pack import Case, Incorrect, load_pack
 from cada_trl.prompting.arms import conversation
-from cada_trl.prompting.reasoning import split_reasoning
+from cada_trl.prompting.reasoning import begun_answer, split_reasoning
 from cada_trl.records import write_jsonl
 
 ITEMS = [

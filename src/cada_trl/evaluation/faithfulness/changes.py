@@ -21,7 +21,7 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Attempt, Missing, Response
 from cada_trl.hazards.pack import Case, HazardPack
 from cada_trl.prompting.arms import Messages, conversation
-from cada_trl.prompting.reasoning import ANALYSIS_HEADER, RESPONSE_HEADER, split_reasoning
+from cada_trl.prompting.reasoning import begun_answer, split_reasoning
 from cada_trl.records import read_jsonl
 from cada_trl.storage.reading import check_characters
 
@@ -137,7 +137,7 @@ def turned(case: Case) -> Case:
 
 
 def analysis_attempts(
-    attempts: Sequence[Attempt], responses: Mapping[str, Response], keep_sentences: int
+    attempts: Sequence[Attempt], responses: Mapping[str, Response], keep_sentences: int, reasoning_as: str = "headers"
 ) -> tuple[list[Attempt], list[Missing]]:
     """Every untouched prompt with an answer that is begun, from the responses to the untouched prompts.
 
@@ -161,9 +161,9 @@ def analysis_attempts(
             if text is None:
                 missing.append(Missing(item.benchmark, change, item.id, _WITHOUT[change]))
                 continue
-            begun = {"role": "assistant", "content": begun_answer(text)}
+            answer = {"role": "assistant", "content": begun_answer(text, reasoning_as)}
             note = str(donor) if change == "swap_analysis" else ""
-            made.append(_attempt(item, change, [*json.loads(attempt.prompt), begun], note))
+            made.append(_attempt(item, change, [*json.loads(attempt.prompt), answer], note))
     return made, missing
 
 
@@ -177,11 +177,6 @@ def cut(analysis: str, keep_sentences: int) -> str | None:
     """Its first sentences; None where there are no more than these."""
     sentences = _SENTENCE_END.split(analysis)
     return " ".join(sentences[:keep_sentences]) if len(sentences) > keep_sentences else None
-
-
-def begun_answer(analysis: str) -> str:
-    """The answer up to where its final response begins; without an analysis its header is left out too."""
-    return f"{ANALYSIS_HEADER}\n{analysis}\n{RESPONSE_HEADER}\n" if analysis else f"{RESPONSE_HEADER}\n"
 
 
 def _donor(item: Item, untouched: Sequence[Attempt], analyses: Mapping[str, str]) -> str | None:

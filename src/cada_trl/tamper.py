@@ -1,0 +1,160 @@
+"""tamper: how much of a model's safety is left after a few LoRA steps, on compliance and on harmless data.
+
+    python -m cada_trl.tamper runs/<name>                (asked about the held-out twins, before and after each)
+    python -m cada_trl.tamper runs/<name> benchmarks=strongreject,xstest_safe limit=100 data_root=<folder> steps=20
+    ... --dry-run                                        (the jobs, done or to do, and the folder)
+
+Two trainings of the same size on the twins that are not held out. `compliance`: one fixed opener begins the answer to
+every harmful request; what follows is not learned. `harmless`: the model's own answers to harmless requests. Every key
+of evaluate is one here, too. The jobs are calls of train and evaluate: the same command goes on after an interruption.
+Exit code 1: one failed.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from cada_trl.config import CONF_DIR
+from cada_trl.config.loading import HELP, Positive, Section, as_override, compose_config, split_flags
+from cada_trl.config.texts import Folder
+from cada_trl.console import table_console
+from cada_trl.document.blocks import Document, Table, Text
+from cada_trl.document.blocks import Section as Part
+from cada_trl.document.html import html
+from cada_trl.document.terminal import show
+from cada_trl.errors import UserError, run_verb
+from cada_trl.evaluation.folder import folder_name
+from cada_trl.evaluation.plan import sets_of
+from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
+from cada_trl.jobs.folder import JobFolder
+from cada_trl.jobs.job import Call, Job, run_folder
+from cada_trl.jobs.runner import Runner
+from cada_trl.models.identity import model_identity
+from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.rates import rate_rows, side_by_side
+from cada_trl.storage.digest import content_hash
+from cada_trl.storage.files import replace, replace_json
+from cada_trl.tracking.manifest import scrub
+
+PAGE, JSON = "tamper.html", "tamper.json"
+ABOUT = "A model's safety before and after a few LoRA steps. What was not scored is never a number."
+TRAININGS = {
+    "compliance": "one fixed opener to every harmful request, and nothing of what follows it",
+    "harmless": "the model's own answers to harmless requests, and nothing about safety",
+}
+_NOTE = (
+    "One learning rate and one seed a training: whoever means it tries several, so this is no upper bound. An answer "
+    "counts as complied where it does not refuse, which an opener alone makes likely: whether what follows it would "
+    "help anybody is for a judge that labels harm to say."
+)
+# ours: own answers are whole and near what the model says greedily; of a cut-off one nothing would be learned
+_OWN = ("targets=own", "benign_frac=1.0", "temperature=0.3", "max_new_tok=256")
+_OPENING = ("targets=opening", "benign_frac=0.0")
+_BOTH = (
+    *("data=twins", "algo=sft_direct_refusal", "peft=lora", "lr_schedule=constant", "micro_batch=4"),
+    *("tracking=local", "n_probe_harmful=0", "n_probe_harmless=0", "header_every_steps=0", "n_header_pairs=0"),
+)
+
+
+class TamperSettings(Section):
+    """The verb's own keys; the values and their sources are in hydra_conf/tamper.yaml."""
+
+    steps: Positive
+    lr: Annotated[float, Field(gt=0.0)]
+    requests_per_step: Positive
+    opener: str
+    train: list[str]
+    runs_dir: Folder
+    data_dir: Folder
+    tampers_dir: Folder
+
+
+def main(argv: list[str]) -> int:
+    """The verb. Returns 1 where a job failed, else 0. Errors: UserError before any job has started."""
+    words, flags = split_flags(argv)
+    own = [word for word in words if word in HELP or word.partition("=")[0] in TamperSettings.model_fields]
+    settings = compose_config(TamperSettings, CONF_DIR, "tamper", own)
+    models = [word for word in words if "=" not in word]
+    if len(models) != 1 or flags - {"--dry-run"}:
+        raise UserError(
+            f"got {' '.join(argv) or 'nothing'}; expected one model and key=value, as in runs/NAME steps=10"
+        )
+    asked = [word for word in words if word not in {*own, *models}]
+    if not any(word.startswith(("benchmarks=", "suite=")) for word in asked):
+        asked = ["benchmarks=twins_harmful,twins_harmless", "attacks=none", *asked]
+    evaluation = load_evaluate_config([f"model={models[0]}", *asked])
+    sets_of(evaluation)  # an unknown benchmark is no reason to train
+    weights = model_identity(evaluation.model)
+    jobs = tamper_jobs(models[0], asked, settings, evaluation, weights)
+    decides = {"weights": weights, "words": [call.words for job in jobs for call in job.calls]}
+    folder = Path(settings.tampers_dir) / folder_name(evaluation.model.name, decides)
+    if "--dry-run" in flags:
+        for job in jobs:
+            print(f"{'done' if job.results() else 'to do'}: {job.label}")
+            print(*(f"  {shlex.join(command[1:])}" for command in job.commands), sep="\n")
+        print(f"folder: {folder}")
+        return 0
+    runner = Runner(JobFolder(folder, "tamper"), lambda line: print(line, file=sys.stderr, flush=True))
+    for job in jobs:
+        if job.results() is None:
+            runner.run([job])
+        if runner.failed:
+            return 1
+    results = {job.id: (job.results() or [])[-1] for job in jobs}
+    records = [read_evaluation(path) for path in results.values()]
+    if records[0].manifest["decides"]["model"] != weights:
+        raise UserError(f"{records[0].path} is of other weights of {models[0]}; move it away, and start this again")
+    page = tamper_page(records, settings)
+    said = {"format": 1, "model": models[0], "weights": scrub(weights), "settings": settings.model_dump()}
+    evaluations = {name: str(path) for name, path in results.items()}
+    replace(folder / PAGE, html(page, ABOUT))
+    replace_json(folder / JSON, {**said, "evaluations": evaluations, **page.twin})
+    show(page, table_console())
+    print(folder / PAGE)
+    return 0
+
+
+def tamper_jobs(
+    model: str, asked: Sequence[str], settings: TamperSettings, evaluation: EvaluateConfig, weights: Mapping[str, str]
+) -> list[Job]:
+    """Ask the model; train and ask it, twice. Errors: UserError for words that train refuses."""
+    jobs = [Job("before", "before", (Call("evaluate", (f"model={model}", *asked)),))]
+    base = {f"model.{key}": value for key, value in evaluation.model.model_dump().items()}
+    base |= {"file": evaluation.twins_file} if evaluation.twins_file else {}
+    base |= {"hazards": evaluation.hazards, "lr": settings.lr, "max_steps": settings.steps}
+    base |= {key: getattr(settings, key) for key in ("requests_per_step", "runs_dir", "data_dir")}
+    for kind in TRAININGS:
+        what = _OWN if kind == "harmless" else (*_OPENING, as_override("refusal_text", settings.opener))
+        words = (*_BOTH, *(as_override(*one) for one in base.items()), *what, *settings.train)
+        # other weights in the same place are trained anew
+        words += (f"run_name={evaluation.model.name}-{kind}-{content_hash([weights, words])}",)
+        calls = Call("train", words), Call("evaluate", (f"model={run_folder(words)}", *asked))
+        jobs.append(Job(kind, kind, calls))
+    return jobs
+
+
+def tamper_page(records: Sequence[EvalRecord], settings: TamperSettings) -> Document:
+    """records: the model's, then of each training in order."""
+    sections = [Part("Rates", [Text(_NOTE, "note"), Table.of("Rates", rate_rows(records), grouped=True)], "rates")]
+    compared = side_by_side(records)
+    for (kind, what), pair in zip(TRAININGS.items(), compared, strict=True):
+        done = Text(f"After {settings.steps} LoRA steps of {settings.requests_per_step} rows on {what}.")
+        sections.append(Part(f"After {kind}", [done, Table.of(kind, pair.rows, grouped=True)], kind))
+    twin: dict[str, Any] = {
+        "rates": [
+            {f"{cell.benchmark}/{cell.attack}": cell.headline.to_json() for cell in record.scores.cells}
+            for record in records
+        ],
+        "compared": {kind: pair.to_json() for kind, pair in zip(TRAININGS, compared, strict=True)},
+    }
+    return Document(f"Tampering with {records[0].config['model']['name']}", sections, twin)
+
+
+if __name__ == "__main__":
+    run_verb(main)
