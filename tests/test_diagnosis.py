@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -101,8 +102,11 @@ def test_a_disk_without_room_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_a_folder_that_cannot_be_written_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "access", lambda folder, mode: False)
-    with pytest.raises(UserError, match=f"{tmp_path} cannot be written; choose another folder"):
+    def refuses(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuses)
+    with pytest.raises(UserError, match=f"cannot write {tmp_path}: Permission denied"):
         found(diagnosis.check_disk, f"runs_dir={tmp_path}")
 
 

@@ -76,7 +76,7 @@ def test_the_template_hash_follows_the_template_alone() -> None:
     assert len(template_hash(one)) == 8
 
 
-def test_a_template_that_drops_the_thinking_of_an_answer_is_no_target_for_sft() -> None:
+def test_a_template_that_drops_the_thinking_of_an_answer_has_no_answers_for_dpo() -> None:
     check_keeps_reasoning(tiny_tokenizer())
     drops = TEMPLATE.replace("m['content'] +", "m['content'].split('</think>')[-1] +")
     assert drops != TEMPLATE

@@ -106,8 +106,16 @@ class JudgeConfig(Section):
     """Who says REFUSED or COMPLIED, and harmful or not."""
 
     kind: Literal[
-        *("phrases", "classifier", "rubric", "strongreject", "xstest", "gpt_oss_safeguard"),
-        *("wildguard", "llamaguard3", "harmbench", "panel"),
+        "phrases",
+        "classifier",
+        "rubric",
+        "strongreject",
+        "xstest",
+        "gpt_oss_safeguard",
+        "wildguard",
+        "llamaguard3",
+        "harmbench",
+        "panel",
     ]
     members: list[str] = Field(default_factory=list)  # of a panel: files of hydra_conf/judge
     judge_sees: Literal["final_response", "completion", "completion_and_prompt"]  # training: the first
