@@ -45,7 +45,7 @@ class Difference:
 RUN_KEYS = {
     "": Meaning.RESULT,
     "seed": Meaning.SEED,
-    **dict.fromkeys(("hardware", "rollout.server_url"), Meaning.PLACE),
+    **dict.fromkeys(("hardware", "rollout.server_url", "rollout.tensor_parallel"), Meaning.PLACE),
     **dict.fromkeys(("tracking", "tripwires", "runs_dir", "run_name", "data_dir"), Meaning.WRITTEN),
     **dict.fromkeys(("model.chat", "tracking.probe_every_steps", "tracking.probe_batch"), Meaning.MEASURED),
     **dict.fromkeys(("tracking.n_probe_harmful", "tracking.n_probe_harmless"), Meaning.MEASURED),
