@@ -73,7 +73,7 @@ class CheckedGeneration(VLLMGeneration):
             generation_config="vllm",  # vLLM's neutral defaults, not the model's own file
             enforce_eager=cpu,  # on a CPU compiling costs more than it wins
             use_tqdm_on_load=False,
-            kv_cache_memory_bytes=CPU_KV_CACHE_GIB * 2**30 if cpu else None,
+            kv_cache_memory_bytes=int(CPU_KV_CACHE_GIB * 2**30) if cpu else None,
             **(adapter_options(self.model.peft_config["default"].r) if is_peft_model(self.model) else {}),
         )
         whole_client = SharedMemoryClient if cpu else ServerClient
