@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate.utils import is_peft_model
@@ -28,9 +28,6 @@ from trl.trainer import grpo_trainer, rloo_trainer
 from cada_trl.errors import UserError
 from cada_trl.models.vllm import CPU_KV_CACHE_GIB
 from cada_trl.rollouts.vllm_plugin import BACKEND, adapter_options
-
-if TYPE_CHECKING:
-    from cada_trl.rollouts.in_vllm import ColocatedLLM
 
 SHARED_MEMORY = Path("/dev/shm")
 START = "`python -m cada_trl.rollouts.serve` and the overrides of this run"
@@ -64,6 +61,7 @@ class CheckedGeneration(VLLMGeneration):
         from cada_trl.rollouts.in_vllm import ColocatedLLM
 
         cpu = self.accelerator.device.type == "cpu"
+        adapter: Any = self.model.peft_config["default"] if is_peft_model(self.model) else None
         llm = partial(
             ColocatedLLM,
             dtype=str(self.dtype).removeprefix("torch."),  # vLLM's "auto" makes a float32 checkpoint bfloat16
@@ -74,12 +72,12 @@ class CheckedGeneration(VLLMGeneration):
             enforce_eager=cpu,  # on a CPU compiling costs more than it wins
             use_tqdm_on_load=False,
             kv_cache_memory_bytes=int(CPU_KV_CACHE_GIB * 2**30) if cpu else None,
-            **(adapter_options(self.model.peft_config["default"].r) if is_peft_model(self.model) else {}),
+            **(adapter_options(adapter.r) if adapter else {}),
         )
-        whole_client = SharedMemoryClient if cpu else ServerClient
+        client = AdapterClient if adapter else SharedMemoryClient if cpu else ServerClient
         with (
             replaced(vllm_generation, "LLM", llm),
-            replaced(vllm_generation, "VLLMClient", AdapterClient if is_peft_model(self.model) else whole_client),
+            replaced(vllm_generation, "VLLMClient", client),
         ):
             super()._init_vllm()
         if self.mode == "server":
@@ -87,7 +85,7 @@ class CheckedGeneration(VLLMGeneration):
                 server.init_communicator(self.accelerator.device)
 
     @property
-    def _engines(self) -> Sequence[ColocatedLLM | ServerClient]:
+    def _engines(self) -> Sequence[Any]:  # ColocatedLLM or ServerClient
         """Of this process; a server's are the main process's."""
         if self.mode == "colocate":
             return [self.llm]
@@ -101,7 +99,7 @@ class CheckedGeneration(VLLMGeneration):
             super().sync_weights()
         else:
             servers = self._engines
-            for number in range(len(self.server_base_url.split())):  # each time every process gathers the weights
+            for number in range(len(str(self.server_base_url).split())):  # each time every process gathers the weights
                 if servers:
                     self.vllm_client = servers[number]
                 super().sync_weights()
