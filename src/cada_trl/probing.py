@@ -22,11 +22,14 @@ def probe_run(run: Run, trainer: Trained, name: str, step: int) -> list[dict[str
     sets = {key: requests for key, requests in sets.items() if requests}
     progress = _counter(run.say, f"probe {name}, held-out requests given raw", sum(map(len, sets.values())))
     before_file = run.folder.path / "probes" / "before.jsonl"
-    with trainer.sampling_model() as model:
-        rows = probe(model, run.tokenizer, sets, run.config, run.judge, progress)
-        before = rows if name == "before" else [row for _, row in read_jsonl(before_file)]
-        harmless = [row for row in before if row["set"] == "harmless"]
-        nll_nats = mean_nll_nats(model, run.tokenizer, harmless)
+    rows: list[dict[str, Any]] = []
+    harmless: list[dict[str, Any]] = []
+    if sets:  # a model that is gathered whole need not fit where nothing is asked
+        with trainer.sampling_model() as model:
+            rows = probe(model, run.tokenizer, sets, run.config, run.judge, progress)
+            before = rows if name == "before" else [row for _, row in read_jsonl(before_file)]
+            harmless = [row for row in before if row["set"] == "harmless"]
+            nll_nats = mean_nll_nats(model, run.tokenizer, harmless)
     values = summary(rows) | header_of_run(run, trainer) | ({"probe/harmless/nll_nats": nll_nats} if harmless else {})
     run.folder.write_probe(name, step, rows, values)
     run.mirror.log(step, values)

@@ -228,7 +228,7 @@ def _another(value: Any) -> Any:
 
 
 # chat is how an evaluation asks: training renders the template. members are a panel's, which pays no reward.
-NOT_HASHED = {"seed", "runs_dir", "run_name", "data_dir", "server_url", "chat", "members"}
+NOT_HASHED = {"seed", "runs_dir", "run_name", "data_dir", "server_url", "tensor_parallel", "chat", "members"}
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # another value may be of another type

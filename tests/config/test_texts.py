@@ -49,6 +49,17 @@ EVALUATE, TRAIN = load_evaluate_config, load_config
         (TRAIN, ["judge=rubric", f"base_url='https://host/v1?key={SECRET}'"], "name its variable: api_key_env="),
         (TRAIN, ["judge=rubric", f"base_url=https://host/v1?key={SECRET}"], "it holds no password, ? or #"),
         (TRAIN, ["rollout=vllm_server", f"server_url=http://u:{SECRET}@host:1"], "vLLM's server takes none"),
+        (
+            TRAIN,
+            ["rollout=vllm_server", f"server_url=[http://a:1,http://u:{SECRET}@b:1]"],
+            "server_url.1: an address is",
+        ),
+        (
+            TRAIN,
+            ["rollout=vllm_server", "server_url=http://a:1,http://a:1"],
+            "expected one address or several different",
+        ),
+        (TRAIN, ["rollout=vllm_server", "server_url=[]"], "expected one address or several different"),
         (EVALUATE, [f"attacker_base_url=http://u:{SECRET}@h", "attacker_llm=m"], "attacker_api_key_env=MY_API_KEY"),
         (TRAIN, ["judge=rubric", f"api_key_env=sk-{SECRET}"], "in capitals, as in OPENAI_API_KEY, not the key"),
         (TRAIN, ["judge=rubric", "base_url=host/v1"], "expected an address, as in http://127.0.0.1:8000/v1"),

@@ -40,6 +40,7 @@ def test_the_table_names_keys_that_are_there() -> None:
         ("epochs=2", "nothing reads it with max_steps=150; leave it out, or change max_steps"),
         ("server_url=http://a:1", "nothing reads it with rollout=transformers; leave it out, or change rollout"),
         ("rollout=vllm_colocate server_url=http://a:1", "rollout=vllm_colocate"),
+        ("rollout=vllm_colocate tensor_parallel=2", "rollout=vllm_colocate"),
         ("accelerate_config=launch/cpu.yaml", "launcher=python"),
         ("rank=8", "nothing reads it with peft=none"),
         ("tracking=local wandb_project=x", "wandb=off local_tracker=none"),

@@ -80,6 +80,8 @@ N, HEAD, LIVE = 8030261248, 128256 * 4096, 10**9  # of Llama 3 8B; DeepSpeed's l
 SMOLLM2_N = 134515008
 LORA_N = shape_of(load_config([]).model).lora_params(16)
 ZERO3, ZERO2, COLOCATED = "model=llama3 hardware=a100x4", "model=llama3 hardware=a100x4_40gb", "rollout=vllm_colocate"
+LLAMA3_LORA_N = shape_of(load_config(["model=llama3"]).model).lora_params(16)
+NO_PROBES = "n_probe_harmful=0 n_probe_harmless=0 n_header_pairs=0"
 NO_KL = "beta_kl=0.0 benign_beta_kl=null"
 
 
@@ -101,9 +103,10 @@ NO_KL = "beta_kl=0.0 benign_beta_kl=null"
         (f"{ZERO3} peft=lora", "learning", "gathered weights", 2 * (LIVE + HEAD)),
         (f"{ZERO3} {NO_KL}", "learning", "gathered weights", 2 * LIVE),
         (f"{ZERO3} peft=lora {NO_KL}", "learning", "gathered weights", 2 * LIVE),
-        # an adapter is merged on gathered weights before it goes to vLLM
-        (f"{ZERO3} {COLOCATED} peft=lora", "sampling", "gathered weights", 2 * N),
-        (f"{ZERO3} {COLOCATED}", "sampling", "gathered weights", 2 * HEAD),
+        # an adapter goes to vLLM alone, other weights one by one; a probe gathers the model
+        (f"{ZERO3} {COLOCATED} peft=lora {NO_PROBES}", "sampling", "gathered weights", 2 * LLAMA3_LORA_N),
+        (f"{ZERO3} {COLOCATED} {NO_PROBES}", "sampling", "gathered weights", 2 * HEAD),
+        (f"{ZERO3} {COLOCATED} peft=lora {NO_PROBES} n_header_pairs=1", "sampling", "gathered weights", 2 * N),
         # vLLM takes its share of a card; on a CPU its libraries, kept and packed weights, and a fixed cache
         (f"{ZERO3} {COLOCATED}", "held", "vllm", 0.3 * 85e9),
         (COLOCATED, "held", "vllm", 0.4e9 + 2 * 4 * SMOLLM2_N + 2 * 2**30),
@@ -241,6 +244,7 @@ def test_the_change_fits_when_it_is_typed_after_the_runs_own_words(overrides: li
     [
         (TOO_LARGE[-1], "gradient_checkpointing=true"),  # what only costs time comes before other hardware and LoRA
         (["model=llama3_70b", "hardware=a100x4"], None),
+        (["model=llama3_70b", "hardware=a100x4", "rollout=vllm_server", "peft=lora"], NO_PROBES),
     ],
 )
 def test_the_cheapest_change_comes_first_and_nothing_is_promised_where_nothing_fits(
@@ -270,10 +274,11 @@ def documented() -> list[tuple[str, str, str, str, str]]:
 def test_the_documentation_says_what_a_gpu_needs(
     model: str, training: str, rollout: str, hardware: str, said: str
 ) -> None:
+    training, _, probes = training.partition(", ")
     peft = "none" if training == "full" else training
-    server = ["server_url='http://server:8000'"] if rollout == "vllm_server" else []
+    words = NO_PROBES.split() if probes else []
     try:
-        plan = planned(f"model={model}", f"peft={peft}", f"rollout={rollout}", f"hardware={hardware}", *server)
+        plan = planned(f"model={model}", f"peft={peft}", f"rollout={rollout}", f"hardware={hardware}", *words)
     except UserError:  # 16 rollouts of SmolLM2's step over 16 processes of two each
         assert said == "refused"
     else:

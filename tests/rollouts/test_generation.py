@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from trl.generation.vllm_client import VLLMClient
 from cada_trl.errors import UserError
 from cada_trl.rollouts.generation import (
     TOLERANCE_NATS,
+    AdapterClient,
     ServerClient,
     SharedMemoryClient,
     checked_gap_nats,
@@ -35,7 +37,7 @@ def test_a_name_is_put_back_also_after_an_error() -> None:
 
 
 def test_without_vllm_nothing_of_it_is_imported() -> None:
-    with checked_generation(False):
+    with checked_generation(False, "folder"):
         assert "cada_trl.rollouts.in_vllm" not in sys.modules
 
 
@@ -59,9 +61,9 @@ def test_the_trainers_log_probabilities_are_those_of_each_next_token() -> None:
 
 
 def test_the_gap_is_the_mean_of_the_absolute_differences_and_equal_weights_have_none() -> None:
-    assert checked_gap_nats([-1.0, -2.0], [-1.1, -1.9], torch.bfloat16) == pytest.approx(0.1)
+    assert checked_gap_nats([-1.0, -2.0], [-1.1, -1.9], torch.bfloat16, "vLLM") == pytest.approx(0.1)
     logp = trainer_logp(tiny_llama(), IDS)
-    assert checked_gap_nats(logp, trainer_logp(tiny_llama(), IDS), torch.float32) == 0.0
+    assert checked_gap_nats(logp, trainer_logp(tiny_llama(), IDS), torch.float32, "vLLM") == 0.0
 
 
 def test_weights_that_one_update_has_left_behind_are_found() -> None:
@@ -71,7 +73,7 @@ def test_weights_that_one_update_has_left_behind_are_found() -> None:
     trained(input_ids=torch.tensor([IDS]), labels=torch.tensor([IDS])).loss.backward()
     optimizer.step()
     with pytest.raises(UserError) as error:
-        checked_gap_nats(trainer_logp(trained, IDS), stale, torch.float32)
+        checked_gap_nats(trainer_logp(trained, IDS), stale, torch.float32, "vLLM")
     assert "vLLM does not have the trainer's weights after a sync" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -79,12 +81,12 @@ def test_weights_that_one_update_has_left_behind_are_found() -> None:
 @pytest.mark.parametrize("dtype", list(TOLERANCE_NATS))
 def test_a_log_probability_that_is_no_number_is_a_gap(dtype: torch.dtype) -> None:
     with pytest.raises(UserError, match="differ by nan"):
-        checked_gap_nats([-1.0, -2.0], [-1.0, math.nan], dtype)
+        checked_gap_nats([-1.0, -2.0], [-1.0, math.nan], dtype, "vLLM")
 
 
 def test_a_score_that_is_missing_is_no_agreement() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        checked_gap_nats([-1.0, -2.0], [-1.0], torch.float32)
+        checked_gap_nats([-1.0, -2.0], [-1.0], torch.float32, "vLLM")
 
 
 METRICS = """# HELP vllm:prefix_cache_hits_total Prefix cache hits
@@ -97,7 +99,8 @@ vllm:prefix_cache_hits_created{engine="0",model_name="m"} 1.7e+09
 
 def _client(kind: type[ServerClient], **attributes: Any) -> Any:
     client = object.__new__(kind)  # the constructor wants a server
-    vars(client).update({"base_url": "http://here", "_updating_weights": False, **attributes})
+    vars(client).update({"base_url": "http://here", "name": "the server", "_updating_weights": False, **attributes})
+    vars(client).setdefault("servers", [client])
     return client
 
 
@@ -112,6 +115,78 @@ def test_each_prompt_has_a_seed_of_its_own_and_room_for_those_of_its_completions
     answer = _client(ServerClient).generate(prompts=[[7], [8], [9]], n=2, generation_kwargs={"seed": 100})
     assert answer["prompt_ids"] == [[7], [8], [9]]
     assert answer["completion_ids"] == [[7, 100], [7, 101], [8, 102], [8, 103], [9, 104], [9, 105]]
+
+
+@pytest.mark.parametrize(("n_prompts", "shares"), [(4, [2, 2]), (5, [3, 2]), (1, [1, 0])])
+def test_servers_share_the_prompts_in_their_order_and_the_seeds_stay(
+    monkeypatch: pytest.MonkeyPatch, n_prompts: int, shares: list[int]
+) -> None:
+    def generate(self: Any, prompts: Any, n: int, generation_kwargs: Any, **_: Any) -> dict[str, Any]:
+        return {"answers": [(self, prompts[0], generation_kwargs["seed"])]}
+
+    monkeypatch.setattr(VLLMClient, "generate", generate)
+    other = _client(ServerClient)
+    first = _client(ServerClient, servers=[])
+    first.servers += [first, other]
+    answers = first.generate(prompts=list(range(n_prompts)), n=1, generation_kwargs={"seed": 100})["answers"]
+    assert answers == [(server, row, 100 + row) for row, server in enumerate([first] * shares[0] + [other] * shares[1])]
+
+
+def test_a_server_that_is_gone_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from requests import RequestException
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise RequestException("refused\nand more")
+
+    for method in ("__init__", "_post"):
+        monkeypatch.setattr(VLLMClient, method, gone)
+    with pytest.raises(UserError, match=r"the vLLM server at http://a does not answer; start it first: ") as error:
+        ServerClient("http://a http://b", 1)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="the server does not answer, or fails") as error:
+        _client(ServerClient)._post("http://here/v1/completions")
+    assert "\n" not in str(error.value)
+
+
+class _Session:
+    def __init__(self, status: int) -> None:
+        self.status, self.posted = status, []  # type: ignore[var-annotated]
+
+    def post(self, url: str, json: Any) -> Any:
+        self.posted.append((url.rpartition("/")[2], json["lora_name"]))
+        return SimpleNamespace(status_code=self.status, text="no such folder")
+
+
+def test_each_adapter_takes_the_place_of_the_one_before_under_a_name_of_its_own() -> None:
+    session = _Session(200)
+    client = _client(AdapterClient, session=session, model="base", loaded=False)
+    for name in ("one", "two"):
+        client.load_adapter(Path("/run") / name)
+        assert client.model == name
+    assert session.posted == [
+        ("load_lora_adapter", "one"),
+        ("load_lora_adapter", "two"),
+        ("unload_lora_adapter", "one"),
+    ]
+
+
+def test_an_adapter_that_a_server_cannot_read_is_named_and_not_sampled_with() -> None:
+    client = _client(AdapterClient, session=_Session(404), model="base", loaded=False)
+    with pytest.raises(UserError, match="the server cannot load the adapter in /run/one, which both must see: no such"):
+        client.load_adapter(Path("/run/one"))
+    assert client.model == "base"
+
+
+@pytest.mark.parametrize("lora", [None, {"max_lora_rank": 16}])
+def test_a_server_that_takes_no_adapters_is_refused_with_the_command(lora: Any) -> None:
+    client = _client(AdapterClient, get_server_info=lambda: {"lora_config": lora})
+    if lora:
+        client.init_communicator("cpu")
+    else:
+        with pytest.raises(
+            UserError, match=r"takes no LoRA adapter; start it with `python -m cada_trl\.rollouts\.serve"
+        ):
+            client.init_communicator("cpu")
 
 
 def test_the_prefix_cache_is_counted_over_all_engines() -> None:

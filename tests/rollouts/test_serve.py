@@ -44,7 +44,7 @@ def test_a_server_takes_weights_as_its_device_can_in_the_trainings_dtype(
 def test_a_dry_run_prints_the_command_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([SERVER, "server_url=http://127.0.0.1:8123", "--dry-run"]) == 0
     words = shlex.split(capsys.readouterr().out)
-    assert words[0] == "VLLM_SERVER_DEV_MODE=1"
+    assert words[:2] == ["VLLM_SERVER_DEV_MODE=1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"]
     assert words[words.index("--port") + 1] == "8123"
 
 
@@ -52,6 +52,21 @@ def test_a_dry_run_prints_the_command_and_starts_nothing(capsys: pytest.CaptureF
 def test_another_form_of_the_address_is_refused(url: str) -> None:
     with pytest.raises(UserError, match=r"expected (an address, as in )?http://"):
         address(load_config([SERVER, f"server_url='{url}'"]))
+
+
+def test_one_of_several_servers_is_started_at_a_time() -> None:
+    with pytest.raises(UserError, match="give it one of the run's, as in server_url=http://a:1"):
+        main([SERVER, "server_url=[http://a:1,http://b:2]"])
+
+
+def test_for_lora_a_server_takes_adapters_and_no_weights_and_its_model_is_split_as_asked() -> None:
+    options = _options("peft=lora", "rank=20", "tensor_parallel=2")
+    assert options["--max-lora-rank"] == "32" and "--enable-lora" in options
+    assert "--weight-transfer-config" not in options
+    assert options["--tensor-parallel-size"] == "2"
+    assert "--enable-lora" not in _options() and _options()["--tensor-parallel-size"] == "1"
+    with pytest.raises(UserError, match="rank=513; vLLM takes LoRA adapters of rank 512 at most"):
+        _options("peft=lora", "rank=513")
 
 
 def test_a_run_without_a_server_needs_none() -> None:

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cada_trl.config.keys import describe_keys
-from cada_trl.config.texts import NO_SECRETS, SECRET_ENDS
+from cada_trl.config.texts import NO_SECRETS, SECRET_ENDS, Addresses
 from cada_trl.config.unread import unread_keys
 from cada_trl.errors import HelpAsked, UserError
 from cada_trl.storage.reading import read_yaml
@@ -152,7 +152,7 @@ def is_text_list(schema: type[Section], path: str) -> bool:
     section, _, leaf = path.rpartition(".")
     owner = _sections(schema).get(section) if section else schema
     field = owner.model_fields.get(leaf) if owner else None
-    return field is not None and field.annotation == list[str]
+    return field is not None and field.annotation in (list[str], Addresses)
 
 
 def as_override(key: str, value: Any) -> str:
@@ -263,7 +263,7 @@ def _full_override(text: str, schema: type[Section], choices: dict[str, list[str
     path = paths.get(key, key)
     if path not in paths.values():
         raise UserError(f"unknown key '{key}'; {nearest(key, [*paths.values()] if '.' in key else [*paths, *choices])}")
-    if value and not value.startswith("[") and is_text_list(schema, path):
+    if value not in {"", "null"} and value[0] not in "['\"" and is_text_list(schema, path):
         return as_override(path, [word.strip() for word in value.split(",")])
     if value[:1] not in "'\"[{" and not value.isascii() and value.isprintable():
         return as_override(path, value)  # Hydra reads such letters in quotes alone
@@ -275,5 +275,6 @@ def _explain(problem: Any, schema: type[Section]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{where}'; {nearest(where.rsplit('.', 1)[-1], leaf_paths(schema))}"
-    shown = where if where.endswith(SECRET_ENDS) else f"{where}={problem['input']!r:.100}"
+    is_secret = where.rstrip(".0123456789").endswith(SECRET_ENDS)
+    shown = where if is_secret else f"{where}={problem['input']!r:.100}"
     return f"{shown}: {message}" if where else message

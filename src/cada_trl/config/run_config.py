@@ -137,7 +137,8 @@ _NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "trac
 def config_hash(config: Config) -> str:
     """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware, seed."""
     left_out: dict[str, Any] = dict.fromkeys(_NOT_PART_OF_THE_RESULT | {"seed"}, True)
-    values = config.model_dump(exclude=left_out | {"rollout": {"server_url"}, "model": {"chat"}, "judge": {"members"}})
+    not_hashed = {"rollout": {"server_url", "tensor_parallel"}, "model": {"chat"}, "judge": {"members"}}
+    values = config.model_dump(exclude=left_out | not_hashed)
     return content_hash(values)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section
-from cada_trl.config.texts import Address, Name, Variable
+from cada_trl.config.texts import Address, Addresses, Name, Variable
 
 Weight = Annotated[float, Field(ge=0.0)]
 Action = Literal["off", "warn", "stop"]
@@ -141,7 +141,8 @@ class RolloutConfig(Section):
     max_new_tok: Positive
     # vLLM's; None where a run was written before them
     importance_cap: Annotated[float, Field(ge=1.0)] | None = None  # null: no correction of its sampling probabilities
-    server_url: Address | None = None
+    server_url: Addresses = None  # of one server or of several, between which the prompts are split
+    tensor_parallel: Positive = 1  # GPUs, or processes of a CPU, that share a server's weights
 
 
 class HardwareConfig(Section):

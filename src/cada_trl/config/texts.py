@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 MAX_NAME_BYTES = 200  # a file system takes 255, and locks and temporary files add to a name
 SECRET_ENDS = ("_url", "_env")  # of keys whose wrong values are not repeated: a password may be in them
@@ -47,6 +47,12 @@ def _address(text: str, info: ValidationInfo) -> str:
     return text
 
 
+def _different(texts: list[str]) -> list[str]:
+    if not texts or len(set(texts)) < len(texts):
+        raise ValueError("expected one address or several different ones, as in http://a:8000,http://b:8000")
+    return texts
+
+
 def _variable(text: str) -> str:
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", text):
         raise ValueError("expected the name of an environment variable in capitals, as in OPENAI_API_KEY, not the key")
@@ -56,4 +62,12 @@ def _variable(text: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 Folder = Annotated[str, AfterValidator(_folder)]
 Address = Annotated[str, AfterValidator(_address)]
+Addresses = (
+    Annotated[
+        list[Address],
+        BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+        AfterValidator(_different),
+    ]
+    | None
+)
 Variable = Annotated[str, AfterValidator(_variable)]

@@ -25,7 +25,7 @@ UNREAD = {
     "algo.baseline!=running": "algo.baseline_rate algo.baseline_start",
     "algo.lr_schedule=constant": "algo.warmup_frac",
     "algo.max_steps!=null": "algo.epochs",
-    "rollout.backend!=vllm_server": "rollout.server_url",
+    "rollout.backend!=vllm_server": "rollout.server_url rollout.tensor_parallel",
     "hardware.launcher=python": "hardware.accelerate_config",
     "peft.adapter=none": "peft.rank peft.alpha peft.dropout peft.target_modules",
     "tracking.wandb=off tracking.local_tracker!=trackio": "tracking.wandb_project",

@@ -31,6 +31,7 @@ LIVE_PARAMS = 1_000_000_000  # DeepSpeed's default stage3_max_live_parameters
 BUCKET_PARAMS = 500_000_000  # DeepSpeed's default reduce_bucket_size
 # Of four GPUs, for a run under ZeRO-2: the cheaper first.
 ZERO3_FILES = ("launch/accelerate_zero3_4gpu.yaml", "launch/accelerate_zero3_offload_4gpu.yaml")
+PROBES = ("n_probe_harmful", "n_probe_harmless", "n_header_pairs")
 MOST_CHANGES = 3
 
 
@@ -88,8 +89,8 @@ def nearest_fit(config: Config, shape: Shape) -> tuple[str, MemoryPlan] | None:
     """The words of the fewest changes that make the run fit, and its plan then; None where up to three do not.
 
     Of equally many the one that changes the result least comes first: checkpointing and micro-batches only cost time,
-    rollouts without vLLM too, other hardware costs money, and LoRA trains something else. A change that the
-    configuration refuses, such as a step that the processes cannot divide, is passed over.
+    rollouts without vLLM too, probes only measure, other hardware costs money, and LoRA trains something else. A change
+    that the configuration refuses, such as a step that the processes cannot divide, is passed over.
     """
     changes, lengths = list(_changes(config)), longest(config)
     for n_changes in range(1, MOST_CHANGES + 1):
@@ -116,6 +117,8 @@ def _changes(config: Config) -> Iterator[tuple[str, str, dict[str, dict[str, Any
         yield "checkpointing", "gradient_checkpointing=true", {"hardware": {"gradient_checkpointing": True}}
     for size in range(hardware.micro_batch - 1, 0, -1):
         yield "micro_batch", f"micro_batch={size}", {"hardware": {"micro_batch": size}}
+    if config.rollout.backend != "transformers":
+        yield "probes", " ".join(f"{key}=0" for key in PROBES), {"tracking": dict.fromkeys(PROBES, 0)}
     if config.rollout.backend == "vllm_colocate":
         yield "backend", "backend=transformers", {"rollout": {"backend": "transformers"}}
     if hardware.accelerate_config and "zero2_4gpu" in hardware.accelerate_config:
@@ -184,12 +187,14 @@ class _Need:
         return _gb(n_bytes)
 
     def sampling(self) -> dict[str, float]:
-        """Bytes while completions are written, or while the weights go to vLLM."""
+        """Bytes while completions are written, or while the weights go to vLLM and in the probes."""
         whole = self.shape.n_params * self.weight_bytes
         if self.config.rollout.backend != "transformers":
-            # TRL merges an adapter on gathered weights; without one it gathers a parameter at a time.
-            gathered = whole if self.lora else self.shape.embedding_params * self.weight_bytes
-            return {"gathered weights": gathered if self.zero == 3 else 0}
+            # An adapter is gathered and sent alone; without one TRL gathers a parameter at a time.
+            adapter = self.n_trained * self.trained_bytes
+            sent = adapter if self.lora else self.shape.embedding_params * self.weight_bytes
+            is_probed = any(getattr(self.config.tracking, key) for key in PROBES)  # from the gathered model
+            return {"gathered weights": 0 if self.zero != 3 else whole if is_probed else sent}
         n_tok = max(n * (prompt_tok + tok) for n, prompt_tok, tok in self.sampled_at_once)
         cache = n_tok * self.shape.layers * 2 * self.shape.key * self.compute_bytes
         on_cpu = self.config.hardware.device == "cpu"

@@ -43,7 +43,7 @@ class Difference:
 RUN_KEYS = {
     "": Meaning.RESULT,
     "seed": Meaning.SEED,
-    **dict.fromkeys(("hardware", "rollout.server_url"), Meaning.PLACE),
+    **dict.fromkeys(("hardware", "rollout.server_url", "rollout.tensor_parallel"), Meaning.PLACE),
     **dict.fromkeys(("tracking", "tripwires", "runs_dir", "run_name", "data_dir"), Meaning.WRITTEN),
     **dict.fromkeys(
         ("model.chat", "judge.members", "tracking.probe_every_steps", "tracking.probe_batch"), Meaning.MEASURED

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from safetensors.torch import save_file
 from torch import Tensor
 from trl.generation import vllm_generation
@@ -26,12 +27,10 @@ from trl.trainer import grpo_trainer, rloo_trainer
 
 from cada_trl.errors import UserError
 from cada_trl.models.vllm import CPU_KV_CACHE_GIB
-from cada_trl.rollouts.vllm_plugin import BACKEND
-
-if TYPE_CHECKING:
-    from cada_trl.rollouts.in_vllm import ColocatedLLM
+from cada_trl.rollouts.vllm_plugin import BACKEND, adapter_options
 
 SHARED_MEMORY = Path("/dev/shm")
+START = "`python -m cada_trl.rollouts.serve` and the overrides of this run"
 SEEDS_A_STEP = 1 << 16  # rows of a step have seeds of their own up to this number of them
 TEXT = "The same weights give each of these words the same probability, whichever program computes them."
 # Mean gap a token. float32: both programs agree to 1e-5, and weights one step old differ by more than 1e-3. bfloat16:
@@ -40,9 +39,13 @@ TOLERANCE_NATS = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.1}
 
 
 class CheckedGeneration(VLLMGeneration):
-    """Colocated or by a server, on GPUs as on a CPU; sync, distribution and PEFT are TRL's."""
+    """Colocated or by servers, on GPUs as on a CPU; sync and distribution are TRL's, but that of an adapter.
 
-    def __init__(self, model: Any, accelerator: Any, processing_class: Any, **kwargs: Any) -> None:
+    folder: where a server finds the adapter.
+    """
+
+    def __init__(self, model: Any, accelerator: Any, processing_class: Any, folder: str, **kwargs: Any) -> None:
+        self.folder = Path(folder).absolute()
         self.dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else model.dtype
         self.sync_gap_nats = float("nan")
         self._counted = (0, 0)
@@ -58,6 +61,7 @@ class CheckedGeneration(VLLMGeneration):
         from cada_trl.rollouts.in_vllm import ColocatedLLM
 
         cpu = self.accelerator.device.type == "cpu"
+        adapter: Any = self.model.peft_config["default"] if is_peft_model(self.model) else None
         llm = partial(
             ColocatedLLM,
             dtype=str(self.dtype).removeprefix("torch."),  # vLLM's "auto" makes a float32 checkpoint bfloat16
@@ -67,35 +71,59 @@ class CheckedGeneration(VLLMGeneration):
             generation_config="vllm",  # vLLM's neutral defaults, not the model's own file
             enforce_eager=cpu,  # on a CPU compiling costs more than it wins
             use_tqdm_on_load=False,
-            kv_cache_memory_bytes=CPU_KV_CACHE_GIB * 2**30 if cpu else None,
+            kv_cache_memory_bytes=int(CPU_KV_CACHE_GIB * 2**30) if cpu else None,
+            **(adapter_options(adapter.r) if adapter else {}),
         )
+        client = AdapterClient if adapter else SharedMemoryClient if cpu else ServerClient
         with (
             replaced(vllm_generation, "LLM", llm),
-            replaced(vllm_generation, "VLLMClient", SharedMemoryClient if cpu else ServerClient),
+            replaced(vllm_generation, "VLLMClient", client),
         ):
-            try:
-                super()._init_vllm()
-            except ConnectionError as error:
-                raise UserError(
-                    f"no vLLM server at {self.server_base_url}; start `python -m cada_trl.rollouts.serve` with "
-                    "this run's overrides first"
-                ) from error
+            super()._init_vllm()
+        if self.mode == "server":
+            for server in self._engines[1:]:  # TRL has met the first
+                server.init_communicator(self.accelerator.device)
 
     @property
-    def _engine(self) -> ColocatedLLM | ServerClient:
-        return self.llm if self.mode == "colocate" else self.vllm_client
-
-    @property
-    def _talks_to_vllm(self) -> bool:
-        return self.mode == "colocate" or self.accelerator.is_main_process
+    def _engines(self) -> Sequence[Any]:  # ColocatedLLM or ServerClient
+        """Of this process; a server's are the main process's."""
+        if self.mode == "colocate":
+            return [self.llm]
+        return self.vllm_client.servers if self.accelerator.is_main_process else []
 
     def sync_weights(self) -> None:
-        """TRL's sync, then both programs score the same tokens. Errors: UserError where they differ."""
-        super().sync_weights()
+        """TRL's sync, then each program scores the same tokens. Errors: UserError where they differ."""
+        if is_peft_model(self.model):
+            self._send_adapter()
+        elif self.mode == "colocate":
+            super().sync_weights()
+        else:
+            servers = self._engines
+            for number in range(len(str(self.server_base_url).split())):  # each time every process gathers the weights
+                if servers:
+                    self.vllm_client = servers[number]
+                super().sync_weights()
+            if servers:
+                self.vllm_client = servers[0]
         with self.accelerator.autocast():
             here = trainer_logp(self.model, self._probe_ids)
-        if self._talks_to_vllm:
-            self.sync_gap_nats = checked_gap_nats(here, self._engine.prompt_logp(self._probe_ids), self.dtype)
+        gaps = [
+            checked_gap_nats(here, engine.prompt_logp(self._probe_ids), self.dtype, engine.name)
+            for engine in self._engines
+        ]
+        self.sync_gap_nats = max(gaps, default=float("nan"))
+
+    def _send_adapter(self) -> None:
+        """TRL would gather the whole model on every process, merge the adapter into it and send that."""
+        adapter = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        with self._dist.gather_params(adapter):
+            if not self._engines:
+                return
+            shared = None if self.mode == "colocate" else self.folder
+            with tempfile.TemporaryDirectory(prefix="adapter_", dir=shared) as folder:
+                self.model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+                for engine in self._engines:
+                    engine.load_adapter(Path(folder))
 
     def generate(self, prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None) -> Any:
         """As VLLMGeneration.generate, seeded by torch's seed, which the trainer sets by step.
@@ -111,9 +139,9 @@ class CheckedGeneration(VLLMGeneration):
 
     def step_metrics(self) -> dict[str, float]:
         """Of this process since the last call: the last sync's gap, and the prompt tokens found in the prefix cache."""
-        if not self._talks_to_vllm:
+        if not self._engines:
             return {}
-        found, asked = self._engine.prefix_counts()
+        found, asked = map(sum, zip(*(engine.prefix_counts() for engine in self._engines), strict=True))
         before_found, before_asked = self._counted
         self._counted = (found, asked)
         new = asked - before_asked
@@ -122,7 +150,29 @@ class CheckedGeneration(VLLMGeneration):
 
 
 class ServerClient(VLLMClient):
-    """On GPUs: weights go by TRL's NCCL."""
+    """On GPUs: weights go by TRL's NCCL. The first of a run's servers has those of all, and splits the prompts."""
+
+    def __init__(self, base_url: str, group_port: int, **given: Any) -> None:
+        """base_url: of one server or of several, with blanks between. Errors: UserError where one does not answer."""
+        url, *others = base_url.split()
+        self.name = f"the vLLM server at {url}"
+        try:
+            super().__init__(url, group_port=group_port, **given)
+        except OSError as error:  # as those of requests are
+            raise UserError(f"{self.name} does not answer; start it first: {START}") from error
+        more = [type(self)(url, group_port + number, **given) for number, url in enumerate(others, 1)]
+        self.servers = [self, *more]
+        self.loaded = False
+
+    def _post(self, url: str, **given: Any) -> dict[str, Any]:
+        """As VLLMClient's. Errors: UserError where the server is gone, or fails again and again."""
+        try:
+            return super()._post(url, **given)  # type: ignore[no-any-return]
+        except OSError as error:
+            raise UserError(
+                f"{self.name} does not answer, or fails; what it printed last says why. Start it again, then the same "
+                "command goes on"
+            ) from error
 
     def generate(  # type: ignore[override]  # TRL passes every argument by name
         self, prompts: Any, *, n: int = 1, generation_kwargs: Any = None, **kwargs: Any
@@ -135,7 +185,8 @@ class ServerClient(VLLMClient):
 
         def of_prompt(row: int) -> dict[str, Any]:
             seeded = given | {"seed": given["seed"] + row * n}
-            return VLLMClient.generate(self, [prompts[row]], n=n, generation_kwargs=seeded, **kwargs)
+            server = self.servers[row * len(self.servers) // len(prompts)]  # neighbours share a prefix
+            return VLLMClient.generate(server, [prompts[row]], n=n, generation_kwargs=seeded, **kwargs)
 
         with ThreadPoolExecutor(max_workers=len(prompts)) as executor:
             answers = list(executor.map(of_prompt, range(len(prompts))))
@@ -160,10 +211,7 @@ class SharedMemoryClient(ServerClient):
         """Errors: UserError where the server was started without the engine of in_vllm.py."""
         transfer = self.get_server_info()["weight_transfer_config"]
         if (transfer or {}).get("backend") != BACKEND:
-            raise UserError(
-                f"the vLLM server at {self.base_url} cannot take weights without a GPU; start it with "
-                "`python -m cada_trl.rollouts.serve` and the overrides of this run"
-            )
+            raise UserError(f"{self.name} cannot take weights without a GPU; start it with {START}")
         self._post(f"{self.base_url}/init_weight_transfer_engine", json={"init_info": {}})
 
     def update_named_params(self, metadata: Any, named_params: Iterator[tuple[str, Tensor]]) -> None:
@@ -180,6 +228,25 @@ class SharedMemoryClient(ServerClient):
             self._finish_weight_update()
 
 
+class AdapterClient(ServerClient):
+    """For LoRA, by vLLM's own loading of adapters: the base model stays as the server has it."""
+
+    def init_communicator(self, device: Any = 0) -> None:
+        """Errors: UserError where the server takes no adapters."""
+        if not self.get_server_info()["lora_config"]:
+            raise UserError(f"{self.name} takes no LoRA adapter; start it with {START}")
+
+    def load_adapter(self, folder: Path) -> None:
+        """folder: its name is the adapter's and a new one each time, as vLLM caches prefixes by it."""
+        names = {"lora_name": folder.name, "lora_path": str(folder)}
+        answer = self.session.post(f"{self.base_url}/v1/load_lora_adapter", json=names)
+        if answer.status_code != 200:
+            raise UserError(f"{self.name} cannot load the adapter in {folder}, which both must see: {answer.text}")
+        if self.loaded:
+            self.session.post(f"{self.base_url}/v1/unload_lora_adapter", json={"lora_name": self.model})
+        self.model, self.loaded = folder.name, True
+
+
 def _counter(text: str, name: str) -> int:
     """The sum of a Prometheus counter over its labels; 0 where it is not there yet."""
     return int(sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
@@ -193,12 +260,12 @@ def trainer_logp(model: Any, ids: Sequence[int]) -> list[float]:
         return logp_tv[:-1].gather(1, ids_t[1:, None])[:, 0].tolist()  # type: ignore[no-any-return]
 
 
-def checked_gap_nats(trainer: Sequence[float], vllm: Sequence[float], dtype: torch.dtype) -> float:
+def checked_gap_nats(trainer: Sequence[float], vllm: Sequence[float], dtype: torch.dtype, name: str) -> float:
     """Mean |trainer - vLLM| a token. Errors: UserError where it is above the dtype's tolerance or not a number."""
     gap = sum(abs(here - there) for here, there in zip(trainer, vllm, strict=True)) / len(trainer)
     if not gap <= TOLERANCE_NATS[dtype]:
         raise UserError(
-            f"vLLM does not have the trainer's weights after a sync: log-probabilities differ by {gap:.2g} nats a "
+            f"{name} does not have the trainer's weights after a sync: log-probabilities differ by {gap:.2g} nats a "
             f"token, at most {TOLERANCE_NATS[dtype]:g} is rounding in {str(dtype).removeprefix('torch.')}; the run "
             "stops before it learns from another model's samples (docs/vllm_and_speed.md)"
         )
@@ -217,9 +284,9 @@ def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
 
 
 @contextmanager
-def checked_generation(wanted: bool) -> Iterator[None]:
+def checked_generation(wanted: bool, folder: str) -> Iterator[None]:
     """A trainer of TRL that is built inside takes CheckedGeneration, where it is wanted."""
     with ExitStack() as stack:
         for trainer in (grpo_trainer, rloo_trainer) if wanted else ():
-            stack.enter_context(replaced(trainer, "VLLMGeneration", CheckedGeneration))
+            stack.enter_context(replaced(trainer, "VLLMGeneration", partial(CheckedGeneration, folder=folder)))
         yield

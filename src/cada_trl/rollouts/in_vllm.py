@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
@@ -17,6 +18,7 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferInitInfo,
     WeightTransferUpdateInfo,
 )
+from vllm.lora.request import LoRARequest
 
 from cada_trl.rollouts.vllm_plugin import UPDATABLE
 
@@ -24,7 +26,9 @@ from cada_trl.rollouts.vllm_plugin import UPDATABLE
 class ColocatedLLM(LLM):
     """What TRL calls as LLM in colocate mode."""
 
+    name = "vLLM"
     _found_tok = _asked_tok = 0
+    _adapter: LoRARequest | None = None
 
     def generate(self, prompts: Any, sampling_params: Any = None, **kwargs: Any) -> Any:
         """As LLM.generate; row i draws from seed + i of sampling_params (one seed for all would give all one noise)."""
@@ -33,15 +37,21 @@ class ColocatedLLM(LLM):
             seeded = sampling_params.clone()
             seeded.seed = sampling_params.seed + row
             rows.append(seeded)
-        outputs = super().generate(prompts, rows, **kwargs)
+        outputs = super().generate(prompts, rows, lora_request=self._adapter, **kwargs)
         self._found_tok += sum(output.num_cached_tokens or 0 for output in outputs)
         self._asked_tok += sum(len(output.prompt_token_ids or []) for output in outputs)
         return outputs
 
+    def load_adapter(self, folder: Path) -> None:
+        """In place of the one before; folder: its name is new each time, as vLLM caches prefixes by it."""
+        number = self._adapter.lora_int_id + 1 if self._adapter else 1
+        self._adapter = LoRARequest(folder.name, number, str(folder))
+        self.llm_engine.add_lora(self._adapter)
+
     def prompt_logp(self, ids: list[int]) -> list[float]:
         """Log-probability of each token but the first, in nats, at temperature 1."""
         params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-        [output] = super().generate([{"prompt_token_ids": ids}], params, use_tqdm=False)
+        [output] = super().generate([{"prompt_token_ids": ids}], params, use_tqdm=False, lora_request=self._adapter)
         assert output.prompt_logprobs is not None
         pairs = zip(ids[1:], output.prompt_logprobs[1:], strict=True)
         return [at_place[token].logprob for token, at_place in pairs if at_place is not None]

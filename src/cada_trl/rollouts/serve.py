@@ -18,7 +18,10 @@ from urllib.parse import urlsplit
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError, run_verb
 from cada_trl.models.vllm import CPU_KV_CACHE_GIB
-from cada_trl.rollouts.vllm_plugin import BACKEND, check_installed, set_environment
+from cada_trl.rollouts.vllm_plugin import BACKEND, adapter_options, check_installed, set_environment
+
+# The routes by which weights are replaced, and adapters.
+ROUTES = ("VLLM_SERVER_DEV_MODE", "VLLM_ALLOW_RUNTIME_LORA_UPDATING")
 
 
 def main(argv: list[str]) -> int:
@@ -28,7 +31,8 @@ def main(argv: list[str]) -> int:
         raise UserError(f"rollout={config.rollout.backend} needs no server; give the run's rollout=vllm_server")
     host, port = address(config)
     if "--dry-run" in argv:
-        print(f"VLLM_SERVER_DEV_MODE=1 {shlex.join(server_command(config, config.model.path))}")
+        variables = " ".join(f"{name}=1" for name in ROUTES)
+        print(f"{variables} {shlex.join(server_command(config, config.model.path))}")
         return 0
     check_installed(config.hardware.device)
     with socket.socket() as probe:
@@ -36,12 +40,12 @@ def main(argv: list[str]) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UserError(f"server_url={config.rollout.server_url} cannot be served: {error.strerror}") from error
+            raise UserError(f"server_url=http://{host}:{port} cannot be served: {error.strerror}") from error
     from cada_trl.models.load import resolve_model
 
     set_environment(config.hardware.device)
     os.environ.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # a server's engine is a process of its own
-    os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # the routes by which TRL syncs weights
+    os.environ.update(dict.fromkeys(ROUTES, "1"))
     if config.hardware.threads:
         os.environ["OMP_NUM_THREADS"] = str(config.hardware.threads)
     command = server_command(config, resolve_model(config.model))
@@ -49,18 +53,19 @@ def main(argv: list[str]) -> int:
 
 
 def address(config: Config) -> tuple[str, int]:
-    """Host and port of server_url. Errors: UserError for another form than http://host:port."""
-    try:
-        parts = urlsplit(config.rollout.server_url or "")
-        if parts.scheme == "http" and parts.hostname and parts.port:
-            return parts.hostname, parts.port
-    except ValueError:
-        pass
-    raise UserError(f"server_url={config.rollout.server_url}; expected http://host:port, such as http://127.0.0.1:8000")
+    """Host and port of server_url. Errors: UserError for another form than http://host:port, or several of them."""
+    urls = config.rollout.server_url or []
+    if len(urls) > 1:
+        raise UserError(f"one server is started at a time: give it one of the run's, as in server_url={urls[0]}")
+    parts = urlsplit("".join(urls))
+    if parts.scheme == "http" and parts.hostname and parts.port:
+        return parts.hostname, parts.port
+    raise UserError(f"server_url={''.join(urls)}; expected http://host:port, such as http://127.0.0.1:8000")
 
 
 def server_command(config: Config, model: str) -> list[str]:
-    """vLLM's own server with what TRL needs of it; weights by NCCL on GPUs, by shared memory without."""
+    """vLLM's own server with what a training needs of it: weights by NCCL on GPUs, by shared memory without; of LoRA
+    the adapter alone."""
     host, port = address(config)
     cpu = config.hardware.device == "cpu"
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
@@ -70,9 +75,13 @@ def server_command(config: Config, model: str) -> list[str]:
     command += ["--dtype", "bfloat16" if config.hardware.bf16 else config.model.dtype]
     command += ["--max-model-len", str(config.model.context_tok), "--generation-config", "vllm"]
     command += ["--enable-prefix-caching", "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
-    command += ["--weight-transfer-config", json.dumps({"backend": BACKEND if cpu else "nccl"})]
+    command += ["--tensor-parallel-size", str(config.rollout.tensor_parallel)]
+    if config.peft.adapter == "lora":
+        command += ["--enable-lora", "--max-lora-rank", str(adapter_options(config.peft.rank)["max_lora_rank"])]
+    else:
+        command += ["--weight-transfer-config", json.dumps({"backend": BACKEND if cpu else "nccl"})]
     if cpu:
-        command += ["--enforce-eager", "--kv-cache-memory-bytes", str(CPU_KV_CACHE_GIB << 30)]
+        command += ["--enforce-eager", "--kv-cache-memory-bytes", str(int(CPU_KV_CACHE_GIB * 2**30))]
     return command
 
 

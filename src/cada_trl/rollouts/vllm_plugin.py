@@ -23,12 +23,15 @@ TESTED = "0.31.0"  # the version that the pins were run with, and the newest tha
 PLUGIN = "cada_trl"  # its name among vLLM's general plugins (pyproject.toml)
 UPDATABLE = "CADA_TRL_UPDATABLE_WEIGHTS"
 BACKEND = "cada_shm"
+ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM makes room for
 
 
 def prepare_vllm(config: Config) -> None:
     """Check the installation and set vLLM's environment. Errors: UserError naming the extra to install."""
     check_installed(config.hardware.device)
     set_environment(config.hardware.device)
+    if config.peft.adapter == "lora":
+        adapter_options(config.peft.rank)
 
 
 def check_installed(device: str) -> None:
@@ -42,6 +45,13 @@ def check_installed(device: str) -> None:
         raise UserError(f"vllm {seen} is installed, {TESTED} is what this was run with: {install}")
     if not entry_points(group="vllm.general_plugins", name=PLUGIN):
         raise UserError("vLLM does not see the plugin of cada_trl, installed before it had one: install it again")
+
+
+def adapter_options(rank: int) -> dict[str, Any]:
+    """What vLLM needs to take a LoRA adapter. Errors: UserError for a rank above the largest that it takes."""
+    if rank > ADAPTER_RANKS[-1]:
+        raise UserError(f"rank={rank}; vLLM takes LoRA adapters of rank {ADAPTER_RANKS[-1]} at most")
+    return {"enable_lora": True, "max_lora_rank": next(room for room in ADAPTER_RANKS if room >= rank)}
 
 
 def set_environment(device: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,7 +182,10 @@ def join_ranks(hardware: HardwareConfig) -> None:
 
 def leave_ranks() -> None:
     """End what the ranks talk through: a process that ends with it open is aborted now and then, by gloo's threads."""
-    if torch.distributed.is_initialized():
+    vllm = sys.modules.get("vllm.distributed")
+    if vllm:  # ends its own groups and these: at the process's end it would not find them any more
+        vllm.cleanup_dist_env_and_memory()
+    elif torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 

@@ -75,7 +75,7 @@ class InRollouts(InRun):
 
     def __init__(self, *, args: Any, score: Score, **given: Any) -> None:
         self._score = score
-        with checked_generation(args.use_vllm):
+        with checked_generation(args.use_vllm, args.output_dir):
             super().__init__(args=args, reward_funcs=self._reward, **given)  # type: ignore[call-arg]
 
     def _seed(self, seed: int) -> None:

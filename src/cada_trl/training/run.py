@@ -144,7 +144,7 @@ def rollout_arguments(config: Config) -> dict[str, Any]:
         "max_completion_length": rollout.max_new_tok,
         "use_vllm": rollout.backend != "transformers",
         "vllm_mode": "server" if rollout.backend == "vllm_server" else "colocate",
-        "vllm_server_base_url": rollout.server_url,
+        "vllm_server_base_url": " ".join(rollout.server_url or []) or None,  # as ServerClient reads it
         "vllm_max_model_length": config.model.context_tok,
     }
 

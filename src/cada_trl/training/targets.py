@@ -191,7 +191,7 @@ def _decides(run: Run, rows: Sequence[Row]) -> Row:
         "model": config.model.model_dump(),
         "prompt": config.prompt.model_dump(),
         "benign_arm": config.algo.benign_arm,
-        "rollout": config.rollout.model_dump(exclude={"server_url"}),
+        "rollout": config.rollout.model_dump(exclude={"server_url", "tensor_parallel"}),
         "seed": config.seed,
         "request_set": manifest["data_hash"],
         "hazards": pack_hash(run.pack),
