@@ -39,6 +39,7 @@ ORDER = [
         "export",
         "faithfulness",
         "policy",
+        "rehearse",
         "sweep",
         "table",
         "train",
