@@ -74,6 +74,6 @@ def llama3_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer  # type: ignore[no-any-return]
 
 
-def _ranks(file: str) -> dict[bytes, int]:
-    lines = (line.split() for line in Path(file).read_bytes().splitlines() if line)
+def _ranks(tiktoken_url: str) -> dict[bytes, int]:
+    lines = (line.split() for line in Path(tiktoken_url).read_bytes().splitlines() if line)
     return {base64.b64decode(token): int(rank) for token, rank in lines}
