@@ -7,14 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
-from cada_trl.jobs import rehearsal as rehearsing
-from cada_trl.jobs.rehearsal import Rehearsal, error_of
-from cada_trl.jobs.stand_in import save_launch_file
 from cada_trl.rehearse import RESULT, main, ranks_that_fit, small_words, unrehearsed
 
 DEEPTHOUGHT = ["model=deepthought", "hardware=a100x4"]
@@ -63,17 +59,6 @@ def test_a_run_that_would_not_start_is_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_launch_file_keeps_all_but_device_and_machines(tmp_path: Path) -> None:
-    config = load_config(["model=llama3", "hardware=a100x16"])
-    save_launch_file(config, 4, tmp_path / "launch.yaml")
-    own = yaml.safe_load(Path("launch/accelerate_zero3_2x8gpu.yaml").read_text())
-    small = yaml.safe_load((tmp_path / "launch.yaml").read_text())
-    assert small == {**own, "use_cpu": True, "num_machines": 1, "num_processes": 4}
-    # a file that does not fit the run's processes stays one
-    save_launch_file(load_config([*DEEPTHOUGHT, "n_processes=2"]), 1, tmp_path / "launch.yaml")
-    assert yaml.safe_load((tmp_path / "launch.yaml").read_text())["num_processes"] == 2
-
-
 def test_what_is_left_out_is_said() -> None:
     said = "\n".join(unrehearsed(load_config(["model=llama3", "hardware=a100x16", "judge=wildguard"]), 4))
     for part in ("CUDA", "own weights", "max_new_tok=512: 40", "16 processes: 4", "2 machines: one", "judge=wildguard"):
@@ -81,41 +66,6 @@ def test_what_is_left_out_is_said() -> None:
     assert "is not in the hub's cache" in said
     said = "\n".join(unrehearsed(load_config(["hardware=cpu", "max_new_tok=20"]), 1))
     assert "processes" not in said and "max_new_tok" not in said and "judge" not in said
-
-
-@pytest.mark.parametrize(
-    ("lines", "error"),
-    [
-        (["step 1/4  ETA", "error: cannot save to x: no space left"], "error: cannot save to x: no space left"),
-        (["[rank1]: RuntimeError: shapes differ", "torch.elastic ChildFailedError: "], "RuntimeError: shapes differ"),
-        (["ValueError: bad", "subprocess.CalledProcessError: Command"], "ValueError: bad"),
-        (["ok       gpu  none", "failed   parser  no reward", "1 failed"], "failed   parser  no reward"),
-        (["Killed"], "Killed"),
-        ([], "nothing"),
-    ],
-)
-def test_a_failure_is_told_in_the_words_of_the_run_and_not_of_its_launcher(lines: list[str], error: str) -> None:
-    assert error_of(lines) == error
-
-
-def rehearsal(tmp_path: Path) -> Rehearsal:
-    words = [*tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")), "micro_batch=1"]
-    return Rehearsal(load_config(words), words, 1, tmp_path)
-
-
-def test_after_a_stage_that_fails_none_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
-    monkeypatch.setattr(rehearsing, "sys", type("Sys", (), {"executable": "/bin/false"}))
-    seen = [(stage.stage, stage.state, stage.seen) for stage in rehearsal(tmp_path).stages()]
-    assert seen == [("model", "rehearsed", "made"), ("doctor", "failed", "nothing")]
-
-
-def test_what_the_machine_lacks_is_no_failure_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
-    monkeypatch.setattr(Rehearsal, "_verb", lambda *_: "done")
-    monkeypatch.setattr(rehearsing, "absent", lambda _: ["vllm is not installed: pip install it"])
-    last = [*rehearsal(tmp_path).stages()][-1]
-    assert (last.stage, last.state, last.seen) == ("machine", "not rehearsed", "vllm is not installed: pip install it")
 
 
 @pytest.mark.slow

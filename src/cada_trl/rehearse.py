@@ -25,6 +25,7 @@ from cada_trl.jobs.places import free_port
 from cada_trl.jobs.rehearsal import Rehearsal
 from cada_trl.launching import fetched, quiet_libraries, set_environment
 from cada_trl.planning.device import n_machines
+from cada_trl.stopping import StopSignals
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import held, replace_json, writing
 
@@ -49,9 +50,10 @@ def main(argv: list[str]) -> int:
         n_ranks = ranks_that_fit(config, psutil.virtual_memory().available / 1e9)
         words = small_words(config, argv, n_ranks, folder)
         stages = []
-        for stage in Rehearsal(config, words, n_ranks, folder).stages():
-            print(stage.line(), flush=True)
-            stages.append(stage)
+        with StopSignals():  # a signal ends the verb that runs, too
+            for stage in Rehearsal(config, words, n_ranks, folder).stages():
+                print(stage.line(), flush=True)
+                stages.append(stage)
         left_out = unrehearsed(config, n_ranks)
         for line in left_out:
             print(f"not rehearsed  {line}")
@@ -81,6 +83,7 @@ def small_words(config: Config, words: Sequence[str], n_ranks: int, folder: Path
         "n_processes": n_ranks,
         "runs_dir": str(folder / "runs"),
         "run_name": "run",
+        "data_dir": str(folder / "data"),
         "max_new_tok": _max_new_tok(config),
         "max_steps": N_STEPS * config.algo.steps_per_rollout,
         "save_every_steps": config.algo.steps_per_rollout,

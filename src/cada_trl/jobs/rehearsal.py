@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import psutil
 
 from cada_trl.config import Config, load_config
-from cada_trl.diagnosis import REASONED
 from cada_trl.errors import StopAsked, UserError
 from cada_trl.jobs.places import free_port
 from cada_trl.jobs.stand_in import save_launch_file, save_stand_in
@@ -98,7 +97,7 @@ class Rehearsal:
     def _stand_in(self) -> str:
         if self._config.hardware.launcher == "accelerate":
             save_launch_file(self._config, self._n_ranks, Path(str(self._small.hardware.accelerate_config)))
-        return save_stand_in(self._config.model, REASONED, Path(self._small.model.path))
+        return save_stand_in(self._config.model, Path(self._small.model.path))
 
     def _machine(self) -> str:
         if lacks := absent(self._small):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LAYERS, WIDTH, HEAD_DIM = 2, 64, 32  # vLLM's kernels begin at heads of 32
-SPIKE, SHIFT = 2.5, 0.1  # a token that stands once in the answer then calls the next one nearly always
+# What the weights spell, no token of it twice; each is as likely as e^LEAD_NATS times all other tokens together.
+ANSWER, LEAD_NATS = "#Analysis It harms people. ### Final Response I'm sorry, but you can't have that", 3.0
 _LLAMA3_1_ROPE = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -32,11 +32,11 @@ _LLAMA3_1_ROPE = {
 }
 
 
-def save_stand_in(model: ModelConfig, answer: str, folder: Path) -> str:
+def save_stand_in(model: ModelConfig, folder: Path) -> str:
     """Write a model as `source=folder` reads it and say what it is made of.
 
     Its tokenizer and config.json are the model's own where they can be had, with few and narrow layers. Its weights are
-    random, but that it mostly spells `answer` and ends: stop token, parser and reward then have something to read.
+    random, but that it often spells ANSWER and ends: stop token, parser and reward then have something to read.
     Errors: UserError for a tokenizer that is not here, as load_tokenizer and llama3_tokenizer.
     """
     import torch
@@ -52,7 +52,8 @@ def save_stand_in(model: ModelConfig, answer: str, folder: Path) -> str:
     torch.manual_seed(0)
     policy = AutoModelForCausalLM.from_config(small, dtype=getattr(torch, model.dtype))
     with torch.no_grad():
-        _spell(policy, [request_ids(tokenizer, QUESTION)[-1], *_ids(tokenizer, answer), tokenizer.eos_token_id])
+        starts = {request_ids(tokenizer, QUESTION)[-1], _ids(tokenizer, "\n")[-1]}  # with Deepthought's own form
+        _spell(policy, starts, [*_ids(tokenizer, ANSWER), tokenizer.eos_token_id])
     policy.generation_config.eos_token_id = values.get("eos_token_id")
     with writing(folder), whole(folder) as partial:
         policy.save_pretrained(partial)
@@ -118,17 +119,19 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
-def _spell(policy: Any, chain: list[int]) -> None:
-    """Let each token of the chain call the next: place n of the width is the n-th token's, in its embedding and its
-    row of the head, and the first layer moves what stands at place n to n + 1."""
+def _spell(policy: Any, starts: set[int], answer: list[int]) -> None:
+    """Let each token call the next: place n of the width is the n-th token's, in its embedding and in its row of the
+    head, and the first layer moves what stands at place n to n + 1."""
     embedding, head = policy.get_input_embeddings().weight, policy.get_output_embeddings().weight
+    n_tok, width = embedding.shape
+    spike = (math.log(n_tok) + LEAD_NATS) / math.sqrt(width)
     mlp = policy.model.layers[0].mlp
-    for place, token in enumerate(chain[:WIDTH]):
+    embedding[list(starts), 0] += spike
+    for place, token in enumerate(answer[: width - 1], start=1):
         for rows in (embedding,) if embedding is head else (embedding, head):
-            rows[token, place] += SPIKE
-    for now, after in pairwise(range(min(len(chain), WIDTH))):
-        mlp.gate_proj.weight[now, now] = mlp.up_proj.weight[now, now] = 1.0
-        mlp.down_proj.weight[after, now] = SHIFT * SPIKE
+            rows[token, place] += spike
+        mlp.gate_proj.weight[place - 1, place - 1] = mlp.up_proj.weight[place - 1, place - 1] = 1.0
+        mlp.down_proj.weight[place, place - 1] = 1.0
 
 
 def save_launch_file(config: Config, n_ranks: int, file: Path) -> None:
