@@ -88,6 +88,17 @@ def test_a_prefix_that_rows_share_is_found_in_the_cache(run: Any) -> None:
     assert generation.step_metrics()["train/prefix_hit_frac"] > 0.4
 
 
+def test_prompts_of_more_tokens_than_one_step_reads_have_the_rollouts_of_their_seeds(run: Any) -> None:
+    import torch
+
+    prompts = [[1, *(4 + (row * position) % 60 for position in range(1, 400))] for row in range(1, 13)]  # 4,800 tokens
+    torch.manual_seed(7)
+    assert (
+        run[0].vllm_generation.generate(prompts, None, 1)[1][0]
+        == run[0].vllm_generation.generate(prompts[:1], None, 1)[1][0]
+    )
+
+
 def test_weights_that_were_not_sent_end_the_run_in_one_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

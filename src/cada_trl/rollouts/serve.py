@@ -72,6 +72,7 @@ def server_command(config: Config, model: str) -> list[str]:
     command += ["--enable-prefix-caching", "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
     command += ["--weight-transfer-config", json.dumps({"backend": BACKEND if cpu else "nccl"})]
     if cpu:
+        command += ["--no-enable-chunked-prefill"]  # as in_vllm.py: a seed cannot be set back
         command += ["--enforce-eager", "--kv-cache-memory-bytes", str(CPU_KV_CACHE_GIB << 30)]
     return command
 
