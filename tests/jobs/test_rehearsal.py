@@ -16,14 +16,17 @@ from cada_trl.jobs.rehearsal import Rehearsal, error_of
     ("lines", "error"),
     [
         (["step 1/4  ETA", "error: cannot save to x: no space left"], "error: cannot save to x: no space left"),
-        (["[rank1]: RuntimeError: shapes differ", "torch.elastic ChildFailedError: "], "RuntimeError: shapes differ"),
-        (["ValueError: bad", "subprocess.CalledProcessError: Command"], "ValueError: bad"),
+        (
+            ["[rank1]: RuntimeError: shapes differ", "RuntimeError: Connection closed by peer"],
+            "RuntimeError: shapes differ",
+        ),
+        (["a warning of a ValueError: none", "torch.elastic.Bad: x", "KeyError: 'loss'"], "KeyError: 'loss'"),
         (["ok       gpu  none", "failed   parser  no reward", "1 failed"], "failed   parser  no reward"),
         (["Killed"], "Killed"),
         ([], "nothing"),
     ],
 )
-def test_a_failure_is_told_in_the_words_of_the_run_and_not_of_its_launcher(lines: list[str], error: str) -> None:
+def test_a_failure_is_told_in_the_words_of_the_run_and_not_of_what_comes_of_it(lines: list[str], error: str) -> None:
     assert error_of(lines) == error
 
 

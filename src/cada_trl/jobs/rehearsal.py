@@ -32,7 +32,7 @@ STAGE_S = 3600.0  # ours: ranks that wait for each other do so for ever
 _POLL_S = 0.2
 _GRACE_S = 60.0
 _N_ASKED = 2
-_ERROR = re.compile(r"error: .+|(?:\w+\.)*\w*(?:Error|Exception|Exit)\b: .+")
+_ERROR = re.compile(r"(?:\[rank\d+\]: )?(error: .+|(?:\w+\.)*\w*(?:Error|Exception)\b: .+|failed  .+)")
 
 
 class Failed(Exception):
@@ -65,6 +65,7 @@ class Rehearsal:
         self._small = load_config(self._words, typed=())
         self._run = folder / "runs" / "run"
         self._stack = ExitStack()
+        self._logs: dict[str, Path] = {}  # of each verb's last start
 
     def stages(self) -> Iterator[Stage]:
         """Each as it ends; after one that failed none is begun."""
@@ -117,10 +118,10 @@ class Rehearsal:
             while self._n_steps() <= n:
                 self._check_alive(process, "train")
             ranks = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(number)
             if number is signal.SIGKILL:
                 _kill_group(process)
-            code = process.wait(STAGE_S)
+            process.send_signal(number)
+            code = self._end_of(process, "train")
             if alive := psutil.wait_procs(ranks, timeout=_GRACE_S)[1]:
                 raise Failed(f"{len(alive)} process(es) outlive the {number.name} of the one that started them")
         newest = newest_complete(self._run / "checkpoints", tidy=False)
@@ -145,19 +146,17 @@ class Rehearsal:
     def _verb(self, verb: str, words: Sequence[str]) -> str:
         """Run it to its end; returns the last line that it prints."""
         with self._started(verb, words) as process:
-            try:
-                code = process.wait(STAGE_S)
-            except subprocess.TimeoutExpired as error:
-                raise Failed(f"{verb} hangs: not at its end after {STAGE_S / 60:.0f} min") from error
+            code = self._end_of(process, verb)
         if code:
             raise Failed(self._said(verb))
-        return _lines(self._log(verb))[-1]
+        return _lines(self._logs[verb])[-1]
 
     @contextmanager
     def _started(self, verb: str, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
         """A verb's processes, all ended at the end. No GPU is seen, where there is one."""
         env = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MASTER_PORT": str(free_port())}
-        with self._log(verb).open("ab") as log:
+        self._logs[verb] = self._folder / f"{len(list(self._folder.glob('*.log'))) + 1:02}_{verb}.log"
+        with self._logs[verb].open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"cada_trl.{verb}", *words],
                 env={**os.environ, **env},
@@ -177,26 +176,28 @@ class Rehearsal:
         time.sleep(_POLL_S)
         if process.poll() is not None:
             raise Failed(self._said(verb))
-        if time.time() - self._log(verb).stat().st_mtime > STAGE_S:
+        if time.time() - self._logs[verb].stat().st_mtime > STAGE_S:
             raise Failed(f"{verb} hangs: nothing was said for {STAGE_S / 60:.0f} min")
+
+    def _end_of(self, process: subprocess.Popen[bytes], verb: str) -> int:
+        try:
+            return process.wait(STAGE_S)
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"{verb} hangs: not at its end after {STAGE_S / 60:.0f} min") from error
 
     def _n_steps(self) -> int:
         file = self._run / "train.jsonl"
         return file.read_bytes().count(b"\n") if file.is_file() else 0
 
-    def _log(self, verb: str) -> Path:
-        return self._folder / f"{verb}.log"
-
     def _said(self, verb: str) -> str:
-        return error_of(_lines(self._log(verb)))
+        return error_of(_lines(self._logs[verb]))
 
 
 def error_of(lines: Sequence[str]) -> str:
-    """The last error among the lines of a log, whichever rank or launcher says it; else the last line."""
-    failed = [line for line in lines if line.startswith("failed ")]  # doctor's
-    found = [match[0] for line in lines if (match := _ERROR.search(line))]
-    own = [error for error in found if not error.startswith(("ChildFailedError", "subprocess.CalledProcessError"))]
-    return (failed or own or found or lines or ["nothing"])[-1]
+    """The first line of a log that ends a traceback or is a verb's error or finding: what follows in other ranks and in
+    the launcher comes of it. Without one the last line."""
+    found = (match[1] for line in lines if (match := _ERROR.match(line)))
+    return next(found, lines[-1] if lines else "nothing")
 
 
 def _lines(log: Path) -> list[str]:
