@@ -194,6 +194,7 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
     "cada_trl.prepare": _reads("load_config"),
     "cada_trl.policy": _policy,
     "cada_trl.doctor": _reads("load_config"),
+    "cada_trl.rehearse": _reads("load_config"),
     "cada_trl.card": lambda verb, words: verb.load_config(verb.split_curve(words)[0]),
     "cada_trl.rollouts.serve": _reads("load_config"),
     "cada_trl.evaluate": _reads("load_evaluate_config"),

@@ -40,6 +40,7 @@ ORDER = [
         "export_eval",
         "faithfulness",
         "policy",
+        "rehearse",
         "sweep",
         "table",
         "tamper",

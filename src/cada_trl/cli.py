@@ -17,6 +17,7 @@ _HELP = ("-h", "--help")
 # in the order of a run
 VERBS = {
     "doctor": "doctor",
+    "rehearse": "rehearse",
     "data": "data.fetch",
     "policy": "policy",
     "prepare": "prepare",

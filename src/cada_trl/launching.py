@@ -64,6 +64,8 @@ _KNOWN_NOISE = {
     "DeepSpeed": "Setting accelerator to CPU",
     # DeepSpeed has the trainer's number, as it should.
     "accelerate.accelerator": "Gradient accumulation steps mismatch",
+    # Llama 3's tokenizer asks for a clean-up of decoded text that nobody wants; nothing is cleaned.
+    "transformers.tokenization_utils_tokenizers": "Ignoring clean_up_tokenization_spaces=True for BPE",
     # Checkpoints are numbered, so the order by number is the right one.
     "transformers.trainer_utils": "mtime may not be reliable",
 }

@@ -36,7 +36,7 @@ def test_a_server_takes_weights_as_its_device_can_in_the_trainings_dtype(
     assert json.loads(options["--weight-transfer-config"]) == {"backend": backend}
     assert (options["--dtype"], options["--max-model-len"]) == (dtype, str(model.context_tok))
     assert (options["--host"], options["--port"], options["--model"]) == ("127.0.0.1", "8000", "the model")
-    assert ("--enforce-eager" in options) == eager
+    assert ("--enforce-eager" in options) == ("--no-enable-chunked-prefill" in options) == eager
     assert options.get("--revision") == (model.revision if model.source == "hub" else None)
     assert options["--logprobs-mode"] == "processed_logprobs"  # of the sampled distribution
 

@@ -69,6 +69,7 @@ class CheckedGeneration(VLLMGeneration):
             enable_prefix_caching=True,
             skip_tokenizer_init=True,
             generation_config="vllm",  # vLLM's neutral defaults, not the model's own file
+            whole_prompts=cpu,
             enforce_eager=cpu,  # on a CPU compiling costs more than it wins
             use_tqdm_on_load=False,
             kv_cache_memory_bytes=int(CPU_KV_CACHE_GIB * 2**30) if cpu else None,

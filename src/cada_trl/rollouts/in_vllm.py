@@ -30,6 +30,14 @@ class ColocatedLLM(LLM):
     _found_tok = _asked_tok = 0
     _adapter: LoRARequest | None = None
 
+    def __init__(self, *args: Any, whole_prompts: bool, **kwargs: Any) -> None:
+        """whole_prompts: none is read in two parts, after the first of which vLLM sets the row's seed back: it can on a
+        GPU alone, and ends with an error on a CPU. A step then has room for the longest prompt."""
+        if whole_prompts:
+            longest = max(kwargs["max_num_batched_tokens"], kwargs["max_model_len"] or 0)
+            kwargs |= {"enable_chunked_prefill": False, "max_num_batched_tokens": longest}
+        super().__init__(*args, **kwargs)
+
     def generate(self, prompts: Any, sampling_params: Any = None, **kwargs: Any) -> Any:
         """As LLM.generate; row i draws from seed + i of sampling_params (one seed for all would give all one noise)."""
         rows = []

@@ -81,6 +81,7 @@ def server_command(config: Config, model: str) -> list[str]:
     else:
         command += ["--weight-transfer-config", json.dumps({"backend": BACKEND if cpu else "nccl"})]
     if cpu:
+        command += ["--no-enable-chunked-prefill"]  # as in_vllm.py: a seed cannot be set back
         command += ["--enforce-eager", "--kv-cache-memory-bytes", str(int(CPU_KV_CACHE_GIB * 2**30))]
     return command
 

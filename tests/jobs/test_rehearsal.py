@@ -1,0 +1,50 @@
+"""The stages of a rehearsal: where they end, and in whose words. tests/test_rehearse.py has a whole one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+
+from cada_trl.config import load_config
+from cada_trl.jobs import rehearsal as rehearsing
+from cada_trl.jobs.rehearsal import Rehearsal, error_of
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (["step 1/4  ETA", "error: cannot save to x: no space left"], "error: cannot save to x: no space left"),
+        (
+            ["[rank1]: RuntimeError: shapes differ", "RuntimeError: Connection closed by peer"],
+            "RuntimeError: shapes differ",
+        ),
+        (["a warning of a ValueError: none", "torch.elastic.Bad: x", "KeyError: 'loss'"], "KeyError: 'loss'"),
+        (["ok       gpu  none", "failed   parser  no reward", "1 failed"], "failed   parser  no reward"),
+        (["Killed"], "Killed"),
+        ([], "nothing"),
+    ],
+)
+def test_a_failure_is_told_in_the_words_of_the_run_and_not_of_what_comes_of_it(lines: list[str], error: str) -> None:
+    assert error_of(lines) == error
+
+
+def rehearsal(tmp_path: Path) -> Rehearsal:
+    words = [*tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")), "micro_batch=1"]
+    return Rehearsal(load_config(words), words, 1, tmp_path)
+
+
+def test_after_a_stage_that_fails_none_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
+    monkeypatch.setattr(rehearsing, "sys", type("Sys", (), {"executable": "/bin/false"}))
+    seen = [(stage.stage, stage.state, stage.seen) for stage in rehearsal(tmp_path).stages()]
+    assert seen == [("model", "rehearsed", "made"), ("doctor", "failed", "nothing")]
+
+
+def test_what_the_machine_lacks_is_no_failure_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
+    monkeypatch.setattr(Rehearsal, "_verb", lambda *_: "done")
+    monkeypatch.setattr(rehearsing, "absent", lambda _: ["vllm is not installed: pip install it"])
+    last = [*rehearsal(tmp_path).stages()][-1]
+    assert (last.stage, last.state, last.seen) == ("machine", "not rehearsed", "vllm is not installed: pip install it")

@@ -1,0 +1,83 @@
+"""rehearse: what is made small, what is said of the rest, and a whole rehearsal of a tiny model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+
+from cada_trl.config import load_config
+from cada_trl.errors import UserError
+from cada_trl.rehearse import RESULT, main, ranks_that_fit, small_words, unrehearsed
+
+DEEPTHOUGHT = ["model=deepthought", "hardware=a100x4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "free_gb", "n_ranks"),
+    [
+        (DEEPTHOUGHT, 100.0, 4),
+        (DEEPTHOUGHT, 5.9, 2),  # three fit, and do not divide four
+        (DEEPTHOUGHT, 0.1, 1),
+        ([*DEEPTHOUGHT, "rollout=vllm_colocate"], 10.0, 2),
+        (["model=llama3", "hardware=a100x16"], 100.0, 16),
+        (["hardware=cpu"], 100.0, 1),
+    ],
+)
+def test_as_many_of_the_runs_processes_are_started_as_the_memory_holds(
+    words: list[str], free_gb: float, n_ranks: int
+) -> None:
+    assert ranks_that_fit(load_config(words), free_gb) == n_ranks
+
+
+def test_only_device_size_and_places_differ_from_the_run(tmp_path: Path) -> None:
+    words = [*DEEPTHOUGHT, "peft=lora", "epochs=2", "tracking=online", "rollout=vllm_server"]
+    config = load_config(words)
+    small = load_config(small_words(config, words, 2, tmp_path))  # a word that nothing reads would be refused here
+    differ = {
+        f"{section}.{key}"
+        for section, values in config.model_dump().items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if small.model_dump()[section][key] != value
+    }
+    assert differ == {
+        *("model.source", "model.path"),
+        *("hardware.device", "hardware.threads", "hardware.n_processes", "hardware.accelerate_config"),
+        *("rollout.max_new_tok", "rollout.server_url", "algo.max_steps", "algo.epochs"),
+        *("tracking.wandb", "tracking.save_every_steps"),
+        *("tracking.n_probe_harmful", "tracking.n_probe_harmless", "tracking.n_header_pairs"),
+    }
+
+
+def test_a_run_that_would_not_start_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"= 62 is not divisible by micro_batch x n_processes = 8"):
+        main([*DEEPTHOUGHT, "requests_per_step=62", f"runs_dir={tmp_path / 'runs'}"])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_left_out_is_said() -> None:
+    said = "\n".join(unrehearsed(load_config(["model=llama3", "hardware=a100x16", "judge=wildguard"]), 4))
+    for part in ("CUDA", "own weights", "max_new_tok=512: 40", "16 processes: 4", "2 machines: one", "judge=wildguard"):
+        assert part in said
+    assert "is not in the hub's cache" in said
+    said = "\n".join(unrehearsed(load_config(["hardware=cpu", "max_new_tok=20"]), 1))
+    assert "processes" not in said and "max_new_tok" not in said and "judge" not in said
+
+
+@pytest.mark.slow
+def test_a_run_is_rehearsed_from_its_start_to_its_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
+    words = tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model"))
+    assert main(words) == 0, capsys.readouterr().out
+    (file,) = tmp_path.glob(f"runs/rehearsals/tiny-*/{RESULT}")
+    values = json.loads(file.read_text())
+    assert values["state"] == "rehearsed" and {stage["state"] for stage in values["stages"]} == {"rehearsed"}
+    seen = {stage["stage"]: stage["seen"] for stage in values["stages"]}
+    assert "the newest whole checkpoint is of step" in seen["SIGKILL"] and "to step 4" in seen["train"]
+    assert (file.parent / "runs" / "run" / "export" / "README.md").is_file()
