@@ -126,6 +126,7 @@ def test_the_page_and_its_json_hold_the_rates_and_their_change_in_pairs(
     assert values["evaluations"] == {name: str(path) for name, path in done.items()}
     text = page.read_text(encoding="utf-8")
     assert "After 10 LoRA steps of 16 rows on one fixed opener" in text and "less safe" in text
+    assert text.count("2 of 66 answers differ from one another: the model says much the same to everything") == 1
 
 
 def test_an_evaluation_of_weights_that_were_there_before_is_no_number(
