@@ -21,8 +21,8 @@ from cada_trl.config import Config, load_config
 from cada_trl.config.loading import as_override
 from cada_trl.config.run_config import unread_words
 from cada_trl.errors import run_verb
-from cada_trl.jobs.places import free_port
 from cada_trl.jobs.rehearsal import Rehearsal
+from cada_trl.jobs.runner import free_port
 from cada_trl.launching import fetched, quiet_libraries, set_environment
 from cada_trl.planning.device import n_machines
 from cada_trl.stopping import StopSignals

@@ -21,7 +21,7 @@ import psutil
 
 from cada_trl.config import Config, load_config
 from cada_trl.errors import StopAsked, UserError
-from cada_trl.jobs.places import free_port
+from cada_trl.jobs.runner import free_port
 from cada_trl.jobs.stand_in import save_launch_file, save_stand_in
 from cada_trl.launching import absent
 from cada_trl.records import read_jsonl
