@@ -201,7 +201,7 @@ class WordTokenizer:
 
 @pytest.mark.parametrize(("lost", "level"), [("", "ok"), ("Final", "failed")])
 def test_the_parser_reads_a_completion_back_from_token_ids_unless_a_headers_word_is_lost(lost: str, level: str) -> None:
-    assert diagnosis._parser(WordTokenizer(lost)).level == level  # type: ignore[arg-type]
+    assert diagnosis._parser(WordTokenizer(lost), "headers").level == level  # type: ignore[arg-type]
 
 
 def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room() -> None:

@@ -232,7 +232,7 @@ def read(command: str) -> None:
     for placeholder, value in PLACEHOLDERS.items():
         command = command.replace(placeholder, value)
     command = re.sub(r"<([^<>]*)>", lambda thing: re.sub(r"\W+", "-", thing[1]), command)
-    command = re.sub(r"^(CUDA_VISIBLE_DEVICES=\S+|srun( --\S+)*) ", "", command)  # where it runs
+    command = re.sub(r"^CUDA_VISIBLE_DEVICES=\S+ ", "", command)  # where it runs
     if command.startswith(tuple(FOREIGN)):
         return
     if command.startswith("make "):

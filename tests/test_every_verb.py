@@ -30,7 +30,7 @@ WRONG: dict[str, dict[str, str]] = {
         "lr=[1e-4": "cannot read the value of algo.lr; one with commas, blanks, brackets or signs needs quotes",
         "seed=0,1": "seed takes one value here; several are for a sweep",
         "seed=4294967296": "seed=4294967296: Input should be less than or equal to 4294967295",
-        "model=gpt5": "model=gpt5: no such choice; valid: deepthought, llama3, llama3_70b, smollm2",
+        "model=gpt5": "model=gpt5: no such choice; valid: ",
         "run_name=..": "run_name='..': expected a name",
         "runs_dir=/proc/x --dry-run": "cannot write /proc/x: ",
         "data_dir=bad.jsonl/x --dry-run": "bad.jsonl is no folder; choose another folder",
@@ -98,6 +98,15 @@ WRONG: dict[str, dict[str, str]] = {
     "certificate": {
         "": "0 folder(s) given; expected two different evaluations",
         "a a": "expected two different evaluations, as in evals/<before> evals/<after>",
+    },
+    "export-eval": {"evals/nope": "no such folder: evals/nope"},
+    "tamper": {
+        "": "got nothing; expected one model and key=value, as in runs/NAME steps=10",
+        "nope steps=0": "steps=0: Input should be greater than or equal to 1",
+    },
+    "rehearse": {
+        "betakl=1": "unknown key 'betakl'; did you mean beta_kl",
+        "hardware=a100x4 requests_per_step=3": "is not divisible by micro_batch x n_processes = 8; set requests_per_step to a multiple",
     },
     "why": {"runs/a": "1 folder(s) given; expected two different ones", "runs/a runs/b": "no such folder: runs/a"},
     "export": {

@@ -54,7 +54,7 @@ _NOTE = (
     "help anybody is for a judge that labels harm to say."
 )
 LEAST_DISTINCT_FRAC = 0.5  # ours: of a training that broke the model 7 of 200 answers were distinct
-# ours: own answers are whole and near what the model says greedily; of a cut-off one nothing would be learned
+# ours: near what the model says greedily, and most of it whole
 _OWN = ("targets=own", "benign_frac=1.0", "temperature=0.3", "max_new_tok=256")
 _OPENING = ("targets=opening", "benign_frac=0.0")
 _BOTH = (

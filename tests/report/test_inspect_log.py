@@ -72,5 +72,6 @@ def test_judge_model_and_files_are_named_by_their_hashes(before: EvalRecord) -> 
 
 
 def test_two_judges_of_one_evaluation_are_two_logs(before: EvalRecord) -> None:
-    other = replace(before, scores=before.scores.model_copy(update={"judge_id": "another"}))
+    scores = before.scores.model_copy(update={"judge_id": "another"})
+    other = replace(before, scores=scores, by_judge={"another": before.verdicts})
     assert inspect_log(before).eval.task_id != inspect_log(other).eval.task_id

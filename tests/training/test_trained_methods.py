@@ -76,8 +76,8 @@ def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(
 
     def train_on(targets: list[Target], form: Any, *_: Any, **__: Any) -> None:
         row = form(targets[0])
-        learned = [token for token in row["labels"] if token != -100]
-        assert row["labels"] == [-100] * (len(row["input_ids"]) - len(learned)) + learned
+        learned = row["input_ids"][row["completion_mask"].index(1) :]
+        assert all(row["completion_mask"][-len(learned) :])
         seen.append((tiny_tokenizer().decode(row["input_ids"]), tiny_tokenizer().decode(learned)))
         raise UserError(targets[0].request)
 
