@@ -106,7 +106,7 @@ WRONG: dict[str, dict[str, str]] = {
     },
     "rehearse": {
         "betakl=1": "unknown key 'betakl'; did you mean beta_kl",
-        "hardware=a100x4 requests_per_step=3": "is not divisible by micro_batch x n_processes = 8; set requests_per_step to a multiple",
+        "hardware=a100x4 requests_per_step=3": "is not divisible by micro_batch x n_processes = 8; set",
     },
     "why": {"runs/a": "1 folder(s) given; expected two different ones", "runs/a runs/b": "no such folder: runs/a"},
     "export": {
