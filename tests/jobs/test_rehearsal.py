@@ -39,12 +39,12 @@ def test_after_a_stage_that_fails_none_is_begun(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
     monkeypatch.setattr(rehearsing, "sys", type("Sys", (), {"executable": "/bin/false"}))
     seen = [(stage.stage, stage.state, stage.seen) for stage in rehearsal(tmp_path).stages()]
-    assert seen == [("model", "rehearsed", "made"), ("doctor", "failed", "nothing")]
+    machine = ("machine", "rehearsed", "1 of 1 process(es), rollout=transformers")
+    assert seen == [("model", "rehearsed", "made"), machine, ("doctor", "failed", "nothing")]
 
 
 def test_what_the_machine_lacks_is_no_failure_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
-    monkeypatch.setattr(Rehearsal, "_verb", lambda *_: "done")
     monkeypatch.setattr(rehearsing, "absent", lambda _: ["vllm is not installed: pip install it"])
     last = [*rehearsal(tmp_path).stages()][-1]
     assert (last.stage, last.state, last.seen) == ("machine", "not rehearsed", "vllm is not installed: pip install it")

@@ -71,9 +71,9 @@ class Rehearsal:
         """Each as it ends; after one that failed none is begun."""
         stages: dict[str, Callable[[], str]] = {
             "model": self._stand_in,
+            "machine": self._machine,
             "doctor": lambda: self._verb("doctor", [*self._words, f"max_new_tok={self._config.rollout.max_new_tok}"]),
             "prepare": lambda: self._verb("prepare", self._words),
-            "machine": self._machine,
             "SIGTERM": lambda: self._stopped(signal.SIGTERM, StopAsked.exit_code),
             "SIGKILL": lambda: self._stopped(signal.SIGKILL, -signal.SIGKILL),
             "train": self._trained,
