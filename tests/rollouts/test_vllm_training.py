@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -88,24 +91,6 @@ def test_a_prefix_that_rows_share_is_found_in_the_cache(run: Any) -> None:
     assert generation.step_metrics()["train/prefix_hit_frac"] > 0.4
 
 
-def test_prompts_of_more_tokens_than_one_step_reads_have_the_rollouts_of_their_seeds(run: Any, folder: str) -> None:
-    from vllm import SamplingParams
-
-    from cada_trl.rollouts.in_vllm import ColocatedLLM
-
-    size: dict[str, Any] = {"max_model_len": 512, "max_num_batched_tokens": 512, "kv_cache_memory_bytes": 1 << 27}
-    llm = ColocatedLLM(
-        folder, whole_prompts=True, skip_tokenizer_init=True, enforce_eager=True, dtype="float32", **size
-    )
-    params = SamplingParams(max_tokens=4, seed=3, detokenize=False)
-    prompts = [{"prompt_token_ids": [1, *(4 + row * place % 59 for place in range(400))]} for row in (1, 2)]
-
-    def said(asked: list[dict[str, list[int]]]) -> list[list[int]]:
-        return [list(output.outputs[0].token_ids) for output in llm.generate(asked, params, use_tqdm=False)]
-
-    assert said(prompts)[0] == said(prompts[:1])[0]
-
-
 def test_weights_that_were_not_sent_end_the_run_in_one_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
@@ -117,3 +102,30 @@ def test_weights_that_were_not_sent_end_the_run_in_one_line(run: Any, monkeypatc
     with pytest.raises(UserError, match="vLLM does not have the trainer's weights after a sync") as error:
         trainer.vllm_generation.sync_weights()
     assert "\n" not in str(error.value)
+
+
+TWO_LONG_PROMPTS = """
+import json, sys
+from cada_trl.models.vllm import set_vllm_environment
+set_vllm_environment(cpu=True)
+from vllm import SamplingParams
+from cada_trl.rollouts.in_vllm import ColocatedLLM
+
+size = {"max_model_len": 512, "max_num_batched_tokens": 512, "kv_cache_memory_bytes": 1 << 27}
+llm = ColocatedLLM(
+    sys.argv[1], whole_prompts=True, skip_tokenizer_init=True, enforce_eager=True, dtype="float32", **size
+)
+params = SamplingParams(max_tokens=4, seed=3, detokenize=False)
+prompts = [{"prompt_token_ids": [1, *(4 + row * place % 59 for place in range(400))]} for row in (1, 2)]
+said = [llm.generate(asked, params, use_tqdm=False)[0].outputs[0].token_ids for asked in (prompts, prompts[:1])]
+print(json.dumps([list(ids) for ids in said]))
+"""
+
+
+def test_prompts_of_more_tokens_than_one_step_reads_have_the_rollouts_of_their_seeds(folder: str) -> None:
+    # in a process of its own: an engine that ends takes along what others of the process need
+    command = [sys.executable, "-c", TWO_LONG_PROMPTS, folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    beside_another, alone = json.loads(done.stdout.splitlines()[-1])
+    assert beside_another == alone and len(alone) == 4
