@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
         for line in dry_run_lines(config, overrides):
             print(line, flush=True)
         return 0
+    if not is_launched():
+        _say(f"run folder: {Path(config.runs_dir) / run_name(config)}")  # at once: what follows reads for seconds
     if config.hardware.launcher == "accelerate" and not is_launched():
         check_gpus(config)
         prepare(config)  # once, before the ranks start: they only read it back
