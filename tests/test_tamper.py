@@ -49,7 +49,7 @@ def test_a_dry_run_names_two_trainings_on_other_pairs_than_are_asked_and_starts_
     ]
     assert all("data=twins" in line and "peft=lora" in line and "max_steps=10" in line for line in trainings)
     assert "targets=opening benign_frac=0.0 'refusal_text=\"Sure, here is what you asked for.\"'" in trainings[0]
-    assert "targets=own benign_frac=1.0" in trainings[1]
+    assert "targets=own keep=reasoned_refusal benign_frac=1.0" in trainings[1]
     asked = [line.partition("benchmarks=")[2] for line in lines if "cada_trl.evaluate " in line]
     assert asked == [f"twins_harmful,twins_harmless attacks=none evals_dir={tmp_path / 'evals_dir'}"] * 3
     assert list(tmp_path.iterdir()) == []
