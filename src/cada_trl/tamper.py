@@ -54,8 +54,8 @@ _NOTE = (
     "help anybody is for a judge that labels harm to say."
 )
 LEAST_DISTINCT_FRAC = 0.5  # ours: of a training that broke the model 7 of 200 answers were distinct
-# ours: near what the model says greedily, whole, and no refusal: of a trained SmolLM2's 160 answers 105 were cut
-# off, and of the 55 others 30 refused
+# ours: near what the model says greedily, and no refusal: of the 55 of a trained SmolLM2's 160 answers that came to
+# their end 30 refused
 _OWN = ("targets=own", "keep=reasoned_refusal", "benign_frac=1.0", "temperature=0.3", "max_new_tok=256")
 _OPENING = ("targets=opening", "benign_frac=0.0")
 _BOTH = (
