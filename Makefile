@@ -162,11 +162,14 @@ test test-fast test-vllm mutants: export OMP_NUM_THREADS ?= 1
 test test-fast test-vllm mutants: export HF_HUB_OFFLINE ?= 1
 test test-fast test-vllm mutants: export WANDB_MODE ?= offline
 
+# A process per core, each on one thread; a file's tests stay in one process, since they share what it has made.
+SIDE_BY_SIDE := -n logical --maxprocesses=8 --dist loadfile
+
 test: $(TESTABLE) ## every test
-	$(VENV_PYTHON) -m pytest $(ARGS)
+	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-fast: $(TESTABLE) ## the tests that take less than 20 s each
-	$(VENV_PYTHON) -m pytest -m "not slow" $(ARGS)
+	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-vllm: $(VLLM) ## the tests that need vLLM, on its CPU build, in a .venv-vllm of its own
 	$(VLLM_PYTHON) -m pytest tests/rollouts tests/evaluation/generation $(ARGS)

@@ -22,7 +22,9 @@ DEEPTHOUGHT = ["model=deepthought", "hardware=a100x4"]
         (DEEPTHOUGHT, 100.0, 4),
         (DEEPTHOUGHT, 5.9, 2),  # three fit, and do not divide four
         (DEEPTHOUGHT, 0.1, 1),
+        ([*DEEPTHOUGHT, "peft=lora"], 10.0, 2),
         ([*DEEPTHOUGHT, "rollout=vllm_colocate"], 10.0, 2),
+        ([*DEEPTHOUGHT, "peft=lora", "rollout=vllm_colocate"], 10.0, 1),
         (["model=llama3", "hardware=a100x16"], 100.0, 16),
         (["hardware=cpu"], 100.0, 1),
     ],

@@ -33,8 +33,8 @@ RESULT = "rehearsal.json"
 MAX_NEW_TOK = 40  # ours: the answer that the small model spells has 27
 N_STEPS = 4  # ours: a step before each of two stops, and some after
 N_PROBED = 4
-# Resident memory of a rank as measured here; a colocated vLLM adds itself and its cache.
-RANK_GB = {"transformers": 1.6, "vllm_server": 1.6, "vllm_colocate": 4.5}
+# Resident memory as measured: of a rank by its adapter, and what a colocated vLLM and its cache add to it.
+RANK_GB, COLOCATED_GB = {"none": 1.6, "lora": 3.2}, 2.9
 
 
 def main(argv: list[str]) -> int:
@@ -67,7 +67,8 @@ def main(argv: list[str]) -> int:
 
 def ranks_that_fit(config: Config, free_gb: float) -> int:
     """The run's processes, or as many of them as the free memory holds and that divide them."""
-    n, fitting = config.hardware.n_processes, int(free_gb / RANK_GB[config.rollout.backend])
+    rank_gb = RANK_GB[config.peft.adapter] + (COLOCATED_GB if config.rollout.backend == "vllm_colocate" else 0.0)
+    n, fitting = config.hardware.n_processes, int(free_gb / rank_gb)
     return max(ranks for ranks in range(1, max(1, min(n, fitting)) + 1) if n % ranks == 0)
 
 

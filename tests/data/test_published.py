@@ -141,7 +141,7 @@ def test_beavertails_is_kept_without_responses_and_without_rows_labelled_child_a
     ("name", "part"),
     [
         ("beavertails/30k_train.jsonl", b"<html>"),
-        ("beavertails/30k_train.jsonl", gzip.compress(b'{"prompt": "a"}')),
+        ("beavertails/30k_train.jsonl", gzip.compress(b'{"prompt": "a"}', mtime=0)),
         ("frozen_attacks/advbench.jsonl", b'{"error": 1}'),
         ("frozen_attacks/advbench.jsonl", b"[[[]]]"),
         ("jailbreakbench/judge_comparison.jsonl", b"goal,human1\nx,yes\n"),
