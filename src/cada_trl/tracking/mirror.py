@@ -130,18 +130,15 @@ class _Wandb:
         if not self._run.offline:
             say(f"W&B: {self._run.url}")
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._send(step, metrics)
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """One row, at once. W&B numbers rows from 0 in each part of a resumed run, and a number is one row's alone."""
+        self._row = max(self._row + 1, step * ROWS_A_STEP)
+        self._run.log({"step": step, **metrics}, step=self._row, commit=True)
 
     def table(self, name: str, step: int, rows: Rows) -> None:
         import wandb
 
-        self._send(step, {name: wandb.Table(columns=list(TABLES[name]), data=[list(row) for row in rows])})
-
-    def _send(self, step: int, values: Mapping[str, Any]) -> None:
-        """One row, at once. W&B numbers rows from 0 in each part of a resumed run, and a number is one row's alone."""
-        self._row = max(self._row + 1, step * ROWS_A_STEP)
-        self._run.log({"step": step, **values}, step=self._row, commit=True)
+        self.log(step, {name: wandb.Table(columns=list(TABLES[name]), data=[list(row) for row in rows])})
 
     def finish(self, succeeded: bool) -> None:
         self._run.finish(exit_code=0 if succeeded else 1)
