@@ -1,4 +1,4 @@
-"""Every panel of the dashboard has its metrics in the log of a real run, on disk and in W&B's offline files."""
+"""Every panel of the dashboard has its metrics in the log of a real run, on disk and in what `wandb sync` sends."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cada_trl.tracking.metrics import METRICS, SECTIONS
 from cada_trl.tracking.mirror import TABLES
 from cada_trl.train import main
 from tests.report.html_check import check_page
+from tests.tracking.wandb_stand_in import wandb_sync
 
 from .tiny_model import save_tiny_model, tiny_overrides
 
@@ -47,15 +48,20 @@ def test_every_panel_has_its_metrics_in_the_log_of_a_real_run(run: Path) -> None
             assert set(panel.metrics) <= there, panel.title
 
 
-def test_wandbs_offline_file_has_them_too_with_the_step_as_axis(run: Path) -> None:
+def test_wandb_sync_sends_them_too_with_the_step_as_axis(run: Path) -> None:
     (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
-    stored = file.read_bytes()
-    for panel in PANELS:
-        if not panel.only_with:
-            for name in panel.metrics:
-                assert name.encode() in stored, name
     for kind in ("train", "probe"):
-        assert f"{kind}/*".encode() in stored
+        assert f"{kind}/*".encode() in file.read_bytes()
+    sent, said = wandb_sync(run)
+    assert sent.ended and "Finished syncing" in said and "ERROR" not in said
+    for panel in PANELS:
+        for name in () if panel.only_with else panel.metrics:
+            assert any(name in row and "step" in row for row in sent.history), name
+            assert name in sent.summary
+            if panel.kind == "table":
+                assert any(f"/{name}_" in file for file in sent.files), name
+    kept = [(row["step"], row["train/step_s"]) for _, row in read_jsonl(run / "train.jsonl")]
+    assert [(row["step"], row["train/step_s"]) for row in sent.history if "train/step_s" in row] == kept
 
 
 def test_the_offline_page_has_every_section(run: Path) -> None:

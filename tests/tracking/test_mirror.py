@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
+import importlib
 import subprocess
 import sys
 import time
@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import wandb
 
-from cada_trl.config import Config, load_config
+from cada_trl.config import Config, config_hash, load_config
 from cada_trl.errors import UserError
 from cada_trl.tracking import mirror as of_run
-from cada_trl.tracking.mirror import Mirror, hazard_slices
+from cada_trl.tracking.mirror import TABLES, Mirror, hazard_slices
 from cada_trl.tracking.run_folder import RunFolder
 
 ROW = {"set": "harmful", "request_id": "r1", "hazard": "privacy", "request": "q", "verdict": "REFUSED", "reward": 1.0}
@@ -107,19 +107,33 @@ def test_a_tracker_that_is_not_installed_is_one_line(
         Mirror.start(load_config([f"tracking={name}"]), folder, "train", print)
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "trackio"])
-def test_a_local_tracker_holds_what_was_logged(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"the extra {name} is not installed")
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    assert mirrored(tmp_path / "run", load_config([f"tracking={name}"])) == []
-    if name == "trackio":
-        assert list((tmp_path / "trackio").glob("*.db"))
-        return
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+def test_tensorboard_holds_what_was_logged(tmp_path: Path) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert mirrored(tmp_path / "run", load_config(["tracking=tensorboard"])) == []
+    events = accumulators.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     assert [(one.step, one.value) for one in events.Scalars("train/loss")] == [(7, 0.5)]
+
+
+def test_trackio_goes_on_with_a_folders_run_begins_another_for_a_new_folder_and_prints_nothing_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read once, when it is imported
+    pytest.importorskip("trackio")
+    storage = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
+    config = load_config(["tracking=trackio", "run_name=one"])
+    folder = tmp_path / "run"
+    assert mirrored(folder, config) == ["trackio has it too; to see it: trackio show --project cada_trl"]
+    (folder / "train.jsonl").touch()  # as a run that goes on has it
+    mirrored(folder, config)
+    mirrored(tmp_path / "another folder", config)
+    assert capsys.readouterr() == ("", "")
+    ids = [run["id"] for run in storage.get_run_records("cada_trl")]
+    logs = [storage.get_logs("cada_trl", "one", run_id=one) for one in ids]
+    assert sorted(sum("train/loss" in row for row in rows) for rows in logs) == [1, 2]
+    assert {row["step"] for rows in logs for row in rows} == {7}
+    assert {name for rows in logs for row in rows for name in row} >= {"train/loss", *TABLES}
+    stored = storage.get_all_run_configs("cada_trl")
+    assert {(one["algo.beta_kl"], one["config_hash"]) for one in stored.values()} == {(0.01, config_hash(config))}
 
 
 def test_offline_wandb_needs_no_key_keeps_its_id_advertises_nothing_and_says_how_to_send_it(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from cada_trl.errors import UserError
 from cada_trl.tracking.metrics import SECTIONS, Panel
 from cada_trl.tracking.wandb_dashboard import main
 
-from .wandb_stand_in import ENTITY, PROJECT, WandbStandIn, wandb_stand_in
+from .wandb_stand_in import ENTITY, PROJECT, WandbStandIn, environment, wandb_stand_in
 
 GROUP = "beta_kl-88db9abd"
 FILTER = {"key": {"section": "run", "name": "group"}, "op": "=", "value": GROUP, "disabled": False}
@@ -30,10 +29,8 @@ def wandb_server() -> Iterator[WandbStandIn]:
 
 
 def make(server: WandbStandIn, *words: str, key: str = "0" * 40) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    env |= {"WANDB_BASE_URL": server.url} | ({"WANDB_API_KEY": key} if key else {"NETRC": os.devnull})
     command = [sys.executable, "-m", "cada_trl.tracking.wandb_dashboard", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment(server, key), check=False)
 
 
 def saved(server: WandbStandIn, form: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any, Protocol
 
 from cada_trl.config import Config, config_hash, run_name
@@ -26,6 +27,7 @@ TABLES = {
     ),
     "hazard_slices": ("step", "set", "hazard", "asked", "refused", "complied", "unscored"),
 }
+ROWS_A_STEP = 4  # the step's metrics, and of a probe pass its metrics and two tables
 # ours: how long a network that has vanished may hold up the start and the end of a run
 START_LIMIT_S = 30
 FINISH_LIMIT_S = 60
@@ -61,7 +63,7 @@ class Mirror:
         makers: dict[str, tuple[bool, Callable[[], Tracker]]] = {
             "W&B": (config.tracking.wandb != "off", lambda: _Wandb(config, folder, job_type, say)),
             "TensorBoard": (local == "tensorboard", lambda: _Tensorboard(config, folder)),
-            "trackio": (local == "trackio", lambda: _Trackio(config)),
+            "trackio": (local == "trackio", lambda: _Trackio(config, folder, say)),
         }
         trackers: dict[str, Tracker] = {}
         for name, (wanted, make) in makers.items():
@@ -123,17 +125,20 @@ class _Wandb:
 
     def __init__(self, config: Config, folder: RunFolder, job_type: str, say: Say) -> None:
         self._folder, self._say = folder, say
+        self._row = -1
         self._run = _start_wandb(config, folder, job_type, say)
         if not self._run.offline:
             say(f"W&B: {self._run.url}")
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._run.log({"step": step, **metrics})
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """One row, at once. W&B numbers rows from 0 in each part of a resumed run, and a number is one row's alone."""
+        self._row = max(self._row + 1, step * ROWS_A_STEP)
+        self._run.log({"step": step, **metrics}, step=self._row, commit=True)
 
     def table(self, name: str, step: int, rows: Rows) -> None:
         import wandb
 
-        self._run.log({"step": step, name: wandb.Table(columns=list(TABLES[name]), data=[list(row) for row in rows])})
+        self.log(step, {name: wandb.Table(columns=list(TABLES[name]), data=[list(row) for row in rows])})
 
     def finish(self, succeeded: bool) -> None:
         self._run.finish(exit_code=0 if succeeded else 1)
@@ -184,6 +189,7 @@ def _init_wandb(config: Config, folder: RunFolder, job_type: str, mode: Any) -> 
             silent=True,
             x_disable_meta=True,
             disable_code=True,
+            x_transaction_log_flush_interval=1.0,  # s; a killed run's file lacks what came after the last flush
             init_timeout=START_LIMIT_S,
             finish_timeout=FINISH_LIMIT_S,
         ),
@@ -235,15 +241,25 @@ class _Tensorboard:
 
 
 class _Trackio:
-    """A local dashboard: `trackio show` opens it. Its files lie where TRACKIO_DIR says; a sweep shares a group."""
+    """A local dashboard; its files lie where TRACKIO_DIR says, and a sweep shares a group.
 
-    def __init__(self, config: Config) -> None:
+    trackio knows a run by its name alone: one that goes on from a step of its folder goes on there, any other is a new
+    one of that name. What trackio prints about itself is left out for one line at the end.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder, say: Say) -> None:
+        import pandas
+
         try:
             import trackio
         except ImportError as error:
             raise UserError("tracking=trackio needs the extra: pip install 'cada_trl[trackio]'") from error
         self._trackio: Any = trackio
-        self._run: Any = trackio.init(embed=False, auto_log_gpu=False, auto_log_cpu=False, **_about(config))
+        self._project, self._say = config.tracking.wandb_project, say
+        about = _about(config) | {"resume": "allow" if (folder.path / "train.jsonl").is_file() else "never"}
+        (about["config"],) = pandas.json_normalize(about["config"]).to_dict("records")  # it groups by single values
+        with redirect_stdout(None):
+            self._run: Any = trackio.init(embed=False, auto_log_gpu=False, auto_log_cpu=False, **about)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log(dict(metrics), step=step)
@@ -255,4 +271,6 @@ class _Trackio:
         self._run.log({name: self._trackio.Table(dataframe=frame)}, step=step)
 
     def finish(self, succeeded: bool) -> None:
-        self._run.finish()
+        with redirect_stdout(None):
+            self._trackio.finish()  # run.finish() would be called again at exit
+        self._say(f"trackio has it too; to see it: trackio show --project {self._project}")
