@@ -271,7 +271,7 @@ def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call: Call, 
 def forget_hashes(folder: Path) -> None:
     """As an older version wrote it."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    del manifest["files"]
+    del manifest["files"], manifest["manifest_sha256"]
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -301,7 +301,7 @@ def test_an_evaluation_of_an_older_version_goes_on_with_a_line(call: Call, capsy
     folder = call()
     forget_hashes(folder)
     assert call() == folder
-    assert f"{folder}: written without hashes of its rows" in capsys.readouterr().err
+    assert f"{folder}: written without hashes of its files" in capsys.readouterr().err
     assert call() == folder
     assert "without hashes" not in capsys.readouterr().err
 

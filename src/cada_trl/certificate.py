@@ -22,7 +22,7 @@ from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.data.twins import TWINS
 from cada_trl.document.html import html
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.folder import ATTEMPTS, MANIFEST, MISSING, RESPONSES, SCORES
+from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES
 from cada_trl.evaluation.scores import any_rate, withheld_lines
 from cada_trl.hazards.pack import BUILTIN_DIR
 from cada_trl.report.certified import Certificate, certificate_page, certified
@@ -32,6 +32,7 @@ from cada_trl.report.records import read_evaluated
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json, replace, replace_json
+from cada_trl.storage.kept import MANIFEST
 from cada_trl.tracking.manifest import git_state, scrub
 
 PAGE, JSON = "certificate.html", "certificate.json"

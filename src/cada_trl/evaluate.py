@@ -23,7 +23,7 @@ from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import judge_by_each, respond
 from cada_trl.evaluation.attacks.registry import AttackContext
-from cada_trl.evaluation.folder import MANIFEST, RESPONSES, SCORES, EvaluationFolder, folder_name
+from cada_trl.evaluation.folder import RESPONSES, SCORES, EvaluationFolder, folder_name
 from cada_trl.evaluation.items import Missing, Outcome, join
 from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.plan import Plan, make_attempts, make_plan
@@ -40,6 +40,7 @@ from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of
+from cada_trl.storage.kept import MANIFEST
 
 MORE = "for StrongREJECT, XSTest and more: make data DATA_ROOT=<folder>, then data_root=<folder>"
 
