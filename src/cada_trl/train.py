@@ -22,7 +22,6 @@ from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, prepare
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
-from cada_trl.jobs.estimate import dry_run_lines
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
@@ -58,6 +57,8 @@ def main(argv: list[str]) -> int:
     if config_is_all(config, flags):
         return 0
     if "--dry-run" in flags:
+        from cada_trl.jobs.estimate import dry_run_lines
+
         for line in dry_run_lines(config, overrides):
             print(line, flush=True)
         return 0
