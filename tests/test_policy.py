@@ -56,6 +56,11 @@ def test_a_policy_that_is_there_is_not_written_over(folder: Path) -> None:
         new("My Domain")
 
 
+def test_rows_that_a_training_asks_for_in_vain_are_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(folder), "n_train=100000"]) == 2
+    assert "are left to train on; lower n_train, or null for all" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [[], ["check"], ["new"], ["new", "a", "b"], ["chekc", "a"]])
 def test_other_words_are_one_line(words: list[str]) -> None:
     with pytest.raises(UserError, match="expected new NAME, check NAME or rank NAME"):

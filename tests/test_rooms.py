@@ -16,6 +16,7 @@ PACKAGE = Path(cada_trl.__file__).parent
 ORDER = [
     ["visible"],
     ["errors"],
+    ["arguments"],
     ["storage", "stopping", "console", "statistics"],
     ["hazards"],
     ["records", "config", "numbers"],

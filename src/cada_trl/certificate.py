@@ -9,20 +9,20 @@ does. The two evaluations are of one suite, asked in one way, by one judge.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cada_trl.arguments import Arguments, folder
 from cada_trl.config import PACKAGE_DIR, ModelConfig
 from cada_trl.config.loading import check_values
 from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.data.twins import TWINS
 from cada_trl.document.html import html
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.folder import ATTEMPTS, MANIFEST, MISSING, RESPONSES, SCORES
+from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES
 from cada_trl.evaluation.scores import any_rate, withheld_lines
 from cada_trl.hazards.pack import BUILTIN_DIR
 from cada_trl.report.certified import Certificate, certificate_page, certified
@@ -32,9 +32,11 @@ from cada_trl.report.records import read_evaluated
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json, replace, replace_json
+from cada_trl.storage.kept import MANIFEST
 from cada_trl.tracking.manifest import git_state, scrub
 
 PAGE, JSON = "certificate.html", "certificate.json"
+CARDS = Path("runs/judge_cards")
 ABOUT = "What was measured before and after a training, and what was not. What was not scored is never a number."
 _IN_PACKAGE = "package:"
 _ADVICE = "write the certificate again with python -m cada_trl.certificate evals/<before> evals/<after>"
@@ -42,18 +44,20 @@ _ADVICE = "write the certificate again with python -m cada_trl.certificate evals
 
 def main(argv: list[str]) -> int:
     """The verb. Returns 2 where --check finds a difference. Errors: UserError, one line."""
-    parser = argparse.ArgumentParser(prog="python -m cada_trl.certificate", description="Certify a training.")
+    parser = Arguments(prog="python -m cada_trl.certificate", description="Certify a training.")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="evals/<before> evals/<after>")
     parser.add_argument("--out", type=Path, help=f"folder for {PAGE} and {JSON}; certificates/<after> by default")
     parser.add_argument(
-        "--judge-cards", type=Path, default=Path("runs/judge_cards"), help="where judging.calibrate kept its cards"
+        "--judge-cards", type=folder, help="where judging.calibrate kept its cards; runs/judge_cards by default"
     )
     parser.add_argument("--check", type=Path, metavar="FILE", help=f"a {JSON} to make again; nothing is written")
     arguments = parser.parse_args(argv)
     folders: list[Path] = arguments.folders
     if arguments.check is not None:
-        if folders:
-            raise UserError(f"--check takes one {JSON} and no folders; it names its evaluations itself")
+        if folders or arguments.out or arguments.judge_cards:
+            raise UserError(
+                f"--check takes one {JSON} alone; it names its evaluations and cards, and nothing is written"
+            )
         found = list(check(arguments.check))
         for line in found or [f"{arguments.check}: every number is made again the same, and every file has its hash"]:
             print(line)
@@ -63,7 +67,7 @@ def main(argv: list[str]) -> int:
             f"{len(folders)} folder(s) given; expected two different evaluations, as in evals/<before> evals/<after>"
         )
     out = arguments.out or Path("certificates") / folders[1].resolve().name
-    cards = arguments.judge_cards if arguments.judge_cards.is_dir() else None
+    cards = arguments.judge_cards or (CARDS if CARDS.is_dir() else None)
     certificate = certify(folders[0], folders[1], out, cards)
     page = html(certificate_page(certificate, f"python -m cada_trl.certificate --check {JSON}"), ABOUT)
     replace(out / PAGE, page)

@@ -23,7 +23,7 @@ from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import judge_by_each, respond
 from cada_trl.evaluation.attacks.registry import AttackContext
-from cada_trl.evaluation.folder import MANIFEST, RESPONSES, SCORES, EvaluationFolder, folder_name
+from cada_trl.evaluation.folder import RESPONSES, SCORES, EvaluationFolder, folder_name
 from cada_trl.evaluation.items import Missing, Outcome, join
 from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.plan import Plan, make_attempts, make_plan
@@ -31,15 +31,14 @@ from cada_trl.evaluation.scores import Scores, any_rate, score, score_table, wit
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.evaluation.shards import shard_of, take_over
 from cada_trl.hazards.pack import load_pack
-from cada_trl.jobs.estimate import evaluate_hours
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.judging.panel import members_of
 from cada_trl.prompting.arms import of_each_hazard
-from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of
+from cada_trl.storage.kept import MANIFEST
 
 MORE = "for StrongREJECT, XSTest and more: make data DATA_ROOT=<folder>, then data_root=<folder>"
 
@@ -54,6 +53,9 @@ def main(argv: list[str]) -> int:
     config = load_evaluate_config(words)
     if config_is_all(config, flags):
         return 0
+    if "--dry-run" not in flags:  # at once: what follows reads for seconds
+        asked = f"{', '.join(config.benchmarks)} under {', '.join(config.attacks)}"
+        print(f"{config.model.name} is asked: {asked}", flush=True)
     shard = shard_of(config.shard) if config.shard else None
     pack = load_pack(config.hazards)
     of_each_hazard("", config.prompt, pack)  # enough cases of each
@@ -99,11 +101,15 @@ def main(argv: list[str]) -> int:
     walls = ", ".join(f"{name} {wall_s:.0f} s" for name, wall_s in folder.manifest["pass_wall_s"].items())
     for line in [*withheld_lines(scores), *plan.not_run_lines(), f"wall time: {walls}"]:
         console.print(line, highlight=False, soft_wrap=True)
+    from cada_trl.report.page import write_report  # it draws: half a second that nothing before it needs
+
     print(write_report([read_record(path)], path))
     return 0
 
 
 def _dry_run_lines(config: EvaluateConfig, plan: Plan, judge: Judge, path: Path, words: list[str]) -> Iterator[str]:
+    from cada_trl.jobs.estimate import evaluate_hours
+
     n_answers = sum(len(planned.items) * len(planned.attacks) for planned in plan.benchmarks)
     hours = evaluate_hours(config)
     took = "no evaluation like it was timed" if hours is None else f"{60 * hours:.0f} min, as evaluations like it took"

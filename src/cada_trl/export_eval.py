@@ -6,10 +6,10 @@ python -m cada_trl.export_eval evals/before evals/after --out logs/mine  (then: 
 
 from __future__ import annotations
 
-import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
+from cada_trl.arguments import Arguments
 from cada_trl.errors import UserError, run_verb
 from cada_trl.report.records import read_evaluated
 from cada_trl.storage.files import whole, writing
@@ -17,7 +17,7 @@ from cada_trl.storage.files import whole, writing
 
 def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError, one line."""
-    parser = argparse.ArgumentParser(prog="python -m cada_trl.export_eval", description="Export to inspect_ai.")
+    parser = Arguments(prog="python -m cada_trl.export_eval", description="Export to inspect_ai.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="evals/<name>")
     parser.add_argument("--out", type=Path, default=Path("logs"), help="folder for the logs; logs by default")
     arguments = parser.parse_args(argv)

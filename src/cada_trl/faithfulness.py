@@ -40,7 +40,6 @@ from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.models.prompts import answer_begun
 from cada_trl.records import write_jsonl
-from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of
@@ -91,6 +90,8 @@ def main(argv: list[str]) -> int:
         with EvaluationFolder.opened(path, decides, config, facts) as folder:
             measured = probe(config, first, model, judge, folder)
     table_console().print(effect_table(path.name, measured))
+    from cada_trl.report.page import write_report
+
     print(write_report([read_record(path)], path))
     return 0
 

@@ -26,9 +26,10 @@ from cada_trl.config import Config, load_config
 from cada_trl.config.loading import HELP, nearest
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates, normalise
+from cada_trl.data.request_set import check_readable
 from cada_trl.data.rows import Row
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import TWINS, read_twins
+from cada_trl.data.twins import TWINS
 from cada_trl.errors import HelpAsked, UserError, run_verb
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import POLICY_FILE, Policy, PolicyFile, form_of, policy_file, policy_folder, read_policy
@@ -97,6 +98,8 @@ def check(name: str, overrides: list[str]) -> list[Finding]:
     read = read_policy(name)
     if read.policy is None:
         return [Finding(line) for line in read.wrong]
+    if others := [word for word in overrides if word.startswith("policy=")]:
+        raise UserError(f"{others[0]}: {name} is checked; give one policy, as in policy check {name}")
     config = load_config([f"policy={name}", *overrides])
     rows = _rows(read, read.policy)
     found = [*_wrong(read, read.policy), *_leaks(rows, config), *_advice(read, read.policy, rows)]
@@ -192,7 +195,7 @@ def _refused(config: Config) -> list[Finding]:
     """What the loaders of a training would say."""
     try:
         pack = load_pack(config.hazards)
-        read_twins(Path(str(config.data.file)), pack.hazards)
+        check_readable(config, pack)
         of_each_hazard("", config.prompt, pack)  # enough cases of each
     except UserError as error:
         return [Finding(str(error))]

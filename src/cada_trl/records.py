@@ -11,6 +11,7 @@ from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.storage.files import whole, writing
+from cada_trl.storage.problems import Problems
 from cada_trl.storage.reading import MAX_LINE_BYTES, opened, parse_object
 
 
@@ -63,20 +64,29 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return n_rows
 
 
-def read_jsonl(path: Path, torn: Callable[[str], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(
+    path: Path, torn: Callable[[str], None] | None = None, problems: Problems | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, row). Errors: UserError with file and row for a missing file or a malformed line.
 
-    torn: gets a sentence in place of the error where a kill cut the last line off.
+    torn: gets a sentence in place of the error where a kill cut the last line off. problems: gets every malformed line
+    in place of the error.
     """
     with opened(path, "expected a JSONL file") as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+            if not line.strip():
+                continue
             try:
-                if line.strip():
-                    yield number, _row(path, number, line)
-            except UserError:
-                if torn is None or line.endswith(b"\n"):
+                row = _row(path, number, line)
+            except UserError as error:
+                if problems is not None:
+                    problems.add(f"{path}, row {number}", error)
+                elif torn is not None and not line.endswith(b"\n"):
+                    torn(f"{path.name} ends in a line torn by a killed run; it is left out.")
+                else:
                     raise
-                torn(f"{path.name} ends in a line torn by a killed run; it is left out.")
+            else:
+                yield number, row
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:

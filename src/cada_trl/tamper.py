@@ -22,7 +22,7 @@ from pydantic import Field
 
 from cada_trl.config import CONF_DIR
 from cada_trl.config.loading import HELP, Positive, Section, as_override, compose_config, split_flags
-from cada_trl.config.texts import Folder
+from cada_trl.config.texts import Folder, Words
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document, Table, Text
 from cada_trl.document.blocks import Section as Part
@@ -39,7 +39,7 @@ from cada_trl.models.identity import model_identity
 from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.rates import rate_rows, side_by_side
 from cada_trl.storage.digest import content_hash
-from cada_trl.storage.files import replace, replace_json
+from cada_trl.storage.files import place_of, replace, replace_json
 from cada_trl.tracking.manifest import scrub
 
 PAGE, JSON = "tamper.html", "tamper.json"
@@ -62,6 +62,11 @@ _BOTH = (
     *("data=twins", "algo=sft_direct_refusal", "peft=lora", "lr_schedule=constant", "micro_batch=4"),
     *("tracking=local", "n_probe_harmful=0", "n_probe_harmless=0", "header_every_steps=0", "n_header_pairs=0"),
 )
+# What makes the two trainings what the page says of them
+_SET_HERE = {
+    *("model", "data", "file", "hazards", "algo", "targets", "keep", "refusal_text", "benign_frac"),
+    *("lr", "max_steps", "requests_per_step", "run_name", "runs_dir", "data_dir"),
+}
 
 
 class TamperSettings(Section):
@@ -70,7 +75,7 @@ class TamperSettings(Section):
     steps: Positive
     lr: Annotated[float, Field(gt=0.0)]
     requests_per_step: Positive
-    opener: str
+    opener: Words
     train: list[str]
     runs_dir: Folder
     data_dir: Folder
@@ -92,6 +97,8 @@ def main(argv: list[str]) -> int:
         asked = ["benchmarks=twins_harmful,twins_harmless", "attacks=none", *asked]
     evaluation = load_evaluate_config([f"model={models[0]}", *asked])
     sets_of(evaluation)  # an unknown benchmark is no reason to train
+    for each in (settings.tampers_dir, settings.runs_dir, settings.data_dir, evaluation.evals_dir):
+        place_of(each)
     weights = model_identity(evaluation.model)
     jobs = tamper_jobs(models[0], asked, settings, evaluation, weights)
     decides = {"weights": weights, "words": [call.words for job in jobs for call in job.calls]}
@@ -125,7 +132,14 @@ def main(argv: list[str]) -> int:
 def tamper_jobs(
     model: str, asked: Sequence[str], settings: TamperSettings, evaluation: EvaluateConfig, weights: Mapping[str, str]
 ) -> list[Job]:
-    """Ask the model; train and ask it, twice. Errors: UserError for words that train refuses."""
+    """Ask the model; train and ask it, twice. Errors: UserError for words that train refuses, and those
+    of train= that are set here."""
+    for word in settings.train:
+        if word.partition("=")[0].rpartition(".")[2] in _SET_HERE:
+            raise UserError(
+                f"train={word}: tamper sets it itself, and its page says so; expected other keys, or steps=, lr=, "
+                "requests_per_step=, opener= and folders without train="
+            )
     jobs = [Job("before", "before", (Call("evaluate", (f"model={model}", *asked)),))]
     base = {f"model.{key}": value for key, value in evaluation.model.model_dump().items()}
     base |= {"file": evaluation.twins_file} if evaluation.twins_file else {}

@@ -22,7 +22,6 @@ from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, prepare
 from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
-from cada_trl.jobs.estimate import dry_run_lines
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
@@ -40,7 +39,7 @@ from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.separability.card import kept_card
 from cada_trl.stopping import StopSignals
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import check_kept, kept
+from cada_trl.storage.kept import check_kept, sealed
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
@@ -58,6 +57,8 @@ def main(argv: list[str]) -> int:
     if config_is_all(config, flags):
         return 0
     if "--dry-run" in flags:
+        from cada_trl.jobs.estimate import dry_run_lines
+
         for line in dry_run_lines(config, overrides):
             print(line, flush=True)
         return 0
@@ -161,8 +162,8 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
         "card": card.summary() if card else None,
     }
     manifest = build_manifest(config, data.manifest, facts)
+    folder.write_manifest(manifest)  # first: an earlier one records another config.yaml
     folder.write_config(config)
-    folder.write_manifest(manifest)
     mirror = Mirror.start(config, folder, "train", _say)
     return Run(config, folder, data, pack, judge, reasoning_judge, tokenizer, mirror, manifest, _say)
 
@@ -238,7 +239,7 @@ def _say(text: str) -> None:
 
 def _end(run: Run, exit_state: str) -> None:
     if run.folder.is_main:
-        run.folder.write_manifest(finished(run.manifest, exit_state) | {"files": kept(run.folder.path)})
+        run.folder.write_manifest(sealed(run.folder.path, finished(run.manifest, exit_state)))
     run.mirror.finish(exit_state == "done")
 
 

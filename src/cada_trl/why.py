@@ -7,8 +7,10 @@ python -m cada_trl.why runs/a runs/b --out why         (why.md and why.json too)
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
+from cada_trl.arguments import Arguments
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document
 from cada_trl.document.markdown import markdown
@@ -25,11 +27,11 @@ from cada_trl.tracking.manifest import scrub
 
 def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError for folders that are not two finished runs or two evaluations."""
-    parser = argparse.ArgumentParser(prog="python -m cada_trl.why", description="Explain two runs' difference.")
+    parser = Arguments(prog="python -m cada_trl.why", description="Explain two runs' difference.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="runs/<name> or evals/<name>, twice")
     parser.add_argument("--out", type=Path, help="folder for why.md and why.json")
     parser.add_argument(
-        "--tolerance", type=float, default=TOLERANCE, help=f"relative gap of a metric that is none ({TOLERANCE})"
+        "--tolerance", type=_gap, default=TOLERANCE, help=f"relative gap of a metric that is none ({TOLERANCE})"
     )
     arguments = parser.parse_args(argv)
     explanation = explain(arguments.folders, arguments.tolerance)
@@ -37,6 +39,16 @@ def main(argv: list[str]) -> int:
     if arguments.out is not None:
         _write(explanation, arguments.out)
     return 0
+
+
+def _gap(word: str) -> float:
+    try:
+        gap = float(word)
+    except ValueError:
+        gap = math.nan
+    if not 0 <= gap < math.inf:
+        raise argparse.ArgumentTypeError(f"{word} is no gap; expected a number from 0, as in 0.01")
+    return gap
 
 
 def explain(folders: list[Path], tolerance: float = TOLERANCE) -> Document:

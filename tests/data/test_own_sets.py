@@ -118,11 +118,11 @@ def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path: P
         ("text,kind\na,b\n", ": no column says which rows are harmful; add 'harmful' with true or false in every row"),
         ("words,label\na,1\n", ": no column with the request; name it text, prompt, request,"),
         ("text;harmful\na;1\n", " add 'harmful' with true or false in every row; its columns are 'text;harmful'"),
-        ("text,harmful\n ,1\n", ": row 1: 'text' is ' ', expected a text"),
-        ("text,harmful\na,1\nb,maybe\n", ": row 2: 'harmful' is 'maybe', expected true or false"),
-        ("text,harmful\na\n", ": row 1: 'harmful' is None, expected true or false"),
-        ("text,harmful,id\na,1,\n", ": row 1: 'id' is '', expected a text or whole number"),
-        ("text,harmful,id\na,1,7\nb,1,007\n", ": row 2: 'id' '007' stands twice"),
+        ("text,harmful\n ,1\n", ", row 1: 'text' is ' ', expected a text"),
+        ("text,harmful\na,1\nb,maybe\n", ", row 2: 'harmful' is 'maybe', expected true or false"),
+        ("text,harmful\na\n", ", row 1: 'harmful' is None, expected true or false"),
+        ("text,harmful,id\na,1,\n", ", row 1: 'id' is '', expected a text or whole number"),
+        ("text,harmful,id\na,1,7\nb,1,007\n", ", row 2: 'id' '007' stands twice"),
     ],
 )
 def test_a_wrong_csv_is_one_line(text: str | bytes, seen: str, tmp_path: Path) -> None:
@@ -149,19 +149,25 @@ def test_an_empty_jsonl_and_a_line_that_is_none_are_one_line(tmp_path: Path) -> 
     assert "row 1: not a JSON object" in refusal(put(tmp_path, "text\n", "mine.jsonl"))
 
 
-def test_all_problems_are_in_one_line_with_their_number_and_the_first_five_rows(tmp_path: Path) -> None:
-    word = put(tmp_path, "words,label\n" + "a,maybe\n" * 7 + "a,1\n", "my set.csv")
+def test_all_problems_are_in_one_line_up_to_ten_and_the_others_are_counted(tmp_path: Path) -> None:
+    word = put(tmp_path, "words,label\na,1,b\n" + "a,maybe\n" * 9 + "a,1\n", "my set.csv")
     line = refusal(word)
     assert "the set takes the file's name, 'my set'; rename it to letters, digits, _, - and dots" in line
     assert "no column with the request" in line
-    assert "7 of 8 rows are wrong, the first 5 are named; row 1: 'label' is 'maybe'" in line
-    assert "row 5:" in line and "row 6:" not in line
+    assert f"{word}, row 1: 3 fields under 2 columns" in line and "row 2: 'label' is 'maybe'" in line
+    assert "row 8:" in line and "row 9:" not in line and line.endswith("; and 2 more")
+
+
+def test_lines_that_are_none_and_rows_with_a_wrong_field_are_said_together(tmp_path: Path) -> None:
+    rows = [json.dumps({"text": "a", "harmful": harmful}) for harmful in (True, "maybe")]
+    line = refusal(put(tmp_path, "\n".join(["{", *rows, "[]"]), "mine.jsonl"))
+    assert all(seen in line for seen in ("mine.jsonl, row 1: not a", "row 4: not a", "row 3: 'harmful' is 'maybe'"))
 
 
 def test_the_problems_of_every_file_are_in_the_line(tmp_path: Path) -> None:
     line = refusal(put(tmp_path, "text,label\na,maybe\n"), jsonl(tmp_path, {"goal": ""}, name="b.jsonl"), "no/such.csv")
     for seen in (
-        "mine.csv: row 1: 'label' is 'maybe'",
+        "mine.csv, row 1: 'label' is 'maybe'",
         "b.jsonl: no column says",
         "row 1: 'goal' is ''",
         "no/such.csv",

@@ -57,6 +57,15 @@ def test_a_malformed_row_is_refused_with_its_number(
     assert seen in str(error.value)
 
 
+def test_every_malformed_row_is_in_the_line(write_rows: WriteRows, data_of: DataOf) -> None:
+    path = write_rows("bt.jsonl", [{**ROW, "prompt": 3}, ROW, "{", *[{**ROW, "is_safe": 1}] * 12])
+    with pytest.raises(UserError) as error:
+        read_beavertails(data_of(f"file={path}"))
+    said = str(error.value)
+    assert "bt.jsonl, row 1: field 'prompt' is 3; expected a string; row 3: not a JSON object" in said
+    assert "row 11: field 'is_safe'" in said and said.endswith("; and 4 more")
+
+
 def test_a_line_that_is_not_json_is_refused_with_its_number(write_rows: WriteRows, data_of: DataOf) -> None:
     path = write_rows("bt.jsonl", [ROW, "{prompt"])
     with pytest.raises(UserError, match="row 2: not a JSON object"):
@@ -132,7 +141,7 @@ def test_own_rows_keep_hazard_and_harmful(write_rows: WriteRows, data_of: DataOf
         ({**OWN_ROW, "harmful": "yes"}, "'harmful' is 'yes'; expected bool"),
         ({**OWN_ROW, "hazard": 7}, "'hazard' is 7; expected str"),
         ({**OWN_ROW, "id": 7}, "'id' is 7"),
-        ({**OWN_ROW, "hazard": "hatred"}, "'hatred' is not in the pack; expected one of: hate"),
+        ({**OWN_ROW, "hazard": "hatred"}, "'hatred' is not in the pack; did you mean hate?"),
     ],
 )
 def test_a_wrong_own_row_is_refused_with_its_number(
@@ -142,6 +151,14 @@ def test_a_wrong_own_row_is_refused_with_its_number(
     with pytest.raises(UserError, match=r"own\.jsonl, row 2: ") as error:
         read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate", "privacy"})
     assert seen in str(error.value)
+
+
+def test_every_wrong_own_row_is_in_the_line(write_rows: WriteRows, data_of: DataOf) -> None:
+    path = write_rows("own.jsonl", ["{text", OWN_ROW, {**OWN_ROW, "id": 7}, {**OWN_ROW, "text": "\ud800"}])
+    with pytest.raises(
+        UserError, match=r"own\.jsonl, row 1: not a JSON .*; row 3: field 'id' is 7; .*; row 4: the text"
+    ):
+        read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate"})
 
 
 def test_own_rows_without_a_file_are_refused(data_of: DataOf) -> None:

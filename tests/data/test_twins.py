@@ -84,6 +84,17 @@ def test_a_wrong_row_is_refused_with_file_and_row(change: dict[str, Any], seen: 
     assert "\n" not in str(error.value)
 
 
+def test_every_wrong_row_is_in_the_line_and_where_none_is_every_wrong_pair(write_rows: WriteRows) -> None:
+    rows = [{**BAD, "form": "riddle"}, {**GOOD, "hazard": "privcy"}, "{"]
+    with pytest.raises(UserError, match=r"row 3: not a JSON .*; row 1: form 'riddle'; .*; row 2: hazard 'privcy'"):
+        read_twins(write_rows("rows.jsonl", rows), HAZARDS)
+    rows = [BAD, {**GOOD, "harmful": True}, OTHER[0], {**OTHER[1], "pair": "c", "text": BAD["text"]}]
+    with pytest.raises(
+        UserError, match=r"row 2: harmful is True .*; row 3: pair 'b' .*; row 4: pair 'c' .*; row 4: the"
+    ):
+        read_twins(write_rows("pairs.jsonl", rows), HAZARDS)
+
+
 def test_a_row_without_its_partner_and_a_third_row_are_refused(write_rows: WriteRows) -> None:
     with pytest.raises(UserError, match=r"alone\.jsonl, row 3: pair 'b' has no second row"):
         read_twins(write_rows("alone.jsonl", [BAD, GOOD, OTHER[0]]), HAZARDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from training.tiny import SPECIAL
 
 from cada_trl.errors import UserError
 from cada_trl.models.checks import check_tokenizer
+from cada_trl.models.finite import check_finite, stored_weights
 from cada_trl.models.load import load_policy, load_tokenizer
 from cada_trl.models.named import named_model
 from cada_trl.models.prompts import chat_ids, end_ids
 
-from .conftest import TEMPLATE, model_config
+from .conftest import TEMPLATE, WORDS, model_config
 
 Break = Callable[[Path], object]
 WEIGHTS, INDEX, TEMPLATE_FILE = "model.safetensors", "model.safetensors.index.json", "chat_template.jinja"
@@ -53,7 +56,7 @@ def says(name: str, **changes: Any) -> Break:
     return change
 
 
-def weighs(**changes: list[float] | None) -> Break:
+def weighs(**changes: list[float] | list[list[float]] | None) -> Break:
     """Tensors by name, a dot for each two underscores; None takes one away."""
 
     def change(folder: Path) -> None:
@@ -93,6 +96,21 @@ def in_shards(then: Break) -> Break:
 def test_what_many_a_repository_has_is_read(model_folder: Path, change: Break) -> None:
     change(model_folder)
     read(model_folder)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_weight_that_is_no_number_is_named_before_anything_is_asked(model_folder: Path, value: str) -> None:
+    weighs(model__norm__weight=[float(value)] + [1.0] * 15)(model_folder)
+    where = re.escape(str(model_folder))
+    with pytest.raises(UserError, match=rf"the weights of {where} hold NaN or infinity, in model\.norm\.weight; copy"):
+        read(model_folder)
+    weighs(lm_head__weight=[[float(value)] * 16] * (len(SPECIAL) + len(WORDS)))(model_folder)
+    with pytest.raises(UserError, match=r"hold NaN or infinity, in .* and 1 more tensors"):
+        check_finite(str(model_folder), stored_weights(model_folder))
+
+
+def test_whole_numbers_and_empty_tensors_are_finite() -> None:
+    check_finite("a", [("ids", torch.tensor([1, 2])), ("none", torch.zeros(0)), ("big", torch.tensor([3e38]))])
 
 
 def test_a_head_that_is_the_embedding_is_not_missing(model_folder: Path) -> None:

@@ -26,7 +26,7 @@ def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(
     (tmp_path / "train.jsonl").write_text("")
     with suppress(UserError):
         read_record(tmp_path)
-    assert f"{tmp_path}: written without hashes of its rows" in capsys.readouterr().err
+    assert f"{tmp_path}: written without hashes of its files" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_finished_task_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder's rows against the hashes in its manifest."""
+"""A folder's files, and its manifest, against the hashes in the manifest."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.storage.kept import check_kept, kept
+from cada_trl.storage.files import read_json, replace_json
+from cada_trl.storage.kept import check_described, check_kept, kept, read_config, sealed
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "completions").mkdir()
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
     (tmp_path / "train.jsonl").write_text('{"step": 1}\n')
     (tmp_path / "completions" / "step_000001.jsonl").write_text('{"reward": 1}\n')
     return tmp_path
@@ -24,7 +26,7 @@ Change = Callable[[Path], Any]
 
 
 @pytest.mark.parametrize("state", ["done", "running"])
-@pytest.mark.parametrize("name", ["train.jsonl", "completions/step_000001.jsonl"])
+@pytest.mark.parametrize("name", ["config.yaml", "train.jsonl", "completions/step_000001.jsonl"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -70,8 +72,37 @@ def test_a_folder_of_an_older_version_says_that_it_cannot_be_checked(
 ) -> None:
     check_kept(folder, {"exit_state": "done"})
     assert capsys.readouterr().err == (
-        f"{folder}: written without hashes of its rows, so edits of them cannot be noticed\n"
+        f"{folder}: written without hashes of its files, so edits of them cannot be noticed\n"
     )
     check_kept(folder, {"exit_state": "running"})
     check_kept(folder, {})
     assert capsys.readouterr().err == ""
+
+
+def test_an_edited_configuration_is_not_read_and_edited_rows_are_another_readers(folder: Path) -> None:
+    replace_json(folder / "manifest.json", sealed(folder, {"exit_state": "done"}))
+    (folder / "train.jsonl").write_text("")
+    assert read_config(folder) == {"seed": 1}
+    (folder / "config.yaml").write_text("seed: 2\n")
+    with pytest.raises(UserError, match=r"config\.yaml was edited after it was written"):
+        read_config(folder)
+
+
+def test_a_configuration_without_a_manifest_is_read_and_one_that_is_no_mapping_is_not(folder: Path) -> None:
+    assert read_config(folder) == {"seed": 1}
+    (folder / "config.yaml").write_text("- 1\n")
+    with pytest.raises(UserError, match=r"config\.yaml holds a list, expected a mapping; restore it"):
+        read_config(folder)
+
+
+def test_an_edited_manifest_is_refused_and_an_older_one_without_its_own_hash_is_read(folder: Path) -> None:
+    manifest = sealed(folder, {"exit_state": "done", "sizes": {10: (1, 0.1), 9: "\ud800"}})
+    replace_json(folder / "manifest.json", manifest)
+    there = read_json(folder / "manifest.json")
+    check_kept(folder, there)
+    replace_json(folder / "manifest.json", there | {"exit_state": "failed"})
+    for check in (check_described, lambda folder: check_kept(folder, there | {"judge_id": "another"})):
+        with pytest.raises(UserError, match=r"manifest\.json was edited after it was written: .*; restore it, or move"):
+            check(folder)
+    replace_json(folder / "manifest.json", {"exit_state": "failed", "files": there["files"]})
+    check_described(folder)

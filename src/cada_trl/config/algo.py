@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cada_trl.config.loading import Fraction, Positive, Section, nearest
+from cada_trl.config.texts import Words
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class AlgoConfig(Section):
     # what SFT and DPO learn to say to a harmful request; opening: refusal_text begins the answer, and no end is learned
     targets: Literal["own", "direct_refusal", "opening"] | None = None
     keep: Literal["complete", "reasoned_refusal"] | None = None  # of the model's own completions
-    refusal_text: str | None = None  # the direct refusal: SFT's target or DPO's rejected answer
+    refusal_text: Words | None = None  # the direct refusal: SFT's target or DPO's rejected answer
     dpo_beta: Annotated[float, Field(gt=0.0)] | None = None
     lr: Annotated[float, Field(gt=0.0)]
     lr_schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"]

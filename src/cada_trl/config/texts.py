@@ -53,6 +53,12 @@ def _different(texts: list[str]) -> list[str]:
     return texts
 
 
+def _words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected words, not blanks alone")
+    return text
+
+
 def _variable(text: str) -> str:
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", text):
         raise ValueError("expected the name of an environment variable in capitals, as in OPENAI_API_KEY, not the key")
@@ -70,4 +76,5 @@ Addresses = (
     ]
     | None
 )
+Words = Annotated[str, AfterValidator(_words)]
 Variable = Annotated[str, AfterValidator(_variable)]

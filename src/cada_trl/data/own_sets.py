@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.problems import Problems
 from cada_trl.storage.reading import HALF_PAIR, MAX_ROWS_BYTES, read_csv
 from cada_trl.visible import visible
 
@@ -40,7 +41,6 @@ EXPECTED = {"text": "a text", "harmful": "true or false", "hazard": "a text or n
 ADVICE = "expected a JSONL or CSV file in UTF-8, a CSV with the columns' names in its first line"
 TWIN_SETS = {"twins_harmful": True, "twins_harmless": False}
 ALIKE = 0.8  # near_duplicate_jaccard of hydra_conf/data
-SHOWN = 5  # rows that are named where several are wrong
 
 Sets = list[tuple[BenchmarkSpec, list[Item] | None]]  # a set and its items, None where load_items has them
 
@@ -96,13 +96,18 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
     if path.suffix not in {".jsonl", ".csv"}:
         raise UserError(f"benchmarks={word}: expected a .jsonl or .csv file, or names of {', '.join(names())}")
     digest = file_sha256(path, ADVICE, MAX_ROWS_BYTES)
-    read = list(read_csv(path, advice=ADVICE) if path.suffix == ".csv" else read_jsonl(path))
+    problems = Problems()
+    is_csv = path.suffix == ".csv"
+    lines = read_csv(path, advice=ADVICE, problems=problems) if is_csv else read_jsonl(path, problems=problems)
+    if not (read := list(lines)):
+        problems.end()
     found = {name.strip().lower(): name for _, row in read for name in row}
     columns = _guessed(found)
     rows: dict[int, dict[str, Any]]
     rows = {number: {kind: row.get(name) for kind, name in columns.items()} for number, row in read}
-    if problems := [*_of_file(path.stem, [*found.values()], columns), *_of_rows(rows, columns)]:
-        raise UserError(f"benchmarks={word}: {'; '.join(problems)}")
+    _check_file(path, [*found.values()], columns, problems)
+    _check_rows(path, rows, columns, problems)
+    problems.end()
     sets: Sets = []
     lexicon, n_guessed = load_lexicon(), 0
     by_kind = {kind: {n: row for n, row in rows.items() if _answer(row["harmful"]) is kind} for kind in (True, False)}
@@ -166,33 +171,30 @@ def _guessed(by_lower: dict[str, str]) -> dict[str, str]:
     return {kind: columns[0] for kind, columns in found.items() if columns}
 
 
-def _of_file(stem: str, names_there: Sequence[str], columns: dict[str, str]) -> Iterator[str]:
+def _check_file(path: Path, names_there: Sequence[str], columns: dict[str, str], problems: Problems) -> None:
+    stem, file = path.stem, str(path)
     if not re.fullmatch(r"[\w.-]+", stem):
-        yield f"the set takes the file's name, {stem!r}; rename it to letters, digits, _, - and dots"
+        problems.add(file, f"the set takes the file's name, {stem!r}; rename it to letters, digits, _, - and dots")
     elif stem in {*names(), *TWIN_SETS, "twins"}:
-        yield f"{stem} is the name of another set; rename the file"
+        problems.add(file, f"{stem} is the name of another set; rename the file")
     lacking = [advice for kind, advice in NEEDED.items() if kind not in columns]
     if lacking and names_there:
-        yield f"{'; '.join(lacking)}; its columns are {', '.join(map(repr, names_there))!s:.200}"
+        problems.add(file, f"{'; '.join(lacking)}; its columns are {', '.join(map(repr, names_there))!s:.200}")
     elif lacking:
-        yield "it holds no rows"
+        problems.add(file, "it holds no rows")
 
 
-def _of_rows(rows: dict[int, dict[str, Any]], columns: dict[str, str]) -> list[str]:
-    """The first rows with what is wrong in them, and how many there are."""
-    wrong, ids = dict[int, str](), set[tuple[Any, str]]()
+def _check_rows(path: Path, rows: dict[int, dict[str, Any]], columns: dict[str, str], problems: Problems) -> None:
+    ids = set[tuple[Any, str]]()
     for number, row in rows.items():
-        for kind, value in row.items():
-            if not _fits(kind, value):
-                wrong.setdefault(number, f"row {number}: {columns[kind]!r} is {value!r:.60}, expected {EXPECTED[kind]}")
-        if "id" in row:
-            named = (_answer(row.get("harmful")), str(row["id"]).zfill(3))  # as item_id makes 7 of 007
-            if named in ids:
-                wrong.setdefault(number, f"row {number}: {columns['id']!r} {row['id']!r:.60} stands twice")
-            ids.add(named)
-    shown = [*wrong.values()][:SHOWN]
-    more = [f"{len(wrong)} of {len(rows)} rows are wrong, the first {SHOWN} are named"] if len(wrong) > SHOWN else []
-    return [*more, *shown]
+        where = f"{path}, row {number}"
+        wrong = [kind for kind, value in row.items() if not _fits(kind, value)]
+        named = (_answer(row.get("harmful")), str(row.get("id")).zfill(3))  # as item_id makes 7 of 007
+        if wrong:
+            problems.add(where, f"{columns[wrong[0]]!r} is {row[wrong[0]]!r:.60}, expected {EXPECTED[wrong[0]]}")
+        elif "id" in row and named in ids:
+            problems.add(where, f"{columns['id']!r} {row['id']!r:.60} stands twice")
+        ids.add(named)
 
 
 def _fits(kind: str, value: Any) -> bool:

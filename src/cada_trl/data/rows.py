@@ -10,6 +10,7 @@ from typing import Any
 
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.errors import UserError
+from cada_trl.storage.problems import Problems
 from cada_trl.storage.reading import check_characters
 
 
@@ -48,17 +49,18 @@ def unique_rows(rows: Iterable[Row]) -> list[Row]:
     """One row per text, twins first, else in the order of the text's hash, so that the input's order decides nothing.
 
     Labels of the copies are joined. A copy of a twin gives way to it, so that the pair stays whole. Errors: UserError
-    when two copies disagree on the hazard or on harmful; a copy that names no hazard does not disagree with a twin.
+    with all copies that disagree on the hazard or on harmful; one that names no hazard does not disagree with a twin.
     """
-    kept: dict[str, Row] = {}
+    kept, problems = dict[str, Row](), Problems()
     for row in rows:
         first = kept.setdefault(row.key, row)
         is_twin = (first.pair is not None, row.pair is not None)
         unnamed = any(is_twin) and None in (first.hazard, row.hazard)
         if not unnamed and (first.hazard, first.harmful) != (row.hazard, row.harmful):
-            raise UserError(
-                f"{row.where}: the same text as {first.where}, with hazard and harmful {row.hazard}, {row.harmful} "
-                f"instead of {first.hazard}, {first.harmful}; keep one of them"
+            problems.add(
+                row.where,
+                f"the same text as {first.where}, with hazard and harmful {row.hazard}, {row.harmful} "
+                f"instead of {first.hazard}, {first.harmful}; keep one of them",
             )
         if any(is_twin):
             kept[row.key] = first if is_twin[0] else row
@@ -66,6 +68,7 @@ def unique_rows(rows: Iterable[Row]) -> list[Row]:
         # The smallest spelling and the union of the labels do not depend on which copy came first.
         smallest = min(first, row, key=lambda copy: (copy.text, copy.id or ""))
         kept[row.key] = replace(smallest, labels=tuple(sorted({*first.labels, *row.labels})))
+    problems.end()
     return sorted(kept.values(), key=lambda row: (row.pair is None, text_hash(row.text)))
 
 

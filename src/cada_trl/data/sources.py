@@ -6,17 +6,18 @@ BeaverTails (Ji et al. 2023): the unsafe rows' prompts, from a local JSONL or fr
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import DataConfig
+from cada_trl.config.loading import nearest
 from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.problems import Problems
 
 CATEGORIES = frozenset(
     {
@@ -47,12 +48,13 @@ def local_beavertails(data_root: str) -> str:
 def read_beavertails(data: DataConfig) -> Source:
     """Unsafe prompts with their labels; rows labelled child_abuse are dropped and counted (ours: never learned on).
 
-    Errors: UserError for a missing file, a malformed row (with its number) or a hub that cannot be reached.
+    Errors: UserError for a missing file, malformed rows (with their numbers) or a hub that cannot be reached.
     """
+    problems = Problems()
     if data.file is not None:
         path = Path(data.file)
         rows: Iterable[tuple[str, dict[str, Any]]] = (
-            (f"{path}, row {number}", row) for number, row in read_jsonl(path)
+            (f"{path}, row {number}", row) for number, row in read_jsonl(path, problems=problems)
         )
         name = path.stem
         origin: dict[str, str | None] = {"file": path.name, "sha256": file_sha256(path)}
@@ -63,32 +65,34 @@ def read_beavertails(data: DataConfig) -> Source:
         origin = {"hub_id": data.hub_id, "split": data.hub_split, "revision": commit}
     kept, dropped = [], Counter[str]()
     for where, values in rows:
-        labels, text = _labels(values, where), values.get("prompt")
-        safe = values.get("is_safe", False)  # absent means a file of unsafe rows only
-        if not isinstance(safe, bool):
-            raise UserError(f"{where}: field 'is_safe' is {safe!r}; expected true or false")
-        if not isinstance(text, str):
-            raise UserError(f"{where}: field 'prompt' is {text!r}; expected a string")
-        row = Row(text.strip(), where, f"beavertails:{name}", labels=labels)
-        reason = "safe" if safe else "child_abuse" if "child_abuse" in labels else None
-        if reason is None:
-            kept.append(row)
-        else:
-            dropped[reason] += 1
+        with problems.of(where):
+            labels, text = _labels(values), values.get("prompt")
+            safe = values.get("is_safe", False)  # absent means a file of unsafe rows only
+            if not isinstance(safe, bool):
+                raise UserError(f"field 'is_safe' is {safe!r:.60}; expected true or false")
+            if not isinstance(text, str):
+                raise UserError(f"field 'prompt' is {text!r:.60}; expected a string")
+            row = Row(text.strip(), where, f"beavertails:{name}", labels=labels)
+            reason = "safe" if safe else "child_abuse" if "child_abuse" in labels else None
+            if reason is None:
+                kept.append(row)
+            else:
+                dropped[reason] += 1
+    problems.end()
     origin = {"dataset": "beavertails", **origin, "licence": data.licence}
     return Source(kept, {"harmful": dict(dropped)} if dropped else {}, origin)
 
 
-def _labels(values: dict[str, Any], where: str) -> tuple[str, ...]:
+def _labels(values: dict[str, Any]) -> tuple[str, ...]:
     """A list of names, or the hub's dict of name -> bool."""
     found = values.get("categories", values.get("category"))
     if isinstance(found, dict) and all(isinstance(flag, bool) for flag in found.values()):
         found = [name for name, flag in found.items() if flag]
     if not isinstance(found, list):
-        raise UserError(f"{where}: field 'categories' is {found!r}; expected a list of names or a dict of booleans")
+        raise UserError(f"field 'categories' is {found!r:.60}; expected a list of names or a dict of booleans")
     unknown = [name for name in found if not isinstance(name, str) or name not in CATEGORIES]
     if unknown:
-        raise UserError(f"{where}: unknown category {unknown[0]!r}; expected BeaverTails' 14 names")
+        raise UserError(f"unknown category {unknown[0]!r:.60}; expected BeaverTails' 14 names")
     return tuple(sorted(found))
 
 
@@ -127,23 +131,23 @@ def _hub_rows(data: DataConfig) -> tuple[Iterable[dict[str, Any]], str | None]:
 def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:
     """The user's rows {"text", "hazard", "harmful"}.
 
-    Errors: UserError with file and row for a missing file, a wrong field or a hazard that the pack lacks.
+    Errors: UserError for a missing file, and with every row that has a wrong field or a hazard that the pack lacks.
     """
     if data.file is None:
         raise UserError('data=jsonl needs file=<JSONL with {"text", "hazard", "harmful"} a line>')
-    path, kept = Path(data.file), []
-    for number, values in read_jsonl(path):
-        where = f"{path}, row {number}"
-        for field, expected in {"text": str, "hazard": str, "harmful": bool}.items():
-            if not isinstance(values.get(field), expected):
-                raise UserError(f"{where}: field '{field}' is {values.get(field)!r}; expected {expected.__name__}")
-        row_id, hazard = values.get("id"), values["hazard"]
-        if row_id is not None and not isinstance(row_id, str):
-            raise UserError(f"{where}: field 'id' is {row_id!r}; expected a string or none")
-        if hazard not in hazards:
-            close = difflib.get_close_matches(hazard, hazards, n=1) or sorted(hazards)
-            raise UserError(f"{where}: hazard {hazard!r} is not in the pack; expected one of: {', '.join(close)}")
-        kept.append(Row(values["text"].strip(), where, f"jsonl:{path.stem}", values["harmful"], hazard, id=row_id))
+    path, kept, problems = Path(data.file), [], Problems()
+    for number, values in read_jsonl(path, problems=problems):
+        with problems.of(where := f"{path}, row {number}"):
+            for field, expected in {"text": str, "hazard": str, "harmful": bool}.items():
+                if not isinstance(values.get(field), expected):
+                    raise UserError(f"field '{field}' is {values.get(field)!r:.60}; expected {expected.__name__}")
+            row_id, hazard = values.get("id"), values["hazard"]
+            if row_id is not None and not isinstance(row_id, str):
+                raise UserError(f"field 'id' is {row_id!r:.60}; expected a string or none")
+            if hazard not in hazards:
+                raise UserError(f"hazard {hazard!r:.60} is not in the pack; {nearest(hazard, hazards)}")
+            kept.append(Row(values["text"].strip(), where, f"jsonl:{path.stem}", values["harmful"], hazard, id=row_id))
+    problems.end()
     digest = file_sha256(path)
     origin = {"file": path.name, "sha256": digest, "dataset": "jsonl", "licence": data.licence}
     return Source(kept, {}, origin)

@@ -18,6 +18,8 @@ from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.statistics import agreement
 from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.problems import Problems
+from cada_trl.storage.reading import check_characters
 
 TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
 FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}
@@ -32,15 +34,21 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
     """The pairs of a file whose two labels agree on harmful or not; the others are dropped whole and counted.
 
     hazards: the ids that a row may name; None for the embedded file, whose hazards may be more than a user's pack has.
-    Errors: UserError with file and row for a wrong field, a broken pair or a text that stands twice.
+    Errors: UserError with every row that has a wrong field; where none has, with every broken pair and every text that
+    stands twice.
     """
-    numbered = [(f"{path}, row {number}", values) for number, values in read_jsonl(path)]
+    problems = Problems()
+    numbered = [(f"{path}, row {number}", values) for number, values in read_jsonl(path, problems=problems)]
+    for where, values in numbered:
+        with problems.of(where):
+            _check_row(values, hazards)
+            check_characters(values["text"], where)
+    problems.end()
     if not numbered:
         raise UserError(f"{path} holds no pairs; expected rows with {', '.join(FIELDS)} a line")
-    for where, values in numbered:
-        _check_row(where, values, hazards)
-    _check_pairs(numbered)
-    _check_texts(numbered)
+    _check_pairs(numbered, problems)
+    _check_texts(numbered, problems)
+    problems.end()
     disputed = {values["pair"] for _, values in numbered if not _labels_agree(values)}
     dropped = {name: Counter[str]() for name in ("harmful", "harmless")}
     rows = []
@@ -66,64 +74,60 @@ def _row(where: str, values: dict[str, Any], source: str) -> Row:
     return Row(text, where, source, values["harmful"], hazard, id=own_id, pair=values["pair"])
 
 
-def _check_row(where: str, values: dict[str, Any], hazards: Collection[str] | None) -> None:
+def _check_row(values: dict[str, Any], hazards: Collection[str] | None) -> None:
     for field, expected in FIELDS.items():
         if not isinstance(values.get(field), expected):
             raise UserError(
-                f"{where}: field '{field}' is {values.get(field)!r}; expected {expected.__name__} (twins have "
+                f"field '{field}' is {values.get(field)!r:.60}; expected {expected.__name__} (twins have "
                 f"{', '.join(FIELDS)}; another file needs its own data=)"
             )
     if values["form"] not in FORMS:
-        raise UserError(f"{where}: form {values['form']!r}; expected {' or '.join(FORMS)}")
+        raise UserError(f"form {values['form']!r:.60}; expected {' or '.join(FORMS)}")
     if hazards is not None and values["hazard"] not in hazards:
-        raise UserError(
-            f"{where}: hazard {values['hazard']!r} is not in the pack; {nearest(values['hazard'], hazards)}"
-        )
+        raise UserError(f"hazard {values['hazard']!r:.60} is not in the pack; {nearest(values['hazard'], hazards)}")
     if values["harmful"] and values["hazard"] == HARMLESS_ONLY:
         raise UserError(
-            f"{where}: a harmful row of {HARMLESS_ONLY}; expected harmless rows only; the harmful partner comes from "
+            f"a harmful row of {HARMLESS_ONLY}; expected harmless rows only; the harmful partner comes from "
             "another hazard"
         )
     second = values.get("second_label")
     known = None if hazards is None else {*hazards, SAFE, UNCLEAR}
     if second is not None and (not isinstance(second, str) or (known is not None and second not in known)):
         raise UserError(
-            f"{where}: second_label {second!r}; expected a hazard of the pack, {SAFE} or {UNCLEAR}, or no such field"
+            f"second_label {second!r:.60}; expected a hazard of the pack, {SAFE} or {UNCLEAR}, or no such field"
         )
 
 
-def _check_pairs(numbered: list[_Numbered]) -> None:
+def _check_pairs(numbered: list[_Numbered], problems: Problems) -> None:
     first: dict[str, _Numbered] = {}
     whole: set[str] = set()
     for where, values in numbered:
         pair = values["pair"]
         if pair in whole:
-            raise UserError(f"{where}: a third row of pair {pair!r}; expected one harmful and one harmless row")
+            problems.add(where, f"a third row of pair {pair!r:.60}; expected one harmful and one harmless row")
+            continue
         if pair not in first:
             first[pair] = (where, values)
             continue
         whole.add(pair)
         other_where, other = first[pair]
         if values["harmful"] == other["harmful"]:
-            raise UserError(
-                f"{where}: harmful is {values['harmful']} as in {other_where}; pair {pair!r} needs one of each"
-            )
-        if values["form"] != other["form"]:
-            raise UserError(
-                f"{where}: form {values['form']!r}, but {other['form']!r} in {other_where}; the rows of pair {pair!r} "
-                "need the same, or the form tells them apart"
-            )
+            said = f"harmful is {values['harmful']} as in {other_where}; pair {pair!r:.60} needs one of each"
+            problems.add(where, said)
+        elif values["form"] != other["form"]:
+            said = f"form {values['form']!r}, but {other['form']!r} in {other_where}; the rows of pair {pair!r:.60} "
+            problems.add(where, f"{said}need the same, or the form tells them apart")
     for pair, (where, _) in first.items():
         if pair not in whole:
-            raise UserError(f"{where}: pair {pair!r} has no second row; expected one harmful and one harmless row")
+            problems.add(where, f"pair {pair!r:.60} has no second row; expected one harmful and one harmless row")
 
 
-def _check_texts(numbered: list[_Numbered]) -> None:
+def _check_texts(numbered: list[_Numbered], problems: Problems) -> None:
     seen: dict[str, str] = {}
     for where, values in numbered:
         first = seen.setdefault(normalise(values["text"]), where)
         if first != where:
-            raise UserError(f"{where}: the same text as {first} (case, punctuation and spaces aside); keep one of them")
+            problems.add(where, f"the same text as {first} (case, punctuation and spaces aside); keep one of them")
 
 
 def _labels_agree(values: dict[str, Any]) -> bool:

@@ -17,12 +17,12 @@ from cada_trl.config.loading import Section
 from cada_trl.errors import UserError
 from cada_trl.storage.digest import content_hash, json_sha256
 from cada_trl.storage.files import GOES_ON, held, read_json, replace_json, replace_yaml
-from cada_trl.storage.kept import check_kept, kept
+from cada_trl.storage.kept import CONFIG, MANIFEST, check_kept, sealed
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance, scrub
 
 ATTEMPTS, MISSING, RESPONSES = "attempts.jsonl", "missing.jsonl", "responses.jsonl"
-MANIFEST, SCORES, EFFECTS = "manifest.json", "scores.json", "effects.json"
+SCORES, EFFECTS = "scores.json", "effects.json"
 
 
 def slug(text: str) -> str:
@@ -67,16 +67,15 @@ class EvaluationFolder:
             if before.get("decides_sha256") not in {None, decided}:
                 raise UserError(f"{path} holds another evaluation; move it away or choose another folder")
             check_kept(path, before)
-            replace_yaml(path / "config.yaml", config.model_dump())
             running = {"exit_state": "running", "started_utc": now_utc(), "ended_utc": None, "wall_s": None}
             walls = {"pass_wall_s": before.get("pass_wall_s", {})}
             shown = scrub({"name": path.name, **running, **walls, **facts, **provenance()})
-            # These two are written whole by each call, and so may be others than its last one's when it is killed.
-            files = {
-                name: file for name, file in (before.get("files") or {}).items() if name not in {ATTEMPTS, MISSING}
-            }
+            # These are written whole by each call, and so may be others than its last one's when it is killed.
+            anew = {CONFIG, ATTEMPTS, MISSING}
+            files = {name: file for name, file in (before.get("files") or {}).items() if name not in anew}
             folder.manifest = {**shown, "decides": decides, "decides_sha256": decided, "files": files}
             folder.write_json(MANIFEST, folder.manifest)
+            replace_yaml(path / CONFIG, config.model_dump())
             try:
                 yield folder
             except BaseException as error:
@@ -85,7 +84,7 @@ class EvaluationFolder:
             folder._end("done")
 
     def _end(self, state: str) -> None:
-        self.write_json(MANIFEST, finished(self.manifest, state) | {"files": kept(self.path)})
+        self.write_json(MANIFEST, sealed(self.path, finished(self.manifest, state)))
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

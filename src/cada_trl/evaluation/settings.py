@@ -15,7 +15,7 @@ from cada_trl.config.texts import Address, Folder, Variable
 from cada_trl.data.own_sets import TWIN_SETS, count_seen
 from cada_trl.errors import UserError
 from cada_trl.models.named import model_overrides, named_model
-from cada_trl.storage.reading import read_yaml
+from cada_trl.storage.kept import CONFIG, read_config
 
 Schema = TypeVar("Schema", bound="AboutAModel")
 Backend = Literal["transformers", "vllm"]
@@ -201,10 +201,9 @@ def _last(overrides: Sequence[str], *keys: str) -> str | None:
 
 
 def _of_run(folder: Path, keys: Collection[str]) -> list[str]:
-    file = folder / "config.yaml"
-    if not file.is_file():
+    if not (folder / CONFIG).is_file():
         return []
-    run = check_config(read_yaml(file))
+    run = check_config(read_config(folder))
     given = {f"prompt.{key}": value for key, value in run.prompt.model_dump(exclude={"arm"}).items()}
     given["hazards"] = run.hazards
     if "twins_file" in keys:
@@ -217,8 +216,8 @@ def _twins_of(run: Config) -> str | None:
 
 
 def _check_unseen(config: EvaluateConfig) -> None:
-    file = Path(config.model.path).parent / "config.yaml"  # of a run, whose model is its final/
-    trained_on = _twins_of(check_config(read_yaml(file))) if file.is_file() else None
+    run = Path(config.model.path).parent  # whose model is its final/
+    trained_on = _twins_of(check_config(read_config(run))) if (run / CONFIG).is_file() else None
     if not config.twins_file or trained_on in {None, config.twins_file}:
         return
     if n_seen := count_seen(config.twins_file, trained_on):

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.folder import MANIFEST, RESPONSES, EvaluationFolder, verdict_file
+from cada_trl.evaluation.folder import RESPONSES, EvaluationFolder, verdict_file
 from cada_trl.evaluation.plan import Plan
 from cada_trl.storage.digest import json_sha256
 from cada_trl.storage.files import held, read_json
-from cada_trl.storage.kept import check_kept
+from cada_trl.storage.kept import MANIFEST, check_kept
 from cada_trl.storage.log import StoredLog
 
 

@@ -85,12 +85,16 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     unknown flag, card or suite, and as compose_config for the sweep's own settings."""
     if HELP.intersection(argv):
         compose_config(SweepConfig, CONF_DIR, "sweep", argv)
+    if not argv:
+        raise UserError("got nothing; expected axes of a training, as in beta_kl=0.0,0.01 seed=0,1, or ablation=NAME")
     kinds: dict[str, list[str]] = {"flag": [], "card": [], "own": [], "evaluation": [], "training": []}
     for word in argv:
         kinds[_kind(word)].append(word.replace("launcher=", "submit=") if word in _LAUNCHERS else word)
     flags, own = kinds["flag"], kinds["own"]
     if unknown := sorted(set(flags) - set(_FLAGS)):
         raise UserError(f"unknown flag {unknown[0]}; {nearest(unknown[0], _FLAGS)}")
+    if len(asked := sorted(set(flags))) > 1:
+        raise UserError(f"{' '.join(asked)}: each asks for something else; give one of them")
     config = compose_config(SweepConfig, CONF_DIR, "sweep", own)
     suites = ["off", *groups(CONF_DIR, "evaluate")["suite"]]
     if config.evaluate not in suites:
@@ -101,8 +105,10 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
             raise UserError(f"{_FOR_EVALUATION}{word} needs an evaluation; add evaluate=quick or evaluate=standard")
         if word.partition("=")[0] in {"model", "suite"}:
             raise UserError(f"{_FOR_EVALUATION}{word}: a sweep evaluates its own models, by the suite of evaluate=")
-    name = kinds["card"][-1].partition("=")[2] if kinds["card"] else ""
-    card = load_card(name) if name else None
+    cards = {word.partition("=")[2] for word in kinds["card"]}
+    if len(cards) > 1:
+        raise UserError(f"{' '.join(kinds['card'])}: a sweep answers one card's question; give one of them")
+    card = load_card(cards.pop()) if cards else None
     training = (*(card.overrides if card else ()), *expand_recipes(kinds["training"], RECIPES_DIR))
     words = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
     return SweepRequest(config, card, training, words, *(flag in flags for flag in _FLAGS))

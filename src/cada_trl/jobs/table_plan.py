@@ -36,8 +36,8 @@ from cada_trl.report.paper import Measure
 # What a table's cells are made of, by verb
 _SET_HERE = {
     "train": ("model", "algo", "seed"),
-    "evaluate": ("model", "arm", "benchmarks", "attacks"),
-    "utility": ("model", "tasks"),
+    "evaluate": ("model", "arm", "benchmarks", "attacks", "limit"),
+    "utility": ("model", "tasks", "limit"),
 }
 
 
@@ -271,7 +271,8 @@ class _Words:
             for word in getattr(settings, verb):
                 if word.partition("=")[0] in keys:
                     raise UserError(
-                        f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns="
+                        f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns=, and give "
+                        "seeds= and limit= to the table"
                     )
         # How the untrained model is asked; the trained ones by the same judge and with the same limit.
         self.evaluation = load_evaluate_config([*self._base, *self._how("evaluate", "evals_dir")])

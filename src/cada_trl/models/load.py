@@ -20,7 +20,7 @@ from cada_trl.models.embedded import embedded_folder
 from cada_trl.models.folder import AGAIN, check_files, checked_folder
 from cada_trl.storage.digest import file_sha256, sha256
 from cada_trl.storage.files import MADE_AGAIN, take_lock, whole
-from cada_trl.storage.reading import read_yaml
+from cada_trl.storage.kept import CONFIG, read_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -83,9 +83,11 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
     and the config's pad (ours: generate() fills every value it is not given from that file, such as Llama 3's
     temperature of 0.6, so sampling would not be what the run's config says).
     Errors: UserError as in resolve_model, for a context_tok beyond the model's positions, and for weights that are not
-    those that config.json describes.
+    those that config.json describes, or not finite.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    from cada_trl.models.finite import check_finite
 
     n_positions = getattr(_from_pretrained(AutoConfig, model), "max_position_embeddings", None)
     if n_positions is not None and model.context_tok > n_positions:
@@ -96,6 +98,7 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
     how = {"dtype": model.dtype, "use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
     policy, report = _from_pretrained(AutoModelForCausalLM, model, **how)
     _check_complete(model.path, report)
+    check_finite(model.path, policy.named_parameters())
     policy.config.eos_token_id, policy.config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
     policy.generation_config = GenerationConfig(
         eos_token_id=all_ends(tokenizer, policy.generation_config.eos_token_id),
@@ -176,10 +179,9 @@ def _hash(final: Path) -> str:
 
 
 def _run_config(final: Path) -> Config:
-    file = final.parent / "config.yaml"
-    if not file.is_file():
+    if not (final.parent / CONFIG).is_file():
         raise UserError(f"{final} is an adapter outside a run folder, so its base is not known; give the run folder")
-    return check_config(read_yaml(file))
+    return check_config(read_config(final.parent))
 
 
 def _merge(final: Path, config: Config, folder: Path) -> None:

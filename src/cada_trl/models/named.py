@@ -11,6 +11,7 @@ from cada_trl.errors import UserError, first_line
 from cada_trl.models.folder import checked_folder, count_params
 from cada_trl.models.load import check_hub, is_adapter
 from cada_trl.storage.files import read_json
+from cada_trl.storage.kept import read_config
 from cada_trl.storage.reading import read_yaml
 
 MODEL_DIR = CONF_DIR / "model"
@@ -42,7 +43,7 @@ def model_overrides(model: ModelConfig) -> list[str]:
 
 
 def _of_run(folder: Path) -> ModelConfig:
-    config = check_config(read_yaml(folder / "config.yaml"))
+    config = check_config(read_config(folder))
     final = folder / "final"
     if not (final / "config.json").is_file() and not is_adapter(final):
         raise UserError(

@@ -8,15 +8,15 @@ python -m cada_trl.report sweeps/beta_kl-88db9abd                      (ASR agai
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from cada_trl.arguments import Arguments, folder
 from cada_trl.errors import UserError, run_verb
 
 
 def main(argv: list[str]) -> int:
     """The verb. Several folders without --out go to `report` beside the first. Returns 0; errors: UserError."""
-    parser = argparse.ArgumentParser(prog="python -m cada_trl.report", description="Report on what was run.")
+    parser = Arguments(prog="python -m cada_trl.report", description="Report on what was run.")
     parser.add_argument(
         "folders",
         nargs="+",
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--out", type=Path, help="folder for report.html, report.md, report.json and the pictures")
     parser.add_argument(
-        "--judge-cards", type=Path, default=Path("runs/judge_cards"), help="where judging.calibrate kept its cards"
+        "--judge-cards", type=folder, default=Path("runs/judge_cards"), help="where judging.calibrate kept its cards"
     )
     arguments = parser.parse_args(argv)
     paths: list[Path] = [path.resolve() for path in arguments.folders]

@@ -15,7 +15,8 @@ from cada_trl.numbers import RATE, SCORE
 from cada_trl.report.eval_record import EvalRecord, verdict_files
 from cada_trl.report.names import benchmark_name, cell_name
 from cada_trl.report.rates import OPTIONAL, sides
-from cada_trl.report.run_record import RunRecord, of_training, read_config
+from cada_trl.report.run_record import RunRecord, of_training
+from cada_trl.storage.reading import read_yaml
 from cada_trl.tracking.metrics import PROBE_SETS
 
 _UNFINISHED = "The last call on this folder did not finish (state: {}); these are the scores of an earlier one."
@@ -75,7 +76,7 @@ def eval_not_run(record: EvalRecord) -> list[str]:
     cells, judge = record.scores.cells, record.scores.judge_id
     missing = Counter((one.benchmark, one.attack, one.reason) for one in record.missing)
     asked = {cell.benchmark for cell in cells}
-    standard = read_config(CONF_DIR / "suite" / "standard.yaml")["benchmarks"]
+    standard = read_yaml(CONF_DIR / "suite" / "standard.yaml")["benchmarks"]
     left = [benchmark_name(name) for name in standard if name not in asked]
     left += [] if "hex_phi" in asked else ["HEx-PHI (gated: needs your own access)"]
     unlabelled = [words for name, words in OPTIONAL.items() if not any(getattr(cell.total, name).n for cell in cells)]

@@ -66,6 +66,7 @@ MANIFEST_KEYS = {
 _TOLD_ELSEWHERE = (
     *("name", "run_name", "exit_state", "started_utc", "ended_utc", "wall_s", "pass_wall_s", "argv"),
     *("config_hash", "seeds", "data", "data_hash", "decides_sha256", "attacks", "not_run", "model", "files"),
+    "manifest_sha256",
 )
 LABELS = {
     "template_hash": "chat template",

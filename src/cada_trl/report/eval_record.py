@@ -18,7 +18,8 @@ from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_
 from cada_trl.evaluation.scores import ScoredCell, Scores, score
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.panel import majorities
-from cada_trl.report.run_record import Folder, read_config
+from cada_trl.report.run_record import Folder
+from cada_trl.storage.kept import read_config
 from cada_trl.storage.log import StoredLog
 
 Row = dict[str, Any]
@@ -104,7 +105,7 @@ def read_evaluation(path: Path) -> EvalRecord:
             f"{path / SCORES} does not hold the scores of this folder's responses and verdicts; make it again with: "
             f"{_command(manifest)}"
         )
-    return EvalRecord(path, manifest, read_config(path / "config.yaml"), scores, responses, by_judge, first, missing)
+    return EvalRecord(path, manifest, read_config(path), scores, responses, by_judge, first, missing)
 
 
 def _same(

@@ -11,9 +11,9 @@ from cada_trl.evaluation.faithfulness.effects import Effects
 from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, EvaluationFolder
 from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.report.eval_record import EvalRecord, in_place, read_evaluation
-from cada_trl.report.run_record import RUN_FILES, Folder, RunRecord, if_readable, read_config, read_run
+from cada_trl.report.run_record import RUN_FILES, Folder, RunRecord, if_readable, read_run
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import check_kept
+from cada_trl.storage.kept import check_kept, read_config
 
 FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name>, utility/<name> or sweeps/<name>"
 SWEEP = "sweep.json"
@@ -105,7 +105,7 @@ def read_faithfulness(path: Path) -> FaithfulnessRecord:
         state = manifest.get("exit_state") or "unknown"
         raise UserError(f"{path} has no {EFFECTS} (state: {state}); the command that made the folder goes on with it")
     effects = in_place(path / EFFECTS, lambda: Effects.from_json(values))
-    return FaithfulnessRecord(path, manifest, read_config(path / "config.yaml"), effects)
+    return FaithfulnessRecord(path, manifest, read_config(path), effects)
 
 
 def read_utility(path: Path) -> UtilityRecord:
@@ -116,7 +116,7 @@ def read_utility(path: Path) -> UtilityRecord:
     return UtilityRecord(
         path,
         manifest,
-        read_config(path / "config.yaml"),
+        read_config(path),
         [_result(file) for file in finished],
         [folder.name for folder in folders if folder / "result.json" not in finished],
     )

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cada_trl.errors import UserError
 from cada_trl.records import Status, Verdict, read_jsonl
 from cada_trl.storage.files import read_json
-from cada_trl.storage.reading import read_yaml
+from cada_trl.storage.kept import check_described, read_config
 from cada_trl.tracking.metrics import PROBE_SETS
 
 Row = dict[str, Any]
@@ -74,25 +74,22 @@ class RunRecord(Folder):
         return self.config.get("seed", "unknown")
 
 
-def read_config(path: Path) -> Row:
-    """The mapping in a config.yaml. Errors: UserError for a file that cannot be read or holds no mapping."""
-    values = read_yaml(path, "restore it")
-    if not isinstance(values, dict):
-        raise UserError(f"{path} holds a {type(values).__name__}, expected a mapping; restore it")
-    return values
-
-
 def if_readable(path: Path) -> Row:
-    """The mapping in a JSON or YAML file; {} where it is absent or damaged."""
+    """The mapping in a folder's manifest.json or config.yaml; {} where it is absent or damaged."""
     try:
-        return read_json(path) if path.suffix == ".json" else read_config(path)
+        return read_json(path) if path.suffix == ".json" else read_config(path.parent)
     except UserError:
         return {}
 
 
 def of_training(model: Mapping[str, Any], name: str) -> Row:
-    """A file of the run whose final/ is an evaluation's model; {} where no run stands beside the weights."""
-    return if_readable(Path(str(model.get("path"))).parent / name) if model.get("source") == "folder" else {}
+    """A file of the run whose final/ is an evaluation's model; {} where no run stands beside the weights. Errors: as
+    check_described."""
+    if model.get("source") != "folder":
+        return {}
+    folder = Path(str(model.get("path"))).parent
+    check_described(folder)
+    return if_readable(folder / name)
 
 
 def read_run(path: Path) -> RunRecord:
@@ -135,7 +132,7 @@ def _parsed(path: Path, missing: list[str]) -> Row:
     if not path.is_file():
         missing.append(f"{path.name} is missing.")
         return {}
-    return read_json(path, "restore it or delete it") if path.suffix == ".json" else read_config(path)
+    return read_json(path, "restore it or delete it") if path.suffix == ".json" else read_config(path.parent)
 
 
 def _lines(path: Path, missing: list[str]) -> list[Row]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.errors import UserError
-from cada_trl.storage.digest import file_sha256, sha256
-from cada_trl.storage.reading import opened
+from cada_trl.storage.digest import file_sha256, json_sha256, sha256
+from cada_trl.storage.files import read_json
+from cada_trl.storage.reading import opened, read_yaml
 
+CONFIG, MANIFEST = "config.yaml", "manifest.json"
+_OWN = "manifest_sha256"  # the manifest's key for the SHA-256 of the rest of it
 Digest = Callable[[Path], str]
 _WHOLE_BYTES = 2**26  # ours: larger files, which are weights, take seconds each
 _END_BYTES = 2**20
@@ -43,9 +47,34 @@ def quick_sha256(path: Path) -> str:
 
 
 def kept(folder: Path) -> dict[str, list[Any]]:
-    """Each JSONL file in the folder and one level below -> [its bytes, its SHA-256], for `files` of the manifest."""
-    found = digests(folder, ("*.jsonl", "*/*.jsonl"))
+    """config.yaml and each JSONL file in the folder and one level below -> [its bytes, its SHA-256], for `files` of the
+    manifest."""
+    found = digests(folder, (CONFIG, "*.jsonl", "*/*.jsonl"))
     return {name: [(folder / name).stat().st_size, digest] for name, digest in found.items()}
+
+
+def sealed(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of what has ended, with the files that are there and the SHA-256 of itself."""
+    whole = {**manifest, "files": kept(folder)}
+    return {**whole, _OWN: _own_sha256(whole)}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The mapping in a folder's config.yaml.
+
+    Errors: as check_described, and UserError for a file that cannot be read or holds no mapping.
+    """
+    check_described(folder)
+    values = read_yaml(folder / CONFIG, "restore it")
+    if not isinstance(values, dict):
+        raise UserError(f"{folder / CONFIG} holds a {type(values).__name__}, expected a mapping; restore it")
+    return values
+
+
+def check_described(folder: Path) -> None:
+    """As check_kept, of the two files that say what a folder is of: config.yaml and the manifest itself."""
+    file = folder / MANIFEST
+    _check(folder, read_json(file, "restore it") if file.is_file() else {}, [CONFIG])
 
 
 def check_kept(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -54,24 +83,38 @@ def check_kept(folder: Path, manifest: Mapping[str, Any]) -> None:
 
     Errors: UserError names the first file that was edited.
     """
+    _check(folder, manifest)
+
+
+def _check(folder: Path, manifest: Mapping[str, Any], names: Collection[str] | None = None) -> None:
+    if manifest.get(_OWN) not in {None, _own_sha256(manifest)}:
+        raise UserError(_edited(folder / MANIFEST, "it has another SHA-256 than it says itself"))
     running, files = manifest.get("exit_state") == "running", manifest.get("files")
     if files is None:
         if manifest and not running:
-            _say_once(f"{folder}: written without hashes of its rows, so edits of them cannot be noticed")
+            _say_once(f"{folder}: written without hashes of its files, so edits of them cannot be noticed")
         return
     try:
         recorded = {folder / name: (int(n_bytes), str(digest)) for name, (n_bytes, digest) in files.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / 'manifest.json'}: `files` is of another form; restore it") from error
+        raise UserError(f"{folder / MANIFEST}: `files` is of another form; restore it") from error
     for path, (n_bytes, digest) in recorded.items():
+        if names is not None and path.name not in names:
+            continue
         seen = change(path, digest, _of_first(n_bytes) if running else file_sha256)
         if seen == "is missing":
             _say_once(f"{path} was deleted after it was written")
         elif seen:
-            raise UserError(
-                f"{path} was edited after it was written: manifest.json has another SHA-256; restore it, or move the "
-                "folder away and make it again"
-            )
+            raise UserError(_edited(path, f"{MANIFEST} has another SHA-256"))
+
+
+def _edited(path: Path, seen: str) -> str:
+    return f"{path} was edited after it was written: {seen}; restore it, or move the folder away and make it again"
+
+
+def _own_sha256(manifest: Mapping[str, Any]) -> str:
+    """Of what JSON gives back, so that a manifest has one before it is written."""
+    return json_sha256(json.loads(json.dumps({key: value for key, value in manifest.items() if key != _OWN})))
 
 
 def _of_first(n_bytes: int) -> Digest:

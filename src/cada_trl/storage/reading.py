@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from cada_trl.errors import UserError
+from cada_trl.storage.problems import Problems
 
 # Ours, each far above the largest file that is known here; PyYAML reads about 0.2 MiB a second.
 MAX_ROWS_BYTES, MAX_LINE_BYTES = 2 << 30, 16 << 20
@@ -114,9 +115,16 @@ _JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_c
 _PYTHONS_JSON = json.JSONDecoder(object_pairs_hook=_unique)
 
 
-def read_csv(path: Path, has_header: bool = True, delimiter: str = ",", advice: str = PUBLISHED) -> Numbered:
+def read_csv(
+    path: Path,
+    has_header: bool = True,
+    delimiter: str = ",",
+    advice: str = PUBLISHED,
+    problems: Problems | None = None,
+) -> Numbered:
     """(row number from 1, its header apart; row). has_header=False: one text a line, read as {"text": ...}, to which a
-    comma outside quotes belongs. Errors: UserError as read_text, for what is no CSV, lacks rows or would lose a field.
+    comma outside quotes belongs. Errors: UserError as read_text, for what is no CSV, lacks rows or would lose a field;
+    problems: gets every row that would, in place of the error.
     """
     lines = csv.reader(io.StringIO(read_text(path, advice), newline=""), delimiter=delimiter, strict=True)
     number = 0
@@ -126,7 +134,11 @@ def read_csv(path: Path, has_header: bool = True, delimiter: str = ",", advice: 
             raise UserError(f"{path}, line 1: a column's name stands twice; {advice}")
         for number, line in enumerate(filter(None, lines), start=1):
             if has_header and len(line) > len(names):
-                raise UserError(f"{path}, row {number}: {len(line)} fields under {len(names)} columns; {advice}")
+                where, said = f"{path}, row {number}", f"{len(line)} fields under {len(names)} columns; {advice}"
+                if problems is None:
+                    raise UserError(f"{where}: {said}")
+                problems.add(where, said)
+                continue
             yield number, dict(zip_longest(names, line)) if has_header else {"text": delimiter.join(line)}
     except csv.Error as error:
         raise UserError(f"{path}, line {lines.line_num}: not a CSV ({error}); {advice}") from error

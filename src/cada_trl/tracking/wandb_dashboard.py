@@ -8,9 +8,9 @@ Needs `pip install 'cada_trl[workspaces]'`, a login, and runs that were sent (on
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
+from cada_trl.arguments import Arguments
 from cada_trl.errors import UserError, first_line, run_verb
 from cada_trl.tracking.metrics import SECTIONS, Panel
 from cada_trl.tracking.mirror import logged_in
@@ -21,9 +21,7 @@ _GRID_W, _PANEL_W, _PANEL_H = 24, 8, 6
 
 def main(argv: list[str]) -> int:
     """The verb; prints the address. Errors: UserError where the extra, the login, the project or the network lacks."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cada_trl.tracking.wandb_dashboard", description="Make the dashboard in W&B."
-    )
+    parser = Arguments(prog="python -m cada_trl.tracking.wandb_dashboard", description="Make the dashboard in W&B.")
     parser.add_argument("form", choices=("workspace", "report"), help="a view of the project, or a page to share")
     parser.add_argument("--entity", required=True, help="your W&B user or team")
     parser.add_argument("--project", default="cada_trl", help="wandb_project of the runs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -12,6 +13,7 @@ from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError, first_line
 from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models.cpu_decoding import decoding_attention
+from cada_trl.models.finite import check_finite, stored_weights
 from cada_trl.models.load import load_policy, resolve_model
 from cada_trl.models.sampling import continued, most_likely
 from cada_trl.models.vllm import CPU_KV_CACHE_GIB, set_vllm_environment
@@ -140,11 +142,14 @@ class VllmEngine:
         if threads and not cuda:
             os.environ["OMP_NUM_THREADS"] = str(threads)  # its threads would spin
             torch.set_num_threads(threads)
+        where = resolve_model(model)
+        if model.source == "folder":
+            check_finite(model.path, stored_weights(Path(where)))
         from vllm import LLM
 
         try:
             self._llm = LLM(
-                model=resolve_model(model),
+                model=where,
                 revision=model.revision if model.source == "hub" else None,
                 trust_remote_code=model.trust_remote_code,
                 skip_tokenizer_init=True,

@@ -1,0 +1,27 @@
+"""The words of a verb that takes folders and options: what argparse would say in several lines is said in one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from cada_trl.errors import UserError
+
+
+class Arguments(argparse.ArgumentParser):
+    """An option's name is written out: --chek is no --check."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Errors: UserError, always."""
+        raise UserError(f"{message}; {self.prog} --help lists what there is")
+
+
+def folder(word: str) -> Path:
+    """For `type=`: a folder that is there."""
+    if not Path(word).is_dir():
+        raise argparse.ArgumentTypeError(f"{word} is no folder")
+    return Path(word)
