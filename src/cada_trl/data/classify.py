@@ -26,6 +26,7 @@ from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.data.rows import Row
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
+from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.prompting.arms import Messages
 from cada_trl.statistics import agreement
 from cada_trl.storage.digest import sha256
@@ -226,8 +227,6 @@ def check_llm(judge: JudgeConfig) -> None:
 
 def _ask(missing: dict[str, str], system: str, judge: JudgeConfig, log: SharedLog) -> None:
     """missing: hash -> text. Every answer is logged as it comes."""
-    from cada_trl.judging.endpoint import ChatEndpoint  # and with it the client, which planning an evaluation needs not
-
     endpoint = ChatEndpoint.from_config(judge)
     keys = list(missing)
     prompts: list[Messages] = [

@@ -29,6 +29,7 @@ from cada_trl.data.rows import Funnel, Row, Source, unique_rows
 from cada_trl.data.sources import read_beavertails, read_own_rows
 from cada_trl.data.split import (
     PairRoles,
+    Parts,
     in_drawn_order,
     pair_roles,
     split_harmful,
@@ -48,7 +49,7 @@ Decision = dict[str, Any]  # text, labels, hazard, reason
 class RequestSet:
     """Part name -> requests, the classifier's decisions with their reasons, and the facts for the manifest."""
 
-    parts: dict[str, list[Request]]
+    parts: Parts
     decisions: list[Decision]
     facts: dict[str, Any]
 
@@ -211,28 +212,19 @@ def _reviewed(config: Config) -> bool:
     return config.data.dataset == "beavertails" and config.data.classifier == "reviewed"
 
 
-def _split(requests: list[Request], roles: PairRoles, config: Config) -> dict[str, list[Request]]:
+def _split(requests: list[Request], roles: PairRoles, config: Config) -> Parts:
     data, seed = config.data, config.seed
-    twins = split_twins([request for request in requests if request.pair is not None], roles, data, seed)
-    train, probe, held_out = twins.train, twins.probe, twins.held_out
-    benign_train, harmless_probe = twins.benign_train, twins.harmless_probe
+    parts = split_twins([request for request in requests if request.pair is not None], roles, data, seed)
     if data.dataset != "twins":
-        own = [request for request in requests if request.pair is None]
-        harmful = split_harmful([request for request in own if request.harmful], data, seed)
-        harmless = split_harmless([request for request in own if not request.harmful], data.held_out_hazards, seed)
-        train, probe = in_drawn_order([*harmful.train, *train], seed), harmful.probe
-        held_out = in_drawn_order([*harmful.held_out, *held_out], seed)
-        benign_train = in_drawn_order([*harmless[0], *benign_train], seed)
-        harmless_probe = sorted([*harmless[1], *harmless_probe], key=lambda request: text_hash(request.text))
-    return {
-        "train": train,
-        "probe": probe,
-        "held_out": held_out,
-        "benign_train": benign_train,
-        "harmless_probe": harmless_probe,
-        "twins_probe": twins.twins_probe,
-        "xstest_safe_probe": read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else [],
-    }
+        rows = [request for request in requests if request.pair is None]
+        own = split_harmful([request for request in rows if request.harmful], data, seed)
+        own |= split_harmless([request for request in rows if not request.harmful], data.held_out_hazards, seed)
+        both = {name: [*part, *parts[name]] for name, part in own.items() if name != "probe"}
+        parts |= {name: in_drawn_order(part, seed) for name, part in both.items()}
+        parts["probe"] = own["probe"]
+        parts["harmless_probe"] = sorted(both["harmless_probe"], key=lambda request: text_hash(request.text))
+    xstest = read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else []
+    return parts | {"xstest_safe_probe": xstest}
 
 
 def _per_hazard(requests: list[Request]) -> dict[str, int]:

@@ -6,8 +6,8 @@ same fields: pair, text, harmful, hazard, form, kind and, where there is one, se
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,29 +41,31 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
         _check_row(where, values, hazards)
     _check_pairs(numbered)
     _check_texts(numbered)
-    disputed = {values["pair"] for _, values in numbered if not _labels_agree(values)}
+    # harmful or not by both labels, of the rows that have two, whatever is dropped later
+    twice = [
+        (row["pair"], row["harmful"], _second_says_harmful(row))
+        for _, row in numbered
+        if row.get("second_label") is not None
+    ]
+    disputed = {pair for pair, first, second in twice if first is not second}
     dropped = {name: Counter[str]() for name in ("harmful", "harmless")}
-    rows = []
+    rows, source = [], "twins" if path == TWINS else f"twins:{path.stem}"
     for where, values in numbered:
         if values["pair"] in disputed:
             dropped["harmful" if values["harmful"] else "harmless"]["labels_disagree"] += 1
         else:
-            rows.append(_row(where, values, "twins" if path == TWINS else f"twins:{path.stem}"))
+            own_id = f"{values['pair']}-{'harmful' if values['harmful'] else 'harmless'}"
+            said = values["text"].strip(), where, source, values["harmful"], values["hazard"]
+            rows.append(Row(*said, id=own_id, pair=values["pair"]))
     origin = {
         "dataset": "twins",
         "file": path.name,
         "sha256": file_sha256(path),
         "licence": licence,
         "n_pairs": len({values["pair"] for _, values in numbered}),
-        "agreement": _agreement(values for _, values in numbered),
+        "agreement": agreement([first for _, first, _ in twice], [second for *_, second in twice]) if twice else None,
     }
     return Source(rows, {name: dict(counts) for name, counts in dropped.items() if counts}, origin)
-
-
-def _row(where: str, values: dict[str, Any], source: str) -> Row:
-    own_id = f"{values['pair']}-{'harmful' if values['harmful'] else 'harmless'}"
-    text, hazard = values["text"].strip(), values["hazard"]
-    return Row(text, where, source, values["harmful"], hazard, id=own_id, pair=values["pair"])
 
 
 def _check_row(where: str, values: dict[str, Any], hazards: Collection[str] | None) -> None:
@@ -93,17 +95,16 @@ def _check_row(where: str, values: dict[str, Any], hazards: Collection[str] | No
 
 
 def _check_pairs(numbered: list[_Numbered]) -> None:
-    first: dict[str, _Numbered] = {}
-    whole: set[str] = set()
+    pairs: defaultdict[str, list[_Numbered]] = defaultdict(list)
     for where, values in numbered:
-        pair = values["pair"]
-        if pair in whole:
-            raise UserError(f"{where}: a third row of pair {pair!r}; expected one harmful and one harmless row")
-        if pair not in first:
-            first[pair] = (where, values)
-            continue
-        whole.add(pair)
-        other_where, other = first[pair]
+        pairs[values["pair"]].append((where, values))
+    for pair, rows in pairs.items():
+        if len(rows) != 2:
+            where, wrong = (rows[0][0], f"pair {pair!r} has no second row")
+            if len(rows) > 2:
+                where, wrong = rows[2][0], f"a third row of pair {pair!r}"
+            raise UserError(f"{where}: {wrong}; expected one harmful and one harmless row")
+        (other_where, other), (where, values) = rows
         if values["harmful"] == other["harmful"]:
             raise UserError(
                 f"{where}: harmful is {values['harmful']} as in {other_where}; pair {pair!r} needs one of each"
@@ -113,9 +114,6 @@ def _check_pairs(numbered: list[_Numbered]) -> None:
                 f"{where}: form {values['form']!r}, but {other['form']!r} in {other_where}; the rows of pair {pair!r} "
                 "need the same, or the form tells them apart"
             )
-    for pair, (where, _) in first.items():
-        if pair not in whole:
-            raise UserError(f"{where}: pair {pair!r} has no second row; expected one harmful and one harmless row")
 
 
 def _check_texts(numbered: list[_Numbered]) -> None:
@@ -126,17 +124,6 @@ def _check_texts(numbered: list[_Numbered]) -> None:
             raise UserError(f"{where}: the same text as {first} (case, punctuation and spaces aside); keep one of them")
 
 
-def _labels_agree(values: dict[str, Any]) -> bool:
-    """Whether both call the row harmful, or both harmless; a row with one label is not in dispute."""
-    return values.get("second_label") is None or _second_says_harmful(values) is values["harmful"]
-
-
 def _second_says_harmful(values: dict[str, Any]) -> bool:
     """A text that is unclear to its second reader agrees with neither label."""
     return not values["harmful"] if values["second_label"] == UNCLEAR else values["second_label"] != SAFE
-
-
-def _agreement(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Of harmful or not, over the rows with two labels, whatever is dropped later; None without such a row."""
-    twice = [(row["harmful"], _second_says_harmful(row)) for row in rows if row.get("second_label") is not None]
-    return agreement([first for first, _ in twice], [second for _, second in twice]) if twice else None

@@ -15,7 +15,7 @@ from end_to_end.tiny_model import tiny_tokenizer
 from models.conftest import model_config
 
 from cada_trl.config import ModelConfig
-from cada_trl.evaluation.generation.generator import make_generator
+from cada_trl.evaluation.model import make_generator
 from cada_trl.evaluation.settings import Backend, GenerationConfig
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ from models.conftest import model_config
 from models.plain_decoding import MAX_NEW_TOK, PROMPTS, WHOLE
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.generation import engines
-from cada_trl.evaluation.generation.engines import TransformersEngine, batches
+from cada_trl.evaluation import engines
+from cada_trl.evaluation.engines import TransformersEngine, batches
 from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models import cpu_decoding
 
