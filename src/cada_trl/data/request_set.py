@@ -15,14 +15,11 @@ from cada_trl.data.classify import (
     NO_HAZARD,
     REVIEWED_SAFE,
     REVIEWED_UNCLEAR,
-    Classification,
     check_llm,
-    classify,
-    classify_reviewed,
-    classify_with_llm,
-    load_lexicon,
+    classify_rows,
     read_review,
     review_facts,
+    uses_review,
 )
 from cada_trl.data.likeness import near_duplicates, text_hash
 from cada_trl.data.rows import Funnel, Row, Source, unique_rows
@@ -93,7 +90,7 @@ def build_request_set(
         "kept_per_hazard": _per_hazard([request for request in requests if request.harmful]),
         "split": {name: {"n": len(part), "hazards": _per_hazard(part)} for name, part in parts.items()},
         "decontamination": report(overlaps, benchmarks),
-        "review": review_facts(read_review(), own.rows, unnamed) if _reviewed(config) else None,
+        "review": review_facts(read_review(), own.rows, unnamed) if uses_review(data) else None,
     }
     return RequestSet(parts, decisions, facts)
 
@@ -183,7 +180,7 @@ def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
 def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPack) -> tuple[list[Row], list[Decision]]:
     """Rows with a hazard of the pack, rows that named none classified first; and the classifier's decisions."""
     unnamed = [row for row in rows if row.hazard is None]
-    answers = dict(zip((row.key for row in unnamed), _classify(unnamed, config, pack), strict=True))
+    answers = dict(zip((row.key for row in unnamed), classify_rows(unnamed, pack, config), strict=True))
     rows = [replace(row, hazard=answers[row.key].hazard) if row.key in answers else row for row in rows]
 
     def reason_to_drop(row: Row) -> str | None:
@@ -195,21 +192,6 @@ def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPac
 
     decisions = [{"text": row.text, "labels": list(row.labels), **asdict(answers[row.key])} for row in unnamed]
     return funnel.keep(rows, reason_to_drop), decisions
-
-
-def _classify(rows: list[Row], config: Config, pack: HazardPack) -> list[Classification]:
-    if config.data.classifier == "llm" and rows:
-        return classify_with_llm([row.text for row in rows], pack, config.judge, Path(config.data_dir) / "classified")
-    lexicon = load_lexicon()
-    if _reviewed(config):
-        review = read_review()
-        return [classify_reviewed(row.text, row.labels, review, lexicon) for row in rows]
-    return [classify(row.text, row.labels, lexicon) for row in rows]
-
-
-def _reviewed(config: Config) -> bool:
-    """Only BeaverTails' rows name no hazard of their own."""
-    return config.data.dataset == "beavertails" and config.data.classifier == "reviewed"
 
 
 def _split(requests: list[Request], roles: PairRoles, config: Config) -> Parts:

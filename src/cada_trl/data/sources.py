@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import DataConfig
-from cada_trl.data.rows import Row, Source
+from cada_trl.data.rows import Row, Source, check_fields
 from cada_trl.errors import UserError, first_line
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
@@ -131,9 +131,7 @@ def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:
     path, kept = Path(data.file), []
     for number, values in read_jsonl(path):
         where = f"{path}, row {number}"
-        for field, expected in {"text": str, "hazard": str, "harmful": bool}.items():
-            if not isinstance(values.get(field), expected):
-                raise UserError(f"{where}: field '{field}' is {values.get(field)!r}; expected {expected.__name__}")
+        check_fields(values, {"text": str, "hazard": str, "harmful": bool}, where)
         row_id, hazard = values.get("id"), values["hazard"]
         if row_id is not None and not isinstance(row_id, str):
             raise UserError(f"{where}: field 'id' is {row_id!r}; expected a string or none")

@@ -13,7 +13,7 @@ from typing import Any
 
 from cada_trl.config.loading import nearest
 from cada_trl.data.likeness import normalise
-from cada_trl.data.rows import Row, Source
+from cada_trl.data.rows import Row, Source, check_fields
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.statistics import agreement
@@ -69,12 +69,7 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
 
 
 def _check_row(where: str, values: dict[str, Any], hazards: Collection[str] | None) -> None:
-    for field, expected in FIELDS.items():
-        if not isinstance(values.get(field), expected):
-            raise UserError(
-                f"{where}: field '{field}' is {values.get(field)!r}; expected {expected.__name__} (twins have "
-                f"{', '.join(FIELDS)}; another file needs its own data=)"
-            )
+    check_fields(values, FIELDS, where, f" (twins have {', '.join(FIELDS)}; another file needs its own data=)")
     if values["form"] not in FORMS:
         raise UserError(f"{where}: form {values['form']!r}; expected {' or '.join(FORMS)}")
     if hazards is not None and values["hazard"] not in hazards:

@@ -233,7 +233,11 @@ class LocalModel:
         from cada_trl.models.load import all_ends
         from cada_trl.models.sampling import continued, most_likely
 
-        ids = [self._ids(prompt) for prompt in prompts]
+        ids = []
+        for prompt in prompts:
+            if not isinstance(prompt, Text):
+                raise TypeError("weights in this process answer a Text; a conversation needs an endpoint")
+            ids.append(list(self._tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids))
         ends = all_ends(self._tokenizer, self._model.generation_config.eos_token_id)
         most = getattr(self._model.config, "max_position_embeddings", None) or 2**31
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
@@ -246,11 +250,6 @@ class LocalModel:
             for place, new in continued(self._model, [ids[i] for i in some], most_likely, ends, max_tok):
                 self.usage.add(len(ids[some[place]]), len(new))
                 yield some[place], Answer(self._tokenizer.decode(new, skip_special_tokens=True))
-
-    def _ids(self, prompt: Prompt) -> list[int]:
-        if not isinstance(prompt, Text):
-            raise TypeError("weights in this process answer a Text; a conversation needs an endpoint")
-        return list(self._tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids)
 
     def _load(self) -> None:
         if self._model is not None:
