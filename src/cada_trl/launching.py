@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,11 @@ def quiet_libraries() -> None:
     # DeepSpeed calls torch's collectives by names that torch has renamed.
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
     for logger, text in _KNOWN_NOISE.items():
-        logging.getLogger(logger).addFilter(lambda record, text=text: text not in record.getMessage())
+        logging.getLogger(logger).addFilter(_without(text))
+
+
+def _without(text: str) -> Callable[[logging.LogRecord], bool]:
+    return lambda record: text not in record.getMessage()
 
 
 def is_launched() -> bool:
