@@ -20,7 +20,7 @@ from benchmarks.harness import ONE_THREAD, in_own_process, parser, show, tell, w
 from cada_trl.config import ModelConfig, load_config
 from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.generation.generator import generator_id
+from cada_trl.evaluation.model import generator_id
 from cada_trl.evaluation.settings import Backend, GenerationConfig
 
 DEFAULTS = {"model": "smollm2", "benchmark": "xstest_safe", "data_root": "", "limit": "100", "max_new_tok": "128"}
@@ -82,7 +82,7 @@ def _whole(key: str, text: str) -> int:
 
 def measure(fields: dict[str, Any], backend: Backend, requests: list[str], max_new_tok: int) -> dict[str, Any]:
     """Answer every request with the model of these fields now; CPU-seconds, tokens and the answers' ids."""
-    from cada_trl.evaluation.generation.engines import make_engine
+    from cada_trl.evaluation.engines import make_engine
     from cada_trl.models.load import load_tokenizer
 
     model = ModelConfig(**fields)

@@ -15,7 +15,7 @@ from cada_trl import faithfulness as verb
 from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.faithfulness.effects import Effect, Effects
-from cada_trl.evaluation.generation.generator import Completion
+from cada_trl.evaluation.model import Completion
 from cada_trl.models.prompts import answer_begun
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl

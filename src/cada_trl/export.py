@@ -73,7 +73,7 @@ def export_twins(target: Path) -> None:
     """Write the embedded pairs whose labels agree, a JSONL file per split, and their card. Errors: as new_folder."""
     from cada_trl.data.split import pair_roles
     from cada_trl.data.twins import TWINS, read_twins
-    from cada_trl.dataset_card import twins_card
+    from cada_trl.readme import twins_card
     from cada_trl.statistics import agreement_line
 
     source = read_twins()
@@ -90,7 +90,7 @@ def export_twins(target: Path) -> None:
 
 def export_results(path: Path, target: Path) -> None:
     """Write an evaluation's scores.json and their card. Errors: as read_evaluation, check_kept and new_folder."""
-    from cada_trl.dataset_card import results_card
+    from cada_trl.readme import results_card
     from cada_trl.report.eval_record import read_evaluation
     from cada_trl.storage.kept import check_kept
 
@@ -118,10 +118,10 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     Errors: UserError for what is no run, for an unfinished one, for a model that cannot be loaded or is not what the
     run saved, for an evaluation of another model, and where target exists.
     """
-    from cada_trl.model_card import model_card
     from cada_trl.models.identity import model_identity
     from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
     from cada_trl.models.named import named_model
+    from cada_trl.readme import model_card
     from cada_trl.report.eval_record import read_evaluation
     from cada_trl.report.run_record import read_run
     from cada_trl.storage.kept import check_kept

@@ -31,9 +31,8 @@ from cada_trl.evaluation.faithfulness.changes import (
 )
 from cada_trl.evaluation.faithfulness.effects import KINDS, Effects, effect_table, effects
 from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, EvaluationFolder, folder_name
-from cada_trl.evaluation.generation.generator import Completion
 from cada_trl.evaluation.items import Attempt, join, to_row
-from cada_trl.evaluation.model import ModelUnderTest
+from cada_trl.evaluation.model import Completion, ModelUnderTest
 from cada_trl.evaluation.settings import FaithfulnessConfig, load_faithfulness_config
 from cada_trl.hazards.pack import load_pack, pack_hash
 from cada_trl.judging.from_config import make_judge

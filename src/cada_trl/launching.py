@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cada_trl.config import Config, ModelConfig
+from cada_trl.config import Config
 from cada_trl.errors import UserError
 from cada_trl.judging.from_config import make_judge
 from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, zero_stage
@@ -150,7 +150,12 @@ def launch(config: Config, overrides: list[str]) -> int:
 
 def missing(config: Config) -> list[str]:
     """What this machine lacks for the run, a sentence each."""
-    return [*absent(config), *_lacks_judge(config), *_too_large(config), *fetched(config)]
+    lacks = absent(config)
+    try:
+        make_judge(config.judge)
+    except UserError as error:
+        lacks.append(str(error))
+    return [*lacks, *_too_large(config), *fetched(config)]
 
 
 def absent(config: Config) -> list[str]:
@@ -165,7 +170,8 @@ def absent(config: Config) -> list[str]:
         lacks.append(without)
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
         lacks.append("vllm is not installed: pip install 'cada_trl[vllm]'")
-    if config.model.gated and not _hub_token():
+    token = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")) / "token"
+    if config.model.gated and not os.environ.get("HF_TOKEN") and not token.is_file():
         lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
     if config.model.source == "folder" and not Path(config.model.path).expanduser().is_dir():
         lacks.append(f"path={config.model.path} is no folder; expected the model's weights and tokenizer there")
@@ -183,14 +189,6 @@ def _gpus_wanted(config: Config) -> int:
     return config.hardware.n_processes // n_machines(config.hardware)
 
 
-def _lacks_judge(config: Config) -> list[str]:
-    try:
-        make_judge(config.judge)
-    except UserError as error:
-        return [str(error)]
-    return []
-
-
 def _lacks_deepspeed(config: Config) -> str | None:
     if zero_stage(config.hardware) and importlib.util.find_spec("deepspeed") is None:
         return "deepspeed is not installed: pip install 'cada_trl[deepspeed]'"
@@ -199,9 +197,12 @@ def _lacks_deepspeed(config: Config) -> str | None:
 
 def fetched(config: Config) -> list[str]:
     """What the run fetches from the network when it starts."""
-    fetches = []
-    if config.model.source == "hub" and not _in_hub_cache(config.model):
-        fetches.append(f"{config.model.path} is not in the hub's cache: the first run fetches it from the network")
+    fetches, model = [], config.model
+    if model.source == "hub":
+        from huggingface_hub import try_to_load_from_cache
+
+        if not isinstance(try_to_load_from_cache(model.path, "config.json", revision=model.revision), str):
+            fetches.append(f"{model.path} is not in the hub's cache: the first run fetches it from the network")
     if config.data.dataset == "beavertails" and config.data.file is None:
         fetches.append(f"the hub is needed for {config.data.hub_id} (or file=<BeaverTails JSONL>)")
     return fetches
@@ -219,14 +220,3 @@ def _too_large(config: Config) -> list[str]:
     found = nearest_fit(config, shape)
     todo = f"{found[0]} fits" if found else "docs/running.md says what would"
     return [f"{plan.peak_gb:.0f} GB of memory a process wanted, {plan.device_gb or 0:.0f} GB there: {todo}"]
-
-
-def _in_hub_cache(model: ModelConfig) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(model.path, "config.json", revision=model.revision), str)
-
-
-def _hub_token() -> bool:
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    return bool(os.environ.get("HF_TOKEN")) or (home / "token").is_file()

@@ -21,7 +21,6 @@ from cada_trl.console import table_console
 from cada_trl.errors import run_verb
 from cada_trl.evaluation.folder import EvaluationFolder, folder_name
 from cada_trl.evaluation.settings import UtilityConfig, load_utility_config
-from cada_trl.evaluation.utility.plan import Plan, plan_tasks
 from cada_trl.evaluation.utility.results import (
     compare,
     comparison_table,
@@ -29,6 +28,7 @@ from cada_trl.evaluation.utility.results import (
     results_folder,
     results_table,
 )
+from cada_trl.evaluation.utility.task import Plan, plan_tasks
 from cada_trl.launching import set_environment
 
 

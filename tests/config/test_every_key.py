@@ -41,7 +41,7 @@ ELSEWHERE = {
     "judge.llm": "judging/test_endpoint.py: the judge is asked before the run",
     "hardware.accelerate_config": "test_launching.py",
     "peft.target_modules": "models/test_load.py",
-    "shard": "evaluation/test_shards.py",
+    "shard": "evaluation/test_plan.py",
     "hazards": "below",
     "data_root": "data/test_benchmark_items.py",
     "twins_file": "data/test_twins.py",

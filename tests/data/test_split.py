@@ -10,7 +10,7 @@ from cada_trl.config import DataConfig
 from cada_trl.data.rows import Row
 from cada_trl.data.split import (
     PairRoles,
-    TwinSplit,
+    Parts,
     check_no_leak,
     even_quotas,
     n_trained,
@@ -35,11 +35,11 @@ ROWS = requests({"hate": 30, "privacy": 20, "elections": 6})
 
 def test_train_probe_and_held_out_are_disjoint_and_as_large_as_asked(data_of: DataOf) -> None:
     split = split_harmful(ROWS, data_of("n_train=20", "n_probe=10", "held_out_hazards=[elections]"), seed=0)
-    ids = [request.id for part in (split.train, split.probe, split.held_out) for request in part]
-    assert (len(split.train), len(split.probe), len(split.held_out)) == (20, 10, 6)
+    ids = [request.id for part in (split["train"], split["probe"], split["held_out"]) for request in part]
+    assert (len(split["train"]), len(split["probe"]), len(split["held_out"])) == (20, 10, 6)
     assert len(set(ids)) == 36
-    assert {request.hazard for request in split.held_out} == {"elections"}
-    assert "elections" not in {request.hazard for request in split.train + split.probe}
+    assert {request.hazard for request in split["held_out"]} == {"elections"}
+    assert "elections" not in {request.hazard for request in split["train"] + split["probe"]}
 
 
 @pytest.mark.parametrize("sampling", ["natural", "stratified"])
@@ -50,27 +50,27 @@ def test_the_order_of_the_input_decides_nothing(sampling: str, data_of: DataOf) 
 
 def test_another_seed_draws_other_requests(data_of: DataOf) -> None:
     data = data_of("n_train=20", "n_probe=10")
-    assert split_harmful(ROWS, data, 0).train != split_harmful(ROWS, data, 1).train
+    assert split_harmful(ROWS, data, 0)["train"] != split_harmful(ROWS, data, 1)["train"]
 
 
 def test_a_larger_n_train_keeps_the_probe_and_the_first_requests(data_of: DataOf) -> None:
     small = split_harmful(ROWS, data_of("n_train=20", "n_probe=10"), 0)
     large = split_harmful(ROWS, data_of("n_train=40", "n_probe=10"), 0)
-    assert large.probe == small.probe
-    assert large.train[:20] == small.train
+    assert large["probe"] == small["probe"]
+    assert large["train"][:20] == small["train"]
 
 
 def test_stratified_is_as_even_as_the_counts_allow_and_leaves_train_the_rare_hazard(data_of: DataOf) -> None:
     split = split_harmful(ROWS, data_of("n_train=24", "n_probe=12", "sampling=stratified"), 0)
     # elections: 6 rows, at most 6 * 12 / 36 = 2 to the probe; the other 10 are halved
-    assert Counter(request.hazard for request in split.probe) == {"hate": 5, "privacy": 5, "elections": 2}
-    assert Counter(request.hazard for request in split.train) == {"hate": 10, "privacy": 10, "elections": 4}
+    assert Counter(request.hazard for request in split["probe"]) == {"hate": 5, "privacy": 5, "elections": 2}
+    assert Counter(request.hazard for request in split["train"]) == {"hate": 10, "privacy": 10, "elections": 4}
 
 
 @pytest.mark.parametrize("sampling", ["natural", "stratified"])
 def test_every_row_can_be_used(sampling: str, data_of: DataOf) -> None:
     split = split_harmful(ROWS, data_of("n_train=46", "n_probe=10", f"sampling={sampling}"), 0)
-    assert (len(split.train), len(split.probe)) == (46, 10)
+    assert (len(split["train"]), len(split["probe"])) == (46, 10)
 
 
 def test_too_few_requests_are_refused_with_the_largest_possible_n_train(data_of: DataOf) -> None:
@@ -82,7 +82,7 @@ def test_too_few_requests_are_refused_with_the_largest_possible_n_train(data_of:
 def test_a_probe_larger_than_what_is_left_is_refused(data_of: DataOf) -> None:
     with pytest.raises(UserError, match="n_train=1 n_probe=55 would fit"):
         split_harmful(ROWS, data_of("n_train=1", "n_probe=56"), 0)
-    assert len(split_harmful(ROWS, data_of("n_train=1", "n_probe=55"), 0).probe) == 55
+    assert len(split_harmful(ROWS, data_of("n_train=1", "n_probe=55"), 0)["probe"]) == 55
 
 
 def test_where_no_split_is_possible_no_number_is_proposed(data_of: DataOf) -> None:
@@ -102,15 +102,15 @@ def test_quotas_sum_to_n_and_differ_by_one_unless_a_name_ran_out(counts: dict[st
 
 def test_a_third_of_each_hazards_look_alikes_is_the_probe() -> None:
     rows = requests({"hate": 9, "privacy": 4}, harmful=False)
-    train, probe = split_harmless(rows, [], seed=0)
+    train, probe = split_harmless(rows, [], seed=0).values()
     assert Counter(request.hazard for request in probe) == {"hate": 3, "privacy": 2}
     assert Counter(request.hazard for request in train) == {"hate": 6, "privacy": 2}
     assert not set(train) & set(probe)
-    assert split_harmless(rows[::-1], [], seed=0) == (train, probe)
+    assert split_harmless(rows[::-1], [], seed=0) == {"benign_train": train, "harmless_probe": probe}
 
 
 def test_look_alikes_of_a_held_out_hazard_are_never_trained_on() -> None:
-    train, probe = split_harmless(requests({"hate": 9, "privacy": 4}, harmful=False), ["hate"], seed=0)
+    train, probe = split_harmless(requests({"hate": 9, "privacy": 4}, harmful=False), ["hate"], seed=0).values()
     assert {request.hazard for request in train} == {"privacy"}
     assert Counter(request.hazard for request in probe)["hate"] == 9
 
@@ -135,7 +135,7 @@ def twins(counts: dict[str, int], harmless_hazard: str | None = None) -> list[Ro
 PAIRS = twins({"hate": 10, "privacy": 6, "elections": 3})
 
 
-def split_of(rows: list[Row], data: DataConfig, seed: int = 0) -> tuple[TwinSplit, PairRoles]:
+def split_of(rows: list[Row], data: DataConfig, seed: int = 0) -> tuple[Parts, PairRoles]:
     roles = pair_roles(rows, data.held_out_hazards)
     wanted = [row for row in rows if wanted_twin(row, roles, data)]
     made = [Request(row.text, row.text, str(row.hazard), row.harmful, row.source, row.pair) for row in wanted]
@@ -161,36 +161,38 @@ def test_more_pairs_of_one_hazard_do_not_change_the_probe_of_another() -> None:
 
 def test_twins_are_trained_on_and_probed_in_whole_pairs(data_of: DataOf) -> None:
     split, roles = split_of(PAIRS, data_of("data=twins"))
-    assert pairs_of(split.train) == pairs_of(split.benign_train)
-    assert pairs_of(split.probe) == pairs_of(split.harmless_probe) == pairs_of(split.twins_probe) == roles.probe
-    assert (len(split.train), len(split.probe), len(split.twins_probe)) == (12, 7, 14)
-    assert not pairs_of(split.train) & roles.probe
-    assert split.held_out == []
-    assert [request.harmful for request in split.twins_probe] == [True, False] * 7
+    assert pairs_of(split["train"]) == pairs_of(split["benign_train"])
+    assert (
+        pairs_of(split["probe"]) == pairs_of(split["harmless_probe"]) == pairs_of(split["twins_probe"]) == roles.probe
+    )
+    assert (len(split["train"]), len(split["probe"]), len(split["twins_probe"])) == (12, 7, 14)
+    assert not pairs_of(split["train"]) & roles.probe
+    assert split["held_out"] == []
+    assert [request.harmful for request in split["twins_probe"]] == [True, False] * 7
 
 
 def test_seed_and_n_train_change_what_is_trained_on_and_never_the_probes(data_of: DataOf) -> None:
     first, _ = split_of(PAIRS, data_of("data=twins", "n_train=6"), seed=0)
     second, _ = split_of(PAIRS, data_of("data=twins", "n_train=6"), seed=1)
     whole, _ = split_of(PAIRS, data_of("data=twins"), seed=1)
-    assert first.train != second.train
-    assert pairs_of(first.train) != pairs_of(second.train)
+    assert first["train"] != second["train"]
+    assert pairs_of(first["train"]) != pairs_of(second["train"])
     for name in ("probe", "harmless_probe", "twins_probe"):
-        assert getattr(first, name) == getattr(second, name) == getattr(whole, name)
+        assert first[name] == second[name] == whole[name]
     for name in ("train", "benign_train"):
-        drawn = getattr(second, name)
-        assert [request for request in getattr(whole, name) if request in drawn] == drawn  # the same order of the seed
+        drawn = second[name]
+        assert [request for request in whole[name] if request in drawn] == drawn  # the same order of the seed
 
 
 def test_n_train_pairs_are_drawn_evenly_over_hazards(data_of: DataOf) -> None:
     split, _ = split_of(PAIRS, data_of("data=twins", "n_train=8"))
-    assert Counter(request.hazard for request in split.train) == {"hate": 3, "privacy": 3, "elections": 2}
-    assert pairs_of(split.train) == pairs_of(split.benign_train)
+    assert Counter(request.hazard for request in split["train"]) == {"hate": 3, "privacy": 3, "elections": 2}
+    assert pairs_of(split["train"]) == pairs_of(split["benign_train"])
 
 
 def test_the_first_probed_requests_are_of_several_hazards(data_of: DataOf) -> None:
     split, _ = split_of(PAIRS, data_of("data=twins"))
-    hazards = [request.hazard for request in split.probe]
+    hazards = [request.hazard for request in split["probe"]]
     assert hazards != sorted(hazards) and len(set(hazards[:4])) > 1
 
 
@@ -205,10 +207,10 @@ def test_pairs_with_a_row_of_a_held_out_hazard_are_never_trained_on(data_of: Dat
     rows = twins({"hate": 10, "privacy": 6}, harmless_hazard="elections")
     split, roles = split_of(rows, data_of("data=twins", "held_out_hazards=[privacy,elections]"))
     held_out = {"hate-0", *(f"privacy-{i}" for i in range(6))}
-    assert roles.held_out == held_out == pairs_of(split.held_out)
-    assert not held_out & pairs_of([*split.train, *split.benign_train, *split.probe])
-    assert held_out <= pairs_of(split.harmless_probe)
-    assert pairs_of(split.twins_probe) == roles.probe == pair_roles(rows, []).probe
+    assert roles.held_out == held_out == pairs_of(split["held_out"])
+    assert not held_out & pairs_of([*split["train"], *split["benign_train"], *split["probe"]])
+    assert held_out <= pairs_of(split["harmless_probe"])
+    assert pairs_of(split["twins_probe"]) == roles.probe == pair_roles(rows, []).probe
 
 
 @pytest.mark.parametrize(
@@ -227,12 +229,12 @@ def test_beside_another_source_the_twins_that_are_asked_for_are_trained_on_and_a
     split, roles = split_of(rows, data_of(*words, "held_out_hazards=[elections]"))
     assert len(roles.probe) == 8
     n_pairs = 16 - 6  # hate and privacy, less those that are probed
-    assert Counter(request.harmful for request in split.train + split.benign_train) == {
+    assert Counter(request.harmful for request in split["train"] + split["benign_train"]) == {
         harmful: n_pairs for harmful in trained
     }
-    assert len(split.held_out) == n_held_out
-    assert pairs_of(split.twins_probe) == roles.probe and len(split.twins_probe) == 16
-    assert pairs_of(split.harmless_probe) == roles.probe | roles.held_out
+    assert len(split["held_out"]) == n_held_out
+    assert pairs_of(split["twins_probe"]) == roles.probe and len(split["twins_probe"]) == 16
+    assert pairs_of(split["harmless_probe"]) == roles.probe | roles.held_out
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from cada_trl.data import benchmark_items
 from cada_trl.errors import run_verb
 from cada_trl.evaluation import answers
 from cada_trl.evaluation import model as tested_model
-from cada_trl.evaluation.generation.generator import Completion
+from cada_trl.evaluation.model import Completion
 from cada_trl.prompting.arms import Messages
 from cada_trl.storage.log import AppendLog
 

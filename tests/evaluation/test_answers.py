@@ -11,11 +11,10 @@ import pytest
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import judge_responses, read_verdicts, respond
-from cada_trl.evaluation.attacks.attack import Attacked, Kind
-from cada_trl.evaluation.attacks.fixed import NoAttack
+from cada_trl.evaluation.attacks.attack import Attacked, Kind, NoAttack
 from cada_trl.evaluation.folder import EvaluationFolder, verdict_file
-from cada_trl.evaluation.generation.generator import Completion
 from cada_trl.evaluation.items import Attempt, Missing, Response
+from cada_trl.evaluation.model import Completion
 from cada_trl.evaluation.plan import Plan, PlannedBenchmark, make_attempts
 from cada_trl.judging.judge import EMPTY, Judged
 from cada_trl.records import Verdict, read_jsonl

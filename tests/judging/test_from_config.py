@@ -152,7 +152,7 @@ def test_harm_alone_is_a_score_too() -> None:
 
 def test_no_judge_imports_torch() -> None:
     modules = (
-        "cada_trl.judging.from_config, cada_trl.judging.weights, cada_trl.judging.calibrate, cada_trl.judging.forms"
+        "cada_trl.judging.from_config, cada_trl.judging.endpoint, cada_trl.judging.calibrate, cada_trl.judging.forms"
     )
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

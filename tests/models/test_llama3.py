@@ -18,7 +18,7 @@ from prompting.test_golden import ARMS, REQUEST
 
 from cada_trl.config import ModelConfig, load_config
 from cada_trl.errors import UserError
-from cada_trl.evaluation.generation.generator import FIRST_STEP, TwoStageGenerator
+from cada_trl.evaluation.model import FIRST_STEP, TwoStageGenerator
 from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models import llama3
 from cada_trl.models.checks import check_tokenizer
@@ -159,7 +159,7 @@ def test_deepthoughts_own_form_ends_inside_the_begun_step_with_one_bos_a_stage(
     engine = Scripted(tokenizer)
     settings = GenerationConfig(backend="transformers", max_new_tok=8, batch_tok=1000, threads=1)
     two = model.model_copy(update={"chat": "two_stage_reasoning_only"})
-    generator = TwoStageGenerator("id", engine, tokenizer, frozenset({EOT}), two, settings)
+    generator = TwoStageGenerator(engine, tokenizer, frozenset({EOT}), two, settings)
     (said,) = dict(generator.generate([[{"role": "user", "content": "Why<|eot_id|>?"}]])).values()
     first, second = engine.asked
     assert said.text == "CHAIN" and not said.truncated

@@ -21,11 +21,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cada_trl.config import JudgeConfig
+from cada_trl.config import Config, DataConfig, JudgeConfig
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.data.rows import Row
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
+from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.prompting.arms import Messages
 from cada_trl.statistics import agreement
 from cada_trl.storage.digest import sha256
@@ -157,6 +158,22 @@ def read_review(path: Path = REVIEWED) -> Review:
     return Review(labels)
 
 
+def uses_review(data: DataConfig) -> bool:
+    """Only BeaverTails' rows name no hazard of their own."""
+    return data.dataset == "beavertails" and data.classifier == "reviewed"
+
+
+def classify_rows(rows: Sequence[Row], pack: HazardPack, config: Config) -> list[Classification]:
+    """One classification per row, in order, by the configuration's classifier. Errors: UserError as the classifier."""
+    if config.data.classifier == "llm" and rows:
+        return classify_with_llm([row.text for row in rows], pack, config.judge, Path(config.data_dir) / "classified")
+    lexicon = load_lexicon()
+    if not uses_review(config.data):
+        return [classify(row.text, row.labels, lexicon) for row in rows]
+    review = read_review()
+    return [classify_reviewed(row.text, row.labels, review, lexicon) for row in rows]
+
+
 def classify_reviewed(text: str, labels: Collection[str], review: Review, lexicon: Lexicon) -> Classification:
     """The reviewed label of a row that has one, the lexicon's answer for any other."""
     both, label = review.both(text), review.label(text)
@@ -213,29 +230,14 @@ def classify_with_llm(
     missing = {key: text for text in texts if (key := text_hash(text)) not in answers}
     if len(missing) > judge.max_calls:
         raise UserError(f"{len(missing)} texts to classify exceed max_calls={judge.max_calls}; raise max_calls")
-    if missing:
-        _ask(missing, system, judge, log)
-    return [parse_answer(answers[text_hash(text)], pack) for text in texts]
-
-
-def check_llm(judge: JudgeConfig) -> None:
-    """Errors: UserError when base_url or llm is missing."""
-    if not judge.base_url or not judge.llm:
-        raise UserError("classifier=llm needs base_url and llm, as in judge=rubric; or take classifier=lexical")
-
-
-def _ask(missing: dict[str, str], system: str, judge: JudgeConfig, log: SharedLog) -> None:
-    """missing: hash -> text. Every answer is logged as it comes."""
-    from cada_trl.judging.endpoint import ChatEndpoint  # and with it the client, which planning an evaluation needs not
-
-    endpoint = ChatEndpoint.from_config(judge)
     keys = list(missing)
     prompts: list[Messages] = [
         [{"role": "system", "content": system}, {"role": "user", "content": USER.format(text=text)}]
         for text in missing.values()
     ]
+    asking = ChatEndpoint.from_config(judge).answers(prompts, MAX_ANSWER_TOK) if missing else ()
     try:
-        for place, answer in endpoint.answers(prompts, MAX_ANSWER_TOK):
+        for place, answer in asking:
             if answer.text is None:
                 raise UserError(f"{judge.llm} at {judge.base_url}: {answer.reason}")
             with log.alone() as append:
@@ -243,3 +245,10 @@ def _ask(missing: dict[str, str], system: str, judge: JudgeConfig, log: SharedLo
     except UserError as error:
         advice = "check base_url, llm and the key, then run the same command: what was answered is kept"
         raise UserError(f"classifier {error}; {advice}") from None
+    return [parse_answer(answers[text_hash(text)], pack) for text in texts]
+
+
+def check_llm(judge: JudgeConfig) -> None:
+    """Errors: UserError when base_url or llm is missing."""
+    if not judge.base_url or not judge.llm:
+        raise UserError("classifier=llm needs base_url and llm, as in judge=rubric; or take classifier=lexical")

@@ -15,20 +15,18 @@ from cada_trl.data.classify import (
     NO_HAZARD,
     REVIEWED_SAFE,
     REVIEWED_UNCLEAR,
-    Classification,
     check_llm,
-    classify,
-    classify_reviewed,
-    classify_with_llm,
-    load_lexicon,
+    classify_rows,
     read_review,
     review_facts,
+    uses_review,
 )
 from cada_trl.data.likeness import near_duplicates, text_hash
 from cada_trl.data.rows import Funnel, Row, Source, unique_rows
 from cada_trl.data.sources import read_beavertails, read_own_rows
 from cada_trl.data.split import (
     PairRoles,
+    Parts,
     in_drawn_order,
     pair_roles,
     split_harmful,
@@ -48,7 +46,7 @@ Decision = dict[str, Any]  # text, labels, hazard, reason
 class RequestSet:
     """Part name -> requests, the classifier's decisions with their reasons, and the facts for the manifest."""
 
-    parts: dict[str, list[Request]]
+    parts: Parts
     decisions: list[Decision]
     facts: dict[str, Any]
 
@@ -92,7 +90,7 @@ def build_request_set(
         "kept_per_hazard": _per_hazard([request for request in requests if request.harmful]),
         "split": {name: {"n": len(part), "hazards": _per_hazard(part)} for name, part in parts.items()},
         "decontamination": report(overlaps, benchmarks),
-        "review": review_facts(read_review(), own.rows, unnamed) if _reviewed(config) else None,
+        "review": review_facts(read_review(), own.rows, unnamed) if uses_review(data) else None,
     }
     return RequestSet(parts, decisions, facts)
 
@@ -182,7 +180,7 @@ def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
 def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPack) -> tuple[list[Row], list[Decision]]:
     """Rows with a hazard of the pack, rows that named none classified first; and the classifier's decisions."""
     unnamed = [row for row in rows if row.hazard is None]
-    answers = dict(zip((row.key for row in unnamed), _classify(unnamed, config, pack), strict=True))
+    answers = dict(zip((row.key for row in unnamed), classify_rows(unnamed, pack, config), strict=True))
     rows = [replace(row, hazard=answers[row.key].hazard) if row.key in answers else row for row in rows]
 
     def reason_to_drop(row: Row) -> str | None:
@@ -196,43 +194,19 @@ def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPac
     return funnel.keep(rows, reason_to_drop), decisions
 
 
-def _classify(rows: list[Row], config: Config, pack: HazardPack) -> list[Classification]:
-    if config.data.classifier == "llm" and rows:
-        return classify_with_llm([row.text for row in rows], pack, config.judge, Path(config.data_dir) / "classified")
-    lexicon = load_lexicon()
-    if _reviewed(config):
-        review = read_review()
-        return [classify_reviewed(row.text, row.labels, review, lexicon) for row in rows]
-    return [classify(row.text, row.labels, lexicon) for row in rows]
-
-
-def _reviewed(config: Config) -> bool:
-    """Only BeaverTails' rows name no hazard of their own."""
-    return config.data.dataset == "beavertails" and config.data.classifier == "reviewed"
-
-
-def _split(requests: list[Request], roles: PairRoles, config: Config) -> dict[str, list[Request]]:
+def _split(requests: list[Request], roles: PairRoles, config: Config) -> Parts:
     data, seed = config.data, config.seed
-    twins = split_twins([request for request in requests if request.pair is not None], roles, data, seed)
-    train, probe, held_out = twins.train, twins.probe, twins.held_out
-    benign_train, harmless_probe = twins.benign_train, twins.harmless_probe
+    parts = split_twins([request for request in requests if request.pair is not None], roles, data, seed)
     if data.dataset != "twins":
-        own = [request for request in requests if request.pair is None]
-        harmful = split_harmful([request for request in own if request.harmful], data, seed)
-        harmless = split_harmless([request for request in own if not request.harmful], data.held_out_hazards, seed)
-        train, probe = in_drawn_order([*harmful.train, *train], seed), harmful.probe
-        held_out = in_drawn_order([*harmful.held_out, *held_out], seed)
-        benign_train = in_drawn_order([*harmless[0], *benign_train], seed)
-        harmless_probe = sorted([*harmless[1], *harmless_probe], key=lambda request: text_hash(request.text))
-    return {
-        "train": train,
-        "probe": probe,
-        "held_out": held_out,
-        "benign_train": benign_train,
-        "harmless_probe": harmless_probe,
-        "twins_probe": twins.twins_probe,
-        "xstest_safe_probe": read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else [],
-    }
+        rows = [request for request in requests if request.pair is None]
+        own = split_harmful([request for request in rows if request.harmful], data, seed)
+        own |= split_harmless([request for request in rows if not request.harmful], data.held_out_hazards, seed)
+        both = {name: [*part, *parts[name]] for name, part in own.items() if name != "probe"}
+        parts |= {name: in_drawn_order(part, seed) for name, part in both.items()}
+        parts["probe"] = own["probe"]
+        parts["harmless_probe"] = sorted(both["harmless_probe"], key=lambda request: text_hash(request.text))
+    xstest = read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else []
+    return parts | {"xstest_safe_probe": xstest}
 
 
 def _per_hazard(requests: list[Request]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -34,6 +34,13 @@ class Row:
     def key(self) -> str:
         """The comparison form of the text."""
         return normalise(self.text)
+
+
+def check_fields(values: Mapping[str, Any], expected: Mapping[str, type], where: str, advice: str = "") -> None:
+    """Errors: UserError for the first field that is absent or of another type."""
+    for field_name, kind in expected.items():
+        if not isinstance(seen := values.get(field_name), kind):
+            raise UserError(f"{where}: field '{field_name}' is {seen!r:.60}; expected {kind.__name__}{advice}")
 
 
 @dataclass(frozen=True)

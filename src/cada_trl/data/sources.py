@@ -13,8 +13,8 @@ from typing import Any
 
 from cada_trl.config import DataConfig
 from cada_trl.config.loading import nearest
-from cada_trl.data.rows import Row, Source
-from cada_trl.errors import UserError
+from cada_trl.data.rows import Row, Source, check_fields
+from cada_trl.errors import UserError, first_line
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.problems import Problems
@@ -51,21 +51,18 @@ def read_beavertails(data: DataConfig) -> Source:
     Errors: UserError for a missing file, malformed rows (with their numbers) or a hub that cannot be reached.
     """
     problems = Problems()
+    rows: Iterable[tuple[int, dict[str, Any]]]
     if data.file is not None:
         path = Path(data.file)
-        rows: Iterable[tuple[str, dict[str, Any]]] = (
-            (f"{path}, row {number}", row) for number, row in read_jsonl(path, problems=problems)
-        )
-        name = path.stem
+        place, name, rows = str(path), path.stem, read_jsonl(path, problems=problems)
         origin: dict[str, str | None] = {"file": path.name, "sha256": file_sha256(path)}
     else:
         hub_rows, commit = _hub_rows(data)
-        rows = ((f"{data.hub_id}, row {number}", row) for number, row in enumerate(hub_rows, start=1))
-        name = str(data.hub_split)
+        place, name, rows = str(data.hub_id), str(data.hub_split), enumerate(hub_rows, start=1)
         origin = {"hub_id": data.hub_id, "split": data.hub_split, "revision": commit}
     kept, dropped = [], Counter[str]()
-    for where, values in rows:
-        with problems.of(where):
+    for number, values in rows:
+        with problems.of(where := f"{place}, row {number}"):
             labels, text = _labels(values), values.get("prompt")
             safe = values.get("is_safe", False)  # absent means a file of unsafe rows only
             if not isinstance(safe, bool):
@@ -119,8 +116,7 @@ def _hub_rows(data: DataConfig) -> tuple[Iterable[dict[str, Any]], str | None]:
     try:
         table = load_dataset(str(data.hub_id), split=data.hub_split, revision=data.hub_revision)
     except Exception as error:  # the hub's client raises many unrelated types for "not reachable"
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot load {data.hub_id}, split {data.hub_split}: {line}; {advice}") from error
+        raise UserError(f"cannot load {data.hub_id}, split {data.hub_split}: {first_line(error)}; {advice}") from error
     try:
         commit = HfApi().dataset_info(str(data.hub_id), revision=data.hub_revision).sha
     except Exception:  # rows came from the local cache: the named revision is all that is known
@@ -138,9 +134,7 @@ def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:
     path, kept, problems = Path(data.file), [], Problems()
     for number, values in read_jsonl(path, problems=problems):
         with problems.of(where := f"{path}, row {number}"):
-            for field, expected in {"text": str, "hazard": str, "harmful": bool}.items():
-                if not isinstance(values.get(field), expected):
-                    raise UserError(f"field '{field}' is {values.get(field)!r:.60}; expected {expected.__name__}")
+            check_fields(values, {"text": str, "hazard": str, "harmful": bool}, where)
             row_id, hazard = values.get("id"), values["hazard"]
             if row_id is not None and not isinstance(row_id, str):
                 raise UserError(f"field 'id' is {row_id!r:.60}; expected a string or none")
@@ -148,6 +142,5 @@ def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:
                 raise UserError(f"hazard {hazard!r:.60} is not in the pack; {nearest(hazard, hazards)}")
             kept.append(Row(values["text"].strip(), where, f"jsonl:{path.stem}", values["harmful"], hazard, id=row_id))
     problems.end()
-    digest = file_sha256(path)
-    origin = {"file": path.name, "sha256": digest, "dataset": "jsonl", "licence": data.licence}
+    origin = {"file": path.name, "sha256": file_sha256(path), "dataset": "jsonl", "licence": data.licence}
     return Source(kept, {}, origin)

@@ -19,15 +19,7 @@ from cada_trl.records import Request
 from cada_trl.storage.digest import sha256
 
 TRAINED_ON = ("train", "benign_train")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Harmful requests, no text in two parts."""
-
-    train: list[Request]
-    probe: list[Request]
-    held_out: list[Request]
+Parts = dict[str, list[Request]]  # a part's name, as of its file -> its requests
 
 
 @dataclass(frozen=True)
@@ -38,31 +30,21 @@ class PairRoles:
     held_out: frozenset[str]
 
 
-@dataclass(frozen=True)
-class TwinSplit:
-    """The twins' share of each part. probe and the rows of twins_probe are the same whatever the seed."""
-
-    train: list[Request]
-    benign_train: list[Request]
-    probe: list[Request]
-    held_out: list[Request]
-    harmless_probe: list[Request]
-    twins_probe: list[Request]
-
-
 def draw(seed: int, text: str) -> str:
     """The text's place in the seed's random order: SHA-256 (hex) of the seed and the comparison form."""
     return sha256(f"{seed}:{normalise(text)}")
 
 
-def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) -> Split:
-    """Split harmful requests. natural: at random (paper, Data); stratified: as even over hazards as the counts allow.
+def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) -> Parts:
+    """train, probe and held_out of harmful requests, no text in two of them.
+
+    natural: at random (paper, Data); stratified: as even over hazards as the counts allow.
 
     Errors: UserError when there are fewer than n_probe + n_train requests outside the held-out hazards.
     """
     n_train, n_probe, held_out_hazards = data.n_train, data.n_probe, data.held_out_hazards
     assert n_train is not None and n_probe is not None  # null is refused for every dataset but twins
-    ordered = sorted(requests, key=lambda request: draw(seed, request.text))
+    ordered = in_drawn_order(requests, seed)
     held_out = [request for request in ordered if request.hazard in held_out_hazards]
     pool = [request for request in ordered if request.hazard not in held_out_hazards]
     if len(pool) < n_train + n_probe:
@@ -77,32 +59,30 @@ def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) ->
             f"{len(pool)} are left ({len(held_out)} held out); {advice}"
         )
     if data.sampling == "natural":
-        return Split(pool[n_probe : n_probe + n_train], pool[:n_probe], held_out)
+        return {"train": pool[n_probe : n_probe + n_train], "probe": pool[:n_probe], "held_out": held_out}
     counts = Counter(request.hazard for request in pool)
     # The probe takes at most its share of each hazard: an even draw alone would leave train without the rare ones.
     shares = {hazard: -(-n * n_probe // (n_probe + n_train)) for hazard, n in counts.items()}
     probe = _take(pool, even_quotas(shares, n_probe))
     rest = [request for request in pool if request not in set(probe)]
     train = _take(rest, even_quotas(Counter(request.hazard for request in rest), n_train))
-    return Split(train, probe, held_out)
+    return {"train": train, "probe": probe, "held_out": held_out}
 
 
-def split_harmless(
-    requests: Collection[Request], held_out_hazards: Collection[str], seed: int
-) -> tuple[list[Request], list[Request]]:
-    """Harmless look-alikes -> (two thirds to train on, one third to probe with), hazard by hazard.
+def split_harmless(requests: Collection[Request], held_out_hazards: Collection[str], seed: int) -> Parts:
+    """Harmless look-alikes, hazard by hazard: two thirds in benign_train, one third in harmless_probe.
 
     Look-alikes of held-out hazards go to the probe only: those hazards are never trained on in any form.
     """
     by_hazard: defaultdict[str, list[Request]] = defaultdict(list)
-    for request in sorted(requests, key=lambda request: draw(seed, request.text)):
+    for request in in_drawn_order(requests, seed):
         by_hazard[request.hazard].append(request)
     train, probe = [], []
     for hazard, rows in sorted(by_hazard.items()):
         n_probe = len(rows) if hazard in held_out_hazards else -(-len(rows) // 3)
         probe += rows[:n_probe]
         train += rows[n_probe:]
-    return in_drawn_order(train, seed), in_drawn_order(probe, seed)
+    return {"benign_train": in_drawn_order(train, seed), "harmless_probe": in_drawn_order(probe, seed)}
 
 
 def pair_roles(twins: Iterable[Row], held_out_hazards: Collection[str]) -> PairRoles:
@@ -116,7 +96,7 @@ def pair_roles(twins: Iterable[Row], held_out_hazards: Collection[str]) -> PairR
     for row in rows:
         if row.harmful and row.pair is not None:
             of_hazard[row.hazard].append(row.pair)
-    probe = {pair for pairs in of_hazard.values() for pair in sorted(pairs, key=_place)[: -(-len(pairs) // 3)]}
+    probe = {pair for pairs in of_hazard.values() for pair in sorted(pairs, key=sha256)[: -(-len(pairs) // 3)]}
     held_out = {row.pair for row in rows if row.hazard in held_out_hazards and row.pair is not None}
     return PairRoles(frozenset(probe), frozenset(held_out))
 
@@ -130,10 +110,11 @@ def wanted_twin(row: Row, roles: PairRoles, data: DataConfig) -> bool:
     return data.twins != "none" or row.pair in roles.held_out
 
 
-def split_twins(requests: Collection[Request], roles: PairRoles, data: DataConfig, seed: int) -> TwinSplit:
-    """Split wanted twins by pair; with data=twins, n_train pairs are trained on, as even over hazards as there are.
+def split_twins(requests: Collection[Request], roles: PairRoles, data: DataConfig, seed: int) -> Parts:
+    """Wanted twins by pair; with data=twins, n_train pairs are trained on, as even over hazards as there are.
 
-    Errors: UserError when there are fewer than n_train pairs to train on, or with data=twins none.
+    probe and the rows of twins_probe are the same whatever the seed. Errors: UserError when there are fewer than
+    n_train pairs to train on, or with data=twins none.
     """
     fixed = sorted(requests, key=lambda request: text_hash(request.text))
     held_out = [r for r in fixed if r.harmful and r.pair in roles.held_out and data.twins == "both"]
@@ -142,14 +123,14 @@ def split_twins(requests: Collection[Request], roles: PairRoles, data: DataConfi
     if data.dataset == "twins":
         pairs = {request.pair for request in _drawn_pairs([r for r in drawn if r.harmful], data.n_train)}
         drawn = [request for request in drawn if request.pair in pairs]
-    return TwinSplit(
-        train=[r for r in drawn if r.harmful],
-        benign_train=[r for r in drawn if not r.harmful],
-        probe=[r for r in probed if r.harmful and r.pair not in roles.held_out],
-        held_out=held_out,
-        harmless_probe=[r for r in fixed if not r.harmful and r.pair in roles.probe | roles.held_out],
-        twins_probe=sorted(probed, key=lambda r: (_place(str(r.pair)), not r.harmful)),
-    )
+    return {
+        "train": [r for r in drawn if r.harmful],
+        "probe": [r for r in probed if r.harmful and r.pair not in roles.held_out],
+        "held_out": held_out,
+        "benign_train": [r for r in drawn if not r.harmful],
+        "harmless_probe": [r for r in fixed if not r.harmful and r.pair in roles.probe | roles.held_out],
+        "twins_probe": sorted(probed, key=lambda r: (sha256(str(r.pair)), not r.harmful)),
+    }
 
 
 def n_trained(data: DataConfig, twins: Iterable[Row]) -> int:
@@ -200,11 +181,6 @@ def _drawn_pairs(harmful: list[Request], n_train: int | None) -> list[Request]:
     if len(harmful) < n_train:
         raise UserError(f"n_train={n_train} pairs; {len(harmful)} are left to train on; lower n_train, or null for all")
     return _take(harmful, even_quotas(Counter(request.hazard for request in harmful), n_train))
-
-
-def _place(pair: str) -> str:
-    """A pair's place among the pairs, whatever the seed."""
-    return sha256(pair)
 
 
 def check_no_leak(parts: Mapping[str, Sequence[Request]], held_out_hazards: Collection[str], where: object) -> None:

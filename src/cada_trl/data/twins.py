@@ -6,14 +6,14 @@ same fields: pair, text, harmful, hazard, form, kind and, where there is one, se
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config.loading import nearest
 from cada_trl.data.likeness import normalise
-from cada_trl.data.rows import Row, Source
+from cada_trl.data.rows import Row, Source, check_fields
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.statistics import agreement
@@ -41,6 +41,7 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
     numbered = [(f"{path}, row {number}", values) for number, values in read_jsonl(path, problems=problems)]
     for where, values in numbered:
         with problems.of(where):
+            check_fields(values, FIELDS, where, f" (twins have {', '.join(FIELDS)}; another file needs its own data=)")
             _check_row(values, hazards)
             check_characters(values["text"], where)
     problems.end()
@@ -49,7 +50,13 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
     _check_pairs(numbered, problems)
     _check_texts(numbered, problems)
     problems.end()
-    disputed = {values["pair"] for _, values in numbered if not _labels_agree(values)}
+    # harmful or not by both labels, of the rows that have two, whatever is dropped later
+    twice = [
+        (row["pair"], row["harmful"], _second_says_harmful(row))
+        for _, row in numbered
+        if row.get("second_label") is not None
+    ]
+    disputed = {pair for pair, first, second in twice if first is not second}
     dropped = {name: Counter[str]() for name in ("harmful", "harmless")}
     rows = []
     for where, values in numbered:
@@ -63,7 +70,7 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
         "sha256": file_sha256(path),
         "licence": licence,
         "n_pairs": len({values["pair"] for _, values in numbered}),
-        "agreement": _agreement(values for _, values in numbered),
+        "agreement": agreement([first for _, first, _ in twice], [second for *_, second in twice]) if twice else None,
     }
     return Source(rows, {name: dict(counts) for name, counts in dropped.items() if counts}, origin)
 
@@ -75,12 +82,6 @@ def _row(where: str, values: dict[str, Any], source: str) -> Row:
 
 
 def _check_row(values: dict[str, Any], hazards: Collection[str] | None) -> None:
-    for field, expected in FIELDS.items():
-        if not isinstance(values.get(field), expected):
-            raise UserError(
-                f"field '{field}' is {values.get(field)!r:.60}; expected {expected.__name__} (twins have "
-                f"{', '.join(FIELDS)}; another file needs its own data=)"
-            )
     if values["form"] not in FORMS:
         raise UserError(f"form {values['form']!r:.60}; expected {' or '.join(FORMS)}")
     if hazards is not None and values["hazard"] not in hazards:
@@ -99,27 +100,22 @@ def _check_row(values: dict[str, Any], hazards: Collection[str] | None) -> None:
 
 
 def _check_pairs(numbered: list[_Numbered], problems: Problems) -> None:
-    first: dict[str, _Numbered] = {}
-    whole: set[str] = set()
+    pairs: defaultdict[str, list[_Numbered]] = defaultdict(list)
     for where, values in numbered:
-        pair = values["pair"]
-        if pair in whole:
+        pairs[values["pair"]].append((where, values))
+    for pair, rows in pairs.items():
+        if len(rows) < 2:
+            problems.add(rows[0][0], f"pair {pair!r:.60} has no second row; expected one harmful and one harmless row")
+            continue
+        for where, _ in rows[2:]:
             problems.add(where, f"a third row of pair {pair!r:.60}; expected one harmful and one harmless row")
-            continue
-        if pair not in first:
-            first[pair] = (where, values)
-            continue
-        whole.add(pair)
-        other_where, other = first[pair]
+        (other_where, other), (where, values) = rows[:2]
         if values["harmful"] == other["harmful"]:
             said = f"harmful is {values['harmful']} as in {other_where}; pair {pair!r:.60} needs one of each"
             problems.add(where, said)
         elif values["form"] != other["form"]:
             said = f"form {values['form']!r}, but {other['form']!r} in {other_where}; the rows of pair {pair!r:.60} "
             problems.add(where, f"{said}need the same, or the form tells them apart")
-    for pair, (where, _) in first.items():
-        if pair not in whole:
-            problems.add(where, f"pair {pair!r:.60} has no second row; expected one harmful and one harmless row")
 
 
 def _check_texts(numbered: list[_Numbered], problems: Problems) -> None:
@@ -130,17 +126,6 @@ def _check_texts(numbered: list[_Numbered], problems: Problems) -> None:
             problems.add(where, f"the same text as {first} (case, punctuation and spaces aside); keep one of them")
 
 
-def _labels_agree(values: dict[str, Any]) -> bool:
-    """Whether both call the row harmful, or both harmless; a row with one label is not in dispute."""
-    return values.get("second_label") is None or _second_says_harmful(values) is values["harmful"]
-
-
 def _second_says_harmful(values: dict[str, Any]) -> bool:
     """A text that is unclear to its second reader agrees with neither label."""
     return not values["harmful"] if values["second_label"] == UNCLEAR else values["second_label"] != SAFE
-
-
-def _agreement(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Of harmful or not, over the rows with two labels, whatever is dropped later; None without such a row."""
-    twice = [(row["harmful"], _second_says_harmful(row)) for row in rows if row.get("second_label") is not None]
-    return agreement([first for first, _ in twice], [second for _, second in twice]) if twice else None

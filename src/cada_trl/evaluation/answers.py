@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from cada_trl.console import shown
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import EvaluationFolder, verdict_file
-from cada_trl.evaluation.generation.generator import Completion
 from cada_trl.evaluation.items import Attempt, Response, from_row, to_row
-from cada_trl.judging.judge import Judge, Judged, JudgeSees, shown_pair
+from cada_trl.evaluation.model import Completion
+from cada_trl.judging.judge import AT_ONCE, Judge, Judged, JudgeSees, shown_pair
 from cada_trl.judging.panel import majorities, members_of
 from cada_trl.records import Verdict
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import AppendLog, StoredLog
-
-AT_ONCE = 32  # ours: pairs between two writes; keeps an endpoint's threads busy and loses little to a kill
 
 _VERDICT_TYPES: dict[str, Any] = {
     "raw": str,
@@ -128,26 +127,16 @@ def judge_responses(
             judged = judge.judge([pair for _, pair in batch])
             new = {key: verdict for (key, _), verdict in zip(batch, judged, strict=True)}
             changed = {key: verdict for key, verdict in new.items() if verdicts.get(key) != verdict}
-            log.append(_row(key, verdict, judge.id, responses[key]) for key, verdict in changed.items())
+            log.append(
+                {"key": key, "judge": judge.id, "completion_hash": _hash(responses[key].completion), **asdict(verdict)}
+                for key, verdict in changed.items()
+            )
             verdicts.update(new)
             yield from new
 
     for _ in shown(judged_keys(), len(pending), "verdicts"):
         pass
     return verdicts
-
-
-def _row(key: str, judged: Judged, judge_id: str, response: Response) -> dict[str, Any]:
-    return {
-        "key": key,
-        "judge": judge_id,
-        "completion_hash": _hash(response.completion),
-        "verdict": judged.verdict.value,
-        "harmful": judged.harmful,
-        "harmful_score": judged.harmful_score,
-        "raw": judged.raw,
-        "reason": judged.reason,
-    }
 
 
 def _hash(completion: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Outcome
 from cada_trl.evaluation.scores import withheld
+from cada_trl.numbers import ABSENT, Scale
 from cada_trl.statistics import (
     PooledSpread,
     adjusted_difference,
@@ -26,6 +27,7 @@ from cada_trl.storage.json_record import JsonRecord
 
 MEASURES = ("complied", "harmful", "harmful_score", "reasoning")
 ALL_ATTACKS = "all attacks"
+POINTS = Scale(100, 0, sign="+")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,14 @@ class Change(JsonRecord):
     sd_before: float | None = None
     sd_after: float | None = None
     withheld: str | None = None
+
+    @property
+    def points(self) -> str:
+        """`-12 [-20, -4]`: the difference in points with its interval."""
+        if self.difference is None or self.low is None or self.high is None:
+            return ABSENT.value
+        value, low, high = map(POINTS.text, (self.difference, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 class ComparedCell(JsonRecord):

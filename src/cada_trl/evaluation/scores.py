@@ -45,6 +45,11 @@ class Measure(JsonRecord):
             raise ValueError("expected value, low and high, or none of them and why in `withheld`")
         return self
 
+    @property
+    def counts(self) -> str:
+        """`3/8`, of a rate."""
+        return ABSENT.value if self.value is None else f"{self.successes}/{self.n}"
+
 
 class Slice(JsonRecord):
     """The measures of some attempts. scored: those with any label; each measure's own n says how many it has.

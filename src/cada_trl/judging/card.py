@@ -11,17 +11,15 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.progress import track
 
-from cada_trl.console import Console
 from cada_trl.errors import UserError
 from cada_trl.judging.endpoint import Usage
-from cada_trl.judging.judge import Judge, Judged
+from cada_trl.judging.judge import Judge, Judged, judge_all
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.statistics import Confusion, auc_and_j
 from cada_trl.storage.digest import sha256
@@ -31,6 +29,7 @@ from cada_trl.storage.reading import read_csv
 Label = Literal["refused", "harmful"]
 Pair = tuple[str, str]  # request, response
 Card = dict[str, Any]
+_Completion = tuple[Pair, str, str]  # one of XSTest's, the first character of its final_label, the kind of request
 
 EXPECTED = (
     "xstest/model_completions/xstest_v2_completions_*.csv (github.com/paul-rottger/xstest) and "
@@ -42,7 +41,6 @@ _PARTIAL = {"refused": True, "left out": None, "complied": False}
 _POOLED = "xstest pooled, partial"
 _JAILBROKEN = "jailbreakbench, jailbroken"
 _WHAT = {f"{_POOLED} refused": "XSTest's completions", _JAILBROKEN: "JailbreakBench's responses"}
-PAIRS_AT_ONCE = 64  # ours: a step of the progress bar
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,14 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
     Errors: UserError as Judge.judge.
     """
     pairs = list(dict.fromkeys(pair for labelled in sets for pair in labelled.pairs))
-    before = replace(asked) if (asked := _usage(judge)) else None
-    started = time.perf_counter()
-    verdicts = _judge(judge, pairs)
-    seconds = time.perf_counter() - started
-    usage = _usage(judge)
+    is_model = getattr(judge, "usage", None) is not None
+    before, started = _usage(judge), time.perf_counter()
+    verdicts = dict(zip(pairs, judge_all(judge, pairs), strict=True))
+    seconds, after = time.perf_counter() - started, _usage(judge)
+    cost = {name: None if None in (n, after[name]) else after[name] - n for name, n in before.items()}
     kept = [labelled for labelled in sets if _gives_label(verdicts, labelled.label)]
     orders = [area_under_roc(labelled, verdicts) for labelled in sets if labelled.label == "harmful"]
-    n_judged = usage.calls - before.calls if usage and before else len(pairs)
+    n_judged = cost["calls"] if is_model else len(pairs)
     return {
         "judge": judge.id,
         "labels": labels_hash(sets),
@@ -109,7 +107,7 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
             if labelled.groups
         },
         "order": [order for order in orders if order["area"] is not None],
-        "cost": {"pairs": len(pairs), **_asked(before, usage)},
+        "cost": {"pairs": len(pairs), **cost},
         "speed": {"seconds": round(seconds, 2), "pairs_per_s": round(n_judged / seconds, 1)} if n_judged else None,
     }
 
@@ -189,18 +187,9 @@ def _or_null(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _usage(judge: Judge) -> Usage | None:
-    """None of a judge that is no model."""
-    return getattr(judge, "usage", None)
-
-
-def _judge(judge: Judge, pairs: Sequence[Pair]) -> dict[Pair, Judged]:
-    batches = [pairs[i : i + PAIRS_AT_ONCE] for i in range(0, len(pairs), PAIRS_AT_ONCE)]
-    console = Console(stderr=True)
-    verdicts: dict[Pair, Judged] = {}
-    for some in track(batches, description="judging", console=console, disable=not console.is_terminal):
-        verdicts |= zip(some, judge.judge(some), strict=True)
-    return verdicts
+def _usage(judge: Judge) -> dict[str, Any]:
+    """Nothing, of a judge that is no model."""
+    return asdict(getattr(judge, "usage", None) or Usage())
 
 
 def _gives_label(verdicts: Mapping[Pair, Judged], label: Label) -> bool:
@@ -217,23 +206,6 @@ def _compared(
     return row_of(name, labelled.label, answers, [labelled.people[i] for i in indices])
 
 
-def _asked(before: Usage | None, after: Usage | None) -> dict[str, int | None]:
-    if before is None or after is None:
-        return {"calls": 0, "prompt_tok": 0, "completion_tok": 0}
-    tokens = {name: (getattr(before, name), getattr(after, name)) for name in ("prompt_tok", "completion_tok")}
-    spent = {name: None if None in both else both[1] - both[0] for name, both in tokens.items()}
-    return {"calls": after.calls - before.calls, **spent}
-
-
-@dataclass(frozen=True)
-class _Completion:
-    """One of XSTest's; label is the first character of final_label."""
-
-    pair: Pair
-    label: str
-    type: str
-
-
 def _read_xstest(path: Path) -> list[_Completion]:
     completions = []
     for number, row in read_csv(path):
@@ -242,15 +214,15 @@ def _read_xstest(path: Path) -> list[_Completion]:
             raise UserError(
                 f"{path}, row {number}: expected prompt, completion and a final_label that starts with 1, 2 or 3"
             )
-        completions.append(_Completion((prompt, completion), label[0], row.get("type") or "no type"))
+        completions.append(((prompt, completion), label[0], row.get("type") or "no type"))
     return completions
 
 
 def _xstest_set(name: str, rows: list[_Completion], reading: str) -> LabelSet:
     meaning = {"1": False, "2": True, "3": _PARTIAL[reading]}
-    kept = [(row, refused) for row in rows if (refused := meaning[row.label]) is not None]
-    groups = [row.type for row, _ in kept] if name == f"{_POOLED} refused" else []
-    return LabelSet(name, "refused", [row.pair for row, _ in kept], [refused for _, refused in kept], groups)
+    kept = [(pair, refused, kind) for pair, label, kind in rows if (refused := meaning[label]) is not None]
+    groups = [kind for *_, kind in kept] if name == f"{_POOLED} refused" else []
+    return LabelSet(name, "refused", [pair for pair, *_ in kept], [refused for _, refused, _ in kept], groups)
 
 
 def _read_comparison(path: Path) -> list[LabelSet]:

@@ -1,8 +1,9 @@
-"""One client of any OpenAI-compatible endpoint, for the judges and the attackers.
+"""What answers the questions of judges and attackers: any OpenAI-compatible endpoint, or weights in this process.
 
 The openai client retries 429, 5xx, timeouts and lost connections with growing pauses and obeys Retry-After. The key
 stays in its environment variable and is in no error, log or file. The client takes half a second to import, so it is
-imported where it is used: a run that asks no endpoint does not wait for it.
+imported where it is used: a run that asks no endpoint does not wait for it. A guard model's weights are read by
+transformers at the first question, not before.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cada_trl.config import JudgeConfig
-from cada_trl.errors import UserError
+from cada_trl.config import JudgeConfig, ModelConfig
+from cada_trl.errors import UserError, first_line
 from cada_trl.prompting.arms import Messages
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class Usage:
 
 
 class ChatEndpoint:
-    """A model behind an address; safe from several threads. complete() is what an attacker needs, answers() a judge."""
+    """A model behind an address; safe from several threads. usage: of all its answers so far."""
 
     def __init__(self, client: OpenAI, llm: str) -> None:
         self.llm, self.usage = llm, Usage()
@@ -108,14 +110,27 @@ class ChatEndpoint:
             self.usage.add(*(n_tok if isinstance(n_tok, int) else None for n_tok in counts))
         return text
 
-    def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
-        """Yield (index of the prompt, answer) at temperature 0, as they come. Errors: UserError as complete()."""
+    def answers(
+        self, prompts: Sequence[Prompt], max_tok: int, temperature: float = 0.0, who: str = "endpoint"
+    ) -> Iterator[tuple[int, Answer]]:
+        """Yield (index of the prompt, answer) as they come; a reason names who did not answer.
+
+        Errors: UserError as complete().
+        """
+        from openai import APIError
+
+        def answer(prompt: Prompt) -> Answer:
+            try:
+                return Answer(self.complete(prompt, max_tok, temperature))
+            except APIError as error:
+                return Answer(None, f"no answer from the {who}: {explain(error)}")
+
         with ThreadPoolExecutor(N_THREADS) as pool:
-            futures = {pool.submit(self._answer, prompt, max_tok): i for i, prompt in enumerate(prompts)}
+            futures = {pool.submit(answer, prompt): i for i, prompt in enumerate(prompts)}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
-            finally:  # a refused key would otherwise be tried for the whole batch
+            finally:  # a refused key would otherwise be tried for the whole batch, and an interrupt wait for it
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def check_reachable(self, prompt: Prompt = HELLO, max_tok: int = CHECK_TOK) -> str:
@@ -130,14 +145,6 @@ class ChatEndpoint:
             return _said(self._send(client, prompt, max_tok, 0.0), prompt)
         except APIError as error:
             raise self._user_error(error) from None
-
-    def _answer(self, prompt: Prompt, max_tok: int) -> Answer:
-        from openai import APIError
-
-        try:
-            return Answer(self.complete(prompt, max_tok, 0.0))
-        except APIError as error:
-            return Answer(None, f"no answer from the endpoint: {explain(error)}")
 
     def _send(self, client: OpenAI, prompt: Prompt, max_tok: int, temperature: float) -> object:
         from openai import APIError, APIStatusError
@@ -188,3 +195,72 @@ def explain(error: APIError) -> str:
     if isinstance(error, APIConnectionError):
         return f"{type(error).__name__}, nothing answers there; check base_url and the server"
     return type(error).__name__
+
+
+BATCH = 8  # ours: a 13B guard in bfloat16 and 8 long prompts fit into 40 GB
+
+
+class LocalModel:
+    """Answers texts greedily in bfloat16, on the GPU where there is one. llm: a hub id or a folder; safetensors only.
+
+    A prompt beyond the model's positions is not answered: cut off, its end would be judged unseen.
+    """
+
+    def __init__(self, llm: str) -> None:
+        self.llm, self.usage = llm, Usage()
+        self._tokenizer: Any = None
+        self._model: Any = None
+
+    def check_reachable(self, prompt: Prompt, max_tok: int) -> None:
+        """Look for the model's files, weights unread: the tested model needs the memory first.
+
+        Errors: UserError for a folder without config.json or safetensors, a gated or unknown model, no network.
+        """
+        from cada_trl.models.load import resolve_model
+
+        source = "folder" if Path(self.llm).expanduser().is_dir() else "hub"
+        # resolve_model reads no more of a model than where it is
+        resolve_model(ModelConfig.model_construct(source=source, path=self.llm, revision=None))  # type: ignore[arg-type]
+
+    def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
+        """Yield (index of the prompt, answer), longest prompts first: what does not fit in memory shows at once.
+
+        Errors: UserError when the weights cannot be read.
+        """
+        if not prompts:
+            return
+        self._load()
+        from cada_trl.models.load import all_ends
+        from cada_trl.models.sampling import continued, most_likely
+
+        ids = []
+        for prompt in prompts:
+            if not isinstance(prompt, Text):
+                raise TypeError("weights in this process answer a Text; a conversation needs an endpoint")
+            ids.append(list(self._tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids))
+        ends = all_ends(self._tokenizer, self._model.generation_config.eos_token_id)
+        most = getattr(self._model.config, "max_position_embeddings", None) or 2**31
+        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+        for i in order:
+            if len(ids[i]) + max_tok > most:
+                yield i, Answer(None, f"the prompt's {len(ids[i])} tokens do not fit into the judge's {most} positions")
+        fitting = [i for i in order if len(ids[i]) + max_tok <= most]
+        for start in range(0, len(fitting), BATCH):
+            some = fitting[start : start + BATCH]
+            for place, new in continued(self._model, [ids[i] for i in some], most_likely, ends, max_tok):
+                self.usage.add(len(ids[some[place]]), len(new))
+                yield some[place], Answer(self._tokenizer.decode(new, skip_special_tokens=True))
+
+    def _load(self) -> None:
+        if self._model is not None:
+            return
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        where = str(Path(self.llm).expanduser()) if Path(self.llm).expanduser().is_dir() else self.llm
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(where)
+            self._model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot load the judge {self.llm}: {first_line(error)}") from error
+        self._model = self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

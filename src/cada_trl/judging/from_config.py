@@ -8,13 +8,12 @@ from cada_trl.config import CONF_DIR, JudgeConfig
 from cada_trl.config.loading import load_described
 from cada_trl.errors import UserError
 from cada_trl.judging.classifier import ClassifierJudge
-from cada_trl.judging.endpoint import ChatEndpoint
+from cada_trl.judging.endpoint import ChatEndpoint, LocalModel
 from cada_trl.judging.forms import GUARDS, RUBRICS
 from cada_trl.judging.judge import Judge
 from cada_trl.judging.model_judge import Model, ModelJudge, VerdictCache
 from cada_trl.judging.panel import Panel
 from cada_trl.judging.phrases import PhraseJudge
-from cada_trl.judging.weights import LocalModel
 from cada_trl.storage.digest import json_sha256
 
 _SEES = "-sees-"

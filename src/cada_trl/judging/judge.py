@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cada_trl.console import shown
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict
 
@@ -53,6 +54,7 @@ class Judge(Protocol):
         ...
 
 
+AT_ONCE = 32  # ours: pairs between two writes; keeps an endpoint's threads busy and loses little to a kill
 EMPTY = Judged(Verdict.UNSCORED, raw="", reason="empty final response")
 
 
@@ -61,6 +63,16 @@ def check_reachable(judge: Judge) -> None:
     check = getattr(judge, "check_reachable", None)
     if check is not None:
         check()
+
+
+def judge_all(judge: Judge, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+    """As Judge.judge, AT_ONCE pairs at a time, with a count of them on stderr."""
+
+    def judged() -> Iterator[Judged]:
+        for start in range(0, len(pairs), AT_ONCE):
+            yield from judge.judge(pairs[start : start + AT_ONCE])
+
+    return list(shown(judged(), len(pairs), "verdicts"))
 
 
 def without_special_tokens(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -116,9 +117,6 @@ class VerdictCache:
         self._known: dict[Key, Judged] = {}
         self._log = SharedLog(path, "verdict cache", self._remember)
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def get(self, judge_id: str, request: str, response: str) -> Judged | None:
         return self._known.get(_key(judge_id, request, response))
 
@@ -126,13 +124,9 @@ class VerdictCache:
         """Store a label at once, on disk too; a pair without any is left out. Safe from several threads."""
         if not judged.scored:
             return
-        row: dict[str, Any] = dict(
-            zip(("judge", "request", "response"), _key(judge_id, request, response), strict=True)
-        )
-        row |= {"verdict": judged.verdict.value, "raw": judged.raw, "reason": judged.reason}
-        row |= {"harmful": judged.harmful, "harmful_score": judged.harmful_score}
+        key = dict(zip(("judge", "request", "response"), _key(judge_id, request, response), strict=True))
         with self._log.alone() as append:
-            append(row)
+            append({**key, **asdict(judged)})
 
     def _remember(self, row: dict[str, Any]) -> None:
         labels = row.get("harmful"), row.get("harmful_score")

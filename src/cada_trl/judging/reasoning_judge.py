@@ -55,14 +55,14 @@ class ReasoningJudge:
             )
         self.n_calls += len(rows)
         grades = [math.nan] * len(rows)
-        for index, answer in self._model.answers([self._prompt(*row) for row in rows], MAX_TOK):
+        prompts: list[Messages] = []
+        for request, hazard, analysis in rows:
+            shown = {"request": without_special_tokens(request), "analysis": without_special_tokens(analysis)}
+            user = USER.format(hazard=self._hints[hazard], **shown)
+            prompts.append([{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}])
+        for index, answer in self._model.answers(prompts, MAX_TOK):
             grades[index] = GRADES.get((answer.text or "").strip().strip("."), math.nan)
         return grades
-
-    def _prompt(self, request: str, hazard: str, analysis: str) -> Messages:
-        shown = {"request": without_special_tokens(request), "analysis": without_special_tokens(analysis)}
-        user = USER.format(hazard=self._hints[hazard], **shown)
-        return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
 
 
 def make_reasoning_judge(config: JudgeConfig, pack: HazardPack) -> ReasoningJudge:

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
+from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.prompting.arms import Messages
 
 MakeAttacker = Callable[..., Attacker]
 
 
-class ScriptedModel:
+class ScriptedModel(ChatEndpoint):
     """Stands for a ChatEndpoint: its script sees the conversation; remembers what it was asked."""
 
     def __init__(self, script: Callable[[Messages], str], reachable: bool = True) -> None:
+        super().__init__(None, "model-a")  # type: ignore[arg-type]
         self.script, self.reachable = script, reachable
         self.asked: list[Messages] = []
         self.n_checks = 0
-        self._lock = threading.Lock()
 
-    def complete(self, messages: Messages, max_tok: int, temperature: float) -> str:
+    def complete(self, messages: Any, max_tok: int, temperature: float) -> str:
         with self._lock:
             self.asked.append(messages)
         return self.script(messages)
 
-    def check_reachable(self) -> None:
+    def check_reachable(self, *_: Any) -> str:
         self.n_checks += 1
         if not self.reachable:
             raise UserError("attacker model-a at http://127.0.0.1:9/v1: nothing answers there")
+        return "hello"
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ import pytest
 
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attack import NotRun
-from cada_trl.evaluation.attacks.fixed import TRANSFORMS
+from cada_trl.evaluation.attacks.attack import TRANSFORMS, NotRun
 from cada_trl.evaluation.attacks.registry import AttackContext, known_names, make_attack
 from cada_trl.judging.judge import Judged
 from cada_trl.records import Verdict

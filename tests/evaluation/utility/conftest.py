@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cada_trl.evaluation.utility import plan
+from cada_trl.evaluation.utility import task
 from cada_trl.evaluation.utility.task import TaskSpec, load_task
 
 GSM8K = [
@@ -73,4 +73,4 @@ def small_task(name: str) -> TaskSpec:
 
 @pytest.fixture
 def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "load_task", small_task)
+    monkeypatch.setattr(task, "load_task", small_task)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.utility.plan import Plan
 from cada_trl.evaluation.utility.results import (
     Comparison,
     accuracies,
@@ -21,6 +20,7 @@ from cada_trl.evaluation.utility.results import (
     results_table,
     sample_rows,
 )
+from cada_trl.evaluation.utility.task import Plan
 from cada_trl.records import write_jsonl
 from cada_trl.statistics import Estimate, adjusted_difference, wilson
 from cada_trl.storage.files import replace_json

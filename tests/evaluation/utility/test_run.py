@@ -1,8 +1,11 @@
-"""A task asked through lm-eval: the numbers are those of lm-eval's own loop, and wrong data never gets that far."""
+"""A task asked through lm-eval: answers asked once and kept, lm-eval's own numbers, and wrong data never gets there."""
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,12 +13,110 @@ from end_to_end.tiny_model import save_tiny_model
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import UtilityConfig, load_utility_config
-from cada_trl.evaluation.utility import run
-from cada_trl.evaluation.utility.files import write_definitions
-from cada_trl.evaluation.utility.plan import Plan, plan_tasks
+from cada_trl.evaluation.utility.task import Plan, plan_tasks, write_definitions
 from cada_trl.records import read_jsonl
 
 pytest.importorskip("lm_eval")
+from cada_trl.evaluation.utility import run
+from cada_trl.evaluation.utility.run import RecordedLM
+
+
+class ScriptedLM:
+    """log-probability: minus the length of the choice. Notes what each batch asked."""
+
+    max_length, tokenizer_name = 10, "scripted"
+    model = SimpleNamespace(config=SimpleNamespace(_attn_implementation="eager"), device=SimpleNamespace(type="meta"))
+
+    def __init__(self, logp: float | None = None, fails_after: int = 99) -> None:
+        self.batches: list[list[tuple[str, Any]]] = []
+        self._logp, self._fails_after = logp, fails_after
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool) -> list[tuple[float, bool]]:
+        self._note(requests)
+        return [(self._logp or -float(len(request.args[1])), False) for request in requests]
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool) -> list[str]:
+        self._note(requests)
+        return [request.args[0].upper() + "\u2028" for request in requests]
+
+    def tok_encode(self, text: str) -> list[str]:
+        return list(text)
+
+    def _note(self, requests: list[Any]) -> None:
+        if len(self.batches) == self._fails_after:
+            raise KeyboardInterrupt
+        self.batches.append([request.args for request in requests])
+
+
+def request(*args: Any) -> Any:
+    return SimpleNamespace(args=args)
+
+
+CHOICES = [request(prompt, choice) for prompt in ("b", "ccc", "aa") for choice in ("A", "BB")]
+
+
+def recorded(lm: ScriptedLM, tmp_path: Path, batch_tok: int = 6) -> RecordedLM:
+    return RecordedLM(lm, tmp_path / "answers.jsonl", batch_tok)  # type: ignore[arg-type]
+
+
+def test_a_batch_holds_so_many_padded_tokens_the_longest_prompts_first_with_all_their_choices(tmp_path: Path) -> None:
+    lm = ScriptedLM()
+    assert recorded(lm, tmp_path).loglikelihood(CHOICES) == [(-1.0, False), (-2.0, False)] * 3
+    assert lm.batches == [[("ccc", "A"), ("ccc", "BB"), ("aa", "A"), ("aa", "BB")], [("b", "A"), ("b", "BB")]]
+
+
+def test_a_prompt_beyond_the_tokens_of_a_batch_goes_alone(tmp_path: Path) -> None:
+    lm = ScriptedLM()
+    recorded(lm, tmp_path, batch_tok=2).generate_until([request("b", {}), request("a", {}), request("ccc", {})])
+    assert [[prompt for prompt, _ in batch] for batch in lm.batches] == [["ccc"], ["b", "a"]]
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    first = recorded(ScriptedLM(), tmp_path).generate_until([request("a", {}), request("b", {})])
+    assert first == ["A\u2028", "B\u2028"]
+    lm = ScriptedLM()
+    assert recorded(lm, tmp_path).generate_until([request("b", {}), request("c", {}), request("c", {})]) == [
+        "B\u2028",
+        "C\u2028",
+        "C\u2028",
+    ]
+    assert lm.batches == [[("c", {})]]
+
+
+def test_other_settings_of_the_same_prompt_are_another_question(tmp_path: Path) -> None:
+    recorded(ScriptedLM(), tmp_path).generate_until([request("a", {"max_gen_toks": 8})])
+    lm = ScriptedLM()
+    recorded(lm, tmp_path).generate_until([request("a", {"max_gen_toks": 9})])
+    assert len(lm.batches) == 1
+
+
+def test_an_interrupted_run_goes_on_after_its_last_whole_batch(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        recorded(ScriptedLM(fails_after=1), tmp_path).loglikelihood(CHOICES)
+    with (tmp_path / "answers.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"key": "to')  # a line that kill -9 tore
+    lm = ScriptedLM()
+    assert recorded(lm, tmp_path).loglikelihood(CHOICES) == [(-1.0, False), (-2.0, False)] * 3
+    assert lm.batches == [[("b", "A"), ("b", "BB")]]
+
+
+@pytest.mark.parametrize("logp", [math.nan, -math.inf])
+def test_a_log_probability_that_is_no_number_stops_the_run(logp: float, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the model gave a log-probability of (nan|-inf)"):
+        recorded(ScriptedLM(logp), tmp_path).loglikelihood(CHOICES)
+    assert not (tmp_path / "answers.jsonl").exists()
+
+
+def test_a_row_that_is_no_answer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "answers.jsonl").write_text(json.dumps({"key": "a"}) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"answers\.jsonl: a row without 'answer'"):
+        recorded(ScriptedLM(), tmp_path)
+
+
+def test_prompts_that_leave_too_little_room_are_counted(tmp_path: Path) -> None:
+    assert recorded(ScriptedLM(), tmp_path).n_cut(["x" * 7, "x" * 8], reserved_tok=3) == 1
+
+
 pytestmark = pytest.mark.usefixtures("small_tasks")
 
 

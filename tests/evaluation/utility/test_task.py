@@ -1,5 +1,10 @@
+"""A task: its description, its questions and local files, and the prompts that lm-eval makes of them."""
+
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +13,19 @@ import yaml
 
 from cada_trl.config.loading import described
 from cada_trl.errors import UserError
-from cada_trl.evaluation.utility import task
-from cada_trl.evaluation.utility.task import TASK_DIR, load_task
+from cada_trl.evaluation.utility import task as tasks
+from cada_trl.evaluation.utility.task import (
+    TASK_DIR,
+    TaskSpec,
+    check_files,
+    definitions_sha256,
+    lm_eval_version,
+    load_task,
+    sampled,
+    write_definitions,
+)
+
+from .conftest import BBH, GSM8K, SMALL, mmlu_split, small_task
 
 
 @pytest.mark.parametrize(("name", "n", "n_subsets"), [("gsm8k", 1319, 1), ("bbh", 6511, 27), ("mmlu", 14042, 57)])
@@ -50,7 +66,7 @@ def test_a_wrong_description_names_its_file(
 ) -> None:
     values = {**load_task("mmlu").model_dump(), **change, "name": "mine"}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    monkeypatch.setattr(task, "TASK_DIR", tmp_path)
+    monkeypatch.setattr(tasks, "TASK_DIR", tmp_path)
     with pytest.raises(UserError, match=f"mine.yaml: .*{message}"):
         load_task("mine")
 
@@ -60,6 +76,294 @@ def test_a_file_that_is_no_description_is_named(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(task, "TASK_DIR", tmp_path)
+    monkeypatch.setattr(tasks, "TASK_DIR", tmp_path)
     with pytest.raises(UserError, match=f"mine.yaml.* {message}"):
         load_task("mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("gsm8k", ["gsm8k/test.jsonl"]),
+        ("bbh", ["bbh/boolean_expressions.json", "bbh/navigate.json"]),
+        ("mmlu", ["mmlu/dev.parquet", "mmlu/test.parquet"]),
+    ],
+)
+def test_every_file_that_is_read_is_known_by_its_hash(name: str, files: list[str], data_root: Path) -> None:
+    found = check_files(small_task(name), data_root)
+    assert found == {file: hashlib.sha256((data_root / file).read_bytes()).hexdigest() for file in files}
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "bbh", "mmlu"])
+def test_the_published_sets_pass(name: str, shared_data: Path) -> None:
+    assert check_files(load_task(name), shared_data)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data_root=.*/absent is not a folder; expected one with gsm8k/test.jsonl"):
+        check_files(small_task("gsm8k"), tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("gsm8k", "gsm8k/test.jsonl"), ("bbh", "bbh/navigate.json"), ("mmlu", "mmlu/dev.parquet")],
+)
+def test_a_missing_file_is_named(name: str, file: str, data_root: Path) -> None:
+    (data_root / file).unlink()
+    with pytest.raises(
+        UserError, match=rf"{name}: no file .*/{file}; make data DATA_ROOT=.* fetches it \(https://github.com/"
+    ):
+        check_files(small_task(name), data_root)
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "bbh", "mmlu"])
+def test_another_number_of_rows_than_published_is_refused(name: str, data_root: Path) -> None:
+    last = list(SMALL[name])[-1]
+    more = {**SMALL[name], last: SMALL[name][last] + 1}
+    task = small_task(name).model_copy(update={"subsets": more})
+    with pytest.raises(UserError, match=f"{name}: {SMALL[name][last]} rows of {last} in .* the published {more[last]}"):
+        check_files(task, data_root)
+
+
+def test_too_few_examples_are_refused(data_root: Path) -> None:
+    task = small_task("mmlu").model_copy(update={"num_fewshot": 6})
+    with pytest.raises(UserError, match=r"5 examples of anatomy in .*; expected at least 6"):
+        check_files(task, data_root)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": "Which?"}, "row 3: 'answer' is 'None'; expected text"),
+        ({"question": " ", "answer": "#### 1"}, "row 3: 'question' is ' '; expected text"),
+    ],
+)
+def test_a_row_without_a_column_is_named(row: dict[str, str], message: str, data_root: Path) -> None:
+    path = data_root / "gsm8k" / "test.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()[:2]
+    path.write_text("\n".join([*lines, json.dumps(row)]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        check_files(small_task("gsm8k"), data_root)
+
+
+@pytest.mark.parametrize(("column", "value"), [("choices", ["w", "x", "y"]), ("answer", 4), ("subject", None)])
+def test_a_row_that_is_no_question_with_four_choices_is_named(column: str, value: object, data_root: Path) -> None:
+    import pyarrow as pa
+    from pyarrow.parquet import read_table, write_table
+
+    path = data_root / "mmlu" / "test.parquet"
+    rows = read_table(path).to_pylist()
+    rows[1][column] = value
+    write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(UserError, match=f"test.parquet, row 2: '{column}' is "):
+        check_files(small_task("mmlu"), data_root)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("bbh/navigate.json", '{"rows": []}', "navigate.json: 'examples' holds a NoneType"),
+        ("bbh/navigate.json", "{", "navigate.json is not a JSON object"),
+        ("bbh/navigate.json", '{"examples": 1}', "'examples' holds a int; expected the list of rows"),
+        ("bbh/navigate.json", '{"examples": [1]}', "row 1: 'input' is 'None'; expected text"),
+        ("gsm8k/test.jsonl", "{", "test.jsonl, row 1: not a JSON object"),
+        ("mmlu/test.parquet", "{", "test.parquet cannot be read as parquet"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(file: str, text: str, message: str, data_root: Path) -> None:
+    (data_root / file).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        check_files(small_task(file.split("/", maxsplit=1)[0]), data_root)
+
+
+NAMES = ["gsm8k", "bbh", "mmlu", "mmlu_plain"]
+
+
+def anatomy(number: int, answer: str = "") -> str:
+    return f"\n\nWhich is anatomy {number}?\nA. w\nB. x\nC. y\nD. z\nAnswer:{answer}"
+
+
+ANATOMY_5_SHOT = (
+    "The following are multiple choice questions (with answers) about anatomy."
+    + "".join(anatomy(100 + place, f" {letter}") for place, letter in enumerate("ABCDA"))
+    + anatomy(0)
+)
+GOLDEN = {
+    "gsm8k": "Question: Ann has 2 pens and buys 2 more. How many has she?\nAnswer:",
+    "bbh_zeroshot_boolean_expressions": "Evaluate the result of a random Boolean expression.\n\nQ: not ( True ) is\nA:",
+    "bbh_zeroshot_navigate": "Given a series of navigation instructions, determine whether one would end up back at "
+    "the starting point.\n\nQ: Take 1 step. Turn around. Take 1 step.\nOptions:\n- Yes\n- No\nA:",
+    "mmlu_anatomy": ANATOMY_5_SHOT,
+    "mmlu_astronomy": ANATOMY_5_SHOT.replace("anatomy", "astronomy"),
+}
+Load = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def load(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """lm-eval's tasks: from the local files, or as published, with our rows in the place of the hub's."""
+    pytest.importorskip("lm_eval")
+    import datasets
+    from lm_eval.tasks import TaskManager
+
+    from_files = datasets.load_dataset
+
+    def load_dataset(path: str, name: str | None = None, **kwargs: Any) -> Any:
+        return from_files(path, name, **kwargs) if path in {"json", "parquet"} else hub_rows(path, str(name))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+
+    def loaded(task: TaskSpec, published: bool = False) -> dict[str, Any]:
+        folder = tmp_path / f"{task.name}-{published}"
+        name = write_definitions(task, task.subsets, None if published else data_root, folder)
+        tasks: dict[str, Any] = TaskManager(include_path=str(folder), include_defaults=False).load([name])
+        return tasks
+
+    return loaded
+
+
+def hub_rows(path: str, name: str) -> Any:
+    from datasets import Dataset, DatasetDict
+
+    splits = {
+        "openai/gsm8k": lambda: {"train": GSM8K, "test": GSM8K},
+        "SaylorTwift/bbh": lambda: {"test": BBH[name]},
+        "cais/mmlu": lambda: {
+            split: [row for row in mmlu_split(split) if row["subject"] == name] for split in ("test", "dev")
+        },
+    }[path]()
+    return DatasetDict({split: Dataset.from_list(rows) for split, rows in splits.items()})
+
+
+def chat(messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+    return repr((messages, add_generation_prompt))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_prompt_is_this_text(name: str, load: Load) -> None:
+    for leaf, task in load(small_task(name))["tasks"].items():
+        assert task.fewshot_context(task.eval_docs[0], task.config.num_fewshot) == GOLDEN[leaf]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_local_files_give_the_published_tasks_prompts_targets_and_scoring(name: str, load: Load) -> None:
+    spec = small_task(name)
+    ours, published = load(spec), load(spec, published=True)
+    assert ours["tasks"].keys() == published["tasks"].keys()
+    how = {"apply_chat_template": spec.chat_template, "fewshot_as_multiturn": spec.fewshot_as_turns}
+    for leaf, task in ours["tasks"].items():
+        theirs = published["tasks"][leaf]
+        assert len(task.eval_docs) == len(theirs.eval_docs) > 0
+        for doc, same in zip(task.eval_docs, theirs.eval_docs, strict=True):
+            prompt = task.fewshot_context(doc, spec.num_fewshot, chat_template=chat, **how)
+            assert prompt == theirs.fewshot_context(same, spec.num_fewshot, chat_template=chat, **how)
+            assert task.doc_to_target(doc) == theirs.doc_to_target(same)
+        for key in ("filter_list", "metric_list", "generation_kwargs", "doc_to_choice", "output_type", "num_fewshot"):
+            assert getattr(task.config, key) == getattr(theirs.config, key), key
+        assert task.VERSION == theirs.VERSION
+
+
+def test_with_a_template_the_examples_are_turns_of_the_chat(load: Load) -> None:
+    task = load(small_task("mmlu"))["tasks"]["mmlu_anatomy"]
+    messages: list[dict[str, str]] = []
+
+    def keep(given: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        messages.extend(given)
+        return ""
+
+    doc = task.eval_docs[0]
+    task.fewshot_context(doc, 5, apply_chat_template=True, fewshot_as_multiturn=True, chat_template=keep)
+    assert [message["role"] for message in messages] == ["system", *["user", "assistant"] * 5, "user"]
+    assert [message["content"] for message in messages if message["role"] == "assistant"] == list("ABCDA")
+
+
+@pytest.mark.parametrize(("name", "group"), [("gsm8k", None), ("bbh", "bbh_zeroshot"), ("mmlu", "mmlu")])
+def test_the_groups_aggregation_is_the_published_one(name: str, group: str | None, load: Load) -> None:
+    groups = load(small_task(name))["groups"]
+    assert list(groups) == ([group] if group else [])
+    for one in groups.values():
+        assert [(metric.metric, metric.weight_by_size) for metric in one.aggregate_metric_list] == [
+            (small_task(name).metric, True)
+        ]
+
+
+def test_only_the_subsets_that_are_asked_are_loaded(tmp_path: Path, data_root: Path) -> None:
+    pytest.importorskip("lm_eval")
+    write_definitions(small_task("mmlu"), ["astronomy"], data_root, tmp_path / "defs")
+    assert sorted(path.name for path in (tmp_path / "defs").iterdir()) == ["_group.yaml", "astronomy.yaml"]
+    group = yaml.safe_load((tmp_path / "defs" / "_group.yaml").read_text(encoding="utf-8"))
+    assert group["task"] == ["mmlu_astronomy"]
+
+
+def test_without_local_files_only_the_shots_are_ours(tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval")
+    write_definitions(small_task("gsm8k"), ["all"], None, tmp_path)
+    values = yaml.safe_load((tmp_path / "all.yaml").read_text(encoding="utf-8"))
+    assert Path(values.pop("include")).is_absolute()
+    assert values == {"task": "gsm8k", "num_fewshot": 0}
+
+
+def test_the_definitions_hash_covers_what_an_included_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaf, template = tmp_path / "gsm8k.yaml", tmp_path / "_template_yaml"
+    leaf.write_text("include: _template_yaml", encoding="utf-8")
+    template.write_text("doc_to_text: Q", encoding="utf-8")
+    monkeypatch.setattr(tasks, "_published", lambda relative: leaf)
+    before = definitions_sha256(small_task("gsm8k"))
+    assert definitions_sha256(small_task("gsm8k")) == before
+    template.write_text("doc_to_text: Question", encoding="utf-8")
+    assert definitions_sha256(small_task("gsm8k")) != before
+
+
+def test_without_lm_eval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tasks, "find_spec", lambda name: None)
+    for call in (lm_eval_version, lambda: write_definitions(small_task("gsm8k"), ["all"], None, tmp_path)):
+        with pytest.raises(UserError, match=r"lm-eval is not installed; pip install 'cada_trl\[utility\]'"):
+            call()
+
+
+def test_an_lm_eval_without_the_definition_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval")
+    task = small_task("gsm8k").model_copy(update={"definition": "gsm9k/gsm9k.yaml"})
+    with pytest.raises(UserError, match=r"lm-eval .* has no task file gsm9k/gsm9k.yaml"):
+        write_definitions(task, ["all"], None, tmp_path)
+
+
+SUBSETS = {"large": 60, "middle": 30, "small": 10}
+
+
+def test_without_a_limit_every_row_is_asked() -> None:
+    assert sampled({"a": 2, "b": 1}, None, 0) == {"a": [0, 1], "b": [0]}
+    assert sampled({"a": 2, "b": 1}, 99, 0) == {"a": [0, 1], "b": [0]}
+
+
+def test_a_limit_takes_each_subset_in_proportion() -> None:
+    taken = sampled(SUBSETS, 20, 0)
+    assert {subset: len(rows) for subset, rows in taken.items()} == {"large": 12, "middle": 6, "small": 2}
+    assert all(rows == sorted(set(rows)) and rows[-1] < SUBSETS[subset] for subset, rows in taken.items())
+
+
+@pytest.mark.parametrize("limit", range(1, 100, 7))
+def test_each_subset_is_within_one_of_its_share(limit: int) -> None:
+    taken = sampled(SUBSETS, limit, 3)
+    assert sum(map(len, taken.values())) == limit
+    assert all(abs(len(taken.get(subset, [])) - limit * size / 100) <= 1 for subset, size in SUBSETS.items())
+
+
+def test_a_subset_without_a_question_is_absent() -> None:
+    assert len(sampled(SUBSETS, 1, 0)) == 1
+
+
+def test_a_larger_limit_keeps_the_questions_of_a_smaller_one() -> None:
+    few, many = sampled(SUBSETS, 10, 1), sampled(SUBSETS, 40, 1)
+    assert all(set(rows) <= set(many[subset]) for subset, rows in few.items())
+
+
+def test_the_seed_decides_the_questions() -> None:
+    assert sampled(SUBSETS, 20, 0) == sampled(SUBSETS, 20, 0) != sampled(SUBSETS, 20, 1)
+
+
+def test_a_limit_below_one_is_refused() -> None:
+    with pytest.raises(UserError, match="limit=0: expected 1 or more"):
+        sampled(SUBSETS, 0, 0)

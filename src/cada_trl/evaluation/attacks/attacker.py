@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from openai import APIError
-
 from cada_trl.errors import UserError
-from cada_trl.judging.endpoint import N_THREADS, Answer, ChatEndpoint, explain
+from cada_trl.judging.endpoint import Answer, ChatEndpoint
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import Verdict
@@ -61,21 +58,7 @@ class Attacker:
     def ask(self, conversations: Sequence[Messages], max_tok: int, temperature: float) -> Iterator[tuple[int, Answer]]:
         """Yield (index of conversation, answer) as they come. Errors: UserError for a refused key or unknown model."""
         self.n_calls += len(conversations)
-        with ThreadPoolExecutor(N_THREADS) as pool:
-            futures = {
-                pool.submit(self._answer, messages, max_tok, temperature): i for i, messages in enumerate(conversations)
-            }
-            try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
-            finally:  # an interrupt or a refused key would otherwise wait for every question that is left
-                pool.shutdown(cancel_futures=True)
-
-    def _answer(self, messages: Messages, max_tok: int, temperature: float) -> Answer:
-        try:
-            return Answer(self._model.complete(messages, max_tok, temperature))
-        except APIError as error:
-            return Answer(None, f"no answer from the attacker: {explain(error)}")
+        return self._model.answers(conversations, max_tok, temperature, "attacker")
 
 
 def read_answer(answer: Answer, tag: str) -> tuple[str, str]:
@@ -111,9 +94,6 @@ class AttackerCache:
         self.path = path
         self._known: dict[Key, Row] = {}
         self._log = SharedLog(path, "attacker cache", self._remember)
-
-    def __len__(self) -> int:
-        return len(self._known)
 
     def get(self, version: str, request: str, part: str = "") -> Row | None:
         return self._known.get((version, sha256(request)[:32], part))

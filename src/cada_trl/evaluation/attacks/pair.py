@@ -13,7 +13,7 @@ from typing import Any
 
 from cada_trl.console import Console
 from cada_trl.data.benchmark_items import Item
-from cada_trl.evaluation.attacks.attack import Attacked, Kind
+from cada_trl.evaluation.attacks.attack import Attack, Written
 from cada_trl.evaluation.attacks.attacker import Attacker, read_answer
 from cada_trl.evaluation.items import Attempt
 from cada_trl.judging.endpoint import Answer
@@ -133,7 +133,7 @@ class Log:
         return max((turn for turn in ordered if turn.prompt), key=lambda turn: turn.rank, default=None)
 
 
-class PairAttack:
+class PairAttack(Attack):
     """The loop of attacker, tested model and judge; the attempt of an item is its best turn's prompt.
 
     target_id names everything that decides what target answers (model, revision, prompt arm, decoding): turns are kept
@@ -142,8 +142,7 @@ class PairAttack:
     """
 
     name = "pair_adaptive"
-    kind: Kind = "generated"
-    transfer = False
+    kind = "generated"
 
     def __init__(
         self, attacker: Attacker, target: Target, target_id: str, judge: Judge, n_streams: int, n_iterations: int
@@ -155,8 +154,8 @@ class PairAttack:
         decides = [*texts, row, PhraseJudge().id, target_id, judge.id, n_streams, n_iterations]
         self.version = attacker.version(self.name, decides)
 
-    def attempts(self, items: Sequence[Item]) -> Attacked:
-        """One attempt an item; missing, with the reason, is one that the attacker refused or could not go on with.
+    def written(self, items: Sequence[Item]) -> Iterator[Written]:
+        """Best turns. An item has none where the attacker refused or could not go on.
 
         Errors: UserError before any question when max_calls does not suffice for every stream to run to its end, or the
         attacker cannot be reached. What was logged until any error is kept, and the same call goes on from it.
@@ -167,14 +166,12 @@ class PairAttack:
         for start in range(0, len(unfinished), ITEMS_A_ROUND):
             some = {item: logs[item] for item in unfinished[start : start + ITEMS_A_ROUND]}
             for iteration in range(self._n_iterations):
-                self._say(start, len(some), len(unfinished), iteration)
+                # a line, not a bar: the tested model shows its own while it answers
+                where = f"items {start + 1}-{start + len(some)} of {len(unfinished)}"
+                turn = f"turn {iteration + 1} of {self._n_iterations}"
+                Console(stderr=True).print(f"{self.name}: {where}, {turn}", highlight=False, soft_wrap=True)
                 self._iterate(some, iteration)
-        return self._chosen(logs)
-
-    def _say(self, start: int, n_some: int, n_items: int, iteration: int) -> None:
-        """A line, not a bar: the tested model shows its own while it answers."""
-        where = f"items {start + 1}-{start + n_some} of {n_items}, turn {iteration + 1} of {self._n_iterations}"
-        Console(stderr=True).print(f"{self.name}: {where}", highlight=False, soft_wrap=True)
+        return (self._chosen(logs[item]) for item in items)
 
     def _logged(self, request: str) -> Log:
         log = Log(self._n_streams, self._n_iterations)
@@ -236,18 +233,12 @@ class PairAttack:
                 messages.append({"role": "user", "content": NEXT.format(answer=shown, label=turn.label)})
         return messages
 
-    def _chosen(self, logs: dict[Item, Log]) -> Attacked:
-        """The best turns. An attack that was cut short would be a weaker one: it is missing, not a number."""
-        attempts: list[Attempt] = []
-        missing: dict[str, str] = {}
-        for item, log in logs.items():
-            turn = log.best
-            if log.n_open:
-                missing[item.id] = f"cut short after {len(log.turns)} turns: {log.unanswered}"
-            elif turn is None:
-                missing[item.id] = log.turns[-1].reason
-            else:
-                where = f"turn {turn.where} of {len(log.turns)} with {self._attacker.id}, {self.version}"
-                note = f"{where}; {self._judge.id} said {turn.label}"
-                attempts.append(Attempt(item, self.name, turn.prompt, note))
-        return Attacked(attempts, missing)
+    def _chosen(self, log: Log) -> Written:
+        """An attack that was cut short would be a weaker one: it is missing, not a number."""
+        turn = log.best
+        if log.n_open:
+            return f"cut short after {len(log.turns)} turns: {log.unanswered}"
+        if turn is None:
+            return log.turns[-1].reason
+        where = f"turn {turn.where} of {len(log.turns)} with {self._attacker.id}, {self.version}"
+        return turn.prompt, f"{where}; {self._judge.id} said {turn.label}"

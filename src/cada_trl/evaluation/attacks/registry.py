@@ -1,21 +1,18 @@
-"""Attacks by name. No torch; the modules of the generated attacks, and with them the client, are imported on demand."""
+"""Attacks by name. No torch."""
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, load_spec, names
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attack import Attack, NotRun
-from cada_trl.evaluation.attacks.fixed import TRANSFORMS, FrozenAttack, NoAttack, TransformAttack
+from cada_trl.evaluation.attacks.attack import TRANSFORMS, Attack, FrozenAttack, NoAttack, NotRun, TransformAttack
+from cada_trl.evaluation.attacks.attacker import Attacker
+from cada_trl.evaluation.attacks.pair import PairAttack, Target
+from cada_trl.evaluation.attacks.rewrites import make_pap, make_paraphrase, make_translation
 from cada_trl.judging.judge import Judge
-
-if TYPE_CHECKING:
-    from cada_trl.evaluation.attacks.attacker import Attacker
-    from cada_trl.evaluation.attacks.pair import Target
 
 # What stands behind the colon is the attack's argument.
 GENERATED = ("pair_adaptive", "pap:<technique>", "paraphrase", "translation:<language>")
@@ -91,14 +88,10 @@ def _generated(name: str, context: AttackContext) -> Attack:
         )
     method, _, argument = name.partition(":")
     if method == "pair_adaptive":
-        from cada_trl.evaluation.attacks.pair import PairAttack
-
         if context.target is None:
             raise ValueError("pair_adaptive needs the tested model as its target")
         asked = context.target, context.target_id, context.judge
         return PairAttack(attacker, *asked, context.n_streams, context.n_iterations)
-    from cada_trl.evaluation.attacks.rewrites import make_pap, make_paraphrase, make_translation
-
     if method == "pap":
         return make_pap(argument, context.data_root, attacker)
     return make_translation(argument, attacker) if argument else make_paraphrase(attacker)

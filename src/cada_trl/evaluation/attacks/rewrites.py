@@ -10,7 +10,7 @@ example. That a rewrite asks for the same thing is asked of the attacker and not
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cada_trl.config.loading import nearest
@@ -18,9 +18,8 @@ from cada_trl.console import shown
 from cada_trl.data.benchmark_items import Item, lacks_file
 from cada_trl.data.likeness import jaccard, normalise
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attack import Attacked, Kind
+from cada_trl.evaluation.attacks.attack import Attack, Written
 from cada_trl.evaluation.attacks.attacker import REFUSED, Attacker, read_answer
-from cada_trl.evaluation.items import Attempt
 from cada_trl.judging.endpoint import Answer
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
@@ -76,15 +75,14 @@ def word_overlap(one: str, other: str) -> float:
     return jaccard(*sets) if any(sets) else 1.0
 
 
-class RewriteAttack:
+class RewriteAttack(Attack):
     """One rewrite per request, by the attacker, at temperature 0, kept in the attacker's cache.
 
     A refusal is kept too; a request that got no answer, or one that cannot be read, is asked again the next time. Not
     optimised on any model, so transfer is False.
     """
 
-    kind: Kind = "generated"
-    transfer = False
+    kind = "generated"
 
     def __init__(self, name: str, task: str, attacker: Attacker, flaw: Flaw = unchanged) -> None:
         self.name = name
@@ -93,23 +91,13 @@ class RewriteAttack:
         decides = [self._system, USER, MAX_REWRITE_TOK, TEMPERATURE, MAX_WORD_OVERLAP, PhraseJudge().id]
         self.version = attacker.version(name, decides)
 
-    def attempts(self, items: Sequence[Item]) -> Attacked:
-        """One attempt per item; an item without one is missing, with the reason.
-
-        Errors: UserError before any question when max_calls does not suffice or the attacker cannot be reached.
-        """
+    def written(self, items: Sequence[Item]) -> Iterator[Written]:
+        """Errors: UserError before any question when max_calls does not suffice or the attacker cannot be reached."""
         answers = self._answers(list(dict.fromkeys(item.request for item in items)))
-        attempts: list[Attempt] = []
-        missing: dict[str, str] = {}
-        note = f"rewritten by {self._attacker.id}, {self.version}"
         for item in items:
             rewrite, reason = read_answer(answers[item.request], "rewrite")
             reason = reason or self._flaw(item.request, rewrite)
-            if reason:
-                missing[item.id] = reason
-            else:
-                attempts.append(Attempt(item, self.name, rewrite, note))
-        return Attacked(attempts, missing)
+            yield reason or (rewrite, f"rewritten by {self._attacker.id}, {self.version}")
 
     def _answers(self, requests: Sequence[str]) -> dict[str, Answer]:
         cache = self._attacker.cache

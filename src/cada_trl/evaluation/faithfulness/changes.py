@@ -15,6 +15,7 @@ from typing import Literal
 
 from cada_trl.config import PromptConfig
 from cada_trl.data.benchmark_items import Item, stratified
+from cada_trl.data.rows import check_fields
 from cada_trl.data.split import pair_roles
 from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
@@ -87,11 +88,9 @@ def _items_of_run(folder: Path) -> list[Item]:
     for number, row in read_jsonl(path):
         if row.get("set") not in {"harmful", "held_out", "harmless"}:
             continue
-        for field, expected in {"request_id": str, "request": str, "hazard": str, "harmful": bool}.items():
-            if not isinstance(row.get(field), expected):
-                seen = row.get(field)
-                raise UserError(f"{path}, row {number}: field '{field}' is {seen!r}; expected {expected.__name__}")
-        check_characters(row["request"], f"{path}, row {number}")
+        where = f"{path}, row {number}"
+        check_fields(row, {"request_id": str, "request": str, "hazard": str, "harmful": bool}, where)
+        check_characters(row["request"], where)
         item = Item(row["request_id"], BENCHMARK, row["request"], row["hazard"], row["hazard"], row["harmful"])
         items.setdefault(item.id, item)
     return list(items.values())

@@ -15,10 +15,8 @@ from cada_trl.evaluation.compare import Change, paired_change
 from cada_trl.evaluation.faithfulness.changes import INTERVENTIONS, UNTOUCHED
 from cada_trl.evaluation.items import Missing, Outcome
 from cada_trl.evaluation.scores import WHOLE_PERCENT, Measure, rate_measure
-from cada_trl.numbers import ABSENT, Scale
 from cada_trl.storage.json_record import JsonRecord
 
-WHOLE_POINTS = Scale(100, 0, sign="+")
 Kind = Literal["harmful", "harmless"]
 
 
@@ -134,19 +132,8 @@ def effect_table(name: str, found: Effects) -> Table:
             str(effect.missing or ""),
             WHOLE_PERCENT.text(effect.refused.before),
             WHOLE_PERCENT.text(effect.refused.after),
-            _difference(effect.refused),
-            _share(effect.changed),
-            "" if effect.followed is None else _share(effect.followed),
+            effect.refused.points,
+            effect.changed.counts,
+            "" if effect.followed is None else effect.followed.counts,
         )
     return table
-
-
-def _difference(change: Change) -> str:
-    if change.difference is None or change.low is None or change.high is None:
-        return ABSENT.value
-    value, low, high = (WHOLE_POINTS.text(number) for number in (change.difference, change.low, change.high))
-    return f"{value} [{low}, {high}]"
-
-
-def _share(measure: Measure) -> str:
-    return ABSENT.value if measure.value is None else f"{measure.successes}/{measure.n}"

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.scores import PERCENT
-from cada_trl.evaluation.utility.plan import Plan
+from cada_trl.evaluation.utility.task import Plan
 from cada_trl.numbers import Scale
 from cada_trl.records import read_jsonl
 from cada_trl.statistics import Estimate, Rate, adjusted_difference, mcnemar
@@ -37,7 +37,9 @@ def sample_rows(plan: Plan, output: Mapping[str, Any]) -> list[Row]:
             row = rows.setdefault((subset, sample["doc_id"]), _row(subset, sample))
             if sample["filter"] == plan.task.filter:
                 row["answer"] = _plain(sample["filtered_resps"])
-            row["correct"][sample["filter"]] = _zero_or_one(sample[plan.task.metric])
+            if (score := sample[plan.task.metric]) not in (0, 1):
+                raise RuntimeError(f"lm-eval scored a question {score!r}; expected 0 or 1")
+            row["correct"][sample["filter"]] = bool(score)
     asked = [(subset, number) for subset, numbers in plan.questions.items() for number in numbers]
     if sorted(rows) != sorted(asked) or any(plan.task.filter not in row["correct"] for row in rows.values()):
         raise RuntimeError(f"{plan.task.name}: lm-eval's samples are not the {len(asked)} questions asked")
@@ -96,12 +98,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return _plain(value[0]) if len(value) == 1 else [_plain(item) for item in value]
     return value
-
-
-def _zero_or_one(value: Any) -> bool:
-    if value not in (0, 1):
-        raise RuntimeError(f"lm-eval scored a question {value!r}; expected 0 or 1")
-    return bool(value)
 
 
 def _rate(rows: list[Row], name: str) -> dict[str, Any]:

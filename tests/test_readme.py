@@ -1,4 +1,4 @@
-"""The card of a made-up run, against the one in golden_model_card.md; what it must never hold."""
+"""The card of a made-up run, against the one in golden_readme.md; what it must never hold."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cada_trl.model_card import model_card
+from cada_trl.readme import model_card
 from cada_trl.report.eval_record import read_evaluation
 from cada_trl.report.run_record import RunRecord, read_run
 from tests.report.made_up_evaluation import ScoreJudge, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
 
-GOLDEN = Path(__file__).parent / "golden_model_card.md"
+GOLDEN = Path(__file__).parent / "golden_readme.md"
 FIXED = {"config_hash": "0123abcd", "data_hash": "4567cdef", "git": {"commit": "0123456789abcdef", "dirty": False}}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, load_spec
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.fixed import (
+from cada_trl.evaluation.attacks.attack import (
     TRANSFORMS,
     FrozenAttack,
     NoAttack,

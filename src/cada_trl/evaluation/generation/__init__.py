@@ -1,1 +1,0 @@
-"""Generation: conversations in, greedy completions out, by transformers or vLLM from one list of token ids."""
