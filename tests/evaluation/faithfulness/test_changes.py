@@ -187,10 +187,11 @@ def row(probe_set: str, number: int, harmful: bool) -> dict[str, object]:
 
 def test_the_twins_that_are_never_trained_on_give_both_kinds_spread_over_the_hazards() -> None:
     twins = read_twins().rows
+    probe = pair_roles(twins, []).probe
     items = probe_items(None, 11, 0)
     assert Counter(item.harmful for item in items) == {True: 11, False: 11}
     assert set(Counter((item.hazard, item.harmful) for item in items).values()) == {1}
-    assert {item.id for item in items} <= {row.id for row in twins if row.pair in pair_roles(twins, []).probe}
+    assert {item.id for item in items} <= {row.id for row in twins if row.pair in probe}
     assert items == probe_items("twins", 11, 0)
     assert items != probe_items("twins", 11, 1)
 
