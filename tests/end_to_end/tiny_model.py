@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from cada_trl.data.twins import TWINS
 from cada_trl.records import read_jsonl, write_jsonl
 
 N_PAIRS_A_HAZARD = 12  # a third is probed, the rest is more than any tiny run trains on
+_PLACE = TemporaryDirectory()  # until the tests end
 SPECIAL = ["<pad>", "<bos>", "<eot>", "<end_of_text>"]
 TEMPLATE = (
     "{{ '<bos>' }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<eot>' }}{% endfor %}"
@@ -64,15 +67,16 @@ def save_tiny_model(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def few_twins(path: Path) -> Path:
-    """The first pairs of each hazard of the embedded ones, which take seconds to compare with one another."""
+@cache
+def few_twins() -> Path:
+    """A file of the first pairs of each hazard of the embedded ones, which take seconds to compare with one another."""
     pairs: dict[str, list[str]] = {}
     rows = [row for _, row in read_jsonl(TWINS)]
     for row in rows:
         if row["harmful"]:
             pairs.setdefault(row["hazard"], []).append(row["pair"])
     few = {pair for of_hazard in pairs.values() for pair in of_hazard[:N_PAIRS_A_HAZARD]}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(_PLACE.name) / "few_twins.jsonl"
     write_jsonl(path, (row for row in rows if row["pair"] in few))
     return path
 
@@ -82,7 +86,7 @@ def tiny_overrides(folder: Path, model: Path) -> list[str]:
     return [
         *(f"model.{key}={value}" for key, value in {"name": "tiny", "source": "folder", "path": str(model)}.items()),
         *("context_tok=2048", "eos='<eot>'", "pad='<pad>'", "n_params=40000"),
-        *("data=twins", f"file={few_twins(folder / 'twins.jsonl')}", "n_train=12", "prompt=no_cases", "max_new_tok=8"),
+        *("data=twins", f"file={few_twins()}", "n_train=12", "prompt=no_cases", "max_new_tok=8"),
         *("requests_per_step=4", "steps_per_rollout=1", "max_steps=2", "baseline=none", "lr=1e-3", "warmup_frac=0.0"),
         *(
             "tracking=local",
