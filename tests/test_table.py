@@ -92,7 +92,10 @@ def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(
             ["table=3", "columns=advbench"],
             "no cell of Table 3, smollm2: .* can be asked; no data, advbench: advbench: no",
         ),
-        (["table=4", "rows=none", "utility=tasks=mmlu"], "utility=tasks=mmlu: the table sets model, tasks itself"),
+        (
+            ["table=4", "rows=none", "utility=tasks=mmlu"],
+            "utility=tasks=mmlu: the table sets model, tasks, limit itself",
+        ),
         (["table=3", "rows=none", "weights=/w", "evaluate=max_new_tok=0"], "max_new_tok=0: Input should be greater"),
     ],
 )

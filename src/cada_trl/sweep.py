@@ -43,6 +43,8 @@ from cada_trl.storage.files import place_of
 
 def main(argv: list[str]) -> int:
     """The verb. Returns 0 where every cell is done, queued or stopped by a tripwire, else 1. Errors: UserError."""
+    if not argv:
+        raise UserError("got nothing; expected axes of a training, as in beta_kl=0.0,0.01 seed=0,1, or ablation=NAME")
     request = read_request(argv)
     if request.config.search == "optuna":
         return _search(request, argv)

@@ -85,8 +85,6 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     unknown flag, card or suite, and as compose_config for the sweep's own settings."""
     if HELP.intersection(argv):
         compose_config(SweepConfig, CONF_DIR, "sweep", argv)
-    if not argv:
-        raise UserError("got nothing; expected axes of a training, as in beta_kl=0.0,0.01 seed=0,1, or ablation=NAME")
     kinds: dict[str, list[str]] = {"flag": [], "card": [], "own": [], "evaluation": [], "training": []}
     for word in argv:
         kinds[_kind(word)].append(word.replace("launcher=", "submit=") if word in _LAUNCHERS else word)
