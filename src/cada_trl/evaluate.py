@@ -105,7 +105,7 @@ def main(argv: list[str]) -> int:
 
 
 def _dry_run_lines(config: EvaluateConfig, plan: Plan, judge: Judge, path: Path, words: list[str]) -> Iterator[str]:
-    from cada_trl.jobs.estimate import evaluate_hours
+    from cada_trl.jobs.estimate import evaluate_hours  # it reads what doctor reads, which nothing but a dry run asks
 
     n_answers = sum(len(planned.items) * len(planned.attacks) for planned in plan.benchmarks)
     hours = evaluate_hours(config)

@@ -45,19 +45,20 @@ def tiny_model(seed: int = 0, **changes: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tiny_tokenizer()),
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=2048,
-        initializer_range=0.2,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        **{"hidden_size": 32, "intermediate_size": 64, **changes},
-    )
-    return LlamaForCausalLM(config)
+    shape: dict[str, Any] = {
+        "vocab_size": len(tiny_tokenizer()),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 2048,
+        "initializer_range": 0.2,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
+    return LlamaForCausalLM(LlamaConfig(**shape | changes))
 
 
 def save_tiny_model(folder: Path, **changes: Any) -> Path:

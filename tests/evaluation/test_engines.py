@@ -84,28 +84,10 @@ CHATS = [[{"role": "user", "content": text}] for text in TEXTS]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
-    """As end_to_end.tiny_model, with heads of 32, the smallest that vLLM's CPU attention knows."""
+    """With heads of 32, the smallest that vLLM's CPU attention knows, and a second end."""
     pytest.importorskip("vllm")
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder: Path = tmp_path_factory.mktemp("tiny")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tiny_tokenizer()),
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=512,
-        initializer_range=0.2,
-        bos_token_id=1,
-        eos_token_id=[2, 40],
-        pad_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return model_config(path=str(folder), context_tok=512)
+    changes = {"hidden_size": 64, "max_position_embeddings": 512, "eos_token_id": [2, 40]}
+    return model_config(path=str(save_tiny_model(tmp_path_factory.mktemp("tiny"), **changes)), context_tok=512)
 
 
 def generator(model: ModelConfig, backend: Backend) -> Any:

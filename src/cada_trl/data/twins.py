@@ -19,7 +19,6 @@ from cada_trl.records import read_jsonl
 from cada_trl.statistics import agreement
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.problems import Problems
-from cada_trl.storage.reading import check_characters
 
 TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
 FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}
@@ -37,13 +36,13 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
     Errors: UserError with every row that has a wrong field; where none has, with every broken pair and every text that
     stands twice.
     """
-    problems = Problems()
+    problems, rows, source = Problems(), list[Row](), "twins" if path == TWINS else f"twins:{path.stem}"
     numbered = [(f"{path}, row {number}", values) for number, values in read_jsonl(path, problems=problems)]
     for where, values in numbered:
         with problems.of(where):
             check_fields(values, FIELDS, where, f" (twins have {', '.join(FIELDS)}; another file needs its own data=)")
             _check_row(values, hazards)
-            check_characters(values["text"], where)
+            rows.append(_row(where, values, source))
     problems.end()
     if not numbered:
         raise UserError(f"{path} holds no pairs; expected rows with {', '.join(FIELDS)} a line")
@@ -58,21 +57,19 @@ def read_twins(path: Path = TWINS, hazards: Collection[str] | None = None, licen
     ]
     disputed = {pair for pair, first, second in twice if first is not second}
     dropped = {name: Counter[str]() for name in ("harmful", "harmless")}
-    rows = []
-    for where, values in numbered:
-        if values["pair"] in disputed:
-            dropped["harmful" if values["harmful"] else "harmless"]["labels_disagree"] += 1
-        else:
-            rows.append(_row(where, values, "twins" if path == TWINS else f"twins:{path.stem}"))
+    for row in rows:
+        if row.pair in disputed:
+            dropped["harmful" if row.harmful else "harmless"]["labels_disagree"] += 1
     origin = {
         "dataset": "twins",
         "file": path.name,
         "sha256": file_sha256(path),
         "licence": licence,
-        "n_pairs": len({values["pair"] for _, values in numbered}),
+        "n_pairs": len({row.pair for row in rows}),
         "agreement": agreement([first for _, first, _ in twice], [second for *_, second in twice]) if twice else None,
     }
-    return Source(rows, {name: dict(counts) for name, counts in dropped.items() if counts}, origin)
+    kept = [row for row in rows if row.pair not in disputed]
+    return Source(kept, {name: dict(counts) for name, counts in dropped.items() if counts}, origin)
 
 
 def _row(where: str, values: dict[str, Any], source: str) -> Row:

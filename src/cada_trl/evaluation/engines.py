@@ -13,7 +13,7 @@ from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError, first_line
 from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models.cpu_decoding import decoding_attention
-from cada_trl.models.finite import check_finite, stored_weights
+from cada_trl.models.finite import check_finite
 from cada_trl.models.load import load_policy, resolve_model
 from cada_trl.models.sampling import continued, most_likely
 from cada_trl.models.vllm import CPU_KV_CACHE_GIB, set_vllm_environment
@@ -144,7 +144,7 @@ class VllmEngine:
             torch.set_num_threads(threads)
         where = resolve_model(model)
         if model.source == "folder":
-            check_finite(model.path, stored_weights(Path(where)))
+            check_finite(model.path, Path(where))
         from vllm import LLM
 
         try:

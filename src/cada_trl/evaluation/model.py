@@ -84,7 +84,7 @@ def make_generator(model: ModelConfig, settings: GenerationConfig) -> Generator:
         )
     if settings.n_gpu > 1 and settings.backend != "vllm":
         raise UserError(f"n_gpu={settings.n_gpu} needs backend=vllm; transformers runs on one device here")
-    generator_id(model, settings)
+    generator_id(model, settings)  # says so where the backend is not installed
     tokenizer = load_tokenizer(model)
     kind = Generator if model.chat == "template" else TwoStageGenerator
     ends = end_ids(model, tokenizer) | kind.turn_ends(tokenizer)

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from cada_trl.errors import UserError
 from cada_trl.models.folder import AGAIN
 
 
-def check_finite(path: str, weights: Iterable[tuple[str, Tensor]]) -> None:
-    """One pass over (name, tensor) without a copy.
+def check_finite(path: str, folder: Path) -> None:
+    """Look once at each tensor of the folder's files; path: how the user named it.
 
+    The files, not the loaded model: vLLM keeps its own, and ZeRO-3 leaves each rank a part.
     Errors: UserError names the first tensor that holds a NaN or an infinity, and says how many do.
     """
-    if wrong := [name for name, tensor in weights if not _is_finite(tensor)]:
+    wrong = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as stored:
+            wrong += [name for name in stored.keys() if not _is_finite(stored.get_tensor(name))]  # noqa: SIM118
+    if wrong:
         more = f" and {len(wrong) - 1} more tensors" if len(wrong) > 1 else ""
         raise UserError(f"the weights of {path} hold NaN or infinity, in {wrong[0]}{more}; {AGAIN}")
 
 
-def stored_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Each tensor of a folder's safetensors files, read one by one."""
-    from safetensors import safe_open
-
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as stored:
-            for name in stored.keys():  # noqa: SIM118
-                yield name, stored.get_tensor(name)
-
-
 def _is_finite(tensor: Tensor) -> bool:
-    if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.is_meta:
+    if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
-    return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor.detach()))  # a NaN is both ends
+    return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor))  # a NaN is both ends

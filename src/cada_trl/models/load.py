@@ -98,7 +98,8 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
     how = {"dtype": model.dtype, "use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
     policy, report = _from_pretrained(AutoModelForCausalLM, model, **how)
     _check_complete(model.path, report)
-    check_finite(model.path, policy.named_parameters())
+    if model.source == "folder":
+        check_finite(model.path, Path(resolve_model(model)))
     policy.config.eos_token_id, policy.config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
     policy.generation_config = GenerationConfig(
         eos_token_id=all_ends(tokenizer, policy.generation_config.eos_token_id),

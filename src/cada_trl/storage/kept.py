@@ -74,19 +74,15 @@ def read_config(folder: Path) -> dict[str, Any]:
 def check_described(folder: Path) -> None:
     """As check_kept, of the two files that say what a folder is of: config.yaml and the manifest itself."""
     file = folder / MANIFEST
-    _check(folder, read_json(file, "restore it") if file.is_file() else {}, [CONFIG])
+    check_kept(folder, read_json(file, "restore it") if file.is_file() else {}, [CONFIG])
 
 
-def check_kept(folder: Path, manifest: Mapping[str, Any]) -> None:
+def check_kept(folder: Path, manifest: Mapping[str, Any], names: Collection[str] | None = None) -> None:
     """Says in a line where an older version recorded nothing, and which file was deleted: who needs it says so, too.
-    A writer that was killed may have added rows.
+    A writer that was killed may have added rows. names: the files that are looked at; None: all.
 
     Errors: UserError names the first file that was edited.
     """
-    _check(folder, manifest)
-
-
-def _check(folder: Path, manifest: Mapping[str, Any], names: Collection[str] | None = None) -> None:
     if manifest.get(_OWN) not in {None, _own_sha256(manifest)}:
         raise UserError(_edited(folder / MANIFEST, "it has another SHA-256 than it says itself"))
     running, files = manifest.get("exit_state") == "running", manifest.get("files")

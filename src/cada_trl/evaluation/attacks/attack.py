@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Attacked:
 Written = tuple[str, str] | str  # the prompt and its provenance, or why there is none
 
 
-class Attack:
+class Attack(ABC):
     """Turns requests into prompts.
 
     transfer: the prompts were optimised against another model than the tested one, so that a low success rate bounds
@@ -59,9 +60,9 @@ class Attack:
     transfer = False
     version: str
 
+    @abstractmethod
     def written(self, items: Sequence[Item]) -> Iterable[Written]:
         """What is sent for each item, in order. Errors: UserError when the attack as a whole cannot be had."""
-        raise NotImplementedError
 
     def attempts(self, items: Sequence[Item]) -> Attacked:
         """At most one attempt per item. Errors: as written."""
