@@ -20,7 +20,9 @@ import psutil
 from cada_trl.config import Config, load_config
 from cada_trl.config.loading import as_override
 from cada_trl.config.run_config import unread_words
+from cada_trl.data.request_set import check_readable
 from cada_trl.errors import run_verb
+from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.rehearsal import Rehearsal
 from cada_trl.jobs.runner import free_port
 from cada_trl.launching import fetched, quiet_libraries, set_environment
@@ -40,6 +42,7 @@ RANK_GB, COLOCATED_GB = {"none": 1.6, "lora": 3.2}, 2.9
 def main(argv: list[str]) -> int:
     """The verb. Errors: UserError for what is no configuration, and while another process rehearses the same."""
     config = load_config(argv)
+    check_readable(config, load_pack(config.hazards))  # in seconds; doctor says so after the model is made
     folder = Path(config.runs_dir) / "rehearsals" / f"{config.model.name}-{content_hash(config.model_dump())}"
     with held(Path(f"{folder}.lock"), f"{folder} is being written by another rehearsal; wait for it"):
         with writing(folder):
