@@ -36,6 +36,19 @@ def test_every_verb_is_a_module_and_a_line_of_the_overview() -> None:
     assert all(len(line.split(maxsplit=1)[1]) > 20 and "python -m" not in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("verbs", "heavy"),
+    [
+        ([*VERBS], {"torch", "transformers", "datasets", "scipy", "matplotlib", "wandb"}),
+        (["doctor", "prepare", "train", "evaluate", "sweep", "table"], {"numpy", "jinja2"}),
+    ],
+)
+def test_no_verb_waits_for_what_its_first_line_does_not_need(verbs: list[str], heavy: set[str]) -> None:
+    modules = [f"cada_trl.{VERBS[verb]}" for verb in verbs]
+    program = f"import sys, {', '.join(modules)}; print(sorted({heavy} & set(sys.modules)))"
+    assert called(sys.executable, "-c", program) == (0, "[]\n", "")
+
+
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
 def test_the_verbs_are_listed_within_a_second_of_cpu_time(words: list[str]) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

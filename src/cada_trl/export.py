@@ -74,7 +74,7 @@ def export_twins(target: Path) -> None:
     from cada_trl.data.split import pair_roles
     from cada_trl.data.twins import TWINS, read_twins
     from cada_trl.readme import twins_card
-    from cada_trl.statistics import agreement_line
+    from cada_trl.statistics.paired import agreement_line
 
     source = read_twins()
     held_out = pair_roles(source.rows, ()).probe

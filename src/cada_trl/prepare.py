@@ -16,7 +16,7 @@ from cada_trl.config import load_config
 from cada_trl.console import table_console
 from cada_trl.data.prepared import PARTS, folder_of, prepare
 from cada_trl.errors import run_verb
-from cada_trl.statistics import agreement_line
+from cada_trl.statistics.paired import agreement_line
 
 
 def funnel_tables(manifest: dict[str, Any]) -> list[Table]:

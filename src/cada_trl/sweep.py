@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ from cada_trl.launching import missing
 from cada_trl.planning.device import n_machines
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of
+from cada_trl.visible import visible
 
 
 def main(argv: list[str]) -> int:
@@ -48,6 +50,8 @@ def main(argv: list[str]) -> int:
     request = read_request(argv)
     if request.config.search == "optuna":
         return _search(request, argv)
+    said = visible(" ".join(request.training))
+    print(f"reading the configuration of each cell of {said}", file=sys.stderr, flush=True)  # half a second a cell
     cells = make_grid(request.training, request.evaluation)
     _check_evaluations(cells)
     _check_machines(request, cells)

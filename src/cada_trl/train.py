@@ -36,7 +36,6 @@ from cada_trl.launching import (
 )
 from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
-from cada_trl.separability.card import kept_card
 from cada_trl.stopping import StopSignals
 from cada_trl.storage.files import read_json
 from cada_trl.storage.kept import check_kept, sealed
@@ -148,6 +147,7 @@ def _naming_a_full_disk(folder: Path) -> Iterator[None]:
 def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPack, judge: Judge) -> Run:
     from cada_trl.models.checks import check_tokenizer, template_hash
     from cada_trl.models.load import load_tokenizer
+    from cada_trl.separability.card import kept_card
 
     tokenizer = load_tokenizer(config.model)
     graded = config.reward.reasoning == "judged"

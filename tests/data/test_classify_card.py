@@ -12,7 +12,7 @@ from cada_trl.data.rows import Row, unique_rows
 from cada_trl.data.sources import read_beavertails
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.statistics import Rate
+from cada_trl.statistics.intervals import Rate
 
 from .conftest import DataOf, WriteRows
 

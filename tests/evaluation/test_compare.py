@@ -8,7 +8,8 @@ from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
 from cada_trl.evaluation.compare import ALL_ATTACKS, Comparison, Evaluated, compare
 from cada_trl.evaluation.items import Attempt, Outcome
-from cada_trl.statistics import adjusted_difference, difference_across_seeds, mcnemar, pooled_spread, sign_flip
+from cada_trl.statistics.paired import adjusted_difference, mcnemar, sign_flip
+from cada_trl.statistics.seeds import difference_across_seeds, pooled_spread
 
 Label = bool | None
 

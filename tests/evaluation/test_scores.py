@@ -13,7 +13,7 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Attempt, Outcome
 from cada_trl.evaluation.plan import Plan
 from cada_trl.evaluation.scores import Metric, Scores, any_rate, score, score_table, withheld_lines
-from cada_trl.statistics import adjusted_mean, wilson
+from cada_trl.statistics.intervals import adjusted_mean, wilson
 
 METRICS: dict[str, Metric] = {"bad": "asr", "fine": "nrr"}
 

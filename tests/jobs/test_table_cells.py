@@ -22,7 +22,8 @@ from cada_trl.jobs.table_cells import Number, TableCell, answered, evaluated, pa
 from cada_trl.jobs.table_cells import table_cells as cells_of
 from cada_trl.jobs.table_plan import Block, Layout, TableColumn, TablePlan, TableRow, load_models, load_table_settings
 from cada_trl.report.eval_record import read_evaluation
-from cada_trl.statistics import across_seeds, wilson
+from cada_trl.statistics.intervals import wilson
+from cada_trl.statistics.seeds import across_seeds
 from cada_trl.table import as_json, markdown, text_table
 from tests.report.made_up_utility import write_utility
 

@@ -10,7 +10,7 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.judging import calibrate
 from cada_trl.judging.calibrate import main
-from cada_trl.statistics import wilson
+from cada_trl.statistics.intervals import wilson
 
 
 def test_the_command_writes_the_tables_twin(

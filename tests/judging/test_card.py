@@ -27,7 +27,7 @@ from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
-from cada_trl.statistics import wilson
+from cada_trl.statistics.intervals import wilson
 
 POOLED = LabelSet(
     "xstest pooled, partial refused",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -148,12 +146,3 @@ def test_a_judge_that_cannot_pay_the_reward_is_refused(
 
 def test_harm_alone_is_a_score_too() -> None:
     assert [Judged(Verdict.UNSCORED, "", "", harmful).scored for harmful in (None, False)] == [False, True]
-
-
-def test_no_judge_imports_torch() -> None:
-    modules = (
-        "cada_trl.judging.from_config, cada_trl.judging.endpoint, cada_trl.judging.calibrate, cada_trl.judging.forms"
-    )
-    code = f"import sys, {modules}; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

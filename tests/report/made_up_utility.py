@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from cada_trl.records import write_jsonl
-from cada_trl.statistics import Rate
+from cada_trl.statistics.intervals import Rate
 from cada_trl.storage.files import replace_json
 
 

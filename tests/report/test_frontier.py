@@ -20,8 +20,7 @@ from cada_trl.report.frontier import (
 )
 from cada_trl.report.records import CellRecord
 from cada_trl.report.sweep_part import frontier_cell, reading
-from cada_trl.statistics import wilson
-from cada_trl.statistics.intervals import Z_95, centre_and_error
+from cada_trl.statistics.intervals import Z_95, centre_and_error, wilson
 
 fraction = st.floats(0, 1)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cada_trl.report.names import SETS, measure_label, measures, pooled_note, pooled_words, probe_reading
-from cada_trl.statistics import pooled_spread
+from cada_trl.statistics.seeds import pooled_spread
 from cada_trl.tracking.metrics import PROBE_SETS, metric
 
 

@@ -23,7 +23,7 @@ from cada_trl.report.rates import (
     sides,
     slice_tables,
 )
-from cada_trl.statistics import mcnemar
+from cada_trl.statistics.paired import mcnemar
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 
 

@@ -10,7 +10,7 @@ from cada_trl.errors import UserError
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_utility
 from cada_trl.report.results_part import utility_part
-from cada_trl.statistics import mcnemar
+from cada_trl.statistics.paired import mcnemar
 from tests.report.html_check import check_page
 from tests.report.made_up_utility import write_utility
 

@@ -18,7 +18,7 @@ from cada_trl.report.summary import (
     stage_cell,
     summarise,
 )
-from cada_trl.statistics import wilson
+from cada_trl.statistics.intervals import wilson
 from tests.report.made_up_run import probe_row
 
 

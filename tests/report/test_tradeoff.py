@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.frontier import Frontier, Point, Share, pareto_front
 from cada_trl.report.tradeoff import draw_attack, draw_frontier, tradeoff
-from cada_trl.statistics import pooled_spread
+from cada_trl.statistics.seeds import pooled_spread
 
 
 def test_a_point_is_asr_over_nrr_with_both_intervals(before: EvalRecord) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cada_trl.separability.probe import BagOfWords, fit
-from cada_trl.statistics import auc_and_j
+from cada_trl.statistics.resampled import auc_and_j
 
 
 def cloud(n: int, seed: int, apart: float = 4.0) -> tuple[np.ndarray, np.ndarray]:

@@ -14,18 +14,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from cada_trl.statistics import (
-    across_seeds,
-    adjusted_difference,
-    adjusted_mean,
-    bootstrap_mean,
-    difference_across_seeds,
-    mcnemar,
-    pooled_spread,
-    sign_flip,
-    wilson,
-)
-from cada_trl.statistics.intervals import centre_and_error
+from cada_trl.statistics.intervals import adjusted_mean, centre_and_error, wilson
+from cada_trl.statistics.paired import adjusted_difference, mcnemar, sign_flip
+from cada_trl.statistics.resampled import bootstrap_mean
+from cada_trl.statistics.seeds import across_seeds, difference_across_seeds, pooled_spread
 
 Random = np.random.Generator
 Floats = npt.NDArray[np.float64]

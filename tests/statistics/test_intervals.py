@@ -10,7 +10,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.statistics import Rate, adjusted_mean, auc_and_j, auc_and_j_intervals, bootstrap_mean, wilson
+from cada_trl.statistics.intervals import Rate, adjusted_mean, wilson
+from cada_trl.statistics.resampled import auc_and_j, auc_and_j_intervals, bootstrap_mean
 
 
 def test_wilson_of_six_in_313_is_the_interval_quoted_for_the_paper() -> None:

@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.statistics import (
+from cada_trl.statistics.paired import (
     adjusted_difference,
     agreement,
     agreement_line,

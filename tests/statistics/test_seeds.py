@@ -10,16 +10,9 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.statistics import (
-    UNBOUNDED,
-    across_seeds,
-    adjusted_difference,
-    adjusted_mean,
-    difference_across_seeds,
-    pooled_spread,
-    t_95,
-)
-from cada_trl.statistics.intervals import Z_95
+from cada_trl.statistics.intervals import Z_95, adjusted_mean
+from cada_trl.statistics.paired import adjusted_difference
+from cada_trl.statistics.seeds import UNBOUNDED, across_seeds, difference_across_seeds, pooled_spread, t_95
 
 T_2 = 4.302653  # 97.5 % quantile of Student's t with 2 degrees of freedom
 

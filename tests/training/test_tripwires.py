@@ -9,7 +9,7 @@ import pytest
 
 from cada_trl.config import TripwiresConfig, load_config
 from cada_trl.hazards.pack import load_pack
-from cada_trl.statistics import Rate
+from cada_trl.statistics.intervals import Rate
 from cada_trl.training import tripwires as wires
 from cada_trl.training.tripwires import Tripped, Watch
 

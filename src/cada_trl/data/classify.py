@@ -28,7 +28,7 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.prompting.arms import Messages
-from cada_trl.statistics import agreement
+from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import SharedLog
 from cada_trl.storage.reading import read_csv, read_yaml

@@ -23,7 +23,8 @@ from cada_trl.data.rows import Row, unique_rows
 from cada_trl.data.sources import read_beavertails
 from cada_trl.errors import UserError, run_verb
 from cada_trl.numbers import RATE
-from cada_trl.statistics import Confusion, Rate, agreement_line
+from cada_trl.statistics.intervals import Rate
+from cada_trl.statistics.paired import Confusion, agreement_line
 from cada_trl.storage.files import read_json
 
 Pairs = list[tuple[str, str]]  # (hand label, classifier's answer)

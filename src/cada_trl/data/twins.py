@@ -16,7 +16,7 @@ from cada_trl.data.likeness import normalise
 from cada_trl.data.rows import Row, Source, check_fields
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
-from cada_trl.statistics import agreement
+from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.problems import Problems
 

@@ -14,15 +14,8 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Outcome
 from cada_trl.evaluation.scores import withheld
 from cada_trl.numbers import ABSENT, Scale
-from cada_trl.statistics import (
-    PooledSpread,
-    adjusted_difference,
-    difference_across_seeds,
-    holm,
-    mcnemar,
-    pooled_spread,
-    sign_flip,
-)
+from cada_trl.statistics.paired import adjusted_difference, holm, mcnemar, sign_flip
+from cada_trl.statistics.seeds import PooledSpread, difference_across_seeds, pooled_spread
 from cada_trl.storage.json_record import JsonRecord
 
 MEASURES = ("complied", "harmful", "harmful_score", "reasoning")

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from cada_trl.evaluation.items import Outcome, RateName
 from cada_trl.numbers import ABSENT, Scale
-from cada_trl.statistics import Rate, adjusted_mean, cohen_kappa
+from cada_trl.statistics.intervals import Rate, adjusted_mean
+from cada_trl.statistics.paired import cohen_kappa
 from cada_trl.storage.json_record import JsonRecord
 
 Metric = Literal["asr", "nrr"]

@@ -25,7 +25,6 @@ from cada_trl.jobs.runner import free_port
 from cada_trl.jobs.stand_in import save_launch_file, save_stand_in
 from cada_trl.launching import absent
 from cada_trl.records import read_jsonl
-from cada_trl.training.checkpoints import newest_complete
 
 State = Literal["rehearsed", "failed", "not rehearsed"]
 STAGE_S = 3600.0  # ours: ranks that wait for each other do so for ever
@@ -124,6 +123,8 @@ class Rehearsal:
             code = self._end_of(process, "train")
             if alive := psutil.wait_procs(ranks, timeout=_GRACE_S)[1]:
                 raise Failed(f"{len(alive)} process(es) outlive the {number.name} of the one that started them")
+        from cada_trl.training.checkpoints import newest_complete  # with torch
+
         newest = newest_complete(self._run / "checkpoints", tidy=False)
         if code != wanted or newest is None:
             raise Failed(f"after {number.name}: exit code {code} and not {wanted}: {self._said('train')}")

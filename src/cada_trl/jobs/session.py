@@ -25,7 +25,6 @@ from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import measures
 from cada_trl.report.records import read_record
 from cada_trl.report.run_record import RunRecord
-from cada_trl.report.summary import rate_of
 from cada_trl.storage.files import GOES_ON, replace, replace_json
 from cada_trl.tracking.manifest import now_utc
 from cada_trl.tracking.metrics import PROBE_SETS
@@ -191,6 +190,8 @@ def metrics_of(results: Iterable[str]) -> dict[str, Row]:
     probe/<set>/<measure>: after the training, given raw. asr/<benchmark>/<attack> and nrr/...: of the evaluation.
     Errors: UserError as read_record, for a file that is damaged.
     """
+    from cada_trl.report.summary import rate_of  # with numpy, which a sweep's first line does not wait for
+
     metrics: dict[str, Row] = {}
     for path in results:
         record = read_record(Path(path))

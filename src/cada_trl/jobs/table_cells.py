@@ -13,7 +13,7 @@ from cada_trl.jobs.table_plan import Block, TablePlan
 from cada_trl.records import read_jsonl
 from cada_trl.report.eval_record import read_evaluation
 from cada_trl.report.paper import Measure, paper_tables
-from cada_trl.statistics import across_seeds
+from cada_trl.statistics.seeds import across_seeds
 from cada_trl.storage.files import read_json
 from cada_trl.storage.json_record import JsonRecord
 

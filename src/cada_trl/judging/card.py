@@ -21,7 +21,8 @@ from cada_trl.errors import UserError
 from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judge, Judged, judge_all
 from cada_trl.records import Verdict, read_jsonl
-from cada_trl.statistics import Confusion, auc_and_j
+from cada_trl.statistics.paired import Confusion
+from cada_trl.statistics.resampled import auc_and_j
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.files import read_json, replace_json
 from cada_trl.storage.reading import read_csv

@@ -36,7 +36,7 @@ from cada_trl.report.rates import SliceRow, slice_tables
 from cada_trl.report.run_record import RunRecord, Series, series_of
 from cada_trl.report.samples import PER_SET, SAMPLE_SEED, sampled_pairs
 from cada_trl.report.summary import rate_of
-from cada_trl.statistics import Rate
+from cada_trl.statistics.intervals import Rate
 from cada_trl.tracking.metrics import PROBE_SETS, SECTIONS, Panel, metric, train_panel
 from cada_trl.tracking.mirror import hazard_slices
 

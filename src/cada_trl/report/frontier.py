@@ -19,8 +19,9 @@ from cada_trl.evaluation.scores import withheld
 from cada_trl.report.names import SETS, attack_name, benchmark_name
 from cada_trl.report.records import CellRecord
 from cada_trl.report.summary import outcome
-from cada_trl.statistics import PooledSpread, Rate, adjusted_mean, holm, pooled_spread
-from cada_trl.statistics.intervals import centre_and_error
+from cada_trl.statistics.intervals import Rate, adjusted_mean, centre_and_error
+from cada_trl.statistics.paired import holm
+from cada_trl.statistics.seeds import PooledSpread, pooled_spread
 
 POOLED = "asr/all"
 _SAFE = "nrr/xstest_safe/none"

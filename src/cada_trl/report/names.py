@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cada_trl.evaluation.compare import ALL_ATTACKS
 from cada_trl.evaluation.scores import NO_HAZARD, Metric
 from cada_trl.report.run_record import Folder
-from cada_trl.statistics import MIN_DF, PooledSpread
+from cada_trl.statistics.seeds import MIN_DF, PooledSpread
 from cada_trl.tracking.metrics import HARMFUL_SETS, metric
 
 _BENCHMARKS = {

@@ -18,7 +18,7 @@ from cada_trl.evaluation.scores import Measure, Metric
 from cada_trl.numbers import ABSENT, POINTS, RATE, SCORE, WITHHELD, Cell, p_text
 from cada_trl.report.eval_record import EvalRecord, every_cell
 from cada_trl.report.names import METRICS, attack_name, benchmark_name, cell_name, hazard_name, labels, pooled_words
-from cada_trl.statistics import PooledSpread
+from cada_trl.statistics.seeds import PooledSpread
 
 # Columns that stand only where some evaluation has a number: a judge of refusals labels no harm
 OPTIONAL = {"harmful": "judged harmful", "harmful_score": "harmful score"}

@@ -17,7 +17,7 @@ from cada_trl.report.names import benchmark_name, labels
 from cada_trl.report.paper import paper_match, paper_tables
 from cada_trl.report.rates import change_cell, measure_cell, share_cell
 from cada_trl.report.records import FaithfulnessRecord, UtilityRecord
-from cada_trl.statistics import holm
+from cada_trl.statistics.paired import holm
 from cada_trl.tracking.manifest import scrub
 
 _FAITHFULNESS = (

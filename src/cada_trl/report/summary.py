@@ -14,15 +14,10 @@ from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, Cell, Scale
 from cada_trl.records import Verdict
 from cada_trl.report.names import SETS, measure_label, measures, pooled_note
 from cada_trl.report.run_record import ProbeRow, RunRecord
-from cada_trl.statistics import (
-    UNBOUNDED,
-    Estimate,
-    PooledSpread,
-    Rate,
-    adjusted_difference,
-    bootstrap_mean,
-    pooled_spread,
-)
+from cada_trl.statistics.intervals import Estimate, Rate
+from cada_trl.statistics.paired import adjusted_difference
+from cada_trl.statistics.resampled import bootstrap_mean
+from cada_trl.statistics.seeds import UNBOUNDED, PooledSpread, pooled_spread
 from cada_trl.tracking.metrics import PROBE_SETS
 
 

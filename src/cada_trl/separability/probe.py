@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cada_trl.data.likeness import normalise
-from cada_trl.statistics import auc_and_j_intervals
+from cada_trl.statistics.resampled import auc_and_j_intervals
 from cada_trl.storage.json_record import JsonRecord
 
 FloatArray = npt.NDArray[np.float64]

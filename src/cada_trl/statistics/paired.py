@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from cada_trl.statistics.intervals import Estimate, Rate, adjusted_mean
 
 
@@ -34,6 +32,8 @@ def sign_flip(changes: Sequence[int]) -> float:
     with a sum at least as far from 0. Items that change by 1 give McNemar's p. Source: Fisher's randomisation test
     (1935); Durkalski et al. (2003) have the large-sample form for clustered pairs.
     """
+    import numpy as np
+
     sizes = [abs(change) for change in changes if change]
     most = sum(sizes)
     share = np.zeros(2 * most + 1)  # share[most + s]: of sign patterns with sum s

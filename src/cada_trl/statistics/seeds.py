@@ -11,13 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from statistics import fmean, stdev
 
 from cada_trl.statistics.intervals import Z_95, centre_and_error
-
-FloatArray = npt.NDArray[np.float64]
 
 MIN_DF = 4  # ours: t is 12.7, 4.3, 3.2, 2.8 for 1 to 4; from there on it falls slowly, to 2.0
 UNBOUNDED = (-math.inf, math.inf)
@@ -121,14 +117,14 @@ def across_seeds(values_si: Sequence[Sequence[float]]) -> AcrossSeeds:
     1 - 2^(1-S): 75 % for three. Both levels hold the noise of a single answer, so the interval errs to the wide side.
     Errors: ValueError for no values, a NaN, a value outside [0, 1] or seeds with different numbers of items.
     """
-    array = _checked(values_si)
-    means = array.mean(axis=1)
-    mean, sd = float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else None
-    centre, error = centre_and_error(array.mean(axis=0).tolist(), (0.0, 1.0))
+    n_items = _n_items(values_si)
+    means, mean_i = _means(values_si)
+    mean, sd = fmean(means), stdev(means) if len(means) > 1 else None
+    centre, error = centre_and_error(mean_i, (0.0, 1.0))
     if sd is None:
-        return AcrossSeeds(means.tolist(), array.shape[1], mean, None, None, None)
+        return AcrossSeeds(means, n_items, mean, None, None, None)
     half = math.hypot(Z_95 * error, _own_margin(means))
-    return AcrossSeeds(means.tolist(), array.shape[1], mean, sd, max(0.0, centre - half), min(1.0, centre + half))
+    return AcrossSeeds(means, n_items, mean, sd, max(0.0, centre - half), min(1.0, centre + half))
 
 
 def difference_across_seeds(
@@ -146,33 +142,37 @@ def difference_across_seeds(
     none. The parts are independent and added in squares (MOVER, Zou and Donner 2008). Errors: ValueError as
     across_seeds, and without a pool for one seed on both sides, where adjusted_difference is the interval.
     """
-    before, after = _checked(before_si), _checked(after_si)
-    if before.shape[1] != after.shape[1]:
-        raise ValueError(f"{before.shape[1]} items before and {after.shape[1]} after; expected the same items")
-    means = [side.mean(axis=1) for side in (before, after)]
-    if pooled is None and max(map(len, means)) == 1:
+    n_before, n_after = _n_items(before_si), _n_items(after_si)
+    if n_before != n_after:
+        raise ValueError(f"{n_before} items before and {n_after} after; expected the same items")
+    if pooled is None and len(before_si) == len(after_si) == 1:
         raise ValueError("one seed on both sides: take adjusted_difference")
     sides = across_seeds(before_si), across_seeds(after_si)
     difference = sides[1].mean - sides[0].mean
     if pooled is not None and not pooled.informative:
         return SeedDifference(*sides, difference, None, None)
     if pooled is None:
-        margins = [_own_margin(side) for side in means if len(side) > 1]
+        margins = [_own_margin(side.per_seed) for side in sides if len(side.per_seed) > 1]
     else:
-        margins = [pooled.margin(len(side)) for side, own in zip(means, trained, strict=True) if own]
-    centre, error = centre_and_error((after.mean(axis=0) - before.mean(axis=0)).tolist(), (-1.0, 1.0))
+        margins = [pooled.margin(len(side.per_seed)) for side, own in zip(sides, trained, strict=True) if own]
+    changes = [new - old for old, new in zip(_means(before_si)[1], _means(after_si)[1], strict=True)]
+    centre, error = centre_and_error(changes, (-1.0, 1.0))
     half = math.hypot(Z_95 * error, *margins)
     return SeedDifference(*sides, difference, max(-1.0, centre - half), min(1.0, centre + half))
 
 
-def _own_margin(means: FloatArray) -> float:
-    return t_95(len(means) - 1) * float(means.std(ddof=1)) / math.sqrt(len(means))
+def _own_margin(means: Sequence[float]) -> float:
+    return t_95(len(means) - 1) * stdev(means) / math.sqrt(len(means))
 
 
-def _checked(values_si: Sequence[Sequence[float]]) -> FloatArray:
+def _means(values_si: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
+    """(mean of each seed over items, mean of each item over seeds)."""
+    return [fmean(row) for row in values_si], [fmean(column) for column in zip(*values_si, strict=True)]
+
+
+def _n_items(values_si: Sequence[Sequence[float]]) -> int:
     if not values_si or len({len(row) for row in values_si}) != 1:
         raise ValueError("expected at least one seed, and the same items in every seed")
-    array = np.asarray(values_si, dtype=np.float64)
-    if array.size == 0 or np.isnan(array).any():
+    if not values_si[0] or any(math.isnan(value) for row in values_si for value in row):
         raise ValueError("expected at least one item and no NaN: leave out items UNSCORED in any seed")
-    return array
+    return len(values_si[0])

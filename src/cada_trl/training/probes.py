@@ -23,7 +23,8 @@ from cada_trl.models.sampling import continued, sampled
 from cada_trl.prompting.reasoning import MARKS
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import score_completions
-from cada_trl.statistics import auc_and_j, mean
+from cada_trl.statistics.intervals import mean
+from cada_trl.statistics.resampled import auc_and_j
 
 BEGINS = 0.5  # a greedy answer to the raw request begins with the header from about here on
 

@@ -18,7 +18,8 @@ from typing import Any
 from cada_trl.config.sections import Action, TripwiresConfig
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.records import Status, Verdict
-from cada_trl.statistics import Rate, adjusted_difference
+from cada_trl.statistics.intervals import Rate
+from cada_trl.statistics.paired import adjusted_difference
 from cada_trl.tracking.metrics import HARMFUL_SETS, HARMLESS_SETS
 
 Gram = tuple[str, ...]

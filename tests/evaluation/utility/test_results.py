@@ -22,7 +22,8 @@ from cada_trl.evaluation.utility.results import (
 )
 from cada_trl.evaluation.utility.task import Plan
 from cada_trl.records import write_jsonl
-from cada_trl.statistics import Estimate, adjusted_difference, wilson
+from cada_trl.statistics.intervals import Estimate, wilson
+from cada_trl.statistics.paired import adjusted_difference
 from cada_trl.storage.files import replace_json
 
 from .conftest import small_task

@@ -17,7 +17,8 @@ from cada_trl.evaluation.scores import PERCENT
 from cada_trl.evaluation.utility.task import Plan
 from cada_trl.numbers import Scale
 from cada_trl.records import read_jsonl
-from cada_trl.statistics import Estimate, Rate, adjusted_difference, mcnemar
+from cada_trl.statistics.intervals import Estimate, Rate
+from cada_trl.statistics.paired import adjusted_difference, mcnemar
 from cada_trl.storage.files import read_json
 
 RESULT, SAMPLES = "result.json", "samples.jsonl"
