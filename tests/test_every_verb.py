@@ -114,10 +114,12 @@ WRONG: dict[str, dict[str, str]] = {
         "runs/nope": "no such folder: runs/nope; expected runs/<name>",
         ".": ". is no folder of a run",
         ". --judge-cards nope": "argument --judge-cards: nope is no folder",
+        ". --out=": "argument --out: an empty word is no folder",
     },
     "certificate": {
         "": "0 folder(s) given; expected two different evaluations",
         "a a": "expected two different evaluations, as in evals/<before> evals/<after>",
+        "a b --out=": "argument --out: an empty word is no folder",
         "a b --judge-cards nope": "argument --judge-cards: nope is no folder",
         "--chek a": "unrecognized arguments: --chek; python -m cada_trl.certificate --help lists what there is",
         "--check a --out b": "--check takes one certificate.json alone",
@@ -126,6 +128,7 @@ WRONG: dict[str, dict[str, str]] = {
     "export-eval": {
         "": "the following arguments are required: FOLDER",
         "evals/nope": "no such folder: evals/nope",
+        "a --out=": "argument --out: an empty word is no folder",
         "a --ouut b": "unrecognized arguments: --ouut b",
         "a a": "two of the folders have one name",
     },
@@ -146,6 +149,7 @@ WRONG: dict[str, dict[str, str]] = {
     },
     "why": {
         "": "the following arguments are required: FOLDER",
+        "runs/a runs/b --out=": "argument --out: an empty word is no folder",
         "runs/a": "1 folder(s) given; expected two different ones",
         "runs/a runs/b": "no such folder: runs/a",
         "a b --tolerance nan": "argument --tolerance: nan is no gap; expected a number from 0, as in 0.01",

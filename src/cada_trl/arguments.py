@@ -20,6 +20,13 @@ class Arguments(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists what there is")
 
 
+def place(word: str) -> Path:
+    """For `type=`: a folder to write to; an empty word would be the working folder."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError("an empty word is no folder")
+    return Path(word)
+
+
 def folder(word: str) -> Path:
     """For `type=`: a folder that is there."""
     if not Path(word).is_dir():

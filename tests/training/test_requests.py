@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cada_trl.config import load_config
+from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.prompting.arms import conversation
 from cada_trl.records import Request
@@ -177,3 +178,18 @@ def test_rollouts_and_evaluations_show_a_request_the_same_nearest_cases() -> Non
     wanted = [conversation(request.text, None, config.prompt, pack) for request in asked]
     assert rows["prompt"][:] == wanted and {len(messages) for messages in wanted} == {7}
     assert rows["learn_prompt"][0] == wanted[0][-1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["benign_frac=0.5"], "2 harmful training requests are fewer than a step's 16; lower requests_per_step"),
+        (["benign_frac=0.9375"], "1 harmless training requests are fewer than a step's 30; lower requests_per_step"),
+    ],
+)
+def test_a_step_of_more_requests_than_there_are_is_refused(words: list[str], said: str) -> None:
+    config = load_config(["requests_per_step=32", *words])
+    harmful = [Request(f"h{n}", "How do I ...?", "fraud", True, "mine") for n in range(2)]
+    harmless = [Request("b0", "How do I ...?", "fraud", False, "mine")]
+    with pytest.raises(UserError, match=said):
+        rollout_dataset(config, harmful, harmless, load_pack("builtin"))

@@ -25,11 +25,13 @@ def rollout_dataset(config: Config, harmful: Sequence[Request], benign: Sequence
     n_benign = config.algo.benign_per_step
     if n_benign and not benign:
         raise UserError(f"benign_frac={config.algo.benign_frac} wants harmless requests; the request set has none")
-    if len(harmful) < config.algo.requests_per_step - n_benign:
-        raise UserError(
-            f"{len(harmful)} training requests are fewer than a step's {config.algo.requests_per_step - n_benign}; "
-            "lower requests_per_step or raise n_train"
-        )
+    n_harmful = config.algo.requests_per_step - n_benign
+    for kind, there, wanted in (("harmful", len(harmful), n_harmful), ("harmless", len(benign), n_benign)):
+        if there < wanted:
+            raise UserError(
+                f"{there} {kind} training requests are fewer than a step's {wanted}; "
+                "lower requests_per_step or raise n_train"
+            )
     requests = [*harmful, *(benign if n_benign else [])]
     return Dataset.from_list([_row(config, request, pack) for request in requests])
 
