@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -30,8 +32,8 @@ def test_a_failure_is_told_in_the_words_of_the_run_and_not_of_what_comes_of_it(l
     assert error_of(lines) == error
 
 
-def rehearsal(tmp_path: Path) -> Rehearsal:
-    words = [*tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")), "micro_batch=1"]
+def rehearsal(tmp_path: Path, *more: str) -> Rehearsal:
+    words = [*tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")), "micro_batch=1", *more]
     return Rehearsal(load_config(words), words, 1, tmp_path)
 
 
@@ -48,3 +50,16 @@ def test_what_the_machine_lacks_is_no_failure_of_the_run(tmp_path: Path, monkeyp
     monkeypatch.setattr(rehearsing, "absent", lambda _: ["vllm is not installed: pip install it"])
     last = [*rehearsal(tmp_path).stages()][-1]
     assert (last.stage, last.state, last.seen) == ("machine", "not rehearsed", "vllm is not installed: pip install it")
+
+
+def test_a_server_is_there_once_it_answers_where_the_run_will_ask_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
+    monkeypatch.setattr(Rehearsal, "_started", lambda *_: nullcontext())
+    monkeypatch.setattr(rehearsing, "absent", lambda _: [])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        stages = rehearsal(tmp_path, "rollout=vllm_server", f"server_url={url}").stages()
+        seen = [next(stages).stage, next(stages).seen]
+    assert seen == ["model", "1 of 1 process(es), rollout=vllm_server"]

@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -25,6 +24,7 @@ from cada_trl.jobs.runner import free_port
 from cada_trl.jobs.stand_in import save_launch_file, save_stand_in
 from cada_trl.launching import absent
 from cada_trl.records import read_jsonl
+from cada_trl.rollouts.serve import address
 
 State = Literal["rehearsed", "failed", "not rehearsed"]
 STAGE_S = 3600.0  # ours: ranks that wait for each other do so for ever
@@ -104,8 +104,7 @@ class Rehearsal:
             raise Missing("; ".join(lacks))
         if self._small.rollout.backend == "vllm_server":
             server = self._stack.enter_context(self._started("rollouts.serve", self._words))
-            address = urlsplit(str(self._small.rollout.server_url))
-            while not _answers(str(address.hostname), int(address.port or 0)):
+            while not _answers(*address(self._small)):
                 self._check_alive(server, "rollouts.serve")
         return (
             f"{self._n_ranks} of {self._config.hardware.n_processes} process(es), rollout={self._small.rollout.backend}"
