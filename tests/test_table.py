@@ -45,8 +45,12 @@ def test_a_dry_run_prints_the_plan_of_any_model_and_starts_nothing(
     names = calls(monkeypatch)
     words = ["table=3", f"model={model}", "rows=none,cada", "seeds=0", *folders, f"data_root={shared_data}"]
     assert table.main([*words, "--dry-run"]) == 0
+    brief = capsys.readouterr().out
+    assert table.main([*words, "--config"]) == 0
     said = capsys.readouterr().out
     assert names == []
+    assert set(brief.splitlines()) < set(said.splitlines()) and len(brief.splitlines()) <= 10
+    assert "1 x train, 2 x evaluate; 0 done; to do: about " in brief
     for part in ("evaluate-none-strongreject", "train-cada-s0", "evaluate-cada-s0-advbench", "no access, hex_phi: "):
         assert part in said
     assert "ESTIMATED, from recipes/tables/models.yaml" in said and "  -m cada_trl.train model=" in said
@@ -70,7 +74,7 @@ def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(
         "train=lr=1e-6",
         *folders,
     ]
-    assert table.main([*words, "--dry-run"]) == 0
+    assert table.main([*words, "--config"]) == 0
     lines = capsys.readouterr().out.splitlines()
     training = next(line for line in lines if "cada_trl.train" in line)
     for word in ("algo=cada hardware=a100x4", "lr=1e-6 seed=3", "model.source=", f"{tmp_path}/data"):

@@ -1,7 +1,8 @@
 """table: one of the paper's tables, run or reused cell by cell, ours beside the published numbers.
 
     python -m cada_trl.table table=3 model=smollm2 data_root=<folder>
-    python -m cada_trl.table table=3 model=llama3 --dry-run         (the jobs, done or to do, and what they may cost)
+    python -m cada_trl.table table=3 model=llama3 --dry-run         (a line a method, and what it may cost)
+    ... --config           (each job with its command, done or to do; nothing is started either)
     ... rows=none,cada columns=strongreject seeds=0 limit=2 train=max_steps=1
 
 Its jobs are calls of train, evaluate and utility, whose folders are named by content: what is done is not done again,
@@ -12,11 +13,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
 
+from cada_trl.config.loading import split_flags
 from cada_trl.console import table_console
 from cada_trl.document.markdown import bullets, heading
 from cada_trl.document.markdown import table as markdown_table
@@ -24,7 +27,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.runner import Runner
 from cada_trl.jobs.table_cells import TableCell, table_cells
-from cada_trl.jobs.table_plan import TablePlan, load_table_settings, plan_table
+from cada_trl.jobs.table_plan import TablePlan, jobs_of, load_table_settings, plan_table
 from cada_trl.numbers import ABSENT, RATE
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.paper import MEASURES, paper_tables
@@ -35,11 +38,12 @@ HEADER = ("method", "asked", "measure", "paper", "ours", "95 %", "ours - paper [
 
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a job failed in this call, else 0. Errors: UserError before any job has started."""
-    plan = plan_table(load_table_settings([word for word in argv if word != "--dry-run"]))
+    words, flags = split_flags(argv)
+    plan = plan_table(load_table_settings(words))
     if not plan.jobs:
         raise UserError(f"no cell of {title(plan)} can be asked; {next(_lacking(plan))}")
-    if "--dry-run" in argv:
-        _show_plan(plan)
+    if flags:
+        _show_plan(plan, jobs_too="--config" in flags)
         return 0
     folder = plan.settings.folder
     runner = Runner(JobFolder(folder, "table"), lambda line: print(line, file=sys.stderr, flush=True))
@@ -55,12 +59,20 @@ def main(argv: list[str]) -> int:
     return 1 if runner.failed else 0
 
 
-def _show_plan(plan: TablePlan) -> None:
+def _show_plan(plan: TablePlan, jobs_too: bool) -> None:
     print(title(plan))
     results = {job: job.results() for job in plan.jobs}
-    for job, folders in results.items():
+    for job, folders in results.items() if jobs_too else ():
         state = f"done {folders[0]}" if folders else f"to do, {plan.cost([job])}"
         print(f"{state}: {job.label}\n  {shlex.join(job.commands[0][1:])}")
+    for row in plan.layout.rows:
+        jobs = jobs_of([block for block in plan.blocks if block.row is row])
+        counts = Counter(job.calls[0].verb for job in jobs)
+        done = [job for job in jobs if results[job]]
+        cost = plan.cost([job for job in jobs if job not in done])
+        print(
+            f"{row.method}: {', '.join(f'{n} x {verb}' for verb, n in counts.items())}; {len(done)} done; to do: {cost}"
+        )
     for line in dict.fromkeys(_lacking(plan)):
         print(line)
     to_do = plan.cost([job for job, folders in results.items() if not folders])
