@@ -173,7 +173,7 @@ test-fast: $(TESTABLE) ## the tests that take less than 20 s each
 	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-vllm: $(VLLM) ## the tests that need vLLM, on its CPU build, in a .venv-vllm of its own
-	$(VLLM_PYTHON) -m pytest $(SIDE_BY_SIDE) tests/rollouts tests/evaluation/test_model.py tests/evaluation/test_engines.py $(ARGS)
+	$(VLLM_PYTHON) -m pytest tests/rollouts tests/evaluation/test_model.py tests/evaluation/test_engines.py $(ARGS)
 
 mutants: $(TESTABLE) ## plant faults in the numeric rooms, one by one, and list those that no test sees: ARGS="cada_trl.algo.baseline*"
 	$(VENV_PYTHON) -m mutmut run $(ARGS)
