@@ -8,6 +8,8 @@ are not read; a hub model's tokenizer is fetched, and a judge behind an endpoint
 
 from __future__ import annotations
 
+import sys
+
 from cada_trl import diagnosis
 from cada_trl.config import load_config
 from cada_trl.diagnosis import Check, findings
@@ -31,6 +33,7 @@ CHECKS: dict[str, Check] = {
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a check failed. Errors: UserError for overrides that are no configuration."""
     config = load_config(argv)
+    print(f"checking {config.model.name}: {', '.join(CHECKS)}", file=sys.stderr, flush=True)
     set_environment(config.hardware.threads)
     quiet_libraries()
     n_failed = n_warned = 0

@@ -10,6 +10,7 @@ memory and CUDA, and says at its end what it could not rehearse. Exit code 0, or
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +43,7 @@ RANK_GB, COLOCATED_GB = {"none": 1.6, "lora": 3.2}, 2.9
 def main(argv: list[str]) -> int:
     """The verb. Errors: UserError for what is no configuration, and while another process rehearses the same."""
     config = load_config(argv)
+    print(f"rehearsing {config.model.name}: its requests are read first", file=sys.stderr, flush=True)
     check_readable(config, load_pack(config.hazards))  # in seconds; doctor says so after the model is made
     folder = Path(config.runs_dir) / "rehearsals" / f"{config.model.name}-{content_hash(config.model_dump())}"
     with held(Path(f"{folder}.lock"), f"{folder} is being written by another rehearsal; wait for it"):

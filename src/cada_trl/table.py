@@ -39,7 +39,9 @@ HEADER = ("method", "asked", "measure", "paper", "ours", "95 %", "ours - paper [
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a job failed in this call, else 0. Errors: UserError before any job has started."""
     words, flags = split_flags(argv)
-    plan = plan_table(load_table_settings(words))
+    settings = load_table_settings(words)
+    print(f"reading what table {settings.table} asks", file=sys.stderr, flush=True)  # seconds
+    plan = plan_table(settings)
     if not plan.jobs:
         raise UserError(f"no cell of {title(plan)} can be asked; {next(_lacking(plan))}")
     if flags:
