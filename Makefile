@@ -162,8 +162,8 @@ test test-fast test-vllm mutants: export OMP_NUM_THREADS ?= 1
 test test-fast test-vllm mutants: export HF_HUB_OFFLINE ?= 1
 test test-fast test-vllm mutants: export WANDB_MODE ?= offline
 
-# A process per core, each on one thread; a file's tests stay in one process, since they share what it has made. In the order of the
-# folders the long ones come first: by the number of tests, which is xdist's order, they come last and one core waits for the other.
+# A process per core, each on one thread; a file's tests stay in one process, since they share what it has made. xdist's own
+# order, by the number of tests, has the few long ones last, where one core waits for the other.
 SIDE_BY_SIDE := -n logical --maxprocesses=8 --dist loadfile --no-loadscope-reorder
 
 test: $(TESTABLE) ## every test

@@ -20,7 +20,7 @@ class Arguments(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists what there is")
 
 
-def place(word: str) -> Path:
+def destination(word: str) -> Path:
     """For `type=`: a folder to write to; an empty word would be the working folder."""
     if not word.strip():
         raise argparse.ArgumentTypeError("an empty word is no folder")

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cada_trl.arguments import Arguments, folder, place
+from cada_trl.arguments import Arguments, destination, folder
 from cada_trl.config import PACKAGE_DIR, ModelConfig
 from cada_trl.config.loading import check_values
 from cada_trl.data.own_sets import TWIN_SETS
@@ -46,7 +46,9 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 2 where --check finds a difference. Errors: UserError, one line."""
     parser = Arguments(prog="python -m cada_trl.certificate", description="Certify a training.")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="evals/<before> evals/<after>")
-    parser.add_argument("--out", type=place, help=f"folder for {PAGE} and {JSON}; certificates/<after> by default")
+    parser.add_argument(
+        "--out", type=destination, help=f"folder for {PAGE} and {JSON}; certificates/<after> by default"
+    )
     parser.add_argument(
         "--judge-cards", type=folder, help="where judging.calibrate kept its cards; runs/judge_cards by default"
     )

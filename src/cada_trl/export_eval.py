@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from cada_trl.arguments import Arguments, place
+from cada_trl.arguments import Arguments, destination
 from cada_trl.errors import UserError, run_verb
 from cada_trl.report.records import read_evaluated
 from cada_trl.storage.files import whole, writing
@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError, one line."""
     parser = Arguments(prog="python -m cada_trl.export_eval", description="Export to inspect_ai.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="evals/<name>")
-    parser.add_argument("--out", type=place, default=Path("logs"), help="folder for the logs; logs by default")
+    parser.add_argument("--out", type=destination, default=Path("logs"), help="folder for the logs; logs by default")
     arguments = parser.parse_args(argv)
     if len({folder.resolve().name for folder in arguments.folders}) < len(arguments.folders):
         raise UserError("two of the folders have one name and would be one log; expected different ones")

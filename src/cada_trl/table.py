@@ -27,7 +27,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.runner import Runner
 from cada_trl.jobs.table_cells import TableCell, table_cells
-from cada_trl.jobs.table_plan import TablePlan, jobs_of, load_table_settings, plan_table
+from cada_trl.jobs.table_plan import TablePlan, load_table_settings, plan_table
 from cada_trl.numbers import ABSENT, RATE
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.paper import MEASURES, paper_tables
@@ -68,13 +68,10 @@ def _show_plan(plan: TablePlan, jobs_too: bool) -> None:
         state = f"done {folders[0]}" if folders else f"to do, {plan.cost([job])}"
         print(f"{state}: {job.label}\n  {shlex.join(job.commands[0][1:])}")
     for row in plan.layout.rows:
-        jobs = jobs_of([block for block in plan.blocks if block.row is row])
-        counts = Counter(job.calls[0].verb for job in jobs)
-        done = [job for job in jobs if results[job]]
-        cost = plan.cost([job for job in jobs if job not in done])
-        print(
-            f"{row.method}: {', '.join(f'{n} x {verb}' for verb, n in counts.items())}; {len(done)} done; to do: {cost}"
-        )
+        jobs = plan.jobs_for(row)
+        left = [job for job in jobs if not results[job]]
+        calls = ", ".join(f"{n} x {verb}" for verb, n in Counter(job.calls[0].verb for job in jobs).items())
+        print(f"{row.method}: {calls}; {len(jobs) - len(left)} done; to do: {plan.cost(left)}")
     for line in dict.fromkeys(_lacking(plan)):
         print(line)
     to_do = plan.cost([job for job, folders in results.items() if not folders])

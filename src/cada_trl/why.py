@@ -10,7 +10,7 @@ import argparse
 import math
 from pathlib import Path
 
-from cada_trl.arguments import Arguments, place
+from cada_trl.arguments import Arguments, destination
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document
 from cada_trl.document.markdown import markdown
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError for folders that are not two finished runs or two evaluations."""
     parser = Arguments(prog="python -m cada_trl.why", description="Explain two runs' difference.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="runs/<name> or evals/<name>, twice")
-    parser.add_argument("--out", type=place, help="folder for why.md and why.json")
+    parser.add_argument("--out", type=destination, help="folder for why.md and why.json")
     parser.add_argument(
         "--tolerance", type=_gap, default=TOLERANCE, help=f"relative gap of a metric that is none ({TOLERANCE})"
     )

@@ -183,8 +183,14 @@ def test_rollouts_and_evaluations_show_a_request_the_same_nearest_cases() -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["benign_frac=0.5"], "2 harmful training requests are fewer than a step's 16; lower requests_per_step"),
-        (["benign_frac=0.9375"], "1 harmless training requests are fewer than a step's 30; lower requests_per_step"),
+        (
+            ["benign_frac=0.5"],
+            "2 harmful training requests are fewer than a step's 16; lower requests_per_step or raise n_train",
+        ),
+        (
+            ["benign_frac=0.9375"],
+            "1 harmless training requests are fewer than a step's 30; lower requests_per_step or lower benign_frac",
+        ),
     ],
 )
 def test_a_step_of_more_requests_than_there_are_is_refused(words: list[str], said: str) -> None:

@@ -194,7 +194,13 @@ class TablePlan:
 
     @property
     def jobs(self) -> list[Job]:
-        return jobs_of(self.blocks)
+        """Each once; a training before what asks its model."""
+        return list(dict.fromkeys(job for row in self.layout.rows for job in self.jobs_for(row)))
+
+    def jobs_for(self, row: TableRow) -> list[Job]:
+        """Those of one method, in the same order."""
+        asking = [job for block in self.blocks if block.row == row for job in block.jobs]
+        return list(dict.fromkeys(each for job in asking for each in (job.trained, job) if each is not None))
 
     def cost(self, jobs: Sequence[Job]) -> str:
         """What the jobs may take, in words: a guess by the number of answers; models.yaml says what was measured."""
@@ -209,12 +215,6 @@ class TablePlan:
             n_calls += job.n if verb == "evaluate" and self.call_usd is not None else 0
         judge = f", {n_calls} judge calls (about ${n_calls * (self.call_usd or 0.0):.2f})" if n_calls else ""
         return f"about {hours:.2f} h{f', {gpu_hours:.2f} GPU h' if gpu_hours else ''}{judge}"
-
-
-def jobs_of(blocks: Sequence[Block]) -> list[Job]:
-    """Each once; a training before what asks its model."""
-    asking = [job for block in blocks for job in block.jobs]
-    return list(dict.fromkeys(each for job in asking for each in (job.trained, job) if each is not None))
 
 
 def plan_table(settings: TableSettings) -> TablePlan:

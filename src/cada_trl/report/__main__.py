@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cada_trl.arguments import Arguments, folder, place
+from cada_trl.arguments import Arguments, destination, folder
 from cada_trl.errors import UserError, run_verb
 
 
@@ -24,7 +24,9 @@ def main(argv: list[str]) -> int:
         metavar="FOLDER",
         help="runs/, evals/, faithfulness/, utility/ or sweeps/<name>",
     )
-    parser.add_argument("--out", type=place, help="folder for report.html, report.md, report.json and the pictures")
+    parser.add_argument(
+        "--out", type=destination, help="folder for report.html, report.md, report.json and the pictures"
+    )
     parser.add_argument(
         "--judge-cards", type=folder, default=Path("runs/judge_cards"), help="where judging.calibrate kept its cards"
     )

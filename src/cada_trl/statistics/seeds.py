@@ -117,14 +117,13 @@ def across_seeds(values_si: Sequence[Sequence[float]]) -> AcrossSeeds:
     1 - 2^(1-S): 75 % for three. Both levels hold the noise of a single answer, so the interval errs to the wide side.
     Errors: ValueError for no values, a NaN, a value outside [0, 1] or seeds with different numbers of items.
     """
-    n_items = _n_items(values_si)
-    means, mean_i = _means(values_si)
+    mean_i, means = _item_means(values_si), [fmean(row) for row in values_si]
     mean, sd = fmean(means), stdev(means) if len(means) > 1 else None
     centre, error = centre_and_error(mean_i, (0.0, 1.0))
     if sd is None:
-        return AcrossSeeds(means, n_items, mean, None, None, None)
+        return AcrossSeeds(means, len(mean_i), mean, None, None, None)
     half = math.hypot(Z_95 * error, _own_margin(means))
-    return AcrossSeeds(means, n_items, mean, sd, max(0.0, centre - half), min(1.0, centre + half))
+    return AcrossSeeds(means, len(mean_i), mean, sd, max(0.0, centre - half), min(1.0, centre + half))
 
 
 def difference_across_seeds(
@@ -142,9 +141,9 @@ def difference_across_seeds(
     none. The parts are independent and added in squares (MOVER, Zou and Donner 2008). Errors: ValueError as
     across_seeds, and without a pool for one seed on both sides, where adjusted_difference is the interval.
     """
-    n_before, n_after = _n_items(before_si), _n_items(after_si)
-    if n_before != n_after:
-        raise ValueError(f"{n_before} items before and {n_after} after; expected the same items")
+    before_i, after_i = _item_means(before_si), _item_means(after_si)
+    if len(before_i) != len(after_i):
+        raise ValueError(f"{len(before_i)} items before and {len(after_i)} after; expected the same items")
     if pooled is None and len(before_si) == len(after_si) == 1:
         raise ValueError("one seed on both sides: take adjusted_difference")
     sides = across_seeds(before_si), across_seeds(after_si)
@@ -155,8 +154,7 @@ def difference_across_seeds(
         margins = [_own_margin(side.per_seed) for side in sides if len(side.per_seed) > 1]
     else:
         margins = [pooled.margin(len(side.per_seed)) for side, own in zip(sides, trained, strict=True) if own]
-    changes = [new - old for old, new in zip(_means(before_si)[1], _means(after_si)[1], strict=True)]
-    centre, error = centre_and_error(changes, (-1.0, 1.0))
+    centre, error = centre_and_error([new - old for old, new in zip(before_i, after_i, strict=True)], (-1.0, 1.0))
     half = math.hypot(Z_95 * error, *margins)
     return SeedDifference(*sides, difference, max(-1.0, centre - half), min(1.0, centre + half))
 
@@ -165,14 +163,10 @@ def _own_margin(means: Sequence[float]) -> float:
     return t_95(len(means) - 1) * stdev(means) / math.sqrt(len(means))
 
 
-def _means(values_si: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    """(mean of each seed over items, mean of each item over seeds)."""
-    return [fmean(row) for row in values_si], [fmean(column) for column in zip(*values_si, strict=True)]
-
-
-def _n_items(values_si: Sequence[Sequence[float]]) -> int:
+def _item_means(values_si: Sequence[Sequence[float]]) -> list[float]:
+    """The mean of each item over seeds."""
     if not values_si or len({len(row) for row in values_si}) != 1:
         raise ValueError("expected at least one seed, and the same items in every seed")
     if not values_si[0] or any(math.isnan(value) for row in values_si for value in row):
         raise ValueError("expected at least one item and no NaN: leave out items UNSCORED in any seed")
-    return len(values_si[0])
+    return [fmean(column) for column in zip(*values_si, strict=True)]

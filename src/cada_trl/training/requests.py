@@ -20,18 +20,17 @@ from cada_trl.records import Request
 def rollout_dataset(config: Config, harmful: Sequence[Request], benign: Sequence[Request], pack: HazardPack) -> Dataset:
     """Harmful rows first, then harmless ones, each with the prompt it is sampled on and the prompt it is learned on.
 
-    Errors: UserError when the batch wants harmless requests and there are none, or more requests than there are.
+    Errors: UserError when a step wants more requests than there are.
     """
     n_benign = config.algo.benign_per_step
-    if n_benign and not benign:
-        raise UserError(f"benign_frac={config.algo.benign_frac} wants harmless requests; the request set has none")
     n_harmful = config.algo.requests_per_step - n_benign
-    for kind, there, wanted in (("harmful", len(harmful), n_harmful), ("harmless", len(benign), n_benign)):
+    for kind, there, wanted, instead in (
+        ("harmful", len(harmful), n_harmful, "raise n_train"),
+        ("harmless", len(benign), n_benign, "lower benign_frac"),
+    ):
         if there < wanted:
-            raise UserError(
-                f"{there} {kind} training requests are fewer than a step's {wanted}; "
-                "lower requests_per_step or raise n_train"
-            )
+            seen = f"{there} {kind} training requests are fewer than a step's {wanted}"
+            raise UserError(f"{seen}; lower requests_per_step or {instead}")
     requests = [*harmful, *(benign if n_benign else [])]
     return Dataset.from_list([_row(config, request, pack) for request in requests])
 
