@@ -2,16 +2,17 @@
 # The first call creates .venv and installs the project there; later calls install nothing.
 #
 # Variables, on the command line or in the environment:
-#   MODEL      smollm2 | llama3 | deepthought | llama3_70b; evaluate and utility also take a run folder, a model folder, a hub id
+#   MODEL      a file of hydra_conf/model/, such as smollm2 or llama3; evaluate and utility also take a run folder, a model folder, a hub id
 #   METHOD     how `make train`, `make doctor` and `make sweep` train: a file of hydra_conf/algo/, such as sft_cases; without it cada
 #   ARGS       anything a verb takes, in Hydra's form for train and prepare; comes last, so it wins
 #   DATA_ROOT  folder with the evaluation sets, which the requests are compared with, and with beavertails/ for data=beavertails
 #              and data=paper; `make data` fills it; without it nothing is compared, and those two come from the hub
-#   RUN        run, evaluation or utility folders of `make report`; the two folders of `make why`; the run of `make export`
-#              and `make chat`
+#   RUN        run, evaluation or utility folders of `make report`; the two folders of `make why`; the two evaluations of
+#              `make certificate`; the run of `make export` and `make chat`
 #   TABLE      number of `make table`: 1 | 2 | 3 | 4; `make table3` is `make table TABLE=3`
 #   NAME       card of `make ablation`: a file of hydra_conf/ablation/, such as kl
-#   JUDGE      judge of `make judge-card`: phrases | classifier | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench
+#   JUDGE      judge of `make judge-card`: phrases | classifier | rubric | strongreject | xstest | wildguard | llamaguard3 | harmbench |
+#              gpt_oss_safeguard
 #   PYTHON     the Python, 3.11 to 3.14, that .venv is made with
 #   PIP_ARGS   more options for pip. PyPI's torch for Linux is the CUDA build (several GB). For the CPU build give
 #              PIP_ARGS="--extra-index-url URL" with the CPU index that PyTorch's install page names.
@@ -43,7 +44,7 @@ VLLM        := .venv-vllm/.installed
 RECIPE      = $(patsubst recipe=%,%,$(filter recipe=%,$(ARGS)))
 ASKED       = $(if $(RECIPE),$(shell sed -n 's/^- \([^ ]*\).*/\1/p' recipes/$(RECIPE).yaml 2>/dev/null)) $(ARGS)
 ASKED_MODEL = $(or $(firstword $(subst /, ,$(RECIPE))),$(MODEL))
-# The paper's models are trained on the paper's requests, SmolLM2 on the embedded twins.
+# SmolLM2 is trained on the embedded twins, every other model on the paper's requests, unless data= says otherwise.
 OWN_DATA    = $(if $(filter smollm2,$(ASKED_MODEL)),data=twins,data=paper)
 ASKED_DATA  = $(or $(filter data=%,$(ASKED)),$(OWN_DATA))
 # as data/sources.py chooses it

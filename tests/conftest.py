@@ -23,6 +23,16 @@ def _a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cada_trl.config.sections.CPU_INFO", Path(os.devnull))
 
 
+@pytest.fixture(autouse=True)
+def _pictures_are_drawn_where_reports_are_tested(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report's pictures take longer than a tiny run. tests/report and whatever starts a process draws them."""
+    if "report" not in request.path.parts:
+        for part in ("dashboard", "tradeoff"):
+            monkeypatch.setattr(f"cada_trl.report.{part}.picture", lambda *_, **__: b"<svg></svg>")
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder with real public datasets; a test that needs it is skipped where it is absent."""

@@ -168,6 +168,7 @@ def test_a_dry_run_asks_nothing(root: Path, capsys: pytest.CaptureFixture[str]) 
         ("limit=0", "limit=0: Input should be greater than or equal to 1"),
         ("items=absent", r"items=absent holds no probes/before.jsonl"),
         ("keep_sentence=2", "unknown key 'keep_sentence'; did you mean keep_sentences"),
+        ("judge=llamaguard3", "judge=llamaguard3 labels harm, and here refusals are counted"),
         ("chat=two_stage", "has no place for a begun answer"),
     ],
 )

@@ -118,6 +118,8 @@ def test_other_weights_are_another_folder_and_are_compared_in_pairs(
     main([f"model={other}", *words[1:], "tasks=mmlu_plain", f"against={before}"])
     assert len(list((tmp_path / "utility").iterdir())) == 2
     assert "McNemar" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"has none of gsm8k-.*expected the same tasks"):
+        main([f"model={other}", *words[1:], "tasks=gsm8k", f"against={before}"])
 
 
 @needs_lm_eval

@@ -160,8 +160,8 @@ def _attack_context(
     depth = config.attacker.n_streams, config.attacker.n_iterations
 
     def context(spec: BenchmarkSpec) -> AttackContext:
-        target_id = content_hash(model.decides)
-        return AttackContext(spec, data_root, attacker, model.answer, target_id, judge, *depth)
+        target_id, sees = content_hash(model.decides), config.judge.judge_sees
+        return AttackContext(spec, data_root, attacker, model.answer, target_id, judge, sees, *depth)
 
     return context
 

@@ -35,7 +35,7 @@ from cada_trl.evaluation.items import Attempt, join, to_row
 from cada_trl.evaluation.model import Completion, ModelUnderTest
 from cada_trl.evaluation.settings import FaithfulnessConfig, load_faithfulness_config
 from cada_trl.hazards.pack import load_pack, pack_hash
-from cada_trl.judging.from_config import make_judge
+from cada_trl.judging.from_config import LABEL_HARM_ONLY, make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.models.prompts import answer_begun
 from cada_trl.records import write_jsonl
@@ -54,6 +54,8 @@ def main(argv: list[str]) -> int:
         return 0
     pack = load_pack(config.hazards)
     place_of(config.faithfulness_dir)
+    if config.judge.kind in LABEL_HARM_ONLY:
+        raise UserError(f"judge={config.judge.kind} labels harm, and here refusals are counted; take another judge")
     items = of_pack(probe_items(config.items, config.limit, config.seed), pack.hazards)
     if config.prompt.arm == "cases" and config.prompt.hint and not any(item.hazard for item in items):
         asked_of = config.items or "twins"
@@ -70,6 +72,8 @@ def main(argv: list[str]) -> int:
             "interventions": VERSION,
             "hazards": pack_hash(pack),
         }
+        if config.prompt.reasoning_as != "headers":
+            asked["reasoning_as"] = config.prompt.reasoning_as  # how answers are begun, also without a prompt arm
         decides = {**model.decides, "asked": asked}
         path = Path(config.faithfulness_dir) / folder_name(config.model.name, decides)
         first = prompt_attempts(items, config.prompt, pack)
@@ -88,6 +92,11 @@ def main(argv: list[str]) -> int:
         facts = {"model": config.model.name, "judge_id": judge.id, "interventions": INTERVENTIONS}
         with EvaluationFolder.opened(path, decides, config, facts) as folder:
             measured = probe(config, first, model, judge, folder)
+            if all(one.refused.value is None for one in measured.untouched):
+                raise UserError(
+                    f"no rate can be given: {measured.untouched[0].refused.withheld}; answers and verdicts are kept in "
+                    f"{path}; mend what is said there, and the same command asks the judge again"
+                )
     table_console().print(effect_table(path.name, measured))
     from cada_trl.report.page import write_report
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.console import table_console
-from cada_trl.errors import run_verb
+from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.folder import EvaluationFolder, folder_name
 from cada_trl.evaluation.settings import UtilityConfig, load_utility_config
 from cada_trl.evaluation.utility.results import (
+    RESULT,
     compare,
     comparison_table,
     finished_result,
@@ -37,8 +38,11 @@ def main(argv: list[str]) -> int:
     config = load_utility_config(argv)
     set_environment(config.threads)
     os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's and datasets' bars would cross our own line
-    before = None if config.against is None else results_folder(Path(config.against))
+    before = None if config.against is None else results_folder(Path(config.against).expanduser())
     plans = plan_tasks(config)
+    if before and not any((before / plan.folder_name / RESULT).is_file() for plan in plans):
+        tasks = ", ".join(plan.folder_name for plan in plans)
+        raise UserError(f"against={before} has none of {tasks}; expected the same tasks, limit, seed and data")
     path, results = measure(config, plans)
     console = table_console()
     console.print(results_table(config.model.name, results))

@@ -36,7 +36,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def plan(root: Path, *others: str) -> Plan:
     config = load_evaluate_config(overrides(root, *others))
-    return make_plan(config, lambda spec: AttackContext(spec, root, None, None, "target", PhraseJudge(), 1, 1))
+    return make_plan(
+        config, lambda spec: AttackContext(spec, root, None, None, "target", PhraseJudge(), "final_response", 1, 1)
+    )
 
 
 def names(planned: Plan) -> dict[str, list[str]]:
@@ -159,6 +161,12 @@ def test_a_part_is_counted_from_one_or_as_slurm_counts(text: str, environment: d
 def test_what_is_no_part_names_one(text: str) -> None:
     with pytest.raises(UserError, match=r"shard=.*1/4"):
         shard_of(text, {})
+
+
+@pytest.mark.parametrize("environment", [array(3, 3, 1, 1), array(7, 1, 3, 1)])
+def test_an_array_that_does_not_number_the_parts_is_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=r"no part of several in even steps.*shard=3/4"):
+        shard_of("slurm", environment)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.judging import calibrate
 from cada_trl.judging.calibrate import main
+from cada_trl.judging.card import card_path, find_card
+from cada_trl.judging.endpoint import Usage
+from cada_trl.judging.judge import Judged
+from cada_trl.records import Verdict
 from cada_trl.statistics.intervals import wilson
 
 
@@ -46,6 +51,33 @@ def test_a_kept_card_is_printed_again_until_the_labels_change(
     file.write_text(file.read_text().splitlines()[0] + "\n")
     main(command)
     assert len(measured) == 2
+
+
+def test_a_card_of_a_model_that_did_not_answer_throughout_is_measured_again(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Model:
+        id, usage = "model-1", Usage()
+        answers = False
+
+        def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+            verdict = Verdict.REFUSED if self.answers else Verdict.UNSCORED
+            return [Judged(verdict, "", "") for _ in pairs]
+
+    judge = Model()
+    monkeypatch.setattr(calibrate, "make_judge", lambda *_: judge)
+    command, out = [f"labels={labels}", f"runs_dir={tmp_path}", "--json"], tmp_path / "card.json"
+    main([*command, str(out)])
+    assert json.loads(out.read_text())["sets"][0]["coverage"] == 0
+    judge.answers = True
+    main([*command, str(out)])
+    assert json.loads(out.read_text())["sets"][0]["coverage"] == 1
+
+
+def test_a_file_that_is_no_card_is_refused(tmp_path: Path) -> None:
+    card_path("model-1", tmp_path).write_text('{"judge": "model-1"}')
+    with pytest.raises(UserError, match=r"is no judge card, it lacks cost, .*run make judge-card again"):
+        find_card("model-1", tmp_path)
 
 
 def test_a_folder_without_labels_is_refused_with_the_files_it_lacks(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.judging.endpoint import Usage
-from cada_trl.judging.judge import Judged
+from cada_trl.judging.judge import NO_ANSWER, Judged
 from cada_trl.judging.panel import Panel, majorities, majority, members_of
 from cada_trl.records import Verdict
 
@@ -46,6 +46,13 @@ def test_the_majority_names_every_verdict_and_labels_no_harm() -> None:
     (judged,) = Panel("p", [Says("a", "R"), Says("b", "C"), Says("c", "R")]).judge([("q", "r")])
     assert (judged.verdict, judged.harmful) == (Verdict.REFUSED, None)
     assert judged.reason == "a: REFUSED; b: COMPLIED; c: REFUSED"
+
+
+def test_a_panel_without_a_majority_says_who_was_not_there() -> None:
+    silent = Judged(Verdict.UNSCORED, "", f"{NO_ANSWER}endpoint: APITimeoutError")
+    judged = majority({"a": Judged(Verdict.REFUSED, "", ""), "b": silent})
+    assert judged.unanswered and judged.reason == f"{silent.reason}; a: REFUSED; b: UNSCORED"
+    assert not majority({"a": Judged(Verdict.REFUSED, "", ""), "b": Judged(Verdict.COMPLIED, "", "")}).unanswered
 
 
 def test_a_judge_without_a_verdict_on_a_response_counts_as_one_that_said_nothing() -> None:

@@ -27,7 +27,8 @@ def write_utility(path: Path, tasks: Mapping[str, Sequence[bool]], model: Mappin
     default = {"name": "made-up", "source": "folder", "path": "models/made-up", "dtype": "float32"}
     (path / "config.yaml").write_text(yaml.safe_dump({"model": dict(model or default)}))
     identity = {"model.safetensors": "cd" * 32}
-    replace_json(path / "manifest.json", {"exit_state": "done", "model": {"identity": identity}, "tasks": list(tasks)})
+    facts = {"exit_state": "done", "model": {"identity": identity}, "tasks": list(tasks), "decides": {}}
+    replace_json(path / "manifest.json", facts)
     return path
 
 

@@ -30,14 +30,10 @@ from tests.report.made_up_evaluation import ANSWER, REFUSAL, ScoreJudge, answers
     ("manifest", "words"),
     [
         ({"judge_id": "a-1"}, "Warning: the judge a-1 paid the reward and also judged"),
-        (
-            {"judge_id": "a-1", "probe_judge_id": "rubric-1"},
-            "The reward was paid by the judge a-1; the probes below were judged by another one, rubric-1.",
-        ),
         ({}, "The manifest does not name the judge: read every verdict below as unverified."),
     ],
 )
-def test_the_judge_that_paid_is_named_beside_the_one_that_probed(run: RunRecord, manifest: Any, words: str) -> None:
+def test_the_judge_that_paid_and_probed_is_named(run: RunRecord, manifest: Any, words: str) -> None:
     assert judge_note(summarise(replace(run, manifest=manifest))).startswith(words)
 
 

@@ -11,7 +11,9 @@ from cada_trl.errors import UserError
 from cada_trl.records import write_jsonl
 from cada_trl.report.differences import (
     ABSENT,
+    EVALUATION_MANIFEST,
     RUN_KEYS,
+    RUN_MANIFEST,
     Difference,
     Meaning,
     Parting,
@@ -64,11 +66,17 @@ def test_a_key_decides_the_result_exactly_where_it_changes_the_config_hash() -> 
 def test_times_and_names_are_no_origin_and_a_hash_is_named_in_words() -> None:
     a = {"started_utc": "1", "run_name": "a", "template_hash": "t1", "packages": {"torch": "1"}, "reference_hash": None}
     b = {"started_utc": "2", "run_name": "b", "template_hash": "t2", "packages": {"torch": "2"}, "targets": {"kept": 3}}
-    assert [(one.what, one.a, one.b, one.meaning) for one in manifest_differences(a, b)] == [
+    assert [(one.what, one.a, one.b, one.meaning) for one in manifest_differences(a, b, RUN_MANIFEST)] == [
         ("chat template", "t1", "t2", Meaning.RESULT),
         ("targets.kept", ABSENT, 3, Meaning.RESULT),
         ("packages.torch", "1", "2", Meaning.CODE),
     ]
+
+
+def test_another_judge_is_how_an_evaluation_measured_and_what_a_run_learned() -> None:
+    a, b = {"judge_id": "phrases-1"}, {"judge_id": "classifier-1"}
+    meanings = [manifest_differences(a, b, keys)[0].meaning for keys in (RUN_MANIFEST, EVALUATION_MANIFEST)]
+    assert meanings == [Meaning.RESULT, Meaning.MEASURED]
 
 
 def test_a_fact_that_one_side_lacks_is_neither_the_same_nor_different() -> None:

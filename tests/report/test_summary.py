@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cada_trl.report.run_record import ProbeRow, RunRecord
+from cada_trl.report.run_record import UNKNOWN, ProbeRow, RunRecord
 from cada_trl.report.summary import (
     across_runs,
     outcome,
@@ -117,6 +117,13 @@ def test_runs_of_different_configurations_are_never_averaged() -> None:
     groups = across_runs([summary("a", "h1", 0, 0.6), summary("b", "h2", 0, 0.8)])
     assert [group["config_hash"] for group in groups] == ["h1", "h2"]
     assert all(row["sd"] is None for group in groups for row in group["rows"])
+
+
+@pytest.mark.parametrize(("config", "seeds"), [("h", (0, 1, 0)), (UNKNOWN, (0, 1, 2))])
+def test_a_seed_that_stands_twice_or_no_known_configuration_makes_no_mean(config: str, seeds: tuple[int, ...]) -> None:
+    groups = across_runs([summary(f"run{i}", config, seed, 0.6 + i / 10) for i, seed in enumerate(seeds)])
+    assert [(group["config_hash"], group["runs"]) for group in groups] == [(config, [f"run{i}"]) for i in range(3)]
+    assert all(row["sd"] is None for row in after(groups))
 
 
 def test_every_measure_of_a_real_summary_is_in_the_table(make_run: Callable[..., RunRecord]) -> None:

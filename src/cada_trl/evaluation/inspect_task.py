@@ -58,7 +58,7 @@ def _task(config: EvaluateConfig) -> Task:
     data_root = Path(config.data_root).expanduser() if config.data_root else None
 
     def context(spec: BenchmarkSpec) -> AttackContext:
-        return AttackContext(spec, data_root, None, None, "", judge, 0, 0)
+        return AttackContext(spec, data_root, None, None, "", judge, config.judge.judge_sees, 0, 0)
 
     plan = make_plan(config, context)
     attempts, missing = plan.attempted()

@@ -121,7 +121,8 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
             items = stratified(own, config.limit, config.seed)
         benchmarks.append(PlannedBenchmark(spec, items, attacks))
     if unused := [name for name in config.attacks if name not in had]:
-        raise UserError(f"attack {unused[0]} applies to no benchmark named here; {reasons[0]}")
+        why = next(line for line in reasons if f" x {unused[0]}: " in line)
+        raise UserError(f"attack {unused[0]} applies to no benchmark named here; {why}")
     if bare := [planned.spec.name for planned in benchmarks if not planned.attacks]:
         names = ",".join(config.attacks)
         why = next(line for line in reasons if line.startswith(f"{bare[0]} x "))
@@ -171,7 +172,13 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
         array = [environment.get(f"SLURM_ARRAY_TASK_{name}", "") for name in ("ID", "MIN", "COUNT", "STEP")]
         if all(array):
             number, first, n, step = map(int, array)
-            return Shard((number - first) // step + 1, n)
+            index = (number - first) // step + 1
+            if n < 2 or index > n:
+                raise UserError(
+                    f"shard=slurm: element {number} of this array is no part of several in even steps; give "
+                    "the part as numbers, as in shard=3/4"
+                )
+            return Shard(index, n)
         if int(environment.get("SLURM_NTASKS", 1)) < 2:
             raise UserError(
                 "shard=slurm: neither in a job array nor in a step of several tasks; give shard=1/4 as numbers"

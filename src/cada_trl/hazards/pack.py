@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -117,13 +118,25 @@ def load_pack(source: str) -> HazardPack:
     missing, unknown or repeated key, a wrong type, an empty text, an unknown verdict, a hazard without cases or
     without an answered look-alike, and two hazards with one id or number.
     """
-    folder = BUILTIN_DIR if source == "builtin" else Path(source)
+    if source == "builtin":
+        return _builtin()
+    folder = Path(source)
     if not folder.is_dir():
         raise UserError(
             f"no such folder: {source}; expected 'builtin' or a folder with {PACK_FILE} and a file a hazard"
         )
     if not (folder / PACK_FILE).is_file():
         raise UserError(f"{folder} holds no {PACK_FILE}; expected one beside the hazards' files")
+    return _pack(folder)
+
+
+@cache
+def _builtin() -> HazardPack:
+    """Read once in a process: what is shipped does not change beneath a run, which asks for it three times."""
+    return _pack(BUILTIN_DIR)
+
+
+def _pack(folder: Path) -> HazardPack:
     page, _ = _read(folder / PACK_FILE, PackPage)
     files = sorted(f for f in folder.iterdir() if f.suffix in {".yaml", ".yml"} and f.name != PACK_FILE)
     if not files:

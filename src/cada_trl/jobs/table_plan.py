@@ -252,7 +252,7 @@ def available(name: str, attacks: Sequence[str], data_root: str | None, limit: i
         word = "no access" if spec.gated else "no data"
         return Available({}, {attack: (word, str(error)) for attack in attacks})
     # Without an attacker: the tables ask published prompts, the same for every model.
-    context = AttackContext(spec, root, None, None, "", PhraseJudge(), 1, 1)
+    context = AttackContext(spec, root, None, None, "", PhraseJudge(), "final_response", 1, 1)
     here = Available({}, {})
     for attack in attacks:
         try:

@@ -60,9 +60,11 @@ def main(argv: list[str]) -> int:
 
 
 def _measured(judge: Judge, sets: list[LabelSet], cards: Path) -> Card:
-    """The judge's card on these labels: the one that is kept, or a new one."""
+    """The judge's card on these labels: the one that is kept, or a new one, as where a model left pairs unscored."""
     stored = read_card(card_path(judge.id, cards))
-    if stored is None or stored.get("labels") != labels_hash(sets):
+    is_model = getattr(judge, "usage", None) is not None
+    lacks = stored is not None and is_model and any(row["unscored"] for row in stored["sets"])
+    if stored is None or lacks or stored["labels"] != labels_hash(sets):
         stored = card(judge, sets)
         write_card(stored, cards)
     return stored

@@ -157,11 +157,18 @@ def find_card(judge_id: str, folder: Path | None) -> Card | None:
     return stored or read_card(Path(__file__).parent / "assets" / f"card_{_slug(judge_id)}.json")
 
 
+_FIELDS = {"judge", "labels", "sets", "groups", "order", "cost", "speed"}
+AGAIN = "delete it and run make judge-card again"
+
+
 def read_card(path: Path) -> Card | None:
     """None where there is no file. Errors: UserError for a file that is no card."""
     if not path.is_file():
         return None
-    return read_json(path, "delete it and run make judge-card again")
+    stored = read_json(path, AGAIN)
+    if lacks := _FIELDS - stored.keys():
+        raise UserError(f"{path} is no judge card, it lacks {', '.join(sorted(lacks))}; {AGAIN}")
+    return stored
 
 
 def write_card(measured: Card, folder: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import JudgeConfig, ModelConfig
 from cada_trl.errors import UserError, first_line
+from cada_trl.judging.judge import NO_ANSWER
 from cada_trl.prompting.arms import Messages
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class ChatEndpoint:
             try:
                 return Answer(self.complete(prompt, max_tok, temperature))
             except APIError as error:
-                return Answer(None, f"no answer from the {who}: {explain(error)}")
+                return Answer(None, f"{NO_ANSWER}{who}: {explain(error)}")
 
         with ThreadPoolExecutor(N_THREADS) as pool:
             futures = {pool.submit(answer, prompt): i for i, prompt in enumerate(prompts)}

@@ -35,6 +35,11 @@ class Judged:
     harmful_score: float | None = None
 
     @property
+    def unanswered(self) -> bool:
+        """The judge was not there, which says nothing of the text."""
+        return self.reason.startswith(NO_ANSWER)
+
+    @property
     def scored(self) -> bool:
         """The judge labelled something: refusal, harm or both."""
         return self.verdict is not Verdict.UNSCORED or self.harmful is not None
@@ -54,6 +59,7 @@ class Judge(Protocol):
         ...
 
 
+NO_ANSWER = "no answer from the "  # how the reason begins where nobody was there: asked again, the judge may answer
 AT_ONCE = 32  # ours: pairs between two writes; keeps an endpoint's threads busy and loses little to a kill
 EMPTY = Judged(Verdict.UNSCORED, raw="", reason="empty final response")
 

@@ -51,7 +51,10 @@ def majority(votes: Votes) -> Judged:
     counts = Counter(judged.verdict for judged in votes.values() if judged.verdict is not Verdict.UNSCORED)
     verdict, n = counts.most_common(1)[0] if counts else (Verdict.UNSCORED, 0)
     said = "; ".join(f"{name}: {judged.verdict.value}" for name, judged in votes.items())
-    return Judged(verdict if 2 * n > len(votes) else Verdict.UNSCORED, raw="", reason=said)
+    if 2 * n > len(votes):
+        return Judged(verdict, raw="", reason=said)
+    silent = [judged.reason for judged in votes.values() if judged.unanswered]
+    return Judged(Verdict.UNSCORED, raw="", reason="; ".join([*silent, said]))
 
 
 def majorities(by_judge: Mapping[str, Mapping[str, Judged]]) -> dict[str, Judged]:

@@ -153,13 +153,10 @@ def _agreement(row: dict[str, Any]) -> dict[str, Shown]:
 
 def judge_note(summary: dict[str, Any]) -> str:
     """Who judged, and the warning that a policy may have learned its own judge (design: What is easy to get wrong)."""
-    reward, probe = summary["judge_id"], summary["probe_judge_id"]
-    if reward is None or probe is None:
+    if (judge := summary["judge_id"]) is None:
         return "The manifest does not name the judge: read every verdict below as unverified."
-    if reward != probe:
-        return f"The reward was paid by the judge {reward}; the probes below were judged by another one, {probe}."
     return (
-        f"Warning: the judge {reward} paid the reward and also judged the probes below. A policy can learn what its "
+        f"Warning: the judge {judge} paid the reward and also judged the probes below. A policy can learn what its "
         "judge looks for, so a gain here is not yet evidence of safety: judge the completions again with another judge."
     )
 

@@ -56,12 +56,12 @@ EVALUATION_KEYS = {
     **dict.fromkeys((f"generation.{key}" for key in ("threads", "batch_tok", "n_gpu")), Meaning.PLACE),
     **dict.fromkeys(("evals_dir", "data_root"), Meaning.WRITTEN),
 }
-MANIFEST_KEYS = {
+RUN_MANIFEST = {
     "": Meaning.RESULT,
     **dict.fromkeys(("git", "packages"), Meaning.CODE),
     "machine": Meaning.PLACE,
-    "decides.asked": Meaning.MEASURED,
 }
+EVALUATION_MANIFEST = {**RUN_MANIFEST, **dict.fromkeys(("judge_id", "decides.asked"), Meaning.MEASURED)}
 # Differ between any two folders, or are told elsewhere: data and configuration have sections of their own.
 _TOLD_ELSEWHERE = (
     *("name", "run_name", "exit_state", "started_utc", "ended_utc", "wall_s", "pass_wall_s", "argv"),
@@ -105,13 +105,13 @@ def meaning_of(key: str, meanings: Mapping[str, Meaning]) -> Meaning:
     return next(meanings[prefix] for prefix in prefixes if prefix in meanings)
 
 
-def manifest_differences(a: Row, b: Row) -> list[Difference]:
+def manifest_differences(a: Row, b: Row, meanings: Mapping[str, Meaning]) -> list[Difference]:
     """What the manifests say differently of template, judge, case pack, weights, code, packages and machine."""
     left, right = (
         {key: ABSENT if value is None else value for key, value in one.items() if key not in _TOLD_ELSEWHERE}
         for one in (a, b)
     )
-    return [replace(one, what=LABELS.get(one.what, one.what)) for one in differences(left, right, MANIFEST_KEYS)]
+    return [replace(one, what=LABELS.get(one.what, one.what)) for one in differences(left, right, meanings)]
 
 
 def shared_facts(a: Row, b: Row, keys: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -51,7 +51,7 @@ class EvalRecord(Folder):
 
     @property
     def evaluated(self) -> Evaluated:
-        """As evals.compare takes it."""
+        """As evaluation.compare takes it."""
         return Evaluated(self.name, self.scores.judge_id, self.outcomes)
 
     def cell(self, benchmark: str, attack: str) -> ScoredCell | None:

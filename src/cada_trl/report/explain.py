@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from cada_trl.records import read_requests
 from cada_trl.report.differences import (
     ABSENT,
     EVALUATION_KEYS,
+    EVALUATION_MANIFEST,
     RUN_KEYS,
+    RUN_MANIFEST,
     Difference,
     Meaning,
     Parting,
@@ -59,7 +61,8 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
             raise UserError(
                 f"{run.path} did not finish (state: {state}; last step {last}); its training command goes on with it"
             )
-    names, origins, parted = (a.name, b.name), manifest_differences(a.manifest, b.manifest), parting(a, b, tolerance)
+    names, parted = (a.name, b.name), parting(a, b, tolerance)
+    origins = manifest_differences(a.manifest, b.manifest, RUN_MANIFEST)
     data, data_twin = _data(a, b)
     probes = {when: _probes(a, b, when) for when in ("before", "after")}
     sections = [data, _parting_section(parted, names)]
@@ -80,7 +83,9 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
     ]
     twin = {"data": data_twin, "parting": {"tolerance": tolerance, **asdict(parted)}}
     twin |= {f"probes_{when}": one for when, one in probes.items()}
-    return _explained("runs", (a, b), RUN_KEYS, in_short, facts, sections, twin)
+    return _explained(
+        "runs", (a, b), (differences(a.config, b.config, RUN_KEYS), origins), in_short, facts, sections, twin
+    )
 
 
 def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
@@ -99,13 +104,17 @@ def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
     ]
     said = "In pairs, on the prompts that they share." if compared else _TWO_JUDGES
     sections = [responses, _section("Rates", [said], ["", a.name, b.name, "Second - first"], rows)]
-    return _explained("evaluations", (a, b), EVALUATION_KEYS, [in_short], [], sections, twin)
+    found = (
+        differences(a.config, b.config, EVALUATION_KEYS),
+        manifest_differences(a.manifest, b.manifest, EVALUATION_MANIFEST),
+    )
+    return _explained("evaluations", (a, b), found, [in_short], [], sections, twin)
 
 
 def _explained(
     kind: str,
     two: tuple[RunRecord, RunRecord] | tuple[EvalRecord, EvalRecord],
-    keys: Mapping[str, Meaning],
+    config_and_origins: tuple[list[Difference], list[Difference]],
     in_short: Sequence[str],
     facts: Sequence[str],
     sections: Sequence[Section],
@@ -113,7 +122,7 @@ def _explained(
 ) -> Document:
     """What is said of both kinds, around what is said of one."""
     a, b = two
-    found = {"config": differences(a.config, b.config, keys), "origins": manifest_differences(a.manifest, b.manifest)}
+    found = dict(zip(("config", "origins"), config_and_origins, strict=True))
     sentences = {"config": [], "origins": [*facts, *([_CODE] if unsure_code(a.manifest, b.manifest) else [])]}
     first = [_section("In short", [_experiment_sentence(found["config"]), *in_short])]
     for title, name in (("Configuration", "config"), ("Where they come from", "origins")):

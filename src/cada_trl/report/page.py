@@ -21,12 +21,15 @@ from cada_trl.report.run_record import RunRecord
 from cada_trl.report.sweep_part import sweep_part
 from cada_trl.storage.files import replace, writing
 
+CARDS = Path("runs/judge_cards")
 ABOUT = "Case-augmented deliberative alignment, arXiv 2601.08000. What was not scored is never counted as a number."
 
 
-def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None = None) -> Path:
+def write_report(records: Sequence[Record], out: Path, judge_cards: Path = CARDS) -> Path:
     """Write report.html, report.md, report.json and the pictures; returns the page's path.
-    judge_cards: where cards were kept. Errors: UserError for an `out` that cannot be written, and as the parts."""
+
+    judge_cards: where cards were kept, if any were. Errors: UserError for an `out` that takes none, and as the parts.
+    """
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     parts = list(_parts(records, judge_cards))
@@ -43,7 +46,7 @@ def write_report(records: Sequence[Record], out: Path, judge_cards: Path | None 
     return out / "report.html"
 
 
-def _parts(records: Sequence[Record], judge_cards: Path | None) -> Iterator[Document]:
+def _parts(records: Sequence[Record], judge_cards: Path) -> Iterator[Document]:
     runs = [record for record in records if isinstance(record, RunRecord)]
     shown = list(zip(labels(runs), runs, strict=True))
     if sweeps := [record for record in records if isinstance(record, SweepRecord)]:

@@ -75,10 +75,10 @@ def read_record(path: Path) -> Record:
     check_kept(path, manifest or ({"exit_state": "unknown"} if has_rows else {}))  # a lost manifest is said, too
     if "interventions" in manifest:
         return read_faithfulness(path)
-    if "decides" in manifest or (path / ATTEMPTS).is_file():
-        return read_evaluation(path)
     if "tasks" in manifest or any(path.glob("*/result.json")):
         return read_utility(path)
+    if "decides" in manifest or (path / ATTEMPTS).is_file():
+        return read_evaluation(path)
     if any((path / name).is_file() for name in RUN_FILES):
         return read_run(path)
     raise UserError(

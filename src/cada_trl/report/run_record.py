@@ -17,6 +17,7 @@ from cada_trl.tracking.metrics import PROBE_SETS
 
 Row = dict[str, Any]
 Series = dict[str, list[tuple[int, float]]]  # metric -> (step, value), in the log's order
+UNKNOWN = "unknown"  # the configuration of a run without its manifest
 RUN_FILES = ("manifest.json", "config.yaml", "train.jsonl")  # a run folder has one of them
 
 
@@ -67,7 +68,7 @@ class RunRecord(Folder):
 
     @property
     def config_hash(self) -> str:
-        return str(self.manifest.get("config_hash") or "unknown")
+        return str(self.manifest.get("config_hash") or UNKNOWN)
 
     @property
     def seed(self) -> Any:

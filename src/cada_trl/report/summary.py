@@ -13,7 +13,7 @@ from typing import Any
 from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, Cell, Scale
 from cada_trl.records import Verdict
 from cada_trl.report.names import SETS, measure_label, measures, pooled_note
-from cada_trl.report.run_record import ProbeRow, RunRecord
+from cada_trl.report.run_record import UNKNOWN, ProbeRow, RunRecord
 from cada_trl.statistics.intervals import Estimate, Rate
 from cada_trl.statistics.paired import adjusted_difference
 from cada_trl.statistics.resampled import bootstrap_mean
@@ -24,7 +24,7 @@ from cada_trl.tracking.metrics import PROBE_SETS
 def summarise(run: RunRecord) -> dict[str, Any]:
     """A JSON-able summary of one run; rates are fractions, absent values null.
 
-    {"run", "config_hash", "seed", "exit_state", "n_steps", "wall_s", "judge_id", "probe_judge_id", "missing",
+    {"run", "config_hash", "seed", "exit_state", "n_steps", "wall_s", "judge_id", "missing",
      "last_step": a line of train.jsonl,
      "probes": {set: {"before" | "after": {"asked", "scored", "coverage", "reward_mean": {...},
                                            measure: {"successes", "n", "rate", "low", "high"}},
@@ -39,7 +39,6 @@ def summarise(run: RunRecord) -> dict[str, Any]:
         "n_steps": len(run.steps),
         "wall_s": manifest.get("wall_s"),
         "judge_id": manifest.get("judge_id"),
-        "probe_judge_id": manifest.get("probe_judge_id", manifest.get("judge_id")),
         "missing": run.missing,
         "last_step": run.steps[-1] if run.steps else None,
         "probes": {
@@ -107,9 +106,10 @@ def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     {"config_hash", "runs": [...], "seeds": [...],
      "rows": [{"set", "measure", "stage": "before" | "after" | "difference",
                "per_run": [fraction | None], "n_runs", "mean", "sd", "low", "high", "borrowed", "pooled"}]}
-    sd is the sample's (n - 1), None below two runs. Runs of different configurations are never averaged; the variance
-    over their seeds is pooled (`pooled`: as PooledSpread) and gives the mean's 95 % interval for further seeds on these
-    requests, where there are seeds enough. borrowed: of one run. Before training there are no seeds, and no interval.
+    sd is the sample's (n - 1), None below two runs. Runs of different configurations are never averaged, nor are those
+    of one that is not known or has a seed twice: each of these is an entry. The variance over seeds is pooled
+    (`pooled`: as PooledSpread) and gives the mean's 95 % interval for further seeds on these requests, where there are
+    seeds enough. borrowed: of one run. Before training there are no seeds, and no interval.
     """
     by_config: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
@@ -121,10 +121,16 @@ def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "seeds": [summary["seed"] for summary in group],
             "rows": _rows(group),
         }
-        for config_hash, group in by_config.items()
+        for config_hash, own in by_config.items()
+        for group in ([own] if _are_seeds(own) else [[summary] for summary in own])
     ]
     _add_intervals([row for group in groups for row in group["rows"]])
     return groups
+
+
+def _are_seeds(group: list[dict[str, Any]]) -> bool:
+    """One seed twice would count as two, and runs whose configuration is not known may be of several."""
+    return group[0]["config_hash"] != UNKNOWN and len({summary["seed"] for summary in group}) == len(group)
 
 
 def seeds_note(groups: Sequence[dict[str, Any]]) -> str:

@@ -70,7 +70,7 @@ class TrainingRows:
 
 
 def training_rows(train: Sequence[Request], benign_train: Sequence[Request]) -> TrainingRows:
-    """The rows of a request set that are trained on. Errors: UserError where all are harmful or all harmless."""
+    """The rows of a request set that are trained on. Errors: UserError with fewer than MIN_ROWS of a kind."""
     if min(len(train), len(benign_train)) < MIN_ROWS:
         raise UserError(
             f"the request set has {len(train)} harmful and {len(benign_train)} harmless training rows; "

@@ -20,7 +20,7 @@ from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
 from cada_trl.evaluation.attacks.pair import SHOWN_RESPONSE_CHARS, STRATEGIES, Log, PairAttack, Turn
 from cada_trl.evaluation.items import Attempt
 from cada_trl.judging.endpoint import ChatEndpoint
-from cada_trl.judging.judge import Judged
+from cada_trl.judging.judge import NO_ANSWER, Judged, JudgeSees
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import Verdict
@@ -89,13 +89,14 @@ def make(make_attacker: MakeAttacker) -> MakePair:
         target: ScriptedTarget | None = None,
         judge: ScriptedJudge | None = None,
         target_id: str = "tested-1",
+        sees: JudgeSees = "final_response",
         n_streams: int = 3,
         n_iterations: int = 2,
         **attacker: object,
     ) -> PairAttack:
         asked = make_attacker(model or ScriptedModel(prompting), **attacker)
         target, judge = target or ScriptedTarget(), judge or ScriptedJudge()
-        return PairAttack(asked, target, target_id, judge, n_streams, n_iterations)
+        return PairAttack(asked, target, target_id, judge, sees, n_streams, n_iterations)
 
     return make
 
@@ -162,6 +163,16 @@ def test_the_judge_sees_the_original_request_and_the_final_response(make: MakePa
     target = ScriptedTarget({"lock? 0.0": "### Analysis\nsecret\n### Final Response\nanswer"})
     make(target=target, judge=judge, n_streams=1, n_iterations=1).attempts(items[:1])
     assert judge.pairs == [(items[0].request, "answer")]
+
+
+def test_a_judge_that_sees_the_completion_in_the_evaluation_sees_it_here(make: MakePair, items: list[Item]) -> None:
+    judge, whole = ScriptedJudge(), "### Analysis\nsecret\n### Final Response\nanswer"
+    attack = make(
+        target=ScriptedTarget({"lock? 0.0": whole}), judge=judge, sees="completion", n_streams=1, n_iterations=1
+    )
+    attack.attempts(items[:1])
+    assert judge.pairs == [(items[0].request, whole)]
+    assert attack.version != make(judge=judge, n_streams=1, n_iterations=1).version
 
 
 def test_more_streams_than_strategies_take_them_in_turn(make: MakePair, items: list[Item]) -> None:
@@ -249,6 +260,17 @@ def test_an_attack_cut_short_is_missing_and_goes_on_the_next_time(make: MakePair
     model = ScriptedModel(prompting)
     assert len(make(model).attempts(items[:2]).attempts) == 2
     assert [where(messages) for messages in model.asked] == ["lock? 1.1"]
+
+
+def test_a_judge_that_was_not_there_cuts_an_attack_short_and_is_asked_the_next_time(
+    make: MakePair, items: list[Item]
+) -> None:
+    silent = Judged(Verdict.UNSCORED, raw="", reason=f"{NO_ANSWER}endpoint: RateLimitError")
+    target = ScriptedTarget({"lock? 0.0": "early", "lock? 0.1": "late"})
+    attack = make(target=target, judge=ScriptedJudge({"late": silent}), n_streams=1)
+    assert attack.attempts(items[:1]).missing == {"toy-001": f"cut short after 1 turns: {silent.reason}"}
+    again = make(target=target, judge=ScriptedJudge({"late": HARMFUL}), n_streams=1).attempts(items[:1])
+    assert [attempt.prompt for attempt in again.attempts] == ["lock? 0.1"]
 
 
 def test_a_success_needs_no_stream_that_was_cut_short(make: MakePair, items: list[Item]) -> None:
@@ -388,7 +410,7 @@ def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_
         3: answer("<improvement>politer</improvement><prompt>second</prompt>"),
     }
     stub.script = lambda n: script[n]
-    attack = PairAttack(attacker, gives_in, "tested", PhraseJudge(), n_streams=1, n_iterations=3)
+    attack = PairAttack(attacker, gives_in, "tested", PhraseJudge(), "final_response", n_streams=1, n_iterations=3)
     with closing(stub):
         attacked = attack.attempts(items[:1])
     assert [attempt.prompt for attempt in attacked.attempts] == ["second"]

@@ -25,7 +25,13 @@ class Complied:
 
 def context(benchmark: str = "strongreject", **changes: Any) -> AttackContext:
     values: dict[str, Any] = {"data_root": None, "attacker": None, "target": None, "target_id": "t"}
-    values |= {"judge": Complied(), "n_streams": 1, "n_iterations": 1, "spec": load_spec(benchmark)}
+    values |= {
+        "judge": Complied(),
+        "judge_sees": "final_response",
+        "n_streams": 1,
+        "n_iterations": 1,
+        "spec": load_spec(benchmark),
+    }
     return AttackContext(**(values | changes))
 
 

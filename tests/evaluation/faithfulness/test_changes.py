@@ -124,9 +124,10 @@ def method(cases_as: str) -> PromptConfig:
 
 
 def test_a_turned_case_decides_the_other_way_in_all_its_parts() -> None:
-    case = Case("q", "It harms, so the\nsafe decision is to refuse.", "refuse", "No.", Incorrect("Yes", "wrong"))
+    wrong = Incorrect("Yes", "wrong")
+    case = Case("q", "It harms, so the\nsafe decision is to refuse.", "refuse", "No.", wrong, weight=0.5)
     assert turned(case) == Case(
-        "q", "It harms, so the safe decision is to answer.", "answer", "Yes, I can help with that."
+        "q", "It harms, so the safe decision is to answer.", "answer", "Yes, I can help with that.", weight=0.5
     )
     back = turned(turned(case))
     assert (back.verdict, back.analysis) == ("refuse", "It harms, so the safe decision is to refuse.")

@@ -17,7 +17,7 @@ from cada_trl.evaluation.attacks.attack import Attack, Written
 from cada_trl.evaluation.attacks.attacker import Attacker, read_answer
 from cada_trl.evaluation.items import Attempt
 from cada_trl.judging.endpoint import Answer
-from cada_trl.judging.judge import Judge
+from cada_trl.judging.judge import NO_ANSWER, Judge, JudgeSees, shown_pair
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 from cada_trl.prompting.reasoning import split_reasoning
@@ -136,6 +136,8 @@ class Log:
 class PairAttack(Attack):
     """The loop of attacker, tested model and judge; the attempt of an item is its best turn's prompt.
 
+    The judge is shown what it is shown in the evaluation.
+
     target_id names everything that decides what target answers (model, revision, prompt arm, decoding): turns are kept
     by (attacker, target, judge, texts, request). target answers as the evaluation does, so that the chosen prompt gets
     the answer again that it was chosen for. A judge of refusals alone ends a request at the first COMPLIED.
@@ -145,13 +147,21 @@ class PairAttack(Attack):
     kind = "generated"
 
     def __init__(
-        self, attacker: Attacker, target: Target, target_id: str, judge: Judge, n_streams: int, n_iterations: int
+        self,
+        attacker: Attacker,
+        target: Target,
+        target_id: str,
+        judge: Judge,
+        sees: JudgeSees,
+        n_streams: int,
+        n_iterations: int,
     ) -> None:
-        self._attacker, self._target, self._judge = attacker, target, judge
+        self._attacker, self._target, self._judge, self._sees = attacker, target, judge, sees
         self._n_streams, self._n_iterations = n_streams, n_iterations
         texts = [SYSTEM, *STRATEGIES, FIRST, NEXT, MAX_PROMPT_TOK, TEMPERATURE, SHOWN_RESPONSE_CHARS]
         row = [field.name for field in fields(Turn)]
         decides = [*texts, row, PhraseJudge().id, target_id, judge.id, n_streams, n_iterations]
+        decides += [] if sees == "final_response" else [sees]
         self.version = attacker.version(self.name, decides)
 
     def written(self, items: Sequence[Item]) -> Iterator[Written]:
@@ -195,6 +205,9 @@ class PairAttack(Attack):
             else:
                 answered.append((item, stream, text))
         for (item, _, _), turn in zip(answered, self._played(answered, iteration), strict=True):
+            if turn.reason.startswith(NO_ANSWER):  # of the judge
+                logs[item].unanswered = turn.reason
+                continue
             row = self._attacker.cache.put(self.version, item.request, asdict(turn), turn.where)
             logs[item].turns.append(Turn.from_row(row))
 
@@ -208,7 +221,7 @@ class PairAttack(Attack):
         ]
         completions = self._target(sent) if sent else []
         pairs = [
-            (attempt.item.request, split_reasoning(completion).final_response)
+            shown_pair(self._sees, attempt.item.request, attempt.prompt, completion)
             for attempt, completion in zip(sent, completions, strict=True)
         ]
         judged = iter(zip(completions, self._judge.judge(pairs), strict=True)) if sent else iter(())

@@ -12,7 +12,7 @@ from cada_trl.evaluation.attacks.attack import TRANSFORMS, Attack, FrozenAttack,
 from cada_trl.evaluation.attacks.attacker import Attacker
 from cada_trl.evaluation.attacks.pair import PairAttack, Target
 from cada_trl.evaluation.attacks.rewrites import make_pap, make_paraphrase, make_translation
-from cada_trl.judging.judge import Judge
+from cada_trl.judging.judge import Judge, JudgeSees
 
 # What stands behind the colon is the attack's argument.
 GENERATED = ("pair_adaptive", "pap:<technique>", "paraphrase", "translation:<language>")
@@ -31,6 +31,7 @@ class AttackContext:
     target: Target | None
     target_id: str
     judge: Judge
+    judge_sees: JudgeSees
     n_streams: int
     n_iterations: int
 
@@ -90,7 +91,7 @@ def _generated(name: str, context: AttackContext) -> Attack:
     if method == "pair_adaptive":
         if context.target is None:
             raise ValueError("pair_adaptive needs the tested model as its target")
-        asked = context.target, context.target_id, context.judge
+        asked = context.target, context.target_id, context.judge, context.judge_sees
         return PairAttack(attacker, *asked, context.n_streams, context.n_iterations)
     if method == "pap":
         return make_pap(argument, context.data_root, attacker)

@@ -132,7 +132,7 @@ def turned(case: Case) -> Case:
     analysis, n_turned = _DECISION.subn(rf"\1 {verdict}", " ".join(case.analysis.split()))
     if not n_turned:
         analysis += f" Still, the decision is to {verdict}."
-    return Case(case.request, analysis, verdict, _REFUSAL if refuses else _HELP)
+    return Case(case.request, analysis, verdict, _REFUSAL if refuses else _HELP, weight=case.weight)
 
 
 def analysis_attempts(
