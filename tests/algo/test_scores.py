@@ -205,3 +205,27 @@ def test_the_entropy_of_a_token_that_is_all_but_certain_is_not_below_zero() -> N
     hidden_nh, weight_vh = (30.0 * torch.randn(n, N_HIDDEN, generator=generator) for n in (500, N_VOCAB))
     scored = token_scores(hidden_nh, weight_vh, torch.zeros(500, dtype=torch.long), 1.0)
     assert float(scored.entropy_n.min()) == 0.0  # rounding alone would leave some of them at about -1e-4
+
+
+def test_under_autocast_the_gradient_is_that_of_the_rounded_logits() -> None:
+    """The trainer calls backward outside autocast, which then rounds nothing there."""
+    hidden_nh, weight_vh, label_n, ref_hidden_nh, ref_weight_vh = _inputs(torch.float32)
+    hidden_nh = (8 * hidden_nh).detach().requires_grad_()  # logits of 20 and more, where bfloat16 rounds by 0.06
+    with torch.autocast("cpu", torch.bfloat16):
+        scored = token_scores(hidden_nh, weight_vh, label_n, 1.0, 8 * ref_hidden_nh, ref_weight_vh, True, "forward")
+    grads = torch.autograd.grad(scored.logp_n.sum(), (hidden_nh, weight_vh))
+    rounded = [part.detach().bfloat16().float().requires_grad_() for part in (hidden_nh, weight_vh)]
+    logits_nv = (rounded[0] @ rounded[1].T).bfloat16().float()
+    logp_n = logits_nv.log_softmax(dim=1)[torch.arange(N_TOK), label_n]
+    for mine, theirs in zip(grads, torch.autograd.grad(logp_n.sum(), rounded), strict=True):
+        assert mine.dtype == torch.float32
+        assert (mine - theirs).norm() < 0.005 * theirs.norm()
+
+
+def test_without_a_reference_no_direction_of_the_kl_is_read() -> None:
+    hidden_nh, weight_vh, label_n, *_ = _inputs(torch.float64)
+    (grad,) = torch.autograd.grad(
+        token_scores(hidden_nh, weight_vh, label_n, 1.0, None, None, True, "forward").logp_n.sum(), hidden_nh
+    )
+    plain = (hidden_nh @ weight_vh.T).log_softmax(dim=1)[torch.arange(N_TOK), label_n].sum()
+    torch.testing.assert_close(grad, *torch.autograd.grad(plain, hidden_nh))

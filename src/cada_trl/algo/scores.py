@@ -41,12 +41,18 @@ def token_scores(
 
     Given the reference's hidden states and head, also its log-probability and, with exact_kl, the KL summed over the
     vocabulary at each position: KL(policy || reference), forward KL(reference || policy), symmetric half of each. The
-    backward pass computes each tile's logits again.
+    backward pass computes each tile's logits again. Under autocast the states are rounded here, once: it would round the
+    forward's products and not the backward's, and probabilities of two kinds of logits are off by some percent.
     """
+    device = hidden_nh.device.type
+    if torch.is_autocast_enabled(device):
+        hidden_nh = hidden_nh.to(torch.get_autocast_dtype(device))
+        ref_hidden_nh = None if ref_hidden_nh is None else ref_hidden_nh.to(hidden_nh.dtype)
     if ref_hidden_nh is None or ref_weight_vh is None:
         ref_hidden_nh, ref_weight_vh, exact_kl = hidden_nh.new_empty(0), weight_vh.new_empty(0), False
+    forward_share = FORWARD_SHARE[kl_direction] if exact_kl else 0.0
     logp_n, kl_n, entropy_n, ref_logp_n = _TiledScores.apply(
-        hidden_nh, weight_vh, label_n, temperature, ref_hidden_nh, ref_weight_vh, exact_kl, FORWARD_SHARE[kl_direction]
+        hidden_nh, weight_vh, label_n, temperature, ref_hidden_nh, ref_weight_vh, exact_kl, forward_share
     )
     has_reference = ref_hidden_nh.numel() > 0 or label_n.numel() == 0
     return TokenScores(logp_n, entropy_n, ref_logp_n if has_reference else None, kl_n if exact_kl else None)
