@@ -18,6 +18,7 @@ from cada_trl import launching
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.launching import (
+    check_weights,
     launch,
     launcher_command,
     missing,
@@ -167,6 +168,13 @@ def test_more_gpus_than_there_are_is_said(monkeypatch: pytest.MonkeyPatch, insta
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert missing(load_config(["data=twins", "hardware=a100x4"])) == ["4 CUDA GPU(s) wanted, 1 seen"]
     assert missing(load_config(["data=twins", "hardware=gpu"])) == []
+
+
+def test_a_whole_model_in_bfloat16_is_trained_by_deepspeed_alone() -> None:
+    for fits in (["dtype=float32"], ["peft=lora"], ["hardware=a100x4"]):
+        check_weights(load_config(["model=qwen3_0_6b", *fits]))
+    with pytest.raises(UserError, match=r"small steps away; set dtype=float32 .* or peft=lora"):
+        check_weights(load_config(["model=qwen3_0_6b"]))
 
 
 def test_a_port_of_its_own_reaches_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:

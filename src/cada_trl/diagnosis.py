@@ -16,7 +16,7 @@ from cada_trl.data.prepared import look
 from cada_trl.errors import UserError
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge
-from cada_trl.launching import MASTER_PORT, absent, fetched
+from cada_trl.launching import MASTER_PORT, absent, check_weights, fetched
 from cada_trl.models.checks import QUESTION, check_tokenizer
 from cada_trl.models.prompts import chat_ids
 from cada_trl.planning.device import accelerator_of, n_machines
@@ -100,6 +100,7 @@ def check_missing(config: Config) -> Iterator[Finding]:
 def check_inputs(config: Config) -> Iterator[Finding]:
     """What the run reads and where it writes. Errors: UserError for the first thing that stands in its way."""
     check_pays_reward(config.judge)
+    check_weights(config)
     prompts(config, QUESTION)  # the case pack, and enough cases in it
     for folder in (config.runs_dir, config.data_dir):
         place_of(folder)
@@ -213,11 +214,11 @@ def check_model(config: Config) -> Iterator[Finding]:
     tokenizer = load_tokenizer(config.model)
     for fact in check_tokenizer(tokenizer, config.model):
         yield Finding("tokenizer", "ok", fact)
-    yield from _prompt(config, tokenizer)
+    yield from check_prompt(config, tokenizer)
     yield _parser(tokenizer, config.prompt.reasoning_as)
 
 
-def _prompt(config: Config, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
+def check_prompt(config: Config, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
     """The longest hazard's prompt around a short question, and whether the longest request still fits."""
     rendered = [chat_ids(tokenizer, chat) for chat in prompts(config, QUESTION)]
     ids = max(rendered, key=len)

@@ -178,6 +178,16 @@ def absent(config: Config) -> list[str]:
     return lacks
 
 
+def check_weights(config: Config) -> None:
+    """Errors: UserError for a training that rounds most of its steps away: DeepSpeed keeps float32 weights beside those
+    in bfloat16, and an adapter's are float32."""
+    if config.peft.adapter == "none" and config.model.dtype == "bfloat16" and not zero_stage(config.hardware):
+        raise UserError(
+            "dtype=bfloat16 rounds the optimiser's small steps away; set dtype=float32 (bf16=true computes in bfloat16 "
+            "all the same), or peft=lora"
+        )
+
+
 def check_gpus(config: Config) -> None:
     """Errors: UserError where the run wants more GPUs than are here. A started rank need not see all of them."""
     lack = None if is_launched() else lacking_gpus(config.hardware.device, _gpus_wanted(config))

@@ -11,7 +11,8 @@ prepare, load, probe, train, probe, report.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.judging.reasoning_judge import make_reasoning_judge
 from cada_trl.launching import (
     check_gpus,
+    check_weights,
     end_with_launcher,
     is_launched,
     is_main_rank,
@@ -64,11 +66,14 @@ def main(argv: list[str]) -> int:
     if not is_launched():
         _say(f"run folder: {Path(config.runs_dir) / run_name(config)}")  # at once: what follows reads for seconds
     if config.hardware.launcher == "accelerate" and not is_launched():
+        check_weights(config)
         check_gpus(config)
         prepare(config)  # once, before the ranks start: they only read it back
         return launch(config, overrides)
     end_with_launcher()
     set_environment(config.hardware.threads)
+    if config.hardware.device == "cuda" and not is_launched():
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # Trainer takes all it sees, and TRL refuses several
     if config.rollout.backend != "transformers":
         prepare_vllm(config)
     quiet_libraries()
@@ -84,8 +89,10 @@ def train(config: Config) -> Path:
     """Run everything, or only the report where the run is done already; returns the run folder."""
     path = Path(config.runs_dir) / run_name(config)
     if _is_done(path, config):
+        _check_unchanged(path, {"hazards_hash": pack_hash(load_pack(config.hazards))})
         _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
         return _report(path)
+    check_weights(config)
     check_gpus(config)
     check_pays_reward(config.judge)
     judge = make_judge(config.judge, Path(config.data_dir))
@@ -130,6 +137,21 @@ def _is_done(path: Path, config: Config) -> bool:
     return done
 
 
+def _check_unchanged(path: Path, now: Mapping[str, Any]) -> None:
+    """Errors: UserError where what the configuration names by its path is another one than when the run began."""
+    before = read_json(path / "manifest.json") if (path / "manifest.json").is_file() else {}
+    for what, key in (("case pack", "hazards_hash"), ("chat template", "template_hash"), ("judge", "judge_id")):
+        if before.get(key) not in {None, now.get(key)}:
+            raise UserError(
+                f"the {what} is another one than when {path} began; restore it, or give another run_name to begin anew"
+            )
+    files = [(one.get("data") or {}).get("files") for one in (before, now)]
+    if files[0] and files[1] and files[0] != files[1]:
+        raise UserError(
+            f"the requests are others than when {path} began; restore them, or give another run_name to begin anew"
+        )
+
+
 @contextmanager
 def _naming_a_full_disk(folder: Path) -> Iterator[None]:
     """A full disk while a model is saved is a UserError; safetensors and torch report it in words of their own."""
@@ -145,6 +167,7 @@ def _naming_a_full_disk(folder: Path) -> Iterator[None]:
 
 
 def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPack, judge: Judge) -> Run:
+    from cada_trl.diagnosis import check_prompt
     from cada_trl.models.checks import check_tokenizer, template_hash
     from cada_trl.models.load import load_tokenizer
     from cada_trl.separability.card import kept_card
@@ -162,6 +185,10 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
         "card": card.summary() if card else None,
     }
     manifest = build_manifest(config, data.manifest, facts)
+    _check_unchanged(folder.path, manifest)
+    for finding in check_prompt(config, tokenizer):
+        if finding.level == "failed":
+            raise UserError(f"{finding.seen}; {finding.todo}")
     folder.write_manifest(manifest)  # first: an earlier one records another config.yaml
     folder.write_config(config)
     mirror = Mirror.start(config, folder, "train", _say)

@@ -106,14 +106,20 @@ def test_the_shared_prefix_is_the_longest_that_leaves_every_prompt_its_last_toke
 @pytest.mark.parametrize("seed", range(6))
 def test_the_order_holds_every_row_once_and_costs_no_more_than_the_rows_as_they_come(seed: int, size: int) -> None:
     prompts, completions = _rollouts(seed)
-    order = micro_batch_order(prompts, completions, size)
+    order = micro_batch_order(prompts, completions, size, True)
     assert sorted(order) == list(range(8))
     assert _scored_tok(order, prompts, completions, size) <= _scored_tok(list(range(8)), prompts, completions, size)
 
 
 def test_rows_of_a_hazard_share_a_micro_batch_where_that_is_cheapest() -> None:
     prompts = [[1, *[hazard] * 30, 9] for hazard in (10, 11, 10, 11)]
-    order = micro_batch_order(prompts, [[40], [41], [42], [43]], 2)
+    order = micro_batch_order(prompts, [[40], [41], [42], [43]], 2, True)
+    assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
+
+
+def test_without_shared_prefixes_rows_of_a_length_share_a_micro_batch() -> None:
+    prompts = [[1, *[hazard] * n] for hazard, n in ((10, 30), (10, 4), (11, 30), (11, 4))]
+    order = micro_batch_order(prompts, [[40]] * 4, 2, False)
     assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
 
 
@@ -158,4 +164,4 @@ def test_of_the_two_orders_the_one_that_runs_fewer_tokens_is_taken(seed: int, si
     by_length = sorted(range(8), key=lambda b: len(prompts[b]) + len(completions[b]))
     by_prompt = sorted(range(8), key=lambda b: (prompts[b], len(completions[b])))
     costs = [_scored_tok(order, prompts, completions, size) for order in (by_length, by_prompt)]
-    assert _scored_tok(micro_batch_order(prompts, completions, size), prompts, completions, size) == min(costs)
+    assert _scored_tok(micro_batch_order(prompts, completions, size, True), prompts, completions, size) == min(costs)

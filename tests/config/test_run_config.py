@@ -146,6 +146,13 @@ def test_a_value_in_quotes_may_hold_commas_and_blanks() -> None:
         (["requests_per_step=12", "micro_batch=5"], "12 is not divisible by micro_batch x n_processes = 5"),
         (["hardware=a100x4", "requests_per_step=10"], "set requests_per_step to a multiple of n_processes = 4"),
         (
+            [
+                *("hardware=a100x4", "rollout=vllm_server", "server_url=http://127.0.0.1:8000", "baseline=group"),
+                *("requests_per_step=10", "rollouts_per_request=4"),
+            ],
+            "needs the 4 rollouts of a request in one process, and n_processes=4 cuts them apart",
+        ),
+        (
             ["save_every_steps=10", "steps_per_rollout=4"],
             "save_every_steps=10 is no multiple of steps_per_rollout=4: a checkpoint between would lose rollouts; "
             "set save_every_steps=12",

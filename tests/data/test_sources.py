@@ -153,6 +153,12 @@ def test_a_wrong_own_row_is_refused_with_its_number(
     assert seen in str(error.value)
 
 
+def test_two_own_rows_with_one_id_are_refused(write_rows: WriteRows, data_of: DataOf) -> None:
+    path = write_rows("own.jsonl", [OWN_ROW, OWN_ROW, {**OWN_ROW, "id": "a"}, {**OWN_ROW, "id": "a"}])
+    with pytest.raises(UserError, match=r"row 4: id 'a' stands twice; give each row its own"):
+        read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate", "privacy"})
+
+
 def test_every_wrong_own_row_is_in_the_line(write_rows: WriteRows, data_of: DataOf) -> None:
     path = write_rows("own.jsonl", ["{text", OWN_ROW, {**OWN_ROW, "id": 7}, {**OWN_ROW, "text": "\ud800"}])
     with pytest.raises(

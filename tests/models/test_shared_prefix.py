@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from training.tiny import tiny_llama
 from transformers import AttentionInterface
 
@@ -44,6 +47,14 @@ def test_every_prefix_is_held_once_and_let_go_with_its_last_row() -> None:
         assert held._layers[0].keys.shape[0] == 2
         before.keep(torch.tensor([0, 2, 3]))
         assert held._layers[0].keys.shape[0] == 1
+
+
+def test_a_prefix_passes_no_head_beside_an_adapter_either() -> None:
+    heads: list[int] = []
+    model: Any = get_peft_model(tiny_llama(), LoraConfig(r=2, target_modules=["q_proj"]))
+    model.get_base_model().lm_head.register_forward_hook(lambda *_: heads.append(1))
+    with decoding_attention(model), after_prefixes(model, [[1, 20, 21]], [0, 0]) as before:
+        assert before.n_tok_b.tolist() == [3, 3] and heads == []
 
 
 def test_outside_of_our_attention_every_row_has_a_copy() -> None:

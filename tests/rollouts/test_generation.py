@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from training.tiny import tiny_llama
 from trl.generation.vllm_client import VLLMClient
@@ -58,6 +59,14 @@ def test_the_trainers_log_probabilities_are_those_of_each_next_token() -> None:
     logits_tv = model(input_ids=torch.tensor([IDS])).logits[0]
     wanted = [logits_tv[t].log_softmax(-1)[IDS[t + 1]].item() for t in range(len(IDS) - 1)]
     assert trainer_logp(model, IDS) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_trainers_log_probabilities_have_no_dropout_and_training_goes_on() -> None:
+    model: Any = get_peft_model(
+        tiny_llama(), LoraConfig(r=2, target_modules=["q_proj"], lora_dropout=0.9, init_lora_weights=False)
+    )
+    wanted = trainer_logp(model.eval(), IDS)
+    assert trainer_logp(model.train(), IDS) == wanted and model.training
 
 
 def test_the_gap_is_the_mean_of_the_absolute_differences_and_equal_weights_have_none() -> None:

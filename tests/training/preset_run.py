@@ -167,7 +167,7 @@ def trained_state(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
     trainer, records = cada_trainer(folder, output, **changes)
     trainer.train()
     return {
-        "weights": weights(trainer.policy),
+        "weights": weights(trainer.model),
         "mean": trainer.baselines.harmful.value,
         "beta": trainer.beta_controller.value,
         "loss": [metrics["train/loss"] for _, metrics, _ in records],

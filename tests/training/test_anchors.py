@@ -37,7 +37,7 @@ def _apart(trainer: CADATrainer) -> None:
     """Move the policy away from the reference, so that there is a KL with a gradient."""
     torch.manual_seed(0)
     with torch.no_grad():
-        for parameter in trainer.policy.parameters():
+        for parameter in trainer.model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
 
 
@@ -109,9 +109,9 @@ def _moved(folder: str, output: Path, **changes: Any) -> float:
         folder, output, **{**TWINS, "scorer": _constant, "baseline": "batch", "beta_kl": 0.0, "max_steps": 1, **changes}
     )
     _apart(trainer)
-    before = weights(trainer.policy)
+    before = weights(trainer.model)
     trainer.train()
-    return distance(before, weights(trainer.policy))
+    return distance(before, weights(trainer.model))
 
 
 def test_an_anchors_kl_is_learned_from(tiny_folder: str, tmp_path: Path) -> None:

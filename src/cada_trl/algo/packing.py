@@ -89,7 +89,7 @@ def micro_batches(
     fewer would hold the rows, the fullest are cut in two.
     """
     rows = range(len(prompts)) if rows is None else rows
-    order = micro_batch_order([prompts[b] for b in rows], [completions[b] for b in rows], size)
+    order = micro_batch_order([prompts[b] for b in rows], [completions[b] for b in rows], size, share_prefix)
     cuts = _cut([rows[place] for place in order], size)
     while len(cuts) < least:
         fullest = cuts.pop(max(range(len(cuts)), key=lambda place: len(cuts[place])))
@@ -109,21 +109,25 @@ def learned_rows(advantages: Sequence[float], kept: Sequence[bool], least: int) 
     return useful, others[: max(least - len(useful), 0)]
 
 
-def micro_batch_order(prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int) -> list[int]:
-    """Order of the rows that costs the fewest scored tokens when cut into micro-batches of `size`.
+def micro_batch_order(
+    prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int, share_prefix: bool
+) -> list[int]:
+    """Order of the rows that costs the fewest tokens, pads among them, when cut into micro-batches of `size`.
 
     Two orders are tried: by length (least padding) and by prompt (longest shared prefixes side by side).
     """
     rows = range(len(prompts))
     by_length = sorted(rows, key=lambda b: len(prompts[b]) + len(completions[b]))
     by_prompt = sorted(rows, key=lambda b: (prompts[b], len(completions[b])))
-    return min(by_length, by_prompt, key=lambda order: _scored_tok(order, prompts, completions, size))
+    return min(by_length, by_prompt, key=lambda order: _n_tok(_cut(order, size), prompts, completions, share_prefix))
 
 
-def _scored_tok(order: list[int], prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int) -> int:
+def _n_tok(
+    cuts: Sequence[list[int]], prompts: Sequence[list[int]], completions: Sequence[list[int]], share_prefix: bool
+) -> int:
     total = 0
-    for chosen in _cut(order, size):
-        shared = shared_prefix([prompts[b] for b in chosen])
+    for chosen in cuts:
+        shared = shared_prefix([prompts[b] for b in chosen]) if share_prefix else 0
         longest = max(len(prompts[b]) + len(completions[b]) for b in chosen)
         total += shared + len(chosen) * (longest - shared)
     return total

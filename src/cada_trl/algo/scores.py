@@ -41,8 +41,8 @@ def token_scores(
 
     Given the reference's hidden states and head, also its log-probability and, with exact_kl, the KL summed over the
     vocabulary at each position: KL(policy || reference), forward KL(reference || policy), symmetric half of each. The
-    backward pass computes each tile's logits again. Under autocast the states are rounded here, once: it would round the
-    forward's products and not the backward's, and probabilities of two kinds of logits are off by some percent.
+    backward pass computes each tile's logits again. Under autocast the states are rounded here, once: it would round
+    the forward's products and not the backward's, whose probabilities would be off by some percent.
     """
     device = hidden_nh.device.type
     if torch.is_autocast_enabled(device):

@@ -91,13 +91,7 @@ class Config(Section):
             raise ValueError(
                 f"baseline={algo.baseline} needs rollouts_per_request >= 2; 1 takes running, batch or none"
             )
-        n_rollouts = algo.rollouts_per_step
-        per_pass = hardware.micro_batch * hardware.n_processes
-        if n_rollouts % per_pass:
-            raise ValueError(
-                f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
-                f"micro_batch x n_processes = {per_pass}; {_divisible(n_rollouts, hardware)}"
-            )
+        _check_batch(self)
         _check_sampling(self)
         if self.data.max_prompt_tok + rollout.max_new_tok > self.model.context_tok:
             raise ValueError(
@@ -107,6 +101,21 @@ class Config(Section):
         if hardware.n_processes > 1 and hardware.launcher == "python":
             raise ValueError("n_processes > 1 needs launcher=accelerate")
         return self
+
+
+def _check_batch(config: Config) -> None:
+    algo, hardware = config.algo, config.hardware
+    n_rollouts, per_pass = algo.rollouts_per_step, hardware.micro_batch * hardware.n_processes
+    if n_rollouts % per_pass:
+        raise ValueError(
+            f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
+            f"micro_batch x n_processes = {per_pass}; {_divisible(n_rollouts, hardware)}"
+        )
+    if config.rollout.backend == "vllm_server" and n_rollouts // hardware.n_processes % algo.rollouts_per_request:
+        raise ValueError(
+            f"rollout=vllm_server needs the {algo.rollouts_per_request} rollouts of a request in one process, and "
+            f"n_processes={hardware.n_processes} cuts them apart; set requests_per_step to a multiple of it"
+        )
 
 
 def load_config(overrides: list[str], typed: Collection[str] | None = None) -> Config:

@@ -63,7 +63,7 @@ def prepare(
         if count_tok is None:
             count_tok, control_tokens = _of_tokenizer(config)
         made = build_request_set(config, pack, count_tok, control_tokens)
-        _write(folder, made, {"name": folder.name, "hash": _digest(inputs), "inputs": inputs, **made.facts})
+        _write(folder, made, {"name": folder.name, "hash": json_sha256(inputs), "inputs": inputs, **made.facts})
     return read_prepared(folder)
 
 
@@ -108,10 +108,6 @@ def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
     }
 
 
-def _digest(inputs: dict[str, Any]) -> str:
-    return json_sha256(inputs)
-
-
 def look(config: Config) -> str:
     """What `prepare` would read, a sentence, in seconds and without a tokenizer. Errors: UserError as prepare."""
     pack = load_pack(config.hazards)
@@ -128,7 +124,7 @@ def folder_of(config: Config) -> Path:
 
 
 def _folder(config: Config, inputs: dict[str, Any]) -> Path:
-    return Path(config.data_dir) / f"{config.data.dataset}-{_digest(inputs)[:8]}"
+    return Path(config.data_dir) / f"{config.data.dataset}-{json_sha256(inputs)[:8]}"
 
 
 def _of_tokenizer(config: Config) -> tuple[Callable[[str], int], Callable[[], Collection[str]]]:

@@ -131,13 +131,17 @@ def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:
     """
     if data.file is None:
         raise UserError('data=jsonl needs file=<JSONL with {"text", "hazard", "harmful"} a line>')
-    path, kept, problems = Path(data.file), [], Problems()
+    path, kept, ids, problems = Path(data.file), [], set[str](), Problems()
     for number, values in read_jsonl(path, problems=problems):
         with problems.of(where := f"{path}, row {number}"):
             check_fields(values, {"text": str, "hazard": str, "harmful": bool}, where)
             row_id, hazard = values.get("id"), values["hazard"]
             if row_id is not None and not isinstance(row_id, str):
                 raise UserError(f"field 'id' is {row_id!r:.60}; expected a string or none")
+            if row_id in ids:
+                raise UserError(f"id {row_id!r:.60} stands twice; give each row its own")
+            if row_id is not None:
+                ids.add(row_id)
             if hazard not in hazards:
                 raise UserError(f"hazard {hazard!r:.60} is not in the pack; {nearest(hazard, hazards)}")
             kept.append(Row(values["text"].strip(), where, f"jsonl:{path.stem}", values["harmful"], hazard, id=row_id))

@@ -64,7 +64,8 @@ def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) ->
     # The probe takes at most its share of each hazard: an even draw alone would leave train without the rare ones.
     shares = {hazard: -(-n * n_probe // (n_probe + n_train)) for hazard, n in counts.items()}
     probe = _take(pool, even_quotas(shares, n_probe))
-    rest = [request for request in pool if request not in set(probe)]
+    probed = set(probe)
+    rest = [request for request in pool if request not in probed]
     train = _take(rest, even_quotas(Counter(request.hazard for request in rest), n_train))
     return {"train": train, "probe": probe, "held_out": held_out}
 

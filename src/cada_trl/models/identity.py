@@ -30,7 +30,7 @@ def model_identity(model: ModelConfig) -> dict[str, str]:
     """
     where = resolve_model(model)
     if model.source == "hub":
-        return {"hub_id": model.path, "commit": _commit(model)}
+        return {"hub_id": model.path, "commit": snapshot(model).name}
     folder = Path(model.path).expanduser() if model.source == "folder" else Path(where)
     identity = folder_identity(folder)
     _check_saved(folder, identity)
@@ -52,8 +52,8 @@ def _check_saved(final: Path, there: Mapping[str, str]) -> None:
             raise UserError(f"{final / name} is not what the run saved, as its manifest.json has it; restore it")
 
 
-def _commit(model: ModelConfig) -> str:
-    """The commit that the revision is now: the hub's cache keeps a file in a folder of that name."""
+def snapshot(model: ModelConfig) -> Path:
+    """The folder of the hub's cache with the files of the pinned revision; its name is the commit."""
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(model.path, "config.json", revision=model.revision)).parent.name
+    return Path(hf_hub_download(model.path, "config.json", revision=model.revision)).parent

@@ -35,8 +35,9 @@ def after_prefixes(model: PreTrainedModel, prefixes: Sequence[list[int]], of_row
     ids_gp, mask_gp = left_padded(prefixes, model.device)
     cache, of_row_b = growing_cache(), torch.tensor(of_row, device=model.device)
     position_gp = (mask_gp.cumsum(-1) - 1).clamp(min=0)
+    whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
     with torch.no_grad():
-        model.base_model(
+        whole.base_model(  # without the head; an adapter's own base_model has one
             input_ids=ids_gp, attention_mask=mask_gp, position_ids=position_gp, past_key_values=cache, use_cache=True
         )
     n_tok_b = mask_gp.sum(-1)[of_row_b]

@@ -254,11 +254,17 @@ def _counter(text: str, name: str) -> int:
 
 
 def trainer_logp(model: Any, ids: Sequence[int]) -> list[float]:
-    """Log-probability of each token but the first, in nats, at temperature 1; a forward pass without gradient."""
-    with torch.no_grad():
-        ids_t = torch.tensor(ids, device=model.device)
-        logp_tv = model(input_ids=ids_t[None]).logits[0].float().log_softmax(-1)
-        return logp_tv[:-1].gather(1, ids_t[1:, None])[:, 0].tolist()  # type: ignore[no-any-return]
+    """Log-probability of each token but the first, in nats, at temperature 1; a forward pass without gradient, and
+    without the dropout of an adapter in training."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            ids_t = torch.tensor(ids, device=model.device)
+            logp_tv = model(input_ids=ids_t[None]).logits[0].float().log_softmax(-1)
+            return logp_tv[:-1].gather(1, ids_t[1:, None])[:, 0].tolist()  # type: ignore[no-any-return]
+    finally:
+        model.train(was_training)
 
 
 def checked_gap_nats(trainer: Sequence[float], vllm: Sequence[float], dtype: torch.dtype, name: str) -> float:

@@ -25,7 +25,6 @@ from cada_trl.algo.baseline import Baselines
 from cada_trl.algo.objective import BetaController, cada_loss, k1_bt, k2_bt, k3_bt, reward_penalty_bt, truncated_weights
 from cada_trl.algo.packing import Packed, learned_rows, micro_batches, tokens_of
 from cada_trl.algo.scores import TokenScores
-from cada_trl.models.load import load_policy
 from cada_trl.models.sampling import generate_with_shared_prefixes, sampled
 from cada_trl.training.cada_config import CADAConfig, cada_arguments
 from cada_trl.training.checkpoints import whole
@@ -293,7 +292,7 @@ def build(
     config, data = run.config, run.data
     # first: under ZeRO-3 loading splits by them
     args = cada_arguments(config, run.folder.checkpoints, data.train, data.benign_train)
-    policy = load_policy(config.model, run.tokenizer)
+    policy = run.policy()
     return trainer_class(
         model=policy,
         args=args,

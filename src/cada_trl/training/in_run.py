@@ -20,12 +20,6 @@ from cada_trl.training.run import Score
 class InRun(Resumable):
     """Mixed into a trainer of TRL, before it in the order of bases."""
 
-    @property
-    def policy(self) -> PreTrainedModel:
-        """The model in training, without wrappers."""
-        policy: PreTrainedModel = self.accelerator.unwrap_model(self.model)
-        return policy
-
     @contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:
         """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on, weights packed.
@@ -55,7 +49,11 @@ class InRun(Resumable):
         with (
             torch.no_grad(),
             self.accelerator.autocast(),
-            unwrap_model_for_generation(wrapped, self.accelerator) as model,
+            unwrap_model_for_generation(
+                wrapped,
+                self.accelerator,
+                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,  # type: ignore[arg-type]
+            ) as model,
             decoding_attention(model),
             packed_linear(model),
             in_autocast_dtype(model),

@@ -21,6 +21,8 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.judge import Judge
 from cada_trl.judging.reasoning_judge import ReasoningJudge
+from cada_trl.models.identity import snapshot
+from cada_trl.models.load import load_policy
 from cada_trl.reward import ScoredCompletion, score_completions
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.run_folder import RunFolder
@@ -73,6 +75,14 @@ class Run:
     def n_steps(self) -> int:
         """Optimiser steps: a function of the requests, the same for every method."""
         return n_steps(self.config, len(self.data.train))
+
+    def policy(self) -> Any:
+        """The model to train. TRL loads the frozen reference by the policy's name and knows no revision: a hub's model
+        is named by its commit's folder."""
+        policy = load_policy(self.config.model, self.tokenizer)
+        if self.config.model.source == "hub" and self.config.peft.adapter == "none":
+            policy.config.name_or_path = str(snapshot(self.config.model))
+        return policy
 
     def note(self, key: str, facts: dict[str, Any]) -> None:
         self.manifest[key] = facts

@@ -23,7 +23,6 @@ from trl import (
 )
 
 from cada_trl.models.checks import check_keeps_reasoning
-from cada_trl.models.load import load_policy
 from cada_trl.models.prompts import as_data, ids_of, request_ids
 from cada_trl.training.in_run import InRollouts, InRun
 from cada_trl.training.requests import RolloutSampler, rollout_dataset, step_sampler
@@ -189,7 +188,7 @@ def train_on(
     )
     shared = training_arguments(config, run.folder.checkpoints, len(run.data.train))
     args = arguments_class(**shared, max_length=None, **arguments)  # first: under ZeRO-3 loading splits by them
-    policy = load_policy(config.model, run.tokenizer)
+    policy = run.policy()
     return trainer_class(
         model=policy,
         args=args,
@@ -222,7 +221,7 @@ def _train_by(
         beta=config.algo.beta_kl,
         num_generations=config.algo.rollouts_per_request,
     )
-    policy = load_policy(config.model, run.tokenizer)
+    policy = run.policy()
     return trainer_class(
         model=policy,
         args=args,

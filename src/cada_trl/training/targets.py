@@ -17,6 +17,7 @@ from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import pack_hash
+from cada_trl.models.identity import model_identity
 from cada_trl.records import Request, Verdict, read_jsonl, write_jsonl
 from cada_trl.reward import ScoredCompletion
 from cada_trl.storage.digest import content_hash
@@ -188,7 +189,8 @@ def _decides(run: Run, rows: Sequence[Row]) -> Row:
     """Everything that a sample follows from; where it ran is left out."""
     config, manifest = run.config, run.manifest
     return {
-        "model": config.model.model_dump(),
+        "model": model_identity(config.model),
+        "read_as": config.model.model_dump(include={"dtype", "context_tok", "eos", "pad"}),
         "prompt": config.prompt.model_dump(),
         "benign_arm": config.algo.benign_arm,
         "rollout": config.rollout.model_dump(exclude={"server_url", "tensor_parallel"}),
@@ -211,7 +213,6 @@ def _sample(run: Run, rows: Sequence[Row], folder: Path, decides: Row) -> None:
     """Fill samples.jsonl batch by batch; every process samples its share, the main one writes."""
     from accelerate.utils import gather_object
 
-    from cada_trl.models.load import load_policy
     from cada_trl.training.cada import CADATrainer
     from cada_trl.training.cada_config import cada_arguments
     from cada_trl.training.requests import rollout_dataset
@@ -220,7 +221,7 @@ def _sample(run: Run, rows: Sequence[Row], folder: Path, decides: Row) -> None:
     log = AppendLog(folder / "samples.jsonl") if run.folder.is_main else None
     args = cada_arguments(config, run.folder.checkpoints, run.data.train, run.data.benign_train)
     trainer = CADATrainer(
-        model=load_policy(config.model, run.tokenizer),
+        model=run.policy(),
         args=args,
         train_dataset=rollout_dataset(config, run.data.train, run.data.benign_train, run.pack),
         processing_class=run.tokenizer,
