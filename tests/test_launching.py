@@ -52,8 +52,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 @pytest.fixture
 def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    from huggingface_hub import constants
+
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     return tmp_path
 
 
@@ -117,7 +119,7 @@ def test_a_gated_model_wants_a_token(no_token: Path) -> None:
     config = load_config(["model=llama3", "data=twins"])
     sentence = "meta-llama/Meta-Llama-3-8B-Instruct is gated: accept its licence on the hub, then `hf auth login`"
     assert sentence in missing(config)
-    (no_token / "token").write_text("", encoding="utf-8")
+    (no_token / "token").write_text("hf_made_up", encoding="utf-8")
     assert sentence not in missing(config)
 
 

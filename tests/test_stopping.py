@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from cada_trl import stopping
 from cada_trl.errors import StopAsked
 from cada_trl.stopping import StopSignals, run_ranks
 
@@ -78,6 +81,24 @@ def test_a_launchers_ranks_hear_the_signal_and_75_comes_back(tmp_path: Path, num
         assert verb.wait(timeout=30) == 75
     finally:
         verb.kill()
+
+
+def test_a_rank_that_ends_while_the_others_are_told_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Gone:
+        def send_signal(self, number: signal.Signals) -> None:
+            raise psutil.NoSuchProcess(1)
+
+    class Alive:
+        def send_signal(self, number: signal.Signals) -> None:
+            told.append(number.name)
+
+    monkeypatch.setattr(psutil, "Process", lambda pid: SimpleNamespace(children=lambda recursive: [Gone(), Alive()]))
+    stopping._signal_descendants(1, signal.SIGUSR1)
+    assert told == ["SIGUSR1"]
+    monkeypatch.setattr(psutil, "Process", lambda pid: Gone().send_signal(signal.SIGUSR1))
+    stopping._signal_descendants(1, signal.SIGUSR1)  # the launcher itself has ended
 
 
 def test_without_a_signal_the_launchers_own_code_comes_back() -> None:

@@ -96,6 +96,8 @@ def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(
             ["table=3", "columns=advbench"],
             "no cell of Table 3, smollm2: .* can be asked; no data, advbench: advbench: no",
         ),
+        (["table=3", "rows=cada", "train=algo.kl=k1"], "train=algo.kl=k1: the table sets model, algo, method,"),
+        (["table=3", "rows=cada", "train=run_name=x"], "train=run_name=x: the table sets model, algo, method,"),
         (
             ["table=4", "rows=none", "utility=tasks=mmlu"],
             "utility=tasks=mmlu: the table sets model, tasks, limit itself",

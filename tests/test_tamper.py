@@ -88,6 +88,7 @@ def test_other_weights_in_the_same_folder_are_trained_anew(
         (["opener='  '"], "opener='  ': expected words, not blanks alone"),
         (["train=max_steps=3"], "train=max_steps=3: tamper sets it itself, and its page says so; expected other keys"),
         (["train=algo.lr=1.0"], "train=algo.lr=1.0: tamper sets it itself"),
+        (["train=peft=none"], "train=peft=none: tamper sets it itself"),
         (["train=run_name=x"], "train=run_name=x: tamper sets it itself"),
     ],
 )

@@ -169,7 +169,10 @@ def check_gpu(config: Config) -> Iterator[Finding]:
 def check_ports(config: Config) -> Iterator[Finding]:
     """The port that the processes meet on, and the vLLM server's address."""
     if config.hardware.n_processes > 1:
-        port = int(os.environ.get("MASTER_PORT", MASTER_PORT))
+        given = os.environ.get("MASTER_PORT", str(MASTER_PORT))
+        if not given.isdecimal() or not 0 < int(given) < 65536:
+            raise UserError(f"MASTER_PORT={given} is no port; expected a number up to 65535")
+        port = int(given)
         if _is_free(port):
             yield Finding("port", "ok", f"{port} is free")
         elif n_machines(config.hardware) > 1:

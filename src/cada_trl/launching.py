@@ -170,9 +170,11 @@ def absent(config: Config) -> list[str]:
         lacks.append(without)
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
         lacks.append("vllm is not installed: pip install 'cada_trl[vllm]'")
-    token = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")) / "token"
-    if config.model.gated and not os.environ.get("HF_TOKEN") and not token.is_file():
-        lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
+    if config.model.gated:
+        from huggingface_hub import get_token
+
+        if get_token() is None:
+            lacks.append(f"{config.model.path} is gated: accept its licence on the hub, then `hf auth login`")
     if config.model.source == "folder" and not Path(config.model.path).expanduser().is_dir():
         lacks.append(f"path={config.model.path} is no folder; expected the model's weights and tokenizer there")
     return lacks

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -83,5 +83,7 @@ def run_ranks(command: Sequence[str]) -> int:
 def _signal_descendants(pid: int, number: signal.Signals) -> None:
     import psutil
 
-    for process in psutil.Process(pid).children(recursive=True):
-        process.send_signal(number)
+    with suppress(psutil.NoSuchProcess):  # the launcher itself has ended
+        for process in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # one may end while the others are told
+                process.send_signal(number)

@@ -54,12 +54,12 @@ def main(argv: list[str]) -> int:
     print(f"reading the configuration of each cell of {said}", file=sys.stderr, flush=True)  # half a second a cell
     cells = make_grid(request.training, request.evaluation)
     _check_evaluations(cells)
-    _check_machines(request, cells)
     content = [sorted(cell.id for cell in cells), request.evaluation]
     about = request.card.name if request.card else "-".join(cells[0].axes) or "seed"
     path = _path(request, about, content)
     if request.status:
         return _status(path, cells)
+    _check_machines(request, cells)
     if request.dry_run:
         return _dry_run(request, cells, path)
     return _run(request, argv, path, {cell.id for cell in cells}, lambda session: session.run(cells))
@@ -111,11 +111,11 @@ def _search(request: SweepRequest, argv: Sequence[str]) -> int:
     space = read_space(request)
     some = make_grid(space.fixed, space.evaluation)[:1]
     _check_evaluations(some)
-    _check_machines(request, some)
     path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluation])
     if request.status:
         axes, known = tuple(space.dimensions), recorded(path)[0]
         return _status(path, [cell for row in known for cell in make_grid(row["overrides"], space.evaluation, axes)])
+    _check_machines(request, some)
     if request.dry_run:
         dimensions = "\n".join(f"  {key}: {distribution}" for key, distribution in space.dimensions.items())
         print(f"{path}\n{request.config.n_trials} trials over\n{dimensions}")

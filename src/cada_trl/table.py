@@ -37,7 +37,7 @@ HEADER = ("method", "asked", "measure", "paper", "ours", "95 %", "ours - paper [
 
 
 def main(argv: list[str]) -> int:
-    """The verb. Returns 1 where a job failed in this call, else 0. Errors: UserError before any job has started."""
+    """The verb. Returns 1 where a job or a cell failed, else 0. Errors: UserError before any job has started."""
     words, flags = split_flags(argv)
     settings = load_table_settings(words)
     print(f"reading what table {settings.table} asks", file=sys.stderr, flush=True)  # seconds
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
     for note in notes(plan, cells):
         console.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
     print(folder / "table.md")
-    return 1 if runner.failed else 0
+    return int(bool(runner.failed) or any(cell.state == "failed" for cell in cells))
 
 
 def _show_plan(plan: TablePlan, jobs_too: bool) -> None:

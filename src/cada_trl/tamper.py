@@ -65,6 +65,7 @@ _BOTH = (
 # What makes the two trainings what the page says of them
 _SET_HERE = {
     *("model", "data", "file", "hazards", "algo", "targets", "keep", "refusal_text", "benign_frac"),
+    *("peft", "adapter", "recipe", "policy"),
     *("lr", "max_steps", "requests_per_step", "run_name", "runs_dir", "data_dir"),
 }
 
@@ -115,10 +116,10 @@ def main(argv: list[str]) -> int:
             runner.run([job])
         if runner.failed:
             return 1
+        if job is jobs[0]:
+            _check_weights(models[0], weights, read_evaluation((job.results() or [])[-1]))
     results = {job.id: (job.results() or [])[-1] for job in jobs}
     records = [read_evaluation(path) for path in results.values()]
-    if records[0].manifest["decides"]["model"] != weights:
-        raise UserError(f"{records[0].path} is of other weights of {models[0]}; move it away, and start this again")
     page = tamper_page(records, settings)
     said = {"format": 1, "model": models[0], "weights": scrub(weights), "settings": settings.model_dump()}
     evaluations = {name: str(path) for name, path in results.items()}
@@ -127,6 +128,12 @@ def main(argv: list[str]) -> int:
     show(page, table_console())
     print(folder / PAGE)
     return 0
+
+
+def _check_weights(model: str, weights: Mapping[str, str], before: EvalRecord) -> None:
+    """Errors: UserError for an evaluation of what stood there before."""
+    if before.manifest["decides"]["model"] != weights:
+        raise UserError(f"{before.path} is of other weights of {model}; move it away, and start this again")
 
 
 def tamper_jobs(

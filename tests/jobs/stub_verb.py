@@ -1,8 +1,8 @@
 """Stands in for `train`: writes in a moment what a finished run holds. Started as a process, as the verb is.
 
 Its environment says how it behaves: STUB_STARTS a file that gets its pid and words, STUB_FAILS a word that fails it,
-STUB_TRIPS one whose tripwire stops it, STUB_SLEEP_S how long it takes, STUB_IGNORES_SIGINT that it does not stop when
-it is asked to.
+by STUB_CODE or 2, STUB_TRIPS one whose tripwire stops it, STUB_SLEEP_S how long it takes, STUB_IGNORES_SIGINT that it
+does not stop when it is asked to.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main(words: list[str]) -> int:
     time.sleep(float(os.environ.get("STUB_SLEEP_S", "0")))
     if os.environ.get("STUB_FAILS", "nothing") in words:
         print("error: this cell was made to fail", file=sys.stderr)
-        return 2
+        return int(os.environ.get("STUB_CODE", "2"))
     if os.environ.get("STUB_TRIPS", "nothing") in words:
         manifest = write_run(load_config(words)) / "manifest.json"
         stopped = {"exit_state": "stopped: by the tripwire kl_jump at step 3: 90 nats; kl_jump=warn goes on"}

@@ -12,7 +12,7 @@ import yaml
 
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.jobs.grid import Cell, make_grid
-from cada_trl.jobs.job import SweepJob
+from cada_trl.jobs.job import SweepJob, ended
 from cada_trl.storage.digest import file_sha256
 
 from .stub_verb import write_run
@@ -59,6 +59,23 @@ def test_the_initial_model_is_evaluated_by_the_cells_own_model_words(tmp_path: P
     assert first is not None and first.run_folder is None
     assert first.evaluation == ("model=smollm2", "model.name=mine", *asked(tmp_path))
     assert other is not None and other.id == first.id
+
+
+def test_the_initial_model_is_asked_about_the_cells_own_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the policy is compiled to
+    first = cell(tmp_path, "policy=tenancy").initial
+    assert first is not None and first.evaluation is not None
+    own = {word.partition("=")[0]: word.partition("=")[2].strip('"') for word in first.evaluation}
+    assert "tenancy" in own["hazards"] and own["twins_file"].endswith(".jsonl")
+
+
+def test_a_killed_answer_of_an_earlier_model_is_not_of_this_one(tmp_path: Path) -> None:
+    folder = tmp_path / "utility" / "x"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("limit: 3\n")
+    for began, is_new in (("2026-01-01", False), ("2026-03-01", True)):
+        (folder / "manifest.json").write_text(json.dumps({"started_utc": began, "ended_utc": None}))
+        assert bool(list(ended(str(tmp_path / "utility"), "2026-02-01"))) == is_new
 
 
 def test_a_job_is_done_when_its_run_and_its_evaluation_say_so(tmp_path: Path) -> None:

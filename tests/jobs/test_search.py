@@ -106,8 +106,35 @@ def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(
 
 def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUB_FAILS", "data=twins")
-    assert sweep("search=optuna", "n_trials=1", "lr=interval(1e-6,1e-4)") == 1
-    assert sweep.record["search"]["trials"] == [] and sweep.record["search"]["failed"] == 1
+
+    words = ("search=optuna", "sweep_name=study", "n_trials=1", "lr=interval(1e-6,1e-4)")
+    for _ in range(2):  # the second call forgets nothing
+        assert sweep(*words) == 1
+        assert sweep.record["search"]["trials"] == [] and sweep.record["search"]["failed"] == 1
+        assert [row["state"] for row in sweep.record["cells"]] == ["failed"]
+    monkeypatch.delenv("STUB_FAILS")
+    assert sweep(*words, "--retry") == 0
+    assert len(sweep.record["search"]["trials"]) == 1 and sweep.record["search"]["failed"] == 0
+    assert sweep(*words) == 0 and sweep.n_starts() == 2
+
+
+def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(
+    sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("search=optuna", "sweep_name=study", "n_trials=1", "lr=interval(1e-6,1e-4)")
+    monkeypatch.setenv("STUB_FAILS", "data=twins")
+    monkeypatch.setenv("STUB_CODE", "75")
+    assert sweep(*words) == 1 and sweep.record["search"]["failed"] == 0
+    monkeypatch.delenv("STUB_FAILS")
+    assert sweep(*words) == 0 and len(sweep.record["search"]["trials"]) == 1
+
+
+def test_another_search_under_the_same_name_is_refused(sweep: StubSweep, optuna: Any) -> None:
+    words = ("search=optuna", "sweep_name=study", "n_trials=1")
+    assert sweep(*words, "lr=interval(1e-6,1e-4)") == 0
+    for other in (("lr=1e-5,1e-4",), ("lr=interval(1e-6,1e-4)", "prompt=codes")):
+        with pytest.raises(UserError, match="holds another search; give its words, or a sweep_name of your own"):
+            sweep(*words, *other)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class Ledger:
         if state == "done" and event["evaluate"] == _words(job):
             results = tuple(event["results"])
             if gone := [name for name in results if not Path(name).exists()]:
-                return Standing("to do", f"{gone[0]} is gone: done again")
+                return Standing("to do", f"{gone[0]} is gone: done again", wall_s=wall_s)
             faults = damaged(event["files"])
             return Standing("damaged" if faults else "done", "; ".join(faults) or None, results, wall_s)
         if state in {"failed", "stopped", "submitted"}:

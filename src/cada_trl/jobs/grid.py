@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cada_trl.config import CONF_DIR, Config, config_hash, unread_words
-from cada_trl.config.loading import groups, is_text_list, leaf_paths
+from cada_trl.config.loading import as_override, groups, is_text_list, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Call, SweepJob, run_folder, training
 from cada_trl.storage.digest import content_hash
@@ -47,7 +47,13 @@ class Cell:
         if self.evaluation is None:
             return None
         keys = [(_key(word), word.partition("=")[2]) for word in self.words]
-        words = (*(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model"), *self.evaluation)
+        own = tuple(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model")
+        data, hazards = self.config.data, self.config.hazards
+        if hazards != "builtin":  # evaluate takes these two from a run
+            own += (as_override("hazards", hazards),)
+        if data.dataset == "twins" and data.file:
+            own += (as_override("twins_file", data.file),)
+        words = (*own, *self.evaluation)
         name = f"initial {self.config.model.name}"
         return SweepJob(f"initial-{content_hash(words)}", name, (Call("evaluate", words),), config=self.config)
 

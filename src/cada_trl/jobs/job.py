@@ -134,11 +134,12 @@ def run_folder(words: Words) -> Path:
 
 
 def ended(results_dir: str, since: str = "") -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
-    """(folder, stored configuration, manifest) of what ended since then; the times are UTC texts."""
+    """(folder, stored configuration, manifest) of what ended since then, or was begun and killed. Times: UTC texts."""
     for path in sorted(Path(results_dir).glob("*/config.yaml")):
         manifest = if_readable(path.with_name("manifest.json"))
         # A damaged configuration is no result of anything.
-        if str(manifest.get("ended_utc")) >= since and (stored := if_readable(path)):
+        last = manifest.get("ended_utc") or manifest.get("started_utc") or ""  # a killed one has no end
+        if str(last) >= since and (stored := if_readable(path)):
             yield path.parent, stored, manifest
 
 

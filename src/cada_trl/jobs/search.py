@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from cada_trl.jobs.session import Session
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
 _PROBED = ("probe/harmful/answered_frac", "probe/harmless/answered_frac")
 
@@ -82,10 +84,15 @@ def run_search(session: Session, space: Space) -> None:
         load_if_exists=True,
         directions=["minimize", "maximize"],
     )
+    searched = json.dumps([sorted(space.fixed), repr(space.dimensions), space.evaluation])
+    if study.user_attrs.get("searched", searched) != searched:
+        raise UserError(f"{file.parent} holds another search; give its words, or a sweep_name of your own")
+    study.set_user_attr("searched", searched)
     # A resumed study draws on, not the same again.
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=config.jobs > 1)
-    if earlier := [cell for trial in study.trials if trial.values for cell in space.cells(trial.params)]:
+    if earlier := [cell for trial in study.trials if trial.state.is_finished() for cell in space.cells(trial.params)]:
         session.run(earlier)
+        _add_retried(session, study, space)
     _show(session, study)
     while not session.is_spent:
         n_new = min(config.n_trials - len(study.trials), config.jobs)
@@ -97,10 +104,28 @@ def run_search(session: Session, space: Space) -> None:
         session.run([cell for of_trial in cells.values() for cell in of_trial])
         if session.is_spent:  # a trial that was cut off stays one
             return
+        left = {row["id"] for row in session.record["cells"] if row["state"] == "to do"}
         for number, of_trial in cells.items():
-            values = objectives(session.record, of_trial)
-            study.tell(number, values, TrialState.COMPLETE if values else TrialState.FAIL)
+            if left.isdisjoint(cell.id for cell in of_trial):
+                values = objectives(session.record, of_trial)
+                study.tell(number, values, TrialState.COMPLETE if values else TrialState.FAIL)
         _show(session, study)
+        if left:  # stopped from outside: the next call goes on
+            return
+
+
+def _add_retried(session: Session, study: Study, space: Space) -> None:
+    """A failed trial stays one in the study; where its cells have ended well since, they are a trial of their own."""
+    from optuna.trial import create_trial
+
+    for trial in _failed(study):
+        if values := objectives(session.record, space.cells(trial.params)):
+            study.add_trial(create_trial(params=trial.params, distributions=trial.distributions, values=values))
+
+
+def _failed(study: Study) -> list[FrozenTrial]:
+    known = [trial.params for trial in study.trials if trial.values]
+    return [trial for trial in study.trials if trial.state.name == "FAIL" and trial.params not in known]
 
 
 def objectives(record: dict[str, Any], cells: Sequence[Cell]) -> tuple[float, float] | None:
@@ -134,8 +159,7 @@ def _show(session: Session, study: Study) -> None:
         for n, trial in enumerate(study.trials)
         if trial.values
     ]
-    n_failed = sum(trial.state.name == "FAIL" for trial in study.trials)
-    session.search = {"trials": trials, "failed": n_failed, "storage": str(session.folder.path / STUDY)}
+    session.search = {"trials": trials, "failed": len(_failed(study)), "storage": str(session.folder.path / STUDY)}
     session.write()
 
 

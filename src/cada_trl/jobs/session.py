@@ -55,7 +55,8 @@ class Session:
         self._board |= {job.id: self._ledger.standing(job) for job in jobs}
         self._board |= collect(self.folder, self._ledger, [job for job in jobs if self._state(job) == "submitted"])
         if self.request.retry:
-            self._board |= {job.id: Standing("to do") for job in jobs if self._state(job) in {"failed", "stopped"}}
+            again = [job for job in jobs if self._state(job) in {"failed", "stopped"}]
+            self._board |= {job.id: Standing("to do", wall_s=self._board[job.id].wall_s) for job in again}
         self.write()
         self._tell_known(jobs)
         to_do = [job for job in jobs if self._state(job) == "to do"]
@@ -169,8 +170,8 @@ class Session:
 def jobs_of(cells: Iterable[Cell]) -> list[SweepJob]:
     """Every job once, the initial models' first: they are what all cells are compared with."""
     jobs = [(cell.initial, cell.job) for cell in cells]
-    initial = {first.id: first for first, _ in jobs if first is not None}
-    return [*initial.values(), *(job for _, job in jobs)]
+    ordered = [*(first for first, _ in jobs if first is not None), *(job for _, job in jobs)]
+    return list({job.id: job for job in ordered}.values())
 
 
 def _axes(cells: Sequence[Cell]) -> dict[str, list[Any]]:

@@ -35,7 +35,7 @@ from cada_trl.report.paper import Measure
 
 # What a table's cells are made of, by verb
 _SET_HERE = {
-    "train": ("model", "algo", "seed"),
+    "train": ("model", "algo", "method", "seed", "recipe", "run_name"),
     "evaluate": ("model", "arm", "benchmarks", "attacks", "limit"),
     "utility": ("model", "tasks", "limit"),
 }
@@ -273,7 +273,8 @@ class _Words:
             self._base += [as_override(f"model.{key}", value) for key, value in local.items()]
         for verb, keys in _SET_HERE.items():  # the words that the user added are refused before anything has run
             for word in getattr(settings, verb):
-                if word.partition("=")[0] in keys:
+                path = word.partition("=")[0].split(".")
+                if path[-1] in keys or (verb == "train" and path[0] in {"model", "algo"}):
                     raise UserError(
                         f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns=, and give "
                         "seeds= and limit= to the table"

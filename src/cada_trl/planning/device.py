@@ -38,7 +38,8 @@ def accelerator_of(hardware: HardwareConfig) -> Accelerator | None:
 def memory_a_process_gb(hardware: HardwareConfig) -> float | None:
     """The named card's, a share of this machine's on a CPU, or this GPU's; None for a GPU that is not here."""
     if hardware.device == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9 / hardware.n_processes
+        memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+        return memory_gb / (hardware.n_processes // n_machines(hardware))
     if card := accelerator_of(hardware):
         return card.memory_gb
     import torch

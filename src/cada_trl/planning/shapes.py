@@ -17,7 +17,7 @@ import yaml
 from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.planning.device import accelerator_of
+from cada_trl.planning.device import accelerator_of, n_machines
 from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.storage.files import read_json
 
@@ -190,7 +190,8 @@ def estimate_step(config: Config, shape: Shape) -> StepTime | None:
     """Seconds of a step; None for a GPU that the hardware does not name."""
     lengths, hardware = longest(config), config.hardware
     if hardware.device == "cpu":
-        tflops = CPU_THREAD_TFLOPS * (hardware.threads or os.cpu_count() or 1) * hardware.n_processes
+        n_cores = hardware.threads * hardware.n_processes or (os.cpu_count() or 1) * n_machines(hardware)
+        tflops = CPU_THREAD_TFLOPS * n_cores
         parts = rollout_tflop(config, shape, lengths), update_tflop(config, shape, lengths)
         return StepTime(*(part / tflops for part in parts))
     card = accelerator_of(hardware)

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from cada_trl.errors import UserError
 from cada_trl.storage.files import GOES_ON, take_lock, writing
-from cada_trl.storage.reading import opened, parse_json, parse_object
+from cada_trl.storage.reading import opened, parse_object
 
 Row = dict[str, Any]
 
@@ -109,7 +109,7 @@ class SharedLog:
         file.seek(self._n_read_bytes)
         for line in file:
             try:
-                self._remember(parse_json(line))
+                self._remember(parse_object(line))
             except (KeyError, TypeError, ValueError):
                 continue
         self._n_read_bytes = file.tell()
