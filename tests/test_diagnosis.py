@@ -206,7 +206,7 @@ def test_the_parser_reads_a_completion_back_from_token_ids_unless_a_headers_word
 
 def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room() -> None:
     config = load_config([])
-    prompt, context = diagnosis._prompt(config, WordTokenizer())  # type: ignore[arg-type]
+    prompt, context = diagnosis.check_prompt(config, WordTokenizer())  # type: ignore[arg-type]
     assert prompt.seen.startswith("arm cases, longest of 12 hazards ")
     assert prompt.seen.count("...") == 1
     assert context.level == "ok"
@@ -214,7 +214,7 @@ def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room() -> No
 
 def test_a_prompt_with_cases_that_leaves_no_room_fails() -> None:
     config = load_config(["max_prompt_tok=8000"])
-    assert [one.level for one in diagnosis._prompt(config, WordTokenizer())] == ["ok", "failed"]  # type: ignore[arg-type]
+    assert [one.level for one in diagnosis.check_prompt(config, WordTokenizer())] == ["ok", "failed"]  # type: ignore[arg-type]
 
 
 def test_the_phrase_judge_pays_the_papers_table() -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
@@ -59,6 +59,13 @@ def findings(name: str, check: Check, config: Config) -> Iterator[Finding]:
         yield from check(config)
     except UserError as error:
         yield Finding(name, "failed", str(error))
+
+
+def refuse_failed(found: Iterable[Finding]) -> None:
+    """Errors: UserError for the first finding that failed."""
+    for finding in found:
+        if finding.level == "failed":
+            raise UserError(f"{finding.seen}; {finding.todo}")
 
 
 def check_versions(config: Config) -> Iterator[Finding]:

@@ -68,6 +68,8 @@ _KNOWN_NOISE = {
     "transformers.tokenization_utils_tokenizers": "Ignoring clean_up_tokenization_spaces=True for BPE",
     # Checkpoints are numbered, so the order by number is the right one.
     "transformers.trainer_utils": "mtime may not be reliable",
+    # A head that is tied to the embedding is in no checkpoint; what is in one is checked by its hash.
+    "transformers.trainer": "missing keys in the checkpoint model loaded: ['lm_head.weight']",
 }
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.stopping import StopSignals
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import check_kept, sealed
+from cada_trl.storage.kept import check_kept, check_same_inputs, sealed
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
@@ -89,7 +89,7 @@ def train(config: Config) -> Path:
     """Run everything, or only the report where the run is done already; returns the run folder."""
     path = Path(config.runs_dir) / run_name(config)
     if _is_done(path, config):
-        _check_unchanged(path, {"hazards_hash": pack_hash(load_pack(config.hazards))})
+        check_same_inputs(path, {"hazards_hash": pack_hash(load_pack(config.hazards))})
         _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
         return _report(path)
     check_weights(config)
@@ -137,21 +137,6 @@ def _is_done(path: Path, config: Config) -> bool:
     return done
 
 
-def _check_unchanged(path: Path, now: Mapping[str, Any]) -> None:
-    """Errors: UserError where what the configuration names by its path is another one than when the run began."""
-    before = read_json(path / "manifest.json") if (path / "manifest.json").is_file() else {}
-    for what, key in (("case pack", "hazards_hash"), ("chat template", "template_hash"), ("judge", "judge_id")):
-        if before.get(key) not in {None, now.get(key)}:
-            raise UserError(
-                f"the {what} is another one than when {path} began; restore it, or give another run_name to begin anew"
-            )
-    files = [(one.get("data") or {}).get("files") for one in (before, now)]
-    if files[0] and files[1] and files[0] != files[1]:
-        raise UserError(
-            f"the requests are others than when {path} began; restore them, or give another run_name to begin anew"
-        )
-
-
 @contextmanager
 def _naming_a_full_disk(folder: Path) -> Iterator[None]:
     """A full disk while a model is saved is a UserError; safetensors and torch report it in words of their own."""
@@ -167,7 +152,7 @@ def _naming_a_full_disk(folder: Path) -> Iterator[None]:
 
 
 def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPack, judge: Judge) -> Run:
-    from cada_trl.diagnosis import check_prompt
+    from cada_trl.diagnosis import check_prompt, refuse_failed
     from cada_trl.models.checks import check_tokenizer, template_hash
     from cada_trl.models.load import load_tokenizer
     from cada_trl.separability.card import kept_card
@@ -185,10 +170,8 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
         "card": card.summary() if card else None,
     }
     manifest = build_manifest(config, data.manifest, facts)
-    _check_unchanged(folder.path, manifest)
-    for finding in check_prompt(config, tokenizer):
-        if finding.level == "failed":
-            raise UserError(f"{finding.seen}; {finding.todo}")
+    check_same_inputs(folder.path, manifest)
+    refuse_failed(check_prompt(config, tokenizer))
     folder.write_manifest(manifest)  # first: an earlier one records another config.yaml
     folder.write_config(config)
     mirror = Mirror.start(config, folder, "train", _say)

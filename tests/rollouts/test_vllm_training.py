@@ -97,7 +97,7 @@ def test_weights_that_were_not_sent_end_the_run_in_one_line(run: Any, monkeypatc
     trainer, _ = run
     monkeypatch.setattr(trainer.vllm_generation, "_iter_named_params", lambda: iter(()))
     with torch.no_grad():
-        for parameter in trainer.policy.parameters():
+        for parameter in trainer.model.parameters():
             parameter.mul_(1.01)
     with pytest.raises(UserError, match="vLLM does not have the trainer's weights after a sync") as error:
         trainer.vllm_generation.sync_weights()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.storage.files import read_json, replace_json
-from cada_trl.storage.kept import check_described, check_kept, kept, read_config, sealed
+from cada_trl.storage.kept import check_described, check_kept, check_same_inputs, kept, read_config, sealed
 
 
 @pytest.fixture
@@ -106,3 +107,27 @@ def test_an_edited_manifest_is_refused_and_an_older_one_without_its_own_hash_is_
             check(folder)
     replace_json(folder / "manifest.json", {"exit_state": "failed", "files": there["files"]})
     check_described(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"hazards_hash": "other"}, "the case pack is another one than when"),
+        ({"judge_id": "other"}, "the judge is another one"),
+        ({"data": {"files": {"train.jsonl": "other"}}}, "the request set is another one than when"),
+    ],
+)
+def test_what_a_run_read_and_was_edited_since_it_began_is_refused(
+    change: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    began = {"hazards_hash": "h", "judge_id": "j", "template_hash": None, "data": {"files": {"train.jsonl": "t"}}}
+    check_same_inputs(tmp_path, began)  # there is none before
+    (tmp_path / "manifest.json").write_text(json.dumps(began))
+    check_same_inputs(tmp_path, {**began, "template_hash": "not recorded then"})
+    with pytest.raises(UserError, match=rf"{what}.*another run_name"):
+        check_same_inputs(tmp_path, {**began, **change})
+
+
+def test_what_is_not_known_of_the_inputs_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"hazards_hash": "h", "judge_id": "j"}))
+    check_same_inputs(tmp_path, {"hazards_hash": "h"})

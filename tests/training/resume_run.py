@@ -75,7 +75,7 @@ def start(
     found = newest_complete(output)
     trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
     return {
-        "weights": weights(trainer.policy),
+        "weights": weights(trainer.model),
         "means": trainer.baselines.state(),
         "beta": trainer.beta_controller.value,
         "requests": {step: [row["request_id"] for row in rows] for step, _, rows in records},

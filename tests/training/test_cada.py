@@ -62,12 +62,12 @@ def test_group_baseline_and_a_sampled_kl_learned_on_the_rollout_prompt_are_stock
 ) -> None:
     stock = _stock_weights(tiny_folder, tmp_path / "stock", use_bias_correction_kl=bias_correction)
     ours = trained(tiny_folder, tmp_path / "ours", kl=kl, learn_on="rollout", sgd_lr=LR)
-    assert distance(weights(ours.policy), stock) < 1e-6
+    assert distance(weights(ours.model), stock) < 1e-6
     assert distance(stock, weights(load(tiny_folder))) > 1e-2
 
 
 def test_the_two_sampled_kls_are_told_apart_after_three_steps(tiny_folder: str, tmp_path: Path) -> None:
-    k2, k3 = (weights(trained(tiny_folder, tmp_path / kl, kl=kl, learn_on="rollout").policy) for kl in ("k2", "k3"))
+    k2, k3 = (weights(trained(tiny_folder, tmp_path / kl, kl=kl, learn_on="rollout").model) for kl in ("k2", "k3"))
     assert distance(k2, k3) > 1e-4
 
 
@@ -75,7 +75,7 @@ def test_the_two_sampled_kls_are_told_apart_after_three_steps(tiny_folder: str, 
 @pytest.mark.parametrize("logp", ["sum", "mean"])
 def test_the_cut_into_micro_batches_does_not_matter(tiny_folder: str, tmp_path: Path, kl: str, logp: str) -> None:
     whole, halves, single = (
-        weights(trained(tiny_folder, tmp_path / str(cut), micro=cut, kl=kl, logp=logp).policy)
+        weights(trained(tiny_folder, tmp_path / str(cut), micro=cut, kl=kl, logp=logp).model)
         for cut in ((8, 1), (2, 4), (1, 8))
     )
     assert distance(whole, single) < 1e-6
@@ -85,7 +85,7 @@ def test_the_cut_into_micro_batches_does_not_matter(tiny_folder: str, tmp_path: 
 
 def test_sharing_the_prefix_does_not_matter(tiny_folder: str, tmp_path: Path) -> None:
     shared, whole = (
-        weights(trained(tiny_folder, tmp_path / str(on), share_prefix=on, learn_on="rollout").policy)
+        weights(trained(tiny_folder, tmp_path / str(on), share_prefix=on, learn_on="rollout").model)
         for on in (True, False)
     )
     assert distance(shared, whole) < 1e-6
@@ -106,9 +106,9 @@ def _lora() -> LoraConfig:
 
 def test_lora_starts_at_no_kl_and_leaves_the_base_weights_alone(tiny_folder: str, tmp_path: Path) -> None:
     trainer, records = cada_trainer(tiny_folder, tmp_path, peft_config=_lora(), learning_rate=1e-2)
-    before, reference = weights(trainer.policy), trainer.reference_hash()
+    before, reference = weights(trainer.model), trainer.reference_hash()
     trainer.train()
-    after = weights(trainer.policy)
+    after = weights(trainer.model)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all("lora_" in name for name in moved)
@@ -121,12 +121,12 @@ def test_lora_starts_at_no_kl_and_leaves_the_base_weights_alone(tiny_folder: str
 def test_the_reference_stays_and_the_policy_goes(tiny_folder: str, tmp_path: Path) -> None:
     trainer, _ = cada_trainer(tiny_folder, tmp_path)
     assert not any(parameter.requires_grad for parameter in trainer.ref_model.parameters())
-    assert all(parameter.requires_grad for parameter in trainer.policy.parameters())
-    before, reference = weights(trainer.policy), trainer.reference_hash()
+    assert all(parameter.requires_grad for parameter in trainer.model.parameters())
+    before, reference = weights(trainer.model), trainer.reference_hash()
     trainer.train()
     assert reference is not None
     assert trainer.reference_hash() == reference
-    assert distance(before, weights(trainer.policy)) > 1e-3
+    assert distance(before, weights(trainer.model)) > 1e-3
     assert distance(before, weights(trainer.ref_model)) == 0.0
 
 
@@ -214,7 +214,7 @@ def test_a_rollout_without_a_score_changes_nothing(tiny_folder: str, tmp_path: P
             n_requests=2,
         )
         trainer.train()
-        runs[kind] = weights(trainer.policy)
+        runs[kind] = weights(trainer.model)
         metrics, rows = records[0][1:]
         assert metrics["train/unscored_frac"] >= 0.25
         assert all(row["advantage"] == 0.0 for row in rows if row["reward"] is None)
@@ -229,9 +229,9 @@ def test_a_step_without_any_score_leaves_the_weights_as_they_are(tiny_folder: st
         return score(rows, ["w50"] * len(texts), truncated)
 
     trainer, records = cada_trainer(tiny_folder, tmp_path, scorer=silent, baseline="running", max_steps=2)
-    before = weights(trainer.policy)
+    before = weights(trainer.model)
     trainer.train()
-    assert distance(before, weights(trainer.policy)) == 0.0
+    assert distance(before, weights(trainer.model)) == 0.0
     assert math.isnan(records[0][1]["train/reward_mean"])
     assert trainer.baselines.harmful.value is None
 
@@ -241,13 +241,13 @@ def test_one_rollout_a_request_works(tiny_folder: str, tmp_path: Path, baseline:
     trainer, records = cada_trainer(
         tiny_folder, tmp_path, rollouts_per_request=1, n_requests=8, baseline=baseline, max_steps=2
     )
-    before = weights(trainer.policy)
+    before = weights(trainer.model)
     trainer.train()
     rows = records[0][2]
     assert sorted(row["request_id"] for row in rows) == [f"r{i}" for i in range(8)]
     mean = 0.0 if baseline == "none" else sum(row["reward"] for row in rows) / 8
     assert [row["advantage"] for row in rows] == pytest.approx([row["reward"] - mean for row in rows], abs=1e-6)
-    assert distance(before, weights(trainer.policy)) > 1e-3
+    assert distance(before, weights(trainer.model)) > 1e-3
 
 
 def test_the_running_mean_goes_over_the_steps_means(tiny_folder: str, tmp_path: Path) -> None:
@@ -309,8 +309,8 @@ def test_adaptive_beta_moves_towards_its_target_and_is_used(tiny_folder: str, tm
     # the KL stays far below 5 nats, so that each step cuts beta by the clipped 0.1 * 0.2
     assert [metrics["train/beta_kl"] for _, metrics, _ in records] == pytest.approx([0.3, 0.3 * 0.98, 0.3 * 0.98**2])
     assert trainer.beta_controller.value == pytest.approx(0.3 * 0.98**3)
-    fixed = weights(trained(tiny_folder, tmp_path / "fixed").policy)
-    assert distance(fixed, weights(trainer.policy)) > 1e-6
+    fixed = weights(trained(tiny_folder, tmp_path / "fixed").model)
+    assert distance(fixed, weights(trainer.model)) > 1e-6
 
 
 def _sampled(folder: str, output: Path, **changes: Any) -> list[list[str]]:

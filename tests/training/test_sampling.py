@@ -54,9 +54,9 @@ def test_an_adapter_trains_on_its_own_rollouts(tiny_folder: str, tmp_path: Path)
         peft_config=LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"),
         learning_rate=1e-2,
     )
-    before = weights(trainer.policy)
+    before = weights(trainer.model)
     trainer.train()
-    assert distance(before, weights(trainer.policy)) > 1e-3
+    assert distance(before, weights(trainer.model)) > 1e-3
     assert all(row["completion_tok"] >= 1 for _, _, rows in records for row in rows)
 
 
@@ -77,10 +77,10 @@ def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(tiny_fold
     trainer, _ = cada_trainer(
         tiny_folder, tmp_path, trainer_class=CADATrainer, bf16=True, max_completion_length=12, learning_rate=1e-2
     )
-    before = weights(trainer.policy)
+    before = weights(trainer.model)
     trainer.train()  # from here on each forward call has an autocast of its own
-    assert distance(before, weights(trainer.policy)) > 1e-3
-    with CastsOf(trainer.policy.model.layers[0].mlp.up_proj.weight) as casts:
+    assert distance(before, weights(trainer.model)) > 1e-3
+    with CastsOf(trainer.model.model.layers[0].mlp.up_proj.weight) as casts:
         said = trainer.sample([row for row in request_rows(4) for _ in range(2)], seed=1)
     assert max(map(len, said)) > 1 and casts.n_casts == 1
 
@@ -143,6 +143,6 @@ def test_a_model_that_samples_has_packed_weights_and_decoding_attention_and_has_
 
     monkeypatch.setattr(cada, "generate_with_shared_prefixes", generate)
     trainer.sample(ROWS, seed=3)
-    assert seen == [(cpu_decoding._takes(trainer.policy.lm_head.weight), cpu_decoding.NAME)]
-    assert "forward" not in vars(trainer.policy.model.layers[0].mlp.up_proj)
-    assert trainer.policy.config._attn_implementation != cpu_decoding.NAME
+    assert seen == [(cpu_decoding._takes(trainer.model.lm_head.weight), cpu_decoding.NAME)]
+    assert "forward" not in vars(trainer.model.model.layers[0].mlp.up_proj)
+    assert trainer.model.config._attn_implementation != cpu_decoding.NAME

@@ -105,7 +105,7 @@ def test_the_loss_is_the_weighed_kl_of_whole_logits_and_so_is_its_gradient(
     assert records[0][1]["train/loss"] == pytest.approx(loss.item(), rel=1e-4)
     loss.backward()
     torch.optim.SGD(policy.parameters(), lr=0.01).step()
-    assert distance(weights(trainer.policy), weights(policy)) < 1e-5
+    assert distance(weights(trainer.model), weights(policy)) < 1e-5
     assert distance(weights(policy), weights(teacher)) > 1e-2
 
 
@@ -124,7 +124,7 @@ def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder: str, tmp
     with torch.no_grad():
         before, after = (
             plain_kl_b(policy, teacher, trainer.parts[0], "symmetric", 1.0).mean().item()
-            for policy in (teacher, trainer.policy)
+            for policy in (teacher, trainer.model)
         )
     assert after < 0.95 * before
 
@@ -169,7 +169,7 @@ def test_the_judge_pays_nothing_and_its_verdicts_are_recorded(tiny_folder: str, 
     )
     one.train()
     other.train()
-    assert distance(weights(one.policy), weights(other.policy)) == 0.0
+    assert distance(weights(one.model), weights(other.model)) == 0.0
     rows = [row for _, _, rows in records for row in rows]
     assert {row["advantage"] for row in rows} == {0.0}
     assert len({row["reward"] for row in rows}) > 1

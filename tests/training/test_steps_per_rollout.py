@@ -56,8 +56,8 @@ def test_two_steps_sampled_at_once_learn_what_two_samplings_do(
         for key in ("request_id", "completion", "truncated", "anchor", "completion_tok"):
             assert [row[key] for row in rows] == [row[key] for row in wanted_rows]
         assert [row["advantage"] for row in rows] == pytest.approx([row["advantage"] for row in wanted_rows], abs=1e-6)
-    assert distance(weights(one.policy), weights(two.policy)) < 1e-6
-    assert distance(weights(one.policy), weights(load(tiny_folder))) > 1e-3
+    assert distance(weights(one.model), weights(two.model)) < 1e-6
+    assert distance(weights(one.model), weights(load(tiny_folder))) > 1e-3
 
 
 def test_rollouts_sampled_at_once_are_centred_step_by_step(tiny_folder: str, tmp_path: Path) -> None:
@@ -88,12 +88,12 @@ def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(
     if micro == (8, 1):  # one row at least stays in each micro-batch
         assert [row["kl_nats"] is None for row in kept_rows] == useless
     assert sum("logp_nats" in row for row in kept_rows) < len(rows) == sum("logp_nats" in row for row in rows)
-    assert distance(weights(all_rows.policy), weights(kept.policy)) < 1e-6
+    assert distance(weights(all_rows.model), weights(kept.model)) < 1e-6
     with_kl = [
         _run(tiny_folder, tmp_path / f"kl_{skip}", skip_zero_advantage=skip, beta_kl=1.0, **changes)[0]
         for skip in (False, True)
     ]
-    assert distance(weights(with_kl[0].policy), weights(with_kl[1].policy)) > 1e-6
+    assert distance(weights(with_kl[0].model), weights(with_kl[1].model)) > 1e-6
 
 
 @pytest.mark.parametrize("micro", [(8, 1), (2, 4)])

@@ -66,11 +66,11 @@ def nll_nats(model: Any, rank: int) -> float | None:
 
 def state(trainer: CADATrainer, records: list[Any]) -> dict[str, Any]:
     """What a trained trainer ends with; every rank must ask."""
-    with gathered(trainer.policy.parameters()):
-        whole = weights(trainer.policy)
+    with gathered(trainer.model.parameters()):
+        whole = weights(trainer.model)
     return {
         "weights": whole,
-        "local": sum(parameter.numel() for parameter in trainer.policy.parameters()),
+        "local": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "mean": trainer.baselines.harmful.value,
         "beta": trainer.beta_controller.value,
         "grad_norm": [metrics["train/grad_norm"] for _, metrics, _ in records],

@@ -53,6 +53,23 @@ def kept(folder: Path) -> dict[str, list[Any]]:
     return {name: [(folder / name).stat().st_size, digest] for name, digest in found.items()}
 
 
+def check_same_inputs(folder: Path, now: Mapping[str, Any]) -> None:
+    """now: a run's manifest, or what is known of it. Errors: UserError where what the run's configuration names by path
+    alone is another one than when the run in the folder began."""
+    before = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    wrong = [
+        what
+        for key, what in {"hazards_hash": "case pack", "template_hash": "chat template", "judge_id": "judge"}.items()
+        if before.get(key) is not None and before[key] != now.get(key, before[key])
+    ]
+    files = [(manifest.get("data") or {}).get("files") for manifest in (before, now)]
+    wrong += ["request set"] if all(files) and files[0] != files[1] else []
+    if wrong:
+        raise UserError(
+            f"the {wrong[0]} is another one than when {folder} began; restore it, or begin anew under another run_name"
+        )
+
+
 def sealed(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of what has ended, with the files that are there and the SHA-256 of itself."""
     whole = {**manifest, "files": kept(folder)}
