@@ -274,7 +274,7 @@ class _Words:
         for verb, keys in _SET_HERE.items():  # the words that the user added are refused before anything has run
             for word in getattr(settings, verb):
                 path = word.partition("=")[0].split(".")
-                if path[-1] in keys or (verb == "train" and path[0] in {"model", "algo"}):
+                if path[-1] in keys or (verb == "train" and path[0] == "algo"):
                     raise UserError(
                         f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns=, and give "
                         "seeds= and limit= to the table"
