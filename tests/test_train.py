@@ -336,7 +336,7 @@ def test_ctrl_c_ends_the_process_with_130_and_the_same_command_goes_on(tiny: Pat
                 process.send_signal(signal.SIGINT)
                 interrupted = True
     assert process.returncode == 130, said
-    assert said[-1] == "interrupted: the same command goes on from the last checkpoint\n"
+    assert said[-1] == "interrupted: the same command goes on with what was kept\n"
     assert manifest(tmp_path)["exit_state"] == "interrupted"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
