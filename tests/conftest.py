@@ -27,7 +27,7 @@ def _a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 def _pictures_are_drawn_where_reports_are_tested(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A report's pictures take longer than a tiny run. tests/report and whatever starts a process draws them."""
+    """A report's pictures take nearly half of a tiny run. tests/report and whatever starts a process draws them."""
     if "report" not in request.path.parts:
         for part in ("dashboard", "tradeoff"):
             monkeypatch.setattr(f"cada_trl.report.{part}.picture", lambda *_, **__: b"<svg></svg>")

@@ -25,6 +25,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES
 from cada_trl.evaluation.scores import any_rate, withheld_lines
 from cada_trl.hazards.pack import BUILTIN_DIR
+from cada_trl.judging.card import CARDS
 from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.differences import flat
 from cada_trl.report.eval_record import EvalRecord, in_place, verdict_files
@@ -36,7 +37,6 @@ from cada_trl.storage.kept import MANIFEST
 from cada_trl.tracking.manifest import git_state, scrub
 
 PAGE, JSON = "certificate.html", "certificate.json"
-CARDS = Path("runs/judge_cards")
 ABOUT = "What was measured before and after a training, and what was not. What was not scored is never a number."
 _IN_PACKAGE = "package:"
 _ADVICE = "write the certificate again with python -m cada_trl.certificate evals/<before> evals/<after>"

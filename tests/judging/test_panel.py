@@ -51,8 +51,9 @@ def test_the_majority_names_every_verdict_and_labels_no_harm() -> None:
 def test_a_panel_without_a_majority_says_who_was_not_there() -> None:
     silent = Judged(Verdict.UNSCORED, "", f"{NO_ANSWER}endpoint: APITimeoutError")
     judged = majority({"a": Judged(Verdict.REFUSED, "", ""), "b": silent})
-    assert judged.unanswered and judged.reason == f"{silent.reason}; a: REFUSED; b: UNSCORED"
-    assert not majority({"a": Judged(Verdict.REFUSED, "", ""), "b": Judged(Verdict.COMPLIED, "", "")}).unanswered
+    assert judged.reason == f"{silent.reason}; a: REFUSED; b: UNSCORED"
+    tie = majority({"a": Judged(Verdict.REFUSED, "", ""), "b": Judged(Verdict.COMPLIED, "", "")})
+    assert tie.reason == "a: REFUSED; b: COMPLIED"
 
 
 def test_a_judge_without_a_verdict_on_a_response_counts_as_one_that_said_nothing() -> None:

@@ -18,12 +18,14 @@ from cada_trl.config import PACKAGE_DIR, load_config
 from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 from cada_trl.judging.card import (
+    CARDS,
     EXPECTED,
     Card,
     LabelSet,
     card,
     card_path,
     headline,
+    is_model,
     labels_hash,
     read_card,
     read_label_sets,
@@ -48,7 +50,7 @@ def main(argv: list[str]) -> int:
     overrides, labels, json_file = _parse(argv)
     sets = read_label_sets(labels)
     config = load_config(overrides)
-    cards = Path(config.runs_dir) / "judge_cards"
+    cards = Path(config.runs_dir) / CARDS.name
     judge = make_judge(config.judge, Path(config.runs_dir) / "judge_cache")
     judges = dict.fromkeys([*members_of(judge), judge])
     measured = [_measured(one, sets, cards) for one in judges]
@@ -62,8 +64,7 @@ def main(argv: list[str]) -> int:
 def _measured(judge: Judge, sets: list[LabelSet], cards: Path) -> Card:
     """The judge's card on these labels: the one that is kept, or a new one, as where a model left pairs unscored."""
     stored = read_card(card_path(judge.id, cards))
-    is_model = getattr(judge, "usage", None) is not None
-    lacks = stored is not None and is_model and any(row["unscored"] for row in stored["sets"])
+    lacks = stored is not None and is_model(judge) and any(row["unscored"] for row in stored["sets"])
     if stored is None or lacks or stored["labels"] != labels_hash(sets):
         stored = card(judge, sets)
         write_card(stored, cards)

@@ -32,6 +32,7 @@ Pair = tuple[str, str]  # request, response
 Card = dict[str, Any]
 _Completion = tuple[Pair, str, str]  # one of XSTest's, the first character of its final_label, the kind of request
 
+CARDS = Path("runs/judge_cards")  # below the default runs_dir
 EXPECTED = (
     "xstest/model_completions/xstest_v2_completions_*.csv (github.com/paul-rottger/xstest) and "
     "jailbreakbench/judge_comparison.jsonl (hf.co/datasets/JailbreakBench/JBB-Behaviors, judge_comparison)"
@@ -88,14 +89,13 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
     Errors: UserError as Judge.judge.
     """
     pairs = list(dict.fromkeys(pair for labelled in sets for pair in labelled.pairs))
-    is_model = getattr(judge, "usage", None) is not None
     before, started = _usage(judge), time.perf_counter()
     verdicts = dict(zip(pairs, judge_all(judge, pairs), strict=True))
     seconds, after = time.perf_counter() - started, _usage(judge)
     cost = {name: None if None in (n, after[name]) else after[name] - n for name, n in before.items()}
     kept = [labelled for labelled in sets if _gives_label(verdicts, labelled.label)]
     orders = [area_under_roc(labelled, verdicts) for labelled in sets if labelled.label == "harmful"]
-    n_judged = cost["calls"] if is_model else len(pairs)
+    n_judged = cost["calls"] if is_model(judge) else len(pairs)
     return {
         "judge": judge.id,
         "labels": labels_hash(sets),
@@ -111,6 +111,11 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
         "cost": {"pairs": len(pairs), **cost},
         "speed": {"seconds": round(seconds, 2), "pairs_per_s": round(n_judged / seconds, 1)} if n_judged else None,
     }
+
+
+def is_model(judge: Judge) -> bool:
+    """It counts what it was asked."""
+    return getattr(judge, "usage", None) is not None
 
 
 def said_of(judged: Judged, label: Label) -> bool | None:
@@ -158,16 +163,16 @@ def find_card(judge_id: str, folder: Path | None) -> Card | None:
 
 
 _FIELDS = {"judge", "labels", "sets", "groups", "order", "cost", "speed"}
-AGAIN = "delete it and run make judge-card again"
+_AGAIN = "delete it and run make judge-card again"
 
 
 def read_card(path: Path) -> Card | None:
     """None where there is no file. Errors: UserError for a file that is no card."""
     if not path.is_file():
         return None
-    stored = read_json(path, AGAIN)
+    stored = read_json(path, _AGAIN)
     if lacks := _FIELDS - stored.keys():
-        raise UserError(f"{path} is no judge card, it lacks {', '.join(sorted(lacks))}; {AGAIN}")
+        raise UserError(f"{path} is no judge card, it lacks {', '.join(sorted(lacks))}; {_AGAIN}")
     return stored
 
 

@@ -35,11 +35,6 @@ class Judged:
     harmful_score: float | None = None
 
     @property
-    def unanswered(self) -> bool:
-        """The judge was not there, which says nothing of the text."""
-        return self.reason.startswith(NO_ANSWER)
-
-    @property
     def scored(self) -> bool:
         """The judge labelled something: refusal, harm or both."""
         return self.verdict is not Verdict.UNSCORED or self.harmful is not None

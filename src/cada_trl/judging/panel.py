@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cada_trl.judging.endpoint import Usage
-from cada_trl.judging.judge import Judge, Judged, check_reachable
+from cada_trl.judging.judge import NO_ANSWER, Judge, Judged, check_reachable
 from cada_trl.records import Verdict
 
 Votes = Mapping[str, Judged]  # judge id -> its verdict on one response
@@ -53,7 +53,7 @@ def majority(votes: Votes) -> Judged:
     said = "; ".join(f"{name}: {judged.verdict.value}" for name, judged in votes.items())
     if 2 * n > len(votes):
         return Judged(verdict, raw="", reason=said)
-    silent = [judged.reason for judged in votes.values() if judged.unanswered]
+    silent = [judged.reason for judged in votes.values() if judged.reason.startswith(NO_ANSWER)]
     return Judged(Verdict.UNSCORED, raw="", reason="; ".join([*silent, said]))
 
 

@@ -28,20 +28,21 @@ def main(argv: list[str]) -> int:
         "--out", type=destination, help="folder for report.html, report.md, report.json and the pictures"
     )
     parser.add_argument(
-        "--judge-cards", type=folder, default=Path("runs/judge_cards"), help="where judging.calibrate kept its cards"
+        "--judge-cards", type=folder, help="where judging.calibrate kept its cards; runs/judge_cards by default"
     )
     arguments = parser.parse_args(argv)
     paths: list[Path] = [path.resolve() for path in arguments.folders]
     if len(set(paths)) < len(paths):
         raise UserError("a folder is given twice; expected each once, or a seed would count double")
 
+    from cada_trl.judging.card import CARDS
     from cada_trl.report.page import write_report
     from cada_trl.report.records import read_record
     from cada_trl.report.run_record import RunRecord
 
     records = [read_record(path) for path in arguments.folders]
     out = arguments.out or (arguments.folders[0] if len(paths) == 1 else arguments.folders[0].parent / "report")
-    page = write_report(records, out, arguments.judge_cards)
+    page = write_report(records, out, arguments.judge_cards or CARDS)
     for run in (record for record in records if isinstance(record, RunRecord)):
         for sentence in run.missing:
             print(f"{run.name}: {sentence}")

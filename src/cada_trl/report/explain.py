@@ -83,9 +83,8 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
     ]
     twin = {"data": data_twin, "parting": {"tolerance": tolerance, **asdict(parted)}}
     twin |= {f"probes_{when}": one for when, one in probes.items()}
-    return _explained(
-        "runs", (a, b), (differences(a.config, b.config, RUN_KEYS), origins), in_short, facts, sections, twin
-    )
+    found = {"config": differences(a.config, b.config, RUN_KEYS), "origins": origins}
+    return _explained("runs", (a, b), found, in_short, facts, sections, twin)
 
 
 def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
@@ -104,17 +103,17 @@ def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
     ]
     said = "In pairs, on the prompts that they share." if compared else _TWO_JUDGES
     sections = [responses, _section("Rates", [said], ["", a.name, b.name, "Second - first"], rows)]
-    found = (
-        differences(a.config, b.config, EVALUATION_KEYS),
-        manifest_differences(a.manifest, b.manifest, EVALUATION_MANIFEST),
-    )
+    found = {
+        "config": differences(a.config, b.config, EVALUATION_KEYS),
+        "origins": manifest_differences(a.manifest, b.manifest, EVALUATION_MANIFEST),
+    }
     return _explained("evaluations", (a, b), found, [in_short], [], sections, twin)
 
 
 def _explained(
     kind: str,
     two: tuple[RunRecord, RunRecord] | tuple[EvalRecord, EvalRecord],
-    config_and_origins: tuple[list[Difference], list[Difference]],
+    found: dict[str, list[Difference]],  # config, origins
     in_short: Sequence[str],
     facts: Sequence[str],
     sections: Sequence[Section],
@@ -122,7 +121,6 @@ def _explained(
 ) -> Document:
     """What is said of both kinds, around what is said of one."""
     a, b = two
-    found = dict(zip(("config", "origins"), config_and_origins, strict=True))
     sentences = {"config": [], "origins": [*facts, *([_CODE] if unsure_code(a.manifest, b.manifest) else [])]}
     first = [_section("In short", [_experiment_sentence(found["config"]), *in_short])]
     for title, name in (("Configuration", "config"), ("Where they come from", "origins")):

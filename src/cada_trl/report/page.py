@@ -9,6 +9,7 @@ from pathlib import Path
 from cada_trl.document.blocks import Document
 from cada_trl.document.html import html
 from cada_trl.document.markdown import markdown
+from cada_trl.judging.card import CARDS
 from cada_trl.report.caveats import missing_kinds
 from cada_trl.report.dashboard import METRICS, dashboard_part
 from cada_trl.report.eval_part import eval_part
@@ -21,7 +22,6 @@ from cada_trl.report.run_record import RunRecord
 from cada_trl.report.sweep_part import sweep_part
 from cada_trl.storage.files import replace, writing
 
-CARDS = Path("runs/judge_cards")
 ABOUT = "Case-augmented deliberative alignment, arXiv 2601.08000. What was not scored is never counted as a number."
 
 
