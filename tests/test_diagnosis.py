@@ -155,6 +155,19 @@ def test_a_taken_port_stops_several_machines_only(
     assert (one.level, one.seen) == (level, f"{taken_port} is taken")
 
 
+@pytest.mark.parametrize("port", ["abc", "0", "99999"])
+def test_what_is_no_port_is_a_failed_finding(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("MASTER_PORT", port)
+    with pytest.raises(UserError, match=rf"MASTER_PORT={port} is no port; expected a number up to 65535"):
+        found(diagnosis.check_ports, "model=llama3", "hardware=a100x4")
+
+
+def test_a_failed_finding_is_refused_with_what_is_to_be_done() -> None:
+    diagnosis.refuse_failed([Finding("a", "ok", "x"), Finding("b", "warning", "y", "z")])
+    with pytest.raises(UserError, match=r"^too long; lower it$"):
+        diagnosis.refuse_failed([Finding("a", "ok", "x"), Finding("c", "failed", "too long", "lower it")])
+
+
 def test_a_server_that_does_not_answer_fails_and_one_that_does_is_ok(taken_port: int) -> None:
     server = ["rollout=vllm_server", f"server_url='http://127.0.0.1:{taken_port}'"]
     assert [one.level for one in found(diagnosis.check_ports, *server)] == ["ok"]

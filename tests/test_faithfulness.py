@@ -16,9 +16,11 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.faithfulness.effects import Effect, Effects
 from cada_trl.evaluation.model import Completion
+from cada_trl.judging.judge import Judged
+from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.models.prompts import answer_begun
 from cada_trl.prompting.arms import Messages
-from cada_trl.records import read_jsonl
+from cada_trl.records import Verdict, read_jsonl
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.log import AppendLog
@@ -176,6 +178,19 @@ def test_a_mistake_is_one_line_before_the_model_is_asked(root: Path, word: str, 
     with pytest.raises(UserError, match=message):
         call(root, word)
     assert not Obedient.asked
+
+
+def test_a_judge_that_says_nothing_ends_without_a_number_and_not_well(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = Judged(Verdict.UNSCORED, raw="", reason="nobody was there")
+    monkeypatch.setattr(PhraseJudge, "judge", lambda judge, pairs: [silent for _ in pairs])
+    with pytest.raises(UserError, match=r"no rate can be given: .*the same command asks the judge again"):
+        call(root)
+
+
+def test_another_way_to_begin_an_answer_is_another_folder(root: Path) -> None:
+    assert call(root) != call(root, "reasoning_as=think")
 
 
 def test_cases_of_a_pack_that_no_item_is_of_are_not_probed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,23 @@ def test_a_gpu_that_is_not_here_is_said_before_anything_is_loaded(
     assert not (tmp_path / "runs").exists() and not (tmp_path / "data").exists()
 
 
+def test_of_several_gpus_a_run_without_a_launcher_sees_one(
+    overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    seen: list[str | None] = []
+    monkeypatch.setattr(verb, "train", lambda config: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
+    for words in (["hardware=gpu", "micro_batch=2"], []):
+        assert main([*overrides, *words]) == 0
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert seen == ["0", None]
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_before_the_model_is_loaded(overrides: list[str]) -> None:
+    with pytest.raises(UserError, match=r"tokens with prompt and completion, 400 there; lower max_prompt_tok"):
+        main([*overrides, "context_tok=400", "max_prompt_tok=300", "prompt=cases"])
+
+
 @pytest.mark.parametrize(
     ("target", "seen"), [("q_proj", "no module"), ("'.*(q_proj'", "no module"), ("'.*norm'", "other modules too")]
 )

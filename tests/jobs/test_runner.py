@@ -78,6 +78,16 @@ def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_interva
     assert "| 0.1 | 0 | done |" in page and "25.0 % (n 4; 4.6 to 69.9)" in page
 
 
+def test_what_a_failed_cell_took_counts_when_it_is_tried_again(
+    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.1")
+    assert sweep("beta_kl=0.1") == 1
+    monkeypatch.delenv("STUB_FAILS")
+    assert sweep("beta_kl=0.1", "--retry", "max_hours=0.00001") == 1 and sweep.n_starts() == 1
+    assert sweep("beta_kl=0.1", "--retry") == 0 and sweep.n_starts() == 2
+
+
 def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(
     sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,13 @@ def _step(*words: str) -> StepTime:
     return step
 
 
+def test_ranks_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    two = ("launcher=accelerate", "accelerate_config=launch/cpu.yaml", "n_processes=2", "micro_batch=4")
+    assert _step(*two, "threads=0").update_s == pytest.approx(_step("threads=0").update_s)
+    assert _step(*two, "threads=1").update_s == pytest.approx(2 * _step("threads=0").update_s)
+
+
 def _decoding_s(*words: str) -> float:
     """Seconds that a step's sampling takes beyond its operations, on a card."""
     words = ("model=llama3", "hardware=a100x4", "rollout=transformers", *words)

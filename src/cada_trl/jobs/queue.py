@@ -140,7 +140,7 @@ def _on_each_node(job: SweepJob) -> str:
 def _submission(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> str:
     """What sbatch gets: the options, and of an array the task's own script, under the job's lock and with its log."""
     first, log, lock = (of(jobs[0]).resolve() for of in (folder.script, folder.log, folder.lock))
-    # Slurm itself holds a second job of the same cell back, whichever sweep submitted it; an array has its sweep's name.
+    # Slurm itself holds a second job of the same cell back, whichever sweep submitted it; an array has its name.
     options = {"--dependency": "singleton"} | _resources(jobs[0], config) | {"--output": str(log)}
     lock.parent.mkdir(parents=True, exist_ok=True)
     if config.submit == "slurm_array":
