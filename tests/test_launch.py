@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,25 +82,3 @@ def test_the_offloading_file_keeps_the_optimiser_off_the_gpus_and_the_weights_on
     arguments = accelerate_arguments(ROOT / "launch" / "accelerate_zero3_offload_4gpu.yaml")
     assert (arguments.zero_stage, arguments.zero3_save_16bit_model) == (3, True)
     assert (arguments.offload_optimizer_device, arguments.offload_param_device) == ("cpu", "none")
-
-
-@pytest.mark.slow
-def test_two_cpu_processes_find_each_other(tmp_path: Path) -> None:
-    script = tmp_path / "world.py"
-    script.write_text(
-        "import pathlib\n"
-        "from transformers import TrainingArguments\n"
-        f"arguments = TrainingArguments({str(tmp_path)!r}, use_cpu=True, report_to=[])\n"
-        f"pathlib.Path({str(tmp_path)!r}, f'rank{{arguments.process_index}}').write_text(str(arguments.world_size))\n",
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--main_process_port", "0"]
-    done = subprocess.run(
-        [*command, "--config_file", str(ROOT / "launch" / "cpu.yaml"), str(script)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)] == ["2", "2"]

