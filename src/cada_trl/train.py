@@ -10,18 +10,15 @@ prepare, load, probe, train, probe, report.
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.config import Config, load_config, run_name
 from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, prepare
-from cada_trl.errors import UserError, run_verb
+from cada_trl.errors import run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge, check_reachable
@@ -39,9 +36,8 @@ from cada_trl.launching import (
 from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.stopping import StopSignals
-from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import check_kept, check_same_inputs, sealed
-from cada_trl.tracking.manifest import build_manifest, exit_state, finished
+from cada_trl.storage.kept import check_same_inputs, sealed
+from cada_trl.tracking.manifest import build_manifest, exit_state, finished, is_done
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
@@ -88,7 +84,7 @@ def main(argv: list[str]) -> int:
 def train(config: Config) -> Path:
     """Run everything, or only the report where the run is done already; returns the run folder."""
     path = Path(config.runs_dir) / run_name(config)
-    if _is_done(path, config):
+    if is_done(path, config, with_files=is_main_rank()):
         check_same_inputs(path, {"hazards_hash": pack_hash(load_pack(config.hazards))})
         _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
         return _report(path)
@@ -110,45 +106,6 @@ def train(config: Config) -> Path:
         signals.no_more()
         _end(run, "done")
         return _report(folder.path) if folder.is_main else folder.path
-
-
-def _is_done(path: Path, config: Config) -> bool:
-    """Whether this very run ended well.
-
-    Errors: UserError where another run, a damaged manifest, or rows edited since, are in its place.
-    """
-    file = path / "manifest.json"
-    if not file.is_file():
-        return False
-    try:
-        manifest = read_json(file)
-        there = (manifest["config_hash"], manifest["seeds"]["run"])
-        done = manifest["exit_state"] == "done"
-    except (UserError, KeyError, TypeError) as error:
-        raise UserError(f"{file} cannot be read; move the folder away or choose another run_name") from error
-    here = (config_hash(config), config.seed)
-    if there != here:
-        raise UserError(
-            f"{path} holds another run (config {there[0]}, seed {there[1]}; this is config {here[0]}, seed {here[1]}); "
-            "choose another run_name or move the folder away"
-        )
-    if is_main_rank():
-        check_kept(path, manifest)
-    return done
-
-
-@contextmanager
-def _naming_a_full_disk(folder: Path) -> Iterator[None]:
-    """A full disk while a model is saved is a UserError; safetensors and torch report it in words of their own."""
-    try:
-        yield
-    except Exception as error:
-        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-        if full or "os error 28" in str(error) or "PytorchStreamWriter failed" in str(error):
-            raise UserError(
-                f"cannot save to {folder}: no space left; free some, and the same command goes on"
-            ) from error
-        raise
 
 
 def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPack, judge: Judge) -> Run:
@@ -181,6 +138,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
 def _train_and_probe(run: Run, signals: StopSignals) -> None:
     from cada_trl.models.identity import folder_identity
     from cada_trl.probing import probe_run
+    from cada_trl.training.checkpoints import naming_a_full_disk
 
     newest = _newest_checkpoint(run)
     first_step = newest[1] if newest else 0
@@ -193,14 +151,14 @@ def _train_and_probe(run: Run, signals: StopSignals) -> None:
     guard.recall()
     reference = trainer.reference_hash()
     if not guard.must_stop(trainer):
-        with progress, _naming_a_full_disk(run.folder.checkpoints), signals.until_the_next_step():
+        with progress, naming_a_full_disk(run.folder.checkpoints), signals.until_the_next_step():
             trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
     if trainer.reference_hash() != reference:
         raise RuntimeError("the frozen reference model changed during training: the KL is not the one reported")
     run.manifest["reference_hash"] = reference
     guard.raise_if_stopped(trainer)
     guard.probe(run.n_steps, "after", probe_run(run, trainer, "after", trainer.state.global_step))
-    with _naming_a_full_disk(run.folder.final):
+    with naming_a_full_disk(run.folder.final):
         trainer.save_model(str(run.folder.final))
     run.manifest["model"] = folder_identity(run.folder.final) if run.folder.is_main else None
 

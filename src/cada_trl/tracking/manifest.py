@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import PACKAGE_DIR, Config, config_hash, run_name
-from cada_trl.errors import Stopped, first_line
+from cada_trl.errors import Stopped, UserError, first_line
 from cada_trl.storage.digest import content_hash
+from cada_trl.storage.files import read_json
+from cada_trl.storage.kept import check_kept
 
 HIDDEN = "<hidden>"
 
@@ -81,6 +83,31 @@ def finished(manifest: Mapping[str, Any], state: str) -> dict[str, Any]:
     wall = datetime.now(UTC) - datetime.fromisoformat(manifest["started_utc"])
     end = {"exit_state": state, "ended_utc": now_utc(), "wall_s": round(wall.total_seconds(), 1)}
     return {**manifest, **scrub(end)}
+
+
+def is_done(path: Path, config: Config, with_files: bool) -> bool:
+    """Whether this very run ended well. with_files: that none of its files was edited since is checked, too.
+
+    Errors: UserError where another run, a damaged manifest, or rows edited since, are in its place.
+    """
+    file = path / "manifest.json"
+    if not file.is_file():
+        return False
+    try:
+        manifest = read_json(file)
+        there = (manifest["config_hash"], manifest["seeds"]["run"])
+        done = manifest["exit_state"] == "done"
+    except (UserError, KeyError, TypeError) as error:
+        raise UserError(f"{file} cannot be read; move the folder away or choose another run_name") from error
+    here = (config_hash(config), config.seed)
+    if there != here:
+        raise UserError(
+            f"{path} holds another run (config {there[0]}, seed {there[1]}; this is config {here[0]}, seed {here[1]}); "
+            "choose another run_name or move the folder away"
+        )
+    if with_files:
+        check_kept(path, manifest)
+    return done
 
 
 def exit_state(error: BaseException) -> str:

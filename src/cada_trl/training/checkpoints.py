@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,20 @@ COMPLETE_FILE = "complete.json"
 torch.serialization.register_package(
     11, lambda storage: None, lambda storage, location: storage if location.startswith("cpu:") else None
 )
+
+
+@contextmanager
+def naming_a_full_disk(folder: Path) -> Iterator[None]:
+    """A full disk while a model is saved is a UserError; safetensors and torch report it in words of their own."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        if full or "os error 28" in str(error) or "PytorchStreamWriter failed" in str(error):
+            raise UserError(
+                f"cannot save to {folder}: no space left; free some, and the same command goes on"
+            ) from error
+        raise
 
 
 class Resumable(Base):
