@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,14 @@ from torch import Tensor, nn
 
 from cada_trl.algo.packing import Packed, pack
 from cada_trl.errors import UserError
-from cada_trl.training.scoring_head import NAME, add_scoring_head, completion_hidden, use_row_attention
+from cada_trl.training.scoring_head import (
+    NAME,
+    add_scoring_head,
+    completion_hidden,
+    line_of,
+    row_attention,
+    use_row_attention,
+)
 
 from .tiny import tiny_llama
 
@@ -203,3 +211,13 @@ def test_without_a_line_the_attention_is_sdpas() -> None:
     use_row_attention(model)
     assert model.config._attn_implementation == NAME
     assert torch.equal(model(input_ids=ids, attention_mask=mask).logits, with_sdpa)
+
+
+def test_on_a_cpu_attention_in_bfloat16_is_that_of_float32_rounded_once() -> None:
+    torch.manual_seed(0)
+    states = [torch.randn(1, 2, 7, 8) for _ in "qkv"]
+    line, module = line_of(3, [3, 1], CPU), SimpleNamespace(is_causal=True, training=False)
+    exact, _ = row_attention(module, *(state.bfloat16().float() for state in states), None, line)
+    with torch.autocast("cpu", torch.bfloat16):
+        seen, _ = row_attention(module, *(state.bfloat16() for state in states), None, line)
+    assert seen.dtype == torch.bfloat16 and seen.equal(exact.bfloat16())
