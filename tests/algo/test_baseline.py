@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from cada_trl.algo.baseline import Baselines, Kind, RunningMean, baseline_b, centred_b
+from cada_trl.algo.baseline import Baselines, Kind, RunningMean, baseline_b, centred_b, first_tok_advantage_b
 
 NAN = math.nan
 
@@ -168,3 +168,12 @@ def test_baselines_go_on_from_their_state_as_if_never_stopped() -> None:
     assert fresh.centred_b(step, HARMFUL).tolist() == went_on.centred_b(step, HARMFUL).tolist()
     assert fresh.state() == went_on.state()
     assert went_on.harmful != went_on.benign
+
+
+def test_a_first_token_is_worth_what_the_judged_completions_that_begin_so_are_on_average() -> None:
+    advantage_b = torch.tensor([2.0, 0.0, 1.0, 9.0, 0.0, 0.0, 0.0])
+    token_b = torch.tensor([7, 7, 8, 7, 7, 8, 6])
+    judged_b = torch.tensor([True, True, True, False, False, False, False])  # the fourth is a harmless anchor
+    short_b = torch.tensor([False, False, False, False, True, True, True])
+    # token 7: (2 + 0) / 2; token 8: 1; nothing that begins with 6 was judged
+    assert first_tok_advantage_b(advantage_b, token_b, judged_b, short_b).tolist() == [2, 0, 1, 9, 1, 1, 0]

@@ -143,3 +143,34 @@ def test_every_step_holds_the_twins_of_its_harmful_requests(tiny_folder: str, tm
     for _, _, rows in records:
         asked = {int(row["request_id"][1:]) for row in rows}
         assert len(asked) == 4 and {11 - row for row in asked} == asked
+
+
+FIRST_TOK = {"n_requests": 8, "n_harmless": 4, "n_harmful": 4, "twin_of": {n: n + 4 for n in range(4)}}
+FIRST_TOK |= {"benign_per_step": 4, "first_tok_per_step": (2, 2), "micro": (16, 1)}
+
+
+def test_a_pair_whose_first_token_alone_is_sampled_is_not_judged_and_is_paid_what_that_token_is_worth(
+    tiny_folder: str, tmp_path: Path
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def seeing(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+        asked.extend(rows)
+        return score_all(rows, texts, truncated)
+
+    values = {**TWINS, **FIRST_TOK, "scorer": seeing, "trainer_class": CADATrainer}
+    trainer, records = cada_trainer(tiny_folder, tmp_path, **values)
+    trainer.train()
+    assert len(asked) == 3 * 4  # two harmful requests of four, two rollouts each
+    for _, _, rows in records:
+        # four harmful requests, then their twins, two rollouts each; of both kinds the last two are short
+        assert [row["completion_tok"] == 1 for row in rows[4:8]] == [True] * 4
+        assert [row["completion_tok"] == 1 for row in rows[12:]] == [True] * 4
+        assert [row["anchor"] for row in rows] == [False] * 4 + [True] * 12
+        worth: dict[str, list[float]] = {}
+        for row in rows[:4]:
+            worth.setdefault((row["completion"].split() or [""])[0], []).append(row["advantage"])
+        for row in rows[4:8]:
+            same = worth.get(row["completion"], [0.0])
+            assert row["advantage"] == pytest.approx(sum(same) / len(same))
+        assert {row["advantage"] for row in rows[8:]} == {0.0}

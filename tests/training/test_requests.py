@@ -12,7 +12,7 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.prompting.arms import conversation
 from cada_trl.records import Request
-from cada_trl.training.requests import RolloutSampler, rollout_dataset
+from cada_trl.training.requests import RolloutSampler, first_tok_only, rollout_dataset
 
 
 def _sampler(**changes: Any) -> RolloutSampler:
@@ -199,3 +199,11 @@ def test_a_step_of_more_requests_than_there_are_is_refused(words: list[str], sai
     harmless = [Request("b0", "How do I ...?", "fraud", False, "mine")]
     with pytest.raises(UserError, match=said):
         rollout_dataset(config, harmful, harmless, load_pack("builtin"))
+
+
+def test_a_steps_last_pairs_are_those_whose_first_token_alone_is_sampled() -> None:
+    # three pairs, two of them short, two rollouts each; the sampler yields the harmful requests, then their twins
+    of_kind = [False, False, True, True, True, True]
+    assert first_tok_only(3, 3, (2, 2), rollouts_per_request=2) == [*of_kind, *of_kind]
+    assert first_tok_only(4, 0, (1, 0), rollouts_per_request=1) == [False, False, False, True]
+    assert not any(first_tok_only(2, 2, (0, 0), rollouts_per_request=1))

@@ -22,6 +22,7 @@ CASES: dict[str, dict[str, Any]] = {
         "n_harmful": 4,
         "benign_per_step": 2,
         "benign_tok": 2,
+        "first_tok_per_step": (1, 1),
         "benign_beta_kl": 2.0,
         "twin_of": {0: 4, 1: 5, 2: 6, 3: 7},
         "steps_per_rollout": 2,

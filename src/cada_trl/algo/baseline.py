@@ -69,6 +69,15 @@ def centred_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMea
     return torch.nan_to_num(advantage_b, nan=0.0)
 
 
+def first_tok_advantage_b(advantage_b: Tensor, token_b: Tensor, judged_b: Tensor, short_b: Tensor) -> Tensor:
+    """Advantages [B]; the rows of short_b, completions that end after their first token and are not judged, have the
+    mean advantage of the judged rows that begin with the same token, 0 where none does (ours: an estimate of what that
+    token is worth in this step, since whether a request is refused is decided there)."""
+    same_bb = (token_b[:, None] == token_b[None, :]) & judged_b[None, :]
+    mean_b = (same_bb * advantage_b[None, :]).sum(1) / same_bb.sum(1).clamp(min=1)
+    return torch.where(short_b, mean_b, advantage_b)
+
+
 class Baselines:
     """Centres a step's rewards; harmless requests, which can expect another, have a baseline of their own (ours)."""
 

@@ -35,6 +35,7 @@ UNUSED: dict[str, Any] = {
     "logp": "sum",
     "first_tok_weight": 1.0,
     "benign_tok": None,
+    "first_tok_frac": 0.0,
     "rollouts_per_request": 1,
     "sampled_by": "policy",
     "steps_per_rollout": 1,
@@ -101,6 +102,7 @@ class AlgoConfig(Section):
     benign_frac: Fraction
     benign_arm: Literal["none", "same"]
     benign_tok: Positive | None = None  # tokens sampled of a harmless request, for its KL alone; null: judged rollouts
+    first_tok_frac: Fraction = 0.0  # of both kinds of requests: those whose first token alone is sampled and learned
     epochs: Annotated[float, Field(gt=0.0)]
     max_steps: Positive | None  # null: as many as the epochs hold
 
@@ -115,9 +117,27 @@ class AlgoConfig(Section):
         return self.requests_per_step * self.rollouts_per_request
 
     @property
+    def first_tok_per_step(self) -> tuple[int, int]:
+        """(harmful, harmless) requests whose first token alone is sampled; one harmful one at least is whole."""
+        n_harmful = self.requests_per_step - self.benign_per_step
+        short = min(round(self.first_tok_frac * n_harmful), max(n_harmful - 1, 0))
+        return short, round(self.first_tok_frac * self.benign_per_step)
+
+    @property
+    def first_toks_per_step(self) -> int:
+        """Completions of one token, which are not judged."""
+        return sum(self.first_tok_per_step) * self.rollouts_per_request
+
+    @property
     def anchors_per_step(self) -> int:
-        """Those of them that are sampled for benign_tok tokens and not judged."""
-        return self.benign_per_step * self.rollouts_per_request if self.benign_tok is not None else 0
+        """Completions that are sampled for benign_tok tokens and not judged."""
+        n_requests = self.benign_per_step - self.first_tok_per_step[1]
+        return n_requests * self.rollouts_per_request if self.benign_tok is not None else 0
+
+    @property
+    def judged_per_step(self) -> int:
+        """Completions that are whole and judged."""
+        return self.rollouts_per_step - self.first_toks_per_step - self.anchors_per_step
 
     @property
     def has_kl(self) -> bool:

@@ -211,6 +211,7 @@ def estimate_step(config: Config, shape: Shape) -> StepTime | None:
 
 def _n_tok(config: Config, lengths: Lengths, prompt_tok: int, of_anchor_tok: int) -> int:
     """Tokens of a step's rollouts after prompts of prompt_tok, of anchors of of_anchor_tok."""
-    n_anchors = config.algo.anchors_per_step
-    whole = (config.algo.rollouts_per_step - n_anchors) * (prompt_tok + lengths.completion_tok)
-    return whole + n_anchors * (of_anchor_tok + anchor_tok(config, lengths))
+    algo = config.algo
+    whole = algo.judged_per_step * (prompt_tok + lengths.completion_tok)
+    anchors = algo.anchors_per_step * (of_anchor_tok + anchor_tok(config, lengths))
+    return whole + anchors + algo.first_toks_per_step * (prompt_tok + 1)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from trl import GRPOTrainer
 
-from cada_trl.algo.baseline import Baselines
+from cada_trl.algo.baseline import Baselines, first_tok_advantage_b
 from cada_trl.algo.objective import BetaController, cada_loss, k1_bt, k2_bt, k3_bt, reward_penalty_bt, truncated_weights
 from cada_trl.algo.packing import Packed, learned_rows, micro_batches, tokens_of
 from cada_trl.algo.scores import TokenScores
@@ -29,12 +29,13 @@ from cada_trl.models.sampling import generate_with_shared_prefixes, sampled
 from cada_trl.training.cada_config import CADAConfig, cada_arguments
 from cada_trl.training.checkpoints import whole
 from cada_trl.training.in_run import InRollouts
-from cada_trl.training.requests import RolloutSampler, rollout_dataset
+from cada_trl.training.requests import RolloutSampler, first_tok_only, rollout_dataset
 from cada_trl.training.run import Record, Run, lora_config
 from cada_trl.training.scoring_head import add_scoring_head
 from cada_trl.training.step_record import StepRecord
 
 STATE_FILE = "cada_state.json"
+SHORT = "first_tok_only"  # marks a row of the dataset
 
 
 class CADATrainer(InRollouts, GRPOTrainer):
@@ -100,6 +101,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """The rollouts of steps_per_rollout optimiser steps, one step's rows after the other's."""
         started_s = time.perf_counter()
+        inputs = self._marked(inputs)
         self._begin_rollouts(inputs)
         rollouts = super()._generate_and_score_completions(inputs)
         column = "learn_prompt" if self.args.learn_on == "request" else "prompt"
@@ -117,7 +119,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
     ) -> tuple[list[list[int]], Any]:
         """transformers rollouts run each hazard's cases once; vLLM, FSDP and continuous ones are TRL's own."""
         most_tok = (self.args.max_completion_length or 0, self.args.benign_tok or 0)
-        most = [most_tok[self._is_anchor(row)] for row in self._rows]
+        most = [1 if row.get(SHORT) else most_tok[self._is_anchor(row)] for row in self._rows]
         if self.use_vllm or self.use_transformers_continuous_batching or self.is_fsdp_enabled:
             completions, logp = super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
             completions = [ids[:n] for ids, n in zip(completions, most, strict=True)]
@@ -135,8 +137,18 @@ class CADATrainer(InRollouts, GRPOTrainer):
         return self._generate_single_turn(prompt_ids, None, {}, self.num_generations)[0]
 
     def _is_anchor(self, row: dict[str, Any]) -> bool:
-        """A harmless request that is sampled for a few tokens and not judged: its KL alone counts (ours)."""
-        return self.args.benign_tok is not None and not row.get("harmful", True)
+        """What is sampled for a few tokens and not judged (ours): of a harmless request its KL alone counts, and of a
+        harmful one the first token is paid what judged completions that begin so are."""
+        return row.get(SHORT, False) or (self.args.benign_tok is not None and not row.get("harmful", True))
+
+    def _marked(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """This rank's rows of a block of steps, those marked whose first token alone is sampled."""
+        args, rank = self.args, self.accelerator.process_index
+        size = len(rows) // args.steps_per_rollout
+        n_requests = size * self.accelerator.num_processes // self.num_generations
+        n_harmful = n_requests - args.benign_per_step
+        short = first_tok_only(n_harmful, args.benign_per_step, args.first_tok_per_step, self.num_generations)
+        return [{**row, SHORT: short[rank * size + place % size]} for place, row in enumerate(rows)]
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -160,10 +172,15 @@ class CADATrainer(InRollouts, GRPOTrainer):
             part["sampler_logp"] = rollouts["sampling_per_token_logps"][here]
         anchors = [self._is_anchor(row) for row in part["inputs"]]
         harmful = [bool(row.get("harmful", True)) for row in part["inputs"]]
-        harmful_b, anchor_b = (torch.tensor(gather_object(is_b), device=reward_b.device) for is_b in (harmful, anchors))
+        short = [bool(row[SHORT] and row.get("harmful", True)) for row in part["inputs"]]
+        first_tok = [ids[0] for ids in part["completions"]]
+        harmful_b, anchor_b, short_b, first_tok_b = (
+            torch.tensor(gather_object(of_b), device=reward_b.device) for of_b in (harmful, anchors, short, first_tok)
+        )
         reward_b = reward_b.masked_fill(anchor_b, torch.nan)
-        counts_b = ~reward_b.isnan() | anchor_b
-        part["advantages"] = self.baselines.centred_b(reward_b, harmful_b)[mine]
+        counts_b, judged_b = ~reward_b.isnan() | anchor_b, ~reward_b.isnan() & harmful_b
+        advantage_b = self.baselines.centred_b(reward_b, harmful_b)
+        part["advantages"] = first_tok_advantage_b(advantage_b, first_tok_b, judged_b, short_b)[mine]
         part["weight"] = (counts_b.float() / counts_b.sum().clamp(min=1))[mine]
         beta, benign_beta = self.beta_controller.value, self.args.benign_beta_kl
         betas = torch.tensor([beta if benign_beta is None else benign_beta, beta], device=self.args.device)

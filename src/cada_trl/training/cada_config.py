@@ -38,6 +38,7 @@ class CADAConfig(GRPOConfig):
     sampled_by: Literal["policy", "reference"] = "policy"
     benign_tok: int | None = None
     benign_per_step: int = 0
+    first_tok_per_step: tuple[int, int] = (0, 0)  # harmful and harmless requests
     importance_cap: float | None = None
     share_prefix: bool = True
     n_harmful: int | None = None  # rows of the dataset that are harmful, which come first; None: all
@@ -70,6 +71,7 @@ def cada_arguments(config: Config, checkpoints: Path, harmful: list[Request], be
         **rollout_arguments(config),
         **{key: value for key, value in config.algo if key in CADAConfig.__annotations__},
         benign_per_step=config.algo.benign_per_step,
+        first_tok_per_step=config.algo.first_tok_per_step,
         importance_cap=config.rollout.importance_cap,
         n_harmful=len(harmful),
         twin_of=twin_of(harmful, benign),

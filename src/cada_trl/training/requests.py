@@ -118,6 +118,13 @@ class RolloutSampler(Sampler[int]):
         return [row for row in (*chosen, *twins, *others[:left]) for _ in range(self.rollouts_per_request)]
 
 
+def first_tok_only(n_harmful: int, n_benign: int, n_short: tuple[int, int], rollouts_per_request: int) -> list[bool]:
+    """Of a step's rows, in the sampler's order, those whose first token alone is sampled: n_short of its harmful and of
+    its harmless requests, the last of each, which are twins."""
+    kinds = zip((n_harmful, n_benign), n_short, strict=True)
+    return [place >= n - short for n, short in kinds for place in range(n) for _ in range(rollouts_per_request)]
+
+
 def step_sampler(
     config: Config, harmful: Sequence[Request], benign: Sequence[Request], n_micro: int = 1
 ) -> RolloutSampler:
