@@ -162,8 +162,8 @@ def row_attention(
     if value.device.type == "cpu" and value.dtype == torch.bfloat16:
         # torch's bfloat16 kernel of a CPU takes half as long again as its float32 one, backward above all
         with torch.autocast("cpu", enabled=False):
-            states = (state.float() for state in (query, key, value))
-            return row_attention(module, *states, None, line, **kwargs)[0].to(value.dtype), None
+            exact, _ = row_attention(module, query.float(), key.float(), value.float(), None, line, **kwargs)
+        return exact.to(value.dtype), None
     parts = [line.n_prefix, *line.n_row_b]
     (query_of_prefix, *queries), (key_of_prefix, *keys), (value_of_prefix, *values) = (
         state.split(parts, dim=2) for state in (query, key, value)
