@@ -100,3 +100,15 @@ def test_several_judges_in_brackets_are_a_panel_of_them() -> None:
     judge = load_config(["judge=[phrases,classifier]", "judge_sees=completion"]).judge
     assert (judge.kind, judge.members, judge.judge_sees) == ("panel", ["phrases", "classifier"], "completion")
     assert load_config(["judge=panel", "members=phrases,classifier"]).judge.members == judge.members
+
+
+@pytest.mark.parametrize("value", ["[phrases]", "null"])
+def test_a_key_that_the_chosen_file_lacks_is_named_with_its_group(value: str) -> None:
+    with pytest.raises(UserError, match="members: the chosen judge= has no such key; leave it out, or choose another"):
+        load_config(["judge=rubric", f"members={value}"])
+
+
+def test_a_composition_leaves_nothing_behind_for_the_next_one() -> None:
+    changed = load_config(["beta_kl=0.5", "held_out_hazards=[hate]"])
+    assert (changed.algo.beta_kl, changed.data.held_out_hazards) == (0.5, ["hate"])
+    assert (load_config([]).algo.beta_kl, load_config([]).data.held_out_hazards) == (0.01, [])

@@ -79,6 +79,9 @@ def compose_config(
         try:
             composition = deepcopy(_of_choices(conf_dir, primary, (*first, *chosen)))
             for path, value in _parsed([word for word in words if word not in chosen]):
+                section, _, leaf = path.rpartition(".")
+                if section and leaf not in (OmegaConf.select(composition, section) or {}):
+                    raise UserError(f"{leaf}: the chosen {section}= has no such key; leave it out, or choose another")
                 OmegaConf.update(composition, path, value)
             values: Any = OmegaConf.to_container(composition, resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
