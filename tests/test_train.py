@@ -340,7 +340,7 @@ def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_process_with_130_and_the_same_command_goes_on(tiny: Path, tmp_path: Path) -> None:
-    long = ["max_steps=40", "save_every_steps=10", "header_every_steps=0"]
+    long = ["max_steps=40", "save_every_steps=2", "header_every_steps=0"]
     command = [sys.executable, "-m", "cada_trl.train", *tiny_overrides(tmp_path, tiny), *long]
     # a shell's background job ignores Ctrl-C, and its children would, too
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c) as process:  # noqa: PLW1509

