@@ -160,7 +160,7 @@ def row_attention(
     if line is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     if value.device.type == "cpu" and value.dtype == torch.bfloat16:
-        # torch's bfloat16 kernel of a CPU takes half as long again as its float32 one, backward above all
+        # torch's bfloat16 kernel for CPUs takes four times as long backward, and rounds on the way
         with torch.autocast("cpu", enabled=False):
             exact, _ = row_attention(module, query.float(), key.float(), value.float(), None, line, **kwargs)
         return exact.to(value.dtype), None
