@@ -24,10 +24,11 @@ CSV = b"goal\nPick a lock\n" * 20000
 
 
 class Server:
-    """Sends what `files` holds by path; a number is a status; `cut` paths break off in the middle."""
+    """Sends what `files` holds by path; a number is a status, a text another address; `cut` paths break off in the
+    middle."""
 
     def __init__(self) -> None:
-        self.files: dict[str, bytes | int] = {}
+        self.files: dict[str, bytes | int | str] = {}
         self.cut: set[str] = set()
         self.asked: list[str] = []
         self.tokens: list[str | None] = []
@@ -41,7 +42,12 @@ class Server:
                 outer.asked.append(self.path)
                 outer.tokens.append(self.headers.get("Authorization"))
                 body = outer.files.get(self.path, 404)
-                self.send_response(body if isinstance(body, int) else 200)
+                if isinstance(body, str):
+                    self.send_response(302)
+                    self.send_header("Location", body)
+                    body = b"elsewhere"
+                else:
+                    self.send_response(body if isinstance(body, int) else 200)
                 body = b"" if isinstance(body, int) else body
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -228,6 +234,20 @@ def test_a_token_goes_to_the_hub_alone(server: Server, tmp_path: Path, monkeypat
     assert fetch([on_hub, file_of(server, "a/x.csv")], tmp_path) == 0
     assert dict(zip(server.asked, server.tokens, strict=True)) == {"/g/1.csv": "Bearer hf_secret", "/a/x.csv": None}
     assert "hf_secret" not in (tmp_path / SOURCES).read_text(encoding="utf-8")
+
+
+def test_a_file_that_the_hub_keeps_elsewhere_is_fetched_there_without_the_token(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the hub answers for large files: with the address of a store under another host's name."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.base)
+    monkeypatch.setattr(verb, "get_token", lambda: "hf_secret")
+    on_hub = replace(file_of(server, "g/1.csv"), urls=(f"{HUB}/g/1.csv",))
+    server.files["/store/7f"] = CSV
+    server.files["/g/1.csv"] = f"{server.base.replace('127.0.0.1', 'localhost')}/store/7f"
+    assert fetch([on_hub], tmp_path) == 0
+    assert (tmp_path / "g/1.csv").read_bytes() == CSV
+    assert dict(zip(server.asked, server.tokens, strict=True)) == {"/g/1.csv": "Bearer hf_secret", "/store/7f": None}
 
 
 def test_a_host_without_an_answer_is_tried_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
