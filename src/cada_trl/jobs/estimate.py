@@ -148,11 +148,11 @@ def _judged_rollouts(config: Config) -> int:
 
 def dry_run_lines(config: Config, overrides: list[str]) -> Iterator[str]:
     """Starts and writes nothing. Errors: UserError for what the run would refuse in seconds."""
-    inputs = "; ".join(finding.seen for finding in check_inputs(config))
     model, algo, hardware = config.model, config.algo, config.hardware
     n_rollouts = algo.rollouts_per_step
     n_micro = n_rollouts // (hardware.micro_batch * hardware.n_processes)
     yield f"model: {model.path}, {model.n_params / 1e6:,.0f} M parameters in {model.dtype}"
+    inputs = "; ".join(finding.seen for finding in check_inputs(config))  # reads every row
     yield f"requests: data={config.data.dataset}: {inputs}"
     yield f"method: {algo.method}, prompt={config.prompt.arm}, judge={config.judge.kind}, seed {config.seed}"
     yield (
