@@ -10,6 +10,8 @@ there and never makes one.
 
 from __future__ import annotations
 
+import sys
+
 from rich.table import Table
 
 from cada_trl.config import load_config
@@ -35,6 +37,7 @@ NOTES = (
 def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError as prepare and make_card, and for sizes that are no whole numbers."""
     overrides, sizes = split_curve(argv)
+    print("reading the configuration", file=sys.stderr, flush=True)
     config = load_config(overrides)
     set_environment(config.hardware.threads)
     quiet_libraries()

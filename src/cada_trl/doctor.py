@@ -32,6 +32,7 @@ CHECKS: dict[str, Check] = {
 
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a check failed. Errors: UserError for overrides that are no configuration."""
+    print("reading the configuration", file=sys.stderr, flush=True)
     config = load_config(argv)
     print(f"checking {config.model.name}: {', '.join(CHECKS)}", file=sys.stderr, flush=True)
     set_environment(config.hardware.threads)

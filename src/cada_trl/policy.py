@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def main(argv: list[str]) -> int:
             print(new(name))
             return 0
         case ["check", name, *overrides]:
+            print(f"checking {visible(name)}", file=sys.stderr, flush=True)
             findings = check(name, overrides)
         case ["rank", name, *overrides]:
             from cada_trl.evaluation.case_ranking import rank

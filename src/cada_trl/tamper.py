@@ -41,6 +41,7 @@ from cada_trl.report.rates import rate_rows, side_by_side
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of, replace, replace_json
 from cada_trl.tracking.manifest import scrub
+from cada_trl.visible import visible
 
 PAGE, JSON = "tamper.html", "tamper.json"
 ABOUT = "A model's safety before and after a few LoRA steps. What was not scored is never a number."
@@ -86,9 +87,11 @@ class TamperSettings(Section):
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a job failed, else 0. Errors: UserError before any job has started."""
     words, flags = split_flags(argv)
+    models = [word for word in words if "=" not in word and word not in HELP]
+    if len(models) == 1:
+        print(f"reading what {visible(models[0])} is asked", file=sys.stderr, flush=True)
     own = [word for word in words if word in HELP or word.partition("=")[0] in TamperSettings.model_fields]
     settings = compose_config(TamperSettings, CONF_DIR, "tamper", own)
-    models = [word for word in words if "=" not in word]
     if len(models) != 1 or flags - {"--dry-run"}:
         raise UserError(
             f"got {' '.join(argv) or 'nothing'}; expected one model and key=value, as in runs/NAME steps=10"
