@@ -23,6 +23,7 @@ from types import FrameType
 
 from rich.table import Table
 
+from cada_trl.config.loading import HELP
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import load_items
 from cada_trl.diagnosis import check_inputs
@@ -47,6 +48,8 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 0 where every cell is done, queued or stopped by a tripwire, else 1. Errors: UserError."""
     if not argv:
         raise UserError("got nothing; expected axes of a training, as in beta_kl=0.0,0.01 seed=0,1, or ablation=NAME")
+    if not HELP.intersection(argv):
+        print("reading what is asked", file=sys.stderr, flush=True)
     request = read_request(argv)
     if request.config.search == "optuna":
         return _search(request, argv)

@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.table import Table
 
-from cada_trl.config.loading import split_flags
+from cada_trl.config.loading import HELP, split_flags
 from cada_trl.console import table_console
 from cada_trl.document.markdown import bullets, heading
 from cada_trl.document.markdown import table as markdown_table
@@ -39,8 +39,9 @@ HEADER = ("method", "asked", "measure", "paper", "ours", "95 %", "ours - paper [
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a job or a cell failed, else 0. Errors: UserError before any job has started."""
     words, flags = split_flags(argv)
+    if not HELP.intersection(words):
+        print("reading what the table asks", file=sys.stderr, flush=True)  # seconds
     settings = load_table_settings(words)
-    print(f"reading what table {settings.table} asks", file=sys.stderr, flush=True)  # seconds
     plan = plan_table(settings)
     if not plan.jobs:
         raise UserError(f"no cell of {title(plan)} can be asked; {next(_lacking(plan))}")
