@@ -15,6 +15,7 @@ import sys
 from rich.table import Table
 
 from cada_trl.config import load_config
+from cada_trl.config.loading import HELP
 from cada_trl.console import table_console
 from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError, run_verb
@@ -37,7 +38,8 @@ NOTES = (
 def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError as prepare and make_card, and for sizes that are no whole numbers."""
     overrides, sizes = split_curve(argv)
-    print("reading the configuration", file=sys.stderr, flush=True)
+    if not HELP.intersection(argv):
+        print("reading the configuration", file=sys.stderr, flush=True)
     config = load_config(overrides)
     set_environment(config.hardware.threads)
     quiet_libraries()

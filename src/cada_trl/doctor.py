@@ -12,6 +12,7 @@ import sys
 
 from cada_trl import diagnosis
 from cada_trl.config import load_config
+from cada_trl.config.loading import HELP
 from cada_trl.diagnosis import Check, findings
 from cada_trl.errors import run_verb
 from cada_trl.launching import quiet_libraries, set_environment
@@ -32,7 +33,8 @@ CHECKS: dict[str, Check] = {
 
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a check failed. Errors: UserError for overrides that are no configuration."""
-    print("reading the configuration", file=sys.stderr, flush=True)
+    if not HELP.intersection(argv):
+        print("reading the configuration", file=sys.stderr, flush=True)
     config = load_config(argv)
     print(f"checking {config.model.name}: {', '.join(CHECKS)}", file=sys.stderr, flush=True)
     set_environment(config.hardware.threads)

@@ -26,7 +26,7 @@ def planned(*overrides: str) -> MemoryPlan:
 
 
 def test_a_full_float32_run_by_hand() -> None:
-    words = ["requests_per_step=8", "micro_batch=4", "benign_frac=0", "steps_per_rollout=1", "first_tok_frac=0.0"]
+    words = ["requests_per_step=8", "micro_batch=4", "benign_frac=0", "steps_per_rollout=1"]
     plan = plan_memory(load_config(words), SMALL, LENGTHS)
     n = SMALL.n_params
     assert plan.held["weights"] == plan.held["reference"] == pytest.approx(4 * n / 1e9)
@@ -41,7 +41,6 @@ def test_a_full_float32_run_by_hand() -> None:
 
 # A step of eight rollouts, four of them harmless, on two processes of two micro-batches each.
 ANCHORED = ["requests_per_step=8", "micro_batch=2", "benign_frac=0.5", "steps_per_rollout=1", "benign_tok=3"]
-ANCHORED += ["first_tok_frac=0.0"]
 TWO_RANKS = ["n_processes=2", "launcher=accelerate", "accelerate_config=launch/cpu.yaml"]
 A_TOKEN = 2 * 64 * 4  # bytes of keys and values: 2 layers x (32 + 32) numbers of 4
 

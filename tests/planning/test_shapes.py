@@ -84,12 +84,12 @@ LENGTHS = Lengths(rollout_prompt_tok=30, learn_prompt_tok=10, completion_tok=20)
     ],
 )
 def test_operations_a_token_and_weight(words: list[str], a_weight: int) -> None:
-    config = load_config(["requests_per_step=8", "micro_batch=2", "benign_frac=0", "first_tok_frac=0.0", *words])
+    config = load_config(["requests_per_step=8", "micro_batch=2", "benign_frac=0", *words])
     assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(a_weight * MEDIUM.n_params * 8 * 30 / 1e12)
     assert rollout_tflop(config, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * 8 * 50 / 1e12)
 
 
-ANCHORED = ["requests_per_step=8", "micro_batch=2", "benign_frac=0.25", "benign_tok=3", "first_tok_frac=0.0"]
+ANCHORED = ["requests_per_step=8", "micro_batch=2", "benign_frac=0.25", "benign_tok=3"]
 
 
 def test_anchors_have_a_short_completion_after_the_raw_request() -> None:
@@ -102,7 +102,7 @@ def test_anchors_have_a_short_completion_after_the_raw_request() -> None:
 
 
 def test_what_ends_after_its_first_token_is_a_prompt_and_a_token() -> None:
-    config = load_config([*ANCHORED[:-1], "first_tok_frac=0.5"])
+    config = load_config([*ANCHORED, "first_tok_frac=0.5"])
     # of six harmful requests three are whole, of two harmless ones one; the others are 10 + 1 tokens, sampled on 30
     assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(8 * MEDIUM.n_params * (3 * 30 + 13 + 4 * 11) / 1e12)
     assert rollout_tflop(config, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * (3 * 50 + 13 + 4 * 31) / 1e12)
