@@ -88,11 +88,12 @@ def test_equal_prompts_keep_their_last_token_out_of_the_prefix() -> None:
     assert completions == [_plain(SHARING[0])] * 3
 
 
-def test_a_group_runs_its_prefix_once() -> None:
+@pytest.mark.parametrize(("most", "steps"), [([1] * 8, [(8, 3)]), ([1] * 6 + [2] * 2, [(8, 3), (2, 1)])])
+def test_a_group_runs_its_prefix_once_whatever_its_rows_lengths(most: list[int], steps: list[tuple[int, int]]) -> None:
     model, n_tok = tiny_llama(), []
     model.base_model.register_forward_pre_hook(
         lambda _, __, kwargs: n_tok.append(kwargs["input_ids"].shape if "input_ids" in kwargs else None),
         with_kwargs=True,
     )
-    generate_with_shared_prefixes(model, SHARING[:2] * 4, "aaaaaaaa", most_likely, {EOT}, [1] * 8)
-    assert n_tok == [(1, 4), (8, 3)]  # [1, 20, 21, 22] once, then what is left of the eight
+    generate_with_shared_prefixes(model, SHARING[:2] * 4, "aaaaaaaa", most_likely, set(), most)
+    assert n_tok == [(1, 4), *steps]  # [1, 20, 21, 22] once, then what is left of the eight

@@ -49,13 +49,14 @@ def continued(
     prompts: Sequence[list[int]],
     choose: Choose,
     ends: Collection[int],
-    max_new_tok: int,
+    max_new_tok: int | Sequence[int],
     before: Before | None = None,
 ) -> Iterator[tuple[int, list[int]]]:
-    """(row, new token ids up to and with the first end) as each row ends; rows cut at max_new_tok come last.
+    """(row, new token ids up to and with the first end) as each row ends or has its max_new_tok.
 
-    before: what each prompt follows; None: nothing.
+    max_new_tok: of every row, or of each. before: what each prompt follows; None: nothing.
     """
+    most_tok = [max_new_tok] * len(prompts) if isinstance(max_new_tok, int) else max_new_tok
     ids, mask = left_padded(prompts, model.device)
     before = before or Before(growing_cache(), mask[:, :0], mask.new_zeros(len(prompts)))
     cache: Any = before.cache
@@ -63,25 +64,26 @@ def continued(
     mask = torch.cat([before.mask_bt, mask], dim=1)
     rows = list(range(len(prompts)))
     completions: list[list[int]] = [[] for _ in prompts]
-    for _ in range(max_new_tok):
+    while rows:
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": position}
         logits_btv = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
         token_b = choose(logits_btv[:, -1])
         for row, token in zip(rows, token_b.tolist(), strict=True):
             completions[row].append(token)
-        going = [place for place, row in enumerate(rows) if completions[row][-1] not in ends]
-        yield from ((row, completions[row]) for row in rows if completions[row][-1] in ends)
-        if len(going) < len(rows):
+        going = []
+        for place, row in enumerate(rows):
+            if completions[row][-1] in ends or len(completions[row]) >= most_tok[row]:
+                yield row, completions[row]
+            else:
+                going.append(place)
+        if going and len(going) < len(rows):
             kept = torch.tensor(going, dtype=torch.long, device=model.device)
             token_b, mask, position = token_b[kept], mask[kept], position[kept]
-            rows = [rows[place] for place in going]
-            if not rows:
-                return
             cache.batch_select_indices(kept)
             before.keep(kept)
+        rows = [rows[place] for place in going]
         ids, position = token_b[:, None], position[:, -1:] + 1
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-    yield from ((row, completions[row]) for row in rows)
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
 
 
 def generate_with_shared_prefixes(
@@ -94,20 +96,22 @@ def generate_with_shared_prefixes(
 ) -> list[list[int]]:
     """New token ids of each prompt, up to and with its first end: what each prompt gets alone.
 
-    groups: rows with equal values share a prompt prefix. max_new_tok: the most of each prompt; those with equal values
-    are sampled side by side.
+    groups: rows with equal values share a prompt prefix, which is run once. max_new_tok: the most of each prompt; groups
+    whose longest is equal are sampled side by side.
     """
+    members: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    batches: dict[int, list[list[int]]] = {}
+    for rows in members.values():
+        batches.setdefault(max(max_new_tok[row] for row in rows), []).append(rows)
     completions: dict[int, list[int]] = {}
-    for most_tok in sorted(set(max_new_tok)):
-        members: dict[Hashable, list[int]] = {}
-        for row, most in enumerate(max_new_tok):
-            if most == most_tok:
-                members.setdefault(groups[row], []).append(row)
-        n_shared = [shared_prefix([prompts[row] for row in rows]) for rows in members.values()]
-        prefixes = [prompts[rows[0]][:n] for rows, n in zip(members.values(), n_shared, strict=True)]
-        of_group = [(row, number) for number, rows in enumerate(members.values()) for row in rows]
-        of_group.sort()
+    for _, batch in sorted(batches.items()):
+        n_shared = [shared_prefix([prompts[row] for row in rows]) for rows in batch]
+        prefixes = [prompts[rows[0]][:n] for rows, n in zip(batch, n_shared, strict=True)]
+        of_group = sorted((row, number) for number, rows in enumerate(batch) for row in rows)
         rests = [prompts[row][n_shared[number] :] for row, number in of_group]
+        most_tok = [max_new_tok[row] for row, _ in of_group]
         with after_prefixes(model, prefixes, [number for _, number in of_group]) as before:
             for place, ids in continued(model, rests, choose, ends, most_tok, before):
                 completions[of_group[place][0]] = ids
