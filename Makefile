@@ -166,6 +166,8 @@ test test-fast test-vllm mutants: export WANDB_MODE ?= offline
 # A process per core, each on one thread; a file's tests stay in one process, since they share what it has made. xdist's own
 # order, by the number of tests, has the few long ones last, where one core waits for the other.
 SIDE_BY_SIDE := -n logical --maxprocesses=8 --dist loadfile --no-loadscope-reorder
+# Two engines at a time: each holds its model, its cache and a process of its own.
+VLLM_SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(TESTABLE) ## every test
 	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
@@ -174,7 +176,7 @@ test-fast: $(TESTABLE) ## the tests that take less than 20 s each
 	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-vllm: $(VLLM) ## the tests that need vLLM, on its CPU build, in a .venv-vllm of its own
-	$(VLLM_PYTHON) -m pytest tests/rollouts tests/evaluation/test_model.py tests/evaluation/test_engines.py $(ARGS)
+	$(VLLM_PYTHON) -m pytest $(VLLM_SIDE_BY_SIDE) tests/rollouts tests/evaluation/test_model.py tests/evaluation/test_engines.py $(ARGS)
 
 mutants: $(TESTABLE) ## plant faults in the numeric rooms, one by one, and list those that no test sees: ARGS="cada_trl.algo.baseline*"
 	$(VENV_PYTHON) -m mutmut run $(ARGS)

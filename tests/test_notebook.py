@@ -1,4 +1,4 @@
-"""The notebook of docs/ runs from top to bottom, and shows what it says and no machine."""
+"""The notebook of docs/ trains the embedded SmolLM2 from top to bottom, and shows what it says and no machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cada_trl.records import read_jsonl
 
 nbformat = pytest.importorskip("nbformat", reason="the extra docs is not installed")
 NOTEBOOK = nbformat.read(Path(__file__).parents[1] / "docs/first_run.ipynb", as_version=4)
@@ -45,3 +47,9 @@ def test_it_runs_in_an_empty_folder_and_shows_as_much(tmp_path: Path) -> None:
     assert set(re.findall(r"^(\d) ", steps["execute_result"], re.MULTILINE)) == {"1", "2", "3"}
     assert rollout["stdout"].strip()
     assert probes["stdout"].count(" of 4, ") == 4
+
+    run = tmp_path / "runs" / "first_run"
+    assert all(row["train/grad_norm"] is not None for _, row in read_jsonl(run / "train.jsonl"))  # null: not finite
+    completions = [row["completion"] for _, row in read_jsonl(run / "completions" / "step_000001.jsonl")]
+    assert any(completion.startswith("### Analysis") for completion in completions)
+    assert (run / "report.html").is_file()

