@@ -26,8 +26,7 @@ from cada_trl.config.texts import Folder, Words
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document, Table, Text
 from cada_trl.document.blocks import Section as Part
-from cada_trl.document.html import html
-from cada_trl.document.terminal import show
+from cada_trl.document.render import html, show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.folder import folder_name
 from cada_trl.evaluation.plan import sets_of

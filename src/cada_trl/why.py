@@ -13,8 +13,7 @@ from pathlib import Path
 from cada_trl.arguments import Arguments, destination
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document
-from cada_trl.document.markdown import markdown
-from cada_trl.document.terminal import show
+from cada_trl.document.render import markdown, show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.report.differences import TOLERANCE
 from cada_trl.report.eval_record import EvalRecord

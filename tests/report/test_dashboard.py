@@ -12,8 +12,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cada_trl.document.html import html
-from cada_trl.document.markdown import markdown
+from cada_trl.document.render import html, markdown
 from cada_trl.errors import UserError
 from cada_trl.report.dashboard import CURVES, curves, dashboard_part, draw_panel, draw_probes, hazard_rows
 from cada_trl.report.page import write_report

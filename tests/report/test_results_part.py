@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.document.html import html
-from cada_trl.document.markdown import markdown
+from cada_trl.document.render import html, markdown
 from cada_trl.errors import UserError
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_utility

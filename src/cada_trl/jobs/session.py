@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import config_hash
-from cada_trl.document.markdown import bullets, heading, line, table
+from cada_trl.document.render import bullets, heading, line, table
 from cada_trl.errors import UserError
 from cada_trl.jobs.folder import Board, JobFolder, Ledger, Standing, State
 from cada_trl.jobs.grid import Cell

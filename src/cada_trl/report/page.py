@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cada_trl.document.blocks import Document
-from cada_trl.document.html import html
-from cada_trl.document.markdown import markdown
+from cada_trl.document.render import html, markdown
 from cada_trl.judging.card import CARDS
 from cada_trl.report.caveats import missing_kinds
 from cada_trl.report.dashboard import METRICS, dashboard_part
