@@ -20,7 +20,7 @@ from cada_trl.report.caveats import (
     reward_judge_warnings,
     run_not_run,
 )
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.records import EvalRecord, read_evaluation
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.summary import summarise
 from tests.report.made_up_evaluation import ANSWER, REFUSAL, ScoreJudge, answers_most, write_evaluation

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.page import write_report
+from cada_trl.report.records import EvalRecord, read_evaluation
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 

@@ -8,8 +8,7 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import verdict_file
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
-from cada_trl.report.records import read_record
+from cada_trl.report.records import EvalRecord, read_evaluation, read_record
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 
 
@@ -19,9 +18,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_finished_evaluation_is_read_with_its_scores(before: EvalRecord) -> None:
-    cell = before.cell("strongreject", "none")
+    cell = before.scores.cell("strongreject", "none")
     assert cell is not None and cell.headline.successes == 18 and cell.headline.n == 24
-    assert before.cell("strongreject", "pap") is None
+    assert before.scores.cell("strongreject", "pap") is None
     assert before.is_transfer("pair") and not before.is_transfer("none")
 
 

@@ -34,7 +34,7 @@ def cell(label: str, seed: int, complied: list[bool | None], answered: list[bool
         name: {f"{name}{i}": (f"{name}{i}", one) for i, one in enumerate(outcomes)}
         for name, outcomes in (("asr", complied), ("nrr", answered))
     }
-    return Measured(CellRecord(f"{label}-{seed}", label, label, seed, None, []), by_measure, 0.9)
+    return Measured(CellRecord(label, label, seed, None, []), by_measure, 0.9)
 
 
 def test_the_front_by_hand() -> None:
@@ -117,7 +117,7 @@ def test_seeds_have_no_test_and_an_interval_where_they_are_enough(n_seeds: int, 
 
 
 def test_a_cell_that_lacks_the_measure_is_left_out() -> None:
-    lacking = Measured(CellRecord("x", "x", "x", 0, None, []), {"asr": {"a": ("a", True)}}, 0.9)
+    lacking = Measured(CellRecord("x", "x", 0, None, []), {"asr": {"a": ("a", True)}}, 0.9)
     assert [one.label for one in frontier([lacking, cell("b", 0, [True], [True])], "asr", "nrr").points] == ["b"]
 
 

@@ -12,9 +12,8 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Attempt
-from cada_trl.report.eval_record import read_evaluation
 from cada_trl.report.page import write_report
-from cada_trl.report.records import read_record
+from cada_trl.report.records import read_evaluation, read_record
 from cada_trl.report.run_record import ProbeRow, RunRecord
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation

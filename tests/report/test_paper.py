@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from cada_trl.config import CONF_DIR, load_config
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.paper import PaperMatch, PaperRow, attack_sources, paper_beside, paper_match, paper_tables
+from cada_trl.report.records import EvalRecord
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.md"
 MODELS = {

@@ -10,7 +10,6 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.compare import Change
 from cada_trl.evaluation.scores import Measure, ScoredCell
 from cada_trl.numbers import ABSENT, Cell
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.rates import (
     SliceRow,
     change_cell,
@@ -23,6 +22,7 @@ from cada_trl.report.rates import (
     sides,
     slice_tables,
 )
+from cada_trl.report.records import EvalRecord, read_evaluation
 from cada_trl.statistics.paired import mcnemar
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 

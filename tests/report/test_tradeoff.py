@@ -8,8 +8,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.frontier import Frontier, Point, Share, pareto_front
+from cada_trl.report.records import EvalRecord
 from cada_trl.report.tradeoff import draw_attack, draw_frontier, tradeoff
 from cada_trl.statistics.seeds import pooled_spread
 
@@ -19,7 +19,7 @@ def test_a_point_is_asr_over_nrr_with_both_intervals(before: EvalRecord) -> None
     draw_attack(axes, [before], "pair")
     (container,) = axes.containers
     line, caps, _ = container.lines  # type: ignore[attr-defined]
-    cell, safe = before.cell("strongreject", "pair"), before.cell("xstest_safe", "none")
+    cell, safe = before.scores.cell("strongreject", "pair"), before.scores.cell("xstest_safe", "none")
     assert cell is not None and safe is not None
     assert (line.get_xdata()[0], line.get_ydata()[0]) == (safe.headline.value, cell.headline.value)
     assert caps[0].get_xdata()[0] == pytest.approx(safe.headline.low)

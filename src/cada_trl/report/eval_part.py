@@ -22,11 +22,11 @@ from cada_trl.document.blocks import (
 )
 from cada_trl.numbers import Cell
 from cada_trl.report.caveats import eval_not_run, judge_blocks, judge_cards, judge_sentence, reward_judge_warnings
-from cada_trl.report.eval_record import EvalRecord, every_cell
 from cada_trl.report.facts import eval_facts, yaml_fold
 from cada_trl.report.names import labels
 from cada_trl.report.paper import PaperBeside, attack_sources, paper_beside
 from cada_trl.report.rates import SideBySide, hazard_fold, pool_words, rate_rows, side_by_side
+from cada_trl.report.records import EvalRecord, every_cell
 from cada_trl.report.samples import PER_CELL, PER_SET, SAMPLE_SEED, disagreed, sampled
 from cada_trl.report.tradeoff import tradeoff
 from cada_trl.tracking.manifest import scrub

@@ -29,9 +29,9 @@ from cada_trl.report.differences import (
     text_difference,
     unsure_code,
 )
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import SETS, cell_name, measure_label, measures
 from cada_trl.report.rates import change_cell, share_cell
+from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.summary import paired_cell, stage_cell, summarise
 from cada_trl.storage.digest import file_sha256

@@ -27,7 +27,7 @@ from inspect_ai.util import registry_info
 from cada_trl.evaluation.inspect_task import benchmarks, expected, metadata, metric_options, rates, scored
 from cada_trl.evaluation.items import Attempt, Response
 from cada_trl.judging.judge import Judged
-from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.records import EvalRecord
 from cada_trl.storage.digest import content_hash
 from cada_trl.tracking.manifest import scrub
 

@@ -12,9 +12,8 @@ from cada_trl.judging.card import CARDS
 from cada_trl.report.caveats import missing_kinds
 from cada_trl.report.dashboard import METRICS, dashboard_part
 from cada_trl.report.eval_part import eval_part
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import labels
-from cada_trl.report.records import FaithfulnessRecord, Record, SweepRecord, UtilityRecord
+from cada_trl.report.records import EvalRecord, FaithfulnessRecord, Record, SweepRecord, UtilityRecord
 from cada_trl.report.results_part import faithfulness_part, utility_part
 from cada_trl.report.run_part import run_part
 from cada_trl.report.run_record import RunRecord

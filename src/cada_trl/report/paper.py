@@ -13,10 +13,10 @@ import yaml
 from pydantic import ConfigDict
 
 from cada_trl.numbers import Cell
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.facts import eval_facts
 from cada_trl.report.names import attack_name, benchmark_name, cell_name
 from cada_trl.report.rates import measure_cell
+from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.json_record import JsonRecord
 

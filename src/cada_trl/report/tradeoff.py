@@ -36,9 +36,9 @@ from cada_trl.report.drawing import (
     shares,
     turn,
 )
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.frontier import Frontier, Point, Share, measure_name
 from cada_trl.report.names import attack_name, benchmark_name, labels
+from cada_trl.report.records import EvalRecord
 
 HELPFUL = ("xstest_safe", "none")
 _HOLLOW: Any = {"markerfacecolor": "white", "markeredgewidth": 1.6}
@@ -85,7 +85,7 @@ def draw_attack(axes: Axes, records: Sequence[EvalRecord], attack: str) -> None:
 
 def _points(record: EvalRecord) -> dict[tuple[str, str], tuple[Measure, Measure]]:
     """(attack, harmful benchmark) -> NRR on XSTest and ASR, wherever both have a number."""
-    helpful = record.cell(*HELPFUL)
+    helpful = record.scores.cell(*HELPFUL)
     if helpful is None or helpful.headline.value is None:
         return {}
     return {
