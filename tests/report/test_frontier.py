@@ -127,18 +127,18 @@ def seeds(*counts: int, n: int = 20) -> Read:
 
 
 def test_one_model_has_wilsons_interval() -> None:
-    one = share(seeds(3, n=4))
+    one = share(*seeds(3, n=4))
     assert (one.n, one.asked, one.value, one.interval) == (4, 4, 0.75, "requests")
     assert (one.low, one.high) == pytest.approx(wilson(3, 4))
 
 
 def test_an_item_under_several_attacks_counts_once() -> None:
     answers = {"a1": ("a", True), "a2": ("a", True), "a3": ("a", True), "b1": ("b", False)}
-    assert share(read([answers], 0.9)).value == 0.5
+    assert share(*read([answers], 0.9)).value == 0.5
 
 
 def test_a_rate_of_too_few_scored_pairs_is_withheld_and_no_number() -> None:
-    one = share(read([{"a": ("a", True), "b": ("b", None)}], 0.9))
+    one = share(*read([{"a": ("a", True), "b": ("b", None)}], 0.9))
     assert one.value is None and one.withheld is not None and "1 of 2" in one.withheld
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -62,6 +62,12 @@ def picture(
         buffer, nothing = io.BytesIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format=kind, metadata=nothing if kind == "svg" else None)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def pictures_and_sheet(draws: Mapping[str, Draw], height: float) -> tuple[list[tuple[str, bytes]], bytes]:
+    """Caption and SVG of each, for a page that lays them out itself; and all of them as one PNG in two columns."""
+    sheet = picture(list(draws.values()), (9, height), "png", columns=2, dpi=SHEET_DPI)
+    return [(caption, picture([draw])) for caption, draw in draws.items()], sheet
 
 
 def shares(axes: Axes, which: str = "xy") -> None:

@@ -25,12 +25,12 @@ from cada_trl.report.drawing import (
     GREY,
     INK,
     MARKERS,
-    SHEET_DPI,
     Draw,
     Place,
     key,
     legend_below,
     picture,
+    pictures_and_sheet,
     place_labels,
     point,
     shares,
@@ -53,10 +53,7 @@ def tradeoff(records: Sequence[EvalRecord]) -> tuple[list[tuple[str, bytes]], by
         caption.format(attack_name(attack)): partial(draw_attack, records=records, attack=attack)
         for attack in dict.fromkeys(attack for record in records for attack, _ in _points(record))
     }
-    if not draws:
-        return [], b""
-    sheet = picture(list(draws.values()), (9, 4.6 * ((len(draws) + 1) // 2)), "png", columns=2, dpi=SHEET_DPI)
-    return [(caption, picture([draw])) for caption, draw in draws.items()], sheet
+    return pictures_and_sheet(draws, 4.6 * ((len(draws) + 1) // 2)) if draws else ([], b"")
 
 
 def draw_attack(axes: Axes, records: Sequence[EvalRecord], attack: str) -> None:
