@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,12 @@ def pooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def twin_of(folder: Path) -> Any:
+    return json.loads((folder / "report.json").read_text())["sweeps"][0]
+
+
 def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep: Path) -> None:
-    twin = json.loads((sweep / "report.json").read_text())["sweeps"][0]
-    headline = twin["frontiers"][0]
+    headline = twin_of(sweep)["frontiers"][0]
     assert (headline["asr"], headline["nrr"]) == ("asr/all", "nrr/xstest_safe/none")
     assert headline["front"] == ["beta_kl=0.0", "beta_kl=0.01", "beta_kl=1.0"]
     assert headline["dominated_by"] == {"beta_kl=0.1": ["beta_kl=0.01"]}
@@ -44,8 +48,7 @@ def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep: Path) -> Non
 
 
 def test_a_rate_is_that_of_the_evaluation(sweep: Path) -> None:
-    twin = json.loads((sweep / "report.json").read_text())["sweeps"][0]
-    (plain,) = [one for one in twin["frontiers"] if one["asr"] == "asr/strongreject/none"]
+    (plain,) = [one for one in twin_of(sweep)["frontiers"] if one["asr"] == "asr/strongreject/none"]
     scores = json.loads((sweep.parents[1] / "evals" / "b0.1-s0" / "scores.json").read_text())
     (scored,) = [one for one in scores["cells"] if (one["benchmark"], one["attack"]) == ("strongreject", "none")]
     (point,) = [one for one in plain["points"] if one["label"] == "beta_kl=0.1"]
@@ -58,19 +61,17 @@ def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(s
     check_page(page)
     assert "<title>beta_kl=0.1, seed 0: ASR 58.3 % (38.8 to 75.5; n 24/24)" in page
     assert "dominated by beta_kl=0.01" in page
-    assert "![ASR against NRR](frontier.png)" in (sweep / "report.md").read_text()
+    text = (sweep / "report.md").read_text()
+    assert "![ASR against NRR](frontier.png)" in text and "One seed per configuration" in text
 
 
-def test_every_seed_is_a_mark_and_a_row(pooled: Path) -> None:
+def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_pooled(pooled: Path) -> None:
     page = (pooled / "report.html").read_text()
     check_page(page)
     assert "mean of 2" in page and "<title>beta_kl=0.0, seed 1: ASR" in page
-
-
-def test_the_page_says_how_intervals_were_pooled(pooled: Path) -> None:
     told = "variance pooled over 4 configurations, 8 seeds, 4 degrees of freedom"
-    assert told in (pooled / "report.html").read_text() and told in (pooled / "report.md").read_text()
-    headline = json.loads((pooled / "report.json").read_text())["sweeps"][0]["frontiers"][0]
+    assert told in page and told in (pooled / "report.md").read_text()
+    headline = twin_of(pooled)["frontiers"][0]
     assert (headline["asr_spread"]["n_configurations"], headline["asr_spread"]["df"]) == (4, 4)
     assert {one["asr"]["interval"] for one in headline["points"]} == {"pooled"}
 
@@ -87,15 +88,11 @@ def test_few_seeds_have_no_interval_and_say_their_range(tmp_path: Path) -> None:
     assert "6.2 % (seeds 4.2 to 8.3; n 24/24)" in row
 
 
-def test_one_seed_each_has_the_interval_of_one_model(sweep: Path) -> None:
-    assert "One seed per configuration" in (sweep / "report.md").read_text()
-
-
 def test_probes_stand_in_where_no_evaluation_ran(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path, evaluated=False)
     main([str(folder)])
-    twin = json.loads((folder / "report.json").read_text())["sweeps"][0]
-    assert (twin["frontiers"][0]["asr"], twin["frontiers"][0]["nrr"]) == ("probe/harmful", "probe/xstest_safe")
+    headline = twin_of(folder)["frontiers"][0]
+    assert (headline["asr"], headline["nrr"]) == ("probe/harmful", "probe/xstest_safe")
 
 
 def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path: Path) -> None:
