@@ -13,7 +13,7 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Attempt
 from cada_trl.report.page import write_report
-from cada_trl.report.records import EvalRecord, read_evaluation, read_record
+from cada_trl.report.records import read_evaluation, read_record
 from cada_trl.report.run_record import ProbeRow, RunRecord
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
@@ -147,21 +147,3 @@ def test_a_place_that_cannot_be_written_is_refused_with_its_path(run: RunRecord,
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*file/out"):
         write_report([run], tmp_path / "file" / "out")
-
-
-def test_the_papers_numbers_stand_with_what_differs_and_an_unmeasured_judge_with_a_warning(
-    scored: EvalRecord, tmp_path: Path
-) -> None:
-    text = write_report([scored], tmp_path, tmp_path / "no_cards").read_text()
-    check_page(text)
-    section = text[text.index('<h2 id="paper">') : text.index('<h2 id="hazards">')]
-    assert "For orientation only" in section and "gpt-4o-mini" in section and "strongreject-made-up-1" in section
-    assert "44.4 %" in section and "44.4 %" not in text.replace(section, "")
-    warning = "The agreement of the judge strongreject-made-up-1 with people was never"
-    assert f'<p class="warning" role="note">{warning}' in text
-
-
-def test_without_xstest_the_page_says_why_there_is_no_figure(tmp_path: Path) -> None:
-    record = read_evaluation(write_evaluation(tmp_path / "a", answers_most, benchmarks=["strongreject"]))
-    assert "Not drawn: it needs the safe part of XSTest" in write_report([record], tmp_path / "out").read_text()
-    assert not (tmp_path / "out" / "safety_helpfulness.png").exists()

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from cada_trl.errors import UserError
 from cada_trl.report.__main__ import main
+from cada_trl.report.frontier import Frontier, Point, Share, pareto_front
 from cada_trl.report.records import read_record, read_sweep
+from cada_trl.report.sweep_part import draw_frontier
+from cada_trl.statistics.seeds import pooled_spread
 from tests.report.html_check import check_page
 from tests.report.made_up_sweep import write_record, write_sweep
 
@@ -119,3 +124,49 @@ def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text('{"cells": [')
     with pytest.raises(UserError, match=r"sweep\.json is not a JSON object \(.*\); .* writes it anew"):
         read_record(tmp_path)
+
+
+def point(label: str, asr: list[float], nrr: list[float], trained: bool = True, **ends: float) -> Point:
+    shares = [Share(9, 9, sum(own) / len(own), per_seed=tuple(own), **ends) for own in (asr, nrr)]
+    return Point(label, None, *shares, trained)
+
+
+BASE = point("base", [0.7], [0.95], trained=False)
+SEEDS = point("seeds", [0.1, 0.08], [0.9, 0.86])
+ONE = point("one", [0.2], [0.8])
+
+
+def drawn(*points: Point) -> Axes:
+    axes = Figure().add_subplot()
+    spread, front = pooled_spread([]), [one.label for one in pareto_front(points)]
+    draw_frontier(axes, Frontier("asr/all", "nrr/a/none", spread, spread, list(points), [], front, {}, []))
+    return axes
+
+
+def marks(axes: Axes) -> dict[Any, Any]:
+    return {line.get_gid(): line for line in axes.get_lines() if line.get_gid()}
+
+
+def test_every_seed_is_a_mark_beside_its_mean_and_one_seed_is_one_mark() -> None:
+    found = marks(drawn(BASE, SEEDS))
+    assert set(found) == {"point-0", "point-1", "seed-1-0", "seed-1-1"}
+    assert [*found["point-1"].get_xdata(), *found["point-1"].get_ydata()] == pytest.approx([0.12, 0.91])
+    assert found["point-0"].get_marker() == "*" != found["point-1"].get_marker()  # the model before training
+
+
+def test_bars_reach_as_far_as_the_interval_and_stand_only_where_there_is_one() -> None:
+    bars: Any = drawn(point("bars", [0.2], [0.8], low=0.7, high=0.85), BASE).containers[0]
+    assert [place[0] for place in bars.lines[2][0].get_segments()[0]] == pytest.approx([0.15, 0.3])
+    none: Any = drawn(ONE, BASE).containers[0]
+    assert none.lines[2] == ()
+
+
+def test_what_is_beaten_is_hollow() -> None:
+    faces = {gid: line.get_markerfacecolor() for gid, line in marks(drawn(ONE, point("worse", [0.3], [0.7]))).items()}
+    assert faces["point-1"] == "white" != faces["point-0"]
+
+
+def test_near_points_come_apart_and_noise_does_not_fill_the_picture() -> None:
+    axes = drawn(point("a", [0.01], [1.0]), point("b", [0.0], [0.99]))
+    for low, high in (axes.get_xlim(), axes.get_ylim()):
+        assert 0.25 <= high - low < 0.5 and low > -0.05 and high < 1.05
