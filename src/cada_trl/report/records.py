@@ -229,16 +229,10 @@ def read_faithfulness(path: Path) -> FaithfulnessRecord:
 
 def read_utility(path: Path) -> UtilityRecord:
     """Read <utility_dir>/<model>-<hash8>. Errors: UserError without a finished task and for a damaged file."""
-    folders = sorted(folder for folder in results_folder(path).iterdir() if (folder / "definitions").is_dir())
-    finished = sorted(path.glob("*/result.json"))
-    manifest = read_json(path / "manifest.json")
-    return UtilityRecord(
-        path,
-        manifest,
-        read_config(path),
-        [_result(file) for file in finished],
-        [folder.name for folder in folders if folder / "result.json" not in finished],
-    )
+    started = sorted(one.parent for one in results_folder(path).glob("*/definitions"))
+    unfinished = [folder.name for folder in started if not (folder / "result.json").is_file()]
+    results = [_result(file) for file in sorted(path.glob("*/result.json"))]
+    return UtilityRecord(path, read_json(path / "manifest.json"), read_config(path), results, unfinished)
 
 
 def _result(path: Path) -> Row:
