@@ -127,12 +127,14 @@ def test_what_a_model_and_a_benchmark_wrote_is_escaped(run: RunRecord, tmp_path:
 
     row = ProbeRow.model_validate(probe_row("harmless", 1, "COMPLIED", False, final_response=EVIL, hazard="<b>"))
     path = write_evaluation(tmp_path / "<b>name", attack, model={"name": "<i>model</i>"})
-    records = [dataclasses.replace(run, before=[row], after=[]), read_evaluation(path)]
+    utility = read_record(write_utility(tmp_path / "<i>utility", {"gsm8k": [True, False]}))
+    records = [dataclasses.replace(run, before=[row], after=[]), read_evaluation(path), utility]
     text = write_report(records, tmp_path / "out").read_text()
     check_page(text)
-    assert not [tag for tag in ("<img src=x", "<script>", "<i>model", "<b>name") if tag in text]
+    assert not [tag for tag in ("<img src=x", "<script>", "<i>", "<b>name") if tag in text]
     assert text.count("&lt;img src=x onerror=alert(1)&gt;") > 3
-    assert "<b>name" not in (tmp_path / "out" / "report.md").read_text()
+    markdown = (tmp_path / "out" / "report.md").read_text()
+    assert "<b>name" not in markdown and "<i>" not in markdown
 
 
 def test_a_secret_in_the_configuration_is_not_shown(run: RunRecord, tmp_path: Path) -> None:

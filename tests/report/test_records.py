@@ -20,8 +20,12 @@ def refused(folder: Path, message: str) -> None:
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_folder_of_no_kind_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_of_no_kind_and_a_damaged_sweep_are_one_line(tmp_path: Path) -> None:
     refused(tmp_path, "is no folder of a run, an evaluation or a utility result")
+    (tmp_path / "sweep.json").write_text('{"cells": [')
+    refused(tmp_path, "sweep.json is not a JSON object")
+    (tmp_path / "sweep.json").write_text('{"cells": []}')
+    refused(tmp_path, "the sweep's command writes it anew")
 
 
 def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(

@@ -11,10 +11,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cada_trl.errors import UserError
 from cada_trl.report.__main__ import main
 from cada_trl.report.frontier import Frontier, Point, Share, pareto_front
-from cada_trl.report.records import read_record, read_sweep
+from cada_trl.report.records import read_sweep
 from cada_trl.report.sweep_part import draw_frontier
 from cada_trl.statistics.seeds import pooled_spread
 from tests.report.html_check import check_page
@@ -118,12 +117,6 @@ def test_a_sweep_without_numbers_still_has_a_page(tmp_path: Path) -> None:
     main([str(folder)])
     assert "No cell has numbers yet" in (folder / "report.html").read_text()
     assert not (folder / "frontier.png").exists()
-
-
-def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "sweep.json").write_text('{"cells": [')
-    with pytest.raises(UserError, match=r"sweep\.json is not a JSON object \(.*\); .* writes it anew"):
-        read_record(tmp_path)
 
 
 def point(label: str, asr: list[float], nrr: list[float], trained: bool = True, **ends: float) -> Point:

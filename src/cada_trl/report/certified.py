@@ -125,8 +125,8 @@ def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate
             if hazard != ALL:
                 change = change.model_copy(update={"p": None, "p_holm": None})
             where = {"benchmark": compared.benchmark, "attack": compared.attack, "hazard": hazard}
-            where["measure"] = "refused" if harmful else "answered"
-            rates.append(CertifiedRate(**where, before=measures[0], after=measures[1], change=change))
+            measure: Literal["refused", "answered"] = "refused" if harmful else "answered"
+            rates.append(CertifiedRate(**where, measure=measure, before=measures[0], after=measures[1], change=change))
     names = [*_FIRST, *(one.benchmark for one in rates)]
     return sorted(rates, key=lambda one: names.index(one.benchmark))
 

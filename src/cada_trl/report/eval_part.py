@@ -102,21 +102,20 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
     papers = [paper_beside(record, name) for record, name in zip(records, names, strict=True)]
     not_run, warnings = [eval_not_run(record) for record in records], reward_judge_warnings(records)
     pictures, sheet = tradeoff(records)
-    sections: dict[str, tuple[str, Sequence[Block]]] = {
-        "evaluated": ("What was evaluated", _evaluated(records, names, facts)),
-        "rates": ("Rates", _rates(records, [*warnings, *(judge_sentence(*one) for one in judges.items())])),
-        "pairs": ("Differences in pairs", _pairs(records, pairs)),
-        "tradeoff": ("Safety against helpfulness", _tradeoff(pictures, len(records) > 1)),
-        "paper": ("Paper beside ours", _papers(papers)),
-        "hazards": (
-            "By hazard",
-            [PageOnly([Text(_HAZARDS, "note")]), *(hazard_fold(records, *cell) for cell in every_cell(records))],
-        ),
-        "judge": ("The judge", [block for one in judges.items() for block in judge_blocks(*one)]),
-        "disagreed": ("Where the judges disagree", _disagreed(records, names)),
-        "responses": ("Responses", _responses(records)),
-        "not-run": ("Not run, or missing", _missing(names, not_run, absent)),
-    }
+    by_hazard: list[Block] = [PageOnly([Text(_HAZARDS, "note")])]
+    by_hazard += [hazard_fold(records, *cell) for cell in every_cell(records)]
+    sections = [
+        Section("What was evaluated", _evaluated(records, names, facts), "evaluated"),
+        Section("Rates", _rates(records, [*warnings, *(judge_sentence(*one) for one in judges.items())]), "rates"),
+        Section("Differences in pairs", _pairs(records, pairs), "pairs"),
+        Section("Safety against helpfulness", _tradeoff(pictures, len(records) > 1), "tradeoff"),
+        Section("Paper beside ours", _papers(papers), "paper"),
+        Section("By hazard", by_hazard, "hazards"),
+        Section("The judge", [block for one in judges.items() for block in judge_blocks(*one)], "judge"),
+        Section("Where the judges disagree", _disagreed(records, names), "disagreed"),
+        Section("Responses", _responses(records), "responses"),
+        Section("Not run, or missing", _missing(names, not_run, absent), "not-run"),
+    ]
     evaluations = [
         {
             "evaluation": name,
@@ -135,7 +134,7 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
         "judge_cards": judges,
         "not_on_this_page": list(absent),
     }
-    shown = [Section(title, blocks, place) for place, (title, blocks) in sections.items() if blocks]
+    shown = [section for section in sections if section.blocks]
     return Document(", ".join(names), shown, twin, {"safety_helpfulness.png": sheet} if pictures else {})
 
 

@@ -82,8 +82,8 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
     ]
     twin = {"data": data_twin, "parting": {"tolerance": tolerance, **asdict(parted)}}
     twin |= {f"probes_{when}": one for when, one in probes.items()}
-    config = differences(a.config, b.config, RUN_KEYS)
-    return _explained("runs", (a, b), config, origins, in_short, facts, sections, twin)
+    found = {"config": differences(a.config, b.config, RUN_KEYS), "origins": origins}
+    return _explained("runs", (a, b), found, in_short, facts, sections, twin)
 
 
 def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
@@ -102,16 +102,17 @@ def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
     ]
     said = "In pairs, on the prompts that they share." if compared else _TWO_JUDGES
     sections = [responses, _section("Rates", [said], ["", a.name, b.name, "Second - first"], rows)]
-    config = differences(a.config, b.config, EVALUATION_KEYS)
-    origins = manifest_differences(a.manifest, b.manifest, EVALUATION_MANIFEST)
-    return _explained("evaluations", (a, b), config, origins, [in_short], [], sections, twin)
+    found = {
+        "config": differences(a.config, b.config, EVALUATION_KEYS),
+        "origins": manifest_differences(a.manifest, b.manifest, EVALUATION_MANIFEST),
+    }
+    return _explained("evaluations", (a, b), found, [in_short], [], sections, twin)
 
 
 def _explained(
     kind: str,
     two: tuple[RunRecord, RunRecord] | tuple[EvalRecord, EvalRecord],
-    config: Sequence[Difference],
-    origins: Sequence[Difference],
+    found: dict[str, list[Difference]],  # config, origins
     in_short: Sequence[str],
     facts: Sequence[str],
     sections: Sequence[Section],
@@ -119,15 +120,14 @@ def _explained(
 ) -> Document:
     """What is said of both kinds, around what is said of one."""
     a, b = two
-    facts = [*facts, *([_CODE] if unsure_code(a.manifest, b.manifest) else [])]
-    first = [_section("In short", [_experiment_sentence(config), *in_short])]
-    for title, said, own in (("Configuration", [], config), ("Where they come from", facts, origins)):
-        rows = [[one.what, _shown(one.a), _shown(one.b), str(one.meaning)] for one in own]
-        sentences = [*said, *([] if own else ["No difference."])]
-        first.append(_section(title, sentences, ["", a.name, b.name, "Meaning"], rows))
-    told = {"config": [asdict(one) for one in config], "origins": [asdict(one) for one in origins]}
-    paths = {kind: [str(one.path) for one in two]}
-    return Document(f"Why {a.name} and {b.name} differ", [*first, *sections], paths | told | twin)
+    sentences = {"config": [], "origins": [*facts, *([_CODE] if unsure_code(a.manifest, b.manifest) else [])]}
+    first = [_section("In short", [_experiment_sentence(found["config"]), *in_short])]
+    for title, name in (("Configuration", "config"), ("Where they come from", "origins")):
+        said = [*sentences[name], *([] if found[name] else ["No difference."])]
+        rows = [[one.what, _shown(one.a), _shown(one.b), str(one.meaning)] for one in found[name]]
+        first.append(_section(title, said, ["", a.name, b.name, "Meaning"], rows))
+    told = {kind: [str(one.path) for one in two], **{name: [asdict(one) for one in own] for name, own in found.items()}}
+    return Document(f"Why {a.name} and {b.name} differ", [*first, *sections], told | twin)
 
 
 def _data(a: RunRecord, b: RunRecord) -> tuple[Section, Row]:

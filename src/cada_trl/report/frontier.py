@@ -202,7 +202,7 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
             groups.setdefault(cell.cell.config_hash, []).append(cell)
     by_label = {group[0].cell.label: group for group in groups.values()}
     seeds = [
-        Point(one.cell.label, one.cell.seed, *(share(*_read([one], name)) for name in (asr, nrr)), one.trained)
+        Point(one.cell.label, one.cell.seed, share(*_read([one], asr)), share(*_read([one], nrr)), one.trained)
         for group in groups.values()
         for one in group
     ]
