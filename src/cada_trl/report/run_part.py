@@ -79,7 +79,6 @@ _SEEDS = (
     "sd is the sample standard deviation over the runs of one configuration; runs of different configurations are not "
     "averaged."
 )
-
 _DASHBOARD = (
     f"After the training, up to {PER_SET} requests per set and run, drawn at random (seed {SAMPLE_SEED}), not "
     "picked. Clear a box to hide its rows. What a model wrote to harmful requests may be offensive."
