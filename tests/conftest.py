@@ -29,7 +29,7 @@ def _pictures_are_drawn_where_reports_are_tested(
 ) -> None:
     """A report's pictures take nearly half of a tiny run. tests/report and whatever starts a process draws them."""
     if "report" not in request.path.parts:
-        for part in ("dashboard", "tradeoff"):
+        for part in ("drawing", "run_part", "sweep_part"):
             monkeypatch.setattr(f"cada_trl.report.{part}.picture", lambda *_, **__: b"<svg></svg>")
 
 

@@ -35,8 +35,7 @@ from cada_trl.judging.judge import Judged
 from cada_trl.judging.panel import Panel
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict, read_jsonl
-from cada_trl.report.eval_record import EvalRecord
-from cada_trl.report.records import read_record
+from cada_trl.report.records import EvalRecord, read_record
 from cada_trl.storage.files import held
 
 Row = dict[str, Any]

@@ -16,7 +16,7 @@ from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.models.identity import folder_identity
 from cada_trl.records import read_jsonl
-from cada_trl.report.eval_record import read_evaluation
+from cada_trl.report.records import read_evaluation
 from tests.end_to_end.tiny_model import save_tiny_model
 from tests.hub_stand_in import HubStandIn, Repository, running
 from tests.report.made_up_evaluation import ScoreJudge, refuses_most, write_evaluation

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cada_trl.readme import model_card
-from cada_trl.report.eval_record import read_evaluation
+from cada_trl.report.records import read_evaluation
 from cada_trl.report.run_record import RunRecord, read_run
 from tests.report.made_up_evaluation import ScoreJudge, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run

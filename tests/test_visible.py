@@ -11,9 +11,7 @@ from rich.table import Table as RichTable
 from cada_trl.chat import Shown
 from cada_trl.console import Console
 from cada_trl.document import blocks
-from cada_trl.document.html import html
-from cada_trl.document.markdown import markdown
-from cada_trl.document.terminal import show
+from cada_trl.document.render import html, markdown, show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.visible import visible
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.document.blocks import Bullets, Document
-from cada_trl.document.markdown import markdown
+from cada_trl.document.render import markdown
 from cada_trl.errors import UserError
 from cada_trl.records import Request, write_jsonl, write_requests
 from cada_trl.why import explain, main

@@ -20,7 +20,7 @@ from cada_trl.config import PACKAGE_DIR, ModelConfig
 from cada_trl.config.loading import check_values
 from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.data.twins import TWINS
-from cada_trl.document.html import html
+from cada_trl.document.render import html
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES
 from cada_trl.evaluation.scores import any_rate, withheld_lines
@@ -28,8 +28,7 @@ from cada_trl.hazards.pack import BUILTIN_DIR
 from cada_trl.judging.card import CARDS
 from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.differences import flat
-from cada_trl.report.eval_record import EvalRecord, in_place, verdict_files
-from cada_trl.report.records import read_evaluated
+from cada_trl.report.records import EvalRecord, in_place, read_evaluated, verdict_files
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json, replace, replace_json

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cada_trl.document.markdown import bullets, heading, quote, table
+from cada_trl.document.render import bullets, heading, quote, table
 from cada_trl.report.caveats import judge_note, run_not_run, tripped
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.facts import run_facts, split_sizes
 from cada_trl.report.names import METRICS, attack_name, benchmark_name
 from cada_trl.report.rates import rate_rows
+from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_part import probe_rows
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.summary import summarise

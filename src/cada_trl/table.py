@@ -21,8 +21,8 @@ from rich.table import Table
 
 from cada_trl.config.loading import HELP, split_flags
 from cada_trl.console import table_console
-from cada_trl.document.markdown import bullets, heading
-from cada_trl.document.markdown import table as markdown_table
+from cada_trl.document.render import bullets, heading
+from cada_trl.document.render import table as markdown_table
 from cada_trl.errors import UserError, run_verb
 from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.runner import Runner

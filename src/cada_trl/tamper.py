@@ -26,8 +26,7 @@ from cada_trl.config.texts import Folder, Words
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document, Table, Text
 from cada_trl.document.blocks import Section as Part
-from cada_trl.document.html import html
-from cada_trl.document.terminal import show
+from cada_trl.document.render import html, show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.folder import folder_name
 from cada_trl.evaluation.plan import sets_of
@@ -36,8 +35,8 @@ from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.job import Call, Job, run_folder
 from cada_trl.jobs.runner import Runner
 from cada_trl.models.identity import model_identity
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.rates import rate_rows, side_by_side
+from cada_trl.report.records import EvalRecord, read_evaluation
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of, replace, replace_json
 from cada_trl.tracking.manifest import scrub

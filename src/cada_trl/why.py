@@ -13,13 +13,11 @@ from pathlib import Path
 from cada_trl.arguments import Arguments, destination
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document
-from cada_trl.document.markdown import markdown
-from cada_trl.document.terminal import show
+from cada_trl.document.render import markdown, show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.report.differences import TOLERANCE
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.explain import explain_evaluations, explain_runs
-from cada_trl.report.records import read_record
+from cada_trl.report.records import EvalRecord, read_record
 from cada_trl.report.run_record import RunRecord
 from cada_trl.storage.files import replace, replace_json
 from cada_trl.tracking.manifest import scrub

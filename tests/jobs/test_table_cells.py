@@ -21,7 +21,7 @@ from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.table_cells import Number, TableCell, answered, evaluated, paper_number
 from cada_trl.jobs.table_cells import table_cells as cells_of
 from cada_trl.jobs.table_plan import Block, Layout, TableColumn, TablePlan, TableRow, load_models, load_table_settings
-from cada_trl.report.eval_record import read_evaluation
+from cada_trl.report.records import read_evaluation
 from cada_trl.statistics.intervals import wilson
 from cada_trl.statistics.seeds import across_seeds
 from cada_trl.table import as_json, markdown, text_table

@@ -7,7 +7,7 @@ import pytest
 
 from cada_trl.judging.panel import Panel
 from cada_trl.judging.phrases import PhraseJudge
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.records import EvalRecord, read_evaluation
 from cada_trl.report.run_record import RunRecord, read_run
 from tests.report.made_up_evaluation import RefusedJudge, ScoreJudge, answers_most, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run

@@ -20,7 +20,7 @@ from cada_trl.report.caveats import (
     reward_judge_warnings,
     run_not_run,
 )
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
+from cada_trl.report.records import EvalRecord, read_evaluation
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.summary import summarise
 from tests.report.made_up_evaluation import ANSWER, REFUSAL, ScoreJudge, answers_most, write_evaluation
@@ -57,14 +57,11 @@ def test_what_is_missing_is_said_with_its_reason(before: EvalRecord) -> None:
     assert any(one.startswith("Attacks marked transfer") for one in sentences)
 
 
-def test_an_unfinished_call_and_a_limit_are_said(before: EvalRecord) -> None:
+def test_an_unfinished_call_a_limit_and_a_number_that_is_withheld_are_said(before: EvalRecord, tmp_path: Path) -> None:
     manifest, config = {**before.manifest, "exit_state": "interrupted"}, {**before.config, "limit": 25}
     sentences = eval_not_run(replace(before, manifest=manifest, config=config))
     assert sentences[0].startswith("The last call on this folder did not finish (state: interrupted)")
     assert any(one.startswith("At most 25 items per benchmark") for one in sentences)
-
-
-def test_a_number_that_is_withheld_is_named(tmp_path: Path) -> None:
     record = read_evaluation(write_evaluation(tmp_path / "a", lambda attempt: ""))
     assert eval_not_run(record)[0].startswith("StrongREJECT, no attack: ASR withheld: none of 24 has it")
 
@@ -109,21 +106,16 @@ def test_a_card_that_was_measured_here_is_found(scored: EvalRecord, tmp_path: Pa
     assert row["Accuracy"].startswith("75.0 % (") and row["Precision"].startswith("50.0 % (")
 
 
-def test_a_judge_that_was_never_measured_is_said_to_be(scored: EvalRecord, tmp_path: Path) -> None:
-    ((judge, found),) = judge_cards([scored], tmp_path).items()
-    said = judge_sentence(judge, found)
-    assert "was never measured here" in said and "judging.calibrate" in said
-    assert found is None and len(judge_blocks(judge, found)) == 1
-
-
 @pytest.mark.parametrize("sees", [sees for sees in get_args(JudgeSees) if sees != "final_response"])
 def test_a_judge_that_saw_more_has_the_card_of_final_responses_and_says_so(
     sees: str, scored: EvalRecord, tmp_path: Path
 ) -> None:
     judge_id = f"{scored.scores.judge_id}-sees-{sees}"
     record = replace(scored, scores=scored.scores.model_copy(update={"judge_id": judge_id}))
-    (unmeasured,) = (judge_sentence(*one) for one in judge_cards([record], tmp_path).items())
-    assert "was never measured here" in unmeasured and f"judge_sees={sees}" in unmeasured
+    ((judge, found),) = judge_cards([record], tmp_path).items()
+    said = judge_sentence(judge, found)
+    assert "was never measured here" in said and "judging.calibrate" in said and f"judge_sees={sees}" in said
+    assert found is None and len(judge_blocks(judge, found)) == 1
     ((judge, found),) = judge_cards([record], stored(tmp_path / "cards")).items()
     assert judge == judge_id and found is not None and found["sets"][0]["name"] == "our four"
     said = judge_sentence(judge, found)
@@ -135,18 +127,15 @@ def trained(record: EvalRecord, run: Path, judge_id: str) -> EvalRecord:
     return replace(record, config={"model": {"source": "folder", "path": str(run / "final")}})
 
 
-def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(before: EvalRecord, tmp_path: Path) -> None:
+def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(
+    before: EvalRecord, panelled: EvalRecord, tmp_path: Path
+) -> None:
     judge = before.scores.judge_id
     (sentence,) = reward_judge_warnings([before, trained(before, tmp_path, judge)])
     assert sentence.startswith(f"Warning: the judge {judge} also paid the reward in the training of before-1.")
     assert reward_judge_warnings([trained(before, tmp_path, other) for other in ("another", "")]) == []
     nowhere = {"model": {"source": "folder", "path": str(tmp_path / "nowhere" / "final")}}
     assert reward_judge_warnings([before, replace(before, config=nowhere)]) == []
-
-
-def test_a_judge_that_paid_and_is_one_of_a_panel_is_warned_of_with_the_others_named(
-    panelled: EvalRecord, tmp_path: Path
-) -> None:
     (sentence,) = reward_judge_warnings([trained(panelled, tmp_path, "refused-made-up-1")])
     assert "refused-made-up-1 also paid" in sentence and "look at the rate by the other judges of the panel" in sentence
 

@@ -9,7 +9,7 @@ import pytest
 
 from cada_trl.evaluation.compare import compare
 from cada_trl.report.certified import ALL, certified, certified_rates, not_tested
-from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.records import EvalRecord
 
 
 def test_the_change_of_the_share_refused_is_that_of_the_share_complied_turned_round(

@@ -39,20 +39,14 @@ def changed(config: Config, path: str) -> Config:
     return config.model_copy(update={section: getattr(config, section).model_copy(update={leaf: "changed"})})
 
 
-def test_nested_keys_are_compared_by_their_dotted_path_and_what_decides_the_result_stands_first() -> None:
-    a, b = {"x": {"y": 1, "z": 2}, "only_a": 0}, {"x": {"y": 1, "z": 3}, "only_b": None}
-    assert differences(a, b, {"": Meaning.RESULT, "x": Meaning.PLACE}) == [
+def test_keys_are_compared_by_their_dotted_path_and_what_decides_the_result_stands_first() -> None:
+    a, b = {"x": {"y": 1, "z": 2}, "only_a": 0}, {"x": {"y": 1, "z": 3}, "only_b": None, "x_other": 1}
+    assert differences(a, b, {"": Meaning.RESULT, "x": Meaning.WRITTEN, "x.z": Meaning.PLACE}) == [
         Difference("only_a", 0, ABSENT, Meaning.RESULT),
         Difference("only_b", ABSENT, None, Meaning.RESULT),
-        Difference("x.z", 2, 3, Meaning.PLACE),
+        Difference("x_other", ABSENT, 1, Meaning.RESULT),  # a prefix ends at a dot
+        Difference("x.z", 2, 3, Meaning.PLACE),  # the longest one
     ]
-
-
-def test_the_longest_prefix_that_ends_at_a_dot_says_what_a_key_means() -> None:
-    meanings = {"": Meaning.RESULT, "tracking": Meaning.WRITTEN, "tracking.probe_batch": Meaning.MEASURED}
-    assert meaning_of("tracking.probe_batch", meanings) is Meaning.MEASURED
-    assert meaning_of("tracking.wandb", meanings) is Meaning.WRITTEN
-    assert meaning_of("tracking_other", meanings) is Meaning.RESULT
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
@@ -130,11 +124,8 @@ def test_the_first_sample_that_differs_is_shown_from_where_it_does(tmp_path: Pat
     assert (found.what, found.rollouts, found.metrics) == ("rollouts", (2, 3), {"train/loss": (1.0, 2.0)})
     assert found.text is not None
     assert (found.text.request_id, found.text.at_char, found.text.a, found.text.b) == ("r2", 5, " help.", "not.")
-
-
-def test_one_text_that_another_begins_with_parts_at_its_end() -> None:
-    found = text_difference("r", "q", "No", "No, never")
-    assert (found.at_char, found.a, found.b) == (2, "", ", never")
+    begun = text_difference("r", "q", "No", "No, never")
+    assert (begun.at_char, begun.a, begun.b) == (2, "", ", never")
 
 
 @pytest.mark.parametrize(
@@ -154,13 +145,11 @@ def test_only_a_number_beyond_the_tolerance_is_another_and_a_missing_one_too(
     assert (found.what, found.metrics) == ("numbers" if metrics else None, metrics)
 
 
-def test_only_steps_of_both_are_compared(tmp_path: Path) -> None:
-    a, b = two(tmp_path, ([{"train/loss": 1.0}] * 3,), ([{"train/loss": 1.0}],))
+def test_only_steps_of_both_are_compared_and_asked_is_what_the_kept_samples_ask(tmp_path: Path) -> None:
+    kept = [[sample("r1"), sample("r2")], [sample("r1")]]
+    a, b = two(tmp_path, ([{"train/loss": 1.0}] * 3, kept), ([{"train/loss": 1.0}],))
     assert parting(a, b) == Parting(1)
-
-
-def test_asked_requests_are_those_of_the_kept_samples(tmp_path: Path) -> None:
-    assert asked_ids(run(tmp_path / "a", [{}, {}], [[sample("r1"), sample("r2")], [sample("r1")]])) == {"r1", "r2"}
+    assert (asked_ids(a), asked_ids(b)) == ({"r1", "r2"}, set())
 
 
 def test_a_damaged_file_of_samples_is_one_line(tmp_path: Path) -> None:

@@ -34,15 +34,12 @@ def cell(label: str, seed: int, complied: list[bool | None], answered: list[bool
         name: {f"{name}{i}": (f"{name}{i}", one) for i, one in enumerate(outcomes)}
         for name, outcomes in (("asr", complied), ("nrr", answered))
     }
-    return Measured(CellRecord(f"{label}-{seed}", label, label, seed, None, []), by_measure, 0.9)
+    return Measured(CellRecord(label, label, seed, None, []), by_measure, 0.9)
 
 
-def test_the_front_by_hand() -> None:
+def test_the_front_by_hand_and_a_point_without_a_number_is_not_on_it_and_beats_none() -> None:
     points = [point("safe", 0.1, 0.5), point("beaten", 0.3, 0.4), point("helpful", 0.4, 0.9), point("tie", 0.4, 0.8)]
     assert [one.label for one in pareto_front(points)] == ["safe", "helpful"]
-
-
-def test_a_point_without_a_number_is_neither_on_the_front_nor_beats_another() -> None:
     assert [one.label for one in pareto_front([point("unknown", None, 1.0), point("known", 0.9, 0.1)])] == ["known"]
 
 
@@ -70,24 +67,14 @@ def test_seeds_of_one_configuration_are_one_point() -> None:
     assert [one.asr.value for one in found.seeds] == [0.2, 0.25, 0.3]
 
 
-def test_the_spread_is_pooled_over_the_configurations() -> None:
-    # 3 seeds at 0.2, 0.25, 0.3 (s^2 0.0025) and at 0.4, 0.5, 0.6 (0.01): (2 * 0.0025 + 2 * 0.01) / 4
-    cells = [
-        cell(name, seed, [i < first + step * seed for i in range(20)], [True] * 20)
-        for name, first, step in (("a", 4, 1), ("b", 8, 2))
-        for seed in range(3)
-    ]
-    found = frontier(cells, "asr", "nrr")
-    assert (found.asr_spread.df, found.asr_spread.sd) == (4, pytest.approx(0.00625**0.5))
-    assert [one.asr.interval for one in found.points] == ["pooled", "pooled"]
-
-
-def test_the_model_before_training_borrows_no_spread() -> None:
-    initial = cell("initial", 0, [True] * 20, [True] * 20)
+def test_the_model_before_training_borrows_no_spread_and_adds_none() -> None:
+    initial = cell("initial", 0, [i < 6 for i in range(20)], [True] * 20)
     initial = Measured(replace(initial.cell, seed=None), initial.by_measure, 0.9)
     trained = [cell("a", seed, [i < seed for i in range(20)], [True] * 20) for seed in range(5)]
-    first, second = frontier([initial, *trained], "asr", "nrr").points
-    assert (first.trained, first.asr.interval) == (False, "requests")
+    found = frontier([initial, *trained], "asr", "nrr")
+    first, second = found.points
+    assert (first.trained, first.asr.interval, found.asr_spread.n_configurations) == (False, "requests", 1)
+    assert (first.asr.low, first.asr.high) == pytest.approx(wilson(6, 20))
     assert (second.trained, second.asr.interval) == (True, "pooled")
 
 
@@ -117,7 +104,7 @@ def test_seeds_have_no_test_and_an_interval_where_they_are_enough(n_seeds: int, 
 
 
 def test_a_cell_that_lacks_the_measure_is_left_out() -> None:
-    lacking = Measured(CellRecord("x", "x", "x", 0, None, []), {"asr": {"a": ("a", True)}}, 0.9)
+    lacking = Measured(CellRecord("x", "x", 0, None, []), {"asr": {"a": ("a", True)}}, 0.9)
     assert [one.label for one in frontier([lacking, cell("b", 0, [True], [True])], "asr", "nrr").points] == ["b"]
 
 
@@ -126,19 +113,16 @@ def seeds(*counts: int, n: int = 20) -> Read:
     return read([{str(i): (str(i), i < count) for i in range(n)} for count in counts], 0.9)
 
 
-def test_one_model_has_wilsons_interval() -> None:
-    one = share(seeds(3, n=4))
+def test_one_model_has_wilsons_interval_and_an_item_under_several_attacks_counts_once() -> None:
+    one = share(*seeds(3, n=4))
     assert (one.n, one.asked, one.value, one.interval) == (4, 4, 0.75, "requests")
     assert (one.low, one.high) == pytest.approx(wilson(3, 4))
-
-
-def test_an_item_under_several_attacks_counts_once() -> None:
     answers = {"a1": ("a", True), "a2": ("a", True), "a3": ("a", True), "b1": ("b", False)}
-    assert share(read([answers], 0.9)).value == 0.5
+    assert share(*read([answers], 0.9)).value == 0.5
 
 
 def test_a_rate_of_too_few_scored_pairs_is_withheld_and_no_number() -> None:
-    one = share(read([{"a": ("a", True), "b": ("b", None)}], 0.9))
+    one = share(*read([{"a": ("a", True), "b": ("b", None)}], 0.9))
     assert one.value is None and one.withheld is not None and "1 of 2" in one.withheld
 
 
@@ -158,12 +142,6 @@ def test_one_seed_borrows_the_spread_and_is_said_to() -> None:
     assert shares[1].interval == "borrowed"
     assert shares[1].low is not None and shares[1].low < wilson(6, 20)[0]
     assert str(frontier_cell(shares[1])).endswith("; borrowed; n 20/20)")
-
-
-def test_a_model_that_was_not_trained_here_borrows_nothing() -> None:
-    shares, pool = configuration_shares([seeds(2, 4, 6, 8, 10), seeds(6)], [True, False])
-    assert pool.n_configurations == 1
-    assert (shares[1].low, shares[1].high) == pytest.approx(wilson(6, 20))
 
 
 def test_few_seeds_have_no_interval_but_their_lowest_and_highest() -> None:

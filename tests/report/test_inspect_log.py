@@ -11,8 +11,8 @@ pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
 from inspect_ai.log import EvalLog
 
 from cada_trl.evaluation.inspect_task import LABELS
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.inspect_log import inspect_log
+from cada_trl.report.records import EvalRecord
 
 
 def numbers(log: EvalLog) -> dict[tuple[str, str], float]:

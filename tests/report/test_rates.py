@@ -10,7 +10,6 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.compare import Change
 from cada_trl.evaluation.scores import Measure, ScoredCell
 from cada_trl.numbers import ABSENT, Cell
-from cada_trl.report.eval_record import EvalRecord, read_evaluation
 from cada_trl.report.rates import (
     SliceRow,
     change_cell,
@@ -23,6 +22,7 @@ from cada_trl.report.rates import (
     sides,
     slice_tables,
 )
+from cada_trl.report.records import EvalRecord, read_evaluation
 from cada_trl.statistics.paired import mcnemar
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 
@@ -43,12 +43,11 @@ def test_an_unscored_response_is_in_the_coverage_and_not_in_the_rate(after: Eval
     assert row["Reasoning"] == "79.2 %"  # 19 of 24: four answers, one empty response
 
 
-def test_columns_of_harm_stand_where_a_judge_labels_it(scored: EvalRecord) -> None:
+def test_columns_of_harm_stand_where_a_judge_labels_it_and_names_where_there_are_two(
+    scored: EvalRecord, before: EvalRecord, after: EvalRecord
+) -> None:
     row = rate_rows([scored])[0]
     assert str(row["Harmful score"]).startswith("0.38 (") and row["Judged harmful"].value == "75.0 %"
-
-
-def test_two_evaluations_stand_below_each_other_in_each_cell(before: EvalRecord, after: EvalRecord) -> None:
     rows = rate_rows([before, after])
     assert [row["Evaluation"] for row in rows] == ["before-1", "after-2"] * 3
     assert [row["Attack"].value for row in rows[:4]] == ["no attack", "no attack", "PAIR", "PAIR"]
@@ -99,14 +98,9 @@ def withheld(n: int) -> Measure:
     return Measure(n=n, asked=10, successes=None, value=None, low=None, high=None, withheld="why")
 
 
-def test_what_is_not_known_has_no_number() -> None:
-    assert str(measure_cell(None)) == "n/a"
-    assert str(measure_cell(withheld(0))) == "n/a"
-    assert str(measure_cell(withheld(3))) == "withheld"
+def test_a_difference_is_in_points_and_what_is_not_known_has_no_number() -> None:
+    assert [str(measure_cell(one)) for one in (None, withheld(0), withheld(3))] == ["n/a", "n/a", "withheld"]
     assert str(change_cell(Change(n_pairs=0, n_items=0, withheld="why"))) == "n/a"
-
-
-def test_a_difference_is_in_points() -> None:
     change = Change(n_pairs=50, n_items=50, before=0.5, after=0.38, difference=-0.12, low=-0.2, high=-0.04)
     assert str(change_cell(change)) == "-12.0 points (-20.0 to -4.0; 50 pairs)"
 
@@ -136,9 +130,6 @@ def test_the_difference_is_on_the_pairs_scored_on_both_sides(before: EvalRecord,
     assert row["Reading"] == "safer"
     assert pair.rows[2]["Reading"] == "less helpful"
     assert pair.rows[-1]["Benchmark"].value == "All attacks, by request"
-
-
-def test_one_evaluation_is_compared_with_nothing(before: EvalRecord) -> None:
     assert side_by_side([before]) == []
 
 
@@ -163,27 +154,25 @@ def named(record: EvalRecord, name: str, prompt: str = "none") -> EvalRecord:
     return replace(record, config={"model": {"name": name}}, manifest={"decides": decides})
 
 
-def test_seeds_of_one_training_are_one_side(before: EvalRecord, after: EvalRecord) -> None:
-    trained = [named(after, f"smollm2-0a1b2c3d-s{seed}") for seed in (0, 1)]
-    found = sides([before, *trained])
-    assert [(side.label, len(side.records)) for side in found] == [("before-1", 1), ("smollm2-0a1b2c3d, 2 seeds", 2)]
+def test_seeds_of_one_training_are_one_side_and_another_model_was_not_trained_here(
+    before: EvalRecord, after: EvalRecord
+) -> None:
+    found = sides([before, *(named(after, f"smollm2-0a1b2c3d-s{seed}") for seed in (0, 1))])
+    shown = [(side.label, len(side.records), side.trained) for side in found]
+    assert shown == [("before-1", 1, False), ("smollm2-0a1b2c3d, 2 seeds", 2, True)]
 
 
 @pytest.mark.parametrize(
-    "names",
+    "other",
     [
-        ("smollm2-0a1b2c3d-s0", "smollm2-0a1b2c3d-s0"),  # one seed twice
-        ("smollm2-0a1b2c3d-s0", "smollm2-ffffffff-s1"),  # two configurations
-        ("my-run", "my-run"),
+        ("smollm2-0a1b2c3d-s0", "none"),  # one seed twice
+        ("smollm2-ffffffff-s1", "none"),  # two configurations
+        ("smollm2-0a1b2c3d-s1", "cases"),  # asked in two ways
+        ("my-run", "none"),
     ],
 )
-def test_what_is_not_seeds_of_one_training_stands_alone(after: EvalRecord, names: tuple[str, str]) -> None:
-    assert [len(side.records) for side in sides([named(after, name) for name in names])] == [1, 1]
-
-
-def test_seeds_that_were_asked_in_two_ways_stand_alone(after: EvalRecord) -> None:
-    records = [named(after, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1", prompt="cases")]
-    assert len(sides(records)) == 2
+def test_what_is_not_seeds_of_one_training_stands_alone(after: EvalRecord, other: tuple[str, str]) -> None:
+    assert len(sides([named(after, "smollm2-0a1b2c3d-s0"), named(after, *other)])) == 2
 
 
 def test_several_seeds_get_a_mean_and_a_deviation_and_no_p(before: EvalRecord, after: EvalRecord) -> None:
@@ -206,10 +195,6 @@ def test_two_trainings_of_two_seeds_have_a_difference_without_an_interval(
     assert pair.rows[0]["Difference"].detail == "no interval: few seeds; 23 pairs"
     assert "2 configurations, 4 seeds, 2 degrees of freedom" in pool_words([before, *first, *second])
     assert pool_words([before, *first]) == ""
-
-
-def test_a_model_that_is_not_named_as_a_run_was_not_trained_here(before: EvalRecord) -> None:
-    assert [one.trained for one in sides([before, named(before, "smollm2-0a1b2c3d-s0")])] == [False, True]
 
 
 def test_a_panels_majority_stands_before_the_row_of_each_judge(panelled: EvalRecord, before: EvalRecord) -> None:

@@ -1,23 +1,31 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.report.records import UtilityRecord, read_record, read_utility
+from cada_trl.evaluation.folder import verdict_file
+from cada_trl.report.records import EvalRecord, UtilityRecord, read_evaluation, read_record
+from tests.report.made_up_evaluation import answers_most, write_evaluation
 from tests.report.made_up_utility import write_utility
 
 
-def test_finished_and_unfinished_tasks_are_told_apart(tmp_path: Path) -> None:
-    path = write_utility(tmp_path / "model-1", {"gsm8k": [True, False]})
-    (path / "mmlu-11111111" / "definitions").mkdir(parents=True)
-    record = read_record(path)
-    assert isinstance(record, UtilityRecord)
-    assert [one["task"] for one in record.results] == ["gsm8k"]
-    assert record.unfinished == ["mmlu-11111111"]
+def refused(folder: Path, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_record(folder)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_of_no_kind_and_a_damaged_sweep_are_one_line(tmp_path: Path) -> None:
+    refused(tmp_path, "is no folder of a run, an evaluation or a utility result")
+    (tmp_path / "sweep.json").write_text('{"cells": [')
+    refused(tmp_path, "sweep.json is not a JSON object")
+    (tmp_path / "sweep.json").write_text('{"cells": []}')
+    refused(tmp_path, "the sweep's command writes it anew")
 
 
 def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(
@@ -29,31 +37,111 @@ def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(
     assert f"{tmp_path}: written without hashes of its files" in capsys.readouterr().err
 
 
-def test_a_folder_without_a_finished_task_is_refused(tmp_path: Path) -> None:
-    path = write_utility(tmp_path / "model-1", {"gsm8k": [True]})
-    (path / "gsm8k-00000000" / "result.json").unlink()
-    with pytest.raises(UserError, match="holds no finished task"):
-        read_record(path)
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Path:
+    return write_evaluation(tmp_path / "evals" / "model-1", answers_most)
+
+
+def test_a_finished_evaluation_is_read_with_its_scores(before: EvalRecord) -> None:
+    cell = before.scores.cell("strongreject", "none")
+    assert cell is not None and cell.headline.successes == 18 and cell.headline.n == 24
+    assert before.scores.cell("strongreject", "pap") is None
+    assert before.is_transfer("pair") and not before.is_transfer("none")
+
+
+COMMAND = "python -m cada_trl.evaluate model=smollm2 benchmarks=strongreject,xstest_safe"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("scores.json", None, f"model-1 has no scores.json (state: done); finish the evaluation with: {COMMAND}"),
+        ("scores.json", "{", "scores.json is not a JSON object"),
+        ("scores.json", '{"format": 1}', "scores.json: scores: judge_id: Field required"),
+        ("manifest.json", "[]", "manifest.json is not a JSON object"),
+        ("config.yaml", "a: [", "config.yaml, line 1: cannot be read as YAML"),
+        ("config.yaml", "- a", "config.yaml holds a list, expected a mapping"),
+        ("attempts.jsonl", None, f"model-1 lacks attempts.jsonl; make it again with: {COMMAND}"),
+        ("attempts.jsonl", "nonsense\n", "attempts.jsonl, row 1: not a JSON object"),
+        ("responses.jsonl", '{"key": 3}\n', "responses.jsonl: response row: field 'key' is 3"),
+        ("missing.jsonl", '{"benchmark": 1}\n', "missing.jsonl, row 1: missing row: field 'benchmark' is 1"),
+    ],
+)
+def test_a_file_that_is_missing_or_damaged_is_named_in_one_line(
+    evaluation: Path, file: str, text: str | None, message: str
+) -> None:
+    (evaluation / file).unlink()
+    if text is not None:
+        (evaluation / file).write_text(text)
+    refused(evaluation, message)
+
+
+def test_scores_that_are_not_those_of_the_verdicts_are_refused(evaluation: Path) -> None:
+    values = json.loads((evaluation / "scores.json").read_text())
+    values["cells"][0]["total"]["complied"] |= {"successes": 0, "value": 0.0, "low": 0.0, "high": 0.138}
+    (evaluation / "scores.json").write_text(json.dumps(values))
+    refused(evaluation, "does not hold the scores of this folder's responses and verdicts; make it")
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "message"),
+    [
+        ("attempts", {"prompt": "another"}, "attempts.jsonl, row 1: attempt strongreject/strongreject-000/none"),
+        ("verdicts-*", {"judge": "another"}, "a verdict of the judge 'another'"),
+    ],
+)
+def test_an_edited_attempt_and_a_verdict_of_another_judge_are_refused(
+    evaluation: Path, file: str, edit: dict[str, str], message: str
+) -> None:
+    (path,) = evaluation.glob(f"{file}.jsonl")
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | edit), *others]) + "\n")
+    refused(evaluation, message)
+
+
+def test_a_line_that_is_being_written_is_left_to_its_writer(evaluation: Path, before: EvalRecord) -> None:
+    path = evaluation / verdict_file(before.scores.judge_id)
+    with path.open("a") as file:
+        file.write('{"key": "torn')
+    size = os.path.getsize(path)
+    assert read_evaluation(evaluation).scores == before.scores
+    assert os.path.getsize(path) == size
+
+
+@pytest.fixture
+def utility(tmp_path: Path) -> Path:
+    return write_utility(tmp_path / "model-1", {"gsm8k": [True, False]})
+
+
+def test_finished_and_unfinished_tasks_are_told_apart(utility: Path) -> None:
+    (utility / "mmlu-11111111" / "definitions").mkdir(parents=True)
+    record = read_record(utility)
+    assert isinstance(record, UtilityRecord)
+    assert [one["task"] for one in record.results] == ["gsm8k"]
+    assert record.unfinished == ["mmlu-11111111"]
+
+
+def test_a_folder_without_a_finished_task_is_refused(utility: Path) -> None:
+    (utility / "gsm8k-00000000" / "result.json").unlink()
+    refused(utility, "holds no finished task")
 
 
 @pytest.mark.parametrize(
     "accuracy", [None, 0.5, {"value": 0.5}, {"value": 0.5, "low": 0.6, "high": 0.9, "n": 2}, {"value": None, "n": 2}]
 )
-def test_a_result_without_a_whole_number_is_refused(tmp_path: Path, accuracy: object) -> None:
-    path = write_utility(tmp_path / "model-1", {"gsm8k": [True]})
-    file = path / "gsm8k-00000000" / "result.json"
+def test_a_result_without_a_whole_number_is_refused(utility: Path, accuracy: object) -> None:
+    file = utility / "gsm8k-00000000" / "result.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"accuracy": accuracy}))
-    with pytest.raises(UserError, match=r"gsm8k-00000000/result\.json is no result of a utility task") as caught:
-        read_utility(path)
-    assert "\n" not in str(caught.value)
+    refused(utility, "gsm8k-00000000/result.json is no result of a utility task")
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    path = write_utility(tmp_path / "model-1", {"gsm8k": [True]})
-    (path / "config.yaml").write_text("a: [")
-    with pytest.raises(UserError, match=r"config\.yaml, line 1: cannot be read as YAML"):
-        read_utility(path)
-    path = write_utility(tmp_path / "model-2", {"gsm8k": [True]})
-    (path / "gsm8k-00000000" / "result.json").write_text("{")
-    with pytest.raises(UserError, match=r"result\.json is not a JSON object"):
-        read_utility(path)
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("config.yaml", "a: [", "config.yaml, line 1: cannot be read as YAML"),
+        ("gsm8k-00000000/result.json", "{", "result.json is not a JSON object"),
+    ],
+)
+def test_a_damaged_file_of_a_utility_folder_is_named(utility: Path, file: str, text: str, message: str) -> None:
+    (utility / file).write_text(text)
+    refused(utility, message)

@@ -4,14 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.document.html import html
-from cada_trl.document.markdown import markdown
+from cada_trl.document.render import html, markdown
 from cada_trl.errors import UserError
-from cada_trl.report.page import write_report
 from cada_trl.report.records import read_utility
 from cada_trl.report.results_part import utility_part
 from cada_trl.statistics.paired import mcnemar
-from tests.report.html_check import check_page
 from tests.report.made_up_utility import write_utility
 
 LLAMA = {"name": "llama3", "source": "hub", "path": "meta-llama/Meta-Llama-3-8B-Instruct", "dtype": "bfloat16"}
@@ -51,10 +48,3 @@ def test_models_without_a_common_task_are_refused(tmp_path: Path) -> None:
     records = [read_utility(write_utility(tmp_path / name, {name: [True]})) for name in ("gsm8k", "bbh")]
     with pytest.raises(UserError, match="no finished task in common"):
         utility_part(records)
-
-
-def test_the_page_of_utility_alone_is_whole(tmp_path: Path) -> None:
-    record = read_utility(write_utility(tmp_path / "<i>model-1", {"gsm8k": [True, False]}))
-    text = write_report([record], tmp_path / "out").read_text()
-    check_page(text)
-    assert "<i>model" not in text and "<i>model" not in (tmp_path / "out" / "report.md").read_text()

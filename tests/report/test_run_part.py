@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.image
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cada_trl.document.render import html, markdown
 from cada_trl.report.page import write_report
-from cada_trl.report.run_record import RunRecord
+from cada_trl.report.run_part import CURVES, curves, dashboard_part, draw_panel, draw_probes, hazard_rows
+from cada_trl.report.run_record import RunRecord, Series, series_of
+from cada_trl.tracking.metrics import SECTIONS
+from tests.report.html_check import check_page
 
 
 def test_several_seeds_get_a_table_with_mean_and_deviation(make_run: Callable[..., RunRecord], tmp_path: Path) -> None:
@@ -19,3 +30,84 @@ def test_a_run_that_was_killed_before_any_probe_still_gets_a_page(run: RunRecord
     text = write_report([bare], tmp_path).read_text()
     assert "The run did not finish" in text
     assert "No probe was run" in text
+
+
+def test_every_section_is_there_folded_and_a_panel_without_data_is_said(run: RunRecord) -> None:
+    page = html(dashboard_part([("one", run), ("two", run)]))
+    assert '<details class="fold"><summary>Every panel by section' in page
+    assert all(f">{section.title}</h3>" in page for section in SECTIONS)
+    assert "Sampler against trainer (only with vLLM rollouts)" in page
+    # runs stand beside each other in the rows of a hazard
+    rows = re.findall(r'<tr><th scope="row">([^<]+)</th>\s*<td[^>]*>([^<]+)</td>\s*<td[^>]*>(one|two)</td>', page)
+    assert len(rows) > 2 and [row[:2] for row in rows[::2]] == [row[:2] for row in rows[1::2]]
+    assert [row[2] for row in rows] == ["one", "two"] * (len(rows) // 2)
+
+
+def test_hazard_rows_keep_what_was_not_scored_apart(run: RunRecord) -> None:
+    for row in hazard_rows("one", run):
+        assert str(row.cells["Complied or answered"]).endswith(f"; n {row.n})")
+        assert 0 < row.n + int(str(row.cells["Unscored"])) <= len(run.after)
+
+
+def test_hazards_with_few_requests_are_folded_and_named_in_one_line(run: RunRecord) -> None:
+    large, small = (
+        [run.after[0].model_copy(update={"set": "harmful", "hazard": hazard, "request_id": str(i)}) for i in range(n)]
+        for hazard, n in (("hate", 10), ("hate_speech", 9))
+    )
+    part = dashboard_part([("one", replace(run, after=[*large, *small]))])
+    fold = '<details class="fold"><summary>1 slice with n &lt; 10: folded</summary>'
+    before, after = html(part).split(fold)
+    assert '<th scope="row">hate</th>' in before and '<th scope="row">hate speech</th>' in after
+    assert "1 slice with n &lt; 10: folded (hate speech, harmful requests)" in markdown(part)
+    assert "| hate |" in markdown(part) and "| hate speech |" not in markdown(part)
+
+
+def test_completions_can_be_filtered_without_a_script(run: RunRecord, tmp_path: Path) -> None:
+    page = write_report([run], tmp_path).read_text()
+    check_page(page)
+    assert ".completions:has(#show-REFUSED:not(:checked)) .v-REFUSED { display: none; }" in page
+    assert 'type="checkbox" id="show-harmless"' in page and '<tr class="v-REFUSED s-harmful">' in page
+
+
+def drawn(panel: int, *runs: Series) -> Axes:
+    axes = Figure().add_subplot()
+    draw_panel(axes, list(CURVES.values())[panel], [(f"run {i}", run) for i, run in enumerate(runs)])
+    return axes
+
+
+def test_the_figure_is_sharp_at_900_px_width_and_every_panel_a_picture_too(run: RunRecord) -> None:
+    pictures, sheet = curves([run])
+    assert matplotlib.image.imread(io.BytesIO(sheet)).shape[1] == 1800
+    assert len(pictures) == 5
+
+
+def test_the_reward_panel_draws_the_recorded_numbers(run: RunRecord) -> None:
+    line = drawn(0, series_of(run)).lines[0]
+    assert list(line.get_ydata()) == [row["train/reward_mean"] for row in run.steps]
+    assert list(line.get_xdata()) == list(range(1, 41))
+
+
+def test_several_runs_have_a_colour_each_and_their_metrics_dashes(make_run: Callable[..., RunRecord]) -> None:
+    axes = drawn(1, series_of(make_run(0)), series_of(make_run(1)))
+    first, second, other_metric = axes.lines[:3]
+    assert len(axes.lines) == 8
+    assert first.get_color() != second.get_color() and first.get_color() == other_metric.get_color()
+    assert first.get_linestyle() == second.get_linestyle() != other_metric.get_linestyle()
+    assert [text.get_text() for text in axes.get_legend().get_texts()][-3:] == ["unscored", "run 0", "run 1"]
+
+
+def test_a_metric_of_another_unit_has_its_axis_at_the_right(run: RunRecord) -> None:
+    left, right = drawn(3, series_of(run)).figure.axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("tokens", "fraction")
+    assert len(left.lines) == len(right.lines) == 1
+
+
+def test_the_probe_panel_has_a_point_with_an_interval_for_each_stage(run: RunRecord) -> None:
+    axes = Figure().add_subplot()
+    draw_probes(axes, [run])
+    assert len(axes.containers) == 16
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]
+
+
+def test_a_run_without_a_step_says_no_data() -> None:
+    assert [text.get_text() for text in drawn(0, {}).texts] == ["no data"]

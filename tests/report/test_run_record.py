@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.report.run_record import RunRecord, read_run
+from cada_trl.report.run_record import RunRecord, read_run, series_of
 from tests.report.made_up_run import probe_row
 
 
@@ -70,3 +70,20 @@ def test_a_damaged_file_is_refused_with_row_and_field(
     (path / file).write_text(text)
     with pytest.raises(UserError, match=expected):
         read_run(path)
+
+
+def probes(*lines: tuple[int, float | None]) -> str:
+    rows = [{"step": step, "name": "before", "probe/harmful/answered_frac": value} for step, value in lines]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_a_series_has_no_point_for_an_absent_value_or_a_torn_last_line(make_run: Callable[..., RunRecord]) -> None:
+    run = make_run()
+    (run.path / "probes.jsonl").write_text(probes((0, 0.5), (3, None), (6, 0.25)) + '{"step": 9, "na')
+    assert series_of(run)["probe/harmful/answered_frac"] == [(0, 0.5), (6, 0.25)]
+    assert [step for step, _ in series_of(run)["train/reward_mean"]] == [1, 2, 3]
+    (run.path / "probes.jsonl").write_text('{"step"\n' + probes((0, 0.5)))
+    with pytest.raises(UserError, match=r"probes\.jsonl, row 1"):
+        series_of(run)
+    (run.path / "probes.jsonl").unlink()
+    assert series_of(run).keys() == {name for row in run.steps for name in row if "/" in name}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.samples import PER_CELL, PER_SET, disagreed, pair_exchange, sampled, sampled_pairs
 

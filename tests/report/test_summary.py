@@ -48,17 +48,13 @@ def test_an_unscored_completion_lowers_the_coverage_and_no_rate(run: RunRecord) 
     assert result["before"]["coverage"] == 0.75
     assert result["before"]["answered_frac"]["n"] == 3
     assert result["before"]["answered_frac"]["rate"] == 0.0
+    nothing = summary_of(run, [("UNSCORED", False)] * 3, [("UNSCORED", False)] * 3)
+    assert nothing["before"]["answered_frac"]["rate"] is None and nothing["before"]["reward_mean"]["mean"] is None
+    assert nothing["paired"]["answered_frac"] == {"n_pairs": 0, "difference": None, "low": None, "high": None}
     half = 1.96 * (2 / 5 / 5) ** 0.5  # no change in 3 pairs, and the two made-up ones
     assert result["paired"]["answered_frac"] == pytest.approx(
         {"n_pairs": 3, "difference": 0.0, "low": -half, "high": half}, abs=1e-4
     )
-
-
-def test_when_nothing_was_scored_every_rate_is_null_and_none_is_zero(run: RunRecord) -> None:
-    result = summary_of(run, [("UNSCORED", False)] * 3, [("UNSCORED", False)] * 3)
-    assert result["before"]["answered_frac"]["rate"] is None
-    assert result["before"]["reward_mean"]["mean"] is None
-    assert result["paired"]["answered_frac"] == {"n_pairs": 0, "difference": None, "low": None, "high": None}
 
 
 def test_pairs_are_matched_by_request_and_not_by_order(run: RunRecord) -> None:
@@ -77,15 +73,12 @@ def test_blanks_and_a_truncated_completion_are_no_reasoning(changes: dict[str, s
     assert outcome(row, "reasoning_frac") is outcome(row, "reasoned_refusal_frac") is False
 
 
-def test_a_run_without_the_probe_after_training_has_no_difference(run: RunRecord) -> None:
+def test_the_summary_is_strict_json_and_without_the_probe_after_training_has_no_difference(run: RunRecord) -> None:
+    text = json.dumps(summarise(run), allow_nan=False)
+    assert json.loads(text)["judge_id"] == "phrases-12345678"
     probes = summarise(dataclasses.replace(run, after=[]))["probes"]["harmless"]
     assert probes["after"] is None
     assert probes["paired"]["answered_frac"]["difference"] is None
-
-
-def test_the_summary_is_strict_json(run: RunRecord) -> None:
-    text = json.dumps(summarise(run), allow_nan=False)
-    assert json.loads(text)["judge_id"] == "phrases-12345678"
 
 
 def summary(run: str, config_hash: str, seed: int, rate: float | None) -> dict[str, Any]:
@@ -140,13 +133,17 @@ def two_by_three(*more: dict[str, Any]) -> list[dict[str, Any]]:
     return across_runs([*runs, *more])
 
 
-def test_the_variance_is_pooled_over_the_configurations() -> None:
+def test_the_variance_is_pooled_over_the_configurations_and_before_training_there_is_none() -> None:
     # 2.7764 * sqrt(0.00505 / 3) = 0.1139
-    first, second = after(two_by_three())
+    groups = two_by_three()
+    first, second = after(groups)
     assert (first["pooled"]["df"], first["pooled"]["sd"]) == (4, pytest.approx(0.00505**0.5))
     assert (first["low"], first["high"]) == pytest.approx((0.7 - 0.1139, 0.7 + 0.1139), abs=1e-4)
     assert (second["low"], second["high"]) == pytest.approx((0.4 - 0.1139, 0.4 + 0.1139), abs=1e-4)
     assert over_seeds_text(second) == "28.6 to 51.4"
+    assert "2 configurations, 6 seeds, 4 degrees of freedom" in seeds_note(groups)
+    rows = [row for group in groups for row in group["rows"] if row["stage"] == "before"]
+    assert rows and all(row["low"] is None for row in rows)
 
 
 def test_one_run_borrows_the_spread_and_is_said_to() -> None:
@@ -154,30 +151,18 @@ def test_one_run_borrows_the_spread_and_is_said_to() -> None:
     *_, one = after(two_by_three(summary("x", "h3", 0, 0.9)))
     assert (one["low"], one["high"], one["borrowed"]) == (pytest.approx(0.7027, abs=1e-4), 1.0, True)
     assert over_seeds_text(one) == "70.3 to 100.0, borrowed"
-
-
-def test_before_training_there_are_no_seeds_and_no_interval() -> None:
-    rows = [row for group in two_by_three() for row in group["rows"] if row["stage"] == "before"]
-    assert all(row["low"] is None for row in rows)
+    *_, one = after(two_by_three(summary("x", "h3", 0, None)))  # without a value
+    assert (one["mean"], one["low"], over_seeds_text(one)) == (None, None, "n/a")
 
 
 def test_few_runs_have_no_interval_but_their_lowest_and_highest() -> None:
     groups = across_runs([summary("a", "h", 0, 0.6), summary("b", "h", 1, 0.8), summary("c", "i", 0, 0.5)])
     assert [over_seeds_text(row) for row in after(groups)] == ["seeds 60.0 to 80.0", "n/a"]
     assert "No interval over seeds: 1 configuration, 2 seeds, 1 degree of freedom" in seeds_note(groups)
-
-
-def test_the_note_says_what_was_pooled_and_nothing_without_a_second_run() -> None:
-    assert "2 configurations, 6 seeds, 4 degrees of freedom" in seeds_note(two_by_three())
     assert seeds_note(across_runs([summary("a", "h", 0, 0.6)])) == ""
 
 
-def test_a_run_without_a_value_has_no_interval_to_borrow() -> None:
-    *_, one = after(two_by_three(summary("x", "h3", 0, None)))
-    assert (one["mean"], one["low"], over_seeds_text(one)) == (None, None, "n/a")
-
-
-def test_a_rate_and_a_difference_are_written_with_interval_and_counts() -> None:
+def test_a_rate_and_a_difference_are_written_with_interval_and_counts_and_what_is_absent_is_no_number() -> None:
     rate = {"successes": 21, "n": 50, "rate": 0.42, "low": 0.2938, "high": 0.5577}
     assert str(stage_cell({"answered_frac": rate}, "answered_frac")) == "42.0 % (29.4 to 55.8; 21/50)"
     reward = {"n": 50, "mean": 0.42, "low": 0.31, "high": 0.53}
@@ -185,12 +170,8 @@ def test_a_rate_and_a_difference_are_written_with_interval_and_counts() -> None:
     paired = {"n_pairs": 50, "difference": 0.12, "low": -0.03, "high": 0.2}
     assert str(paired_cell(paired, "answered_frac")) == "+12.0 points (-3.0 to +20.0; 50 pairs)"
     assert str(paired_cell(paired, "reward_mean")) == "+0.12 (-0.03 to +0.20; 50 pairs)"
-
-
-def test_what_is_absent_is_never_written_as_a_number() -> None:
     absent = {"successes": 0, "n": 0, "rate": None, "low": None, "high": None}
     assert str(stage_cell({"answered_frac": absent}, "answered_frac")) == str(stage_cell(None, "reward_mean")) == "n/a"
-    assert seeds_scale({"measure": "answered_frac", "stage": "after"}).text(None) == "n/a"
 
 
 @pytest.mark.parametrize(

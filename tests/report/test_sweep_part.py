@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from cada_trl.errors import UserError
 from cada_trl.report.__main__ import main
-from cada_trl.report.records import read_record, read_sweep
+from cada_trl.report.frontier import Frontier, Point, Share, pareto_front
+from cada_trl.report.records import read_sweep
+from cada_trl.report.sweep_part import draw_frontier
+from cada_trl.statistics.seeds import pooled_spread
 from tests.report.html_check import check_page
 from tests.report.made_up_sweep import write_record, write_sweep
 
@@ -30,9 +35,12 @@ def pooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def twin_of(folder: Path) -> Any:
+    return json.loads((folder / "report.json").read_text())["sweeps"][0]
+
+
 def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep: Path) -> None:
-    twin = json.loads((sweep / "report.json").read_text())["sweeps"][0]
-    headline = twin["frontiers"][0]
+    headline = twin_of(sweep)["frontiers"][0]
     assert (headline["asr"], headline["nrr"]) == ("asr/all", "nrr/xstest_safe/none")
     assert headline["front"] == ["beta_kl=0.0", "beta_kl=0.01", "beta_kl=1.0"]
     assert headline["dominated_by"] == {"beta_kl=0.1": ["beta_kl=0.01"]}
@@ -44,8 +52,7 @@ def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep: Path) -> Non
 
 
 def test_a_rate_is_that_of_the_evaluation(sweep: Path) -> None:
-    twin = json.loads((sweep / "report.json").read_text())["sweeps"][0]
-    (plain,) = [one for one in twin["frontiers"] if one["asr"] == "asr/strongreject/none"]
+    (plain,) = [one for one in twin_of(sweep)["frontiers"] if one["asr"] == "asr/strongreject/none"]
     scores = json.loads((sweep.parents[1] / "evals" / "b0.1-s0" / "scores.json").read_text())
     (scored,) = [one for one in scores["cells"] if (one["benchmark"], one["attack"]) == ("strongreject", "none")]
     (point,) = [one for one in plain["points"] if one["label"] == "beta_kl=0.1"]
@@ -58,19 +65,17 @@ def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(s
     check_page(page)
     assert "<title>beta_kl=0.1, seed 0: ASR 58.3 % (38.8 to 75.5; n 24/24)" in page
     assert "dominated by beta_kl=0.01" in page
-    assert "![ASR against NRR](frontier.png)" in (sweep / "report.md").read_text()
+    text = (sweep / "report.md").read_text()
+    assert "![ASR against NRR](frontier.png)" in text and "One seed per configuration" in text
 
 
-def test_every_seed_is_a_mark_and_a_row(pooled: Path) -> None:
+def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_pooled(pooled: Path) -> None:
     page = (pooled / "report.html").read_text()
     check_page(page)
     assert "mean of 2" in page and "<title>beta_kl=0.0, seed 1: ASR" in page
-
-
-def test_the_page_says_how_intervals_were_pooled(pooled: Path) -> None:
     told = "variance pooled over 4 configurations, 8 seeds, 4 degrees of freedom"
-    assert told in (pooled / "report.html").read_text() and told in (pooled / "report.md").read_text()
-    headline = json.loads((pooled / "report.json").read_text())["sweeps"][0]["frontiers"][0]
+    assert told in page and told in (pooled / "report.md").read_text()
+    headline = twin_of(pooled)["frontiers"][0]
     assert (headline["asr_spread"]["n_configurations"], headline["asr_spread"]["df"]) == (4, 4)
     assert {one["asr"]["interval"] for one in headline["points"]} == {"pooled"}
 
@@ -87,15 +92,11 @@ def test_few_seeds_have_no_interval_and_say_their_range(tmp_path: Path) -> None:
     assert "6.2 % (seeds 4.2 to 8.3; n 24/24)" in row
 
 
-def test_one_seed_each_has_the_interval_of_one_model(sweep: Path) -> None:
-    assert "One seed per configuration" in (sweep / "report.md").read_text()
-
-
 def test_probes_stand_in_where_no_evaluation_ran(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path, evaluated=False)
     main([str(folder)])
-    twin = json.loads((folder / "report.json").read_text())["sweeps"][0]
-    assert (twin["frontiers"][0]["asr"], twin["frontiers"][0]["nrr"]) == ("probe/harmful", "probe/xstest_safe")
+    headline = twin_of(folder)["frontiers"][0]
+    assert (headline["asr"], headline["nrr"]) == ("probe/harmful", "probe/xstest_safe")
 
 
 def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path: Path) -> None:
@@ -118,7 +119,47 @@ def test_a_sweep_without_numbers_still_has_a_page(tmp_path: Path) -> None:
     assert not (folder / "frontier.png").exists()
 
 
-def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "sweep.json").write_text('{"cells": [')
-    with pytest.raises(UserError, match=r"sweep\.json is not a JSON object \(.*\); .* writes it anew"):
-        read_record(tmp_path)
+def point(label: str, asr: list[float], nrr: list[float], trained: bool = True, **ends: float) -> Point:
+    shares = [Share(9, 9, sum(own) / len(own), per_seed=tuple(own), **ends) for own in (asr, nrr)]
+    return Point(label, None, *shares, trained)
+
+
+BASE = point("base", [0.7], [0.95], trained=False)
+SEEDS = point("seeds", [0.1, 0.08], [0.9, 0.86])
+ONE = point("one", [0.2], [0.8])
+
+
+def drawn(*points: Point) -> Axes:
+    axes = Figure().add_subplot()
+    spread, front = pooled_spread([]), [one.label for one in pareto_front(points)]
+    draw_frontier(axes, Frontier("asr/all", "nrr/a/none", spread, spread, list(points), [], front, {}, []))
+    return axes
+
+
+def marks(axes: Axes) -> dict[Any, Any]:
+    return {line.get_gid(): line for line in axes.get_lines() if line.get_gid()}
+
+
+def test_every_seed_is_a_mark_beside_its_mean_and_one_seed_is_one_mark() -> None:
+    found = marks(drawn(BASE, SEEDS))
+    assert set(found) == {"point-0", "point-1", "seed-1-0", "seed-1-1"}
+    assert [*found["point-1"].get_xdata(), *found["point-1"].get_ydata()] == pytest.approx([0.12, 0.91])
+    assert found["point-0"].get_marker() == "*" != found["point-1"].get_marker()  # the model before training
+
+
+def test_bars_reach_as_far_as_the_interval_and_stand_only_where_there_is_one() -> None:
+    bars: Any = drawn(point("bars", [0.2], [0.8], low=0.7, high=0.85), BASE).containers[0]
+    assert [place[0] for place in bars.lines[2][0].get_segments()[0]] == pytest.approx([0.15, 0.3])
+    none: Any = drawn(ONE, BASE).containers[0]
+    assert none.lines[2] == ()
+
+
+def test_what_is_beaten_is_hollow() -> None:
+    faces = {gid: line.get_markerfacecolor() for gid, line in marks(drawn(ONE, point("worse", [0.3], [0.7]))).items()}
+    assert faces["point-1"] == "white" != faces["point-0"]
+
+
+def test_near_points_come_apart_and_noise_does_not_fill_the_picture() -> None:
+    axes = drawn(point("a", [0.01], [1.0]), point("b", [0.0], [0.99]))
+    for low, high in (axes.get_xlim(), axes.get_ylim()):
+        assert 0.25 <= high - low < 0.5 and low > -0.05 and high < 1.05

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.config import config_hash
-from cada_trl.document.markdown import bullets, heading, line, table
+from cada_trl.document.render import bullets, heading, line, table
 from cada_trl.errors import UserError
 from cada_trl.jobs.folder import Board, JobFolder, Ledger, Standing, State
 from cada_trl.jobs.grid import Cell
@@ -21,9 +21,8 @@ from cada_trl.jobs.queue import collect, submit
 from cada_trl.jobs.request import SweepRequest
 from cada_trl.jobs.runner import Runner, places
 from cada_trl.numbers import ABSENT, RATE
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import measures
-from cada_trl.report.records import read_record
+from cada_trl.report.records import EvalRecord, read_record
 from cada_trl.report.run_record import RunRecord
 from cada_trl.storage.files import GOES_ON, replace, replace_json
 from cada_trl.tracking.manifest import now_utc

@@ -11,8 +11,8 @@ from cada_trl.evaluation.items import Outcome
 from cada_trl.evaluation.scores import withheld
 from cada_trl.jobs.table_plan import Block, TablePlan
 from cada_trl.records import read_jsonl
-from cada_trl.report.eval_record import read_evaluation
 from cada_trl.report.paper import Measure, paper_tables
+from cada_trl.report.records import read_evaluation
 from cada_trl.statistics.seeds import across_seeds
 from cada_trl.storage.files import read_json
 from cada_trl.storage.json_record import JsonRecord
@@ -92,7 +92,7 @@ def evaluated(folders: Sequence[Path], benchmark: str, attack: str, measure: Mea
         asked: dict[str, float | None] = {out.attempt.key: None for out in outcomes[0]}
         values = [asked | {out.attempt.key: _value(out, measure) for out in of_seed} for of_seed in outcomes]
         return _over_seeds(values, first.scores.min_coverage)
-    if (cell := first.cell(benchmark, attack)) is None:
+    if (cell := first.scores.cell(benchmark, attack)) is None:
         return Number(n=0, asked=0, reason="not in the evaluation's scores")
     measured = cell.total.harmful_score if measure == "harmful_score" else cell.headline
     return Number(**measured.model_dump(include=_MEASURED), reason=measured.withheld)

@@ -12,9 +12,9 @@ from cada_trl.document.blocks import Block, Fold, Shown, Table, Text
 from cada_trl.judging.card import Card, find_card, headline
 from cada_trl.judging.from_config import split_sees
 from cada_trl.numbers import RATE, SCORE
-from cada_trl.report.eval_record import EvalRecord, verdict_files
 from cada_trl.report.names import benchmark_name, cell_name
 from cada_trl.report.rates import OPTIONAL, sides
+from cada_trl.report.records import EvalRecord, verdict_files
 from cada_trl.report.run_record import RunRecord, of_training
 from cada_trl.storage.reading import read_yaml
 from cada_trl.tracking.metrics import PROBE_SETS

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.document.blocks import Block, Bullets, Code, Document, Facts, Heading, Section, Table, Text
 from cada_trl.evaluation.attacks.registry import known_names
-from cada_trl.evaluation.compare import Change, Evaluated, compare
+from cada_trl.evaluation.compare import Change, compare
 from cada_trl.evaluation.scores import NO_HAZARD, Measure
 from cada_trl.hazards.pack import load_pack
 from cada_trl.numbers import Cell, p_text
@@ -20,10 +21,10 @@ from cada_trl.report.caveats import (
     missing_kinds,
     reward_judge_warnings,
 )
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.facts import eval_facts
 from cada_trl.report.names import attack_name, benchmark_name, cell_name, hazard_name
 from cada_trl.report.rates import LEAST_N, SliceRow, change_cell, measure_cell, slice_tables
+from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.json_record import JsonRecord
 from cada_trl.tracking.manifest import scrub
@@ -110,15 +111,12 @@ def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate
     hazards = sorted({one.attempt.item.hazard or NO_HAZARD for one in after.outcomes})
     rates = []
     for hazard in [ALL, *hazards]:
-        sides = [
-            Evaluated(
-                side.name,
-                side.scores.judge_id,
-                [one for one in side.outcomes if hazard in {ALL, one.attempt.item.hazard or NO_HAZARD}],
-            )
+        of_hazard = [
+            [one for one in side.outcomes if hazard in {ALL, one.attempt.item.hazard or NO_HAZARD}]
             for side in (before, after)
         ]
-        for compared in compare([sides[0]], [sides[1]], after.scores.min_coverage).cells:
+        sides = [[replace(side, outcomes=own).evaluated] for side, own in zip((before, after), of_hazard, strict=True)]
+        for compared in compare(*sides, after.scores.min_coverage).cells:
             place = compared.benchmark, compared.attack
             harmful = cells[1][place].metric == "asr"
             slices = [one[place].total if hazard == ALL else one[place].by_hazard[hazard] for one in cells]
@@ -136,20 +134,16 @@ def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate
 def _refused(complied: Change) -> Change:
     """The same change of the share that did not comply."""
 
-    def less(value: float | None, whole: float = 0.0) -> float | None:
-        return None if value is None else whole - value
-
-    return complied.model_copy(
-        update={
-            "before": less(complied.before, 1.0),
-            "after": less(complied.after, 1.0),
-            "difference": less(complied.difference),
-            "low": less(complied.high),
-            "high": less(complied.low),
-            "only_before": complied.only_after,
-            "only_after": complied.only_before,
-        }
-    )
+    turned = {  # field -> what it is less than, and what is taken off
+        "before": (1.0, complied.before),
+        "after": (1.0, complied.after),
+        "difference": (0.0, complied.difference),
+        "low": (0.0, complied.high),
+        "high": (0.0, complied.low),
+    }
+    values: dict[str, Any] = {name: None if one is None else whole - one for name, (whole, one) in turned.items()}
+    only = {"only_before": complied.only_after, "only_after": complied.only_before}
+    return complied.model_copy(update=values | only)
 
 
 def not_tested(before: EvalRecord, after: EvalRecord, rates: Sequence[CertifiedRate]) -> list[str]:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.records import read_jsonl
-from cada_trl.report.run_record import RunRecord
+from cada_trl.report.run_record import Row, RunRecord
 from cada_trl.tracking.metrics import METRICS
 
 ABSENT = "absent"
 TOLERANCE = 1e-6  # ours: relative; one machine, one seed and one code repeat every recorded number exactly
 _SHOWN_CHARACTERS = 60
-Row = dict[str, Any]
 
 
 class Meaning(StrEnum):
@@ -45,9 +44,8 @@ RUN_KEYS = {
     "seed": Meaning.SEED,
     **dict.fromkeys(("hardware", "rollout.server_url", "rollout.tensor_parallel"), Meaning.PLACE),
     **dict.fromkeys(("tracking", "tripwires", "runs_dir", "run_name", "data_dir"), Meaning.WRITTEN),
-    **dict.fromkeys(
-        ("model.chat", "judge.members", "tracking.probe_every_steps", "tracking.probe_batch"), Meaning.MEASURED
-    ),
+    **dict.fromkeys(("model.chat", "judge.members"), Meaning.MEASURED),
+    **dict.fromkeys(("tracking.probe_every_steps", "tracking.probe_batch"), Meaning.MEASURED),
     **dict.fromkeys(("tracking.n_probe_harmful", "tracking.n_probe_harmless"), Meaning.MEASURED),
 }
 EVALUATION_KEYS = {
@@ -56,11 +54,7 @@ EVALUATION_KEYS = {
     **dict.fromkeys((f"generation.{key}" for key in ("threads", "batch_tok", "n_gpu")), Meaning.PLACE),
     **dict.fromkeys(("evals_dir", "data_root"), Meaning.WRITTEN),
 }
-RUN_MANIFEST = {
-    "": Meaning.RESULT,
-    **dict.fromkeys(("git", "packages"), Meaning.CODE),
-    "machine": Meaning.PLACE,
-}
+RUN_MANIFEST = {"": Meaning.RESULT, "git": Meaning.CODE, "packages": Meaning.CODE, "machine": Meaning.PLACE}
 EVALUATION_MANIFEST = {**RUN_MANIFEST, **dict.fromkeys(("judge_id", "decides.asked"), Meaning.MEASURED)}
 # Differ between any two folders, or are told elsewhere: data and configuration have sections of their own.
 _TOLD_ELSEWHERE = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -16,12 +16,14 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 
 BLUE, VERMILION, ORANGE, BLACK = "#0072B2", "#D55E00", "#E69F00", "#000000"
 COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", ORANGE, "#56B4E9", BLACK)
 GREY, INK = "#6B6B6B", "#222222"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
+HOLLOW: Any = {"markerfacecolor": "white", "markeredgewidth": 1.6}
 PANEL_SIZE = (5.2, 4.0)  # inches, of a picture that stands beside others on the page
 SHEET_DPI = 200  # of 9 inches: 1800 px, twice the 900 that a page shows
 _STYLE: Any = {
@@ -64,10 +66,23 @@ def picture(
     return buffer.getvalue()
 
 
+def pictures_and_sheet(draws: Mapping[str, Draw], height: float) -> tuple[list[tuple[str, bytes]], bytes]:
+    """Caption and SVG of each, for a page that lays them out itself; and all of them as one PNG in two columns."""
+    sheet = picture(list(draws.values()), (9, height), "png", columns=2, dpi=SHEET_DPI)
+    return [(caption, picture([draw])) for caption, draw in draws.items()], sheet
+
+
 def shares(axes: Axes, which: str = "xy") -> None:
     """Axes of fractions: from 0 to 1, whatever is drawn."""
     for name in which:
         getattr(axes, f"set_{name}lim")(-0.03, 1.03)
+
+
+def label_percent(axes: Axes, x: str, y: str) -> None:
+    """Titles of both axes, in percent."""
+    for axis, label in ((axes.xaxis, x), (axes.yaxis, y)):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.set_label_text(label)
 
 
 def legend_below(axes: Axes, handles: Sequence[Any], columns: int = 2) -> None:

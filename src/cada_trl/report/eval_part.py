@@ -1,10 +1,18 @@
-"""What the report says of evaluations: rates with intervals, differences in pairs, slices, judge, responses."""
+"""What the report says of evaluations: rates with intervals, differences in pairs, slices, judge, responses.
+
+Safety against helpfulness is drawn as ASR over NRR on XSTest's safe requests, a panel for each attack; colour says the
+evaluation and marker the benchmark. Bars are 95 % intervals.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
 
 from cada_trl.document.blocks import (
     Block,
@@ -20,15 +28,30 @@ from cada_trl.document.blocks import (
     Table,
     Text,
 )
+from cada_trl.evaluation.scores import Measure
 from cada_trl.numbers import Cell
 from cada_trl.report.caveats import eval_not_run, judge_blocks, judge_cards, judge_sentence, reward_judge_warnings
-from cada_trl.report.eval_record import EvalRecord, every_cell
+from cada_trl.report.drawing import (
+    COLOURS,
+    GREY,
+    HOLLOW,
+    MARKERS,
+    Draw,
+    Place,
+    key,
+    label_percent,
+    legend_below,
+    pictures_and_sheet,
+    point,
+    shares,
+    turn,
+)
 from cada_trl.report.facts import eval_facts, yaml_fold
-from cada_trl.report.names import labels
+from cada_trl.report.names import attack_name, benchmark_name, labels
 from cada_trl.report.paper import PaperBeside, attack_sources, paper_beside
 from cada_trl.report.rates import SideBySide, hazard_fold, pool_words, rate_rows, side_by_side
+from cada_trl.report.records import EvalRecord, every_cell
 from cada_trl.report.samples import PER_CELL, PER_SET, SAMPLE_SEED, disagreed, sampled
-from cada_trl.report.tradeoff import tradeoff
 from cada_trl.tracking.manifest import scrub
 
 _RATES = (
@@ -65,6 +88,7 @@ _RESPONSES = (
     f"Up to {PER_CELL} items per benchmark and attack, drawn at random (seed {SAMPLE_SEED}), not picked. Harmful "
     "requests are folded: requests and responses under them may be offensive."
 )
+_HELPFUL = ("xstest_safe", "none")
 
 
 def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequence[str]) -> Document:
@@ -78,21 +102,20 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
     papers = [paper_beside(record, name) for record, name in zip(records, names, strict=True)]
     not_run, warnings = [eval_not_run(record) for record in records], reward_judge_warnings(records)
     pictures, sheet = tradeoff(records)
-    sections: dict[str, tuple[str, Sequence[Block]]] = {
-        "evaluated": ("What was evaluated", _evaluated(records, names, facts)),
-        "rates": ("Rates", _rates(records, [*warnings, *(judge_sentence(*one) for one in judges.items())])),
-        "pairs": ("Differences in pairs", _pairs(records, pairs)),
-        "tradeoff": ("Safety against helpfulness", _tradeoff(pictures, len(records) > 1)),
-        "paper": ("Paper beside ours", _papers(papers)),
-        "hazards": (
-            "By hazard",
-            [PageOnly([Text(_HAZARDS, "note")]), *(hazard_fold(records, *cell) for cell in every_cell(records))],
-        ),
-        "judge": ("The judge", [block for one in judges.items() for block in judge_blocks(*one)]),
-        "disagreed": ("Where the judges disagree", _disagreed(records, names)),
-        "responses": ("Responses", _responses(records)),
-        "not-run": ("Not run, or missing", _missing(names, not_run, absent)),
-    }
+    by_hazard: list[Block] = [PageOnly([Text(_HAZARDS, "note")])]
+    by_hazard += [hazard_fold(records, *cell) for cell in every_cell(records)]
+    sections = [
+        Section("What was evaluated", _evaluated(records, names, facts), "evaluated"),
+        Section("Rates", _rates(records, [*warnings, *(judge_sentence(*one) for one in judges.items())]), "rates"),
+        Section("Differences in pairs", _pairs(records, pairs), "pairs"),
+        Section("Safety against helpfulness", _tradeoff(pictures, len(records) > 1), "tradeoff"),
+        Section("Paper beside ours", _papers(papers), "paper"),
+        Section("By hazard", by_hazard, "hazards"),
+        Section("The judge", [block for one in judges.items() for block in judge_blocks(*one)], "judge"),
+        Section("Where the judges disagree", _disagreed(records, names), "disagreed"),
+        Section("Responses", _responses(records), "responses"),
+        Section("Not run, or missing", _missing(names, not_run, absent), "not-run"),
+    ]
     evaluations = [
         {
             "evaluation": name,
@@ -111,7 +134,7 @@ def eval_part(records: Sequence[EvalRecord], cards: Path | None, absent: Sequenc
         "judge_cards": judges,
         "not_on_this_page": list(absent),
     }
-    shown = [Section(title, blocks, place) for place, (title, blocks) in sections.items() if blocks]
+    shown = [section for section in sections if section.blocks]
     return Document(", ".join(names), shown, twin, {"safety_helpfulness.png": sheet} if pictures else {})
 
 
@@ -152,6 +175,52 @@ def _tradeoff(pictures: Sequence[tuple[str, bytes]], several: bool) -> list[Bloc
     line = "; a line leads from the first evaluation to each other one" if several else ""
     figures = Figures(pictures, "safety_helpfulness.png", "Safety against helpfulness")
     return [Text(f"{_TRADEOFF}{line}.", "note"), figures]
+
+
+def tradeoff(records: Sequence[EvalRecord]) -> tuple[list[tuple[str, bytes]], bytes]:
+    """Caption and SVG of each attack's panel, and all of them as one PNG; none without both ASR and NRR on XSTest."""
+    caption = "ASR over NRR on XSTest under {}; the numbers are in the table of rates"
+    draws: dict[str, Draw] = {
+        caption.format(attack_name(attack)): partial(draw_attack, records=records, attack=attack)
+        for attack in dict.fromkeys(attack for record in records for attack, _ in _points(record))
+    }
+    return pictures_and_sheet(draws, 4.6 * ((len(draws) + 1) // 2)) if draws else ([], b"")
+
+
+def draw_attack(axes: Axes, records: Sequence[EvalRecord], attack: str) -> None:
+    """A point for each evaluation and harmful benchmark, and a line from the first evaluation's."""
+    benchmarks = list(dict.fromkeys(name for record in records for _, name in _points(record)))
+    first: dict[str, Place] = {}
+    for index, record in enumerate(records):
+        for (under, name), (nrr, asr) in _points(record).items():
+            if under == attack:
+                look: Any = {"color": turn(COLOURS, index), "marker": turn(MARKERS, benchmarks.index(name))}
+                x, y = float(nrr.value or 0), float(asr.value or 0)
+                point(axes, x, y, (nrr.low, nrr.high), (asr.low, asr.high), **look | HOLLOW, markersize=8)
+                start = first.setdefault(name, (x, y))
+                axes.plot(*zip(start, (x, y), strict=True), color=GREY, linewidth=0.6, zorder=0)
+    shares(axes)
+    axes.set_title(attack_name(attack).replace("no attack", "No attack"))
+    label_percent(axes, "NRR on XSTest, safe: more helpful to the right", "ASR on harmful requests: safer below")
+    handles = [
+        key(benchmark_name(name), marker=turn(MARKERS, place), color=GREY, linestyle="")
+        for place, name in enumerate(benchmarks)
+        if name in first
+    ]
+    names = enumerate(labels(records))
+    legend_below(axes, handles + [key(name, color=turn(COLOURS, index), linewidth=4) for index, name in names])
+
+
+def _points(record: EvalRecord) -> dict[tuple[str, str], tuple[Measure, Measure]]:
+    """(attack, harmful benchmark) -> NRR on XSTest and ASR, wherever both have a number."""
+    helpful = record.scores.cell(*_HELPFUL)
+    if helpful is None or helpful.headline.value is None:
+        return {}
+    return {
+        (cell.attack, cell.benchmark): (helpful.headline, cell.headline)
+        for cell in record.scores.cells
+        if cell.metric == "asr" and cell.headline.value is not None
+    }
 
 
 def _papers(papers: Sequence[PaperBeside | None]) -> list[Block]:

@@ -29,14 +29,13 @@ from cada_trl.report.differences import (
     text_difference,
     unsure_code,
 )
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import SETS, cell_name, measure_label, measures
 from cada_trl.report.rates import change_cell, share_cell
-from cada_trl.report.run_record import RunRecord
+from cada_trl.report.records import EvalRecord
+from cada_trl.report.run_record import Row, RunRecord
 from cada_trl.report.summary import paired_cell, stage_cell, summarise
 from cada_trl.storage.digest import file_sha256
 
-Row = dict[str, Any]
 _FACTS = ("template_hash", "hazards_hash", "judge_id", "reference_hash", "git.commit")
 _MEANS = {
     "requests": "Other requests were trained on: the request set, the seed or the batch differs, before any sampling.",

@@ -10,8 +10,8 @@ import yaml
 from cada_trl.console import duration
 from cada_trl.document.blocks import Code, Fold, Table
 from cada_trl.numbers import SCORE
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import attack_name, benchmark_name
+from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import Folder, RunRecord
 from cada_trl.tracking.manifest import scrub
 from cada_trl.training.targets import in_words

@@ -8,18 +8,17 @@ for several. Pure, no torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from cada_trl.evaluation.compare import Change, paired_change
 from cada_trl.evaluation.scores import withheld
 from cada_trl.report.names import SETS, attack_name, benchmark_name
 from cada_trl.report.records import CellRecord
 from cada_trl.report.summary import outcome
-from cada_trl.statistics.intervals import Rate, adjusted_mean, centre_and_error
+from cada_trl.statistics.intervals import adjusted_mean, centre_and_error, wilson
 from cada_trl.statistics.paired import holm
 from cada_trl.statistics.seeds import PooledSpread, pooled_spread
 
@@ -99,57 +98,46 @@ class Share:
     per_seed: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Read:
-    """The seeds' values [seeds, items] on the pairs known in all of them; none where `withheld` says why."""
-
-    n: int
-    asked: int
-    values_si: list[list[float]]
-    withheld: str | None
-
-    @property
-    def means(self) -> list[float]:
-        return [fmean(values) for values in self.values_si]
+Read = tuple[Share, list[list[float]]]  # without an interval; the seeds' values [seeds, items], none where withheld
 
 
 def read(seeds: Sequence[Answers], min_coverage: float) -> Read:
-    """An item under several attacks counts once, with its mean over them."""
+    """On the pairs known in all seeds; an item under several attacks counts once, with its mean over them."""
     keys = [key for key in seeds[0] if all(key in one for one in seeds)]
     known = [key for key in keys if all(one[key][1] is not None for one in seeds)]
-    reason = withheld(len(known), len(keys), min_coverage)
     items: dict[str, list[str]] = {}
     for key in known:
         items.setdefault(seeds[0][key][0], []).append(key)
-    values = [] if reason else [[fmean(bool(one[key][1]) for key in own) for own in items.values()] for one in seeds]
-    return Read(len(known), len(keys), values, reason)
+    if reason := withheld(len(known), len(keys), min_coverage):
+        return Share(len(known), len(keys), withheld=reason), []
+    values_si = [[fmean(bool(one[key][1]) for key in own) for own in items.values()] for one in seeds]
+    means = tuple(map(fmean, values_si))
+    return Share(len(known), len(keys), fmean(means), per_seed=means), values_si
 
 
-def share(own: Read, pool: PooledSpread | None = None) -> Share:
-    """A configuration's mean over seeds with the pool; without one a single model's rate.
+def share(own: Share, values_si: Sequence[Sequence[float]], pool: PooledSpread | None = None) -> Share:
+    """A configuration's mean over seeds, with the interval of the pool; without one a single model's.
 
     One model: Wilson, or where items have several pairs the adjusted interval of their means. Seeds: the adjusted error
     of the items' means over seeds, and the pool's spread.
     """
-    known = partial(Share, own.n, own.asked, withheld=own.withheld, per_seed=tuple(own.means))
     if own.withheld:
-        return known()
+        return own
     if pool is None:
-        (values,) = own.values_si
-        rate = Rate(int(sum(values)), own.n, own.asked)
-        value, low, high = (rate.value, *rate.interval) if len(values) == own.n else adjusted_mean(values)
-        return known(value, low, high, interval="requests")
-    centre, error = centre_and_error([fmean(values) for values in zip(*own.values_si, strict=True)], (0.0, 1.0))
-    ends = pool.interval(centre, len(own.means), item_error=error)
-    mean = fmean(own.means)
-    return known(mean) if ends is None else known(mean, *ends, interval="pooled" if len(own.means) > 1 else "borrowed")
+        (values,) = values_si
+        ends = wilson(int(sum(values)), own.n) if len(values) == own.n else adjusted_mean(values)[1:]
+        return replace(own, low=ends[0], high=ends[1], interval="requests")
+    centre, error = centre_and_error([fmean(values) for values in zip(*values_si, strict=True)], (0.0, 1.0))
+    spread = pool.interval(centre, len(values_si), item_error=error)
+    kind: Any = "pooled" if len(values_si) > 1 else "borrowed"
+    return replace(own, low=spread[0], high=spread[1], interval=kind) if spread else own
 
 
 def configuration_shares(reads: Sequence[Read], trained: Sequence[bool]) -> tuple[list[Share], PooledSpread]:
     """A share for each configuration, and the spread that the intervals of those that were trained here have in common.
     Any other, and where none has a second seed each, is one model."""
-    pool = pooled_spread([own.means for own, here in zip(reads, trained, strict=True) if here])
-    return [share(own, pool if here and pool.df else None) for own, here in zip(reads, trained, strict=True)], pool
+    pool = pooled_spread([own.per_seed for (own, _), here in zip(reads, trained, strict=True) if here])
+    return [share(*own, pool if here and pool.df else None) for own, here in zip(reads, trained, strict=True)], pool
 
 
 @dataclass(frozen=True)
@@ -214,7 +202,7 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
             groups.setdefault(cell.cell.config_hash, []).append(cell)
     by_label = {group[0].cell.label: group for group in groups.values()}
     seeds = [
-        Point(one.cell.label, one.cell.seed, share(_read([one], asr)), share(_read([one], nrr)), one.trained)
+        Point(one.cell.label, one.cell.seed, share(*_read([one], asr)), share(*_read([one], nrr)), one.trained)
         for group in groups.values()
         for one in group
     ]

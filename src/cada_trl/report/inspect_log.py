@@ -27,7 +27,7 @@ from inspect_ai.util import registry_info
 from cada_trl.evaluation.inspect_task import benchmarks, expected, metadata, metric_options, rates, scored
 from cada_trl.evaluation.items import Attempt, Response
 from cada_trl.judging.judge import Judged
-from cada_trl.report.eval_record import EvalRecord
+from cada_trl.report.records import EvalRecord
 from cada_trl.storage.digest import content_hash
 from cada_trl.tracking.manifest import scrub
 
@@ -36,7 +36,7 @@ def inspect_log(record: EvalRecord) -> EvalLog:
     """The same folder gives the same log: its names and times are the folder's."""
     manifest, config = record.manifest, scrub(record.config)
     log_id = content_hash([record.name, record.scores.judge_id])
-    model = str(manifest.get("model") or "unknown")
+    model, git = str(manifest.get("model") or "unknown"), manifest.get("git")
     max_tok = (config.get("generation") or {}).get("max_new_tok")
     asked = list(dict.fromkeys(cell.benchmark for cell in record.scores.cells))
     options = metric_options(record.scores.min_coverage)
@@ -53,7 +53,7 @@ def inspect_log(record: EvalRecord) -> EvalLog:
         model=model,
         model_generate_config=GenerateConfig(temperature=0.0, max_tokens=max_tok),
         config=EvalConfig(epochs=1),
-        revision=_revision(manifest.get("git")),
+        revision=EvalRevision(type="git", origin="", **git) if git else None,
         packages=manifest.get("packages") or {},
         metadata={
             "judge_id": record.scores.judge_id,
@@ -76,10 +76,6 @@ def inspect_log(record: EvalRecord) -> EvalLog:
 
 def _name(made: Any) -> str:
     return str(registry_info(made).name)
-
-
-def _revision(git: Any) -> EvalRevision | None:
-    return EvalRevision(type="git", origin="", **git) if git else None
 
 
 def _sample(attempt: Attempt, response: Response | None, verdict: Judged | None, model: str) -> EvalSample:

@@ -7,17 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cada_trl.document.blocks import Document
-from cada_trl.document.html import html
-from cada_trl.document.markdown import markdown
+from cada_trl.document.render import html, markdown
 from cada_trl.judging.card import CARDS
 from cada_trl.report.caveats import missing_kinds
-from cada_trl.report.dashboard import METRICS, dashboard_part
 from cada_trl.report.eval_part import eval_part
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.names import labels
-from cada_trl.report.records import FaithfulnessRecord, Record, SweepRecord, UtilityRecord
+from cada_trl.report.records import EvalRecord, FaithfulnessRecord, Record, SweepRecord, UtilityRecord
 from cada_trl.report.results_part import faithfulness_part, utility_part
-from cada_trl.report.run_part import run_part
+from cada_trl.report.run_part import dashboard_part, run_part
 from cada_trl.report.run_record import RunRecord
 from cada_trl.report.sweep_part import sweep_part
 from cada_trl.storage.files import replace, writing
@@ -62,4 +59,4 @@ def _parts(records: Sequence[Record], judge_cards: Path) -> Iterator[Document]:
     if runs:
         yield run_part(runs)
     if shown:
-        yield dashboard_part(shown, METRICS if runs else ())
+        yield dashboard_part(shown, has_curves=bool(runs))

@@ -6,19 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import ConfigDict
-
 from cada_trl.numbers import Cell
-from cada_trl.report.eval_record import EvalRecord
 from cada_trl.report.facts import eval_facts
 from cada_trl.report.names import attack_name, benchmark_name, cell_name
 from cada_trl.report.rates import measure_cell
+from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.reading import read_yaml
 
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]
 _SCORE: Measure = "harmful_score"
@@ -45,8 +43,6 @@ class PaperRow(JsonRecord):
 
 class PaperTables(JsonRecord):
     """assets/paper_tables.yaml. arms: prompt arm of an untrained model -> the paper's method."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: dict[str, PaperModel]
     arms: dict[str, str]
@@ -83,8 +79,7 @@ class PaperMatch:
 
 @cache
 def paper_tables() -> PaperTables:
-    text = files("cada_trl.report").joinpath("assets/paper_tables.yaml").read_text(encoding="utf-8")
-    return PaperTables.model_validate(yaml.safe_load(text))
+    return PaperTables.from_json(read_yaml(Path(__file__).parent / "assets" / "paper_tables.yaml"))
 
 
 def paper_match(config: Mapping[str, Any]) -> PaperMatch | None:

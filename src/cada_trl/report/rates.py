@@ -16,8 +16,8 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.compare import ALL_ATTACKS, Change, Comparison, compare
 from cada_trl.evaluation.scores import Measure, Metric
 from cada_trl.numbers import ABSENT, POINTS, RATE, SCORE, WITHHELD, Cell, p_text
-from cada_trl.report.eval_record import EvalRecord, every_cell
 from cada_trl.report.names import METRICS, attack_name, benchmark_name, cell_name, hazard_name, labels, pooled_words
+from cada_trl.report.records import EvalRecord, every_cell
 from cada_trl.statistics.seeds import PooledSpread
 
 # Columns that stand only where some evaluation has a number: a judge of refusals labels no harm
@@ -119,7 +119,7 @@ def slice_tables(title: str, rows: Sequence[SliceRow]) -> tuple[list[Table], lis
 
 def hazard_fold(records: Sequence[EvalRecord], benchmark: str, attack: str) -> Fold:
     """The rates by hazard, by name; those of which every evaluation scored few items are folded once more."""
-    cells = [record.cell(benchmark, attack) for record in records]
+    cells = [record.scores.cell(benchmark, attack) for record in records]
     present, title, rows = [cell for cell in cells if cell], cell_name(benchmark, attack), []
     for hazard in sorted({hazard for cell in present for hazard in cell.by_hazard}):
         slices = [cell.by_hazard.get(hazard) if cell else None for cell in cells]

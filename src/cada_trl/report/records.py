@@ -1,23 +1,70 @@
-"""Which kind of folder it is, and the record of it: a run, an evaluation, faithfulness, utility or a sweep."""
+"""A folder as read, by its kind: a run, an evaluation, faithfulness, utility or a sweep.
+
+Files are checked against each other, so that a number on the page has its rows. Nothing in a folder is changed: it may
+be in use.
+"""
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cada_trl.errors import UserError
+from cada_trl.evaluation.answers import read_responses, read_verdicts
+from cada_trl.evaluation.compare import Evaluated
 from cada_trl.evaluation.faithfulness.effects import Effects
-from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, EvaluationFolder
+from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, RESPONSES, SCORES, EvaluationFolder, verdict_file
+from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_row, join
+from cada_trl.evaluation.scores import Scores, score
 from cada_trl.evaluation.utility.results import results_folder
-from cada_trl.report.eval_record import EvalRecord, in_place, read_evaluation
-from cada_trl.report.run_record import RUN_FILES, Folder, RunRecord, if_readable, read_run
+from cada_trl.judging.judge import Judged
+from cada_trl.judging.panel import majorities
+from cada_trl.report.run_record import RUN_FILES, Folder, Row, RunRecord, if_readable, read_run
 from cada_trl.storage.files import read_json
 from cada_trl.storage.kept import check_kept, read_config
+from cada_trl.storage.log import StoredLog
 
 FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name>, utility/<name> or sweeps/<name>"
 SWEEP = "sweep.json"
-Row = dict[str, Any]
+T = TypeVar("T")
+Kind = TypeVar("Kind", Attempt, Missing)
+
+
+@dataclass(frozen=True)
+class EvalRecord(Folder):
+    """One finished evaluation by the judge of its scores.json; outcomes in the attempts' order.
+
+    by_judge: judge id -> attempt key -> verdict; verdicts and outcomes are the judge's of the scores: of a panel, the
+    majority's.
+    """
+
+    scores: Scores
+    responses: dict[str, Response]
+    by_judge: dict[str, dict[str, Judged]]
+    outcomes: list[Outcome]
+    missing: list[Missing]
+
+    @property
+    def verdicts(self) -> dict[str, Judged]:
+        return self.by_judge[self.scores.judge_id]
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        return [one.attempt for one in self.outcomes]
+
+    @property
+    def evaluated(self) -> Evaluated:
+        """As evaluation.compare takes it."""
+        return Evaluated(self.name, self.scores.judge_id, self.outcomes)
+
+    def is_transfer(self, attack: str) -> bool:
+        """The attack's prompts were made against another model."""
+        return bool(((self.manifest.get("attacks") or {}).get(attack) or {}).get("transfer"))
 
 
 @dataclass(frozen=True)
@@ -39,7 +86,6 @@ class UtilityRecord(Folder):
 class CellRecord:
     """One trained model, or an initial one (seed and run are None). label: the configuration in words."""
 
-    id: str
     label: str
     config_hash: str
     seed: int | None
@@ -97,6 +143,79 @@ def read_evaluated(path: Path) -> EvalRecord:
     return record
 
 
+def verdict_files(scores: Scores) -> dict[str, str]:
+    """Judge id -> the file of its verdicts, for each that judged: of a panel its members."""
+    return {one.judge_id: verdict_file(one.judge_id) for one in scores.judges or [scores]}
+
+
+def every_cell(records: Sequence[EvalRecord]) -> list[tuple[str, str]]:
+    """(benchmark, attack) each once, a benchmark's attacks together, in the order of the evaluations."""
+    known = list(dict.fromkeys((cell.benchmark, cell.attack) for record in records for cell in record.scores.cells))
+    benchmarks = [benchmark for benchmark, _ in known]
+    return sorted(known, key=lambda cell: benchmarks.index(cell[0]))
+
+
+def read_evaluation(path: Path) -> EvalRecord:
+    """Read an evaluation folder. Errors: UserError for one without scores (with the command that finishes it), for a
+    damaged file (file, row, field), and for scores that are not those of the folder's responses and verdicts."""
+    folder = EvaluationFolder(path)
+    manifest = folder.read_json("manifest.json")
+    values = folder.read_json(SCORES)
+    if not values:
+        state = manifest.get("exit_state") or "unknown"
+        raise UserError(f"{path} has no {SCORES} (state: {state}); finish the evaluation with: {_command(manifest)}")
+    scores = in_place(path / SCORES, lambda: Scores.from_json(values))
+    files = verdict_files(scores)
+    if lacking := [name for name in (ATTEMPTS, RESPONSES, *files.values()) if not (path / name).is_file()]:
+        raise UserError(f"{path} lacks {', '.join(lacking)}; make it again with: {_command(manifest)}")
+    attempts = _rows(path / ATTEMPTS, Attempt)
+    responses = in_place(path / RESPONSES, lambda: read_responses(StoredLog(path / RESPONSES), attempts))
+    by_judge = {judge: read_verdicts(StoredLog(path / name), judge, responses) for judge, name in files.items()}
+    by_judge.setdefault(scores.judge_id, majorities(by_judge))
+    missing = _rows(path / MISSING, Missing)
+    outcomes = {
+        judge: in_place(path, partial(join, attempts, responses.values(), own)) for judge, own in by_judge.items()
+    }
+    first = outcomes.pop(scores.judge_id)
+    if not _same(scores, first, missing, outcomes):
+        raise UserError(
+            f"{path / SCORES} does not hold the scores of this folder's responses and verdicts; make it again with: "
+            f"{_command(manifest)}"
+        )
+    return EvalRecord(path, manifest, read_config(path), scores, responses, by_judge, first, missing)
+
+
+def _same(
+    scores: Scores, outcomes: Sequence[Outcome], missing: Sequence[Missing], judges: Mapping[str, Sequence[Outcome]]
+) -> bool:
+    metrics = {cell.benchmark: cell.metric for cell in scores.cells}
+    without = Counter((one.benchmark, one.attack) for one in missing)
+    if {benchmark for benchmark, _ in [*without, *(one.cell for one in outcomes)]} - metrics.keys():
+        return False
+    return score(outcomes, without, metrics, scores.judge_id, scores.min_coverage, judges) == scores
+
+
+def _rows(path: Path, kind: type[Kind]) -> list[Kind]:
+    rows = enumerate(StoredLog(path).rows, start=1)
+    return [in_place(f"{path}, row {number}", partial(from_row, kind, row)) for number, row in rows]
+
+
+def in_place(place: Path | str, read: Callable[[], T]) -> T:
+    """What `read` gives; its UserError names the place."""
+    try:
+        return read()
+    except UserError as error:
+        where = "" if str(place) in str(error) else f"{place}: "
+        raise UserError(f"{where}{error}") from error
+
+
+def _command(manifest: Row) -> str:
+    """The call that made the folder, to be given again."""
+    argv = manifest.get("argv")
+    words = [str(word) for word in argv[1:]] if isinstance(argv, list) else ["..."]
+    return shlex.join(["python", "-m", "cada_trl.evaluate", *words])
+
+
 def read_faithfulness(path: Path) -> FaithfulnessRecord:
     """Read <faithfulness_dir>/<model>-<hash8>. Errors: UserError for probes without effects and for a damaged file."""
     folder = EvaluationFolder(path)
@@ -110,16 +229,10 @@ def read_faithfulness(path: Path) -> FaithfulnessRecord:
 
 def read_utility(path: Path) -> UtilityRecord:
     """Read <utility_dir>/<model>-<hash8>. Errors: UserError without a finished task and for a damaged file."""
-    folders = sorted(folder for folder in results_folder(path).iterdir() if (folder / "definitions").is_dir())
-    finished = sorted(path.glob("*/result.json"))
-    manifest = read_json(path / "manifest.json")
-    return UtilityRecord(
-        path,
-        manifest,
-        read_config(path),
-        [_result(file) for file in finished],
-        [folder.name for folder in folders if folder / "result.json" not in finished],
-    )
+    started = sorted(one.parent for one in results_folder(path).glob("*/definitions"))
+    unfinished = [folder.name for folder in started if not (folder / "result.json").is_file()]
+    results = [_result(file) for file in sorted(path.glob("*/result.json"))]
+    return UtilityRecord(path, read_json(path / "manifest.json"), read_config(path), results, unfinished)
 
 
 def _result(path: Path) -> Row:
@@ -173,7 +286,7 @@ def _cell(path: Path, values: Row, row: Row, initial: bool, missing: list[str]) 
         missing.append(f"{about}: {error}")
         return None
     digest = row["id"] if initial else row["config_hash"]
-    return CellRecord(row["id"], label, digest, None if initial else row["seed"], run, evaluations)
+    return CellRecord(label, digest, None if initial else row["seed"], run, evaluations)
 
 
 def _found(path: Path, folder: str) -> Path:

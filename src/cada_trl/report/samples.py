@@ -10,8 +10,8 @@ from cada_trl.evaluation.items import Attempt
 from cada_trl.evaluation.scores import NO_HAZARD
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict
-from cada_trl.report.eval_record import EvalRecord, every_cell
 from cada_trl.report.names import cell_name, hazard_name, labels
+from cada_trl.report.records import EvalRecord, every_cell
 from cada_trl.report.run_record import ProbeRow, RunRecord
 from cada_trl.tracking.metrics import PROBE_SETS
 

@@ -114,18 +114,19 @@ def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     by_config: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
         by_config.setdefault(summary["config_hash"], []).append(summary)
-    groups = [
+    groups = [group for own in by_config.values() for group in ([own] if _are_seeds(own) else [[one] for one in own])]
+    values = [_per_run(group) for group in groups]
+    keys = dict.fromkeys(key for own in values for key in own)
+    pools = {key: pooled_spread([_known(own[key]) for own in values if key in own]) for key in keys}
+    return [
         {
-            "config_hash": config_hash,
+            "config_hash": group[0]["config_hash"],
             "runs": [summary["run"] for summary in group],
             "seeds": [summary["seed"] for summary in group],
-            "rows": _rows(group),
+            "rows": [_row(*key, per_run, pools[key]) for key, per_run in own.items()],
         }
-        for config_hash, own in by_config.items()
-        for group in ([own] if _are_seeds(own) else [[summary] for summary in own])
+        for group, own in zip(groups, values, strict=True)
     ]
-    _add_intervals([row for group in groups for row in group["rows"]])
-    return groups
 
 
 def _are_seeds(group: list[dict[str, Any]]) -> bool:
@@ -145,41 +146,34 @@ def seeds_note(groups: Sequence[dict[str, Any]]) -> str:
     return f"{note} The requests are taken as they are." if note else ""
 
 
-def _add_intervals(rows: list[dict[str, Any]]) -> None:
-    """Rows of one set, measure and stage, of all configurations, share a pool."""
-    by_name: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        by_name.setdefault((row["set"], row["measure"], row["stage"]), []).append(row)
-    for (_, measure, stage), own in by_name.items():
-        pool = pooled_spread([_known(row["per_run"]) for row in own])
-        rate = (-1.0, 1.0) if stage == "difference" else (0.0, 1.0)
-        ends = UNBOUNDED if measure == "reward_mean" else rate
-        for row in own:
-            given = row["n_runs"] > 0 and stage != "before"
-            interval = pool.interval(row["mean"], row["n_runs"], ends) if given else None
-            row["low"], row["high"] = interval or (None, None)
-            row["borrowed"] = interval is not None and row["n_runs"] == 1
-            row["pooled"] = asdict(pool)
-
-
 def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _rows(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    rows = []
+def _per_run(group: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[float | None]]:
+    """(set, measure, stage) -> the value of each run."""
+    found: dict[tuple[str, str, str], list[float | None]] = {}
     for probe_set in PROBE_SETS:
         probes = [summary["probes"].get(probe_set) or {} for summary in group]
         for measure in next((probe["paired"] for probe in probes if probe), ()):
-            name = "mean" if measure == "reward_mean" else "rate"
             for stage in ("before", "after", "difference"):
+                name = "mean" if measure == "reward_mean" else "rate"
                 place, number = ("paired", stage) if stage == "difference" else (stage, name)
-                values = [((probe.get(place) or {}).get(measure) or {}).get(number) for probe in probes]
-                known = _known(values)
-                mean, sd = fmean(known) if known else None, stdev(known) if len(known) > 1 else None
-                numbers = {"per_run": values, "n_runs": len(known), "mean": mean, "sd": sd}
-                rows.append({"set": probe_set, "measure": measure, "stage": stage, **numbers})
-    return rows
+                numbers = [(probe.get(place) or {}).get(measure) or {} for probe in probes]
+                found[probe_set, measure, stage] = [one.get(number) for one in numbers]
+    return found
+
+
+def _row(probe_set: str, measure: str, stage: str, per_run: list[float | None], pool: PooledSpread) -> dict[str, Any]:
+    known = _known(per_run)
+    mean, sd = fmean(known) if known else None, stdev(known) if len(known) > 1 else None
+    ends = UNBOUNDED if measure == "reward_mean" else (-1.0 if stage == "difference" else 0.0, 1.0)
+    interval = None if mean is None or stage == "before" else pool.interval(mean, len(known), ends)
+    low, high = interval or (None, None)
+    name = {"set": probe_set, "measure": measure, "stage": stage}
+    numbers = {"per_run": per_run, "n_runs": len(known), "mean": mean, "sd": sd, "low": low, "high": high}
+    borrowed = interval is not None and len(known) == 1
+    return name | numbers | {"borrowed": borrowed, "pooled": asdict(pool)}
 
 
 def stage_cell(one_pass: dict[str, Any] | None, measure: str) -> Cell:

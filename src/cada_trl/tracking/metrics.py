@@ -1,6 +1,6 @@
 """The one list of metric names: name -> unit, meaning, and of a probe which way is better. An unknown name raises.
 
-And the one specification of the dashboard, in sections of panels: report/dashboard.py draws it into the offline page,
+And the one specification of the dashboard, in sections of panels: report/run_part.py draws it into the offline page,
 tracking/wandb_dashboard.py makes a W&B workspace or report of it. No torch.
 
 Shares are fractions of 1. Unscored completions are left out of every mean and share but their own (ours: a judge that

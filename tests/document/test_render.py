@@ -1,8 +1,11 @@
-"""The page: everything that a document holds is escaped, nested and reachable, and loads nothing."""
+"""Everything that a document holds is escaped, nested and reachable, and loads nothing, wherever it is shown."""
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from cada_trl.document.blocks import (
     Block,
@@ -21,8 +24,7 @@ from cada_trl.document.blocks import (
     Table,
     Text,
 )
-from cada_trl.document.html import html
-from cada_trl.document.markdown import markdown
+from cada_trl.document.render import bullets, heading, html, markdown, show, table
 from cada_trl.numbers import Cell
 from tests.report.html_check import check_page
 
@@ -75,3 +77,18 @@ def test_markdown_holds_the_same_but_for_what_is_folded_or_quoted() -> None:
     assert "<" not in text.replace("&lt;", "") and "![" in text and "- nothing" in text
     assert "| g (2 of 3) | a | 1 % (n 9) |\n| g | b | 7 |" in text
     assert "in brief" in text and "a secret" not in text and "Quotes" not in text
+
+
+def test_a_cell_can_break_neither_the_table_nor_the_page_and_a_title_is_one_line() -> None:
+    assert table(["a", "b"], [["x|y", "<b>\nz"]]) == "| a | b |\n| --- | --- |\n| x\\|y | &lt;b> z |"
+    assert heading(2, "a\nb <i>") == "## a b &lt;i>"
+    assert bullets([]) == "- nothing"
+
+
+def test_titles_sentences_and_tables_are_printed_and_none_of_them_is_rich_markup() -> None:
+    rates = Table("t", ["name", "rate [95 %]"], [["[red]a", Cell("1 %", "n 9")]])
+    file = io.StringIO()
+    document = Document("d", [Section("One [1]", [Text("[bold]x"), Bullets(["y [/]"]), rates])])
+    show(document, Console(file=file, width=80))
+    for part in ("One [1]", "[bold]x", "y [/]", "rate [95 %]", "[red]a", "1 % (n 9)"):
+        assert part in file.getvalue()

@@ -1,12 +1,59 @@
-"""Markdown that stays what it is whatever its texts hold: no HTML, no broken table, one line a sentence."""
+"""How a document is shown: as one page that loads nothing from anywhere, as Markdown, and in the terminal.
+
+Whatever its texts hold, they stay texts: no HTML, no broken table, no control character. Drawings stand as they are.
+"""
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table as TextTable
+
+from cada_trl.console import Console
 from cada_trl.document.blocks import Block, Bullets, Document, Facts, Figures, Fold, Heading, Table, Text
 from cada_trl.numbers import Cell
 from cada_trl.visible import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_NARROW = re.compile(r"[<+-]? ?\d[<\d.,:/%()\[\] n-]*")  # what a narrow column should not break
+
+
+def html(document: Document, about: str = "") -> str:
+    """The page. about: the line below its title."""
+    return _page().render(document=document, about=about).lstrip()
+
+
+@cache
+def _page() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # no first line waits for it
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("cada_trl.document", "assets"),
+        autoescape=True,
+        finalize=lambda value: type(value)(visible(value)) if isinstance(value, str) else value,  # Markup stays Markup
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "kind": lambda block: type(block).__name__,
+        "uri": lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
+        "drawn": Markup,
+    }
+    environment.tests |= {
+        "cell": lambda value: isinstance(value, tuple),
+        "narrow": lambda value: isinstance(value, str) and _NARROW.fullmatch(value) is not None,
+    }
+    return environment.get_template("page.html")
 
 
 def markdown(document: Document) -> str:
@@ -75,3 +122,21 @@ def bullets(sentences: Iterable[str]) -> str:
 def line(text: str) -> str:
     """The text in one line, without a start of HTML or a control character."""
     return visible(" ".join(text.replace("<", "&lt;").split()))
+
+
+def show(document: Document, console: Console) -> None:
+    """Print titles, sentences and tables."""
+    for section in document.sections:
+        console.print(f"\n[bold]{escape(section.title)}[/bold]")
+        for block in section.blocks:
+            match block:
+                case Text(text) | Heading(text):
+                    console.print(escape(text), highlight=False)
+                case Bullets(sentences):
+                    for sentence in sentences:
+                        console.print(escape(sentence), highlight=False)
+                case Table(header=header, rows=rows):
+                    text_table = TextTable(*map(escape, header), box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+                    for row in rows:
+                        text_table.add_row(*(escape(str(cell)) for cell in row))
+                    console.print(text_table)
