@@ -17,11 +17,11 @@ from cada_trl.judging.card import (
     card_path,
     find_card,
     headline,
+    kept_card,
     labels_hash,
     read_label_sets,
     row_of,
     said_of,
-    write_card,
 )
 from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judged
@@ -117,8 +117,7 @@ def test_the_headline_is_one_sentence_with_the_interval() -> None:
 
 
 def test_a_card_is_kept_under_its_judges_id(tmp_path: Path) -> None:
-    found = card(Scripted(), [POOLED])
-    write_card(found, tmp_path / "cards")
+    found = kept_card(Scripted(), [POOLED], tmp_path / "cards")
     assert find_card("scripted/judge-1", tmp_path / "cards") == json.loads(json.dumps(found))
     assert find_card("scripted/judge-2", tmp_path / "cards") is None
     assert find_card("scripted/judge-1", None) is None

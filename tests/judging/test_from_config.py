@@ -10,8 +10,7 @@ import pytest
 from cada_trl.config import CONF_DIR, JudgeConfig, load_config
 from cada_trl.errors import UserError
 from cada_trl.judging.from_config import check_pays_reward, make_judge, split_sees
-from cada_trl.judging.judge import Judged
-from cada_trl.judging.panel import Panel
+from cada_trl.judging.judge import Judged, Panel
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 

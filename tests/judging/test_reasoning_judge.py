@@ -11,8 +11,9 @@ from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.endpoint import Answer, Prompt, Usage
+from cada_trl.judging.from_config import make_reasoning_judge
+from cada_trl.judging.model_judge import ReasoningJudge
 from cada_trl.judging.phrases import PhraseJudge
-from cada_trl.judging.reasoning_judge import ReasoningJudge, make_reasoning_judge
 from cada_trl.reward import score_completions
 
 PACK = load_pack("builtin")

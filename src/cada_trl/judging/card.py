@@ -95,7 +95,7 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
     cost = {name: None if None in (n, after[name]) else after[name] - n for name, n in before.items()}
     kept = [labelled for labelled in sets if _gives_label(verdicts, labelled.label)]
     orders = [area_under_roc(labelled, verdicts) for labelled in sets if labelled.label == "harmful"]
-    n_judged = cost["calls"] if is_model(judge) else len(pairs)
+    n_judged = cost["calls"] if _is_model(judge) else len(pairs)
     return {
         "judge": judge.id,
         "labels": labels_hash(sets),
@@ -111,11 +111,6 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
         "cost": {"pairs": len(pairs), **cost},
         "speed": {"seconds": round(seconds, 2), "pairs_per_s": round(n_judged / seconds, 1)} if n_judged else None,
     }
-
-
-def is_model(judge: Judge) -> bool:
-    """It counts what it was asked."""
-    return getattr(judge, "usage", None) is not None
 
 
 def said_of(judged: Judged, label: Label) -> bool | None:
@@ -176,9 +171,18 @@ def read_card(path: Path) -> Card | None:
     return stored
 
 
-def write_card(measured: Card, folder: Path) -> None:
-    """Write the card whole, under its judge's id. Errors: UserError when the folder cannot be written."""
-    replace_json(card_path(measured["judge"], folder), measured)
+def kept_card(judge: Judge, sets: Sequence[LabelSet], folder: Path) -> Card:
+    """The judge's card on these labels: the one that is kept, or a new one, as where a model left pairs unscored.
+
+    Errors: UserError as card and read_card, and when the folder cannot be written.
+    """
+    path = card_path(judge.id, folder)
+    stored = read_card(path)
+    lacks = stored is not None and _is_model(judge) and any(row["unscored"] for row in stored["sets"])
+    if stored is None or lacks or stored["labels"] != labels_hash(sets):
+        stored = card(judge, sets)
+        replace_json(path, stored)
+    return stored
 
 
 def card_path(judge_id: str, folder: Path) -> Path:
@@ -198,6 +202,11 @@ def _agreed(row: dict[str, Any]) -> str:
 def _or_null(value: float) -> float | None:
     """JSON has no NaN."""
     return None if math.isnan(value) else value
+
+
+def _is_model(judge: Judge) -> bool:
+    """It counts what it was asked."""
+    return getattr(judge, "usage", None) is not None
 
 
 def _usage(judge: Judge) -> dict[str, Any]:

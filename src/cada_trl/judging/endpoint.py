@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import JudgeConfig, ModelConfig
 from cada_trl.errors import UserError, first_line
-from cada_trl.judging.judge import NO_ANSWER
 from cada_trl.prompting.arms import Messages
 
 if TYPE_CHECKING:
     from openai import APIError, OpenAI
 
+NO_ANSWER = "no answer from the "  # how the reason begins where nobody was there: asked again, the model may answer
 N_THREADS = 8  # ours: enough to keep one server busy, few enough for a rate limit
 CHECK_RETRIES = 2  # an address that does not answer should say so in seconds, not after the whole backoff
 CHECK_TOK = 16
@@ -60,12 +60,15 @@ class Usage:
     prompt_tok: int | None = 0
     completion_tok: int | None = 0
 
-    def add(self, prompt_tok: int | None, completion_tok: int | None) -> None:
-        """Count one answer."""
-        self.calls += 1
-        self.prompt_tok = None if prompt_tok is None or self.prompt_tok is None else self.prompt_tok + prompt_tok
-        known = completion_tok is not None and self.completion_tok is not None
-        self.completion_tok = self.completion_tok + completion_tok if known else None  # type: ignore[operator]
+    def add(self, prompt_tok: int | None, completion_tok: int | None, calls: int = 1) -> None:
+        """Count answers."""
+        self.calls += calls
+        self.prompt_tok = _sum(self.prompt_tok, prompt_tok)
+        self.completion_tok = _sum(self.completion_tok, completion_tok)
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 class ChatEndpoint:

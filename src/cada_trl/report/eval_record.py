@@ -16,8 +16,7 @@ from cada_trl.evaluation.compare import Evaluated
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES, EvaluationFolder, verdict_file
 from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_row, join
 from cada_trl.evaluation.scores import ScoredCell, Scores, score
-from cada_trl.judging.judge import Judged
-from cada_trl.judging.panel import majorities
+from cada_trl.judging.judge import Judged, majorities
 from cada_trl.report.run_record import Folder
 from cada_trl.storage.kept import read_config
 from cada_trl.storage.log import StoredLog
