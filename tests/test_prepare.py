@@ -11,8 +11,8 @@ from cada_trl.config import Config, load_config
 from cada_trl.data.classify import Review
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.data.prepared import PARTS, PreparedData, prepare, read_prepared
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.prepare import funnel_tables, label_lines, main
 

@@ -10,8 +10,8 @@ import pytest
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.data.own_sets import find_sets, is_own
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 
 PACK = ("hate", "weapons_of_mass_destruction")

@@ -11,8 +11,8 @@ import pytest
 
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates
+from cada_trl.data.sources import TWINS, read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 

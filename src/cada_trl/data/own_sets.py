@@ -15,8 +15,8 @@ from cada_trl.config.loading import nearest
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, item_id, load_spec, names
 from cada_trl.data.classify import classify, load_lexicon
 from cada_trl.data.likeness import near_duplicates
+from cada_trl.data.sources import TWINS, read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256

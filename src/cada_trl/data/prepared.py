@@ -15,8 +15,8 @@ from cada_trl.console import Console
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.classify import LEXICON, REVIEWED, instruction
 from cada_trl.data.request_set import RequestSet, build_request_set, check_readable
+from cada_trl.data.sources import TWINS
 from cada_trl.data.split import check_no_leak
-from cada_trl.data.twins import TWINS
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests

@@ -23,7 +23,7 @@ from cada_trl.data.classify import (
 )
 from cada_trl.data.likeness import near_duplicates, text_hash
 from cada_trl.data.rows import Funnel, Row, Source, unique_rows
-from cada_trl.data.sources import read_beavertails, read_own_rows
+from cada_trl.data.sources import read_beavertails, read_own_rows, read_twins
 from cada_trl.data.split import (
     PairRoles,
     Parts,
@@ -34,7 +34,6 @@ from cada_trl.data.split import (
     split_twins,
     wanted_twin,
 )
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.records import Request
