@@ -163,8 +163,9 @@ def test_every_label_meets_a_row_of_the_published_prompts(shared_data: Path, dat
     rows = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '330k_unsafe_prompts.jsonl'}")).rows
     review = read_review()
     assert review_facts(review, rows, rows)["labels_without_a_row"] == 0
-    labels = Counter(review.label(row.text) for row in {row.key: row for row in rows}.values())
-    assert (labels["safe"], labels["unclear"]) == (515, 638)
+    distinct, lexicon = {row.key: row for row in rows}.values(), load_lexicon()
+    labels = Counter(classify_reviewed(row.text, row.labels, review, lexicon).hazard for row in distinct)
+    assert (labels["reviewed_safe"], labels["reviewed_unclear"]) == (515, 638)
 
 
 PACK = load_pack("builtin")

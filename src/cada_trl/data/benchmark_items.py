@@ -17,7 +17,7 @@ from cada_trl.config import CONF_DIR
 from cada_trl.config.loading import Positive, Section, described, load_described
 from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon
 from cada_trl.data.split import draw
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json
@@ -220,8 +220,7 @@ def _parquet_rows(path: Path, columns: Sequence[str] | None) -> list[dict[str, A
         with opened(path, PUBLISHED) as file:
             rows: list[dict[str, Any]] = read_table(file, columns=columns).to_pylist()
     except (ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} cannot be read as parquet ({reason}); {PUBLISHED}") from error
+        raise UserError(f"{path} cannot be read as parquet ({first_line(error)}); {PUBLISHED}") from error
     return rows
 
 
@@ -248,12 +247,9 @@ def _hub_files(spec: BenchmarkSpec, data_root: Path | None) -> list[Path]:
             spec.hub_id, repo_type="dataset", revision=spec.hub_revision, allow_patterns=spec.hub_file
         )
     except Exception as error:  # the hub's client raises many unrelated types for "not reachable" and "not yours"
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        advice = f"put it at {place}, from {spec.source}"
-        if spec.gated:
-            advice = (
-                f"it is gated: ask for access at {spec.source} and log in with `hf auth login`, or put it at {place}"
-            )
+        gated = f"it is gated: ask for access at {spec.source} and log in with `hf auth login`, or put it at {place}"
+        advice = gated if spec.gated else f"put it at {place}, from {spec.source}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(f"{spec.name}: cannot get {spec.hub_file} of {spec.hub_id}; {advice} ({reason})") from error
     return sorted(Path(folder).glob(spec.hub_file))
 

@@ -24,10 +24,10 @@ from typing import Any
 from cada_trl.config import Config, DataConfig, JudgeConfig
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.data.rows import Row
+from cada_trl.data.sources import SAFE, UNCLEAR
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.endpoint import ChatEndpoint
-from cada_trl.prompting.arms import Messages
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import SharedLog
@@ -35,10 +35,9 @@ from cada_trl.storage.reading import read_csv, read_yaml
 
 ASSETS = Path(__file__).parent / "assets"
 LEXICON, REVIEWED = ASSETS / "lexicon.yaml", ASSETS / "beavertails_reviewed.tsv"
-SAFE, OTHER = "safe", "other"  # the paper's classes 0 and 13: both are dropped
+OTHER = "other"  # with SAFE the paper's classes 0 and 13: both are dropped
 UNCLASSIFIED = "unclassified"  # an LLM's answer that is none of the ids
 NO_HAZARD = (SAFE, OTHER, UNCLASSIFIED)
-UNCLEAR = "unclear"
 # reviewed rows that are dropped are counted under these names
 REVIEWED_SAFE, REVIEWED_UNCLEAR = "reviewed_safe", "reviewed_unclear"
 COLUMNS = ["sha256", "first", "second"]
@@ -83,15 +82,10 @@ class Review:
         """The text's two labels, None where it was not reviewed."""
         return self.labels.get(text_hash(text)[:HASH_DIGITS])
 
-    def label(self, text: str) -> str | None:
-        """The label that both gave, "unclear" where they differ, None for a text that was not reviewed."""
-        both = self.both(text)
-        return both and (both[0] if both[0] == both[1] else UNCLEAR)
-
     @cached_property
     def agreement(self) -> dict[str, Any]:
         """n, agreed and Cohen's kappa over all labels."""
-        return agreement([first for first, _ in self.labels.values()], [second for _, second in self.labels.values()])
+        return agreement(*zip(*self.labels.values(), strict=True))
 
 
 def load_lexicon(path: Path = LEXICON) -> Lexicon:
@@ -175,12 +169,13 @@ def classify_rows(rows: Sequence[Row], pack: HazardPack, config: Config) -> list
 
 
 def classify_reviewed(text: str, labels: Collection[str], review: Review, lexicon: Lexicon) -> Classification:
-    """The reviewed label of a row that has one, the lexicon's answer for any other."""
-    both, label = review.both(text), review.label(text)
-    if both is None or label is None:
+    """The label that both reviewers gave, unclear where they differ; the lexicon's answer where there is none."""
+    if (both := review.both(text)) is None:
         return classify(text, labels, lexicon)
+    first, second = both
     dropped = {SAFE: REVIEWED_SAFE, UNCLEAR: REVIEWED_UNCLEAR}
-    return Classification(dropped.get(label, label), f"labelled {both[0]} and {both[1]}")
+    hazard = dropped.get(first, first) if first == second else REVIEWED_UNCLEAR
+    return Classification(hazard, f"labelled {first} and {second}")
 
 
 def review_facts(review: Review, read: Collection[Row], classified: Collection[Row]) -> dict[str, Any]:
@@ -222,19 +217,13 @@ def classify_with_llm(
     system = instruction(pack)
     setup = sha256(f"{judge.base_url}\n{judge.llm}\n{system}\n{USER}")[:8]
     answers: dict[str, str] = {}
-    log = SharedLog(
-        cache_dir / f"hazards-{setup}.jsonl",
-        "answer cache",
-        lambda row: answers.update({row["text_sha256"]: row["answer"]}),
-    )
+    path = cache_dir / f"hazards-{setup}.jsonl"
+    log = SharedLog(path, "answer cache", lambda row: answers.update({row["text_sha256"]: row["answer"]}))
     missing = {key: text for text in texts if (key := text_hash(text)) not in answers}
     if len(missing) > judge.max_calls:
         raise UserError(f"{len(missing)} texts to classify exceed max_calls={judge.max_calls}; raise max_calls")
-    keys = list(missing)
-    prompts: list[Messages] = [
-        [{"role": "system", "content": system}, {"role": "user", "content": USER.format(text=text)}]
-        for text in missing.values()
-    ]
+    keys, asked = list(missing), [USER.format(text=text) for text in missing.values()]
+    prompts = [[{"role": "system", "content": system}, {"role": "user", "content": user}] for user in asked]
     asking = ChatEndpoint.from_config(judge).answers(prompts, MAX_ANSWER_TOK) if missing else ()
     try:
         for place, answer in asking:

@@ -167,10 +167,8 @@ def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
     """Rows that hold words, one per text, none like another but its own twin."""
     rows = funnel.keep(rows, lambda row: None if row.key else "no_words")
     unique = unique_rows(rows)
-    for row in rows:
-        funnel.dropped[funnel.kind(row)]["exact_duplicate"] += 1
-    for row in unique:
-        funnel.dropped[funnel.kind(row)]["exact_duplicate"] -= 1
+    for name, n_copies in (Counter(map(funnel.kind, rows)) - Counter(map(funnel.kind, unique))).items():
+        funnel.dropped[name]["exact_duplicate"] += n_copies
     alike = near_duplicates([row.key for row in unique], min_jaccard, pairs=[row.pair for row in unique])
     dropped = {unique[i].key for i in alike}
     return funnel.keep(unique, lambda row: "near_duplicate" if row.key in dropped else None)

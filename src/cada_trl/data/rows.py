@@ -115,19 +115,14 @@ class Funnel:
             else:
                 self.dropped[self.kind(row)][reason] += 1
         if not any(self.kind(row) == "harmful" for row in kept):
-            counts = ", ".join(f"{reason} {n}" for reason, n in self.dropped["harmful"].items() if n)
+            counts = ", ".join(f"{reason} {n}" for reason, n in (+self.dropped["harmful"]).items()) or "none"
             n_read = self.read["harmful"]
-            raise UserError(f"no harmful row is left of {n_read} read; dropped: {counts or 'none'}; loosen a filter")
+            raise UserError(f"no harmful row is left of {n_read} read; dropped: {counts}; loosen a filter")
         return kept
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest: kind -> read, dropped by reason, kept."""
-        counts = {}
-        for name, reasons in self.dropped.items():
-            dropped = {reason: n for reason, n in reasons.items() if n}
-            counts[name] = {
-                "read": self.read[name],
-                "dropped": dropped,
-                "kept": self.read[name] - sum(dropped.values()),
-            }
-        return counts
+        return {
+            name: {"read": self.read[name], "dropped": dict(+reasons), "kept": self.read[name] - reasons.total()}
+            for name, reasons in self.dropped.items()
+        }
