@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +98,8 @@ class ChatEndpoint:
     @classmethod
     def from_config(cls, config: JudgeConfig) -> ChatEndpoint:
         """That of a judge whose base_url and llm are set. Errors: UserError as from_settings."""
-        assert config.base_url is not None and config.llm is not None
-        settings = config.api_key_env, config.timeout_s, config.max_retries
-        return cls.from_settings(config.base_url, config.llm, *settings)
+        client = config.api_key_env, config.timeout_s, config.max_retries
+        return cls.from_settings(str(config.base_url), str(config.llm), *client)
 
     def complete(self, messages: Prompt, max_tok: int, temperature: float) -> str:
         """The answer.
@@ -193,7 +193,6 @@ def explain(error: APIError) -> str:
 
     if type(error) is APIError:  # of the client itself for streams alone
         return _NO_COMPLETION
-
     if isinstance(error, APIStatusError):
         return f"HTTP {error.status_code}, {_WRONG_SETTING.get(error.status_code, 'the endpoint failed')}"
     if isinstance(error, APIConnectionError):
@@ -212,8 +211,6 @@ class LocalModel:
 
     def __init__(self, llm: str) -> None:
         self.llm, self.usage = llm, Usage()
-        self._tokenizer: Any = None
-        self._model: Any = None
 
     def check_reachable(self, prompt: Prompt, max_tok: int) -> None:
         """Look for the model's files, weights unread: the tested model needs the memory first.
@@ -233,38 +230,38 @@ class LocalModel:
         """
         if not prompts:
             return
-        self._load()
+        tokenizer, model = self._loaded
         from cada_trl.models.load import all_ends
         from cada_trl.models.sampling import continued, most_likely
 
         ids = []
         for prompt in prompts:
-            if not isinstance(prompt, Text):
-                raise TypeError("weights in this process answer a Text; a conversation needs an endpoint")
-            ids.append(list(self._tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids))
-        ends = all_ends(self._tokenizer, self._model.generation_config.eos_token_id)
-        most = getattr(self._model.config, "max_position_embeddings", None) or 2**31
-        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-        for i in order:
-            if len(ids[i]) + max_tok > most:
+            assert isinstance(prompt, Text)  # a conversation's rubric asks for an endpoint
+            ids.append(list(tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids))
+        ends = all_ends(tokenizer, model.generation_config.eos_token_id)
+        most = getattr(model.config, "max_position_embeddings", None) or 2**31
+        fitting = []
+        for i in sorted(range(len(ids)), key=lambda i: -len(ids[i])):
+            if len(ids[i]) + max_tok <= most:
+                fitting.append(i)
+            else:
                 yield i, Answer(None, f"the prompt's {len(ids[i])} tokens do not fit into the judge's {most} positions")
-        fitting = [i for i in order if len(ids[i]) + max_tok <= most]
         for start in range(0, len(fitting), BATCH):
             some = fitting[start : start + BATCH]
-            for place, new in continued(self._model, [ids[i] for i in some], most_likely, ends, max_tok):
+            for place, new in continued(model, [ids[i] for i in some], most_likely, ends, max_tok):
                 self.usage.add(len(ids[some[place]]), len(new))
-                yield some[place], Answer(self._tokenizer.decode(new, skip_special_tokens=True))
+                yield some[place], Answer(tokenizer.decode(new, skip_special_tokens=True))
 
-    def _load(self) -> None:
-        if self._model is not None:
-            return
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        """Tokenizer and model."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         where = str(Path(self.llm).expanduser()) if Path(self.llm).expanduser().is_dir() else self.llm
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(where)
-            self._model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(where)
+            model: Any = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot load the judge {self.llm}: {first_line(error)}") from error
-        self._model = self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -55,17 +55,32 @@ class Model(Protocol):
         ...
 
 
-class ModelJudge:
+class _Bounded:
+    """max_calls bounds the questions over a judge's life (a retry is not a new question)."""
+
+    def __init__(self, name: str, max_calls: int) -> None:
+        self._name, self._max_calls, self._n_calls = name, max_calls, 0
+
+    def _spend(self, n: int, advice: str) -> None:
+        if self._n_calls + n > self._max_calls:
+            raise UserError(
+                f"the {self._name} was asked {self._n_calls} times and {n} more exceed max_calls={self._max_calls}; "
+                f"{advice}"
+            )
+        self._n_calls += n
+
+
+class ModelJudge(_Bounded):
     """Asks the model once for each different pair; known verdicts come from the cache.
 
-    max_calls bounds the questions over this judge's life (a retry is not a new question). Special tokens are taken out
-    of request and response: in a guard model's template they would end the text that it judges.
+    Special tokens are taken out of request and response: in a guard model's template they would end the text that it
+    judges.
     """
 
     def __init__(self, form: Form, model: Model, max_calls: int, cache: VerdictCache | None = None) -> None:
+        super().__init__("judge", max_calls)
         self.id, self.usage = f"{form.name}-{model.llm}-{form.hash8}", model.usage
-        self._form, self._model, self._max_calls, self._cache = form, model, max_calls, cache
-        self._n_calls, self._checked = 0, False
+        self._form, self._model, self._cache, self._checked = form, model, cache, False
 
     def check_reachable(self) -> None:
         """Ask about a harmless pair, or look for the weights. Errors: UserError in one line, also for an answer that
@@ -84,35 +99,23 @@ class ModelJudge:
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
         """Errors: UserError when max_calls does not suffice, or the key or model is refused."""
         shown = [(without_special_tokens(request), without_special_tokens(response)) for request, response in pairs]
-        known = {pair: self._known(*pair) for pair in shown}
-        asked = [pair for pair, judged in known.items() if judged is None]
-        if self._n_calls + len(asked) > self._max_calls:
-            raise UserError(
-                f"the judge was asked {self._n_calls} times and {len(asked)} more exceed max_calls={self._max_calls}; "
-                "raise max_calls (known verdicts stay cached)"
-            )
+        verdicts = {pair: self._known(*pair) for pair in shown}
+        asked = [pair for pair, judged in verdicts.items() if judged is None]
+        self._spend(len(asked), "raise max_calls (known verdicts stay cached)")
         if asked and not self._checked:
             self.check_reachable()
-        verdicts = known | self._ask(asked)
+        prompts = [self._form.write(*pair) for pair in asked]
+        for i, answer in self._model.answers(prompts, self._form.max_tok):
+            silent = Judged(Verdict.UNSCORED, raw="", reason=answer.reason)
+            verdicts[asked[i]] = judged = silent if answer.text is None else self._form.read(answer.text)
+            if self._cache is not None:
+                self._cache.put(self.id, *asked[i], judged)
         return [judged for pair in shown if (judged := verdicts[pair]) is not None]
 
     def _known(self, request: str, response: str) -> Judged | None:
         if not response.strip():
             return EMPTY
         return None if self._cache is None else self._cache.get(self.id, request, response)
-
-    def _ask(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Judged]:
-        verdicts: dict[tuple[str, str], Judged] = {}
-        self._n_calls += len(pairs)
-        prompts = [self._form.write(*pair) for pair in pairs]
-        for i, answer in self._model.answers(prompts, self._form.max_tok):
-            if answer.text is None:
-                verdicts[pairs[i]] = Judged(Verdict.UNSCORED, raw="", reason=answer.reason)
-                continue
-            verdicts[pairs[i]] = judged = self._form.read(answer.text)
-            if self._cache is not None:
-                self._cache.put(self.id, *pairs[i], judged)
-        return verdicts
 
 
 class VerdictCache:
@@ -145,13 +148,12 @@ def _key(judge_id: str, request: str, response: str) -> dict[str, Any]:
     return {"judge": judge_id, "request": sha256(request)[:32], "response": sha256(response)[:32]}
 
 
-class ReasoningJudge:
-    """Grades analyses through an endpoint; max_calls bounds the questions over its life."""
+class ReasoningJudge(_Bounded):
+    """Grades analyses through an endpoint."""
 
     def __init__(self, model: Model, pack: HazardPack, max_calls: int) -> None:
-        self.id = f"reasoning-{model.llm}-{sha256(SYSTEM + USER)[:8]}"
-        self.n_calls = 0
-        self._model, self._max_calls = model, max_calls
+        super().__init__("reasoning judge", max_calls)
+        self.id, self._model = f"reasoning-{model.llm}-{sha256(SYSTEM + USER)[:8]}", model
         self._hints = {hazard.id: f"{hazard.name}: {hazard.code}" for hazard in pack.hazards.values()}
 
     def grade(self, rows: Sequence[tuple[str, str, str]]) -> list[float]:
@@ -159,12 +161,7 @@ class ReasoningJudge:
 
         Errors: UserError when max_calls does not suffice, or the key or model is refused.
         """
-        if self.n_calls + len(rows) > self._max_calls:
-            raise UserError(
-                f"the reasoning judge was asked {self.n_calls} times and {len(rows)} more exceed "
-                f"max_calls={self._max_calls}; raise max_calls"
-            )
-        self.n_calls += len(rows)
+        self._spend(len(rows), "raise max_calls")
         grades = [math.nan] * len(rows)
         prompts: list[Prompt] = []
         for request, hazard, analysis in rows:
