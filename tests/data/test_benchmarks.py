@@ -8,26 +8,20 @@ import pytest
 from cada_trl.data.benchmarks import benchmarks_digest, find_overlaps, read_benchmarks, read_xstest_safe, report
 from cada_trl.data.likeness import normalise
 from cada_trl.errors import UserError
+from cada_trl.storage.files import replace
 
 XSTEST = (
     "id,prompt,type,label,focus,note\n1,Kill a process?,homonyms,safe,,\n2,Kill a man?,contrast_homonyms,unsafe,,\n"
 )
 
 
-def put(folder: Path, name: str, text: str) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 def test_every_layout_is_read(tmp_path: Path) -> None:
-    put(tmp_path, "strongreject/strongreject_dataset.csv", 'category,source,forbidden_prompt\nc,s,"a,\nb"\n')
-    put(tmp_path, "hex_phi/category_1.csv", '"no header, one prompt"\nsecond, not quoted\n')
-    put(tmp_path, "or_bench/part.jsonl", '{"prompt": "p"}\n')
-    put(tmp_path, "or_bench/or-bench-hard-1k.csv", "prompt,category\nr,hate\n")
-    put(tmp_path, "bbh/task.json", '{"examples": [{"input": "q", "target": "t"}]}')
-    put(tmp_path, "xstest/xstest_prompts.csv", XSTEST)
+    replace(tmp_path / "strongreject/strongreject_dataset.csv", 'category,source,forbidden_prompt\nc,s,"a,\nb"\n')
+    replace(tmp_path / "hex_phi/category_1.csv", '"no header, one prompt"\nsecond, not quoted\n')
+    replace(tmp_path / "or_bench/part.jsonl", '{"prompt": "p"}\n')
+    replace(tmp_path / "or_bench/or-bench-hard-1k.csv", "prompt,category\nr,hate\n")
+    replace(tmp_path / "bbh/task.json", '{"examples": [{"input": "q", "target": "t"}]}')
+    replace(tmp_path / "xstest/xstest_prompts.csv", XSTEST)
     assert read_benchmarks(tmp_path) == {
         "strongreject": ["a,\nb"],
         "xstest": ["Kill a process?", "Kill a man?"],
@@ -38,7 +32,7 @@ def test_every_layout_is_read(tmp_path: Path) -> None:
 
 
 def test_the_xstest_probe_is_its_safe_rows(tmp_path: Path) -> None:
-    put(tmp_path, "xstest/xstest_prompts.csv", XSTEST)
+    replace(tmp_path / "xstest/xstest_prompts.csv", XSTEST)
     (request,) = read_xstest_safe(tmp_path)
     assert (request.id, request.text, request.hazard, request.harmful) == (
         "xstest-1",
@@ -65,27 +59,26 @@ def test_a_folder_that_is_missing_or_holds_no_set_is_refused(tmp_path: Path) -> 
         ("advbench/harmful_behaviors.csv", "target\nx\n", "row 1: no text in field 'goal'"),
         ("gsm8k/test.jsonl", '{"question": "q"}\n{"q": 1}\n', "row 2: no text in field 'question'"),
         ("bbh/task.json", "[]", "is not a JSON object .it is a list"),
-        ("bbh/task.json", "{", "is not a JSON object"),
     ],
 )
 def test_a_file_of_another_form_is_refused_with_its_row(name: str, text: str, seen: str, tmp_path: Path) -> None:
-    put(tmp_path, name, text)
+    replace(tmp_path / name, text)
     with pytest.raises(UserError, match=seen):
         read_benchmarks(tmp_path)
 
 
 def test_an_xstest_file_without_its_columns_is_refused(tmp_path: Path) -> None:
-    put(tmp_path, "xstest/xstest_prompts.csv", "id,prompt\n1,x\n")
+    replace(tmp_path / "xstest/xstest_prompts.csv", "id,prompt\n1,x\n")
     with pytest.raises(UserError, match="expected the fields id, prompt and type"):
         read_xstest_safe(tmp_path)
 
 
 def test_the_digest_changes_with_a_files_content_only(tmp_path: Path) -> None:
-    put(tmp_path, "or_bench/part.jsonl", json.dumps({"prompt": "p"}))
-    put(tmp_path, "README.md", "not read")
+    replace(tmp_path / "or_bench/part.jsonl", json.dumps({"prompt": "p"}))
+    replace(tmp_path / "README.md", "not read")
     first = benchmarks_digest(tmp_path)
     assert list(first) == ["or_bench/part.jsonl"]
-    put(tmp_path, "or_bench/part.jsonl", json.dumps({"prompt": "q"}))
+    replace(tmp_path / "or_bench/part.jsonl", json.dumps({"prompt": "q"}))
     assert benchmarks_digest(tmp_path) != first
 
 

@@ -66,17 +66,6 @@ def test_every_malformed_row_is_in_the_line(write_rows: WriteRows, data_of: Data
     assert "row 11: field 'is_safe'" in said and said.endswith("; and 4 more")
 
 
-def test_a_line_that_is_not_json_is_refused_with_its_number(write_rows: WriteRows, data_of: DataOf) -> None:
-    path = write_rows("bt.jsonl", [ROW, "{prompt"])
-    with pytest.raises(UserError, match="row 2: not a JSON object"):
-        read_beavertails(data_of(f"file={path}"))
-
-
-def test_a_missing_file_is_named(tmp_path: Path, data_of: DataOf) -> None:
-    with pytest.raises(UserError, match=r"cannot read .*none\.jsonl"):
-        read_beavertails(data_of(f"file={tmp_path / 'none.jsonl'}"))
-
-
 def test_a_hub_that_cannot_be_reached_says_what_works_without_it(
     data_of: DataOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

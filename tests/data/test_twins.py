@@ -110,12 +110,6 @@ def test_a_row_without_its_partner_and_a_third_row_are_refused(write_rows: Write
         read_twins(write_rows("three.jsonl", [BAD, GOOD, {**GOOD, "text": "another"}, *OTHER]), HAZARDS)
 
 
-def test_a_text_that_stands_in_two_pairs_is_refused(write_rows: WriteRows) -> None:
-    path = write_rows("mine.jsonl", [BAD, GOOD, OTHER[0], {**OTHER[1], "text": BAD["text"]}])
-    with pytest.raises(UserError, match=r"row 4: the same text as .*mine\.jsonl, row 1"):
-        read_twins(path, HAZARDS)
-
-
 def test_a_harmful_row_of_child_sexual_exploitation_is_refused_and_a_harmless_one_is_not(write_rows: WriteRows) -> None:
     name = "child_sexual_exploitation"
     assert read_twins(write_rows("good.jsonl", [BAD, {**GOOD, "hazard": name}]), HAZARDS).rows[1].hazard == name
