@@ -18,7 +18,6 @@ from cada_trl.data.classify import (
     load_lexicon,
     parse_answer,
     read_review,
-    review_facts,
 )
 from cada_trl.data.likeness import text_hash
 from cada_trl.data.rows import Row
@@ -119,7 +118,7 @@ def test_a_row_that_was_not_reviewed_is_the_lexicons() -> None:
 
 def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
     rows = [Row(text, "f", "s") for text in ("one", "two", "three")]
-    facts = review_facts(review_of(one="hate/hate", three="safe/hate", absent="hate/hate"), rows, rows[:2])
+    facts = review_of(one="hate/hate", three="safe/hate", absent="hate/hate").facts(rows, rows[:2])
     assert {key: facts[key] for key in ("rows", "rows_with_a_label", "labels", "labels_without_a_row")} == {
         **{"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1},
     }
@@ -161,7 +160,7 @@ def test_the_embedded_review_has_known_labels_and_an_agreement_worth_its_use() -
 def test_every_label_meets_a_row_of_the_published_prompts(shared_data: Path, data_of: DataOf) -> None:
     rows = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '330k_unsafe_prompts.jsonl'}")).rows
     review = read_review()
-    assert review_facts(review, rows, rows)["labels_without_a_row"] == 0
+    assert review.facts(rows, rows)["labels_without_a_row"] == 0
     distinct, lexicon = {row.key: row for row in rows}.values(), load_lexicon()
     labels = Counter(classify_reviewed(row.text, row.labels, review, lexicon).hazard for row in distinct)
     assert (labels["reviewed_safe"], labels["reviewed_unclear"]) == (515, 638)

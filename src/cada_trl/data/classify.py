@@ -87,6 +87,20 @@ class Review:
         """n, agreed and Cohen's kappa over all labels."""
         return agreement(*zip(*self.labels.values(), strict=True))
 
+    def facts(self, read: Collection[Row], classified: Collection[Row]) -> dict[str, Any]:
+        """For the manifest: rows to classify and how many had a label, labels without a row in the copy, agreement.
+
+        read: the copy's rows as read; classified: those of them that were classified.
+        """
+        here = {text_hash(row.text)[:HASH_DIGITS] for row in read}
+        return {
+            "rows": len(classified),
+            "rows_with_a_label": sum(self.both(row.text) is not None for row in classified),
+            "labels": len(self.labels),
+            "labels_without_a_row": sum(digest not in here for digest in self.labels),
+            "agreement": self.agreement,
+        }
+
 
 def load_lexicon(path: Path = LEXICON) -> Lexicon:
     """Read a lexicon. A phrase may end in * (any ending). Errors: UserError for a file that is not one."""
@@ -152,25 +166,22 @@ def read_review(path: Path = REVIEWED) -> Review:
     return Review(labels)
 
 
-def uses_review(data: DataConfig) -> bool:
+def review_of(data: DataConfig) -> Review | None:
     """Only BeaverTails' rows name no hazard of their own."""
-    return data.dataset == "beavertails" and data.classifier == "reviewed"
+    return read_review() if data.dataset == "beavertails" and data.classifier == "reviewed" else None
 
 
 def classify_rows(rows: Sequence[Row], pack: HazardPack, config: Config) -> list[Classification]:
     """One classification per row, in order, by the configuration's classifier. Errors: UserError as the classifier."""
     if config.data.classifier == "llm" and rows:
         return classify_with_llm([row.text for row in rows], pack, config.judge, Path(config.data_dir) / "classified")
-    lexicon = load_lexicon()
-    if not uses_review(config.data):
-        return [classify(row.text, row.labels, lexicon) for row in rows]
-    review = read_review()
+    lexicon, review = load_lexicon(), review_of(config.data)
     return [classify_reviewed(row.text, row.labels, review, lexicon) for row in rows]
 
 
-def classify_reviewed(text: str, labels: Collection[str], review: Review, lexicon: Lexicon) -> Classification:
+def classify_reviewed(text: str, labels: Collection[str], review: Review | None, lexicon: Lexicon) -> Classification:
     """The label that both reviewers gave, unclear where they differ; the lexicon's answer where there is none."""
-    if (both := review.both(text)) is None:
+    if review is None or (both := review.both(text)) is None:
         return classify(text, labels, lexicon)
     first, second = both
     dropped = {SAFE: REVIEWED_SAFE, UNCLEAR: REVIEWED_UNCLEAR}
@@ -178,19 +189,13 @@ def classify_reviewed(text: str, labels: Collection[str], review: Review, lexico
     return Classification(hazard, f"labelled {first} and {second}")
 
 
-def review_facts(review: Review, read: Collection[Row], classified: Collection[Row]) -> dict[str, Any]:
-    """For the manifest: rows to classify and how many had a label, labels without a row in the copy, agreement.
-
-    read: the copy's rows as read; classified: those of them that were classified.
-    """
-    here = {text_hash(row.text)[:HASH_DIGITS] for row in read}
-    return {
-        "rows": len(classified),
-        "rows_with_a_label": sum(review.both(row.text) is not None for row in classified),
-        "labels": len(review.labels),
-        "labels_without_a_row": sum(digest not in here for digest in review.labels),
-        "agreement": review.agreement,
-    }
+def reason_to_drop(hazard: str | None, pack: HazardPack) -> str | None:
+    """What a row of that hazard is counted under where the pack has none of it."""
+    if hazard in pack.hazards:
+        return None
+    if hazard in (REVIEWED_SAFE, REVIEWED_UNCLEAR):
+        return hazard
+    return f"classified_{hazard}" if hazard in NO_HAZARD else "hazard_not_in_pack"
 
 
 def instruction(pack: HazardPack) -> str:

@@ -11,29 +11,11 @@ from typing import Any
 from cada_trl.config import Config
 from cada_trl.config.loading import nearest
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks, read_xstest_safe, report
-from cada_trl.data.classify import (
-    NO_HAZARD,
-    REVIEWED_SAFE,
-    REVIEWED_UNCLEAR,
-    check_llm,
-    classify_rows,
-    read_review,
-    review_facts,
-    uses_review,
-)
+from cada_trl.data.classify import check_llm, classify_rows, reason_to_drop, review_of
 from cada_trl.data.likeness import near_duplicates, text_hash
 from cada_trl.data.rows import Funnel, Row, Source, unique_rows
 from cada_trl.data.sources import read_beavertails, read_own_rows, read_twins
-from cada_trl.data.split import (
-    PairRoles,
-    Parts,
-    in_drawn_order,
-    pair_roles,
-    split_harmful,
-    split_harmless,
-    split_twins,
-    wanted_twin,
-)
+from cada_trl.data.split import PairRoles, Parts, pair_roles, split, wanted_twin
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.records import Request
@@ -81,15 +63,16 @@ def build_request_set(
     rows = funnel.keep(rows, lambda row: "in_a_benchmark" if row.key in overlaps else None)
     unnamed = [row for row in rows if row.hazard is None]
     rows, decisions = _classified(funnel, rows, config, pack)
-    requests = _requests(rows)
-    parts = _split(requests, roles, config)
+    requests, review = _requests(rows), review_of(data)
+    parts = split(requests, roles, data, config.seed)
+    parts["xstest_safe_probe"] = read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else []
     facts = {
         "sources": [own.origin, *([beside.origin] if beside else [])],
         "funnel": funnel.as_dict(),
         "kept_per_hazard": _per_hazard([request for request in requests if request.harmful]),
         "split": {name: {"n": len(part), "hazards": _per_hazard(part)} for name, part in parts.items()},
         "decontamination": report(overlaps, benchmarks),
-        "review": review_facts(read_review(), own.rows, unnamed) if uses_review(data) else None,
+        "review": review.facts(own.rows, unnamed) if review else None,
     }
     return RequestSet(parts, decisions, facts)
 
@@ -118,13 +101,14 @@ def check_readable(config: Config, pack: HazardPack) -> int:
     _check_held_out(config, pack)
     if data.benchmarks_dir:
         read_benchmarks(Path(data.benchmarks_dir))
+        read_xstest_safe(Path(data.benchmarks_dir))
     if data.classifier == "llm" and data.dataset == "beavertails":
         check_llm(config.judge)
     if data.dataset == "beavertails" and data.file is None:
         return 0
     own, beside, roles = _read(config, pack)
     rows = [*own.rows, *(beside.rows if beside else [])]
-    _split(_requests(unique_rows(row for row in rows if row.key)), roles, config)
+    split(_requests(unique_rows(row for row in rows if row.key)), roles, data, config.seed)
     return len(own.rows)
 
 
@@ -179,31 +163,8 @@ def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPac
     unnamed = [row for row in rows if row.hazard is None]
     answers = dict(zip((row.key for row in unnamed), classify_rows(unnamed, pack, config), strict=True))
     rows = [replace(row, hazard=answers[row.key].hazard) if row.key in answers else row for row in rows]
-
-    def reason_to_drop(row: Row) -> str | None:
-        if row.hazard in pack.hazards:
-            return None
-        if row.hazard in (REVIEWED_SAFE, REVIEWED_UNCLEAR):
-            return row.hazard
-        return f"classified_{row.hazard}" if row.hazard in NO_HAZARD else "hazard_not_in_pack"
-
     decisions = [{"text": row.text, "labels": list(row.labels), **asdict(answers[row.key])} for row in unnamed]
-    return funnel.keep(rows, reason_to_drop), decisions
-
-
-def _split(requests: list[Request], roles: PairRoles, config: Config) -> Parts:
-    data, seed = config.data, config.seed
-    parts = split_twins([request for request in requests if request.pair is not None], roles, data, seed)
-    if data.dataset != "twins":
-        rows = [request for request in requests if request.pair is None]
-        own = split_harmful([request for request in rows if request.harmful], data, seed)
-        own |= split_harmless([request for request in rows if not request.harmful], data.held_out_hazards, seed)
-        both = {name: [*part, *parts[name]] for name, part in own.items() if name != "probe"}
-        parts |= {name: in_drawn_order(part, seed) for name, part in both.items()}
-        parts["probe"] = own["probe"]
-        parts["harmless_probe"] = sorted(both["harmless_probe"], key=lambda request: text_hash(request.text))
-    xstest = read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else []
-    return parts | {"xstest_safe_probe": xstest}
+    return funnel.keep(rows, lambda row: reason_to_drop(row.hazard, pack)), decisions
 
 
 def _per_hazard(requests: list[Request]) -> dict[str, int]:
