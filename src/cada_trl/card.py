@@ -22,7 +22,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
 from cada_trl.separability.card import Card, card_file, card_inputs, make_card, read_card, write_card
 from cada_trl.separability.features import MAX_CHARS
-from cada_trl.separability.training_rows import CurvePoint, Spread
+from cada_trl.separability.probe import CurvePoint, Spread
 
 CURVE = "--curve"
 NOTES = (

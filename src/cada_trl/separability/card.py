@@ -20,13 +20,16 @@ from cada_trl.errors import UserError
 from cada_trl.models.identity import model_identity
 from cada_trl.planning.device import check_gpu
 from cada_trl.records import Request
-from cada_trl.separability.features import FrozenModel, StatesArray
-from cada_trl.separability.probe import BagOfWords, Separation, fit
-from cada_trl.separability.training_rows import (
+from cada_trl.separability.features import FrozenModel
+from cada_trl.separability.probe import (
+    BagOfWords,
     CurvePoint,
+    Separation,
+    StatesArray,
     TrainingRows,
     candidate_layers,
     cross_validated,
+    fit,
     learning_curve,
     training_rows,
 )
