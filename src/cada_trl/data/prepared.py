@@ -51,9 +51,8 @@ def prepare(
 ) -> PreparedData:
     """The request set of a configuration: read back if it was prepared already, else built and written.
 
-    count_tok: text -> tokens; None takes it and the control tokens from the model's tokenizer (only when there is
-    something to build).
-    Errors: UserError as build_request_set and read_prepared, and for a folder that cannot be written.
+    count_tok: text -> tokens; None takes it and the control tokens from the model's tokenizer, where there is something
+    to build. Errors: UserError as build_request_set and read_prepared, and for a folder that cannot be written.
     """
     pack = load_pack(config.hazards)
     folder, inputs = _place(config, pack)

@@ -78,11 +78,8 @@ def build_request_set(
 
 
 def _without_control_tokens(funnel: Funnel, rows: list[Row], tokens: Collection[str], published: bool) -> list[Row]:
-    """Rows that spell what the chat template alone may write are dropped where they are published, and else the
-    user's to mend. Not read as plain text: TRL renders and tokenises the chats of some methods itself.
-
-    Errors: UserError.
-    """
+    """Rows that spell what the chat template alone may write are dropped where they are published, and else the user's
+    to mend (UserError). Not read as plain text: TRL renders and tokenises the chats of some methods itself."""
     spelt = {row.key: held for row in rows if (held := [token for token in tokens if token in row.text])}
     wrong = next((row for row in rows if row.key in spelt), None)
     if wrong and not published:

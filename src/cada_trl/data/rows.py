@@ -32,7 +32,6 @@ class Row:
 
     @cached_property
     def key(self) -> str:
-        """The comparison form of the text."""
         return normalise(self.text)
 
 
@@ -101,10 +100,8 @@ class Funnel:
         return ("twins_" if row.source in self._beside else "") + ("harmful" if row.harmful else "harmless")
 
     def keep(self, rows: Collection[Row], reason_to_drop: Callable[[Row], str | None]) -> list[Row]:
-        """Rows without a reason to drop, whose twin has none either; the others are counted by it.
-
-        Errors: UserError when no harmful row of the source is left.
-        """
+        """Rows without a reason to drop, whose twin has none either; the others are counted by it. Errors: UserError
+        when no harmful row of the source is left."""
         reasons = [reason_to_drop(row) for row in rows]
         broken = {row.pair for row, reason in zip(rows, reasons, strict=True) if reason and row.pair is not None}
         kept = []

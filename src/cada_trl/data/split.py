@@ -52,9 +52,8 @@ def split(requests: Collection[Request], roles: PairRoles, data: DataConfig, see
 def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) -> Parts:
     """train, probe and held_out of harmful requests, no text in two of them.
 
-    natural: at random (paper, Data); stratified: as even over hazards as the counts allow.
-
-    Errors: UserError when there are fewer than n_probe + n_train requests outside the held-out hazards.
+    natural: at random (paper, Data); stratified: as even over hazards as the counts allow. Errors: UserError when there
+    are fewer than n_probe + n_train requests outside the held-out hazards.
     """
     n_train, n_probe, held_out_hazards = data.n_train, data.n_probe, data.held_out_hazards
     assert n_train is not None and n_probe is not None  # null is refused for every dataset but twins

@@ -120,9 +120,7 @@ def read_policy(name: str) -> PolicyFile:
 
 def compile_policy(name: str) -> Compiled:
     """Writes the pack's folder and the twins' file below policy_folder, named by content, where they are not there.
-
-    Those of an earlier version stay: runs name them. Errors: UserError for a file with something wrong.
-    """
+    Those of an earlier version stay: runs name them. Errors: UserError for a file with something wrong."""
     read = read_policy(name)
     policy = read.policy
     if policy is None:

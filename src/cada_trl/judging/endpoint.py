@@ -62,7 +62,6 @@ class Usage:
     completion_tok: int | None = 0
 
     def add(self, prompt_tok: int | None, completion_tok: int | None, calls: int = 1) -> None:
-        """Count answers."""
         self.calls += calls
         self.prompt_tok = _sum(self.prompt_tok, prompt_tok)
         self.completion_tok = _sum(self.completion_tok, completion_tok)
@@ -84,10 +83,7 @@ class ChatEndpoint:
     def from_settings(
         cls, base_url: str, llm: str, api_key_env: str | None, timeout_s: float, max_retries: int
     ) -> ChatEndpoint:
-        """Build the client; api_key_env None: the endpoint wants no key.
-
-        Errors: UserError when the named environment variable is not set.
-        """
+        """api_key_env None: the endpoint wants no key. Errors: UserError when the named variable is not set."""
         from openai import OpenAI
 
         key = os.environ.get(api_key_env, "") if api_key_env else "not-needed"
@@ -117,10 +113,7 @@ class ChatEndpoint:
     def answers(
         self, prompts: Sequence[Prompt], max_tok: int, temperature: float = 0.0, who: str = "endpoint"
     ) -> Iterator[tuple[int, Answer]]:
-        """Yield (index of the prompt, answer) as they come; a reason names who did not answer.
-
-        Errors: UserError as complete().
-        """
+        """Yield (index of the prompt, answer) as they come; a reason names who did not. Errors: as complete()."""
         from openai import APIError
 
         def answer(prompt: Prompt) -> Answer:
@@ -138,10 +131,7 @@ class ChatEndpoint:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def check_reachable(self, prompt: Prompt = HELLO, max_tok: int = CHECK_TOK) -> str:
-        """The answer to one harmless question.
-
-        Errors: UserError in one line when the address, key or model does not work, or the reply is no completion.
-        """
+        """The answer to one harmless question. Errors: UserError for an address, key or model that does not work."""
         from openai import APIError
 
         client = self._client.with_options(max_retries=min(CHECK_RETRIES, self._client.max_retries))
@@ -224,10 +214,7 @@ class LocalModel:
         resolve_model(ModelConfig.model_construct(source=source, path=self.llm, revision=None))  # type: ignore[arg-type]
 
     def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
-        """Yield (index of the prompt, answer), longest prompts first: what does not fit in memory shows at once.
-
-        Errors: UserError when the weights cannot be read.
-        """
+        """As a ChatEndpoint's, longest prompts first: what does not fit in memory shows at once."""
         if not prompts:
             return
         tokenizer, model = self._loaded
@@ -254,7 +241,7 @@ class LocalModel:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        """Tokenizer and model."""
+        """Tokenizer and model. Errors: UserError where they cannot be read."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -71,11 +71,8 @@ class _Bounded:
 
 
 class ModelJudge(_Bounded):
-    """Asks the model once for each different pair; known verdicts come from the cache.
-
-    Special tokens are taken out of request and response: in a guard model's template they would end the text that it
-    judges.
-    """
+    """Asks the model once for each different pair; known verdicts come from the cache. Special tokens are taken out of
+    request and response: in a guard model's template they would end the text that it judges."""
 
     def __init__(self, form: Form, model: Model, max_calls: int, cache: VerdictCache | None = None) -> None:
         super().__init__("judge", max_calls)
@@ -157,10 +154,7 @@ class ReasoningJudge(_Bounded):
         self._hints = {hazard.id: f"{hazard.name}: {hazard.code}" for hazard in pack.hazards.values()}
 
     def grade(self, rows: Sequence[tuple[str, str, str]]) -> list[float]:
-        """(request, hazard id, analysis) each -> [0, 1], NaN where the model gave no grade.
-
-        Errors: UserError when max_calls does not suffice, or the key or model is refused.
-        """
+        """(request, hazard id, analysis) each -> [0, 1], NaN where the model gave no grade. Errors: as ModelJudge's."""
         self._spend(len(rows), "raise max_calls")
         grades = [math.nan] * len(rows)
         prompts: list[Prompt] = []

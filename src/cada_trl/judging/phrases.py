@@ -43,7 +43,6 @@ class Rule:
     not_pattern: re.Pattern[str] | None = None
 
     def match(self, sentence: str) -> str | None:
-        """The words that match, or None."""
         found = self.pattern.search(sentence)
         if not found or (self.not_pattern and self.not_pattern.search(found.group())):
             return None
@@ -61,7 +60,6 @@ class Patterns:
 
 @cache
 def load_patterns() -> Patterns:
-    """Read and compile the packaged patterns."""
     asset = yaml.safe_load((files("cada_trl.judging") / "assets" / "refusal_patterns.yaml").read_text(encoding="utf-8"))
     words = asset["words"]
     decides = [asset, LEAD_SENTENCES, LEAD_MIN_WORDS, SENTENCE_MAX_CHARS, REFUSAL_SCORE]

@@ -82,10 +82,8 @@ def conversation(request: str, hazard: str | None, method: PromptConfig, pack: H
 
 
 def of_each_hazard(prompt: str, method: PromptConfig, pack: HazardPack) -> list[Messages]:
-    """The conversation for each hazard that may be hinted at; by similarity one, as long as any can be.
-
-    Errors: as conversation, so for a pack without enough cases.
-    """
+    """The conversation for each hazard that may be hinted at; by similarity one, as long as any can be. Errors: as
+    conversation, so for a pack without enough cases."""
     if method.arm == "cases" and method.cases_by == "similarity":
         cases = [case for hazard in pack.hazards.values() for case in hazard.cases if case.weight > 0]
         longest = sorted(cases, key=lambda case: -len(_written(case)))[: method.n_cases]

@@ -230,15 +230,12 @@ def rows_digest(parts: Sequence[Sequence[Request]]) -> str:
 
 
 def card_file(data_dir: str, inputs: dict[str, Any]) -> Path:
-    """data_dir/card-<hash8>.json."""
     return Path(data_dir) / f"card-{content_hash(inputs)}.json"
 
 
 def kept_card(config: Config, data: PreparedData) -> Card | None:
-    """The card of exactly this request set and model, where it was made. Without any card no weights are read.
-
-    Errors: UserError for a file that was edited, and as card_inputs.
-    """
+    """The card of exactly this request set and model, where it was made. Without any card no weights are read. Errors:
+    UserError for a file that was edited, and as card_inputs."""
     if not any(Path(config.data_dir).glob("card-*.json")):
         return None
     return read_card(card_file(config.data_dir, card_inputs(config, data)))
