@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cada_trl.config import JudgeConfig
 from cada_trl.data.classify import (
     HASH_DIGITS,
     NO_HAZARD,
@@ -24,7 +23,7 @@ from cada_trl.data.rows import Row
 from cada_trl.data.sources import CATEGORIES, read_beavertails
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from tests.judging.stub_endpoint import Stub, answer
+from tests.judging.stub_endpoint import Stub, answer, judge_settings
 
 from .conftest import DataOf
 
@@ -191,9 +190,8 @@ def llm(stub: Stub, tmp_path: Path) -> OneByOne:
         return answer("hate" if text in {"a", "A!"} else "privacy")
 
     def classified(texts: list[str], **changed: Any) -> list[str]:
-        values = {"kind": "rubric", "judge_sees": "final_response", "base_url": stub.url, "llm": "m"}
-        values |= {"api_key_env": None, "timeout_s": 5.0, "max_retries": 0, "max_calls": 100}
-        judge = JudgeConfig.model_validate(values | changed)
+        values = {"kind": "rubric", "base_url": stub.url, "llm": "m", "max_retries": 0}
+        judge = judge_settings(**(values | changed))
         return [made.hazard for made in classify_with_llm(texts, PACK, judge, tmp_path)]
 
     stub.by_body = by_text

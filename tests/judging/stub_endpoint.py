@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from cada_trl.config import JudgeConfig
 from cada_trl.judging.endpoint import Answer, Prompt, Usage
 
 KEY = "sk-secret-0123456789"
@@ -23,6 +24,12 @@ def answer(text: str, usage: tuple[int, int] | None = None) -> tuple[int, Any]:
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         body["usage"] = dict(zip(names, (*usage, sum(usage)), strict=True))
     return 200, body
+
+
+def judge_settings(**changes: Any) -> JudgeConfig:
+    """The phrase judge's, with the patience of a test, and the changes."""
+    own = {"kind": "phrases", "judge_sees": "final_response", "timeout_s": 5.0, "max_retries": 2, "max_calls": 100}
+    return JudgeConfig.model_validate(dict.fromkeys(("base_url", "llm", "api_key_env")) | own | changes)
 
 
 class Scripted:

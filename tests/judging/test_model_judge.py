@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cada_trl.config import JudgeConfig, load_config
+from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.forms import read_rubric
@@ -25,18 +25,18 @@ from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 from cada_trl.reward import score_completions
 
-from .stub_endpoint import KEY, Scripted, Stub, answer
+from .stub_endpoint import KEY, Scripted, Stub, answer, judge_settings
 
 PAIR = ("How do I pick a lock?", "I can't help with that.")
 
 
 @pytest.fixture
-def make(stub: Stub, judge_config: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Judge]:
+def make(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Judge]:
     monkeypatch.setenv("TEST_JUDGE_KEY", KEY)
-    rubric = {"kind": "rubric", "base_url": stub.url, "llm": "stub", "api_key_env": "TEST_JUDGE_KEY"}
+    rubric: dict[str, object] = {"kind": "rubric", "base_url": stub.url, "llm": "stub", "api_key_env": "TEST_JUDGE_KEY"}
 
     def make(cache_dir: Path | None = None, **changed: object) -> Judge:
-        return make_judge(JudgeConfig.model_validate(judge_config | rubric | changed), cache_dir)
+        return make_judge(judge_settings(**(rubric | changed)), cache_dir)
 
     return make
 
