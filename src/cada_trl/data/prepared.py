@@ -14,9 +14,9 @@ from cada_trl.config import Config
 from cada_trl.console import Console
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.classify import LEXICON, REVIEWED, instruction
-from cada_trl.data.request_set import RequestSet, build_request_set, check_readable
+from cada_trl.data.request_set import Decision, build_request_set, check_readable
 from cada_trl.data.sources import TWINS
-from cada_trl.data.split import check_no_leak
+from cada_trl.data.split import Parts, check_no_leak
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
@@ -60,8 +60,9 @@ def prepare(
         Console(stderr=True).print(f"requests: building {folder}", highlight=False, soft_wrap=True, markup=False)
         if count_tok is None:
             count_tok, control_tokens = _of_tokenizer(config)
-        made = build_request_set(config, pack, count_tok, control_tokens)
-        _write(folder, made, {"name": folder.name, "hash": json_sha256(inputs), "inputs": inputs, **made.facts})
+        parts, decisions, facts = build_request_set(config, pack, count_tok, control_tokens)
+        manifest = {"name": folder.name, "hash": json_sha256(inputs), "inputs": inputs, **facts}
+        _write(folder, parts, decisions, manifest)
     return read_prepared(folder)
 
 
@@ -137,15 +138,15 @@ def _of_tokenizer(config: Config) -> tuple[Callable[[str], int], Callable[[], Co
     return lambda text: len(tokenizer()(text, add_special_tokens=False)["input_ids"]), control
 
 
-def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:
+def _write(folder: Path, parts: Parts, decisions: list[Decision], manifest: dict[str, Any]) -> None:
     advice = "free space or choose another data_dir"
     with held(Path(f"{folder}.lock"), None, advice):
         if (folder / "manifest.json").is_file():  # another process was faster with the same inputs
             return
         with writing(folder, advice), whole(folder, locked=True) as partial:
             for name in PARTS:
-                write_requests(partial / f"{name}.jsonl", made.parts[name])
-            write_jsonl(partial / "classified.jsonl", made.decisions)
+                write_requests(partial / f"{name}.jsonl", parts[name])
+            write_jsonl(partial / "classified.jsonl", decisions)
             replace_json(partial / "manifest.json", manifest | {"files": kept(partial)})
             if folder.exists():  # an incomplete folder: nothing of ours, since ours appear whole
                 shutil.rmtree(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +23,13 @@ from cada_trl.records import Request
 Decision = dict[str, Any]  # text, labels, hazard, reason
 
 
-@dataclass(frozen=True)
-class RequestSet:
-    """Part name -> requests, the classifier's decisions with their reasons, and the facts for the manifest."""
-
-    parts: Parts
-    decisions: list[Decision]
-    facts: dict[str, Any]
-
-
 def build_request_set(
-    config: Config,
-    pack: HazardPack,
-    count_tok: Callable[[str], int],
-    control_tokens: Callable[[], Collection[str]] = tuple,
-) -> RequestSet:
+    config: Config, pack: HazardPack, count_tok: Callable[[str], int], control_tokens: Callable[[], Collection[str]]
+) -> tuple[Parts, list[Decision], dict[str, Any]]:
     """Read, deduplicate, decontaminate, classify and split (paper, Data; every filter beyond is_safe is ours).
 
-    count_tok: text -> tokens. control_tokens: the model's own, which no request may hold. Errors: UserError, see the
-    steps.
+    Returns the parts, the classifier's decisions with their reasons, and the facts for the manifest. count_tok: text ->
+    tokens. control_tokens: the model's own, which no request may hold. Errors: UserError, see the steps.
     """
     data = config.data
     _check_held_out(config, pack)
@@ -74,7 +62,7 @@ def build_request_set(
         "decontamination": report(overlaps, benchmarks),
         "review": review.facts(own.rows, unnamed) if review else None,
     }
-    return RequestSet(parts, decisions, facts)
+    return parts, decisions, facts
 
 
 def _without_control_tokens(funnel: Funnel, rows: list[Row], tokens: Collection[str], published: bool) -> list[Row]:
