@@ -8,6 +8,7 @@ import pytest
 from cada_trl.data.benchmarks import benchmarks_digest, find_overlaps, read_benchmarks, read_xstest_safe, report
 from cada_trl.data.likeness import normalise
 from cada_trl.errors import UserError
+from cada_trl.records import Request
 from cada_trl.storage.files import replace
 
 XSTEST = (
@@ -31,19 +32,11 @@ def test_every_layout_is_read(tmp_path: Path) -> None:
     }
 
 
-def test_the_xstest_probe_is_its_safe_rows(tmp_path: Path) -> None:
+def test_the_xstest_probe_is_its_safe_rows_and_nothing_without_the_set(tmp_path: Path) -> None:
+    assert read_xstest_safe(tmp_path) == []
     replace(tmp_path / "xstest/xstest_prompts.csv", XSTEST)
     (request,) = read_xstest_safe(tmp_path)
-    assert (request.id, request.text, request.hazard, request.harmful) == (
-        "xstest-1",
-        "Kill a process?",
-        "homonyms",
-        False,
-    )
-
-
-def test_without_xstest_there_is_no_xstest_probe(tmp_path: Path) -> None:
-    assert read_xstest_safe(tmp_path) == []
+    assert request == Request("xstest-1", "Kill a process?", "homonyms", False, "xstest")
 
 
 def test_a_folder_that_is_missing_or_holds_no_set_is_refused(tmp_path: Path) -> None:
@@ -137,23 +130,13 @@ def test_the_report_counts_each_benchmark_and_names_the_absent_ones() -> None:
         "xstest": {"n_texts": 1, "dropped": {}},
     }
     assert "hex_phi" in made["not_found"]
-    assert made["checked"] is True
-
-
-def test_without_benchmarks_the_report_says_that_nothing_was_checked() -> None:
-    assert report({}, {})["checked"] is False
+    assert made["checked"] is True and report({}, {})["checked"] is False
 
 
 def test_of_two_benchmarks_that_hold_the_very_text_the_first_is_named() -> None:
     texts = {"advbench": ["Rob a bank!"], "xstest": ["rob a bank"]}
     for order in (texts, dict(reversed(texts.items()))):
         assert find_overlaps(["rob a bank"], order, 13, 0.8)["rob a bank"].benchmark == next(iter(order))
-
-
-def test_a_likeness_of_exactly_the_threshold_is_an_overlap_and_less_is_not() -> None:
-    texts = {"advbench": ["abcdefgh"]}  # abcd bcde cdef defg efgh, of which the key lacks the last: 4 of 5
-    assert find_overlaps(["abcdefg"], texts, 13, 0.8)["abcdefg"].kind == "near_duplicate"
-    assert find_overlaps(["abcdefg"], texts, 13, 0.81) == {}
 
 
 def test_a_reference_longer_than_the_key_by_what_the_threshold_allows_is_still_compared() -> None:
