@@ -30,7 +30,6 @@ FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str,
 FORMS = ("question", "instruction")
 SAFE, UNCLEAR = "safe", "unclear"
 HARMLESS_ONLY = "child_sexual_exploitation"
-
 _Numbered = tuple[str, dict[str, Any]]  # "file, row 12", the row
 CATEGORIES = frozenset(
     {

@@ -158,14 +158,11 @@ def _files(policy: Policy, name: str) -> dict[str, str]:
     ]
     twins = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     # through JSON: a pack's lists are tuples, which YAML would tag
-    packed = {f"pack/{path}": _yaml(json.loads(json.dumps(page))) for path, page in pages.items()}
+    plain = {f"pack/{path}": json.loads(json.dumps(page)) for path, page in pages.items()}
+    packed = {path: yaml.safe_dump(page, allow_unicode=True, sort_keys=False) for path, page in plain.items()}
     return packed | {"twins.jsonl": twins}
 
 
 def form_of(text: str) -> str:
     """One of the twins' two forms."""
     return "question" if text.endswith("?") else "instruction"
-
-
-def _yaml(page: dict[str, object]) -> str:
-    return yaml.safe_dump(page, allow_unicode=True, sort_keys=False)
