@@ -173,12 +173,7 @@ def test_a_hub_set_is_taken_from_the_pinned_revision(tmp_path: Path, monkeypatch
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     spec = spec_of(hub_id="us/tiny", hub_file="data/tiny.csv", hub_revision="abc")
     assert len(load_items(spec, None, None, seed=0)) == 3
-    assert asked == {
-        "repo_id": "us/tiny",
-        "repo_type": "dataset",
-        "revision": "abc",
-        "allow_patterns": "data/tiny.csv",
-    }
+    assert asked == {"repo_id": "us/tiny", "repo_type": "dataset", "revision": "abc", "allow_patterns": "data/tiny.csv"}
 
 
 def test_a_set_that_is_not_on_the_hub_names_the_command_that_fetches_it(tmp_path: Path) -> None:

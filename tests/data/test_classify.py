@@ -119,7 +119,7 @@ def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
     rows = [Row(text, "f", "s") for text in ("one", "two", "three")]
     facts = review_of(one="hate/hate", three="safe/hate", absent="hate/hate").facts(rows, rows[:2])
     assert {key: facts[key] for key in ("rows", "rows_with_a_label", "labels", "labels_without_a_row")} == {
-        **{"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1},
+        **{"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1}
     }
     assert (facts["agreement"]["n"], facts["agreement"]["agreed"]) == (3, 2)
 
@@ -128,14 +128,8 @@ def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
     ("text", "seen"),
     [
         ("sha256\tfirst\n", "holds no rows"),
-        (
-            "sha256\tfirst\tsecond\nabc\thate\thate\n",
-            "row 1: saw .*; expected sha256, first, second parted by tabs",
-        ),
-        (
-            f"sha256\tfirst\tsecond\n{'a' * 16}\thate\n",
-            "row 1: saw .*; expected sha256, first, second parted by tabs",
-        ),
+        ("sha256\tfirst\tsecond\nabc\thate\thate\n", "row 1: saw .*; expected sha256, first, second parted by tabs"),
+        (f"sha256\tfirst\tsecond\n{'a' * 16}\thate\n", "row 1: saw .*; expected sha256, first, second parted by tabs"),
         (f"sha256\tfirst\tsecond\n{'a' * 16}\thate\thate\n{'a' * 16}\thate\thate\n", "row 2: a{16} stands twice"),
     ],
 )

@@ -121,12 +121,7 @@ MALFORMED = {
     "an unknown verdict": ("verdict: answer", "verdict: maybe", 20, "is 'maybe'; expected 'refuse' or 'answer'"),
     "no answered look-alike": ("verdict: answer", "verdict: refuse", 10, "'cases': no case with verdict: answer"),
     "no cases": (CASES, "  []\n", 10, "'cases' is []; expected at least one item"),
-    "text that is not YAML": (
-        "Wire Fraud",
-        "Wire: Fraud",
-        3,
-        "YAML (mapping values are not allowed here)",
-    ),
+    "text that is not YAML": ("Wire Fraud", "Wire: Fraud", 3, "YAML (mapping values are not allowed here)"),
     "a list in place of a mapping": (HAZARD, "- a\n", 1, "holds list; expected the keys id, number, name, code"),
     "an empty file": (HAZARD, "", 1, "holds NoneType; expected the keys id"),
 }

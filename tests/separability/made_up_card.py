@@ -28,10 +28,7 @@ ABSENT = PairResult(
     bag_of_words=None,
 )
 SPREAD = {ASKED.name: Spread(mean=0.8, low=0.78, high=0.83)}
-CURVE = [
-    CurvePoint(n_pairs=75, n_draws=5, auc=SPREAD, j=SPREAD),
-    CurvePoint(n_pairs=9000, n_draws=0, auc={}, j={}),
-]
+CURVE = [CurvePoint(n_pairs=75, n_draws=5, auc=SPREAD, j=SPREAD), CurvePoint(n_pairs=9000, n_draws=0, auc={}, j={})]
 
 
 def made_up_card(**changes: Any) -> Card:

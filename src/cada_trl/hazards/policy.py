@@ -14,17 +14,7 @@ import yaml
 from pydantic import Field
 
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import (
-    BUILTIN_DIR,
-    CLOSED,
-    PACK_FILE,
-    Cases,
-    HazardId,
-    PackPage,
-    Text,
-    line_of,
-    read_page,
-)
+from cada_trl.hazards.pack import BUILTIN_DIR, CLOSED, PACK_FILE, Cases, HazardId, PackPage, Text, line_of, read_page
 from cada_trl.storage.digest import content_hash, json_sha256
 from cada_trl.storage.files import replace
 from cada_trl.storage.reading import read_yaml

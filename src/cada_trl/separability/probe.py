@@ -216,11 +216,7 @@ def _mean_auc(states_nf: StatesArray, harmful_n: BoolArray, fold_n: npt.NDArray[
 
 
 def learning_curve(
-    sizes: Sequence[int],
-    states_nf: StatesArray,
-    rows: TrainingRows,
-    asked: Mapping[str, Sides],
-    seed: int = 0,
+    sizes: Sequence[int], states_nf: StatesArray, rows: TrainingRows, asked: Mapping[str, Sides], seed: int = 0
 ) -> list[CurvePoint]:
     """A point per size. Each draw orders the pairs at random, and a size takes its first so many: sizes are nested.
 
