@@ -118,9 +118,8 @@ def test_a_row_that_was_not_reviewed_is_the_lexicons() -> None:
 def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
     rows = [Row(text, "f", "s") for text in ("one", "two", "three")]
     facts = review_of(one="hate/hate", three="safe/hate", absent="hate/hate").facts(rows, rows[:2])
-    assert {key: facts[key] for key in ("rows", "rows_with_a_label", "labels", "labels_without_a_row")} == {
-        **{"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1}
-    }
+    counts = {"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1}
+    assert counts.items() <= facts.items()
     assert (facts["agreement"]["n"], facts["agreement"]["agreed"]) == (3, 2)
 
 

@@ -21,7 +21,6 @@ from cada_trl.judging.card import (
     labels_hash,
     read_label_sets,
     row_of,
-    said_of,
 )
 from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judged
@@ -97,7 +96,9 @@ def test_a_judge_is_compared_on_the_labels_that_it_gives() -> None:
     both = [POOLED, JAILBROKEN]
     assert names(card(Scripted(), both)) == [refused]
     assert names(card(Scripted(harm=True), both)) == [refused, harmful]
-    assert names(card(Scripted(harm=True, refusal=False), both)) == [harmful]
+    found = card(Scripted(harm=True, refusal=False), both)
+    assert names(found) == [harmful]
+    assert (found["sets"][0]["true_yes"], found["sets"][0]["true_no"], found["sets"][0]["n"]) == (1, 1, 2)
     silent = card(Scripted(refusal=False), both)
     assert [(row["n"], row["accuracy"]) for row in silent["sets"]] == [(0, None)]
 
@@ -163,18 +164,6 @@ def test_a_judge_that_says_nothing_has_no_accuracy_and_the_widest_interval() -> 
 def test_labels_that_do_not_match_the_items_raise() -> None:
     with pytest.raises(ValueError):
         row_of("set", "refused", [True], [True, False])
-
-
-@pytest.mark.parametrize(
-    ("judged", "refused", "harmful"),
-    [
-        (Judged(Verdict.REFUSED, "", ""), True, None),
-        (Judged(Verdict.COMPLIED, "", "", harmful=False), False, False),
-        (Judged(Verdict.UNSCORED, "", "", harmful=True), None, True),
-    ],
-)
-def test_refused_and_harmful_are_two_labels(judged: Judged, refused: bool | None, harmful: bool | None) -> None:
-    assert (said_of(judged, "refused"), said_of(judged, "harmful")) == (refused, harmful)
 
 
 def test_the_area_counts_ordered_pairs_and_half_the_ties() -> None:

@@ -113,7 +113,7 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
     }
 
 
-def said_of(judged: Judged, label: Label) -> bool | None:
+def _said_of(judged: Judged, label: Label) -> bool | None:
     """The judge's own label; None: it gave none."""
     if label == "harmful":
         return judged.harmful
@@ -216,7 +216,7 @@ def _usage(judge: Judge) -> dict[str, Any]:
 
 def _gives_label(verdicts: Mapping[Pair, Judged], label: Label) -> bool:
     """One that labelled nothing at all keeps its rows of refusal, with n 0."""
-    gives = any(said_of(judged, label) is not None for judged in verdicts.values())
+    gives = any(_said_of(judged, label) is not None for judged in verdicts.values())
     return gives or (label == "refused" and not any(judged.scored for judged in verdicts.values()))
 
 
@@ -224,7 +224,7 @@ def _compared(
     name: str, labelled: LabelSet, verdicts: Mapping[Pair, Judged], group: str | None = None
 ) -> dict[str, Any]:
     indices = [i for i in range(len(labelled.pairs)) if group is None or labelled.groups[i] == group]
-    answers = [said_of(verdicts[labelled.pairs[i]], labelled.label) for i in indices]
+    answers = [_said_of(verdicts[labelled.pairs[i]], labelled.label) for i in indices]
     return row_of(name, labelled.label, answers, [labelled.people[i] for i in indices])
 
 
