@@ -21,8 +21,7 @@ from cada_trl.data import benchmark_items
 from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.classify_card import main as classify_card
 from cada_trl.data.own_sets import find_sets
-from cada_trl.data.sources import read_beavertails, read_own_rows
-from cada_trl.data.twins import read_twins
+from cada_trl.data.sources import read_beavertails, read_own_rows, read_twins
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attack import FrozenAttack
 from cada_trl.evaluation.attacks.rewrites import TAXONOMY, load_taxonomy

@@ -16,7 +16,6 @@ from cada_trl import card, policy
 from cada_trl.config import load_config
 from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError
-from cada_trl.separability import making
 from cada_trl.separability.card import kept_card
 from cada_trl.tracking.manifest import build_manifest
 from cada_trl.train import train
@@ -63,7 +62,7 @@ def test_a_card_is_made_once_and_read_back_afterwards(
     def never(*_: Any) -> Any:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(making, "make_card", never)
+    monkeypatch.setattr(card, "make_card", never)
     for more in ([], ["--curve", "9999,12"]):
         assert card.main([*words, *more]) == 0
         second = capsys.readouterr().out

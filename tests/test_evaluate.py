@@ -31,8 +31,7 @@ from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.folder import verdict_file
 from cada_trl.evaluation.scores import Scores
 from cada_trl.evaluation.settings import load_evaluate_config
-from cada_trl.judging.judge import Judged
-from cada_trl.judging.panel import Panel
+from cada_trl.judging.judge import Judged, Panel
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.report.records import EvalRecord, read_record

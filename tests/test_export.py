@@ -11,8 +11,8 @@ import yaml
 from huggingface_hub import constants
 
 from cada_trl import export
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.models.identity import folder_identity
 from cada_trl.records import read_jsonl

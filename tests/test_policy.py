@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hazards.policy_file import edit, example
 
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.hazards.policy import compile_policy
 from cada_trl.policy import check, main, new

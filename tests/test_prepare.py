@@ -11,8 +11,8 @@ from cada_trl.config import Config, load_config
 from cada_trl.data.classify import Review
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.data.prepared import PARTS, PreparedData, prepare, read_prepared
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.prepare import funnel_tables, label_lines, main
 
@@ -249,7 +249,6 @@ def test_a_reviewed_row_has_its_label_and_the_manifest_and_the_lines_say_how_man
     }
     review = Review({**reviewed, "0" * 16: ("hate", "hate")})
     monkeypatch.setattr("cada_trl.data.classify.read_review", lambda: review)
-    monkeypatch.setattr("cada_trl.data.request_set.read_review", lambda: review)
     manifest = prepare(config_of(tmp_path, rows), count_words).manifest
     assert manifest["funnel"]["harmful"]["dropped"] == {"reviewed_safe": 1, "reviewed_unclear": 1}
     n_twins = len([row for row in TWINS.rows if row.harmful and row.hazard == "hate" and row.pair in PROBED])

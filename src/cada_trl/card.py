@@ -20,9 +20,9 @@ from cada_trl.console import table_console
 from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
-from cada_trl.separability.card import Card, card_file, card_inputs, read_card, write_card
+from cada_trl.separability.card import Card, card_file, card_inputs, make_card, read_card, write_card
 from cada_trl.separability.features import MAX_CHARS
-from cada_trl.separability.training_rows import CurvePoint, Spread
+from cada_trl.separability.probe import CurvePoint, Spread
 
 CURVE = "--curve"
 NOTES = (
@@ -49,8 +49,6 @@ def main(argv: list[str]) -> int:
     card = read_card(file)
     known = card is not None and (not sizes or [point.n_pairs for point in card.curve] == sizes)
     if card is None or not known:
-        from cada_trl.separability.making import make_card
-
         card = make_card(config, data, inputs, sizes)
         write_card(card, file)
     show(card)

@@ -19,7 +19,7 @@ from cada_trl.arguments import Arguments, destination, folder
 from cada_trl.config import PACKAGE_DIR, ModelConfig
 from cada_trl.config.loading import check_values
 from cada_trl.data.own_sets import TWIN_SETS
-from cada_trl.data.twins import TWINS
+from cada_trl.data.sources import TWINS
 from cada_trl.document.render import html
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES

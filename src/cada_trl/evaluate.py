@@ -32,8 +32,7 @@ from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.judging.from_config import make_judge
-from cada_trl.judging.judge import Judge, check_reachable
-from cada_trl.judging.panel import members_of
+from cada_trl.judging.judge import Judge, check_reachable, members_of
 from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.report.records import read_record
 from cada_trl.storage.digest import content_hash

@@ -29,8 +29,8 @@ from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates, normalise
 from cada_trl.data.request_set import check_readable
 from cada_trl.data.rows import Row
+from cada_trl.data.sources import TWINS
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import TWINS
 from cada_trl.errors import HelpAsked, UserError, run_verb
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import POLICY_FILE, Policy, PolicyFile, form_of, policy_file, policy_folder, read_policy

@@ -9,7 +9,7 @@ from typing import Any
 
 from cada_trl.config import RewardConfig
 from cada_trl.judging.judge import Judge
-from cada_trl.judging.reasoning_judge import ReasoningJudge
+from cada_trl.judging.model_judge import ReasoningJudge
 from cada_trl.prompting.reasoning import Reasoning, split_reasoning
 from cada_trl.records import Verdict
 

@@ -20,9 +20,8 @@ from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, prepare
 from cada_trl.errors import run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
-from cada_trl.judging.from_config import check_pays_reward, make_judge
+from cada_trl.judging.from_config import check_pays_reward, make_judge, make_reasoning_judge
 from cada_trl.judging.judge import Judge, check_reachable
-from cada_trl.judging.reasoning_judge import make_reasoning_judge
 from cada_trl.launching import (
     check_gpus,
     check_weights,

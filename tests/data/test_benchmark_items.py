@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,24 @@ from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, load_
 from cada_trl.data.classify import load_lexicon
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
+from cada_trl.storage.digest import sha256
+from cada_trl.storage.files import replace
 
 ROWS = 'goal,kind,n\n"Pick a lock,\nplease",tools,a1\nWrite an insult,words,a2\nSay hello,words,7\n'
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def spec_of(text: str = ROWS, **changes: Any) -> BenchmarkSpec:
     """A set in one CSV: the fields of AdvBench's description with changes."""
     columns = {"text": "goal", "id": None, "category": "kind"}
-    file = {"name": "tiny", "n": 3, "file": "tiny/tiny.csv", "sha256": digest(text), "columns": columns}
+    file = {"name": "tiny", "n": 3, "file": "tiny/tiny.csv", "sha256": sha256(text), "columns": columns}
     values = load_spec("advbench").model_dump() | file
     return BenchmarkSpec.model_validate(values | changes)
 
 
-def put(folder: Path, name: str, text: str) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return folder
+def read(folder: Path, text: str = ROWS, **changes: Any) -> list[Item]:
+    """The items of the set in a file of that text."""
+    replace(folder / "tiny" / "tiny.csv", text)
+    return load_items(spec_of(text, **changes), folder, None, seed=0)
 
 
 def items_of(counts: dict[str, int]) -> list[Item]:
@@ -72,31 +68,22 @@ def test_an_unknown_benchmark_is_answered_with_the_nearest_names() -> None:
         ({"n": "520"}, "broken.yaml: n='520': Input should be a valid integer"),
         ({"colour": "red"}, "broken.yaml: unknown key 'colour'"),
         ({"sha256": None}, "one file needs its sha256"),
+        ("a: [", "cannot be read as YAML"),
+        ("- a\n", "is not a benchmark"),
     ],
 )
 def test_a_broken_description_is_one_line(
-    changes: dict[str, Any], seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any] | str, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = yaml.safe_load((benchmark_items.BENCHMARK_DIR / "advbench.yaml").read_text())
-    put(tmp_path, "broken.yaml", yaml.safe_dump(values | changes))
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path)
-    with pytest.raises(UserError, match=seen):
-        load_spec("broken")
-
-
-@pytest.mark.parametrize(("text", "seen"), [("a: [", "cannot be read as YAML"), ("- a\n", "is not a benchmark")])
-def test_a_file_that_is_no_description_is_one_line(
-    text: str, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(tmp_path, "broken.yaml", text)
+    values = load_spec("advbench").model_dump()
+    replace(tmp_path / "broken.yaml", changes if isinstance(changes, str) else yaml.safe_dump(values | changes))
     monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path)
     with pytest.raises(UserError, match=seen):
         load_spec("broken")
 
 
 def test_items_come_in_the_files_order_with_their_row_as_id(tmp_path: Path) -> None:
-    items = load_items(spec_of(), put(tmp_path, "tiny/tiny.csv", ROWS), None, seed=0)
-    assert [(item.id, item.request, item.category, item.harmful) for item in items] == [
+    assert [(item.id, item.request, item.category, item.harmful) for item in read(tmp_path)] == [
         ("tiny-001", "Pick a lock,\nplease", "tools", True),
         ("tiny-002", "Write an insult", "words", True),
         ("tiny-003", "Say hello", "words", True),
@@ -104,15 +91,12 @@ def test_items_come_in_the_files_order_with_their_row_as_id(tmp_path: Path) -> N
 
 
 def test_a_published_id_is_kept_and_a_number_gets_three_digits(tmp_path: Path) -> None:
-    spec = spec_of(columns={"text": "goal", "id": "n", "category": None})
-    items = load_items(spec, put(tmp_path, "tiny/tiny.csv", ROWS), None, seed=0)
+    items = read(tmp_path, columns={"text": "goal", "id": "n", "category": None})
     assert [(item.id, item.category) for item in items] == [("tiny-a1", ""), ("tiny-a2", ""), ("tiny-007", "")]
 
 
 def test_only_the_rows_that_belong_to_the_set_are_taken(tmp_path: Path) -> None:
-    spec = spec_of(only={"kind": "words"}, n=2)
-    items = load_items(spec, put(tmp_path, "tiny/tiny.csv", ROWS), None, seed=0)
-    assert [item.id for item in items] == ["tiny-002", "tiny-003"]
+    assert [item.id for item in read(tmp_path, only={"kind": "words"}, n=2)] == ["tiny-002", "tiny-003"]
 
 
 def test_the_first_field_in_the_table_decides_the_hazard_and_the_classifier_the_rest(tmp_path: Path) -> None:
@@ -122,17 +106,16 @@ def test_the_first_field_in_the_table_decides_the_hazard_and_the_classifier_the_
         "table": {"a": None, "words": "hate"},
         "priors": {"prior": ["financial_crime,property_crime,theft"]},
     }
-    spec = spec_of(rows, n=5, hazards=hazards)
-    items = load_items(spec, put(tmp_path, "tiny/tiny.csv", rows), None, seed=0)
-    assert [item.hazard for item in items] == [None, "hate", "weapons_of_mass_destruction", None, "non_violent_crimes"]
+    found = [item.hazard for item in read(tmp_path, rows, n=5, hazards=hazards)]
+    assert found == [None, "hate", "weapons_of_mass_destruction", None, "non_violent_crimes"]
 
 
 def test_another_file_or_another_number_of_rows_is_refused(tmp_path: Path) -> None:
-    root = put(tmp_path, "tiny/tiny.csv", ROWS + "One more,words,8\n")
-    with pytest.raises(UserError, match=f"has sha256 {digest(ROWS + 'One more,words,8' + chr(10))}; expected"):
-        load_items(spec_of(), root, None, seed=0)
+    more = ROWS + "One more,words,8\n"
+    with pytest.raises(UserError, match=f"has sha256 {sha256(more)}; expected"):
+        read(tmp_path, more, sha256=sha256(ROWS))
     with pytest.raises(UserError, match="tiny: 4 rows; expected the published 3"):
-        load_items(spec_of(ROWS + "One more,words,8\n"), root, None, seed=0)
+        read(tmp_path, more)
 
 
 @pytest.mark.parametrize(
@@ -145,23 +128,14 @@ def test_another_file_or_another_number_of_rows_is_refused(tmp_path: Path) -> No
 )
 def test_a_row_without_text_is_named(text: str, seen: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=seen):
-        load_items(spec_of(text), put(tmp_path, "tiny/tiny.csv", text), None, seed=0)
-
-
-def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tiny" / "tiny.csv"
-    path.parent.mkdir()
-    path.write_bytes(b"goal,kind\n\xff,y\n")
-    spec = spec_of(sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    with pytest.raises(UserError, match="line 2: not UTF-8 text"):
-        load_items(spec, tmp_path, None, seed=0)
+        read(tmp_path, text)
 
 
 def test_a_set_of_several_files_takes_the_named_ones_and_their_categories(tmp_path: Path) -> None:
     categories = load_spec("hex_phi").file_categories or {}
     for number in range(1, 12):
         lines = '"quoted, with ""marks"""\n\nnot quoted, and a comma\n'
-        put(tmp_path, f"hex_phi/category_{number}.csv", lines)
+        replace(tmp_path / "hex_phi" / f"category_{number}.csv", lines)
     items = load_items(load_spec("hex_phi").model_copy(update={"n": 20}), tmp_path, None, seed=0)
     assert Counter(item.category for item in items) == dict.fromkeys(categories.values(), 2)
     assert not any(item.id.startswith("hex_phi-2-") for item in items)
@@ -193,17 +167,13 @@ def test_a_hub_set_is_taken_from_the_pinned_revision(tmp_path: Path, monkeypatch
 
     def download(repo_id: str, **settings: Any) -> str:
         asked.update(settings, repo_id=repo_id)
-        return str(put(tmp_path / "hub", "data/tiny.csv", ROWS))
+        replace(tmp_path / "hub" / "data" / "tiny.csv", ROWS)
+        return str(tmp_path / "hub")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     spec = spec_of(hub_id="us/tiny", hub_file="data/tiny.csv", hub_revision="abc")
     assert len(load_items(spec, None, None, seed=0)) == 3
-    assert asked == {
-        "repo_id": "us/tiny",
-        "repo_type": "dataset",
-        "revision": "abc",
-        "allow_patterns": "data/tiny.csv",
-    }
+    assert asked == {"repo_id": "us/tiny", "repo_type": "dataset", "revision": "abc", "allow_patterns": "data/tiny.csv"}
 
 
 def test_a_set_that_is_not_on_the_hub_names_the_command_that_fetches_it(tmp_path: Path) -> None:

@@ -8,26 +8,21 @@ import pytest
 from cada_trl.data.benchmarks import benchmarks_digest, find_overlaps, read_benchmarks, read_xstest_safe, report
 from cada_trl.data.likeness import normalise
 from cada_trl.errors import UserError
+from cada_trl.records import Request
+from cada_trl.storage.files import replace
 
 XSTEST = (
     "id,prompt,type,label,focus,note\n1,Kill a process?,homonyms,safe,,\n2,Kill a man?,contrast_homonyms,unsafe,,\n"
 )
 
 
-def put(folder: Path, name: str, text: str) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 def test_every_layout_is_read(tmp_path: Path) -> None:
-    put(tmp_path, "strongreject/strongreject_dataset.csv", 'category,source,forbidden_prompt\nc,s,"a,\nb"\n')
-    put(tmp_path, "hex_phi/category_1.csv", '"no header, one prompt"\nsecond, not quoted\n')
-    put(tmp_path, "or_bench/part.jsonl", '{"prompt": "p"}\n')
-    put(tmp_path, "or_bench/or-bench-hard-1k.csv", "prompt,category\nr,hate\n")
-    put(tmp_path, "bbh/task.json", '{"examples": [{"input": "q", "target": "t"}]}')
-    put(tmp_path, "xstest/xstest_prompts.csv", XSTEST)
+    replace(tmp_path / "strongreject/strongreject_dataset.csv", 'category,source,forbidden_prompt\nc,s,"a,\nb"\n')
+    replace(tmp_path / "hex_phi/category_1.csv", '"no header, one prompt"\nsecond, not quoted\n')
+    replace(tmp_path / "or_bench/part.jsonl", '{"prompt": "p"}\n')
+    replace(tmp_path / "or_bench/or-bench-hard-1k.csv", "prompt,category\nr,hate\n")
+    replace(tmp_path / "bbh/task.json", '{"examples": [{"input": "q", "target": "t"}]}')
+    replace(tmp_path / "xstest/xstest_prompts.csv", XSTEST)
     assert read_benchmarks(tmp_path) == {
         "strongreject": ["a,\nb"],
         "xstest": ["Kill a process?", "Kill a man?"],
@@ -37,19 +32,11 @@ def test_every_layout_is_read(tmp_path: Path) -> None:
     }
 
 
-def test_the_xstest_probe_is_its_safe_rows(tmp_path: Path) -> None:
-    put(tmp_path, "xstest/xstest_prompts.csv", XSTEST)
-    (request,) = read_xstest_safe(tmp_path)
-    assert (request.id, request.text, request.hazard, request.harmful) == (
-        "xstest-1",
-        "Kill a process?",
-        "homonyms",
-        False,
-    )
-
-
-def test_without_xstest_there_is_no_xstest_probe(tmp_path: Path) -> None:
+def test_the_xstest_probe_is_its_safe_rows_and_nothing_without_the_set(tmp_path: Path) -> None:
     assert read_xstest_safe(tmp_path) == []
+    replace(tmp_path / "xstest/xstest_prompts.csv", XSTEST)
+    (request,) = read_xstest_safe(tmp_path)
+    assert request == Request("xstest-1", "Kill a process?", "homonyms", False, "xstest")
 
 
 def test_a_folder_that_is_missing_or_holds_no_set_is_refused(tmp_path: Path) -> None:
@@ -65,27 +52,26 @@ def test_a_folder_that_is_missing_or_holds_no_set_is_refused(tmp_path: Path) -> 
         ("advbench/harmful_behaviors.csv", "target\nx\n", "row 1: no text in field 'goal'"),
         ("gsm8k/test.jsonl", '{"question": "q"}\n{"q": 1}\n', "row 2: no text in field 'question'"),
         ("bbh/task.json", "[]", "is not a JSON object .it is a list"),
-        ("bbh/task.json", "{", "is not a JSON object"),
     ],
 )
 def test_a_file_of_another_form_is_refused_with_its_row(name: str, text: str, seen: str, tmp_path: Path) -> None:
-    put(tmp_path, name, text)
+    replace(tmp_path / name, text)
     with pytest.raises(UserError, match=seen):
         read_benchmarks(tmp_path)
 
 
 def test_an_xstest_file_without_its_columns_is_refused(tmp_path: Path) -> None:
-    put(tmp_path, "xstest/xstest_prompts.csv", "id,prompt\n1,x\n")
+    replace(tmp_path / "xstest/xstest_prompts.csv", "id,prompt\n1,x\n")
     with pytest.raises(UserError, match="expected the fields id, prompt and type"):
         read_xstest_safe(tmp_path)
 
 
 def test_the_digest_changes_with_a_files_content_only(tmp_path: Path) -> None:
-    put(tmp_path, "or_bench/part.jsonl", json.dumps({"prompt": "p"}))
-    put(tmp_path, "README.md", "not read")
+    replace(tmp_path / "or_bench/part.jsonl", json.dumps({"prompt": "p"}))
+    replace(tmp_path / "README.md", "not read")
     first = benchmarks_digest(tmp_path)
     assert list(first) == ["or_bench/part.jsonl"]
-    put(tmp_path, "or_bench/part.jsonl", json.dumps({"prompt": "q"}))
+    replace(tmp_path / "or_bench/part.jsonl", json.dumps({"prompt": "q"}))
     assert benchmarks_digest(tmp_path) != first
 
 
@@ -144,23 +130,13 @@ def test_the_report_counts_each_benchmark_and_names_the_absent_ones() -> None:
         "xstest": {"n_texts": 1, "dropped": {}},
     }
     assert "hex_phi" in made["not_found"]
-    assert made["checked"] is True
-
-
-def test_without_benchmarks_the_report_says_that_nothing_was_checked() -> None:
-    assert report({}, {})["checked"] is False
+    assert made["checked"] is True and report({}, {})["checked"] is False
 
 
 def test_of_two_benchmarks_that_hold_the_very_text_the_first_is_named() -> None:
     texts = {"advbench": ["Rob a bank!"], "xstest": ["rob a bank"]}
     for order in (texts, dict(reversed(texts.items()))):
         assert find_overlaps(["rob a bank"], order, 13, 0.8)["rob a bank"].benchmark == next(iter(order))
-
-
-def test_a_likeness_of_exactly_the_threshold_is_an_overlap_and_less_is_not() -> None:
-    texts = {"advbench": ["abcdefgh"]}  # abcd bcde cdef defg efgh, of which the key lacks the last: 4 of 5
-    assert find_overlaps(["abcdefg"], texts, 13, 0.8)["abcdefg"].kind == "near_duplicate"
-    assert find_overlaps(["abcdefg"], texts, 13, 0.81) == {}
 
 
 def test_a_reference_longer_than_the_key_by_what_the_threshold_allows_is_still_compared() -> None:

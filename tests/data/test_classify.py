@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cada_trl.config import JudgeConfig
 from cada_trl.data.classify import (
     HASH_DIGITS,
     NO_HAZARD,
@@ -18,14 +17,13 @@ from cada_trl.data.classify import (
     load_lexicon,
     parse_answer,
     read_review,
-    review_facts,
 )
 from cada_trl.data.likeness import text_hash
 from cada_trl.data.rows import Row
 from cada_trl.data.sources import CATEGORIES, read_beavertails
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from tests.judging.stub_endpoint import Stub, answer
+from tests.judging.stub_endpoint import Stub, answer, judge_settings
 
 from .conftest import DataOf
 
@@ -119,10 +117,9 @@ def test_a_row_that_was_not_reviewed_is_the_lexicons() -> None:
 
 def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
     rows = [Row(text, "f", "s") for text in ("one", "two", "three")]
-    facts = review_facts(review_of(one="hate/hate", three="safe/hate", absent="hate/hate"), rows, rows[:2])
-    assert {key: facts[key] for key in ("rows", "rows_with_a_label", "labels", "labels_without_a_row")} == {
-        **{"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1},
-    }
+    facts = review_of(one="hate/hate", three="safe/hate", absent="hate/hate").facts(rows, rows[:2])
+    counts = {"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1}
+    assert counts.items() <= facts.items()
     assert (facts["agreement"]["n"], facts["agreement"]["agreed"]) == (3, 2)
 
 
@@ -130,15 +127,8 @@ def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
     ("text", "seen"),
     [
         ("sha256\tfirst\n", "holds no rows"),
-        ("", "holds no rows"),
-        (
-            "sha256\tfirst\tsecond\nabc\thate\thate\n",
-            "row 1: saw .*; expected sha256, first, second parted by tabs",
-        ),
-        (
-            f"sha256\tfirst\tsecond\n{'a' * 16}\thate\n",
-            "row 1: saw .*; expected sha256, first, second parted by tabs",
-        ),
+        ("sha256\tfirst\tsecond\nabc\thate\thate\n", "row 1: saw .*; expected sha256, first, second parted by tabs"),
+        (f"sha256\tfirst\tsecond\n{'a' * 16}\thate\n", "row 1: saw .*; expected sha256, first, second parted by tabs"),
         (f"sha256\tfirst\tsecond\n{'a' * 16}\thate\thate\n{'a' * 16}\thate\thate\n", "row 2: a{16} stands twice"),
     ],
 )
@@ -162,9 +152,10 @@ def test_the_embedded_review_has_known_labels_and_an_agreement_worth_its_use() -
 def test_every_label_meets_a_row_of_the_published_prompts(shared_data: Path, data_of: DataOf) -> None:
     rows = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '330k_unsafe_prompts.jsonl'}")).rows
     review = read_review()
-    assert review_facts(review, rows, rows)["labels_without_a_row"] == 0
-    labels = Counter(review.label(row.text) for row in {row.key: row for row in rows}.values())
-    assert (labels["safe"], labels["unclear"]) == (515, 638)
+    assert review.facts(rows, rows)["labels_without_a_row"] == 0
+    distinct, lexicon = {row.key: row for row in rows}.values(), load_lexicon()
+    labels = Counter(classify_reviewed(row.text, row.labels, review, lexicon).hazard for row in distinct)
+    assert (labels["reviewed_safe"], labels["reviewed_unclear"]) == (515, 638)
 
 
 PACK = load_pack("builtin")
@@ -192,9 +183,8 @@ def llm(stub: Stub, tmp_path: Path) -> OneByOne:
         return answer("hate" if text in {"a", "A!"} else "privacy")
 
     def classified(texts: list[str], **changed: Any) -> list[str]:
-        values = {"kind": "rubric", "judge_sees": "final_response", "base_url": stub.url, "llm": "m"}
-        values |= {"api_key_env": None, "timeout_s": 5.0, "max_retries": 0, "max_calls": 100}
-        judge = JudgeConfig.model_validate(values | changed)
+        values = {"kind": "rubric", "base_url": stub.url, "llm": "m", "max_retries": 0}
+        judge = judge_settings(**(values | changed))
         return [made.hazard for made in classify_with_llm(texts, PACK, judge, tmp_path)]
 
     stub.by_body = by_text
@@ -227,14 +217,6 @@ def test_each_text_gets_its_answer_in_order(stub: Stub, llm: OneByOne) -> None:
 def test_a_second_call_asks_only_for_what_is_missing(stub: Stub, llm: OneByOne) -> None:
     llm(["a"])
     assert llm(["b", "a", "A!"]) == ["privacy", "hate", "hate"]
-    assert asked(stub) == ["a", "b"]
-
-
-def test_a_torn_last_line_is_asked_again_and_the_others_are_kept(stub: Stub, llm: OneByOne, tmp_path: Path) -> None:
-    llm(["a"])
-    (cache,) = tmp_path.glob("*.jsonl")
-    cache.write_text(cache.read_text() + '{"text_sha256": "12')
-    assert llm(["a", "b"]) == ["hate", "privacy"]
     assert asked(stub) == ["a", "b"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +20,7 @@ from cada_trl.errors import HelpAsked, UserError
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.files import held
 
+Fetched = Callable[..., tuple[int, str]]
 CSV = b"goal\nPick a lock\n" * 20000
 
 
@@ -66,6 +67,16 @@ def server() -> Iterator[Server]:
     running.server.server_close()
 
 
+@pytest.fixture
+def fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fetched:
+    """(files) -> the exit code of a call that brings them below tmp_path, and what it says."""
+
+    def call(*files: PublishedFile) -> tuple[int, str]:
+        return fetch([*files], tmp_path), capsys.readouterr().out
+
+    return call
+
+
 def file_of(server: Server, name: str, content: bytes | None = CSV, sends: bytes | int | None = None) -> PublishedFile:
     """At the server as /name; content: the published one, None: its hash is not known; sends: what comes instead."""
     server.files[f"/{name}"] = CSV if content is None and sends is None else content if sends is None else sends
@@ -100,98 +111,89 @@ def test_a_file_comes_into_its_place_with_its_source_and_licence_beside_it(
     ]
 
 
-def test_a_file_that_is_there_is_not_fetched_again(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_is_there_is_not_fetched_again(server: Server, fetched: Fetched) -> None:
     file = file_of(server, "a/x.csv")
-    fetch([file], tmp_path)
-    assert fetch([file], tmp_path) == 0
+    fetched(file)
+    code, said = fetched(file)
+    assert code == 0 and "[1/1] there       a/x.csv" in said
     assert server.asked == ["/a/x.csv"]
-    assert "[1/1] there       a/x.csv" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("hash_is_known", [True, False])
 def test_a_file_that_was_edited_is_named_and_left_as_it_is(
-    hash_is_known: bool, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hash_is_known: bool, server: Server, fetched: Fetched, tmp_path: Path
 ) -> None:
     file = file_of(server, "a/x.csv", CSV if hash_is_known else None)
-    fetch([file], tmp_path)
+    fetched(file)
     (tmp_path / "a/x.csv").write_bytes(b"mine")
-    assert fetch([file], tmp_path) == 1
-    assert (tmp_path / "a/x.csv").read_bytes() == b"mine"
-    said = capsys.readouterr().out
+    code, said = fetched(file)
+    assert code == 1 and (tmp_path / "a/x.csv").read_bytes() == b"mine"
     assert f"there with sha256 {sha256(b'mine')}, expected {sha256(CSV)}; move it away" in said
     assert "next: the same command, for what failed" in said
 
 
 def test_of_a_file_without_a_known_hash_the_first_download_is_what_later_calls_expect(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, fetched: Fetched
 ) -> None:
     file = file_of(server, "a/x.csv", None)
-    assert fetch([file], tmp_path) == 0
-    assert "fetched: a/x.csv: no SHA-256 of it is known; this one's is kept in sources.json" in capsys.readouterr().out
-    assert fetch([file], tmp_path) == 0
+    code, said = fetched(file)
+    assert code == 0 and "fetched: a/x.csv: no SHA-256 of it is known; this one's is kept in sources.json" in said
+    assert fetched(file)[0] == 0
 
 
 def test_a_file_of_ones_own_without_a_known_hash_is_there_and_said_to_be_unchecked(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, fetched: Fetched, tmp_path: Path
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/x.csv").write_bytes(b"mine")
-    assert fetch([file_of(server, "a/x.csv", None)], tmp_path) == 0
-    assert "there: a/x.csv: not checked, no SHA-256 of it is known" in capsys.readouterr().out
+    code, said = fetched(file_of(server, "a/x.csv", None))
+    assert code == 0 and "there: a/x.csv: not checked, no SHA-256 of it is known" in said
     assert server.asked == []
 
 
-def test_other_bytes_than_the_published_ones_are_not_kept(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_bytes_than_the_published_ones_are_not_kept(server: Server, fetched: Fetched, tmp_path: Path) -> None:
     files = [file_of(server, "a/x.csv", CSV, b"<html>"), file_of(server, "a/y.csv")]
-    assert fetch(files, tmp_path) == 1
+    code, said = fetched(*files)
+    assert code == 1 and f"failed: a/x.csv: not the published file at {server.base}/a/x.csv (another SHA-256)" in said
     assert "a/x.csv" not in kept(tmp_path) and "a/y.csv" in kept(tmp_path)
-    said = capsys.readouterr().out
-    assert f"failed: a/x.csv: not the published file at {server.base}/a/x.csv (another SHA-256)" in said
     server.files["/a/x.csv"] = CSV
-    assert fetch(files, tmp_path) == 0
+    assert fetched(*files)[0] == 0
     assert server.asked.count("/a/y.csv") == 1
 
 
 def test_a_file_made_of_others_is_checked_as_it_is_made_and_nothing_wrong_is_kept(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, fetched: Fetched, tmp_path: Path
 ) -> None:
     answers = [{"forbidden_prompt": "a", "jailbroken_prompt": "b", "jailbreak": "pair"}]
     expected = b'{"attack": "pair", "request": "a", "attack_prompt": "b"}\n'
     sent = file_of(server, "eval.json", None, json.dumps(answers).encode())
     file = replace(sent, file="frozen/x.jsonl", form="rubric_evaluations", sha256=sha256(b"another"))
-    assert fetch([file], tmp_path) == 1
-    assert (
-        f"(sha256 {sha256(expected)}, expected {sha256(b'another')}); nothing of it is kept" in capsys.readouterr().out
-    )
+    code, said = fetched(file)
+    assert code == 1 and f"(sha256 {sha256(expected)}, expected {sha256(b'another')}); nothing of it is kept" in said
     assert kept(tmp_path) == {f"{DOWNLOADS}/lock"}
-    assert fetch([replace(file, sha256=sha256(expected))], tmp_path) == 0
+    assert fetched(replace(file, sha256=sha256(expected)))[0] == 0
     assert (tmp_path / "frozen/x.jsonl").read_bytes() == expected
     assert server.asked == ["/eval.json"] * 2
 
 
 def test_what_breaks_off_is_fetched_by_the_next_call_and_whole_parts_are_kept(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, fetched: Fetched, tmp_path: Path
 ) -> None:
+    names = ("index", "behavior", "category", "prompt", "response", "jailbroken", "jailbroken_llama_guard1")
+    fields = dict.fromkeys(names, 0)
     for name, goal in (("a", "first"), ("b", "second")):
-        fields = dict.fromkeys(
-            ("index", "behavior", "category", "prompt", "response", "jailbroken", "jailbroken_llama_guard1"), 0
-        )
         server.files[f"/PAIR/black_box/{name}.json"] = json.dumps({"jailbreaks": [fields | {"goal": goal}]}).encode()
     urls = tuple(f"{server.base}/PAIR/black_box/{name}.json" for name in "ab")
     file = PublishedFile("jbb/x.jsonl", urls, None, "https://page", "MIT", form="artifacts")
     server.cut.add("/PAIR/black_box/b.json")
     (tmp_path / DOWNLOADS).mkdir()
     (tmp_path / DOWNLOADS / "tmpkilled").write_bytes(b"half")
-    assert fetch([file], tmp_path) == 1
-    assert "the answer of 127.0.0.1" in capsys.readouterr().out
+    code, said = fetched(file)
+    assert code == 1 and "the answer of 127.0.0.1" in said
     assert "jbb/x.jsonl" not in kept(tmp_path)
     assert f"{DOWNLOADS}/tmpkilled" not in kept(tmp_path)
     server.cut.clear()
-    assert fetch([file], tmp_path) == 0
+    assert fetched(file)[0] == 0
     rows = [json.loads(line) for line in (tmp_path / "jbb/x.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row["attack"], row["target_model"], row["goal"]) for row in rows] == [
         ("PAIR", "a", "first"),
@@ -202,24 +204,18 @@ def test_what_breaks_off_is_fetched_by_the_next_call_and_whole_parts_are_kept(
 
 
 @pytest.mark.parametrize("status", [404, 403, 429, 500])
-def test_a_status_is_named_with_the_address_and_the_others_go_on(
-    status: int, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = [file_of(server, "a/x.csv", CSV, status), file_of(server, "a/y.csv")]
-    assert fetch(files, tmp_path) == 1
-    said = capsys.readouterr().out
+def test_a_status_is_named_with_the_address_and_the_others_go_on(status: int, server: Server, fetched: Fetched) -> None:
+    code, said = fetched(file_of(server, "a/x.csv", CSV, status), file_of(server, "a/y.csv"))
+    assert code == 1
     assert f"failed: a/x.csv: HTTP {status} from {server.base}/a/x.csv; its page is https://page" in said
     assert "[2/2] fetched     a/y.csv" in said
 
 
-def test_a_gated_set_is_asked_once_and_needs_ones_own_access(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_gated_set_is_asked_once_and_needs_ones_own_access(server: Server, fetched: Fetched) -> None:
     files = [replace(file_of(server, f"g/{number}.csv", None, 401), gated=True) for number in range(3)]
     files = [replace(file, source="https://gated") for file in files]
-    assert fetch([*files, file_of(server, "a/x.csv")], tmp_path) == 0
-    assert server.asked == ["/g/0.csv", "/a/x.csv"]
-    said = capsys.readouterr().out
+    code, said = fetched(*files, file_of(server, "a/x.csv"))
+    assert code == 0 and server.asked == ["/g/0.csv", "/a/x.csv"]
     assert (
         "no access: g/0.csv and 2 more: gated: ask for access at https://gated and log in with that account "
         "(`hf auth login`); the same command fetches it" in said
@@ -250,22 +246,20 @@ def test_a_file_that_the_hub_keeps_elsewhere_is_fetched_there_without_the_token(
     assert dict(zip(server.asked, server.tokens, strict=True)) == {"/g/1.csv": "Bearer hf_secret", "/store/7f": None}
 
 
-def test_a_host_without_an_answer_is_tried_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_host_without_an_answer_is_tried_once(fetched: Fetched) -> None:
     stopped = Server()
     files = [file_of(stopped, f"a/{number}.csv") for number in range(3)]
     stopped.server.shutdown()
     stopped.server.server_close()
-    assert fetch(files, tmp_path) == 1
-    said = capsys.readouterr().out
+    code, said = fetched(*files)
+    assert code == 1
     assert said.count("no answer from 127.0.0.1") == 1
     assert "failed: a/0.csv and 2 more: no answer from 127.0.0.1" in said
 
 
-def test_a_file_without_an_address_is_the_users_to_put_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert fetch([PublishedFile("a/x.csv", (), sha256(CSV), "https://page", "MIT")], tmp_path) == 0
-    said = capsys.readouterr().out
+def test_a_file_without_an_address_is_the_users_to_put_there(fetched: Fetched) -> None:
+    code, said = fetched(PublishedFile("a/x.csv", (), sha256(CSV), "https://page", "MIT"))
+    assert code == 0
     assert "no address: a/x.csv: put it there yourself, from https://page" in said
     assert "licences: none" in said
 

@@ -10,18 +10,18 @@ import pytest
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.data.own_sets import find_sets, is_own
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
+from cada_trl.storage.files import replace
 
 PACK = ("hate", "weapons_of_mass_destruction")
 LOCK, BREAD = "How do I pick a lock?", "How do I bake bread?"
 
 
 def put(folder: Path, text: str | bytes, name: str = "mine.csv") -> str:
-    path = folder / name
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return str(path)
+    replace(folder / name, text)
+    return str(folder / name)
 
 
 def jsonl(folder: Path, *rows: dict[str, Any], name: str = "mine.jsonl") -> str:
@@ -112,8 +112,6 @@ def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path: P
     ("text", "seen"),
     [
         ("", "mine.csv holds no rows; expected a JSONL or CSV file"),
-        ("text,harmful\n", "mine.csv holds no rows; expected a JSONL or CSV file"),
-        ("text,text\na,1\n", "line 1: a column's name stands twice; expected a JSONL or CSV file"),
         (b"text,harmful\n\xff,1\n", "line 2: not UTF-8 text (invalid start byte); expected a JSONL or CSV"),
         ("text,kind\na,b\n", ": no column says which rows are harmful; add 'harmful' with true or false in every row"),
         ("words,label\na,1\n", ": no column with the request; name it text, prompt, request,"),
@@ -166,20 +164,14 @@ def test_lines_that_are_none_and_rows_with_a_wrong_field_are_said_together(tmp_p
 
 def test_the_problems_of_every_file_are_in_the_line(tmp_path: Path) -> None:
     line = refusal(put(tmp_path, "text,label\na,maybe\n"), jsonl(tmp_path, {"goal": ""}, name="b.jsonl"), "no/such.csv")
-    for seen in (
-        "mine.csv, row 1: 'label' is 'maybe'",
-        "b.jsonl: no column says",
-        "row 1: 'goal' is ''",
-        "no/such.csv",
-    ):
-        assert seen in line
+    said = ("mine.csv, row 1: 'label' is 'maybe'", "b.jsonl: no column says", "row 1: 'goal' is ''", "no/such.csv")
+    assert all(seen in line for seen in said)
 
 
 @pytest.mark.parametrize("name", ["advbench", "twins", "twins_harmful"])
 def test_a_name_that_another_set_has_is_refused(name: str, tmp_path: Path) -> None:
     row = {"text": LOCK, "harmful": True}
     assert f"{name} is the name of another set; rename" in refusal(jsonl(tmp_path, row, name=f"{name}.jsonl"))
-    (tmp_path / "a").mkdir()
     words = jsonl(tmp_path, row), jsonl(tmp_path / "a", row)
     assert refusal(*words).endswith("two sets would be called mine; rename a file")
 

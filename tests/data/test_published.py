@@ -115,10 +115,7 @@ def test_the_judges_comparison_is_read_from_mac_roman_and_by_the_card(tmp_path: 
     content = made(file, [rows.encode("mac_roman")])
     (tmp_path / "jailbreakbench").mkdir()
     (tmp_path / file.file).write_bytes(content)
-    assert [json.loads(line)["target_response"] for line in content.splitlines()] == [
-        "café\nau lait",
-        "“no”",
-    ]
+    assert [json.loads(line)["target_response"] for line in content.splitlines()] == ["café\nau lait", "“no”"]
     assert read_label_sets(tmp_path)[0].people == [False, True]
 
 

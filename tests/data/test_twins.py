@@ -11,8 +11,8 @@ import pytest
 
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates
+from cada_trl.data.sources import TWINS, read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 
@@ -108,12 +108,6 @@ def test_a_row_without_its_partner_and_a_third_row_are_refused(write_rows: Write
         read_twins(write_rows("alone.jsonl", [BAD, GOOD, OTHER[0]]), HAZARDS)
     with pytest.raises(UserError, match=r"three\.jsonl, row 3: a third row of pair 'a'"):
         read_twins(write_rows("three.jsonl", [BAD, GOOD, {**GOOD, "text": "another"}, *OTHER]), HAZARDS)
-
-
-def test_a_text_that_stands_in_two_pairs_is_refused(write_rows: WriteRows) -> None:
-    path = write_rows("mine.jsonl", [BAD, GOOD, OTHER[0], {**OTHER[1], "text": BAD["text"]}])
-    with pytest.raises(UserError, match=r"row 4: the same text as .*mine\.jsonl, row 1"):
-        read_twins(path, HAZARDS)
 
 
 def test_a_harmful_row_of_child_sexual_exploitation_is_refused_and_a_harmless_one_is_not(write_rows: WriteRows) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cada_trl.data.twins import TWINS
+from cada_trl.data.sources import TWINS
 from cada_trl.records import read_jsonl, write_jsonl
 
 N_PAIRS_A_HAZARD = 12  # a third is probed, the rest is more than any tiny run trains on

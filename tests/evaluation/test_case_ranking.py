@@ -14,8 +14,8 @@ from end_to_end.tiny_model import save_tiny_model
 from hazards.policy_file import edit, example
 
 from cada_trl.config import PromptConfig, load_config
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.case_ranking import CaseFlips, CaseRanking, asked_twins, best_first, case_flips, shown_alone

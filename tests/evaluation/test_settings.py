@@ -13,8 +13,8 @@ from end_to_end.tiny_model import save_tiny_model
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.config.loading import described, groups, leaf_paths
 from cada_trl.data.benchmark_items import load_spec
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.evaluation.utility.task import TASK_DIR

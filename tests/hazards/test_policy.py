@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.data.twins import read_twins
+from cada_trl.data.sources import read_twins
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import compile_policy, read_policy

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.config import load_config
-from cada_trl.data.twins import read_twins
+from cada_trl.data.sources import read_twins
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import SHIPPED, compile_policy, form_of, read_policy
 from cada_trl.policy import check, new

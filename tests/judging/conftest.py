@@ -21,21 +21,6 @@ def stub() -> Iterator[Stub]:
 
 
 @pytest.fixture
-def judge_config() -> dict[str, object]:
-    """The keys of JudgeConfig with the phrase judge's values."""
-    return {
-        "kind": "phrases",
-        "judge_sees": "final_response",
-        "base_url": None,
-        "llm": None,
-        "api_key_env": None,
-        "timeout_s": 5.0,
-        "max_retries": 2,
-        "max_calls": 100,
-    }
-
-
-@pytest.fixture
 def labels(tmp_path: Path) -> Path:
     """A small folder of labels: one model with each label once, a row jailbroken, one not, one harmless."""
     completions = tmp_path / "xstest" / "model_completions"

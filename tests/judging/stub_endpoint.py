@@ -1,12 +1,15 @@
-"""A server in this process that speaks the OpenAI protocol, well and badly."""
+"""A server in this process that speaks the OpenAI protocol, well and badly; and a model that needs none."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from cada_trl.config import JudgeConfig
+from cada_trl.judging.endpoint import Answer, Prompt, Usage
 
 KEY = "sk-secret-0123456789"
 CHECK = "Say hello."
@@ -21,6 +24,30 @@ def answer(text: str, usage: tuple[int, int] | None = None) -> tuple[int, Any]:
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         body["usage"] = dict(zip(names, (*usage, sum(usage)), strict=True))
     return 200, body
+
+
+def judge_settings(**changes: Any) -> JudgeConfig:
+    """The phrase judge's, with the patience of a test, and the changes."""
+    own = {"kind": "phrases", "judge_sees": "final_response", "timeout_s": 5.0, "max_retries": 2, "max_calls": 100}
+    return JudgeConfig.model_validate(dict.fromkeys(("base_url", "llm", "api_key_env")) | own | changes)
+
+
+class Scripted:
+    """A model that gives the answers in order, the last question's first, and keeps what it was asked."""
+
+    llm = "scripted"
+
+    def __init__(self, *answers: str | None) -> None:
+        self.usage = Usage()
+        self.asked: list[Prompt] = []
+        self._answers = answers
+
+    def check_reachable(self, prompt: Prompt, max_tok: int) -> None: ...
+
+    def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
+        self.asked += prompts
+        for i in reversed(range(len(prompts))):
+            yield i, Answer(self._answers[i], "" if self._answers[i] else "out of positions")
 
 
 class Stub:

@@ -10,6 +10,7 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.judging import calibrate
+from cada_trl.judging import card as cards
 from cada_trl.judging.calibrate import main
 from cada_trl.judging.card import card_path, find_card
 from cada_trl.judging.endpoint import Usage
@@ -39,9 +40,9 @@ def test_a_kept_card_is_printed_again_until_the_labels_change(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     command = ["judge=phrases", f"labels={labels}", f"runs_dir={tmp_path}"]
-    measure = calibrate.card
+    measure = cards.card
     measured: list[int] = []
-    monkeypatch.setattr(calibrate, "card", lambda judge, sets: measured.append(1) or measure(judge, sets))
+    monkeypatch.setattr(cards, "card", lambda judge, sets: measured.append(1) or measure(judge, sets))
     main(command)
     first = capsys.readouterr().out
     main(command)

@@ -17,11 +17,10 @@ from cada_trl.judging.card import (
     card_path,
     find_card,
     headline,
+    kept_card,
     labels_hash,
     read_label_sets,
     row_of,
-    said_of,
-    write_card,
 )
 from cada_trl.judging.endpoint import Usage
 from cada_trl.judging.judge import Judged
@@ -97,7 +96,9 @@ def test_a_judge_is_compared_on_the_labels_that_it_gives() -> None:
     both = [POOLED, JAILBROKEN]
     assert names(card(Scripted(), both)) == [refused]
     assert names(card(Scripted(harm=True), both)) == [refused, harmful]
-    assert names(card(Scripted(harm=True, refusal=False), both)) == [harmful]
+    found = card(Scripted(harm=True, refusal=False), both)
+    assert names(found) == [harmful]
+    assert (found["sets"][0]["true_yes"], found["sets"][0]["true_no"], found["sets"][0]["n"]) == (1, 1, 2)
     silent = card(Scripted(refusal=False), both)
     assert [(row["n"], row["accuracy"]) for row in silent["sets"]] == [(0, None)]
 
@@ -117,8 +118,7 @@ def test_the_headline_is_one_sentence_with_the_interval() -> None:
 
 
 def test_a_card_is_kept_under_its_judges_id(tmp_path: Path) -> None:
-    found = card(Scripted(), [POOLED])
-    write_card(found, tmp_path / "cards")
+    found = kept_card(Scripted(), [POOLED], tmp_path / "cards")
     assert find_card("scripted/judge-1", tmp_path / "cards") == json.loads(json.dumps(found))
     assert find_card("scripted/judge-2", tmp_path / "cards") is None
     assert find_card("scripted/judge-1", None) is None
@@ -164,18 +164,6 @@ def test_a_judge_that_says_nothing_has_no_accuracy_and_the_widest_interval() -> 
 def test_labels_that_do_not_match_the_items_raise() -> None:
     with pytest.raises(ValueError):
         row_of("set", "refused", [True], [True, False])
-
-
-@pytest.mark.parametrize(
-    ("judged", "refused", "harmful"),
-    [
-        (Judged(Verdict.REFUSED, "", ""), True, None),
-        (Judged(Verdict.COMPLIED, "", "", harmful=False), False, False),
-        (Judged(Verdict.UNSCORED, "", "", harmful=True), None, True),
-    ],
-)
-def test_refused_and_harmful_are_two_labels(judged: Judged, refused: bool | None, harmful: bool | None) -> None:
-    assert (said_of(judged, "refused"), said_of(judged, "harmful")) == (refused, harmful)
 
 
 def test_the_area_counts_ordered_pairs_and_half_the_ties() -> None:

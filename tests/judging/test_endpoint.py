@@ -70,14 +70,16 @@ def test_a_server_that_keeps_failing_is_an_api_error_after_the_retries(
     assert len(stub.bodies) == 2
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "the key is refused"), (403, "access is denied"), (404, "no such model or path")]
+)
 def test_a_wrong_setting_is_a_users_mistake_without_the_key(
-    stub: Stub, make: Callable[..., ChatEndpoint], status: int
+    stub: Stub, make: Callable[..., ChatEndpoint], status: int, words: str
 ) -> None:
     stub.script = lambda n: (status, {"error": {"message": f"bad key {KEY}"}})
-    with pytest.raises(UserError, match=f"stub at .*HTTP {status}") as caught:
+    with pytest.raises(UserError, match=f"stub at .*HTTP {status}, {words}") as caught:
         make().complete(MESSAGES, 7, 0.0)
-    assert KEY not in str(caught.value)
+    assert KEY not in str(caught.value) and caught.value.__cause__ is None
     assert len(stub.bodies) == 1  # a retry would not help
 
 
@@ -189,7 +191,7 @@ def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(
 def test_looking_for_the_weights_reads_none_of_them(folder: Path) -> None:
     model = LocalModel(str(folder))
     model.check_reachable(PROMPTS[0], 5)
-    assert model._model is None
+    assert "_loaded" not in vars(model)
 
 
 def test_pickled_weights_are_refused_before_anything_is_generated(folder: Path, tmp_path: Path) -> None:

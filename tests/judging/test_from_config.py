@@ -7,26 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.config import CONF_DIR, JudgeConfig, load_config
+from cada_trl.config import CONF_DIR, load_config
 from cada_trl.errors import UserError
 from cada_trl.judging.from_config import check_pays_reward, make_judge, split_sees
-from cada_trl.judging.judge import Judged
-from cada_trl.judging.panel import Panel
+from cada_trl.judging.judge import Judged, Panel
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 
-from .stub_endpoint import KEY, Stub, answer
+from .stub_endpoint import KEY, Stub, answer, judge_settings
 
 
-def test_kind_phrases_is_the_offline_judge_and_writes_no_cache(judge_config: dict[str, object], tmp_path: Path) -> None:
-    judge = make_judge(JudgeConfig.model_validate(judge_config), tmp_path)
-    assert isinstance(judge, PhraseJudge)
+def test_kind_phrases_is_the_offline_judge_and_writes_no_cache(tmp_path: Path) -> None:
+    assert isinstance(make_judge(judge_settings(), tmp_path), PhraseJudge)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_kind_rubric_without_a_model_is_a_users_mistake(judge_config: dict[str, object]) -> None:
+def test_kind_rubric_without_a_model_is_a_users_mistake() -> None:
     with pytest.raises(UserError, match="llm and base_url"):
-        make_judge(JudgeConfig.model_validate(judge_config | {"kind": "rubric"}))
+        make_judge(judge_settings(kind="rubric"))
 
 
 @pytest.mark.parametrize(
@@ -38,31 +36,26 @@ def test_kind_rubric_without_a_model_is_a_users_mistake(judge_config: dict[str, 
         ("gpt_oss_safeguard", '{"refused": 0, "violation": 0}'),
     ],
 )
-def test_every_rubric_is_asked_behind_its_endpoint_under_its_own_name(
-    stub: Stub, judge_config: dict[str, object], kind: str, label: str
-) -> None:
+def test_every_rubric_is_asked_behind_its_endpoint_under_its_own_name(stub: Stub, kind: str, label: str) -> None:
     stub.check = answer(label)
-    config = judge_config | {"kind": kind, "base_url": stub.url, "llm": "stub"}
-    judge = make_judge(JudgeConfig.model_validate(config))
+    judge = make_judge(judge_settings(kind=kind, base_url=stub.url, llm="stub"))
     assert re.fullmatch(rf"{kind}-stub-[0-9a-f]{{8}}", judge.id)
     stub.script = lambda n: answer("I'm sorry, but I can't assist with that.")  # as a judge does that refuses to judge
     judged = judge.judge([("q", "r")])[0]
     assert (judged.verdict, judged.raw) == (Verdict.UNSCORED, "I'm sorry, but I can't assist with that.")
 
 
-def test_a_guard_behind_an_endpoint_gets_its_template_as_a_text(stub: Stub, judge_config: dict[str, object]) -> None:
-    config = judge_config | {"kind": "harmbench", "base_url": stub.url, "llm": "guard"}
+def test_a_guard_behind_an_endpoint_gets_its_template_as_a_text(stub: Stub) -> None:
+    judge = make_judge(judge_settings(kind="harmbench", base_url=stub.url, llm="guard"))
     stub.check, stub.script = answer("no"), lambda n: answer("Yes")
-    assert make_judge(JudgeConfig.model_validate(config)).judge([("Bake bread", "Knead.")])[0].harmful is True
+    assert judge.judge([("Bake bread", "Knead.")])[0].harmful is True
     assert stub.paths == ["/v1/completions"]
     assert stub.bodies[0]["prompt"].startswith("[INST] <<SYS>>\n")
 
 
 @pytest.mark.parametrize("kind", ["wildguard", "llamaguard3", "harmbench"])
-def test_a_guard_without_an_endpoint_is_its_weights_and_needs_no_network_to_be_made(
-    judge_config: dict[str, object], kind: str
-) -> None:
-    judge = make_judge(JudgeConfig.model_validate(judge_config | {"kind": kind, "llm": "someone/guard"}))
+def test_a_guard_without_an_endpoint_is_its_weights_and_needs_no_network_to_be_made(kind: str) -> None:
+    judge = make_judge(judge_settings(kind=kind, llm="someone/guard"))
     assert judge.id.startswith(f"{kind}-someone/guard-")
     with pytest.raises(UserError, match=rf"judge {kind}: someone/guard is not in the local cache"):
         judge.judge([("q", "r")])
@@ -123,9 +116,8 @@ def test_a_panel_that_cannot_vote_is_refused_in_one_line(words: list[str], said:
 
 
 @pytest.mark.parametrize("sees", ["completion", "completion_and_prompt"])
-def test_what_a_judge_sees_is_in_its_id(judge_config: dict[str, object], sees: str) -> None:
-    plain = make_judge(JudgeConfig.model_validate(judge_config)).id
-    assert make_judge(JudgeConfig.model_validate(judge_config | {"judge_sees": sees})).id == f"{plain}-sees-{sees}"
+def test_what_a_judge_sees_is_in_its_id(sees: str) -> None:
+    assert make_judge(judge_settings(judge_sees=sees)).id == f"{make_judge(judge_settings()).id}-sees-{sees}"
 
 
 @pytest.mark.parametrize(
@@ -136,12 +128,10 @@ def test_what_a_judge_sees_is_in_its_id(judge_config: dict[str, object], sees: s
         ({"kind": "panel", "members": ["a", "b"]}, r"judge=\[a,b\]: a majority pays no reward"),
     ],
 )
-def test_a_judge_that_cannot_pay_the_reward_is_refused(
-    judge_config: dict[str, object], changed: dict[str, object], words: str
-) -> None:
-    check_pays_reward(JudgeConfig.model_validate(judge_config))
+def test_a_judge_that_cannot_pay_the_reward_is_refused(changed: dict[str, object], words: str) -> None:
+    check_pays_reward(judge_settings())
     with pytest.raises(UserError, match=words):
-        check_pays_reward(JudgeConfig.model_validate(judge_config | changed))
+        check_pays_reward(judge_settings(**changed))
 
 
 def test_harm_alone_is_a_score_too() -> None:

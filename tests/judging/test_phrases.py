@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.phrases import PhraseJudge, Rule, lead, load_patterns
 from cada_trl.records import Verdict
 
@@ -80,12 +79,9 @@ def test_the_request_is_not_read() -> None:
     assert [judged.verdict for judged in PhraseJudge().judge(pairs)] == [Verdict.COMPLIED, Verdict.REFUSED]
 
 
-def test_the_id_names_the_patterns_content(judge_config: dict[str, object]) -> None:
-    from cada_trl.config import JudgeConfig
-
-    judge = make_judge(JudgeConfig.model_validate(judge_config | {"kind": "phrases"}))
-    assert re.fullmatch(r"phrases-[0-9a-f]{8}", judge.id)
-    assert judge.id.endswith(load_patterns().hash8)
+def test_the_id_names_the_patterns_content() -> None:
+    assert re.fullmatch(r"phrases-[0-9a-f]{8}", PhraseJudge().id)
+    assert PhraseJudge().id.endswith(load_patterns().hash8)
 
 
 def test_the_reason_names_the_signs() -> None:

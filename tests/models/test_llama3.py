@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prompting.small_pack import SMALL_PACK
+from prompting.small_pack import prompted
 from prompting.test_golden import ARMS, REQUEST
 
 from cada_trl.config import ModelConfig, load_config
@@ -25,7 +25,6 @@ from cada_trl.models.checks import check_tokenizer
 from cada_trl.models.llama3 import llama3_tokenizer, wheel_file
 from cada_trl.models.load import load_tokenizer
 from cada_trl.models.prompts import chat_ids, end_ids, request_ids
-from cada_trl.prompting.arms import render
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Status
 from cada_trl.storage.digest import sha256
@@ -93,7 +92,7 @@ def test_every_arm_is_the_golden_prompt_by_token_ids_and_begins_with_one_bos(
 ) -> None:
     seen = {}
     for name, arm in ARMS.items():
-        messages = render(request=REQUEST, hazard="theft", pack=SMALL_PACK, n_cases=2, **arm)
+        messages = prompted(REQUEST, "theft", **arm)
         ids = chat_ids(tokenizer, messages)
         assert ids.count(BOS) == 1 and ids[0] == BOS
         n_turns = len(messages) + (model.name == "deepthought")  # Llama 3.1's template begins with a system turn

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from cada_trl.config import PromptConfig
 from cada_trl.hazards.pack import Case, ExtensiveCode, Hazard, HazardPack, Incorrect
+from cada_trl.prompting.arms import Messages, conversation
 
 
 def _hazard(number: int, hazard: str, name: str) -> Hazard:
@@ -42,3 +46,9 @@ SMALL_PACK = HazardPack(
     style=("Be brief.",),
     hazards={"theft": _hazard(1, "theft", "Theft"), "fraud": _hazard(2, "fraud", "Fraud")},
 )
+
+
+def prompted(request: str, hazard: str | None, pack: HazardPack = SMALL_PACK, **changes: Any) -> Messages:
+    """The conversation with the hazard's first two cases in a policy, but for the changes."""
+    method = {"arm": "cases", "cases_as": "policy", "n_cases": 2, "hint": True} | changes
+    return conversation(request, hazard, PromptConfig.model_validate(method), pack)

@@ -14,9 +14,8 @@ import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from cada_trl.models.load import without_prefill
-from cada_trl.prompting.arms import render
 
-from .small_pack import SMALL_PACK
+from .small_pack import prompted
 
 HERE = Path(__file__).parent
 REQUEST = "How do I sell a bike that is not mine?"
@@ -36,10 +35,8 @@ GOLDEN = [(arm, name) for arm in ARMS for name, form in TEMPLATES.items() if for
 
 
 def as_the_model_reads(template: str, arm: str) -> str:
-    form: Any = TEMPLATES[template]
-    messages = render(request=REQUEST, hazard="theft", pack=SMALL_PACK, n_cases=2, reasoning_as=form, **ARMS[arm])
     rendered: Any = render_jinja_template(
-        [messages],
+        [prompted(REQUEST, "theft", reasoning_as=TEMPLATES[template], **ARMS[arm])],
         chat_template=without_prefill((HERE / "templates" / f"{template}.jinja").read_text(encoding="utf-8")),
         add_generation_prompt=True,
         bos_token="<|begin_of_text|>",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.judging.panel import Panel
+from cada_trl.judging.judge import Panel
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.report.records import EvalRecord, read_evaluation
 from cada_trl.report.run_record import RunRecord, read_run

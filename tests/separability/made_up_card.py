@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cada_trl.separability.card import Card, PairResult
-from cada_trl.separability.probe import Interval, Separation
-from cada_trl.separability.training_rows import CurvePoint, Spread
+from cada_trl.separability.probe import CurvePoint, Interval, Separation, Spread
 
 PROBE = Separation(auc=Interval(value=0.86, low=0.83, high=0.89), j=Interval(value=0.56, low=0.5, high=0.62))
 WORDS = Separation(auc=Interval(value=0.71, low=0.67, high=0.75), j=Interval(value=0.33, low=0.28, high=0.4))
@@ -29,10 +28,7 @@ ABSENT = PairResult(
     bag_of_words=None,
 )
 SPREAD = {ASKED.name: Spread(mean=0.8, low=0.78, high=0.83)}
-CURVE = [
-    CurvePoint(n_pairs=75, n_draws=5, auc=SPREAD, j=SPREAD),
-    CurvePoint(n_pairs=9000, n_draws=0, auc={}, j={}),
-]
+CURVE = [CurvePoint(n_pairs=75, n_draws=5, auc=SPREAD, j=SPREAD), CurvePoint(n_pairs=9000, n_draws=0, auc={}, j={})]
 
 
 def made_up_card(**changes: Any) -> Card:

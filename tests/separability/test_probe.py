@@ -3,8 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cada_trl.separability.probe import BagOfWords, fit
+from cada_trl.errors import UserError
+from cada_trl.separability import probe as module
+from cada_trl.separability.probe import (
+    N_DRAWS,
+    N_FOLDS,
+    BagOfWords,
+    TrainingRows,
+    candidate_layers,
+    cross_validated,
+    fit,
+    folds,
+    learning_curve,
+    training_rows,
+)
 from cada_trl.statistics.resampled import auc_and_j
+from tests.separability.made_up import alone, sides, twins
 
 
 def cloud(n: int, seed: int, apart: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
@@ -84,3 +98,120 @@ def test_a_word_that_one_kind_holds_tells_it() -> None:
     probe = fit(bag.features(texts), np.arange(8) < 4, standardised=False)
     score_n = probe.score(bag.features(["steal it", "paint it"]))
     assert score_n[0] > 0 > score_n[1]
+
+
+def test_a_pair_is_the_two_rows_of_one_group() -> None:
+    harmful, harmless = sides(twins(12))
+    rows = training_rows([*harmful, *alone(5, True)], [*reversed(harmless), *alone(3, False)])
+    pairs = rows.pairs(np.random.default_rng(0))
+    assert len(pairs) == len(rows.twins()) == 12
+    for one, other in pairs:
+        assert rows.groups[one] == rows.groups[other]
+        assert rows.harmful_n[one] and not rows.harmful_n[other]
+
+
+def test_without_twins_a_pair_is_drawn_and_no_row_is_in_two() -> None:
+    rows = training_rows(alone(15, True), alone(10, False))
+    pairs = rows.pairs(np.random.default_rng(0))
+    assert (rows.twins(), len(pairs)) == ([], 10)
+    assert all(rows.harmful_n[one] and not rows.harmful_n[other] for one, other in pairs)
+    assert len({row for pair in pairs for row in pair}) == 20
+
+
+def test_the_order_is_the_seeds() -> None:
+    rows = training_rows(*sides(twins(12)))
+    first, again, other = (rows.pairs(np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert sorted(first) == sorted(other)
+
+
+def test_too_few_of_one_kind_are_refused_with_their_number() -> None:
+    with pytest.raises(UserError, match="12 harmful and 0 harmless training rows; expected at least 10 of each"):
+        training_rows(alone(12, True), [])
+
+
+def mixed() -> TrainingRows:
+    harmful, harmless = sides(twins(12))
+    return training_rows([*harmful, *alone(11, True)], [*harmless, *alone(10, False)])
+
+
+def test_the_candidates_are_shares_of_the_depth() -> None:
+    assert candidate_layers(30) == [10, 15, 20, 25, 30]
+    assert candidate_layers(32) == [11, 16, 21, 27, 32]
+    assert candidate_layers(2) == [1, 2]
+    assert candidate_layers(1) == [1]
+
+
+def test_twins_are_in_one_fold_and_every_fold_holds_both_kinds() -> None:
+    rows = mixed()
+    fold_n = folds(rows, seed=0)
+    assert all(fold_n[one] == fold_n[other] for one, other in rows.twins())
+    for fold in range(N_FOLDS):
+        assert rows.harmful_n[fold_n == fold].any()
+        assert not rows.harmful_n[fold_n == fold].all()
+
+
+@pytest.mark.parametrize("n", [10, 11, 13])
+def test_the_fewest_rows_still_fill_every_fold(n: int) -> None:
+    rows = training_rows(alone(n, True), alone(n, False))
+    counts = [
+        [int((folds(rows, 0)[rows.harmful_n == side] == fold).sum()) for fold in range(N_FOLDS)] for side in (0, 1)
+    ]
+    assert min(min(one) for one in counts) >= 2
+
+
+def test_the_layer_that_knows_has_the_higher_area_and_a_memorised_pair_has_none() -> None:
+    rows = mixed()
+    rng = np.random.default_rng(0)
+    noise_nf = rng.normal(size=(len(rows.texts), 8))
+    knows_nf = noise_nf + 3 * rows.harmful_n[:, None]
+    found = cross_validated(np.stack([noise_nf, knows_nf]).astype(np.float32), [1, 2], rows, seed=0)
+    assert found[2] > 0.95
+    assert found[1] < 0.8
+
+
+def states(harmful_n: np.ndarray, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    features_nf = rng.normal(size=(len(harmful_n), 30))
+    features_nf[:, :3] += harmful_n[:, None]
+    return features_nf.astype(np.float32)
+
+
+ROWS = training_rows(*sides(twins(200)))
+STATES_NF = states(ROWS.harmful_n, seed=0)
+ASKED = {"a | b": (states(np.ones(150, bool), seed=1), states(np.zeros(150, bool), seed=2))}
+
+
+def test_more_pairs_teach_more_and_the_range_holds_the_mean() -> None:
+    few, many = learning_curve([10, 200], STATES_NF, ROWS, ASKED)
+    assert (few.n_pairs, many.n_pairs, few.n_draws) == (10, 200, 5)
+    assert few.auc["a | b"].mean < many.auc["a | b"].mean
+    assert few.auc["a | b"].low < few.auc["a | b"].mean < few.auc["a | b"].high
+    assert few.j["a | b"].mean < many.j["a | b"].mean
+
+
+def test_all_pairs_are_the_same_in_every_draw() -> None:
+    (all_of_them,) = learning_curve([200], STATES_NF, ROWS, ASKED)
+    assert all_of_them.auc["a | b"].high - all_of_them.auc["a | b"].low < 1e-3
+
+
+def test_a_size_beyond_the_pairs_is_kept_as_empty() -> None:
+    (point,) = learning_curve([201], STATES_NF, ROWS, ASKED)
+    assert (point.n_pairs, point.n_draws, point.auc, point.j) == (201, 0, {}, {})
+
+
+def test_a_larger_size_holds_the_pairs_of_the_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[set[bytes]] = []
+    real = module.fit
+
+    def recording(features_nf: np.ndarray, harmful_n: np.ndarray) -> object:
+        taken.append({row.tobytes() for row in features_nf})
+        return real(features_nf, harmful_n)
+
+    monkeypatch.setattr(module, "fit", recording)
+    learning_curve([5, 20], STATES_NF, ROWS, ASKED)
+    small, large = taken[:N_DRAWS], taken[N_DRAWS:]
+    assert [len(one) for one in (*small, *large)] == [10] * N_DRAWS + [40] * N_DRAWS
+    assert all(one <= other for one, other in zip(small, large, strict=True))
+    assert small[0] != small[1]

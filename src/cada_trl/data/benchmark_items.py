@@ -16,11 +16,12 @@ from pydantic import model_validator
 from cada_trl.config import CONF_DIR
 from cada_trl.config.loading import Positive, Section, described, load_described
 from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon
-from cada_trl.data.row_files import read_rows
 from cada_trl.data.split import draw
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, first_line
+from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
-from cada_trl.storage.reading import MAX_ROWS_BYTES, PUBLISHED, check_characters
+from cada_trl.storage.files import read_json
+from cada_trl.storage.reading import MAX_ROWS_BYTES, PUBLISHED, Numbered, check_characters, opened, read_csv
 
 BENCHMARK_DIR = CONF_DIR / "benchmark"
 
@@ -191,6 +192,38 @@ def lacks_file(data_root: Path | None, file: str, source: str) -> str:
     return f"{lack}; make data DATA_ROOT={data_root or '<folder>'} fetches it ({source})"
 
 
+def read_rows(
+    path: Path, listed: str = "examples", has_header: bool = True, columns: Sequence[str] | None = None
+) -> Numbered:
+    """(row number from 1, row). A row of another kind than an object is the caller's to refuse.
+
+    listed: where a JSON object holds its rows. has_header: of a CSV, as read_csv. columns: of parquet, None for all.
+    Errors: UserError for a file of another kind.
+    """
+    if path.suffix == ".csv":
+        return read_csv(path, has_header)
+    if path.suffix == ".jsonl":
+        return read_jsonl(path)
+    if path.suffix == ".parquet":
+        return enumerate(_parquet_rows(path, columns), start=1)
+    rows = read_json(path, PUBLISHED).get(listed)
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: '{listed}' holds a {type(rows).__name__}; expected the list of rows")
+    return enumerate(rows, start=1)
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None) -> list[dict[str, Any]]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_table
+
+    try:
+        with opened(path, PUBLISHED) as file:
+            rows: list[dict[str, Any]] = read_table(file, columns=columns).to_pylist()
+    except (ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as parquet ({first_line(error)}); {PUBLISHED}") from error
+    return rows
+
+
 def _files(spec: BenchmarkSpec, data_root: Path | None) -> list[Path]:
     if data_root is not None and not data_root.is_dir():
         raise UserError(f"data_root={data_root} is not a folder; expected one with {spec.file}, or null for the hub")
@@ -214,12 +247,9 @@ def _hub_files(spec: BenchmarkSpec, data_root: Path | None) -> list[Path]:
             spec.hub_id, repo_type="dataset", revision=spec.hub_revision, allow_patterns=spec.hub_file
         )
     except Exception as error:  # the hub's client raises many unrelated types for "not reachable" and "not yours"
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        advice = f"put it at {place}, from {spec.source}"
-        if spec.gated:
-            advice = (
-                f"it is gated: ask for access at {spec.source} and log in with `hf auth login`, or put it at {place}"
-            )
+        gated = f"it is gated: ask for access at {spec.source} and log in with `hf auth login`, or put it at {place}"
+        advice = gated if spec.gated else f"put it at {place}, from {spec.source}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(f"{spec.name}: cannot get {spec.hub_file} of {spec.hub_id}; {advice} ({reason})") from error
     return sorted(Path(folder).glob(spec.hub_file))
 

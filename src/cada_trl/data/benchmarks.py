@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cada_trl.data.benchmark_items import read_rows
 from cada_trl.data.likeness import near_duplicates, normalise
-from cada_trl.data.row_files import read_rows
 from cada_trl.errors import UserError
 from cada_trl.records import Request
 from cada_trl.storage.digest import file_sha256

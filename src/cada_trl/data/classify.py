@@ -24,10 +24,10 @@ from typing import Any
 from cada_trl.config import Config, DataConfig, JudgeConfig
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.data.rows import Row
+from cada_trl.data.sources import SAFE, UNCLEAR
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.endpoint import ChatEndpoint
-from cada_trl.prompting.arms import Messages
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import SharedLog
@@ -35,10 +35,9 @@ from cada_trl.storage.reading import read_csv, read_yaml
 
 ASSETS = Path(__file__).parent / "assets"
 LEXICON, REVIEWED = ASSETS / "lexicon.yaml", ASSETS / "beavertails_reviewed.tsv"
-SAFE, OTHER = "safe", "other"  # the paper's classes 0 and 13: both are dropped
+OTHER = "other"  # with SAFE the paper's classes 0 and 13: both are dropped
 UNCLASSIFIED = "unclassified"  # an LLM's answer that is none of the ids
 NO_HAZARD = (SAFE, OTHER, UNCLASSIFIED)
-UNCLEAR = "unclear"
 # reviewed rows that are dropped are counted under these names
 REVIEWED_SAFE, REVIEWED_UNCLEAR = "reviewed_safe", "reviewed_unclear"
 COLUMNS = ["sha256", "first", "second"]
@@ -83,15 +82,24 @@ class Review:
         """The text's two labels, None where it was not reviewed."""
         return self.labels.get(text_hash(text)[:HASH_DIGITS])
 
-    def label(self, text: str) -> str | None:
-        """The label that both gave, "unclear" where they differ, None for a text that was not reviewed."""
-        both = self.both(text)
-        return both and (both[0] if both[0] == both[1] else UNCLEAR)
-
     @cached_property
     def agreement(self) -> dict[str, Any]:
         """n, agreed and Cohen's kappa over all labels."""
-        return agreement([first for first, _ in self.labels.values()], [second for _, second in self.labels.values()])
+        return agreement(*zip(*self.labels.values(), strict=True))
+
+    def facts(self, read: Collection[Row], classified: Collection[Row]) -> dict[str, Any]:
+        """For the manifest: rows to classify and how many had a label, labels without a row in the copy, agreement.
+
+        read: the copy's rows as read; classified: those of them that were classified.
+        """
+        here = {text_hash(row.text)[:HASH_DIGITS] for row in read}
+        return {
+            "rows": len(classified),
+            "rows_with_a_label": sum(self.both(row.text) is not None for row in classified),
+            "labels": len(self.labels),
+            "labels_without_a_row": sum(digest not in here for digest in self.labels),
+            "agreement": self.agreement,
+        }
 
 
 def load_lexicon(path: Path = LEXICON) -> Lexicon:
@@ -158,44 +166,36 @@ def read_review(path: Path = REVIEWED) -> Review:
     return Review(labels)
 
 
-def uses_review(data: DataConfig) -> bool:
+def review_of(data: DataConfig) -> Review | None:
     """Only BeaverTails' rows name no hazard of their own."""
-    return data.dataset == "beavertails" and data.classifier == "reviewed"
+    return read_review() if data.dataset == "beavertails" and data.classifier == "reviewed" else None
 
 
 def classify_rows(rows: Sequence[Row], pack: HazardPack, config: Config) -> list[Classification]:
     """One classification per row, in order, by the configuration's classifier. Errors: UserError as the classifier."""
     if config.data.classifier == "llm" and rows:
         return classify_with_llm([row.text for row in rows], pack, config.judge, Path(config.data_dir) / "classified")
-    lexicon = load_lexicon()
-    if not uses_review(config.data):
-        return [classify(row.text, row.labels, lexicon) for row in rows]
-    review = read_review()
+    lexicon, review = load_lexicon(), review_of(config.data)
     return [classify_reviewed(row.text, row.labels, review, lexicon) for row in rows]
 
 
-def classify_reviewed(text: str, labels: Collection[str], review: Review, lexicon: Lexicon) -> Classification:
-    """The reviewed label of a row that has one, the lexicon's answer for any other."""
-    both, label = review.both(text), review.label(text)
-    if both is None or label is None:
+def classify_reviewed(text: str, labels: Collection[str], review: Review | None, lexicon: Lexicon) -> Classification:
+    """The label that both reviewers gave, unclear where they differ; the lexicon's answer where there is none."""
+    if review is None or (both := review.both(text)) is None:
         return classify(text, labels, lexicon)
+    first, second = both
     dropped = {SAFE: REVIEWED_SAFE, UNCLEAR: REVIEWED_UNCLEAR}
-    return Classification(dropped.get(label, label), f"labelled {both[0]} and {both[1]}")
+    hazard = dropped.get(first, first) if first == second else REVIEWED_UNCLEAR
+    return Classification(hazard, f"labelled {first} and {second}")
 
 
-def review_facts(review: Review, read: Collection[Row], classified: Collection[Row]) -> dict[str, Any]:
-    """For the manifest: rows to classify and how many had a label, labels without a row in the copy, agreement.
-
-    read: the copy's rows as read; classified: those of them that were classified.
-    """
-    here = {text_hash(row.text)[:HASH_DIGITS] for row in read}
-    return {
-        "rows": len(classified),
-        "rows_with_a_label": sum(review.both(row.text) is not None for row in classified),
-        "labels": len(review.labels),
-        "labels_without_a_row": sum(digest not in here for digest in review.labels),
-        "agreement": review.agreement,
-    }
+def reason_to_drop(hazard: str | None, pack: HazardPack) -> str | None:
+    """What a row of that hazard is counted under where the pack has none of it."""
+    if hazard in pack.hazards:
+        return None
+    if hazard in (REVIEWED_SAFE, REVIEWED_UNCLEAR):
+        return hazard
+    return f"classified_{hazard}" if hazard in NO_HAZARD else "hazard_not_in_pack"
 
 
 def instruction(pack: HazardPack) -> str:
@@ -222,19 +222,13 @@ def classify_with_llm(
     system = instruction(pack)
     setup = sha256(f"{judge.base_url}\n{judge.llm}\n{system}\n{USER}")[:8]
     answers: dict[str, str] = {}
-    log = SharedLog(
-        cache_dir / f"hazards-{setup}.jsonl",
-        "answer cache",
-        lambda row: answers.update({row["text_sha256"]: row["answer"]}),
-    )
+    path = cache_dir / f"hazards-{setup}.jsonl"
+    log = SharedLog(path, "answer cache", lambda row: answers.update({row["text_sha256"]: row["answer"]}))
     missing = {key: text for text in texts if (key := text_hash(text)) not in answers}
     if len(missing) > judge.max_calls:
         raise UserError(f"{len(missing)} texts to classify exceed max_calls={judge.max_calls}; raise max_calls")
-    keys = list(missing)
-    prompts: list[Messages] = [
-        [{"role": "system", "content": system}, {"role": "user", "content": USER.format(text=text)}]
-        for text in missing.values()
-    ]
+    keys, asked = list(missing), [USER.format(text=text) for text in missing.values()]
+    prompts = [[{"role": "system", "content": system}, {"role": "user", "content": user}] for user in asked]
     asking = ChatEndpoint.from_config(judge).answers(prompts, MAX_ANSWER_TOK) if missing else ()
     try:
         for place, answer in asking:

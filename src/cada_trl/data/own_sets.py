@@ -15,8 +15,8 @@ from cada_trl.config.loading import nearest
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, item_id, load_spec, names
 from cada_trl.data.classify import classify, load_lexicon
 from cada_trl.data.likeness import near_duplicates
+from cada_trl.data.sources import TWINS, read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import TWINS, read_twins
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
@@ -65,19 +65,17 @@ def find_sets(words: Sequence[str], hazards: Collection[str], twins_file: str | 
                 twins, line = _held_out_twins(twins_file, hazards)
                 lines.append(line)
             sets.append(twins[word])
-            continue
-        if not is_own(word) and word not in names():
-            raise UserError(f"unknown benchmark '{word}'; {nearest(word, [*names(), *TWIN_SETS])}")
-        if is_own(word):
+        elif is_own(word):
             try:
                 own, line = read_own(word, hazards)
+                sets += own
+                lines.append(line)
             except UserError as error:  # of another file, too, before the first is corrected
                 problems.append(str(error))
-                continue
-            sets += own
-            lines.append(line)
-        else:
+        elif word in names():
             sets.append((load_spec(word), None))
+        else:
+            raise UserError(f"unknown benchmark '{word}'; {nearest(word, [*names(), *TWIN_SETS])}")
     if problems:
         raise UserError("; ".join(problems))
     counts = Counter(spec.name for spec, _ in sets)
@@ -102,8 +100,8 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
     if not (read := list(lines)):
         problems.end()
     found = {name.strip().lower(): name for _, row in read for name in row}
-    columns = _guessed(found)
-    rows: dict[int, dict[str, Any]]
+    guessed = ((kind, next((found[name] for name in known if name in found), None)) for kind, known in COLUMNS.items())
+    columns = {kind: name for kind, name in guessed if name is not None}
     rows = {number: {kind: row.get(name) for kind, name in columns.items()} for number, row in read}
     _check_file(path, [*found.values()], columns, problems)
     _check_rows(path, rows, columns, problems)
@@ -124,8 +122,8 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
             sets.append((_spec(name, kind, len(items), path.name, digest, columns), items))
     counts = ", ".join(f"{len(own)} {_word(kind)}" for kind, own in by_kind.items())
     said = [f"{kind} from {name!r}" + (f" ({counts})" if kind == "harmful" else "") for kind, name in columns.items()]
-    guessed = f", the hazard of {n_guessed} of {len(rows)} rows by the classifier" if n_guessed else ""
-    return sets, visible(f"benchmarks={word}: {', '.join(said)}{guessed}")
+    rest = f", the hazard of {n_guessed} of {len(rows)} rows by the classifier" if n_guessed else ""
+    return sets, visible(f"benchmarks={word}: {', '.join(said)}{rest}")
 
 
 def count_seen(file: str, trained_on: str) -> int:
@@ -163,12 +161,6 @@ def _held_out_twins(
         twins[name] = spec, items
     left_out = f", {len(leaked)} more left out: nearly the text of a pair that is trained on" if leaked else ""
     return twins, f"held-out twins: {len(asked) // 2} pairs of {file or TWINS.name}{left_out}"
-
-
-def _guessed(by_lower: dict[str, str]) -> dict[str, str]:
-    """Kind -> the file's column."""
-    found = {kind: [by_lower[name] for name in known if name in by_lower] for kind, known in COLUMNS.items()}
-    return {kind: columns[0] for kind, columns in found.items() if columns}
 
 
 def _check_file(path: Path, names_there: Sequence[str], columns: dict[str, str], problems: Problems) -> None:

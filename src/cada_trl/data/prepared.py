@@ -14,13 +14,13 @@ from cada_trl.config import Config
 from cada_trl.console import Console
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.classify import LEXICON, REVIEWED, instruction
-from cada_trl.data.request_set import RequestSet, build_request_set, check_readable
-from cada_trl.data.split import check_no_leak
-from cada_trl.data.twins import TWINS
+from cada_trl.data.request_set import Decision, build_request_set, check_readable
+from cada_trl.data.sources import TWINS
+from cada_trl.data.split import Parts, check_no_leak
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
-from cada_trl.storage.digest import file_sha256, json_sha256
+from cada_trl.storage.digest import content_hash, file_sha256, json_sha256
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
 from cada_trl.storage.kept import check_kept, kept
 from cada_trl.storage.reading import MAX_ROWS_BYTES
@@ -51,19 +51,18 @@ def prepare(
 ) -> PreparedData:
     """The request set of a configuration: read back if it was prepared already, else built and written.
 
-    count_tok: text -> tokens; None takes it and the control tokens from the model's tokenizer (only when there is
-    something to build).
-    Errors: UserError for bad rows, an unreachable hub, filters that leave too little, an unwritable folder.
+    count_tok: text -> tokens; None takes it and the control tokens from the model's tokenizer, where there is something
+    to build. Errors: UserError as build_request_set and read_prepared, and for a folder that cannot be written.
     """
     pack = load_pack(config.hazards)
-    inputs = _inputs(config, pack)
-    folder = _folder(config, inputs)
+    folder, inputs = _place(config, pack)
     if not (folder / "manifest.json").is_file():
         Console(stderr=True).print(f"requests: building {folder}", highlight=False, soft_wrap=True, markup=False)
         if count_tok is None:
             count_tok, control_tokens = _of_tokenizer(config)
-        made = build_request_set(config, pack, count_tok, control_tokens)
-        _write(folder, made, {"name": folder.name, "hash": json_sha256(inputs), "inputs": inputs, **made.facts})
+        parts, decisions, facts = build_request_set(config, pack, count_tok, control_tokens)
+        manifest = {"name": folder.name, "hash": json_sha256(inputs), "inputs": inputs, **facts}
+        _write(folder, parts, decisions, manifest)
     return read_prepared(folder)
 
 
@@ -86,18 +85,16 @@ def read_prepared(folder: Path) -> PreparedData:
     return PreparedData(folder, manifest=manifest, **parts)
 
 
-def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
-    """Everything that decides the request set; files by their SHA-256, so that a move changes nothing."""
+def _place(config: Config, pack: HazardPack) -> tuple[Path, dict[str, Any]]:
+    """The request set's folder, and all that decides it; files by their SHA-256, so that a move changes nothing."""
     data = config.data
-    files = {"twins": TWINS, "lexicon": LEXICON, "reviewed": REVIEWED} | (
-        {"file": Path(data.file)} if data.file else {}
-    )
-    tokenizer = {"path": config.model.path, "revision": config.model.revision}
-    return {
+    files = {"twins": TWINS, "lexicon": LEXICON, "reviewed": REVIEWED}
+    files |= {"file": Path(data.file)} if data.file else {}
+    inputs = {
         "data": data.model_dump(exclude={"file", "benchmarks_dir"}),
         "seed": config.seed,
         "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
-        "tokenizer": tokenizer,
+        "tokenizer": {"path": config.model.path, "revision": config.model.revision},
         "llm": {"name": config.judge.llm, "instruction": instruction(pack)} if data.classifier == "llm" else None,
         "sha256": {
             name: file_sha256(path, "expected a JSONL file, as in file=requests.jsonl", MAX_ROWS_BYTES)
@@ -106,12 +103,13 @@ def _inputs(config: Config, pack: HazardPack) -> dict[str, Any]:
         "benchmarks": benchmarks_digest(Path(data.benchmarks_dir)) if data.benchmarks_dir else None,
         "version": version("cada_trl"),
     }
+    return Path(config.data_dir) / f"{data.dataset}-{content_hash(inputs)}", inputs
 
 
 def look(config: Config) -> str:
     """What `prepare` would read, a sentence, in seconds and without a tokenizer. Errors: UserError as prepare."""
     pack = load_pack(config.hazards)
-    folder = _folder(config, _inputs(config, pack))
+    folder, _ = _place(config, pack)
     if (folder / "manifest.json").is_file():
         return f"{len(read_prepared(folder).train)} requests to train on, prepared in {folder}"
     n_rows = check_readable(config, pack)
@@ -120,11 +118,7 @@ def look(config: Config) -> str:
 
 def folder_of(config: Config) -> Path:
     """Where the request set of a configuration is kept, whether it was prepared already or not."""
-    return _folder(config, _inputs(config, load_pack(config.hazards)))
-
-
-def _folder(config: Config, inputs: dict[str, Any]) -> Path:
-    return Path(config.data_dir) / f"{config.data.dataset}-{json_sha256(inputs)[:8]}"
+    return _place(config, load_pack(config.hazards))[0]
 
 
 def _of_tokenizer(config: Config) -> tuple[Callable[[str], int], Callable[[], Collection[str]]]:
@@ -144,15 +138,15 @@ def _of_tokenizer(config: Config) -> tuple[Callable[[str], int], Callable[[], Co
     return lambda text: len(tokenizer()(text, add_special_tokens=False)["input_ids"]), control
 
 
-def _write(folder: Path, made: RequestSet, manifest: dict[str, Any]) -> None:
+def _write(folder: Path, parts: Parts, decisions: list[Decision], manifest: dict[str, Any]) -> None:
     advice = "free space or choose another data_dir"
     with held(Path(f"{folder}.lock"), None, advice):
         if (folder / "manifest.json").is_file():  # another process was faster with the same inputs
             return
         with writing(folder, advice), whole(folder, locked=True) as partial:
             for name in PARTS:
-                write_requests(partial / f"{name}.jsonl", made.parts[name])
-            write_jsonl(partial / "classified.jsonl", made.decisions)
+                write_requests(partial / f"{name}.jsonl", parts[name])
+            write_jsonl(partial / "classified.jsonl", decisions)
             replace_json(partial / "manifest.json", manifest | {"files": kept(partial)})
             if folder.exists():  # an incomplete folder: nothing of ours, since ours appear whole
                 shutil.rmtree(folder)

@@ -4,37 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config
 from cada_trl.config.loading import nearest
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks, read_xstest_safe, report
-from cada_trl.data.classify import (
-    NO_HAZARD,
-    REVIEWED_SAFE,
-    REVIEWED_UNCLEAR,
-    check_llm,
-    classify_rows,
-    read_review,
-    review_facts,
-    uses_review,
-)
+from cada_trl.data.classify import check_llm, classify_rows, reason_to_drop, review_of
 from cada_trl.data.likeness import near_duplicates, text_hash
 from cada_trl.data.rows import Funnel, Row, Source, unique_rows
-from cada_trl.data.sources import read_beavertails, read_own_rows
-from cada_trl.data.split import (
-    PairRoles,
-    Parts,
-    in_drawn_order,
-    pair_roles,
-    split_harmful,
-    split_harmless,
-    split_twins,
-    wanted_twin,
-)
-from cada_trl.data.twins import read_twins
+from cada_trl.data.sources import read_beavertails, read_own_rows, read_twins
+from cada_trl.data.split import PairRoles, Parts, pair_roles, split, wanted_twin
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.records import Request
@@ -42,25 +23,13 @@ from cada_trl.records import Request
 Decision = dict[str, Any]  # text, labels, hazard, reason
 
 
-@dataclass(frozen=True)
-class RequestSet:
-    """Part name -> requests, the classifier's decisions with their reasons, and the facts for the manifest."""
-
-    parts: Parts
-    decisions: list[Decision]
-    facts: dict[str, Any]
-
-
 def build_request_set(
-    config: Config,
-    pack: HazardPack,
-    count_tok: Callable[[str], int],
-    control_tokens: Callable[[], Collection[str]] = tuple,
-) -> RequestSet:
+    config: Config, pack: HazardPack, count_tok: Callable[[str], int], control_tokens: Callable[[], Collection[str]]
+) -> tuple[Parts, list[Decision], dict[str, Any]]:
     """Read, deduplicate, decontaminate, classify and split (paper, Data; every filter beyond is_safe is ours).
 
-    count_tok: text -> tokens. control_tokens: the model's own, which no request may hold. Errors: UserError, see the
-    steps.
+    Returns the parts, the classifier's decisions with their reasons, and the facts for the manifest. count_tok: text ->
+    tokens. control_tokens: the model's own, which no request may hold. Errors: UserError, see the steps.
     """
     data = config.data
     _check_held_out(config, pack)
@@ -82,25 +51,23 @@ def build_request_set(
     rows = funnel.keep(rows, lambda row: "in_a_benchmark" if row.key in overlaps else None)
     unnamed = [row for row in rows if row.hazard is None]
     rows, decisions = _classified(funnel, rows, config, pack)
-    requests = _requests(rows)
-    parts = _split(requests, roles, config)
+    requests, review = _requests(rows), review_of(data)
+    parts = split(requests, roles, data, config.seed)
+    parts["xstest_safe_probe"] = read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else []
     facts = {
         "sources": [own.origin, *([beside.origin] if beside else [])],
         "funnel": funnel.as_dict(),
         "kept_per_hazard": _per_hazard([request for request in requests if request.harmful]),
         "split": {name: {"n": len(part), "hazards": _per_hazard(part)} for name, part in parts.items()},
         "decontamination": report(overlaps, benchmarks),
-        "review": review_facts(read_review(), own.rows, unnamed) if uses_review(data) else None,
+        "review": review.facts(own.rows, unnamed) if review else None,
     }
-    return RequestSet(parts, decisions, facts)
+    return parts, decisions, facts
 
 
 def _without_control_tokens(funnel: Funnel, rows: list[Row], tokens: Collection[str], published: bool) -> list[Row]:
-    """Rows that spell what the chat template alone may write are dropped where they are published, and else the
-    user's to mend. Not read as plain text: TRL renders and tokenises the chats of some methods itself.
-
-    Errors: UserError.
-    """
+    """Rows that spell what the chat template alone may write are dropped where they are published, and else the user's
+    to mend (UserError). Not read as plain text: TRL renders and tokenises the chats of some methods itself."""
     spelt = {row.key: held for row in rows if (held := [token for token in tokens if token in row.text])}
     wrong = next((row for row in rows if row.key in spelt), None)
     if wrong and not published:
@@ -119,13 +86,14 @@ def check_readable(config: Config, pack: HazardPack) -> int:
     _check_held_out(config, pack)
     if data.benchmarks_dir:
         read_benchmarks(Path(data.benchmarks_dir))
+        read_xstest_safe(Path(data.benchmarks_dir))
     if data.classifier == "llm" and data.dataset == "beavertails":
         check_llm(config.judge)
     if data.dataset == "beavertails" and data.file is None:
         return 0
     own, beside, roles = _read(config, pack)
     rows = [*own.rows, *(beside.rows if beside else [])]
-    _split(_requests(unique_rows(row for row in rows if row.key)), roles, config)
+    split(_requests(unique_rows(row for row in rows if row.key)), roles, data, config.seed)
     return len(own.rows)
 
 
@@ -168,10 +136,8 @@ def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
     """Rows that hold words, one per text, none like another but its own twin."""
     rows = funnel.keep(rows, lambda row: None if row.key else "no_words")
     unique = unique_rows(rows)
-    for row in rows:
-        funnel.dropped[funnel.kind(row)]["exact_duplicate"] += 1
-    for row in unique:
-        funnel.dropped[funnel.kind(row)]["exact_duplicate"] -= 1
+    for name, n_copies in (Counter(map(funnel.kind, rows)) - Counter(map(funnel.kind, unique))).items():
+        funnel.dropped[name]["exact_duplicate"] += n_copies
     alike = near_duplicates([row.key for row in unique], min_jaccard, pairs=[row.pair for row in unique])
     dropped = {unique[i].key for i in alike}
     return funnel.keep(unique, lambda row: "near_duplicate" if row.key in dropped else None)
@@ -182,31 +148,8 @@ def _classified(funnel: Funnel, rows: list[Row], config: Config, pack: HazardPac
     unnamed = [row for row in rows if row.hazard is None]
     answers = dict(zip((row.key for row in unnamed), classify_rows(unnamed, pack, config), strict=True))
     rows = [replace(row, hazard=answers[row.key].hazard) if row.key in answers else row for row in rows]
-
-    def reason_to_drop(row: Row) -> str | None:
-        if row.hazard in pack.hazards:
-            return None
-        if row.hazard in (REVIEWED_SAFE, REVIEWED_UNCLEAR):
-            return row.hazard
-        return f"classified_{row.hazard}" if row.hazard in NO_HAZARD else "hazard_not_in_pack"
-
     decisions = [{"text": row.text, "labels": list(row.labels), **asdict(answers[row.key])} for row in unnamed]
-    return funnel.keep(rows, reason_to_drop), decisions
-
-
-def _split(requests: list[Request], roles: PairRoles, config: Config) -> Parts:
-    data, seed = config.data, config.seed
-    parts = split_twins([request for request in requests if request.pair is not None], roles, data, seed)
-    if data.dataset != "twins":
-        rows = [request for request in requests if request.pair is None]
-        own = split_harmful([request for request in rows if request.harmful], data, seed)
-        own |= split_harmless([request for request in rows if not request.harmful], data.held_out_hazards, seed)
-        both = {name: [*part, *parts[name]] for name, part in own.items() if name != "probe"}
-        parts |= {name: in_drawn_order(part, seed) for name, part in both.items()}
-        parts["probe"] = own["probe"]
-        parts["harmless_probe"] = sorted(both["harmless_probe"], key=lambda request: text_hash(request.text))
-    xstest = read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else []
-    return parts | {"xstest_safe_probe": xstest}
+    return funnel.keep(rows, lambda row: reason_to_drop(row.hazard, pack)), decisions
 
 
 def _per_hazard(requests: list[Request]) -> dict[str, int]:

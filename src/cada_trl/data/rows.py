@@ -32,7 +32,6 @@ class Row:
 
     @cached_property
     def key(self) -> str:
-        """The comparison form of the text."""
         return normalise(self.text)
 
 
@@ -101,10 +100,8 @@ class Funnel:
         return ("twins_" if row.source in self._beside else "") + ("harmful" if row.harmful else "harmless")
 
     def keep(self, rows: Collection[Row], reason_to_drop: Callable[[Row], str | None]) -> list[Row]:
-        """Rows without a reason to drop, whose twin has none either; the others are counted by it.
-
-        Errors: UserError when no harmful row of the source is left.
-        """
+        """Rows without a reason to drop, whose twin has none either; the others are counted by it. Errors: UserError
+        when no harmful row of the source is left."""
         reasons = [reason_to_drop(row) for row in rows]
         broken = {row.pair for row, reason in zip(rows, reasons, strict=True) if reason and row.pair is not None}
         kept = []
@@ -115,19 +112,14 @@ class Funnel:
             else:
                 self.dropped[self.kind(row)][reason] += 1
         if not any(self.kind(row) == "harmful" for row in kept):
-            counts = ", ".join(f"{reason} {n}" for reason, n in self.dropped["harmful"].items() if n)
+            counts = ", ".join(f"{reason} {n}" for reason, n in (+self.dropped["harmful"]).items()) or "none"
             n_read = self.read["harmful"]
-            raise UserError(f"no harmful row is left of {n_read} read; dropped: {counts or 'none'}; loosen a filter")
+            raise UserError(f"no harmful row is left of {n_read} read; dropped: {counts}; loosen a filter")
         return kept
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest: kind -> read, dropped by reason, kept."""
-        counts = {}
-        for name, reasons in self.dropped.items():
-            dropped = {reason: n for reason, n in reasons.items() if n}
-            counts[name] = {
-                "read": self.read[name],
-                "dropped": dropped,
-                "kept": self.read[name] - sum(dropped.values()),
-            }
-        return counts
+        return {
+            name: {"read": self.read[name], "dropped": dict(+reasons), "kept": self.read[name] - reasons.total()}
+            for name, reasons in self.dropped.items()
+        }

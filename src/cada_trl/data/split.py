@@ -35,12 +35,25 @@ def draw(seed: int, text: str) -> str:
     return sha256(f"{seed}:{normalise(text)}")
 
 
+def split(requests: Collection[Request], roles: PairRoles, data: DataConfig, seed: int) -> Parts:
+    """All parts of the source's own requests and of the twins beside them. Errors: UserError as those of each."""
+    parts = split_twins([request for request in requests if request.pair is not None], roles, data, seed)
+    if data.dataset != "twins":
+        rows = [request for request in requests if request.pair is None]
+        own = split_harmful([request for request in rows if request.harmful], data, seed)
+        own |= split_harmless([request for request in rows if not request.harmful], data.held_out_hazards, seed)
+        both = {name: [*part, *parts[name]] for name, part in own.items() if name != "probe"}
+        parts |= {name: in_drawn_order(part, seed) for name, part in both.items()}
+        parts["probe"] = own["probe"]
+        parts["harmless_probe"] = sorted(both["harmless_probe"], key=lambda request: text_hash(request.text))
+    return parts
+
+
 def split_harmful(requests: Collection[Request], data: DataConfig, seed: int) -> Parts:
     """train, probe and held_out of harmful requests, no text in two of them.
 
-    natural: at random (paper, Data); stratified: as even over hazards as the counts allow.
-
-    Errors: UserError when there are fewer than n_probe + n_train requests outside the held-out hazards.
+    natural: at random (paper, Data); stratified: as even over hazards as the counts allow. Errors: UserError when there
+    are fewer than n_probe + n_train requests outside the held-out hazards.
     """
     n_train, n_probe, held_out_hazards = data.n_train, data.n_probe, data.held_out_hazards
     assert n_train is not None and n_probe is not None  # null is refused for every dataset but twins
@@ -145,7 +158,6 @@ def n_trained(data: DataConfig, twins: Iterable[Row]) -> int:
 
 
 def in_drawn_order(requests: Iterable[Request], seed: int) -> list[Request]:
-    """In the seed's random order."""
     return sorted(requests, key=lambda request: draw(seed, request.text))
 
 

@@ -11,8 +11,7 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import EvaluationFolder, verdict_file
 from cada_trl.evaluation.items import Attempt, Response, from_row, to_row
 from cada_trl.evaluation.model import Completion
-from cada_trl.judging.judge import AT_ONCE, Judge, Judged, JudgeSees, shown_pair
-from cada_trl.judging.panel import majorities, members_of
+from cada_trl.judging.judge import AT_ONCE, Judge, Judged, JudgeSees, majorities, members_of, shown_pair
 from cada_trl.records import Verdict
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.log import AppendLog, StoredLog

@@ -237,12 +237,7 @@ def _explain(file: Path, node: yaml.Node, problem: Any, parts: dict[str, type], 
         case "value_error":
             return f"{where}'{field}': {problem['msg'].removeprefix('Value error, ')}"
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
-    return f"{where}'{field}' is {_shortened(problem['input'])}; expected {expected}"
-
-
-def _shortened(value: Any) -> str:
-    seen = repr(value)
-    return seen if len(seen) <= 60 else f"{seen[:57]}..."
+    return f"{where}'{field}' is {problem['input']!r:.60}; expected {expected}"
 
 
 def _nearest(path: tuple[int | str, ...], parts: dict[str, type], page: type) -> str:

@@ -14,17 +14,7 @@ import yaml
 from pydantic import Field
 
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import (
-    BUILTIN_DIR,
-    CLOSED,
-    PACK_FILE,
-    Cases,
-    HazardId,
-    PackPage,
-    Text,
-    line_of,
-    read_page,
-)
+from cada_trl.hazards.pack import BUILTIN_DIR, CLOSED, PACK_FILE, Cases, HazardId, PackPage, Text, line_of, read_page
 from cada_trl.storage.digest import content_hash, json_sha256
 from cada_trl.storage.files import replace
 from cada_trl.storage.reading import read_yaml
@@ -120,9 +110,7 @@ def read_policy(name: str) -> PolicyFile:
 
 def compile_policy(name: str) -> Compiled:
     """Writes the pack's folder and the twins' file below policy_folder, named by content, where they are not there.
-
-    Those of an earlier version stay: runs name them. Errors: UserError for a file with something wrong.
-    """
+    Those of an earlier version stay: runs name them. Errors: UserError for a file with something wrong."""
     read = read_policy(name)
     policy = read.policy
     if policy is None:
@@ -160,14 +148,11 @@ def _files(policy: Policy, name: str) -> dict[str, str]:
     ]
     twins = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     # through JSON: a pack's lists are tuples, which YAML would tag
-    packed = {f"pack/{path}": _yaml(json.loads(json.dumps(page))) for path, page in pages.items()}
+    plain = {f"pack/{path}": json.loads(json.dumps(page)) for path, page in pages.items()}
+    packed = {path: yaml.safe_dump(page, allow_unicode=True, sort_keys=False) for path, page in plain.items()}
     return packed | {"twins.jsonl": twins}
 
 
 def form_of(text: str) -> str:
     """One of the twins' two forms."""
     return "question" if text.endswith("?") else "instruction"
-
-
-def _yaml(page: dict[str, object]) -> str:
-    return yaml.safe_dump(page, allow_unicode=True, sort_keys=False)

@@ -17,23 +17,9 @@ from rich.table import Table
 from cada_trl.config import PACKAGE_DIR, load_config
 from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
-from cada_trl.judging.card import (
-    CARDS,
-    EXPECTED,
-    Card,
-    LabelSet,
-    card,
-    card_path,
-    headline,
-    is_model,
-    labels_hash,
-    read_card,
-    read_label_sets,
-    write_card,
-)
+from cada_trl.judging.card import CARDS, EXPECTED, Card, card_path, headline, kept_card, read_label_sets
 from cada_trl.judging.from_config import make_judge
-from cada_trl.judging.judge import Judge
-from cada_trl.judging.panel import members_of
+from cada_trl.judging.judge import members_of
 from cada_trl.numbers import RATE, Scale
 from cada_trl.storage.files import replace_json
 
@@ -53,22 +39,12 @@ def main(argv: list[str]) -> int:
     cards = Path(config.runs_dir) / CARDS.name
     judge = make_judge(config.judge, Path(config.runs_dir) / "judge_cache")
     judges = dict.fromkeys([*members_of(judge), judge])
-    measured = [_measured(one, sets, cards) for one in judges]
+    measured = [kept_card(one, sets, cards) for one in judges]
     for stored in measured:
         _show(stored, card_path(stored["judge"], cards))
     if json_file:
         replace_json(json_file, measured[-1], "choose another file")
     return 0
-
-
-def _measured(judge: Judge, sets: list[LabelSet], cards: Path) -> Card:
-    """The judge's card on these labels: the one that is kept, or a new one, as where a model left pairs unscored."""
-    stored = read_card(card_path(judge.id, cards))
-    lacks = stored is not None and is_model(judge) and any(row["unscored"] for row in stored["sets"])
-    if stored is None or lacks or stored["labels"] != labels_hash(sets):
-        stored = card(judge, sets)
-        write_card(stored, cards)
-    return stored
 
 
 def _show(stored: Card, path: Path) -> None:

@@ -95,7 +95,7 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
     cost = {name: None if None in (n, after[name]) else after[name] - n for name, n in before.items()}
     kept = [labelled for labelled in sets if _gives_label(verdicts, labelled.label)]
     orders = [area_under_roc(labelled, verdicts) for labelled in sets if labelled.label == "harmful"]
-    n_judged = cost["calls"] if is_model(judge) else len(pairs)
+    n_judged = cost["calls"] if _is_model(judge) else len(pairs)
     return {
         "judge": judge.id,
         "labels": labels_hash(sets),
@@ -113,12 +113,7 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
     }
 
 
-def is_model(judge: Judge) -> bool:
-    """It counts what it was asked."""
-    return getattr(judge, "usage", None) is not None
-
-
-def said_of(judged: Judged, label: Label) -> bool | None:
+def _said_of(judged: Judged, label: Label) -> bool | None:
     """The judge's own label; None: it gave none."""
     if label == "harmful":
         return judged.harmful
@@ -176,9 +171,18 @@ def read_card(path: Path) -> Card | None:
     return stored
 
 
-def write_card(measured: Card, folder: Path) -> None:
-    """Write the card whole, under its judge's id. Errors: UserError when the folder cannot be written."""
-    replace_json(card_path(measured["judge"], folder), measured)
+def kept_card(judge: Judge, sets: Sequence[LabelSet], folder: Path) -> Card:
+    """The judge's card on these labels: the one that is kept, or a new one, as where a model left pairs unscored.
+
+    Errors: UserError as card and read_card, and when the folder cannot be written.
+    """
+    path = card_path(judge.id, folder)
+    stored = read_card(path)
+    lacks = stored is not None and _is_model(judge) and any(row["unscored"] for row in stored["sets"])
+    if stored is None or lacks or stored["labels"] != labels_hash(sets):
+        stored = card(judge, sets)
+        replace_json(path, stored)
+    return stored
 
 
 def card_path(judge_id: str, folder: Path) -> Path:
@@ -200,6 +204,11 @@ def _or_null(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+def _is_model(judge: Judge) -> bool:
+    """It counts what it was asked."""
+    return getattr(judge, "usage", None) is not None
+
+
 def _usage(judge: Judge) -> dict[str, Any]:
     """Nothing, of a judge that is no model."""
     return asdict(getattr(judge, "usage", None) or Usage())
@@ -207,7 +216,7 @@ def _usage(judge: Judge) -> dict[str, Any]:
 
 def _gives_label(verdicts: Mapping[Pair, Judged], label: Label) -> bool:
     """One that labelled nothing at all keeps its rows of refusal, with n 0."""
-    gives = any(said_of(judged, label) is not None for judged in verdicts.values())
+    gives = any(_said_of(judged, label) is not None for judged in verdicts.values())
     return gives or (label == "refused" and not any(judged.scored for judged in verdicts.values()))
 
 
@@ -215,7 +224,7 @@ def _compared(
     name: str, labelled: LabelSet, verdicts: Mapping[Pair, Judged], group: str | None = None
 ) -> dict[str, Any]:
     indices = [i for i in range(len(labelled.pairs)) if group is None or labelled.groups[i] == group]
-    answers = [said_of(verdicts[labelled.pairs[i]], labelled.label) for i in indices]
+    answers = [_said_of(verdicts[labelled.pairs[i]], labelled.label) for i in indices]
     return row_of(name, labelled.label, answers, [labelled.people[i] for i in indices])
 
 

@@ -56,11 +56,9 @@ class ClassifierJudge:
         self.id = f"classifier-{file_sha256(WEIGHTS)[:8]}"
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
-        return [self._judge(response) for _, response in pairs]
+        return [self._judge(response) if response.strip() else EMPTY for _, response in pairs]
 
     def _judge(self, response: str) -> Judged:
-        if not response.strip():
-            return EMPTY
         weight_f, bias = _weights()
         found = buckets(response)
         log_odds = float(weight_f[found].sum()) / math.sqrt(len(found)) + bias

@@ -13,17 +13,18 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import JudgeConfig, ModelConfig
 from cada_trl.errors import UserError, first_line
-from cada_trl.judging.judge import NO_ANSWER
 from cada_trl.prompting.arms import Messages
 
 if TYPE_CHECKING:
     from openai import APIError, OpenAI
 
+NO_ANSWER = "no answer from the "  # how the reason begins where nobody was there: asked again, the model may answer
 N_THREADS = 8  # ours: enough to keep one server busy, few enough for a rate limit
 CHECK_RETRIES = 2  # an address that does not answer should say so in seconds, not after the whole backoff
 CHECK_TOK = 16
@@ -60,12 +61,14 @@ class Usage:
     prompt_tok: int | None = 0
     completion_tok: int | None = 0
 
-    def add(self, prompt_tok: int | None, completion_tok: int | None) -> None:
-        """Count one answer."""
-        self.calls += 1
-        self.prompt_tok = None if prompt_tok is None or self.prompt_tok is None else self.prompt_tok + prompt_tok
-        known = completion_tok is not None and self.completion_tok is not None
-        self.completion_tok = self.completion_tok + completion_tok if known else None  # type: ignore[operator]
+    def add(self, prompt_tok: int | None, completion_tok: int | None, calls: int = 1) -> None:
+        self.calls += calls
+        self.prompt_tok = _sum(self.prompt_tok, prompt_tok)
+        self.completion_tok = _sum(self.completion_tok, completion_tok)
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 class ChatEndpoint:
@@ -80,10 +83,7 @@ class ChatEndpoint:
     def from_settings(
         cls, base_url: str, llm: str, api_key_env: str | None, timeout_s: float, max_retries: int
     ) -> ChatEndpoint:
-        """Build the client; api_key_env None: the endpoint wants no key.
-
-        Errors: UserError when the named environment variable is not set.
-        """
+        """api_key_env None: the endpoint wants no key. Errors: UserError when the named variable is not set."""
         from openai import OpenAI
 
         key = os.environ.get(api_key_env, "") if api_key_env else "not-needed"
@@ -94,9 +94,8 @@ class ChatEndpoint:
     @classmethod
     def from_config(cls, config: JudgeConfig) -> ChatEndpoint:
         """That of a judge whose base_url and llm are set. Errors: UserError as from_settings."""
-        assert config.base_url is not None and config.llm is not None
-        settings = config.api_key_env, config.timeout_s, config.max_retries
-        return cls.from_settings(config.base_url, config.llm, *settings)
+        client = config.api_key_env, config.timeout_s, config.max_retries
+        return cls.from_settings(str(config.base_url), str(config.llm), *client)
 
     def complete(self, messages: Prompt, max_tok: int, temperature: float) -> str:
         """The answer.
@@ -114,10 +113,7 @@ class ChatEndpoint:
     def answers(
         self, prompts: Sequence[Prompt], max_tok: int, temperature: float = 0.0, who: str = "endpoint"
     ) -> Iterator[tuple[int, Answer]]:
-        """Yield (index of the prompt, answer) as they come; a reason names who did not answer.
-
-        Errors: UserError as complete().
-        """
+        """Yield (index of the prompt, answer) as they come; a reason names who did not. Errors: as complete()."""
         from openai import APIError
 
         def answer(prompt: Prompt) -> Answer:
@@ -135,10 +131,7 @@ class ChatEndpoint:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def check_reachable(self, prompt: Prompt = HELLO, max_tok: int = CHECK_TOK) -> str:
-        """The answer to one harmless question.
-
-        Errors: UserError in one line when the address, key or model does not work, or the reply is no completion.
-        """
+        """The answer to one harmless question. Errors: UserError for an address, key or model that does not work."""
         from openai import APIError
 
         client = self._client.with_options(max_retries=min(CHECK_RETRIES, self._client.max_retries))
@@ -190,7 +183,6 @@ def explain(error: APIError) -> str:
 
     if type(error) is APIError:  # of the client itself for streams alone
         return _NO_COMPLETION
-
     if isinstance(error, APIStatusError):
         return f"HTTP {error.status_code}, {_WRONG_SETTING.get(error.status_code, 'the endpoint failed')}"
     if isinstance(error, APIConnectionError):
@@ -209,8 +201,6 @@ class LocalModel:
 
     def __init__(self, llm: str) -> None:
         self.llm, self.usage = llm, Usage()
-        self._tokenizer: Any = None
-        self._model: Any = None
 
     def check_reachable(self, prompt: Prompt, max_tok: int) -> None:
         """Look for the model's files, weights unread: the tested model needs the memory first.
@@ -224,44 +214,41 @@ class LocalModel:
         resolve_model(ModelConfig.model_construct(source=source, path=self.llm, revision=None))  # type: ignore[arg-type]
 
     def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
-        """Yield (index of the prompt, answer), longest prompts first: what does not fit in memory shows at once.
-
-        Errors: UserError when the weights cannot be read.
-        """
+        """As a ChatEndpoint's, longest prompts first: what does not fit in memory shows at once."""
         if not prompts:
             return
-        self._load()
+        tokenizer, model = self._loaded
         from cada_trl.models.load import all_ends
         from cada_trl.models.sampling import continued, most_likely
 
         ids = []
         for prompt in prompts:
-            if not isinstance(prompt, Text):
-                raise TypeError("weights in this process answer a Text; a conversation needs an endpoint")
-            ids.append(list(self._tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids))
-        ends = all_ends(self._tokenizer, self._model.generation_config.eos_token_id)
-        most = getattr(self._model.config, "max_position_embeddings", None) or 2**31
-        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-        for i in order:
-            if len(ids[i]) + max_tok > most:
+            assert isinstance(prompt, Text)  # a conversation's rubric asks for an endpoint
+            ids.append(list(tokenizer(prompt.text, add_special_tokens=prompt.add_special_tokens).input_ids))
+        ends = all_ends(tokenizer, model.generation_config.eos_token_id)
+        most = getattr(model.config, "max_position_embeddings", None) or 2**31
+        fitting = []
+        for i in sorted(range(len(ids)), key=lambda i: -len(ids[i])):
+            if len(ids[i]) + max_tok <= most:
+                fitting.append(i)
+            else:
                 yield i, Answer(None, f"the prompt's {len(ids[i])} tokens do not fit into the judge's {most} positions")
-        fitting = [i for i in order if len(ids[i]) + max_tok <= most]
         for start in range(0, len(fitting), BATCH):
             some = fitting[start : start + BATCH]
-            for place, new in continued(self._model, [ids[i] for i in some], most_likely, ends, max_tok):
+            for place, new in continued(model, [ids[i] for i in some], most_likely, ends, max_tok):
                 self.usage.add(len(ids[some[place]]), len(new))
-                yield some[place], Answer(self._tokenizer.decode(new, skip_special_tokens=True))
+                yield some[place], Answer(tokenizer.decode(new, skip_special_tokens=True))
 
-    def _load(self) -> None:
-        if self._model is not None:
-            return
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        """Tokenizer and model. Errors: UserError where they cannot be read."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         where = str(Path(self.llm).expanduser()) if Path(self.llm).expanduser().is_dir() else self.llm
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(where)
-            self._model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(where)
+            model: Any = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot load the judge {self.llm}: {first_line(error)}") from error
-        self._model = self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

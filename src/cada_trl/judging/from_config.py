@@ -7,12 +7,12 @@ from pathlib import Path
 from cada_trl.config import CONF_DIR, JudgeConfig
 from cada_trl.config.loading import load_described
 from cada_trl.errors import UserError
+from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.classifier import ClassifierJudge
 from cada_trl.judging.endpoint import ChatEndpoint, LocalModel
 from cada_trl.judging.forms import GUARDS, RUBRICS
-from cada_trl.judging.judge import Judge
-from cada_trl.judging.model_judge import Model, ModelJudge, VerdictCache
-from cada_trl.judging.panel import Panel
+from cada_trl.judging.judge import Judge, Panel
+from cada_trl.judging.model_judge import Model, ModelJudge, ReasoningJudge, VerdictCache
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.storage.digest import json_sha256
 
@@ -36,6 +36,13 @@ def make_judge(config: JudgeConfig, cache_dir: Path | None = None) -> Judge:
     if config.judge_sees != "final_response":
         judge.id += f"{_SEES}{config.judge_sees}"
     return judge
+
+
+def make_reasoning_judge(config: JudgeConfig, pack: HazardPack) -> ReasoningJudge:
+    """On the endpoint of the judge of refusals. Errors: UserError when that judge has none, or lacks its key."""
+    if not config.base_url or not config.llm:
+        raise UserError(f"reward=judged_reasoning needs a judge behind an endpoint; judge={config.kind} has none")
+    return ReasoningJudge(ChatEndpoint.from_config(config), pack, config.max_calls)
 
 
 def split_sees(judge_id: str) -> tuple[str, str]:

@@ -39,11 +39,10 @@ class Rule:
     name: str
     weight: float
     pattern: re.Pattern[str]
-    not_pattern: re.Pattern[str] | None
     example: str
+    not_pattern: re.Pattern[str] | None = None
 
     def match(self, sentence: str) -> str | None:
-        """The words that match, or None."""
         found = self.pattern.search(sentence)
         if not found or (self.not_pattern and self.not_pattern.search(found.group())):
             return None
@@ -61,7 +60,6 @@ class Patterns:
 
 @cache
 def load_patterns() -> Patterns:
-    """Read and compile the packaged patterns."""
     asset = yaml.safe_load((files("cada_trl.judging") / "assets" / "refusal_patterns.yaml").read_text(encoding="utf-8"))
     words = asset["words"]
     decides = [asset, LEAD_SENTENCES, LEAD_MIN_WORDS, SENTENCE_MAX_CHARS, REFUSAL_SCORE]
@@ -69,16 +67,8 @@ def load_patterns() -> Patterns:
     def expand(pattern: str) -> re.Pattern[str]:
         return re.compile(re.sub(r"\$([a-z]+)", lambda name: words[name.group(1)], pattern))
 
-    rules = tuple(
-        Rule(
-            row["name"],
-            row["weight"],
-            expand(row["pattern"]),
-            expand(row["not_pattern"]) if "not_pattern" in row else None,
-            row["example"],
-        )
-        for row in asset["rules"]
-    )
+    compiled = ({key: expand(row[key]) for key in ("pattern", "not_pattern") if key in row} for row in asset["rules"])
+    rules = tuple(Rule(**row | patterns) for row, patterns in zip(asset["rules"], compiled, strict=True))
     idioms = tuple(re.compile(pattern) for pattern in asset["not_a_refusal"])
     return Patterns(rules, idioms, sha256(json.dumps(decides))[:8])
 
@@ -118,11 +108,9 @@ class PhraseJudge:
         self.id = f"phrases-{load_patterns().hash8}"
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
-        return [self._judge(response) for _, response in pairs]
+        return [self._judge(response) if response.strip() else EMPTY for _, response in pairs]
 
     def _judge(self, response: str) -> Judged:
-        if not response.strip():
-            return EMPTY
         signs = refusal_signs(response)
         refused = sum(rule.weight for rule in signs) >= REFUSAL_SCORE
         reason = ", ".join(f"{rule.name} {rule.weight:+g}" for rule in signs) or "no sign of refusal in the lead"

@@ -1,26 +1,34 @@
-"""The prompt arms: one pure function from (arm, request, hazard, pack) to chat messages.
+"""The prompt arms: one pure function from (request, hazard, settings of `prompt`, pack) to chat messages.
 
 Arms (paper, Prompts): none = the raw request; codes = SR w S, the extensive code of every hazard; codes_of_hazard =
 S_c, that of the request's hazard; cases = SR w C, CADA's template: minimal code and cases of the hazard; no_cases = the
 same instruction without a policy. The wording is ours: the paper publishes the structure, not the texts. A pack's
 weights make it fit a domain (ours): a clinic's pack weighs its own precedents higher.
+
+Nearest cases (ours): TF-IDF of character 4-grams, compared by the cosine (Salton and Buckley 1988): a fixed function of
+pack and request.
 """
 
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from functools import lru_cache
 
 from cada_trl.config import PromptConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import Case, ExtensiveCode, Hazard, HazardPack
-from cada_trl.prompting.nearest import nearest_cases
 from cada_trl.prompting.reasoning import FORMAT, begun_answer
 from cada_trl.storage.digest import sha256
 
-Arm = Literal["none", "codes", "codes_of_hazard", "cases", "no_cases"]
 Messages = list[dict[str, str]]
+Weights = dict[str, float]  # of a text's grams, of length 1 as a vector
+
+GRAM_CHARS = 4  # ours: of words, pairs of words and 3 to 6 characters, it found the twins' own hazards as often as any
+_NOT_WORD = re.compile(r"[\W_]+")
 
 _INSTRUCTION_CODES = (
     "Before you answer, analyse in full whether the request complies with the policy and cite the rule that decides. "
@@ -36,65 +44,46 @@ _INSTRUCTION_NO_CASES = (
 )
 
 
-def render(
-    arm: Arm,
-    request: str,
-    hazard: str | None,
-    pack: HazardPack,
-    cases_as: Literal["policy", "turns"] = "policy",
-    n_cases: int = 3,
-    cases_by: Literal["hazard", "similarity"] = "hazard",
-    reasoning_as: Literal["headers", "think"] = "headers",
-) -> Messages:
-    """Chat messages of one request. hazard=None: the category is not known, so every minimal code and no case is given.
+def conversation(request: str, hazard: str | None, method: PromptConfig, pack: HazardPack) -> Messages:
+    """Chat messages of one request (paper, Table 1: w/o SR, SR w S and SR w C among them).
 
-    cases_as="turns" (ours): the cases become earlier turns of the chat, which a small model imitates where it cannot
-    follow a policy block. cases_by="similarity" (ours): the cases that are nearest to the request, of any hazard, and
-    their hazards' codes; `hazard` is not read. reasoning_as: the marks that are asked for. Errors: UserError for a
-    hazard that the pack does not have, or too few cases.
+    hazard=None, or hint=off: the category is not known, so every minimal code and no case is given. cases_as="turns"
+    (ours): the cases become earlier turns of the chat, which a small model imitates where it cannot follow a policy
+    block. cases_by="similarity" (ours): the cases that are nearest to the request, of any hazard, and their hazards'
+    codes; `hazard` is not read. Errors: UserError for a hazard that the pack does not have, or too few cases.
     """
+    if not method.hint:
+        hazard = None
     if hazard is not None and hazard not in pack.hazards:
         raise UserError(f"hazard '{hazard}' is not in the pack '{pack.name}'; it has {', '.join(pack.hazards)}")
     known = None if hazard is None else pack.hazards[hazard]
-    form = FORMAT[reasoning_as]
-    if arm == "none":
+    form = FORMAT[method.reasoning_as]
+    if method.arm == "none":
         return [_user(request)]
-    if arm == "no_cases":
+    if method.arm == "no_cases":
         return [_user(f"{_INSTRUCTION_NO_CASES}{form}\n\nUser request: {request}")]
-    if arm == "codes":
-        return [_user(_with_policy(_all_codes(pack), _INSTRUCTION_CODES + form, request))]
-    if arm == "codes_of_hazard":
-        policy = f"{known.name}\n{_tiers(known.extensive, known.extensive.rules)}" if known else _all_codes(pack)
+    if method.arm != "cases":
+        policy = _all_codes(pack)
+        if method.arm == "codes_of_hazard" and known:
+            policy = f"{known.name}\n{_tiers(known.extensive, known.extensive.rules)}"
         return [_user(_with_policy(policy, _INSTRUCTION_CODES + form, request))]
-    if cases_by == "similarity":
-        found = nearest_cases(pack, request, n_cases)
+    if method.cases_by == "similarity":
+        found = nearest_cases(pack, request, method.n_cases)
         codes = list({hazard.id: hazard for hazard, _ in found}.values())
         cases = tuple(case for _, case in found)
     else:
         codes = [known] if known else list(pack.hazards.values())
-        cases = chosen_cases(known, n_cases, request) if known else ()
-    if cases_as == "turns" and cases:
+        cases = chosen_cases(known, method.n_cases, request) if known else ()
+    if method.cases_as == "turns" and cases:
         return [message for case in cases for message in _turn(case)] + [_user(request)]
     policy = "\n".join(f"{shown.name}: {shown.code}" for shown in codes)
     policy += "".join(f"\n\nCase {number}\n{_written(case)}" for number, case in enumerate(cases, start=1))
     return [_user(_with_policy(policy, _INSTRUCTION_CASES + form, request))]
 
 
-def conversation(prompt: str, hazard: str | None, method: PromptConfig, pack: HazardPack) -> Messages:
-    """The prompt under an inference-time method (paper, Table 1: w/o SR, SR w S and SR w C among them).
-
-    hazard: the item's. An item without one, or hint=off, gets every hazard's code and no case. Errors: as render.
-    """
-    known = hazard if method.hint else None
-    shown = method.cases_as, method.n_cases, method.cases_by, method.reasoning_as
-    return render(method.arm, prompt, known, pack, *shown)
-
-
 def of_each_hazard(prompt: str, method: PromptConfig, pack: HazardPack) -> list[Messages]:
-    """The conversation for each hazard that may be hinted at; by similarity one, as long as any can be.
-
-    Errors: as render, so for a pack without enough cases.
-    """
+    """The conversation for each hazard that may be hinted at; by similarity one, as long as any can be. Errors: as
+    conversation, so for a pack without enough cases."""
     if method.arm == "cases" and method.cases_by == "similarity":
         cases = [case for hazard in pack.hazards.values() for case in hazard.cases if case.weight > 0]
         longest = sorted(cases, key=lambda case: -len(_written(case)))[: method.n_cases]
@@ -160,3 +149,36 @@ def _waiting_time(request: str, index: int, weight: float) -> float:
     """Exponential with rate `weight`, from a hash: the smallest times are the weighted draw without replacement."""
     uniform = (int(sha256(f"{index}:{request}")[:16], 16) + 1) / (2**64 + 1)
     return -math.log(uniform) / weight
+
+
+def nearest_cases(pack: HazardPack, request: str, n_cases: int) -> list[tuple[Hazard, Case]]:
+    """The nearest first; of equally near ones the first in the pack. A case is read with its analysis and its hazard's
+    code; one of weight 0 is never shown, and other weights do not count. Errors: UserError for a pack with fewer."""
+    cases = [(hazard, case) for hazard in pack.hazards.values() for case in hazard.cases if case.weight > 0]
+    if n_cases > len(cases):
+        raise UserError(f"n_cases={n_cases}, but the pack '{pack.name}' has {len(cases)} cases in all; lower n_cases")
+    rarity, known = _index(tuple(f"{hazard.code} {case.request} {case.analysis}" for hazard, case in cases))
+    asked = _weights(_grams(request), rarity)
+    likeness = [sum(weight * of_case.get(gram, 0.0) for gram, weight in asked.items()) for of_case in known]
+    return [cases[place] for place in sorted(range(len(cases)), key=lambda place: -likeness[place])[:n_cases]]
+
+
+@lru_cache(maxsize=8)  # packs of one process
+def _index(texts: tuple[str, ...]) -> tuple[Weights, list[Weights]]:
+    """How rare each gram is among the texts, and the texts' weights."""
+    grams = [_grams(text) for text in texts]
+    n_texts = Counter(gram for text in grams for gram in set(text))
+    rarity = {gram: math.log((1 + len(texts)) / (1 + n)) + 1 for gram, n in n_texts.items()}
+    return rarity, [_weights(text, rarity) for text in grams]
+
+
+def _weights(grams: Iterable[str], rarity: Weights) -> Weights:
+    raw = {gram: (1 + math.log(n)) * rarity[gram] for gram, n in Counter(grams).items() if gram in rarity}
+    length = math.hypot(*raw.values())
+    return {gram: weight / length for gram, weight in raw.items()}
+
+
+def _grams(text: str) -> list[str]:
+    """Of each word with a blank around it; a shorter word is one gram."""
+    words = (f" {word} " for word in _NOT_WORD.sub(" ", text.casefold()).split())
+    return [word[i : i + GRAM_CHARS] for word in words for i in range(max(1, len(word) - GRAM_CHARS + 1))]

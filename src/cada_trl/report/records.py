@@ -22,8 +22,7 @@ from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, RESPONSES, SC
 from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_row, join
 from cada_trl.evaluation.scores import Scores, score
 from cada_trl.evaluation.utility.results import results_folder
-from cada_trl.judging.judge import Judged
-from cada_trl.judging.panel import majorities
+from cada_trl.judging.judge import Judged, majorities
 from cada_trl.report.run_record import RUN_FILES, Folder, Row, RunRecord, if_readable, read_run
 from cada_trl.storage.files import read_json
 from cada_trl.storage.kept import check_kept, read_config

@@ -1,4 +1,5 @@
-"""The card of a request set: which sets are asked about, what was measured, and where it is kept, to measure it once.
+"""The card of a request set: which sets are asked about, how it is measured (states, the layer, the probe, its answers
+about each pair of sets), and where it is kept, to measure it once.
 
 The sets are pairs of benchmarks, harmful requests beside harmless ones, read from the folder of benchmarks only, never
 from the hub; a file that is not there is named. Large sets are thinned.
@@ -17,14 +18,29 @@ from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.prepared import PreparedData
 from cada_trl.errors import UserError
 from cada_trl.models.identity import model_identity
+from cada_trl.planning.device import check_gpu
 from cada_trl.records import Request
-from cada_trl.separability.probe import Separation
-from cada_trl.separability.training_rows import CurvePoint
+from cada_trl.separability.features import FrozenModel
+from cada_trl.separability.probe import (
+    BagOfWords,
+    CurvePoint,
+    Separation,
+    StatesArray,
+    TrainingRows,
+    candidate_layers,
+    cross_validated,
+    fit,
+    learning_curve,
+    training_rows,
+)
 from cada_trl.storage.digest import content_hash, file_sha256, sha256
 from cada_trl.storage.files import read_json, replace_json
 from cada_trl.storage.json_record import JsonRecord
 
 VERSION = 1  # raise it when the same inputs give other numbers
+SEED = 0  # of folds, resamples and draws: the card is the request set's and the model's alone
+TWINS = ("twins_harmful", "twins_harmless")
+NO_TWINS = "held-out twins, of which this request set has none"
 
 PAIRS = (  # harmful, harmless
     ("xstest_unsafe", "xstest_safe"),
@@ -90,6 +106,81 @@ class Card(JsonRecord):
         return {name: value for name, value in values.items() if name not in {"inputs", "curve"}}
 
 
+def make_card(config: Config, data: PreparedData, inputs: dict[str, Any], curve_sizes: Sequence[int]) -> Card:
+    """Measure everything anew, in minutes. inputs: kept with it. curve_sizes: in pairs; none gives no curve.
+
+    Errors: UserError as check_gpu and load_policy, for a benchmark file that is not the published one, and for too few
+    rows.
+    """
+    from cada_trl.models.load import load_policy, load_tokenizer
+
+    check_gpu(config.hardware.device)
+    rows = training_rows(data.train, data.benign_train)
+    folder = config.data.benchmarks_dir
+    sets = read_sets(Path(folder) if folder else None) | _twins(data)
+    tokenizer = load_tokenizer(config.model)
+    policy: Any = load_policy(config.model, tokenizer)
+    model = FrozenModel(policy.to(config.hardware.device), tokenizer)
+    layers = candidate_layers(model.n_layers)
+    trained_lnf = model.states(rows.texts, layers, f"{len(rows.texts)} training rows")
+    layer_auc = cross_validated(trained_lnf, layers, rows, SEED)
+    layer = max(layers, key=layer_auc.__getitem__)
+    trained_nf = trained_lnf[layers.index(layer)]
+    model.keep_layers(layer)
+    states = {key: model.states(s.texts, [layer], s.label)[0] for key, s in sets.items() if s.texts}
+    asked = {
+        f"{sets[harmful].label} | {sets[harmless].label}": (states[harmful], states[harmless])
+        for harmful, harmless in (*PAIRS, TWINS)
+        if not sets[harmful].absent and not sets[harmless].absent
+    }
+    return Card(
+        inputs=inputs,
+        request_set=data.manifest["name"],
+        model=config.model.name,
+        n_harmful=len(data.train),
+        n_harmless=len(data.benign_train),
+        n_twins=len(rows.twins()),
+        layer=layer,
+        n_layers=model.n_layers,
+        layer_auc=layer_auc,
+        pairs=_results(sets, states, trained_nf, rows),
+        curve=learning_curve(curve_sizes, trained_nf, rows, asked, SEED),
+    )
+
+
+def _twins(data: PreparedData) -> dict[str, TextSet]:
+    texts = {side: [one.text for one in data.twins_probe if one.harmful == side] for side in (True, False)}
+    absent = None if all(texts.values()) else NO_TWINS
+    labels = {True: "Held-out twins, harmful", False: "held-out twins, harmless"}
+    return {key: TextSet(labels[side], texts[side], absent) for key, side in zip(TWINS, (True, False), strict=True)}
+
+
+def _results(
+    sets: dict[str, TextSet], states: dict[str, StatesArray], trained_nf: StatesArray, rows: TrainingRows
+) -> list[PairResult]:
+    probe, bag = fit(trained_nf, rows.harmful_n), BagOfWords(rows.texts)
+    words = fit(bag.features(rows.texts), rows.harmful_n, standardised=False)
+
+    def result(harmful: str, harmless: str) -> PairResult:
+        both = [sets[harmful], sets[harmless]]
+        missing = [one.absent for one in both if one.absent]
+        measured: dict[str, Any] = {"probe": None, "bag_of_words": None}
+        if not missing:
+            scores = probe.score(states[harmful]), probe.score(states[harmless])
+            word_scores = words.score(bag.features(both[0].texts)), words.score(bag.features(both[1].texts))
+            measured = {"probe": Separation.of(*scores, SEED), "bag_of_words": Separation.of(*word_scores, SEED)}
+        return PairResult(
+            harmful=both[0].label,
+            harmless=both[1].label,
+            n_harmful=len(both[0].texts),
+            n_harmless=len(both[1].texts),
+            absent=" and ".join(dict.fromkeys(missing)) or None,
+            **measured,
+        )
+
+    return [result(*pair) for pair in (*PAIRS, TWINS)]
+
+
 def read_sets(folder: Path | None) -> dict[str, TextSet]:
     """Every set by its key. Errors: UserError for a file that is not the published one."""
     return {key: read_set(key, folder) for key in SETS}
@@ -139,15 +230,12 @@ def rows_digest(parts: Sequence[Sequence[Request]]) -> str:
 
 
 def card_file(data_dir: str, inputs: dict[str, Any]) -> Path:
-    """data_dir/card-<hash8>.json."""
     return Path(data_dir) / f"card-{content_hash(inputs)}.json"
 
 
 def kept_card(config: Config, data: PreparedData) -> Card | None:
-    """The card of exactly this request set and model, where it was made. Without any card no weights are read.
-
-    Errors: UserError for a file that was edited, and as card_inputs.
-    """
+    """The card of exactly this request set and model, where it was made. Without any card no weights are read. Errors:
+    UserError for a file that was edited, and as card_inputs."""
     if not any(Path(config.data_dir).glob("card-*.json")):
         return None
     return read_card(card_file(config.data_dir, card_inputs(config, data)))

@@ -7,10 +7,10 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from cada_trl.console import shown
 from cada_trl.models.prompts import request_ids
+from cada_trl.separability.probe import StatesArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 MAX_CHARS = 800  # ours: longer requests are cut
 BATCH = 32  # ours
-
-StatesArray = npt.NDArray[np.float32]
 
 
 class Prefix(NamedTuple):

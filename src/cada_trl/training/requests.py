@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 from cada_trl.config import Config
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
-from cada_trl.prompting.arms import conversation, render
+from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.records import Request
 
 
@@ -36,10 +36,12 @@ def rollout_dataset(config: Config, harmful: Sequence[Request], benign: Sequence
 
 
 def _row(config: Config, request: Request, pack: HazardPack) -> dict[str, Any]:
-    prompt = config.prompt
-    arm = prompt.arm if request.harmful or config.algo.benign_arm == "same" else "none"
-    rollout = conversation(request.text, request.hazard, prompt.model_copy(update={"arm": arm}), pack)
-    learn = render("none", request.text, None, pack) if config.algo.learn_on == "request" else rollout
+    def prompted(arm: str) -> Messages:
+        return conversation(request.text, request.hazard, config.prompt.model_copy(update={"arm": arm}), pack)
+
+    arm = config.prompt.arm if request.harmful or config.algo.benign_arm == "same" else "none"
+    rollout = prompted(arm)
+    learn = prompted("none") if config.algo.learn_on == "request" else rollout
     return {
         "prompt": rollout,
         "learn_prompt": learn,

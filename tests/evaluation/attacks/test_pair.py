@@ -19,8 +19,8 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
 from cada_trl.evaluation.attacks.pair import SHOWN_RESPONSE_CHARS, STRATEGIES, Log, PairAttack, Turn
 from cada_trl.evaluation.items import Attempt
-from cada_trl.judging.endpoint import ChatEndpoint
-from cada_trl.judging.judge import NO_ANSWER, Judged, JudgeSees
+from cada_trl.judging.endpoint import NO_ANSWER, ChatEndpoint
+from cada_trl.judging.judge import Judged, JudgeSees
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import Verdict

@@ -11,8 +11,8 @@ from prompting.small_pack import SMALL_PACK
 
 from cada_trl.config import PromptConfig
 from cada_trl.data.benchmark_items import Item
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.evaluation.faithfulness.changes import (
     UNTOUCHED,

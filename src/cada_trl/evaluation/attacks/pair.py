@@ -16,8 +16,8 @@ from cada_trl.data.benchmark_items import Item
 from cada_trl.evaluation.attacks.attack import Attack, Written
 from cada_trl.evaluation.attacks.attacker import Attacker, read_answer
 from cada_trl.evaluation.items import Attempt
-from cada_trl.judging.endpoint import Answer
-from cada_trl.judging.judge import NO_ANSWER, Judge, JudgeSees, shown_pair
+from cada_trl.judging.endpoint import NO_ANSWER, Answer
+from cada_trl.judging.judge import Judge, JudgeSees, shown_pair
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 from cada_trl.prompting.reasoning import split_reasoning

@@ -16,8 +16,8 @@ from typing import Literal
 from cada_trl.config import PromptConfig
 from cada_trl.data.benchmark_items import Item, stratified
 from cada_trl.data.rows import check_fields
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
-from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.evaluation.items import Attempt, Missing, Response
 from cada_trl.hazards.pack import Case, HazardPack

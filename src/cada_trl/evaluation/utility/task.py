@@ -18,8 +18,7 @@ from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR
 from cada_trl.config.loading import NonNegative, Positive, Section, load_described
-from cada_trl.data.benchmark_items import lacks_file, spread
-from cada_trl.data.row_files import read_rows
+from cada_trl.data.benchmark_items import lacks_file, read_rows, spread
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import UtilityConfig
 from cada_trl.storage.digest import content_hash, file_sha256, sha256_of
