@@ -103,5 +103,5 @@ def test_both_backends_write_the_same_and_an_early_stop_leaves_nothing_behind(mo
         started = made.generate(CHATS)
         next(started)
         started.close()
-        assert not made._engine._llm.llm_engine.has_unfinished_requests()
+        assert not made.engine._llm.llm_engine.has_unfinished_requests()
         assert dict(made.generate(CHATS[1:3])) == {0: expected[1], 1: expected[2]}

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.answers import read_responses, read_verdicts
+from cada_trl.evaluation.answers import (
+    Attempt,
+    Missing,
+    Outcome,
+    Response,
+    from_row,
+    join,
+    read_responses,
+    read_verdicts,
+)
 from cada_trl.evaluation.compare import Evaluated
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES, EvaluationFolder, verdict_file
-from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_row, join
 from cada_trl.evaluation.scores import ScoredCell, Scores, score
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.panel import majorities

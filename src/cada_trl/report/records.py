@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.faithfulness.effects import Effects
+from cada_trl.evaluation.faithfulness import Effects
 from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, EvaluationFolder
 from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.report.eval_record import EvalRecord, in_place, read_evaluation

@@ -12,13 +12,8 @@ import pytest
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, load_spec
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attack import (
-    TRANSFORMS,
-    FrozenAttack,
-    NoAttack,
-    TransformAttack,
-)
-from cada_trl.evaluation.items import Attempt
+from cada_trl.evaluation.answers import Attempt
+from cada_trl.evaluation.attacks.attack import TRANSFORMS, FrozenAttack, NoAttack, TransformAttack
 
 WITH_VICTIMS = [
     {"attack": "PAIR", "index": 0, "goal": "Steal tea", "prompt": "p-weak", "target_model": "weak"},
@@ -51,11 +46,13 @@ def spec_of(
     )
 
 
+COLUMNS = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
+
+
 @pytest.fixture
 def with_victims(tmp_path: Path) -> BenchmarkSpec:
     """Found by the row's id, as JailbreakBench's."""
-    columns = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
-    return spec_of(tmp_path, WITH_VICTIMS, columns, {"pair": ["strong", "weak"], "jbc": []})
+    return spec_of(tmp_path, WITH_VICTIMS, COLUMNS, {"pair": ["strong", "weak"], "jbc": []})
 
 
 @pytest.fixture
@@ -119,11 +116,10 @@ def test_without_an_id_only_the_very_request_is_found(without_victims: Benchmark
 
 
 def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
-    columns = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
     rows = [WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS[:3]]
     victims = [["strong", "weak"], ["strong", "weak"], ["weak", "strong"], ["strong", "weak"]]
     first, again, other_order, other_file = (
-        FrozenAttack("pair", spec_of(tmp_path, some, columns, {"pair": order}), tmp_path).version
+        FrozenAttack("pair", spec_of(tmp_path, some, COLUMNS, {"pair": order}), tmp_path).version
         for some, order in zip(rows, victims, strict=True)
     )
     assert first == again
@@ -194,7 +190,7 @@ def test_role_play_and_prefix_injection_hold_the_request_word_for_word() -> None
 
 
 def test_every_item_gets_an_attempt_with_the_version_as_its_note() -> None:
-    items = [Item(f"toy-{n}", "toy", text, None, "", True) for n, text in enumerate([REQUEST, "Why?"])]
+    items = items_of(REQUEST, "Why?")
     for name, transform in TRANSFORMS.items():
         attack = TransformAttack(name)
         attacked = attack.attempts(items)
@@ -213,7 +209,7 @@ def test_the_version_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_without_an_attack_every_request_is_sent_as_it_is() -> None:
-    items = [Item(f"toy-{n}", "toy", f"Is it {n} o'clock?", None, "", harmful=False) for n in (1, 2)]
+    items = items_of("Is it 1 o'clock?", "Is it 2 o'clock?")
     attacked = NoAttack().attempts(items)
     assert attacked.attempts == [Attempt(item, "none", item.request, "") for item in items]
     assert attacked.missing == {}

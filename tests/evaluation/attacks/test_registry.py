@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,14 @@ import pytest
 
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attack import TRANSFORMS, NotRun
-from cada_trl.evaluation.attacks.registry import AttackContext, known_names, make_attack
-from cada_trl.judging.judge import Judged
-from cada_trl.records import Verdict
+from cada_trl.evaluation.attacks.attack import TRANSFORMS, Attack, NotRun
+from cada_trl.evaluation.attacks.pair import PairAttack
+from cada_trl.evaluation.attacks.registry import known_names, make_attack
+from cada_trl.judging.phrases import PhraseJudge
 
 
-class Complied:
-    id = "complied"
-
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
-        return [Judged(Verdict.COMPLIED, raw="", reason="") for _ in pairs]
-
-
-def context(benchmark: str = "strongreject", **changes: Any) -> AttackContext:
-    values: dict[str, Any] = {"data_root": None, "attacker": None, "target": None, "target_id": "t"}
-    values |= {
-        "judge": Complied(),
-        "judge_sees": "final_response",
-        "n_streams": 1,
-        "n_iterations": 1,
-        "spec": load_spec(benchmark),
-    }
-    return AttackContext(**(values | changes))
+def make(name: str, benchmark: str = "strongreject", data_root: Path | None = None, **others: Any) -> Attack:
+    return make_attack(name, load_spec(benchmark), data_root, **others)
 
 
 def test_importing_the_registry_imports_neither_torch_nor_a_client() -> None:
@@ -47,19 +33,19 @@ def test_the_known_names_are_those_that_the_documents_name() -> None:
 
 
 def test_none_and_the_transforms_need_nothing() -> None:
-    assert make_attack("none", context()).kind == "none"
+    assert make("none").kind == "none"
     for name in TRANSFORMS:
-        attack = make_attack(name, context())
+        attack = make(name)
         assert (attack.name, attack.kind, attack.transfer) == (name, "transform", False)
 
 
 def test_a_frozen_attack_reads_its_benchmarks_file(shared_data: Path) -> None:
-    attack = make_attack("gcg", context("jailbreakbench_harmful", data_root=shared_data))
+    attack = make("gcg", "jailbreakbench_harmful", data_root=shared_data)
     assert (attack.name, attack.kind, attack.transfer) == ("gcg", "frozen", True)
     with pytest.raises(
         UserError, match=r"strongreject x pair: frozen_attacks/strongreject\.jsonl is read below data_r"
     ):
-        make_attack("pair", context())
+        make("pair")
 
 
 @pytest.mark.parametrize(
@@ -73,11 +59,11 @@ def test_a_frozen_attack_reads_its_benchmarks_file(shared_data: Path) -> None:
 )
 def test_what_a_benchmark_lacks_is_not_run(benchmark: str, name: str, seen: str) -> None:
     with pytest.raises(NotRun, match=seen):
-        make_attack(name, context(benchmark))
+        make(name, benchmark)
 
 
 def test_a_harmless_benchmark_is_asked_without_an_attack() -> None:
-    assert make_attack("none", context("xstest_safe")).name == "none"
+    assert make("none", "xstest_safe").name == "none"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +80,7 @@ def test_a_harmless_benchmark_is_asked_without_an_attack() -> None:
 )
 def test_an_unknown_name_is_answered_with_the_nearest_ones(name: str, seen: str) -> None:
     with pytest.raises(UserError) as caught:
-        make_attack(name, context("xstest_safe"))
+        make(name, "xstest_safe")
     assert seen in str(caught.value)
     assert not isinstance(caught.value, NotRun)
 
@@ -104,7 +90,7 @@ def test_a_generated_attack_without_an_attacker_names_its_settings(name: str) ->
     with pytest.raises(
         UserError, match=f"attack {name} is written by an attacker model .* attacker_base_url and attacker_llm"
     ):
-        make_attack(name, context())
+        make(name)
 
 
 def test_a_generated_attack_is_the_one_that_the_name_says(make_attacker: Callable[..., Any], tmp_path: Path) -> None:
@@ -112,9 +98,18 @@ def test_a_generated_attack_is_the_one_that_the_name_says(make_attacker: Callabl
     (tmp_path / "pap" / "persuasion_taxonomy.jsonl").write_text(
         '{"ss_technique": "Logical Appeal", "ss_definition": "Using reason."}\n'
     )
-    given = context(attacker=make_attacker(None), target=lambda prompts: prompts, data_root=tmp_path)
+    pair = partial(
+        PairAttack,
+        target=lambda _: [],
+        target_id="t",
+        judge=PhraseJudge(),
+        sees="final_response",
+        n_streams=1,
+        n_iterations=1,
+    )
+    given = {"attacker": make_attacker(None), "pair": pair, "data_root": tmp_path}
     for name in ("pair_adaptive", "pap:logical_appeal", "paraphrase", "translation:Zulu"):
-        attack = make_attack(name, given)
+        attack = make(name, **given)
         assert (attack.name, attack.kind, attack.transfer) == (name, "generated", False)
     with pytest.raises(UserError, match="did you mean logical_appeal"):
-        make_attack("pap:logic_appeal", given)
+        make("pap:logic_appeal", **given)

@@ -13,9 +13,9 @@ from typing import Any
 
 from cada_trl.console import Console
 from cada_trl.data.benchmark_items import Item
+from cada_trl.evaluation.answers import Attempt
 from cada_trl.evaluation.attacks.attack import Attack, Written
 from cada_trl.evaluation.attacks.attacker import Attacker, read_answer
-from cada_trl.evaluation.items import Attempt
 from cada_trl.judging.endpoint import Answer
 from cada_trl.judging.judge import NO_ANSWER, Judge, JudgeSees, shown_pair
 from cada_trl.judging.phrases import PhraseJudge
@@ -136,11 +136,10 @@ class Log:
 class PairAttack(Attack):
     """The loop of attacker, tested model and judge; the attempt of an item is its best turn's prompt.
 
-    The judge is shown what it is shown in the evaluation.
-
     target_id names everything that decides what target answers (model, revision, prompt arm, decoding): turns are kept
     by (attacker, target, judge, texts, request). target answers as the evaluation does, so that the chosen prompt gets
-    the answer again that it was chosen for. A judge of refusals alone ends a request at the first COMPLIED.
+    the answer again that it was chosen for; the judge is shown what it is shown there. A judge of refusals alone ends a
+    request at the first COMPLIED.
     """
 
     name = "pair_adaptive"
@@ -165,11 +164,8 @@ class PairAttack(Attack):
         self.version = attacker.version(self.name, decides)
 
     def written(self, items: Sequence[Item]) -> Iterator[Written]:
-        """Best turns. An item has none where the attacker refused or could not go on.
-
-        Errors: UserError before any question when max_calls does not suffice for every stream to run to its end, or the
-        attacker cannot be reached. What was logged until any error is kept, and the same call goes on from it.
-        """
+        """Best turns. An item has none where the attacker refused or could not go on. Errors: UserError as prepare,
+        before any question; what was logged until any other error is kept, and the same call goes on from it."""
         logs = {item: self._logged(item.request) for item in items}
         unfinished = [item for item, log in logs.items() if log.n_open]
         self._attacker.prepare(sum(log.n_open for log in logs.values()), self.name)

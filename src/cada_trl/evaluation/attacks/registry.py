@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, load_spec, names
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attack import TRANSFORMS, Attack, FrozenAttack, NoAttack, NotRun, TransformAttack
-from cada_trl.evaluation.attacks.attacker import Attacker
-from cada_trl.evaluation.attacks.pair import PairAttack, Target
-from cada_trl.evaluation.attacks.rewrites import make_pap, make_paraphrase, make_translation
-from cada_trl.judging.judge import Judge, JudgeSees
+from cada_trl.evaluation.attacks.attacker import Attacker, rewrite_attack
+from cada_trl.evaluation.attacks.pair import PairAttack
 
 # What stands behind the colon is the attack's argument.
 GENERATED = ("pair_adaptive", "pap:<technique>", "paraphrase", "translation:<language>")
-
-
-@dataclass(frozen=True)
-class AttackContext:
-    """What an attack may need. attacker: None where none is configured; target: the tested model, as PAIR asks it.
-
-    target_id names everything that decides what the target answers; n_streams and n_iterations are PAIR's.
-    """
-
-    spec: BenchmarkSpec
-    data_root: Path | None
-    attacker: Attacker | None
-    target: Target | None
-    target_id: str
-    judge: Judge
-    judge_sees: JudgeSees
-    n_streams: int
-    n_iterations: int
 
 
 def known_names() -> list[str]:
@@ -41,14 +21,19 @@ def known_names() -> list[str]:
     return ["none", *_frozen_names(), *TRANSFORMS, *GENERATED]
 
 
-def make_attack(name: str, context: AttackContext) -> Attack:
-    """The attack, ready to be put to the benchmark of the context.
+def make_attack(
+    name: str,
+    spec: BenchmarkSpec,
+    data_root: Path | None,
+    attacker: Attacker | None = None,
+    pair: Callable[[Attacker], PairAttack] | None = None,
+) -> Attack:
+    """The attack, ready to be put to the benchmark. pair: PAIR on the tested model, by an attacker.
 
     Errors: NotRun where the benchmark has no such attack: it is harmless, or nobody published prompts for it. NoPrompts
     where they are not here. UserError for an unknown name, with the nearest ones, and without attacker or technique.
     """
     _check_name(name)
-    spec = context.spec
     if name == "none":
         return NoAttack()
     if not spec.harmful:
@@ -57,11 +42,20 @@ def make_attack(name: str, context: AttackContext) -> Attack:
         return TransformAttack(name)
     if name in _frozen_names():
         published = spec.frozen.attacks if spec.frozen else {}
-        if spec.frozen is None or name not in published:
+        if name not in published:
             known = f"there are those of {', '.join(published)}" if published else "there are none of any attack"
             raise NotRun(f"{spec.name} x {name}: no published prompts; {known}")
-        return FrozenAttack(name, spec, context.data_root)
-    return _generated(name, context)
+        return FrozenAttack(name, spec, data_root)
+    if attacker is None:
+        raise UserError(
+            f"attack {name} is written by an attacker model and none is configured; set attacker_base_url and "
+            "attacker_llm (any OpenAI-compatible endpoint), and attacker_api_key_env if it needs a key"
+        )
+    if name != "pair_adaptive":
+        return rewrite_attack(name, data_root, attacker)
+    if pair is None:
+        raise ValueError("pair_adaptive needs the tested model as its target")
+    return pair(attacker)
 
 
 def _frozen_names() -> list[str]:
@@ -78,21 +72,3 @@ def _check_name(name: str) -> None:
     close = [forms[form] for form in difflib.get_close_matches(head + colon, forms, n=3)]
     advice = f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(known_names())}"
     raise UserError(f"unknown attack '{name}'; {advice}")
-
-
-def _generated(name: str, context: AttackContext) -> Attack:
-    attacker = context.attacker
-    if attacker is None:
-        raise UserError(
-            f"attack {name} is written by an attacker model and none is configured; set attacker_base_url and "
-            "attacker_llm (any OpenAI-compatible endpoint), and attacker_api_key_env if it needs a key"
-        )
-    method, _, argument = name.partition(":")
-    if method == "pair_adaptive":
-        if context.target is None:
-            raise ValueError("pair_adaptive needs the tested model as its target")
-        asked = context.target, context.target_id, context.judge, context.judge_sees
-        return PairAttack(attacker, *asked, context.n_streams, context.n_iterations)
-    if method == "pap":
-        return make_pap(argument, context.data_root, attacker)
-    return make_translation(argument, attacker) if argument else make_paraphrase(attacker)
