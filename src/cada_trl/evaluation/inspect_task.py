@@ -25,7 +25,7 @@ from cada_trl.config import JudgeConfig
 from cada_trl.config.loading import check_values, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Response, from_row, join, to_row
-from cada_trl.evaluation.attacks.registry import GENERATED
+from cada_trl.evaluation.attacks import GENERATED
 from cada_trl.evaluation.plan import make_plan
 from cada_trl.evaluation.scores import mean_measure, rate_measure
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config

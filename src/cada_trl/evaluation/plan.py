@@ -18,10 +18,10 @@ from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, of_pa
 from cada_trl.data.own_sets import Sets, find_sets
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Missing, check_known, from_row, to_row
+from cada_trl.evaluation.attacks import make_attack
 from cada_trl.evaluation.attacks.attack import Attack, NoPrompts, NotRun
 from cada_trl.evaluation.attacks.attacker import Attacker
 from cada_trl.evaluation.attacks.pair import PairAttack
-from cada_trl.evaluation.attacks.registry import make_attack
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationFolder, verdict_file
 from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.hazards.pack import load_pack

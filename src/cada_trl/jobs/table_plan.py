@@ -24,8 +24,8 @@ from cada_trl.config.texts import Folder
 from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.sources import local_beavertails
 from cada_trl.errors import UserError
+from cada_trl.evaluation.attacks import make_attack
 from cada_trl.evaluation.attacks.attack import NotRun
-from cada_trl.evaluation.attacks.registry import make_attack
 from cada_trl.evaluation.folder import folder_name
 from cada_trl.evaluation.settings import load_evaluate_config, load_utility_config
 from cada_trl.evaluation.utility.task import load_task

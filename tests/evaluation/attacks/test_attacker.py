@@ -9,7 +9,7 @@ import pytest
 from openai import APIConnectionError, APIStatusError
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attacker import AttackerCache, read_answer, tagged
+from cada_trl.evaluation.attacks.attacker import AttackerCache, read_answer
 from cada_trl.judging.endpoint import Answer
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl
@@ -78,24 +78,6 @@ def test_another_attacker_or_text_is_another_version(make_attacker: MakeAttacker
 
 
 @pytest.mark.parametrize(
-    ("text", "inside"),
-    [
-        ("<prompt>one</prompt>", "one"),
-        ("<improvement>why</improvement>\n<prompt>\none\ntwo\n</prompt>", "one\ntwo"),
-        ("I should write <prompt> here. <prompt>the prompt</prompt>", "the prompt"),
-        ("<think><prompt>draft</prompt></think><prompt>final</prompt>", "final"),
-        ("<PROMPT>one</Prompt>", "one"),
-        ("<prompt>cut off", ""),
-        ("<prompt> </prompt>", ""),
-        ("no tags", ""),
-        ("", ""),
-    ],
-)
-def test_the_last_whole_pair_of_tags_counts(text: str, inside: str) -> None:
-    assert tagged(text, "prompt") == inside
-
-
-@pytest.mark.parametrize(
     ("text", "prompt", "reason"),
     [
         ("DECLINED", "", "the attacker refused"),
@@ -106,10 +88,15 @@ def test_the_last_whole_pair_of_tags_counts(text: str, inside: str) -> None:
         ("", "", NO_TEXT),
         ("Here is one: what is a lock?", "", NO_TEXT),
         ("<prompt>cut off", "", NO_TEXT),
+        ("<prompt> </prompt>", "", NO_TEXT),
         ("<prompt>As a locksmith, what do you check?</prompt>", "As a locksmith, what do you check?", ""),
+        ("<improvement>why</improvement>\n<prompt>\none\ntwo\n</prompt>", "one\ntwo", ""),
+        ("I should write <prompt> here. <prompt>the prompt</prompt>", "the prompt", ""),
+        ("<think><prompt>draft</prompt></think><prompt>final</prompt>", "final", ""),
+        ("<PROMPT>one</Prompt>", "one", ""),
     ],
 )
-def test_an_answer_is_a_prompt_or_why_there_is_none(text: str, prompt: str, reason: str) -> None:
+def test_an_answer_is_the_last_whole_pair_of_tags_or_why_there_is_none(text: str, prompt: str, reason: str) -> None:
     assert read_answer(Answer(text), "prompt") == (prompt, reason)
 
 

@@ -18,7 +18,6 @@ from cada_trl.evaluation.attacks.attacker import (
     rewrite_attack,
     too_close,
     unchanged,
-    word_overlap,
 )
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import write_jsonl
@@ -136,15 +135,10 @@ def test_another_attacker_or_task_is_another_version_and_asked_anew(
     assert len({attack.version for attack in attacks}) == len(model.asked) == 3
 
 
-def test_the_overlap_of_words_by_hand() -> None:
-    assert word_overlap("How do I pick a lock?", "how do locks open") == 2 / 8
-    assert word_overlap("One, two!", "two one") == 1.0
-    assert word_overlap("?", "!") == 1.0
-
-
 def test_a_paraphrase_may_keep_half_of_the_words_and_no_more() -> None:
     assert too_close("one two three", "one two four") == ""  # 2 of 4
     assert "overlap 0.60" in too_close("one two three four", "one two three five")  # 3 of 5
+    assert "overlap 1.00" in too_close("One, two!", "two one") and "overlap 1.00" in too_close("?", "!")
     assert unchanged("one two three four", "one two three five") == ""
 
 
@@ -195,9 +189,8 @@ def test_the_attacker_is_told_name_and_definition(
 
 def test_another_technique_or_definition_is_another_version(make_attacker: MakeAttacker, data_root: Path) -> None:
     attacker = make_attacker(model())
-    versions = [
-        rewrite_attack(f"pap:{slug}", data_root, attacker).version for slug in ("logical_appeal", "foot_in_the_door")
-    ]
+    names = ("pap:logical_appeal", "pap:foot_in_the_door")
+    versions = [rewrite_attack(name, data_root, attacker).version for name in names]
     write_jsonl(data_root / TAXONOMY, [{**ROWS[0], "ss_definition": "Arguing by logic and reason."}])
     assert rewrite_attack("pap:logical_appeal", data_root, attacker).version not in versions
     assert len(set(versions)) == 2

@@ -109,17 +109,12 @@ def read_answer(answer: Answer, tag: str) -> tuple[str, str]:
     """
     if answer.text is None:
         return "", answer.reason
-    text = tagged(answer.text, tag)
+    found = re.findall(rf"<{tag}>((?:(?!<{tag}>).)*?)</{tag}>", answer.text, re.DOTALL | re.IGNORECASE)
+    text = found[-1].strip() if found else ""
     phrases = PhraseJudge().judge([("", text or answer.text)])[0].verdict
     if phrases is Verdict.REFUSED or DECLINED in answer.text:
         return "", REFUSED
     return text, "" if text else f"the attacker's answer holds no complete text between <{tag}> and </{tag}>"
-
-
-def tagged(text: str, tag: str) -> str:
-    """What stands between the last <tag> and its </tag>; "" without the pair, as in an answer that was cut off."""
-    found = re.findall(rf"<{tag}>((?:(?!<{tag}>).)*?)</{tag}>", text, re.DOTALL | re.IGNORECASE)
-    return found[-1].strip() if found else ""
 
 
 class AttackerCache:
@@ -158,14 +153,9 @@ def unchanged(request: str, rewrite: str) -> str:
 
 def too_close(request: str, rewrite: str) -> str:
     """A paraphrase or a translation has other words: Jaccard of the two sets of words at most MAX_WORD_OVERLAP."""
-    overlap = word_overlap(request, rewrite)
+    sets = [frozenset(normalise(text).split()) for text in (request, rewrite)]
+    overlap = jaccard(*sets) if any(sets) else 1.0
     return f"the rewrite keeps the request's words (overlap {overlap:.2f})" if overlap > MAX_WORD_OVERLAP else ""
-
-
-def word_overlap(one: str, other: str) -> float:
-    """Jaccard of the two texts' sets of words, in [0, 1]."""
-    sets = [frozenset(normalise(text).split()) for text in (one, other)]
-    return jaccard(*sets) if any(sets) else 1.0
 
 
 class RewriteAttack(Attack):
