@@ -149,16 +149,16 @@ def merged_folder(final: Path) -> Path:
         raise UserError(f"{final} has an {ADAPTER} and no {WEIGHTS}; pickled weights are not loaded")
     adapter = file_sha256(final / WEIGHTS) + (final / ADAPTER).read_text(encoding="utf-8")
     target = final.parent / f"merged-{sha256(adapter)[:8]}"
-
-    def make(folder: Path) -> None:
-        print(f"merging the adapter of {final} once into {target}", file=sys.stderr, flush=True)
-        _merge(final, config.model, folder)
-
     if target.is_dir():
         return target
     if not (final.parent / CONFIG).is_file():
         raise UserError(f"{final} is an adapter outside a run folder, so its base is not known; give the run folder")
     config = check_config(read_config(final.parent))
+
+    def make(folder: Path) -> None:
+        print(f"merging the adapter of {final} once into {target}", file=sys.stderr, flush=True)
+        _merge(final, config.model, folder)
+
     with writing(target, "free space for the whole model, or fix the permission"):
         return made_once(target, make)
 

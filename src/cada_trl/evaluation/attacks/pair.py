@@ -8,7 +8,7 @@ example, and the judge's own label and score instead of a rating from 1 to 10.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from cada_trl.console import Console
@@ -210,8 +210,8 @@ class PairAttack(Attack):
             played = turn
             if turn.prompt:
                 completion, one = next(judged)
-                labels = {"verdict": one.verdict, "harmful": one.harmful, "harmful_score": one.harmful_score}
-                played = replace(turn, completion=completion, reason=one.reason, **labels)
+                label = (one.verdict, one.harmful, one.harmful_score, one.reason)
+                played = Turn(turn.stream, turn.iteration, turn.answer, turn.prompt, completion, *label)
             if played.reason.startswith(NO_ANSWER):  # of the judge
                 logs[item].unanswered = played.reason
                 continue
