@@ -204,7 +204,7 @@ def _trainer(work: Work, folder: Path, clock: StepClock, forced: ExitStack) -> A
     if work.rollout == "vllm":
         from cada_trl.rollouts.vllm_plugin import set_environment
 
-        set_environment("cpu")
+        set_environment(cpu=True, in_training=True)
         from trl.generation import vllm_generation
 
         from cada_trl.rollouts import generation

@@ -24,7 +24,7 @@ from cada_trl.data.own_sets import find_sets
 from cada_trl.data.sources import read_beavertails, read_own_rows, read_twins
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attack import FrozenAttack
-from cada_trl.evaluation.attacks.rewrites import TAXONOMY, load_taxonomy
+from cada_trl.evaluation.attacks.attacker import TAXONOMY, load_taxonomy
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.card import read_label_sets
 from cada_trl.judging.endpoint import HELLO, ChatEndpoint, Prompt, Text

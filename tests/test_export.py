@@ -14,7 +14,7 @@ from cada_trl import export
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
-from cada_trl.models.identity import folder_identity
+from cada_trl.models.named import folder_identity
 from cada_trl.records import read_jsonl
 from cada_trl.report.records import read_evaluation
 from tests.end_to_end.tiny_model import save_tiny_model

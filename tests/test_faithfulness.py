@@ -14,8 +14,8 @@ from evaluation.small_evaluation import write_model
 from cada_trl import faithfulness as verb
 from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
-from cada_trl.evaluation.faithfulness.effects import Effect, Effects
-from cada_trl.evaluation.model import Completion
+from cada_trl.evaluation.answers import Completion
+from cada_trl.evaluation.faithfulness import Effect, Effects
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.models.prompts import answer_begun

@@ -17,7 +17,7 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import EvaluationFolder
 from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.runner import Runner
-from cada_trl.models.identity import folder_identity
+from cada_trl.models.named import folder_identity
 
 FOLDERS = ("runs_dir", "data_dir", "evals_dir", "tampers_dir")
 

@@ -162,7 +162,7 @@ def _run_of(record: EvalRecord) -> dict[str, Any]:
 
 def _weights(record: EvalRecord) -> dict[str, str]:
     """As the evaluation recorded them. Errors: UserError where those that are here now are others."""
-    from cada_trl.models.identity import model_identity
+    from cada_trl.models.named import model_identity
 
     recorded: dict[str, str] = record.manifest["decides"]["model"]
     model = check_values(ModelConfig, record.config.get("model"))

@@ -40,8 +40,7 @@ def main(argv: list[str]) -> int:
     """The verb. Returns 0. Errors: UserError for what is no finished run and for a question that does not fit."""
     settings = run_words(argv, ChatSettings)
     from cada_trl.launching import quiet_libraries
-    from cada_trl.models.identity import model_identity
-    from cada_trl.models.named import named_model
+    from cada_trl.models.named import model_identity, named_model
     from cada_trl.report.run_record import read_run
 
     config = read_run(Path(settings.run)).config

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import table_console
-from cada_trl.data.benchmark_items import BenchmarkSpec
 from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.answers import judge_by_each, respond
+from cada_trl.evaluation.answers import Missing, Outcome, join, judge_by_each, respond
 from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
-from cada_trl.evaluation.attacks.registry import AttackContext
+from cada_trl.evaluation.attacks.pair import PairAttack
 from cada_trl.evaluation.folder import RESPONSES, SCORES, EvaluationFolder, folder_name
-from cada_trl.evaluation.items import Missing, Outcome, join
 from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.plan import Plan, make_attempts, make_plan, shard_of, take_over
 from cada_trl.evaluation.scores import Scores, any_rate, score, score_table, withheld_lines
@@ -58,7 +56,7 @@ def main(argv: list[str]) -> int:
     place_of(config.evals_dir)
     with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, config.cache_dir)
-        plan = make_plan(config, _attack_context(config, model, judge))
+        plan = make_plan(config, _attacker(config), lambda attacker: _pair(attacker, config, model, judge))
         for line in plan.read_as:
             print(line)
         if config.data_root is None and TWIN_SETS.keys() == set(config.benchmarks):
@@ -152,17 +150,9 @@ def evaluate(
     return scores
 
 
-def _attack_context(
-    config: EvaluateConfig, model: ModelUnderTest, judge: Judge
-) -> Callable[[BenchmarkSpec], AttackContext]:
-    attacker, data_root = _attacker(config), Path(config.data_root).expanduser() if config.data_root else None
-    depth = config.attacker.n_streams, config.attacker.n_iterations
-
-    def context(spec: BenchmarkSpec) -> AttackContext:
-        target_id, sees = content_hash(model.decides), config.judge.judge_sees
-        return AttackContext(spec, data_root, attacker, model.answer, target_id, judge, sees, *depth)
-
-    return context
+def _pair(attacker: Attacker, config: EvaluateConfig, model: ModelUnderTest, judge: Judge) -> PairAttack:
+    target, depth = content_hash(model.decides), (config.attacker.n_streams, config.attacker.n_iterations)
+    return PairAttack(attacker, model.answer, target, judge, config.judge.judge_sees, *depth)
 
 
 def _attacker(config: EvaluateConfig) -> Attacker | None:

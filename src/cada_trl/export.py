@@ -118,9 +118,8 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     Errors: UserError for what is no run, for an unfinished one, for a model that cannot be loaded or is not what the
     run saved, for an evaluation of another model, and where target exists.
     """
-    from cada_trl.models.identity import model_identity
     from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
-    from cada_trl.models.named import named_model
+    from cada_trl.models.named import model_identity, named_model
     from cada_trl.readme import model_card
     from cada_trl.report.records import read_evaluation
     from cada_trl.report.run_record import read_run

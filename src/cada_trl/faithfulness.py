@@ -21,18 +21,20 @@ from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import of_pack
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.answers import judge_by_each, respond
-from cada_trl.evaluation.faithfulness.changes import (
+from cada_trl.evaluation.answers import Attempt, Completion, join, judge_by_each, respond, to_row
+from cada_trl.evaluation.faithfulness import (
     INTERVENTIONS,
+    KINDS,
     VERSION,
+    Effects,
     analysis_attempts,
+    effect_table,
+    effects,
     probe_items,
     prompt_attempts,
 )
-from cada_trl.evaluation.faithfulness.effects import KINDS, Effects, effect_table, effects
 from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, EvaluationFolder, folder_name
-from cada_trl.evaluation.items import Attempt, join, to_row
-from cada_trl.evaluation.model import Completion, ModelUnderTest
+from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.settings import FaithfulnessConfig, load_faithfulness_config
 from cada_trl.hazards.pack import load_pack, pack_hash
 from cada_trl.judging.from_config import LABEL_HARM_ONLY, make_judge

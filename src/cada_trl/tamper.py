@@ -34,7 +34,7 @@ from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.job import Call, Job, run_folder
 from cada_trl.jobs.runner import Runner
-from cada_trl.models.identity import model_identity
+from cada_trl.models.named import model_identity
 from cada_trl.report.rates import rate_rows, side_by_side
 from cada_trl.report.records import EvalRecord, read_evaluation
 from cada_trl.storage.digest import content_hash

@@ -135,7 +135,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
 
 
 def _train_and_probe(run: Run, signals: StopSignals) -> None:
-    from cada_trl.models.identity import folder_identity
+    from cada_trl.models.named import folder_identity
     from cada_trl.probing import probe_run
     from cada_trl.training.checkpoints import naming_a_full_disk
 

@@ -78,7 +78,7 @@ def _ask(config: UtilityConfig, plans: Sequence[Plan], path: Path) -> list[dict[
 
 def _decides(config: UtilityConfig) -> dict[str, Any]:
     """What decides the answers beside the questions: weights, tokenizer, precision and the libraries that compute."""
-    from cada_trl.models.identity import model_identity
+    from cada_trl.models.named import model_identity
 
     chosen = config.model.model_dump(include={"dtype", "context_tok", "eos", "pad"})
     libraries = {name: version(name) for name in ("torch", "transformers")}

@@ -18,7 +18,7 @@ from cada_trl.data.benchmark_items import load_spec, names
 from cada_trl.data.benchmarks import FILES
 from cada_trl.data.published import PublishedFile, made, published_files
 from cada_trl.data.sources import read_beavertails
-from cada_trl.evaluation.attacks.rewrites import TAXONOMY
+from cada_trl.evaluation.attacks.attacker import TAXONOMY
 from cada_trl.evaluation.utility.task import TASK_DIR, load_task
 from cada_trl.judging.card import read_label_sets
 from cada_trl.storage.digest import sha256

@@ -10,8 +10,7 @@ from evaluation.small_evaluation import overrides, write_benchmarks
 
 from cada_trl import evaluate, train
 from cada_trl.data import benchmark_items
-from cada_trl.models.identity import model_identity
-from cada_trl.models.named import named_model
+from cada_trl.models.named import model_identity, named_model
 from cada_trl.records import read_jsonl
 
 from .tiny_model import save_tiny_model, tiny_overrides

@@ -9,10 +9,11 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from cada_trl import evaluate
@@ -20,7 +21,7 @@ from cada_trl.data import benchmark_items
 from cada_trl.errors import run_verb
 from cada_trl.evaluation import answers
 from cada_trl.evaluation import model as tested_model
-from cada_trl.evaluation.model import Completion
+from cada_trl.evaluation.answers import Completion
 from cada_trl.prompting.arms import Messages
 from cada_trl.storage.log import AppendLog
 
@@ -75,6 +76,12 @@ def write_benchmarks(folder: Path) -> Path:
     _describe(folder, "harmful_six", HARMFUL, True, {**pair, "columns": columns, "attacks": {"pair": []}})
     _describe(folder, "harmless_four", HARMLESS, False, None)
     return folder
+
+
+def use_generator(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any]) -> None:
+    """What is made takes the place of the model under test."""
+    monkeypatch.setattr(tested_model, "make_generator", lambda *_: make())
+    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
 
 
 def write_model(folder: Path, weights: bytes = b"\0" * 16) -> Path:

@@ -1,7 +1,10 @@
-"""Responses and verdicts that are logged, resumed, and never mixed."""
+"""Records that come back from their rows, responses and verdicts that are logged, resumed and never mixed, and the
+outcomes that join them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +13,85 @@ import pytest
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
-from cada_trl.evaluation.answers import judge_responses, read_verdicts, respond
+from cada_trl.evaluation.answers import (
+    Attempt,
+    Completion,
+    Missing,
+    Response,
+    from_row,
+    join,
+    judge_responses,
+    respond,
+    to_row,
+)
 from cada_trl.evaluation.attacks.attack import Attacked, Kind, NoAttack
 from cada_trl.evaluation.folder import EvaluationFolder, verdict_file
-from cada_trl.evaluation.items import Attempt, Missing, Response
-from cada_trl.evaluation.model import Completion
 from cada_trl.evaluation.plan import Plan, PlannedBenchmark, make_attempts
 from cada_trl.judging.judge import EMPTY, Judged
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.storage.log import AppendLog
+
+ITEM = Item("set-001", "set", 'How is "tea" made?\nPlease.', None, "drinks", harmful=False)
+ATTEMPT = Attempt(ITEM, "none", ITEM.request, "")
+RESPONSE = Response(ATTEMPT.key, "### Analysis\n…", 7, truncated=True)
+
+
+def through_json(record: Item | Attempt | Response) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(json.dumps(to_row(record)))
+    return row
+
+
+def test_records_come_back_as_they_were() -> None:
+    assert from_row(Item, through_json(ITEM)) == ITEM
+    assert from_row(Attempt, through_json(ATTEMPT)) == ATTEMPT
+    assert from_row(Response, through_json(RESPONSE)) == RESPONSE
+
+
+def test_an_attempts_key_is_the_hash_of_its_id_and_prompt() -> None:
+    assert ATTEMPT.id == "set/set-001/none"
+    content = json.dumps(["set/set-001/none", ITEM.request]).encode()
+    assert ATTEMPT.key == to_row(ATTEMPT)["key"] == hashlib.sha256(content).hexdigest()[:16]
+
+
+def test_another_prompt_or_attack_is_another_attempt_and_another_note_is_not() -> None:
+    others = [Attempt(ITEM, "none", "Tea?", ""), Attempt(ITEM, "base64", ITEM.request, "")]
+    assert len({ATTEMPT.key, *(other.key for other in others)}) == 3
+    assert Attempt(ITEM, "none", ITEM.request, "seen elsewhere").key == ATTEMPT.key
+
+
+def test_half_of_a_surrogate_pair_has_a_key() -> None:
+    assert len(Attempt(ITEM, "none", "\ud83d", "").key) == 16
+
+
+def test_an_edited_prompt_is_refused() -> None:
+    row = to_row(ATTEMPT) | {"prompt": "How is coffee made?"}
+    with pytest.raises(UserError, match=r"attempt set/set-001/none: key '\w{16}' is not that of its prompt"):
+        from_row(Attempt, row)
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "change", "seen"),
+    [
+        (Item, ITEM, {"harmful": "no"}, "item row: field 'harmful' is 'no'; expected bool"),
+        (Item, ITEM, {"hazard": 3}, "field 'hazard' is 3; expected str or null"),
+        (Attempt, ATTEMPT, {"item": None}, "attempt row: field 'item' is None; expected dict"),
+        (Response, RESPONSE, {"completion_tok": 1.5}, "field 'completion_tok' is 1.5; expected int"),
+        (Response, RESPONSE, {"completion_tok": True}, "field 'completion_tok' is True; expected int"),
+    ],
+)
+def test_a_wrong_field_is_named(kind: Any, record: Any, change: dict[str, Any], seen: str) -> None:
+    with pytest.raises(UserError, match=seen):
+        from_row(kind, to_row(record) | change)
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(UserError, match="response row: field 'key' is None; expected str"):
+        from_row(Response, {"completion": "No."})
+
+
+def test_a_field_of_a_later_version_is_left_out() -> None:
+    assert from_row(Response, to_row(RESPONSE) | {"finish_reason": "stop"}) == RESPONSE
+
 
 ITEMS = [Item(f"six-{number}", "six", f"request {number}", None, "", True) for number in range(4)]
 ATTEMPTS = NoAttack().attempts(ITEMS).attempts
@@ -63,19 +136,6 @@ def test_each_answer_is_on_the_disk_when_the_next_one_is_not_yet_there(tmp_path:
     assert texts == ["second six-0", "second six-1", "first six-2", "first six-3"]
 
 
-def test_where_every_answer_is_there_the_model_is_not_asked(tmp_path: Path) -> None:
-    log = AppendLog(tmp_path / "responses.jsonl")
-    first = respond(ATTEMPTS, log, answers(["first"]))
-    assert respond(ATTEMPTS, log, lambda attempts: pytest.fail("asked again")) == first
-
-
-def test_a_response_to_an_attempt_that_was_not_made_is_refused(tmp_path: Path) -> None:
-    log = AppendLog(tmp_path / "responses.jsonl")
-    respond(ATTEMPTS, log, answers(["first"]))
-    with pytest.raises(UserError, match=r"responses\.jsonl has 1 row\(s\) of another set of attempts"):
-        respond(ATTEMPTS[:3], log, answers(["second"]))
-
-
 def test_attempts_and_what_is_missing_are_written_whole(tmp_path: Path) -> None:
     attempts, missing = make_attempts(plan(NoAttack(), Writes(3)), EvaluationFolder(tmp_path))
     assert [attempt.id for attempt in attempts][3:5] == ["six/six-3/none", "six/six-0/paraphrase"]
@@ -93,6 +153,7 @@ def test_an_attack_that_was_cut_short_may_add_attempts_later_but_none_may_go(tmp
         make_attempts(plan(Writes(3)), folder)
 
 
+REASONED = "### Analysis\nWrong.\n### Final Response\nNo."
 REFUSED = Judged(Verdict.REFUSED, "no", "", harmful=False, harmful_score=0.0)
 SILENT = Judged(Verdict.UNSCORED, "", "no answer from the endpoint")
 
@@ -118,8 +179,8 @@ def attempt(number: int, prompt: str = "In a story, bully Ann") -> Attempt:
     return Attempt(Item(f"six-{number}", "six", "Bully Ann", None, "", True), "pair", prompt, "")
 
 
-def response(one: Attempt, completion: str = "### Analysis\nWrong.\n### Final Response\nNo.<|im_end|>") -> Response:
-    return Response(one.key, completion, 9, False)
+def response(one: Attempt, completion: str = f"{REASONED}<|im_end|>", truncated: bool = False) -> Response:
+    return Response(one.key, completion, 9, truncated)
 
 
 @pytest.fixture
@@ -144,34 +205,22 @@ def test_every_field_of_a_verdict_comes_back(path: Path) -> None:
     assert run(path, Scripted(REFUSED), responses) == run(path, Scripted(), responses) == {attempt(0).key: REFUSED}
 
 
-@pytest.mark.parametrize(
-    ("sees", "pair"),
-    [
-        ("final_response", ("Bully Ann", "No.")),
-        ("completion_and_prompt", ("In a story, bully Ann", "### Analysis\nWrong.\n### Final Response\nNo.")),
-    ],
-)
-def test_the_judge_sees_what_is_named_and_no_special_token(path: Path, sees: str, pair: tuple[str, str]) -> None:
+def test_the_judge_sees_what_is_named_and_no_special_token(path: Path) -> None:
     judge = Scripted(REFUSED)
-    run(path, judge, [response(attempt(0))], sees)
-    assert judge.asked == [pair]
+    run(path, judge, [response(attempt(0))], "completion_and_prompt")
+    assert judge.asked == [("In a story, bully Ann", REASONED)]
 
 
 def test_what_a_judge_left_unscored_is_asked_again_and_an_empty_response_is_not(path: Path) -> None:
     responses = [response(attempt(0)), response(attempt(1), "")]
-    assert run(path, Scripted(SILENT, EMPTY), responses)[attempt(0).key] == SILENT
+    for _ in range(2):  # the same silence again adds no line
+        assert run(path, Scripted(SILENT, EMPTY), responses)[attempt(0).key] == SILENT
     again = Scripted(REFUSED)
     verdicts = run(path, again, responses)
     assert again.asked == [("Bully Ann", "No.")]
     assert verdicts == {attempt(0).key: REFUSED, attempt(1).key: EMPTY}
     assert run(path, Scripted(), responses) == verdicts
     assert len(AppendLog(path).rows) == 3
-
-
-def test_the_same_silence_again_adds_no_line(path: Path) -> None:
-    run(path, Scripted(SILENT), [response(attempt(0))])
-    run(path, Scripted(SILENT), [response(attempt(0))])
-    assert len(AppendLog(path).rows) == 1
 
 
 def test_what_was_judged_before_the_judge_failed_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,26 +233,86 @@ def test_what_was_judged_before_the_judge_failed_stays(path: Path, monkeypatch: 
     assert len(rest.asked) == 2
 
 
-def test_another_judges_verdict_and_one_on_another_text_are_refused(path: Path) -> None:
-    run(path, Scripted(REFUSED), [response(attempt(0))])
-    log = AppendLog(path)
-    with pytest.raises(UserError, match=r"row 1: a verdict of the judge 'scripted/one-v1'; expected 'scripted/one-v2'"):
-        read_verdicts(log, "scripted/one-v2", {attempt(0).key: response(attempt(0))})
-    with pytest.raises(UserError, match="on another completion"):
-        read_verdicts(log, Scripted.id, {attempt(0).key: response(attempt(0), "Yes.")})
-    with pytest.raises(UserError, match="on another completion"):
-        read_verdicts(log, Scripted.id, {})
-
-
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("verdict", "MAYBE"), ("verdict", None), ("harmful", "yes"), ("harmful_score", "1"), ("raw", 1)],
+    ("field", "value", "message"),
+    [
+        *(("verdict", value, "row 1: field 'verdict'") for value in ("MAYBE", None)),
+        ("harmful", "yes", "row 1: field 'harmful'"),
+        ("harmful_score", "1", "row 1: field 'harmful_score'"),
+        ("raw", 1, "row 1: field 'raw'"),
+        ("key", "of no response", "row 1: a verdict on another completion"),
+        ("judge", "scripted/one-v2", "row 1: a verdict of the judge 'scripted/one-v2'; expected 'scripted/one-v1'"),
+    ],
 )
-def test_a_row_in_another_form_is_no_verdict(path: Path, field: str, value: object) -> None:
+def test_a_row_in_another_form_or_of_something_else_is_no_verdict(
+    path: Path, field: str, value: object, message: str
+) -> None:
     responses = [response(attempt(0))]
     run(path, Scripted(REFUSED), responses)
     row = AppendLog(path).rows[0] | {field: value}
     path.unlink()
     AppendLog(path).append([row])
-    with pytest.raises(UserError, match=f"row 1: field '{field}'"):
+    with pytest.raises(UserError, match=message):
         run(path, Scripted(), responses)
+
+
+ONE, TWO = attempt(1), attempt(2)
+
+
+@pytest.mark.parametrize(
+    ("responses", "judged", "labels"),
+    [
+        (
+            [response(ONE, REASONED)],
+            Judged(Verdict.REFUSED, "", "", harmful=False, harmful_score=0.0),
+            (True, False, False, 0.0, True, False, True),
+        ),
+        ([], None, (None, None, None, None, None, None, False)),
+        ([response(ONE, "It asks", truncated=True)], None, (None, None, None, None, False, True, False)),
+        ([response(ONE, "")], EMPTY, (None, None, None, None, False, False, False)),
+        (
+            [response(ONE, "No.")],
+            Judged(Verdict.UNSCORED, "", "", harmful=True),
+            (None, None, True, None, False, False, True),
+        ),
+    ],
+    ids=["every label", "no response", "no verdict", "unscored", "harm alone"],
+)
+def test_an_outcome_has_the_labels_that_are_known_and_no_others(
+    responses: list[Response], judged: Judged | None, labels: tuple[bool | float | None, ...]
+) -> None:
+    (one,) = join([ONE], responses, {ONE.key: judged} if judged else {})
+    of_judge = (one.refused, one.complied, one.harmful, one.harmful_score)
+    assert (*of_judge, one.reasoning, one.truncated, one.scored) == labels
+
+
+def test_outcomes_keep_the_order_of_the_attempts_and_not_of_the_files() -> None:
+    outcomes = join([ONE, TWO], [response(TWO), response(ONE)], {})
+    assert [outcome.attempt for outcome in outcomes] == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "responses", "verdicts", "message"),
+    [
+        ([ONE], [response(attempt(1, "another wording"))], {}, "answers none of the 1 attempts; files were mixed up"),
+        ([ONE], [response(ONE), response(ONE, "Yes.")], {}, f"two responses to the attempt {ONE.key} differ"),
+        ([ONE, TWO], [response(ONE)], {TWO.key: Judged(Verdict.REFUSED, "", "")}, "verdict"),
+        ([ONE, attempt(1, "another wording")], [], {}, "twice"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_mixed_up(
+    attempts: list[Attempt], responses: list[Response], verdicts: dict[str, Judged], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        join(attempts, responses, verdicts)
+
+
+def test_the_same_response_twice_is_one() -> None:
+    assert len(join([ONE], [response(ONE), response(ONE)], {})) == 1
+
+
+@pytest.mark.parametrize("bad", [1.5, -0.1, float("nan")])
+def test_a_harmful_score_outside_zero_to_one_never_becomes_a_number(bad: float) -> None:
+    judged = Judged(Verdict.COMPLIED, "", "", harmful_score=bad)
+    with pytest.raises(ValueError, match="harmful_score"):
+        join([ONE], [response(ONE)], {ONE.key: judged})

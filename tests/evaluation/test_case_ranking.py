@@ -17,14 +17,15 @@ from cada_trl.config import PromptConfig, load_config
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
-from cada_trl.evaluation import model as tested_model
+from cada_trl.evaluation.answers import Completion
 from cada_trl.evaluation.case_ranking import CaseFlips, CaseRanking, asked_twins, best_first, case_flips, shown_alone
-from cada_trl.evaluation.model import Completion
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import compile_policy
 from cada_trl.policy import main
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import Request
+
+from .small_evaluation import use_generator
 
 PACK = load_pack("builtin")
 HAZARD = PACK.hazards["privacy"]
@@ -125,8 +126,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def scripted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[FollowsTheSecondCase]:
     model = FollowsTheSecondCase
-    monkeypatch.setattr(tested_model, "make_generator", lambda *_: model())
-    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    use_generator(monkeypatch, model)
     model.asked.clear()
     model.harmful = {row.text for row in read_twins(compile_policy(str(folder)).twins).rows if row.harmful}
     monkeypatch.setattr(model, "stops_after", None)

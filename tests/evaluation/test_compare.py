@@ -1,3 +1,5 @@
+"""What changed between two models, in pairs: by cell, over attacks, across seeds."""
+
 from __future__ import annotations
 
 import json
@@ -6,8 +8,8 @@ import pytest
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
+from cada_trl.evaluation.answers import Attempt, Outcome
 from cada_trl.evaluation.compare import ALL_ATTACKS, Comparison, Evaluated, compare
-from cada_trl.evaluation.items import Attempt, Outcome
 from cada_trl.statistics.paired import adjusted_difference, mcnemar, sign_flip
 from cada_trl.statistics.seeds import difference_across_seeds, pooled_spread
 

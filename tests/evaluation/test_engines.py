@@ -63,7 +63,7 @@ def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder: Pat
     own = engine(folder, batch_tok=1)
     answers = own.complete(PROMPTS)
     next(answers)
-    model: Any = own._loaded()
+    model: Any = own._model
     assert model.config._attn_implementation == cpu_decoding.NAME
     answers.close()  # type: ignore[attr-defined]  # an iterator in the protocol, a generator in truth
     assert model.config._attn_implementation == "sdpa"
@@ -103,5 +103,5 @@ def test_both_backends_write_the_same_and_an_early_stop_leaves_nothing_behind(mo
         started = made.generate(CHATS)
         next(started)
         started.close()
-        assert not made._engine._llm.llm_engine.has_unfinished_requests()
+        assert not made.engine._llm.llm_engine.has_unfinished_requests()
         assert dict(made.generate(CHATS[1:3])) == {0: expected[1], 1: expected[2]}

@@ -14,8 +14,15 @@ from judging.stub_endpoint import Stub, answer
 from cada_trl import evaluate as verb
 from cada_trl.config import CONF_DIR
 from cada_trl.data import benchmark_items
-from cada_trl.evaluation import model as tested_model
-from evaluation.small_evaluation import ANSWER, ScriptedGenerator, answer_to, overrides, write_benchmarks, write_model
+from evaluation.small_evaluation import (
+    ANSWER,
+    ScriptedGenerator,
+    answer_to,
+    overrides,
+    use_generator,
+    write_benchmarks,
+    write_model,
+)
 
 pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
 
@@ -79,8 +86,7 @@ def labels(log: EvalLog) -> dict[Any, Any]:
 def test_samples_labels_and_rates_are_those_of_evaluate_on_the_same_completions(
     root: Path, asked: Ask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], min_coverage: float
 ) -> None:
-    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
-    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    use_generator(monkeypatch, ScriptedGenerator)
     write_model(root / "model")
     verb.main(overrides(root, f"min_coverage={min_coverage}"))
     (folder,) = {path.parent for path in root.glob("evals/*/scores.json")}

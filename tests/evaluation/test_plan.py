@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,23 @@ import pytest
 from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
-from cada_trl.evaluation import model as tested_model
-from cada_trl.evaluation.attacks.registry import AttackContext
 from cada_trl.evaluation.plan import Plan, Shard, make_plan, shard_of
 from cada_trl.evaluation.settings import load_evaluate_config
-from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import read_jsonl
 from cada_trl.storage.files import held
 
-from .small_evaluation import HARMFUL, ScriptedGenerator, overrides, write_benchmarks, write_model
+from .small_evaluation import HARMFUL, ScriptedGenerator, overrides, use_generator, write_benchmarks, write_model
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_model(tmp_path / "model")
-    write_benchmarks(tmp_path)
+    write_model(write_benchmarks(tmp_path) / "model")
     monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
     return tmp_path
 
 
 def plan(root: Path, *others: str) -> Plan:
-    config = load_evaluate_config(overrides(root, *others))
-    return make_plan(
-        config, lambda spec: AttackContext(spec, root, None, None, "target", PhraseJudge(), "final_response", 1, 1)
-    )
+    return make_plan(load_evaluate_config(overrides(root, *others)))
 
 
 def names(planned: Plan) -> dict[str, list[str]]:
@@ -62,20 +55,6 @@ def test_a_published_item_of_a_hazard_that_the_pack_lacks_has_none(root: Path, m
         for pack, words in {"builtin": [], "tenancy": ["policy=tenancy"]}.items()
     }
     assert hazards["builtin"] != {None} and hazards["tenancy"] == {None}
-
-
-@pytest.mark.parametrize(
-    ("others", "message"),
-    [
-        (["benchmarks=harmless_four", "attacks=none,pair"], "attack pair applies to no benchmark named here"),
-        (["attacks=pair"], "benchmark harmless_four: none of attacks=pair applies"),
-        (["benchmarks=harmful_six", "attacks=pear"], "unknown attack 'pear'; did you mean pair"),
-        (["benchmarks=harmful_seven"], "unknown benchmark 'harmful_seven'; did you mean harmful_six"),
-    ],
-)
-def test_what_asks_nothing_is_an_error(root: Path, others: Sequence[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        plan(root, *others)
 
 
 def test_the_facts_change_with_items_and_attacks_and_with_nothing_else(root: Path) -> None:
@@ -170,16 +149,13 @@ def test_an_array_that_does_not_number_the_parts_is_refused(environment: dict[st
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+def call(root: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Call the verb on the small evaluation; returns what the model was asked."""
-    write_model(write_benchmarks(tmp_path) / "model")
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
-    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
-    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    use_generator(monkeypatch, ScriptedGenerator)
 
     def run(*words: str, evals: str = "evals") -> list[str]:
         ScriptedGenerator.asked.clear()
-        assert verb.main([*overrides(tmp_path, "min_coverage=0.8", *words), f"evals_dir={tmp_path / evals}"]) == 0
+        assert verb.main([*overrides(root, "min_coverage=0.8", *words), f"evals_dir={root / evals}"]) == 0
         return list(ScriptedGenerator.asked)
 
     return run
@@ -232,18 +208,23 @@ def test_a_part_that_is_being_answered_is_waited_for(tmp_path: Path, call: Call)
         call()
 
 
-def test_a_part_of_another_evaluation_is_not_taken_over(tmp_path: Path, call: Call) -> None:
-    call("shard=1/2")
-    (path,) = shards(tmp_path)
-    shutil.move(path, path.parent / "2-of-2")
-    with pytest.raises(UserError, match="2-of-2 is part of another evaluation; move it away"):
-        call()
-
-
-def test_an_answer_that_was_edited_in_a_part_is_noticed(tmp_path: Path, call: Call) -> None:
-    call("shard=1/2")
-    (path,) = shards(tmp_path)
+def edited(path: Path) -> None:
     file = path / "responses.jsonl"
     file.write_text(file.read_text().replace("sorry", "happy"))
-    with pytest.raises(UserError, match=r"responses\.jsonl was edited after it was written"):
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: shutil.move(path, path.parent / "2-of-2"), "2-of-2 is part of another evaluation; move it away"),
+        (edited, r"responses\.jsonl was edited after it was written"),
+    ],
+)
+def test_a_part_of_another_evaluation_and_an_edited_one_are_not_taken_over(
+    tmp_path: Path, call: Call, change: Callable[[Path], Any], message: str
+) -> None:
+    call("shard=1/2")
+    (path,) = shards(tmp_path)
+    change(path)
+    with pytest.raises(UserError, match=message):
         call()

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
-from cada_trl.evaluation.items import Attempt, Outcome
+from cada_trl.evaluation.answers import Attempt, Outcome
 from cada_trl.evaluation.plan import Plan
 from cada_trl.evaluation.scores import Metric, Scores, any_rate, score, score_table, withheld_lines
 from cada_trl.statistics.intervals import adjusted_mean, wilson
@@ -26,10 +26,11 @@ def outcome(
     attack: str = "none",
     hazard: str | None = "hate",
     category: str = "",
+    truncated: bool = False,
 ) -> Outcome:
     item = Item(f"{benchmark}-{number}", benchmark, "a request", hazard, category, benchmark == "bad")
     harmful = None if harmful_score is None else harmful_score > 0.5
-    return Outcome(Attempt(item, attack, "a prompt", ""), refused, harmful, harmful_score, False, False)
+    return Outcome(Attempt(item, attack, "a prompt", ""), refused, harmful, harmful_score, False, truncated)
 
 
 def scores_of(outcomes: list[Outcome], missing: Any = None, min_coverage: float = 0.5) -> Scores:
@@ -137,7 +138,6 @@ def test_a_panel_has_the_scores_of_each_judge_and_how_far_they_agree() -> None:
     assert (cell.agree.successes, cell.agree.n, cell.agree.asked) == (3, 4, 5)
     assert cell.kappa == pytest.approx(0.5)  # 0.75 alike, 0.5 by chance
     assert all(one.cells[0].agree is None for one in found.judges)
-    assert Scores.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 def test_of_three_judges_kappa_is_the_mean_over_the_pairs_and_all_three_must_say_the_same() -> None:
@@ -166,9 +166,9 @@ def test_the_table_has_the_majority_and_a_row_by_each_judge() -> None:
 
 
 def test_scores_come_back_from_strict_json_as_they_were() -> None:
-    scores = scores_of([outcome(1, True, 0.125), outcome(2, None), outcome(3, False)], {("bad", "pair"): 1})
-    text = json.dumps(scores.to_json(), allow_nan=False)
-    assert Scores.from_json(json.loads(text)) == scores
+    alone = scores_of([outcome(1, True, 0.125), outcome(2, None), outcome(3, False)], {("bad", "pair"): 1})
+    for one in (alone, of_panel("RRCCR", "RCCC-")):
+        assert Scores.from_json(json.loads(json.dumps(one.to_json(), allow_nan=False))) == one
 
 
 def test_a_number_without_its_interval_is_refused_when_read() -> None:
@@ -179,12 +179,8 @@ def test_a_number_without_its_interval_is_refused_when_read() -> None:
 
 
 def scores(refused: list[bool | None], harm: float | None = None, missing: int = 0) -> Scores:
-    items = [Item(f"six-{number}", "six", "request", None, "", True) for number in range(len(refused))]
-    outcomes = [
-        Outcome(Attempt(item, "none", "request", ""), said, None, harm, reasoning=False, truncated=True)
-        for item, said in zip(items, refused, strict=True)
-    ]
-    return score(outcomes, {("six", "none"): missing}, {"six": "asr"}, "judge-1", min_coverage=0.9)
+    outcomes = [outcome(i, said, harm, truncated=True) for i, said in enumerate(refused)]
+    return scores_of(outcomes, {("bad", "none"): missing}, 0.9)
 
 
 def shown(scores: Scores) -> str:
@@ -214,7 +210,7 @@ def test_a_withheld_rate_is_no_number_and_says_why() -> None:
     withheld = scores([True, None])
     assert "n/a" in shown(withheld)
     assert "1/2" in shown(withheld)
-    assert withheld_lines(withheld)[0].startswith("six x none: ASR withheld: known for 1 of 2")
+    assert withheld_lines(withheld)[0].startswith("bad x none: ASR withheld: known for 1 of 2")
     assert withheld_lines(scores([True])) == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from end_to_end.tiny_model import tiny_model
 from training.tiny import SPECIAL, word_tokenizer
 
 from cada_trl.config import ModelConfig
@@ -24,21 +25,10 @@ def tiny_tokenizer(template: str | None = TEMPLATE, adds_bos: bool = True) -> An
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Path:
     """A saved model whose generation config has defaults of its own, as Llama 3's has."""
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+    from transformers import GenerationConfig
 
-    config = LlamaConfig(
-        vocab_size=len(SPECIAL) + len(WORDS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=None,
-    )
-    model = LlamaForCausalLM(config)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "max_position_embeddings": 64, "pad_token_id": None}
+    model = tiny_model(vocab_size=len(SPECIAL) + len(WORDS), initializer_range=0.02, **shape)
     model.generation_config = GenerationConfig(do_sample=True, temperature=0.6, top_p=0.9, eos_token_id=[5, 2])
     model.save_pretrained(tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")

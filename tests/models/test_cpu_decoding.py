@@ -1,4 +1,5 @@
-"""What makes decoding quick equals transformers' and torch's own, and is on inside its context only."""
+"""What makes decoding quick equals transformers' and torch's own, and is on inside its context only; prefixes that are
+held once give the same completions as a copy per row, also when rows and prefixes end."""
 
 from __future__ import annotations
 
@@ -9,13 +10,16 @@ from typing import Any
 import pytest
 import torch
 from end_to_end.tiny_model import tiny_model
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
-from transformers import DynamicCache
+from training.tiny import tiny_llama
+from transformers import AttentionInterface, DynamicCache
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from cada_trl.models.cpu_decoding import (
     BLOCK_TOK,
     NAME,
+    after_prefixes,
     attended,
     decoding_attention,
     grouped_attention,
@@ -23,15 +27,21 @@ from cada_trl.models.cpu_decoding import (
     in_autocast_dtype,
     packed_linear,
 )
+from cada_trl.models.sampling import generate_with_shared_prefixes, most_likely
+
+
+def attention_inputs(n_b: int, n_h: int, n_q: int, n_t: int) -> tuple[Any, Tensor, Tensor, Tensor]:
+    """A module, queries [B, h, Q, 8], keys and values of two heads [B, 2, T, 8]."""
+    torch.manual_seed(0)
+    module = SimpleNamespace(num_key_value_groups=n_h // 2, training=False)
+    return module, torch.randn(n_b, n_h, n_q, 8), torch.randn(n_b, 2, n_t, 8), torch.randn(n_b, 2, n_t, 8)
 
 
 @pytest.mark.parametrize("n_q", [1, 7])
 @pytest.mark.parametrize("n_heads", [2, 6])
 def test_it_equals_transformers_eager_attention(n_q: int, n_heads: int) -> None:
-    torch.manual_seed(0)
-    query, key, value = torch.randn(3, n_heads, n_q, 8), torch.randn(3, 2, 9, 8), torch.randn(3, 2, 9, 8)
+    module, query, key, value = attention_inputs(3, n_heads, n_q, 9)
     mask = torch.where(torch.rand(3, 1, n_q, 9) < 0.3, torch.finfo(torch.float32).min, 0.0)
-    module: Any = SimpleNamespace(num_key_value_groups=n_heads // 2, training=False)
     for its_mask in (mask, None):
         expected, _ = eager_attention_forward(module, query, key, value, its_mask, scaling=0.3)
         got, _ = grouped_attention(module, query, key, value, its_mask, scaling=0.3)
@@ -39,11 +49,9 @@ def test_it_equals_transformers_eager_attention(n_q: int, n_heads: int) -> None:
 
 
 def test_under_autocast_to_bfloat16_a_pads_fully_masked_row_stays_finite() -> None:
-    torch.manual_seed(0)
-    query, key, value = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 3, 8), torch.randn(1, 2, 3, 8)
+    module, query, key, value = attention_inputs(1, 4, 3, 3)
     mask = torch.zeros(1, 1, 3, 3)
     mask[:, :, 0] = torch.finfo(torch.float32).min
-    module: Any = SimpleNamespace(num_key_value_groups=2, training=False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         got, _ = grouped_attention(module, query, key, value.bfloat16(), mask, scaling=0.3)
     expected, _ = eager_attention_forward(module, query, key, value, mask, scaling=0.3)
@@ -52,8 +60,7 @@ def test_under_autocast_to_bfloat16_a_pads_fully_masked_row_stays_finite() -> No
 
 
 def test_two_parts_of_the_keys_are_joined_by_their_denominators() -> None:
-    torch.manual_seed(0)
-    query, key, value = torch.randn(1, 2, 5, 8), torch.randn(1, 2, 9, 8), torch.randn(1, 2, 9, 8)
+    _, query, key, value = attention_inputs(1, 2, 5, 9)
     whole, whole_log_sum = attended(query, key, value, None, 0.3)
     first, first_log_sum = attended(query, key[:, :, :4], value[:, :, :4], None, 0.3)
     second, second_log_sum = attended(query, key[:, :, 4:], value[:, :, 4:], None, 0.3)
@@ -188,16 +195,14 @@ def test_a_forward_that_somebody_set_is_back_after_an_error() -> None:
 
 
 @on_x86
-def test_a_double_precision_model_keeps_its_own_products() -> None:
-    model: Any = _Biased().double()
-    with packed_linear(model):
-        assert "forward" not in vars(model.up)
-
-
-@on_x86
-def test_elsewhere_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "arm64")
-    model: Any = _Biased()
+@pytest.mark.parametrize(
+    ("machine", "dtype"), [(platform.machine(), torch.float64), ("arm64", torch.float32)], ids=["double", "elsewhere"]
+)
+def test_a_double_precision_model_and_other_machines_keep_their_own_products(
+    monkeypatch: pytest.MonkeyPatch, machine: str, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    model: Any = _Biased().to(dtype)
     with packed_linear(model):
         assert "forward" not in vars(model.up)
 
@@ -218,3 +223,67 @@ def test_without_autocast_no_weight_is_rounded() -> None:
     model = tiny_model()
     with packed_linear(model), in_autocast_dtype(model):
         assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+PROMPTS = [[1, 20, 21, 22, 30], [1, 40, 41, 42], [1, 20, 21, 22, 31, 32, 33], [1, 50], [1, 40, 43], [1, 20, 21, 22, 34]]
+GROUPS = ["a", "b", "a", "c", "b", "a"]
+MODEL = tiny_llama()
+
+
+def _completions(ends: set[int], groups: list[str] = GROUPS) -> list[list[int]]:
+    return generate_with_shared_prefixes(MODEL, PROMPTS, groups, most_likely, ends, [8] * len(PROMPTS))
+
+
+@pytest.mark.parametrize("groups", [GROUPS, list("aaaaaa"), list("abcdef"), list("xyxyxy")])
+def test_rows_get_what_they_get_with_a_prefix_of_their_own(groups: list[str]) -> None:
+    copied = _completions(set(), groups)
+    with decoding_attention(MODEL):
+        assert _completions(set(), groups) == copied
+
+
+def test_rows_and_prefixes_that_end_leave_the_others_as_they_were() -> None:
+    whole = _completions(set())
+    ends = {whole[0][2], whole[1][4], whole[4][1], whole[3][3]}
+    copied = _completions(ends)
+    assert len({len(ids) for ids in copied}) > 2
+    with decoding_attention(MODEL):
+        assert _completions(ends) == copied
+
+
+def test_every_prefix_is_held_once_and_let_go_with_its_last_row() -> None:
+    with decoding_attention(MODEL), after_prefixes(MODEL, [[1, 20, 21], [1, 40]], [0, 1, 0, 0]) as before:
+        assert before.mask_bt.shape == (4, 0)
+        assert before.n_tok_b.tolist() == [3, 2, 3, 3]
+        held = before.keep.__self__  # type: ignore[attr-defined]
+        assert held._layers[0].keys.shape[0] == 2
+        before.keep(torch.tensor([0, 2, 3]))
+        assert held._layers[0].keys.shape[0] == 1
+
+
+def test_a_prefix_passes_no_head_beside_an_adapter_either() -> None:
+    heads: list[int] = []
+    model: Any = get_peft_model(tiny_llama(), LoraConfig(r=2, target_modules=["q_proj"]))
+    model.get_base_model().lm_head.register_forward_hook(lambda *_: heads.append(1))
+    with decoding_attention(model), after_prefixes(model, [[1, 20, 21]], [0, 0]) as before:
+        assert before.n_tok_b.tolist() == [3, 3] and heads == []
+
+
+def test_outside_of_our_attention_every_row_has_a_copy() -> None:
+    with after_prefixes(MODEL, [[1, 20, 21], [1, 40]], [0, 1, 0]) as before:
+        assert before.mask_bt.tolist() == [[1, 1, 1], [0, 1, 1], [1, 1, 1]]
+        assert before.cache.layers[0].keys.shape[0] == 3
+
+
+def test_a_model_with_a_sliding_window_keeps_a_copy_per_row() -> None:
+    model = tiny_llama()
+    model.config.sliding_window = 4
+    with decoding_attention(model), after_prefixes(model, [[1, 20, 21], [1, 40]], [0, 1, 0]) as before:
+        assert before.mask_bt.shape == (3, 3)
+
+
+def test_our_attention_is_the_plain_one_again_afterwards_and_after_an_error() -> None:
+    with decoding_attention(MODEL):
+        with pytest.raises(ValueError, match="stop"), after_prefixes(MODEL, [[1, 20]], [0]):
+            assert AttentionInterface()[NAME] is not grouped_attention
+            raise ValueError("stop")
+        assert AttentionInterface()[NAME] is grouped_attention

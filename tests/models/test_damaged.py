@@ -16,7 +16,7 @@ from training.tiny import SPECIAL
 
 from cada_trl.errors import UserError
 from cada_trl.models.checks import check_tokenizer
-from cada_trl.models.finite import check_finite
+from cada_trl.models.folder import check_finite
 from cada_trl.models.load import load_policy, load_tokenizer
 from cada_trl.models.named import named_model
 from cada_trl.models.prompts import chat_ids, end_ids

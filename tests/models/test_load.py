@@ -34,17 +34,21 @@ class FakeHub(BaseHTTPRequestHandler):
         """Keep the test's output clean."""
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def hub_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, offline: bool = False) -> None:
+    """Asks for what is on the hub there; nothing is in the cache."""
     from huggingface_hub import constants
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    hub_at(monkeypatch, tmp_path, f"http://127.0.0.1:{server.server_port}")
     yield
     server.shutdown()
     server.server_close()
@@ -87,29 +91,19 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
         resolve_model(model_config(path=str(tmp_path / "nowhere")))
 
 
-def test_offline_names_the_variable_and_the_model_that_needs_no_hub(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("offline", "message"),
+    [
+        (True, r"HF_HUB_OFFLINE is set; unset it, .* model=smollm2"),
+        (False, "the hub cannot be reached; set HF_ENDPOINT to a mirror, use a local copy"),
+    ],
+)
+def test_without_a_network_the_hub_is_asked_once_and_the_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, offline: bool, message: str
 ) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"HF_HUB_OFFLINE is set; unset it, .* model=smollm2"):
-        resolve_model(model_config(source="hub", path="org/model", revision="main"))
-
-
-def test_without_a_network_the_hub_is_asked_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    from huggingface_hub import constants
-
-    nobody = "http://127.0.0.1:9"
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", nobody)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    hub_at(monkeypatch, tmp_path, "http://127.0.0.1:9", offline)
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits to ask again"))
-    with pytest.raises(UserError, match="the hub cannot be reached; set HF_ENDPOINT to a mirror, use a local copy"):
+    with pytest.raises(UserError, match=message):
         resolve_model(model_config(source="hub", path="org/model", revision="main"))
     assert caplog.records == []
 

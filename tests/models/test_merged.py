@@ -11,9 +11,8 @@ import yaml
 
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
-from cada_trl.models.identity import model_identity
 from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
-from cada_trl.models.named import named_model
+from cada_trl.models.named import model_identity, named_model
 
 
 def lora_run(folder: Path, base: Path) -> Path:

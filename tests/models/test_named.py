@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,9 @@ from cada_trl.config import ModelConfig, load_config
 from cada_trl.errors import UserError
 from cada_trl.models import named
 from cada_trl.models.load import load_tokenizer
-from cada_trl.models.named import model_overrides, named_model
+from cada_trl.models.named import model_identity, model_overrides, named_model
+
+from .conftest import model_config
 
 
 @pytest.fixture
@@ -61,25 +64,26 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     [
         ("tokenizer_config.json", "eos_token", "names no eos_token"),
         ("config.json", "max_position_embeddings", "names no max_position_embeddings"),
+        (
+            "tokenizer_config.json",
+            None,
+            r"cannot read .*tokenizer_config\.json: No such file or directory; expected a model saved",
+        ),
+        ("model.safetensors", None, r"has no \*\.safetensors"),
     ],
 )
-def test_a_folder_that_does_not_say_what_is_needed_is_refused(file: str, key: str, message: str, folder: Path) -> None:
+def test_a_folder_that_does_not_say_what_is_needed_is_refused(
+    file: str, key: str | None, message: str, folder: Path
+) -> None:
+    """key: that the file lacks; None: there is no such file."""
     path = folder / file
-    values = json.loads(path.read_text(encoding="utf-8"))
-    del values[key]
-    path.write_text(json.dumps(values), encoding="utf-8")
+    if key is None:
+        path.unlink()
+    else:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        del values[key]
+        path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(UserError, match=message):
-        named_model(str(folder))
-
-
-def test_a_folder_without_a_tokenizer_or_without_weights_is_refused(folder: Path) -> None:
-    (folder / "tokenizer_config.json").unlink()
-    with pytest.raises(
-        UserError, match=r"cannot read .*tokenizer_config\.json: No such file or directory; expected a model saved"
-    ):
-        named_model(str(folder))
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"has no \*\.safetensors"):
         named_model(str(folder))
 
 
@@ -108,3 +112,37 @@ def test_the_overrides_put_the_model_in_the_place_of_the_group() -> None:
     assert words[0] == "~model"
     assert '++model.name="a, b"' in words
     assert len(words) == 1 + len(ModelConfig.model_fields)
+
+
+def test_a_folder_is_its_weights_tokenizer_and_template(folder: Path) -> None:
+    identity = model_identity(named_model(str(folder)))
+    assert {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"} <= identity.keys()
+    assert identity["config.json"] == hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
+
+
+def test_a_moved_folder_is_the_same_model_and_changed_weights_are_another(folder: Path, tmp_path: Path) -> None:
+    before = model_identity(named_model(str(folder)))
+    folder = folder.rename(tmp_path / "moved")
+    assert model_identity(named_model(str(folder))) == before
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    after = model_identity(named_model(str(folder)))
+    assert {name for name in before if before[name] != after[name]} == {"model.safetensors"}
+
+
+@pytest.mark.parametrize("recorded", ["another", None])
+@pytest.mark.parametrize("name", ["model.safetensors", "chat_template.jinja", "other.safetensors"])
+def test_a_runs_model_that_is_not_what_the_run_saved_is_refused(
+    tmp_path: Path, name: str, recorded: str | None
+) -> None:
+    """recorded: in place of the file's hash; None: the file came later."""
+    model = model_config(path=str(save_tiny_model(tmp_path / "final")))
+    (tmp_path / "final" / "other.safetensors").write_bytes(b"other")
+    saved = model_identity(model)
+    (tmp_path / "manifest.json").write_text(json.dumps({"model": saved}), encoding="utf-8")
+    assert model_identity(model) == saved
+    hashes = {key: value for key, value in (saved | {name: recorded}).items() if value}
+    (tmp_path / "manifest.json").write_text(json.dumps({"model": hashes}), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"final/{name} is not what the run saved, as its manifest.json has it"):
+        model_identity(model)

@@ -49,19 +49,11 @@ def test_without_a_hazard_every_code_is_given_and_no_case() -> None:
         assert "Case 1" not in message["content"]
 
 
-def test_a_hazard_that_the_pack_lacks_is_refused() -> None:
-    with pytest.raises(UserError, match=r"hazard 'arson' is not in the pack 'small'"):
-        conversation(REQUEST, "arson", method(arm="cases"), SMALL_PACK)
-
-
-def test_the_prompt_ends_with_the_generation_prompt_and_starts_with_one_bos() -> None:
-    (ids,) = prompt_ids(tiny_tokenizer(), [HELLO], 100, 8)
-    assert tiny_tokenizer().decode(ids) == "<bos>user: Hello<eot>assistant: "
-
-
-def test_an_answer_that_is_begun_follows_the_generation_prompt() -> None:
-    (ids,) = prompt_ids(tiny_tokenizer(), [[*HELLO, {"role": "assistant", "content": "Well, "}]], 100, 8)
-    assert tiny_tokenizer().decode(ids) == "<bos>user: Hello<eot>assistant: Well, "
+@pytest.mark.parametrize("begun", ["", "Well, "])
+def test_the_prompt_starts_with_one_bos_and_ends_with_what_is_begun_of_the_answer(begun: str) -> None:
+    chat = [*HELLO, {"role": "assistant", "content": begun}] if begun else HELLO
+    (ids,) = prompt_ids(tiny_tokenizer(), [chat], 100, 8)
+    assert tiny_tokenizer().decode(ids) == f"<bos>user: Hello<eot>assistant: {begun}"
 
 
 @pytest.mark.parametrize(
@@ -112,16 +104,11 @@ def test_no_conversations_are_no_prompts() -> None:
 def test_the_ends_are_the_eos_of_the_configuration_and_those_that_the_model_declares(tmp_path: Path) -> None:
     from transformers import GenerationConfig
 
-    model = model_config(path=str(save_tiny_model(tmp_path)))
-    assert end_ids(model, tiny_tokenizer()) == {2}
+    model, tokenizer = model_config(path=str(save_tiny_model(tmp_path))), tiny_tokenizer()
+    assert end_ids(model, tokenizer) == {2}
     GenerationConfig(eos_token_id=[3, 7]).save_pretrained(tmp_path)
-    assert end_ids(model, tiny_tokenizer()) == {2, 3, 7}
-
-
-def test_a_model_without_a_generation_file_declares_its_end_in_its_config(tmp_path: Path) -> None:
-    model = model_config(path=str(save_tiny_model(tmp_path)))
-    (tmp_path / "generation_config.json").unlink()
-    tokenizer = tiny_tokenizer()
+    assert end_ids(model, tokenizer) == {2, 3, 7}
+    (tmp_path / "generation_config.json").unlink()  # its end is then that of its config
     tokenizer.eos_token = "<end_of_text>"
     assert end_ids(model, tokenizer) == {2, 3}
 

@@ -52,6 +52,11 @@ def test_top_p_keeps_the_fewest_tokens_that_reach_it() -> None:
     assert (drawn == 0).float().mean().item() == pytest.approx(0.625, abs=0.035)  # 0.5 / 0.8
 
 
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="not finite"):
+        sampled(1.0)(torch.tensor([[0.0, float("nan"), 1.0]]))
+
+
 def test_sampling_repeats_by_the_seed() -> None:
     def draw(seed: int) -> dict[int, list[int]]:
         torch.manual_seed(seed)

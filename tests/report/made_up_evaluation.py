@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 
 from cada_trl.data.benchmark_items import Item
-from cada_trl.evaluation.answers import judge_by_each
+from cada_trl.evaluation.answers import Attempt, Missing, Response, join, judge_by_each, to_row
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationFolder
-from cada_trl.evaluation.items import Attempt, Missing, Response, join, to_row
 from cada_trl.evaluation.scores import score
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.judging.judge import EMPTY, Judge, Judged

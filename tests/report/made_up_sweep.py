@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cada_trl.evaluation.items import Attempt
+from cada_trl.evaluation.answers import Attempt
 from tests.report.made_up_evaluation import ANSWER, REASONED, number, write_evaluation
 from tests.report.made_up_run import write_run
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.items import Attempt
+from cada_trl.evaluation.answers import Attempt
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_evaluation, read_record
 from cada_trl.report.run_record import ProbeRow, RunRecord

@@ -23,18 +23,9 @@ from cada_trl.rollouts.generation import (
     SharedMemoryClient,
     checked_gap_nats,
     checked_generation,
-    replaced,
     trainer_logp,
 )
 from cada_trl.rollouts.vllm_plugin import BACKEND
-
-
-def test_a_name_is_put_back_also_after_an_error() -> None:
-    module = SimpleNamespace(name=1)
-    with pytest.raises(RuntimeError), replaced(module, "name", 2):
-        assert module.name == 2
-        raise RuntimeError
-    assert module.name == 1
 
 
 def test_without_vllm_nothing_of_it_is_imported() -> None:
@@ -186,18 +177,6 @@ def test_an_adapter_that_a_server_cannot_read_is_named_and_not_sampled_with() ->
     assert client.model == "base"
 
 
-@pytest.mark.parametrize("lora", [None, {"max_lora_rank": 16}])
-def test_a_server_that_takes_no_adapters_is_refused_with_the_command(lora: Any) -> None:
-    client = _client(AdapterClient, get_server_info=lambda: {"lora_config": lora})
-    if lora:
-        client.init_communicator("cpu")
-    else:
-        with pytest.raises(
-            UserError, match=r"takes no LoRA adapter; start it with `python -m cada_trl\.rollouts\.serve"
-        ):
-            client.init_communicator("cpu")
-
-
 def test_the_prefix_cache_is_counted_over_all_engines() -> None:
     session = SimpleNamespace(get=lambda url: SimpleNamespace(text=METRICS))
     assert _client(ServerClient, session=session).prefix_counts() == (256, 400)
@@ -212,17 +191,28 @@ def test_the_prompts_log_probabilities_start_at_its_second_token() -> None:
     assert client.prompt_logp([5, 6, 7]) == [-0.5, -1.5]
 
 
-@pytest.mark.parametrize("transfer", [None, {"backend": "nccl"}, {"backend": BACKEND}])
-def test_a_server_without_the_transfer_engine_is_refused_with_the_command(transfer: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "info", "posts"),
+    [
+        (AdapterClient, {"lora_config": {"max_lora_rank": 16}}, []),
+        (AdapterClient, {"lora_config": None}, None),
+        (SharedMemoryClient, {"weight_transfer_config": {"backend": BACKEND}}, ["init_weight_transfer_engine"]),
+        (SharedMemoryClient, {"weight_transfer_config": {"backend": "nccl"}}, None),
+        (SharedMemoryClient, {"weight_transfer_config": None}, None),
+    ],
+)
+def test_a_server_that_takes_no_adapter_or_no_weights_is_refused_with_the_command(
+    kind: type[ServerClient], info: dict[str, Any], posts: list[str] | None
+) -> None:
+    """posts: what is asked of a server that takes them."""
     posted: list[str] = []
-    info = {"weight_transfer_config": transfer}
-    client = _client(SharedMemoryClient, get_server_info=lambda: info, _post=lambda url, json: posted.append(url))
-    if transfer == {"backend": BACKEND}:
-        client.init_communicator("cpu")
-        assert posted == ["http://here/init_weight_transfer_engine"]
-    else:
+    client = _client(kind, get_server_info=lambda: info, _post=lambda url, json: posted.append(url.rpartition("/")[2]))
+    if posts is None:
         with pytest.raises(UserError, match=r"start it with `python -m cada_trl\.rollouts\.serve`"):
             client.init_communicator("cpu")
+    else:
+        client.init_communicator("cpu")
+        assert posted == posts
 
 
 def test_the_server_is_given_every_weight_as_it_was_when_it_was_passed() -> None:

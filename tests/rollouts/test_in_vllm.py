@@ -10,8 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cada_trl.models.vllm import installed_version
-from cada_trl.rollouts.vllm_plugin import UPDATABLE
+from cada_trl.rollouts.vllm_plugin import UPDATABLE, installed_version
 
 
 @pytest.fixture

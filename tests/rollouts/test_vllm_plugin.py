@@ -14,10 +14,17 @@ import pytest
 import torch
 
 from cada_trl.errors import UserError
-from cada_trl.models import vllm as set_up
-from cada_trl.models.vllm import installed_version
 from cada_trl.rollouts import vllm_plugin
-from cada_trl.rollouts.vllm_plugin import BACKEND, PLUGIN, TESTED, UPDATABLE, check_installed, register, set_environment
+from cada_trl.rollouts.vllm_plugin import (
+    BACKEND,
+    PLUGIN,
+    TESTED,
+    UPDATABLE,
+    check_installed,
+    installed_version,
+    register,
+    set_environment,
+)
 
 
 def _pack(layer: Any, remove_weight: bool) -> None:
@@ -131,7 +138,7 @@ def _installs(monkeypatch: pytest.MonkeyPatch, plugin: bool = True, **versions: 
             raise PackageNotFoundError(name)
         return versions[name.replace("-", "_")]
 
-    monkeypatch.setattr(set_up, "version", version)
+    monkeypatch.setattr(vllm_plugin, "version", version)
     monkeypatch.setattr(vllm_plugin, "entry_points", lambda **_: ["the plugin"] if plugin else [])
 
 
@@ -169,15 +176,11 @@ def test_an_installation_from_before_the_plugin_is_refused(monkeypatch: pytest.M
         check_installed("cpu")
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_only_a_cpu_run_asks_for_weights_that_can_be_replaced(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    monkeypatch.setattr(os, "environ", {})
-    set_environment(device)
-    assert (UPDATABLE in os.environ) == (device == "cpu")
-    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
-
-
-def test_a_value_that_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cpu", "in_training"), [(True, True), (True, False), (False, True)])
+def test_only_a_training_on_a_cpu_asks_for_weights_that_can_be_replaced_and_what_the_user_set_stays(
+    monkeypatch: pytest.MonkeyPatch, cpu: bool, in_training: bool
+) -> None:
     monkeypatch.setattr(os, "environ", {"VLLM_LOGGING_LEVEL": "DEBUG"})
-    set_environment("cpu")
-    assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
+    set_environment(cpu, in_training)
+    assert (UPDATABLE in os.environ) == (cpu and in_training)
+    assert (os.environ["VLLM_NO_USAGE_STATS"], os.environ["VLLM_LOGGING_LEVEL"]) == ("1", "DEBUG")

@@ -18,9 +18,8 @@ import pytest
 from end_to_end.run_process import finish, manifest, start
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 
-from cada_trl.models.vllm import installed_version
 from cada_trl.records import read_jsonl
-from cada_trl.rollouts.vllm_plugin import TESTED
+from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
 
 pytestmark = [
     pytest.mark.slow,

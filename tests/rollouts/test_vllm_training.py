@@ -12,8 +12,7 @@ from training.preset_run import cada_trainer
 from training.tiny import tiny_llama, tiny_tokenizer
 
 from cada_trl.errors import UserError
-from cada_trl.models.vllm import installed_version
-from cada_trl.rollouts.vllm_plugin import TESTED, prepare_vllm
+from cada_trl.rollouts.vllm_plugin import TESTED, installed_version, prepare_vllm
 
 pytestmark = [
     pytest.mark.slow,
@@ -106,8 +105,8 @@ def test_weights_that_were_not_sent_end_the_run_in_one_line(run: Any, monkeypatc
 
 TWO_LONG_PROMPTS = """
 import json, sys
-from cada_trl.models.vllm import set_vllm_environment
-set_vllm_environment(cpu=True)
+from cada_trl.rollouts.vllm_plugin import set_environment
+set_environment(cpu=True, in_training=False)
 from vllm import SamplingParams
 from cada_trl.rollouts.in_vllm import ColocatedLLM
 

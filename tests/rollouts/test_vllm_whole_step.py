@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.e2e import CASES, measured
-from cada_trl.models.vllm import installed_version
-from cada_trl.rollouts.vllm_plugin import TESTED
+from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
 
 pytestmark = [
     pytest.mark.slow,

@@ -20,8 +20,9 @@ from cada_trl.config import Config, PromptConfig, load_config
 from cada_trl.console import table_console
 from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError
+from cada_trl.evaluation.answers import Completion
 from cada_trl.evaluation.compare import Change, paired_change
-from cada_trl.evaluation.model import Completion, ModelUnderTest
+from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.scores import Measure, rate_measure
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.hazards.pack import Case, Hazard, HazardPack, load_pack, pack_hash

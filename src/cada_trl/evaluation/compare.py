@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.items import Outcome
+from cada_trl.evaluation.answers import Outcome
 from cada_trl.evaluation.scores import withheld
 from cada_trl.numbers import ABSENT, Scale
 from cada_trl.statistics.paired import adjusted_difference, holm, mcnemar, sign_flip

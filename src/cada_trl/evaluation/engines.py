@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,10 +14,11 @@ from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError, first_line
 from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models.cpu_decoding import decoding_attention
-from cada_trl.models.finite import check_finite
+from cada_trl.models.folder import check_finite
 from cada_trl.models.load import load_policy, resolve_model
 from cada_trl.models.sampling import continued, most_likely
-from cada_trl.models.vllm import CPU_KV_CACHE_GIB, set_vllm_environment
+from cada_trl.planning.memory import CPU_KV_CACHE_GIB
+from cada_trl.rollouts.vllm_plugin import set_environment
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,11 +52,10 @@ class TransformersEngine:
         self, model: ModelConfig, settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]
     ) -> None:
         self._config, self._settings, self._tokenizer, self._ends = model, settings, tokenizer, ends
-        self._model: PreTrainedModel | None = None
 
     def complete(self, prompts: Sequence[list[int]]) -> Iterator[tuple[int, list[int]]]:
         """As Engine.complete. Errors: UserError when a batch does not fit into the GPU's memory."""
-        model, settings = self._loaded(), self._settings
+        model, settings = self._model, self._settings
         with decoding_attention(model):
             for rows in batches([len(ids) for ids in prompts], settings.max_new_tok, settings.batch_tok):
                 try:
@@ -67,15 +68,14 @@ class TransformersEngine:
                     ) from error
 
     def close(self) -> None:
-        self._model = None
+        vars(self).pop("_model", None)
 
-    def _loaded(self) -> PreTrainedModel:
-        if self._model is None:
-            if self._settings.threads:
-                torch.set_num_threads(self._settings.threads)
-            model: Any = load_policy(self._config, self._tokenizer).eval()
-            self._model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-        return self._model
+    @cached_property
+    def _model(self) -> PreTrainedModel:
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        model: Any = load_policy(self._config, self._tokenizer).eval()
+        return model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[no-any-return]
 
 
 def batches(lengths: Sequence[int], max_new_tok: int, batch_tok: int) -> list[list[int]]:
@@ -100,11 +100,10 @@ class VllmEngine:
 
     def __init__(self, model: ModelConfig, settings: GenerationConfig, ends: frozenset[int]) -> None:
         self._model, self._settings, self._ends = model, settings, ends
-        self._llm: Any = None
 
     def complete(self, prompts: Sequence[list[int]]) -> Iterator[tuple[int, list[int]]]:
         """As Engine.complete. A caller that stops early leaves no request behind."""
-        llm = self._loaded()
+        engine = self._llm.llm_engine
         from vllm import SamplingParams
 
         sampling = SamplingParams(
@@ -114,7 +113,6 @@ class VllmEngine:
             ignore_eos=True,  # the ends are those above, for both backends
             detokenize=False,
         )
-        engine = llm.llm_engine
         numbers: dict[str, int] = {}
         try:
             for index, ids in enumerate(prompts):
@@ -130,15 +128,13 @@ class VllmEngine:
 
     def close(self) -> None:
         """Stop vLLM's processes and free its memory."""
-        if self._llm is not None:
-            self._llm.llm_engine.engine_core.shutdown()
-            self._llm = None
+        if "_llm" in vars(self):
+            vars(self).pop("_llm").llm_engine.engine_core.shutdown()
 
-    def _loaded(self) -> Any:
-        if self._llm is not None:
-            return self._llm
+    @cached_property
+    def _llm(self) -> Any:
         model, cuda, threads = self._model, torch.cuda.is_available(), self._settings.threads
-        set_vllm_environment(cpu=not cuda)
+        set_environment(cpu=not cuda, in_training=False)
         if threads and not cuda:
             os.environ["OMP_NUM_THREADS"] = str(threads)  # its threads would spin
             torch.set_num_threads(threads)
@@ -148,7 +144,7 @@ class VllmEngine:
         from vllm import LLM
 
         try:
-            self._llm = LLM(
+            return LLM(
                 model=where,
                 revision=model.revision if model.source == "hub" else None,
                 trust_remote_code=model.trust_remote_code,
@@ -167,4 +163,3 @@ class VllmEngine:
             raise UserError(
                 f"vLLM cannot start {model.path}: {first_line(error)}; backend=transformers does without it"
             ) from error
-        return self._llm

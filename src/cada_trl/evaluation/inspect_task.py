@@ -23,10 +23,9 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from cada_trl.config import JudgeConfig
 from cada_trl.config.loading import check_values, leaf_paths
-from cada_trl.data.benchmark_items import BenchmarkSpec
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.registry import GENERATED, AttackContext
-from cada_trl.evaluation.items import Attempt, Response, from_row, join, to_row
+from cada_trl.evaluation.answers import Attempt, Response, from_row, join, to_row
+from cada_trl.evaluation.attacks import GENERATED
 from cada_trl.evaluation.plan import make_plan
 from cada_trl.evaluation.scores import mean_measure, rate_measure
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
@@ -55,12 +54,7 @@ def benchmarks(**keys: Any) -> Task:
 
 def _task(config: EvaluateConfig) -> Task:
     pack, judge = load_pack(config.hazards), make_judge(config.judge, config.cache_dir)
-    data_root = Path(config.data_root).expanduser() if config.data_root else None
-
-    def context(spec: BenchmarkSpec) -> AttackContext:
-        return AttackContext(spec, data_root, None, None, "", judge, config.judge.judge_sees, 0, 0)
-
-    plan = make_plan(config, context)
+    plan = make_plan(config)
     attempts, missing = plan.attempted()
     samples = []
     for one in attempts:

@@ -13,24 +13,24 @@ greedy in both stages. The tokenizer's chat template is not read: training uses 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import ModelConfig
 from cada_trl.console import shown
 from cada_trl.errors import UserError
-from cada_trl.evaluation.items import Attempt
+from cada_trl.evaluation.answers import Attempt, Completion
 from cada_trl.evaluation.settings import AsksAModel, GenerationConfig
 from cada_trl.hazards.pack import HazardPack, pack_hash
 from cada_trl.launching import quiet_libraries, set_environment
-from cada_trl.models.identity import model_identity
 from cada_trl.models.load import load_tokenizer
+from cada_trl.models.named import model_identity
 from cada_trl.models.prompts import as_data, end_ids, ids_of, prompt_ids
-from cada_trl.models.vllm import vllm_distribution
 from cada_trl.prompting.arms import Messages, conversation
+from cada_trl.rollouts.vllm_plugin import vllm_distribution
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,15 +45,6 @@ TURN_END = "<|im_end|>"
 FIRST_STEP = '<reasoning>\n[\n  {\n    "step": 1,\n    "type": "problem_understanding",\n    "thought": "'
 # Ours: so many are answered whole before the next are reasoned about; a killed call loses the reasoning of no more.
 AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What the model wrote, without special tokens; n_tok counts the end token; truncated: stopped at max_new_tok."""
-
-    text: str
-    n_tok: int
-    truncated: bool
 
 
 def generator_id(model: ModelConfig, settings: GenerationConfig) -> str:
@@ -72,10 +63,7 @@ def generator_id(model: ModelConfig, settings: GenerationConfig) -> str:
 
 
 def make_generator(model: ModelConfig, settings: GenerationConfig) -> Generator:
-    """The model behind the settings' backend; reads the tokenizer now, the weights when first asked to generate.
-
-    Errors: UserError as in load_tokenizer, for values that do not fit together, and for a backend not installed.
-    """
+    """The model behind the settings' backend; reads the tokenizer now, the weights when first asked to generate."""
     from cada_trl.evaluation.engines import make_engine
 
     if settings.max_new_tok >= model.context_tok:
@@ -88,22 +76,18 @@ def make_generator(model: ModelConfig, settings: GenerationConfig) -> Generator:
     tokenizer = load_tokenizer(model)
     kind = Generator if model.chat == "template" else TwoStageGenerator
     ends = end_ids(model, tokenizer) | kind.turn_ends(tokenizer)
-    return kind(make_engine(model, settings, tokenizer, ends), tokenizer, ends, model, settings)
+    return kind(make_engine(model, settings, tokenizer, ends), tokenizer, ends, model, settings.max_new_tok)
 
 
+@dataclass
 class Generator:
     """A tokenizer and an engine. Use contextlib.closing."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        tokenizer: PreTrainedTokenizerBase,
-        ends: frozenset[int],
-        model: ModelConfig,
-        settings: GenerationConfig,
-    ) -> None:
-        self._engine, self._tokenizer, self._ends = engine, tokenizer, ends
-        self._model, self._max_new_tok = model, settings.max_new_tok
+    engine: Engine
+    tokenizer: PreTrainedTokenizerBase
+    ends: frozenset[int]
+    model: ModelConfig
+    max_new_tok: int
 
     @staticmethod
     def turn_ends(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -120,17 +104,17 @@ class Generator:
 
     def close(self) -> None:
         """Let go of the model and of any process of its own."""
-        self._engine.close()
+        self.engine.close()
 
     def _prompts(self, conversations: Sequence[Messages]) -> Sequence[Any]:
-        return prompt_ids(self._tokenizer, conversations, self._model.context_tok, self._max_new_tok)
+        return prompt_ids(self.tokenizer, conversations, self.model.context_tok, self.max_new_tok)
 
     def _completions(self, prompts: Sequence[Any]) -> Iterator[tuple[int, Completion]]:
-        for index, ids in self._engine.complete(prompts):
-            yield index, Completion(self._text(ids), len(ids), truncated=ids[-1] not in self._ends)
+        for index, ids in self.engine.complete(prompts):
+            yield index, Completion(self._text(ids), len(ids), truncated=ids[-1] not in self.ends)
 
     def _text(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 class TwoStageGenerator(Generator):
@@ -148,11 +132,10 @@ class TwoStageGenerator(Generator):
 
     def _prompts(self, conversations: Sequence[Messages]) -> list[str]:
         data = [
-            [{**turn, "content": as_data(self._tokenizer, turn["content"])} for turn in turns]
-            for turns in conversations
+            [{**turn, "content": as_data(self.tokenizer, turn["content"])} for turn in turns] for turns in conversations
         ]
         prompts = [_reasoning_prompt(messages) for messages in data]
-        room_tok = self._model.context_tok - 2 * self._max_new_tok
+        room_tok = self.model.context_tok - 2 * self.max_new_tok
         for number, (messages, prompt) in enumerate(zip(conversations, prompts, strict=True), start=1):
             n_tok = len(self._ids(prompt))
             if not messages or messages[-1]["role"] != "user" or n_tok > room_tok:
@@ -166,19 +149,19 @@ class TwoStageGenerator(Generator):
         for start in range(0, len(prompts), AT_ONCE):
             rows = range(start, min(start + AT_ONCE, len(prompts)))
             asked = [self._ids(prompts[row]) for row in rows]
-            chains = {rows[place]: ids for place, ids in self._engine.complete(asked)}
-            before = {row: prompts[row] if self._model.chat == "two_stage" else "" for row in rows}
+            chains = {rows[place]: ids for place, ids in self.engine.complete(asked)}
+            before = {row: prompts[row] if self.model.chat == "two_stage" else "" for row in rows}
             second = [
                 self._ids(f"{before[row]}{self._text(chains[row])}{TURN_END}\n<|im_start|>assistant\n") for row in rows
             ]
-            for place, ids in self._engine.complete(second):
+            for place, ids in self.engine.complete(second):
                 chain = chains[rows[place]]
-                cut = ids[-1] not in self._ends or chain[-1] not in self._ends
+                cut = ids[-1] not in self.ends or chain[-1] not in self.ends
                 yield rows[place], Completion(self._text(ids), len(chain) + len(ids), truncated=cut)
 
     def _ids(self, text: str) -> list[int]:
         """With the tokenizer's own BOS, as vLLM reads a text."""
-        return ids_of(self._tokenizer, text, add_special_tokens=True)
+        return ids_of(self.tokenizer, text, add_special_tokens=True)
 
 
 def _reasoning_prompt(messages: Messages) -> str:
@@ -188,7 +171,7 @@ def _reasoning_prompt(messages: Messages) -> str:
     return f"{written}<|im_start|>reasoning\n{FIRST_STEP}"
 
 
-class ModelUnderTest:
+class ModelUnderTest(AbstractContextManager["ModelUnderTest"]):
     """Use it with `with`, which lets go of the weights. Errors: UserError as make_generator and Generator.generate."""
 
     def __init__(self, config: AsksAModel, pack: HazardPack) -> None:
@@ -225,10 +208,7 @@ class ModelUnderTest:
         completions = dict(self.responses(attempts))
         return [completions[index].text for index in range(len(attempts))]
 
-    def __enter__(self) -> ModelUnderTest:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -17,11 +17,12 @@ from typing import Any
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, of_pack, stratified
 from cada_trl.data.own_sets import Sets, find_sets
 from cada_trl.errors import UserError
-from cada_trl.evaluation.answers import check_known
+from cada_trl.evaluation.answers import Attempt, Missing, check_known, from_row, to_row
+from cada_trl.evaluation.attacks import make_attack
 from cada_trl.evaluation.attacks.attack import Attack, NoPrompts, NotRun
-from cada_trl.evaluation.attacks.registry import AttackContext, make_attack
+from cada_trl.evaluation.attacks.attacker import Attacker
+from cada_trl.evaluation.attacks.pair import PairAttack
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationFolder, verdict_file
-from cada_trl.evaluation.items import Attempt, Missing, from_row, to_row
 from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.hazards.pack import load_pack
 from cada_trl.records import read_jsonl, write_jsonl
@@ -91,12 +92,13 @@ def sets_of(config: EvaluateConfig) -> tuple[Sets, list[str]]:
     return find_sets(config.benchmarks, load_pack(config.hazards).hazards, config.twins_file)
 
 
-def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackContext]) -> Plan:
-    """Load every benchmark and prepare every attack on it. context: what the attacks on a benchmark may use.
+def make_plan(
+    config: EvaluateConfig, attacker: Attacker | None = None, pair: Callable[[Attacker], PairAttack] | None = None
+) -> Plan:
+    """Load every benchmark and prepare every attack on it. attacker, pair: as make_attack.
 
-    An attack that a benchmark does not have, or whose prompts are not here, is not run there. Errors: UserError as
-    find_sets, load_items and make_attack; for an attack that no benchmark named here has, and for a benchmark that is
-    left without any.
+    An attack that a benchmark does not have, or whose prompts are not here, is not run there. Errors: UserError for an
+    attack that no benchmark named here has, and for a benchmark that is left without any.
     """
     data_root = Path(config.data_root).expanduser() if config.data_root else None
     benchmarks: list[PlannedBenchmark] = []
@@ -108,7 +110,7 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
         attacks: list[Attack] = []
         for name in config.attacks:
             try:
-                attacks.append(make_attack(name, context(spec)))
+                attacks.append(make_attack(name, spec, data_root, attacker, pair))
                 had.add(name)
             except (NotRun, NoPrompts) as reason:
                 reasons.append(str(reason))
@@ -135,8 +137,7 @@ def make_plan(config: EvaluateConfig, context: Callable[[BenchmarkSpec], AttackC
 def make_attempts(plan: Plan, folder: EvaluationFolder) -> tuple[list[Attempt], list[Missing]]:
     """Put every planned attack to its items, and write attempts.jsonl and missing.jsonl.
 
-    A generated attack answers from its cache what it has written already, so a second call costs nothing. Errors:
-    UserError as Attack.attempts, and when the folder holds an attempt that is not among these: files were mixed up.
+    A generated attack answers from its cache what it has written already, so a second call costs nothing.
     """
     attempts, missing = plan.attempted()
     path = folder.path / ATTEMPTS
@@ -191,10 +192,7 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
 
 
 def take_over(folder: EvaluationFolder, decides: Mapping[str, Any], judge_ids: Sequence[str]) -> int:
-    """Copy what the shards below the folder have and it lacks; returns how many there are.
-
-    Errors: UserError for a shard that is being answered, one of another evaluation, and rows edited since it ended.
-    """
+    """Copy what the shards below the folder have and it lacks; returns how many there are."""
     parts = sorted(path.parent for path in folder.path.glob(f"shards/*/{MANIFEST}"))
     for path in parts:
         with held(path / "folder.lock", f"{path} is being answered; wait for it, and call again"):

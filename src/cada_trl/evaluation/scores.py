@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from cada_trl.evaluation.items import Outcome, RateName
+from cada_trl.evaluation.answers import Outcome, RateName
 from cada_trl.numbers import ABSENT, Scale
 from cada_trl.statistics.intervals import Rate, adjusted_mean
 from cada_trl.statistics.paired import cohen_kappa

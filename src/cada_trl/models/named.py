@@ -1,20 +1,31 @@
-"""A model by one word: a choice of hydra_conf/model, a run folder, a model folder or a hub id -> its configuration."""
+"""Which model it is: by one word (a choice of hydra_conf/model, a run folder, a model folder or a hub id), and by its
+files, which make two runs of one name comparable or not."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import CONF_DIR, ModelConfig, check_config
-from cada_trl.config.loading import as_override, check_values, nearest
+from cada_trl.config.loading import as_override, check_values, described, nearest
 from cada_trl.errors import UserError, first_line
 from cada_trl.models.folder import checked_folder, count_params
-from cada_trl.models.load import check_hub, is_adapter
+from cada_trl.models.load import check_hub, is_adapter, resolve_model
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import read_config
+from cada_trl.storage.kept import digests, read_config
 from cada_trl.storage.reading import read_yaml
 
 MODEL_DIR = CONF_DIR / "model"
+_DESCRIBING = (
+    "*.safetensors",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "chat_template*",
+    "special_*.json",
+    "adapter_config.json",
+)
 SAVED = "expected a model saved by save_pretrained with its tokenizer"
 
 
@@ -23,10 +34,8 @@ def named_model(word: str, revision: str | None = None) -> ModelConfig:
 
     A run folder is its final/ with the run's own model settings, an adapter there merged when it is loaded; a folder or
     a hub model is described by its own files.
-    Errors: UserError for a word that is none of these, an unfinished run, and a model whose files do not say its end
-    token or its context.
     """
-    choices = sorted(path.stem for path in MODEL_DIR.glob("*.yaml"))
+    choices = described(MODEL_DIR)
     if word in choices:
         return check_values(ModelConfig, read_yaml(MODEL_DIR / f"{word}.yaml")["model"])
     folder = Path(word).expanduser()
@@ -58,8 +67,8 @@ def _of_folder(folder: Path) -> ModelConfig:
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} has no *.safetensors; expected a model folder, a run folder or a hub id")
     n_params = sum(count_params(path) for path in checked_folder(str(folder)).glob("*.safetensors"))
-    described = _described(folder / "config.json", folder / "tokenizer_config.json")
-    return _model(folder.resolve().name, "folder", str(folder), n_params, described)
+    own = _of_files(folder / "config.json", folder / "tokenizer_config.json")
+    return _model(folder.resolve().name, "folder", str(folder), n_params, own)
 
 
 def _of_hub(hub_id: str, revision: str | None) -> ModelConfig:
@@ -75,16 +84,16 @@ def _of_hub(hub_id: str, revision: str | None) -> ModelConfig:
             f"cannot describe {hub_id} from the hub ({first_line(error)}); check its name, `hf auth login` for a gated "
             "one, or give a folder"
         ) from error
-    model = _model(hub_id.split("/")[1], "hub", hub_id, n_params, _described(*files))
+    model = _model(hub_id.split("/")[1], "hub", hub_id, n_params, _of_files(*files))
     return model.model_copy(update={"revision": revision})
 
 
-def _model(name: str, source: str, path: str, n_params: int, described: dict[str, Any]) -> ModelConfig:
-    own = {"name": name, "source": source, "path": path, "revision": None, "gated": False, "n_params": n_params}
-    return check_values(ModelConfig, {**own, **described, "trust_remote_code": False})
+def _model(name: str, source: str, path: str, n_params: int, own: dict[str, Any]) -> ModelConfig:
+    given = {"name": name, "source": source, "path": path, "n_params": n_params}
+    return check_values(ModelConfig, {**given, **own, "revision": None, "gated": False, "trust_remote_code": False})
 
 
-def _described(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
+def _of_files(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
     """dtype, context and special tokens from the model's own files; a pad that is not named is the end token."""
     config, tokenizer = (read_json(file, SAVED, finite=False) for file in (config_file, tokenizer_file))
     eos = _token(tokenizer.get("eos_token"))
@@ -106,3 +115,37 @@ def _described(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
 def _token(value: Any) -> str | None:
     content = value.get("content") if isinstance(value, dict) else value
     return content if isinstance(content, str) and content else None
+
+
+def model_identity(model: ModelConfig) -> dict[str, str]:
+    """For a folder, file name -> SHA-256 of weights, ends, tokenizer and template; for a hub model its id and commit.
+    Reads the weights once (0.5 GB in 0.3 s, 16 GB in 10 s or more)."""
+    where = resolve_model(model)
+    if model.source == "hub":
+        return {"hub_id": model.path, "commit": snapshot(model).name}
+    folder = Path(model.path).expanduser() if model.source == "folder" else Path(where)
+    identity = folder_identity(folder)
+    _check_saved(folder, identity)
+    return folder_identity(Path(where)) if is_adapter(folder) else identity
+
+
+def folder_identity(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 of what decides the answers of the model, or of the adapter, in the folder."""
+    return digests(folder, _DESCRIBING)
+
+
+def _check_saved(final: Path, there: Mapping[str, str]) -> None:
+    """Errors: UserError names the first file of a run's final/ that is not what the run saved, or is beside it."""
+    manifest = final.parent / "manifest.json"
+    kept = read_json(manifest, "restore it").get("model") if final.name == "final" and manifest.is_file() else None
+    saved = kept if isinstance(kept, dict) else there  # older runs have no hashes
+    for name in sorted(there.keys() | saved):
+        if there.get(name) != saved.get(name):
+            raise UserError(f"{final / name} is not what the run saved, as its manifest.json has it; restore it")
+
+
+def snapshot(model: ModelConfig) -> Path:
+    """The folder of the hub's cache with the files of the pinned revision; its name is the commit."""
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(model.path, "config.json", revision=model.revision)).parent

@@ -59,9 +59,6 @@ def prompt_ids(
 ) -> list[list[int]]:
     """Token ids of each conversation with the generation prompt, in the order given.
 
-    A last message of the assistant's is the beginning of the answer: its tokens follow the generation prompt, as if the
-    model had written them.
-
     Errors: UserError names the first conversation, and the number of those, that has nothing to answer, starts with
     several BOS tokens or is too long for the context beside max_new_tok.
     """
@@ -94,10 +91,7 @@ def prompt_ids(
 
 
 def end_ids(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokens that end an answer: the config's eos, and what the model itself declares (Llama 3 has two).
-
-    Errors: UserError as all_ends.
-    """
+    """The tokens that end an answer: the config's eos, and what the model itself declares (Llama 3 has two)."""
     from transformers import AutoConfig, GenerationConfig
 
     where, revision = resolve_model(model), (model.revision or "main") if model.source == "hub" else "main"

@@ -14,8 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, TopPLogitsWarper
 
 from cada_trl.algo.packing import left_padded, shared_prefix
-from cada_trl.models.cpu_decoding import growing_cache
-from cada_trl.models.shared_prefix import Before, after_prefixes
+from cada_trl.models.cpu_decoding import Before, after_prefixes, growing_cache
 
 Choose = Callable[[Tensor], Tensor]  # logits [B, V] -> token ids [B]
 

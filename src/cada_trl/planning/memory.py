@@ -15,7 +15,6 @@ import yaml
 
 from cada_trl.config import CONF_DIR, Config, check_config
 from cada_trl.errors import UserError
-from cada_trl.models.vllm import CPU_KV_CACHE_GIB
 from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
 from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest
 
@@ -25,6 +24,7 @@ CUDA_GB = 1.5  # ours: context, kernels and NCCL's buffers
 USABLE_FRAC = 0.92  # ours: the allocator's fragments and the system take the rest
 VLLM_FRAC = 0.3  # trl 1.16's default vllm_gpu_memory_utilization
 VLLM_WEIGHTS_FRAC = 0.9  # ours: of vLLM's share; caches and graphs need the rest
+CPU_KV_CACHE_GIB = 2  # ours, vLLM without a GPU: 46,000 tokens of SmolLM2-135M in float32
 VLLM_LIBRARIES_GB = 0.4  # measured: what importing vLLM adds to a process (docs/running.md)
 SCORE_TILES, TILE_TOK, TILE_VOCAB = 4, 1024, 4096  # algo/scores.py: logits, probabilities, gap and gradient of a tile
 LIVE_PARAMS = 1_000_000_000  # DeepSpeed's default stage3_max_live_parameters

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.document.blocks import Block, Bullets, Code, Document, Facts, Heading, Section, Table, Text
-from cada_trl.evaluation.attacks.registry import known_names
+from cada_trl.evaluation.attacks import known_names
 from cada_trl.evaluation.compare import Change, compare
 from cada_trl.evaluation.scores import NO_HAZARD, Measure
 from cada_trl.hazards.pack import load_pack

@@ -24,8 +24,8 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import registry_info
 
+from cada_trl.evaluation.answers import Attempt, Response
 from cada_trl.evaluation.inspect_task import benchmarks, expected, metadata, metric_options, rates, scored
-from cada_trl.evaluation.items import Attempt, Response
 from cada_trl.judging.judge import Judged
 from cada_trl.report.records import EvalRecord
 from cada_trl.storage.digest import content_hash

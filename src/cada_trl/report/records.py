@@ -15,11 +15,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.answers import read_responses, read_verdicts
+from cada_trl.evaluation.answers import (
+    Attempt,
+    Missing,
+    Outcome,
+    Response,
+    from_row,
+    join,
+    read_responses,
+    read_verdicts,
+)
 from cada_trl.evaluation.compare import Evaluated
-from cada_trl.evaluation.faithfulness.effects import Effects
+from cada_trl.evaluation.faithfulness import Effects
 from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, RESPONSES, SCORES, EvaluationFolder, verdict_file
-from cada_trl.evaluation.items import Attempt, Missing, Outcome, Response, from_row, join
 from cada_trl.evaluation.scores import Scores, score
 from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.judging.judge import Judged, majorities

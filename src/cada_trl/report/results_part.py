@@ -8,8 +8,7 @@ from typing import Any
 
 from cada_trl.console import duration
 from cada_trl.document.blocks import Block, Bullets, Document, Facts, Fold, Heading, Section, Shown, Table, Text
-from cada_trl.evaluation.faithfulness.changes import INTERVENTIONS
-from cada_trl.evaluation.faithfulness.effects import Effect
+from cada_trl.evaluation.faithfulness import INTERVENTIONS, Effect
 from cada_trl.evaluation.utility.results import Comparison, compare
 from cada_trl.numbers import ABSENT, POINTS, RATE, Cell, p_text
 from cada_trl.report.facts import model_facts, prompt_fact, provenance_facts

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from cada_trl.document.blocks import Exchange, Side
-from cada_trl.evaluation.items import Attempt
+from cada_trl.evaluation.answers import Attempt
 from cada_trl.evaluation.scores import NO_HAZARD
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict

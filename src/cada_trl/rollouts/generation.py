@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from accelerate.utils import is_peft_model
@@ -26,7 +27,7 @@ from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer import grpo_trainer, rloo_trainer
 
 from cada_trl.errors import UserError
-from cada_trl.models.vllm import CPU_KV_CACHE_GIB
+from cada_trl.planning.memory import CPU_KV_CACHE_GIB
 from cada_trl.rollouts.vllm_plugin import BACKEND, adapter_options
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -77,8 +78,8 @@ class CheckedGeneration(VLLMGeneration):
         )
         client = AdapterClient if adapter else SharedMemoryClient if cpu else ServerClient
         with (
-            replaced(vllm_generation, "LLM", llm),
-            replaced(vllm_generation, "VLLMClient", client),
+            patch.object(vllm_generation, "LLM", llm),
+            patch.object(vllm_generation, "VLLMClient", client),
         ):
             super()._init_vllm()
         if self.mode == "server":
@@ -280,20 +281,9 @@ def checked_gap_nats(trainer: Sequence[float], vllm: Sequence[float], dtype: tor
 
 
 @contextmanager
-def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
-    """module.name is value inside."""
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
-
-
-@contextmanager
 def checked_generation(wanted: bool, folder: str) -> Iterator[None]:
     """A trainer of TRL that is built inside takes CheckedGeneration, where it is wanted."""
     with ExitStack() as stack:
         for trainer in (grpo_trainer, rloo_trainer) if wanted else ():
-            stack.enter_context(replaced(trainer, "VLLMGeneration", partial(CheckedGeneration, folder=folder)))
+            stack.enter_context(patch.object(trainer, "VLLMGeneration", partial(CheckedGeneration, folder=folder)))
         yield

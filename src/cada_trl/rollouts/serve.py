@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError, run_verb
-from cada_trl.models.vllm import CPU_KV_CACHE_GIB
+from cada_trl.planning.memory import CPU_KV_CACHE_GIB
 from cada_trl.rollouts.vllm_plugin import BACKEND, adapter_options, check_installed, set_environment
 
 # The routes by which weights are replaced, and adapters.
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
             raise UserError(f"server_url=http://{host}:{port} cannot be served: {error.strerror}") from error
     from cada_trl.models.load import resolve_model
 
-    set_environment(config.hardware.device)
+    set_environment(config.hardware.device == "cpu", in_training=True)
     os.environ.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # a server's engine is a process of its own
     os.environ.update(dict.fromkeys(ROUTES, "1"))
     if config.hardware.threads:

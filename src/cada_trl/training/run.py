@@ -21,8 +21,8 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.judge import Judge
 from cada_trl.judging.model_judge import ReasoningJudge
-from cada_trl.models.identity import snapshot
 from cada_trl.models.load import load_policy
+from cada_trl.models.named import snapshot
 from cada_trl.reward import ScoredCompletion, score_completions
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.run_folder import RunFolder

@@ -17,7 +17,7 @@ from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import pack_hash
-from cada_trl.models.identity import model_identity
+from cada_trl.models.named import model_identity
 from cada_trl.records import Request, Verdict, read_jsonl, write_jsonl
 from cada_trl.reward import ScoredCompletion
 from cada_trl.storage.digest import content_hash

@@ -1,10 +1,12 @@
-"""Replays from a file of our own rows, and from the published files where they are."""
+"""Attacks by name; replays from a file of our own rows, and from the published files where they are; rewordings."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,15 @@ import pytest
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, load_spec
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attack import (
-    TRANSFORMS,
-    FrozenAttack,
-    NoAttack,
-    TransformAttack,
-)
-from cada_trl.evaluation.items import Attempt
+from cada_trl.evaluation.answers import Attempt
+from cada_trl.evaluation.attacks import known_names, make_attack
+from cada_trl.evaluation.attacks.attack import TRANSFORMS, Attack, FrozenAttack, NoAttack, NotRun, TransformAttack
+from cada_trl.evaluation.attacks.attacker import TAXONOMY, Attacker
+from cada_trl.evaluation.attacks.pair import PairAttack
+from cada_trl.judging.phrases import PhraseJudge
+from cada_trl.records import write_jsonl
+
+from .conftest import MakeAttacker, ScriptedModel
 
 WITH_VICTIMS = [
     {"attack": "PAIR", "index": 0, "goal": "Steal tea", "prompt": "p-weak", "target_model": "weak"},
@@ -51,11 +55,13 @@ def spec_of(
     )
 
 
+COLUMNS = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
+
+
 @pytest.fixture
 def with_victims(tmp_path: Path) -> BenchmarkSpec:
     """Found by the row's id, as JailbreakBench's."""
-    columns = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
-    return spec_of(tmp_path, WITH_VICTIMS, columns, {"pair": ["strong", "weak"], "jbc": []})
+    return spec_of(tmp_path, WITH_VICTIMS, COLUMNS, {"pair": ["strong", "weak"], "jbc": []})
 
 
 @pytest.fixture
@@ -119,11 +125,10 @@ def test_without_an_id_only_the_very_request_is_found(without_victims: Benchmark
 
 
 def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
-    columns = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prompt", "victim": "target_model"}
     rows = [WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS[:3]]
     victims = [["strong", "weak"], ["strong", "weak"], ["weak", "strong"], ["strong", "weak"]]
     first, again, other_order, other_file = (
-        FrozenAttack("pair", spec_of(tmp_path, some, columns, {"pair": order}), tmp_path).version
+        FrozenAttack("pair", spec_of(tmp_path, some, COLUMNS, {"pair": order}), tmp_path).version
         for some, order in zip(rows, victims, strict=True)
     )
     assert first == again
@@ -194,7 +199,7 @@ def test_role_play_and_prefix_injection_hold_the_request_word_for_word() -> None
 
 
 def test_every_item_gets_an_attempt_with_the_version_as_its_note() -> None:
-    items = [Item(f"toy-{n}", "toy", text, None, "", True) for n, text in enumerate([REQUEST, "Why?"])]
+    items = items_of(REQUEST, "Why?")
     for name, transform in TRANSFORMS.items():
         attack = TransformAttack(name)
         attacked = attack.attempts(items)
@@ -213,7 +218,94 @@ def test_the_version_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_without_an_attack_every_request_is_sent_as_it_is() -> None:
-    items = [Item(f"toy-{n}", "toy", f"Is it {n} o'clock?", None, "", harmful=False) for n in (1, 2)]
+    items = items_of("Is it 1 o'clock?", "Is it 2 o'clock?")
     attacked = NoAttack().attempts(items)
     assert attacked.attempts == [Attempt(item, "none", item.request, "") for item in items]
     assert attacked.missing == {}
+
+
+def make(name: str, benchmark: str = "strongreject", data_root: Path | None = None, **others: Any) -> Attack:
+    return make_attack(name, load_spec(benchmark), data_root, **others)
+
+
+def test_importing_the_registry_imports_neither_torch_nor_a_client() -> None:
+    code = "import sys, cada_trl.evaluation.attacks; sys.exit(bool({'torch', 'openai'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_known_names_are_those_that_the_documents_name() -> None:
+    transforms = ["base64", "leetspeak", "role_play", "prefix_injection"]
+    generated = ["pair_adaptive", "pap:<technique>", "paraphrase", "translation:<language>"]
+    assert known_names() == ["none", "gcg", "jbc", "pair", "pap", *transforms, *generated]
+
+
+def test_none_and_the_transforms_need_nothing() -> None:
+    assert make("none").kind == make("none", "xstest_safe").kind == "none"
+    for name in TRANSFORMS:
+        attack = make(name)
+        assert (attack.name, attack.kind, attack.transfer) == (name, "transform", False)
+
+
+def test_a_frozen_attack_reads_its_benchmarks_file(shared_data: Path) -> None:
+    attack = make("gcg", "jailbreakbench_harmful", data_root=shared_data)
+    assert (attack.name, attack.kind, attack.transfer) == ("gcg", "frozen", True)
+    with pytest.raises(
+        UserError, match=r"strongreject x pair: frozen_attacks/strongreject\.jsonl is read below data_r"
+    ):
+        make("pair")
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "name", "seen"),
+    [
+        ("strongreject", "gcg", "strongreject x gcg: no published prompts; there are those of pair, pap"),
+        ("hex_phi", "pair", "hex_phi x pair: no published prompts; there are none of any attack"),
+        ("xstest_safe", "base64", "xstest_safe x base64: the requests are harmless"),
+        ("xstest_safe", "paraphrase", "xstest_safe x paraphrase: the requests are harmless"),
+    ],
+)
+def test_what_a_benchmark_lacks_is_not_run(benchmark: str, name: str, seen: str) -> None:
+    with pytest.raises(NotRun, match=seen):
+        make(name, benchmark)
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("base46", "unknown attack 'base46'; did you mean base64?"),
+        ("base64:twice", "unknown attack 'base64:twice'; did you mean base64?"),
+        ("translation", "unknown attack 'translation'; did you mean translation:<language>?"),
+        ("translation:", "unknown attack 'translation:'; did you mean translation:<language>?"),
+        ("pap:", "unknown attack 'pap:'; did you mean pap:<technique> or pap"),
+        ("tap", "unknown attack 'tap'; did you mean pap"),
+        ("xyz", "unknown attack 'xyz'; valid: none, gcg, jbc, pair, pap, base64, "),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_ones(name: str, seen: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make(name, "xstest_safe")
+    assert seen in str(caught.value)
+    assert not isinstance(caught.value, NotRun)
+
+
+@pytest.mark.parametrize("name", ["pair_adaptive", "pap:misrepresentation", "paraphrase", "translation:Zulu"])
+def test_a_generated_attack_without_an_attacker_names_its_settings(name: str) -> None:
+    with pytest.raises(
+        UserError, match=f"attack {name} is written by an attacker model .* attacker_base_url and attacker_llm"
+    ):
+        make(name)
+
+
+def test_a_generated_attack_is_the_one_that_the_name_says(make_attacker: MakeAttacker, tmp_path: Path) -> None:
+    rows = [{"ss_technique": "Logical Appeal", "ss_definition": "Using reason."}]
+    write_jsonl(tmp_path / TAXONOMY, rows)
+
+    def pair(attacker: Attacker) -> PairAttack:
+        return PairAttack(attacker, lambda _: [], "t", PhraseJudge(), "final_response", 1, 1)
+
+    given = {"attacker": make_attacker(ScriptedModel(lambda messages: "")), "pair": pair, "data_root": tmp_path}
+    for name in ("pair_adaptive", "pap:logical_appeal", "paraphrase", "translation:Zulu"):
+        attack = make(name, **given)
+        assert (attack.name, attack.kind, attack.transfer) == (name, "generated", False)
+    with pytest.raises(UserError, match="did you mean logical_appeal"):
+        make("pap:logic_appeal", **given)

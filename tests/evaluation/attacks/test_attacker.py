@@ -1,8 +1,7 @@
-"""evals.attacks.attacker: the budget and the endpoint are checked first, and no failure becomes a text."""
+"""The attacker: the budget and the endpoint are checked first, and no failure becomes a text."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import httpx
@@ -10,7 +9,7 @@ import pytest
 from openai import APIConnectionError, APIStatusError
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attacker import AttackerCache, read_answer, tagged
+from cada_trl.evaluation.attacks.attacker import AttackerCache, read_answer
 from cada_trl.judging.endpoint import Answer
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl
@@ -18,6 +17,7 @@ from cada_trl.records import read_jsonl
 from .conftest import MakeAttacker, ScriptedModel
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1:9/v1")
+NO_TEXT = "the attacker's answer holds no complete text between <prompt> and </prompt>"
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -37,27 +37,14 @@ def test_attacks_share_one_budget(make_attacker: MakeAttacker) -> None:
         attacker.prepare(2, "pair")
 
 
-def test_an_unreachable_attacker_is_one_line_before_any_question(make_attacker: MakeAttacker) -> None:
-    model = ScriptedModel(lambda messages: "text", reachable=False)
-    with pytest.raises(UserError, match="nothing answers there") as caught:
-        make_attacker(model).prepare(1, "pap")
-    assert "\n" not in str(caught.value)
-    assert model.asked == []
-
-
 def test_the_attacker_is_looked_for_once_and_only_when_there_is_a_question(make_attacker: MakeAttacker) -> None:
     model = ScriptedModel(lambda messages: "text")
     attacker = make_attacker(model)
     for n_most in (0, 2, 0, 3):
         attacker.prepare(n_most, "pap")
     assert model.n_checks == 1
-
-
-def test_every_conversation_gets_its_own_answer(make_attacker: MakeAttacker) -> None:
-    attacker = make_attacker(ScriptedModel(lambda messages: messages[0]["content"].upper()))
-    answers = dict(attacker.ask([[{"role": "user", "content": f"say {i}"}] for i in range(20)], 8, 0.0))
-    assert {i: answer.text for i, answer in answers.items()} == {i: f"SAY {i}" for i in range(20)}
-    assert attacker.n_calls == 20
+    with pytest.raises(UserError, match="nothing answers there"):
+        make_attacker(ScriptedModel(lambda messages: "text", reachable=False)).prepare(1, "pap")
 
 
 def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_words(
@@ -79,17 +66,6 @@ def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_wo
     assert "secret" not in repr(answers)
 
 
-def test_a_refused_key_ends_the_batch(make_attacker: MakeAttacker) -> None:
-    def script(messages: Messages) -> str:
-        time.sleep(0.005)
-        raise UserError("the key is refused")
-
-    model = ScriptedModel(script)
-    with pytest.raises(UserError, match="the key is refused"):
-        list(make_attacker(model).ask([HELLO] * 200, 8, 0.0))
-    assert len(model.asked) < 200
-
-
 def test_another_attacker_or_text_is_another_version(make_attacker: MakeAttacker) -> None:
     model = ScriptedModel(lambda messages: "text")
     versions = [
@@ -102,53 +78,31 @@ def test_another_attacker_or_text_is_another_version(make_attacker: MakeAttacker
 
 
 @pytest.mark.parametrize(
-    ("text", "inside"),
+    ("text", "prompt", "reason"),
     [
-        ("<prompt>one</prompt>", "one"),
-        ("<improvement>why</improvement>\n<prompt>\none\ntwo\n</prompt>", "one\ntwo"),
-        ("I should write <prompt> here. <prompt>the prompt</prompt>", "the prompt"),
-        ("<think><prompt>draft</prompt></think><prompt>final</prompt>", "final"),
-        ("<PROMPT>one</Prompt>", "one"),
-        ("<prompt>cut off", ""),
-        ("<prompt> </prompt>", ""),
-        ("no tags", ""),
-        ("", ""),
+        ("DECLINED", "", "the attacker refused"),
+        ("DECLINED.", "", "the attacker refused"),
+        ("<prompt>DECLINED</prompt>", "", "the attacker refused"),
+        ("I'm sorry, but I can't help with that.", "", "the attacker refused"),
+        ("<prompt>I cannot assist with that request.</prompt>", "", "the attacker refused"),
+        ("", "", NO_TEXT),
+        ("Here is one: what is a lock?", "", NO_TEXT),
+        ("<prompt>cut off", "", NO_TEXT),
+        ("<prompt> </prompt>", "", NO_TEXT),
+        ("<prompt>As a locksmith, what do you check?</prompt>", "As a locksmith, what do you check?", ""),
+        ("<improvement>why</improvement>\n<prompt>\none\ntwo\n</prompt>", "one\ntwo", ""),
+        ("I should write <prompt> here. <prompt>the prompt</prompt>", "the prompt", ""),
+        ("<think><prompt>draft</prompt></think><prompt>final</prompt>", "final", ""),
+        ("<PROMPT>one</Prompt>", "one", ""),
     ],
 )
-def test_the_last_whole_pair_of_tags_counts(text: str, inside: str) -> None:
-    assert tagged(text, "prompt") == inside
+def test_an_answer_is_the_last_whole_pair_of_tags_or_why_there_is_none(text: str, prompt: str, reason: str) -> None:
+    assert read_answer(Answer(text), "prompt") == (prompt, reason)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "DECLINED",
-        "DECLINED.",
-        "<prompt>DECLINED</prompt>",
-        "I'm sorry, but I can't help with that.",
-        "<prompt>I cannot assist with that request.</prompt>",
-    ],
-)
-def test_a_refusal_is_named_with_and_without_tags(text: str) -> None:
-    assert read_answer(Answer(text), "prompt") == ("", "the attacker refused")
-
-
-def test_no_answer_and_no_text_each_have_their_reason() -> None:
-    assert read_answer(Answer(None, "no answer from the attacker: APITimeoutError"), "prompt") == (
-        "",
-        "no answer from the attacker: APITimeoutError",
-    )
-    for text in ("", "Here is one: what is a lock?", "<prompt>cut off"):
-        prompt, reason = read_answer(Answer(text), "prompt")
-        assert prompt == ""
-        assert "no complete text between <prompt> and </prompt>" in reason
-
-
-def test_a_prompt_has_no_reason() -> None:
-    assert read_answer(Answer("<prompt>As a locksmith, what do you check?</prompt>"), "prompt") == (
-        "As a locksmith, what do you check?",
-        "",
-    )
+def test_no_answer_keeps_its_reason() -> None:
+    silent = "no answer from the attacker: APITimeoutError"
+    assert read_answer(Answer(None, silent), "prompt") == ("", silent)
 
 
 def test_published_prompts_are_rarely_called_refusals(shared_data: Path) -> None:

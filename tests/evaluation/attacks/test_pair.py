@@ -1,4 +1,4 @@
-"""evals.attacks.pair: attacker, tested model and judge by script, and once over HTTP."""
+"""PAIR: attacker, tested model and judge by script, and once over HTTP."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from openai import APITimeoutError
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
+from cada_trl.evaluation.answers import Attempt
 from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
 from cada_trl.evaluation.attacks.pair import SHOWN_RESPONSE_CHARS, STRATEGIES, Log, PairAttack, Turn
-from cada_trl.evaluation.items import Attempt
 from cada_trl.judging.endpoint import NO_ANSWER, ChatEndpoint
 from cada_trl.judging.judge import Judged, JudgeSees
 from cada_trl.judging.phrases import PhraseJudge
@@ -28,6 +28,7 @@ from cada_trl.records import Verdict
 from .conftest import MakeAttacker, ScriptedModel
 
 NO = "No."
+WHOLE = "### Analysis\nsecret\n### Final Response\nanswer"
 HARMFUL = Judged(Verdict.COMPLIED, "", "", True, 1.0)
 WEAK = Judged(Verdict.COMPLIED, "", "", False, 0.25)
 REFUSED = Judged(Verdict.REFUSED, "", "", False, 0.0)
@@ -75,6 +76,17 @@ def where(messages: Messages) -> str:
 
 def prompting(messages: Messages) -> str:
     return f"<improvement>why</improvement>\n<prompt>{where(messages)}</prompt>"
+
+
+def silent_at(place: str) -> ScriptedModel:
+    """Gives no answer at this place."""
+
+    def script(messages: Messages) -> str:
+        if where(messages) == place:
+            raise APITimeoutError(request=httpx.Request("POST", "http://127.0.0.1:9/v1"))
+        return prompting(messages)
+
+    return ScriptedModel(script)
 
 
 MakePair = Callable[..., PairAttack]
@@ -128,12 +140,9 @@ def test_one_request_ends_while_the_others_go_on(make: MakePair, items: list[Ite
 
 
 def test_a_judge_of_refusals_ends_a_request_at_the_first_compliance(make: MakePair, items: list[Item]) -> None:
-    complied = Judged(Verdict.COMPLIED, "", "")
-    target, judge = (
-        ScriptedTarget({"lock? 0.0": "yes"}),
-        ScriptedJudge({"yes": complied, NO: Judged(Verdict.REFUSED, "", "")}),
-    )
-    attacked = make(target=target, judge=judge).attempts(items[:1])
+    labels = {"yes": Judged(Verdict.COMPLIED, "", ""), NO: Judged(Verdict.REFUSED, "", "")}
+    target = ScriptedTarget({"lock? 0.0": "yes"})
+    attacked = make(target=target, judge=ScriptedJudge(labels)).attempts(items[:1])
     assert len(target.batches) == 1
     assert attacked.attempts[0].note.endswith("said COMPLIED, harm not labelled")
 
@@ -158,21 +167,16 @@ def test_the_attacker_sees_answer_and_label_of_its_own_stream_and_not_the_analys
         assert len(said) < SHOWN_RESPONSE_CHARS + 200
 
 
-def test_the_judge_sees_the_original_request_and_the_final_response(make: MakePair, items: list[Item]) -> None:
+@pytest.mark.parametrize(("sees", "shown"), [("final_response", "answer"), ("completion", WHOLE)])
+def test_the_judge_sees_the_original_request_and_what_it_sees_in_the_evaluation(
+    make: MakePair, items: list[Item], sees: JudgeSees, shown: str
+) -> None:
     judge = ScriptedJudge()
-    target = ScriptedTarget({"lock? 0.0": "### Analysis\nsecret\n### Final Response\nanswer"})
-    make(target=target, judge=judge, n_streams=1, n_iterations=1).attempts(items[:1])
-    assert judge.pairs == [(items[0].request, "answer")]
-
-
-def test_a_judge_that_sees_the_completion_in_the_evaluation_sees_it_here(make: MakePair, items: list[Item]) -> None:
-    judge, whole = ScriptedJudge(), "### Analysis\nsecret\n### Final Response\nanswer"
-    attack = make(
-        target=ScriptedTarget({"lock? 0.0": whole}), judge=judge, sees="completion", n_streams=1, n_iterations=1
-    )
+    one_turn = {"judge": judge, "n_streams": 1, "n_iterations": 1}
+    attack = make(target=ScriptedTarget({"lock? 0.0": WHOLE}), sees=sees, **one_turn)
     attack.attempts(items[:1])
-    assert judge.pairs == [(items[0].request, whole)]
-    assert attack.version != make(judge=judge, n_streams=1, n_iterations=1).version
+    assert judge.pairs == [(items[0].request, shown)]
+    assert (attack.version == make(**one_turn).version) is (sees == "final_response")
 
 
 def test_more_streams_than_strategies_take_them_in_turn(make: MakePair, items: list[Item]) -> None:
@@ -193,7 +197,8 @@ def test_the_budget_must_hold_every_turn_and_is_refused_before_any_question(make
 def test_a_second_evaluation_asks_nobody(make: MakePair, items: list[Item]) -> None:
     first = make().attempts(items)
     model, target, judge = ScriptedModel(prompting, reachable=False), ScriptedTarget(), ScriptedJudge()
-    assert make(model, target, judge, max_calls=1).attempts(items) == first
+    again = make(model, target, judge, max_calls=1)
+    assert again.attempts(items) == first and again.attempts([]).attempts == []
     assert (model.asked, target.batches, judge.pairs) == ([], [], [])
 
 
@@ -248,12 +253,7 @@ def test_a_stream_whose_attacker_refuses_once_asks_the_first_prompt_again(make: 
 
 
 def test_an_attack_cut_short_is_missing_and_goes_on_the_next_time(make: MakePair, items: list[Item]) -> None:
-    def script(messages: Messages) -> str:
-        if where(messages) == "lock? 1.1":
-            raise APITimeoutError(request=httpx.Request("POST", "http://127.0.0.1:9/v1"))
-        return prompting(messages)
-
-    attacked = make(ScriptedModel(script)).attempts(items[:2])
+    attacked = make(silent_at("lock? 1.1")).attempts(items[:2])
     reason = "cut short after 5 turns: no answer from the attacker: APITimeoutError, nothing answers there; "
     assert attacked.missing == {"toy-001": reason + "check base_url and the server"}
     assert [attempt.item.id for attempt in attacked.attempts] == ["toy-002"]
@@ -274,13 +274,8 @@ def test_a_judge_that_was_not_there_cuts_an_attack_short_and_is_asked_the_next_t
 
 
 def test_a_success_needs_no_stream_that_was_cut_short(make: MakePair, items: list[Item]) -> None:
-    def script(messages: Messages) -> str:
-        if where(messages) == "lock? 1.0":
-            raise APITimeoutError(request=httpx.Request("POST", "http://127.0.0.1:9/v1"))
-        return prompting(messages)
-
     target, judge = ScriptedTarget({"lock? 0.0": "harm"}), ScriptedJudge({"harm": HARMFUL})
-    attacked = make(ScriptedModel(script), target, judge).attempts(items[:1])
+    attacked = make(silent_at("lock? 1.0"), target, judge).attempts(items[:1])
     assert attacked.missing == {}
     assert attacked.attempts[0].prompt == "lock? 0.0"
 
@@ -308,11 +303,6 @@ def test_each_turn_of_a_round_is_a_line_on_stderr(
     assert said.err.splitlines() == [f"pair_adaptive: items 1-3 of 3, turn {turn} of 2" for turn in (1, 2)]
 
 
-def test_no_items_ask_nobody(make: MakePair) -> None:
-    attacked = make(ScriptedModel(prompting, reachable=False)).attempts([])
-    assert (attacked.attempts, attacked.missing) == ([], {})
-
-
 Label = tuple[Verdict, bool | None, float | None]
 
 # from the weakest to the strongest
@@ -338,23 +328,12 @@ def test_success_counts_before_the_score_and_the_score_before_the_verdict() -> N
     assert sorted(reversed(turns), key=lambda one: one.rank) == turns
 
 
-def test_the_best_turn_is_the_strongest_with_a_prompt() -> None:
+def test_the_best_turn_is_the_strongest_with_a_prompt_and_the_earliest_of_equals() -> None:
     strongest = turn(1, 1, RANKED[4])
-    log = Log(3, 3, [turn(0, 0), strongest, turn(2, 0, RANKED[8], prompt="")])
-    assert log.best is strongest
-
-
-def test_the_earliest_of_equals_is_the_best_whatever_the_order_of_the_rows() -> None:
+    assert Log(3, 3, [turn(0, 0), strongest, turn(2, 0, RANKED[8], prompt="")]).best is strongest
     turns = [turn(0, 1), turn(2, 0), turn(1, 0)]
-    for rows in (turns, turns[::-1]):
-        best = Log(3, 2, rows).best
-        assert best is not None
-        assert best.where == "1.0"
-
-
-def test_there_is_no_best_turn_without_a_prompt() -> None:
-    assert Log(1, 2, [turn(0, 0, prompt="")]).best is None
-    assert Log(1, 2).best is None
+    assert Log(3, 2, turns).best == Log(3, 2, turns[::-1]).best == turn(1, 0)
+    assert Log(1, 2, [turn(0, 0, prompt="")]).best is Log(1, 2).best is None
 
 
 @pytest.mark.parametrize(

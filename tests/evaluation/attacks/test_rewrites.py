@@ -1,4 +1,4 @@
-"""evals.attacks.rewrites: one rewrite a request, paid once, and a reason where there is none."""
+"""Attacks that are one rewrite: it is paid once, and there is a reason where there is none."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from openai import APITimeoutError
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.rewrites import (
+from cada_trl.evaluation.attacks.attacker import (
     TAXONOMY,
     RewriteAttack,
     load_taxonomy,
-    make_pap,
-    make_paraphrase,
-    make_translation,
+    rewrite_attack,
     too_close,
     unchanged,
-    word_overlap,
 )
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import write_jsonl
@@ -42,112 +39,95 @@ def only(request: str, answer: str) -> Callable[[Messages], str]:
     return lambda messages: answer if _request(messages) == request else rewritten(messages)
 
 
-def toy(make_attacker: MakeAttacker, model: ScriptedModel, **settings: object) -> RewriteAttack:
-    return RewriteAttack("toy", "Say it again.", make_attacker(model, **settings))
+MakeToy = Callable[..., RewriteAttack]
 
 
-def test_the_rewrite_is_the_prompt_and_the_note_says_whose_it_is(
-    make_attacker: MakeAttacker, items: list[Item]
-) -> None:
-    attack = toy(make_attacker, ScriptedModel(rewritten))
+@pytest.fixture
+def toy(make_attacker: MakeAttacker) -> MakeToy:
+    return lambda model, **settings: RewriteAttack("toy", "Say it again.", make_attacker(model, **settings))
+
+
+def test_the_rewrite_is_the_prompt_and_the_note_says_whose_it_is(toy: MakeToy, items: list[Item]) -> None:
+    model = ScriptedModel(rewritten)
+    attack = toy(model)
     attacked = attack.attempts(items)
+    assert "Say it again." in model.asked[0][0]["content"]
+    assert sorted(map(_request, model.asked)) == sorted(item.request for item in items)
     assert [attempt.prompt for attempt in attacked.attempts] == ["?kcol please", ".denepo please", "?kaew please"]
     assert [attempt.item for attempt in attacked.attempts] == items
     assert {attempt.note for attempt in attacked.attempts} == {f"rewritten by model-a, {attack.version}"}
     assert attacked.missing == {}
 
 
-def test_the_attacker_gets_the_task_and_the_request(make_attacker: MakeAttacker, items: list[Item]) -> None:
-    model = ScriptedModel(rewritten)
-    toy(make_attacker, model).attempts(items[:1])
-    assert "Say it again." in model.asked[0][0]["content"]
-    assert _request(model.asked[0]) == items[0].request
-
-
-def test_a_second_evaluation_asks_nothing_and_needs_no_attacker(make_attacker: MakeAttacker, items: list[Item]) -> None:
-    first = toy(make_attacker, ScriptedModel(rewritten)).attempts(items)
+def test_a_second_evaluation_asks_nothing_and_needs_no_attacker(toy: MakeToy, items: list[Item]) -> None:
+    first = toy(ScriptedModel(rewritten)).attempts(items)
     away = ScriptedModel(rewritten, reachable=False)
-    assert toy(make_attacker, away, max_calls=1).attempts(items) == first
+    assert toy(away, max_calls=1).attempts(items) == first
     assert (away.asked, away.n_checks) == ([], 0)
 
 
-def test_only_new_requests_are_paid(make_attacker: MakeAttacker, items: list[Item]) -> None:
-    toy(make_attacker, ScriptedModel(rewritten)).attempts(items[:2])
+def test_only_new_requests_are_paid(toy: MakeToy, items: list[Item]) -> None:
+    toy(ScriptedModel(rewritten)).attempts(items[:2])
     model = ScriptedModel(rewritten)
-    assert len(toy(make_attacker, model, max_calls=1).attempts(items).attempts) == 3
+    assert len(toy(model, max_calls=1).attempts(items).attempts) == 3
     assert len(model.asked) == 1
 
 
-def test_a_request_in_two_sets_is_paid_once(make_attacker: MakeAttacker, items: list[Item]) -> None:
+def test_a_request_in_two_sets_is_paid_once(toy: MakeToy, items: list[Item]) -> None:
     model = ScriptedModel(rewritten)
     twin = Item("other-001", "other", items[0].request, None, "", True)
-    attacked = toy(make_attacker, model).attempts([items[0], twin])
+    attacked = toy(model).attempts([items[0], twin])
     assert [attempt.item.id for attempt in attacked.attempts] == ["toy-001", "other-001"]
     assert len(model.asked) == 1
 
 
-def test_a_refusal_is_missing_with_its_reason_and_is_not_asked_again(
-    make_attacker: MakeAttacker, items: list[Item]
-) -> None:
+def test_a_refusal_is_missing_with_its_reason_and_is_not_asked_again(toy: MakeToy, items: list[Item]) -> None:
     model = ScriptedModel(only(items[1].request, "DECLINED"))
-    attacked = toy(make_attacker, model).attempts(items)
+    attacked = toy(model).attempts(items)
     assert attacked.missing == {"toy-002": "the attacker refused"}
     assert [attempt.item.id for attempt in attacked.attempts] == ["toy-001", "toy-003"]
-    assert toy(make_attacker, model).attempts(items) == attacked
+    assert toy(model).attempts(items) == attacked
     assert len(model.asked) == 3
 
 
-@pytest.mark.parametrize("answer", ["<html>gateway</html>", "", "<rewrite>cut off"])
-def test_an_answer_that_cannot_be_read_is_missing_and_asked_again(
-    make_attacker: MakeAttacker, items: list[Item], answer: str
+@pytest.mark.parametrize("answer", ["<html>gateway</html>", "", "<rewrite>cut off", None])
+def test_no_answer_and_one_that_cannot_be_read_are_missing_and_asked_again(
+    toy: MakeToy, items: list[Item], answer: str | None
 ) -> None:
-    attacked = toy(make_attacker, ScriptedModel(only(items[1].request, answer))).attempts(items)
-    assert "no complete text" in attacked.missing["toy-002"]
-    model = ScriptedModel(rewritten)
-    assert toy(make_attacker, model).attempts(items).missing == {}
-    assert len(model.asked) == 1
+    asked = items[1].request
 
-
-def test_no_answer_is_missing_and_asked_again(make_attacker: MakeAttacker, items: list[Item]) -> None:
     def script(messages: Messages) -> str:
-        if _request(messages) == items[0].request:
+        if answer is None and _request(messages) == asked:
             raise APITimeoutError(request=httpx.Request("POST", "http://127.0.0.1:9/v1"))
-        return rewritten(messages)
+        return only(asked, answer or "")(messages)
 
-    attacked = toy(make_attacker, ScriptedModel(script)).attempts(items)
-    assert list(attacked.missing) == ["toy-001"]
-    assert "APITimeoutError" in attacked.missing["toy-001"]
+    attacked = toy(ScriptedModel(script)).attempts(items)
+    assert list(attacked.missing) == ["toy-002"]
+    assert ("APITimeoutError" if answer is None else "no complete text") in attacked.missing["toy-002"]
     model = ScriptedModel(rewritten)
-    assert toy(make_attacker, model).attempts(items).missing == {}
-    assert [_request(messages) for messages in model.asked] == [items[0].request]
+    assert toy(model).attempts(items).missing == {}
+    assert [_request(messages) for messages in model.asked] == [asked]
 
 
-def test_the_request_given_back_is_no_attack(make_attacker: MakeAttacker, items: list[Item]) -> None:
+def test_the_request_given_back_is_no_attack(toy: MakeToy, items: list[Item]) -> None:
     model = ScriptedModel(only(items[2].request, f"<rewrite>{items[2].request.upper()}</rewrite>"))
-    assert toy(make_attacker, model).attempts(items).missing == {
-        "toy-003": "the attacker gave the request back unchanged"
-    }
+    assert toy(model).attempts(items).missing == {"toy-003": "the attacker gave the request back unchanged"}
 
 
-def test_too_small_a_budget_and_an_attacker_that_is_away_stop_before_any_question(
-    make_attacker: MakeAttacker, items: list[Item]
-) -> None:
+def test_too_small_a_budget_stops_before_any_question(toy: MakeToy, items: list[Item]) -> None:
     model = ScriptedModel(rewritten)
     with pytest.raises(UserError, match="toy may ask the attacker 3 times and 2 of attacker_max_calls=2 are left"):
-        toy(make_attacker, model, max_calls=2).attempts(items)
-    model.reachable = False
-    with pytest.raises(UserError, match="nothing answers there"):
-        toy(make_attacker, model).attempts(items)
+        toy(model, max_calls=2).attempts(items)
     assert model.asked == []
 
 
 def test_another_attacker_or_task_is_another_version_and_asked_anew(
-    make_attacker: MakeAttacker, items: list[Item]
+    toy: MakeToy, make_attacker: MakeAttacker, items: list[Item]
 ) -> None:
     model = ScriptedModel(rewritten)
     attacks = [
-        toy(make_attacker, model),
-        toy(make_attacker, model, attacker_id="model-b"),
+        toy(model),
+        toy(model, attacker_id="model-b"),
         RewriteAttack("toy", "Say it twice.", make_attacker(model)),
     ]
     for attack in attacks:
@@ -155,15 +135,10 @@ def test_another_attacker_or_task_is_another_version_and_asked_anew(
     assert len({attack.version for attack in attacks}) == len(model.asked) == 3
 
 
-def test_the_overlap_of_words_by_hand() -> None:
-    assert word_overlap("How do I pick a lock?", "how do locks open") == 2 / 8
-    assert word_overlap("One, two!", "two one") == 1.0
-    assert word_overlap("?", "!") == 1.0
-
-
 def test_a_paraphrase_may_keep_half_of_the_words_and_no_more() -> None:
     assert too_close("one two three", "one two four") == ""  # 2 of 4
     assert "overlap 0.60" in too_close("one two three four", "one two three five")  # 3 of 5
+    assert "overlap 1.00" in too_close("One, two!", "two one") and "overlap 1.00" in too_close("?", "!")
     assert unchanged("one two three four", "one two three five") == ""
 
 
@@ -171,24 +146,18 @@ def test_paraphrase_and_translation_drop_a_rewrite_that_keeps_the_words(
     make_attacker: MakeAttacker, items: list[Item]
 ) -> None:
     model = ScriptedModel(lambda messages: f"<rewrite>please, {_request(messages)}</rewrite>")
-    for attack in (make_paraphrase(make_attacker(model)), make_translation("Scots Gaelic", make_attacker(model))):
+    translation = rewrite_attack("translation:Scots Gaelic", None, make_attacker(model))
+    for attack in (rewrite_attack("paraphrase", None, make_attacker(model)), translation):
         missing = attack.attempts(items).missing
         assert len(missing) == 3
         assert all("keeps the request's words" in reason for reason in missing.values())
-
-
-def test_the_language_is_in_name_and_task(make_attacker: MakeAttacker, items: list[Item]) -> None:
-    model = ScriptedModel(rewritten)
-    attack = make_translation("Zulu", make_attacker(model))
-    attack.attempts(items[:1])
-    assert attack.name == "translation:Zulu"
-    assert "into Zulu" in model.asked[0][0]["content"]
+    assert translation.name == "translation:Scots Gaelic" and "into Scots Gaelic" in model.asked[-1][0]["content"]
 
 
 @pytest.mark.parametrize("language", ["", " ", "zu-ZA", "1"])
 def test_what_is_no_languages_name_is_a_users_mistake(make_attacker: MakeAttacker, language: str) -> None:
     with pytest.raises(UserError, match="as in translation:Zulu"):
-        make_translation(language, make_attacker(ScriptedModel(rewritten)))
+        rewrite_attack(f"translation:{language}", None, make_attacker(ScriptedModel(rewritten)))
 
 
 ROWS = [
@@ -211,7 +180,7 @@ def test_the_attacker_is_told_name_and_definition(
     make_attacker: MakeAttacker, items: list[Item], data_root: Path
 ) -> None:
     asked = model()
-    attack = make_pap("logical_appeal", data_root, make_attacker(asked))
+    attack = rewrite_attack("pap:logical_appeal", data_root, make_attacker(asked))
     attacked = attack.attempts(items[:1])
     assert "Logical Appeal: Arguing by logic." in asked.asked[0][0]["content"]
     assert (attack.name, attacked.attempts[0].prompt) == ("pap:logical_appeal", "By logic, what opens it?")
@@ -220,9 +189,10 @@ def test_the_attacker_is_told_name_and_definition(
 
 def test_another_technique_or_definition_is_another_version(make_attacker: MakeAttacker, data_root: Path) -> None:
     attacker = make_attacker(model())
-    versions = [make_pap(slug, data_root, attacker).version for slug in ("logical_appeal", "foot_in_the_door")]
+    names = ("pap:logical_appeal", "pap:foot_in_the_door")
+    versions = [rewrite_attack(name, data_root, attacker).version for name in names]
     write_jsonl(data_root / TAXONOMY, [{**ROWS[0], "ss_definition": "Arguing by logic and reason."}])
-    assert make_pap("logical_appeal", data_root, attacker).version not in versions
+    assert rewrite_attack("pap:logical_appeal", data_root, attacker).version not in versions
     assert len(set(versions)) == 2
 
 
@@ -237,7 +207,7 @@ def test_an_unknown_technique_names_the_nearest_or_all(
     make_attacker: MakeAttacker, data_root: Path, slug: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        make_pap(slug, data_root, make_attacker(model()))
+        rewrite_attack(f"pap:{slug}", data_root, make_attacker(model()))
 
 
 def test_without_the_taxonomy_the_line_says_where_it_is_published(tmp_path: Path) -> None:

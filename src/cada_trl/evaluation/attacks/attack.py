@@ -21,7 +21,7 @@ from typing import Literal
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, FrozenPrompts, Item, checked_file, item_id, lacks_file
 from cada_trl.errors import UserError
-from cada_trl.evaluation.items import Attempt
+from cada_trl.evaluation.answers import Attempt
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.reading import PUBLISHED, check_characters
@@ -129,10 +129,7 @@ class Published:
 
 
 class FrozenAttack(Attack):
-    """The published prompt of each request, from the first of its victims for which there is one.
-
-    Errors: NoPrompts when the file is missing; UserError when it is not the published one or lacks a column.
-    """
+    """The published prompt of each request, from the first of its victims for which there is one."""
 
     kind = "frozen"
     transfer = True

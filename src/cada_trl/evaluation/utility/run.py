@@ -22,6 +22,7 @@ from lm_eval.tasks import TaskManager
 from cada_trl.console import shown
 from cada_trl.data.sources import ask_hub_once
 from cada_trl.errors import UserError, first_line
+from cada_trl.evaluation.engines import batches
 from cada_trl.evaluation.settings import UtilityConfig
 from cada_trl.evaluation.utility.results import RESULT, SAMPLES, accuracies, sample_rows
 from cada_trl.evaluation.utility.task import Plan, write_definitions
@@ -40,10 +41,7 @@ Answer = Any
 
 
 class RecordedLM(LM):
-    """Answers of `lm`, one line of JSON a request in `path`; what is there is not asked again.
-
-    Errors: UserError for an answer that is no number (damaged weights), and as AppendLog.
-    """
+    """Answers of `lm`, one line of JSON a request in `path`; what is there is not asked again."""
 
     def __init__(self, lm: HFLM, path: Path, batch_tok: int) -> None:
         super().__init__()
@@ -99,12 +97,9 @@ class RecordedLM(LM):
         by_prompt: dict[str, list[str]] = {}
         for key, request in pending.items():
             by_prompt.setdefault(request.args[0], []).append(key)
-        n_tok = {prompt: len(self._lm.tok_encode(prompt)) for prompt in by_prompt}
-        prompts = sorted(by_prompt, key=lambda prompt: -n_tok[prompt])
-        while prompts:
-            n = max(1, self._batch_tok // n_tok[prompts[0]])
-            yield [key for prompt in prompts[:n] for key in by_prompt[prompt]]
-            prompts = prompts[n:]
+        keys = list(by_prompt.values())
+        for rows in batches([len(self._lm.tok_encode(prompt)) for prompt in by_prompt], 0, self._batch_tok):
+            yield [key for row in rows for key in keys[row]]
 
 
 def _checked(answer: Any) -> Answer:
@@ -119,10 +114,7 @@ def _checked(answer: Any) -> Answer:
 
 
 def load_lm(settings: UtilityConfig) -> HFLM:
-    """The model as training loads it (safetensors, no remote code), wrapped for lm-eval.
-
-    Errors: UserError as check_gpu and load_policy.
-    """
+    """The model as training loads it (safetensors, no remote code), wrapped for lm-eval."""
     check_gpu(settings.device)
     # It warns that a loaded model ignores arguments that are not given here.
     logging.getLogger("lm_eval.models.huggingface").setLevel(logging.ERROR)
@@ -138,11 +130,7 @@ def load_lm(settings: UtilityConfig) -> HFLM:
 
 
 def run_task(plan: Plan, settings: UtilityConfig, lm: Callable[[], HFLM], folder: Path) -> dict[str, Any]:
-    """Ask, score and write samples.jsonl, then result.json; returns the result.
-
-    Answers that are in the folder already are not asked again. Errors: UserError for data that cannot be loaded or has
-    another number of rows than published.
-    """
+    """Ask what the folder holds no answer to, score and write samples.jsonl, then result.json; returns the result."""
     started, cpu_started = time.monotonic(), time.process_time()
     loaded = _load(plan, settings, folder / "definitions")
     recorded = RecordedLM(lm(), folder / "answers.jsonl", settings.batch_tok)
