@@ -12,9 +12,6 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.policy import compile_policy
 from cada_trl.storage.reading import read_yaml
 
-_KEY = "recipe="
-_POLICY = "policy="
-
 
 def expand_recipes(words: Sequence[str], recipes: Path) -> list[str]:
     """The words with each recipe's and policy's in its place, so that what comes after it wins.
@@ -23,13 +20,11 @@ def expand_recipes(words: Sequence[str], recipes: Path) -> list[str]:
     """
     expanded: list[str] = []
     for word in words:
-        if word.startswith(_KEY):
-            name = word.removeprefix(_KEY)
+        key, _, name = word.partition("=")
+        if key == "recipe":
             expanded += [f"model={name.partition('/')[0]}", *recipe_words(name, recipes)]
-        elif word.startswith(_POLICY):
-            made = compile_policy(word.removeprefix(_POLICY))
-            given = {"hazards": str(made.pack), "file": str(made.twins), "licence": made.licence}
-            expanded += ["data=twins", *(as_override(key, value) for key, value in given.items())]
+        elif key == "policy":
+            expanded += ["data=twins", *_policy_words(name, "file")]
         else:
             expanded.append(word)
     return expanded
@@ -42,13 +37,16 @@ def expand_policies(words: Sequence[str], keys: Collection[str]) -> list[str]:
     """
     expanded: list[str] = []
     for word in words:
-        if word.startswith(_POLICY):
-            made = compile_policy(word.removeprefix(_POLICY))
-            given = {"hazards": str(made.pack), "twins_file": str(made.twins)}
-            expanded += [as_override(key, value) for key, value in given.items() if key in keys]
-        else:
-            expanded.append(word)
+        key, _, name = word.partition("=")
+        expanded += _policy_words(name, "twins_file", keys) if key == "policy" else [word]
     return expanded
+
+
+def _policy_words(name: str, twins: str, keys: Collection[str] | None = None) -> list[str]:
+    """twins: the verb's key for them. keys: those that the verb has; None: all."""
+    made = compile_policy(name)
+    given = {"hazards": str(made.pack), twins: str(made.twins), "licence": made.licence}
+    return [as_override(key, value) for key, value in given.items() if keys is None or key in keys]
 
 
 def recipe_words(name: str, recipes: Path) -> list[str]:
