@@ -26,7 +26,7 @@ from rich.table import Table
 from cada_trl.config.loading import HELP
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import load_items
-from cada_trl.diagnosis import check_inputs
+from cada_trl.doctor import check_inputs
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.jobs.estimate import Cost, sweep_costs

@@ -10,7 +10,6 @@ import pytest
 from cada_trl.chat import ChatSettings
 from cada_trl.config import CONF_DIR, Config, load_config
 from cada_trl.config.loading import Section, check_values, compose_config, leaf_paths
-from cada_trl.diagnosis import check_inputs
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import (
     EvaluateConfig,
@@ -31,18 +30,18 @@ ELSEWHERE = {
     "model.revision": "models/test_load.py",
     "model.eos": "models/test_checks.py",
     "model.pad": "models/test_checks.py",
-    "data.file": "below",
+    "data.file": "test_doctor.py",
     "data.hub_id": "data/test_sources.py",
     "data.hub_revision": "data/test_sources.py",
     "data.hub_split": "data/test_sources.py",
     "data.licence": "a remark that is copied into the manifest",
-    "data.benchmarks_dir": "below",
+    "data.benchmarks_dir": "test_doctor.py",
     "judge.members": "judging/test_from_config.py",
     "judge.llm": "judging/test_endpoint.py: the judge is asked before the run",
     "hardware.accelerate_config": "test_launching.py",
     "peft.target_modules": "models/test_load.py",
     "shard": "evaluation/test_plan.py",
-    "hazards": "below",
+    "hazards": "test_doctor.py",
     "data_root": "data/test_benchmark_items.py",
     "twins_file": "data/test_twins.py",
     "against": "test_utility.py",
@@ -92,18 +91,3 @@ def test_each_key_refuses_what_it_cannot_hold_and_is_named(schema: type[Section]
         else:
             taken.add(path)
     assert taken <= ELSEWHERE.keys()
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["data=jsonl", "file=no-such.jsonl"], "cannot read no-such.jsonl: No such file or directory"),
-        (["hazards=no-such-folder"], "no-such-folder"),
-        (["benchmarks_dir=no-such-folder"], "no-such-folder"),
-        (["held_out_hazards=[cooking]"], "cooking"),
-        (["data=jsonl", "file=pyproject.toml"], "pyproject.toml, row 1: not a JSON object"),
-    ],
-)
-def test_what_a_text_names_is_looked_at_before_the_run(words: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        list(check_inputs(load_config(words)))
