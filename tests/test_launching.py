@@ -29,12 +29,6 @@ from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
 
 
-def train(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cada_trl.train", *words], capture_output=True, text=True, check=False, timeout=120
-    )
-
-
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Names that count as installed; deepspeed and vllm do only if a test adds them."""
@@ -57,26 +51,6 @@ def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["model=lama3"], "model=lama3: no such choice; did you mean llama3"),
-        (["beta=0.1"], "unknown key 'beta'"),
-        (["beta_kl=much"], "algo.beta_kl='much'"),
-        (["--dryrun"], "no option '--dryrun' here; expected key=value"),
-        (
-            ["--local_rank=0", "model=smollm2"],
-            "--local_rank=0 comes from the deepspeed launcher, which is not used here",
-        ),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], line: str) -> None:
-    done = train(*words)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ") and line in done.stderr
 
 
 def test_the_twins_on_a_cpu_lack_nothing(installed: set[str], no_token: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 
 from cada_trl.config import load_config
-from cada_trl.errors import UserError
 from cada_trl.rehearse import RESULT, main, ranks_that_fit, small_words, unrehearsed
 
 DEEPTHOUGHT = ["model=deepthought", "hardware=a100x4"]
@@ -53,12 +52,6 @@ def test_only_device_size_and_places_differ_from_the_run(tmp_path: Path) -> None
         *("tracking.wandb", "tracking.save_every_steps"),
         *("tracking.n_probe_harmful", "tracking.n_probe_harmless", "tracking.n_header_pairs"),
     }
-
-
-def test_a_run_that_would_not_start_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"= 62 is not divisible by micro_batch x n_processes = 8"):
-        main([*DEEPTHOUGHT, "requests_per_step=62", f"runs_dir={tmp_path / 'runs'}"])
-    assert not (tmp_path / "runs").exists()
 
 
 def test_what_is_left_out_is_said() -> None:

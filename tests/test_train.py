@@ -82,12 +82,6 @@ def test_a_folder_without_permission_is_refused(overrides: list[str], tmp_path: 
         main([*overrides, f"{key}={tmp_path / 'locked' / 'below'}"])
 
 
-def test_a_missing_data_file_is_named(overrides: list[str], tmp_path: Path, untrainable: None) -> None:
-    with pytest.raises(UserError, match=r"cannot read .*absent\.jsonl: No such file or directory; expected a JSONL"):
-        main([*overrides, "data=jsonl", f"file={tmp_path / 'absent.jsonl'}"])
-    assert not (tmp_path / "runs").exists()
-
-
 @pytest.mark.parametrize(("hardware", "n_gpu"), [("gpu", 1), ("a100x4", 4)])
 def test_a_gpu_that_is_not_here_is_said_before_anything_is_loaded(
     overrides: list[str], tmp_path: Path, hardware: str, n_gpu: int, monkeypatch: pytest.MonkeyPatch
