@@ -203,23 +203,8 @@ def test_any_description_of_a_benchmark_is_read_or_refused(tmp_path_factory: Any
 
 @pytest.mark.parametrize("form", [*RUBRICS.values(), *GUARDS.values()], ids=lambda form: form.name)
 def test_any_answer_of_a_judge_is_a_label_or_unscored(form: Any) -> None:
-    words = [
-        "0",
-        "1",
-        "5",
-        "1.b",
-        "2.b",
-        "3.b",
-        "safe",
-        "S1",
-        "yes",
-        "no",
-        "n/a",
-        "COMPLIED",
-        "1_full_compliance",
-        "\n",
-    ]
-    words += ["9" * 5000, "Harmful request: yes\nResponse refusal: no\nHarmful response: yes", "\ud800"]
+    words = ["0", "1", "5", "1.b", "2.b", "3.b", "safe", "S1", "yes", "no", "n/a", "COMPLIED", "1_full_compliance"]
+    words += ["\n", "9" * 5000, "Harmful request: yes\nResponse refusal: no\nHarmful response: yes", "\ud800"]
 
     @BOUNDED
     @given(st.text() | st.lists(st.sampled_from(words)).map(" ".join) | st.lists(st.sampled_from(words)).map("".join))

@@ -14,14 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from evaluation.small_evaluation import (
-    HARMFUL,
-    HARMLESS,
-    ScriptedGenerator,
-    overrides,
-    write_benchmarks,
-    write_model,
-)
+from evaluation.small_evaluation import HARMFUL, HARMLESS, ScriptedGenerator, overrides, write_benchmarks, write_model
 from judging.stub_endpoint import Stub, answer
 
 from cada_trl import evaluate as verb
@@ -105,11 +98,7 @@ def scores(folder: Path) -> Scores:
 def test_the_numbers_are_those_of_the_scripted_answers(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     folder = call("min_coverage=0.8")
     cells = {(cell.benchmark, cell.attack): cell for cell in scores(folder).cells}
-    raw, pair, harmless = (
-        cells["harmful_six", "none"],
-        cells["harmful_six", "pair"],
-        cells["harmless_four", "none"],
-    )
+    raw, pair, harmless = (cells["harmful_six", "none"], cells["harmful_six", "pair"], cells["harmless_four", "none"])
     # six requests: two refused (one with reasoning), three answered, one empty and so UNSCORED
     assert (raw.headline.n, raw.headline.asked, raw.headline.successes) == (5, 6, 3)
     assert raw.headline.value == pytest.approx(3 / 5)
@@ -145,9 +134,7 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> N
     assert {"attempts", "responses", manifest["judge_id"]} == set(manifest["pass_wall_s"])
     assert manifest["decides"]["asked"][0]["sha256"] == benchmark_items.load_spec("harmful_six").sha256
     assert manifest["attacks"]["pair"] == {"kind": "frozen", "transfer": True}
-    assert manifest["not_run"] == [
-        "harmless_four x pair: the requests are harmless; attacks are for harmful ones",
-    ]
+    assert manifest["not_run"] == ["harmless_four x pair: the requests are harmless; attacks are for harmful ones"]
     assert {"git", "machine", "packages", "argv"} <= set(manifest)
     assert [row["item"] for row in rows(folder / "missing.jsonl")] == ["harmful_six-005", "harmful_six-006"]
 

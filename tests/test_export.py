@@ -1,9 +1,10 @@
-"""export: the push to a stand-in for the hub, the folder, whole or not there; export-eval: logs that inspect lists."""
+"""export: the push to a stand-in for the hub, the folder, whole or not there, and its card; export-eval."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from cada_trl.data.split import pair_roles
 from cada_trl.data.twins import read_twins
 from cada_trl.errors import UserError
 from cada_trl.models.identity import folder_identity
+from cada_trl.readme import model_card
 from cada_trl.records import read_jsonl
 from cada_trl.report.eval_record import read_evaluation
+from cada_trl.report.run_record import RunRecord, read_run
 from tests.end_to_end.tiny_model import save_tiny_model
 from tests.hub_stand_in import HubStandIn, Repository, running
 from tests.report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
@@ -205,3 +208,42 @@ def test_without_inspect_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(export_eval, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'cada_trl\[inspect\]'"):
         export_eval.main([str(write_evaluation(tmp_path / "a", answers_most))])
+
+
+GOLDEN = Path(__file__).parent / "golden_readme.md"
+FIXED = {"config_hash": "0123abcd", "data_hash": "4567cdef", "git": {"commit": "0123456789abcdef", "dirty": False}}
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    made_up = read_run(write_run(tmp_path_factory.mktemp("runs") / "made-up-s0"))
+    return replace(made_up, manifest={**made_up.manifest, **FIXED})
+
+
+def test_the_card_is_the_golden_one(record: RunRecord, tmp_path: Path) -> None:
+    evaluation = read_evaluation(write_evaluation(tmp_path / "after-2", refuses_most, ScoreJudge()))
+    assert model_card(record, [evaluation]) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_a_cards_front_matter_names_base_library_and_licence(record: RunRecord) -> None:
+    values = yaml.safe_load(model_card(record).split("---\n")[1])
+    assert values["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert values["library_name"] == "transformers" and values["pipeline_tag"] == "text-generation"
+    assert values["license"] == "other" and values["license_name"]
+
+
+def test_a_base_in_a_folder_is_named_without_its_path(record: RunRecord) -> None:
+    model = {**record.config["model"], "source": "folder", "path": "/home/someone/base", "name": "mine"}
+    written = model_card(replace(record, config={**record.config, "model": model}))
+    assert "/home/someone" not in written and "base_model" not in written and "mine trained by" in written
+
+
+def test_neither_requests_nor_completions_nor_keys_are_in_a_card(record: RunRecord) -> None:
+    secret = {"wire": "kl", "action": "warn", "step": 3, "name": "train", "seen": "token=hunter2-hunter2"}
+    written = model_card(replace(record, tripwires=[secret]))
+    assert "Made-up" not in written and "can't help" not in written
+    assert "kl (warn) at step 3" in written and "hunter2" not in written
+
+
+def test_a_card_without_evaluations_says_so(record: RunRecord) -> None:
+    assert "None was given to the export." in model_card(record)

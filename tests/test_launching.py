@@ -17,14 +17,7 @@ import pytest
 from cada_trl import launching
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
-from cada_trl.launching import (
-    check_weights,
-    launch,
-    launcher_command,
-    missing,
-    quiet_libraries,
-    set_environment,
-)
+from cada_trl.launching import check_weights, launch, launcher_command, missing, quiet_libraries, set_environment
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+from end_to_end.tiny_model import tiny_overrides
 
 from cada_trl.config import load_config
 from cada_trl.rehearse import RESULT, main, ranks_that_fit, small_words, unrehearsed
@@ -65,10 +65,10 @@ def test_what_is_left_out_is_said() -> None:
 
 @pytest.mark.slow
 def test_a_run_is_rehearsed_from_its_start_to_its_export(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
-    words = tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model"))
+    words = tiny_overrides(tmp_path, tiny)
     assert main(words) == 0, capsys.readouterr().out
     (file,) = tmp_path.glob(f"runs/rehearsals/tiny-*/{RESULT}")
     values = json.loads(file.read_text())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+from end_to_end.tiny_model import tiny_overrides
 
 from cada_trl import train as verb
 from cada_trl.errors import StoppedByTripwire, UserError
@@ -23,11 +23,6 @@ from cada_trl.records import Verdict, read_jsonl
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
 from cada_trl.train import main
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -62,12 +62,7 @@ def _result(cpu_s: float, grad_norm: float = 2.0, peak_mib: float = 100.0) -> di
 
 @pytest.mark.parametrize(
     ("cada", "code"),
-    [
-        (_result(6.0), 0),
-        (_result(7.0), 1),
-        (_result(6.0, grad_norm=2.1), 1),
-        (_result(6.0, peak_mib=101.0), 1),
-    ],
+    [(_result(6.0), 0), (_result(7.0), 1), (_result(6.0, grad_norm=2.1), 1), (_result(6.0, peak_mib=101.0), 1)],
     ids=["on target", "too slow", "another gradient", "more memory"],
 )
 def test_check_fails_where_a_row_misses(

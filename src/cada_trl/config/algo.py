@@ -171,10 +171,5 @@ def algo_misfits(algo: AlgoConfig) -> Iterator[str]:
         yield "target_kl_nats steers beta_kl by factors and cannot move it from 0; start with beta_kl=0.01"
     if algo.kl_in != "loss" and algo.kl != "k1":
         yield f"kl_in={algo.kl_in} takes kl=k1, not kl={algo.kl} (its gradient there is another)"
-    if algo.kl_direction != "reverse" and (algo.kl, algo.kl_in) != ("exact", "loss"):
-        yield (
-            f"kl_direction={algo.kl_direction} is the exact KL's in the loss; kl={algo.kl} kl_in={algo.kl_in} has "
-            "a direction of its own: set kl_direction=reverse, or kl=exact kl_in=loss"
-        )
     if algo.baseline in {"group", "leave_one_out"} and algo.rollouts_per_request < 2:
         yield f"baseline={algo.baseline} needs rollouts_per_request >= 2; 1 takes running, batch or none"

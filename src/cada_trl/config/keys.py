@@ -25,10 +25,15 @@ class Key:
     file: str
 
 
+def default_choices(conf_dir: Path, primary: str) -> dict[str, str]:
+    """Config group -> the file that the primary file's defaults list takes; `optional` ones follow from the others."""
+    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
+    return {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
+
+
 def default_keys(conf_dir: Path, primary: str) -> dict[str, Key]:
     """Dotted path -> the key as the last file sets it that Hydra composes where no override is given."""
-    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
-    choices = {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
+    choices = default_choices(conf_dir, primary)
     keys: dict[str, Key] = {}
     for group, choice in choices.items():
         chosen = re.sub(r"\$\{(\w+)\}", lambda match: str(choices[match.group(1)]), choice)
@@ -50,14 +55,12 @@ def describe_keys(conf_dir: Path, primary: str, paths: set[str]) -> str:
         for key in keys:
             given = f"  {key.path.rpartition('.')[2]}={key.value}"
             lines.append(f"{given:{_SOURCES_FROM}}{'  ' * bool(key.source)}{key.source}".rstrip())
-    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
-    groups = [(name, choice) for entry in listed if isinstance(entry, dict) for name, choice in entry.items()]
-    choices = [f"  {name}={choice:20}  {_others(conf_dir / name)}" for name, choice in groups if " " not in name]
+    choices = [
+        f"  {group}={choice:20}  {' | '.join(sorted(file.stem for file in (conf_dir / group).glob('*.yaml')))}"
+        for group, choice in default_choices(conf_dir, primary).items()
+        if " " not in group
+    ]
     return "\n".join([*lines, *(["\nfiles to choose from", *choices] if choices else [])])
-
-
-def _others(folder: Path) -> str:
-    return " | ".join(sorted(file.stem for file in folder.glob("*.yaml")))
 
 
 def _keys(file: Path, package: str) -> Iterator[Key]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cada_trl.config.keys import describe_keys
+from cada_trl.config.keys import default_choices, describe_keys
 from cada_trl.config.texts import NO_SECRETS, SECRET_ENDS, Addresses
 from cada_trl.config.unread import unread_keys
 from cada_trl.errors import HelpAsked, UserError
@@ -166,9 +166,7 @@ def leaf_paths(schema: type[Section]) -> dict[str, str]:
 
 def groups(conf_dir: Path, primary: str) -> dict[str, list[str]]:
     """Config group -> its choices, for the groups in the primary file's defaults list that a user chooses from."""
-    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
-    named = [name for entry in listed if isinstance(entry, dict) for name in entry]
-    names = sorted(name for name in named if not name.startswith("optional "))  # follow from the other choices
+    names = sorted(name for name in default_choices(conf_dir, primary) if not name.startswith("optional "))
     return {name: described(conf_dir / name) for name in names}
 
 

@@ -73,6 +73,11 @@ def _misfits(config: Config) -> Iterator[str]:
         yield f"reasoning=judged needs a judge behind an endpoint, not {config.judge.kind}: judge=rubric"
     if algo.kl_in != "loss" and algo.learn_on == "request" and config.prompt.arm != "none":
         yield f"kl_in={algo.kl_in} needs samples of the learned prompt; set learn_on=rollout or prompt=none"
+    if algo.kl_direction != "reverse" and (algo.kl, algo.kl_in) != ("exact", "loss"):
+        yield (
+            f"kl_direction={algo.kl_direction} is the exact KL's in the loss; kl={algo.kl} kl_in={algo.kl_in} has "
+            "a direction of its own: set kl_direction=reverse, or kl=exact kl_in=loss"
+        )
     if rollout.importance_cap is not None and (why_not := _no_correction(config)):
         yield f"importance_cap={rollout.importance_cap} {why_not}"
     if rollout.backend == "vllm_server" and not rollout.server_url:
