@@ -1,4 +1,4 @@
-"""A verb as a process, by `cada VERB` or its module: lists, exit codes, one line for a mistake, no password repeated."""
+"""A verb as a process, by `cada VERB` or its module: lists, exit codes, one line for a mistake, no password in it."""
 
 from __future__ import annotations
 
