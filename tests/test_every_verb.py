@@ -23,7 +23,6 @@ from tests.report.made_up_run import write_run
 ROWS = {
     "bad.jsonl": '{"text": "a", "harmful": true, "hazard": "privacy"}\nno row\n',
     "good.jsonl": '{"text": "a", "harmful": true, "hazard": "privacy"}\n',
-    "other.jsonl": '{"text": "a", "harmful": true, "hazard": "cooking"}\n',
 }
 JUDGE = "judge=rubric llm=m base_url=http://127.0.0.1:9/v1"
 # verb -> its words -> what the line must say
@@ -37,15 +36,9 @@ WRONG: dict[str, dict[str, str]] = {
         "data_dir=bad.jsonl/x --dry-run": "bad.jsonl is no folder; choose another folder",
         "policy=nope --dry-run": "cada_trl.policy new nope writes one",
         "hazards=nope --dry-run": "no such folder: nope; expected 'builtin' or a folder with pack.yaml",
-        "benchmarks_dir=nope --dry-run": "benchmarks_dir=nope is not a folder; expected one with strongreject/",
-        "held_out_hazards=cooking --dry-run": "held_out_hazards=cooking: not in the pack; valid: ",
-        "n_train=100000 --dry-run": "are left to train on; lower n_train, or null for all",
-        "data=jsonl file=nope.jsonl --dry-run": "cannot read nope.jsonl: No such file or directory; expected a JSONL",
         "data=jsonl file=. --dry-run": "cannot read .: Is a directory",
         "data=jsonl file=/dev/zero --dry-run": "cannot read /dev/zero: it is a device or a pipe",
         "data=jsonl file=bad.jsonl --dry-run": "bad.jsonl, row 2: not a JSON object",
-        "data=jsonl file=other.jsonl --dry-run": "other.jsonl, row 1: hazard 'cooking' is not in the pack",
-        "judge=llamaguard3 llm=m base_url=http://127.0.0.1:9/v1 --dry-run": "train with judge=phrases",
         "hardware=a100x4": "4 CUDA GPU(s) wanted, 0 seen; choose another hardware=, such as cpu",
     },
     "prepare": {
@@ -106,7 +99,7 @@ WRONG: dict[str, dict[str, str]] = {
     },
     "table": {
         "table=9": "table=9: Input should be 1, 2, 3 or 4",
-        "data_root=nope": "data_root=nope is not a folder",
+        "data_root=nope": "data_root=nope is not a folder; make data DATA_ROOT=nope fills one",
         "--retry": "no option '--retry' here",
         "seeds=-1": "seeds=-1: expected numbers from 0, each once",
         "evaluate=limit=3": "evaluate=limit=3: the table sets model, arm, benchmarks, attacks, limit itself",
