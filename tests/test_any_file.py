@@ -118,9 +118,9 @@ def changed(values: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     return with_another | keys.map(lambda key: {name: value for name, value in values.items() if name != key})
 
 
-@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("kind", [*ROWS, "a set of one's own"])
 def test_any_row_is_read_or_refused(kind: str, tmp_path: Path) -> None:
-    read, row = ROWS[kind]
+    read, row = ROWS.get(kind, (lambda path: find_sets([str(path)], ["privacy"]), OWN))
     path = tmp_path / "rows.jsonl"
 
     @BOUNDED
@@ -128,18 +128,6 @@ def test_any_row_is_read_or_refused(kind: str, tmp_path: Path) -> None:
     def check(value: Any) -> None:
         path.write_text(json.dumps(value) + "\n", encoding="utf-8")
         taken(lambda: read(path))
-
-    check()
-
-
-def test_any_row_of_a_set_of_ones_own_is_read_or_refused(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-
-    @BOUNDED
-    @given(changed(OWN) | VALUES)
-    def check(value: Any) -> None:
-        path.write_text(json.dumps(value) + "\n", encoding="utf-8")
-        taken(lambda: find_sets([str(path)], ["privacy"]))
 
     check()
 

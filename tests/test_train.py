@@ -177,31 +177,21 @@ def break_off_at(step: int) -> Callable[..., None]:
     return update
 
 
+@pytest.mark.parametrize("step", [1, 2])  # before its first checkpoint, and after it
 def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(
-    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(StepProgress, "update", break_off_at(2))
+        interrupted.setattr(StepProgress, "update", break_off_at(step))
         with pytest.raises(KeyboardInterrupt):
             main(overrides)
     assert manifest(tmp_path)["exit_state"] == "interrupted"
-    assert [row["step"] for row in steps(tmp_path)] == [1, 2]
+    assert [row["step"] for row in steps(tmp_path)] == [1, 2][:step]
     assert main(overrides) == 0
     assert manifest(tmp_path)["exit_state"] == "done"
     assert steps(tmp_path) == steps(finished)
     assert completions(tmp_path) == completions(finished)
     assert [row["name"] for _, row in read_jsonl(tmp_path / "runs" / "tiny" / "probes.jsonl")] == ["before", "after"]
-
-
-def test_a_run_interrupted_before_its_first_checkpoint_begins_again(
-    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as interrupted:
-        interrupted.setattr(StepProgress, "update", break_off_at(1))
-        with pytest.raises(KeyboardInterrupt):
-            main(overrides)
-    assert main(overrides) == 0
-    assert steps(tmp_path) == steps(finished)
 
 
 def fill_disk_for_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cada_trl.config import RECIPES_DIR, config_hash, load_config
-from cada_trl.config.recipes import expand_recipes, recipe_words
+from cada_trl.config.run_config import expand_recipes, recipe_words
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.grid import make_grid
@@ -51,7 +51,7 @@ def test_every_line_of_a_recipe_is_an_override_with_its_source_beside_it(recipe:
     lines = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
     assert len(lines) == len(overrides(recipe))
     assert all("#" in line or line.startswith(("- seed=", "- rollout=", "- judge=")) for line in lines)
-    assert recipe_words(name(recipe), RECIPES_DIR) == overrides(recipe)
+    assert recipe_words(name(recipe)) == overrides(recipe)
 
 
 @pytest.mark.parametrize("recipe", TRAININGS, ids=name)
@@ -82,9 +82,7 @@ def test_the_smollm2_recipe_is_the_default() -> None:
 
 def test_a_recipe_is_its_model_and_its_overrides() -> None:
     named = load_config(["recipe=smollm2/paper"])
-    assert config_hash(named) == config_hash(
-        load_config(["model=smollm2", *recipe_words("smollm2/paper", RECIPES_DIR)])
-    )
+    assert config_hash(named) == config_hash(load_config(["model=smollm2", *recipe_words("smollm2/paper")]))
     assert config_hash(named) != config_hash(load_config(["model=smollm2"]))
 
 
@@ -109,7 +107,7 @@ def test_a_sweep_takes_a_recipe_and_an_axis_over_one_of_its_keys() -> None:
 
 
 def test_words_without_a_recipe_stay_as_they_are() -> None:
-    assert expand_recipes(["model=llama3", "--dry-run"], RECIPES_DIR) == ["model=llama3", "--dry-run"]
+    assert expand_recipes(["model=llama3", "--dry-run"]) == ["model=llama3", "--dry-run"]
 
 
 def test_a_policy_is_its_hazards_and_its_twins_and_what_comes_after_it_wins(

@@ -1,4 +1,4 @@
-"""One run's configuration: the sections together, what of them fits together, its hash by content.
+"""One run's configuration: its sections and what of them fits together, words that stand for others, its content hash.
 
 Importable without torch, so that a wrong key fails in a second.
 """
@@ -12,24 +12,24 @@ from typing import Any
 
 from pydantic import model_validator
 
+from cada_trl.config import sections
 from cada_trl.config.algo import AlgoConfig, algo_misfits
-from cada_trl.config.loading import Section, Seed, by_path, check_values, compose_config, leaf_paths
-from cada_trl.config.recipes import expand_recipes
-from cada_trl.config.sections import (
-    DataConfig,
-    HardwareConfig,
-    JudgeConfig,
-    ModelConfig,
-    PeftConfig,
-    PromptConfig,
-    RewardConfig,
-    RolloutConfig,
-    TrackingConfig,
-    TripwiresConfig,
+from cada_trl.config.loading import (
+    Section,
+    Seed,
+    as_override,
+    by_path,
+    check_values,
+    compose_config,
+    leaf_paths,
+    nearest,
 )
 from cada_trl.config.texts import Folder, Name
 from cada_trl.config.unread import unread_keys
+from cada_trl.errors import UserError
+from cada_trl.hazards.policy import compile_policy
 from cada_trl.storage.digest import content_hash
+from cada_trl.storage.reading import read_yaml
 
 PACKAGE_DIR = Path(__file__).parents[1]
 _CHECKOUT = PACKAGE_DIR.parents[1]
@@ -46,17 +46,17 @@ class Config(Section):
     run_name: Name | None  # null: <model>-<hash8>-s<seed>
     data_dir: Folder
     hazards: str  # "builtin" or a folder with a case pack
-    model: ModelConfig
-    data: DataConfig
-    prompt: PromptConfig
-    reward: RewardConfig
-    judge: JudgeConfig
+    model: sections.ModelConfig
+    data: sections.DataConfig
+    prompt: sections.PromptConfig
+    reward: sections.RewardConfig
+    judge: sections.JudgeConfig
     algo: AlgoConfig
-    rollout: RolloutConfig
-    hardware: HardwareConfig
-    peft: PeftConfig
-    tracking: TrackingConfig
-    tripwires: TripwiresConfig = TripwiresConfig()  # all off where a run was written before them
+    rollout: sections.RolloutConfig
+    hardware: sections.HardwareConfig
+    peft: sections.PeftConfig
+    tracking: sections.TrackingConfig
+    tripwires: sections.TripwiresConfig = sections.TripwiresConfig()  # all off where a run was written before them
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Config:
@@ -111,7 +111,7 @@ def _misfits(config: Config) -> Iterator[str]:
         yield "n_processes > 1 needs launcher=accelerate"
 
 
-def _data_misfits(data: DataConfig) -> Iterator[str]:
+def _data_misfits(data: sections.DataConfig) -> Iterator[str]:
     """A key that the dataset does not read, or one that it lacks."""
     if data.dataset != "twins":
         for name in ("n_train", "n_probe"):
@@ -143,7 +143,7 @@ def _no_correction(config: Config) -> str | None:
     return None
 
 
-def _divisible(n_rollouts: int, hardware: HardwareConfig) -> str:
+def _divisible(n_rollouts: int, hardware: sections.HardwareConfig) -> str:
     """What to set so that the rollouts of a step fill whole micro-batches."""
     share, rest = divmod(n_rollouts, hardware.n_processes)
     if rest:
@@ -152,13 +152,59 @@ def _divisible(n_rollouts: int, hardware: HardwareConfig) -> str:
     return f"the next smaller that fits: micro_batch={fitting}"
 
 
+def expand_recipes(words: Sequence[str]) -> list[str]:
+    """The words with a recipe's and a policy's own in its place, so that what comes after it wins.
+
+    recipe=smollm2/cada: the model and the overrides in recipes/smollm2/cada.yaml. policy=mine: the hazards and the
+    twins that its file is compiled to. Errors: as recipe_words and compile_policy.
+    """
+    expanded: list[str] = []
+    for word in words:
+        key, _, name = word.partition("=")
+        if key == "recipe":
+            expanded += [f"model={name.partition('/')[0]}", *recipe_words(name)]
+        elif key == "policy":
+            expanded += ["data=twins", *_policy_words(name, "file")]
+        else:
+            expanded.append(word)
+    return expanded
+
+
+def expand_policies(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The same for a verb that does not train: hazards and twins_file, where it has these keys."""
+    expanded: list[str] = []
+    for word in words:
+        key, _, name = word.partition("=")
+        expanded += _policy_words(name, "twins_file", keys) if key == "policy" else [word]
+    return expanded
+
+
+def _policy_words(name: str, twins: str, keys: Collection[str] | None = None) -> list[str]:
+    """twins: the verb's key for them. keys: those that the verb has; None: all."""
+    made = compile_policy(name)
+    given = {"hazards": str(made.pack), twins: str(made.twins), "licence": made.licence}
+    return [as_override(key, value) for key, value in given.items() if keys is None or key in keys]
+
+
+def recipe_words(name: str) -> list[str]:
+    """The overrides of the recipe <model>/<name>. Errors: UserError for an unknown one, with the nearest."""
+    files = [file for file in RECIPES_DIR.glob("*/*.yaml") if file.parent.name != "tables"]
+    known = {f"{file.parent.name}/{file.stem}": file for file in files}
+    if name not in known:
+        raise UserError(f"recipe={name}: no such recipe; {nearest(name, known)}")
+    words = read_yaml(known[name])
+    if not isinstance(words, list):
+        raise UserError(f"{known[name]} holds a {type(words).__name__}; expected a list of key=value")
+    return [str(word) for word in words]
+
+
 def load_config(overrides: list[str], typed: Collection[str] | None = None) -> Config:
     """Compose hydra_conf/config.yaml with `key=value` overrides and check it; recipe=smollm2/cada stands for its words.
 
     typed: as compose_config's; the words of a recipe or policy may be left unread. Errors: UserError. Imports no torch.
     """
     own = overrides if typed is None else typed
-    return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides, RECIPES_DIR), typed=own)
+    return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides), typed=own)
 
 
 def unread_words(config: Config, words: Sequence[str]) -> dict[str, str]:
