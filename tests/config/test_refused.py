@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cada_trl.config import Config, load_config
+from cada_trl.config.keys import UNREAD
 from cada_trl.config.loading import as_override, check_values, leaf_paths
-from cada_trl.config.unread import UNREAD
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config
 from cada_trl.jobs.request import SweepConfig, read_request

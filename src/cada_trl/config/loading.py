@@ -17,9 +17,8 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cada_trl.config.keys import default_choices, describe_keys
+from cada_trl.config.keys import default_choices, describe_keys, unread_keys
 from cada_trl.config.texts import NO_SECRETS, SECRET_ENDS, Addresses
-from cada_trl.config.unread import unread_keys
 from cada_trl.errors import HelpAsked, UserError
 from cada_trl.storage.reading import read_yaml
 

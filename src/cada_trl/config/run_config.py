@@ -14,6 +14,7 @@ from pydantic import model_validator
 
 from cada_trl.config import sections
 from cada_trl.config.algo import AlgoConfig, algo_misfits
+from cada_trl.config.keys import unread_keys
 from cada_trl.config.loading import (
     Section,
     Seed,
@@ -25,7 +26,6 @@ from cada_trl.config.loading import (
     nearest,
 )
 from cada_trl.config.texts import Folder, Name
-from cada_trl.config.unread import unread_keys
 from cada_trl.errors import UserError
 from cada_trl.hazards.policy import compile_policy
 from cada_trl.storage.digest import content_hash
