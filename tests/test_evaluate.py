@@ -111,16 +111,11 @@ def test_the_numbers_are_those_of_the_scripted_answers(call: Call, capsys: pytes
     assert "ASR 60.0 [23.1, 88.2]" in said
     assert "not run: harmless_four x pair" in said
     assert str(folder) in said
-
-
-def test_an_empty_response_is_unscored_and_below_the_coverage_there_is_no_number(
-    call: Call, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cell = scores(call("min_coverage=0.9")).cells[0]
-    assert (cell.headline.n, cell.headline.asked, cell.headline.value) == (5, 6, None)
+    # below the coverage that is asked for there is no number
+    headline = scores(call("min_coverage=0.9")).cells[0].headline
+    assert (headline.n, headline.asked, headline.value) == (5, 6, None)
     said = capsys.readouterr().out
-    assert "harmful_six x none: ASR withheld: known for 5 of 6" in said
-    assert "n/a" in said
+    assert "harmful_six x none: ASR withheld: known for 5 of 6" in said and "n/a" in said
 
 
 def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> None:
@@ -356,7 +351,7 @@ def test_a_model_without_tokenizer_or_weights_is_one_line(call: Call, root: Path
         call()
 
 
-def test_a_dry_run_says_what_would_be_asked_and_writes_no_evaluation(
+def test_a_dry_run_says_what_would_be_asked_and_config_every_value_and_neither_asks(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert verb.main([*overrides(root), "--dry-run"]) == 0
@@ -365,13 +360,8 @@ def test_a_dry_run_says_what_would_be_asked_and_writes_no_evaluation(
     assert "not run: harmless_four x pair" in said
     assert "answers: 16 of at most" in said and "no evaluation like it was timed" in said
     assert said.splitlines()[-1].startswith("next: python -m cada_trl.evaluate ") and "--dry-run" not in said
-    assert list(root.glob("evals/*/")) == []
-
-
-def test_config_shows_every_value_and_asks_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verb.main([*overrides(root), "--config"]) == 0
-    page = capsys.readouterr().out
-    assert yaml.safe_load(page) == load_evaluate_config(overrides(root)).model_dump()
+    assert yaml.safe_load(capsys.readouterr().out) == load_evaluate_config(overrides(root)).model_dump()
     assert list(root.glob("evals/*/")) == []
 
 
