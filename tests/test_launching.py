@@ -115,14 +115,6 @@ def test_a_model_of_unknown_shape_is_not_said_to_be_too_large(tmp_path: Path) ->
     assert missing(config) == []
 
 
-def test_each_machine_of_two_wants_its_own_share_of_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 7)
-    config = load_config(["model=llama3", "hardware=a100x16"])
-    assert "8 CUDA GPU(s) wanted, 7 seen" in missing(config)
-
-
 def test_beavertails_without_a_file_wants_the_hub() -> None:
     wanted = "the hub is needed for PKU-Alignment/BeaverTails (or file=<BeaverTails JSONL>)"
     for data in ("beavertails", "paper"):
@@ -130,13 +122,22 @@ def test_beavertails_without_a_file_wants_the_hub() -> None:
     assert missing(load_config(["file=own.jsonl"])) == []
 
 
-def test_more_gpus_than_there_are_is_said(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "n_here", "lacks"),
+    [
+        (["hardware=gpu"], 1, []),
+        (["hardware=a100x4"], 1, ["4 CUDA GPU(s) wanted, 1 seen"]),
+        (["hardware=a100x16", "requests_per_step=32"], 7, ["8 CUDA GPU(s) wanted, 7 seen"]),  # two machines share them
+    ],
+)
+def test_more_gpus_than_this_machine_has_are_said(
+    monkeypatch: pytest.MonkeyPatch, installed: set[str], words: list[str], n_here: int, lacks: list[str]
+) -> None:
     import torch
 
     installed.add("deepspeed")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert missing(load_config(["data=twins", "hardware=a100x4"])) == ["4 CUDA GPU(s) wanted, 1 seen"]
-    assert missing(load_config(["data=twins", "hardware=gpu"])) == []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_here)
+    assert missing(load_config(["data=twins", *words])) == lacks
 
 
 def test_a_whole_model_in_bfloat16_is_trained_by_deepspeed_alone() -> None:
