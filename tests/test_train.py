@@ -266,36 +266,29 @@ def test_a_judge_that_labels_no_refusal_is_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-class JudgeOfTheProbeOnly:
-    """Answers the first time it is asked and never again."""
+class FixedJudge:
+    """Gives one verdict as many times as it is asked to, and then fails."""
 
-    id = "once"
+    id = "fixed"
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, verdict: Verdict, n_times: int) -> None:
+        self.verdict, self.n_left = verdict, n_times
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
-        self.asked += 1
-        if self.asked > 2:  # the probe before training asks once a set
+        self.n_left -= 1
+        if self.n_left < 0:
             raise UserError("the judge cannot be reached; try again")
-        return [Judged(Verdict.COMPLIED, raw="", reason="") for _ in pairs]
+        return [Judged(self.verdict, raw="", reason="") for _ in pairs]
 
 
 def test_a_judge_that_fails_stops_the_run_and_no_reward_is_made_up(
     overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb, "make_judge", lambda *_: JudgeOfTheProbeOnly())
+    monkeypatch.setattr(verb, "make_judge", lambda *_: FixedJudge(Verdict.COMPLIED, 2))  # once a set of the first probe
     with pytest.raises(UserError, match="the judge cannot be reached"):
         main(overrides)
     assert manifest(tmp_path)["exit_state"] == "failed: the judge cannot be reached; try again"
     assert not (tmp_path / "runs" / "tiny" / "train.jsonl").exists()
-
-
-class SilentJudge:
-    id = "silent"
-
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
-        return [Judged(Verdict.UNSCORED, raw="", reason="no answer") for _ in pairs]
 
 
 def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
@@ -303,7 +296,7 @@ def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
 ) -> None:
     from safetensors.torch import load_file
 
-    monkeypatch.setattr(verb, "make_judge", lambda *_: SilentJudge())
+    monkeypatch.setattr(verb, "make_judge", lambda *_: FixedJudge(Verdict.UNSCORED, 999))
     line = r"by the tripwire silent_judge at step 1: no completion .* has a verdict: .*; silent_judge=warn goes on"
     with pytest.raises(StoppedByTripwire, match=line):
         main(overrides)
