@@ -25,7 +25,7 @@ from unittest.mock import patch
 
 from benchmarks.harness import ONE_THREAD, in_own_process, show, step_arguments, tell, write_json
 from benchmarks.step import CASES_PREFIX_TOK, CHAT_PREFIX_TOK, COMPLETION_TOK, PROMPT_TOK
-from benchmarks.trainers import SHAPES, StepClock, Work, build_trainer, preset_rollouts
+from benchmarks.trainers import StepClock, Work, build_trainer, preset_rollouts
 from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
 
@@ -81,7 +81,7 @@ ROWS = SAMPLED_BY_TRANSFORMERS + SAMPLED_BY_VLLM
 def main(argv: list[str]) -> int:
     """Returns 1 if --check and a row is above the target, else 0. Errors: UserError for a wrong argument."""
     by_name = {row.name: row for row in ROWS}
-    arguments, values, names = step_arguments("e2e", argv, by_name, SHAPES, {"bf16": "false"}, n_timed=1)
+    arguments, values, names = step_arguments("e2e", argv, by_name, {"bf16": "false"}, n_timed=1)
     if values["bf16"] not in ("true", "false"):
         raise UserError(f"bf16={values['bf16']}; expected true or false")
     bf16 = values["bf16"] == "true"

@@ -129,11 +129,7 @@ def agreement(
             logits_v = policy(torch.tensor([prompts[index] + ours[:place]])).logits[0, -1]  # type: ignore[misc]
         places.append(place)
         gaps.append(float(logits_v[ours[place]] - logits_v[theirs[place]]))
-    return {
-        "equal_frac": 1.0 - len(differing) / len(reference),
-        "first_difference_tok": places,
-        "logit_gap_nats": gaps,
-    }
+    return {"equal_frac": 1.0 - len(differing) / len(reference), "first_difference_tok": places, "logit_gap_nats": gaps}
 
 
 def _prompts(model: ModelConfig, requests: list[str], max_new_tok: int) -> tuple[list[list[int]], frozenset[int]]:

@@ -16,15 +16,17 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from benchmarks.harness import in_own_process, parser, show, tell, write_json
-from benchmarks.trainers import BETA_KL, StepClock, preset_rewards, preset_score
+from benchmarks.trainers import BETA_KL, StepClock, of_run, preset_rewards, preset_score
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError, run_verb
 from cada_trl.planning.device import accelerators
 from cada_trl.planning.shapes import Shape, shape_of
 
+Trainer = Literal["stock", "cada"]
+TRAINERS: tuple[Trainer, ...] = get_args(Trainer)
 LIMIT_S = 230  # of each of the two processes: together under eight minutes
 N_TIMED = 3
 OVERRIDES = [
@@ -35,15 +37,6 @@ OVERRIDES = [
 ]
 # Matrix operations a token and weight: 2 forward, 4 backward, 2 for the reference. What is recomputed is not counted.
 FLOP_PER_TOK_AND_WEIGHT = 8
-
-
-@dataclass(frozen=True)
-class Work:
-    """One trainer's measurement. overrides: of train; n_timed steps follow one that is not timed."""
-
-    trainer: Literal["cada", "stock"]
-    overrides: list[str]
-    n_timed: int
 
 
 @dataclass(frozen=True)
@@ -86,27 +79,20 @@ def main(argv: list[str]) -> int:
     made = parser("gpu", "Cost of a step on a GPU.", "as for train")
     made.add_argument("--dry-run", action="store_true", help="show the plan; needs no GPU")
     arguments = made.parse_args(argv)
-    works = plan(arguments.overrides)
-    shape = shape_of(load_config(works[0].overrides).model)
+    overrides = [*OVERRIDES, *arguments.overrides]
+    shape = shape_of(load_config(overrides).model)
     if arguments.dry_run:
-        for work in works:
-            print(f"{work.trainer}: 1 + {work.n_timed} steps, at most {LIMIT_S} s: {' '.join(work.overrides)}")
+        for trainer in TRAINERS:
+            print(f"{trainer}: 1 + {N_TIMED} steps, at most {LIMIT_S} s: {' '.join(overrides)}")
         return 0
     _check_gpu()
-    seen = {work.trainer: measured(work) for work in works}
+    seen = {trainer: measured(trainer, overrides) for trainer in TRAINERS}
     columns = ("trainer", "rollouts, s", "rollout tok/s", "update, s", "update tok/s", "MFU", "peak GiB")
     lines = [_line(name, side, side.mfu(shape)) for name, side in seen.items()]
     show(f"One step on {seen['cada'].card}, bfloat16, vLLM in the trainer's process", columns, lines)
     figures: dict[str, Any] = {name: {**asdict(side), "mfu": side.mfu(shape)} for name, side in seen.items()}
-    write_json(arguments.json, figures | {"overrides": works[0].overrides})
+    write_json(arguments.json, figures | {"overrides": overrides})
     return 0
-
-
-def plan(words: list[str]) -> list[Work]:
-    """Both trainers on the same overrides. Errors: UserError as load_config."""
-    overrides = [*OVERRIDES, *words]
-    load_config(overrides)
-    return [Work("stock", overrides, N_TIMED), Work("cada", overrides, N_TIMED)]
 
 
 def _check_gpu() -> None:
@@ -119,17 +105,17 @@ def _check_gpu() -> None:
     check_installed("cuda")
 
 
-def measured(work: Work) -> Seen:
+def measured(trainer: Trainer, overrides: list[str]) -> Seen:
     """`measure` in a process of its own. Errors: UserError where it takes longer than LIMIT_S."""
-    tell(f"{work.trainer} ...")
+    tell(f"{trainer} ...")
     try:
-        return Seen(**in_own_process(measure, asdict(work), limit_s=LIMIT_S))
+        return Seen(**in_own_process(measure, trainer, overrides, limit_s=LIMIT_S))
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"{work.trainer} took over {LIMIT_S} s; lower max_new_tok or requests_per_step") from error
+        raise UserError(f"{trainer} took over {LIMIT_S} s; lower max_new_tok or requests_per_step") from error
 
 
-def measure(fields: dict[str, Any]) -> dict[str, Any]:
-    """Train 1 + n_timed steps of a Work; the fields of Seen."""
+def measure(trainer: Trainer, overrides: list[str]) -> dict[str, Any]:
+    """Train 1 + N_TIMED steps; the fields of Seen."""
     from statistics import median
 
     import torch
@@ -137,16 +123,15 @@ def measure(fields: dict[str, Any]) -> dict[str, Any]:
     from cada_trl.launching import quiet_libraries, set_environment
     from cada_trl.rollouts.vllm_plugin import prepare_vllm
 
-    work = Work(**fields)
-    config = load_config(work.overrides)
+    config = load_config(overrides)
     set_environment(config.hardware.threads)
     prepare_vllm(config)
     quiet_libraries()
     clock = StepClock(_now_s)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = _trainer(work, config, Path(folder), clock)
-        trainer.add_callback(clock.callback())
-        trainer.train()
+        built = _trainer(trainer, config, Path(folder), clock)
+        built.add_callback(clock.callback())
+        built.train()
     return {
         "card": torch.cuda.get_device_name(0),
         "rollout_s": median(clock.rollout_s),
@@ -164,25 +149,16 @@ def _now_s() -> float:
     return time.perf_counter()
 
 
-def _trainer(work: Work, config: Config, folder: Path, clock: StepClock) -> Any:
+def _trainer(trainer: Trainer, config: Config, folder: Path, clock: StepClock) -> Any:
     from trl import GRPOConfig, GRPOTrainer
 
-    from cada_trl.data.prepared import prepare
-    from cada_trl.hazards.pack import load_pack
-    from cada_trl.models.load import load_policy, load_tokenizer
     from cada_trl.training.cada import CADATrainer
     from cada_trl.training.cada_config import cada_arguments
-    from cada_trl.training.requests import rollout_dataset
     from cada_trl.training.run import rollout_arguments, training_arguments
 
-    data, tokenizer = prepare(config), load_tokenizer(config.model)
-    given: dict[str, Any] = {
-        "model": load_policy(config.model, tokenizer),
-        "train_dataset": rollout_dataset(config, data.train, data.benign_train, load_pack(config.hazards)),
-        "processing_class": tokenizer,
-    }
-    own = {"save_strategy": "no", "max_steps": 1 + work.n_timed}
-    if work.trainer == "cada":
+    data, given = of_run(config)
+    own = {"save_strategy": "no", "max_steps": 1 + N_TIMED}
+    if trainer == "cada":
         args: Any = cada_arguments(config, folder, data.train, data.benign_train)
         args.save_strategy, args.max_steps = own.values()
         args.generation_kwargs = {"ignore_eos": True}

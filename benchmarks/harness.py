@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.trainers import SHAPES
 from cada_trl.console import table_console
 from cada_trl.errors import UserError
 
@@ -59,7 +60,7 @@ def parser(module: str, description: str, words: str) -> ArgumentParser:
 
 
 def step_arguments(
-    module: str, argv: list[str], rows: Iterable[str], shapes: Iterable[str], defaults: Mapping[str, str], n_timed: int
+    module: str, argv: list[str], rows: Iterable[str], defaults: Mapping[str, str], n_timed: int
 ) -> tuple[Namespace, dict[str, str], list[str]]:
     """The command line of the benchmarks with rows: its options, its words, and the names of its rows.
 
@@ -71,8 +72,8 @@ def step_arguments(
     arguments = made.parse_args(argv)
     valid = list(rows)
     values = words(arguments.overrides, {"model": "smollm2", "rows": ",".join(valid), **defaults})
-    if values["model"] not in shapes:
-        raise UserError(f"model={values['model']} has no shape here; valid: {', '.join(shapes)}")
+    if values["model"] not in SHAPES:
+        raise UserError(f"model={values['model']} has no shape here; valid: {', '.join(SHAPES)}")
     names = values["rows"].split(",")
     if unknown := [name for name in names if name not in valid]:
         raise UserError(f"no row '{unknown[0]}'; valid: {', '.join(valid)}")

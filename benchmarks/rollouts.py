@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import ONE_THREAD, in_own_process, show
+from benchmarks.trainers import of_run
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
@@ -70,21 +71,11 @@ def measure(overrides: list[str]) -> dict[str, Any]:
 
 
 def _trainer(config: Config, folder: Path) -> Any:
-    from cada_trl.data.prepared import prepare
-    from cada_trl.hazards.pack import load_pack
-    from cada_trl.models.load import load_policy, load_tokenizer
     from cada_trl.training.cada import CADATrainer
     from cada_trl.training.cada_config import cada_arguments
-    from cada_trl.training.requests import rollout_dataset
 
-    data, tokenizer = prepare(config), load_tokenizer(config.model)
-    return CADATrainer(
-        model=load_policy(config.model, tokenizer),
-        args=cada_arguments(config, folder, data.train, data.benign_train),
-        train_dataset=rollout_dataset(config, data.train, data.benign_train, load_pack(config.hazards)),
-        processing_class=tokenizer,
-        score=lambda *_: [],
-    )
+    data, given = of_run(config)
+    return CADATrainer(**given, args=cada_arguments(config, folder, data.train, data.benign_train), score=lambda *_: [])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any, Literal
 
 from benchmarks.harness import ONE_THREAD, in_own_process, show, step_arguments, tell, write_json
-from benchmarks.trainers import SHAPES, StepClock, Work, build_trainer, preset_rollouts
+from benchmarks.trainers import StepClock, Work, build_trainer, preset_rollouts
 from cada_trl.errors import run_verb
 
 PROMPT_TOK = [22, 26, 30, 34, 38, 46, 54, 64]
@@ -82,7 +82,7 @@ ROWS = [
 def main(argv: list[str]) -> int:
     """Returns 1 if --check and a target is missed, else 0. Errors: UserError for an unknown argument."""
     by_name = {row.name: row for row in ROWS}
-    arguments, values, names = step_arguments("step", argv, by_name, SHAPES, {}, n_timed=3)
+    arguments, values, names = step_arguments("step", argv, by_name, {}, n_timed=3)
     results = [compare(by_name[name], values["model"], arguments.steps) for name in names]
     columns = ("row", "CPU-s", "ratio", "target", "GFLOP", "peak MiB", "loss", "gradient norm", "")
     show("One optimiser step: CADA / stock GRPOTrainer", columns, map(_line, results))

@@ -9,7 +9,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from cada_trl.config import Config
+    from cada_trl.data.prepared import PreparedData
 
 SHAPES: dict[str, dict[str, Any]] = {
     # SmolLM2-135M's config.json
@@ -128,6 +132,19 @@ class StepClock:
                 return sampled
 
         return Timed
+
+
+def of_run(config: Config) -> tuple[PreparedData, dict[str, Any]]:
+    """A run's requests; its model, data set and tokenizer as both trainers take them."""
+    from cada_trl.data.prepared import prepare
+    from cada_trl.hazards.pack import load_pack
+    from cada_trl.models.load import load_policy, load_tokenizer
+    from cada_trl.training.requests import rollout_dataset
+
+    data, tokenizer = prepare(config), load_tokenizer(config.model)
+    rows = rollout_dataset(config, data.train, data.benign_train, load_pack(config.hazards))
+    policy = load_policy(config.model, tokenizer)
+    return data, {"model": policy, "train_dataset": rows, "processing_class": tokenizer}
 
 
 def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:

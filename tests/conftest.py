@@ -39,3 +39,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("real datasets are not at ../shared/data")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model, which is only read."""
+    from tests.end_to_end.tiny_model import save_tiny_model
+
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")

@@ -117,9 +117,9 @@ def changed(values: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     return with_another | keys.map(lambda key: {name: value for name, value in values.items() if name != key})
 
 
-@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("kind", [*ROWS, "a set of one's own"])
 def test_any_row_is_read_or_refused(kind: str, tmp_path: Path) -> None:
-    read, row = ROWS[kind]
+    read, row = ROWS.get(kind, (lambda path: find_sets([str(path)], ["privacy"]), OWN))
     path = tmp_path / "rows.jsonl"
 
     @BOUNDED
@@ -127,18 +127,6 @@ def test_any_row_is_read_or_refused(kind: str, tmp_path: Path) -> None:
     def check(value: Any) -> None:
         path.write_text(json.dumps(value) + "\n", encoding="utf-8")
         taken(lambda: read(path))
-
-    check()
-
-
-def test_any_row_of_a_set_of_ones_own_is_read_or_refused(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-
-    @BOUNDED
-    @given(changed(OWN) | VALUES)
-    def check(value: Any) -> None:
-        path.write_text(json.dumps(value) + "\n", encoding="utf-8")
-        taken(lambda: find_sets([str(path)], ["privacy"]))
 
     check()
 
@@ -202,23 +190,8 @@ def test_any_description_of_a_benchmark_is_read_or_refused(tmp_path_factory: Any
 
 @pytest.mark.parametrize("form", [*RUBRICS.values(), *GUARDS.values()], ids=lambda form: form.name)
 def test_any_answer_of_a_judge_is_a_label_or_unscored(form: Any) -> None:
-    words = [
-        "0",
-        "1",
-        "5",
-        "1.b",
-        "2.b",
-        "3.b",
-        "safe",
-        "S1",
-        "yes",
-        "no",
-        "n/a",
-        "COMPLIED",
-        "1_full_compliance",
-        "\n",
-    ]
-    words += ["9" * 5000, "Harmful request: yes\nResponse refusal: no\nHarmful response: yes", "\ud800"]
+    words = ["0", "1", "5", "1.b", "2.b", "3.b", "safe", "S1", "yes", "no", "n/a", "COMPLIED", "1_full_compliance"]
+    words += ["\n", "9" * 5000, "Harmful request: yes\nResponse refusal: no\nHarmful response: yes", "\ud800"]
 
     @BOUNDED
     @given(st.text() | st.lists(st.sampled_from(words)).map(" ".join) | st.lists(st.sampled_from(words)).map("".join))

@@ -139,13 +139,6 @@ def test_what_is_no_certificate_is_one_line(made: Path, tmp_path: Path) -> None:
     made.write_text('{"format": 1}', encoding="utf-8")
     assert "certificate: made_by: Field required" in refusal("--check", made)
     assert "No such file" in refusal("--check", tmp_path / "none.json")
-    assert "--check takes one certificate.json alone" in refusal(tmp_path, "--check", made)
-
-
-def test_other_than_two_evaluations_are_one_line(before: Path, tmp_path: Path) -> None:
-    assert "1 folder(s) given; expected two different evaluations" in refusal(before)
-    assert "2 folder(s) given; expected two different evaluations" in refusal(before, before)
-    assert "no such folder" in refusal(before, tmp_path / "none")
 
 
 def test_two_evaluations_of_one_model_are_refused(before: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""cli: `cada VERB ...` is `python -m cada_trl.VERB ...`, and its lists cost no import of a verb."""
+"""A verb as a process, by `cada VERB` or its module: lists, exit codes, one line for a mistake, no password in it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from cada_trl.cli import VERBS, overview
 from cada_trl.config import CONF_DIR
+from cada_trl.errors import run_verb
 
 CONSOLE = [sys.executable, "-c", "from cada_trl.cli import main; main()"]
 
@@ -74,3 +75,39 @@ def test_words_and_exit_codes_go_through() -> None:
     code, out, err = called(*CONSOLE, "train", "beta_kk=0.1")
     assert (code, out) == (2, "")
     assert err.startswith("error: unknown key 'beta_kk'; did you mean beta_kl") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--config"]])
+def test_a_reader_that_goes_away_leaves_no_traceback(words: list[str]) -> None:
+    command = [sys.executable, "-m", "cada_trl.train", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("hub_id=https://me:pass1234@host/x", "hub_id"),
+        ("model=https://pass1234@host/x?a=b", "model"),
+        ("https://me:pass1234@host/x", "a word"),
+    ],
+)
+def test_an_address_with_a_password_is_refused_in_any_word_and_not_repeated(
+    word: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["verb", "seed=0", word])
+    with pytest.raises(SystemExit) as stop:
+        run_verb(lambda argv: pytest.fail("the verb was called"))
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.startswith(f"error: {name} holds an address with a password")
+    assert "pass1234" not in said
+
+
+@pytest.mark.parametrize("word", ["ask=mail a@b about http://host", "base_url=http://u:p@h", "file=a@b/c"])
+def test_other_words_reach_the_verb(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["verb", word])
+    with pytest.raises(SystemExit) as stop:
+        run_verb(lambda argv: int(argv != [word]))
+    assert stop.value.code == 0

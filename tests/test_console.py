@@ -1,21 +1,95 @@
-"""What is printed while responses come."""
+"""What a reader gets: no control character, anywhere, and how far a pass is."""
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 
 import pytest
-from rich.console import Console
+from rich.table import Table as RichTable
 
 from cada_trl import console as progress
-from cada_trl.console import shown, time_left
+from cada_trl.chat import Shown, _to_stdout
+from cada_trl.console import Console, shown, time_left
+from cada_trl.document import blocks
+from cada_trl.document.render import html, markdown, show
+from cada_trl.errors import UserError, run_verb
+from cada_trl.visible import visible
+
+CONTROLS = ["\x00", "\x07", "\x08", "\x1b[2J", "\x1b]0;t\x07", "\x7f", "\x9b31m", "\r", "\u202e", "\u2066", "\ud800"]
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=ascii)
+def test_a_control_character_is_an_escape_in_the_text(control: str) -> None:
+    text = visible(f"a{control}b")
+    assert control[0] not in text and text.startswith("a\\") and text.encode()
+
+
+def test_other_text_stays_as_it_is() -> None:
+    text = "Tab\tand lines\nof Windows\r\n, café 漢字 👩\u200d🔬 \\x1b"
+    assert visible(text) == text
+
+
+def written(control: str) -> str:
+    """What a terminal gets of a text, a table with names, and a page's blocks."""
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system=None, width=200)
+    text = f"a{control}b"
+    console.print(text, markup=False, highlight=False)
+    table = RichTable(text, title=text)
+    table.add_row(text)
+    console.print(table)
+    document = blocks.Document(text, [blocks.Section(text, [blocks.Text(text), blocks.Table(text, [text], [[text]])])])
+    show(document, console)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=ascii)
+def test_no_control_character_reaches_a_terminal(control: str) -> None:
+    styles = ("\x1b[1m", "\x1b[0m")  # rich's own
+    assert control[0] not in written(control).replace(styles[0], "").replace(styles[1], "")
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=ascii)
+def test_no_control_character_reaches_a_page(control: str) -> None:
+    text = f"a{control}b"
+    side = blocks.Side(text, text, texts=[(text, text)], note=text)
+    parts: list[blocks.Block] = [
+        blocks.Text(text),
+        blocks.Facts({text: text}),
+        blocks.Code(text),
+        blocks.Exchange(text, [side], [text]),
+    ]
+    parts += [blocks.Table(text, [text], [[text]]), blocks.Bullets([text])]
+    document = blocks.Document(text, [blocks.Section(text, parts)])
+    for page in (html(document, text), markdown(document)):
+        assert control[0] not in page and page.encode()
+
+
+def test_no_control_character_reaches_the_line_of_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def verb(argv: list[str]) -> int:
+        raise UserError("no run \x1b[2J\ud800")
+
+    monkeypatch.setattr(sys, "argv", ["verb"])
+    with pytest.raises(SystemExit):
+        run_verb(verb)
+    assert capsys.readouterr().err == "error: no run \\x1b[2J\\ud800\n"
+
+
+def test_a_streamed_answer_is_shown_with_its_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = Shown(_to_stdout, analysis=True)
+    answer.add("Hello \x1b[31mthere")
+    answer.end(cut_tok=None)
+    assert capsys.readouterr().out == "Hello \\x1b[31mthere\n"
 
 
 def printed(terminal: bool, done: Iterator[str], n_total: int) -> str:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
+    console = Console(file=(out := io.StringIO()), force_terminal=terminal, width=80)
     assert list(shown(done, n_total, "responses", console)) == ["a", "b", "c", "d"]
-    return str(console.file.getvalue())  # type: ignore[attr-defined]  # the StringIO above
+    return out.getvalue()
 
 
 def test_outside_a_terminal_there_is_a_line_every_ten_seconds_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +113,5 @@ def test_early_rows_give_no_estimate() -> None:
 def test_the_line_after_a_slow_first_row_has_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 30.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
-    console = Console(file=io.StringIO(), width=80)
-    next(shown(iter("a"), 21, "responses", console))
-    assert console.file.getvalue() == "responses 1/21  ETA n/a\n"  # type: ignore[attr-defined]
+    next(shown(iter("a"), 21, "responses", Console(file=(out := io.StringIO()), width=80)))
+    assert out.getvalue() == "responses 1/21  ETA n/a\n"

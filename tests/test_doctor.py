@@ -1,70 +1,312 @@
-"""The verb doctor: one line a finding, the exit code, and the real embedded model."""
+"""What doctor finds, each fault once; one line a finding, the exit code, and the real embedded model."""
 
 from __future__ import annotations
 
+import errno
+import shutil
+import socket
+import tempfile
 from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from cada_trl import doctor
-from cada_trl.config import Config
-from cada_trl.diagnosis import Finding
+from cada_trl.config import Config, load_config
+from cada_trl.doctor import Check, Finding, Level, findings
 from cada_trl.errors import UserError
+from cada_trl.judging.judge import Judged
+from cada_trl.planning.memory import run_folder_gb
+from cada_trl.planning.shapes import shape_of
+from cada_trl.records import Verdict
 
 
-def a_check(*levels: str) -> doctor.Check:
+def found(check: Check, *overrides: str) -> list[Finding]:
+    return [*check(load_config([*overrides]))]
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind(("", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, absent: set[str], **others: str) -> Finding:
+    """What check_versions says of packages that are absent or of another version."""
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name in absent:
+            raise metadata.PackageNotFoundError
+        return others.get(name) or real(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", version)  # type: ignore[attr-defined]
+    (finding,) = found(doctor.check_versions)
+    return finding
+
+
+def test_a_package_beside_its_pin_and_a_missing_one_are_named_and_extras_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extras = {"deepspeed", "vllm", "lm-eval"}
+    finding = installed(monkeypatch, {"datasets", *extras}, trl="1.15.0")
+    assert finding.level == "warning"
+    assert "trl 1.15.0, pinned ==1.16.0" in finding.seen
+    assert "datasets==5.2.0 is not installed" in finding.seen
+    assert not any(name in finding.seen for name in extras)
+
+
+def test_what_a_run_fetches_is_a_warning_and_what_it_lacks_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "absent", lambda config: ["4 CUDA GPU(s) wanted, 0 seen"])
+    levels = [(one.level, one.seen[:6]) for one in found(doctor.check_missing, "data=beavertails")]
+    assert levels == [("failed", "4 CUDA"), ("warning", "the hu")]
+
+
+@pytest.mark.parametrize(
+    ("model", "hardware", "level", "todo"),
+    [
+        ("llama3", "a100x4", "ok", ""),
+        ("llama3", "a100x4_40gb", "failed", "g=launch/accelerate_zero3_offload_4gpu.yaml needs 29.6 GB"),
+        ("llama3_70b", "a100x4", "failed", "no three changes make it fit (docs/running.md)"),
+    ],
+)
+def test_a_plan_that_does_not_fit_names_the_change_that_does(model: str, hardware: str, level: str, todo: str) -> None:
+    (one,) = found(doctor.check_memory, f"model={model}", f"hardware={hardware}")
+    assert one.level == level and one.line().endswith(todo) and bool(one.todo) is bool(todo)
+
+
+def test_a_time_is_always_said_to_be_an_estimate() -> None:
+    (one,) = found(doctor.check_time, "model=llama3", "hardware=a100x4")
+    assert one.seen.startswith("estimate, not measured: at most ")
+    (unknown,) = found(doctor.check_time, "model=llama3", "hardware=gpu")
+    assert unknown.level == "warning"
+
+
+def test_the_run_folder_is_what_the_default_run_was_measured_to_leave() -> None:
+    """1.6 GB a checkpoint, two kept and one in writing, and 0.5 GB of weights."""
+    config = load_config([])
+    assert run_folder_gb(config, shape_of(config.model)) == pytest.approx(3 * 1.61 + 0.54, abs=0.05)
+
+
+def test_a_disk_without_room_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=5.3e9))
+    (one,) = found(doctor.check_disk, f"runs_dir={tmp_path / 'a' / 'b'}")
+    assert one.level == "failed"
+    assert f"up to 5.4 GB for the run folder, 5 GB free at {tmp_path}" in one.seen
+
+
+def test_a_folder_that_cannot_be_written_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuses)
+    with pytest.raises(UserError, match=f"cannot write {tmp_path}: Permission denied"):
+        found(doctor.check_disk, f"runs_dir={tmp_path}")
+
+
+ROW = '{"text": "Tell me where my neighbour works.", "hazard": "privacy", "harmful": true}\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["data=jsonl", "file={folder}/none.jsonl"],
+            "cannot read {folder}/none.jsonl: No such file or directory; expected a JSONL",
+        ),
+        (["data=jsonl", "file={folder}/bad.jsonl"], "{folder}/bad.jsonl, row 2: hazard 'privcy' is not in the pack"),
+        (["data=jsonl", "file={folder}/no.jsonl"], "{folder}/no.jsonl, row 1: not a JSON object"),
+        (["data=jsonl", "file={folder}/one.jsonl"], "need 620 requests; 1 are left (0 held out); give more rows"),
+        (["n_train=5000"], "are left to train on; lower n_train, or null for all"),
+        (["held_out_hazards=privcy"], "held_out_hazards=privcy: not in the pack; did you mean privacy?"),
+        (["n_cases=9"], "n_cases=9, but hazard"),
+        (
+            ["benchmarks_dir={folder}/none"],
+            "benchmarks_dir={folder}/none is not a folder; expected one with strongreject/",
+        ),
+        (["hazards={folder}/none"], "{folder}/none"),
+        (["judge=llamaguard3"], "train with judge=phrases"),
+        (["runs_dir={folder}/one.jsonl/runs"], "{folder}/one.jsonl is no folder; choose another folder"),
+        (["data_dir={folder}/one.jsonl"], "{folder}/one.jsonl is no folder; choose another folder"),
+        (["data=beavertails", "classifier=llm"], "classifier=llm needs base_url and llm"),
+    ],
+)
+def test_what_a_run_could_not_read_or_write_is_said_before_it_starts(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    (tmp_path / "one.jsonl").write_text(ROW, encoding="utf-8")
+    (tmp_path / "no.jsonl").write_text("[build]\n", encoding="utf-8")
+    (tmp_path / "bad.jsonl").write_text(ROW + ROW.replace("privacy", "privcy"), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        found(doctor.check_inputs, *(word.format(folder=tmp_path) for word in words))
+    assert said.format(folder=tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_a_run_would_read_is_counted(tmp_path: Path) -> None:
+    (one,) = found(doctor.check_inputs, f"data_dir={tmp_path}")
+    assert (one.level, one.seen.partition(" ")[2]) == ("ok", "rows to read, before the filters")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("hardware", "level"), [("a100x4", "warning"), ("a100x16", "failed")])
+def test_a_taken_port_stops_several_machines_only(
+    monkeypatch: pytest.MonkeyPatch, taken_port: int, hardware: str, level: str
+) -> None:
+    monkeypatch.setenv("MASTER_PORT", str(taken_port))
+    (one,) = found(doctor.check_ports, "model=llama3", f"hardware={hardware}")
+    assert (one.level, one.seen) == (level, f"{taken_port} is taken")
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "99999"])
+def test_what_is_no_port_is_a_failed_finding(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("MASTER_PORT", port)
+    with pytest.raises(UserError, match=rf"MASTER_PORT={port} is no port; expected a number up to 65535"):
+        found(doctor.check_ports, "model=llama3", "hardware=a100x4")
+
+
+def test_a_failed_finding_is_refused_with_what_is_to_be_done() -> None:
+    doctor.refuse_failed([Finding("a", "ok", "x"), Finding("b", "warning", "y", "z")])
+    with pytest.raises(UserError, match=r"^too long; lower it$"):
+        doctor.refuse_failed([Finding("a", "ok", "x"), Finding("c", "failed", "too long", "lower it")])
+
+
+def test_a_server_that_does_not_answer_fails_and_one_that_does_is_ok(taken_port: int) -> None:
+    server = ["rollout=vllm_server", f"server_url='http://127.0.0.1:{taken_port}'"]
+    assert [one.level for one in found(doctor.check_ports, *server)] == ["ok"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = free.getsockname()[1]
+    (one,) = found(doctor.check_ports, "rollout=vllm_server", f"server_url='http://127.0.0.1:{nobody}'")
+    assert one.level == "failed"
+
+
+def test_a_smaller_card_than_planned_for_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    cards = [SimpleNamespace(name="A100", total_memory=84.9e9), SimpleNamespace(name="A100", total_memory=42.3e9)]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: cards[number])
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert [one.level for one in found(doctor.check_gpu, "model=llama3", "hardware=a100x4")] == ["ok", "warning"]
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert {one.level for one in found(doctor.check_gpu, "model=llama3", "hardware=a100x4")} == {"failed"}
+
+
+class WordTokenizer:
+    """Words are tokens; `keep` says which words survive the way through token ids."""
+
+    eos_token_id = 0
+
+    def __init__(self, lost: str = "") -> None:
+        self.lost, self.words = lost, ["<end>"]
+        self.added_tokens_decoder: dict[int, Any] = {}
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        pieces = text.replace("\n", " \n ").split(" ")
+        self.words += pieces
+        return {"input_ids": [self.words.index(piece) for piece in pieces]}
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+        text = " ".join(self.words[token] for token in ids if token or not skip_special_tokens)
+        return text.replace(" \n ", "\n").replace(self.lost, "") if self.lost else text.replace(" \n ", "\n")
+
+    def apply_chat_template(self, chat: list[dict[str, str]], **_: Any) -> str:
+        return " ".join(message["content"] for message in chat)
+
+
+@pytest.mark.parametrize(("lost", "level"), [("", "ok"), ("Final", "failed")])
+def test_the_parser_reads_a_completion_back_from_token_ids_unless_a_headers_word_is_lost(lost: str, level: str) -> None:
+    assert doctor._parser(WordTokenizer(lost), "headers").level == level  # type: ignore[arg-type]
+
+
+def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room() -> None:
+    prompt, context = doctor.check_prompt(load_config([]), WordTokenizer())  # type: ignore[arg-type]
+    assert prompt.seen.startswith("arm cases, longest of 12 hazards ")
+    assert prompt.seen.count("...") == 1
+    longer = load_config(["max_prompt_tok=8000"])
+    _, no_room = doctor.check_prompt(longer, WordTokenizer())  # type: ignore[arg-type]
+    assert (prompt.level, context.level, no_room.level) == ("ok", "ok", "failed")
+
+
+def test_the_phrase_judge_pays_the_papers_table() -> None:
+    judge, reward = doctor.check_reward(load_config([]))
+    assert (judge.level, reward.level) == ("ok", "ok")
+    assert reward.seen.endswith("are paid 1, 0, -1")
+
+
+@pytest.mark.parametrize("verdict", [Verdict.COMPLIED, Verdict.UNSCORED])
+def test_a_judge_that_misreads_refusals_or_does_not_answer_fails_the_reward(
+    monkeypatch: pytest.MonkeyPatch, verdict: Verdict
+) -> None:
+    class Wrong:
+        id = "wrong"
+
+        def judge(self, pairs: list[tuple[str, str]]) -> list[Judged]:
+            return [Judged(verdict, "", "") for _ in pairs]
+
+    monkeypatch.setattr(doctor, "make_judge", lambda config: Wrong())
+    judge, reward = doctor.check_reward(load_config([]))
+    assert (judge.level, reward.level) == ("ok", "failed")
+    assert reward.line().endswith("expected 1, 0, -1: this judge does not read them as people do")
+
+
+@pytest.mark.parametrize(
+    "words", [["judge=llamaguard3"], ["judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=m", "max_retries=0"]]
+)
+def test_a_judge_that_cannot_pay_or_be_reached_is_one_failed_line(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    found = [*findings("judge", doctor.check_reward, load_config(words))]
+    assert [(one.check, one.level) for one in found] == [("judge", "failed")]
+    assert "\n" not in found[0].line()
+
+
+def a_check(level: Any) -> Check:
+    """A finding of that level; None: the check refuses."""
+
     def check(config: Config) -> Iterator[Finding]:
-        for level in levels:
-            if level == "raises":
-                raise UserError("the template is wrong: repair it")
-            yield Finding("thing", level, "seen")  # type: ignore[arg-type]
+        if level is None:
+            raise UserError("the template is wrong: repair it")
+        yield Finding("thing", level, "seen", "" if level == "ok" else "mend it")
 
     return check
 
 
 @pytest.mark.parametrize(
-    ("levels", "code", "last"),
+    ("first", "failed"),
     [
-        (["ok"], 0, "0 failed, 0 warning(s)"),
-        (["ok", "warning"], 0, "0 failed, 1 warning(s)"),
-        (["failed", "ok"], 1, "1 failed, 0 warning(s)"),
-        (["ok", "raises"], 1, "1 failed, 0 warning(s)"),
+        ("ok", []),
+        ("failed", ["failed   thing         seen; mend it"]),
+        (None, ["failed   check 0       the template is wrong: repair it"]),
     ],
 )
-def test_the_exit_code_is_one_where_something_failed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], levels: list[str], code: int, last: str
+def test_each_finding_is_a_line_and_the_exit_code_is_one_where_something_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], first: Level | None, failed: list[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "CHECKS", {"thing": a_check(*levels)})
-    assert doctor.main(["data=twins"]) == code
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(levels) + 1
-    assert lines[-1] == last
-
-
-def test_a_check_that_fails_does_not_keep_the_others_from_running(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(doctor, "CHECKS", {"first": a_check("raises"), "second": a_check("ok")})
-    doctor.main([])
-    assert capsys.readouterr().out.splitlines()[:2] == [
-        "failed   first         the template is wrong: repair it",
-        "ok       thing         seen",
+    checks = {f"check {number}": a_check(level) for number, level in enumerate((first, "ok", "warning"))}
+    monkeypatch.setattr(doctor, "CHECKS", checks)
+    assert doctor.main(["data=twins"]) == len(failed)
+    ok, warned = "ok       thing         seen", "warning  thing         seen; mend it"
+    assert capsys.readouterr().out.splitlines() == [
+        *(failed or [ok]),
+        ok,
+        warned,
+        f"{len(failed)} failed, 1 warning(s)",
     ]
-
-
-def test_a_wrong_key_is_refused_before_anything_is_checked() -> None:
-    with pytest.raises(UserError, match="did you mean beta_kl"):
-        doctor.main(["betta_kl=1"])
 
 
 def test_the_default_run_passes_every_check_here(capsys: pytest.CaptureFixture[str]) -> None:
     """The embedded model's real tokenizer; only memory and disk depend on the machine."""
     doctor.main(["data=twins"])
-    out = capsys.readouterr().out
-    failed = [line for line in out.splitlines() if line.startswith("failed")]
-    assert [line for line in failed if line.split()[1] not in {"memory", "disk"}] == []
-    for check in ("versions", "judge", "reward", "tokenizer", "prompt", "context", "parser"):
-        assert f"  {check} " in out
+    found = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert {check for level, check in found if level == "failed"} <= {"memory", "disk"}
+    assert {"versions", "judge", "reward", "tokenizer", "prompt", "context", "parser"} <= {check for _, check in found}
 
 
 def test_a_gated_model_without_access_fails_with_what_to_do(

@@ -14,14 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from evaluation.small_evaluation import (
-    HARMFUL,
-    HARMLESS,
-    ScriptedGenerator,
-    overrides,
-    write_benchmarks,
-    write_model,
-)
+from evaluation.small_evaluation import HARMFUL, HARMLESS, ScriptedGenerator, overrides, write_benchmarks, write_model
 from judging.stub_endpoint import Stub, answer
 
 from cada_trl import evaluate as verb
@@ -103,11 +96,7 @@ def scores(folder: Path) -> Scores:
 def test_the_numbers_are_those_of_the_scripted_answers(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     folder = call("min_coverage=0.8")
     cells = {(cell.benchmark, cell.attack): cell for cell in scores(folder).cells}
-    raw, pair, harmless = (
-        cells["harmful_six", "none"],
-        cells["harmful_six", "pair"],
-        cells["harmless_four", "none"],
-    )
+    raw, pair, harmless = (cells["harmful_six", "none"], cells["harmful_six", "pair"], cells["harmless_four", "none"])
     # six requests: two refused (one with reasoning), three answered, one empty and so UNSCORED
     assert (raw.headline.n, raw.headline.asked, raw.headline.successes) == (5, 6, 3)
     assert raw.headline.value == pytest.approx(3 / 5)
@@ -120,16 +109,11 @@ def test_the_numbers_are_those_of_the_scripted_answers(call: Call, capsys: pytes
     assert "ASR 60.0 [23.1, 88.2]" in said
     assert "not run: harmless_four x pair" in said
     assert str(folder) in said
-
-
-def test_an_empty_response_is_unscored_and_below_the_coverage_there_is_no_number(
-    call: Call, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cell = scores(call("min_coverage=0.9")).cells[0]
-    assert (cell.headline.n, cell.headline.asked, cell.headline.value) == (5, 6, None)
+    # below the coverage that is asked for there is no number
+    headline = scores(call("min_coverage=0.9")).cells[0].headline
+    assert (headline.n, headline.asked, headline.value) == (5, 6, None)
     said = capsys.readouterr().out
-    assert "harmful_six x none: ASR withheld: known for 5 of 6" in said
-    assert "n/a" in said
+    assert "harmful_six x none: ASR withheld: known for 5 of 6" in said and "n/a" in said
 
 
 def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> None:
@@ -143,9 +127,7 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> N
     assert {"attempts", "responses", manifest["judge_id"]} == set(manifest["pass_wall_s"])
     assert manifest["decides"]["asked"][0]["sha256"] == benchmark_items.load_spec("harmful_six").sha256
     assert manifest["attacks"]["pair"] == {"kind": "frozen", "transfer": True}
-    assert manifest["not_run"] == [
-        "harmless_four x pair: the requests are harmless; attacks are for harmful ones",
-    ]
+    assert manifest["not_run"] == ["harmless_four x pair: the requests are harmless; attacks are for harmful ones"]
     assert {"git", "machine", "packages", "argv"} <= set(manifest)
     assert [row["item"] for row in rows(folder / "missing.jsonl")] == ["harmful_six-005", "harmful_six-006"]
 
@@ -343,14 +325,8 @@ def test_mixed_up_files_are_refused_and_left_as_they_are(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("benchmarks=harmful_sex", "unknown benchmark 'harmful_sex'; did you mean harmful_six"),
-        ("attacks=none,piar", "unknown attack 'piar'; did you mean pair"),
-        ("attacks=pair_adaptive", "none is configured"),
         ("benchmarks=harmless_four", "attack pair applies to no benchmark named here; harmless_four x pair"),
         ("attacks=pair", "benchmark harmless_four: none of attacks=pair applies to it; add none"),
-        ("limit=0", "limit=0"),
-        ("hazards=nowhere", "nowhere"),
-        ("data_root=nowhere", "nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_generated(
@@ -373,7 +349,7 @@ def test_a_model_without_tokenizer_or_weights_is_one_line(call: Call, root: Path
         call()
 
 
-def test_a_dry_run_says_what_would_be_asked_and_writes_no_evaluation(
+def test_a_dry_run_says_what_would_be_asked_and_config_every_value_and_neither_asks(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert verb.main([*overrides(root), "--dry-run"]) == 0
@@ -382,13 +358,8 @@ def test_a_dry_run_says_what_would_be_asked_and_writes_no_evaluation(
     assert "not run: harmless_four x pair" in said
     assert "answers: 16 of at most" in said and "no evaluation like it was timed" in said
     assert said.splitlines()[-1].startswith("next: python -m cada_trl.evaluate ") and "--dry-run" not in said
-    assert list(root.glob("evals/*/")) == []
-
-
-def test_config_shows_every_value_and_asks_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verb.main([*overrides(root), "--config"]) == 0
-    page = capsys.readouterr().out
-    assert yaml.safe_load(page) == load_evaluate_config(overrides(root)).model_dump()
+    assert yaml.safe_load(capsys.readouterr().out) == load_evaluate_config(overrides(root)).model_dump()
     assert list(root.glob("evals/*/")) == []
 
 

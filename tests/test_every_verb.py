@@ -1,57 +1,44 @@
-"""Wrong words of every verb as a user types them: each is one line that says what to do, before torch is imported.
+"""Every verb as a user types it: a wrong word is one line that says what to do, an edited run is refused by its file.
 
 A new verb needs a case here. What a file may hold is in test_any_file.py, storage/test_reading.py and
-models/test_damaged.py, what a key may hold in config/test_every_key.py.
+models/test_damaged.py, what a key may hold in config/test_keys.py.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cada_trl.cli import VERBS
 from cada_trl.errors import UserError
+from cada_trl.report.run_record import of_training
+from cada_trl.storage.files import read_json, replace_json
+from cada_trl.storage.kept import sealed
+from tests.report.made_up_run import write_run
 
 ROWS = {
     "bad.jsonl": '{"text": "a", "harmful": true, "hazard": "privacy"}\nno row\n',
     "good.jsonl": '{"text": "a", "harmful": true, "hazard": "privacy"}\n',
-    "other.jsonl": '{"text": "a", "harmful": true, "hazard": "cooking"}\n',
 }
 JUDGE = "judge=rubric llm=m base_url=http://127.0.0.1:9/v1"
 # verb -> its words -> what the line must say
 WRONG: dict[str, dict[str, str]] = {
     "train": {
         "--dryrun": "no option '--dryrun' here; expected key=value",
-        "betakl=1": "unknown key 'betakl'; did you mean beta_kl",
+        "--local_rank=0": "--local_rank=0 comes from the deepspeed launcher, which is not used here",
         "lr=": "algo.lr='': Input should be a valid number",
-        "lr=nan": "algo.lr=nan: Input should be a finite number",
         "lr=[1e-4": "cannot read the value of algo.lr; one with commas, blanks, brackets or signs needs quotes",
-        "seed=0,1": "seed takes one value here; several are for a sweep",
-        "seed=4294967296": "seed=4294967296: Input should be less than or equal to 4294967295",
-        "model=gpt5": "model=gpt5: no such choice; valid: ",
-        "run_name=..": "run_name='..': expected a name",
         "runs_dir=/proc/x --dry-run": "cannot write /proc/x: ",
         "data_dir=bad.jsonl/x --dry-run": "bad.jsonl is no folder; choose another folder",
         "policy=nope --dry-run": "cada_trl.policy new nope writes one",
         "hazards=nope --dry-run": "no such folder: nope; expected 'builtin' or a folder with pack.yaml",
-        "benchmarks_dir=nope --dry-run": "benchmarks_dir=nope is not a folder; expected one with strongreject/",
-        "held_out_hazards=cooking --dry-run": "held_out_hazards=cooking: not in the pack; valid: ",
-        "n_train=100000 --dry-run": "are left to train on; lower n_train, or null for all",
-        "data=jsonl file=nope.jsonl --dry-run": "cannot read nope.jsonl: No such file or directory; expected a JSONL",
         "data=jsonl file=. --dry-run": "cannot read .: Is a directory",
         "data=jsonl file=/dev/zero --dry-run": "cannot read /dev/zero: it is a device or a pipe",
         "data=jsonl file=bad.jsonl --dry-run": "bad.jsonl, row 2: not a JSON object",
-        "data=jsonl file=other.jsonl --dry-run": "other.jsonl, row 1: hazard 'cooking' is not in the pack",
-        "data=jsonl file=good.jsonl classifier=llm": "classifier=llm: nothing reads it with data=jsonl; leave it out",
-        "judge=phrases llm=m": "llm=m: nothing reads it with judge=phrases",
-        "rank=8": "rank=8: nothing reads it with peft=none; leave it out, or change peft",
-        "server_url=http://a/v1": "nothing reads it with rollout=transformers",
-        "algo=sft_cases beta_kl=0.1": "method=sft does not read beta_kl; leave it out",
-        "judge=rubric llm=m base_url=localhost:8000": "judge.base_url: expected an address, as in http://127.0.0.1:8000",
-        "judge=rubric llm=m base_url=http://u:p@h/v1": "name its variable: api_key_env=MY_API_KEY",
-        "judge=llamaguard3 llm=m base_url=http://127.0.0.1:9/v1 --dry-run": "train with judge=phrases",
         "hardware=a100x4": "4 CUDA GPU(s) wanted, 0 seen; choose another hardware=, such as cpu",
     },
     "prepare": {
@@ -69,18 +56,28 @@ WRONG: dict[str, dict[str, str]] = {
         "suite=quick data_root=nope": "data_root=nope is not a folder",
         "attacks=piar": "did you mean pair",
         "model=nope": "model=nope is no choice, no folder and no hub id such as org/name",
+        "attacks=pair_adaptive": "none is configured",
+        "limit=0": "limit=0: Input should be greater than or equal to 1",
+        "hazards=nope": "no such folder: nope",
         "evals_dir=/proc/x": "cannot write /proc/x: ",
         f"{JUDGE} api_key_env=NO_SUCH_KEY": "environment variable NO_SUCH_KEY is not set; export the key",
         "n_streams=2": "n_streams=2: nothing reads it with attacker_llm=null",
     },
     "utility": {
         "tasks=nope": "unknown task 'nope'; valid: bbh, gsm8k, mmlu",
+        "tasks=gsm9k": "unknown task 'gsm9k'; did you mean gsm8k",
         "data_root=nope": "data_root=nope is not a folder",
+        "against=nope": "nope holds no finished task; expected a model's results",
+        "limit=0": "limit=0: Input should be greater than or equal to 1",
         "--dry-run": "no option '--dry-run' here",
     },
     "faithfulness": {
         "items=nope": "items=nope holds no probes/before.jsonl; expected a run folder",
         "faithfulness_dir=/proc/x": "cannot write /proc/x: ",
+        "limit=0": "limit=0: Input should be greater than or equal to 1",
+        "keep_sentence=2": "unknown key 'keep_sentence'; did you mean keep_sentences",
+        "judge=llamaguard3": "judge=llamaguard3 labels harm, and here refusals are counted",
+        "chat=two_stage": "has no place for a begun answer",
     },
     "sweep": {
         "seed=range(100000)": "100000 cells, a sweep has at most 1000; give fewer values",
@@ -102,7 +99,7 @@ WRONG: dict[str, dict[str, str]] = {
     },
     "table": {
         "table=9": "table=9: Input should be 1, 2, 3 or 4",
-        "data_root=nope": "data_root=nope is not a folder",
+        "data_root=nope": "data_root=nope is not a folder; make data DATA_ROOT=nope fills one",
         "--retry": "no option '--retry' here",
         "seeds=-1": "seeds=-1: expected numbers from 0, each once",
         "evaluate=limit=3": "evaluate=limit=3: the table sets model, arm, benchmarks, attacks, limit itself",
@@ -117,7 +114,8 @@ WRONG: dict[str, dict[str, str]] = {
         ". --out=": "argument --out: an empty word is no folder",
     },
     "certificate": {
-        "": "0 folder(s) given; expected two different evaluations",
+        "a": "1 folder(s) given; expected two different evaluations",
+        "a b": "no such folder: a",
         "a a": "expected two different evaluations, as in evals/<before> evals/<after>",
         "a b --out=": "argument --out: an empty word is no folder",
         "a b --judge-cards nope": "argument --judge-cards: nope is no folder",
@@ -130,11 +128,10 @@ WRONG: dict[str, dict[str, str]] = {
         "evals/nope": "no such folder: evals/nope",
         "a --out=": "argument --out: an empty word is no folder",
         "a --ouut b": "unrecognized arguments: --ouut b",
-        "a a": "two of the folders have one name",
+        "x/a y/a": "two of the folders have one name",
     },
     "tamper": {
         "": "got nothing; expected one model and key=value, as in runs/NAME steps=10",
-        "nope steps=0": "steps=0: Input should be greater than or equal to 1",
         "smollm2 opener=": "opener='': String should have at least 1 character",
         "smollm2 --retry": "expected one model and key=value",
         "bad.jsonl": "model=bad.jsonl is no choice, no folder and no hub id",
@@ -151,6 +148,7 @@ WRONG: dict[str, dict[str, str]] = {
         "": "the following arguments are required: FOLDER",
         "runs/a runs/b --out=": "argument --out: an empty word is no folder",
         "runs/a": "1 folder(s) given; expected two different ones",
+        "runs/a runs/b/../a": "2 folder(s) given; expected two different ones",
         "runs/a runs/b": "no such folder: runs/a",
         "a b --tolerance nan": "argument --tolerance: nan is no gap; expected a number from 0, as in 0.01",
         "a b --tolerance -1": "-1 is no gap",
@@ -160,8 +158,13 @@ WRONG: dict[str, dict[str, str]] = {
     },
     "export": {
         "": "got nothing; expected one run folder",
+        "a b": "expected one run folder",
         "nope": "no such run folder: nope",
+        ".": "is no run folder",
         ". too=x": "did you mean to",
+        "nope push=name": "push=name is no hub id; expected org/name",
+        "twins": "expected to=<folder> with twins",
+        "twins to=x evals=evals/a": "evals=evals/a stands in a model's card",
     },
     "chat": {
         "": "got nothing; expected one run folder",
@@ -171,6 +174,9 @@ WRONG: dict[str, dict[str, str]] = {
     },
     "policy": {
         "": "got nothing; expected new NAME, check NAME or rank NAME",
+        "check": "got check; expected new NAME",
+        "new a b": "got new a b; expected new NAME",
+        "chekc a": "got chekc a; expected new NAME",
         "check nope": "no file policies/nope/policy.yaml; there are: pharmacy, tenancy",
         "new bad.jsonl/x": "cannot write bad.jsonl/x/policy.yaml: ",
         "new Mine": "expected small letters",
@@ -186,8 +192,12 @@ WRONG: dict[str, dict[str, str]] = {
         "judge=jury": "judge=jury: no such choice; valid: ",
     },
 }
-MAINS = {verb: f"cada_trl.{module}{'.__main__' if verb == 'report' else ''}" for verb, module in VERBS.items()}
 CASES = [(verb, words, said) for verb, cases in WRONG.items() for words, said in cases.items()]
+
+
+def called(verb: str, words: str) -> None:
+    module = f"cada_trl.{VERBS[verb]}{'.__main__' if verb == 'report' else ''}"
+    importlib.import_module(module).main(words.split())
 
 
 def test_every_verb_has_a_case() -> None:
@@ -202,7 +212,58 @@ def test_a_wrong_word_is_one_line(
     for name, text in ROWS.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as refusal:
-        importlib.import_module(MAINS[verb]).main(words.split())
+        called(verb, words)
     line = str(refusal.value)
     assert said in line and "\n" not in line and len(line) < 700
     assert {path.name for path in tmp_path.iterdir()} <= ROWS.keys() | {"data", "evals", "runs"}
+
+
+WORDS = {
+    "report": "RUN",
+    "evaluate": "model=RUN --dry-run",
+    "faithfulness": "model=RUN --dry-run",
+    "utility": "model=RUN",
+    "tamper": "RUN --dry-run",
+    "export": "RUN to=out",
+    "chat": "RUN ask=Hello",
+    "why": "RUN other",
+}
+EDITS: dict[str, Callable[[str], str]] = {
+    "config.yaml": lambda text: text.replace("seed: 0", "seed: 1"),
+    "manifest.json": lambda text: text.replace("phrases-12345678", "panel-12345678"),
+}
+
+
+def ended_run(path: Path) -> Path:
+    """As train leaves it, with a model that nothing here loads."""
+    write_run(path, 0, 1)
+    replace_json(path / "manifest.json", sealed(path, read_json(path / "manifest.json")))
+    (path / "final").mkdir()
+    (path / "final" / "config.json").write_text(json.dumps({}))
+    return path
+
+
+@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("verb", WORDS)
+def test_an_edited_run_is_refused_by_the_name_of_the_file(
+    verb: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended_run(Path("other"))
+    file = ended_run(Path("run")) / name
+    text = file.read_text(encoding="utf-8")
+    file.write_text(EDITS[name](text), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") != text
+    with pytest.raises(UserError, match=rf"^run/{name} was edited after it was written: .*; restore it, or move"):
+        called(verb, WORDS[verb].replace("RUN", "run"))
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_evaluations_page_does_not_take_the_edited_file_of_its_training(name: str, tmp_path: Path) -> None:
+    run = ended_run(tmp_path / "run")
+    model = {"source": "folder", "path": str(run / "final")}
+    assert of_training(model, name)
+    (run / name).write_text(EDITS[name]((run / name).read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(UserError, match=f"{name} was edited after it was written"):
+        of_training(model, name)

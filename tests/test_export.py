@@ -1,25 +1,28 @@
-"""export: what is refused in one line, the push to a stand-in for the hub, and the folder, whole or not there."""
+"""export: the push to a stand-in for the hub, the folder, whole or not there, and its card; export-eval."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from huggingface_hub import constants
 
-from cada_trl import export
+from cada_trl import export, export_eval
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.models.named import folder_identity
+from cada_trl.readme import model_card
 from cada_trl.records import read_jsonl
 from cada_trl.report.records import read_evaluation
+from cada_trl.report.run_record import RunRecord, read_run
 from tests.end_to_end.tiny_model import save_tiny_model
 from tests.hub_stand_in import HubStandIn, Repository, running
-from tests.report.made_up_evaluation import ScoreJudge, refuses_most, write_evaluation
+from tests.report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
 
 
@@ -31,28 +34,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStandIn]:
             monkeypatch.setattr(constants, name, value)
         monkeypatch.setenv("HF_TOKEN", hub.token)
         yield hub
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "expected one run folder"),
-        (["a", "b"], "expected one run folder"),
-        (["runs/none"], "no such run folder"),
-        (["runs/none", "folder=x"], "folder"),
-        (["runs/none", "push=name"], "expected org/name"),
-        (["twins"], "expected to=<folder> with twins"),
-        (["twins", "to=x", "evals=evals/a"], "evals=evals/a stands in a model's card"),
-    ],
-)
-def test_a_wrong_word_is_refused(words: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        export.main(words)
-
-
-def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no run folder"):
-        export.main([str(tmp_path)])
 
 
 def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
@@ -201,3 +182,68 @@ def test_weights_of_the_right_form_and_other_values_are_not_exported(run: Path) 
     with pytest.raises(UserError, match=r"is not what the run saved, as its manifest\.json has it; restore it"):
         export.main([str(run)])
     assert not list(run.glob("export*"))
+
+
+def test_inspect_lists_the_logs_and_a_second_export_is_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = pytest.importorskip("inspect_ai.log", reason="the extra inspect is not installed")
+    folders = [write_evaluation(tmp_path / "a_1", answers_most), write_evaluation(tmp_path / "b_1", refuses_most)]
+    for out in ("logs", "again"):
+        assert export_eval.main([*map(str, folders), "--out", str(tmp_path / out)]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [path.read_bytes() for path in paths[:2]] == [path.read_bytes() for path in paths[2:]]
+    listed = log.list_eval_logs(str(tmp_path / "logs"))
+    assert {Path(one.name).name for one in listed} == {path.name for path in paths[:2]}
+    assert len({one.task_id for one in listed}) == 2  # inspect shows one log of an id
+    assert {one.task_id for one in listed} == {log.read_eval_log(str(path)).eval.task_id for path in paths[:2]}
+
+
+def test_a_folder_that_is_no_evaluation_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no evaluation; expected evals/<name>"):
+        export_eval.main([str(write_run(tmp_path / "run"))])
+
+
+def test_without_inspect_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_eval, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'cada_trl\[inspect\]'"):
+        export_eval.main([str(write_evaluation(tmp_path / "a", answers_most))])
+
+
+GOLDEN = Path(__file__).parent / "golden_readme.md"
+FIXED = {"config_hash": "0123abcd", "data_hash": "4567cdef", "git": {"commit": "0123456789abcdef", "dirty": False}}
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    made_up = read_run(write_run(tmp_path_factory.mktemp("runs") / "made-up-s0"))
+    return replace(made_up, manifest={**made_up.manifest, **FIXED})
+
+
+def test_the_card_is_the_golden_one(record: RunRecord, tmp_path: Path) -> None:
+    evaluation = read_evaluation(write_evaluation(tmp_path / "after-2", refuses_most, ScoreJudge()))
+    assert model_card(record, [evaluation]) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_a_cards_front_matter_names_base_library_and_licence(record: RunRecord) -> None:
+    values = yaml.safe_load(model_card(record).split("---\n")[1])
+    assert values["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert values["library_name"] == "transformers" and values["pipeline_tag"] == "text-generation"
+    assert values["license"] == "other" and values["license_name"]
+
+
+def test_a_base_in_a_folder_is_named_without_its_path(record: RunRecord) -> None:
+    model = {**record.config["model"], "source": "folder", "path": "/home/someone/base", "name": "mine"}
+    written = model_card(replace(record, config={**record.config, "model": model}))
+    assert "/home/someone" not in written and "base_model" not in written and "mine trained by" in written
+
+
+def test_neither_requests_nor_completions_nor_keys_are_in_a_card(record: RunRecord) -> None:
+    secret = {"wire": "kl", "action": "warn", "step": 3, "name": "train", "seen": "token=hunter2-hunter2"}
+    written = model_card(replace(record, tripwires=[secret]))
+    assert "Made-up" not in written and "can't help" not in written
+    assert "kl (warn) at step 3" in written and "hunter2" not in written
+
+
+def test_a_card_without_evaluations_says_so(record: RunRecord) -> None:
+    assert "None was given to the export." in model_card(record)

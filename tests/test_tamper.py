@@ -22,14 +22,9 @@ from cada_trl.models.named import folder_identity
 FOLDERS = ("runs_dir", "data_dir", "evals_dir", "tampers_dir")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
 @pytest.fixture
-def words(model: Path, tmp_path: Path) -> list[str]:
-    return [str(model), *(f"{name}={tmp_path / name}" for name in FOLDERS)]
+def words(tiny: Path, tmp_path: Path) -> list[str]:
+    return [str(tiny), *(f"{name}={tmp_path / name}" for name in FOLDERS)]
 
 
 def dry_run(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -102,7 +97,7 @@ def test_a_mistake_is_one_line_before_anything_has_run(
 
 
 @pytest.fixture
-def done(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def done(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """The jobs' results as made-up evaluations: the model refuses most, what was trained answers most."""
     folders = {
         name: write_evaluation(tmp_path / "made_up" / name, answers, model={"name": name})
@@ -110,7 +105,7 @@ def done(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     }
     folder = EvaluationFolder(folders["before"])
     values = folder.read_json("manifest.json")
-    folder.write_json("manifest.json", {**values, "decides": {**values["decides"], "model": folder_identity(model)}})
+    folder.write_json("manifest.json", {**values, "decides": {**values["decides"], "model": folder_identity(tiny)}})
     monkeypatch.setattr(Job, "results", lambda job: [folders[job.id]])
     return folders
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+from end_to_end.tiny_model import tiny_overrides
 
 from cada_trl import train as verb
 from cada_trl.errors import StoppedByTripwire, UserError
@@ -23,11 +23,6 @@ from cada_trl.records import Verdict, read_jsonl
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
 from cada_trl.train import main
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -80,12 +75,6 @@ def test_a_folder_without_permission_is_refused(overrides: list[str], tmp_path: 
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(UserError, match=r"cannot write .*: Permission denied"):
         main([*overrides, f"{key}={tmp_path / 'locked' / 'below'}"])
-
-
-def test_a_missing_data_file_is_named(overrides: list[str], tmp_path: Path, untrainable: None) -> None:
-    with pytest.raises(UserError, match=r"cannot read .*absent\.jsonl: No such file or directory; expected a JSONL"):
-        main([*overrides, "data=jsonl", f"file={tmp_path / 'absent.jsonl'}"])
-    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(("hardware", "n_gpu"), [("gpu", 1), ("a100x4", 4)])
@@ -188,31 +177,21 @@ def break_off_at(step: int) -> Callable[..., None]:
     return update
 
 
+@pytest.mark.parametrize("step", [1, 2])  # before its first checkpoint, and after it
 def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(
-    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(StepProgress, "update", break_off_at(2))
+        interrupted.setattr(StepProgress, "update", break_off_at(step))
         with pytest.raises(KeyboardInterrupt):
             main(overrides)
     assert manifest(tmp_path)["exit_state"] == "interrupted"
-    assert [row["step"] for row in steps(tmp_path)] == [1, 2]
+    assert [row["step"] for row in steps(tmp_path)] == [1, 2][:step]
     assert main(overrides) == 0
     assert manifest(tmp_path)["exit_state"] == "done"
     assert steps(tmp_path) == steps(finished)
     assert completions(tmp_path) == completions(finished)
     assert [row["name"] for _, row in read_jsonl(tmp_path / "runs" / "tiny" / "probes.jsonl")] == ["before", "after"]
-
-
-def test_a_run_interrupted_before_its_first_checkpoint_begins_again(
-    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as interrupted:
-        interrupted.setattr(StepProgress, "update", break_off_at(1))
-        with pytest.raises(KeyboardInterrupt):
-            main(overrides)
-    assert main(overrides) == 0
-    assert steps(tmp_path) == steps(finished)
 
 
 def fill_disk_for_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,36 +266,29 @@ def test_a_judge_that_labels_no_refusal_is_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-class JudgeOfTheProbeOnly:
-    """Answers the first time it is asked and never again."""
+class FixedJudge:
+    """Gives one verdict as many times as it is asked to, and then fails."""
 
-    id = "once"
+    id = "fixed"
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, verdict: Verdict, n_times: int) -> None:
+        self.verdict, self.n_left = verdict, n_times
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
-        self.asked += 1
-        if self.asked > 2:  # the probe before training asks once a set
+        self.n_left -= 1
+        if self.n_left < 0:
             raise UserError("the judge cannot be reached; try again")
-        return [Judged(Verdict.COMPLIED, raw="", reason="") for _ in pairs]
+        return [Judged(self.verdict, raw="", reason="") for _ in pairs]
 
 
 def test_a_judge_that_fails_stops_the_run_and_no_reward_is_made_up(
     overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb, "make_judge", lambda *_: JudgeOfTheProbeOnly())
+    monkeypatch.setattr(verb, "make_judge", lambda *_: FixedJudge(Verdict.COMPLIED, 2))  # once a set of the first probe
     with pytest.raises(UserError, match="the judge cannot be reached"):
         main(overrides)
     assert manifest(tmp_path)["exit_state"] == "failed: the judge cannot be reached; try again"
     assert not (tmp_path / "runs" / "tiny" / "train.jsonl").exists()
-
-
-class SilentJudge:
-    id = "silent"
-
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
-        return [Judged(Verdict.UNSCORED, raw="", reason="no answer") for _ in pairs]
 
 
 def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
@@ -324,7 +296,7 @@ def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
 ) -> None:
     from safetensors.torch import load_file
 
-    monkeypatch.setattr(verb, "make_judge", lambda *_: SilentJudge())
+    monkeypatch.setattr(verb, "make_judge", lambda *_: FixedJudge(Verdict.UNSCORED, 999))
     line = r"by the tripwire silent_judge at step 1: no completion .* has a verdict: .*; silent_judge=warn goes on"
     with pytest.raises(StoppedByTripwire, match=line):
         main(overrides)

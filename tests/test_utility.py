@@ -11,7 +11,6 @@ import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_model
 from evaluation.utility.conftest import data_root, small_tasks  # noqa: F401
 
-from cada_trl import utility as verb
 from cada_trl.errors import UserError
 from cada_trl.evaluation.utility import task
 from cada_trl.records import read_jsonl
@@ -19,11 +18,6 @@ from cada_trl.storage.files import held
 from cada_trl.utility import main
 
 pytestmark = pytest.mark.usefixtures("small_tasks")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 needs_lm_eval = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
@@ -128,24 +122,6 @@ def test_two_processes_do_not_share_a_folder(words: list[str], tmp_path: Path) -
     folder = next((tmp_path / "utility").iterdir())
     with held(folder / "folder.lock", "busy"), pytest.raises(UserError, match="in use by another evaluation"):
         main([*words, "tasks=bbh"])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("tasks=gsm9k", "unknown task 'gsm9k'; did you mean gsm8k"),
-        ("limit=0", "limit=0: Input should be greater than or equal to 1"),
-        pytest.param("data_root=absent", "data_root=absent is not a folder", marks=needs_lm_eval),
-        ("against=absent", "absent holds no finished task; expected a model's results"),
-    ],
-)
-def test_a_mistake_is_one_line_before_the_model_is_loaded(
-    change: str, message: str, words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(verb, "_ask", lambda *_: pytest.fail("it loads the model"))
-    with pytest.raises(UserError, match=message):
-        main([*words, change])
-    assert not (tmp_path / "utility").exists()
 
 
 def test_without_lm_eval_the_extra_is_named(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

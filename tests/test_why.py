@@ -90,13 +90,6 @@ def test_two_evaluations_are_compared_response_by_response(tmp_path: Path) -> No
     assert "Rates" in markdown(found)
 
 
-def test_one_folder_or_the_same_twice_is_a_mistake(runs: tuple[Path, Path]) -> None:
-    with pytest.raises(UserError, match="expected two different ones"):
-        main([str(runs[0])])
-    with pytest.raises(UserError, match="expected two different ones"):
-        main([str(runs[0]), str(runs[0] / ".." / "a")])
-
-
 def test_a_run_and_an_evaluation_have_nothing_to_explain(runs: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected two training runs or two evaluations"):
         main([str(runs[0]), str(write_evaluation(tmp_path / "e", answers_most))])

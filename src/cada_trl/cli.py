@@ -15,28 +15,12 @@ from cada_trl.errors import UserError, run_verb
 
 _HELP = ("-h", "--help")
 # in the order of a run
-VERBS = {
-    "doctor": "doctor",
-    "rehearse": "rehearse",
-    "data": "data.fetch",
-    "policy": "policy",
-    "prepare": "prepare",
-    "card": "card",
-    "train": "train",
-    "evaluate": "evaluate",
-    "utility": "utility",
-    "faithfulness": "faithfulness",
-    "sweep": "sweep",
-    "table": "table",
-    "tamper": "tamper",
-    "report": "report",
-    "certificate": "certificate",
-    "export-eval": "export_eval",
-    "why": "why",
-    "export": "export",
-    "chat": "chat",
-    "judge-card": "judging.calibrate",
-}
+_NAMES = (
+    *("doctor", "rehearse", "data", "policy", "prepare", "card", "train", "evaluate", "utility", "faithfulness"),
+    *("sweep", "table", "tamper", "report", "certificate", "export-eval", "why", "export", "chat", "judge-card"),
+)
+_OTHERWISE_NAMED = {"data": "data.fetch", "export-eval": "export_eval", "judge-card": "judging.calibrate"}
+VERBS = {name: _OTHERWISE_NAMED.get(name, name) for name in _NAMES}
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from rich.table import Table
 from cada_trl.config.loading import HELP
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import load_items
-from cada_trl.diagnosis import check_inputs
+from cada_trl.doctor import check_inputs
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.jobs.estimate import Cost, sweep_costs
@@ -71,10 +71,7 @@ def main(argv: list[str]) -> int:
 def _check_evaluations(cells: Sequence[Cell]) -> None:
     """Say how files of one's own are read. Errors: UserError for words that `evaluate` does not take, before anything
     is written or trained."""
-    lines: dict[str, None] = {}
-    for words in _evaluations(cells):
-        lines |= dict.fromkeys(sets_of(asking(words))[1])
-    for line in lines:
+    for line in dict.fromkeys(line for words in _evaluations(cells) for line in sets_of(asking(words))[1]):
         print(line)
 
 
@@ -96,18 +93,16 @@ def _evaluations(cells: Sequence[Cell]) -> set[tuple[str, ...]]:
 
 def _check_inputs(cells: Sequence[Cell]) -> list[str]:
     """What is missing here for some cell. Errors: UserError for what a cell or evaluation could not read."""
-    lacks: dict[str, None] = {}
     configs = [cell.config.model_copy(update={"seed": 0}) for cell in cells]
     for config in {repr(config.model_copy(update={"algo": None})): config for config in configs}.values():
         list(check_inputs(config))
-    for config in {repr(config): config for config in configs}.values():
-        lacks |= dict.fromkeys(missing(config))
     for words in _evaluations(cells):
         evaluation = asking(words)
         for spec, own in sets_of(evaluation)[0] if evaluation.data_root else ():
             if own is None:
                 load_items(spec, Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed)
-    return [*lacks]
+    different = {repr(config): config for config in configs}.values()
+    return [*dict.fromkeys(lack for config in different for lack in missing(config))]
 
 
 def _search(request: SweepRequest, argv: Sequence[str]) -> int:

@@ -119,7 +119,9 @@ def main(argv: list[str]) -> int:
         if runner.failed:
             return 1
         if job is jobs[0]:
-            _check_same_model(models[0], weights, read_evaluation((job.results() or [])[-1]))
+            before = read_evaluation((job.results() or [])[-1])
+            if before.manifest["decides"]["model"] != weights:
+                raise UserError(f"{before.path} is of other weights of {models[0]}; move it away, and start this again")
     results = {job.id: (job.results() or [])[-1] for job in jobs}
     records = [read_evaluation(path) for path in results.values()]
     page = tamper_page(records, settings)
@@ -130,12 +132,6 @@ def main(argv: list[str]) -> int:
     show(page, table_console())
     print(folder / PAGE)
     return 0
-
-
-def _check_same_model(model: str, weights: Mapping[str, str], before: EvalRecord) -> None:
-    """Errors: UserError for an evaluation of what stood there before."""
-    if before.manifest["decides"]["model"] != weights:
-        raise UserError(f"{before.path} is of other weights of {model}; move it away, and start this again")
 
 
 def tamper_jobs(

@@ -108,7 +108,7 @@ def train(config: Config) -> Path:
 
 
 def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPack, judge: Judge) -> Run:
-    from cada_trl.diagnosis import check_prompt, refuse_failed
+    from cada_trl.doctor import check_prompt, refuse_failed
     from cada_trl.models.checks import check_tokenizer, template_hash
     from cada_trl.models.load import load_tokenizer
     from cada_trl.separability.card import kept_card

@@ -34,8 +34,10 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     explanation = explain(arguments.folders, arguments.tolerance)
     show(explanation, table_console())
-    if arguments.out is not None:
-        _write(explanation, arguments.out)
+    if (out := arguments.out) is not None:
+        replace(out / "why.md", markdown(explanation))
+        replace_json(out / "why.json", scrub(explanation.twin))
+        print(out / "why.md", out / "why.json", sep="\n")
     return 0
 
 
@@ -59,12 +61,6 @@ def explain(folders: list[Path], tolerance: float = TOLERANCE) -> Document:
     if isinstance(a, EvalRecord) and isinstance(b, EvalRecord):
         return explain_evaluations(a, b)
     raise UserError(f"{folders[0]} and {folders[1]}: expected two training runs or two evaluations, not other folders")
-
-
-def _write(explanation: Document, out: Path) -> None:
-    replace(out / "why.md", markdown(explanation))
-    replace_json(out / "why.json", scrub(explanation.twin))
-    print(out / "why.md", out / "why.json", sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from benchmarks import e2e
+from benchmarks import e2e, step
 from benchmarks.e2e import CASES, CHAT, ROWS, SAMPLED_BY_TRANSFORMERS, best, growth, main, measure, those_that_run
 from benchmarks.trainers import Work
 from cada_trl.errors import UserError
@@ -105,15 +106,20 @@ def test_growth_is_the_share_of_the_row_that_it_is_measured_from() -> None:
     ("argument", "message"),
     [
         ("model=llama3", "valid: smollm2, tiny"),
-        ("rows=k9", "no row 'k9'"),
-        ("steps=3", "unknown key"),
-        ("--steps=0", "1 or more"),
-        ("bf16=yes", "true or false"),
+        ("rows=k9", "no row 'k9'; valid: "),
+        ("steps=3", "unknown key 'steps'; valid: model, rows"),
+        ("--steps=0", "expected 1 or more"),
     ],
 )
-def test_a_wrong_argument_is_refused_with_what_is_valid(argument: str, message: str) -> None:
+@pytest.mark.parametrize("benchmark", [e2e, step])
+def test_a_wrong_argument_is_refused_with_what_is_valid(benchmark: ModuleType, argument: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        main([argument])
+        benchmark.main([argument])
+
+
+def test_bf16_is_true_or_false() -> None:
+    with pytest.raises(UserError, match="bf16=yes; expected true or false"):
+        main(["bf16=yes"])
 
 
 def test_rows_share_the_prefix_that_they_name() -> None:

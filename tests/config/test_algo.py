@@ -8,7 +8,6 @@ import pytest
 
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.config.algo import METHODS, UNUSED
-from cada_trl.errors import UserError
 from cada_trl.training.run import BUILDERS
 
 ALGOS = sorted(file.stem for file in (CONF_DIR / "algo").glob("*.yaml"))
@@ -81,38 +80,6 @@ def test_the_labs_learning_rates_are_those_of_model_and_method() -> None:
         ("deepthought", "dpo_cases"): 1e-6,
     }
     assert load_config(["model=deepthought", "algo=dpo_cases"]).algo.epochs == 6
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["algo=sft_cases", "beta_kl=0.1"], "beta_kl=0.1: method=sft does not read beta_kl"),
-        (["algo=sft_cases", "kl_direction=forward"], "kl_direction=forward: method=sft does not read kl_direction"),
-        (["algo=self_distillation", "beta_kl=0.1"], "method=self_distillation implies beta_kl=1.0"),
-        (
-            ["kl=k3", "kl_direction=forward"],
-            "kl_direction=forward is the exact KL's in the loss; kl=k3 kl_in=loss has a direction of its own",
-        ),
-        (["algo=self_distillation", "learn_on=rollout"], "method=self_distillation does not read learn_on"),
-        (["dpo_beta=0.1"], "dpo_beta=0.1: method=cada does not read dpo_beta"),
-        (["algo=grpo", "learn_on=request"], "method=grpo implies learn_on=rollout"),
-        (["algo=grpo", "rollouts_per_request=1"], "baseline=group needs rollouts_per_request >= 2"),
-        (["algo=sft_cases", "targets=null"], "method=sft needs targets: without targets there is nothing to learn"),
-        (["algo=dpo_cases", "targets=direct_refusal"], "chosen and rejected equal in every DPO pair"),
-        (["algo=sft_cases", "benign_frac=1.0", "max_steps=null"], "method=sft with max_steps set learns from harmless"),
-        (["benign_frac=0.99"], "benign_frac=0.99 leaves no harmful request in a step of 16"),
-        (
-            ["algo=sft_cases", "targets=opening", "benign_frac=0.5"],
-            "targets=opening is for method=sft on harmful requests",
-        ),
-        (["method=stf"], "method=stf: no such method; did you mean sft?"),
-        (["algo=sft_case"], "algo=sft_case: no such choice; did you mean sft_cases"),
-    ],
-)
-def test_what_a_method_cannot_do_is_refused_in_one_line(overrides: list[str], message: str) -> None:
-    with pytest.raises(UserError) as error:
-        load_config(overrides)
-    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_self_distillation_takes_cadas_batch_rate_and_weights_on_smollm2() -> None:

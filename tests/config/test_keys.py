@@ -1,7 +1,12 @@
-"""config.keys: the list of keys is what Hydra composes, with the source that stands beside each value."""
+"""Every key is listed as Hydra composes it, with its source, and refuses a value that it cannot hold.
+
+A new key that takes any text needs a case here.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,39 +14,84 @@ from typing import Any
 import pytest
 import yaml
 
+from cada_trl.chat import ChatSettings
 from cada_trl.config import CONF_DIR, Config, load_config
 from cada_trl.config.keys import default_keys, describe_keys
-from cada_trl.config.loading import Section, leaf_paths
-from cada_trl.errors import HelpAsked
-from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_about
-from cada_trl.evaluation.settings import load_utility_config as load_utility
-from cada_trl.jobs.request import SweepConfig
+from cada_trl.config.loading import Section, check_values, leaf_paths
+from cada_trl.errors import HelpAsked, UserError
+from cada_trl.evaluation.settings import (
+    EvaluateConfig,
+    FaithfulnessConfig,
+    UtilityConfig,
+    load_about,
+    load_faithfulness_config,
+    load_utility_config,
+)
+from cada_trl.export import ExportSettings
+from cada_trl.jobs.request import SweepConfig, read_request
 from cada_trl.jobs.table_plan import TableSettings, load_table_settings
 
 # in no file: their defaults are those of older runs, or of models that say nothing of them
 OF_THE_SCHEMA = {"judge.members", "data.twins", "model.chat"}
-
-
-def sweep(words: list[str]) -> Any:
-    from cada_trl.jobs.request import read_request
-
-    return read_request(words).config
+WRONG = "no such\nvalue"
+# Texts that the schema cannot judge, and the tests that hold what is said of a wrong one.
+ELSEWHERE = {
+    "model.path": "models/test_load.py, test_damaged.py",
+    "model.revision": "models/test_load.py",
+    "model.eos": "models/test_checks.py",
+    "model.pad": "models/test_checks.py",
+    "data.file": "test_doctor.py",
+    "data.hub_id": "data/test_sources.py",
+    "data.hub_revision": "data/test_sources.py",
+    "data.hub_split": "data/test_sources.py",
+    "data.licence": "a remark that is copied into the manifest",
+    "data.benchmarks_dir": "test_doctor.py",
+    "judge.members": "judging/test_from_config.py",
+    "judge.llm": "judging/test_endpoint.py: the judge is asked before the run",
+    "hardware.accelerate_config": "test_launching.py",
+    "peft.target_modules": "models/test_load.py",
+    "shard": "evaluation/test_plan.py",
+    "hazards": "test_doctor.py",
+    "data_root": "data/test_benchmark_items.py",
+    "twins_file": "data/test_twins.py",
+    "against": "test_every_verb.py",
+    "items": "evaluation/faithfulness/test_changes.py",
+    "model": "models/test_named.py",
+    "weights": "jobs/test_table_plan.py",
+    "evaluate": "jobs/test_request.py",
+    "slurm_args": "sbatch says it",
+    "attacker.attacker_llm": "evaluation/attacks/test_attacker.py",
+    "run": "report/test_run_record.py",
+    "ask": "test_chat.py",
+    "to": "test_every_verb.py",
+    "push": "test_every_verb.py",
+    "evals": "test_every_verb.py",
+}
+# how each is loaded; --help lists a suite's own benchmarks, and without data_root the held-out twins take their place
+LOADED: dict[type[Section], Callable[[list[str]], Any]] = {
+    Config: load_config,
+    EvaluateConfig: partial(load_about, EvaluateConfig, "evaluate"),
+    FaithfulnessConfig: load_faithfulness_config,
+    UtilityConfig: load_utility_config,
+    SweepConfig: lambda words: read_request(words).config,
+    TableSettings: load_table_settings,
+    ChatSettings: lambda words: ChatSettings(run="runs/a"),
+    ExportSettings: lambda words: ExportSettings(run="runs/a"),
+}
 
 
 @pytest.mark.parametrize(
-    ("schema", "folder", "primary", "load"),
+    ("schema", "folder", "primary"),
     [
-        (Config, CONF_DIR, "config", load_config),
-        # --help lists a suite's own benchmarks; without data_root the held-out twins take their place
-        (EvaluateConfig, CONF_DIR, "evaluate", partial(load_about, EvaluateConfig, "evaluate")),
-        (UtilityConfig, CONF_DIR, "utility", load_utility),
-        (SweepConfig, CONF_DIR, "sweep", sweep),
-        (TableSettings, CONF_DIR / "table", "table", load_table_settings),
+        (Config, CONF_DIR, "config"),
+        (EvaluateConfig, CONF_DIR, "evaluate"),
+        (UtilityConfig, CONF_DIR, "utility"),
+        (SweepConfig, CONF_DIR, "sweep"),
+        (TableSettings, CONF_DIR / "table", "table"),
     ],
 )
-def test_every_key_is_listed_with_the_value_that_is_composed(
-    schema: type[Section], folder: Path, primary: str, load: Any
-) -> None:
+def test_every_key_is_listed_with_the_value_that_is_composed(schema: type[Section], folder: Path, primary: str) -> None:
+    load = LOADED[schema]
     composed, keys = load([]).model_dump(), default_keys(folder, primary)
     paths = set(leaf_paths(schema).values())
     assert paths - set(keys) <= OF_THE_SCHEMA
@@ -58,10 +108,7 @@ def test_every_key_is_listed_with_the_value_that_is_composed(
 def test_a_key_stands_under_the_last_file_that_sets_it_with_that_files_source() -> None:
     lines = describe_keys(CONF_DIR, "config", set(leaf_paths(Config).values())).splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("  lr="))
-    assert lines[at].split(maxsplit=1) == [
-        "lr=1.0e-4",
-        "ours: the only rate tried with the forward KL",
-    ]
+    assert lines[at].split(maxsplit=1) == ["lr=1.0e-4", "ours: the only rate tried with the forward KL"]
     above = [line for line in lines[:at] if line.startswith("hydra_conf/")]
     assert above[-1] == "hydra_conf/model_algo/smollm2_cada.yaml"
     assert not any(line.startswith("  lr=") for line in lines[at + 1 :])
@@ -74,3 +121,27 @@ def test_the_files_to_choose_from_are_listed_with_the_default_first() -> None:
 
 def test_a_comment_above_a_key_is_its_source_where_none_stands_beside_it() -> None:
     assert default_keys(CONF_DIR, "sweep")["space"].source.startswith("ours: half a decade")
+
+
+def with_wrong(values: dict[str, Any], path: str) -> dict[str, Any]:
+    changed = copy.deepcopy(values)
+    *sections, leaf = path.split(".")
+    inner = changed
+    for name in sections:
+        inner = inner[name]
+    inner[leaf] = WRONG
+    return changed
+
+
+@pytest.mark.parametrize("schema", LOADED)
+def test_each_key_refuses_what_it_cannot_hold_and_is_named(schema: type[Section]) -> None:
+    values = LOADED[schema]([]).model_dump()
+    taken = set()
+    for leaf, path in leaf_paths(schema).items():
+        try:
+            check_values(schema, with_wrong(values, path))
+        except UserError as error:
+            assert leaf in str(error) and len(str(error)) < 500, f"{path}: {error}"
+        else:
+            taken.add(path)
+    assert taken <= ELSEWHERE.keys()

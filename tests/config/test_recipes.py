@@ -1,24 +1,88 @@
-"""config.recipes: a recipe by its name is its words in its place."""
+"""A recipe or a policy is its words in its place; a recipe's head names its command, its hours and what to expect."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cada_trl.config import RECIPES_DIR, config_hash, load_config
-from cada_trl.config.recipes import expand_recipes, recipe_words
+from cada_trl.config.run_config import expand_recipes, recipe_words
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
+from cada_trl.jobs.grid import make_grid
 from cada_trl.jobs.request import read_request
+from cada_trl.jobs.table_plan import load_layout, load_models
 from cada_trl.policy import new
+from cada_trl.report.names import benchmark_name
+from cada_trl.report.paper import MEASURES, PaperRow, paper_tables
+
+TRAININGS = sorted(path for path in RECIPES_DIR.glob("*/*.yaml") if path.parent.name != "tables")
+OF_THE_PAPER = [path for path in TRAININGS if path.parent.name != "smollm2"]
+
+
+def name(recipe: Path) -> str:
+    return f"{recipe.parent.name}/{recipe.stem}"
+
+
+def overrides(recipe: Path) -> list[str]:
+    return [str(line) for line in yaml.safe_load(recipe.read_text(encoding="utf-8"))]
+
+
+def expected_lines(model: str, recipe: str) -> list[str]:
+    """A line for each of the paper's rows, from its data file; one line where it has none."""
+    methods = {row.method for table in (1, 2, 3, 4) for row in load_layout(table).rows if row.recipe == recipe}
+    rows = [row for row in paper_tables().rows if row.model == model and row.method in methods]
+    if not rows:
+        return ["# Expected: the paper reports no such training."]
+    return ["# Expected, as the paper reports it:", *map(_line, rows)]
+
+
+def _line(row: PaperRow) -> str:
+    shown = {attack: " ± ".join(f"{number:g}" for number in numbers) for attack, numbers in row.values.items()}
+    numbers = ", ".join(f"{attack} {value}" if len(shown) > 1 else value for attack, value in shown.items())
+    return f"#   Table {row.table}, {benchmark_name(row.benchmark)}, {MEASURES[row.measure]} %: {numbers}"
+
+
+@pytest.mark.parametrize("recipe", TRAININGS, ids=name)
+def test_every_line_of_a_recipe_is_an_override_with_its_source_beside_it(recipe: Path) -> None:
+    load_config([f"model={recipe.parent.name}", *overrides(recipe)])
+    lines = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
+    assert len(lines) == len(overrides(recipe))
+    assert all("#" in line or line.startswith(("- seed=", "- rollout=", "- judge=")) for line in lines)
+    assert recipe_words(name(recipe)) == overrides(recipe)
+
+
+@pytest.mark.parametrize("recipe", TRAININGS, ids=name)
+def test_the_head_of_a_recipe_has_its_own_command(recipe: Path) -> None:
+    assert f"#   make train ARGS=recipe={name(recipe)}\n" in recipe.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("recipe", OF_THE_PAPER, ids=name)
+def test_the_head_of_a_recipe_of_the_paper_has_the_papers_own_numbers_and_the_estimated_hours(recipe: Path) -> None:
+    text, model = recipe.read_text(encoding="utf-8"), recipe.parent.name
+    head = [line for line in text.splitlines() if line.startswith("#")]
+    expected = expected_lines(model, recipe.stem)
+    assert head[-len(expected) :] == expected
+    assert f" Hours: {load_models().models[model].train_h:g}, ESTIMATED (recipes/tables/models.yaml)." in text
+
+
+def test_the_numbers_of_a_head_are_those_of_the_table() -> None:
+    assert "#   Table 3, StrongREJECT, ASR %: none 0.2 ± 0.1, pair 20.4 ± 1.2, pap 8.1 ± 0.3" in expected_lines(
+        "llama3", "cada"
+    )
+    assert expected_lines("llama3_70b", "cada") == ["# Expected: the paper reports no such training."]
+
+
+def test_the_smollm2_recipe_is_the_default() -> None:
+    pinned = load_config(["model=smollm2", *overrides(RECIPES_DIR / "smollm2" / "cada.yaml")])
+    assert config_hash(pinned) == config_hash(load_config(["model=smollm2"]))
 
 
 def test_a_recipe_is_its_model_and_its_overrides() -> None:
     named = load_config(["recipe=smollm2/paper"])
-    assert config_hash(named) == config_hash(
-        load_config(["model=smollm2", *recipe_words("smollm2/paper", RECIPES_DIR)])
-    )
+    assert config_hash(named) == config_hash(load_config(["model=smollm2", *recipe_words("smollm2/paper")]))
     assert config_hash(named) != config_hash(load_config(["model=smollm2"]))
 
 
@@ -36,8 +100,6 @@ def test_an_unknown_recipe_fails_with_the_nearest(name: str, nearest: str) -> No
 
 
 def test_a_sweep_takes_a_recipe_and_an_axis_over_one_of_its_keys() -> None:
-    from cada_trl.jobs.grid import make_grid
-
     request = read_request(["recipe=smollm2/cada", "beta_kl=0.0,0.1"])
     cells = make_grid(request.training)
     assert [cell.axes for cell in cells] == [{"beta_kl": 0.0}, {"beta_kl": 0.1}]
@@ -45,7 +107,7 @@ def test_a_sweep_takes_a_recipe_and_an_axis_over_one_of_its_keys() -> None:
 
 
 def test_words_without_a_recipe_stay_as_they_are() -> None:
-    assert expand_recipes(["model=llama3", "--dry-run"], RECIPES_DIR) == ["model=llama3", "--dry-run"]
+    assert expand_recipes(["model=llama3", "--dry-run"]) == ["model=llama3", "--dry-run"]
 
 
 def test_a_policy_is_its_hazards_and_its_twins_and_what_comes_after_it_wins(

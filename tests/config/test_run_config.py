@@ -13,15 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cada_trl.config import (
-    CONF_DIR,
-    Config,
-    check_config,
-    config_hash,
-    load_config,
-    run_config,
-    run_name,
-)
+from cada_trl.config import CONF_DIR, Config, check_config, config_hash, load_config, run_config, run_name
 from cada_trl.config.loading import Section, groups, leaf_paths
 from cada_trl.errors import UserError
 
@@ -98,98 +90,8 @@ def test_the_papers_values_are_the_models_defaults() -> None:
         assert (algo.baseline, algo.kl_in, algo.learn_on, algo.benign_frac) == ("running", "loss", "request", 0.0)
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("bta_kl=1", "unknown key 'bta_kl'; did you mean beta_kl or benign_beta_kl?"),
-        ("algo.beta=1", "unknown key 'algo.beta'; did you mean algo.beta_kl"),
-        ("modle=smollm2", "unknown key 'modle'; did you mean model?"),
-        ("+beta_kl=1", "unknown key '+beta_kl'; did you mean beta_kl or benign_beta_kl?"),
-        ("model=smolm2", "model=smolm2: no such choice; did you mean smollm2?"),
-        ("model=", "model=: no such choice; valid: deepseek_r1_distill_llama_8b"),
-        ("beta_kl", "'beta_kl' is not an override; expected key=value"),
-        ("beta_kl=abc", "algo.beta_kl='abc': Input should be a valid number"),
-        ("seed=1.5", "seed=1.5: Input should be a valid integer"),
-        ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),
-        ("seed=5000000000", "seed=5000000000: Input should be less than or equal to 4294967295"),
-        ("hint=yes", "prompt.hint='yes': Input should be a valid boolean"),
-        ("beta_kl=-1", "algo.beta_kl=-1: Input should be greater than or equal to 0"),
-        ("lr=inf", "algo.lr=inf: Input should be a finite number"),
-        ("lr=nan", "algo.lr=nan"),
-        ("file=", "data.file=''"),
-        ("kl=k4", "algo.kl='k4'"),
-        ("beta_kl=0.1,0.2", "algo.beta_kl takes one value here; several are for a sweep"),
-        ("file=/a,b.jsonl", "needs quotes of its own"),
-    ],
-)
-def test_a_mistaken_override_is_one_line_that_names_it(override: str, message: str) -> None:
-    with pytest.raises(UserError) as error:
-        load_config([override])
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def test_a_value_in_quotes_may_hold_commas_and_blanks() -> None:
     assert load_config(["file='/a b, (c).jsonl'"]).data.file == "/a b, (c).jsonl"
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["kl=k1"], "kl=k1 with kl_in=loss has no gradient"),
-        (["kl_in=reward_sequence"], "kl_in=reward_sequence takes kl=k1"),
-        (["kl_in=reward_to_go", "kl=k1"], "set learn_on=rollout or prompt=none"),
-        (["baseline=group"], "baseline=group needs rollouts_per_request >= 2"),
-        (["baseline=leave_one_out"], "baseline=leave_one_out needs rollouts_per_request >= 2"),
-        (["max_new_tok=8000"], "max_prompt_tok + max_new_tok = 8256 exceeds the model's context_tok = 8192"),
-        (["n_processes=2", "micro_batch=4"], "needs launcher=accelerate"),
-        (["requests_per_step=12", "micro_batch=5"], "12 is not divisible by micro_batch x n_processes = 5"),
-        (["hardware=a100x4", "requests_per_step=10"], "set requests_per_step to a multiple of n_processes = 4"),
-        (
-            [
-                *("hardware=a100x4", "rollout=vllm_server", "server_url=http://127.0.0.1:8000", "baseline=group"),
-                *("requests_per_step=10", "rollouts_per_request=4"),
-            ],
-            "needs the 4 rollouts of a request in one process, and n_processes=4 cuts them apart",
-        ),
-        (
-            ["save_every_steps=10", "steps_per_rollout=4"],
-            "save_every_steps=10 is no multiple of steps_per_rollout=4: a checkpoint between would lose rollouts; "
-            "set save_every_steps=12",
-        ),
-        (["algo=grpo", "benign_tok=8"], "benign_tok=8: method=grpo does not read benign_tok"),
-        (["algo=sft_cases", "steps_per_rollout=2"], "steps_per_rollout=2: method=sft does not read steps_per_rollout"),
-        (["twins=harmless"], "twins=harmless is for the twins beside another source; data=twins trains on both rows"),
-        (["n_probe=120"], "n_probe=120 is not read with data=twins, whose probe is a fixed third of the pairs"),
-        (["sampling=natural"], "sampling=natural is not for data=twins"),
-        (
-            ["data=beavertails", "n_train=null"],
-            "n_train=null is for data=twins; data=beavertails needs a number of rows",
-        ),
-        (["data=jsonl", "n_probe=null"], "n_probe=null is for data=twins; data=jsonl needs a number of rows"),
-    ],
-)
-def test_values_that_do_not_fit_together_are_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(UserError) as error:
-        load_config(overrides)
-    assert message in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["kl=k1", "kl_in=reward_sequence", "learn_on=rollout", "kl_direction=reverse"],
-        ["kl=k1", "kl_in=reward_to_go", "prompt=none", "kl_direction=reverse"],
-        ["baseline=group", "rollouts_per_request=2"],
-        ["baseline=batch"],
-        ["kl=k3", "kl_direction=reverse"],
-        ["max_new_tok=7936"],
-        ["save_every_steps=12", "steps_per_rollout=4"],
-        ["save_every_steps=7", "steps_per_rollout=1"],
-    ],
-)
-def test_their_neighbours_that_do_fit_are_taken(overrides: list[str]) -> None:
-    load_config(overrides)
 
 
 def test_the_advised_micro_batch_really_divides_the_step_over_all_processes() -> None:
@@ -288,11 +190,6 @@ def test_every_hyper_parameter_carries_its_source_on_its_line(path: Path) -> Non
     assert keys
     names_the_choice = f": {path.stem}"  # `arm: cases` in cases.yaml: the file's first line says what it is
     assert [line for line in keys if "#" not in line and not line.endswith(names_the_choice)] == []
-
-
-def test_a_target_for_the_kl_cannot_start_from_a_beta_of_zero() -> None:
-    with pytest.raises(UserError, match="target_kl_nats"):
-        load_config(["beta_kl=0.0", "target_kl_nats=5.0"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The whole verb from requests to report on a tiny random model; on the embedded SmolLM2 it is test_notebook.py's."""
+"""The whole verb from requests to report on a tiny random model; on the embedded SmolLM2 it is test_docs.py's."""
 
 from __future__ import annotations
 

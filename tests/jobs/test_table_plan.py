@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.config import RECIPES_DIR
-from cada_trl.config.recipes import recipe_words
+from cada_trl.config.run_config import recipe_words
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
 from cada_trl.jobs.table_plan import available, load_layout, load_models, load_table_settings
@@ -104,7 +104,7 @@ def test_an_unknown_model_or_recipe_is_refused() -> None:
     ):
         load_models().named("llama4")
     with pytest.raises(UserError, match="recipe=llama3/cda: no such recipe; did you mean llama3/cada"):
-        recipe_words("llama3/cda", RECIPES_DIR)
+        recipe_words("llama3/cda")
 
 
 def test_lists_are_written_with_commas_and_words_keep_their_equals_sign() -> None:

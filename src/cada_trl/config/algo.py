@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -48,21 +48,16 @@ UNUSED: dict[str, Any] = {
 
 _TARGETS = frozenset({"targets", "keep", "refusal_text"})
 _STOCK = frozenset({"beta_kl", "rollouts_per_request"})
-
 _DISTILLED = frozenset({"kl_direction", "benign_beta_kl", "first_tok_weight", "benign_tok"})
 
 METHODS: dict[str, Method] = {
     "cada": Method(frozenset(UNUSED) - _TARGETS - {"dpo_beta"}),
-    "self_distillation": Method(
-        _DISTILLED | {"rollouts_per_request", "steps_per_rollout"},
-        {"beta_kl": 1.0},
-    ),
+    "self_distillation": Method(_DISTILLED | {"rollouts_per_request", "steps_per_rollout"}, {"beta_kl": 1.0}),
     "sft": Method(_TARGETS),
     "dpo": Method(_TARGETS | {"dpo_beta"}),
     "grpo": Method(_STOCK, {"learn_on": "rollout", "baseline": "group", "kl": "k3"}),
     "rloo": Method(
-        _STOCK,
-        {"learn_on": "rollout", "baseline": "leave_one_out", "kl": "k1", "kl_in": "reward_sequence"},
+        _STOCK, {"learn_on": "rollout", "baseline": "leave_one_out", "kl": "k1", "kl_in": "reward_sequence"}
     ),
 }
 
@@ -145,32 +140,36 @@ class AlgoConfig(Section):
         return max(self.beta_kl, self.benign_beta_kl or 0.0) > 0.0
 
 
-def check_algo(algo: AlgoConfig) -> None:
-    """Errors: ValueError for an unknown method, a key that the method would ignore, and one that it lacks."""
+def algo_misfits(algo: AlgoConfig) -> Iterator[str]:
+    """An unknown method, a key that the method would ignore, one that it lacks, and keys that do not fit together."""
     if algo.method not in METHODS:
-        raise ValueError(f"method={algo.method}: no such method; {nearest(algo.method, METHODS)}")
+        yield f"method={algo.method}: no such method; {nearest(algo.method, METHODS)}"
     method = METHODS[algo.method]
     for key, unused in (UNUSED | dict(method.fixed)).items():
         value = getattr(algo, key)
         if key not in method.reads and value != unused:
             implied = f"implies {key}={unused}" if key in method.fixed else f"does not read {key}"
-            raise ValueError(f"{key}={value}: method={algo.method} {implied}; leave it out, or choose another algo=")
-    lacking = [
-        key
-        for key in ("targets", "keep", "refusal_text", "dpo_beta")
-        if key in method.reads and getattr(algo, key) is None
-    ]
-    if lacking:
-        raise ValueError(
+            yield f"{key}={value}: method={algo.method} {implied}; leave it out, or choose another algo="
+    needed = [key for key in ("targets", "keep", "refusal_text", "dpo_beta") if key in method.reads]
+    if lacking := [key for key in needed if getattr(algo, key) is None]:
+        yield (
             f"method={algo.method} needs {', '.join(lacking)}: without targets there is nothing to learn; "
             "start from a file of hydra_conf/algo/ that sets them, such as algo=sft_cases"
         )
     if algo.benign_per_step == algo.requests_per_step and (algo.method != "sft" or algo.max_steps is None):
-        raise ValueError(
+        yield (
             f"benign_frac={algo.benign_frac} leaves no harmful request in a step of {algo.requests_per_step}; only "
             "method=sft with max_steps set learns from harmless ones alone: lower it"
         )
     if algo.targets == "opening" and (algo.method != "sft" or algo.benign_frac):
-        raise ValueError("targets=opening is for method=sft on harmful requests alone; set benign_frac=0.0")
+        yield "targets=opening is for method=sft on harmful requests alone; set benign_frac=0.0"
     if algo.method == "dpo" and algo.targets == "direct_refusal":
-        raise ValueError("targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own")
+        yield "targets=direct_refusal makes chosen and rejected equal in every DPO pair; set targets=own"
+    if algo.kl == "k1" and algo.kl_in == "loss":
+        yield "kl=k1 with kl_in=loss has no gradient in expectation; set kl=exact or kl_in=reward_sequence"
+    if algo.target_kl_nats is not None and algo.beta_kl == 0.0:
+        yield "target_kl_nats steers beta_kl by factors and cannot move it from 0; start with beta_kl=0.01"
+    if algo.kl_in != "loss" and algo.kl != "k1":
+        yield f"kl_in={algo.kl_in} takes kl=k1, not kl={algo.kl} (its gradient there is another)"
+    if algo.baseline in {"group", "leave_one_out"} and algo.rollouts_per_request < 2:
+        yield f"baseline={algo.baseline} needs rollouts_per_request >= 2; 1 takes running, batch or none"

@@ -1,11 +1,12 @@
-"""What a verb takes: every key with its default and the source beside it in hydra_conf/, by the file that sets it."""
+"""What a verb takes: each key with its default and its source in hydra_conf/, and those that others leave unread."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,10 +26,15 @@ class Key:
     file: str
 
 
+def default_choices(conf_dir: Path, primary: str) -> dict[str, str]:
+    """Config group -> the file that the primary file's defaults list takes; `optional` ones follow from the others."""
+    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
+    return {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
+
+
 def default_keys(conf_dir: Path, primary: str) -> dict[str, Key]:
     """Dotted path -> the key as the last file sets it that Hydra composes where no override is given."""
-    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
-    choices = {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
+    choices = default_choices(conf_dir, primary)
     keys: dict[str, Key] = {}
     for group, choice in choices.items():
         chosen = re.sub(r"\$\{(\w+)\}", lambda match: str(choices[match.group(1)]), choice)
@@ -50,14 +56,12 @@ def describe_keys(conf_dir: Path, primary: str, paths: set[str]) -> str:
         for key in keys:
             given = f"  {key.path.rpartition('.')[2]}={key.value}"
             lines.append(f"{given:{_SOURCES_FROM}}{'  ' * bool(key.source)}{key.source}".rstrip())
-    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
-    groups = [(name, choice) for entry in listed if isinstance(entry, dict) for name, choice in entry.items()]
-    choices = [f"  {name}={choice:20}  {_others(conf_dir / name)}" for name, choice in groups if " " not in name]
+    choices = [
+        f"  {group}={choice:20}  {' | '.join(sorted(file.stem for file in (conf_dir / group).glob('*.yaml')))}"
+        for group, choice in default_choices(conf_dir, primary).items()
+        if " " not in group
+    ]
     return "\n".join([*lines, *(["\nfiles to choose from", *choices] if choices else [])])
-
-
-def _others(folder: Path) -> str:
-    return " | ".join(sorted(file.stem for file in folder.glob("*.yaml")))
 
 
 def _keys(file: Path, package: str) -> Iterator[Key]:
@@ -79,13 +83,13 @@ def _keys(file: Path, package: str) -> Iterator[Key]:
             sections = [*sections[: len(indent) // 2], name]
             if value:
                 path = ".".join([*prefix, *sections])
-                yield Key(path, value, source or " ".join(above), _place(file))
+                yield Key(path, value, source or " ".join(above), _file_name(file))
             above = []
         else:
             above = []
 
 
-def _place(file: Path) -> str:
+def _file_name(file: Path) -> str:
     root = next(folder for folder in file.parents if folder.name == "hydra_conf")
     return str(file.relative_to(root.parent))
 
@@ -96,3 +100,80 @@ def _without_defaults(lines: list[str]) -> Iterator[str]:
         inside = line.startswith("defaults:") or (inside and line.startswith(" "))
         if not inside:
             yield line
+
+
+# What has to hold, all of it -> the keys that nothing reads then: a value that is set there would be ignored, so it is
+# refused. Methods have a table of their own (algo.py).
+UNREAD = {
+    "data.dataset=twins|jsonl": "data.classifier data.hub_id data.hub_revision data.hub_split",
+    "data.dataset=beavertails data.file!=null": "data.hub_id data.hub_revision data.hub_split",
+    "data.dataset=twins data.file=null": "data.licence",
+    "data.benchmarks_dir=null": "data.decontaminate_n_gram",
+    "model.source=embedded|folder": "model.revision",
+    "prompt.arm=none|no_cases|codes|codes_of_hazard": "prompt.cases_as prompt.n_cases prompt.cases_by",
+    "prompt.arm=none|no_cases|codes": "prompt.hint",
+    "prompt.arm=cases prompt.cases_by=similarity": "prompt.hint",
+    "judge.kind=phrases|classifier data.classifier!=llm": (
+        "judge.base_url judge.llm judge.api_key_env judge.timeout_s judge.max_retries judge.max_calls"
+    ),
+    "judge.kind=wildguard|llamaguard3|harmbench judge.base_url=null": (
+        "judge.api_key_env judge.timeout_s judge.max_retries"
+    ),
+    "algo.benign_frac=0.0": "algo.benign_arm algo.benign_tok algo.benign_beta_kl",
+    "algo.baseline!=running": "algo.baseline_rate algo.baseline_start",
+    "algo.lr_schedule=constant": "algo.warmup_frac",
+    "algo.max_steps!=null": "algo.epochs",
+    "rollout.backend!=vllm_server": "rollout.server_url rollout.tensor_parallel",
+    "hardware.launcher=python": "hardware.accelerate_config",
+    "peft.adapter=none": "peft.rank peft.alpha peft.dropout peft.target_modules",
+    "tracking.wandb=off tracking.local_tracker!=trackio": "tracking.wandb_project",
+    "tripwires.over_refusal=off": "tripwires.over_refusal_frac",
+    "tripwires.empty_analysis=off": "tripwires.empty_analysis_words tripwires.empty_analysis_frac",
+    "tripwires.copied_analysis=off": "tripwires.copied_n_gram tripwires.copied_analysis_frac",
+    "tripwires.length_collapse=off": "tripwires.length_collapse_frac",
+    "tripwires.kl_jump=off": "tripwires.kl_jump_factor tripwires.kl_jump_nats",
+    "tripwires.unscored=off": "tripwires.unscored_share_frac",
+    "tripwires.sampler_gap=off": "tripwires.sampler_gap_limit_nats",
+    "tripwires.reward_without_safety=off": "tripwires.reward_gain tripwires.asr_floor_frac",
+    "generation.backend=transformers": "generation.n_gpu",
+    "generation.backend=vllm": "generation.batch_tok",
+    "attacker.attacker_llm=null": (
+        "attacker.attacker_api_key_env attacker.attacker_timeout_s attacker.attacker_max_retries "
+        "attacker.attacker_max_calls attacker.n_streams attacker.n_iterations"
+    ),
+    "limit=null": "seed",
+    "search=grid": "n_trials space",
+    "submit=here": "slurm_args",
+}
+_GROUPS = {"data.dataset", "judge.kind", "rollout.backend", "peft.adapter", "prompt.arm"}  # chosen as data=, judge=
+
+
+def unread_keys(values: Mapping[str, Any], paths: set[str]) -> Iterator[tuple[str, str]]:
+    """(key, why nothing reads it and what to do) for those of the paths; values: of every key by its dotted path."""
+    for conditions, keys in UNREAD.items():
+        unread = paths.intersection(keys.split())
+        if unread and all(_holds(values, condition) for condition in conditions.split()):
+            places = [place for place in map(_place, conditions.split()) if place in values]
+            said = " ".join(f"{_typed(place)}={_text(values[place])}" for place in places)
+            why = f"nothing reads it with {said}; leave it out, or change {_typed(places[0])}"
+            yield from ((key, why) for key in unread)
+
+
+def _holds(values: Mapping[str, Any], condition: str) -> bool:
+    """A key that the schema does not have equals nothing."""
+    place = _place(condition)
+    is_one = place in values and _text(values[place]) in condition.partition("=")[2].split("|")
+    return is_one is not ("!=" in condition)
+
+
+def _place(condition: str) -> str:
+    return condition.partition("=")[0].rstrip("!")
+
+
+def _typed(place: str) -> str:
+    section, _, leaf = place.rpartition(".")
+    return section if place in _GROUPS else leaf
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -17,9 +17,8 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cada_trl.config.keys import describe_keys
+from cada_trl.config.keys import default_choices, describe_keys, unread_keys
 from cada_trl.config.texts import NO_SECRETS, SECRET_ENDS, Addresses
-from cada_trl.config.unread import unread_keys
 from cada_trl.errors import HelpAsked, UserError
 from cada_trl.storage.reading import read_yaml
 
@@ -159,18 +158,15 @@ def described(folder: Path) -> list[str]:
 
 def leaf_paths(schema: type[Section]) -> dict[str, str]:
     """Leaf name -> dotted path, for every key of the schema."""
-    paths: dict[str, str] = {}
-    for name, section in _sections(schema).items():
-        paths |= {leaf: f"{name}.{leaf}" for leaf in section.model_fields}
-    return paths | {name: name for name in schema.model_fields if name not in _sections(schema)}
+    sections = _sections(schema)
+    paths = {leaf: f"{name}.{leaf}" for name, section in sections.items() for leaf in section.model_fields}
+    return paths | {name: name for name in schema.model_fields if name not in sections}
 
 
 def groups(conf_dir: Path, primary: str) -> dict[str, list[str]]:
     """Config group -> its choices, for the groups in the primary file's defaults list that a user chooses from."""
-    listed = read_yaml(conf_dir / f"{primary}.yaml")["defaults"]
-    named = [name for entry in listed if isinstance(entry, dict) for name in entry]
-    names = sorted(name for name in named if not name.startswith("optional "))  # follow from the other choices
-    return {name: sorted(file.stem for file in (conf_dir / name).glob("*.yaml")) for name in names}
+    names = sorted(name for name in default_choices(conf_dir, primary) if not name.startswith("optional "))
+    return {name: described(conf_dir / name) for name in names}
 
 
 def is_text_list(schema: type[Section], path: str) -> bool:
@@ -228,12 +224,9 @@ def _sections(schema: type[Section]) -> dict[str, type[Section]]:
 
 def by_path(values: dict[str, Any]) -> dict[str, Any]:
     """Dotted path -> value, of sections and of what stands beside them."""
-    paths: dict[str, Any] = {}
-    for name, value in values.items():
-        paths |= (
-            {f"{name}.{leaf}": inner for leaf, inner in value.items()} if isinstance(value, dict) else {name: value}
-        )
-    return paths
+    inner = {name: value for name, value in values.items() if isinstance(value, dict)}
+    paths = {f"{name}.{leaf}": value for name, section in inner.items() for leaf, value in section.items()}
+    return paths | {name: value for name, value in values.items() if name not in inner}
 
 
 def _unreadable(words: Sequence[str], error: Exception) -> str:
@@ -242,6 +235,7 @@ def _unreadable(words: Sequence[str], error: Exception) -> str:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    quotes = "needs quotes of its own, as in \"file='a, b.jsonl'\""
     for word in words:
         key, _, value = word.partition("=")
         try:
@@ -249,15 +243,9 @@ def _unreadable(words: Sequence[str], error: Exception) -> str:
         except HydraException:
             if key.endswith("_url"):
                 return f"cannot read {key}; {NO_SECRETS}"
-            return (
-                f"cannot read the value of {key}; one with commas, blanks, brackets or signs needs quotes of its own, "
-                "as in \"file='a, b.jsonl'\""
-            )
+            return f"cannot read the value of {key}; one with commas, blanks, brackets or signs {quotes}"
         if override.is_sweep_override():
-            return (
-                f"{key} takes one value here; several are for a sweep, and a text with commas needs quotes of its own, "
-                "as in \"file='a, b.jsonl'\""
-            )
+            return f"{key} takes one value here; several are for a sweep, and a text with commas {quotes}"
         if "${" in value:
             return f"cannot read the value of {key}; write the value itself in place of ${{...}}"
     return f"cannot read {', '.join(word.partition('=')[0] for word in words)}: {str(error).splitlines()[0]}"

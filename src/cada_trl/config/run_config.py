@@ -1,34 +1,35 @@
-"""One run's configuration: the sections together, what of them fits together, its hash by content.
+"""One run's configuration: its sections and what of them fits together, words that stand for others, its content hash.
 
 Importable without torch, so that a wrong key fails in a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
 
-from cada_trl.config.algo import AlgoConfig, check_algo
-from cada_trl.config.loading import Section, Seed, by_path, check_values, compose_config, leaf_paths
-from cada_trl.config.recipes import expand_recipes
-from cada_trl.config.sections import (
-    DataConfig,
-    HardwareConfig,
-    JudgeConfig,
-    ModelConfig,
-    PeftConfig,
-    PromptConfig,
-    RewardConfig,
-    RolloutConfig,
-    TrackingConfig,
-    TripwiresConfig,
+from cada_trl.config import sections
+from cada_trl.config.algo import AlgoConfig, algo_misfits
+from cada_trl.config.keys import unread_keys
+from cada_trl.config.loading import (
+    Section,
+    Seed,
+    as_override,
+    by_path,
+    check_values,
+    compose_config,
+    leaf_paths,
+    nearest,
 )
 from cada_trl.config.texts import Folder, Name
-from cada_trl.config.unread import unread_keys
+from cada_trl.errors import UserError
+from cada_trl.hazards.policy import compile_policy
 from cada_trl.storage.digest import content_hash
+from cada_trl.storage.reading import read_yaml
 
 PACKAGE_DIR = Path(__file__).parents[1]
 _CHECKOUT = PACKAGE_DIR.parents[1]
@@ -45,77 +46,156 @@ class Config(Section):
     run_name: Name | None  # null: <model>-<hash8>-s<seed>
     data_dir: Folder
     hazards: str  # "builtin" or a folder with a case pack
-    model: ModelConfig
-    data: DataConfig
-    prompt: PromptConfig
-    reward: RewardConfig
-    judge: JudgeConfig
+    model: sections.ModelConfig
+    data: sections.DataConfig
+    prompt: sections.PromptConfig
+    reward: sections.RewardConfig
+    judge: sections.JudgeConfig
     algo: AlgoConfig
-    rollout: RolloutConfig
-    hardware: HardwareConfig
-    peft: PeftConfig
-    tracking: TrackingConfig
-    tripwires: TripwiresConfig = TripwiresConfig()  # all off where a run was written before them
+    rollout: sections.RolloutConfig
+    hardware: sections.HardwareConfig
+    peft: sections.PeftConfig
+    tracking: sections.TrackingConfig
+    tripwires: sections.TripwiresConfig = sections.TripwiresConfig()  # all off where a run was written before them
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Config:
-        algo, rollout, hardware = self.algo, self.rollout, self.hardware
-        check_algo(algo)
-        _check_data(self.data)
-        if self.reward.reasoning == "judged" and not self.judge.base_url:
-            raise ValueError(f"reasoning=judged needs a judge behind an endpoint, not {self.judge.kind}: judge=rubric")
-        if algo.kl == "k1" and algo.kl_in == "loss":
-            raise ValueError(
-                "kl=k1 with kl_in=loss has no gradient in expectation; set kl=exact or kl_in=reward_sequence"
-            )
-        if algo.target_kl_nats is not None and algo.beta_kl == 0.0:
-            raise ValueError(
-                "target_kl_nats steers beta_kl by factors and cannot move it from 0; start with beta_kl=0.01"
-            )
-        if algo.kl_in != "loss" and algo.kl != "k1":
-            raise ValueError(f"kl_in={algo.kl_in} takes kl=k1, not kl={algo.kl} (its gradient there is another)")
-        if algo.kl_in != "loss" and algo.learn_on == "request" and self.prompt.arm != "none":
-            raise ValueError(
-                f"kl_in={algo.kl_in} needs samples of the learned prompt; set learn_on=rollout or prompt=none"
-            )
-        if algo.kl_direction != "reverse" and (algo.kl, algo.kl_in) != ("exact", "loss"):
-            raise ValueError(
-                f"kl_direction={algo.kl_direction} is the exact KL's in the loss; kl={algo.kl} kl_in={algo.kl_in} has "
-                "a direction of its own: set kl_direction=reverse, or kl=exact kl_in=loss"
-            )
-        if why_not := _no_correction(self):
-            raise ValueError(f"importance_cap={rollout.importance_cap} {why_not}")
-        if rollout.backend == "vllm_server" and not rollout.server_url:
-            raise ValueError("rollout=vllm_server needs server_url, such as http://127.0.0.1:8000")
-        if algo.baseline in {"group", "leave_one_out"} and algo.rollouts_per_request < 2:
-            raise ValueError(
-                f"baseline={algo.baseline} needs rollouts_per_request >= 2; 1 takes running, batch or none"
-            )
-        _check_batch(self)
-        _check_sampling(self)
-        if self.data.max_prompt_tok + rollout.max_new_tok > self.model.context_tok:
-            raise ValueError(
-                f"max_prompt_tok + max_new_tok = {self.data.max_prompt_tok + rollout.max_new_tok} exceeds the model's "
-                f"context_tok = {self.model.context_tok}"
-            )
-        if hardware.n_processes > 1 and hardware.launcher == "python":
-            raise ValueError("n_processes > 1 needs launcher=accelerate")
+        misfits = chain(algo_misfits(self.algo), _data_misfits(self.data), _misfits(self))
+        if first := next(misfits, None):
+            raise ValueError(first)
         return self
 
 
-def _check_batch(config: Config) -> None:
-    algo, hardware = config.algo, config.hardware
+def _misfits(config: Config) -> Iterator[str]:
+    """What of several sections does not fit together, and what to do."""
+    algo, rollout, hardware = config.algo, config.rollout, config.hardware
+    if config.reward.reasoning == "judged" and not config.judge.base_url:
+        yield f"reasoning=judged needs a judge behind an endpoint, not {config.judge.kind}: judge=rubric"
+    if algo.kl_in != "loss" and algo.learn_on == "request" and config.prompt.arm != "none":
+        yield f"kl_in={algo.kl_in} needs samples of the learned prompt; set learn_on=rollout or prompt=none"
+    if algo.kl_direction != "reverse" and (algo.kl, algo.kl_in) != ("exact", "loss"):
+        yield (
+            f"kl_direction={algo.kl_direction} is the exact KL's in the loss; kl={algo.kl} kl_in={algo.kl_in} has "
+            "a direction of its own: set kl_direction=reverse, or kl=exact kl_in=loss"
+        )
+    if rollout.importance_cap is not None and (why_not := _no_correction(config)):
+        yield f"importance_cap={rollout.importance_cap} {why_not}"
+    if rollout.backend == "vllm_server" and not rollout.server_url:
+        yield "rollout=vllm_server needs server_url, such as http://127.0.0.1:8000"
     n_rollouts, per_pass = algo.rollouts_per_step, hardware.micro_batch * hardware.n_processes
     if n_rollouts % per_pass:
-        raise ValueError(
+        yield (
             f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
             f"micro_batch x n_processes = {per_pass}; {_divisible(n_rollouts, hardware)}"
         )
-    if config.rollout.backend == "vllm_server" and n_rollouts // hardware.n_processes % algo.rollouts_per_request:
-        raise ValueError(
+    if rollout.backend == "vllm_server" and n_rollouts // hardware.n_processes % algo.rollouts_per_request:
+        yield (
             f"rollout=vllm_server needs the {algo.rollouts_per_request} rollouts of a request in one process, and "
             f"n_processes={hardware.n_processes} cuts them apart; set requests_per_step to a multiple of it"
         )
+    if algo.sampled_by == "reference" and not (algo.has_kl and rollout.backend == "transformers"):
+        yield (
+            "sampled_by=reference needs the reference model in this process: a beta_kl or benign_beta_kl above 0 and "
+            "rollout=transformers, or sampled_by=policy"
+        )
+    save_every, block = config.tracking.save_every_steps, algo.steps_per_rollout
+    if rest := save_every % block:
+        yield (
+            f"save_every_steps={save_every} is no multiple of steps_per_rollout={block}: a checkpoint between would "
+            f"lose rollouts; set save_every_steps={save_every - rest + block}"
+        )
+    longest, room = config.data.max_prompt_tok + rollout.max_new_tok, config.model.context_tok
+    if longest > room:
+        yield f"max_prompt_tok + max_new_tok = {longest} exceeds the model's context_tok = {room}"
+    if hardware.n_processes > 1 and hardware.launcher == "python":
+        yield "n_processes > 1 needs launcher=accelerate"
+
+
+def _data_misfits(data: sections.DataConfig) -> Iterator[str]:
+    """A key that the dataset does not read, or one that it lacks."""
+    if data.dataset != "twins":
+        for name in ("n_train", "n_probe"):
+            if getattr(data, name) is None:
+                yield f"{name}=null is for data=twins; data={data.dataset} needs a number of rows, as in {name}=120"
+        return
+    if data.twins != "both":
+        yield f"twins={data.twins} is for the twins beside another source; data=twins trains on both rows of a pair"
+    if data.n_probe is not None:
+        yield (
+            f"n_probe={data.n_probe} is not read with data=twins, whose probe is a fixed third of the pairs; leave it "
+            "null"
+        )
+    if data.sampling != "stratified":
+        yield f"sampling={data.sampling} is not for data=twins, whose pairs are drawn evenly over hazards"
+
+
+def _no_correction(config: Config) -> str | None:
+    """Why token-level importance weights would be wrong in this run; None where they are right."""
+    algo, rollout = config.algo, config.rollout
+    if algo.method != "cada":
+        return f"acts with method=cada only; method={algo.method} has TRL's own correction, or needs none; set null"
+    if rollout.backend == "transformers":
+        return "corrects vLLM's sampling; rollout=transformers samples with the trained model itself: set it to null"
+    if algo.learn_on == "request" and config.prompt.arm != "none":
+        return "needs samples of the learned prompt (two prompts have no ratio): set learn_on=rollout or prompt=none"
+    if rollout.top_p < 1.0:
+        return "compares with the whole distribution, and top_p < 1 samples from a part of it: set top_p=1.0"
+    return None
+
+
+def _divisible(n_rollouts: int, hardware: sections.HardwareConfig) -> str:
+    """What to set so that the rollouts of a step fill whole micro-batches."""
+    share, rest = divmod(n_rollouts, hardware.n_processes)
+    if rest:
+        return f"set requests_per_step to a multiple of n_processes = {hardware.n_processes}"
+    fitting = max(size for size in range(1, min(share, hardware.micro_batch) + 1) if share % size == 0)
+    return f"the next smaller that fits: micro_batch={fitting}"
+
+
+def expand_recipes(words: Sequence[str]) -> list[str]:
+    """The words with a recipe's and a policy's own in its place, so that what comes after it wins.
+
+    recipe=smollm2/cada: the model and the overrides in recipes/smollm2/cada.yaml. policy=mine: the hazards and the
+    twins that its file is compiled to. Errors: as recipe_words and compile_policy.
+    """
+    expanded: list[str] = []
+    for word in words:
+        key, _, name = word.partition("=")
+        if key == "recipe":
+            expanded += [f"model={name.partition('/')[0]}", *recipe_words(name)]
+        elif key == "policy":
+            expanded += ["data=twins", *_policy_words(name, "file")]
+        else:
+            expanded.append(word)
+    return expanded
+
+
+def expand_policies(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The same for a verb that does not train: hazards and twins_file, where it has these keys."""
+    expanded: list[str] = []
+    for word in words:
+        key, _, name = word.partition("=")
+        expanded += _policy_words(name, "twins_file", keys) if key == "policy" else [word]
+    return expanded
+
+
+def _policy_words(name: str, twins: str, keys: Collection[str] | None = None) -> list[str]:
+    """twins: the verb's key for them. keys: those that the verb has; None: all."""
+    made = compile_policy(name)
+    given = {"hazards": str(made.pack), twins: str(made.twins), "licence": made.licence}
+    return [as_override(key, value) for key, value in given.items() if keys is None or key in keys]
+
+
+def recipe_words(name: str) -> list[str]:
+    """The overrides of the recipe <model>/<name>. Errors: UserError for an unknown one, with the nearest."""
+    files = [file for file in RECIPES_DIR.glob("*/*.yaml") if file.parent.name != "tables"]
+    known = {f"{file.parent.name}/{file.stem}": file for file in files}
+    if name not in known:
+        raise UserError(f"recipe={name}: no such recipe; {nearest(name, known)}")
+    words = read_yaml(known[name])
+    if not isinstance(words, list):
+        raise UserError(f"{known[name]} holds a {type(words).__name__}; expected a list of key=value")
+    return [str(word) for word in words]
 
 
 def load_config(overrides: list[str], typed: Collection[str] | None = None) -> Config:
@@ -124,7 +204,7 @@ def load_config(overrides: list[str], typed: Collection[str] | None = None) -> C
     typed: as compose_config's; the words of a recipe or policy may be left unread. Errors: UserError. Imports no torch.
     """
     own = overrides if typed is None else typed
-    return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides, RECIPES_DIR), typed=own)
+    return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides), typed=own)
 
 
 def unread_words(config: Config, words: Sequence[str]) -> dict[str, str]:
@@ -140,82 +220,13 @@ def check_config(values: Any) -> Config:
     return check_values(Config, values)
 
 
-_NOT_PART_OF_THE_RESULT = {"runs_dir", "run_name", "data_dir", "hardware", "tracking", "tripwires"}
-
-
 def config_hash(config: Config) -> str:
     """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware, seed."""
-    left_out: dict[str, Any] = dict.fromkeys(_NOT_PART_OF_THE_RESULT | {"seed"}, True)
-    not_hashed = {"rollout": {"server_url", "tensor_parallel"}, "model": {"chat"}, "judge": {"members"}}
-    values = config.model_dump(exclude=left_out | not_hashed)
-    return content_hash(values)
+    left_out = {"seed", "runs_dir", "run_name", "data_dir", "hardware", "tracking", "tripwires"}
+    keys: dict[str, Any] = {"rollout": {"server_url", "tensor_parallel"}, "model": {"chat"}, "judge": {"members"}}
+    return content_hash(config.model_dump(exclude=keys | dict.fromkeys(left_out, True)))
 
 
 def run_name(config: Config) -> str:
     """The run folder's name: the given one, or <model>-<hash8>-s<seed>."""
     return config.run_name or f"{config.model.name}-{config_hash(config)}-s{config.seed}"
-
-
-def _check_data(data: DataConfig) -> None:
-    """Errors: ValueError for a key that the dataset does not read, or one that it lacks."""
-    if data.dataset == "twins":
-        if data.twins != "both":
-            raise ValueError(
-                f"twins={data.twins} is for the twins beside another source; data=twins trains on both rows of a pair"
-            )
-        if data.n_probe is not None:
-            raise ValueError(
-                f"n_probe={data.n_probe} is not read with data=twins, whose probe is a fixed third of the pairs; leave "
-                "it null"
-            )
-        if data.sampling != "stratified":
-            raise ValueError(
-                f"sampling={data.sampling} is not for data=twins, whose pairs are drawn evenly over hazards"
-            )
-        return
-    for name, value in {"n_train": data.n_train, "n_probe": data.n_probe}.items():
-        if value is None:
-            raise ValueError(
-                f"{name}=null is for data=twins; data={data.dataset} needs a number of rows, as in {name}=120"
-            )
-
-
-def _no_correction(config: Config) -> str | None:
-    """Why token-level importance weights would be wrong in this run; None where they are right or not asked for."""
-    algo, rollout = config.algo, config.rollout
-    if rollout.importance_cap is None:
-        return None
-    if algo.method != "cada":
-        return f"acts with method=cada only; method={algo.method} has TRL's own correction, or needs none; set null"
-    if rollout.backend == "transformers":
-        return "corrects vLLM's sampling; rollout=transformers samples with the trained model itself: set it to null"
-    if algo.learn_on == "request" and config.prompt.arm != "none":
-        return "needs samples of the learned prompt (two prompts have no ratio): set learn_on=rollout or prompt=none"
-    if rollout.top_p < 1.0:
-        return "compares with the whole distribution, and top_p < 1 samples from a part of it: set top_p=1.0"
-    return None
-
-
-def _check_sampling(config: Config) -> None:
-    """Errors: ValueError where the rollouts' model is not in this process, or a checkpoint would fall among them."""
-    algo, tracking = config.algo, config.tracking
-    if algo.sampled_by == "reference" and not (algo.has_kl and config.rollout.backend == "transformers"):
-        raise ValueError(
-            "sampled_by=reference needs the reference model in this process: a beta_kl or benign_beta_kl above 0 and "
-            "rollout=transformers, or sampled_by=policy"
-        )
-    if tracking.save_every_steps % algo.steps_per_rollout:
-        fitting = -(-tracking.save_every_steps // algo.steps_per_rollout) * algo.steps_per_rollout
-        raise ValueError(
-            f"save_every_steps={tracking.save_every_steps} is no multiple of steps_per_rollout="
-            f"{algo.steps_per_rollout}: a checkpoint between would lose rollouts; set save_every_steps={fitting}"
-        )
-
-
-def _divisible(n_rollouts: int, hardware: HardwareConfig) -> str:
-    """What to set so that the rollouts of a step fill whole micro-batches."""
-    share, rest = divmod(n_rollouts, hardware.n_processes)
-    if rest:
-        return f"set requests_per_step to a multiple of n_processes = {hardware.n_processes}"
-    fitting = max(size for size in range(1, min(share, hardware.micro_batch) + 1) if share % size == 0)
-    return f"the next smaller that fits: micro_batch={fitting}"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, Seed, as_override, compose_config, groups
-from cada_trl.config.recipes import expand_policies
+from cada_trl.config.run_config import expand_policies
 from cada_trl.config.texts import Address, Folder, Variable
 from cada_trl.data.own_sets import TWIN_SETS, count_seen
 from cada_trl.errors import UserError

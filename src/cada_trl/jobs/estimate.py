@@ -13,7 +13,7 @@ from pathlib import Path
 from cada_trl.config import Config, check_config, run_name
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import n_trained
-from cada_trl.diagnosis import check_inputs, check_memory, findings
+from cada_trl.doctor import check_inputs, check_memory, findings
 from cada_trl.errors import UserError
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.evaluation.settings import EvaluateConfig

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cada_trl.config import CONF_DIR, RECIPES_DIR
+from cada_trl.config import CONF_DIR
 from cada_trl.config.loading import (
     HELP,
     Positive,
@@ -20,7 +20,7 @@ from cada_trl.config.loading import (
     leaf_paths,
     nearest,
 )
-from cada_trl.config.recipes import expand_recipes
+from cada_trl.config.run_config import expand_recipes
 from cada_trl.config.texts import Folder, Name
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import read_yaml
@@ -107,7 +107,7 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     if len(cards) > 1:
         raise UserError(f"{' '.join(kinds['card'])}: a sweep answers one card's question; give one of them")
     card = load_card(cards.pop()) if cards else None
-    training = (*(card.overrides if card else ()), *expand_recipes(kinds["training"], RECIPES_DIR))
+    training = (*(card.overrides if card else ()), *expand_recipes(kinds["training"]))
     words = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
     return SweepRequest(config, card, training, words, *(flag in flags for flag in _FLAGS))
 

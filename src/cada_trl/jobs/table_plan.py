@@ -19,7 +19,7 @@ from cada_trl.config.loading import (
     load_described,
     nearest,
 )
-from cada_trl.config.recipes import recipe_words
+from cada_trl.config.run_config import recipe_words
 from cada_trl.config.texts import Folder
 from cada_trl.data.benchmark_items import load_items, load_spec
 from cada_trl.data.sources import local_beavertails
@@ -287,7 +287,7 @@ class _Words:
         if row.recipe is None:
             return [None]
         folders = [as_override(key, getattr(settings, key)) for key in ("runs_dir", "data_dir")]
-        of_recipe = recipe_words(f"{settings.model}/{row.recipe}", RECIPES_DIR)
+        of_recipe = recipe_words(f"{settings.model}/{row.recipe}")
         jobs: list[Job | None] = []
         for seed in settings.seeds:
             words = (*self._base, *self._requests(), *of_recipe, *folders, *settings.train, f"seed={seed}")

@@ -95,8 +95,8 @@ def generate_with_shared_prefixes(
 ) -> list[list[int]]:
     """New token ids of each prompt, up to and with its first end: what each prompt gets alone.
 
-    groups: rows with equal values share a prompt prefix, which is run once. max_new_tok: the most of each prompt; groups
-    whose longest is equal are sampled side by side.
+    groups: rows with equal values share a prompt prefix, which is run once. max_new_tok: the most of each prompt;
+    groups whose longest is equal are sampled side by side.
     """
     members: dict[Hashable, list[int]] = {}
     for row, group in enumerate(groups):

