@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict
@@ -21,6 +22,8 @@ from cada_trl.training.cada_config import CADAConfig
 
 from .tiny import EOT, tiny_tokenizer
 
+Records = list[tuple[int, dict[str, float], list[dict[str, Any]]]]
+Make = Callable[..., tuple[Any, Records]]
 MAX_TOK = 6
 UNSCORED_WORD = "w50"
 CPU_RUN: dict[str, Any] = {
@@ -127,7 +130,7 @@ def cada_trainer(
     peft_config: Any = None,
     callbacks: Any = None,
     **changes: Any,
-) -> tuple[CADATrainer, list[tuple[int, dict[str, float], list[dict[str, Any]]]]]:
+) -> tuple[CADATrainer, Records]:
     """A trainer whose steps take rows micro[0] x micro[1] a process; the list fills with what it records."""
     model = load(folder)
     values = {
@@ -140,7 +143,7 @@ def cada_trainer(
         **changes,
     }
     args = CADAConfig(output_dir=str(output), **{**CPU_RUN, **values})
-    records: list[tuple[int, dict[str, float], list[dict[str, Any]]]] = []
+    records: Records = []
     trainer = trainer_class(
         model=model,
         args=args,
@@ -155,13 +158,6 @@ def cada_trainer(
     return trainer, records
 
 
-def trained(folder: str, output: Path, **changes: Any) -> CADATrainer:
-    """cada_trainer, trained."""
-    trainer, _ = cada_trainer(folder, output, **changes)
-    trainer.train()
-    return trainer
-
-
 def trained_state(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
     """What cada_trainer ends with, trained: weights, mean, beta; loss and requests of each step."""
     trainer, records = cada_trainer(folder, output, **changes)
@@ -169,10 +165,15 @@ def trained_state(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
     return {
         "weights": weights(trainer.model),
         "mean": trainer.baselines.harmful.value,
-        "beta": trainer.beta_controller.value,
+        "beta": trainer.beta_kl,
         "loss": [metrics["train/loss"] for _, metrics, _ in records],
         "requests": [[row["request_id"] for row in rows] for _, _, rows in records],
     }
+
+
+def rows_of(records: Records) -> list[dict[str, Any]]:
+    """The completions of all steps."""
+    return [row for _, _, rows in records for row in rows]
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -186,8 +187,15 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-def stock_arguments(output: Path, **changes: Any) -> GRPOConfig:
-    """What the README says of stock GRPO: group-centred REINFORCE with a KL term in the loss."""
+class _StockTrainer(PresetRollouts, GRPOTrainer):
+    """Stock GRPO without sampling."""
+
+
+def stock_trainer(
+    folder: str, output: Path, rewards: Callable[..., list[float]], sgd_lr: float = 0.02, **changes: Any
+) -> GRPOTrainer:
+    """Set as the README says of stock GRPO: group-centred REINFORCE with a KL term in the loss."""
+    model = load(folder)
     values = {
         "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 1,
@@ -196,5 +204,13 @@ def stock_arguments(output: Path, **changes: Any) -> GRPOConfig:
         "beta": 0.3,
         "loss_type": "dr_grpo",
         "scale_rewards": "none",
+        **changes,
     }
-    return GRPOConfig(output_dir=str(output), **{**CPU_RUN, **values, **changes})
+    return _StockTrainer(
+        model=model,
+        reward_funcs=rewards,
+        args=GRPOConfig(output_dir=str(output), **{**CPU_RUN, **values}),
+        train_dataset=request_rows(4),
+        processing_class=tiny_tokenizer(),
+        optimizers=sgd(model, sgd_lr),
+    )
