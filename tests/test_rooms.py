@@ -28,7 +28,7 @@ ORDER = [
     ["prepare"],
     ["separability"],
     ["training", "evaluation"],
-    ["report", "probing", "diagnosis"],
+    ["report", "diagnosis"],
     ["readme"],
     ["jobs"],
     [
