@@ -172,7 +172,7 @@ def _trainer(work: Work, config: Config, folder: Path, clock: StepClock) -> Any:
     from cada_trl.models.load import load_policy, load_tokenizer
     from cada_trl.training.cada import CADATrainer
     from cada_trl.training.cada_config import cada_arguments
-    from cada_trl.training.requests import rollout_dataset
+    from cada_trl.training.requests import rollout_dataset, step_sampler
     from cada_trl.training.run import rollout_arguments, training_arguments
 
     data, tokenizer = prepare(config), load_tokenizer(config.model)
@@ -183,9 +183,10 @@ def _trainer(work: Work, config: Config, folder: Path, clock: StepClock) -> Any:
     }
     own = {"save_strategy": "no", "max_steps": 1 + work.n_timed}
     if work.trainer == "cada":
-        args: Any = cada_arguments(config, folder, data.train, data.benign_train)
+        args: Any = cada_arguments(config, folder, len(data.train))
         args.save_strategy, args.max_steps = own.values()
         args.generation_kwargs = {"ignore_eos": True}
+        given |= {"sampler": step_sampler(config, data.train, data.benign_train, args.gradient_accumulation_steps)}
         return type("TimedCADA", (clock.around_sampling(), CADATrainer), {})(**given, args=args, score=preset_score)
     args = GRPOConfig(
         **training_arguments(config, folder, len(data.train)) | own,

@@ -75,14 +75,15 @@ def _trainer(config: Config, folder: Path) -> Any:
     from cada_trl.models.load import load_policy, load_tokenizer
     from cada_trl.training.cada import CADATrainer
     from cada_trl.training.cada_config import cada_arguments
-    from cada_trl.training.requests import rollout_dataset
+    from cada_trl.training.requests import rollout_dataset, step_sampler
 
     data, tokenizer = prepare(config), load_tokenizer(config.model)
     return CADATrainer(
         model=load_policy(config.model, tokenizer),
-        args=cada_arguments(config, folder, data.train, data.benign_train),
+        args=cada_arguments(config, folder, len(data.train)),
         train_dataset=rollout_dataset(config, data.train, data.benign_train, load_pack(config.hazards)),
         processing_class=tokenizer,
+        sampler=step_sampler(config, data.train, data.benign_train),
         score=lambda *_: [],
     )
 

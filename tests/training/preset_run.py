@@ -19,6 +19,7 @@ from cada_trl.records import Verdict
 from cada_trl.reward import ScoredCompletion
 from cada_trl.training.cada import CADATrainer
 from cada_trl.training.cada_config import CADAConfig
+from cada_trl.training.requests import RolloutSampler
 
 from .tiny import EOT, tiny_tokenizer
 
@@ -123,6 +124,9 @@ def cada_trainer(
     output: Path,
     n_requests: int = 4,
     n_harmless: int = 0,
+    n_harmful: int | None = None,
+    benign_per_step: int = 0,
+    twin_of: dict[int, int] | None = None,
     micro: tuple[int, int] = (8, 1),
     trainer_class: type[CADATrainer] = PresetCADATrainer,
     scorer: Any = score_all,
@@ -131,7 +135,10 @@ def cada_trainer(
     callbacks: Any = None,
     **changes: Any,
 ) -> tuple[CADATrainer, Records]:
-    """A trainer whose steps take rows micro[0] x micro[1] a process; the list fills with what it records."""
+    """A trainer whose steps take rows micro[0] x micro[1] a process; the list fills with what it records.
+
+    n_harmful: of the sampler; None: it takes all requests for harmful ones.
+    """
     model = load(folder)
     values = {
         "per_device_train_batch_size": micro[0],
@@ -143,12 +150,26 @@ def cada_trainer(
         **changes,
     }
     args = CADAConfig(output_dir=str(output), **{**CPU_RUN, **values})
+    n_harmful = n_requests if n_harmful is None else n_harmful
+    sampler = RolloutSampler(
+        n_harmful,
+        n_requests - n_harmful,
+        args.world_size * micro[0] * micro[1] // args.rollouts_per_request,
+        benign_per_step,
+        args.rollouts_per_request,
+        args.gradient_accumulation_steps,
+        args.seed,
+        twin_of or {},
+        args.steps_per_rollout,
+        args.world_size,
+    )
     records: Records = []
     trainer = trainer_class(
         model=model,
         args=args,
         train_dataset=request_rows(n_requests, n_harmless=n_harmless),
         processing_class=tiny_tokenizer(),
+        sampler=sampler,
         score=scorer,
         record=lambda step, metrics, rows: records.append((step, metrics, rows)),
         callbacks=callbacks,

@@ -16,9 +16,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object, is_peft_model
-from datasets import Dataset
 from torch import Tensor
-from torch.utils.data import Sampler
 from trl import GRPOTrainer
 
 from cada_trl.algo.baseline import Baselines, first_tok_advantage_b
@@ -29,7 +27,7 @@ from cada_trl.models.sampling import generate_with_shared_prefixes, sampled
 from cada_trl.training.cada_config import CADAConfig, cada_arguments
 from cada_trl.training.checkpoints import whole
 from cada_trl.training.in_run import InRollouts
-from cada_trl.training.requests import RolloutSampler, first_tok_only, rollout_dataset
+from cada_trl.training.requests import first_tok_only, rollout_dataset, step_sampler
 from cada_trl.training.run import Record, Run
 from cada_trl.training.scoring_head import add_scoring_head
 
@@ -48,9 +46,8 @@ class CADATrainer(InRollouts, GRPOTrainer):
     _buffered_inputs: Any
     per_rollout: Sequence[str] = ("inputs", "scored", "truncated", "learn_ids", "completions", "completion_mask")
 
-    def __init__(self, record: Record = lambda *_: None, **given: Any) -> None:
-        """record: called once per optimiser step on every process. given: as GRPOTrainer, and score (in_run.py)."""
-        self._record = record
+    def __init__(self, **given: Any) -> None:
+        """given: as GRPOTrainer, and what in_run.py asks for."""
         super().__init__(**given)
         args = self.args
         self.beta = 0.0  # TRL has built its reference by now; scores, KL and loss are ours
@@ -70,22 +67,6 @@ class CADATrainer(InRollouts, GRPOTrainer):
         return 1.0 if self.args.sampled_by == "reference" else self.args.temperature
 
     # 1. The requests of a block of steps, and their rollouts
-
-    def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
-        args, n_rows = self.args, len(self.train_dataset if dataset is None else dataset)
-        n_harmful, n_rollouts = n_rows if args.n_harmful is None else args.n_harmful, args.generation_batch_size or 0
-        return RolloutSampler(
-            n_harmful,
-            n_rows - n_harmful,
-            n_rollouts // args.steps_per_rollout // self.num_generations,
-            args.benign_per_step,
-            self.num_generations,
-            n_micro=args.gradient_accumulation_steps,
-            seed=args.seed,
-            twin_of=args.twin_of or {},
-            steps_per_rollout=args.steps_per_rollout,
-            n_processes=self.accelerator.num_processes,
-        )
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """One micro-batch; the first of a block of steps has the block sampled, the first of a step has it centred."""
@@ -142,12 +123,11 @@ class CADATrainer(InRollouts, GRPOTrainer):
 
     def _marked(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """This rank's rows of a block of steps, those marked whose first token alone is sampled."""
-        args, rank = self.args, self.accelerator.process_index
-        size = len(rows) // args.steps_per_rollout
-        n_requests = size * self.accelerator.num_processes // self.num_generations
-        n_harmful = n_requests - args.benign_per_step
-        short = first_tok_only(n_harmful, args.benign_per_step, args.first_tok_per_step, self.num_generations)
-        return [{**row, SHORT: short[rank * size + place % size]} for place, row in enumerate(rows)]
+        size, of_step = len(rows) // self.args.steps_per_rollout, self._sampler
+        kinds = (of_step.harmful_per_step, of_step.benign_per_step)
+        short = first_tok_only(*kinds, self.args.first_tok_per_step, self.num_generations)
+        first = self.accelerator.process_index * size
+        return [{**row, SHORT: short[first + place % size]} for place, row in enumerate(rows)]
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -302,6 +282,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
 def build(run: Run, record: Record, trainer_class: type[CADATrainer] = CADATrainer) -> CADATrainer:
     """CADA's trainer of a run, or one that is built as it is. Errors: UserError for a batch that no requests fill."""
     config, data = run.config, run.data
-    args = cada_arguments(config, run.folder.checkpoints, data.train, data.benign_train)
+    args = cada_arguments(config, run.folder.checkpoints, len(data.train))
     rows = rollout_dataset(config, data.train, data.benign_train, run.pack)
-    return run.built(trainer_class, args, rows, record, score=run.score)
+    sampler = step_sampler(config, data.train, data.benign_train, args.gradient_accumulation_steps)
+    return run.built(trainer_class, args, rows, sampler, record, score=run.score)

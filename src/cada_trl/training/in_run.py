@@ -15,12 +15,21 @@ from cada_trl.models.cpu_decoding import decoding_attention, in_autocast_dtype, 
 from cada_trl.reward import ScoredCompletion, unjudged
 from cada_trl.rollouts.generation import checked_generation
 from cada_trl.training.checkpoints import Resumable
-from cada_trl.training.run import Score
+from cada_trl.training.requests import RolloutSampler
+from cada_trl.training.run import Record, Score
 from cada_trl.training.step_record import StepRecord
 
 
 class InRun(Resumable):
     """Mixed into a trainer of TRL, before it in the order of bases."""
+
+    def __init__(self, *, sampler: RolloutSampler, record: Record = lambda *_: None, **given: Any) -> None:
+        """sampler: the requests of each step. record: called once per optimiser step on every process."""
+        self._sampler, self._record = sampler, record
+        super().__init__(**given)
+
+    def _get_train_sampler(self, *_: Any) -> RolloutSampler:
+        return self._sampler
 
     @contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:
@@ -76,7 +85,7 @@ class InRollouts(InRun):
     def __init__(self, *, args: Any, score: Score, **given: Any) -> None:
         self._score, self._step_record = score, StepRecord()
         with checked_generation(args.use_vllm, args.output_dir):
-            super().__init__(args=args, reward_funcs=self._reward, **given)  # type: ignore[call-arg]
+            super().__init__(args=args, reward_funcs=self._reward, **given)
 
     def _seed(self, seed: int) -> None:
         """Torch's seed of this rank."""

@@ -129,7 +129,9 @@ def step_sampler(
     """The same steps for every method. n_micro: 1 for a trainer that takes a step's rows once."""
     algo = config.algo
     of_step = (algo.requests_per_step, algo.benign_per_step, algo.rollouts_per_request)
-    return RolloutSampler(len(harmful), len(benign), *of_step, n_micro, config.seed, twin_of(harmful, benign))
+    of_block = (algo.steps_per_rollout, config.hardware.n_processes)
+    twins = twin_of(harmful, benign)
+    return RolloutSampler(len(harmful), len(benign), *of_step, n_micro, config.seed, twins, *of_block)
 
 
 def _window(order: list[int], step: int, size: int) -> list[int]:

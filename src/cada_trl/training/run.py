@@ -104,7 +104,7 @@ class Run:
         )
 
     def built(
-        self, trainer_class: Callable[..., AnyTrainer], args: Any, rows: Any, record: Record, **given: Any
+        self, trainer_class: Callable[..., AnyTrainer], args: Any, rows: Any, sampler: Any, record: Record, **given: Any
     ) -> AnyTrainer:
         """A trainer of TRL that learns from rows. args are made before the policy is loaded: ZeRO-3 splits by them."""
         policy = self.policy()
@@ -114,6 +114,7 @@ class Run:
             train_dataset=rows,
             processing_class=self.tokenizer,
             peft_config=lora_config(self.config, policy),
+            sampler=sampler,
             record=record,
             **given,
         )

@@ -24,7 +24,7 @@ from trl import (
 from cada_trl.models.checks import check_keeps_reasoning
 from cada_trl.models.prompts import as_data, ids_of, request_ids
 from cada_trl.training.in_run import InRollouts, InRun
-from cada_trl.training.requests import RolloutSampler, rollout_dataset, step_sampler
+from cada_trl.training.requests import rollout_dataset, step_sampler
 from cada_trl.training.run import AnyTrainer, Record, Run, rollout_arguments, training_arguments
 from cada_trl.training.targets import Target, make_targets
 
@@ -35,20 +35,16 @@ _NAMES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate":
 class Recorded(InRun):
     """Mixed into a trainer of TRL: each optimiser step becomes one record, under the registry's names.
 
-    sampler: the requests of each step. names: what TRL logs beside the loss -> our metric.
+    names: what TRL logs beside the loss -> our metric.
     """
 
     names: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, *, sampler: RolloutSampler, record: Record, **given: Any) -> None:
-        self._sampler, self._record = sampler, record
+    def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.remove_callback(PrinterCallback)
         self._clock = _StepClock()
         self.add_callback(self._clock)
-
-    def _get_train_sampler(self, *_: Any) -> RolloutSampler:
-        return self._sampler
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL adds its averages to `logs`; those that the registry names are recorded."""
@@ -175,7 +171,7 @@ def train_on(
     shared = training_arguments(config, run.folder.checkpoints, len(run.data.train))
     args = arguments_class(**shared, max_length=None, **arguments)
     rows = Dataset.from_list([row(target) for target in targets])
-    return run.built(trainer_class, args, rows, record, sampler=step_sampler(config, harmful, benign))
+    return run.built(trainer_class, args, rows, step_sampler(config, harmful, benign), record)
 
 
 def message(role: str, text: str) -> list[dict[str, str]]:
@@ -196,7 +192,7 @@ def _train_by(
         num_generations=config.algo.rollouts_per_request,
     )
     sampler = step_sampler(config, data.train, data.benign_train, args.gradient_accumulation_steps)
-    return run.built(trainer_class, args, rows, record, sampler=sampler, score=run.score)
+    return run.built(trainer_class, args, rows, sampler, record, score=run.score)
 
 
 build_grpo = partial(_train_by, RecordedGRPO, GRPOConfig)
