@@ -154,14 +154,16 @@ def _trainer(trainer: Trainer, config: Config, folder: Path, clock: StepClock) -
 
     from cada_trl.training.cada import CADATrainer
     from cada_trl.training.cada_config import cada_arguments
+    from cada_trl.training.requests import step_sampler
     from cada_trl.training.run import rollout_arguments, training_arguments
 
     data, given = of_run(config)
     own = {"save_strategy": "no", "max_steps": 1 + N_TIMED}
     if trainer == "cada":
-        args: Any = cada_arguments(config, folder, data.train, data.benign_train)
+        args: Any = cada_arguments(config, folder, len(data.train))
         args.save_strategy, args.max_steps = own.values()
         args.generation_kwargs = {"ignore_eos": True}
+        given |= {"sampler": step_sampler(config, data.train, data.benign_train, args.gradient_accumulation_steps)}
         return type("TimedCADA", (clock.around_sampling(), CADATrainer), {})(**given, args=args, score=preset_score)
     args = GRPOConfig(
         **training_arguments(config, folder, len(data.train)) | own,

@@ -73,9 +73,11 @@ def measure(overrides: list[str]) -> dict[str, Any]:
 def _trainer(config: Config, folder: Path) -> Any:
     from cada_trl.training.cada import CADATrainer
     from cada_trl.training.cada_config import cada_arguments
+    from cada_trl.training.requests import step_sampler
 
     data, given = of_run(config)
-    return CADATrainer(**given, args=cada_arguments(config, folder, data.train, data.benign_train), score=lambda *_: [])
+    given["sampler"] = step_sampler(config, data.train, data.benign_train)
+    return CADATrainer(**given, args=cada_arguments(config, folder, len(data.train)), score=lambda *_: [])
 
 
 if __name__ == "__main__":

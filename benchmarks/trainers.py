@@ -157,6 +157,7 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
 
     from cada_trl.training.cada import CADATrainer
     from cada_trl.training.cada_config import CADAConfig
+    from cada_trl.training.requests import RolloutSampler
 
     prompts = preset_rollouts(work)[0]
 
@@ -209,9 +210,11 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
         kl=work.kl,
         importance_cap=IMPORTANCE_CAP if work.rollout == "vllm" else None,
     )
+    n_micro = cada_args.gradient_accumulation_steps
+    given |= {"sampler": RolloutSampler(2, 0, 1, 0, n_rollouts, n_micro, cada_args.seed, {}), "score": preset_score}
     steps: list[tuple[dict[str, float], list[dict[str, Any]]]] = []
     cada = type("BenchCADA", (Preset, CADATrainer), {})(
-        **given, args=cada_args, score=preset_score, record=lambda _, metrics, rows: steps.append((metrics, rows))
+        **given, args=cada_args, record=lambda _, metrics, rows: steps.append((metrics, rows))
     )
     return cada, lambda: (_grpo_loss(steps[0][1]), steps[0][0]["train/grad_norm"])
 

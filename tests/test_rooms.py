@@ -29,7 +29,7 @@ ORDER = [
     ["prepare"],
     ["separability"],
     ["training", "evaluation"],
-    ["report", "probing", "doctor"],
+    ["report", "doctor"],
     ["readme"],
     ["jobs"],
     sorted(set(VERBS.values()) - {"prepare", "doctor", "data.fetch", "report", "judging.calibrate"}),

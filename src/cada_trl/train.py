@@ -40,8 +40,8 @@ from cada_trl.tracking.manifest import build_manifest, exit_state, finished, is_
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
-from cada_trl.training.guard import Guard
 from cada_trl.training.run import Run, Trained
+from cada_trl.training.tripwires import Guard
 
 console = Console(stderr=True)
 
@@ -136,8 +136,8 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
 
 def _train_and_probe(run: Run, signals: StopSignals) -> None:
     from cada_trl.models.named import folder_identity
-    from cada_trl.probing import probe_run
     from cada_trl.training.checkpoints import naming_a_full_disk
+    from cada_trl.training.probes import probe_run
 
     newest = _newest_checkpoint(run)
     first_step = newest[1] if newest else 0
@@ -173,8 +173,8 @@ def _newest_checkpoint(run: Run) -> tuple[Path, int] | None:
 
 
 def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
-    from cada_trl.probing import header_of_run, probe_run
     from cada_trl.training.checkpoints import join_ranks
+    from cada_trl.training.probes import header_of_run, probe_run
 
     tracking = run.config.tracking
 

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from cada_trl.algo.baseline import Baselines, Kind, RunningMean, baseline_b, centred_b, first_tok_advantage_b
+from cada_trl.algo.baseline import Baselines, Kind, RunningMean, centred_b, first_tok_advantage_b
 
 NAN = math.nan
 
@@ -18,26 +18,21 @@ def _centred(rewards: list[float], kind: Kind, group_size: int = 1, running: Run
     return centred_b(torch.tensor(rewards, dtype=torch.float64), kind, group_size, running).tolist()
 
 
-def test_running_mean_is_the_plain_average_of_all_steps() -> None:
-    running = RunningMean()
-    assert [running.update(mean) for mean in (-1.0, 0.0, 0.4)] == pytest.approx([-1.0, -0.5, -0.2])
-
-
-def test_running_mean_with_a_rate_moves_that_share_of_the_way() -> None:
-    running = RunningMean(rate=0.25)
-    # -1; -1 + 0.25 (1 - -1) = -0.5; -0.5 + 0.25 (1 - -0.5) = -0.125
-    assert [running.update(mean) for mean in (-1.0, 1.0, 1.0)] == pytest.approx([-1.0, -0.5, -0.125])
-
-
-def test_a_start_counts_as_one_step_of_the_average() -> None:
-    running = RunningMean(start=0.6)
-    # (0.6 - 1) / 2 = -0.2; (0.6 - 1 + 1) / 3 = 0.2
-    assert [running.update(mean) for mean in (-1.0, 1.0)] == pytest.approx([-0.2, 0.2])
-
-
-def test_a_rate_of_zero_keeps_the_start() -> None:
-    running = RunningMean(rate=0.0, start=-1.0)
-    assert [running.update(0.5), running.update(1.0)] == [-1.0, -1.0]
+@pytest.mark.parametrize(
+    ("rate", "start", "step_means", "means"),
+    [
+        (None, None, [-1.0, 0.0, 0.4], [-1.0, -0.5, -0.2]),  # the plain average of all steps
+        (0.25, None, [-1.0, 1.0, 1.0], [-1.0, -0.5, -0.125]),  # -1 + 0.25 (1 - -1); -0.5 + 0.25 (1 - -0.5)
+        (None, 0.6, [-1.0, 1.0], [-0.2, 0.2]),  # a start counts as one step: (0.6 - 1) / 2, (0.6 - 1 + 1) / 3
+        (0.0, -1.0, [0.5, 1.0], [-1.0, -1.0]),  # held
+        (0.5, 0.0, [-1.0, -1.0], [-0.5, -0.75]),  # a start with a rate is left by that rate
+    ],
+)
+def test_the_running_mean_of_the_steps(
+    rate: float | None, start: float | None, step_means: list[float], means: list[float]
+) -> None:
+    running = RunningMean(rate, start)
+    assert [running.update(mean) for mean in step_means] == pytest.approx(means)
 
 
 def test_harmless_requests_have_the_plain_average_where_the_harmful_ones_are_held() -> None:
@@ -47,11 +42,6 @@ def test_harmless_requests_have_the_plain_average_where_the_harmful_ones_are_hel
     second = baselines.centred_b(torch.tensor([1.0, -1.0]), harmful_b)
     assert first.tolist() == [2.0, 0.0]  # the first harmless mean is its own baseline
     assert second.tolist() == [2.0, -1.0]  # (1 - 1) / 2 = 0
-
-
-def test_a_start_with_a_rate_is_left_by_that_rate() -> None:
-    running = RunningMean(rate=0.5, start=0.0)
-    assert [running.update(mean) for mean in (-1.0, -1.0)] == pytest.approx([-0.5, -0.75])
 
 
 def test_running_centres_on_the_mean_that_this_step_went_into() -> None:
@@ -67,38 +57,28 @@ def test_running_leaves_unscored_rewards_out_of_the_mean_and_gives_them_no_advan
     assert running.value == pytest.approx(0.5)
 
 
-def test_a_step_without_any_score_leaves_the_running_mean_as_it_was() -> None:
-    running = RunningMean()
-    running.update(-0.5)
+@pytest.mark.parametrize("value", [None, -0.5])
+def test_a_step_without_any_score_has_no_advantage_and_leaves_the_running_mean_as_it_was(value: float | None) -> None:
+    running = RunningMean(value=value, n_steps=7)
     assert _centred([NAN, NAN], "running", running=running) == [0.0, 0.0]
-    assert (running.value, running.n_steps) == (-0.5, 1)
+    assert (running.value, running.n_steps) == (value, 7)
 
 
-def test_a_first_step_without_any_score_has_no_advantage() -> None:
-    running = RunningMean()
-    assert _centred([NAN, NAN], "running", running=running) == [0.0, 0.0]
-    assert running.value is None
-
-
-def test_batch_centres_on_the_mean_of_the_scored_step() -> None:
-    assert _centred([1.0, -1.0, NAN, 0.0, 1.0], "batch") == pytest.approx([0.75, -1.25, 0.0, -0.25, 0.75])
-
-
-def test_group_centres_on_the_mean_of_the_requests_own_rollouts() -> None:
-    rewards = [1.0, -1.0, 0.0, 1.0, 1.0, NAN]
-    assert _centred(rewards, "group", 3) == pytest.approx([1.0, -1.0, 0.0, 0.0, 0.0, 0.0])
-
-
-def test_leave_one_out_is_the_mean_of_the_other_rollouts() -> None:
-    reward_b = torch.tensor([1.0, -1.0, 0.0, 1.0, 0.0, NAN])
-    others = baseline_b(reward_b, "leave_one_out", 3, RunningMean())
-    # first group: (-1 + 0)/2, (1 + 0)/2, (1 - 1)/2; second: 0 and 1, since the third has no score
-    assert others[:5].tolist() == pytest.approx([-0.5, 0.5, 0.0, 0.0, 1.0])
-    assert others[5].isnan()
-
-
-def test_leave_one_out_gives_no_advantage_where_there_is_no_other_score() -> None:
-    assert _centred([1.0, NAN], "leave_one_out", 2) == [0.0, 0.0]
+@pytest.mark.parametrize(
+    ("kind", "group_size", "rewards", "advantages"),
+    [
+        ("batch", 1, [1.0, -1.0, NAN, 0.0, 1.0], [0.75, -1.25, 0.0, -0.25, 0.75]),
+        ("group", 3, [1.0, -1.0, 0.0, 1.0, 1.0, NAN], [1.0, -1.0, 0.0, 0.0, 0.0, 0.0]),
+        # the mean of the others: (-1 + 0)/2, (1 + 0)/2, (1 - 1)/2; then 0 and 1, since the third has no score
+        ("leave_one_out", 3, [1.0, -1.0, 0.0, 1.0, 0.0, NAN], [1.5, -1.5, 0.0, 1.0, -1.0, 0.0]),
+        ("leave_one_out", 2, [1.0, NAN], [0.0, 0.0]),  # no other score
+        ("none", 1, [1.0, -1.0, NAN], [1.0, -1.0, 0.0]),
+    ],
+)
+def test_rewards_are_centred_on_the_mean_of_what_was_scored(
+    kind: Kind, group_size: int, rewards: list[float], advantages: list[float]
+) -> None:
+    assert _centred(rewards, kind, group_size) == pytest.approx(advantages)
 
 
 @pytest.mark.parametrize("group_size", [2, 3, 4])
@@ -108,19 +88,11 @@ def test_leave_one_out_is_the_group_advantage_times_g_over_g_minus_1(group_size:
     assert _centred(rewards, "leave_one_out", group_size) == pytest.approx(stretched, abs=1e-12)
 
 
-def test_none_leaves_the_rewards_as_they_are_and_unscored_ones_at_zero_advantage() -> None:
-    assert _centred([1.0, -1.0, NAN], "none") == [1.0, -1.0, 0.0]
-
-
 @pytest.mark.parametrize("kind", ["batch", "group", "leave_one_out"])
-def test_a_constant_added_to_all_rewards_changes_no_advantage(kind: Kind) -> None:
+def test_the_advantages_of_a_step_sum_to_zero_and_a_constant_added_to_all_rewards_changes_none(kind: Kind) -> None:
     rewards = [1.0, -1.0, 0.0, 1.0, NAN, -1.0, 0.0, 0.0]
     shifted = [reward + 7.0 for reward in rewards]
     assert _centred(shifted, kind, 4) == pytest.approx(_centred(rewards, kind, 4), abs=1e-12)
-
-
-@pytest.mark.parametrize("kind", ["batch", "group", "leave_one_out"])
-def test_the_advantages_of_a_step_sum_to_zero(kind: Kind) -> None:
     assert sum(_centred([1.0, -1.0, 0.0, 1.0, 1.0, -1.0], kind, 3)) == pytest.approx(0.0, abs=1e-12)
 
 

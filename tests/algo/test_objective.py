@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from cada_trl.algo.objective import (
-    BetaController,
-    cada_loss,
-    k1_bt,
-    k2_bt,
-    k3_bt,
-    reward_penalty_bt,
-    truncated_weights,
-)
+from cada_trl.algo.objective import cada_loss, k1_bt, k2_bt, k3_bt, reward_penalty_bt, steered_beta, truncated_weights
 
 LOGP = torch.tensor([[-1.0, -2.0], [-4.0, -9.0]])
 MASK = torch.tensor([[1, 1], [1, 0]])
@@ -24,24 +17,38 @@ HALF = torch.tensor([0.5, 0.5])
 KL = torch.tensor([[0.3, 0.1], [0.2, 7.0]])
 
 
-def test_the_sum_weighs_each_rollouts_log_probability_by_its_advantage() -> None:
-    # 0.5 * (-0.5 * -3) + 0.5 * (1 * -4)
-    assert float(cada_loss(LOGP, MASK, ADVANTAGE, HALF, None, 0.1, "sum")) == pytest.approx(0.75 - 2.0)
+PENALTY = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+IMPORTANCE = torch.tensor([[2.0, 0.5], [3.0, 9.0]])
 
 
-def test_the_mean_divides_each_rollout_by_its_own_length() -> None:
-    assert float(cada_loss(LOGP, MASK, ADVANTAGE, HALF, None, 0.1, "mean")) == pytest.approx(0.375 - 2.0)
+@pytest.mark.parametrize(
+    ("terms", "wanted"),
+    [
+        ({}, 0.75 - 2.0),  # each log-probability times its advantage: 0.5 * (-0.5 * -3) + 0.5 * (1 * -4)
+        ({"logp": "mean"}, 0.375 - 2.0),  # divided by each rollout's own length
+        ({"kl_bt": KL}, -1.25 + 0.03),  # beta times the unmasked tokens: 0.1 * (0.5 * 0.4 + 0.5 * 0.2)
+        ({"kl_bt": KL, "beta_kl": torch.tensor([0.1, 1.0])}, -1.25 + 0.12),  # 0.5 * 0.1 * 0.4 + 0.5 * 1 * 0.2
+        # each token's advantage is lowered: 0.5 - 0.1, 0.5 - 0.2, -1 - 0.3; 0.5 (0.4 * 1 + 0.3 * 2) + 0.5 * (-1.3 * 4)
+        ({"reward_penalty_bt": PENALTY}, 0.5 - 2.6),
+        # and each of its terms weighed
+        (
+            {"reward_penalty_bt": PENALTY, "importance_bt": IMPORTANCE},
+            0.5 * (2 * 0.4 + 0.5 * 0.3 * 2) - 0.5 * 3 * 1.3 * 4,
+        ),
+        # the mean of a row without any token is zero and not NaN
+        ({"logp": "mean", "kl_bt": KL, "mask_bt": torch.tensor([[1, 1], [0, 0]])}, 0.5 * (0.75 + 0.02)),
+    ],
+)
+def test_the_loss_of_two_rollouts_is_that_of_the_hand(terms: dict[str, Any], wanted: float) -> None:
+    given = {"mask_bt": MASK, "kl_bt": None, "beta_kl": 0.1, "logp": "sum", **terms}
+    assert float(cada_loss(LOGP, advantage_b=ADVANTAGE, weight_b=HALF, **given)) == pytest.approx(wanted)
 
 
-def test_the_kl_term_is_beta_times_the_sum_of_the_unmasked_tokens() -> None:
-    # + 0.1 * (0.5 * 0.4 + 0.5 * 0.2)
-    assert float(cada_loss(LOGP, MASK, ADVANTAGE, HALF, KL, 0.1, "sum")) == pytest.approx(-1.25 + 0.03)
-
-
-def test_each_row_can_have_a_weight_of_the_kl_of_its_own() -> None:
-    # + 0.5 * 0.1 * 0.4 + 0.5 * 1 * 0.2
-    beta_b = torch.tensor([0.1, 1.0])
-    assert float(cada_loss(LOGP, MASK, ADVANTAGE, HALF, KL, beta_b, "sum")) == pytest.approx(-1.25 + 0.12)
+def test_a_padded_token_gets_no_gradient() -> None:
+    logp_bt = LOGP.clone().requires_grad_()
+    cada_loss(logp_bt, MASK, ADVANTAGE, HALF, KL, 0.1, "sum").backward()
+    assert logp_bt.grad is not None
+    assert float(logp_bt.grad[1, 1]) == 0.0
 
 
 def test_a_rollout_of_weight_zero_adds_nothing_and_gets_no_gradient() -> None:
@@ -51,20 +58,6 @@ def test_a_rollout_of_weight_zero_adds_nothing_and_gets_no_gradient() -> None:
     assert float(loss.detach()) == pytest.approx(1.5 + 0.04)
     assert logp_bt.grad is not None
     assert logp_bt.grad.tolist() == [[-0.5, -0.5], [0.0, 0.0]]
-
-
-def test_the_reward_penalty_lowers_the_advantage_of_each_token() -> None:
-    penalty_bt = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
-    # advantages 0.5 - 0.1, 0.5 - 0.2, -1 - 0.3: 0.5 (0.4 * 1 + 0.3 * 2) + 0.5 * (-1.3 * 4)
-    loss = cada_loss(LOGP, MASK, ADVANTAGE, HALF, None, 0.1, "sum", penalty_bt)
-    assert float(loss) == pytest.approx(0.5 - 2.6)
-
-
-def test_a_padded_token_gets_no_gradient() -> None:
-    logp_bt = LOGP.clone().requires_grad_()
-    cada_loss(logp_bt, MASK, ADVANTAGE, HALF, KL, 0.1, "sum").backward()
-    assert logp_bt.grad is not None
-    assert float(logp_bt.grad[1, 1]) == 0.0
 
 
 def test_two_micro_batches_add_up_to_the_whole_step() -> None:
@@ -110,16 +103,16 @@ REF_LOGP = torch.tensor([[math.log(0.25), math.log(0.4)]], dtype=torch.float64)
 LN2 = math.log(2.0)
 
 
-def test_k1_is_the_log_ratio() -> None:
-    assert k1_bt(POLICY_LOGP, REF_LOGP)[0].tolist() == pytest.approx([LN2, -LN2])
-
-
-def test_k2_is_half_the_squared_log_ratio() -> None:
-    assert k2_bt(POLICY_LOGP, REF_LOGP)[0].tolist() == pytest.approx([LN2**2 / 2, LN2**2 / 2])
-
-
-def test_k3_is_the_inverse_ratio_minus_one_plus_the_log_ratio() -> None:
-    assert k3_bt(POLICY_LOGP, REF_LOGP)[0].tolist() == pytest.approx([0.5 - 1 + LN2, 2.0 - 1 - LN2])
+@pytest.mark.parametrize(
+    ("estimate", "nats"),
+    [
+        (k1_bt, [LN2, -LN2]),  # the log-ratio
+        (k2_bt, [LN2**2 / 2, LN2**2 / 2]),  # half its square
+        (k3_bt, [0.5 - 1 + LN2, 2.0 - 1 - LN2]),  # the inverse ratio less one, and the log-ratio
+    ],
+)
+def test_the_estimators_of_the_kl_are_those_of_the_hand(estimate: Any, nats: list[float]) -> None:
+    assert estimate(POLICY_LOGP, REF_LOGP)[0].tolist() == pytest.approx(nats)
 
 
 def test_k3_keeps_its_digits_where_policy_and_reference_nearly_agree() -> None:
@@ -127,18 +120,15 @@ def test_k3_keeps_its_digits_where_policy_and_reference_nearly_agree() -> None:
     assert float(k3_bt(log_ratio, torch.zeros(1, 1))) == pytest.approx(0.5e-12, rel=1e-3)
 
 
-def test_the_sequence_penalty_gives_every_token_the_whole_cost() -> None:
-    logp_bt = torch.tensor([[1.0, 2.0, 4.0], [1.0, 2.0, 9.0]])
-    mask_bt = torch.tensor([[1, 1, 1], [1, 1, 0]])
-    penalty_bt = reward_penalty_bt(logp_bt, torch.zeros(2, 3), mask_bt, to_go=False)
-    assert penalty_bt.tolist() == [[7.0, 7.0, 7.0], [3.0, 3.0, 0.0]]
-
-
-def test_the_penalty_to_go_gives_a_token_the_cost_from_it_on() -> None:
-    logp_bt = torch.tensor([[1.0, 2.0, 4.0], [1.0, 2.0, 9.0]])
-    mask_bt = torch.tensor([[1, 1, 1], [1, 1, 0]])
-    penalty_bt = reward_penalty_bt(logp_bt, torch.zeros(2, 3), mask_bt, to_go=True)
-    assert penalty_bt.tolist() == [[7.0, 6.0, 4.0], [3.0, 2.0, 0.0]]
+@pytest.mark.parametrize(
+    ("to_go", "penalty"),
+    [(False, [[7.0, 7.0, 7.0], [3.0, 3.0, 0.0]]), (True, [[7.0, 6.0, 4.0], [3.0, 2.0, 0.0]])],
+)
+def test_the_penalty_gives_a_token_the_whole_cost_or_the_cost_from_it_on(
+    to_go: bool, penalty: list[list[float]]
+) -> None:
+    logp_bt, mask_bt = torch.tensor([[1.0, 2.0, 4.0], [1.0, 2.0, 9.0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
+    assert reward_penalty_bt(logp_bt, torch.zeros(2, 3), mask_bt, to_go).tolist() == penalty
 
 
 def test_the_penalty_carries_no_gradient() -> None:
@@ -146,22 +136,20 @@ def test_the_penalty_carries_no_gradient() -> None:
     assert not reward_penalty_bt(logp_bt, torch.ones(1, 2), torch.ones(1, 2), to_go=True).requires_grad
 
 
-def test_beta_without_a_target_never_moves() -> None:
-    controller = BetaController(0.1, None)
-    assert [controller.update(kl) for kl in (0.0, 5.0, 50.0)] == [0.1, 0.1, 0.1]
-
-
-def test_beta_moves_by_a_tenth_of_the_clipped_relative_error() -> None:
-    controller = BetaController(0.1, 2.0)
-    # error 2.2/2 - 1 = 0.1; then 8/2 - 1 = 3 cut to 0.2; then 0 - 1 cut to -0.2
-    assert controller.update(2.2) == pytest.approx(0.1 * 1.01)
-    assert controller.update(8.0) == pytest.approx(0.1 * 1.01 * 1.02)
-    assert controller.update(0.0) == pytest.approx(0.1 * 1.01 * 1.02 * 0.98)
-
-
-def test_a_kl_that_was_not_measured_does_not_move_beta() -> None:
-    controller = BetaController(0.1, 2.0)
-    assert controller.update(math.nan) == 0.1
+@pytest.mark.parametrize(
+    ("kl_nats", "target_nats", "factor"),
+    [
+        (2.2, 2.0, 1.01),  # error 2.2/2 - 1 = 0.1
+        (8.0, 2.0, 1.02),  # 8/2 - 1 = 3, cut to 0.2
+        (0.0, 2.0, 0.98),  # 0 - 1, cut to -0.2
+        (math.nan, 2.0, 1.0),
+        (50.0, None, 1.0),
+    ],
+)
+def test_beta_moves_by_a_tenth_of_the_clipped_relative_error_where_there_is_a_target_and_a_measure(
+    kl_nats: float, target_nats: float | None, factor: float
+) -> None:
+    assert steered_beta(0.3, kl_nats, target_nats) == pytest.approx(0.3 * factor, rel=1e-12)
 
 
 NAN = math.nan
@@ -211,16 +199,3 @@ def test_the_kl_is_not_weighted() -> None:
 def test_an_offset_of_the_sampler_is_the_same_factor_everywhere(offset: float) -> None:
     weight_bt = truncated_weights(TRAINER, TRAINER - offset, REAL, 10.0).weight_bt
     assert weight_bt[REAL.bool()].tolist() == pytest.approx([math.exp(offset)] * 5)
-
-
-def test_the_importance_weighs_the_reward_penalty_too() -> None:
-    penalty_bt = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
-    importance_bt = torch.tensor([[2.0, 0.5], [3.0, 9.0]])
-    # as without it 0.5 (0.4 * 1 + 0.3 * 2) + 0.5 * (-1.3 * 4), each term times its weight
-    loss = cada_loss(LOGP, MASK, ADVANTAGE, HALF, None, 0.1, "sum", penalty_bt, importance_bt)
-    assert float(loss) == pytest.approx(0.5 * (2 * 0.4 + 0.5 * 0.3 * 2) - 0.5 * 3 * 1.3 * 4)
-
-
-def test_the_mean_of_a_row_without_any_token_is_zero_and_not_nan() -> None:
-    mask_bt = torch.tensor([[1, 1], [0, 0]])
-    assert float(cada_loss(LOGP, mask_bt, ADVANTAGE, HALF, KL, 0.1, "mean")) == pytest.approx(0.5 * (0.75 + 0.02))

@@ -14,7 +14,7 @@ from cada_trl.algo.scores import Direction, TokenScores, token_scores
 N_TOK, N_VOCAB, N_HIDDEN = 7, 11, 5
 TEMPERATURE = 0.7
 DIRECTIONS: list[Direction] = ["reverse", "forward", "symmetric"]
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 @pytest.fixture(autouse=True)
@@ -71,37 +71,19 @@ def test_values_equal_the_plain_log_softmax(dtype: torch.dtype, direction: Direc
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("with_reference", [False, True])
-@pytest.mark.parametrize("exact_kl", [False, True])
-def test_gradients_equal_the_plain_log_softmax(dtype: torch.dtype, with_reference: bool, exact_kl: bool) -> None:
+@pytest.mark.parametrize(("exact_kl", "direction"), [(False, "reverse"), *((True, each) for each in DIRECTIONS)])
+def test_gradients_equal_the_plain_log_softmax(
+    dtype: torch.dtype, with_reference: bool, exact_kl: bool, direction: Direction
+) -> None:
     hidden_nh, weight_vh, label_n, *reference = _inputs(dtype)
-    tiled = token_scores(
-        hidden_nh, weight_vh, label_n, TEMPERATURE, *(reference if with_reference else []), exact_kl=exact_kl
-    )
+    given = reference if with_reference else (None, None)
+    tiled = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *given, exact_kl, direction)
     got = torch.autograd.grad(_mixed(tiled, exact_kl), (hidden_nh, weight_vh))
-    naive = _naive(hidden_nh, weight_vh, label_n, *reference)
+    naive = _naive(hidden_nh, weight_vh, label_n, *reference, direction)
     wanted = torch.autograd.grad(_mixed(naive, exact_kl and with_reference), (hidden_nh, weight_vh))
     for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one, other, atol=TOLERANCE[dtype] * float(other.abs().max()), rtol=0)
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_every_directions_gradient_equals_that_of_the_plain_log_softmax(direction: Direction) -> None:
-    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
-    tiled = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction)
-    naive = _naive(hidden_nh, weight_vh, label_n, *reference, direction)
-    got, wanted = (torch.autograd.grad(_mixed(scored, True), (hidden_nh, weight_vh)) for scored in (tiled, naive))
-    for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-12, rtol=0)
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_gradients_pass_the_numerical_check(direction: Direction) -> None:
-    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
-
-    def mixed(hidden_nh: Tensor, weight_vh: Tensor) -> Tensor:
-        return _mixed(token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction), True)
-
-    assert torch.autograd.gradcheck(mixed, (hidden_nh, weight_vh))
+        scale = float(other.abs().max()) if dtype == torch.float32 else 1.0
+        torch.testing.assert_close(one, other, atol=TOLERANCE[dtype] * scale, rtol=0)
 
 
 def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states() -> None:
@@ -146,19 +128,6 @@ def test_where_one_word_has_nearly_all_the_probability_only_the_forward_kl_still
     assert pulls["forward"] == pytest.approx(0.998)
 
 
-def test_the_symmetric_kl_is_the_mean_of_both_and_the_two_differ() -> None:
-    hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
-    values, gradients = {}, {}
-    for direction in DIRECTIONS:
-        kl_n = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction).kl_n
-        assert kl_n is not None
-        values[direction] = kl_n.detach()
-        gradients[direction] = torch.autograd.grad(kl_n.sum(), hidden_nh)[0]
-    for kind in (values, gradients):
-        torch.testing.assert_close(kind["symmetric"], (kind["reverse"] + kind["forward"]) / 2, atol=1e-12, rtol=0)
-        assert float((kind["reverse"] - kind["forward"]).abs().max()) > 0.05
-
-
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_no_gradient_reaches_the_reference(direction: Direction) -> None:
     hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
@@ -183,8 +152,7 @@ def test_a_policy_equal_to_its_reference_has_no_kl_and_no_kl_gradient(direction:
 def test_without_a_reference_there_is_neither_its_log_probability_nor_a_kl() -> None:
     hidden_nh, weight_vh, label_n, *_ = _inputs(torch.float32)
     scored = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, exact_kl=True)
-    assert scored.ref_logp_n is None
-    assert scored.kl_n is None
+    assert (scored.ref_logp_n, scored.kl_n) == (None, None)
 
 
 def test_entropy_and_the_references_log_probability_carry_no_gradient() -> None:
@@ -220,12 +188,3 @@ def test_under_autocast_the_gradient_is_that_of_the_rounded_logits() -> None:
     for mine, theirs in zip(grads, torch.autograd.grad(logp_n.sum(), rounded), strict=True):
         assert mine.dtype == torch.float32
         assert (mine - theirs).norm() < 0.005 * theirs.norm()
-
-
-def test_without_a_reference_no_direction_of_the_kl_is_read() -> None:
-    hidden_nh, weight_vh, label_n, *_ = _inputs(torch.float64)
-    (grad,) = torch.autograd.grad(
-        token_scores(hidden_nh, weight_vh, label_n, 1.0, None, None, True, "forward").logp_n.sum(), hidden_nh
-    )
-    plain = (hidden_nh @ weight_vh.T).log_softmax(dim=1)[torch.arange(N_TOK), label_n].sum()
-    torch.testing.assert_close(grad, *torch.autograd.grad(plain, hidden_nh))

@@ -12,23 +12,20 @@ from hypothesis import strategies as st
 from cada_trl.statistics.intervals import Rate, adjusted_mean, wilson
 
 
-def test_wilson_of_six_in_313_is_the_interval_quoted_for_the_paper() -> None:
+def test_wilson_is_the_interval_quoted_for_the_paper_exact_at_the_borders_and_knows_nothing_of_nothing() -> None:
     low, high = wilson(6, 313)
     assert (round(100 * low, 1), round(100 * high, 1)) == (0.9, 4.1)
-
-
-def test_wilson_of_none_in_ten_starts_at_zero_and_ends_at_z2_over_n_plus_z2() -> None:
+    # none in ten starts at zero and ends at z^2 / (n + z^2)
     assert wilson(0, 10) == (0.0, pytest.approx(3.841459 / 13.841459, abs=1e-6))
     assert wilson(10, 10) == (pytest.approx(10 / 13.841459, abs=1e-6), 1.0)
-
-
-def test_wilson_of_nothing_knows_nothing() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-def test_wilson_refuses_more_successes_than_trials() -> None:
+def test_more_successes_than_trials_and_more_scored_than_asked_are_refused() -> None:
     with pytest.raises(ValueError, match="11 of 10"):
         wilson(11, 10)
+    with pytest.raises(ValueError, match="asked"):
+        Rate(1, 3, 2)
 
 
 def test_an_unscored_item_lowers_the_coverage_and_not_the_rate() -> None:
@@ -42,11 +39,6 @@ def test_an_unscored_item_lowers_the_coverage_and_not_the_rate() -> None:
 def test_a_rate_of_unscored_items_only_is_nan_and_never_zero() -> None:
     assert math.isnan(Rate.of([None, None]).value)
     assert Rate.of([None, None]).coverage == 0.0
-
-
-def test_a_rate_with_more_scored_than_asked_is_refused() -> None:
-    with pytest.raises(ValueError, match="asked"):
-        Rate(1, 3, 2)
 
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)

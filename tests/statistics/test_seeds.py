@@ -25,7 +25,7 @@ def constant_seeds(*rates: float, n_items: int) -> list[list[float]]:
 def test_mean_and_sd_over_three_seeds() -> None:
     result = across_seeds([[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
     # 0.5, 0.75, 1: mean 0.75, sd sqrt((0.0625 + 0 + 0.0625) / 2) = 0.25
-    assert (result.per_seed, result.n_items, result.mean) == ([0.5, 0.75, 1.0], 4, 0.75)
+    assert (result.per_seed, result.mean) == ([0.5, 0.75, 1.0], 0.75)
     assert result.sd == pytest.approx(0.25)
 
 
@@ -123,37 +123,29 @@ THREE = [[0.4, 0.6], [0.1, 0.12], [0.7, 0.8, 0.9]]
 SD = math.sqrt(0.01005)
 
 
-def test_variances_are_weighted_by_their_degrees_of_freedom() -> None:
+def test_variances_are_weighted_by_their_degrees_of_freedom_and_one_seed_adds_nothing() -> None:
     pool = pooled_spread(THREE)
     assert (pool.n_configurations, pool.n_seeds, pool.df, pool.sd) == (3, 7, 4, pytest.approx(SD))
+    assert pooled_spread([*THREE, [0.0]]) == pool
 
 
-def test_one_seed_adds_nothing_to_the_pool() -> None:
-    assert pooled_spread([*THREE, [0.0]]) == pooled_spread(THREE)
+HALF = 2.7764 * SD / math.sqrt(2)  # 0.1968, by Student's t of the pool
 
 
-def test_an_interval_is_student_of_the_pool() -> None:
-    # 2.7764 * 0.10025 / sqrt(2) = 0.1968
-    low, high = pooled_spread(THREE).interval(0.5, 2) or (0, 0)
-    assert (low, high) == pytest.approx((0.5 - 0.1968, 0.5 + 0.1968), abs=1e-4)
-
-
-def test_one_seed_borrows_the_spread_of_the_others() -> None:
-    low, _ = pooled_spread(THREE).interval(0.5, 1) or (0, 0)
-    assert low == pytest.approx(0.5 - 2.7764 * SD)
-
-
-def test_an_interval_is_cut_to_what_the_measure_can_be() -> None:
-    pool = pooled_spread(THREE)
-    assert pool.interval(0.05, 2) == (0.0, pytest.approx(0.2468, abs=1e-4))
-    assert (pool.interval(0.05, 2, (-1.0, 1.0)) or (0, 0))[0] == pytest.approx(-0.1468, abs=1e-4)
-    assert (pool.interval(5.0, 2, UNBOUNDED) or (0, 0))[1] == pytest.approx(5.1968, abs=1e-4)
-
-
-def test_the_items_error_is_added_in_squares() -> None:
-    pool = pooled_spread(THREE)
-    low, _ = pool.interval(0.5, 2, item_error=0.05) or (0, 0)
-    assert low == pytest.approx(0.5 - math.hypot(t_95(4) * SD / math.sqrt(2), Z_95 * 0.05))
+@pytest.mark.parametrize(
+    ("given", "low", "high"),
+    [
+        ((0.5, 2), 0.5 - HALF, 0.5 + HALF),
+        ((0.5, 1), 0.5 - 2.7764 * SD, 0.5 + 2.7764 * SD),  # one seed borrows the spread of the others
+        ((0.05, 2), 0.0, 0.05 + HALF),  # cut to what the measure can be
+        ((0.05, 2, (-1.0, 1.0)), 0.05 - HALF, 0.05 + HALF),
+        ((5.0, 2, UNBOUNDED), 5.0 - HALF, 5.0 + HALF),
+        # the items' error is added in squares
+        ((0.5, 2, (0.0, 1.0), 0.05), 0.5 - math.hypot(HALF, Z_95 * 0.05), 0.5 + math.hypot(HALF, Z_95 * 0.05)),
+    ],
+)
+def test_the_interval_of_a_pool(given: tuple, low: float, high: float) -> None:
+    assert pooled_spread(THREE).interval(*given) == pytest.approx((low, high))
 
 
 def test_below_four_degrees_of_freedom_there_is_no_interval() -> None:
@@ -179,11 +171,8 @@ def test_a_seed_without_a_number_does_not_enter_the_pool() -> None:
         pooled_spread([[0.4, math.nan]])
 
 
-def test_beyond_thirty_degrees_of_freedom_the_thirtieth_is_taken() -> None:
+def test_beyond_thirty_degrees_of_freedom_the_thirtieth_is_taken_and_none_is_no_quantile() -> None:
     assert t_95(31) == t_95(30)
-
-
-def test_no_degree_of_freedom_is_no_quantile() -> None:
     with pytest.raises(ValueError, match="at least one degree"):
         t_95(0)
 

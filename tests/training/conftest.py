@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import count
+from pathlib import Path
+
 import pytest
 
+from .preset_run import Make, cada_trainer
 from .tiny import tiny_llama, tiny_tokenizer
 
 
@@ -14,3 +18,22 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     tiny_llama().save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture
+def build(tiny_folder: str, tmp_path: Path) -> Make:
+    """cada_trainer, each time in a folder of its own."""
+    number = count()
+    return lambda **changes: cada_trainer(tiny_folder, tmp_path / str(next(number)), **changes)
+
+
+@pytest.fixture
+def run(build: Make) -> Make:
+    """cada_trainer, trained."""
+
+    def trained(**changes: object) -> tuple:
+        trainer, records = build(**changes)
+        trainer.train()
+        return trainer, records
+
+    return trained

@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict
 from cada_trl.reward import ScoredCompletion
 from cada_trl.training.cada import CADATrainer
 from cada_trl.training.cada_config import CADAConfig
+from cada_trl.training.requests import RolloutSampler
 
 from .tiny import EOT, tiny_tokenizer
 
+Records = list[tuple[int, dict[str, float], list[dict[str, Any]]]]
+Make = Callable[..., tuple[Any, Records]]
 MAX_TOK = 6
 UNSCORED_WORD = "w50"
 CPU_RUN: dict[str, Any] = {
@@ -120,6 +124,9 @@ def cada_trainer(
     output: Path,
     n_requests: int = 4,
     n_harmless: int = 0,
+    n_harmful: int | None = None,
+    benign_per_step: int = 0,
+    twin_of: dict[int, int] | None = None,
     micro: tuple[int, int] = (8, 1),
     trainer_class: type[CADATrainer] = PresetCADATrainer,
     scorer: Any = score_all,
@@ -127,8 +134,11 @@ def cada_trainer(
     peft_config: Any = None,
     callbacks: Any = None,
     **changes: Any,
-) -> tuple[CADATrainer, list[tuple[int, dict[str, float], list[dict[str, Any]]]]]:
-    """A trainer whose steps take rows micro[0] x micro[1] a process; the list fills with what it records."""
+) -> tuple[CADATrainer, Records]:
+    """A trainer whose steps take rows micro[0] x micro[1] a process; the list fills with what it records.
+
+    n_harmful: of the sampler; None: it takes all requests for harmful ones.
+    """
     model = load(folder)
     values = {
         "per_device_train_batch_size": micro[0],
@@ -140,12 +150,26 @@ def cada_trainer(
         **changes,
     }
     args = CADAConfig(output_dir=str(output), **{**CPU_RUN, **values})
-    records: list[tuple[int, dict[str, float], list[dict[str, Any]]]] = []
+    n_harmful = n_requests if n_harmful is None else n_harmful
+    sampler = RolloutSampler(
+        n_harmful,
+        n_requests - n_harmful,
+        args.world_size * micro[0] * micro[1] // args.rollouts_per_request,
+        benign_per_step,
+        args.rollouts_per_request,
+        args.gradient_accumulation_steps,
+        args.seed,
+        twin_of or {},
+        args.steps_per_rollout,
+        args.world_size,
+    )
+    records: Records = []
     trainer = trainer_class(
         model=model,
         args=args,
         train_dataset=request_rows(n_requests, n_harmless=n_harmless),
         processing_class=tiny_tokenizer(),
+        sampler=sampler,
         score=scorer,
         record=lambda step, metrics, rows: records.append((step, metrics, rows)),
         callbacks=callbacks,
@@ -155,13 +179,6 @@ def cada_trainer(
     return trainer, records
 
 
-def trained(folder: str, output: Path, **changes: Any) -> CADATrainer:
-    """cada_trainer, trained."""
-    trainer, _ = cada_trainer(folder, output, **changes)
-    trainer.train()
-    return trainer
-
-
 def trained_state(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
     """What cada_trainer ends with, trained: weights, mean, beta; loss and requests of each step."""
     trainer, records = cada_trainer(folder, output, **changes)
@@ -169,10 +186,15 @@ def trained_state(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
     return {
         "weights": weights(trainer.model),
         "mean": trainer.baselines.harmful.value,
-        "beta": trainer.beta_controller.value,
+        "beta": trainer.beta_kl,
         "loss": [metrics["train/loss"] for _, metrics, _ in records],
         "requests": [[row["request_id"] for row in rows] for _, _, rows in records],
     }
+
+
+def rows_of(records: Records) -> list[dict[str, Any]]:
+    """The completions of all steps."""
+    return [row for _, _, rows in records for row in rows]
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -186,8 +208,15 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-def stock_arguments(output: Path, **changes: Any) -> GRPOConfig:
-    """What the README says of stock GRPO: group-centred REINFORCE with a KL term in the loss."""
+class _StockTrainer(PresetRollouts, GRPOTrainer):
+    """Stock GRPO without sampling."""
+
+
+def stock_trainer(
+    folder: str, output: Path, rewards: Callable[..., list[float]], sgd_lr: float = 0.02, **changes: Any
+) -> GRPOTrainer:
+    """Set as the README says of stock GRPO: group-centred REINFORCE with a KL term in the loss."""
+    model = load(folder)
     values = {
         "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 1,
@@ -196,5 +225,13 @@ def stock_arguments(output: Path, **changes: Any) -> GRPOConfig:
         "beta": 0.3,
         "loss_type": "dr_grpo",
         "scale_rewards": "none",
+        **changes,
     }
-    return GRPOConfig(output_dir=str(output), **{**CPU_RUN, **values, **changes})
+    return _StockTrainer(
+        model=model,
+        reward_funcs=rewards,
+        args=GRPOConfig(output_dir=str(output), **{**CPU_RUN, **values}),
+        train_dataset=request_rows(4),
+        processing_class=tiny_tokenizer(),
+        optimizers=sgd(model, sgd_lr),
+    )

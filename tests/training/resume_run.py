@@ -77,7 +77,7 @@ def start(
     return {
         "weights": weights(trainer.model),
         "means": trainer.baselines.state(),
-        "beta": trainer.beta_controller.value,
+        "beta": trainer.beta_kl,
         "requests": {step: [row["request_id"] for row in rows] for step, _, rows in records},
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from cada_trl.records import Verdict
 from cada_trl.reward import ScoredCompletion
 from cada_trl.training.cada import CADATrainer
 
-from .preset_run import MAX_TOK, UNSCORED_WORD, cada_trainer, distance, score, score_all, weights
+from .preset_run import MAX_TOK, UNSCORED_WORD, Make, distance, rows_of, score, score_all, weights
 
 # Two harmful requests and their harmless twins, two rollouts each: four judged rows and four anchors a step.
 TWINS: dict[str, Any] = {
@@ -41,7 +40,7 @@ def _apart(trainer: CADATrainer) -> None:
             parameter.add_(0.02 * torch.randn_like(parameter))
 
 
-def test_no_judge_is_asked_about_an_anchor(tiny_folder: str, tmp_path: Path) -> None:
+def test_no_judge_is_asked_about_an_anchor_and_each_verdict_goes_to_the_row_that_was_judged(run: Make) -> None:
     asked: list[dict[str, Any]] = []
 
     def seeing(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
@@ -49,39 +48,27 @@ def test_no_judge_is_asked_about_an_anchor(tiny_folder: str, tmp_path: Path) -> 
         assert len(rows) == len(texts) == len(truncated) == 4
         return score_all(rows, texts, truncated)
 
-    trainer, records = cada_trainer(tiny_folder, tmp_path, scorer=seeing, **TWINS)
-    trainer.train()
+    rows = rows_of(run(scorer=seeing, **TWINS)[1])
     assert len(asked) == 3 * 4 and all(row["harmful"] for row in asked)
-    for _, _, rows in records:
-        assert [row["anchor"] for row in rows] == [not row["harmful"] for row in rows]
-        anchors = [row for row in rows if row["anchor"]]
-        assert len(anchors) == 4
-        assert {(row["verdict"], row["reward"], row["advantage"]) for row in anchors} == {("UNSCORED", None, 0.0)}
-
-
-def test_each_verdict_goes_to_the_row_that_was_judged(tiny_folder: str, tmp_path: Path) -> None:
-    _, records = trained = cada_trainer(tiny_folder, tmp_path, scorer=score_all, **TWINS)
-    trained[0].train()
-    for row in (row for _, _, rows in records for row in rows if not row["anchor"]):
+    assert [row["anchor"] for row in rows] == [not row["harmful"] for row in rows]
+    anchors = [row for row in rows if row["anchor"]]
+    assert len(anchors) == 3 * 4
+    assert {(row["verdict"], row["reward"], row["advantage"]) for row in anchors} == {("UNSCORED", None, 0.0)}
+    for row in (row for row in rows if not row["anchor"]):
         assert row["reward"] == score_all([row], [row["completion"]], [row["truncated"]])[0].reward
 
 
-def test_without_benign_tok_harmless_requests_are_judged(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, **{**TWINS, "benign_tok": None})
-    trainer.train()
-    assert not any(row["anchor"] or row["reward"] is None for _, _, rows in records for row in rows)
+def test_without_benign_tok_harmless_requests_are_judged(run: Make) -> None:
+    trainer, records = run(**{**TWINS, "benign_tok": None})
+    assert not any(row["anchor"] or row["reward"] is None for row in rows_of(records))
     assert trainer.baselines.benign.value is not None
 
 
-def test_anchors_have_no_part_in_the_running_mean_and_the_metrics_of_the_reward(
-    tiny_folder: str, tmp_path: Path
-) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, **TWINS)
-    trainer.train()
+def test_anchors_have_no_part_in_the_running_mean_and_the_metrics_of_the_reward(run: Make) -> None:
+    trainer, records = run(**TWINS)
     means = []
     for _, metrics, rows in records:
-        rewards = [row["reward"] for row in rows if row["harmful"]]
-        means.append(sum(rewards) / 4)
+        means.append(sum(row["reward"] for row in rows if row["harmful"]) / 4)
         assert metrics["train/reward_mean"] == pytest.approx(means[-1])
         assert metrics["train/unscored_frac"] == 0.0
         assert metrics["train/baseline"] == pytest.approx(sum(means) / len(means))
@@ -89,11 +76,11 @@ def test_anchors_have_no_part_in_the_running_mean_and_the_metrics_of_the_reward(
     assert (trainer.baselines.benign.value, trainer.baselines.benign.n_steps) == (None, 0)
 
 
-def test_an_anchor_counts_like_any_scored_rollout_in_the_mean_over_the_step(tiny_folder: str, tmp_path: Path) -> None:
+def test_an_anchor_counts_like_any_scored_rollout_in_the_mean_over_the_step(build: Make) -> None:
     def silent_on_the_first(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
         return score(rows, [UNSCORED_WORD, *texts[1:]], truncated)
 
-    trainer, records = cada_trainer(tiny_folder, tmp_path, scorer=silent_on_the_first, micro=(2, 4), **TWINS)
+    trainer, records = build(scorer=silent_on_the_first, micro=(2, 4), **TWINS)
     _apart(trainer)
     trainer.train()
     for _, metrics, rows in records:
@@ -104,43 +91,31 @@ def test_an_anchor_counts_like_any_scored_rollout_in_the_mean_over_the_step(tiny
         assert metrics["train/loss"] == pytest.approx(wanted, abs=1e-5)
 
 
-def _moved(folder: str, output: Path, **changes: Any) -> float:
-    trainer, _ = cada_trainer(
-        folder, output, **{**TWINS, "scorer": _constant, "baseline": "batch", "beta_kl": 0.0, "max_steps": 1, **changes}
-    )
-    _apart(trainer)
-    before = weights(trainer.model)
-    trainer.train()
-    return distance(before, weights(trainer.model))
+def test_an_anchors_kl_is_learned_from_and_its_reward_is_not(build: Make) -> None:
+    def moved(**changes: Any) -> float:
+        values = {**TWINS, "scorer": _constant, "baseline": "batch", "beta_kl": 0.0, "max_steps": 1, **changes}
+        trainer, _ = build(**values)
+        _apart(trainer)
+        before = weights(trainer.model)
+        trainer.train()
+        return distance(before, weights(trainer.model))
 
-
-def test_an_anchors_kl_is_learned_from(tiny_folder: str, tmp_path: Path) -> None:
     # no advantage anywhere, and of harmful rows no KL either: what moves the policy is the KL of the anchors
-    assert _moved(tiny_folder, tmp_path) > 1e-4
+    assert moved() > 1e-4
+    assert moved(benign_beta_kl=0.0) == 0.0
+    assert moved(benign_tok=None, benign_beta_kl=0.0, scorer=score_all) > 1e-4
 
 
-def test_an_anchors_reward_is_not_learned_from(tiny_folder: str, tmp_path: Path) -> None:
-    assert _moved(tiny_folder, tmp_path / "anchors", benign_beta_kl=0.0) == 0.0
-    judged = {"benign_tok": None, "benign_beta_kl": 0.0, "scorer": score_all}
-    assert _moved(tiny_folder, tmp_path / "judged", **judged) > 1e-4
-
-
-def test_an_anchor_is_sampled_for_its_few_tokens_and_a_judged_rollout_for_its_own(
-    tiny_folder: str, tmp_path: Path
-) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, trainer_class=CADATrainer, max_steps=4, **TWINS)
-    trainer.train()
-    rows = [row for _, _, rows in records for row in rows]
+def test_an_anchor_is_sampled_for_its_few_tokens_and_a_judged_rollout_for_its_own(run: Make) -> None:
+    rows = rows_of(run(trainer_class=CADATrainer, max_steps=4, **TWINS)[1])
     assert max(row["completion_tok"] for row in rows if row["anchor"]) == 2
     assert max(row["completion_tok"] for row in rows if not row["anchor"]) == MAX_TOK
     assert all(row["completion_tok"] >= 1 for row in rows)
 
 
-def test_every_step_holds_the_twins_of_its_harmful_requests(tiny_folder: str, tmp_path: Path) -> None:
+def test_every_step_holds_the_twins_of_its_harmful_requests(run: Make) -> None:
     values = {**TWINS, "n_requests": 12, "n_harmless": 6, "n_harmful": 6, "twin_of": {n: 11 - n for n in range(6)}}
-    trainer, records = cada_trainer(tiny_folder, tmp_path, max_steps=4, **values)
-    trainer.train()
-    for _, _, rows in records:
+    for _, _, rows in run(max_steps=4, **values)[1]:
         asked = {int(row["request_id"][1:]) for row in rows}
         assert len(asked) == 4 and {11 - row for row in asked} == asked
 
@@ -150,7 +125,7 @@ FIRST_TOK |= {"benign_per_step": 4, "first_tok_per_step": (2, 2), "micro": (16, 
 
 
 def test_a_pair_whose_first_token_alone_is_sampled_is_not_judged_and_is_paid_what_that_token_is_worth(
-    tiny_folder: str, tmp_path: Path
+    run: Make,
 ) -> None:
     asked: list[dict[str, Any]] = []
 
@@ -158,9 +133,7 @@ def test_a_pair_whose_first_token_alone_is_sampled_is_not_judged_and_is_paid_wha
         asked.extend(rows)
         return score_all(rows, texts, truncated)
 
-    values = {**TWINS, **FIRST_TOK, "scorer": seeing, "trainer_class": CADATrainer}
-    trainer, records = cada_trainer(tiny_folder, tmp_path, **values)
-    trainer.train()
+    _, records = run(**{**TWINS, **FIRST_TOK, "scorer": seeing, "trainer_class": CADATrainer})
     assert len(asked) == 3 * 4  # two harmful requests of four, two rollouts each
     for _, _, rows in records:
         # four harmful requests, then their twins, two rollouts each; of both kinds the last two are short

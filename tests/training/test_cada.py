@@ -9,24 +9,21 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
-from trl import GRPOTrainer
 
 from cada_trl.training.cada import CADATrainer
 
 from .preset_run import (
     MAX_TOK,
+    Make,
     PresetCADATrainer,
-    PresetRollouts,
-    cada_trainer,
     distance,
     load,
     request_rows,
     reward_of_text,
+    rows_of,
     score,
     score_all,
-    sgd,
-    stock_arguments,
-    trained,
+    stock_trainer,
     weights,
 )
 from .tiny import tiny_tokenizer
@@ -34,92 +31,70 @@ from .tiny import tiny_tokenizer
 LR = 0.02
 
 
-class _StockTrainer(PresetRollouts, GRPOTrainer):
-    """Stock GRPO without sampling."""
+def _stock_reward(completions: list[Any], **_: Any) -> list[float]:
+    values = [reward_of_text(messages[0]["content"]) for messages in completions]
+    return [0.0 if math.isnan(value) else value for value in values]
 
 
-def _stock_weights(folder: str, output: Path, **changes: Any) -> dict[str, torch.Tensor]:
-    def rewards(completions: list[Any], **_: Any) -> list[float]:
-        values = [reward_of_text(messages[0]["content"]) for messages in completions]
-        return [0.0 if math.isnan(value) else value for value in values]
-
-    model = load(folder)
-    trainer = _StockTrainer(
-        model=model,
-        reward_funcs=rewards,
-        args=stock_arguments(output, **changes),
-        train_dataset=request_rows(4),
-        processing_class=tiny_tokenizer(),
-        optimizers=sgd(model, LR * MAX_TOK),  # dr_grpo divides by max_completion_length, the sum does not
-    )
-    trainer.train()
-    return weights(model)
-
-
-@pytest.mark.parametrize(("kl", "bias_correction"), [("k2", True), ("k3", False)])
 def test_group_baseline_and_a_sampled_kl_learned_on_the_rollout_prompt_are_stock_grpo(
-    tiny_folder: str, tmp_path: Path, kl: str, bias_correction: bool
+    tiny_folder: str, tmp_path: Path, run: Make
 ) -> None:
-    stock = _stock_weights(tiny_folder, tmp_path / "stock", use_bias_correction_kl=bias_correction)
-    ours = trained(tiny_folder, tmp_path / "ours", kl=kl, learn_on="rollout", sgd_lr=LR)
-    assert distance(weights(ours.model), stock) < 1e-6
-    assert distance(stock, weights(load(tiny_folder))) > 1e-2
-
-
-def test_the_two_sampled_kls_are_told_apart_after_three_steps(tiny_folder: str, tmp_path: Path) -> None:
-    k2, k3 = (weights(trained(tiny_folder, tmp_path / kl, kl=kl, learn_on="rollout").model) for kl in ("k2", "k3"))
-    assert distance(k2, k3) > 1e-4
+    ends = {}
+    for kl, bias_correction in (("k2", True), ("k3", False)):
+        stock_lr = LR * MAX_TOK  # dr_grpo divides by max_completion_length, the sum does not
+        values = {"sgd_lr": stock_lr, "use_bias_correction_kl": bias_correction}
+        trainer = stock_trainer(tiny_folder, tmp_path / kl, _stock_reward, **values)
+        trainer.train()
+        stock = weights(trainer.model)
+        ends[kl] = weights(run(kl=kl, learn_on="rollout", sgd_lr=LR)[0].model)
+        assert distance(ends[kl], stock) < 1e-6
+        assert distance(stock, weights(load(tiny_folder))) > 1e-2
+    assert distance(ends["k2"], ends["k3"]) > 1e-4
 
 
 @pytest.mark.parametrize("kl", ["exact", "k3"])
 @pytest.mark.parametrize("logp", ["sum", "mean"])
-def test_the_cut_into_micro_batches_does_not_matter(tiny_folder: str, tmp_path: Path, kl: str, logp: str) -> None:
-    whole, halves, single = (
-        weights(trained(tiny_folder, tmp_path / str(cut), micro=cut, kl=kl, logp=logp).model)
-        for cut in ((8, 1), (2, 4), (1, 8))
-    )
+def test_the_cut_into_micro_batches_does_not_matter(tiny_folder: str, run: Make, kl: str, logp: str) -> None:
+    whole, halves, single = (weights(run(micro=cut, kl=kl, logp=logp)[0].model) for cut in ((8, 1), (2, 4), (1, 8)))
     assert distance(whole, single) < 1e-6
     assert distance(whole, halves) < 1e-6
     assert distance(whole, weights(load(tiny_folder))) > 1e-3
 
 
-def test_sharing_the_prefix_does_not_matter(tiny_folder: str, tmp_path: Path) -> None:
-    shared, whole = (
-        weights(trained(tiny_folder, tmp_path / str(on), share_prefix=on, learn_on="rollout").model)
-        for on in (True, False)
-    )
+def test_sharing_the_prefix_does_not_matter(run: Make) -> None:
+    shared, whole = (weights(run(share_prefix=on, learn_on="rollout")[0].model) for on in (True, False))
     assert distance(shared, whole) < 1e-6
 
 
 @pytest.mark.parametrize("kl_in", ["loss", "reward_sequence", "reward_to_go"])
-def test_every_place_of_the_kl_starts_at_zero_and_grows(tiny_folder: str, tmp_path: Path, kl_in: str) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, kl="exact" if kl_in == "loss" else "k1", kl_in=kl_in)
-    trainer.train()
+def test_every_place_of_the_kl_starts_at_zero_grows_and_is_told_from_the_others(run: Make, kl_in: str) -> None:
+    _, records = run(kl="exact" if kl_in == "loss" else "k1", kl_in=kl_in, beta_kl=1.0)
     kls = [metrics["train/kl_nats"] for _, metrics, _ in records]
     assert kls[0] == pytest.approx(0.0, abs=1e-6)
-    assert abs(kls[2]) > 1e-4
+    assert abs(kls[2]) > 1e-3
+    _, metrics, rows = records[-1]
+    # the sequence's cost is the same for each token, and so comes out of the sum over them
+    whole = sum(-(row["advantage"] - row["kl_k1_nats"]) * row["logp_nats"] for row in rows) / 8
+    assert (metrics["train/loss"] == pytest.approx(whole, abs=1e-5)) == (kl_in == "reward_sequence")
 
 
-def _lora() -> LoraConfig:
-    return LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-
-
-def test_lora_starts_at_no_kl_and_leaves_the_base_weights_alone(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, peft_config=_lora(), learning_rate=1e-2)
+def test_lora_trains_on_its_own_rollouts_from_no_kl_and_leaves_the_base_weights_alone(build: Make) -> None:
+    lora = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    trainer, records = build(trainer_class=CADATrainer, peft_config=lora, learning_rate=1e-2)
     before, reference = weights(trainer.model), trainer.reference_hash()
     trainer.train()
     after = weights(trainer.model)
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved
-    assert all("lora_" in name for name in moved)
+    assert distance(before, after) > 1e-3
+    assert all("lora_" in name for name in before if not torch.equal(before[name], after[name]))
     assert trainer.reference_hash() == reference
+    assert all(row["completion_tok"] >= 1 for row in rows_of(records))
     kls = [metrics["train/kl_nats"] for _, metrics, _ in records]
     assert kls[0] == pytest.approx(0.0, abs=1e-6)
     assert kls[2] > 1e-5
 
 
-def test_the_reference_stays_and_the_policy_goes(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, _ = cada_trainer(tiny_folder, tmp_path)
+def test_the_reference_stays_and_the_policy_goes(build: Make) -> None:
+    trainer, _ = build()
     assert not any(parameter.requires_grad for parameter in trainer.ref_model.parameters())
     assert all(parameter.requires_grad for parameter in trainer.model.parameters())
     before, reference = weights(trainer.model), trainer.reference_hash()
@@ -130,46 +105,41 @@ def test_the_reference_stays_and_the_policy_goes(tiny_folder: str, tmp_path: Pat
     assert distance(before, weights(trainer.ref_model)) == 0.0
 
 
-def test_without_a_kl_there_is_no_reference(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, beta_kl=0.0, max_steps=1)
-    trainer.train()
+def test_without_a_kl_there_is_no_reference(run: Make) -> None:
+    trainer, records = run(beta_kl=0.0, max_steps=1)
     assert trainer.reference_hash() is None
     assert math.isnan(records[0][1]["train/kl_nats"])
 
 
-@pytest.mark.parametrize("kl_in", ["reward_sequence", "reward_to_go"])
-def test_a_cost_of_the_whole_sequence_and_one_to_go_are_told_apart(
-    tiny_folder: str, tmp_path: Path, kl_in: str
-) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, kl="k1", kl_in=kl_in, beta_kl=1.0)
-    trainer.train()
-    _, metrics, rows = records[-1]
-    # the sequence's cost is the same for each token, and so comes out of the sum over them
-    whole = sum(-(row["advantage"] - row["kl_k1_nats"]) * row["logp_nats"] for row in rows) / 8
-    assert (metrics["train/loss"] == pytest.approx(whole, abs=1e-5)) == (kl_in == "reward_sequence")
-    assert abs(metrics["train/kl_k1_nats"]) > 1e-3
-
-
-def test_a_rollout_without_an_end_is_recorded_and_judged_as_cut_off(tiny_folder: str, tmp_path: Path) -> None:
+def test_a_rollout_without_an_end_is_recorded_and_judged_as_cut_off(run: Make) -> None:
     judged: list[tuple[str, bool]] = []
 
     def seeing(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
         judged.extend(zip(texts, truncated, strict=True))
         return score_all(rows, texts, truncated)
 
-    trainer, records = cada_trainer(tiny_folder, tmp_path, scorer=seeing)
-    trainer.train()
-    rows = [row for _, _, rows in records for row in rows]
+    rows = rows_of(run(scorer=seeing)[1])
     assert judged == [(row["completion"], row["truncated"]) for row in rows]
     # a preset completion of MAX_TOK words has no end, every other one has
     assert [row["truncated"] for row in rows] == [len(row["completion"].split()) == MAX_TOK for row in rows]
     assert {row["truncated"] for row in rows} == {True, False}
 
 
+def test_samples_with_log_probabilities_of_their_own_are_weighed_up_to_the_cap(run: Make) -> None:
+    class Sampled(PresetCADATrainer):
+        def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> Any:
+            completions, _none = super()._generate_single_turn(prompt_ids)
+            return completions, [[-50.0, *[0.0] * (len(ids) - 1)] for ids in completions]
+
+    _, metrics, rows = run(trainer_class=Sampled, importance_cap=3.0, max_steps=1)[1][0]
+    assert [(row["capped_tok"], row["unweighted_tok"]) for row in rows] == [(1, 0)] * 8
+    # |logp + 50| of the first token, |logp| of the others, and a completion's log-probability is far above -50
+    assert all(row["sampler_gap_sum_nats"] > 20 for row in rows)
+    assert metrics["train/importance_capped_frac"] == 8 / sum(row["completion_tok"] for row in rows)
+
+
 @pytest.mark.parametrize("learn_on", ["request", "rollout"])
-def test_the_prompt_that_is_learned_on_is_the_one_that_is_scored(
-    tiny_folder: str, tmp_path: Path, learn_on: str
-) -> None:
+def test_the_prompt_that_is_learned_on_is_the_one_that_is_scored(run: Make, learn_on: str) -> None:
     seen: list[dict[str, Any]] = []
 
     class Watched(PresetCADATrainer):
@@ -177,8 +147,7 @@ def test_the_prompt_that_is_learned_on_is_the_one_that_is_scored(
             seen.append(rollouts)
             return super()._micro_batches(rollouts)
 
-    trainer, _ = cada_trainer(tiny_folder, tmp_path, trainer_class=Watched, learn_on=learn_on, max_steps=1)
-    trainer.train()
+    run(trainer_class=Watched, learn_on=learn_on, max_steps=1)
     column = "learn_prompt" if learn_on == "request" else "prompt"
     template = {"add_generation_prompt": True, "tokenize": True, "return_dict": False}
     wanted = {tuple(tiny_tokenizer().apply_chat_template(row[column], **template)) for row in request_rows(4)}
@@ -201,34 +170,26 @@ class _OtherFiller(_MarkedTrainer):
 
 
 @pytest.mark.parametrize("baseline", ["running", "batch", "group"])
-def test_a_rollout_without_a_score_changes_nothing(tiny_folder: str, tmp_path: Path, baseline: str) -> None:
-    runs = {}
+def test_a_rollout_without_a_score_changes_nothing(run: Make, baseline: str) -> None:
+    values = {"scorer": score, "baseline": baseline, "rollouts_per_request": 4, "n_requests": 2}
+    ends = []
     for kind in (_MarkedTrainer, _OtherFiller):
-        trainer, records = cada_trainer(
-            tiny_folder,
-            tmp_path / kind.__name__,
-            trainer_class=kind,
-            scorer=score,
-            baseline=baseline,
-            rollouts_per_request=4,
-            n_requests=2,
-        )
-        trainer.train()
-        runs[kind] = weights(trainer.model)
+        trainer, records = run(trainer_class=kind, **values)
+        ends.append(weights(trainer.model))
         metrics, rows = records[0][1:]
         assert metrics["train/unscored_frac"] >= 0.25
         assert all(row["advantage"] == 0.0 for row in rows if row["reward"] is None)
         scored = [row for row in rows if row["reward"] is not None]
         of_scored = sum(-row["advantage"] * row["logp_nats"] + 0.3 * row["kl_nats"] for row in scored)
         assert metrics["train/loss"] == pytest.approx(of_scored / len(scored), abs=1e-5)
-    assert distance(runs[_MarkedTrainer], runs[_OtherFiller]) == 0.0
+    assert distance(*ends) == 0.0
 
 
-def test_a_step_without_any_score_leaves_the_weights_as_they_are(tiny_folder: str, tmp_path: Path) -> None:
+def test_a_step_without_any_score_leaves_the_weights_as_they_are(build: Make) -> None:
     def silent(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
         return score(rows, ["w50"] * len(texts), truncated)
 
-    trainer, records = cada_trainer(tiny_folder, tmp_path, scorer=silent, baseline="running", max_steps=2)
+    trainer, records = build(scorer=silent, baseline="running", max_steps=2)
     before = weights(trainer.model)
     trainer.train()
     assert distance(before, weights(trainer.model)) == 0.0
@@ -237,10 +198,8 @@ def test_a_step_without_any_score_leaves_the_weights_as_they_are(tiny_folder: st
 
 
 @pytest.mark.parametrize("baseline", ["running", "batch", "none"])
-def test_one_rollout_a_request_works(tiny_folder: str, tmp_path: Path, baseline: str) -> None:
-    trainer, records = cada_trainer(
-        tiny_folder, tmp_path, rollouts_per_request=1, n_requests=8, baseline=baseline, max_steps=2
-    )
+def test_one_rollout_a_request_works(build: Make, baseline: str) -> None:
+    trainer, records = build(rollouts_per_request=1, n_requests=8, baseline=baseline, max_steps=2)
     before = weights(trainer.model)
     trainer.train()
     rows = records[0][2]
@@ -250,9 +209,8 @@ def test_one_rollout_a_request_works(tiny_folder: str, tmp_path: Path, baseline:
     assert distance(before, weights(trainer.model)) > 1e-3
 
 
-def test_the_running_mean_goes_over_the_steps_means(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, baseline="running")
-    trainer.train()
+def test_the_running_mean_goes_over_the_steps_means(run: Make) -> None:
+    _, records = run(baseline="running")
     means = [metrics["train/reward_mean"] for _, metrics, _ in records]
     assert [metrics["train/baseline"] for _, metrics, _ in records] == pytest.approx(
         [sum(means[: n + 1]) / (n + 1) for n in range(3)]
@@ -260,20 +218,11 @@ def test_the_running_mean_goes_over_the_steps_means(tiny_folder: str, tmp_path: 
 
 
 @pytest.mark.parametrize("baseline", ["running", "batch"])
-def test_harmless_requests_have_a_baseline_of_their_own(tiny_folder: str, tmp_path: Path, baseline: str) -> None:
-    trainer, records = cada_trainer(
-        tiny_folder,
-        tmp_path,
-        n_requests=8,
-        n_harmless=3,
-        rollouts_per_request=1,
-        baseline=baseline,
-        baseline_start=-1.0,
-    )
-    trainer.train()
-    first = records[0][2]
+def test_harmless_requests_have_a_baseline_of_their_own(run: Make, baseline: str) -> None:
+    values = {"n_requests": 8, "n_harmless": 3, "rollouts_per_request": 1, "baseline_start": -1.0}
+    _, records = run(baseline=baseline, **values)
     for harmful in (True, False):
-        rows = [row for row in first if row["harmful"] is harmful]
+        rows = [row for row in records[0][2] if row["harmful"] is harmful]
         mean = sum(row["reward"] for row in rows) / len(rows)
         # the given start is the harmful rows', and counts as one step of their average
         centre = (mean - 1.0) / 2 if baseline == "running" and harmful else mean
@@ -290,10 +239,9 @@ def test_harmless_requests_have_a_baseline_of_their_own(tiny_folder: str, tmp_pa
     ],
 )
 def test_the_recorded_loss_and_advantages_are_those_of_the_objective(
-    tiny_folder: str, tmp_path: Path, changes: dict[str, Any], harmful_beta: float, harmless_beta: float
+    run: Make, changes: dict[str, Any], harmful_beta: float, harmless_beta: float
 ) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, **changes)
-    trainer.train()
+    trainer, records = run(**changes)
     assert trainer.ref_model is not None and trainer.reference_hash() is not None
     for _, metrics, rows in records:
         cost = sum((harmful_beta if row["harmful"] else harmless_beta) * row["kl_nats"] for row in rows)
@@ -303,20 +251,12 @@ def test_the_recorded_loss_and_advantages_are_those_of_the_objective(
     assert cost > 1e-4
 
 
-def test_adaptive_beta_moves_towards_its_target_and_is_used(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, records = cada_trainer(tiny_folder, tmp_path, target_kl_nats=5.0)
-    trainer.train()
+def test_adaptive_beta_moves_towards_its_target_and_is_used(run: Make) -> None:
+    trainer, records = run(target_kl_nats=5.0)
     # the KL stays far below 5 nats, so that each step cuts beta by the clipped 0.1 * 0.2
     assert [metrics["train/beta_kl"] for _, metrics, _ in records] == pytest.approx([0.3, 0.3 * 0.98, 0.3 * 0.98**2])
-    assert trainer.beta_controller.value == pytest.approx(0.3 * 0.98**3)
-    fixed = weights(trained(tiny_folder, tmp_path / "fixed").model)
-    assert distance(fixed, weights(trainer.model)) > 1e-6
-
-
-def _sampled(folder: str, output: Path, **changes: Any) -> list[list[str]]:
-    trainer, records = cada_trainer(folder, output, trainer_class=CADATrainer, **changes)
-    trainer.train()
-    return [[row["completion"] for row in rows] for _, _, rows in records]
+    assert trainer.beta_kl == pytest.approx(0.3 * 0.98**3)
+    assert distance(weights(run()[0].model), weights(trainer.model)) > 1e-6
 
 
 def _drawing_score(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
@@ -324,10 +264,12 @@ def _drawing_score(rows: list[Any], texts: list[str], truncated: list[bool]) -> 
     return score_all(rows, texts, truncated)
 
 
-def test_rollouts_are_seeded_by_the_step(tiny_folder: str, tmp_path: Path) -> None:
+def test_rollouts_are_seeded_by_the_step(run: Make) -> None:
     # one request and a policy that stands still: what differs between steps is the seed
-    still = {"sgd_lr": 1e-9, "n_requests": 1, "rollouts_per_request": 8}
-    once = _sampled(tiny_folder, tmp_path / "once", **still)
-    assert _sampled(tiny_folder, tmp_path / "drawing", **still, scorer=_drawing_score) == once
+    still = {"trainer_class": CADATrainer, "sgd_lr": 1e-9, "n_requests": 1, "rollouts_per_request": 8}
+    once, drawing, other = (
+        [[row["completion"] for row in rows] for _, _, rows in run(**still, **changes)[1]]
+        for changes in ({}, {"scorer": _drawing_score}, {"seed": 6})
+    )
+    assert drawing == once != other
     assert once[0] != once[1] and once[1] != once[2]
-    assert _sampled(tiny_folder, tmp_path / "seed", **still, seed=6) != once

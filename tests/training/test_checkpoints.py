@@ -116,27 +116,23 @@ def test_a_run_killed_while_it_saves_ends_as_one_that_was_not(
     _assert_same_end(torch.load(tmp_path / "end.pt", weights_only=False), uninterrupted)
 
 
-def test_the_newest_complete_checkpoint_is_the_one_with_the_highest_step(tmp_path: Path) -> None:
-    for step in (2, 10, 8):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        mark_complete(tmp_path / f"checkpoint-{step}", step, 1)
-    assert newest_complete(tmp_path) == (tmp_path / "checkpoint-10", 10)
-
-
-def test_incomplete_checkpoints_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("checkpoint-2", "checkpoint-4", "completions"):
-        (tmp_path / name).mkdir()
-    mark_complete(tmp_path / "checkpoint-2", 2, 1)
-    assert newest_complete(tmp_path) == (tmp_path / "checkpoint-2", 2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "completions"]
-
-
 def _saved(folder: Path, step: int, n_processes: int = 1, zero_stage: int = 0) -> Path:
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"weights")
     mark_complete(checkpoint, step, n_processes, zero_stage)
     return checkpoint
+
+
+def test_the_newest_whole_checkpoint_is_found_and_others_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    assert newest_complete(tmp_path / "absent") is newest_complete(tmp_path) is None
+    for step in (2, 10, 8):
+        _saved(tmp_path, step)
+    for name in ("checkpoint-12", "completions"):
+        (tmp_path / name).mkdir()
+    assert newest_complete(tmp_path) == (tmp_path / "checkpoint-10", 10)
+    names = ["checkpoint-10", "checkpoint-2", "checkpoint-8", "completions"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize("damage", ["torn", "lost", "torn mark"])
@@ -183,21 +179,19 @@ def test_a_file_of_the_right_size_and_wrong_content_is_one_line_and_stays(
     _assert_same_end(start(tiny_folder, tmp_path, _raise), uninterrupted)
 
 
-def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
-    checkpoint = _saved(tmp_path, 2, n_processes=4)
-    check_same_ranks(checkpoint, 4, 0)
-    with pytest.raises(UserError, match=r"saved by 4 process\(es\) and this run has 2; set n_processes=4"):
-        check_same_ranks(checkpoint, 2, 0)
-
-
-@pytest.mark.parametrize(("saved", "now"), [(3, 2), (3, 0), (0, 2)])
-def test_another_split_of_the_optimiser_is_refused(tmp_path: Path, saved: int, now: int) -> None:
-    checkpoint = _saved(tmp_path, 2, n_processes=2, zero_stage=saved)
-    check_same_ranks(checkpoint, 2, saved)
-    with pytest.raises(UserError, match=rf"saved under ZeRO stage {saved} and this run has stage {now}"):
-        check_same_ranks(checkpoint, 2, now)
-
-
-def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
-    assert newest_complete(tmp_path) is None
-    assert newest_complete(tmp_path / "absent") is None
+@pytest.mark.parametrize(
+    ("saved", "now", "words"),
+    [
+        ((4, 0), (2, 0), r"saved by 4 process\(es\) and this run has 2; set n_processes=4"),
+        ((2, 3), (2, 2), "saved under ZeRO stage 3 and this run has stage 2"),
+        ((2, 3), (2, 0), "saved under ZeRO stage 3 and this run has stage 0"),
+        ((2, 0), (2, 2), "saved under ZeRO stage 0 and this run has stage 2"),
+    ],
+)
+def test_another_number_of_processes_and_another_split_of_the_optimiser_are_refused(
+    tmp_path: Path, saved: tuple[int, int], now: tuple[int, int], words: str
+) -> None:
+    checkpoint = _saved(tmp_path, 2, *saved)
+    check_same_ranks(checkpoint, *saved)
+    with pytest.raises(UserError, match=words):
+        check_same_ranks(checkpoint, *now)

@@ -63,11 +63,8 @@ def test_the_metrics_are_those_counted_by_hand() -> None:
     }
 
 
-def test_a_header_as_likely_on_either_twin_tells_nothing_apart() -> None:
+def test_a_header_as_likely_on_either_twin_tells_nothing_apart_and_a_probability_of_a_half_does_not_begin_yet() -> None:
     assert header_metrics([-3.0, -3.0], _requests(True, False))["probe/twins/header_auc"] == 0.5
-
-
-def test_a_probability_of_a_half_does_not_begin_yet() -> None:
     values = header_metrics([math.log(0.5), math.log(0.51)], _requests(True, False))
     assert (values["probe/twins/header_harmful_frac"], values["probe/twins/header_harmless_frac"]) == (0.0, 1.0)
 
@@ -116,15 +113,13 @@ def test_a_row_holds_what_the_report_needs() -> None:
     assert rows[0]["completion_tok"] == len(rows[0]["token_ids"]) <= 8
 
 
-def test_the_judge_sees_the_raw_requests() -> None:
+def test_the_judge_sees_the_raw_requests_and_what_it_leaves_unscored_has_no_reward() -> None:
     judge = EveryOther()
+    MODEL.train()
     rows = probe(MODEL, TOKENIZER, {"harmful": REQUESTS}, config(), judge)
     assert judge.seen == [(row["request"], row["final_response"]) for row in rows]
-
-
-def test_an_unscored_reward_is_null() -> None:
-    rows = probe(MODEL, TOKENIZER, {"harmful": REQUESTS}, config(), EveryOther())
     assert [row["reward"] for row in rows] == [0.0, -1.0, None, 0.0, -1.0]
+    assert MODEL.training  # again
 
 
 def test_the_same_seed_gives_the_same_answers_and_another_seed_others() -> None:
@@ -158,12 +153,6 @@ def test_sampling_is_that_of_the_configuration(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(probes, "continued", lambda *values: seen.append(values[4]) or echo(*values))
     generate_raw(MODEL, TOKENIZER, ["Why?"], config("temperature=0.3", "top_p=0.9", "max_new_tok=5"), 0)
     assert seen == [(0.3, 0.9), 5]
-
-
-def test_the_model_is_in_training_mode_again_afterwards() -> None:
-    MODEL.train()
-    probe(MODEL, TOKENIZER, {"harmful": REQUESTS[:1]}, config(), EveryOther())
-    assert MODEL.training
 
 
 def scored(probe_set: str, verdict: str, reward: float | None, reasoned: bool, completion_tok: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,26 +14,17 @@ from cada_trl.models import cpu_decoding
 from cada_trl.training import cada
 from cada_trl.training.cada import CADATrainer
 
-from .preset_run import cada_trainer, distance, request_rows, weights
+from .preset_run import Make, distance, request_rows, weights
 
 
-def _lora() -> LoraConfig:
-    return LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+def _lora(**changes: Any) -> LoraConfig:
+    return LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", **changes)
 
 
-@pytest.mark.parametrize("adapter", [None, _lora])
-def test_where_the_temperature_leaves_no_choice_rollouts_are_trls_own(
-    tiny_folder: str, tmp_path: Path, adapter: Any
-) -> None:
+@pytest.mark.parametrize("adapter", [None, _lora(init_lora_weights=False)])
+def test_where_the_temperature_leaves_no_choice_rollouts_are_trls_own(build: Make, adapter: Any) -> None:
     torch.manual_seed(0)
-    trainer, _ = cada_trainer(
-        tiny_folder,
-        tmp_path,
-        trainer_class=CADATrainer,
-        peft_config=adapter and adapter(),
-        max_completion_length=12,
-        temperature=1e-4,
-    )
+    trainer, _ = build(trainer_class=CADATrainer, peft_config=adapter, max_completion_length=12, temperature=1e-4)
     trainer.model.train()
     trainer._rows = [row for row in request_rows(4) for _ in range(2)]
     prompt_ids = trainer._tokenize_prompts([row["prompt"] for row in trainer._rows])[0]
@@ -44,20 +34,6 @@ def test_where_the_temperature_leaves_no_choice_rollouts_are_trls_own(
         drawn.append(sample(trainer, prompt_ids, None, {}, 2)[0])
     assert drawn[0] == drawn[1]
     assert len({tuple(ids) for ids in drawn[0]}) > 1
-
-
-def test_an_adapter_trains_on_its_own_rollouts(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, records = cada_trainer(
-        tiny_folder,
-        tmp_path,
-        trainer_class=CADATrainer,
-        peft_config=LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"),
-        learning_rate=1e-2,
-    )
-    before = weights(trainer.model)
-    trainer.train()
-    assert distance(before, weights(trainer.model)) > 1e-3
-    assert all(row["completion_tok"] >= 1 for _, _, rows in records for row in rows)
 
 
 class CastsOf(TorchDispatchMode):
@@ -73,10 +49,8 @@ class CastsOf(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, _ = cada_trainer(
-        tiny_folder, tmp_path, trainer_class=CADATrainer, bf16=True, max_completion_length=12, learning_rate=1e-2
-    )
+def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(build: Make) -> None:
+    trainer, _ = build(trainer_class=CADATrainer, bf16=True, max_completion_length=12, learning_rate=1e-2)
     before = weights(trainer.model)
     trainer.train()  # from here on each forward call has an autocast of its own
     assert distance(before, weights(trainer.model)) > 1e-3
@@ -88,10 +62,15 @@ def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(tiny_fold
 ROWS = request_rows(8).to_list()
 
 
-def _trainer(folder: str, out: Path, sampled_by: str, lora: bool = False) -> CADATrainer:
-    adapter = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
-    changes = {"trainer_class": CADATrainer, "n_requests": 8, "sampled_by": sampled_by, "peft_config": adapter}
-    return cada_trainer(folder, out, **changes)[0]
+@pytest.fixture
+def sampler(build: Make) -> Any:
+    """A trainer of eight requests; sampled_by, and whether it has an adapter."""
+
+    def sampler(sampled_by: str, lora: bool = False) -> Any:
+        values = {"trainer_class": CADATrainer, "n_requests": 8, "sampled_by": sampled_by}
+        return build(peft_config=_lora() if lora else None, **values)[0]
+
+    return sampler
 
 
 def _move(trainer: CADATrainer) -> None:
@@ -104,24 +83,18 @@ def _move(trainer: CADATrainer) -> None:
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_the_reference_samples_what_the_untrained_policy_did_however_far_the_policy_has_moved(
-    tiny_folder: str, tmp_path: Path, lora: bool
+    sampler: Any, lora: bool
 ) -> None:
-    trainer = _trainer(tiny_folder, tmp_path / "one", "reference", lora)
-    first = _trainer(tiny_folder, tmp_path / "two", "policy", lora).sample(ROWS, seed=3)
-    _move(trainer)
+    trainer, policy = sampler("reference", lora), sampler("policy", lora)
+    first = policy.sample(ROWS, seed=3)
+    for one in (trainer, policy):
+        _move(one)
     assert trainer.sample(ROWS, seed=3) == first
+    assert policy.sample(ROWS, seed=3) != first  # with the weights that it has now
 
 
-@pytest.mark.parametrize("lora", [False, True])
-def test_the_policy_samples_with_the_weights_that_it_has_now(tiny_folder: str, tmp_path: Path, lora: bool) -> None:
-    trainer = _trainer(tiny_folder, tmp_path, "policy", lora)
-    first = trainer.sample(ROWS, seed=3)
-    _move(trainer)
-    assert trainer.sample(ROWS, seed=3) != first
-
-
-def test_a_policy_is_whole_again_after_its_adapter_was_off_to_sample(tiny_folder: str, tmp_path: Path) -> None:
-    trainer = _trainer(tiny_folder, tmp_path, "reference", lora=True)
+def test_a_policy_is_whole_again_after_its_adapter_was_off_to_sample(sampler: Any) -> None:
+    trainer = sampler("reference", lora=True)
     _move(trainer)
     ids = torch.tensor([[7, 8, 9]])
     with torch.no_grad():
@@ -132,9 +105,9 @@ def test_a_policy_is_whole_again_after_its_adapter_was_off_to_sample(tiny_folder
 
 @pytest.mark.parametrize("sampled_by", ["policy", "reference"])
 def test_a_model_that_samples_has_packed_weights_and_decoding_attention_and_has_its_own_back(
-    tiny_folder: str, tmp_path: Path, sampled_by: str, monkeypatch: pytest.MonkeyPatch
+    sampler: Any, sampled_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = _trainer(tiny_folder, tmp_path, sampled_by)
+    trainer = sampler(sampled_by)
     seen: list[tuple[bool, str]] = []
 
     def generate(model: Any, prompts: list[list[int]], *_: Any) -> list[list[int]]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cada_trl.algo.packing import Packed, pack
+from cada_trl.algo.packing import pack
 from cada_trl.errors import UserError
 from cada_trl.training.scoring_head import (
     NAME,
@@ -131,22 +131,13 @@ def test_a_model_that_rescales_its_logits_is_refused_by_name() -> None:
         add_scoring_head(model)
 
 
-LINE_SHARED = [1, 4, 20, 21, 22]
-LINE_PROMPTS = [[*LINE_SHARED, 30, 2], [*LINE_SHARED, 31, 32, 33, 2], [*LINE_SHARED, 34, 2]]
-LINE_COMPLETIONS = [[40, 41, 2], [42], [43, 44, 45, 46, 47, 48, 49, 50, 51, 2]]
-
-
-def _packed(share_prefix: bool) -> Packed:
-    return pack(LINE_PROMPTS, LINE_COMPLETIONS, share_prefix, torch.device("cpu"))
-
-
 def _hidden_and_gradients(in_line: bool, share_prefix: bool, checkpointing: bool = False) -> list[Tensor]:
     backbone = tiny_llama(dtype=torch.float64).model
     if in_line:
         use_row_attention(backbone)
     if checkpointing:
         backbone.train().gradient_checkpointing_enable()
-    hidden_nh = completion_hidden(backbone, _packed(share_prefix))
+    hidden_nh = completion_hidden(backbone, pack(PROMPTS, COMPLETIONS, share_prefix, CPU))
     (hidden_nh * torch.linspace(-1.0, 1.0, hidden_nh.numel()).view_as(hidden_nh)).sum().backward()
     return [hidden_nh.detach(), *(parameter.grad for parameter in backbone.parameters() if parameter.grad is not None)]
 
@@ -162,7 +153,7 @@ def _rows_run(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[tuple[int
         return own(input_ids=input_ids, **kwargs)
 
     monkeypatch.setattr(backbone, "forward", forward)
-    completion_hidden(backbone, _packed(True))
+    completion_hidden(backbone, pack(PROMPTS, COMPLETIONS, True, CPU))
     return shapes
 
 
@@ -177,8 +168,8 @@ def test_one_line_and_padded_rows_agree_in_hidden_states_and_gradients(share_pre
 
 
 def test_a_line_holds_each_real_token_once_but_for_the_last_of_a_completion(monkeypatch: pytest.MonkeyPatch) -> None:
-    n_rest = sum(len(p) - len(LINE_SHARED) + len(c) - 1 for p, c in zip(LINE_PROMPTS, LINE_COMPLETIONS, strict=True))
-    assert _rows_run(monkeypatch) == [(1, len(LINE_SHARED) + n_rest)]
+    n_rest = sum(len(p) - len(SHARED) + len(c) - 1 for p, c in zip(PROMPTS, COMPLETIONS, strict=True))
+    assert _rows_run(monkeypatch) == [(1, len(SHARED) + n_rest)]
 
 
 def test_another_attention_than_sdpa_runs_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,19 +180,17 @@ def test_another_attention_than_sdpa_runs_in_rows(monkeypatch: pytest.MonkeyPatc
 def test_a_sliding_window_shorter_than_a_row_runs_in_rows(
     monkeypatch: pytest.MonkeyPatch, beyond_the_longest_row: int, n_calls: int
 ) -> None:
-    longest = max(len(p) + len(c) for p, c in zip(LINE_PROMPTS, LINE_COMPLETIONS, strict=True))
+    longest = max(len(p) + len(c) for p, c in zip(PROMPTS, COMPLETIONS, strict=True))
     assert len(_rows_run(monkeypatch, sliding_window=longest + beyond_the_longest_row)) == n_calls
 
 
 def test_a_row_of_the_line_is_blind_to_the_others_and_to_what_follows() -> None:
     backbone = tiny_llama(dtype=torch.float64).model.eval()
     use_row_attention(backbone)
-    before = completion_hidden(backbone, _packed(True))
-    changed = [[60, 61, 2], [42], [*LINE_COMPLETIONS[2][:-2], 62, 2]]
-    after = completion_hidden(backbone, pack(LINE_PROMPTS, changed, True, torch.device("cpu")))
-    n_first = len(LINE_COMPLETIONS[0])
-    assert torch.equal(before[n_first:-1], after[n_first:-1])  # rows 1 and 2, but for what saw the changed token
-    assert not torch.equal(before[1], after[1]) and not torch.equal(before[-1], after[-1])
+    changed = [[60, 61, 2], COMPLETIONS[1], [*COMPLETIONS[2][:-2], 62, 2], COMPLETIONS[3]]
+    before, after = (completion_hidden(backbone, pack(PROMPTS, of, True, CPU)) for of in (COMPLETIONS, changed))
+    same_n = (before == after).all(1).tolist()  # but for what saw a changed token
+    assert same_n == [True, False, False, True, True, True, True, True, True, False, True]
 
 
 def test_without_a_line_the_attention_is_sdpas() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from cada_trl.reward import ScoredCompletion
 from cada_trl.training.requests import rollout_dataset
 from cada_trl.training.self_distillation import SelfDistillationTrainer, distillation_rows
 
-from .preset_run import CPU_RUN, PresetRollouts, cada_trainer, distance, load, score, weights
+from .preset_run import CPU_RUN, Make, PresetRollouts, distance, load, rows_of, score, weights
 
 TEMPERATURE = CPU_RUN["temperature"]
 FIRST_TOK_WEIGHT = 10.0
@@ -32,7 +31,7 @@ class PresetStudent(PresetRollouts, SelfDistillationTrainer):
 
     def __init__(self, *, train_dataset: Dataset, **arguments: Any) -> None:
         rows = [row if row["harmful"] else {**row, "prompt": row["learn_prompt"]} for row in train_dataset.to_list()]
-        super().__init__(train_dataset=distillation_rows(Dataset.from_list(rows)), **arguments)
+        super().__init__(train_dataset=Dataset.from_list(rows), **arguments)
         self.parts: list[dict[str, Any]] = []
         self.batches: list[list[dict[str, Any]]] = []
 
@@ -43,12 +42,12 @@ class PresetStudent(PresetRollouts, SelfDistillationTrainer):
         return batches
 
 
-def student(folder: str, output: Path, **changes: Any) -> tuple[Any, list[Any]]:
+@pytest.fixture
+def student(build: Make) -> Make:
     """A student of two harmful and two harmless requests, two completions each, and what it records."""
-    values = {"baseline": "none", "beta_kl": 1.0, "kl_direction": "symmetric", "max_steps": 1, **changes}
-    return cada_trainer(
-        folder, output, n_harmless=2, benign_per_step=2, n_harmful=2, trainer_class=PresetStudent, **values
-    )
+    of_step = {"n_harmless": 2, "benign_per_step": 2, "n_harmful": 2, "trainer_class": PresetStudent}
+    values = {"baseline": "none", "beta_kl": 1.0, "kl_direction": "symmetric", "max_steps": 1}
+    return lambda **changes: build(**{**of_step, **values, **changes})
 
 
 def plain_kl_b(policy: Any, teacher: Any, part: dict[str, Any], direction: str, first_tok_weight: float) -> Tensor:
@@ -88,11 +87,9 @@ def test_harmful_requests_show_the_teacher_the_cases_and_harmless_ones_nothing()
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_the_loss_is_the_weighed_kl_of_whole_logits_and_so_is_its_gradient(
-    tiny_folder: str, tmp_path: Path, direction: str
+    tiny_folder: str, student: Make, direction: str
 ) -> None:
     trainer, records = student(
-        tiny_folder,
-        tmp_path,
         micro=(2, 4),
         kl_direction=direction,
         benign_tok=3,  # harmless rows are not judged, and count all the same
@@ -109,16 +106,16 @@ def test_the_loss_is_the_weighed_kl_of_whole_logits_and_so_is_its_gradient(
     assert distance(weights(policy), weights(teacher)) > 1e-2
 
 
-def test_at_first_only_harmful_requests_have_something_to_learn(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, records = student(tiny_folder, tmp_path, micro=(2, 4))
+def test_at_first_only_harmful_requests_have_something_to_learn(student: Make) -> None:
+    trainer, records = student(micro=(2, 4))
     trainer.train()
     kls = {harmful: [row["kl_nats"] for row in records[0][2] if row["harmful"] is harmful] for harmful in (True, False)}
     assert max(abs(kl) for kl in kls[False]) < 1e-4
     assert min(kls[True]) > 0.05
 
 
-def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, _ = student(tiny_folder, tmp_path, sgd_lr=0.005)
+def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder: str, student: Make) -> None:
+    trainer, _ = student(sgd_lr=0.005)
     trainer.train()
     teacher = load(tiny_folder)
     with torch.no_grad():
@@ -132,16 +129,10 @@ def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder: str, tmp
 @pytest.mark.parametrize("steps_per_rollout", [1, 2])
 @pytest.mark.parametrize("share_prefix", [False, True])
 def test_teacher_and_student_run_over_the_same_tokens_in_the_same_order(
-    tiny_folder: str, tmp_path: Path, steps_per_rollout: int, share_prefix: bool
+    student: Make, steps_per_rollout: int, share_prefix: bool
 ) -> None:
-    trainer, _ = student(
-        tiny_folder,
-        tmp_path,
-        micro=(2, 4),
-        max_steps=2,
-        steps_per_rollout=steps_per_rollout,
-        share_prefix=share_prefix,
-    )
+    values = {"steps_per_rollout": steps_per_rollout, "share_prefix": share_prefix}
+    trainer, _ = student(micro=(2, 4), max_steps=2, **values)
     trainer.train()
     tokenize = trainer._tokenize_prompts
     seen: list[int] = []
@@ -159,24 +150,22 @@ def test_teacher_and_student_run_over_the_same_tokens_in_the_same_order(
     assert sorted(seen) == sorted(2 * list(range(N_ROWS)))
 
 
-def test_the_judge_pays_nothing_and_its_verdicts_are_recorded(tiny_folder: str, tmp_path: Path) -> None:
+def test_the_judge_pays_nothing_and_its_verdicts_are_recorded(student: Make) -> None:
     def never(rows: Any, texts: Any, truncated: Any) -> Any:
         scored = score(rows, texts, truncated)
         return [ScoredCompletion(one.completion, one.reasoning, Verdict.UNSCORED, math.nan) for one in scored]
 
-    (one, records), (other, _) = (
-        student(tiny_folder, tmp_path / scorer.__name__, scorer=scorer, max_steps=2) for scorer in (score, never)
-    )
+    (one, records), (other, _) = (student(scorer=scorer, max_steps=2) for scorer in (score, never))
     one.train()
     other.train()
     assert distance(weights(one.model), weights(other.model)) == 0.0
-    rows = [row for _, _, rows in records for row in rows]
+    rows = rows_of(records)
     assert {row["advantage"] for row in rows} == {0.0}
     assert len({row["reward"] for row in rows}) > 1
 
 
-def test_the_teacher_stays_and_gets_no_gradient(tiny_folder: str, tmp_path: Path) -> None:
-    trainer, _ = student(tiny_folder, tmp_path, max_steps=2)
+def test_the_teacher_stays_and_gets_no_gradient(tiny_folder: str, student: Make) -> None:
+    trainer, _ = student(max_steps=2)
     reference = trainer.reference_hash()
     trainer.train()
     assert reference is not None
@@ -185,11 +174,11 @@ def test_the_teacher_stays_and_gets_no_gradient(tiny_folder: str, tmp_path: Path
     assert all(parameter.grad is None for parameter in trainer.ref_model.parameters())
 
 
-def test_with_lora_the_teacher_is_the_model_without_its_adapter(tiny_folder: str, tmp_path: Path) -> None:
+def test_with_lora_the_teacher_is_the_model_without_its_adapter(student: Make) -> None:
     lora = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     changes = {"max_steps": 2, "learning_rate": 1e-2}
-    adapted, of_adapted = student(tiny_folder, tmp_path / "lora", peft_config=lora, **changes)
-    full, of_full = student(tiny_folder, tmp_path / "full", **changes)
+    adapted, of_adapted = student(peft_config=lora, **changes)
+    full, of_full = student(**changes)
     reference = adapted.reference_hash()
     adapted.train()
     full.train()

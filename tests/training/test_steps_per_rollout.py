@@ -10,7 +10,7 @@ import pytest
 from cada_trl.training.cada import CADATrainer
 from cada_trl.training.checkpoints import newest_complete
 
-from .preset_run import cada_trainer, distance, load, preset_completion, weights
+from .preset_run import Make, distance, load, preset_completion, rows_of, weights
 
 # Eight harmful requests, of which a step takes two beside two of six harmless ones, two rollouts each.
 STEPS: dict[str, Any] = {
@@ -35,19 +35,19 @@ class _SamePreset(CADATrainer):
         return completions, None
 
 
-def _run(folder: str, output: Path, **changes: Any) -> tuple[Any, list[Any]]:
-    trainer, records = cada_trainer(folder, output, **{"trainer_class": _SamePreset, **STEPS, **changes})
-    trainer.train()
-    return trainer, records
+@pytest.fixture
+def steps(run: Make) -> Make:
+    """STEPS trained with changes, on presets."""
+    return lambda **changes: run(**{"trainer_class": _SamePreset, **STEPS, **changes})
 
 
 @pytest.mark.parametrize("benign_tok", [None, 2])
 @pytest.mark.parametrize("baseline", ["running", "batch", "group"])
 def test_two_steps_sampled_at_once_learn_what_two_samplings_do(
-    tiny_folder: str, tmp_path: Path, baseline: str, benign_tok: int | None
+    tiny_folder: str, steps: Make, baseline: str, benign_tok: int | None
 ) -> None:
     changes = {"baseline": baseline, "benign_tok": benign_tok, "target_kl_nats": 0.05, "micro": (4, 2)}
-    (one, ones), (two, twos) = (_run(tiny_folder, tmp_path / str(n), steps_per_rollout=n, **changes) for n in (1, 2))
+    (one, ones), (two, twos) = (steps(steps_per_rollout=n, **changes) for n in (1, 2))
     assert (one.sampled, two.sampled) == ([8] * 6, [16] * 3)
     assert [step for step, _, _ in twos] == [1, 2, 3, 4, 5, 6]
     for (_, metrics, rows), (_, wanted, wanted_rows) in zip(twos, ones, strict=True):
@@ -60,8 +60,8 @@ def test_two_steps_sampled_at_once_learn_what_two_samplings_do(
     assert distance(weights(one.model), weights(load(tiny_folder))) > 1e-3
 
 
-def test_rollouts_sampled_at_once_are_centred_step_by_step(tiny_folder: str, tmp_path: Path) -> None:
-    _, records = _run(tiny_folder, tmp_path, steps_per_rollout=3, baseline="batch", benign_tok=2)
+def test_rollouts_sampled_at_once_are_centred_step_by_step(steps: Make) -> None:
+    _, records = steps(steps_per_rollout=3, baseline="batch", benign_tok=2)
     means = []
     for _, _, rows in records:
         judged = [row for row in rows if not row["anchor"]]
@@ -72,16 +72,14 @@ def test_rollouts_sampled_at_once_are_centred_step_by_step(tiny_folder: str, tmp
 
 
 @pytest.mark.parametrize("micro", [(8, 1), (2, 4)])
-def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(
-    tiny_folder: str, tmp_path: Path, micro: tuple[int, int]
-) -> None:
+def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(steps: Make, micro: tuple[int, int]) -> None:
     """With no KL on harmful requests they change nothing but the cost; with one, theirs is missing."""
     changes = {"baseline": "running", "baseline_start": -1.0, "baseline_rate": 0.0, "benign_tok": 2, "micro": micro}
     without_kl = changes | {"beta_kl": 0.0, "benign_beta_kl": 1.0}
     (all_rows, records), (kept, kept_records) = (
-        _run(tiny_folder, tmp_path / f"{skip}", skip_zero_advantage=skip, **without_kl) for skip in (False, True)
+        steps(skip_zero_advantage=skip, **without_kl) for skip in (False, True)
     )
-    rows, kept_rows = ([row for *_, rows in of for row in rows] for of in (records, kept_records))
+    rows, kept_rows = rows_of(records), rows_of(kept_records)
     assert [row["advantage"] for row in rows] == pytest.approx([row["advantage"] for row in kept_rows])
     useless = [not (row["anchor"] or row["advantage"]) for row in rows]
     assert 0 < sum(useless) < len(rows)
@@ -89,40 +87,33 @@ def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(
         assert [row["kl_nats"] is None for row in kept_rows] == useless
     assert sum("logp_nats" in row for row in kept_rows) < len(rows) == sum("logp_nats" in row for row in rows)
     assert distance(weights(all_rows.model), weights(kept.model)) < 1e-6
-    with_kl = [
-        _run(tiny_folder, tmp_path / f"kl_{skip}", skip_zero_advantage=skip, beta_kl=1.0, **changes)[0]
-        for skip in (False, True)
-    ]
+    with_kl = [steps(skip_zero_advantage=skip, beta_kl=1.0, **changes)[0] for skip in (False, True)]
     assert distance(weights(with_kl[0].model), weights(with_kl[1].model)) > 1e-6
 
 
 @pytest.mark.parametrize("micro", [(8, 1), (2, 4)])
-def test_judged_harmless_rollouts_keep_their_kl_whatever_their_advantage(
-    tiny_folder: str, tmp_path: Path, micro: tuple[int, int]
-) -> None:
-    _, records = _run(
-        tiny_folder, tmp_path, micro=micro, baseline="group", benign_beta_kl=1.0, skip_zero_advantage=True
-    )
-    harmless = [row for *_, rows in records for row in rows if not row["harmful"]]
+def test_judged_harmless_rollouts_keep_their_kl_whatever_their_advantage(steps: Make, micro: tuple[int, int]) -> None:
+    _, records = steps(micro=micro, baseline="group", benign_beta_kl=1.0, skip_zero_advantage=True)
+    harmless = [row for row in rows_of(records) if not row["harmful"]]
     assert any(row["advantage"] == 0.0 for row in harmless)
     assert all(row["kl_nats"] is not None for row in harmless)
 
 
 @pytest.mark.parametrize(("sampled_by", "temperature"), [("policy", 0.7), ("reference", 1.0)])
-def test_the_references_samples_are_scored_at_temperature_one(
-    tiny_folder: str, tmp_path: Path, sampled_by: str, temperature: float
-) -> None:
-    trainer, records = _run(tiny_folder, tmp_path, sampled_by=sampled_by, max_steps=1, temperature=0.7)
-    assert trainer.score_temperature == temperature
-    _, others = _run(tiny_folder, tmp_path / "other", sampled_by=sampled_by, max_steps=1, temperature=1.4)
-    logps, other_logps = ([row["logp_nats"] for _, _, rows in of for row in rows] for of in (records, others))
+def test_the_references_samples_are_scored_at_temperature_one(steps: Make, sampled_by: str, temperature: float) -> None:
+    cold, warm = (steps(sampled_by=sampled_by, max_steps=1, temperature=value) for value in (0.7, 1.4))
+    assert cold[0].score_temperature == temperature
+    logps, other_logps = ([row["logp_nats"] for row in rows_of(records)] for _, records in (cold, warm))
     assert (logps == pytest.approx(other_logps)) is (sampled_by == "reference")  # preset completions, one model
 
 
-def _stopped(folder: str, output: Path, asked_at: int, steps_per_rollout: int) -> int:
-    trainer, records = cada_trainer(
-        folder, output, trainer_class=_SamePreset, **{**STEPS, "steps_per_rollout": steps_per_rollout}
-    )
+@pytest.mark.parametrize(
+    ("asked_at", "steps_per_rollout", "saved_at"), [(3, 1, 3), (1, 2, 2), (2, 2, 2), (3, 2, 4), (1, 3, 3), (5, 4, 6)]
+)
+def test_a_stop_waits_for_the_rollouts_that_are_left_and_saves_there(
+    build: Make, asked_at: int, steps_per_rollout: int, saved_at: int
+) -> None:
+    trainer, records = build(trainer_class=_SamePreset, steps_per_rollout=steps_per_rollout, **STEPS)
     recorded = trainer._record
 
     def record(step: int, metrics: Any, rows: Any) -> None:
@@ -132,25 +123,7 @@ def _stopped(folder: str, output: Path, asked_at: int, steps_per_rollout: int) -
 
     trainer._record = record
     trainer.train()
-    found = newest_complete(output)
-    assert found is not None and found[1] == len(records) == trainer.state.global_step
-    return found[1]
-
-
-@pytest.mark.parametrize(
-    ("asked_at", "steps_per_rollout", "saved_at"), [(3, 1, 3), (1, 2, 2), (2, 2, 2), (3, 2, 4), (1, 3, 3), (5, 4, 6)]
-)
-def test_a_stop_waits_for_the_rollouts_that_are_left_and_saves_there(
-    tiny_folder: str, tmp_path: Path, asked_at: int, steps_per_rollout: int, saved_at: int
-) -> None:
-    if saved_at < STEPS["max_steps"]:
-        assert _stopped(tiny_folder, tmp_path, asked_at, steps_per_rollout) == saved_at
-    else:  # the run's own end comes first
-        trainer, records = cada_trainer(
-            tiny_folder,
-            tmp_path,
-            trainer_class=_SamePreset,
-            **{**STEPS, "steps_per_rollout": steps_per_rollout, "save_strategy": "steps", "save_steps": 4},
-        )
-        trainer.train()
-        assert len(records) == saved_at
+    assert len(records) == trainer.state.global_step == saved_at
+    if saved_at < STEPS["max_steps"]:  # else the run's own end comes first
+        checkpoint = Path(trainer.args.output_dir) / f"checkpoint-{saved_at}"
+        assert newest_complete(checkpoint.parent) == (checkpoint, saved_at)

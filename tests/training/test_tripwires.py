@@ -13,13 +13,42 @@ from cada_trl.statistics.intervals import Rate
 from cada_trl.training import tripwires as wires
 from cada_trl.training.tripwires import Tripped, Watch
 
+REWARDS, STAYS = ([-0.5] * 4, [0.5] * 4), [(True, True)] * 20
 
-def test_a_rate_trips_by_its_lower_end_and_not_by_its_value() -> None:
-    assert wires.share_above("x", Rate(2, 4, 4), 0.3) is None  # 50 %, but Wilson's interval begins at 15 %
-    assert wires.share_above("x", Rate(20, 32, 34), 0.3) == (
-        "x: 62% (20 of 32, 2 unscored; 95 % interval 45% to 77%), limit 30%"
-    )
-    assert wires.share_above("x", Rate(0, 0, 9), 0.0) is None
+
+@pytest.mark.parametrize(
+    ("sentence", "said"),
+    [
+        (wires.share_above("x", Rate(2, 4, 4), 0.3), None),  # 50 %, but Wilson's interval begins at 15 %
+        (
+            wires.share_above("x", Rate(20, 32, 34), 0.3),
+            "x: 62% (20 of 32, 2 unscored; 95 % interval 45% to 77%), limit 30%",
+        ),
+        (wires.share_above("x", Rate(0, 0, 9), 0.0), None),
+        (wires.copied_analysis([1.0, 0.0], 6, 0.5), None),
+        (wires.copied_analysis([], 6, 0.0), None),
+        (wires.copied_analysis([1.0, 0.02], 6, 0.5), "51% of the 6-word runs"),
+        (wires.length_collapse([100, 60], [20, 20], 0.25), None),
+        (wires.length_collapse([100, 60], [19], 0.25), "from 80 tokens (first 2) to 19 (newest 1)"),
+        (wires.length_collapse([], [1], 0.25), None),
+        (wires.kl_jump(14.0, 0.0, 3.0, 50.0), None),  # many times what it was, and still small
+        (wires.kl_jump(100.0, 40.0, 3.0, 50.0), None),
+        (wires.kl_jump(121.0, 40.0, 3.0, 50.0), "121 nats a completion, at most 40 before; limit 3 times that"),
+        (wires.kl_jump(None, 40.0, 3.0, 50.0), None),
+        (wires.kl_jump(500.0, None, 3.0, 50.0), None),
+        (wires.sampler_gap({"a": 0.06, "b": None}, 0.2), None),
+        (wires.sampler_gap({"a": 0.06, "b": 0.3}, 0.2), "b = 0.3 nats"),
+        (wires.reward_without_safety(REWARDS, STAYS, 0.3, 0.1), "rose by 1.00"),
+        (wires.reward_without_safety(REWARDS, STAYS, 0.3, 0.1), "100% (20 of 20"),
+        (wires.reward_without_safety(REWARDS, [(True, False)] * 15 + STAYS[:5], 0.3, 0.1), None),  # fell by 75 %
+        (wires.reward_without_safety(REWARDS, [(False, False)] * 20, 0.3, 0.1), None),  # nothing left to lose
+        (wires.reward_without_safety(([0.5], [0.6]), STAYS, 0.3, 0.1), None),  # no rise
+        (wires.reward_without_safety(([], []), STAYS, 0.3, 0.1), None),
+        (wires.reward_without_safety(REWARDS, [], 0.3, 0.1), None),
+    ],
+)
+def test_what_trips_is_a_sentence_and_what_does_not_is_none(sentence: str | None, said: str | None) -> None:
+    assert sentence is None if said is None else said in str(sentence)
 
 
 def test_reused_word_runs_are_counted_without_case_and_punctuation() -> None:
@@ -27,58 +56,6 @@ def test_reused_word_runs_are_counted_without_case_and_punctuation() -> None:
     assert wires.reuse_frac("it ASKS for harm", known, 3) == 1.0
     assert wires.reuse_frac("it asks for a recipe", known, 3) == pytest.approx(1 / 3)
     assert wires.reuse_frac("two words", known, 3) is None
-
-
-def test_copies_trip_by_their_mean() -> None:
-    assert wires.copied_analysis([1.0, 0.0], 6, 0.5) is None
-    assert wires.copied_analysis([], 6, 0.0) is None
-    assert "51% of the 6-word runs" in str(wires.copied_analysis([1.0, 0.02], 6, 0.5))
-
-
-def test_a_length_trips_against_the_first_rows() -> None:
-    assert wires.length_collapse([100, 60], [20, 20], 0.25) is None
-    assert "from 80 tokens (first 2) to 19 (newest 1)" in str(wires.length_collapse([100, 60], [19], 0.25))
-    assert wires.length_collapse([], [1], 0.25) is None
-
-
-@pytest.mark.parametrize(
-    ("kl_nats", "largest_nats", "trips"),
-    [(14.0, 0.0, False), (100.0, 40.0, False), (121.0, 40.0, True), (None, 40.0, False), (500.0, None, False)],
-)
-def test_a_kl_trips_when_it_is_large_and_many_times_what_it_was(
-    kl_nats: float | None, largest_nats: float | None, trips: bool
-) -> None:
-    assert (wires.kl_jump(kl_nats, largest_nats, 3.0, 50.0) is not None) is trips
-
-
-def test_a_gap_of_the_sampler_trips_and_an_unknown_one_does_not() -> None:
-    assert wires.sampler_gap({"a": 0.06, "b": None}, 0.2) is None
-    assert "b = 0.3 nats" in str(wires.sampler_gap({"a": 0.06, "b": 0.3}, 0.2))
-
-
-REWARDS = ([-0.5] * 4, [0.5] * 4)
-
-
-def test_a_reward_that_rises_while_the_answers_stay_trips() -> None:
-    stays = [(True, True)] * 20
-    sentence = str(wires.reward_without_safety(REWARDS, stays, 0.3, 0.1))
-    assert "rose by 1.00" in sentence and "100% (20 of 20" in sentence
-
-
-@pytest.mark.parametrize(
-    ("rewards", "answered"),
-    [
-        (REWARDS, [(True, False)] * 15 + [(True, True)] * 5),  # fell by 75 %
-        (REWARDS, [(False, False)] * 20),  # nothing left to lose
-        (([0.5], [0.6]), [(True, True)] * 20),  # no rise
-        (([], []), [(True, True)] * 20),
-        (REWARDS, []),
-    ],
-)
-def test_it_does_not_trip_otherwise(
-    rewards: tuple[list[float], list[float]], answered: list[tuple[bool, bool]]
-) -> None:
-    assert wires.reward_without_safety(rewards, answered, 0.3, 0.1) is None
 
 
 PACK = load_pack("builtin")
@@ -204,15 +181,12 @@ def _anchors(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
     rows += [{**short, "anchor": True, "completion_tok": 1} for _ in range(200)]
 
 
-def test_anchors_which_no_judge_was_asked_about_trip_nothing() -> None:
-    assert watched(config(), _anchors) == []
-
-
-def test_the_same_rows_were_they_no_anchors_would_trip() -> None:
+def test_anchors_which_no_judge_was_asked_about_trip_nothing_where_the_same_rows_else_would() -> None:
     def plant(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
         _anchors(step, metrics, rows)
         rows[:] = [{**one, "anchor": False} for one in rows]
 
+    assert watched(config(), _anchors) == []
     assert {one.wire for one in watched(config(), plant)} == {"copied_analysis", "length_collapse", "unscored"}
 
 
@@ -228,19 +202,21 @@ def silent(*n_scored: int, block_steps: int) -> list[int]:
     return [one.step for one in stops]
 
 
-def test_a_judge_that_is_silent_for_all_steps_that_are_sampled_at_once_stops_the_run() -> None:
-    assert silent(3, 0, 0, 0, 0, block_steps=4) == [5]
-    assert silent(0, 0, 0, 1, 0, 0, 0, block_steps=4) == []
-    assert silent(3, 0, block_steps=1) == [2]
-
-
-def test_where_verdicts_pay_nothing_a_silent_judge_stops_nothing() -> None:
-    assert silent(0, 0, 0, block_steps=0) == []
-
-
-def test_a_run_that_went_on_after_a_silent_judge_stops_at_the_next_silent_block_alone() -> None:
-    assert silent(0, 0, 0, 3, block_steps=2) == [2]
-    assert silent(0, 0, 0, 0, block_steps=2) == [2, 4]
+@pytest.mark.parametrize(
+    ("n_scored", "block_steps", "stops"),
+    [
+        ([3, 0, 0, 0, 0], 4, [5]),
+        ([0, 0, 0, 1, 0, 0, 0], 4, []),
+        ([3, 0], 1, [2]),
+        ([0, 0, 0], 0, []),  # verdicts pay nothing
+        ([0, 0, 0, 3], 2, [2]),  # a run that went on stops at the next silent block alone
+        ([0, 0, 0, 0], 2, [2, 4]),
+    ],
+)
+def test_a_judge_that_is_silent_for_all_steps_that_are_sampled_at_once_stops_the_run(
+    n_scored: list[int], block_steps: int, stops: list[int]
+) -> None:
+    assert silent(*n_scored, block_steps=block_steps) == stops
 
 
 def test_a_silent_judge_alone_stops_a_default_run_and_no_tripwire_is_off() -> None:

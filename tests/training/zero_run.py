@@ -72,7 +72,7 @@ def state(trainer: CADATrainer, records: list[Any]) -> dict[str, Any]:
         "weights": whole,
         "local": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "mean": trainer.baselines.harmful.value,
-        "beta": trainer.beta_controller.value,
+        "beta": trainer.beta_kl,
         "grad_norm": [metrics["train/grad_norm"] for _, metrics, _ in records],
         "kl": [metrics["train/kl_nats"] for _, metrics, _ in records],
     }

@@ -40,33 +40,29 @@ class RunningMean:
         return self.value
 
 
-def baseline_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMean) -> Tensor:
-    """The baseline of every reward, [B]; rows of a group are neighbours. NaN rewards (unscored) are left out.
+def centred_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMean) -> Tensor:
+    """Advantages [B]: reward minus baseline; rows of a group are neighbours. NaN rewards (unscored) are in no mean, and
+    have an advantage of 0, as have those whose baseline has nothing to average.
 
     running: rbar_t, after this step's mean went in (paper); batch: mean of the step; group: mean of the request's
-    rollouts; leave_one_out: mean of its other rollouts (RLOO), NaN where there is no other; none: 0.
+    rollouts; leave_one_out: mean of its other rollouts (RLOO); none: 0.
     """
-    if kind == "none":
-        return torch.zeros_like(reward_b)
+    reward_gk = reward_b.view(-1, group_size)
+    baseline: float | Tensor = 0.0
     if kind == "batch":
-        return torch.full_like(reward_b, float(reward_b.nanmean()))
-    if kind == "running":
+        baseline = float(reward_b.nanmean())
+    elif kind == "running":
         step_mean = float(reward_b.nanmean())
         if not math.isnan(step_mean):
             running.update(step_mean)
-        return torch.full_like(reward_b, running.value if running.value is not None else float("nan"))
-    reward_gk = reward_b.view(-1, group_size)
-    if kind == "group":
-        return reward_gk.nanmean(dim=1, keepdim=True).expand_as(reward_gk).reshape(-1)
-    n_scored_g = (~reward_gk.isnan()).sum(dim=1, keepdim=True)
-    others_sum_gk = reward_gk.nansum(dim=1, keepdim=True) - reward_gk
-    return (others_sum_gk / (n_scored_g - 1)).where(n_scored_g > 1, torch.nan).reshape(-1)
-
-
-def centred_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMean) -> Tensor:
-    """Advantages [B]: reward minus baseline; 0 for unscored rewards and where a baseline has nothing to average."""
-    advantage_b = reward_b - baseline_b(reward_b, kind, group_size, running)
-    return torch.nan_to_num(advantage_b, nan=0.0)
+        baseline = math.nan if running.value is None else running.value
+    elif kind == "group":
+        baseline = reward_gk.nanmean(dim=1, keepdim=True)
+    elif kind == "leave_one_out":
+        n_others_g = (~reward_gk.isnan()).sum(dim=1, keepdim=True) - 1
+        others_sum_gk = reward_gk.nansum(dim=1, keepdim=True) - reward_gk
+        baseline = (others_sum_gk / n_others_g).where(n_others_g > 0, torch.nan)
+    return torch.nan_to_num(reward_gk - baseline, nan=0.0).flatten()
 
 
 def first_tok_advantage_b(advantage_b: Tensor, token_b: Tensor, judged_b: Tensor, short_b: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+BETA_GAIN, BETA_CLIP = 0.1, 0.2  # Ziegler et al. 2019: K_beta, and the bound of the proportional error
+
 
 def cada_loss(
     logp_bt: Tensor,
@@ -80,22 +82,15 @@ def reward_penalty_bt(logp_bt: Tensor, ref_logp_bt: Tensor, mask_bt: Tensor, to_
     return cost_bt.sum(dim=1, keepdim=True) * mask_bt
 
 
-class BetaController:
-    """beta_kl, fixed or steered towards a target KL (Ziegler et al. 2019, section 2.2)."""
+def steered_beta(beta: float, kl_nats: float, target_nats: float | None) -> float:
+    """beta_kl of the next step, from a step's mean KL per completion (Ziegler et al. 2019, section 2.2).
 
-    GAIN = 0.1  # Ziegler et al. 2019: K_beta
-    CLIP = 0.2  # Ziegler et al. 2019: the proportional error's bound
-
-    def __init__(self, beta: float, target_nats: float | None) -> None:
-        self.value = beta
-        self.target_nats = target_nats
-
-    def update(self, kl_nats: float) -> float:
-        """Take a step's mean KL per completion; returns the beta of the next step. A KL of NaN changes nothing."""
-        if self.target_nats is not None and not math.isnan(kl_nats):
-            error = max(-self.CLIP, min(self.CLIP, kl_nats / self.target_nats - 1.0))
-            self.value *= 1.0 + self.GAIN * error
-        return self.value
+    A KL of NaN and no target leave it as it is.
+    """
+    if target_nats is None or math.isnan(kl_nats):
+        return beta
+    error = max(-BETA_CLIP, min(BETA_CLIP, kl_nats / target_nats - 1.0))
+    return beta * (1.0 + BETA_GAIN * error)
 
 
 class Mismatch(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 class Packed(NamedTuple):
@@ -58,18 +59,13 @@ def pack(
     """Pack prompt + completion rows (non-empty each). share_prefix=False keeps every row whole (L = 0)."""
     shared = shared_prefix(prompts) if share_prefix and len(prompts) > 1 else 0
     rows = [prompt[shared:] + completion for prompt, completion in zip(prompts, completions, strict=True)]
-    row_bs = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    row_n, at_n, t_n, label_n = [], [], [], []
-    for b, (row, prompt, completion) in enumerate(zip(rows, prompts, completions, strict=True)):
-        row_bs[b, : len(row)] = torch.tensor(row)
-        n_t = len(completion)
-        start = len(prompt) - shared - 1
-        row_n.append(torch.full((n_t,), b))
-        at_n.append(torch.arange(start, start + n_t))
-        t_n.append(torch.arange(n_t))
-        label_n.append(torch.tensor(completion))
+    row_bs = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    row_n = torch.cat([torch.full((len(completion),), b) for b, completion in enumerate(completions)])
+    t_n = torch.cat([torch.arange(len(completion)) for completion in completions])
+    first_at_b = torch.tensor([len(prompt) - shared - 1 for prompt in prompts])
+    label_n = torch.tensor([token for completion in completions for token in completion])
     prefix_l = torch.tensor(prompts[0][:shared], dtype=torch.long)
-    parts = (prefix_l, row_bs, torch.cat(row_n), torch.cat(at_n), torch.cat(label_n), torch.cat(t_n))
+    parts = (prefix_l, row_bs, row_n, first_at_b[row_n] + t_n, label_n, t_n)
     return Packed(*(part.to(device) for part in parts))
 
 

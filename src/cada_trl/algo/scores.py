@@ -68,15 +68,11 @@ def _score_dtype(hidden_nh: Tensor) -> torch.dtype:
     return torch.promote_types(hidden_nh.dtype, torch.float32)
 
 
-def _slices(n: int, tile: int) -> Iterator[slice]:
-    return (slice(start, min(start + tile, n)) for start in range(0, n, tile))
-
-
 def _tiles(n_tok: int, n_vocab: int) -> Iterator[tuple[int, slice, slice]]:
     """Number of the part of the vocabulary, the part, tokens."""
-    for number, vocab in enumerate(_slices(n_vocab, TILE_VOCAB)):
-        for tok in _slices(n_tok, TILE_TOK):
-            yield number, vocab, tok
+    for number, word in enumerate(range(0, n_vocab, TILE_VOCAB)):
+        for tok in range(0, n_tok, TILE_TOK):
+            yield number, slice(word, word + TILE_VOCAB), slice(tok, tok + TILE_TOK)
 
 
 def _label_in(vocab: slice, label_n: Tensor) -> tuple[Tensor, Tensor]:

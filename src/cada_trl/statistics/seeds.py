@@ -86,7 +86,6 @@ class AcrossSeeds:
     """
 
     per_seed: list[float]
-    n_items: int
     mean: float
     sd: float | None
     low: float | None
@@ -121,9 +120,9 @@ def across_seeds(values_si: Sequence[Sequence[float]]) -> AcrossSeeds:
     mean, sd = fmean(means), stdev(means) if len(means) > 1 else None
     centre, error = centre_and_error(mean_i, (0.0, 1.0))
     if sd is None:
-        return AcrossSeeds(means, len(mean_i), mean, None, None, None)
+        return AcrossSeeds(means, mean, None, None, None)
     half = math.hypot(Z_95 * error, _own_margin(means))
-    return AcrossSeeds(means, len(mean_i), mean, sd, max(0.0, centre - half), min(1.0, centre + half))
+    return AcrossSeeds(means, mean, sd, max(0.0, centre - half), min(1.0, centre + half))
 
 
 def difference_across_seeds(

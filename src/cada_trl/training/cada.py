@@ -10,29 +10,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object, is_peft_model
-from datasets import Dataset
 from torch import Tensor
-from torch.utils.data import Sampler
 from trl import GRPOTrainer
 
 from cada_trl.algo.baseline import Baselines, first_tok_advantage_b
-from cada_trl.algo.objective import BetaController, cada_loss, k1_bt, k2_bt, k3_bt, reward_penalty_bt, truncated_weights
+from cada_trl.algo.objective import cada_loss, k1_bt, k2_bt, k3_bt, reward_penalty_bt, steered_beta, truncated_weights
 from cada_trl.algo.packing import Packed, learned_rows, micro_batches, tokens_of
 from cada_trl.algo.scores import TokenScores
 from cada_trl.models.sampling import generate_with_shared_prefixes, sampled
 from cada_trl.training.cada_config import CADAConfig, cada_arguments
 from cada_trl.training.checkpoints import whole
 from cada_trl.training.in_run import InRollouts
-from cada_trl.training.requests import RolloutSampler, first_tok_only, rollout_dataset
-from cada_trl.training.run import Record, Run, lora_config
+from cada_trl.training.requests import first_tok_only, rollout_dataset, step_sampler
+from cada_trl.training.run import Record, Run
 from cada_trl.training.scoring_head import add_scoring_head
-from cada_trl.training.step_record import StepRecord
 
 STATE_FILE = "cada_state.json"
 SHORT = "first_tok_only"  # marks a row of the dataset
@@ -47,10 +44,10 @@ class CADATrainer(InRollouts, GRPOTrainer):
     processing_class: Any
     num_generations: int
     _buffered_inputs: Any
+    per_rollout: Sequence[str] = ("inputs", "scored", "truncated", "learn_ids", "completions", "completion_mask")
 
-    def __init__(self, record: Record = lambda *_: None, **given: Any) -> None:
-        """record: called once per optimiser step on every process. given: as GRPOTrainer, and score (in_run.py)."""
-        self._record = record
+    def __init__(self, **given: Any) -> None:
+        """given: as GRPOTrainer, and what in_run.py asks for."""
         super().__init__(**given)
         args = self.args
         self.beta = 0.0  # TRL has built its reference by now; scores, KL and loss are ours
@@ -60,8 +57,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
             add_scoring_head(self.accelerator.unwrap_model(self.ref_model))
             self.ref_model.requires_grad_(False)
         self.baselines = Baselines(args.baseline, self.num_generations, args.baseline_rate, args.baseline_start)
-        self.beta_controller = BetaController(args.beta_kl, args.target_kl_nats)
-        self._step_record = StepRecord()
+        self.beta_kl = args.beta_kl
         self._rollouts: dict[str, Any] | None = None
 
     @property
@@ -71,22 +67,6 @@ class CADATrainer(InRollouts, GRPOTrainer):
         return 1.0 if self.args.sampled_by == "reference" else self.args.temperature
 
     # 1. The requests of a block of steps, and their rollouts
-
-    def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
-        args, n_rows = self.args, len(self.train_dataset if dataset is None else dataset)
-        n_harmful, n_rollouts = n_rows if args.n_harmful is None else args.n_harmful, args.generation_batch_size or 0
-        return RolloutSampler(
-            n_harmful,
-            n_rows - n_harmful,
-            n_rollouts // args.steps_per_rollout // self.num_generations,
-            args.benign_per_step,
-            self.num_generations,
-            n_micro=args.gradient_accumulation_steps,
-            seed=args.seed,
-            twin_of=args.twin_of,
-            steps_per_rollout=args.steps_per_rollout,
-            n_processes=self.accelerator.num_processes,
-        )
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """One micro-batch; the first of a block of steps has the block sampled, the first of a step has it centred."""
@@ -143,12 +123,11 @@ class CADATrainer(InRollouts, GRPOTrainer):
 
     def _marked(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """This rank's rows of a block of steps, those marked whose first token alone is sampled."""
-        args, rank = self.args, self.accelerator.process_index
-        size = len(rows) // args.steps_per_rollout
-        n_requests = size * self.accelerator.num_processes // self.num_generations
-        n_harmful = n_requests - args.benign_per_step
-        short = first_tok_only(n_harmful, args.benign_per_step, args.first_tok_per_step, self.num_generations)
-        return [{**row, SHORT: short[rank * size + place % size]} for place, row in enumerate(rows)]
+        size, of_step = len(rows) // self.args.steps_per_rollout, self._sampler
+        kinds = (of_step.harmful_per_step, of_step.benign_per_step)
+        short = first_tok_only(*kinds, self.args.first_tok_per_step, self.num_generations)
+        first = self.accelerator.process_index * size
+        return [{**row, SHORT: short[first + place % size]} for place, row in enumerate(rows)]
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -166,8 +145,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
         rank, reward_b = self.accelerator.process_index, rollouts["reward_ksb"][:, step].flatten()
         size = len(reward_b) // self.accelerator.num_processes
         here, mine = slice(step * size, (step + 1) * size), slice(rank * size, (rank + 1) * size)
-        names = ("inputs", "scored", "truncated", "learn_ids", "completions", "completion_mask")
-        part = {name: rollouts[name][here] for name in names}
+        part = {name: rollouts[name][here] for name in self.per_rollout}
         if self.args.importance_cap is not None:
             part["sampler_logp"] = rollouts["sampling_per_token_logps"][here]
         anchors = [self._is_anchor(row) for row in part["inputs"]]
@@ -182,8 +160,8 @@ class CADATrainer(InRollouts, GRPOTrainer):
         advantage_b = self.baselines.centred_b(reward_b, harmful_b)
         part["advantages"] = first_tok_advantage_b(advantage_b, first_tok_b, judged_b, short_b)[mine]
         part["weight"] = (counts_b.float() / counts_b.sum().clamp(min=1))[mine]
-        beta, benign_beta = self.beta_controller.value, self.args.benign_beta_kl
-        betas = torch.tensor([beta if benign_beta is None else benign_beta, beta], device=self.args.device)
+        benign_beta = self.beta_kl if self.args.benign_beta_kl is None else self.args.benign_beta_kl
+        betas = torch.tensor([benign_beta, self.beta_kl], device=self.args.device)
         part["beta"] = betas[harmful_b[mine].long()]
         part["learned"] = list(range(size))
         if self.args.skip_zero_advantage:
@@ -222,10 +200,16 @@ class CADATrainer(InRollouts, GRPOTrainer):
         if args.importance_cap is not None:
             mismatch = truncated_weights(logp_bt, inputs["sampler_logp"], mask_bt, args.importance_cap)
             importance_bt = mismatch.weight_bt
-            self._step_record.add_mismatch(inputs["rows"], mismatch)
+            self._step_record.add(
+                inputs["rows"],
+                capped_tok=mismatch.capped_bt.sum(1),
+                unweighted_tok=mismatch.missing_bt.sum(1),
+                sampler_gap_sum_nats=mismatch.gap_bt.sum(1),
+            )
         of_rows = (inputs["advantages"], inputs["weight"], kl_bt, inputs["beta"])
         loss = cada_loss(logp_bt, mask_bt, *of_rows, args.logp, penalty_bt, importance_bt, args.first_tok_weight)
-        self._step_record.add_scores(inputs["rows"], logp_bt.sum(1), entropy_bt.sum(1), loss)
+        self._step_record.add(inputs["rows"], logp_nats=logp_bt.sum(1), entropy_sum_nats=entropy_bt.sum(1))
+        self._step_record.add_loss(loss)
         # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.
         return loss * self.accelerator.num_processes
 
@@ -257,7 +241,8 @@ class CADATrainer(InRollouts, GRPOTrainer):
         else:
             kl_bt = {"k2": k2_bt, "k3": k3_bt}[self.args.kl](logp_bt, ref_logp_bt)
         cost_b = (k1_all_bt if kl_bt is None else kl_bt).sum(1)
-        self._step_record.add_kl(inputs["rows"], cost_b, k1_all_bt.sum(1), k3_all_bt.sum(1))
+        sums_b = {"kl_nats": cost_b, "kl_k1_nats": k1_all_bt.sum(1), "kl_k3_nats": k3_all_bt.sum(1)}
+        self._step_record.add(inputs["rows"], **sums_b)
         return kl_bt, penalty_bt
 
     # 4. After the optimiser's step: the record, the state of a checkpoint
@@ -266,18 +251,16 @@ class CADATrainer(InRollouts, GRPOTrainer):
         """One record per optimiser step (logging_steps=1) instead of TRL's tables."""
         if "grad_norm" not in logs:
             return
-        everyone: Sequence[dict[str, Any]] = gather_object(self._step_record.rows())
-        metrics = self._step_record.metrics(everyone) | {
-            "train/beta_kl": self.beta_controller.value,
+        metrics, rows = self._recorded_step()
+        metrics |= {
+            "train/beta_kl": self.beta_kl,
             "train/grad_norm": float(logs["grad_norm"]),
             "train/lr": float(logs["learning_rate"]),
             "train/epoch": float(logs.get("epoch", self.state.epoch or 0.0)),
         }
-        if self.use_vllm:
-            metrics |= self.vllm_generation.step_metrics()
-        self.beta_controller.update(metrics["train/kl_nats"])
+        self.beta_kl = steered_beta(self.beta_kl, metrics["train/kl_nats"], self.args.target_kl_nats)
         self.state.log_history.append({"step": self.state.global_step, **metrics})
-        self._record(self.state.global_step, metrics, list(everyone))
+        self._record(self.state.global_step, metrics, rows)
 
     def stop_here(self) -> None:
         """Only where the next rollouts would be sampled: a checkpoint between would lose those that are left."""
@@ -285,7 +268,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
             super().stop_here()
 
     def _save_state(self, checkpoint: Path) -> None:
-        state = self.baselines.state() | {"beta_kl": self.beta_controller.value}
+        state = self.baselines.state() | {"beta_kl": self.beta_kl}
         (checkpoint / STATE_FILE).write_text(json.dumps(state))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -293,29 +276,13 @@ class CADATrainer(InRollouts, GRPOTrainer):
         if checkpoint is not None:
             state = json.loads((Path(checkpoint) / STATE_FILE).read_text())
             self.baselines.load(state)
-            self.beta_controller.value = state["beta_kl"]
+            self.beta_kl = state["beta_kl"]
 
 
-def build(
-    run: Run,
-    record: Record,
-    trainer_class: type[CADATrainer] = CADATrainer,
-    rows_of: Callable[[Dataset], Dataset] = lambda rows: rows,
-) -> CADATrainer:
-    """CADA's trainer of a run, or one that is built as it is. rows_of: CADA's dataset -> its own.
-
-    Errors: UserError for a batch that the requests do not fill.
-    """
+def build(run: Run, record: Record, trainer_class: type[CADATrainer] = CADATrainer) -> CADATrainer:
+    """CADA's trainer of a run, or one that is built as it is. Errors: UserError for a batch that no requests fill."""
     config, data = run.config, run.data
-    # first: under ZeRO-3 loading splits by them
-    args = cada_arguments(config, run.folder.checkpoints, data.train, data.benign_train)
-    policy = run.policy()
-    return trainer_class(
-        model=policy,
-        args=args,
-        train_dataset=rows_of(rollout_dataset(config, data.train, data.benign_train, run.pack)),
-        processing_class=run.tokenizer,
-        score=run.score,
-        record=record,
-        peft_config=lora_config(config, policy),
-    )
+    args = cada_arguments(config, run.folder.checkpoints, len(data.train))
+    rows = rollout_dataset(config, data.train, data.benign_train, run.pack)
+    sampler = step_sampler(config, data.train, data.benign_train, args.gradient_accumulation_steps)
+    return run.built(trainer_class, args, rows, sampler, record, score=run.score)

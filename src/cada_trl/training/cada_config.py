@@ -11,8 +11,6 @@ from trl import GRPOConfig
 from cada_trl.algo.baseline import Kind
 from cada_trl.algo.scores import Direction
 from cada_trl.config import Config
-from cada_trl.records import Request
-from cada_trl.training.requests import twin_of
 from cada_trl.training.run import rollout_arguments, training_arguments
 
 
@@ -37,12 +35,9 @@ class CADAConfig(GRPOConfig):
     skip_zero_advantage: bool = False
     sampled_by: Literal["policy", "reference"] = "policy"
     benign_tok: int | None = None
-    benign_per_step: int = 0
     first_tok_per_step: tuple[int, int] = (0, 0)  # harmful and harmless requests
     importance_cap: float | None = None
     share_prefix: bool = True
-    n_harmful: int | None = None  # rows of the dataset that are harmful, which come first; None: all
-    twin_of: dict[int, int] | None = None  # harmful row -> row of its harmless twin
 
     def __post_init__(self) -> None:
         self.beta = max(self.beta_kl, self.benign_beta_kl or 0.0)  # TRL builds a reference where this is not 0
@@ -64,15 +59,12 @@ class CADAConfig(GRPOConfig):
             self.share_prefix = False
 
 
-def cada_arguments(config: Config, checkpoints: Path, harmful: list[Request], benign: list[Request]) -> CADAConfig:
+def cada_arguments(config: Config, checkpoints: Path, n_harmful: int) -> CADAConfig:
     """CADA's arguments of a run: those of every method, and the keys of `algo` that CADAConfig has too."""
     return CADAConfig(
-        **training_arguments(config, checkpoints, len(harmful)),
+        **training_arguments(config, checkpoints, n_harmful),
         **rollout_arguments(config),
         **{key: value for key, value in config.algo if key in CADAConfig.__annotations__},
-        benign_per_step=config.algo.benign_per_step,
         first_tok_per_step=config.algo.first_tok_per_step,
         importance_cap=config.rollout.importance_cap,
-        n_harmful=len(harmful),
-        twin_of=twin_of(harmful, benign),
     )

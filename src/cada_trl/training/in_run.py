@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from transformers import PreTrainedModel
 from trl.models import unwrap_model_for_generation
 
@@ -14,11 +15,21 @@ from cada_trl.models.cpu_decoding import decoding_attention, in_autocast_dtype, 
 from cada_trl.reward import ScoredCompletion, unjudged
 from cada_trl.rollouts.generation import checked_generation
 from cada_trl.training.checkpoints import Resumable
-from cada_trl.training.run import Score
+from cada_trl.training.requests import RolloutSampler
+from cada_trl.training.run import Record, Score
+from cada_trl.training.step_record import StepRecord
 
 
 class InRun(Resumable):
     """Mixed into a trainer of TRL, before it in the order of bases."""
+
+    def __init__(self, *, sampler: RolloutSampler, record: Record = lambda *_: None, **given: Any) -> None:
+        """sampler: the requests of each step. record: called once per optimiser step on every process."""
+        self._sampler, self._record = sampler, record
+        super().__init__(**given)
+
+    def _get_train_sampler(self, *_: Any) -> RolloutSampler:
+        return self._sampler
 
     @contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:
@@ -72,9 +83,9 @@ class InRollouts(InRun):
     _truncated: list[bool]
 
     def __init__(self, *, args: Any, score: Score, **given: Any) -> None:
-        self._score = score
+        self._score, self._step_record = score, StepRecord()
         with checked_generation(args.use_vllm, args.output_dir):
-            super().__init__(args=args, reward_funcs=self._reward, **given)  # type: ignore[call-arg]
+            super().__init__(args=args, reward_funcs=self._reward, **given)
 
     def _seed(self, seed: int) -> None:
         """Torch's seed of this rank."""
@@ -84,6 +95,14 @@ class InRollouts(InRun):
         """Seeded by step, so that a resumed run samples what the uninterrupted one did."""
         self._rows = rows
         self._seed(self.args.seed * 1_000_003 + self.state.global_step)
+
+    def _recorded_step(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Metrics and completions of the step, from all processes."""
+        rows: list[dict[str, Any]] = gather_object(self._step_record.rows())
+        metrics = self._step_record.metrics(rows)
+        if self.use_vllm:
+            metrics |= self.vllm_generation.step_metrics()
+        return metrics, rows
 
     def _is_anchor(self, row: dict[str, Any]) -> bool:
         """Whether a row is sampled and not judged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -59,6 +60,7 @@ def twin_of(harmful: Sequence[Request], benign: Sequence[Request]) -> dict[int, 
     return {index: place[request.pair] for index, request in enumerate(harmful) if request.pair in place}
 
 
+@dataclass(eq=False)
 class RolloutSampler(Sampler[int]):
     """Row indices of a dataset that holds n_harmful rows first, then n_benign rows: a function of seed and epoch alone.
 
@@ -70,34 +72,30 @@ class RolloutSampler(Sampler[int]):
     The last step of an epoch is filled up from the epoch's start. TRL's own sampler replays epoch 1 after a resume.
     """
 
-    def __init__(
-        self,
-        n_harmful: int,
-        n_benign: int,
-        requests_per_step: int,
-        benign_per_step: int,
-        rollouts_per_request: int,
-        n_micro: int,
-        seed: int,
-        twin_of: Mapping[int, int] | None = None,
-        steps_per_rollout: int = 1,
-        n_processes: int = 1,
-    ) -> None:
-        """twin_of: row of a harmful request -> row of its harmless twin, where it has one."""
-        self.n_harmful, self.n_benign, self.twin_of = n_harmful, n_benign, twin_of or {}
-        self.steps_per_rollout, self.n_processes = steps_per_rollout, n_processes
-        self.harmful_per_step, self.benign_per_step = requests_per_step - benign_per_step, benign_per_step
-        self.rollouts_per_request, self.n_micro, self.seed = rollouts_per_request, n_micro, seed
-        n_steps = math.ceil(n_harmful / self.harmful_per_step if self.harmful_per_step else n_benign / benign_per_step)
-        self.steps_per_epoch = math.ceil(n_steps / steps_per_rollout) * steps_per_rollout
-        self.epoch = 0
+    n_harmful: int
+    n_benign: int
+    requests_per_step: int
+    benign_per_step: int
+    rollouts_per_request: int
+    n_micro: int
+    seed: int
+    twin_of: Mapping[int, int]  # row of a harmful request -> row of its harmless twin, where it has one
+    steps_per_rollout: int = 1
+    n_processes: int = 1
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        self.harmful_per_step = self.requests_per_step - self.benign_per_step
+        kinds = (self.n_harmful, self.harmful_per_step), (self.n_benign, self.benign_per_step)
+        n_steps = next(math.ceil(n / per_step) for n, per_step in kinds if per_step)
+        self.steps_per_epoch = math.ceil(n_steps / self.steps_per_rollout) * self.steps_per_rollout
 
     def set_epoch(self, epoch: int) -> None:
         """Called by accelerate before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        per_step = (self.harmful_per_step + self.benign_per_step) * self.rollouts_per_request
+        per_step = self.requests_per_step * self.rollouts_per_request
         return self.steps_per_epoch * per_step * self.n_micro * self.steps_per_rollout
 
     def __iter__(self) -> Iterator[int]:
@@ -133,7 +131,9 @@ def step_sampler(
     """The same steps for every method. n_micro: 1 for a trainer that takes a step's rows once."""
     algo = config.algo
     of_step = (algo.requests_per_step, algo.benign_per_step, algo.rollouts_per_request)
-    return RolloutSampler(len(harmful), len(benign), *of_step, n_micro, config.seed, twin_of(harmful, benign))
+    of_block = (algo.steps_per_rollout, config.hardware.n_processes)
+    twins = twin_of(harmful, benign)
+    return RolloutSampler(len(harmful), len(benign), *of_step, n_micro, config.seed, twins, *of_block)
 
 
 def _window(order: list[int], step: int, size: int) -> list[int]:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from cada_trl.config import Config
 from cada_trl.data.prepared import PreparedData
@@ -31,6 +31,8 @@ from cada_trl.tracking.run_folder import RunFolder
 Record = Callable[[int, dict[str, float], list[dict[str, Any]]], None]
 # (dataset rows, completions, whether each was cut off) -> each judged and paid
 Score = Callable[[list[dict[str, Any]], list[str], list[bool]], list[ScoredCompletion]]
+
+AnyTrainer = TypeVar("AnyTrainer")
 
 BUILDERS = {
     "cada": "cada_trl.training.cada:build",
@@ -99,6 +101,22 @@ class Run:
             self.config.reward,
             self.reasoning_judge,
             [row["hazard"] for row in rows],
+        )
+
+    def built(
+        self, trainer_class: Callable[..., AnyTrainer], args: Any, rows: Any, sampler: Any, record: Record, **given: Any
+    ) -> AnyTrainer:
+        """A trainer of TRL that learns from rows. args are made before the policy is loaded: ZeRO-3 splits by them."""
+        policy = self.policy()
+        return trainer_class(
+            model=policy,
+            args=args,
+            train_dataset=rows,
+            processing_class=self.tokenizer,
+            peft_config=lora_config(self.config, policy),
+            sampler=sampler,
+            record=record,
+            **given,
         )
 
     def trainer(self, record: Record) -> Trained:

@@ -101,14 +101,11 @@ def _hidden_in_one_line(backbone: Any, packed: Packed) -> Tensor:
 
 def _hidden_in_rows(backbone: Any, packed: Packed) -> Tensor:
     """Right-padded rows: attention is causal, so that no real token can see a pad and no mask is needed."""
-    n_rows, n_prefix = packed.row_bs.shape[0], packed.prefix_l.numel()
-    if n_prefix == 0:
-        hidden_bsh = backbone(input_ids=packed.row_bs, use_cache=False).last_hidden_state
-        return hidden_bsh[packed.row_n, packed.at_n]
-    cache = DynamicCache()
-    backbone(input_ids=packed.prefix_l.unsqueeze(0), past_key_values=cache, use_cache=True)
-    cache.batch_repeat_interleave(n_rows)
-    hidden_bsh = backbone(input_ids=packed.row_bs, past_key_values=cache, use_cache=True).last_hidden_state
+    cache = DynamicCache() if packed.prefix_l.numel() else None
+    if cache is not None:
+        backbone(input_ids=packed.prefix_l.unsqueeze(0), past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(packed.row_bs.shape[0])
+    hidden_bsh = backbone(input_ids=packed.row_bs, past_key_values=cache, use_cache=cache is not None).last_hidden_state
     return hidden_bsh[packed.row_n, packed.at_n]
 
 

@@ -7,6 +7,7 @@ the teacher.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from cada_trl.algo.packing import pack
 from cada_trl.training import cada
-from cada_trl.training.run import Record, Run
 
 
 def distillation_rows(rows: Dataset) -> Dataset:
@@ -29,10 +29,15 @@ def distillation_rows(rows: Dataset) -> Dataset:
 
 
 class SelfDistillationTrainer(cada.CADATrainer):
-    """Samples and learns on `prompt`, and is held to the reference's distribution on `teacher_prompt`.
+    """Samples and learns on `learn_prompt`, and is held to the reference's distribution on `prompt`.
 
     Rewards stand in the record and pay nothing: every completion counts alike, also one without a verdict.
     """
+
+    per_rollout = (*cada.CADATrainer.per_rollout, "teacher_ids")
+
+    def __init__(self, *, train_dataset: Dataset, **given: Any) -> None:
+        super().__init__(train_dataset=distillation_rows(train_dataset), **given)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -44,11 +49,6 @@ class SelfDistillationTrainer(cada.CADATrainer):
         rollouts["teacher_ids"] = self._tokenize_prompts([row["teacher_prompt"] for row in inputs])[0]
         return rollouts
 
-    def _step_of(self, rollouts: dict[str, Any], step: int) -> dict[str, Any]:
-        part = super()._step_of(rollouts, step)
-        size = len(part["learn_ids"])
-        return part | {"teacher_ids": rollouts["teacher_ids"][step * size : (step + 1) * size]}
-
     def _micro_batches(self, part: dict[str, Any]) -> list[dict[str, Any]]:
         """Each with the same completions on the teacher's prompts: its tokens are those of the student's rows."""
         batches = super()._micro_batches(part)
@@ -58,6 +58,4 @@ class SelfDistillationTrainer(cada.CADATrainer):
         return batches
 
 
-def build(run: Run, record: Record) -> cada.CADATrainer:
-    """The trainer of a run. Errors: UserError for a batch that the requests do not fill."""
-    return cada.build(run, record, SelfDistillationTrainer, distillation_rows)
+build = partial(cada.build, trainer_class=SelfDistillationTrainer)

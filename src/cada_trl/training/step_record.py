@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from cada_trl.algo.objective import Mismatch
 from cada_trl.records import Verdict
 
 COLUMNS = ("request_id", "request", "hazard", "harmful", "prompt_arm")
@@ -45,22 +44,15 @@ class StepRecord:
                 }
             )
 
-    def add_kl(self, rows: Sequence[int], kl_b: Tensor, k1_b: Tensor, k3_b: Tensor) -> None:
-        """KL of each completion, in nats: the one of the objective, and the estimates k1 and k3."""
-        for index, kl, k1, k3 in zip(rows, kl_b.tolist(), k1_b.tolist(), k3_b.tolist(), strict=True):
-            self._rows[index] |= {"kl_nats": kl, "kl_k1_nats": k1, "kl_k3_nats": k3}
+    def add(self, rows: Sequence[int], **values_b: Tensor) -> None:
+        """What a micro-batch finds out about its completions, by the names that the metrics read: sums over tokens."""
+        for name, value_b in values_b.items():
+            for index, value in zip(rows, value_b.tolist(), strict=True):
+                self._rows[index][name] = value
 
-    def add_scores(self, rows: Sequence[int], logp_b: Tensor, entropy_b: Tensor, loss: Tensor) -> None:
-        """Log-probability and entropy sums of each completion, and the micro-batch's share of the loss."""
+    def add_loss(self, loss: Tensor) -> None:
+        """The micro-batch's share of the step's loss."""
         self._loss += float(loss.detach())
-        for index, logp, entropy in zip(rows, logp_b.tolist(), entropy_b.tolist(), strict=True):
-            self._rows[index] |= {"logp_nats": logp, "entropy_sum_nats": entropy}
-
-    def add_mismatch(self, rows: Sequence[int], mismatch: Mismatch) -> None:
-        """What the correction of vLLM's samples did to each completion: tokens capped, tokens left out, sum of gaps."""
-        per_row = [value_bt.sum(1).tolist() for value_bt in (mismatch.capped_bt, mismatch.missing_bt, mismatch.gap_bt)]
-        for index, capped, missing, gap in zip(rows, *per_row, strict=True):
-            self._rows[index] |= {"capped_tok": capped, "unweighted_tok": missing, "sampler_gap_sum_nats": gap}
 
     def rows(self) -> list[dict[str, Any]]:
         return [{**row, "loss_share": self._loss / max(len(self._rows), 1)} for row in self._rows]
@@ -77,7 +69,7 @@ class StepRecord:
         benign = [row for row in scored if not row.get("harmful", True)]
         rewards = [row["reward"] for row in scored]
         step_s = time.perf_counter() - self._started_s
-        refused = [row for row in harmful if row["verdict"] == Verdict.REFUSED]
+        verdicts = [(row["verdict"] == Verdict.REFUSED, row["reasoned"]) for row in harmful]
         n_tok = sum(row["completion_tok"] for row in rows if "entropy_sum_nats" in row)
         values = {
             "loss": loss,
@@ -93,8 +85,8 @@ class StepRecord:
             "entropy_nats": sum(row.get("entropy_sum_nats", 0.0) for row in rows) / n_tok if n_tok else math.nan,
             "completion_tok": _mean([row["completion_tok"] for row in rows]),
             "truncated_frac": _mean([row["truncated"] for row in rows]),
-            "reasoned_refusal_frac": _share(refused, harmful, lambda row: row["reasoned"]),
-            "direct_refusal_frac": _share(refused, harmful, lambda row: not row["reasoned"]),
+            "reasoned_refusal_frac": _mean([refused and reasoned for refused, reasoned in verdicts]),
+            "direct_refusal_frac": _mean([refused and not reasoned for refused, reasoned in verdicts]),
             "comply_frac": _mean([row["verdict"] == Verdict.COMPLIED for row in harmful]),
             "unscored_frac": _mean([row["reward"] is None for row in rows]),
             "benign_answered_frac": _mean([row["verdict"] == Verdict.COMPLIED for row in benign]),
@@ -126,7 +118,3 @@ def _mean(values: Sequence[float]) -> float:
 
 def _mean_of(rows: Sequence[dict[str, Any]], key: str) -> float:
     return _mean([row[key] for row in rows if row.get(key) is not None])
-
-
-def _share(part: Sequence[dict[str, Any]], whole: Sequence[dict[str, Any]], condition: Any) -> float:
-    return sum(bool(condition(row)) for row in part) / len(whole) if whole else math.nan

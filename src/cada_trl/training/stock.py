@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
@@ -25,9 +24,8 @@ from trl import (
 from cada_trl.models.checks import check_keeps_reasoning
 from cada_trl.models.prompts import as_data, ids_of, request_ids
 from cada_trl.training.in_run import InRollouts, InRun
-from cada_trl.training.requests import RolloutSampler, rollout_dataset, step_sampler
-from cada_trl.training.run import Record, Run, lora_config, rollout_arguments, training_arguments
-from cada_trl.training.step_record import StepRecord
+from cada_trl.training.requests import rollout_dataset, step_sampler
+from cada_trl.training.run import AnyTrainer, Record, Run, rollout_arguments, training_arguments
 from cada_trl.training.targets import Target, make_targets
 
 Row = dict[str, list[dict[str, str]]] | dict[str, list[int]]
@@ -37,30 +35,25 @@ _NAMES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate":
 class Recorded(InRun):
     """Mixed into a trainer of TRL: each optimiser step becomes one record, under the registry's names.
 
-    sampler: the requests of each step. names: what TRL logs beside the loss -> our metric.
+    names: what TRL logs beside the loss -> our metric.
     """
 
     names: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, *, sampler: RolloutSampler, record: Record, **given: Any) -> None:
-        self._sampler, self._record = sampler, record
+    def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.remove_callback(PrinterCallback)
-        self.add_callback(_StepClock(self))
-        self._started_s = time.perf_counter()
-
-    def _get_train_sampler(self, *_: Any) -> RolloutSampler:
-        return self._sampler
+        self._clock = _StepClock()
+        self.add_callback(self._clock)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL adds its averages to `logs`; those that the registry names are recorded."""
         super().log(logs, start_time)
         if "grad_norm" not in logs:
             return
-        step_s = time.perf_counter() - self._started_s
         names = _NAMES | dict(self.names)
         metrics = {ours: float(logs[theirs]) for theirs, ours in names.items() if theirs in logs}
-        metrics |= {"train/step_s": step_s}
+        metrics["train/step_s"] = time.perf_counter() - self._clock.started_s
         extra, rows = self._rollouts_of_step(logs)
         self._record(self.state.global_step, extra | metrics, rows)
 
@@ -70,11 +63,10 @@ class Recorded(InRun):
 
 
 class _StepClock(TrainerCallback):
-    def __init__(self, trainer: Recorded) -> None:
-        self._trainer = trainer
+    started_s = 0.0
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self._trainer._started_s = time.perf_counter()
+        self.started_s = time.perf_counter()
 
 
 class RecordedRollouts(Recorded, InRollouts):
@@ -82,10 +74,6 @@ class RecordedRollouts(Recorded, InRollouts):
     that they sample; TRL leaves out what the judge gave no verdict on."""
 
     names: ClassVar[Mapping[str, str]] = {"entropy": "train/entropy_nats"}
-
-    def __init__(self, **given: Any) -> None:
-        self._step_record = StepRecord()
-        super().__init__(**given)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         started_s = time.perf_counter()
@@ -97,12 +85,9 @@ class RecordedRollouts(Recorded, InRollouts):
         return rollouts
 
     def _rollouts_of_step(self, logs: Mapping[str, float]) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        rows: list[dict[str, Any]] = gather_object(self._step_record.rows())
-        metrics = self._step_record.metrics(rows)
+        metrics, rows = self._recorded_step()
         if "kl" in logs:  # TRL's is a mean over tokens, ours a sum over a completion's
             metrics["train/kl_nats"] = float(logs["kl"]) * metrics["train/completion_tok"]
-        if self.use_vllm:
-            metrics |= self.vllm_generation.step_metrics()
         return metrics, [{key: value for key, value in row.items() if key != "loss_share"} for row in rows]
 
 
@@ -129,9 +114,6 @@ class RecordedGRPO(RecordedRollouts, GRPOTrainer):
 
 class RecordedRLOO(RecordedRollouts, RLOOTrainer):
     """RLOOTrainer as it is: leave-one-out baseline, clipped sequence ratio, k1 in the reward."""
-
-
-AnyRecorded = TypeVar("AnyRecorded", bound=Recorded)
 
 
 def build_sft(run: Run, record: Record) -> RecordedSFT:
@@ -171,12 +153,12 @@ def build_dpo(run: Run, record: Record) -> RecordedDPO:
 def train_on(
     targets: list[Target],
     row: Callable[[Target], Mapping[str, Any]],
-    trainer_class: type[AnyRecorded],
+    trainer_class: Callable[..., AnyTrainer],
     arguments_class: Callable[..., Any],
     run: Run,
     record: Record,
     **arguments: Any,
-) -> AnyRecorded:
+) -> AnyTrainer:
     """A trainer of targets; row writes a target in the trainer's form, arguments are the method's own.
 
     As many steps as any method takes of this run: fewer targets are passed over more often.
@@ -187,17 +169,9 @@ def train_on(
         [asked[target.request_id] for target in targets if target.harmful is is_harmful] for is_harmful in (True, False)
     )
     shared = training_arguments(config, run.folder.checkpoints, len(run.data.train))
-    args = arguments_class(**shared, max_length=None, **arguments)  # first: under ZeRO-3 loading splits by them
-    policy = run.policy()
-    return trainer_class(
-        model=policy,
-        args=args,
-        train_dataset=Dataset.from_list([row(target) for target in targets]),
-        processing_class=run.tokenizer,
-        peft_config=lora_config(config, policy),
-        sampler=step_sampler(config, harmful, benign),
-        record=record,
-    )
+    args = arguments_class(**shared, max_length=None, **arguments)
+    rows = Dataset.from_list([row(target) for target in targets])
+    return run.built(trainer_class, args, rows, step_sampler(config, harmful, benign), record)
 
 
 def message(role: str, text: str) -> list[dict[str, str]]:
@@ -206,32 +180,19 @@ def message(role: str, text: str) -> list[dict[str, str]]:
 
 
 def _train_by(
-    trainer_class: type[AnyRecorded], arguments_class: Callable[..., Any], run: Run, record: Record
-) -> AnyRecorded:
-    """CADA's prompts and reward under TRL's own trainer.
-
-    Errors: UserError for a batch that the requests do not fill.
-    """
+    trainer_class: Callable[..., AnyTrainer], arguments_class: Callable[..., Any], run: Run, record: Record
+) -> AnyTrainer:
+    """CADA's prompts and reward under TRL's own trainer."""
     config, data = run.config, run.data
     rows = rollout_dataset(config, data.train, data.benign_train, run.pack)
-    benign = data.benign_train if len(rows) > len(data.train) else []
     args = arguments_class(
         **training_arguments(config, run.folder.checkpoints, len(data.train)),
         **rollout_arguments(config),
         beta=config.algo.beta_kl,
         num_generations=config.algo.rollouts_per_request,
     )
-    policy = run.policy()
-    return trainer_class(
-        model=policy,
-        args=args,
-        train_dataset=rows,
-        processing_class=run.tokenizer,
-        peft_config=lora_config(config, policy),
-        sampler=step_sampler(config, data.train, benign, args.gradient_accumulation_steps),
-        score=run.score,
-        record=record,
-    )
+    sampler = step_sampler(config, data.train, data.benign_train, args.gradient_accumulation_steps)
+    return run.built(trainer_class, args, rows, sampler, record, score=run.score)
 
 
 build_grpo = partial(_train_by, RecordedGRPO, GRPOConfig)

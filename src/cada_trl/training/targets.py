@@ -170,8 +170,7 @@ def _asked(run: Run) -> list[Row]:
 
     data = run.data
     rows = rollout_dataset(run.config, data.train, data.benign_train, run.pack)
-    benign = data.benign_train if len(rows) > len(data.train) else []
-    sampler = step_sampler(run.config, data.train, benign)
+    sampler = step_sampler(run.config, data.train, data.benign_train)
     left, chosen = run.n_steps * run.config.algo.requests_per_step, dict[int, None]()
     for epoch in range(run.n_steps):
         sampler.set_epoch(epoch)
@@ -213,20 +212,11 @@ def _sample(run: Run, rows: Sequence[Row], folder: Path, decides: Row) -> None:
     """Fill samples.jsonl batch by batch; every process samples its share, the main one writes."""
     from accelerate.utils import gather_object
 
-    from cada_trl.training.cada import CADATrainer
-    from cada_trl.training.cada_config import cada_arguments
-    from cada_trl.training.requests import rollout_dataset
+    from cada_trl.training.cada import build
 
     config = run.config
     log = AppendLog(folder / "samples.jsonl") if run.folder.is_main else None
-    args = cada_arguments(config, run.folder.checkpoints, run.data.train, run.data.benign_train)
-    trainer = CADATrainer(
-        model=run.policy(),
-        args=args,
-        train_dataset=rollout_dataset(config, run.data.train, run.data.benign_train, run.pack),
-        processing_class=run.tokenizer,
-        score=run.score,
-    )
+    trainer = build(run, lambda *_: None)
     done = set(gather_object([row["request_id"] for row in log.rows] if log else []))
     size = config.algo.requests_per_step
     for number, start in enumerate(range(0, len(rows), size)):

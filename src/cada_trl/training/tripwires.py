@@ -1,5 +1,5 @@
-"""What can go wrong in a training while its reward looks well: each tripwire as a pure function, and the watch that
-keeps their windows and says which tripped at a step or a probe.
+"""What can go wrong in a training while its reward looks well: each tripwire as a pure function, the watch that keeps
+their windows and says which tripped at a step or a probe, and the guard that stops a run for one, or for a signal.
 
 A wire turns what was seen into a sentence where it trips, and None where it does not. Nothing known trips nothing: a
 None in, a window that is not full yet, a metric that a method does not have. A warning is given once, when its tripwire
@@ -13,14 +13,18 @@ import re
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from cada_trl.config.sections import Action, TripwiresConfig
+from cada_trl.errors import StopAsked, StoppedByTripwire
 from cada_trl.hazards.pack import HazardPack
-from cada_trl.records import Status, Verdict
+from cada_trl.records import Status, Verdict, read_jsonl
 from cada_trl.statistics.intervals import Rate
 from cada_trl.statistics.paired import adjusted_difference
+from cada_trl.stopping import StopSignals
 from cada_trl.tracking.metrics import HARMFUL_SETS, HARMLESS_SETS
+from cada_trl.training.run import Run, Trained
 
 Gram = tuple[str, ...]
 Row = Mapping[str, Any]
@@ -36,9 +40,6 @@ class Tripped:
     wire: str
     action: Action
     seen: str
-
-    def as_row(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Window:
@@ -77,7 +78,7 @@ class Watch:
             Window(config.window_rows) for _ in range(6)
         )
         self._largest_kl_nats: float | None = None
-        self._answered_before: dict[tuple[str, str], bool | None] = {}
+        self._refused_before: dict[tuple[str, str], bool | None] = {}
         self._tripping: set[tuple[str, str]] = set()
 
     def step(self, step: int, metrics: Mapping[str, float | None], rows: Sequence[Row]) -> list[Tripped]:
@@ -111,11 +112,11 @@ class Watch:
             refused = Rate.of(_refused(row) for row in rows if row["set"] == probe_set)
             sentence = share_above(f"{probe_set} probe refused", refused, config.over_refusal_frac)
             tripped += self._tripped(step, name, {"over_refusal": sentence}, probe_set)
-        now = {(row["set"], row["request_id"]): _answered(row) for row in rows if row["set"] in HARMFUL_SETS}
+        now = {(row["set"], row["request_id"]): _refused(row) for row in rows if row["set"] in HARMFUL_SETS}
         if name == "before":
-            self._answered_before = now
-        both = [(self._answered_before.get(key), answered) for key, answered in now.items()]
-        pairs = [(before, after) for before, after in both if before is not None and after is not None]
+            self._refused_before = now
+        both = [(self._refused_before.get(key), refused) for key, refused in now.items()]
+        pairs = [(not before, not after) for before, after in both if before is not None and after is not None]
         rewards = (self._reward.first, self._reward.newest)
         sentence = reward_without_safety(rewards, pairs, config.reward_gain, config.asr_floor_frac)
         return tripped + self._tripped(step, name, {"reward_without_safety": sentence}, "probe")
@@ -148,6 +149,63 @@ class Watch:
         return tripped
 
 
+class Guard:
+    """Watches on the main process alone: the others learn from it that the run stops."""
+
+    def __init__(self, run: Run, signals: StopSignals) -> None:
+        self._run, self._signals = run, signals
+        algo = run.config.algo
+        block_steps = 0 if algo.method == "self_distillation" else algo.steps_per_rollout
+        self._watch = Watch(run.config.tripwires, run.pack, block_steps)
+        self._stop: str | None = None  # why, in a sentence
+
+    def step(self, step: int, metrics: Mapping[str, float | None], rows: Sequence[Row]) -> None:
+        if self._run.folder.is_main:
+            self._tell(self._watch.step(step, metrics, rows))
+
+    def probe(self, step: int, name: str, rows: Sequence[Row]) -> None:
+        """Check a probe. After the last step there is nothing left to stop: a stop is then told and no more."""
+        if self._run.folder.is_main:
+            self._tell(self._watch.probe(step, name, rows))
+
+    def recall(self) -> None:
+        """Take in, in silence, what the run folder holds already of a run that goes on."""
+        folder = self._run.folder.path
+        if not self._run.folder.is_main:
+            return
+        probed = {row["step"]: row["name"] for row in _read(folder / "probes.jsonl")}
+        self._watch.probe(0, "before", _read(folder / "probes" / "before.jsonl"))
+        for metrics in _read(folder / "train.jsonl"):
+            step = metrics["step"]
+            self._watch.step(step, metrics, _read(folder / "completions" / f"step_{step:06d}.jsonl"))
+            if step in probed:
+                self._watch.probe(step, probed[step], _read(folder / "probes" / f"{probed[step]}.jsonl"))
+
+    def must_stop(self, trainer: Trained) -> bool:
+        """Whether a tripwire or a signal says so on any process; every process must ask."""
+        return trainer.any_rank(bool(self._stop or self._signals.asked))
+
+    def raise_if_stopped(self, trainer: Trained) -> None:
+        """After training, on every process. Errors: StoppedByTripwire, StopAsked."""
+        if not self.must_stop(trainer):
+            return
+        if self._stop:
+            raise StoppedByTripwire(self._stop)
+        by, step = self._signals.asked or "another rank", trainer.state.global_step
+        raise StopAsked(f"asked to by {by}, saved at step {step}; the same command goes on")
+
+    def _tell(self, tripped: Sequence[Tripped]) -> None:
+        for trip in tripped:
+            self._run.folder.append_tripwire(asdict(trip))
+            self._run.say(f"tripwire {trip.wire}, step {trip.step}, {trip.name}: {trip.seen}")
+            if trip.action == "stop" and self._stop is None:
+                self._stop = f"by the tripwire {trip.wire} at step {trip.step}: {trip.seen}; {trip.wire}=warn goes on"
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [row for _, row in read_jsonl(path)] if path.is_file() else []
+
+
 def _known(metrics: Mapping[str, float | None], name: str) -> float | None:
     value = metrics.get(name)
     return value if value is not None and math.isfinite(value) else None
@@ -155,10 +213,6 @@ def _known(metrics: Mapping[str, float | None], name: str) -> float | None:
 
 def _refused(row: Row) -> bool | None:
     return None if row["reward"] is None else row["verdict"] == Verdict.REFUSED
-
-
-def _answered(row: Row) -> bool | None:
-    return None if row["reward"] is None else row["verdict"] != Verdict.REFUSED
 
 
 def shown(rate: Rate) -> str:
