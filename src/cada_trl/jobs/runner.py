@@ -33,6 +33,7 @@ NO_RESULT = "ended without an error and without a finished result"
 
 Say = Callable[[str], None]
 Record = Callable[..., object]  # as Ledger.add: is told what becomes of a job
+Group = subprocess.Popen[bytes]  # a process and its children
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,26 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def start_group(command: Sequence[str], log: Path, env: Mapping[str, str], lock: IO[bytes] | None = None) -> Group:
+    """In a session of its own, which inherits the lock; a Ctrl-C reaches it through signal_group alone."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **env, "MASTER_PORT": str(free_port())},
+            start_new_session=True,
+            pass_fds=(lock.fileno(),) if lock else (),
+        )
+
+
+def signal_group(process: Group, number: int) -> None:
+    """To the whole group, whose number is its first process's."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
 def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -91,38 +112,25 @@ def visible_gpus() -> list[str]:
     return [str(index) for index in range(len(done.stdout.splitlines()))] if done.returncode == 0 else []
 
 
+@dataclass(frozen=True)
 class _Running:
-    """A job's processes, in a session of their own: a Ctrl-C reaches them once, through here."""
+    """A job's processes."""
 
-    def __init__(
-        self, job: Job, script: Path, log: Path, lock: IO[bytes], place: Place, env: Mapping[str, str]
-    ) -> None:
-        self.job, self.lock, self.place, self._started = job, lock, place, time.monotonic()
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*place.prefix, "bash", str(script)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **env, **place.env, "MASTER_PORT": str(free_port())},
-                start_new_session=True,
-                pass_fds=(lock.fileno(),),
-            )
+    job: Job
+    process: Group
+    lock: IO[bytes]
+    place: Place
+    started_s: float
 
     @property
     def wall_s(self) -> float:
-        return round(time.monotonic() - self._started, 1)
-
-    def signal(self, number: int) -> None:
-        """To the whole group, whose number is its first process's."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+        return round(time.monotonic() - self.started_s, 1)
 
     def end(self) -> None:
         """Wait the grace for what was asked to stop; then kill what is left of the group, as a second Ctrl-C does."""
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             self.process.wait(_GRACE_S)
-        self.signal(signal.SIGKILL)
+        signal_group(self.process, signal.SIGKILL)
         self.process.wait()
 
 
@@ -198,7 +206,9 @@ class Runner:
         replace(script, job.script(), GOES_ON)
         self._record(job, "running")
         self._say(f"{job.label}: started; log {log}")
-        group.append(_Running(job, script, log, lock, place, self._env))
+        command = [*place.prefix, "bash", str(script)]
+        process = start_group(command, log, {**self._env, **place.env}, lock)
+        group.append(_Running(job, process, lock, place, time.monotonic()))
         return True
 
     def _has_ended(self, running: _Running) -> bool:
@@ -206,7 +216,7 @@ class Runner:
         if code is None and wall_s < self._limit_s:
             return False
         if code is None:
-            running.signal(signal.SIGINT)
+            signal_group(running.process, signal.SIGINT)
         running.end()
         self._budget_s -= wall_s
         if code is None:
@@ -244,7 +254,7 @@ class Runner:
 
     def _stop(self, group: Sequence[_Running], reason: str) -> None:
         for running in group:
-            running.signal(signal.SIGINT)
+            signal_group(running.process, signal.SIGINT)
         for running in group:
             running.end()
             with suppress(UserError):  # on a full disk the jobs are stopped all the same

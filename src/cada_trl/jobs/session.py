@@ -14,7 +14,7 @@ from typing import Any
 from cada_trl.config import config_hash
 from cada_trl.document.markdown import bullets, heading, line, table
 from cada_trl.errors import UserError
-from cada_trl.jobs.folder import Board, JobFolder, Ledger, Standing, State
+from cada_trl.jobs.folder import JobFolder, Ledger, Standing, State
 from cada_trl.jobs.grid import Cell
 from cada_trl.jobs.job import Job, SweepJob
 from cada_trl.jobs.queue import collect, submit
@@ -42,8 +42,8 @@ class Session:
     def __init__(self, folder: JobFolder, request: SweepRequest, command: Sequence[str]) -> None:
         self.folder, self.request, self._command = folder, request, command
         self._ledger = Ledger(folder.path / "ledger.jsonl")
+        self._board = self._ledger.board
         self._cells: dict[str, Cell] = {}
-        self._board: Board = {}
         self.search: dict[str, Any] | None = None
         self.record: dict[str, Any] = {}
 
@@ -52,11 +52,12 @@ class Session:
         config = self.request.config
         self._cells |= {cell.id: cell for cell in cells}
         jobs = jobs_of(cells)
-        self._board |= {job.id: self._ledger.standing(job) for job in jobs}
-        self._board |= collect(self.folder, self._ledger, [job for job in jobs if self._state(job) == "submitted"])
-        if self.request.retry:
-            again = [job for job in jobs if self._state(job) in {"failed", "stopped"}]
-            self._board |= {job.id: Standing("to do", wall_s=self._board[job.id].wall_s) for job in again}
+        for job in jobs:
+            self._ledger.look(job)
+        collect(self.folder, self._ledger, [job for job in jobs if self._state(job) == "submitted"])
+        for job in jobs if self.request.retry else ():
+            if self._state(job) in {"failed", "stopped"}:
+                self._board[job.id] = Standing("to do", wall_s=self._board[job.id].wall_s)
         self.write()
         self._tell_known(jobs)
         to_do = [job for job in jobs if self._state(job) == "to do"]
@@ -93,14 +94,13 @@ class Session:
                 self._changed(job, "to do", reason)
                 print(f"{job.label}: {reason}")
         if fitting:
-            self._board |= submit(self.folder, self._ledger, fitting, self.request.config)
+            submit(self.folder, self._ledger, fitting, self.request.config)
 
     def _state(self, job: Job) -> State:
         return self._board[job.id].state
 
     def _changed(self, job: Job, state: State, *about: Any, **facts: Any) -> None:
-        standing = self._ledger.add(job, state, *about, **facts)
-        self._board[job.id] = Standing("running") if state == "running" else standing
+        self._ledger.add(job, state, *about, **facts)
         self.write()
 
     def _tell_known(self, jobs: Sequence[SweepJob]) -> None:
