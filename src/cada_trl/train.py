@@ -131,7 +131,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
     refuse_failed(check_prompt(config, tokenizer))
     folder.write_manifest(manifest)  # first: an earlier one records another config.yaml
     folder.write_config(config)
-    mirror = Mirror.start(config, folder, "train", _say)
+    mirror = Mirror.start(config, folder, _say)
     return Run(config, folder, data, pack, judge, reasoning_judge, tokenizer, mirror, manifest, _say)
 
 

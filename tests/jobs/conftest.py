@@ -1,16 +1,17 @@
-"""A sweep whose cells are a stub: what the sweep does is tested, not the training."""
+"""Jobs of a second, and a sweep whose cells are a stub: what runs them is tested, not the training."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cada_trl.jobs.job import Call
+from cada_trl.jobs.job import Call, Job
 from cada_trl.sweep import main
 
 STUB = Path(__file__).with_name("stub_verb.py")
@@ -23,9 +24,12 @@ class StubSweep:
         self.folder = folder
         self.starts = folder / "starts.log"
 
+    @property
+    def of_training(self) -> list[str]:
+        return [f"runs_dir={self.folder / 'runs'}", "data=twins"]
+
     def words(self, *words: str) -> list[str]:
-        places = ("runs_dir", "sweeps_dir")
-        return [*words, *(f"{key}={self.folder / key.removesuffix('_dir')}" for key in places), "data=twins"]
+        return [*words, *self.of_training, f"sweeps_dir={self.folder / 'sweeps'}"]
 
     def __call__(self, *words: str) -> int:
         return main(self.words(*words))
@@ -60,3 +64,33 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubSweep:
     monkeypatch.setenv("STUB_STARTS", str(stub.starts))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     return stub
+
+
+@dataclass(frozen=True)
+class StubJob(Job):
+    """Its call's word is a line of Python. It is done when folder/<name> is there."""
+
+    folder: Path = Path()
+    run_folder = None  # its words are no training's
+
+    @property
+    def commands(self) -> list[list[str]]:
+        return [[sys.executable, "-c", *self.calls[0].words, str(self.done)]]
+
+    @property
+    def done(self) -> Path:
+        return self.folder / self.id
+
+    def results(self) -> list[Path] | None:
+        return [self.done] if self.done.is_file() else None
+
+
+WRITES = "import sys; open(sys.argv[1], 'w').close()"
+FAILS = "raise SystemExit('the disk is full')"
+SAYS_NOTHING = "pass"
+WRITES_LATER = "import sys, time; print('going', flush=True); time.sleep(2); open(sys.argv[1], 'w').close()"
+
+
+def stub(folder: Path, name: str, program: str = WRITES, trained: Job | None = None) -> StubJob:
+    call = Call("evaluate" if trained else "train", (program,))
+    return StubJob(name, name, (call,), trained, folder=folder)

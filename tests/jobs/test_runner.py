@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import json
 import os
@@ -21,8 +20,7 @@ from cada_trl.jobs.folder import JobFolder, opened
 from cada_trl.jobs.job import Job
 from cada_trl.jobs.runner import Runner
 
-from .conftest import StubSweep
-from .stub_job import FAILS, SAYS_NOTHING, WRITES_LATER, stub
+from .conftest import FAILS, SAYS_NOTHING, WRITES_LATER, StubSweep, stub
 
 DRIVER = """
 import signal, sys
@@ -54,40 +52,6 @@ def in_background(sweep: StubSweep, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_intervals(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.0") == 0
-    ledger = sweep.sweep_folder / "ledger.jsonl"
-    with ledger.open("a") as file:
-        file.write('{"job": "hal')  # torn by a kill
-    assert sweep("beta_kl=0.0") == 0 and sweep.n_starts() == 1
-    assert [json.loads(line)["state"] for line in ledger.read_text().splitlines()] == ["running", "done"]
-    ledger.with_name("sweep.json").rename(ledger.with_name("earlier.json"))
-    for _ in range(2):
-        assert sweep("beta_kl=0.0,0.1", "seed=0", "sweep_name=wider") == 0
-        assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"} and sweep.n_starts() == 2
-    record = sweep.record
-    assert (record["format"], record["axes"], record["ablation"]) == (1, {"beta_kl": [0.0, 0.1], "seed": [0]}, None)
-    other, first = record["cells"]
-    assert first["axes"] == {"beta_kl": 0.1} and first["seed"] == 0 and other["wall_s"] == 30.0
-    assert Path(first["run_folder"]).name == f"smollm2-{first['id']}"
-    assert first["wall_s"] > 0 and first["evaluations"] == [] and first["reason"] is None
-    complied = first["metrics"]["probe/harmful/answered_frac"]
-    assert (complied["n"], complied["asked"], complied["value"]) == (4, 4, 0.25)
-    assert complied["low"] == pytest.approx(0.0456, abs=1e-4) and complied["high"] == pytest.approx(0.6994, abs=1e-4)
-    page = (sweep.sweep_folder / "sweep.md").read_text()
-    assert "| 0.1 | 0 | done |" in page and "25.0 % (n 4; 4.6 to 69.9)" in page
-
-
-def test_what_a_failed_cell_took_counts_when_it_is_tried_again(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.1")
-    assert sweep("beta_kl=0.1") == 1
-    monkeypatch.delenv("STUB_FAILS")
-    assert sweep("beta_kl=0.1", "--retry", "max_hours=0.00001") == 1 and sweep.n_starts() == 1
-    assert sweep("beta_kl=0.1", "--retry") == 0 and sweep.n_starts() == 2
-
-
 def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(
     sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +65,9 @@ def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_ret
     assert sweep("beta_kl=0.0,0.1") == 1
     assert sweep.n_starts() == 2
     assert "failed, exit code 2; --retry starts it again" in capsys.readouterr().out
+    assert (
+        sweep("beta_kl=0.0,0.1", "--retry", "max_hours=0.00001") == 1 and sweep.n_starts() == 2
+    )  # what it took counts
     assert sweep("beta_kl=0.0,0.1", "--retry") == 0
     assert sweep.n_starts() == 3
 
@@ -142,20 +109,6 @@ def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_n
     assert sweep("beta_kl=0.0,0.1") == 0 and sweep.n_starts() == 2
     monkeypatch.delenv("STUB_TRIPS")
     assert sweep("beta_kl=0.0,0.1", "--retry") == 0 and sweep.states()["0.1 s0"] == "done"
-
-
-def test_the_table_of_cells_has_a_row_a_metric_and_one_for_a_cell_without_numbers(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.1")
-    assert sweep("beta_kl=0.0,0.1") == 1
-    with (sweep.sweep_folder / "cells.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    done, failed = [row for row in rows if row["state"] == "done"], [row for row in rows if row["state"] == "failed"]
-    answered = next(row for row in done if row["metric"] == "probe/harmful/answered_frac")
-    assert (answered["beta_kl"], answered["seed"], answered["n"], answered["value"]) == ("0.0", "0", "4", "0.25")
-    assert {row["metric"] for row in done} == set(sweep.record["cells"][0]["metrics"])
-    assert [(row["beta_kl"], row["metric"], row["value"]) for row in failed] == [("0.1", "", "")]
 
 
 def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
