@@ -17,7 +17,7 @@ from cada_trl.data.rows import Row, Source, check_fields
 from cada_trl.errors import UserError, first_line
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
-from cada_trl.storage.problems import Problems
+from cada_trl.storage.reading import Problems
 
 CATEGORIES = frozenset(
     {
