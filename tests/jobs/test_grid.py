@@ -33,7 +33,7 @@ def test_the_last_word_of_a_key_wins_by_either_name() -> None:
 
 def test_axes_multiply_and_a_cells_id_is_the_content_of_its_training() -> None:
     cells = make_grid(["beta_kl=0.0,0.1", "seed=0,1", "data=twins"])
-    assert [cell.job.label for cell in cells] == ["beta_kl=0 s0", "beta_kl=0 s1", "beta_kl=0.1 s0", "beta_kl=0.1 s1"]
+    assert [cell.label for cell in cells] == ["beta_kl=0 s0", "beta_kl=0 s1", "beta_kl=0.1 s0", "beta_kl=0.1 s1"]
     alone = load_config(["beta_kl=0.1", "seed=1", "data=twins", "threads=2", "tracking=local", "runs_dir=elsewhere"])
     assert cells[3].id == f"{config_hash(alone)}-s1"
     assert len({cell.id for cell in cells}) == 4

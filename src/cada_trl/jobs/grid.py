@@ -17,51 +17,23 @@ from cada_trl.storage.digest import content_hash
 MAX_CELLS = 1000  # ours: composing that many takes minutes, and training them weeks
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One training. axes: what differs but the seed, as resolved. evaluation: words without the model, or None."""
+@dataclass(frozen=True, kw_only=True)
+class Cell(SweepJob):
+    """One training, and its evaluation. axes: what differs but the seed, as resolved. initial: where anything is
+    evaluated, the evaluation of the model that the cell starts from, one job for all cells of that model."""
 
-    words: tuple[str, ...]
     axes: dict[str, Any]
-    config: Config
-    evaluation: tuple[str, ...] | None
+    initial: SweepJob | None
 
     @property
-    def id(self) -> str:
-        """<hash8>-s<seed>: the content of what decides the result, without output, tracking and hardware."""
-        return f"{config_hash(self.config)}-s{self.config.seed}"
-
-    @property
-    def job(self) -> SweepJob:
-        """Train the cell and evaluate it."""
-        shown = {key: f"{value:g}" if isinstance(value, float) else value for key, value in self.axes.items()}
-        axes = [f"{key}={'null' if value is None else value}" for key, value in shown.items()]
-        calls = [Call("train", self.words)]
-        if self.evaluation is not None:
-            calls.append(Call("evaluate", (f"model={run_folder(self.words)}", *self.evaluation)))
-        return SweepJob(self.id, " ".join([*axes, f"s{self.config.seed}"]), tuple(calls), config=self.config)
-
-    @property
-    def initial(self) -> SweepJob | None:
-        """Evaluate the model that the cell starts from: one job for all cells of that model."""
-        if self.evaluation is None:
-            return None
-        keys = [(_key(word), word.partition("=")[2]) for word in self.words]
-        own = tuple(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model")
-        data, hazards = self.config.data, self.config.hazards
-        if hazards != "builtin":  # evaluate takes these two from a run
-            own += (as_override("hazards", hazards),)
-        if data.dataset == "twins" and data.file:
-            own += (as_override("twins_file", data.file),)
-        words = (*own, *self.evaluation)
-        name = f"initial {self.config.model.name}"
-        return SweepJob(f"initial-{content_hash(words)}", name, (Call("evaluate", words),), config=self.config)
+    def words(self) -> tuple[str, ...]:
+        return self.calls[0].words
 
 
 def make_grid(words: Sequence[str], evaluation: tuple[str, ...] | None = None, axes: Sequence[str] = ()) -> list[Cell]:
-    """The cells in the order of their words, the last axis fastest; one that stands twice is one. axes: keys that are
-    axes even with one value. Errors: UserError for a word that cannot be read, a cell that does not compose or check
-    (nothing has started then), and an axis that does not change the result."""
+    """The cells in the order of their words, the last axis fastest; one that stands twice is one. evaluation: words
+    without the model. axes: keys that are axes even with one value. Errors: UserError for a word that cannot be read, a
+    cell that does not compose or check (nothing has started then), and an axis that does not change the result."""
     axis_values = [values_of(word) for word in last_of_each_key(words)]
     _check_few(math.prod(map(len, axis_values)), "these axes")
     listed = list(itertools.product(*axis_values))
@@ -155,7 +127,26 @@ def _cell(
     if config.run_name is not None:
         raise UserError("run_name would put every cell into one folder; leave it out: a run is named by its content")
     axes = {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}
-    return Cell(words, axes, config, evaluation), unread
+    shown = {key: f"{value:g}" if isinstance(value, float) else value for key, value in axes.items()}
+    label = [*(f"{key}={'null' if value is None else value}" for key, value in shown.items()), f"s{config.seed}"]
+    calls, initial = [Call("train", words)], None
+    if evaluation is not None:
+        calls.append(Call("evaluate", (f"model={run_folder(words)}", *evaluation)))
+        initial = _initial(words, config, evaluation)
+    name = f"{config_hash(config)}-s{config.seed}"  # without output, tracking and hardware
+    return Cell(name, " ".join(label), tuple(calls), config=config, axes=axes, initial=initial), unread
+
+
+def _initial(words: Sequence[str], config: Config, evaluation: tuple[str, ...]) -> SweepJob:
+    keys = [(_key(word), word.partition("=")[2]) for word in words]
+    own = tuple(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model")
+    if config.hazards != "builtin":  # evaluate takes these two from a run
+        own += (as_override("hazards", config.hazards),)
+    if config.data.dataset == "twins" and config.data.file:
+        own += (as_override("twins_file", config.data.file),)
+    asked = (*own, *evaluation)
+    name = f"initial-{content_hash(asked)}"
+    return SweepJob(name, f"initial {config.model.name}", (Call("evaluate", asked),), config=config)
 
 
 def _value(key: str, words: Sequence[str], config: Config) -> Any:

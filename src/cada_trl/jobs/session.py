@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ class Session:
 
     def write(self) -> None:
         cells, card = list(self._cells.values()), self.request.card
-        initial = {first.id: (first, cell) for cell in cells if (first := cell.initial) is not None}
+        initial = {first.id: first for cell in cells if (first := cell.initial) is not None}
         self.record = {
             "format": 1,
             "name": self.folder.path.name,
@@ -125,8 +125,8 @@ class Session:
             "ablation": card.model_dump() if card else None,
             "axes": _axes(cells),
             "initial": [
-                {"id": name, "model": cell.config.model.name, **self._standing(first)}
-                for name, (first, cell) in initial.items()
+                {"id": name, "model": first.config.model.name, **self._standing(first)}
+                for name, first in initial.items()
             ],
             "cells": [
                 {
@@ -136,9 +136,9 @@ class Session:
                     "axes": cell.axes,
                     "seed": cell.config.seed,
                     "overrides": list(cell.words),
-                    "run_folder": str(cell.job.run_folder),
+                    "run_folder": str(cell.run_folder),
                     "initial": cell.initial.id if cell.initial else None,
-                    **self._standing(cell.job),
+                    **self._standing(cell),
                 }
                 for cell in cells
             ],
@@ -167,11 +167,10 @@ class Session:
         }
 
 
-def jobs_of(cells: Iterable[Cell]) -> list[SweepJob]:
+def jobs_of(cells: Collection[Cell]) -> list[SweepJob]:
     """Every job once, the initial models' first: they are what all cells are compared with."""
-    jobs = [(cell.initial, cell.job) for cell in cells]
-    ordered = [*(first for first, _ in jobs if first is not None), *(job for _, job in jobs)]
-    return list({job.id: job for job in ordered}.values())
+    initial = [cell.initial for cell in cells if cell.initial is not None]
+    return list({job.id: job for job in [*initial, *cells]}.values())
 
 
 def _axes(cells: Sequence[Cell]) -> dict[str, list[Any]]:
