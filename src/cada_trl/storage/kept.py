@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,7 +114,7 @@ def check_kept(folder: Path, manifest: Mapping[str, Any], names: Collection[str]
     for path, (n_bytes, digest) in recorded.items():
         if names is not None and path.name not in names:
             continue
-        seen = change(path, digest, _of_first(n_bytes) if running else file_sha256)
+        seen = change(path, digest, partial(_first_sha256, n_bytes) if running else file_sha256)
         if seen == "is missing":
             _say_once(f"{path} was deleted after it was written")
         elif seen:
@@ -130,12 +130,9 @@ def _own_sha256(manifest: Mapping[str, Any]) -> str:
     return json_sha256(json.loads(json.dumps({key: value for key, value in manifest.items() if key != _OWN})))
 
 
-def _of_first(n_bytes: int) -> Digest:
-    def digest(path: Path) -> str:
-        with opened(path, "restore it") as file:
-            return sha256(file.read(n_bytes))
-
-    return digest
+def _first_sha256(n_bytes: int, path: Path) -> str:
+    with opened(path, "restore it") as file:
+        return sha256(file.read(n_bytes))
 
 
 @cache
