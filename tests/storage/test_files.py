@@ -36,15 +36,9 @@ def test_a_value_that_is_no_number_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", b"\xff"])
-def test_a_file_that_is_no_json_object_is_named(text: str | bytes, tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+def test_a_file_that_is_no_json_object_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{")
     with pytest.raises(UserError, match=r"result\.json.* not .*; move its folder away"):
-        read_json(tmp_path / "result.json")
-
-
-def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot read .*result\.json: No such file"):
         read_json(tmp_path / "result.json")
 
 
