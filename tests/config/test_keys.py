@@ -15,7 +15,7 @@ from cada_trl.config.loading import Section, leaf_paths
 from cada_trl.errors import HelpAsked
 from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_about
 from cada_trl.evaluation.settings import load_utility_config as load_utility
-from cada_trl.jobs.request import SweepConfig
+from cada_trl.jobs.grid import SweepConfig
 from cada_trl.jobs.table_plan import TableSettings, load_table_settings
 
 # in no file: their defaults are those of older runs, or of models that say nothing of them
@@ -23,7 +23,7 @@ OF_THE_SCHEMA = {"judge.members", "data.twins", "model.chat"}
 
 
 def sweep(words: list[str]) -> Any:
-    from cada_trl.jobs.request import read_request
+    from cada_trl.jobs.grid import read_request
 
     return read_request(words).config
 

@@ -10,7 +10,7 @@ from cada_trl.config import RECIPES_DIR, config_hash, load_config
 from cada_trl.config.recipes import expand_recipes, recipe_words
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.jobs.request import read_request
+from cada_trl.jobs.grid import read_request
 from cada_trl.policy import new
 
 

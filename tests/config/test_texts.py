@@ -11,7 +11,7 @@ from cada_trl.config import load_config
 from cada_trl.config.loading import as_override, check_values
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import load_evaluate_config
-from cada_trl.jobs.request import read_request
+from cada_trl.jobs.grid import read_request
 
 SECRET = "pass1234"
 

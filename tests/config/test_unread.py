@@ -9,7 +9,7 @@ from cada_trl.config.loading import leaf_paths
 from cada_trl.config.unread import UNREAD
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config
-from cada_trl.jobs.request import SweepConfig
+from cada_trl.jobs.grid import SweepConfig
 
 
 def test_the_table_names_keys_that_are_there() -> None:

@@ -13,8 +13,7 @@ from cada_trl.config import Config, load_config, run_name
 from cada_trl.errors import UserError
 from cada_trl.jobs import estimate
 from cada_trl.jobs.estimate import Cost, dry_run_lines, n_steps, sweep_costs
-from cada_trl.jobs.grid import make_grid
-from cada_trl.jobs.request import read_request
+from cada_trl.jobs.grid import make_grid, read_request
 from cada_trl.train import main
 
 from .conftest import StubSweep

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cada_trl.errors import UserError
 from cada_trl.jobs.folder import JobFolder, Ledger
+from cada_trl.jobs.grid import SweepConfig
 from cada_trl.jobs.job import Job, SweepJob
-from cada_trl.jobs.request import SweepConfig
 from cada_trl.jobs.runner import NO_RESULT, from_outside
 from cada_trl.planning.device import ROOT, n_machines
 from cada_trl.planning.memory import plan_memory

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.errors import UserError
 from cada_trl.jobs.folder import STUDY
-from cada_trl.jobs.grid import Cell, last_of_each_key, make_grid, parsed, values_of
-from cada_trl.jobs.request import SweepRequest
+from cada_trl.jobs.grid import Cell, SweepRequest, last_of_each_key, make_grid, parsed, values_of
 from cada_trl.jobs.session import Session
 
 if TYPE_CHECKING:

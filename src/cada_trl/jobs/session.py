@@ -15,10 +15,9 @@ from cada_trl.config import config_hash
 from cada_trl.document.markdown import bullets, heading, line, table
 from cada_trl.errors import UserError
 from cada_trl.jobs.folder import JobFolder, Ledger, Standing, State
-from cada_trl.jobs.grid import Cell
+from cada_trl.jobs.grid import Cell, SweepRequest
 from cada_trl.jobs.job import Job, SweepJob
 from cada_trl.jobs.queue import collect, submit
-from cada_trl.jobs.request import SweepRequest
 from cada_trl.jobs.runner import Runner, places
 from cada_trl.numbers import ABSENT, RATE
 from cada_trl.report.eval_record import EvalRecord
