@@ -36,7 +36,7 @@ from cada_trl.launching import (
 from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.stopping import StopSignals
-from cada_trl.storage.kept import check_same_inputs, sealed
+from cada_trl.storage.digest import check_same_inputs, sealed
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished, is_done
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Job
 from cada_trl.report.run_record import if_readable
+from cada_trl.storage.digest import change, digests, quick_sha256
 from cada_trl.storage.files import held, read_json
-from cada_trl.storage.kept import change, digests, quick_sha256
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import now_utc
 

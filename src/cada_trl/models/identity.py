@@ -8,8 +8,8 @@ from pathlib import Path
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.models.load import is_adapter, resolve_model
+from cada_trl.storage.digest import digests
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import digests
 
 _DESCRIBING = (
     "*.safetensors",

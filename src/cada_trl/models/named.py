@@ -10,8 +10,8 @@ from cada_trl.config.loading import as_override, check_values, nearest
 from cada_trl.errors import UserError, first_line
 from cada_trl.models.folder import checked_folder, count_params
 from cada_trl.models.load import check_hub, is_adapter
+from cada_trl.storage.digest import read_config
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import read_config
 from cada_trl.storage.reading import read_yaml
 
 MODEL_DIR = CONF_DIR / "model"

@@ -19,7 +19,7 @@ from cada_trl.evaluation.scores import ScoredCell, Scores, score
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.panel import majorities
 from cada_trl.report.run_record import Folder
-from cada_trl.storage.kept import read_config
+from cada_trl.storage.digest import read_config
 from cada_trl.storage.log import StoredLog
 
 Row = dict[str, Any]

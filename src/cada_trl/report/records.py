@@ -12,8 +12,8 @@ from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, EvaluationFolder
 from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.report.eval_record import EvalRecord, in_place, read_evaluation
 from cada_trl.report.run_record import RUN_FILES, Folder, RunRecord, if_readable, read_run
+from cada_trl.storage.digest import check_kept, read_config
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import check_kept, read_config
 
 FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name>, utility/<name> or sweeps/<name>"
 SWEEP = "sweep.json"

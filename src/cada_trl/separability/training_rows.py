@@ -17,7 +17,7 @@ from cada_trl.errors import UserError
 from cada_trl.records import Request
 from cada_trl.separability.probe import BoolArray, fit
 from cada_trl.statistics.resampled import auc_and_j
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord
 
 StatesArray = npt.NDArray[np.float32]
 Sides = tuple[StatesArray, StatesArray]  # states of harmful and of harmless texts

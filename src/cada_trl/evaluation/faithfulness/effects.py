@@ -15,7 +15,7 @@ from cada_trl.evaluation.compare import Change, paired_change
 from cada_trl.evaluation.faithfulness.changes import INTERVENTIONS, UNTOUCHED
 from cada_trl.evaluation.items import Missing, Outcome
 from cada_trl.evaluation.scores import WHOLE_PERCENT, Measure, rate_measure
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord
 
 Kind = Literal["harmful", "harmless"]
 
