@@ -78,22 +78,17 @@ def test_a_killed_answer_of_an_earlier_model_is_not_of_this_one(tmp_path: Path) 
         assert bool(list(ended(str(tmp_path / "utility"), "2026-02-01"))) == is_new
 
 
-def test_a_job_is_done_when_its_run_and_its_evaluation_say_so(tmp_path: Path) -> None:
+def test_a_job_is_done_when_its_run_and_an_evaluation_of_its_own_settings_and_model_say_so(tmp_path: Path) -> None:
     one = cell(tmp_path)
     assert one.results() is None
     run = trained(one)
     assert one.results() is None
-    folder = evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00")
-    assert one.results() == [run, folder]
-
-
-def test_an_evaluation_of_other_settings_or_of_an_earlier_model_is_not_its_own(tmp_path: Path) -> None:
-    one = cell(tmp_path)
-    trained(one)
     evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00", limit=3)
     assert one.results() is None
-    evaluation(tmp_path, one, "2025-12-31T00:00:00+00:00")
+    evaluation(tmp_path, one, "2025-12-31T00:00:00+00:00")  # of an earlier model
     assert one.results() is None
+    folder = evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00")
+    assert one.results() == [run, folder]
 
 
 @pytest.mark.parametrize(
