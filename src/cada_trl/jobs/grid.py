@@ -253,7 +253,8 @@ def _cell(
     axes = {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}
     shown = {key: f"{value:g}" if isinstance(value, float) else value for key, value in axes.items()}
     label = [*(f"{key}={'null' if value is None else value}" for key, value in shown.items()), f"s{config.seed}"]
-    calls, initial = [Call("train", words)], None
+    calls = [Call("train", words)]
+    initial: SweepJob | None = None
     if evaluation is not None:
         calls.append(Call("evaluate", (f"model={run_folder(words)}", *evaluation)))
         initial = _initial(words, config, evaluation)
