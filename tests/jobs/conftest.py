@@ -20,9 +20,22 @@ STUB = Path(__file__).with_name("stub_verb.py")
 class StubSweep:
     """Runs `sweep` in a folder of its own, with the stub as the training."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
         self.starts = folder / "starts.log"
+        self.stub(STARTS=self.starts)
+
+    def stub(self, **variables: object) -> None:
+        """How the stub behaves from now on: its environment, without STUB_; None ends it."""
+        for name, value in variables.items():
+            if value is None:
+                self._monkeypatch.delenv(f"STUB_{name}")
+            else:
+                self._monkeypatch.setenv(f"STUB_{name}", str(value))
+
+    def said(self) -> str:
+        """What was printed since this was last asked."""
+        return self._capsys.readouterr().out
 
     @property
     def of_training(self) -> list[str]:
@@ -58,12 +71,10 @@ def stub_command(call: Call) -> list[str]:
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubSweep:
-    stub = StubSweep(tmp_path)
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> StubSweep:
     monkeypatch.setattr(Call, "command", property(stub_command))
-    monkeypatch.setenv("STUB_STARTS", str(stub.starts))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    return stub
+    return StubSweep(tmp_path, monkeypatch, capsys)
 
 
 @dataclass(frozen=True)

@@ -60,29 +60,27 @@ def test_the_run_with_the_nearest_step_is_taken(sweep: StubSweep) -> None:
     assert hours(sweep, "rollouts_per_request=4", "beta_kl=0.1") == [pytest.approx(20 * 200 / 3600)]
 
 
-def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep) -> None:
     measured(sweep, "beta_kl=0.01")
     assert hours(sweep, "peft=lora") == [None]
     assert sweep("peft=none,lora", "beta_kl=0.1", "max_steps=20", "--dry-run") == 0
-    assert "in all: 0.5 h and 1 of 2 unknown" in capsys.readouterr().out
+    assert "in all: 0.5 h and 1 of 2 unknown" in sweep.said()
 
 
-def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep) -> None:
     assert sweep("ablation=kl", "--dry-run") == 0
-    out = capsys.readouterr().out
+    out = sweep.said()
     assert "question: What does the weight of the KL" in out and out.count("unknown") >= 3
     assert "Nothing was started" in out
     assert sweep.n_starts() == 0 and not (sweep.folder / "sweeps").exists()
 
 
-def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(
-    sweep: StubSweep, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(sweep: StubSweep) -> None:
     file = sweep.folder / "mine.csv"
     file.write_text("text,harmful\nLie.,1\nSing.,0\n")
     own = ("evaluate=quick", f"evaluate.benchmarks={file}", "evaluate.judge=strongreject", "evaluate.attacks=none")
     assert sweep("beta_kl=0.0,0.1", *own, "--dry-run", f"evaluate.data_root={sweep.folder}") == 0
-    out = capsys.readouterr().out
+    out = sweep.said()
     assert out.count(f"benchmarks={file}: text from 'text', harmful from 'harmful' (1 harmful, 1 harmless)") == 1
     assert "at most 6 judge calls" in out  # two rows of three models
     file.write_text("text\nLie.\n")
@@ -91,10 +89,10 @@ def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(
     assert sweep.n_starts() == 0
 
 
-def test_a_dry_run_says_what_is_done(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_says_what_is_done(sweep: StubSweep) -> None:
     measured(sweep, "beta_kl=0.0")
     assert sweep("beta_kl=0.0,0.1", "--dry-run") == 0
-    out = capsys.readouterr().out
+    out = sweep.said()
     assert [line for line in out.splitlines() if "beta_kl=0 s0" in line and "done" in line]
     assert [line for line in out.splitlines() if "beta_kl=0.1 s0" in line and "done" not in line]
 

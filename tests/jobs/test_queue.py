@@ -56,13 +56,11 @@ def run(script: Path, **environment: str) -> int:
     return subprocess.run(["bash", script], env={**os.environ, **environment}, check=False).returncode
 
 
-def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(
-    sweep: StubSweep, queue: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(sweep: StubSweep, queue: Path) -> None:
     slurm = "slurm_args=\"--partition=gpu --comment='a b'\""
     words = ["beta_kl=0.0,0.1", "hardware=gpu", "cell_limit_h=1.5", slurm]
     assert sweep(*words, "launcher=slurm", "--dry-run") == 0
-    said = capsys.readouterr().out
+    said = sweep.said()
     assert calls(sweep) == [] and len(scripts(sweep)) == 2
     for script in scripts(sweep):
         text = script.read_text()
@@ -153,16 +151,14 @@ def test_a_cap_of_hours_submits_only_what_it_has_room_for_and_counts_what_ended(
     assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "failed", "0.2 s0": "submitted"}
 
 
-def test_the_status_shows_the_queue_and_writes_nothing(
-    sweep: StubSweep, queue: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_status_shows_the_queue_and_writes_nothing(sweep: StubSweep, queue: Path) -> None:
     words = ("beta_kl=0.0,0.1", "launcher=slurm")
     sweep(*words)
     queue.write_text("1 RUNNING\n")
     before = {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("*")}
-    capsys.readouterr()
+    sweep.said()
     assert sweep(*words, "--status") == 0
-    said = capsys.readouterr().out
+    said = sweep.said()
     assert "RUNNING" in said and "gone" in said
     assert {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("*")} == before
 

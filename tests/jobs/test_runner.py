@@ -52,22 +52,19 @@ def in_background(sweep: StubSweep, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.0")
+def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(sweep: StubSweep) -> None:
+    sweep.stub(FAILS="beta_kl=0.0")
     assert sweep("beta_kl=0.0,0.1") == 1
     assert sweep.states() == {"0.0 s0": "failed", "0.1 s0": "done"}
-    assert "  | error: this cell was made to fail" in capsys.readouterr().out
+    assert "  | error: this cell was made to fail" in sweep.said()
     failed = sweep.record["cells"][0]
     assert failed["metrics"] == {} and failed["reason"] == "exit code 2"
-    monkeypatch.delenv("STUB_FAILS")
+    sweep.stub(FAILS=None)
     assert sweep("beta_kl=0.0,0.1") == 1
     assert sweep.n_starts() == 2
-    assert "failed, exit code 2; --retry starts it again" in capsys.readouterr().out
-    assert (
-        sweep("beta_kl=0.0,0.1", "--retry", "max_hours=0.00001") == 1 and sweep.n_starts() == 2
-    )  # what it took counts
+    assert "failed, exit code 2; --retry starts it again" in sweep.said()
+    # what it took counts
+    assert sweep("beta_kl=0.0,0.1", "--retry", "max_hours=0.00001") == 1 and sweep.n_starts() == 2
     assert sweep("beta_kl=0.0,0.1", "--retry") == 0
     assert sweep.n_starts() == 3
 
@@ -75,8 +72,7 @@ def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_ret
 def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
     sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
-    monkeypatch.setenv("STUB_IGNORES_SIGINT", "1")
+    sweep.stub(SLEEP_S=60, IGNORES_SIGINT=1)
     monkeypatch.setattr(runner, "_GRACE_S", 0.5)
     started = time.monotonic()
     assert sweep("beta_kl=0.0", "cell_limit_h=0.0005") == 1
@@ -85,64 +81,56 @@ def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
     assert all_end(sweep)
 
 
-def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goes_on(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
+def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goes_on(sweep: StubSweep) -> None:
+    sweep.stub(SLEEP_S=60)
     assert sweep("beta_kl=0.0,0.1", "max_hours=0.0005") == 1
     assert sweep.n_starts() <= 1 and all_end(sweep)
     reason = "max_hours is spent: a larger one goes on"
-    assert {row["reason"] for row in sweep.record["cells"]} == {reason} and reason in capsys.readouterr().out
+    assert {row["reason"] for row in sweep.record["cells"]} == {reason} and reason in sweep.said()
     assert sweep("beta_kl=0.0,0.1", "max_hours=0.0005") == 1 and sweep.n_starts() <= 1
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0,0.1", "max_hours=1") == 0
 
 
-def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_numbers(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("STUB_TRIPS", "beta_kl=0.1")
+def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_numbers(sweep: StubSweep) -> None:
+    sweep.stub(TRIPS="beta_kl=0.1")
     assert sweep("beta_kl=0.0,0.1") == 0
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "stopped"} and sweep.record["cells"][1]["metrics"] == {}
     reason = "by the tripwire kl_jump at step 3: 90 nats; kl_jump=warn goes on"
-    assert f"beta_kl=0.1 s0: stopped, {reason}; --retry starts it again" in capsys.readouterr().out
+    assert f"beta_kl=0.1 s0: stopped, {reason}; --retry starts it again" in sweep.said()
     assert sweep("beta_kl=0.0,0.1") == 0 and sweep.n_starts() == 2
-    monkeypatch.delenv("STUB_TRIPS")
+    sweep.stub(TRIPS=None)
     assert sweep("beta_kl=0.0,0.1", "--retry") == 0 and sweep.states()["0.1 s0"] == "done"
 
 
-def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "30")
+def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep) -> None:
+    sweep.stub(SLEEP_S=30)
     process = in_background(sweep, "beta_kl=0.0")
     (pid,) = alive(sweep)
     os.kill(pid, signal.SIGKILL)
     assert process.wait(60) == 1
     assert sweep.states() == {"s0": "to do"} and sweep.record["cells"][0]["metrics"] == {}
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0") == 0
     assert sweep.states() == {"s0": "done"}
 
 
-def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_started_twice(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "6")
+def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_started_twice(sweep: StubSweep) -> None:
+    sweep.stub(SLEEP_S=6)
     process = in_background(sweep, "beta_kl=0.0,0.1")
     process.kill()
     process.wait()
     assert alive(sweep)
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0,0.1") == 0
-    assert "beta_kl=0 s0: still running, from an earlier call or in another sweep" in capsys.readouterr().out
+    assert "beta_kl=0 s0: still running, from an earlier call or in another sweep" in sweep.said()
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"}
     assert sweep.n_starts() == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_the_children_and_says_how_to_go_on(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
+def test_ctrl_c_stops_the_children_and_says_how_to_go_on(sweep: StubSweep, number: signal.Signals) -> None:
+    sweep.stub(SLEEP_S=60)
     process = in_background(sweep, "beta_kl=0.0,0.1")
     process.send_signal(number)
     said = process.communicate(timeout=60)[0]
@@ -150,7 +138,7 @@ def test_ctrl_c_stops_the_children_and_says_how_to_go_on(
     assert "stopped; 2 cells: 2 to do" in said and "the same command goes on" in said
     assert not alive(sweep)
     assert sweep.record["cells"][0]["reason"] == "interrupted"
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0,0.1") == 0
 
 
@@ -189,7 +177,7 @@ def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypat
         whole(path, values, advice)
 
     monkeypatch.setattr(session, "replace_json", write_until_full)
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    sweep.stub(SLEEP_S=60)
     started = time.monotonic()
     with pytest.raises(UserError, match="No space left on device"):
         sweep("beta_kl=0.0,0.1", "jobs=2")
@@ -197,25 +185,21 @@ def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypat
     assert not sweep.starts.exists() or all_end(sweep)
 
 
-def test_a_running_cells_last_line_is_shown(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_running_cells_last_line_is_shown(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_PROGRESS_S", 0.5)
-    monkeypatch.setenv("STUB_SLEEP_S", "2")
+    sweep.stub(SLEEP_S=2)
     assert sweep("beta_kl=0.1") == 0
-    assert "s0: 0 min: asleep" in capsys.readouterr().out
+    assert "s0: 0 min: asleep" in sweep.said()
 
 
-def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is_made_again(
-    sweep: StubSweep, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is_made_again(sweep: StubSweep) -> None:
     assert sweep("beta_kl=0.0,0.1") == 0
     run = Path(sweep.record["cells"][0]["run_folder"])
     for file in ("train.jsonl", "final/model.safetensors", "probes/after.jsonl"):
         whole = (run / file).read_bytes()
         (run / file).write_bytes(whole + b"x")
         assert sweep("beta_kl=0.0,0.1") == 1
-        assert f"damaged, {run / file} has changed" in capsys.readouterr().out
+        assert f"damaged, {run / file} has changed" in sweep.said()
         row = sweep.record["cells"][0]
         assert (row["state"], row["metrics"]) == ("damaged", {}) and sweep.n_starts() == 2
         (run / file).write_bytes(whole)
@@ -227,12 +211,10 @@ def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is
     assert sweep.n_starts() == 3
 
 
-def test_cells_side_by_side_have_cores_and_a_port_of_their_own(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cells_side_by_side_have_cores_and_a_port_of_their_own(sweep: StubSweep) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core cannot be shared out")
-    monkeypatch.setenv("STUB_SLEEP_S", "2")
+    sweep.stub(SLEEP_S=2)
     assert sweep("beta_kl=0.0,0.1", "jobs=2") == 0
     said = [path.read_text().split("place: ")[1].splitlines()[0] for path in (sweep.sweep_folder / "logs").iterdir()]
     ports = {line.split()[0] for line in said}

@@ -90,40 +90,35 @@ def test_a_trial_that_was_cut_off_is_done_first(sweep: StubSweep, optuna: Any) -
     assert f"lr={cut_off.params['lr']}" in sweep.starts.read_text()
 
 
-def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(
-    sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(sweep: StubSweep, optuna: Any) -> None:
     words = (*STUDY, "n_trials=2")
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    sweep.stub(SLEEP_S=60)
     assert sweep(*words, "max_hours=0.0005") == 1
     assert sweep.record["search"]["failed"] == 0
-    capsys.readouterr()
-    assert sweep(*words, "--status") == 0 and "max_hours is spent" in " ".join(capsys.readouterr().out.split())
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.said()
+    assert sweep(*words, "--status") == 0 and "max_hours is spent" in " ".join(sweep.said().split())
+    sweep.stub(SLEEP_S=0)
     assert sweep(*words) == 0 and len(sweep.record["search"]["trials"]) == 2
 
 
-def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUB_FAILS", "data=twins")
+def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any) -> None:
+    sweep.stub(FAILS="data=twins")
     words = (*STUDY, "n_trials=1")
     for _ in range(2):  # the second call forgets nothing
         assert sweep(*words) == 1
         assert sweep.record["search"]["trials"] == [] and sweep.record["search"]["failed"] == 1
         assert [row["state"] for row in sweep.record["cells"]] == ["failed"]
-    monkeypatch.delenv("STUB_FAILS")
+    sweep.stub(FAILS=None)
     assert sweep(*words, "--retry") == 0
     assert len(sweep.record["search"]["trials"]) == 1 and sweep.record["search"]["failed"] == 0
     assert sweep(*words) == 0 and sweep.n_starts() == 2
 
 
-def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(
-    sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(sweep: StubSweep, optuna: Any) -> None:
     words = (*STUDY, "n_trials=1")
-    monkeypatch.setenv("STUB_FAILS", "data=twins")
-    monkeypatch.setenv("STUB_CODE", "75")
+    sweep.stub(FAILS="data=twins", CODE=75)
     assert sweep(*words) == 1 and sweep.record["search"]["failed"] == 0
-    monkeypatch.delenv("STUB_FAILS")
+    sweep.stub(FAILS=None)
     assert sweep(*words) == 0 and len(sweep.record["search"]["trials"]) == 1
 
 

@@ -45,10 +45,8 @@ def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_interva
     assert "| 0.1 | 0 | done |" in page and "25.0 % (n 4; 4.6 to 69.9)" in page
 
 
-def test_the_table_of_cells_has_a_row_a_metric_and_one_for_a_cell_without_numbers(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.1")
+def test_the_table_of_cells_has_a_row_a_metric_and_one_for_a_cell_without_numbers(sweep: StubSweep) -> None:
+    sweep.stub(FAILS="beta_kl=0.1")
     assert sweep("beta_kl=0.0,0.1") == 1
     with (sweep.sweep_folder / "cells.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
