@@ -15,7 +15,7 @@ from report.made_up_evaluation import Answers, ScoreJudge, answers_most, refuses
 from cada_trl.certificate import main
 from cada_trl.errors import UserError
 from cada_trl.models.named import folder_identity
-from cada_trl.storage.kept import kept
+from cada_trl.storage.digest import kept
 
 Run = Callable[..., tuple[int, list[str]]]
 

@@ -53,7 +53,7 @@ FOREIGN = {
     "pip uninstall": "changes the environment",
     "pip wheel": "tests/test_package.py builds one",
     **dict.fromkeys(("sbatch ", "scancel ", "srun "), "need Slurm; tests/end_to_end/test_slurm.py has one"),
-    **dict.fromkeys(("wandb login", "wandb sync"), "need an account; tests/tracking/test_wandb_sync.py has a stand-in"),
+    **dict.fromkeys(("wandb login", "wandb sync"), "need an account; tests/tracking/test_mirror.py has a stand-in"),
     "inspect view": "a server; tests/test_export.py lists what it shows",
     "SERVER_GPUS=4": "needs five GPUs; tests/test_launch.py runs the script with stand-ins",
 }

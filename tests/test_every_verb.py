@@ -16,8 +16,8 @@ import pytest
 from cada_trl.cli import VERBS
 from cada_trl.errors import UserError
 from cada_trl.report.run_record import of_training
+from cada_trl.storage.digest import sealed
 from cada_trl.storage.files import read_json, replace_json
-from cada_trl.storage.kept import sealed
 from tests.report.made_up_run import write_run
 
 ROWS = {

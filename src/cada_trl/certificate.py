@@ -30,9 +30,8 @@ from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.differences import flat
 from cada_trl.report.records import EvalRecord, in_place, read_evaluated, verdict_files
 from cada_trl.report.run_record import of_training
-from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.digest import MANIFEST, file_sha256
 from cada_trl.storage.files import read_json, replace, replace_json
-from cada_trl.storage.kept import MANIFEST
 from cada_trl.tracking.manifest import git_state, scrub
 
 PAGE, JSON = "certificate.html", "certificate.json"

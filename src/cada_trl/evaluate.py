@@ -33,9 +33,8 @@ from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable, members_of
 from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.report.records import read_record
-from cada_trl.storage.digest import content_hash
+from cada_trl.storage.digest import MANIFEST, content_hash
 from cada_trl.storage.files import place_of
-from cada_trl.storage.kept import MANIFEST
 
 MORE = "for StrongREJECT, XSTest and more: make data DATA_ROOT=<folder>, then data_root=<folder>"
 

@@ -92,7 +92,7 @@ def export_results(path: Path, target: Path) -> None:
     """Write an evaluation's scores.json and their card. Errors: as read_evaluation, check_kept and new_folder."""
     from cada_trl.readme import results_card
     from cada_trl.report.records import read_evaluation
-    from cada_trl.storage.kept import check_kept
+    from cada_trl.storage.digest import check_kept
 
     record = read_evaluation(path)
     check_kept(path, record.manifest)
@@ -123,7 +123,7 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     from cada_trl.readme import model_card
     from cada_trl.report.records import read_evaluation
     from cada_trl.report.run_record import read_run
-    from cada_trl.storage.kept import check_kept
+    from cada_trl.storage.digest import check_kept
 
     run = read_run(path)
     check_kept(path, run.manifest)

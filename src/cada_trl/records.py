@@ -11,8 +11,7 @@ from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.storage.files import whole, writing
-from cada_trl.storage.problems import Problems
-from cada_trl.storage.reading import MAX_LINE_BYTES, opened, parse_object
+from cada_trl.storage.reading import MAX_LINE_BYTES, Problems, opened, parse_object
 
 
 class Verdict(StrEnum):

@@ -31,10 +31,9 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.jobs.estimate import Cost, sweep_costs
 from cada_trl.jobs.folder import opened, recorded
-from cada_trl.jobs.grid import Cell, make_grid
+from cada_trl.jobs.grid import Cell, SweepRequest, make_grid, read_request
 from cada_trl.jobs.job import asking
 from cada_trl.jobs.queue import COLUMNS, status_rows, write_scripts
-from cada_trl.jobs.request import SweepRequest, read_request
 from cada_trl.jobs.search import read_space, run_search
 from cada_trl.jobs.session import Session, jobs_of
 from cada_trl.launching import missing

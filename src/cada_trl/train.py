@@ -35,7 +35,7 @@ from cada_trl.launching import (
 from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.stopping import StopSignals
-from cada_trl.storage.kept import check_same_inputs, sealed
+from cada_trl.storage.digest import check_same_inputs, sealed
 from cada_trl.tracking.manifest import build_manifest, exit_state, finished, is_done
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
@@ -130,7 +130,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
     refuse_failed(check_prompt(config, tokenizer))
     folder.write_manifest(manifest)  # first: an earlier one records another config.yaml
     folder.write_config(config)
-    mirror = Mirror.start(config, folder, "train", _say)
+    mirror = Mirror.start(config, folder, _say)
     return Run(config, folder, data, pack, judge, reasoning_judge, tokenizer, mirror, manifest, _say)
 
 

@@ -28,7 +28,7 @@ from cada_trl.evaluation.settings import (
     load_utility_config,
 )
 from cada_trl.export import ExportSettings
-from cada_trl.jobs.request import SweepConfig, read_request
+from cada_trl.jobs.grid import SweepConfig, read_request
 from cada_trl.jobs.table_plan import TableSettings, load_table_settings
 
 # in no file: their defaults are those of older runs, or of models that say nothing of them
@@ -58,7 +58,7 @@ ELSEWHERE = {
     "items": "evaluation/faithfulness/test_changes.py",
     "model": "models/test_named.py",
     "weights": "jobs/test_table_plan.py",
-    "evaluate": "jobs/test_request.py",
+    "evaluate": "jobs/test_grid.py",
     "slurm_args": "sbatch says it",
     "attacker.attacker_llm": "evaluation/attacks/test_attacker.py",
     "run": "report/test_run_record.py",

@@ -11,8 +11,7 @@ from cada_trl.config import RECIPES_DIR, config_hash, load_config
 from cada_trl.config.run_config import expand_recipes, recipe_words
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.jobs.grid import make_grid
-from cada_trl.jobs.request import read_request
+from cada_trl.jobs.grid import make_grid, read_request
 from cada_trl.jobs.table_plan import load_layout, load_models
 from cada_trl.policy import new
 from cada_trl.report.names import benchmark_name

@@ -9,7 +9,7 @@ from cada_trl.config.keys import UNREAD
 from cada_trl.config.loading import as_override, check_values, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config
-from cada_trl.jobs.request import SweepConfig, read_request
+from cada_trl.jobs.grid import SweepConfig, read_request
 
 SECRET = "pass1234"
 MISTYPED = {

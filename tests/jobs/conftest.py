@@ -1,16 +1,17 @@
-"""A sweep whose cells are a stub: what the sweep does is tested, not the training."""
+"""Jobs of a second, and a sweep whose cells are a stub: what runs them is tested, not the training."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cada_trl.jobs.job import Call
+from cada_trl.jobs.job import Call, Job
 from cada_trl.sweep import main
 
 STUB = Path(__file__).with_name("stub_verb.py")
@@ -19,13 +20,29 @@ STUB = Path(__file__).with_name("stub_verb.py")
 class StubSweep:
     """Runs `sweep` in a folder of its own, with the stub as the training."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
         self.starts = folder / "starts.log"
+        self.stub(STARTS=self.starts)
+
+    def stub(self, **variables: object) -> None:
+        """How the stub behaves from now on: its environment, without STUB_; None ends it."""
+        for name, value in variables.items():
+            if value is None:
+                self._monkeypatch.delenv(f"STUB_{name}")
+            else:
+                self._monkeypatch.setenv(f"STUB_{name}", str(value))
+
+    def said(self) -> str:
+        """What was printed since this was last asked."""
+        return self._capsys.readouterr().out
+
+    @property
+    def of_training(self) -> list[str]:
+        return [f"runs_dir={self.folder / 'runs'}", "data=twins"]
 
     def words(self, *words: str) -> list[str]:
-        places = ("runs_dir", "sweeps_dir")
-        return [*words, *(f"{key}={self.folder / key.removesuffix('_dir')}" for key in places), "data=twins"]
+        return [*words, *self.of_training, f"sweeps_dir={self.folder / 'sweeps'}"]
 
     def __call__(self, *words: str) -> int:
         return main(self.words(*words))
@@ -54,9 +71,37 @@ def stub_command(call: Call) -> list[str]:
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubSweep:
-    stub = StubSweep(tmp_path)
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> StubSweep:
     monkeypatch.setattr(Call, "command", property(stub_command))
-    monkeypatch.setenv("STUB_STARTS", str(stub.starts))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    return stub
+    return StubSweep(tmp_path, monkeypatch, capsys)
+
+
+@dataclass(frozen=True)
+class StubJob(Job):
+    """Its call's word is a line of Python. It is done when folder/<name> is there."""
+
+    folder: Path = Path()
+    run_folder = None  # its words are no training's
+
+    @property
+    def commands(self) -> list[list[str]]:
+        return [[sys.executable, "-c", *self.calls[0].words, str(self.done)]]
+
+    @property
+    def done(self) -> Path:
+        return self.folder / self.id
+
+    def results(self) -> list[Path] | None:
+        return [self.done] if self.done.is_file() else None
+
+
+WRITES = "import sys; open(sys.argv[1], 'w').close()"
+FAILS = "raise SystemExit('the disk is full')"
+SAYS_NOTHING = "pass"
+WRITES_LATER = "import sys, time; print('going', flush=True); time.sleep(2); open(sys.argv[1], 'w').close()"
+
+
+def stub(folder: Path, name: str, program: str = WRITES, trained: Job | None = None) -> StubJob:
+    call = Call("evaluate" if trained else "train", (program,))
+    return StubJob(name, name, (call,), trained, folder=folder)

@@ -17,21 +17,7 @@ from pathlib import Path
 import yaml
 
 from cada_trl.config import Config, config_hash, load_config, run_name
-
-
-def probe_row(index: int, name: str, refused: bool) -> dict[str, object]:
-    return {
-        "set": name,
-        "request_id": f"{name}-{index}",
-        "request": "a request",
-        "hazard": "privacy",
-        "harmful": name == "harmful",
-        "analysis": "why",
-        "final_response": "text",
-        "status": "ok",
-        "verdict": "REFUSED" if refused else "COMPLIED",
-        "reward": 1.0,
-    }
+from tests.report.made_up_run import probe_row
 
 
 def write_run(config: Config, step_s: float = 2.0, rollout_s: float = 1.0) -> Path:
@@ -43,7 +29,8 @@ def write_run(config: Config, step_s: float = 2.0, rollout_s: float = 1.0) -> Pa
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump()), encoding="utf-8")
     step = {"step": 1, "train/rollout_s": rollout_s, "train/step_s": step_s}
     (folder / "train.jsonl").write_text(json.dumps(step) + "\n", encoding="utf-8")
-    rows = [*(probe_row(i, "harmful", i > 0) for i in range(4)), *(probe_row(i, "harmless", False) for i in range(2))]
+    rows = [probe_row("harmful", number, "REFUSED" if number else "COMPLIED", True) for number in range(4)]
+    rows += [probe_row("harmless", number, "COMPLIED", True) for number in range(2)]
     for stem in ("before", "after"):
         (folder / "probes" / f"{stem}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     manifest = {

@@ -13,8 +13,7 @@ from cada_trl.config import Config, load_config, run_name
 from cada_trl.errors import UserError
 from cada_trl.jobs import estimate
 from cada_trl.jobs.estimate import Cost, dry_run_lines, n_steps, sweep_costs
-from cada_trl.jobs.grid import make_grid
-from cada_trl.jobs.request import read_request
+from cada_trl.jobs.grid import make_grid, read_request
 from cada_trl.train import main
 
 from .conftest import StubSweep
@@ -31,18 +30,21 @@ def costs(words: list[str], *asked: str) -> list[Cost]:
 
 
 def hours(sweep: StubSweep, *words: str) -> list[float | None]:
-    own = [word for word in sweep.words("max_steps=20", *words) if not word.startswith("sweeps_dir")]
-    return [cost.hours for cost in costs(own)]
+    return [cost.hours for cost in costs([*sweep.of_training, "max_steps=20", *words])]
+
+
+def measured(sweep: StubSweep, *words: str, step_s: float = 90.0, rollout_s: float = 60.0) -> None:
+    write_run(load_config([*sweep.of_training, *words]), step_s, rollout_s)
 
 
 def test_hours_come_from_the_measured_steps_of_such_a_run(sweep: StubSweep) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0, rollout_s=60.0)
+    measured(sweep, "beta_kl=0.01")
     # 20 steps of 90 s; the run's own 30 s are less than its one step, so nothing is left for the rest
     assert hours(sweep, "beta_kl=0.1") == [pytest.approx(20 * 90 / 3600)]
 
 
 def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: StubSweep) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0, rollout_s=60.0)
+    measured(sweep, "beta_kl=0.01")
     assert hours(sweep, "rollouts_per_request=2,4") == [pytest.approx(20 * 90 * n / 3600) for n in (2, 4)]
     # fewer cases to read before sampling: that part alone is shorter
     (bare,) = hours(sweep, "prompt=no_cases")
@@ -53,35 +55,32 @@ def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: Stu
 
 
 def test_the_run_with_the_nearest_step_is_taken(sweep: StubSweep) -> None:
-    folder = sweep.words()[0]
-    write_run(load_config([folder, "data=twins"]), step_s=90.0, rollout_s=60.0)
-    write_run(load_config([folder, "data=twins", "rollouts_per_request=4"]), step_s=200.0, rollout_s=100.0)
+    measured(sweep)
+    measured(sweep, "rollouts_per_request=4", step_s=200.0, rollout_s=100.0)
     assert hours(sweep, "rollouts_per_request=4", "beta_kl=0.1") == [pytest.approx(20 * 200 / 3600)]
 
 
-def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.01")[:2], "data=twins"]), step_s=90.0)
+def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep) -> None:
+    measured(sweep, "beta_kl=0.01")
     assert hours(sweep, "peft=lora") == [None]
     assert sweep("peft=none,lora", "beta_kl=0.1", "max_steps=20", "--dry-run") == 0
-    assert "in all: 0.5 h and 1 of 2 unknown" in capsys.readouterr().out
+    assert "in all: 0.5 h and 1 of 2 unknown" in sweep.said()
 
 
-def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep) -> None:
     assert sweep("ablation=kl", "--dry-run") == 0
-    out = capsys.readouterr().out
+    out = sweep.said()
     assert "question: What does the weight of the KL" in out and out.count("unknown") >= 3
     assert "Nothing was started" in out
     assert sweep.n_starts() == 0 and not (sweep.folder / "sweeps").exists()
 
 
-def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(
-    sweep: StubSweep, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(sweep: StubSweep) -> None:
     file = sweep.folder / "mine.csv"
     file.write_text("text,harmful\nLie.,1\nSing.,0\n")
     own = ("evaluate=quick", f"evaluate.benchmarks={file}", "evaluate.judge=strongreject", "evaluate.attacks=none")
     assert sweep("beta_kl=0.0,0.1", *own, "--dry-run", f"evaluate.data_root={sweep.folder}") == 0
-    out = capsys.readouterr().out
+    out = sweep.said()
     assert out.count(f"benchmarks={file}: text from 'text', harmful from 'harmful' (1 harmful, 1 harmless)") == 1
     assert "at most 6 judge calls" in out  # two rows of three models
     file.write_text("text\nLie.\n")
@@ -90,10 +89,10 @@ def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(
     assert sweep.n_starts() == 0
 
 
-def test_a_dry_run_says_what_is_done(sweep: StubSweep, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=twins"]))
+def test_a_dry_run_says_what_is_done(sweep: StubSweep) -> None:
+    measured(sweep, "beta_kl=0.0")
     assert sweep("beta_kl=0.0,0.1", "--dry-run") == 0
-    out = capsys.readouterr().out
+    out = sweep.said()
     assert [line for line in out.splitlines() if "beta_kl=0 s0" in line and "done" in line]
     assert [line for line in out.splitlines() if "beta_kl=0.1 s0" in line and "done" not in line]
 
@@ -126,10 +125,7 @@ def test_without_max_steps_an_epoch_goes_over_the_requests_that_the_settings_say
     assert n_steps(load_config([*words, "data=paper"])) == 50
 
 
-NAMES = [
-    *("model", "requests", "method", "a step", "time"),
-    *("memory", "run folder", "launcher", "missing here", "next"),
-]
+NAMES = ["model", "requests", "method", "a step", "time", "memory", "run folder", "launcher", "missing here", "next"]
 
 
 def lines_of(*overrides: str) -> dict[str, str]:
@@ -156,9 +152,6 @@ def test_a_dry_run_says_what_would_be_trained() -> None:
     assert "135 M parameters in float32" in lines["model"]
     assert lines["time"].startswith("7 steps of at most ")
     assert " GB a process at the longest sequences of " in lines["memory"]
-
-
-def test_a_dry_run_counts_the_rollouts_of_a_step() -> None:
     lines = lines_of("model=deepthought", "hardware=a100x4", "rollouts_per_request=2", "data=twins")
     assert lines["a step"] == "128 rollouts = 64 requests x 2; 16 micro-batches of 2 on 4 process(es)"
 
@@ -174,35 +167,17 @@ def test_what_a_run_refuses_in_seconds_a_dry_run_refuses(tmp_path: Path) -> None
         lines_of("data=jsonl", f"file={tmp_path}/no-such-file.jsonl")
 
 
-def test_a_dry_run_shows_no_configuration_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["data=twins", "--dry-run"]) == 0
-    assert [line.partition(": ")[0] for line in capsys.readouterr().out.splitlines()] == NAMES
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("flags", [["--config"], ["--config", "--dry-run"]])
-def test_config_shows_every_value_and_starts_nothing(
+@pytest.mark.parametrize("flags", [["--dry-run"], ["--config"], ["--config", "--dry-run"]])
+def test_each_flag_shows_what_it_names_and_nothing_is_started_or_written(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["beta_kl=0.5", *flags]) == 0
-    page, _, rest = capsys.readouterr().out.partition("\n\n")
-    assert Config.model_validate(yaml.safe_load(page)) == load_config(["beta_kl=0.5"])
-    assert len(rest.splitlines()) == (len(NAMES) if "--dry-run" in flags else 0)
+    page, _, lines = capsys.readouterr().out.rpartition("\n\n")
+    if "--config" in flags:
+        assert Config.model_validate(yaml.safe_load(page)) == load_config(["beta_kl=0.5"])
+    assert [line.partition(": ")[0] for line in lines.splitlines()] == (NAMES if "--dry-run" in flags else [])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_dry_run_as_a_process_ends_well_wherever_it_stands() -> None:
-    words = ["model=deepthought", "hardware=a100x4", "data=twins", "--dry-run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "cada_trl.train", *words], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert "launcher: accelerate launch --config_file " in done.stdout
-    assert "launch/accelerate_zero3_4gpu.yaml" in done.stdout
 
 
 def test_a_dry_run_for_a_cpu_imports_no_torch() -> None:

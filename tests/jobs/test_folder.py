@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from cada_trl.jobs.folder import damaged, fingerprint
-from cada_trl.storage import kept
+from cada_trl.storage import digest
 
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that counts as large: 100 bytes, of which the first and the last 10 are read."""
-    monkeypatch.setattr(kept, "_WHOLE_BYTES", 50)
-    monkeypatch.setattr(kept, "_END_BYTES", 10)
+    monkeypatch.setattr(digest, "_WHOLE_BYTES", 50)
+    monkeypatch.setattr(digest, "_END_BYTES", 10)
     path = tmp_path / "final" / "model.safetensors"
     path.parent.mkdir()
     path.write_bytes(bytes(range(100)))

@@ -46,7 +46,7 @@ def evaluation(tmp_path: Path, one: SweepJob, ended_utc: str, **changes: Any) ->
 
 
 def test_a_cell_is_trained_and_then_evaluated_and_its_script_says_so(tmp_path: Path) -> None:
-    one = cell(tmp_path).job
+    one = cell(tmp_path)
     train, evaluate = one.commands
     assert train[1:4] == ["-m", "cada_trl.train", "beta_kl=0.1"]
     assert evaluate[1:5] == ["-m", "cada_trl.evaluate", f"model={one.run_folder}", "suite=quick"]
@@ -78,29 +78,24 @@ def test_a_killed_answer_of_an_earlier_model_is_not_of_this_one(tmp_path: Path) 
         assert bool(list(ended(str(tmp_path / "utility"), "2026-02-01"))) == is_new
 
 
-def test_a_job_is_done_when_its_run_and_its_evaluation_say_so(tmp_path: Path) -> None:
-    one = cell(tmp_path).job
+def test_a_job_is_done_when_its_run_and_an_evaluation_of_its_own_settings_and_model_say_so(tmp_path: Path) -> None:
+    one = cell(tmp_path)
     assert one.results() is None
     run = trained(one)
     assert one.results() is None
-    folder = evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00")
-    assert one.results() == [run, folder]
-
-
-def test_an_evaluation_of_other_settings_or_of_an_earlier_model_is_not_its_own(tmp_path: Path) -> None:
-    one = cell(tmp_path).job
-    trained(one)
     evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00", limit=3)
     assert one.results() is None
-    evaluation(tmp_path, one, "2025-12-31T00:00:00+00:00")
+    evaluation(tmp_path, one, "2025-12-31T00:00:00+00:00")  # of an earlier model
     assert one.results() is None
+    folder = evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00")
+    assert one.results() == [run, folder]
 
 
 @pytest.mark.parametrize(
     "change", [{"exit_state": "interrupted"}, {"exit_state": "running"}, {"seeds": {"run": 7}}, {"config_hash": "0"}]
 )
 def test_an_unfinished_run_or_another_one_is_not_done(tmp_path: Path, change: dict[str, Any]) -> None:
-    one = cell(tmp_path, evaluated=False).job
+    one = cell(tmp_path, evaluated=False)
     run = write_run(one.config)
     assert one.results() == [run]
     manifest = json.loads((run / "manifest.json").read_text())
@@ -114,12 +109,12 @@ def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own(tmp_pa
     (one,) = make_grid(
         ("beta_kl=0.1", f"runs_dir={tmp_path / 'runs'}"), (*asked(tmp_path), f"benchmarks={file}", "attacks=none")
     )
-    trained(one.job)
-    folder = evaluation(tmp_path, one.job, "2026-02-01T00:00:00+00:00")
-    assert one.job.results() is None
+    trained(one)
+    folder = evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00")
+    assert one.results() is None
     manifest = json.loads((folder / "manifest.json").read_text())
     decides = {"decides": {"asked": [{"sha256": file_sha256(file)}]}}
     (folder / "manifest.json").write_text(json.dumps(manifest | decides))
-    assert one.job.results() is not None
+    assert one.results() is not None
     file.write_text("text,harmful\nForge a letter.,1\n")
-    assert one.job.results() is None
+    assert one.results() is None

@@ -48,17 +48,19 @@ def scripts(sweep: StubSweep) -> list[Path]:
     return sorted((sweep.folder / "sweeps").glob("*/cells/*.sbatch"))
 
 
+def of_cell(sweep: StubSweep, number: int, suffix: str) -> Path:
+    return sweep.sweep_folder / "cells" / f"{sweep.record['cells'][number]['id']}{suffix}"
+
+
 def run(script: Path, **environment: str) -> int:
     return subprocess.run(["bash", script], env={**os.environ, **environment}, check=False).returncode
 
 
-def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(
-    sweep: StubSweep, queue: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(sweep: StubSweep, queue: Path) -> None:
     slurm = "slurm_args=\"--partition=gpu --comment='a b'\""
     words = ["beta_kl=0.0,0.1", "hardware=gpu", "cell_limit_h=1.5", slurm]
     assert sweep(*words, "launcher=slurm", "--dry-run") == 0
-    said = capsys.readouterr().out
+    said = sweep.said()
     assert calls(sweep) == [] and len(scripts(sweep)) == 2
     for script in scripts(sweep):
         text = script.read_text()
@@ -76,7 +78,7 @@ def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_ag
     assert len(calls(sweep)) == 2 and sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted"}
     queue.write_text("1 RUNNING\n2 PENDING\n")
     assert all("#SBATCH --dependency=singleton\n" in script.read_text() for script in scripts(sweep))
-    script = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][0]['id']}.sbatch"
+    script = of_cell(sweep, 0, ".sbatch")
     assert run(script) == 0
     assert script.with_suffix(".exit").read_text().startswith("0 ")
     assert sweep(*words) == 0
@@ -86,24 +88,21 @@ def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_ag
 def test_what_became_of_submitted_cells_is_read_from_their_files(sweep: StubSweep, queue: Path) -> None:
     words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm")
     sweep(*words)
-    write_run(load_config([*sweep.words("beta_kl=0.0")[:2], "data=twins"]))
-    failed = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][1]['id']}.exit"
-    failed.write_text("75 3500\n2 100\n")  # it was requeued once
+    write_run(load_config(["beta_kl=0.0", *sweep.of_training]))
+    of_cell(sweep, 1, ".exit").write_text("75 3500\n2 100\n")  # it was requeued once
     assert sweep(*words) == 1  # the third is no longer queued and not done: it is submitted again
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "failed", "0.2 s0": "submitted"}
     assert len(calls(sweep)) == 4
-    assert (sweep.record["cells"][1]["reason"], sweep.record["cells"][1]["wall_s"]) == (
-        "exit code 2 in the queue",
-        3600,
-    )
+    failed = sweep.record["cells"][1]
+    assert (failed["reason"], failed["wall_s"]) == ("exit code 2 in the queue", 3600)
 
 
 def test_what_is_still_queued_is_left_alone_whatever_code_its_last_attempt_had(sweep: StubSweep, queue: Path) -> None:
     words = ("beta_kl=0.0,0.1", "launcher=slurm_array")
     sweep(*words)
     queue.write_text("1_0 PENDING\n")
-    for row in sweep.record["cells"]:
-        (sweep.sweep_folder / "cells" / f"{row['id']}.exit").write_text("75 10\n")
+    for number in (0, 1):
+        of_cell(sweep, number, ".exit").write_text("75 10\n")
     assert sweep(*words) == 0
     assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted"}
     assert len(calls(sweep)) == 2  # the second alone is submitted again
@@ -147,22 +146,19 @@ def test_a_cap_of_hours_submits_only_what_it_has_room_for_and_counts_what_ended(
     assert sweep.record["cells"][2]["reason"] == "max_hours leaves no room for its limit: a larger one goes on"
     assert all("export MOST_RESTARTS=0\n" in script.read_text() for script in scripts(sweep))
     queue.write_text("1 RUNNING\n")
-    failed = sweep.sweep_folder / "cells" / f"{sweep.record['cells'][1]['id']}.exit"
-    failed.write_text("2 1800\n")
+    of_cell(sweep, 1, ".exit").write_text("2 1800\n")
     assert sweep(*words) == 1
     assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "failed", "0.2 s0": "submitted"}
 
 
-def test_the_status_shows_the_queue_and_writes_nothing(
-    sweep: StubSweep, queue: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_status_shows_the_queue_and_writes_nothing(sweep: StubSweep, queue: Path) -> None:
     words = ("beta_kl=0.0,0.1", "launcher=slurm")
     sweep(*words)
     queue.write_text("1 RUNNING\n")
     before = {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("*")}
-    capsys.readouterr()
+    sweep.said()
     assert sweep(*words, "--status") == 0
-    said = capsys.readouterr().out
+    said = sweep.said()
     assert "RUNNING" in said and "gone" in said
     assert {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("*")} == before
 

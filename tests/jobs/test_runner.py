@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import json
 import os
@@ -21,8 +20,7 @@ from cada_trl.jobs.folder import JobFolder, opened
 from cada_trl.jobs.job import Job
 from cada_trl.jobs.runner import Runner
 
-from .conftest import StubSweep
-from .stub_job import FAILS, SAYS_NOTHING, WRITES_LATER, stub
+from .conftest import FAILS, SAYS_NOTHING, WRITES_LATER, StubSweep, stub
 
 DRIVER = """
 import signal, sys
@@ -54,53 +52,19 @@ def in_background(sweep: StubSweep, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_intervals(sweep: StubSweep) -> None:
-    assert sweep("beta_kl=0.0") == 0
-    ledger = sweep.sweep_folder / "ledger.jsonl"
-    with ledger.open("a") as file:
-        file.write('{"job": "hal')  # torn by a kill
-    assert sweep("beta_kl=0.0") == 0 and sweep.n_starts() == 1
-    assert [json.loads(line)["state"] for line in ledger.read_text().splitlines()] == ["running", "done"]
-    ledger.with_name("sweep.json").rename(ledger.with_name("earlier.json"))
-    for _ in range(2):
-        assert sweep("beta_kl=0.0,0.1", "seed=0", "sweep_name=wider") == 0
-        assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"} and sweep.n_starts() == 2
-    record = sweep.record
-    assert (record["format"], record["axes"], record["ablation"]) == (1, {"beta_kl": [0.0, 0.1], "seed": [0]}, None)
-    other, first = record["cells"]
-    assert first["axes"] == {"beta_kl": 0.1} and first["seed"] == 0 and other["wall_s"] == 30.0
-    assert Path(first["run_folder"]).name == f"smollm2-{first['id']}"
-    assert first["wall_s"] > 0 and first["evaluations"] == [] and first["reason"] is None
-    complied = first["metrics"]["probe/harmful/answered_frac"]
-    assert (complied["n"], complied["asked"], complied["value"]) == (4, 4, 0.25)
-    assert complied["low"] == pytest.approx(0.0456, abs=1e-4) and complied["high"] == pytest.approx(0.6994, abs=1e-4)
-    page = (sweep.sweep_folder / "sweep.md").read_text()
-    assert "| 0.1 | 0 | done |" in page and "25.0 % (n 4; 4.6 to 69.9)" in page
-
-
-def test_what_a_failed_cell_took_counts_when_it_is_tried_again(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.1")
-    assert sweep("beta_kl=0.1") == 1
-    monkeypatch.delenv("STUB_FAILS")
-    assert sweep("beta_kl=0.1", "--retry", "max_hours=0.00001") == 1 and sweep.n_starts() == 1
-    assert sweep("beta_kl=0.1", "--retry") == 0 and sweep.n_starts() == 2
-
-
-def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.0")
+def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(sweep: StubSweep) -> None:
+    sweep.stub(FAILS="beta_kl=0.0")
     assert sweep("beta_kl=0.0,0.1") == 1
     assert sweep.states() == {"0.0 s0": "failed", "0.1 s0": "done"}
-    assert "  | error: this cell was made to fail" in capsys.readouterr().out
+    assert "  | error: this cell was made to fail" in sweep.said()
     failed = sweep.record["cells"][0]
     assert failed["metrics"] == {} and failed["reason"] == "exit code 2"
-    monkeypatch.delenv("STUB_FAILS")
+    sweep.stub(FAILS=None)
     assert sweep("beta_kl=0.0,0.1") == 1
     assert sweep.n_starts() == 2
-    assert "failed, exit code 2; --retry starts it again" in capsys.readouterr().out
+    assert "failed, exit code 2; --retry starts it again" in sweep.said()
+    # what it took counts
+    assert sweep("beta_kl=0.0,0.1", "--retry", "max_hours=0.00001") == 1 and sweep.n_starts() == 2
     assert sweep("beta_kl=0.0,0.1", "--retry") == 0
     assert sweep.n_starts() == 3
 
@@ -108,8 +72,7 @@ def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_ret
 def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
     sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
-    monkeypatch.setenv("STUB_IGNORES_SIGINT", "1")
+    sweep.stub(SLEEP_S=60, IGNORES_SIGINT=1)
     monkeypatch.setattr(runner, "_GRACE_S", 0.5)
     started = time.monotonic()
     assert sweep("beta_kl=0.0", "cell_limit_h=0.0005") == 1
@@ -118,78 +81,56 @@ def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
     assert all_end(sweep)
 
 
-def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goes_on(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
+def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goes_on(sweep: StubSweep) -> None:
+    sweep.stub(SLEEP_S=60)
     assert sweep("beta_kl=0.0,0.1", "max_hours=0.0005") == 1
     assert sweep.n_starts() <= 1 and all_end(sweep)
     reason = "max_hours is spent: a larger one goes on"
-    assert {row["reason"] for row in sweep.record["cells"]} == {reason} and reason in capsys.readouterr().out
+    assert {row["reason"] for row in sweep.record["cells"]} == {reason} and reason in sweep.said()
     assert sweep("beta_kl=0.0,0.1", "max_hours=0.0005") == 1 and sweep.n_starts() <= 1
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0,0.1", "max_hours=1") == 0
 
 
-def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_numbers(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("STUB_TRIPS", "beta_kl=0.1")
+def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_numbers(sweep: StubSweep) -> None:
+    sweep.stub(TRIPS="beta_kl=0.1")
     assert sweep("beta_kl=0.0,0.1") == 0
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "stopped"} and sweep.record["cells"][1]["metrics"] == {}
     reason = "by the tripwire kl_jump at step 3: 90 nats; kl_jump=warn goes on"
-    assert f"beta_kl=0.1 s0: stopped, {reason}; --retry starts it again" in capsys.readouterr().out
+    assert f"beta_kl=0.1 s0: stopped, {reason}; --retry starts it again" in sweep.said()
     assert sweep("beta_kl=0.0,0.1") == 0 and sweep.n_starts() == 2
-    monkeypatch.delenv("STUB_TRIPS")
+    sweep.stub(TRIPS=None)
     assert sweep("beta_kl=0.0,0.1", "--retry") == 0 and sweep.states()["0.1 s0"] == "done"
 
 
-def test_the_table_of_cells_has_a_row_a_metric_and_one_for_a_cell_without_numbers(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_FAILS", "beta_kl=0.1")
-    assert sweep("beta_kl=0.0,0.1") == 1
-    with (sweep.sweep_folder / "cells.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    done, failed = [row for row in rows if row["state"] == "done"], [row for row in rows if row["state"] == "failed"]
-    answered = next(row for row in done if row["metric"] == "probe/harmful/answered_frac")
-    assert (answered["beta_kl"], answered["seed"], answered["n"], answered["value"]) == ("0.0", "0", "4", "0.25")
-    assert {row["metric"] for row in done} == set(sweep.record["cells"][0]["metrics"])
-    assert [(row["beta_kl"], row["metric"], row["value"]) for row in failed] == [("0.1", "", "")]
-
-
-def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "30")
+def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep) -> None:
+    sweep.stub(SLEEP_S=30)
     process = in_background(sweep, "beta_kl=0.0")
     (pid,) = alive(sweep)
     os.kill(pid, signal.SIGKILL)
     assert process.wait(60) == 1
     assert sweep.states() == {"s0": "to do"} and sweep.record["cells"][0]["metrics"] == {}
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0") == 0
     assert sweep.states() == {"s0": "done"}
 
 
-def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_started_twice(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "6")
+def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_started_twice(sweep: StubSweep) -> None:
+    sweep.stub(SLEEP_S=6)
     process = in_background(sweep, "beta_kl=0.0,0.1")
     process.kill()
     process.wait()
     assert alive(sweep)
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0,0.1") == 0
-    assert "beta_kl=0 s0: still running, from an earlier call or in another sweep" in capsys.readouterr().out
+    assert "beta_kl=0 s0: still running, from an earlier call or in another sweep" in sweep.said()
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "done"}
     assert sweep.n_starts() == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_the_children_and_says_how_to_go_on(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
+def test_ctrl_c_stops_the_children_and_says_how_to_go_on(sweep: StubSweep, number: signal.Signals) -> None:
+    sweep.stub(SLEEP_S=60)
     process = in_background(sweep, "beta_kl=0.0,0.1")
     process.send_signal(number)
     said = process.communicate(timeout=60)[0]
@@ -197,7 +138,7 @@ def test_ctrl_c_stops_the_children_and_says_how_to_go_on(
     assert "stopped; 2 cells: 2 to do" in said and "the same command goes on" in said
     assert not alive(sweep)
     assert sweep.record["cells"][0]["reason"] == "interrupted"
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0,0.1") == 0
 
 
@@ -236,7 +177,7 @@ def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypat
         whole(path, values, advice)
 
     monkeypatch.setattr(session, "replace_json", write_until_full)
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
+    sweep.stub(SLEEP_S=60)
     started = time.monotonic()
     with pytest.raises(UserError, match="No space left on device"):
         sweep("beta_kl=0.0,0.1", "jobs=2")
@@ -244,25 +185,21 @@ def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypat
     assert not sweep.starts.exists() or all_end(sweep)
 
 
-def test_a_running_cells_last_line_is_shown(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_running_cells_last_line_is_shown(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_PROGRESS_S", 0.5)
-    monkeypatch.setenv("STUB_SLEEP_S", "2")
+    sweep.stub(SLEEP_S=2)
     assert sweep("beta_kl=0.1") == 0
-    assert "s0: 0 min: asleep" in capsys.readouterr().out
+    assert "s0: 0 min: asleep" in sweep.said()
 
 
-def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is_made_again(
-    sweep: StubSweep, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is_made_again(sweep: StubSweep) -> None:
     assert sweep("beta_kl=0.0,0.1") == 0
     run = Path(sweep.record["cells"][0]["run_folder"])
     for file in ("train.jsonl", "final/model.safetensors", "probes/after.jsonl"):
         whole = (run / file).read_bytes()
         (run / file).write_bytes(whole + b"x")
         assert sweep("beta_kl=0.0,0.1") == 1
-        assert f"damaged, {run / file} has changed" in capsys.readouterr().out
+        assert f"damaged, {run / file} has changed" in sweep.said()
         row = sweep.record["cells"][0]
         assert (row["state"], row["metrics"]) == ("damaged", {}) and sweep.n_starts() == 2
         (run / file).write_bytes(whole)
@@ -274,12 +211,10 @@ def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is
     assert sweep.n_starts() == 3
 
 
-def test_cells_side_by_side_have_cores_and_a_port_of_their_own(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cells_side_by_side_have_cores_and_a_port_of_their_own(sweep: StubSweep) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core cannot be shared out")
-    monkeypatch.setenv("STUB_SLEEP_S", "2")
+    sweep.stub(SLEEP_S=2)
     assert sweep("beta_kl=0.0,0.1", "jobs=2") == 0
     said = [path.read_text().split("place: ")[1].splitlines()[0] for path in (sweep.sweep_folder / "logs").iterdir()]
     ports = {line.split()[0] for line in said}

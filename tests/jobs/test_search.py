@@ -13,6 +13,7 @@ from cada_trl.jobs.search import objectives
 from .conftest import StubSweep
 
 ONE = {"asr/x/none": 0.2, "asr/x/pair": 0.4, "nrr/y/none": 0.9, "probe/harmful/answered_frac": 0.0}
+STUDY = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)")
 TWO = {"asr/x/none": 0.0, "asr/x/pair": 0.2, "nrr/y/none": 0.7}
 
 
@@ -68,64 +69,56 @@ def test_a_study_is_told_what_its_cells_gave_and_goes_on_later(sweep: StubSweep,
 
 
 def test_what_a_search_cannot_do_is_one_line(sweep: StubSweep, optuna: Any) -> None:
-    words = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)")
     with pytest.raises(UserError, match="search=optuna runs here: choose a hardware of one machine"):
-        sweep(*words, "model=llama3", "hardware=a100x16")
+        sweep(*STUDY, "model=llama3", "hardware=a100x16")
     folder = sweep.folder / "sweeps" / "study"
     folder.mkdir(parents=True)
     (folder / "sweep.json").write_text('{"cells": [{}]}')
     with pytest.raises(UserError, match=r"sweep\.json is damaged"):
-        sweep(*words, "--status")
+        sweep(*STUDY, "--status")
 
 
 def test_a_trial_that_was_cut_off_is_done_first(sweep: StubSweep, optuna: Any) -> None:
-    words = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)")
-    sweep(*words, "n_trials=1")
+    sweep(*STUDY, "n_trials=1")
     storage = f"sqlite:///{sweep.sweep_folder / 'study.db'}"
     cut_off = optuna.load_study(study_name="sweep", storage=storage).ask(
         {"lr": optuna.distributions.FloatDistribution(1e-6, 1e-4)}
     )
-    assert sweep(*words, "n_trials=2") == 0
+    assert sweep(*STUDY, "n_trials=2") == 0
     states = [one.state.name for one in optuna.load_study(study_name="sweep", storage=storage).trials]
     assert states == ["COMPLETE", "COMPLETE"]
     assert f"lr={cut_off.params['lr']}" in sweep.starts.read_text()
 
 
-def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(
-    sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)", "n_trials=2")
-    monkeypatch.setenv("STUB_SLEEP_S", "60")
+def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(sweep: StubSweep, optuna: Any) -> None:
+    words = (*STUDY, "n_trials=2")
+    sweep.stub(SLEEP_S=60)
     assert sweep(*words, "max_hours=0.0005") == 1
     assert sweep.record["search"]["failed"] == 0
-    capsys.readouterr()
-    assert sweep(*words, "--status") == 0 and "max_hours is spent" in " ".join(capsys.readouterr().out.split())
-    monkeypatch.setenv("STUB_SLEEP_S", "0")
+    sweep.said()
+    assert sweep(*words, "--status") == 0 and "max_hours is spent" in " ".join(sweep.said().split())
+    sweep.stub(SLEEP_S=0)
     assert sweep(*words) == 0 and len(sweep.record["search"]["trials"]) == 2
 
 
-def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUB_FAILS", "data=twins")
-
-    words = ("search=optuna", "sweep_name=study", "n_trials=1", "lr=interval(1e-6,1e-4)")
+def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any) -> None:
+    sweep.stub(FAILS="data=twins")
+    words = (*STUDY, "n_trials=1")
     for _ in range(2):  # the second call forgets nothing
         assert sweep(*words) == 1
         assert sweep.record["search"]["trials"] == [] and sweep.record["search"]["failed"] == 1
         assert [row["state"] for row in sweep.record["cells"]] == ["failed"]
-    monkeypatch.delenv("STUB_FAILS")
+    sweep.stub(FAILS=None)
     assert sweep(*words, "--retry") == 0
     assert len(sweep.record["search"]["trials"]) == 1 and sweep.record["search"]["failed"] == 0
     assert sweep(*words) == 0 and sweep.n_starts() == 2
 
 
-def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(
-    sweep: StubSweep, optuna: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("search=optuna", "sweep_name=study", "n_trials=1", "lr=interval(1e-6,1e-4)")
-    monkeypatch.setenv("STUB_FAILS", "data=twins")
-    monkeypatch.setenv("STUB_CODE", "75")
+def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(sweep: StubSweep, optuna: Any) -> None:
+    words = (*STUDY, "n_trials=1")
+    sweep.stub(FAILS="data=twins", CODE=75)
     assert sweep(*words) == 1 and sweep.record["search"]["failed"] == 0
-    monkeypatch.delenv("STUB_FAILS")
+    sweep.stub(FAILS=None)
     assert sweep(*words) == 0 and len(sweep.record["search"]["trials"]) == 1
 
 

@@ -27,7 +27,7 @@ from cada_trl.statistics.seeds import across_seeds
 from cada_trl.table import as_json, markdown, text_table
 from tests.report.made_up_utility import write_utility
 
-from .stub_job import StubJob, stub
+from .conftest import StubJob, stub
 
 CADA = TableRow(id="cada", method="CADA", recipe="cada")
 STRONGREJECT = TableColumn(benchmark="strongreject", attacks=["none", "pair"], measures=["asr"])

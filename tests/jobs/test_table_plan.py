@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from cada_trl.config import RECIPES_DIR
-from cada_trl.config.run_config import recipe_words
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
 from cada_trl.jobs.table_plan import available, load_layout, load_models, load_table_settings
@@ -98,15 +97,6 @@ def test_an_unknown_cell_is_refused_with_the_nearest_name(rows: list[str], colum
         load_layout(3, rows, columns)
 
 
-def test_an_unknown_model_or_recipe_is_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"model=llama4 has no entry in recipes/tables/models\.yaml; did you mean llama3"
-    ):
-        load_models().named("llama4")
-    with pytest.raises(UserError, match="recipe=llama3/cda: no such recipe; did you mean llama3/cada"):
-        recipe_words("llama3/cda")
-
-
 def test_lists_are_written_with_commas_and_words_keep_their_equals_sign() -> None:
     settings = load_table_settings(["table=4", "seeds=0,2", "rows=none,cada", "train=max_steps=1,judge=rubric"])
     assert (settings.table, settings.seeds, settings.rows) == (4, ["0", "2"], ["none", "cada"])
@@ -116,9 +106,7 @@ def test_lists_are_written_with_commas_and_words_keep_their_equals_sign() -> Non
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["table=5"], "table=5: Input should be 1, 2, 3 or 4"),
         (["seeds=0,0"], "seeds=0,0: expected numbers from 0, each once"),
-        (["seeds=a"], "seeds=a: expected numbers from 0"),
         (["sedes=0"], "unknown key 'sedes'; did you mean seeds"),
         (["limit=0"], "limit=0: Input should be greater than or equal to 1"),
     ],

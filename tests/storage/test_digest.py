@@ -1,10 +1,29 @@
-"""storage.digest: the same digest however the content comes."""
+"""The same digest however the content comes; a folder's files, and its manifest, against the hashes in the manifest."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from cada_trl.storage.digest import content_hash, file_sha256, json_sha256, sha256, sha256_of
+import pytest
+
+from cada_trl.errors import UserError
+from cada_trl.storage.digest import (
+    check_described,
+    check_kept,
+    check_same_inputs,
+    content_hash,
+    file_sha256,
+    json_sha256,
+    kept,
+    read_config,
+    sealed,
+    sha256,
+    sha256_of,
+)
+from cada_trl.storage.files import read_json, replace_json
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
 
@@ -21,3 +40,122 @@ def test_half_a_surrogate_pair_has_a_digest_of_its_own() -> None:
 def test_the_order_of_keys_changes_nothing_and_a_value_does() -> None:
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1}) == json_sha256({"a": 1, "b": 2})[:8]
     assert content_hash({"a": 1}) != content_hash({"a": 2})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "completions").mkdir()
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    (tmp_path / "train.jsonl").write_text('{"step": 1}\n')
+    (tmp_path / "completions" / "step_000001.jsonl").write_text('{"reward": 1}\n')
+    return tmp_path
+
+
+Change = Callable[[Path], Any]
+
+
+@pytest.mark.parametrize("state", ["done", "running"])
+@pytest.mark.parametrize("name", ["config.yaml", "train.jsonl", "completions/step_000001.jsonl"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_text(path.read_text().replace("1", "2")),
+        lambda path: path.write_text(""),
+    ],
+)
+def test_an_edited_file_is_refused_by_name(folder: Path, state: str, name: str, change: Change) -> None:
+    manifest = {"exit_state": state, "files": kept(folder)}
+    check_kept(folder, manifest)
+    change(folder / name)
+    with pytest.raises(UserError, match=rf"{name} was edited after it was written: manifest.json .*; restore it"):
+        check_kept(folder, manifest)
+
+
+def test_a_deleted_file_is_named_once_and_left_to_who_needs_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = {"exit_state": "done", "files": kept(folder)}
+    (folder / "train.jsonl").unlink()
+    for _ in range(2):
+        check_kept(folder, manifest)
+    assert capsys.readouterr().err == f"{folder / 'train.jsonl'} was deleted after it was written\n"
+
+
+@pytest.mark.parametrize("files", [[], "x", {"a.jsonl": 3}, {"a.jsonl": ["x", "y"]}])
+def test_hashes_of_another_form_are_one_line(folder: Path, files: object) -> None:
+    with pytest.raises(UserError, match=r"manifest.json: `files` is of another form; restore it"):
+        check_kept(folder, {"exit_state": "done", "files": files})
+
+
+def test_rows_may_be_added_by_a_writer_that_was_killed_and_by_nobody_else(folder: Path) -> None:
+    manifest = {"exit_state": "running", "files": kept(folder)}
+    with (folder / "train.jsonl").open("a") as file:
+        file.write('{"step": 2}\n')
+    check_kept(folder, manifest)
+    with pytest.raises(UserError, match=r"train\.jsonl was edited"):
+        check_kept(folder, manifest | {"exit_state": "failed: no space"})
+
+
+def test_a_folder_of_an_older_version_says_that_it_cannot_be_checked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_kept(folder, {"exit_state": "done"})
+    assert capsys.readouterr().err == (
+        f"{folder}: written without hashes of its files, so edits of them cannot be noticed\n"
+    )
+    check_kept(folder, {"exit_state": "running"})
+    check_kept(folder, {})
+    assert capsys.readouterr().err == ""
+
+
+def test_an_edited_configuration_is_not_read_and_edited_rows_are_another_readers(folder: Path) -> None:
+    replace_json(folder / "manifest.json", sealed(folder, {"exit_state": "done"}))
+    (folder / "train.jsonl").write_text("")
+    assert read_config(folder) == {"seed": 1}
+    (folder / "config.yaml").write_text("seed: 2\n")
+    with pytest.raises(UserError, match=r"config\.yaml was edited after it was written"):
+        read_config(folder)
+
+
+def test_a_configuration_without_a_manifest_is_read_and_one_that_is_no_mapping_is_not(folder: Path) -> None:
+    assert read_config(folder) == {"seed": 1}
+    (folder / "config.yaml").write_text("- 1\n")
+    with pytest.raises(UserError, match=r"config\.yaml holds a list, expected a mapping; restore it"):
+        read_config(folder)
+
+
+def test_an_edited_manifest_is_refused_and_an_older_one_without_its_own_hash_is_read(folder: Path) -> None:
+    manifest = sealed(folder, {"exit_state": "done", "sizes": {10: (1, 0.1), 9: "\ud800"}})
+    replace_json(folder / "manifest.json", manifest)
+    there = read_json(folder / "manifest.json")
+    check_kept(folder, there)
+    replace_json(folder / "manifest.json", there | {"exit_state": "failed"})
+    for check in (check_described, lambda folder: check_kept(folder, there | {"judge_id": "another"})):
+        with pytest.raises(UserError, match=r"manifest\.json was edited after it was written: .*; restore it, or move"):
+            check(folder)
+    replace_json(folder / "manifest.json", {"exit_state": "failed", "files": there["files"]})
+    check_described(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"hazards_hash": "other"}, "the case pack is another one than when"),
+        ({"judge_id": "other"}, "the judge is another one"),
+        ({"data": {"files": {"train.jsonl": "other"}}}, "the request set is another one than when"),
+    ],
+)
+def test_what_a_run_read_and_was_edited_since_it_began_is_refused(
+    change: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    began = {"hazards_hash": "h", "judge_id": "j", "template_hash": None, "data": {"files": {"train.jsonl": "t"}}}
+    check_same_inputs(tmp_path, began)  # there is none before
+    (tmp_path / "manifest.json").write_text(json.dumps(began))
+    check_same_inputs(tmp_path, {**began, "template_hash": "not recorded then"})
+    with pytest.raises(UserError, match=rf"{what}.*another run_name"):
+        check_same_inputs(tmp_path, {**began, **change})
+
+
+def test_what_is_not_known_of_the_inputs_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"hazards_hash": "h", "judge_id": "j"}))
+    check_same_inputs(tmp_path, {"hazards_hash": "h"})

@@ -1,9 +1,11 @@
-"""Trackers get what a run logs; one that fails, is not installed or is out of reach is one line."""
+"""Trackers get what a run logs, W&B as one run whatever stopped it; one that fails or is out of reach is one line."""
 
 from __future__ import annotations
 
 import errno
 import importlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,8 @@ from cada_trl.tracking import mirror as of_run
 from cada_trl.tracking.mirror import TABLES, Mirror, hazard_slices
 from cada_trl.tracking.run_folder import RunFolder
 
+from .wandb_stand_in import wandb_sync
+
 ROW = {"set": "harmful", "request_id": "r1", "hazard": "privacy", "request": "q", "verdict": "REFUSED", "reward": 1.0}
 
 
@@ -28,7 +32,7 @@ def mirrored(path: Path, config: Config) -> list[str]:
     """What is said of a run of one step and one probe pass."""
     said: list[str] = []
     with RunFolder(path) as folder:
-        run = Mirror.start(config, folder, "train", said.append)
+        run = Mirror.start(config, folder, said.append)
         run.log(7, {"train/loss": 0.5, "train/reward_mean": float("nan")})
         run.probe(7, [ROW | {"verdict": "UNSCORED", "reward": None}])
         run.finish(succeeded=True)
@@ -101,10 +105,10 @@ def test_hazards_are_counted_a_row_a_set() -> None:
 def test_a_tracker_that_is_not_installed_is_one_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
-    monkeypatch.setitem(__import__("sys").modules, "trackio", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "trackio", None)
     with RunFolder(tmp_path / "run") as folder, pytest.raises(UserError, match=rf"pip install 'cada_trl\[{name}\]'"):
-        Mirror.start(load_config([f"tracking={name}"]), folder, "train", print)
+        Mirror.start(load_config([f"tracking={name}"]), folder, print)
 
 
 def test_tensorboard_holds_what_was_logged(tmp_path: Path) -> None:
@@ -159,7 +163,7 @@ def test_an_online_run_says_where_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(of_run, "_start_wandb", lambda *_: run)
     said: list[str] = []
     with RunFolder(tmp_path / "run") as folder:
-        Mirror.start(load_config(["tracking=online"]), folder, "train", said.append).finish(succeeded=True)
+        Mirror.start(load_config(["tracking=online"]), folder, said.append).finish(succeeded=True)
     assert said == ["W&B: https://wandb.ai/me/cada_trl/runs/1"]
 
 
@@ -202,7 +206,7 @@ def test_online_without_a_login_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("wandb.login", lambda prompt, verify: False)
     with RunFolder(tmp_path / "run") as folder, pytest.raises(UserError, match=r"`wandb login` .*tracking=offline"):
-        Mirror.start(load_config(["tracking=online"]), folder, "train", print)
+        Mirror.start(load_config(["tracking=online"]), folder, print)
 
 
 def test_off_does_nothing_and_does_not_import_wandb(tmp_path: Path) -> None:
@@ -212,9 +216,50 @@ def test_off_does_nothing_and_does_not_import_wandb(tmp_path: Path) -> None:
         "config = load_config([])\n"
         "off = config.model_copy(update={'tracking': config.tracking.model_copy(update={'wandb': 'off'})})\n"
         "with RunFolder(Path(sys.argv[1])) as folder:\n"
-        "    run = Mirror.start(off, folder, 'train', print)\n"
+        "    run = Mirror.start(off, folder, print)\n"
         "    run.log(1, {'train/loss': 1.0}); run.finish(succeeded=True)\n"
         "assert 'wandb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True)
     assert not (tmp_path / "run" / "wandb").exists()
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from cada_trl.config import load_config
+from cada_trl.tracking.mirror import Mirror
+from cada_trl.tracking.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])) as folder:
+    run = Mirror.start(load_config(["seed=3"]), folder, print)
+    for step in (1, 2, 3):
+        run.log(step, {"train/loss": 1 / step})
+    end_s = time.monotonic() + 12  # less than the 15 s after which W&B's own process would write
+    while not any(b"train/loss" in path.read_bytes() for path in folder.path.rglob("*.wandb")):
+        if time.monotonic() > end_s:
+            sys.exit("nothing was written")
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_that_went_on_is_sent_as_one_whose_rows_have_numbers_of_their_own(
+    tmp_path: Path, config: Config
+) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # one of its own to leave
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with RunFolder(tmp_path) as folder:
+        run = Mirror.start(config, folder, lambda _: None)
+        run.log(4, {"train/loss": 0.25})
+        run.log(4, {"probe/harmful/refused_frac": 0.5})
+        run.probe(4, [ROW])
+        run.finish(succeeded=True)
+    sent, said = wandb_sync(tmp_path)
+    assert "ERROR" not in said
+    assert [row["step"] for row in sent.history if "train/loss" in row] == [1, 2, 3, 4]
+    rows = [row["_step"] for row in sent.history]
+    assert len(rows) == 7 and rows == sorted(set(rows))
+    assert sent.about["groupName"].startswith("smollm2-") and "method=cada" in sent.about["tags"]
+    assert b"privacy" in next(text for name, text in sent.files.items() if "/hazard_slices_" in name)

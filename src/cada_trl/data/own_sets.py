@@ -20,8 +20,7 @@ from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
-from cada_trl.storage.problems import Problems
-from cada_trl.storage.reading import HALF_PAIR, MAX_ROWS_BYTES, read_csv
+from cada_trl.storage.reading import HALF_PAIR, MAX_ROWS_BYTES, Problems, read_csv
 from cada_trl.visible import visible
 
 # Of a kind the first name that the file has is taken, whatever its capitals.

@@ -20,9 +20,8 @@ from cada_trl.data.split import Parts, check_no_leak
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack, load_pack
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
-from cada_trl.storage.digest import content_hash, file_sha256, json_sha256
+from cada_trl.storage.digest import check_kept, content_hash, file_sha256, json_sha256, kept
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
-from cada_trl.storage.kept import check_kept, kept
 from cada_trl.storage.reading import MAX_ROWS_BYTES
 
 PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")

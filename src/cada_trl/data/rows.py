@@ -10,8 +10,7 @@ from typing import Any
 
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.errors import UserError
-from cada_trl.storage.problems import Problems
-from cada_trl.storage.reading import check_characters
+from cada_trl.storage.reading import Problems, check_characters
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from cada_trl.errors import UserError, first_line
 from cada_trl.records import read_jsonl
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import file_sha256
-from cada_trl.storage.problems import Problems
+from cada_trl.storage.reading import Problems
 
 TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
 FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}

@@ -31,8 +31,7 @@ from cada_trl.judging.judge import Judge, check_reachable, judge_all, shown_pair
 from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.records import Request, Verdict
 from cada_trl.storage.digest import content_hash, json_sha256, sha256
-from cada_trl.storage.files import replace_json
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord, replace_json
 from cada_trl.storage.log import Row, SharedLog
 
 BUILTIN = "builtin"

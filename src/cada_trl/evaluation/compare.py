@@ -16,7 +16,7 @@ from cada_trl.evaluation.scores import withheld
 from cada_trl.numbers import ABSENT, Scale
 from cada_trl.statistics.paired import adjusted_difference, holm, mcnemar, sign_flip
 from cada_trl.statistics.seeds import PooledSpread, difference_across_seeds, pooled_spread
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord
 
 MEASURES = ("complied", "harmful", "harmful_score", "reasoning")
 ALL_ATTACKS = "all attacks"

@@ -30,7 +30,7 @@ from cada_trl.hazards.pack import Case, HazardPack
 from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.prompting.reasoning import begun_answer, split_reasoning
 from cada_trl.records import read_jsonl
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord
 from cada_trl.storage.reading import check_characters
 
 Kind = Literal["harmful", "harmless"]

@@ -15,9 +15,8 @@ from typing import Any
 
 from cada_trl.config.loading import Section
 from cada_trl.errors import UserError
-from cada_trl.storage.digest import content_hash, json_sha256
+from cada_trl.storage.digest import CONFIG, MANIFEST, check_kept, content_hash, json_sha256, sealed
 from cada_trl.storage.files import GOES_ON, held, read_json, replace_json, replace_yaml
-from cada_trl.storage.kept import CONFIG, MANIFEST, check_kept, sealed
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import exit_state, finished, now_utc, provenance, scrub
 

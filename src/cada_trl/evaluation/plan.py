@@ -26,9 +26,8 @@ from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, EvaluationF
 from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.hazards.pack import load_pack
 from cada_trl.records import read_jsonl, write_jsonl
-from cada_trl.storage.digest import content_hash, json_sha256
+from cada_trl.storage.digest import MANIFEST, check_kept, content_hash, json_sha256
 from cada_trl.storage.files import held, read_json
-from cada_trl.storage.kept import MANIFEST, check_kept
 from cada_trl.storage.log import StoredLog
 
 

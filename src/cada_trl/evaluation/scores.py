@@ -19,7 +19,7 @@ from cada_trl.evaluation.answers import Outcome, RateName
 from cada_trl.numbers import ABSENT, Scale
 from cada_trl.statistics.intervals import Rate, adjusted_mean
 from cada_trl.statistics.paired import cohen_kappa
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord
 
 Metric = Literal["asr", "nrr"]
 PERCENT, WHOLE_PERCENT, KAPPA = Scale(100, 1), Scale(100, 0), Scale(1, 2)

@@ -15,7 +15,7 @@ from cada_trl.config.texts import Address, Folder, Variable
 from cada_trl.data.own_sets import TWIN_SETS, count_seen
 from cada_trl.errors import UserError
 from cada_trl.models.named import model_overrides, named_model
-from cada_trl.storage.kept import CONFIG, read_config
+from cada_trl.storage.digest import CONFIG, read_config
 
 Schema = TypeVar("Schema", bound="AboutAModel")
 Backend = Literal["transformers", "vllm"]

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Job
 from cada_trl.report.run_record import if_readable
+from cada_trl.storage.digest import change, digests, quick_sha256
 from cada_trl.storage.files import held, read_json
-from cada_trl.storage.kept import change, digests, quick_sha256
 from cada_trl.storage.log import AppendLog
 from cada_trl.tracking.manifest import now_utc
 
@@ -87,20 +87,25 @@ class Standing:
     wall_s: float | None = None
 
 
-Board = dict[str, Standing]  # job id -> where it stands
-
-
 class Ledger:
-    """ledger.jsonl of a sweep folder; the caller holds the folder's lock. Errors: UserError as AppendLog."""
+    """ledger.jsonl of a sweep folder; the caller holds the folder's lock. Errors: UserError as AppendLog.
+
+    board: job id -> where it stands, of the jobs that were looked at.
+    """
 
     def __init__(self, path: Path) -> None:
         self._log = AppendLog(path)
+        self.board: dict[str, Standing] = {}
+
+    def look(self, job: Job) -> None:
+        """Put where the job stands on the board."""
+        self.board[job.id] = self._standing(job)
 
     def last(self, job: Job) -> dict[str, Any]:
         """The job's last event; {} where it has none."""
         return next((row for row in reversed(self._log.rows) if row["job"] == job.id), {})
 
-    def standing(self, job: Job) -> Standing:
+    def _standing(self, job: Job) -> Standing:
         """From the log, checked against the files: what is done stays done only while its files are as they were."""
         event = self.last(job)
         state, wall_s = event.get("state", "to do"), self._wall_s(job)
@@ -114,12 +119,11 @@ class Ledger:
             return Standing(state, event.get("reason"), wall_s=wall_s)
         # Elsewhere, or by a cell that outlived its sweep.
         if state in {"running", "to do"} and (folders := job.results()) is not None:
-            return self.add(job, "done", results=folders)
+            self.add(job, "done", results=folders)
+            return self.board[job.id]
         return Standing("to do", event.get("reason"), wall_s=wall_s)
 
-    def add(
-        self, job: Job, state: State, reason: str | None = None, wall_s: float | None = None, **facts: Any
-    ) -> Standing:
+    def add(self, job: Job, state: State, reason: str | None = None, wall_s: float | None = None, **facts: Any) -> None:
         """What happened to the job. failed, stopped (by a tripwire): it would end so again, and only --retry starts it.
         to do: it was stopped from outside, and the next call goes on with it. facts: results, its folders once it is
         done; its queue_id."""
@@ -127,7 +131,10 @@ class Ledger:
         if "results" in facts:
             facts |= {"results": [*map(str, facts["results"])], "files": fingerprint(facts["results"])}
         self._log.append([{**row, "reason": reason, "wall_s": wall_s, **facts}])
-        return self.standing(job)
+        if state == "running":
+            self.board[job.id] = Standing(state)
+        else:
+            self.look(job)
 
     def _wall_s(self, job: Job) -> float | None:
         """Wall time of all its calls; of a run that was not made here what its own manifest says."""

@@ -1,4 +1,7 @@
-"""Words with axes -> cells: Hydra's parser expands, every cell is composed and checked before one is started."""
+"""What `sweep` takes: its own settings, an ablation card, words for training and evaluation; words with axes -> cells.
+
+Hydra's parser expands the axes, and every cell is composed and checked before one is started. No torch.
+"""
 
 from __future__ import annotations
 
@@ -6,62 +9,155 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from cada_trl.config import CONF_DIR, Config, config_hash, unread_words
-from cada_trl.config.loading import as_override, groups, is_text_list, leaf_paths
+from cada_trl.config.loading import (
+    HELP,
+    Positive,
+    Section,
+    as_override,
+    check_values,
+    compose_config,
+    described,
+    groups,
+    is_text_list,
+    leaf_paths,
+    nearest,
+)
+from cada_trl.config.run_config import expand_recipes
+from cada_trl.config.texts import Folder, Name
 from cada_trl.errors import UserError
 from cada_trl.jobs.job import Call, SweepJob, run_folder, training
 from cada_trl.storage.digest import content_hash
+from cada_trl.storage.reading import read_yaml
 
+CARD_DIR = CONF_DIR / "ablation"
+_FOR_EVALUATION = "evaluate."
+_LAUNCHERS = ("launcher=slurm", "launcher=slurm_array")
+_FLAGS = ("--dry-run", "--retry", "--status")
 MAX_CELLS = 1000  # ours: composing that many takes minutes, and training them weeks
 
 
+class SweepConfig(Section):
+    """How a sweep is run. Every field is needed; hydra_conf/sweep.yaml holds them."""
+
+    evaluate: str  # "off" or a suite
+    sweeps_dir: Folder
+    sweep_name: Name | None
+    jobs: Positive
+    submit: Literal["here", "slurm", "slurm_array"]
+    slurm_args: str | None
+    cell_limit_h: Annotated[float, Field(gt=0.0)]
+    max_hours: Annotated[float, Field(gt=0.0)] | None
+    search: Literal["grid", "optuna"]
+    n_trials: Positive
+    space: list[str]
+
+
+class AblationCard(Section):
+    """A question and the axes that answer it; a file of hydra_conf/ablation/ has its name.
+
+    overrides: words of a sweep, axes and fixed values. changes: the dotted keys that may differ from the default.
+    metrics: names as sweep.json has them. paper: where the paper says something of it, or that it does not.
+    """
+
+    name: str
+    question: str
+    overrides: list[str]
+    changes: list[str]
+    metrics: list[str]
+    expected: str
+    paper: str
+
+
 @dataclass(frozen=True)
-class Cell:
-    """One training. axes: what differs but the seed, as resolved. evaluation: words without the model, or None."""
+class SweepRequest:
+    """A command line, sorted. training: overrides of that verb, the card's first, not yet expanded or checked.
 
-    words: tuple[str, ...]
-    axes: dict[str, Any]
-    config: Config
+    card: its folder is no group of Hydra's, so it is no key of SweepConfig. evaluation: words of that verb without its
+    model; None where nothing is evaluated.
+    """
+
+    config: SweepConfig
+    card: AblationCard | None
+    training: tuple[str, ...]
     evaluation: tuple[str, ...] | None
+    dry_run: bool
+    retry: bool
+    status: bool
+
+
+def read_request(argv: Sequence[str]) -> SweepRequest:
+    """launcher=slurm is submit=slurm; `evaluate.judge=...` is the evaluation's judge=... Errors: UserError for an
+    unknown flag, card or suite, and as compose_config for the sweep's own settings."""
+    if HELP.intersection(argv):
+        compose_config(SweepConfig, CONF_DIR, "sweep", argv)
+    kinds: dict[str, list[str]] = {"flag": [], "card": [], "own": [], "evaluation": [], "training": []}
+    for word in argv:
+        kinds[_kind(word)].append(word.replace("launcher=", "submit=") if word in _LAUNCHERS else word)
+    flags, own = kinds["flag"], kinds["own"]
+    if unknown := sorted(set(flags) - set(_FLAGS)):
+        raise UserError(f"unknown flag {unknown[0]}; {nearest(unknown[0], _FLAGS)}")
+    if len(asked := sorted(set(flags))) > 1:
+        raise UserError(f"{' '.join(asked)}: each asks for something else; give one of them")
+    config = compose_config(SweepConfig, CONF_DIR, "sweep", own)
+    suites = ["off", *groups(CONF_DIR, "evaluate")["suite"]]
+    if config.evaluate not in suites:
+        raise UserError(f"evaluate={config.evaluate}: no such suite; {nearest(config.evaluate, suites)}")
+    evaluation = tuple(word.removeprefix(_FOR_EVALUATION) for word in kinds["evaluation"])
+    for word in evaluation:
+        if config.evaluate == "off":
+            raise UserError(f"{_FOR_EVALUATION}{word} needs an evaluation; add evaluate=quick or evaluate=standard")
+        if word.partition("=")[0] in {"model", "suite"}:
+            raise UserError(f"{_FOR_EVALUATION}{word}: a sweep evaluates its own models, by the suite of evaluate=")
+    cards = {word.partition("=")[2] for word in kinds["card"]}
+    if len(cards) > 1:
+        raise UserError(f"{' '.join(kinds['card'])}: a sweep answers one card's question; give one of them")
+    card = load_card(cards.pop()) if cards else None
+    words = (*(card.overrides if card else ()), *expand_recipes(kinds["training"]))
+    asked = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
+    return SweepRequest(config, card, words, asked, *(flag in flags for flag in _FLAGS))
+
+
+def _kind(word: str) -> str:
+    if word.startswith("--"):
+        return "flag"
+    if word.startswith("ablation="):
+        return "card"
+    if word.startswith(_FOR_EVALUATION):
+        return "evaluation"
+    is_own = word in _LAUNCHERS or word.partition("=")[0] in leaf_paths(SweepConfig)
+    return "own" if is_own else "training"
+
+
+def load_card(name: str) -> AblationCard:
+    """The card of that name. Errors: UserError with the nearest name for one that is not known."""
+    if name not in (names := described(CARD_DIR)):
+        raise UserError(f"ablation={name}: no such card; {nearest(name, names)}")
+    values = read_yaml(CARD_DIR / f"{name}.yaml")
+    return check_values(AblationCard, {"name": name, **values})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(SweepJob):
+    """One training, and its evaluation. axes: what differs but the seed, as resolved. initial: where anything is
+    evaluated, the evaluation of the model that the cell starts from, one job for all cells of that model."""
+
+    axes: dict[str, Any]
+    initial: SweepJob | None
 
     @property
-    def id(self) -> str:
-        """<hash8>-s<seed>: the content of what decides the result, without output, tracking and hardware."""
-        return f"{config_hash(self.config)}-s{self.config.seed}"
-
-    @property
-    def job(self) -> SweepJob:
-        """Train the cell and evaluate it."""
-        shown = {key: f"{value:g}" if isinstance(value, float) else value for key, value in self.axes.items()}
-        axes = [f"{key}={'null' if value is None else value}" for key, value in shown.items()]
-        calls = [Call("train", self.words)]
-        if self.evaluation is not None:
-            calls.append(Call("evaluate", (f"model={run_folder(self.words)}", *self.evaluation)))
-        return SweepJob(self.id, " ".join([*axes, f"s{self.config.seed}"]), tuple(calls), config=self.config)
-
-    @property
-    def initial(self) -> SweepJob | None:
-        """Evaluate the model that the cell starts from: one job for all cells of that model."""
-        if self.evaluation is None:
-            return None
-        keys = [(_key(word), word.partition("=")[2]) for word in self.words]
-        own = tuple(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model")
-        data, hazards = self.config.data, self.config.hazards
-        if hazards != "builtin":  # evaluate takes these two from a run
-            own += (as_override("hazards", hazards),)
-        if data.dataset == "twins" and data.file:
-            own += (as_override("twins_file", data.file),)
-        words = (*own, *self.evaluation)
-        name = f"initial {self.config.model.name}"
-        return SweepJob(f"initial-{content_hash(words)}", name, (Call("evaluate", words),), config=self.config)
+    def words(self) -> tuple[str, ...]:
+        return self.calls[0].words
 
 
 def make_grid(words: Sequence[str], evaluation: tuple[str, ...] | None = None, axes: Sequence[str] = ()) -> list[Cell]:
-    """The cells in the order of their words, the last axis fastest; one that stands twice is one. axes: keys that are
-    axes even with one value. Errors: UserError for a word that cannot be read, a cell that does not compose or check
-    (nothing has started then), and an axis that does not change the result."""
+    """The cells in the order of their words, the last axis fastest; one that stands twice is one. evaluation: words
+    without the model. axes: keys that are axes even with one value. Errors: UserError for a word that cannot be read, a
+    cell that does not compose or check (nothing has started then), and an axis that does not change the result."""
     axis_values = [values_of(word) for word in last_of_each_key(words)]
     _check_few(math.prod(map(len, axis_values)), "these axes")
     listed = list(itertools.product(*axis_values))
@@ -155,7 +251,27 @@ def _cell(
     if config.run_name is not None:
         raise UserError("run_name would put every cell into one folder; leave it out: a run is named by its content")
     axes = {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}
-    return Cell(words, axes, config, evaluation), unread
+    shown = {key: f"{value:g}" if isinstance(value, float) else value for key, value in axes.items()}
+    label = [*(f"{key}={'null' if value is None else value}" for key, value in shown.items()), f"s{config.seed}"]
+    calls = [Call("train", words)]
+    initial: SweepJob | None = None
+    if evaluation is not None:
+        calls.append(Call("evaluate", (f"model={run_folder(words)}", *evaluation)))
+        initial = _initial(words, config, evaluation)
+    name = f"{config_hash(config)}-s{config.seed}"  # without output, tracking and hardware
+    return Cell(name, " ".join(label), tuple(calls), config=config, axes=axes, initial=initial), unread
+
+
+def _initial(words: Sequence[str], config: Config, evaluation: tuple[str, ...]) -> SweepJob:
+    keys = [(_key(word), word.partition("=")[2]) for word in words]
+    own = tuple(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model")
+    if config.hazards != "builtin":  # evaluate takes these two from a run
+        own += (as_override("hazards", config.hazards),)
+    if config.data.dataset == "twins" and config.data.file:
+        own += (as_override("twins_file", config.data.file),)
+    asked = (*own, *evaluation)
+    name = f"initial-{content_hash(asked)}"
+    return SweepJob(name, f"initial {config.model.name}", (Call("evaluate", asked),), config=config)
 
 
 def _value(key: str, words: Sequence[str], config: Config) -> Any:

@@ -9,12 +9,11 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.jobs.folder import Board, JobFolder, Ledger
+from cada_trl.jobs.folder import JobFolder, Ledger
+from cada_trl.jobs.grid import SweepConfig
 from cada_trl.jobs.job import Job, SweepJob
-from cada_trl.jobs.request import SweepConfig
 from cada_trl.jobs.runner import NO_RESULT, from_outside
 from cada_trl.planning.device import ROOT, n_machines
 from cada_trl.planning.memory import plan_memory
@@ -40,11 +39,10 @@ def write_scripts(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConf
     return [["sbatch", "--parsable", str(path)] for path in submitted]
 
 
-def submit(folder: JobFolder, ledger: Ledger, jobs: Sequence[SweepJob], config: SweepConfig) -> Board:
+def submit(folder: JobFolder, ledger: Ledger, jobs: Sequence[SweepJob], config: SweepConfig) -> None:
     """Submit the jobs and record their numbers. Errors: UserError without sbatch, or with what it said."""
     if shutil.which("sbatch") is None:
         raise UserError("submit=slurm needs `sbatch`, which is not on this machine; --dry-run writes the scripts")
-    board: Board = {}
     for at, command in enumerate(write_scripts(folder, jobs, config)):
         of_command = [jobs[at]] if config.submit == "slurm" else jobs
         for job in of_command:
@@ -52,29 +50,25 @@ def submit(folder: JobFolder, ledger: Ledger, jobs: Sequence[SweepJob], config: 
         number = _output(command, "").strip().split(";")[0]
         for task, job in enumerate(of_command):  # at once: what is queued and not recorded would be submitted again
             queue_id = number if config.submit == "slurm" else f"{number}_{task}"
-            board[job.id] = ledger.add(job, "submitted", queue_id=queue_id)
+            ledger.add(job, "submitted", queue_id=queue_id)
             print(f"{job.label}: submitted as {queue_id}")
-    return board
 
 
-def collect(folder: JobFolder, ledger: Ledger, jobs: Sequence[Job]) -> Board:
+def collect(folder: JobFolder, ledger: Ledger, jobs: Sequence[Job]) -> None:
     """What became of submitted jobs: done by their files, still queued, or ended with a code or without one."""
-    board: Board = {}
     queued = queue_states() if jobs else {}
     for job in jobs:
         codes, wall_s = _attempts(_exit_file(folder, job))
         if (results := job.results()) is not None:
-            board[job.id] = ledger.add(job, "done", wall_s=wall_s, results=results)
+            ledger.add(job, "done", wall_s=wall_s, results=results)
         elif ledger.last(job).get("queue_id") in queued:
             continue
         elif not codes or from_outside(codes[-1]):
-            board[job.id] = ledger.add(job, "to do", "no longer in the queue and not done", wall_s)
+            ledger.add(job, "to do", "no longer in the queue and not done", wall_s)
         elif (reason := job.tripwire(codes[-1])) is not None:
-            board[job.id] = ledger.add(job, "stopped", reason, wall_s)
+            ledger.add(job, "stopped", reason, wall_s)
         else:
-            reason = f"exit code {codes[-1]} in the queue" if codes[-1] else NO_RESULT
-            board[job.id] = ledger.add(job, "failed", reason, wall_s)
-    return board
+            ledger.add(job, "failed", f"exit code {codes[-1]} in the queue" if codes[-1] else NO_RESULT, wall_s)
 
 
 def queue_states() -> dict[str, str]:
@@ -88,18 +82,16 @@ def queue_states() -> dict[str, str]:
 def status_rows(path: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, ...]]:
     """A row a job, under COLUMNS. Results are not compared with what was recorded: that is a call of the sweep.
     Errors: UserError for a damaged ledger, and as queue_states where jobs were submitted."""
-    events: dict[str, list[dict[str, Any]]] = {}
-    for event in StoredLog(path / "ledger.jsonl").rows:
-        events.setdefault(event["job"], []).append(event)
-    last = {name: of_job[-1] for name, of_job in events.items()}
+    events = StoredLog(path / "ledger.jsonl").rows
+    last = {event["job"]: event for event in events}
     queued = queue_states() if any(event["state"] == "submitted" for event in last.values()) else {}
     rows: list[tuple[str, ...]] = []
     for job in jobs:
-        event, known = last.get(job.id, {}), events.get(job.id, [])
-        is_done, state = job.results() is not None, event.get("state", "to do")
+        event, is_done = last.get(job.id, {}), job.results() is not None
+        state = event.get("state", "to do")
         state = "done" if is_done else "to do" if state == "done" else state
         in_queue = queued.get(event.get("queue_id", ""), "gone") if state == "submitted" else ""
-        hours = sum(row.get("wall_s") or 0.0 for row in known) / 3600
+        hours = sum(row.get("wall_s") or 0.0 for row in events if row["job"] == job.id) / 3600
         reason = "" if is_done else str(event.get("reason") or "")
         rows.append((job.id, job.label, state, in_queue, *_progress(job), f"{hours:.2f}" if hours else "", reason))
     return rows

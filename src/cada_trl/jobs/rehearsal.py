@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -20,7 +19,7 @@ import psutil
 
 from cada_trl.config import Config, load_config
 from cada_trl.errors import StopAsked, UserError
-from cada_trl.jobs.runner import free_port
+from cada_trl.jobs.runner import Group, signal_group, start_group
 from cada_trl.jobs.stand_in import save_launch_file, save_stand_in
 from cada_trl.launching import absent
 from cada_trl.records import read_jsonl
@@ -117,7 +116,7 @@ class Rehearsal:
                 self._check_alive(process, "train")
             ranks = psutil.Process(process.pid).children(recursive=True)
             if number is signal.SIGKILL:
-                _kill_group(process)
+                signal_group(process, number)
             process.send_signal(number)
             code = self._end_of(process, "train")
             if alive := psutil.wait_procs(ranks, timeout=_GRACE_S)[1]:
@@ -152,26 +151,18 @@ class Rehearsal:
         return _lines(self._logs[verb])[-1]
 
     @contextmanager
-    def _started(self, verb: str, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    def _started(self, verb: str, words: Sequence[str]) -> Iterator[Group]:
         """A verb's processes, all ended at the end. No GPU is seen, where there is one."""
-        env = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MASTER_PORT": str(free_port())}
         self._logs[verb] = self._folder / f"{len(list(self._folder.glob('*.log'))) + 1:02}_{verb}.log"
-        with self._logs[verb].open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"cada_trl.{verb}", *words],
-                env={**os.environ, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = [sys.executable, "-m", f"cada_trl.{verb}", *words]
+        process = start_group(command, self._logs[verb], {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"})
         try:
             yield process
         finally:
-            _kill_group(process)
+            signal_group(process, signal.SIGKILL)
             process.wait()
 
-    def _check_alive(self, process: subprocess.Popen[bytes], verb: str) -> None:
+    def _check_alive(self, process: Group, verb: str) -> None:
         """Sleeps a moment. Errors: Failed where it ended, or nothing came of it."""
         time.sleep(_POLL_S)
         if process.poll() is not None:
@@ -179,7 +170,7 @@ class Rehearsal:
         if time.time() - self._logs[verb].stat().st_mtime > STAGE_S:
             raise Failed(f"{verb} hangs: nothing was said for {STAGE_S / 60:.0f} min")
 
-    def _end_of(self, process: subprocess.Popen[bytes], verb: str) -> int:
+    def _end_of(self, process: Group, verb: str) -> int:
         try:
             return process.wait(STAGE_S)
         except subprocess.TimeoutExpired as error:
@@ -210,11 +201,6 @@ def _answers(host: str, port: int) -> bool:
     return False
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
 def _children_cpu_s() -> float:
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
+    spent = os.times()
+    return spent.children_user + spent.children_system

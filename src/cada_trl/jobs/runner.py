@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -33,6 +33,7 @@ NO_RESULT = "ended without an error and without a finished result"
 
 Say = Callable[[str], None]
 Record = Callable[..., object]  # as Ledger.add: is told what becomes of a job
+Group = subprocess.Popen[bytes]  # a process and its children
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,26 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def start_group(command: Sequence[str], log: Path, env: Mapping[str, str], lock: IO[bytes] | None = None) -> Group:
+    """In a session of its own, which inherits the lock; a Ctrl-C reaches it through signal_group alone."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **env, "MASTER_PORT": str(free_port())},
+            start_new_session=True,
+            pass_fds=(lock.fileno(),) if lock else (),
+        )
+
+
+def signal_group(process: Group, number: int) -> None:
+    """To the whole group, whose number is its first process's."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
 def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -91,41 +112,29 @@ def visible_gpus() -> list[str]:
     return [str(index) for index in range(len(done.stdout.splitlines()))] if done.returncode == 0 else []
 
 
+@dataclass(frozen=True)
 class _Running:
-    """A job's processes, in a session of their own: a Ctrl-C reaches them once, through here."""
+    """A job's processes."""
 
-    def __init__(
-        self, job: Job, script: Path, log: Path, lock: IO[bytes], place: Place, env: Mapping[str, str]
-    ) -> None:
-        self.job, self.lock, self.place, self._started = job, lock, place, time.monotonic()
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*place.prefix, "bash", str(script)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **env, **place.env, "MASTER_PORT": str(free_port())},
-                start_new_session=True,
-                pass_fds=(lock.fileno(),),
-            )
+    job: Job
+    process: Group
+    lock: IO[bytes]
+    place: Place
+    started_s: float
 
     @property
     def wall_s(self) -> float:
-        return round(time.monotonic() - self._started, 1)
-
-    def signal(self, number: int) -> None:
-        """To the whole group, whose number is its first process's."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+        return round(time.monotonic() - self.started_s, 1)
 
     def end(self) -> None:
         """Wait the grace for what was asked to stop; then kill what is left of the group, as a second Ctrl-C does."""
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             self.process.wait(_GRACE_S)
-        self.signal(signal.SIGKILL)
+        signal_group(self.process, signal.SIGKILL)
         self.process.wait()
 
 
+@dataclass
 class Runner:
     """Runs the jobs of one folder. limit_s: of one job. budget_s: of all together, then what runs is stopped. env: what
     every job gets. record: is told what becomes of each; a table needs none, since the verbs' folders say what is done.
@@ -133,22 +142,16 @@ class Runner:
     failed: job id -> why it has no result, of those that were started.
     """
 
-    def __init__(
-        self,
-        folder: JobFolder,
-        say: Say,
-        record: Record = lambda *_, **__: None,
-        places: Sequence[Place] = (Place({}),),
-        limit_s: float = float("inf"),
-        env: Mapping[str, str] | None = None,
-        budget_s: float = float("inf"),
-    ) -> None:
-        self._budget_s = budget_s
-        self._folder, self._record, self._say = folder, record, say
-        self._places, self._limit_s, self._env = places, limit_s, env or {}
-        self.failed: dict[str, str] = {}
-        self._waited_for: set[str] = set()
-        self._progress_told = time.monotonic()
+    folder: JobFolder
+    say: Say
+    record: Record = lambda *_, **__: None
+    places: Sequence[Place] = (Place({}),)
+    limit_s: float = float("inf")
+    env: Mapping[str, str] = field(default_factory=dict)
+    budget_s: float = float("inf")
+    failed: dict[str, str] = field(default_factory=dict, init=False)
+    _waited_for: set[str] = field(default_factory=set, init=False)
+    _progress_told_s: float = field(default_factory=time.monotonic, init=False)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run them; returns when none is left. A failing job leaves the others running, but for those that ask the
@@ -157,15 +160,15 @@ class Runner:
         waiting, group = list(jobs), list[_Running]()
         try:
             while waiting or group:
-                if self._budget_s <= sum(running.wall_s for running in group):
-                    self._say(SPENT)
+                if self.budget_s <= sum(running.wall_s for running in group):
+                    self.say(SPENT)
                     self._stop(group, SPENT)
                     for job in waiting:
-                        self._record(job, "to do", SPENT)
+                        self.record(job, "to do", SPENT)
                     return
                 for job in list(waiting):
                     busy = [running.place for running in group]
-                    free = [place for place in self._places if place not in busy]
+                    free = [place for place in self.places if place not in busy]
                     first = job.trained.id if job.trained else None
                     is_trained = first not in {one.id for one in [*waiting, *(running.job for running in group)]}
                     if first in self.failed or (free and is_trained and self._take(job, free[0], group)):
@@ -180,44 +183,46 @@ class Runner:
 
     def _take(self, job: Job, place: Place, group: list[_Running]) -> bool:
         """Start the job unless a process of it is alive; True once it is started, or found to be done."""
-        folder, log, script = self._folder, self._folder.log(job), self._folder.script(job)
+        folder, log, script = self.folder, self.folder.log(job), self.folder.script(job)
         with writing(log, f"choose another {folder.kind}s_dir"):
             log.parent.mkdir(parents=True, exist_ok=True)
             lock = try_lock(folder.lock(job))
         if lock is None:
             if job.id not in self._waited_for:
-                self._say(
+                self.say(
                     f"{job.label}: still running, from an earlier call or in another {folder.kind}; waiting for it"
                 )
                 self._waited_for.add(job.id)
             return False
         if job.id in self._waited_for and (results := job.results()) is not None:
             lock.close()
-            self._record(job, "done", results=results)
+            self.record(job, "done", results=results)
             return True
         replace(script, job.script(), GOES_ON)
-        self._record(job, "running")
-        self._say(f"{job.label}: started; log {log}")
-        group.append(_Running(job, script, log, lock, place, self._env))
+        self.record(job, "running")
+        self.say(f"{job.label}: started; log {log}")
+        command = [*place.prefix, "bash", str(script)]
+        process = start_group(command, log, {**self.env, **place.env}, lock)
+        group.append(_Running(job, process, lock, place, time.monotonic()))
         return True
 
     def _has_ended(self, running: _Running) -> bool:
         job, code, wall_s = running.job, running.process.poll(), running.wall_s
-        if code is None and wall_s < self._limit_s:
+        if code is None and wall_s < self.limit_s:
             return False
         if code is None:
-            running.signal(signal.SIGINT)
+            signal_group(running.process, signal.SIGINT)
         running.end()
-        self._budget_s -= wall_s
+        self.budget_s -= wall_s
         if code is None:
-            self._fail(job, f"stopped at the limit of {self._limit_s / 3600:g} h (cell_limit_h)", wall_s)
+            self._fail(job, f"stopped at the limit of {self.limit_s / 3600:g} h (cell_limit_h)", wall_s)
         elif code == 0 and (results := job.results()) is not None:
-            self._record(job, "done", wall_s=wall_s, results=results)
-            self._say(f"{job.label}: done in {wall_s / 60:.1f} min")
+            self.record(job, "done", wall_s=wall_s, results=results)
+            self.say(f"{job.label}: done in {wall_s / 60:.1f} min")
         elif from_outside(code):
             self.failed[job.id] = reason = f"stopped from outside (exit code {code})"
-            self._record(job, "to do", reason, wall_s)
-            self._say(f"{job.label}: {reason}; the same command goes on with it")
+            self.record(job, "to do", reason, wall_s)
+            self.say(f"{job.label}: {reason}; the same command goes on with it")
         elif (tripwire := job.tripwire(code)) is not None:
             self._fail(job, tripwire, wall_s, "stopped")
         else:
@@ -227,28 +232,28 @@ class Runner:
 
     def _tell_progress(self, group: Sequence[_Running]) -> None:
         """Once a minute, how far each running job is: the last line that it printed."""
-        if time.monotonic() - self._progress_told < _PROGRESS_S:
+        if time.monotonic() - self._progress_told_s < _PROGRESS_S:
             return
-        self._progress_told = time.monotonic()
+        self._progress_told_s = time.monotonic()
         for running in group:
-            lines = [line for line in _last_lines(self._folder.log(running.job)) if line.strip()]
-            self._say(f"{running.job.label}: {running.wall_s / 60:.0f} min: {lines[-1] if lines else ''}")
+            lines = [line for line in _last_lines(self.folder.log(running.job)) if line.strip()]
+            self.say(f"{running.job.label}: {running.wall_s / 60:.0f} min: {lines[-1] if lines else ''}")
 
     def _fail(self, job: Job, reason: str, wall_s: float, state: State = "failed") -> None:
         """Said with the last lines of its log."""
         self.failed[job.id] = reason
-        self._record(job, state, reason, wall_s)
-        path, retry = self._folder.log(job), "; --retry starts it again" if self._folder.kind == "sweep" else ""
+        self.record(job, state, reason, wall_s)
+        path, retry = self.folder.log(job), "; --retry starts it again" if self.folder.kind == "sweep" else ""
         tail = [f"  | {line}" for line in _last_lines(path)[-_TAIL_LINES:] or ["(empty)"]]
-        self._say("\n".join([f"{job.label}: {state}, {reason}{retry}", f"  {path}:", *tail]))
+        self.say("\n".join([f"{job.label}: {state}, {reason}{retry}", f"  {path}:", *tail]))
 
     def _stop(self, group: Sequence[_Running], reason: str) -> None:
         for running in group:
-            running.signal(signal.SIGINT)
+            signal_group(running.process, signal.SIGINT)
         for running in group:
             running.end()
             with suppress(UserError):  # on a full disk the jobs are stopped all the same
-                self._record(running.job, "to do", reason, running.wall_s)
+                self.record(running.job, "to do", reason, running.wall_s)
             running.lock.close()
 
 

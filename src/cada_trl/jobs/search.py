@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.errors import UserError
 from cada_trl.jobs.folder import STUDY
-from cada_trl.jobs.grid import Cell, last_of_each_key, make_grid, parsed, values_of
-from cada_trl.jobs.request import SweepRequest
+from cada_trl.jobs.grid import Cell, SweepRequest, last_of_each_key, make_grid, parsed, values_of
 from cada_trl.jobs.session import Session
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def run_search(session: Session, space: Space) -> None:
     A trial whose numbers are not known has failed in the study, and never counts as a number.
     """
     import optuna
-    from optuna.trial import TrialState
+    from optuna.trial import TrialState, create_trial
 
     config, file = session.request.config, session.folder.path / STUDY
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -92,7 +91,9 @@ def run_search(session: Session, space: Space) -> None:
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=config.jobs > 1)
     if earlier := [cell for trial in study.trials if trial.state.is_finished() for cell in space.cells(trial.params)]:
         session.run(earlier)
-        _add_retried(session, study, space)
+        for trial in _failed(study):  # stays so in the study: where its cells have ended well since, they are a new one
+            if values := objectives(session.record, space.cells(trial.params)):
+                study.add_trial(create_trial(params=trial.params, distributions=trial.distributions, values=values))
     _show(session, study)
     while not session.is_spent:
         n_new = min(config.n_trials - len(study.trials), config.jobs)
@@ -112,15 +113,6 @@ def run_search(session: Session, space: Space) -> None:
         _show(session, study)
         if left:  # stopped from outside: the next call goes on
             return
-
-
-def _add_retried(session: Session, study: Study, space: Space) -> None:
-    """A failed trial stays one in the study; where its cells have ended well since, they are a trial of their own."""
-    from optuna.trial import create_trial
-
-    for trial in _failed(study):
-        if values := objectives(session.record, space.cells(trial.params)):
-            study.add_trial(create_trial(params=trial.params, distributions=trial.distributions, values=values))
 
 
 def _failed(study: Study) -> list[FrozenTrial]:

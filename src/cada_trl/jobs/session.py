@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import config_hash
 from cada_trl.document.render import bullets, heading, line, table
 from cada_trl.errors import UserError
-from cada_trl.jobs.folder import Board, JobFolder, Ledger, Standing, State
-from cada_trl.jobs.grid import Cell
+from cada_trl.jobs.folder import JobFolder, Ledger, Standing, State
+from cada_trl.jobs.grid import Cell, SweepRequest
 from cada_trl.jobs.job import Job, SweepJob
 from cada_trl.jobs.queue import collect, submit
-from cada_trl.jobs.request import SweepRequest
 from cada_trl.jobs.runner import Runner, places
 from cada_trl.numbers import ABSENT, RATE
 from cada_trl.report.names import measures
@@ -41,8 +40,8 @@ class Session:
     def __init__(self, folder: JobFolder, request: SweepRequest, command: Sequence[str]) -> None:
         self.folder, self.request, self._command = folder, request, command
         self._ledger = Ledger(folder.path / "ledger.jsonl")
+        self._board = self._ledger.board
         self._cells: dict[str, Cell] = {}
-        self._board: Board = {}
         self.search: dict[str, Any] | None = None
         self.record: dict[str, Any] = {}
 
@@ -51,11 +50,12 @@ class Session:
         config = self.request.config
         self._cells |= {cell.id: cell for cell in cells}
         jobs = jobs_of(cells)
-        self._board |= {job.id: self._ledger.standing(job) for job in jobs}
-        self._board |= collect(self.folder, self._ledger, [job for job in jobs if self._state(job) == "submitted"])
-        if self.request.retry:
-            again = [job for job in jobs if self._state(job) in {"failed", "stopped"}]
-            self._board |= {job.id: Standing("to do", wall_s=self._board[job.id].wall_s) for job in again}
+        for job in jobs:
+            self._ledger.look(job)
+        collect(self.folder, self._ledger, [job for job in jobs if self._state(job) == "submitted"])
+        for job in jobs if self.request.retry else ():
+            if self._state(job) in {"failed", "stopped"}:
+                self._board[job.id] = Standing("to do", wall_s=self._board[job.id].wall_s)
         self.write()
         self._tell_known(jobs)
         to_do = [job for job in jobs if self._state(job) == "to do"]
@@ -92,14 +92,13 @@ class Session:
                 self._changed(job, "to do", reason)
                 print(f"{job.label}: {reason}")
         if fitting:
-            self._board |= submit(self.folder, self._ledger, fitting, self.request.config)
+            submit(self.folder, self._ledger, fitting, self.request.config)
 
     def _state(self, job: Job) -> State:
         return self._board[job.id].state
 
     def _changed(self, job: Job, state: State, *about: Any, **facts: Any) -> None:
-        standing = self._ledger.add(job, state, *about, **facts)
-        self._board[job.id] = Standing("running") if state == "running" else standing
+        self._ledger.add(job, state, *about, **facts)
         self.write()
 
     def _tell_known(self, jobs: Sequence[SweepJob]) -> None:
@@ -115,7 +114,7 @@ class Session:
 
     def write(self) -> None:
         cells, card = list(self._cells.values()), self.request.card
-        initial = {first.id: (first, cell) for cell in cells if (first := cell.initial) is not None}
+        initial = {first.id: first for cell in cells if (first := cell.initial) is not None}
         self.record = {
             "format": 1,
             "name": self.folder.path.name,
@@ -124,8 +123,8 @@ class Session:
             "ablation": card.model_dump() if card else None,
             "axes": _axes(cells),
             "initial": [
-                {"id": name, "model": cell.config.model.name, **self._standing(first)}
-                for name, (first, cell) in initial.items()
+                {"id": name, "model": first.config.model.name, **self._standing(first)}
+                for name, first in initial.items()
             ],
             "cells": [
                 {
@@ -135,9 +134,9 @@ class Session:
                     "axes": cell.axes,
                     "seed": cell.config.seed,
                     "overrides": list(cell.words),
-                    "run_folder": str(cell.job.run_folder),
+                    "run_folder": str(cell.run_folder),
                     "initial": cell.initial.id if cell.initial else None,
-                    **self._standing(cell.job),
+                    **self._standing(cell),
                 }
                 for cell in cells
             ],
@@ -166,11 +165,10 @@ class Session:
         }
 
 
-def jobs_of(cells: Iterable[Cell]) -> list[SweepJob]:
+def jobs_of(cells: Collection[Cell]) -> list[SweepJob]:
     """Every job once, the initial models' first: they are what all cells are compared with."""
-    jobs = [(cell.initial, cell.job) for cell in cells]
-    ordered = [*(first for first, _ in jobs if first is not None), *(job for _, job in jobs)]
-    return list({job.id: job for job in ordered}.values())
+    initial = [cell.initial for cell in cells if cell.initial is not None]
+    return list({job.id: job for job in [*initial, *cells]}.values())
 
 
 def _axes(cells: Sequence[Cell]) -> dict[str, list[Any]]:

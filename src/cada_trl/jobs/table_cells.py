@@ -14,8 +14,7 @@ from cada_trl.records import read_jsonl
 from cada_trl.report.paper import Measure, paper_tables
 from cada_trl.report.records import read_evaluation
 from cada_trl.statistics.seeds import across_seeds
-from cada_trl.storage.files import read_json
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord, read_json
 
 State = Literal["done", "to do", "failed", "not run", "withheld", "no access", "no prompts", "no data"]
 _MEASURED = {"value", "low", "high", "n", "asked"}

@@ -18,9 +18,8 @@ from cada_trl.errors import UserError, first_line
 from cada_trl.models.checks import USER, render
 from cada_trl.models.embedded import embedded_folder
 from cada_trl.models.folder import AGAIN, check_files, check_finite, checked_folder, made_once
-from cada_trl.storage.digest import file_sha256, sha256
+from cada_trl.storage.digest import CONFIG, file_sha256, read_config, sha256
 from cada_trl.storage.files import MADE_AGAIN, writing
-from cada_trl.storage.kept import CONFIG, read_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -12,8 +12,8 @@ from cada_trl.config.loading import as_override, check_values, described, neares
 from cada_trl.errors import UserError, first_line
 from cada_trl.models.folder import checked_folder, count_params
 from cada_trl.models.load import check_hub, is_adapter, resolve_model
+from cada_trl.storage.digest import digests, read_config
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import digests, read_config
 from cada_trl.storage.reading import read_yaml
 
 MODEL_DIR = CONF_DIR / "model"

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from cada_trl.config import CONF_DIR, HardwareConfig
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import read_yaml
 
-ROOT = CONF_DIR.parent
+ROOT, ASSETS = CONF_DIR.parent, Path(__file__).with_name("assets")
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,7 @@ class Accelerator:
 
 
 def accelerators() -> dict[str, Accelerator]:
-    table = yaml.safe_load(files("cada_trl.planning").joinpath("assets/accelerators.yaml").read_text(encoding="utf-8"))
-    return {name: Accelerator(**values) for name, values in table.items()}
+    return {name: Accelerator(**values) for name, values in read_yaml(ASSETS / "accelerators.yaml").items()}
 
 
 def accelerator_of(hardware: HardwareConfig) -> Accelerator | None:

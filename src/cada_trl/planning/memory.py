@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-import yaml
-
 from cada_trl.config import CONF_DIR, Config, check_config
 from cada_trl.errors import UserError
 from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
 from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest
+from cada_trl.storage.reading import read_yaml
 
 FLOAT32, BFLOAT16 = 4, 2
 LIBRARIES_GB = 0.53  # measured: a whole run of a model of almost no weights (docs/running.md)
@@ -124,7 +123,7 @@ def _changes(config: Config) -> Iterator[tuple[str, str, dict[str, dict[str, Any
     if hardware.accelerate_config and "zero2_4gpu" in hardware.accelerate_config:
         for name in ZERO3_FILES:  # a launch file goes with its hardware
             yield "hardware", f"accelerate_config={name}", {"hardware": {"accelerate_config": name}}
-    files = {file.stem: yaml.safe_load(file.read_text("utf-8")) for file in (CONF_DIR / "hardware").glob("*.yaml")}
+    files = {file.stem: read_yaml(file) for file in (CONF_DIR / "hardware").glob("*.yaml")}
     for name, values in sorted(files.items(), key=lambda file: (file[1]["n_processes"], file[0])):
         if values["device"] == "cuda" and values != hardware.model_dump():
             yield "hardware", f"hardware={name}", {"hardware": values}

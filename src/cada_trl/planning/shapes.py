@@ -8,18 +8,16 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.planning.device import accelerator_of, n_machines
+from cada_trl.planning.device import ASSETS, accelerator_of, n_machines
 from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.storage.files import read_json
+from cada_trl.storage.reading import read_yaml
 
 CHAT_TOK = 20  # ours: system turn and the ends of the user's turn in SmolLM2's template; Llama 3's has fewer
 CHARS_A_TOK = 4  # ours: a rule of thumb for English
@@ -83,7 +81,7 @@ class Shape:
 def shape_of(model: ModelConfig) -> Shape:
     """Of a model of hydra_conf/model, or whose config.json is on this machine. Errors: UserError where neither is so,
     or where that describes no Llama-like decoder."""
-    table = yaml.safe_load(files("cada_trl.planning").joinpath("assets/shapes.yaml").read_text(encoding="utf-8"))
+    table = read_yaml(ASSETS / "shapes.yaml")
     if model.source != "folder" and model.name in table:
         return Shape(**table[model.name])
     if model.source == "folder":

@@ -26,7 +26,7 @@ from cada_trl.report.names import attack_name, benchmark_name, cell_name, hazard
 from cada_trl.report.rates import LEAST_N, SliceRow, change_cell, measure_cell, slice_tables
 from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import of_training
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord
 from cada_trl.tracking.manifest import scrub
 
 ALL = "all"  # hazards

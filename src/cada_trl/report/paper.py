@@ -15,7 +15,7 @@ from cada_trl.report.names import attack_name, benchmark_name, cell_name
 from cada_trl.report.rates import measure_cell
 from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import of_training
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord
 from cada_trl.storage.reading import read_yaml
 
 Measure = Literal["asr", "harmful_score", "nrr", "accuracy"]

@@ -32,8 +32,8 @@ from cada_trl.evaluation.scores import Scores, score
 from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.judging.judge import Judged, majorities
 from cada_trl.report.run_record import RUN_FILES, Folder, Row, RunRecord, if_readable, read_run
+from cada_trl.storage.digest import check_kept, read_config
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import check_kept, read_config
 from cada_trl.storage.log import StoredLog
 
 FOLDERS = "runs/<name>, evals/<name>, faithfulness/<name>, utility/<name> or sweeps/<name>"

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
 from cada_trl.records import Status, Verdict, read_jsonl
+from cada_trl.storage.digest import check_described, read_config
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import check_described, read_config
 from cada_trl.tracking.metrics import PROBE_SETS
 
 Row = dict[str, Any]

@@ -34,8 +34,7 @@ from cada_trl.separability.probe import (
     training_rows,
 )
 from cada_trl.storage.digest import content_hash, file_sha256, sha256
-from cada_trl.storage.files import read_json, replace_json
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord, read_json, replace_json
 
 VERSION = 1  # raise it when the same inputs give other numbers
 SEED = 0  # of folds, resamples and draws: the card is the request set's and the model's alone

@@ -19,7 +19,7 @@ from cada_trl.data.likeness import normalise
 from cada_trl.errors import UserError
 from cada_trl.records import Request
 from cada_trl.statistics.resampled import auc_and_j, auc_and_j_intervals
-from cada_trl.storage.json_record import JsonRecord
+from cada_trl.storage.files import JsonRecord
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -1,14 +1,26 @@
-"""SHA-256 of texts, files and plain values: what folders, caches and versions are named by."""
+"""SHA-256 of texts, files and values: what folders, caches and versions are named by, and what files were when they
+were written, so that what was edited or deleted since is noticed when it is read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from cada_trl.storage.reading import opened
+from cada_trl.errors import UserError
+from cada_trl.storage.files import read_json
+from cada_trl.storage.reading import opened, read_yaml
+
+CONFIG, MANIFEST = "config.yaml", "manifest.json"
+_OWN = "manifest_sha256"  # the manifest's key for the SHA-256 of the rest of it
+Digest = Callable[[Path], str]
+_WHOLE_BYTES = 2**26  # ours: larger files, which are weights, take seconds each
+_END_BYTES = 2**20
 
 
 def sha256(content: str | bytes) -> str:
@@ -38,3 +50,121 @@ def json_sha256(values: Any) -> str:
 def content_hash(values: Any) -> str:
     """Its first 8 digits, for names."""
     return json_sha256(values)[:8]
+
+
+def digests(folder: Path, patterns: Iterable[str], of: Digest = file_sha256) -> dict[str, str]:
+    """Name in the folder -> digest, of the files that match."""
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    return {str(path.relative_to(folder)): of(path) for path in files}
+
+
+def change(path: Path, digest: str, of: Digest = file_sha256) -> Literal["is missing", "has changed"] | None:
+    """What became of a file since its digest was recorded."""
+    if not path.is_file():
+        return "is missing"
+    return None if of(path) == digest else "has changed"
+
+
+def quick_sha256(path: Path) -> str:
+    """Of a large file by its size and its two ends, within a moment; of any other by the whole."""
+    size = path.stat().st_size
+    if size <= _WHOLE_BYTES:
+        return file_sha256(path)
+    with path.open("rb") as file:
+        start = file.read(_END_BYTES)
+        file.seek(-_END_BYTES, os.SEEK_END)
+        return sha256(f"{size} bytes".encode() + start + file.read())
+
+
+def kept(folder: Path) -> dict[str, list[Any]]:
+    """config.yaml and each JSONL file in the folder and one level below -> [its bytes, its SHA-256], for `files` of the
+    manifest."""
+    found = digests(folder, (CONFIG, "*.jsonl", "*/*.jsonl"))
+    return {name: [(folder / name).stat().st_size, digest] for name, digest in found.items()}
+
+
+def check_same_inputs(folder: Path, now: Mapping[str, Any]) -> None:
+    """now: a run's manifest, or what is known of it. Errors: UserError where what the run's configuration names by path
+    alone is another one than when the run in the folder began."""
+    before = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    wrong = [
+        what
+        for key, what in {"hazards_hash": "case pack", "template_hash": "chat template", "judge_id": "judge"}.items()
+        if before.get(key) is not None and before[key] != now.get(key, before[key])
+    ]
+    files = [(manifest.get("data") or {}).get("files") for manifest in (before, now)]
+    wrong += ["request set"] if all(files) and files[0] != files[1] else []
+    if wrong:
+        raise UserError(
+            f"the {wrong[0]} is another one than when {folder} began; restore it, or begin anew under another run_name"
+        )
+
+
+def sealed(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of what has ended, with the files that are there and the SHA-256 of itself."""
+    whole = {**manifest, "files": kept(folder)}
+    return {**whole, _OWN: _own_sha256(whole)}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The mapping in a folder's config.yaml.
+
+    Errors: as check_described, and UserError for a file that cannot be read or holds no mapping.
+    """
+    check_described(folder)
+    values = read_yaml(folder / CONFIG, "restore it")
+    if not isinstance(values, dict):
+        raise UserError(f"{folder / CONFIG} holds a {type(values).__name__}, expected a mapping; restore it")
+    return values
+
+
+def check_described(folder: Path) -> None:
+    """As check_kept, of the two files that say what a folder is of: config.yaml and the manifest itself."""
+    file = folder / MANIFEST
+    check_kept(folder, read_json(file, "restore it") if file.is_file() else {}, [CONFIG])
+
+
+def check_kept(folder: Path, manifest: Mapping[str, Any], names: Collection[str] | None = None) -> None:
+    """Says in a line where an older version recorded nothing, and which file was deleted: who needs it says so, too.
+    A writer that was killed may have added rows. names: the files that are looked at; None: all.
+
+    Errors: UserError names the first file that was edited.
+    """
+    if manifest.get(_OWN) not in {None, _own_sha256(manifest)}:
+        raise UserError(_edited(folder / MANIFEST, "it has another SHA-256 than it says itself"))
+    running, files = manifest.get("exit_state") == "running", manifest.get("files")
+    if files is None:
+        if manifest and not running:
+            _say_once(f"{folder}: written without hashes of its files, so edits of them cannot be noticed")
+        return
+    try:
+        recorded = {folder / name: (int(n_bytes), str(digest)) for name, (n_bytes, digest) in files.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / MANIFEST}: `files` is of another form; restore it") from error
+    for path, (n_bytes, digest) in recorded.items():
+        if names is not None and path.name not in names:
+            continue
+        seen = change(path, digest, partial(_first_sha256, n_bytes) if running else file_sha256)
+        if seen == "is missing":
+            _say_once(f"{path} was deleted after it was written")
+        elif seen:
+            raise UserError(_edited(path, f"{MANIFEST} has another SHA-256"))
+
+
+def _edited(path: Path, seen: str) -> str:
+    return f"{path} was edited after it was written: {seen}; restore it, or move the folder away and make it again"
+
+
+def _own_sha256(manifest: Mapping[str, Any]) -> str:
+    """Of what JSON gives back, so that a manifest has one before it is written."""
+    return json_sha256(json.loads(json.dumps({key: value for key, value in manifest.items() if key != _OWN})))
+
+
+def _first_sha256(n_bytes: int, path: Path) -> str:
+    with opened(path, "restore it") as file:
+        return sha256(file.read(n_bytes))
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and locks; what the disk refuses becomes one line for the user."""
+"""Files that appear whole or not at all, closed JSON records, locks; what the disk refuses is one line for the user."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import parse_object, read_text
@@ -95,6 +96,30 @@ def read_json(path: Path, advice: str = MADE_AGAIN, finite: bool = True) -> dict
         return parse_object(read_text(path, advice), finite)
     except ValueError as error:
         raise UserError(f"{path} is not a JSON object ({error}); {advice}") from error
+
+
+class JsonRecord(BaseModel):
+    """A result as an immutable object without unknown fields: what is written can be read again, and nothing else. An
+    infinite or undefined number is refused, null is "not known"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain objects, for json.dumps."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Inverse of to_json. Errors: UserError names the first field that is missing, unknown or wrong."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise UserError(
+                f"{cls.__name__.lower()}: {where or 'the whole'}: {problem['msg']}; it was edited or is of another "
+                "version: make it again"
+            ) from error
 
 
 def take_lock(path: Path) -> IO[bytes]:

@@ -20,7 +20,6 @@ from typing import Any
 import yaml
 
 from cada_trl.errors import UserError
-from cada_trl.storage.problems import Problems
 
 # Ours, each far above the largest file that is known here; PyYAML reads about 0.2 MiB a second.
 MAX_ROWS_BYTES, MAX_LINE_BYTES = 2 << 30, 16 << 20
@@ -30,6 +29,7 @@ PUBLISHED = "is it the published file?"
 Numbered = Iterator[tuple[int, dict[str, Any]]]
 _TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
 HALF_PAIR = re.compile("[\ud800-\udfff]")
+N_SHOWN = 10  # problems of a file in one message
 
 
 @contextmanager
@@ -113,6 +113,40 @@ def _finite(number: str) -> float:
 
 _JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
 _PYTHONS_JSON = json.JSONDecoder(object_pairs_hook=_unique)
+
+
+class Problems:
+    """What is wrong with the rows of a user's file, said at once: who mends it reads one message, not one a row."""
+
+    def __init__(self) -> None:
+        self._shown: list[tuple[str, str]] = []
+        self._n = 0
+
+    @contextmanager
+    def of(self, where: str) -> Iterator[None]:
+        """Keep the UserError that is raised inside and go on. where: a file, or "file, row 12"."""
+        try:
+            yield
+        except UserError as error:
+            self.add(where, error)
+
+    def add(self, where: str, problem: object) -> None:
+        """problem: a text or an error, with or without its place."""
+        self._n += 1
+        if self._n <= N_SHOWN:
+            self._shown.append((where, str(problem).removeprefix(f"{where}: ")))
+
+    def end(self) -> None:
+        """Errors: UserError with the first N_SHOWN, each file named once, and how many more there are."""
+        said, last = [], ""
+        for where, problem in self._shown:
+            file, _, number = where.rpartition(", row ")
+            said.append(f"row {number}: {problem}" if file and file == last else f"{where}: {problem}")
+            last = file or where
+        if self._n > N_SHOWN:
+            said.append(f"and {self._n - N_SHOWN} more")
+        if said:
+            raise UserError("; ".join(said))
 
 
 def read_csv(

@@ -16,9 +16,8 @@ from typing import Any
 
 from cada_trl.config import PACKAGE_DIR, Config, config_hash, run_name
 from cada_trl.errors import Stopped, UserError, first_line
-from cada_trl.storage.digest import content_hash
+from cada_trl.storage.digest import check_kept, content_hash
 from cada_trl.storage.files import read_json
-from cada_trl.storage.kept import check_kept
 
 HIDDEN = "<hidden>"
 

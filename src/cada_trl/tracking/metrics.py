@@ -9,11 +9,12 @@ did not answer is never a number).
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from cada_trl.config.loading import nearest
 
 Better = Literal["up", "down", "none"]
 
@@ -94,8 +95,7 @@ METRICS = {name: Metric(*entry) for name, entry in _OF_STEPS.items()} | {
 def metric(name: str) -> Metric:
     """The registry's entry. Errors: ValueError with the nearest known names (a programmer's mistake, no UserError)."""
     if name not in METRICS:
-        close = difflib.get_close_matches(name, METRICS, n=3)
-        raise ValueError(f"unknown metric '{name}'; did you mean {' or '.join(close) or 'one of tracking/metrics.py'}?")
+        raise ValueError(f"unknown metric '{name}'; {nearest(name, METRICS)}")
     return METRICS[name]
 
 

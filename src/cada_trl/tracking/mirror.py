@@ -53,7 +53,7 @@ class Mirror:
         self._trackers, self._say = dict(trackers), say
 
     @classmethod
-    def start(cls, config: Config, folder: RunFolder, job_type: str, say: Say) -> Mirror:
+    def start(cls, config: Config, folder: RunFolder, say: Say) -> Mirror:
         """The trackers that tracking= names, on the main process; one that is off is not imported, and one that does
         not start is left out with one line.
 
@@ -61,7 +61,7 @@ class Mirror:
         """
         local = config.tracking.local_tracker
         makers: dict[str, tuple[bool, Callable[[], Tracker]]] = {
-            "W&B": (config.tracking.wandb != "off", lambda: _Wandb(config, folder, job_type, say)),
+            "W&B": (config.tracking.wandb != "off", lambda: _Wandb(config, folder, say)),
             "TensorBoard": (local == "tensorboard", lambda: _Tensorboard(config, folder)),
             "trackio": (local == "trackio", lambda: _Trackio(config, folder, say)),
         }
@@ -123,10 +123,10 @@ class _Wandb:
     reached the run is offline, with one line.
     """
 
-    def __init__(self, config: Config, folder: RunFolder, job_type: str, say: Say) -> None:
+    def __init__(self, config: Config, folder: RunFolder, say: Say) -> None:
         self._folder, self._say = folder, say
         self._row = -1
-        self._run = _start_wandb(config, folder, job_type, say)
+        self._run = _start_wandb(config, folder, say)
         if not self._run.offline:
             say(f"W&B: {self._run.url}")
 
@@ -146,27 +146,27 @@ class _Wandb:
             self._say(f"W&B is offline; to send it: wandb sync {self._folder.path / 'wandb'}/offline-run-*")
 
 
-def _start_wandb(config: Config, folder: RunFolder, job_type: str, say: Say) -> Any:
+def _start_wandb(config: Config, folder: RunFolder, say: Say) -> Any:
     import wandb
 
     online = config.tracking.wandb == "online"
     if online and not logged_in():
         raise UserError("W&B is online but nobody is logged in; run `wandb login` once or choose tracking=offline")
     try:
-        run = _init_wandb(config, folder, job_type, "online" if online else "offline")
+        run = _init_wandb(config, folder, "online" if online else "offline")
     except wandb.errors.Error as error:
         if not online:
             raise
         say(f"W&B did not answer ({first_line(error)}); this run is offline")
         wandb.teardown()  # or its process holds on to the run's id
-        run = _init_wandb(config, folder, job_type, "offline")
+        run = _init_wandb(config, folder, "offline")
     run.define_metric("step", hidden=True)
     for kind in dict.fromkeys(name.split("/")[0] for name in METRICS):
         run.define_metric(f"{kind}/*", step_metric="step")
     return run
 
 
-def _init_wandb(config: Config, folder: RunFolder, job_type: str, mode: Any) -> Any:
+def _init_wandb(config: Config, folder: RunFolder, mode: Any) -> Any:
     import wandb
 
     os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # or W&B advertises it, whatever `silent` is
@@ -178,7 +178,7 @@ def _init_wandb(config: Config, folder: RunFolder, job_type: str, mode: Any) -> 
         mode=mode,
         dir=str(folder.path),
         id=id_file.read_text(encoding="utf-8").strip(),
-        job_type=job_type,
+        job_type="train",
         tags=[
             *(config.model.name, config.data.dataset, f"method={algo.method}"),
             *(f"arm={config.prompt.arm}", f"learn_on={algo.learn_on}"),

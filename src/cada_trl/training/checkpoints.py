@@ -17,9 +17,8 @@ from torch import Tensor
 from cada_trl.config import HardwareConfig
 from cada_trl.errors import UserError
 from cada_trl.planning.device import zero_stage
-from cada_trl.storage.digest import sha256_of
+from cada_trl.storage.digest import change, digests, sha256_of
 from cada_trl.storage.files import read_json, replace_json
-from cada_trl.storage.kept import change, digests
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
