@@ -101,7 +101,9 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
     found = {name.strip().lower(): name for _, row in read for name in row}
     guessed = ((kind, next((found[name] for name in known if name in found), None)) for kind, known in COLUMNS.items())
     columns = {kind: name for kind, name in guessed if name is not None}
-    rows = {number: {kind: row.get(name) for kind, name in columns.items()} for number, row in read}
+    rows: dict[int, dict[str, Any]] = {
+        number: {kind: row.get(name) for kind, name in columns.items()} for number, row in read
+    }
     _check_file(path, [*found.values()], columns, problems)
     _check_rows(path, rows, columns, problems)
     problems.end()

@@ -117,9 +117,9 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     if len(cards) > 1:
         raise UserError(f"{' '.join(kinds['card'])}: a sweep answers one card's question; give one of them")
     card = load_card(cards.pop()) if cards else None
-    words = (*(card.overrides if card else ()), *expand_recipes(kinds["training"]))
-    asked = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
-    return SweepRequest(config, card, words, asked, *(flag in flags for flag in _FLAGS))
+    training = (*(card.overrides if card else ()), *expand_recipes(kinds["training"]))
+    suite = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
+    return SweepRequest(config, card, training, suite, *(flag in flags for flag in _FLAGS))
 
 
 def _kind(word: str) -> str:

@@ -105,9 +105,12 @@ class ChatEndpoint:
         """
         reply = self._send(self._client, messages, max_tok, temperature)
         text, said = _said(reply, messages), getattr(reply, "usage", None)
-        counts = [getattr(said, name, None) for name in ("prompt_tokens", "completion_tokens")]
+        prompt_tok, completion_tok = (
+            n_tok if isinstance(n_tok := getattr(said, name, None), int) else None
+            for name in ("prompt_tokens", "completion_tokens")
+        )
         with self._lock:
-            self.usage.add(*(n_tok if isinstance(n_tok, int) else None for n_tok in counts))
+            self.usage.add(prompt_tok, completion_tok)
         return text
 
     def answers(

@@ -104,9 +104,9 @@ class ModelJudge(_Bounded):
         prompts = [self._form.write(*pair) for pair in asked]
         for i, answer in self._model.answers(prompts, self._form.max_tok):
             silent = Judged(Verdict.UNSCORED, raw="", reason=answer.reason)
-            verdicts[asked[i]] = judged = silent if answer.text is None else self._form.read(answer.text)
+            verdicts[asked[i]] = given = silent if answer.text is None else self._form.read(answer.text)
             if self._cache is not None:
-                self._cache.put(self.id, *asked[i], judged)
+                self._cache.put(self.id, *asked[i], given)
         return [judged for pair in shown if (judged := verdicts[pair]) is not None]
 
     def _known(self, request: str, response: str) -> Judged | None:

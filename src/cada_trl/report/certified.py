@@ -115,8 +115,8 @@ def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate
             [one for one in side.outcomes if hazard in {ALL, one.attempt.item.hazard or NO_HAZARD}]
             for side in (before, after)
         ]
-        sides = [[replace(side, outcomes=own).evaluated] for side, own in zip((before, after), of_hazard, strict=True)]
-        for compared in compare(*sides, after.scores.min_coverage).cells:
+        sides = [replace(side, outcomes=own).evaluated for side, own in zip((before, after), of_hazard, strict=True)]
+        for compared in compare([sides[0]], [sides[1]], after.scores.min_coverage).cells:
             place = compared.benchmark, compared.attack
             harmful = cells[1][place].metric == "asr"
             slices = [one[place].total if hazard == ALL else one[place].by_hazard[hazard] for one in cells]
