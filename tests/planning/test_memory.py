@@ -54,7 +54,7 @@ A_TOKEN = 2 * 64 * 4  # bytes of keys and values: 2 layers x (32 + 32) numbers o
         (TWO_RANKS, 4 * 50),  # the first process has all that are judged
         (["benign_frac=0.875"], 7 * (10 + 3)),  # one judged rollout beside seven raw anchors
         (["benign_frac=0.875", "benign_arm=same"], 7 * (30 + 3)),
-        (["first_tok_frac=0.5"], 4 * (30 + 1)),  # more than two judged ones of 30 + 20
+        (["first_tok_frac=0.5"], 6 * (30 + 1)),  # at the first token, more than two judged ones of 30 + 20
         (["benign_tok=200"], 4 * 50),  # no completion is longer than max_new_tok
     ],
 )

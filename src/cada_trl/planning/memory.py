@@ -161,15 +161,15 @@ class _Need:
 
     @property
     def sampled_at_once(self) -> list[tuple[int, int, int]]:
-        """(rows, tokens of a prompt, of a completion) that the fullest process samples side by side: first the judged
-        rollouts of steps_per_rollout steps, then their anchors, then what ends after its first token. Judged ones lead
-        each step, so it may hold no other."""
+        """(rows, tokens of a prompt, of a completion) that the fullest process holds side by side: the judged rollouts
+        of steps_per_rollout steps; at their first token what ends there, too; then their anchors. Judged ones lead each
+        step, so it may hold no other."""
         config, lengths, algo = self.config, self.lengths, self.config.algo
         anchor = anchor_prompt_tok(config, lengths), anchor_tok(config, lengths)
         kinds = [
             (algo.judged_per_step, lengths.rollout_prompt_tok, lengths.completion_tok),
+            (algo.judged_per_step + algo.first_toks_per_step, lengths.rollout_prompt_tok, 1),
             (algo.anchors_per_step, *anchor),
-            (algo.first_toks_per_step, lengths.rollout_prompt_tok, 1),
         ]
         return [(min(self.n_rows, n) * algo.steps_per_rollout, prompt_tok, tok) for n, prompt_tok, tok in kinds]
 
