@@ -157,8 +157,7 @@ def test_a_failed_job_fails_the_call_and_writes_no_page(
 def test_a_tiny_model_is_trained_and_asked_and_a_second_call_starts_nothing(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # random weights end a turn about every 260 tokens
-    training = "n_train=12,max_new_tok=400,temperature=1.0,threads=1,bf16=false,micro_batch=2"
+    training = "n_train=12,max_new_tok=8,temperature=1.0,threads=1,bf16=false,micro_batch=2"
     short = ["limit=4", "max_new_tok=8", "threads=1", "steps=2", "requests_per_step=4", f"train={training}"]
     assert tamper.main([*words, *short]) == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])
