@@ -171,7 +171,10 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
 
 
 def expand_policies(words: Sequence[str], keys: Collection[str]) -> list[str]:
-    """The same for a verb that does not train: hazards and twins_file, where it has these keys."""
+    """The same for a verb that does not train: hazards and twins_file, where it has these keys.
+
+    Errors: as compile_policy.
+    """
     expanded: list[str] = []
     for word in words:
         key, _, name = word.partition("=")

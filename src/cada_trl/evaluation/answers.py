@@ -245,7 +245,10 @@ def judge_by_each(
     sees: JudgeSees,
     folder: EvaluationFolder,
 ) -> dict[str, dict[str, Judged]]:
-    """Judge id -> verdicts by key, kept in a file each; of a panel its members', then its majority's without one."""
+    """Judge id -> verdicts by key, kept in a file each; of a panel its members', then the majority's, which has none.
+
+    Errors: as judge_responses.
+    """
     by_judge = {}
     for one in members_of(judge):
         with folder.timed(one.id):
@@ -258,7 +261,8 @@ def judge_responses(
 ) -> dict[str, Judged]:
     """Every response's verdict by key: those in the log, and the others as the judge gives them.
 
-    What a judge left UNSCORED is put to it again, unless there is nothing to judge.
+    What a judge left UNSCORED is put to it again, unless there is nothing to judge. Errors: UserError as read_verdicts
+    and Judge.judge; what was judged before stays.
     """
     verdicts = read_verdicts(log, judge.id, responses)
     pending: list[tuple[str, tuple[str, str]]] = []

@@ -63,7 +63,10 @@ def generator_id(model: ModelConfig, settings: GenerationConfig) -> str:
 
 
 def make_generator(model: ModelConfig, settings: GenerationConfig) -> Generator:
-    """The model behind the settings' backend; reads the tokenizer now, the weights when first asked to generate."""
+    """The model behind the settings' backend; reads the tokenizer now, the weights when first asked to generate.
+
+    Errors: UserError as in load_tokenizer, for values that do not fit together, and for a backend not installed.
+    """
     from cada_trl.evaluation.engines import make_engine
 
     if settings.max_new_tok >= model.context_tok:

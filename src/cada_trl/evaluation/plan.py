@@ -136,7 +136,8 @@ def make_plan(
 def make_attempts(plan: Plan, folder: EvaluationFolder) -> tuple[list[Attempt], list[Missing]]:
     """Put every planned attack to its items, and write attempts.jsonl and missing.jsonl.
 
-    A generated attack answers from its cache what it has written already, so a second call costs nothing.
+    A generated attack answers from its cache what it has written already, so a second call costs nothing. Errors:
+    UserError as Attack.attempts, and when the folder holds an attempt that is not among these: files were mixed up.
     """
     attempts, missing = plan.attempted()
     path = folder.path / ATTEMPTS
@@ -191,7 +192,10 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
 
 
 def take_over(folder: EvaluationFolder, decides: Mapping[str, Any], judge_ids: Sequence[str]) -> int:
-    """Copy what the shards below the folder have and it lacks; returns how many there are."""
+    """Copy what the shards below the folder have and it lacks; returns how many there are.
+
+    Errors: UserError for a shard that is being answered, one of another evaluation, and rows edited since it ended.
+    """
     parts = sorted(path.parent for path in folder.path.glob(f"shards/*/{MANIFEST}"))
     for path in parts:
         with held(path / "folder.lock", f"{path} is being answered; wait for it, and call again"):

@@ -175,7 +175,8 @@ def load_about(schema: type[Schema], primary: str, overrides: Sequence[str]) -> 
     """Compose and check. model= takes a choice, a run folder, a folder with weights or a hub id (revision=).
 
     A run folder also gives how its prompts were written (cases_as, n_cases, hint, hazards) and its own twins; the arm
-    stays "none". policy= gives the hazards and twins of a policy file.
+    stays "none".
+    policy= gives the hazards and twins of a policy file. Errors: UserError, as compose_config and named_model.
     """
     first: list[str] = []
     if issubclass(schema, AsksAModel):

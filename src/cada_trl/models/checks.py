@@ -24,7 +24,12 @@ def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> list[str]:
-    """Render small chats and say what was found, a sentence a fact."""
+    """Render small chats and say what was found, a sentence a fact.
+
+    Errors: UserError for eos or pad that differ from the config's, more than one BOS, no eos after an assistant turn,
+    an eos that is kept when special tokens are skipped (the judge would read it), and a generation prompt that prefills
+    a reasoning tag.
+    """
     return [
         f"chat template {template_hash(tokenizer)}",
         _check_pad(tokenizer, model),

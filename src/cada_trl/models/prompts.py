@@ -91,7 +91,10 @@ def prompt_ids(
 
 
 def end_ids(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokens that end an answer: the config's eos, and what the model itself declares (Llama 3 has two)."""
+    """The tokens that end an answer: the config's eos, and what the model itself declares (Llama 3 has two).
+
+    Errors: UserError as all_ends.
+    """
     from transformers import AutoConfig, GenerationConfig
 
     where, revision = resolve_model(model), (model.revision or "main") if model.source == "hub" else "main"

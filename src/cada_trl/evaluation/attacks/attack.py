@@ -129,7 +129,10 @@ class Published:
 
 
 class FrozenAttack(Attack):
-    """The published prompt of each request, from the first of its victims for which there is one."""
+    """The published prompt of each request, from the first of its victims for which there is one.
+
+    Errors: NoPrompts when the file is missing; UserError when it is not the published one or lacks a column.
+    """
 
     kind = "frozen"
     transfer = True

@@ -217,7 +217,10 @@ def rewrite_attack(name: str, data_root: Path | None, attacker: Attacker) -> Rew
 
 
 def load_taxonomy(data_root: Path | None) -> dict[str, str]:
-    """Technique as an attack's name has it ("foot_in_the_door") -> its task. 40 techniques as published."""
+    """Technique as an attack's name has it ("foot_in_the_door") -> its task. 40 techniques as published.
+
+    Errors: UserError for no data_root, and for a file that is missing or has other fields.
+    """
     if data_root is None or not (path := data_root / TAXONOMY).is_file():
         raise UserError(f"PAP needs the published taxonomy: {lacks_file(data_root, TAXONOMY, TAXONOMY_SOURCE)}")
     tasks = {}

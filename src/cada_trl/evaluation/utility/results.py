@@ -129,7 +129,10 @@ def results_folder(path: Path) -> Path:
 
 
 def compare(before: Path, after: Path) -> list[Comparison]:
-    """Compare two model folders on every task folder that both have finished: same name, same plan, same questions."""
+    """Compare two model folders on every task folder that both have finished: same name, same plan, same questions.
+
+    Errors: UserError when there is none, and for samples that are not of the same questions.
+    """
     names = sorted(path.parent.name for path in results_folder(before).glob("*/result.json"))
     common = [name for name in names if (after / name / RESULT).is_file()]
     if not common:

@@ -41,7 +41,10 @@ Answer = Any
 
 
 class RecordedLM(LM):
-    """Answers of `lm`, one line of JSON a request in `path`; what is there is not asked again."""
+    """Answers of `lm`, one line of JSON a request in `path`; what is there is not asked again.
+
+    Errors: UserError for an answer that is no number (damaged weights), and as AppendLog.
+    """
 
     def __init__(self, lm: HFLM, path: Path, batch_tok: int) -> None:
         super().__init__()
@@ -114,7 +117,10 @@ def _checked(answer: Any) -> Answer:
 
 
 def load_lm(settings: UtilityConfig) -> HFLM:
-    """The model as training loads it (safetensors, no remote code), wrapped for lm-eval."""
+    """The model as training loads it (safetensors, no remote code), wrapped for lm-eval.
+
+    Errors: UserError as check_gpu and load_policy.
+    """
     check_gpu(settings.device)
     # It warns that a loaded model ignores arguments that are not given here.
     logging.getLogger("lm_eval.models.huggingface").setLevel(logging.ERROR)
@@ -130,7 +136,11 @@ def load_lm(settings: UtilityConfig) -> HFLM:
 
 
 def run_task(plan: Plan, settings: UtilityConfig, lm: Callable[[], HFLM], folder: Path) -> dict[str, Any]:
-    """Ask what the folder holds no answer to, score and write samples.jsonl, then result.json; returns the result."""
+    """Ask, score and write samples.jsonl, then result.json; returns the result.
+
+    Answers that are in the folder already are not asked again. Errors: UserError for data that cannot be loaded or has
+    another number of rows than published.
+    """
     started, cpu_started = time.monotonic(), time.process_time()
     loaded = _load(plan, settings, folder / "definitions")
     recorded = RecordedLM(lm(), folder / "answers.jsonl", settings.batch_tok)

@@ -82,12 +82,19 @@ class TaskSpec(Section):
 
 
 def load_task(name: str) -> TaskSpec:
-    """The task's description; `files` and `subsets` may name another task whose section they share."""
+    """The task's description; `files` and `subsets` may name another task whose section they share.
+
+    Errors: UserError for an unknown name, with the nearest ones, and for a file that is not a description.
+    """
     return load_described(TaskSpec, TASK_DIR, name, "task", ("files", "subsets"))
 
 
 def check_files(task: TaskSpec, data_root: Path) -> dict[str, str]:
-    """Path below data_root -> SHA-256, of every file that the task reads."""
+    """Path below data_root -> SHA-256, of every file that the task reads.
+
+    Errors: UserError for a file that is missing or unreadable, a row without one of the columns, a subset with another
+    number of rows than published, and too few examples for num_fewshot.
+    """
     if not data_root.is_dir():
         raise UserError(f"data_root={data_root} is not a folder; expected one with {task.files.test}, or null: hub")
     counts, hashes = _counts(task, data_root, task.files.test)
@@ -164,7 +171,9 @@ def definitions_sha256(task: TaskSpec) -> str:
 
 def write_definitions(task: TaskSpec, subsets: Collection[str], data_root: Path | None, folder: Path) -> str:
     """Write one YAML file a subset into folder, and the group's; returns the name by which lm-eval loads them all.
-    data_root None leaves lm-eval's own source, the hub."""
+
+    data_root None leaves lm-eval's own source, the hub. Errors: UserError for an lm-eval without the definition.
+    """
     for subset in subsets:
         replace_yaml(folder / f"{subset}.yaml", _leaf(task, subset, data_root))
     if task.group is None or task.group_definition is None:
