@@ -61,7 +61,7 @@ def centred_b(reward_b: Tensor, kind: Kind, group_size: int, running: RunningMea
     elif kind == "leave_one_out":
         n_others_g = (~reward_gk.isnan()).sum(dim=1, keepdim=True) - 1
         others_sum_gk = reward_gk.nansum(dim=1, keepdim=True) - reward_gk
-        baseline = (others_sum_gk / n_others_g).where(n_others_g > 0, torch.nan)
+        baseline = others_sum_gk / n_others_g  # 0 / 0, which is NaN, where there is no other
     return torch.nan_to_num(reward_gk - baseline, nan=0.0).flatten()
 
 
