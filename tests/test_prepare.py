@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -337,12 +336,10 @@ def test_the_tables_show_what_the_manifest_holds(tmp_path: Path) -> None:
     assert list(split.columns[1].cells)[-1] == "6"
 
 
-def test_the_local_beavertails_file_is_prepared_in_less_than_half_a_minute(shared_data: Path, tmp_path: Path) -> None:
+def test_the_local_beavertails_file_is_prepared(shared_data: Path, tmp_path: Path) -> None:
     file = shared_data / "beavertails" / "330k_unsafe_prompts.jsonl"
     config = load_config([f"data_dir={tmp_path}", "data=beavertails", f"file={file}", f"benchmarks_dir={shared_data}"])
-    started = time.process_time()
     prepared = prepare(config, count_words)
-    assert time.process_time() - started < 30
     assert (len(prepared.train), len(prepared.probe), len(prepared.xstest_safe_probe)) == (500 + N_TRAINED, 120, 250)
     funnel = prepared.manifest["funnel"]["harmful"]
     assert funnel["read"] == 7684

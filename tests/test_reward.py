@@ -86,6 +86,27 @@ def test_verdict_split_and_reward_stay_with_their_completion() -> None:
     assert math.isnan(scored[5].reward) and scored[5].reasoning.status is Status.TRUNCATED
 
 
+def test_each_reasoned_refusal_is_graded_by_its_own_hazard() -> None:
+    class SpyReasoningJudge:
+        def grade(self, rows: Sequence[tuple[str, str, str]]) -> list[float]:
+            self.rows = list(rows)
+            return [0.5, 0.25]
+
+    reasoning_judge = SpyReasoningJudge()
+    scored = score_completions(
+        ["one", "safe", "two", "three"],
+        [REASONED, REASONED, "No.", REASONED],
+        [False] * 4,
+        [True, False, True, True],
+        SpyJudge(*[Verdict.REFUSED] * 4),
+        TABLE,
+        reasoning_judge,
+        ["fraud", "none", "weapons", "privacy"],
+    )
+    assert reasoning_judge.rows == [("one", "fraud", "It harms."), ("three", "privacy", "It harms.")]
+    assert [one.reward for one in scored] == [0.5, -2.0, 0.0, 0.25]
+
+
 def test_a_refusal_cut_off_before_its_response_is_not_paid_as_reasoned() -> None:
     cut = "### Analysis\nI cannot help, since it har"
     (scored,) = score_completions(["r"], [cut], [True], [True], SpyJudge(Verdict.REFUSED), TABLE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import subprocess
 import sys
 from collections import Counter
@@ -164,18 +163,14 @@ def test_a_run_is_named_by_model_hash_and_seed_unless_it_is_given_a_name() -> No
     assert run_name(load_config(["run_name=mine"])) == "mine"
 
 
-def test_composing_imports_no_torch_and_takes_less_than_two_cpu_seconds() -> None:
+def test_composing_imports_nothing_that_takes_seconds() -> None:
     program = (
         "import sys; from cada_trl.config import load_config; load_config(['model=llama3']); "
-        "heavy = {'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+        "slow = {'torch', 'transformers', 'trl', 'datasets', 'numpy', 'scipy', 'wandb', 'httpx'} & set(sys.modules); "
+        "sys.exit(str(slow) if slow else 0)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
-    assert (
-        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
-    )  # CPU time: the machine may be busy
 
 
 def test_a_missing_configuration_folder_says_how_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

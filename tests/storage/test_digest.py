@@ -18,6 +18,7 @@ from cada_trl.storage.digest import (
     file_sha256,
     json_sha256,
     kept,
+    quick_sha256,
     read_config,
     sealed,
     sha256,
@@ -31,6 +32,16 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS
 def test_text_bytes_pieces_and_files_agree(tmp_path: Path) -> None:
     (tmp_path / "abc").write_text("abc")
     assert sha256("abc") == sha256(b"abc") == sha256_of([b"a", b"bc"]) == file_sha256(tmp_path / "abc") == ABC
+
+
+def test_of_a_large_file_both_ends_and_the_size_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cada_trl.storage.digest._WHOLE_BYTES", 8)
+    monkeypatch.setattr("cada_trl.storage.digest._END_BYTES", 2)
+    seen = set()
+    for text in ("ab" + "-" * 8 + "yz", "Xb" + "-" * 8 + "yz", "ab" + "-" * 8 + "yX", "ab" + "-" * 9 + "yz"):
+        (tmp_path / "file").write_text(text)
+        seen.add(quick_sha256(tmp_path / "file"))
+    assert len(seen) == 4
 
 
 def test_half_a_surrogate_pair_has_a_digest_of_its_own() -> None:

@@ -85,7 +85,7 @@ def said(read: Read, path: Path) -> str:
         read(path)
     line = str(refusal.value)
     assert str(path) in line and "\n" not in line and len(line) < 500
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10
     return line
 
 
