@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from functools import cache
@@ -76,35 +75,26 @@ def commands(page: str, executed: bool) -> list[str]:
     return found
 
 
+def that_make_calls(command: str) -> list[str]:
+    """The commands that `make ...` runs, with everything installed. Make's own variables are taken out: an outer
+    `make test ARGS=...` would pass its ARGS on."""
+    env = {name: value for name, value in os.environ.items() if name not in {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES"}}
+    stamps = ["-o", ".venv/.installed", "-o", ".venv/.installed-for-tests", "-o", ".venv-vllm/.installed"]
+    words = ["make", *stamps, "VENV_PYTHON=python", "VLLM_PYTHON=python", "-n", *shlex.split(command)[1:]]
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith("python -m ") and " pip " not in line]
+
+
 def calls(command: str) -> list[tuple[str, list[str]]]:
     """The module and the words of each of our verbs that the command calls; a training's with --dry-run."""
-    lines = [command]
-    if command.startswith("make "):
-        done = run(*made("python").split(), "-n", *shlex.split(command)[1:])
-        assert done.returncode == 0, done.stderr
-        lines = [line for line in done.stdout.splitlines() if line.startswith("python -m ") and " pip " not in line]
     found = []
-    for line in lines:
+    for line in that_make_calls(command) if command.startswith("make ") else [command]:
         python, flag, module, *words = shlex.split(line)
         assert (python, flag) == ("python", "-m"), f"not known: {line}"
         found.append((module, [*dict.fromkeys([*words, "--dry-run"])] if module == "cada_trl.train" else words))
     assert found, f"no verb: {command}"
     return found
-
-
-def made(python: str) -> str:
-    """Make, with everything installed."""
-    stamps = "-o .venv/.installed -o .venv/.installed-for-tests -o .venv-vllm/.installed"
-    return f"make {stamps} VENV_PYTHON={python} VLLM_PYTHON={python}"
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """Make's own variables are taken out: an outer `make test ARGS=...` would pass its ARGS on."""
-    env = {name: value for name, value in os.environ.items() if name not in {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES"}}
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    return subprocess.run(
-        words, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
 
 
 TEXTS = [(page.name, page.read_text(encoding="utf-8")) for page in PAGES]
@@ -248,11 +238,8 @@ def read(command: str) -> None:
     if command.startswith(tuple(FOREIGN)):
         return
     if command.startswith("make "):
-        done = run(*made("python").split(), "-n", *shlex.split(command)[1:])
-        assert done.returncode == 0, done.stderr
-        for line in done.stdout.splitlines():
-            if line.startswith("python -m ") and " pip " not in line:
-                read(line)
+        for line in that_make_calls(command):
+            read(line)
         return
     if command.startswith("inspect eval cada_trl/benchmarks "):
         load_evaluate_config([word for flag, word in pairwise(shlex.split(command)) if flag == "-T"])
