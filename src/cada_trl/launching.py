@@ -75,11 +75,10 @@ _KNOWN_NOISE = {
 
 def quiet_libraries() -> None:
     """Drop loading bars and the known warnings above, by their text: every other message still shows."""
-    from datasets import disable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    disable_progress_bars()
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # read when it is imported, which takes a second
     # DeepSpeed calls torch's collectives by names that torch has renamed.
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
     for logger, text in _KNOWN_NOISE.items():

@@ -64,8 +64,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_parameters_of_one_that_was
         if code == 75:
             assert said.splitlines()[-1].startswith(f"stopped: asked to by {number.name}, saved at step ")
             assert manifest(run)["exit_state"].startswith(f"stopped: asked to by {number.name}")
-    code, said = finish(start(overrides))
-    assert code == 0, said
+    assert main(overrides) == 0
     assert steps(run) == list(range(1, N_STEPS + 1))
     assert steps(run, "probes.jsonl") == [0, *range(7, N_STEPS, 7), N_STEPS]
     mine, theirs = (load_file(folder / "runs" / "tiny" / "final" / "model.safetensors") for folder in (broken, whole))
