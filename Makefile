@@ -166,8 +166,8 @@ test test-fast test-vllm mutants: export WANDB_MODE ?= offline
 # A process per core, each on one thread; a file's tests stay in one process, since they share what it has made. xdist's own
 # order, by the number of tests, has the few long ones last, where one core waits for the other.
 SIDE_BY_SIDE := -n logical --maxprocesses=8 --dist loadfile --no-loadscope-reorder
-# Two engines at a time: each holds its model, its cache and a process of its own. The few long tests are of one file.
-VLLM_SIDE_BY_SIDE := -n 2 --dist worksteal
+# Two at a time: engines hold a model, a cache and processes of their own, and those of one file stay in one process.
+VLLM_SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(TESTABLE) ## every test
 	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)

