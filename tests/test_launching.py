@@ -193,6 +193,7 @@ def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch: py
     monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "active"})
     set_environment(0)
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("5", "active")
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == os.environ["LRU_CACHE_CAPACITY"] == "64"
     set_environment(2)
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
