@@ -36,28 +36,26 @@ def test_every_verb_is_a_module_and_a_line_of_the_overview() -> None:
     assert all(len(line.split(maxsplit=1)[1]) > 20 and "python -m" not in line for line in lines)
 
 
+def importing(*verbs: str) -> str:
+    return f"import {', '.join(f'cada_trl.{VERBS[verb]}' for verb in verbs)}"
+
+
 @pytest.mark.parametrize(
-    ("verbs", "heavy"),
+    ("program", "heavy"),
     [
-        ([*VERBS], {"torch", "transformers", "datasets", "scipy", "matplotlib", "wandb"}),
-        (["doctor", "prepare", "train", "evaluate", "sweep", "table"], {"numpy", "jinja2"}),
+        (importing(*VERBS), {"torch", "transformers", "datasets", "scipy", "matplotlib", "wandb"}),
+        (importing("doctor", "prepare", "train", "evaluate", "sweep", "table"), {"numpy", "jinja2"}),
+        ("import cada_trl.cli; cada_trl.cli.overview()", {"hydra", "omegaconf", "pydantic", "torch", "numpy", "httpx"}),
     ],
 )
-def test_no_verb_waits_for_what_its_first_line_does_not_need(verbs: list[str], heavy: set[str]) -> None:
-    modules = [f"cada_trl.{VERBS[verb]}" for verb in verbs]
-    program = f"import sys, {', '.join(modules)}; print(sorted({heavy} & set(sys.modules)))"
+def test_no_verb_and_no_list_of_them_waits_for_what_its_first_line_does_not_need(program: str, heavy: set[str]) -> None:
+    program = f"{program}; import sys; print(sorted({heavy} & set(sys.modules)))"
     assert called(sys.executable, "-c", program) == (0, "[]\n", "")
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
 def test_the_verbs_are_listed(words: list[str]) -> None:
     assert called(*CONSOLE, *words) == (0, overview() + "\n", "")
-
-
-def test_the_list_of_verbs_waits_for_no_library_of_the_verbs() -> None:
-    slow = {"hydra", "omegaconf", "pydantic", "torch", "numpy", "httpx"}
-    program = f"import sys, cada_trl.cli; cada_trl.cli.overview(); print(sorted({slow} & set(sys.modules)))"
-    assert called(sys.executable, "-c", program) == (0, "[]\n", "")
 
 
 def test_an_unknown_verb_is_one_line_with_the_nearest() -> None:

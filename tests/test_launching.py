@@ -193,9 +193,27 @@ def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch: py
     monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "active"})
     set_environment(0)
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("5", "active")
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == os.environ["LRU_CACHE_CAPACITY"] == "64"
     set_environment(2)
     assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_compiled_products_are_kept_for_a_few_shapes_unless_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {"LRU_CACHE_CAPACITY": "7"})
+    set_environment(0)
+    assert (os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"]) == ("64", "7")
+
+
+def test_datasets_is_quiet_and_not_imported_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_DATASETS_DISABLE_PROGRESS_BARS", raising=False)
+    program = (
+        "import sys; from cada_trl.launching import quiet_libraries; quiet_libraries(); "
+        "before = 'datasets' in sys.modules; from datasets import are_progress_bars_disabled; "
+        "print(before, are_progress_bars_disabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\n"
 
 
 def test_only_the_known_warnings_are_dropped(caplog: pytest.LogCaptureFixture) -> None:

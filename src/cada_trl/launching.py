@@ -36,9 +36,9 @@ def set_environment(threads: int) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     _keep_freed_memory()
-    # oneDNN keeps the code of the last 1,024 products, one for each shape, and a step's shapes hardly come again: 12 MB a step.
+    # oneDNN keeps the code of the last 1,024 products, by shape. A step's shapes hardly come again, and cost it 12 MB.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    os.environ.setdefault("LRU_CACHE_CAPACITY", "64")  # torch's own of the same
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "64")  # torch's cache of the same
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer's use to the hub otherwise
     if threads:

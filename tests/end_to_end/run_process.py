@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,14 @@ def wait_for_steps(process: subprocess.Popen[str], n: int) -> None:
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, said = process.communicate(timeout=400)
     return process.returncode, said
+
+
+def interrupted(overrides: list[str], n_steps: int, number: signal.Signals) -> tuple[int, str]:
+    """Of a run that is sent a signal after its n-th step."""
+    process = start(overrides)
+    wait_for_steps(process, n_steps)
+    process.send_signal(number)
+    return finish(process)
 
 
 def manifest(run: Path) -> dict[str, Any]:

