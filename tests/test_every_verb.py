@@ -142,7 +142,7 @@ WRONG: dict[str, dict[str, str]] = {
     "rehearse": {
         "betakl=1": "unknown key 'betakl'; did you mean beta_kl",
         "data=jsonl file=nope.jsonl": "cannot read nope.jsonl",
-        "hardware=a100x4 requests_per_step=3": "= 3 is not divisible by n_processes = 4; set",
+        "hardware=a100x4 requests_per_step=3": "is not divisible by micro_batch x n_processes = 8; set",
     },
     "why": {
         "": "the following arguments are required: FOLDER",

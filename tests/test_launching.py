@@ -127,7 +127,7 @@ def test_beavertails_without_a_file_wants_the_hub() -> None:
     [
         (["hardware=gpu"], 1, []),
         (["hardware=a100x4"], 1, ["4 CUDA GPU(s) wanted, 1 seen"]),
-        (["hardware=a100x16"], 7, ["8 CUDA GPU(s) wanted, 7 seen"]),  # two machines share them
+        (["hardware=a100x16", "requests_per_step=32"], 7, ["8 CUDA GPU(s) wanted, 7 seen"]),  # two machines share them
     ],
 )
 def test_more_gpus_than_this_machine_has_are_said(

@@ -79,6 +79,7 @@ def test_other_weights_in_the_same_folder_are_trained_anew(
         (["benchmarks=twinz"], "unknown benchmark 'twinz'; valid: advbench"),
         (["limitt=5"], "unknown key 'limitt'; did you mean limit"),
         (["train=max_stepz=1"], "unknown key 'max_stepz'; did you mean max_steps"),
+        (["requests_per_step=5"], "not divisible by"),
         (["opener='  '"], "opener='  ': expected words, not blanks alone"),
         (["train=max_steps=3"], "train=max_steps=3: tamper sets it itself, and its page says so; expected other keys"),
         (["train=algo.lr=1.0"], "train=algo.lr=1.0: tamper sets it itself"),

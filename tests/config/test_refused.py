@@ -49,7 +49,8 @@ MISFITS = {
     "baseline=leave_one_out": "baseline=leave_one_out needs rollouts_per_request >= 2",
     "max_new_tok=8000": "max_prompt_tok + max_new_tok = 8256 exceeds the model's context_tok = 8192",
     "n_processes=2 micro_batch=4": "needs launcher=accelerate",
-    "hardware=a100x4 requests_per_step=10": "10 is not divisible by n_processes = 4; set requests_per_step to a",
+    "requests_per_step=12 micro_batch=5": "12 is not divisible by micro_batch x n_processes = 5",
+    "hardware=a100x4 requests_per_step=10": "set requests_per_step to a multiple of n_processes = 4",
     "hardware=a100x4 rollout=vllm_server server_url=http://a:1 baseline=group requests_per_step=10 "
     "rollouts_per_request=4": "needs the 4 rollouts of a request in one process, and n_processes=4 cuts them apart",
     "save_every_steps=10 steps_per_rollout=4": (

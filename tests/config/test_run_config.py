@@ -49,7 +49,8 @@ def test_every_leaf_has_a_path() -> None:
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    load_config([f"{group}={choice}"])
+    # SmolLM2's 24 rollouts a step do not divide over sixteen GPUs of two.
+    load_config([f"{group}={choice}", *(["requests_per_step=32"] if choice == "a100x16" else [])])
 
 
 def test_the_papers_requests_are_one_word_whatever_the_model() -> None:
@@ -92,23 +93,11 @@ def test_a_value_in_quotes_may_hold_commas_and_blanks() -> None:
     assert load_config(["file='/a b, (c).jsonl'"]).data.file == "/a b, (c).jsonl"
 
 
-@pytest.mark.parametrize(
-    ("words", "per_process", "micro_batch"),
-    [
-        (["requests_per_step=24", "micro_batch=24"], 24, 24),
-        (["requests_per_step=24", "micro_batch=16"], 24, 12),
-        (["requests_per_step=24", "micro_batch=5"], 24, 4),
-        (["requests_per_step=6", "micro_batch=16"], 6, 6),
-        (["requests_per_step=7", "micro_batch=6"], 7, 1),
-        (["requests_per_step=4", "rollouts_per_request=6", "micro_batch=16"], 24, 12),
-        (["hardware=a100x4", "requests_per_step=16", "micro_batch=3"], 4, 2),
-    ],
-)
-def test_a_micro_batch_is_the_largest_up_to_the_hardwares_that_cuts_a_processs_part_evenly(
-    words: list[str], per_process: int, micro_batch: int
-) -> None:
-    config = load_config(words)
-    assert (config.rollouts_per_process, config.micro_batch) == (per_process, micro_batch)
+def test_the_advised_micro_batch_really_divides_the_step_over_all_processes() -> None:
+    with pytest.raises(UserError) as error:
+        load_config(["hardware=a100x4", "requests_per_step=16", "micro_batch=3"])
+    assert str(error.value).endswith("the next smaller that fits: micro_batch=2")
+    load_config(["hardware=a100x4", "requests_per_step=16", "micro_batch=2"])
 
 
 def test_a_stored_configuration_reads_back_equal() -> None:

@@ -65,17 +65,6 @@ class Config(Section):
             raise ValueError(first)
         return self
 
-    @property
-    def rollouts_per_process(self) -> int:
-        """Completions that one process learns from in a step."""
-        return self.algo.rollouts_per_step // self.hardware.n_processes
-
-    @property
-    def micro_batch(self) -> int:
-        """Sequences of a forward pass: the most, up to the hardware's, that a process's part of a step divides into."""
-        n_rows = self.rollouts_per_process
-        return max(size for size in range(1, min(n_rows, self.hardware.micro_batch) + 1) if n_rows % size == 0)
-
 
 def _misfits(config: Config) -> Iterator[str]:
     """What of several sections does not fit together, and what to do."""
@@ -93,12 +82,13 @@ def _misfits(config: Config) -> Iterator[str]:
         yield f"importance_cap={rollout.importance_cap} {why_not}"
     if rollout.backend == "vllm_server" and not rollout.server_url:
         yield "rollout=vllm_server needs server_url, such as http://127.0.0.1:8000"
-    if algo.rollouts_per_step % hardware.n_processes:
+    n_rollouts, per_pass = algo.rollouts_per_step, hardware.micro_batch * hardware.n_processes
+    if n_rollouts % per_pass:
         yield (
-            f"requests_per_step x rollouts_per_request = {algo.rollouts_per_step} is not divisible by "
-            f"n_processes = {hardware.n_processes}; set requests_per_step to a multiple of it"
+            f"requests_per_step x rollouts_per_request = {n_rollouts} is not divisible by "
+            f"micro_batch x n_processes = {per_pass}; {_divisible(n_rollouts, hardware)}"
         )
-    if rollout.backend == "vllm_server" and config.rollouts_per_process % algo.rollouts_per_request:
+    if rollout.backend == "vllm_server" and n_rollouts // hardware.n_processes % algo.rollouts_per_request:
         yield (
             f"rollout=vllm_server needs the {algo.rollouts_per_request} rollouts of a request in one process, and "
             f"n_processes={hardware.n_processes} cuts them apart; set requests_per_step to a multiple of it"
@@ -151,6 +141,15 @@ def _no_correction(config: Config) -> str | None:
     if rollout.top_p < 1.0:
         return "compares with the whole distribution, and top_p < 1 samples from a part of it: set top_p=1.0"
     return None
+
+
+def _divisible(n_rollouts: int, hardware: sections.HardwareConfig) -> str:
+    """What to set so that the rollouts of a step fill whole micro-batches."""
+    share, rest = divmod(n_rollouts, hardware.n_processes)
+    if rest:
+        return f"set requests_per_step to a multiple of n_processes = {hardware.n_processes}"
+    fitting = max(size for size in range(1, min(share, hardware.micro_batch) + 1) if share % size == 0)
+    return f"the next smaller that fits: micro_batch={fitting}"
 
 
 def expand_recipes(words: Sequence[str]) -> list[str]:

@@ -154,7 +154,7 @@ class HardwareConfig(Section):
     accelerate_config: str | None
     n_processes: Positive
     threads: NonNegative  # CPU threads a process; 0 leaves the library's choice
-    micro_batch: Positive  # sequences of a forward pass on one process, at most; the passes of a step are equally large
+    micro_batch: Positive  # sequences a forward pass on one process
     bf16: Annotated[bool, BeforeValidator(_of_this_cpu)]  # or auto: true where the CPU has products in it
     gradient_checkpointing: bool
 

@@ -149,14 +149,15 @@ def _judged_rollouts(config: Config) -> int:
 def dry_run_lines(config: Config, overrides: list[str]) -> Iterator[str]:
     """Starts and writes nothing. Errors: UserError for what the run would refuse in seconds."""
     model, algo, hardware = config.model, config.algo, config.hardware
-    n_micro = config.rollouts_per_process // config.micro_batch
+    n_rollouts = algo.rollouts_per_step
+    n_micro = n_rollouts // (hardware.micro_batch * hardware.n_processes)
     yield f"model: {model.path}, {model.n_params / 1e6:,.0f} M parameters in {model.dtype}"
     inputs = "; ".join(finding.seen for finding in check_inputs(config))  # reads every row
     yield f"requests: data={config.data.dataset}: {inputs}"
     yield f"method: {algo.method}, prompt={config.prompt.arm}, judge={config.judge.kind}, seed {config.seed}"
     yield (
-        f"a step: {algo.rollouts_per_step} rollouts = {algo.requests_per_step} requests x {algo.rollouts_per_request}; "
-        f"{n_micro} micro-batches of {config.micro_batch} on {hardware.n_processes} process(es)"
+        f"a step: {n_rollouts} rollouts = {algo.requests_per_step} requests x {algo.rollouts_per_request}; "
+        f"{n_micro} micro-batches of {hardware.micro_batch} on {hardware.n_processes} process(es)"
     )
     steps = f"{n_steps(config)} steps"
     if (hours := train_hours(config, measured_runs(config.runs_dir))) is not None:

@@ -114,9 +114,8 @@ def _changes(config: Config) -> Iterator[tuple[str, str, dict[str, dict[str, Any
     hardware = config.hardware
     if not hardware.gradient_checkpointing:
         yield "checkpointing", "gradient_checkpointing=true", {"hardware": {"gradient_checkpointing": True}}
-    for size in range(config.micro_batch - 1, 0, -1):
-        if config.rollouts_per_process % size == 0:
-            yield "micro_batch", f"micro_batch={size}", {"hardware": {"micro_batch": size}}
+    for size in range(hardware.micro_batch - 1, 0, -1):
+        yield "micro_batch", f"micro_batch={size}", {"hardware": {"micro_batch": size}}
     if config.rollout.backend != "transformers":
         yield "probes", " ".join(f"{key}=0" for key in PROBES), {"tracking": dict.fromkeys(PROBES, 0)}
     if config.rollout.backend == "vllm_colocate":
@@ -157,8 +156,8 @@ class _Need:
         # Autocast's copies of the weights, kept for the backward pass.
         casts = hardware.bf16 and not self.zero and float32
         self.cast_bytes = shape.matmul_params * BFLOAT16 if casts else 0
-        self.n_rows = config.rollouts_per_process
-        self.n_tok = config.micro_batch * (lengths.learn_prompt_tok + lengths.completion_tok)  # of a micro-batch
+        self.n_rows = config.algo.rollouts_per_step // hardware.n_processes  # that one process learns from in a step
+        self.n_tok = hardware.micro_batch * (lengths.learn_prompt_tok + lengths.completion_tok)  # of a micro-batch
 
     @property
     def sampled_at_once(self) -> list[tuple[int, int, int]]:
@@ -214,7 +213,7 @@ class _Need:
     def learning(self) -> dict[str, float]:
         """Bytes in the backward pass; with one micro-batch gradients grow while activations go."""
         activations, gradients = self._activations(), self._gradients()
-        if self.n_rows == self.config.micro_batch:
+        if self.n_rows <= self.config.hardware.micro_batch:
             activations, gradients = (activations, 0.0) if activations > gradients else (0.0, gradients)
         # Beside DeepSpeed's live parameters the reference's head is held whole for as long as the policy's is scored.
         reference_head = self.shape.embedding_params if self.config.algo.has_kl else 0

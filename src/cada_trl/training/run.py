@@ -137,6 +137,7 @@ def n_steps(config: Config, n_harmful: int) -> int:
 def training_arguments(config: Config, checkpoints: Path, n_harmful: int) -> dict[str, Any]:
     """What every method's arguments share; every value comes from the configuration."""
     algo, hardware, tracking = config.algo, config.hardware, config.tracking
+    per_process = algo.rollouts_per_step // hardware.n_processes
     return {
         "output_dir": str(checkpoints),
         "seed": config.seed,
@@ -147,8 +148,8 @@ def training_arguments(config: Config, checkpoints: Path, n_harmful: int) -> dic
         "adam_beta2": algo.adam_beta2,
         "max_grad_norm": algo.max_grad_norm,
         "max_steps": n_steps(config, n_harmful),
-        "per_device_train_batch_size": config.micro_batch,
-        "gradient_accumulation_steps": config.rollouts_per_process // config.micro_batch,
+        "per_device_train_batch_size": hardware.micro_batch,
+        "gradient_accumulation_steps": per_process // hardware.micro_batch,
         "bf16": hardware.bf16,
         "use_cpu": hardware.device == "cpu",
         "gradient_checkpointing": hardware.gradient_checkpointing,
