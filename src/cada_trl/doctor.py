@@ -14,6 +14,7 @@ import socket
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
@@ -79,6 +80,18 @@ def refuse_failed(found: Iterable[Finding]) -> None:
     for finding in found:
         if finding.level == "failed":
             raise UserError(f"{finding.seen}; {finding.todo}")
+
+
+def missing(config: Config) -> list[str]:
+    """What this machine lacks for the run, a sentence each; of a model whose shape is not known no memory."""
+    lacks = absent(config)
+    try:
+        make_judge(config.judge)
+    except UserError as error:
+        lacks.append(str(error))
+    with suppress(UserError):
+        lacks += [f"memory: {one.seen}; {one.todo}" for one in check_memory(config) if one.level == "failed"]
+    return [*lacks, *fetched(config)]
 
 
 def check_versions(config: Config) -> Iterator[Finding]:

@@ -15,10 +15,7 @@ from typing import Any
 
 from cada_trl.config import Config
 from cada_trl.errors import UserError
-from cada_trl.judging.from_config import make_judge
 from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, zero_stage
-from cada_trl.planning.memory import nearest_fit, plan_memory
-from cada_trl.planning.shapes import shape_of
 from cada_trl.stopping import run_ranks
 
 MACHINE_VARIABLES = ("NODE_RANK", "MASTER_ADDR")
@@ -152,16 +149,6 @@ def launch(config: Config, overrides: list[str]) -> int:
     return run_ranks(command)
 
 
-def missing(config: Config) -> list[str]:
-    """What this machine lacks for the run, a sentence each."""
-    lacks = absent(config)
-    try:
-        make_judge(config.judge)
-    except UserError as error:
-        lacks.append(str(error))
-    return [*lacks, *_too_large(config), *fetched(config)]
-
-
 def absent(config: Config) -> list[str]:
     """What has to be there before the run starts, and is not."""
     lacks = []
@@ -222,17 +209,3 @@ def fetched(config: Config) -> list[str]:
     if config.data.dataset == "beavertails" and config.data.file is None:
         fetches.append(f"the hub is needed for {config.data.hub_id} (or file=<BeaverTails JSONL>)")
     return fetches
-
-
-def _too_large(config: Config) -> list[str]:
-    """A sentence where the memory plan does not fit; none where the model's shape or the GPU is not known."""
-    try:
-        shape = shape_of(config.model)
-    except UserError:
-        return []
-    plan = plan_memory(config, shape)
-    if plan.fits is not False:
-        return []
-    found = nearest_fit(config, shape)
-    todo = f"{found[0]} fits" if found else "docs/running.md says what would"
-    return [f"{plan.peak_gb:.0f} GB of memory a process wanted, {plan.device_gb or 0:.0f} GB there: {todo}"]

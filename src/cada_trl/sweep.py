@@ -26,7 +26,7 @@ from rich.table import Table
 from cada_trl.config.loading import HELP
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import load_items
-from cada_trl.doctor import check_inputs
+from cada_trl.doctor import check_inputs, missing
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.jobs.estimate import Cost, sweep_costs
@@ -36,7 +36,6 @@ from cada_trl.jobs.job import asking
 from cada_trl.jobs.queue import COLUMNS, status_rows, write_scripts
 from cada_trl.jobs.search import read_space, run_search
 from cada_trl.jobs.session import Session, jobs_of
-from cada_trl.launching import missing
 from cada_trl.planning.device import n_machines
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of

@@ -13,13 +13,13 @@ from pathlib import Path
 from cada_trl.config import Config, check_config, run_name
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import n_trained
-from cada_trl.doctor import check_inputs, check_memory, findings
+from cada_trl.doctor import check_inputs, check_memory, findings, missing
 from cada_trl.errors import UserError
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.jobs.grid import Cell
 from cada_trl.jobs.job import asking, ended
-from cada_trl.launching import launcher_command, missing
+from cada_trl.launching import launcher_command
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import estimate_step, longest, rollout_tflop, shape_of, update_tflop
 from cada_trl.storage.log import StoredLog
