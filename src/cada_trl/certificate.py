@@ -17,7 +17,7 @@ from typing import Any
 
 from cada_trl.arguments import Arguments, destination, folder
 from cada_trl.config import PACKAGE_DIR, ModelConfig
-from cada_trl.config.loading import check_values
+from cada_trl.config.loading import check_values, flat
 from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.data.sources import TWINS
 from cada_trl.document.render import html
@@ -27,7 +27,6 @@ from cada_trl.evaluation.scores import any_rate, withheld_lines
 from cada_trl.hazards.pack import BUILTIN_DIR
 from cada_trl.judging.card import CARDS
 from cada_trl.report.certified import Certificate, certificate_page, certified
-from cada_trl.report.differences import flat
 from cada_trl.report.records import EvalRecord, in_place, read_evaluated, verdict_files
 from cada_trl.report.run_record import of_training
 from cada_trl.storage.digest import MANIFEST, file_sha256

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cada_trl.config import CONF_DIR, Config, config_hash, load_config
-from cada_trl.config.loading import described, groups, leaf_paths
+from cada_trl.config.loading import described, flat, groups, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.jobs.grid import CARD_DIR, SweepConfig, last_of_each_key, load_card, make_grid, read_request, values_of
 from cada_trl.tracking.metrics import METRICS
@@ -52,16 +52,7 @@ def test_a_wrong_word_is_refused_with_what_is_right(words: str, message: str) ->
 
 @functools.cache
 def default() -> dict[str, Any]:
-    return flat(load_config([]))
-
-
-def flat(config: Config) -> dict[str, Any]:
-    sections = config.model_dump()
-    return {
-        (f"{name}.{key}" if isinstance(values, dict) else name): value
-        for name, values in sections.items()
-        for key, value in (values.items() if isinstance(values, dict) else [(name, values)])
-    }
+    return flat(load_config([]).model_dump())
 
 
 def test_the_cards_are_those_of_the_documentation() -> None:
@@ -78,7 +69,8 @@ def test_a_card_asks_a_question_and_changes_the_keys_that_it_names_and_no_other(
     assert {*card.metrics} <= {"asr", "nrr", *METRICS}
     cells = make_grid(card.overrides)
     assert len(cells) > 1
-    changed = {key for cell in cells for key, value in flat(cell.config).items() if value != default()[key]}
+    configs = [flat(cell.config.model_dump()) for cell in cells]
+    changed = {key for config in configs for key, value in config.items() if value != default()[key]}
     assert changed == set(card.changes)
 
 

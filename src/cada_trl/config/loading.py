@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -88,11 +88,11 @@ def compose_config(
         return {key: value for key, value in values.items() if key not in dropped}
 
     config = check_values(schema, composed(checked))
-    read, words = by_path(config.model_dump()), zip(overrides, checked, strict=True)
+    read, words = flat(config.model_dump()), zip(overrides, checked, strict=True)
     given = {word.partition("=")[0] for text, word in words if typed is None or text in typed}
     for path, why in unread_keys(read, {path for path in given if read.get(path) is not None}):
         without = composed([word for word in checked if not word.startswith(f"{path}=")])
-        if read[path] != by_path(without)[path]:  # what the files say anyway, as in a recipe, is no mistake
+        if read[path] != flat(without)[path]:  # what the files say anyway, as in a recipe, is no mistake
             raise UserError(f"{path.rpartition('.')[2]}={read[path]}: {why}")
     return config
 
@@ -222,11 +222,13 @@ def _sections(schema: type[Section]) -> dict[str, type[Section]]:
     return {name: kind for name, kind in fields.items() if isinstance(kind, type) and issubclass(kind, Section)}
 
 
-def by_path(values: dict[str, Any]) -> dict[str, Any]:
-    """Dotted path -> value, of sections and of what stands beside them."""
-    inner = {name: value for name, value in values.items() if isinstance(value, dict)}
-    paths = {f"{name}.{leaf}": value for name, section in inner.items() for leaf, value in section.items()}
-    return paths | {name: value for name, value in values.items() if name not in inner}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> value, of nested mappings; an empty mapping has none."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        found |= flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+    return found
 
 
 def _unreadable(words: Sequence[str], error: Exception) -> str:

@@ -19,9 +19,9 @@ from cada_trl.config.loading import (
     Section,
     Seed,
     as_override,
-    by_path,
     check_values,
     compose_config,
+    flat,
     leaf_paths,
     nearest,
 )
@@ -212,7 +212,7 @@ def load_config(overrides: list[str], typed: Collection[str] | None = None) -> C
 
 def unread_words(config: Config, words: Sequence[str]) -> dict[str, str]:
     """Of the words those whose key nothing reads in this configuration -> why."""
-    paths, values = leaf_paths(Config), by_path(config.model_dump())
+    paths, values = leaf_paths(Config), flat(config.model_dump())
     of_path = {paths.get(key, key): word for word in words for key in [word.partition("=")[0]]}
     set_here = {path for path in of_path if values.get(path) is not None}
     return {of_path[path]: why for path, why in unread_keys(values, set_here)}

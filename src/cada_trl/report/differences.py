@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
+from cada_trl.config.loading import flat
 from cada_trl.records import read_jsonl
 from cada_trl.report.run_record import Row, RunRecord
 from cada_trl.tracking.metrics import METRICS
@@ -70,15 +71,6 @@ LABELS = {
     "git.commit": "code (commit)",
     "git.dirty": "files changed beside the commit",
 }
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Row:
-    """Nested mappings as dotted keys; an empty mapping has none."""
-    found: Row = {}
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        found |= flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
-    return found
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], meanings: Mapping[str, Meaning]) -> list[Difference]:
