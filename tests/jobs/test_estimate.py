@@ -162,11 +162,6 @@ def test_a_measured_run_gives_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines_of("max_steps=7")["time"] == "7 steps, 0.2 h with both probes, as runs like it in runs took"
 
 
-def test_what_a_run_refuses_in_seconds_a_dry_run_refuses(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no-such-file"):
-        lines_of("data=jsonl", f"file={tmp_path}/no-such-file.jsonl")
-
-
 @pytest.mark.parametrize("flags", [["--dry-run"], ["--config"], ["--config", "--dry-run"]])
 def test_each_flag_shows_what_it_names_and_nothing_is_started_or_written(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
