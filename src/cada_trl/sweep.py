@@ -19,7 +19,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from types import FrameType
 
 from rich.table import Table
 
@@ -135,7 +134,7 @@ def _run(
     """Run and show; SIGTERM counts as Ctrl-C. cell_ids: None for a search, which decides them later."""
     with opened(path, cell_ids) as folder:
         session = Session(folder, request, ["python", "-m", "cada_trl.sweep", *argv])
-        before = signal.signal(signal.SIGTERM, _interrupt)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             run(session)
         except KeyboardInterrupt:
@@ -157,10 +156,6 @@ def _report(folder: Path) -> Path | str:
         return write_report([read_sweep(folder)], folder)
     except UserError as error:
         return f"no page: {error}"
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _counted(session: Session) -> str:
