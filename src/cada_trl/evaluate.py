@@ -129,7 +129,7 @@ def ask(
     folder.write_json(MANIFEST, folder.manifest)
     model.close()  # a judge that is a model needs the memory
     by_judge = judge_by_each(attempts, responses, judge, config.judge.judge_sees, folder)
-    return {name: join(attempts, responses.values(), verdicts) for name, verdicts in by_judge.items()}, missing
+    return {name: join(attempts, responses, verdicts) for name, verdicts in by_judge.items()}, missing
 
 
 def evaluate(
