@@ -9,10 +9,10 @@ from cada_trl.config.loading import load_described
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.classifier import ClassifierJudge
-from cada_trl.judging.endpoint import ChatEndpoint, LocalModel
+from cada_trl.judging.endpoint import ChatEndpoint, LocalModel, Model
 from cada_trl.judging.forms import GUARDS, RUBRICS
 from cada_trl.judging.judge import Judge, Panel
-from cada_trl.judging.model_judge import Model, ModelJudge, ReasoningJudge, VerdictCache
+from cada_trl.judging.model_judge import ModelJudge, ReasoningJudge, VerdictCache
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.storage.digest import json_sha256
 
