@@ -17,14 +17,13 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config, DataConfig, JudgeConfig
 from cada_trl.data.likeness import normalise, text_hash
-from cada_trl.data.rows import Row
-from cada_trl.data.sources import SAFE, UNCLEAR
+from cada_trl.data.rows import SAFE, UNCLEAR, Row
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.endpoint import ChatEndpoint
@@ -102,6 +101,7 @@ class Review:
         }
 
 
+@cache
 def load_lexicon(path: Path = LEXICON) -> Lexicon:
     """Read a lexicon. A phrase may end in * (any ending). Errors: UserError for a file that is not one."""
     try:

@@ -12,6 +12,8 @@ from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import Problems, check_characters
 
+SAFE, UNCLEAR = "safe", "unclear"  # what a second reader may say in place of a hazard
+
 
 @dataclass(frozen=True)
 class Row:
