@@ -39,7 +39,6 @@ UNCLASSIFIED = "unclassified"  # an LLM's answer that is none of the ids
 NO_HAZARD = (SAFE, OTHER, UNCLASSIFIED)
 # reviewed rows that are dropped are counted under these names
 REVIEWED_SAFE, REVIEWED_UNCLEAR = "reviewed_safe", "reviewed_unclear"
-COLUMNS = ["sha256", "first", "second"]
 HASH_DIGITS = 16
 MAX_ANSWER_TOK = 24
 SYSTEM = """\
@@ -103,26 +102,17 @@ class Review:
 
 @cache
 def load_lexicon(path: Path = LEXICON) -> Lexicon:
-    """Read a lexicon. A phrase may end in * (any ending). Errors: UserError for a file that is not one."""
-    try:
-        values = read_yaml(path)
-        threshold = float(values["threshold"])
-        priors = {
-            str(label): {str(hazard): float(weight) for hazard, weight in by_hazard.items()}
-            for label, by_hazard in values["labels"].items()
-        }
-        words: defaultdict[str, dict[str, float]] = defaultdict(dict)
-        for hazard, groups in values["words"].items():
-            for weight, phrases in groups.items():
-                for phrase in map(str, phrases):
-                    words[normalise(phrase) + "*" * phrase.endswith("*")][str(hazard)] = float(weight)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        expected = "expected threshold, labels: {label: {hazard: weight}} and words: {hazard: {weight: [phrases]}}"
-        raise UserError(f"{path} is not a lexicon ({type(error).__name__}: {error}); {expected}") from error
+    """A phrase may end in * (any ending)."""
+    values = read_yaml(path)
+    words: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for hazard, groups in values["words"].items():
+        for weight, phrases in groups.items():
+            for phrase in map(str, phrases):  # one of them is "false", which YAML reads as a truth value
+                words[normalise(phrase) + "*" * phrase.endswith("*")][hazard] = float(weight)
     # Longest first, so that "kill myself" is evidence of its own and not of "kill".
     alternatives = sorted(words, key=lambda phrase: (-len(phrase), phrase))
     pattern = "|".join(re.escape(phrase).replace(r"\*", r"\w*") for phrase in alternatives)
-    return Lexicon(threshold, priors, dict(words), re.compile(rf"\b(?:{pattern})\b"))
+    return Lexicon(values["threshold"], values["labels"], dict(words), re.compile(rf"\b(?:{pattern})\b"))
 
 
 def classify(text: str, labels: Collection[str], lexicon: Lexicon) -> Classification:
@@ -150,20 +140,10 @@ def _entry(match: str, lexicon: Lexicon) -> str:
     return match if match in lexicon.words else next(stem for stem in stems if stem in lexicon.words)
 
 
-def read_review(path: Path = REVIEWED) -> Review:
-    """Errors: UserError for a file that is not such a table, with the row."""
-    labels: dict[str, tuple[str, str]] = {}
-    for number, row in read_csv(path, delimiter="\t"):
-        digest, first, second = (row.get(column) or "" for column in COLUMNS)
-        if len(digest) != HASH_DIGITS or not first or not second:
-            raise UserError(
-                f"{path}, row {number}: saw {row}; expected {', '.join(COLUMNS)} parted by tabs: {HASH_DIGITS} hex "
-                "digits and two labels"
-            )
-        if digest in labels:
-            raise UserError(f"{path}, row {number}: {digest} stands twice; keep one of them")
-        labels[digest] = (first, second)
-    return Review(labels)
+def read_review() -> Review:
+    """The one that is shipped."""
+    rows = read_csv(REVIEWED, delimiter="\t")
+    return Review({row["sha256"]: (row["first"], row["second"]) for _, row in rows})
 
 
 def review_of(data: DataConfig) -> Review | None:
