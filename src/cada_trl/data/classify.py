@@ -29,7 +29,7 @@ from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import sha256
-from cada_trl.storage.log import SharedLog
+from cada_trl.storage.log import SharedTable
 from cada_trl.storage.reading import read_csv, read_yaml
 
 ASSETS = Path(__file__).parent / "assets"
@@ -201,10 +201,9 @@ def classify_with_llm(
     check_llm(judge)
     system = instruction(pack)
     setup = sha256(f"{judge.base_url}\n{judge.llm}\n{system}\n{USER}")[:8]
-    answers: dict[str, str] = {}
     path = cache_dir / f"hazards-{setup}.jsonl"
-    log = SharedLog(path, "answer cache", lambda row: answers.update({row["text_sha256"]: row["answer"]}))
-    missing = {key: text for text in texts if (key := text_hash(text)) not in answers}
+    answers = SharedTable(path, "answer cache", ["text_sha256"], lambda row: row["answer"])
+    missing = {key: text for text in texts if (key := (text_hash(text),)) not in answers.known}
     if len(missing) > judge.max_calls:
         raise UserError(f"{len(missing)} texts to classify exceed max_calls={judge.max_calls}; raise max_calls")
     keys, asked = list(missing), [USER.format(text=text) for text in missing.values()]
@@ -214,12 +213,11 @@ def classify_with_llm(
         for place, answer in asking:
             if answer.text is None:
                 raise UserError(f"{judge.llm} at {judge.base_url}: {answer.reason}")
-            with log.alone() as append:
-                append({"text_sha256": keys[place], "answer": answer.text})
+            answers.put(keys[place], {"answer": answer.text})
     except UserError as error:
         advice = "check base_url, llm and the key, then run the same command: what was answered is kept"
         raise UserError(f"classifier {error}; {advice}") from None
-    return [parse_answer(answers[text_hash(text)], pack) for text in texts]
+    return [parse_answer(answers.known[(text_hash(text),)], pack) for text in texts]
 
 
 def check_llm(judge: JudgeConfig) -> None:
