@@ -20,7 +20,7 @@ from cada_trl.console import table_console
 from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import Missing, Outcome, join, judge_by_each, respond
-from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
+from cada_trl.evaluation.attacks.attacker import Attacker, attacker_cache
 from cada_trl.evaluation.attacks.pair import PairAttack
 from cada_trl.evaluation.folder import RESPONSES, SCORES, EvaluationFolder, folder_name
 from cada_trl.evaluation.model import ModelUnderTest
@@ -129,7 +129,7 @@ def ask(
     folder.write_json(MANIFEST, folder.manifest)
     model.close()  # a judge that is a model needs the memory
     by_judge = judge_by_each(attempts, responses, judge, config.judge.judge_sees, folder)
-    return {name: join(attempts, responses.values(), verdicts) for name, verdicts in by_judge.items()}, missing
+    return {name: join(attempts, responses, verdicts) for name, verdicts in by_judge.items()}, missing
 
 
 def evaluate(
@@ -160,7 +160,7 @@ def _attacker(config: EvaluateConfig) -> Attacker | None:
         return None
     client = asked.attacker_api_key_env, asked.attacker_timeout_s, asked.attacker_max_retries
     endpoint = ChatEndpoint.from_settings(asked.attacker_base_url, asked.attacker_llm, *client)
-    cache = AttackerCache(config.cache_dir / "attacks.jsonl")
+    cache = attacker_cache(config.cache_dir / "attacks.jsonl")
     return Attacker(endpoint, asked.attacker_llm, cache, asked.attacker_max_calls)
 
 

@@ -126,7 +126,7 @@ def probe(
     write_jsonl(folder.path / ATTEMPTS, map(to_row, attempts))
     write_jsonl(folder.path / MISSING, map(asdict, missing))
     verdicts = judge_by_each(attempts, responses, judge, config.judge.judge_sees, folder)[judge.id]
-    measured = effects(join(attempts, responses.values(), verdicts), missing, judge.id, config.min_coverage)
+    measured = effects(join(attempts, responses, verdicts), missing, judge.id, config.min_coverage)
     folder.write_json(EFFECTS, measured.to_json())
     return measured
 

@@ -10,30 +10,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from cada_trl.config import load_config
 from cada_trl.console import table_console
 from cada_trl.data.prepared import PARTS, folder_of, prepare
+from cada_trl.data.rows import funnel_table
+from cada_trl.document.blocks import Document, Section, Table
+from cada_trl.document.render import show
 from cada_trl.errors import run_verb
 from cada_trl.statistics.paired import agreement_line
 
 
-def funnel_tables(manifest: dict[str, Any]) -> list[Table]:
+def counts(manifest: dict[str, Any]) -> Document:
     """What was read, dropped and kept; and how many requests of each hazard are in each part."""
-    funnel = Table("funnel", *manifest["funnel"], title=f"{manifest['name']}: rows")
-    counts = manifest["funnel"].values()
-    reasons = dict.fromkeys(reason for count in counts for reason in count["dropped"])
-    funnel.add_row("read", *(str(count["read"]) for count in counts))
-    for reason in reasons:
-        funnel.add_row(f"- {reason}", *(str(count["dropped"].get(reason, 0)) for count in counts))
-    funnel.add_row("kept", *(str(count["kept"]) for count in counts))
-    parts = [name for name in PARTS if name != "xstest_safe_probe"]
-    split = Table("hazard", *parts, title="requests")
-    for hazard in manifest["inputs"]["hazards"]:
-        split.add_row(hazard, *(str(manifest["split"][name]["hazards"].get(hazard, 0)) for name in parts))
-    split.add_row("all", *(str(manifest["split"][name]["n"]) for name in parts))
-    return [funnel, split]
+    split = {name: manifest["split"][name] for name in PARTS if name != "xstest_safe_probe"}
+    rows = [
+        [hazard, *(str(part["hazards"].get(hazard, 0)) for part in split.values())]
+        for hazard in manifest["inputs"]["hazards"]
+    ]
+    rows.append(["all", *(str(part["n"]) for part in split.values())])
+    blocks = [funnel_table(manifest), Table("Requests of each part", ["hazard", *split], rows)]
+    return Document("", [Section(manifest["name"], list(filter(None, blocks)))])
 
 
 def decontamination_line(manifest: dict[str, Any]) -> str:
@@ -68,8 +64,7 @@ def main(argv: list[str]) -> int:
     known = (folder_of(config) / "manifest.json").is_file()
     prepared = prepare(config)
     console = table_console()
-    for table in funnel_tables(prepared.manifest):
-        console.print(table)
+    show(counts(prepared.manifest), console)
     for line in [decontamination_line(prepared.manifest), *label_lines(prepared.manifest)]:
         console.print(line)
     print(f"{'prepared already' if known else 'prepared'}: {prepared.folder}")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cada_trl.data.rows import Funnel, Row, Source, unique_rows
+from cada_trl.data.rows import Funnel, Row, Source, funnel_table, unique_rows
 from cada_trl.errors import UserError
 
 
@@ -93,3 +93,19 @@ def test_harmful_twins_do_not_stand_in_for_a_source_without_harmful_rows() -> No
 def test_an_empty_source_is_refused() -> None:
     with pytest.raises(UserError, match="no harmful row is left of 0 read; dropped: none"):
         Funnel(Source([], {})).keep([], lambda row: None)
+
+
+def test_every_filter_is_a_row_and_one_that_did_not_apply_is_blank() -> None:
+    funnel = {
+        "harmful": {"read": 9, "dropped": {"too_long": 2}, "kept": 7},
+        "harmless": {"read": 5, "dropped": {"exact_duplicate": 1}, "kept": 4},
+    }
+    table = funnel_table({"funnel": funnel})
+    assert table is not None and table.header == ["Requests", "harmful", "harmless"]
+    assert table.rows == [
+        ["read", "9", "5"],
+        ["dropped: too long", "2", ""],
+        ["dropped: exact duplicate", "", "1"],
+        ["kept", "7", "4"],
+    ]
+    assert funnel_table({}) is None and funnel_table({"funnel": {"read": 9, "kept": 7}}) is None

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cada_trl.data.sources import CATEGORIES, ask_hub_once, local_beavertails, read_beavertails, read_own_rows
+from cada_trl.data.classify import load_lexicon
+from cada_trl.data.sources import ask_hub_once, local_beavertails, read_beavertails, read_own_rows
 from cada_trl.errors import UserError
 
 from .conftest import DataOf, WriteRows
@@ -27,7 +28,7 @@ def test_safe_rows_and_those_labelled_child_abuse_are_dropped_and_counted(
 
 
 def test_the_hubs_dict_of_booleans_gives_the_same_labels_as_a_list(write_rows: WriteRows, data_of: DataOf) -> None:
-    flags = {name: name in ROW["categories"] for name in CATEGORIES}
+    flags = {name: name in ROW["categories"] for name in ["child_abuse", *load_lexicon().priors]}
     path = write_rows("bt.jsonl", [ROW, {"prompt": "x", "is_safe": False, "category": flags}])
     rows = read_beavertails(data_of(f"file={path}")).rows
     assert rows[0].labels == rows[1].labels == ("financial_crime,property_crime,theft",)
@@ -92,7 +93,7 @@ def test_a_hub_without_a_network_is_asked_once_and_then_its_cache(monkeypatch: p
 def test_rows_from_the_hub_carry_split_and_commit(data_of: DataOf, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets import Dataset
 
-    flags = {name: name == "self_harm" for name in CATEGORIES}
+    flags = {name: name == "self_harm" for name in ["child_abuse", *load_lexicon().priors]}
     table = Dataset.from_list([{"prompt": "p", "response": "r", "category": flags, "is_safe": False}])
     monkeypatch.setattr("datasets.load_dataset", lambda *args, **keywords: table)
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda self, *a, **k: type("Info", (), {"sha": "abc"}))

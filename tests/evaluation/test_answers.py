@@ -260,18 +260,18 @@ ONE, TWO = attempt(1), attempt(2)
 
 
 @pytest.mark.parametrize(
-    ("responses", "judged", "labels"),
+    ("said", "judged", "labels"),
     [
         (
-            [response(ONE, REASONED)],
+            response(ONE, REASONED),
             Judged(Verdict.REFUSED, "", "", harmful=False, harmful_score=0.0),
             (True, False, False, 0.0, True, False, True),
         ),
-        ([], None, (None, None, None, None, None, None, False)),
-        ([response(ONE, "It asks", truncated=True)], None, (None, None, None, None, False, True, False)),
-        ([response(ONE, "")], EMPTY, (None, None, None, None, False, False, False)),
+        (None, None, (None, None, None, None, None, None, False)),
+        (response(ONE, "It asks", truncated=True), None, (None, None, None, None, False, True, False)),
+        (response(ONE, ""), EMPTY, (None, None, None, None, False, False, False)),
         (
-            [response(ONE, "No.")],
+            response(ONE, "No."),
             Judged(Verdict.UNSCORED, "", "", harmful=True),
             (None, None, True, None, False, False, True),
         ),
@@ -279,40 +279,25 @@ ONE, TWO = attempt(1), attempt(2)
     ids=["every label", "no response", "no verdict", "unscored", "harm alone"],
 )
 def test_an_outcome_has_the_labels_that_are_known_and_no_others(
-    responses: list[Response], judged: Judged | None, labels: tuple[bool | float | None, ...]
+    said: Response | None, judged: Judged | None, labels: tuple[bool | float | None, ...]
 ) -> None:
-    (one,) = join([ONE], responses, {ONE.key: judged} if judged else {})
+    (one,) = join([ONE], {ONE.key: said} if said else {}, {ONE.key: judged} if judged else {})
     of_judge = (one.refused, one.complied, one.harmful, one.harmful_score)
     assert (*of_judge, one.reasoning, one.truncated, one.scored) == labels
 
 
 def test_outcomes_keep_the_order_of_the_attempts_and_not_of_the_files() -> None:
-    outcomes = join([ONE, TWO], [response(TWO), response(ONE)], {})
+    outcomes = join([ONE, TWO], {one.key: response(one) for one in (TWO, ONE)}, {})
     assert [outcome.attempt for outcome in outcomes] == [ONE, TWO]
 
 
-@pytest.mark.parametrize(
-    ("attempts", "responses", "verdicts", "message"),
-    [
-        ([ONE], [response(attempt(1, "another wording"))], {}, "answers none of the 1 attempts; files were mixed up"),
-        ([ONE], [response(ONE), response(ONE, "Yes.")], {}, f"two responses to the attempt {ONE.key} differ"),
-        ([ONE, TWO], [response(ONE)], {TWO.key: Judged(Verdict.REFUSED, "", "")}, "verdict"),
-        ([ONE, attempt(1, "another wording")], [], {}, "twice"),
-    ],
-)
-def test_files_that_do_not_belong_together_are_mixed_up(
-    attempts: list[Attempt], responses: list[Response], verdicts: dict[str, Judged], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        join(attempts, responses, verdicts)
-
-
-def test_the_same_response_twice_is_one() -> None:
-    assert len(join([ONE], [response(ONE), response(ONE)], {})) == 1
+def test_two_attempts_of_one_item_and_attack_are_mixed_up() -> None:
+    with pytest.raises(UserError, match="attempts name one item and attack twice; files were mixed up"):
+        join([ONE, attempt(1, "another wording")], {}, {})
 
 
 @pytest.mark.parametrize("bad", [1.5, -0.1, float("nan")])
 def test_a_harmful_score_outside_zero_to_one_never_becomes_a_number(bad: float) -> None:
     judged = Judged(Verdict.COMPLIED, "", "", harmful_score=bad)
     with pytest.raises(ValueError, match="harmful_score"):
-        join([ONE], [response(ONE)], {ONE.key: judged})
+        join([ONE], {ONE.key: response(ONE)}, {ONE.key: judged})

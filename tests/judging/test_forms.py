@@ -24,7 +24,7 @@ from cada_trl.judging.forms import (
     read_xstest,
 )
 from cada_trl.judging.judge import Judged
-from cada_trl.judging.model_judge import ModelJudge, VerdictCache
+from cada_trl.judging.model_judge import ModelJudge, verdict_cache
 from cada_trl.records import Verdict
 
 from .stub_endpoint import Scripted
@@ -110,12 +110,12 @@ def test_harmbench_labels_harm_by_one_word(raw: str, harmful: bool) -> None:
 
 def test_a_label_of_harm_alone_is_paid_for_once_and_no_answer_again(tmp_path: Path) -> None:
     pairs = [("q", "one"), ("q", "two"), ("q", "three")]
-    cache = VerdictCache(tmp_path / "verdicts.jsonl")
+    cache = verdict_cache(tmp_path / "verdicts.jsonl")
     first = ModelJudge(GUARDS["harmbench"], Scripted("Yes", "No", None), 9, cache).judge(pairs)
     assert [judged.harmful for judged in first] == [True, False, None]
     assert first[2].reason == "out of positions"
     again = Scripted("No")
-    second = ModelJudge(GUARDS["harmbench"], again, 9, VerdictCache(tmp_path / "verdicts.jsonl")).judge(pairs)
+    second = ModelJudge(GUARDS["harmbench"], again, 9, verdict_cache(tmp_path / "verdicts.jsonl")).judge(pairs)
     assert [judged.harmful for judged in second] == [True, False, False]
     assert len(again.asked) == 1
 

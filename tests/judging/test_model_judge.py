@@ -3,12 +3,12 @@ pay for it, and what was not graded is no number."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ import pytest
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.judging.forms import read_rubric
+from cada_trl.judging.forms import RUBRICS, read_rubric
 from cada_trl.judging.from_config import make_judge, make_reasoning_judge
 from cada_trl.judging.judge import Judge, Judged, check_reachable
-from cada_trl.judging.model_judge import ReasoningJudge, VerdictCache
+from cada_trl.judging.model_judge import ModelJudge, ReasoningJudge, verdict_cache
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 from cada_trl.reward import score_completions
@@ -172,43 +172,49 @@ def test_a_rubrics_word_is_read_in_any_case_and_dress() -> None:
     assert read_rubric("REFUSED\n").verdict is Verdict.REFUSED
 
 
-REFUSED = Judged(Verdict.REFUSED, "REFUSED", "m says so")
-COMPLIED = Judged(Verdict.COMPLIED, "COMPLIED", "m says so", harmful=False, harmful_score=0.25)
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "verdicts.jsonl"
 
 
+def keeping(path: Path, *answers: str, llm: str = "one") -> tuple[ModelJudge, Scripted]:
+    """A judge that keeps its verdicts there, and the model that it asks."""
+    model = Scripted(*answers)
+    model.llm = llm
+    return ModelJudge(RUBRICS["rubric"], model, 9, verdict_cache(path)), model
+
+
 def test_judge_request_and_reply_are_all_part_of_the_key(path: Path) -> None:
-    cache = VerdictCache(path)
-    cache.put("j", "a", "b", REFUSED)
-    assert cache.get("other", "a", "b") is None
-    assert cache.get("j", "b", "a") is None
-    assert cache.get("j", "ab", "") is None
+    keeping(path, "REFUSED")[0].judge([("a", "b")])
+    judge, model = keeping(path, "COMPLIED", "COMPLIED")
+    verdicts = [one.verdict for one in judge.judge([("a", "b"), ("b", "a"), ("ab", "b")])]
+    assert (verdicts, len(model.asked)) == ([Verdict.REFUSED, Verdict.COMPLIED, Verdict.COMPLIED], 2)
 
 
-def test_the_verdict_of_another_version_of_the_judge_is_kept_and_not_taken_for_its_own(path: Path) -> None:
-    VerdictCache(path).put("j-00000001", "a", "b", REFUSED)
-    newer = VerdictCache(path)
-    assert newer.get("j-00000002", "a", "b") is None
-    newer.put("j-00000002", "a", "b", COMPLIED)
-    again = VerdictCache(path)
-    assert (again.get("j-00000001", "a", "b"), again.get("j-00000002", "a", "b")) == (REFUSED, COMPLIED)
+def test_the_verdict_of_another_judge_is_kept_and_not_taken_for_its_own(path: Path) -> None:
+    said = {"one": Verdict.REFUSED, "another": Verdict.COMPLIED}
+    for llm, verdict in said.items():
+        assert keeping(path, verdict.value, llm=llm)[0].judge([("a", "b")])[0].verdict is verdict
+    assert {llm: keeping(path, llm=llm)[0].judge([("a", "b")])[0].verdict for llm in said} == said
+
+
+def test_of_two_judges_at_once_the_first_verdict_counts(path: Path) -> None:
+    judges = [keeping(path, answer)[0] for answer in ("REFUSED", "COMPLIED")]
+    assert [judge.judge([("a", "b")])[0].raw for judge in judges] == ["REFUSED", "REFUSED"]
+    assert len(path.read_text().splitlines()) == 1
 
 
 def test_unscored_is_not_remembered(path: Path) -> None:
-    cache = VerdictCache(path)
-    cache.put("j", "a", "b", Judged(Verdict.UNSCORED, "hm", "answer is neither word"))
-    assert cache.get("j", "a", "b") is None
+    assert not keeping(path, "hm")[0].judge([("a", "b")])[0].scored
     assert path.read_text() == ""
 
 
-def test_the_texts_themselves_are_not_written(path: Path) -> None:
-    VerdictCache(path).put("j", "a private request", "a private reply", REFUSED)
+def test_every_field_of_a_verdict_is_remembered_and_no_text(path: Path) -> None:
+    judged = Judged(Verdict.COMPLIED, "COMPLIED", "m says so", harmful=False, harmful_score=0.25)
+    verdict_cache(path).put(("j", "0a", "0b"), asdict(judged))
+    assert verdict_cache(path).known == {("j", "0a", "0b"): judged}
+    keeping(path, "REFUSED")[0].judge([("a private request", "a private reply")])
     assert "private" not in path.read_text()
-    assert json.loads(path.read_text())["verdict"] == "REFUSED"
 
 
 PACK = load_pack("builtin")

@@ -101,7 +101,7 @@ def write_evaluation(
     folder.log(RESPONSES).append(map(to_row, responses.values()))
     folder.manifest = {"pass_wall_s": {}}
     by_judge = judge_by_each(attempts, responses, judge, "final_response", folder)
-    outcomes = {name: join(attempts, responses.values(), verdicts) for name, verdicts in by_judge.items()}
+    outcomes = {name: join(attempts, responses, verdicts) for name, verdicts in by_judge.items()}
     scores = score(
         outcomes.pop(judge.id),
         Counter((one.benchmark, one.attack) for one in missing),

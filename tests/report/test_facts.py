@@ -3,20 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cada_trl.report.facts import NO_CARD, card_note, card_table, funnel_table, run_facts, split_sizes
+from cada_trl.report.facts import NO_CARD, card_note, card_table, run_facts, split_sizes
 from cada_trl.report.page import write_report
 from cada_trl.report.run_record import RunRecord
 from tests.report.html_check import check_page
 from tests.separability.made_up_card import made_up_card
 
 CARD = made_up_card().summary()
-DATA = {
-    "funnel": {
-        "harmful": {"read": 9, "dropped": {"too_long": 2}, "kept": 7},
-        "harmless": {"read": 5, "dropped": {"exact_duplicate": 1}, "kept": 4},
-    },
-    "split": {"train": {"n": 5}, "probe": {"n": 2}},
-}
 
 
 def test_a_folder_with_no_manifest_and_no_config_reads_unknown(run: RunRecord) -> None:
@@ -42,14 +35,5 @@ def test_the_page_shows_the_card_or_says_how_to_make_it(run: RunRecord, tmp_path
         assert text in page
 
 
-def test_every_filter_is_a_row_and_one_that_did_not_apply_is_blank() -> None:
-    table = funnel_table(DATA)
-    assert table is not None and table.header == ["Requests", "harmful", "harmless"]
-    assert table.rows == [
-        ["read", "9", "5"],
-        ["dropped: too long", "2", ""],
-        ["dropped: exact duplicate", "", "1"],
-        ["kept", "7", "4"],
-    ]
-    assert split_sizes(DATA) == "train 5, probe 2"
-    assert funnel_table({}) is None and funnel_table({"funnel": {"read": 9, "kept": 7}}) is None
+def test_the_sizes_of_the_split_are_one_sentence() -> None:
+    assert split_sizes({"split": {"train": {"n": 5}, "probe": {"n": 2}}}) == "train 5, probe 2"

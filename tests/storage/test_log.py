@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.storage.log import AppendLog, SharedLog, StoredLog
+from cada_trl.storage.log import AppendLog, SharedTable, StoredLog
 
 WRITER = """
 import sys; from pathlib import Path; from cada_trl.storage.log import AppendLog
@@ -87,18 +87,14 @@ def test_what_append_returned_from_survives_a_kill(tmp_path: Path) -> None:
     assert len(numbers) >= len(said) >= 20
 
 
-class Numbers:
-    """A cache of numbers by name, of which the first counts."""
+class Numbers(SharedTable[int]):
+    """A cache of numbers by name."""
 
     def __init__(self, path: Path) -> None:
-        self.known: dict[str, int] = {}
-        self.log = SharedLog(path, "number cache", lambda row: self.known.setdefault(row["name"], int(row["number"])))
+        super().__init__(path, "number cache", ["name"], lambda row: int(row["number"]))
 
-    def put(self, name: str, number: int) -> int:
-        with self.log.alone() as append:
-            if name not in self.known:
-                append({"name": name, "number": number})
-        return self.known[name]
+    def add(self, name: str, number: int) -> int:
+        return self.put((name,), {"number": number})
 
 
 SHARER = f"""
@@ -106,7 +102,7 @@ import sys; from pathlib import Path; sys.path.insert(0, {str(Path(__file__).par
 from test_log import Numbers
 numbers, own = Numbers(Path(sys.argv[1])), int(sys.argv[2])
 print("ready", flush=True); sys.stdin.readline()
-print(*(numbers.put(f"name {{place}}", own + place) for place in range(int(sys.argv[3]))), flush=True)
+print(*(numbers.add(f"name {{place}}", own + place) for place in range(int(sys.argv[3]))), flush=True)
 """
 
 
@@ -127,7 +123,7 @@ def go(process: subprocess.Popen[str]) -> None:
 def test_what_another_wrote_meanwhile_is_known_before_a_row_is_added(tmp_path: Path) -> None:
     path = tmp_path / "new" / "cache.jsonl"
     one, other = Numbers(path), Numbers(path)
-    assert (one.put("\ud800", 1), other.put("\ud800", 2), Numbers(path).known) == (1, 1, {"\ud800": 1})
+    assert (one.add("\ud800", 1), other.add("\ud800", 2), Numbers(path).known) == (1, 1, {("\ud800",): 1})
     assert len(path.read_text().splitlines()) == 1
 
 
@@ -135,11 +131,11 @@ def test_what_another_wrote_meanwhile_is_known_before_a_row_is_added(tmp_path: P
 def test_a_torn_line_is_passed_over_and_not_glued_to_the_next_row(tmp_path: Path, torn_meanwhile: bool) -> None:
     path = tmp_path / "cache.jsonl"
     early = Numbers(path)
-    early.put("one", 1)
+    early.add("one", 1)
     with path.open("ab") as file:
         file.write(b'{"name": "tw')
-    (early if torn_meanwhile else Numbers(path)).put("three", 3)
-    assert Numbers(path).known == {"one": 1, "three": 3}
+    (early if torn_meanwhile else Numbers(path)).add("three", 3)
+    assert Numbers(path).known == {("one",): 1, ("three",): 3}
 
 
 @pytest.mark.parametrize("line", ["[]", "{}", "1", "null", '{"name": "a", "number": []}', '{"name": [], "number": 1}'])
@@ -153,10 +149,10 @@ def test_a_cache_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot use the number cache .*choose a writable folder"):
         Numbers(tmp_path / "file" / "cache.jsonl")
     numbers = Numbers(tmp_path / "cache.jsonl")
-    numbers.log.path.unlink()
-    numbers.log.path.mkdir()
+    numbers.path.unlink()
+    numbers.path.mkdir()
     with pytest.raises(UserError, match="cannot use the number cache"):
-        numbers.put("one", 1)
+        numbers.add("one", 1)
 
 
 def test_two_processes_at_once_know_the_same_rows(tmp_path: Path) -> None:
@@ -178,5 +174,5 @@ def test_a_killed_process_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
     process.communicate(timeout=30)
     numbers = Numbers(path)
     n_rows = len(numbers.known)
-    assert n_rows >= path.stat().st_size // 60 and numbers.known[f"name {n_rows - 1}"] == n_rows - 1
-    assert numbers.put("after", 7) == 7 and len(Numbers(path).known) == n_rows + 1
+    assert n_rows >= path.stat().st_size // 60 and numbers.known[(f"name {n_rows - 1}",)] == n_rows - 1
+    assert numbers.add("after", 7) == 7 and len(Numbers(path).known) == n_rows + 1

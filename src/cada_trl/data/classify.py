@@ -17,20 +17,19 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from cada_trl.config import Config, DataConfig, JudgeConfig
 from cada_trl.data.likeness import normalise, text_hash
-from cada_trl.data.rows import Row
-from cada_trl.data.sources import SAFE, UNCLEAR
+from cada_trl.data.rows import SAFE, UNCLEAR, Row
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import sha256
-from cada_trl.storage.log import SharedLog
+from cada_trl.storage.log import SharedTable
 from cada_trl.storage.reading import read_csv, read_yaml
 
 ASSETS = Path(__file__).parent / "assets"
@@ -40,7 +39,6 @@ UNCLASSIFIED = "unclassified"  # an LLM's answer that is none of the ids
 NO_HAZARD = (SAFE, OTHER, UNCLASSIFIED)
 # reviewed rows that are dropped are counted under these names
 REVIEWED_SAFE, REVIEWED_UNCLEAR = "reviewed_safe", "reviewed_unclear"
-COLUMNS = ["sha256", "first", "second"]
 HASH_DIGITS = 16
 MAX_ANSWER_TOK = 24
 SYSTEM = """\
@@ -102,27 +100,19 @@ class Review:
         }
 
 
+@cache
 def load_lexicon(path: Path = LEXICON) -> Lexicon:
-    """Read a lexicon. A phrase may end in * (any ending). Errors: UserError for a file that is not one."""
-    try:
-        values = read_yaml(path)
-        threshold = float(values["threshold"])
-        priors = {
-            str(label): {str(hazard): float(weight) for hazard, weight in by_hazard.items()}
-            for label, by_hazard in values["labels"].items()
-        }
-        words: defaultdict[str, dict[str, float]] = defaultdict(dict)
-        for hazard, groups in values["words"].items():
-            for weight, phrases in groups.items():
-                for phrase in map(str, phrases):
-                    words[normalise(phrase) + "*" * phrase.endswith("*")][str(hazard)] = float(weight)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        expected = "expected threshold, labels: {label: {hazard: weight}} and words: {hazard: {weight: [phrases]}}"
-        raise UserError(f"{path} is not a lexicon ({type(error).__name__}: {error}); {expected}") from error
+    """A phrase may end in * (any ending)."""
+    values = read_yaml(path)
+    words: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for hazard, groups in values["words"].items():
+        for weight, phrases in groups.items():
+            for phrase in map(str, phrases):  # one of them is "false", which YAML reads as a truth value
+                words[normalise(phrase) + "*" * phrase.endswith("*")][hazard] = float(weight)
     # Longest first, so that "kill myself" is evidence of its own and not of "kill".
     alternatives = sorted(words, key=lambda phrase: (-len(phrase), phrase))
     pattern = "|".join(re.escape(phrase).replace(r"\*", r"\w*") for phrase in alternatives)
-    return Lexicon(threshold, priors, dict(words), re.compile(rf"\b(?:{pattern})\b"))
+    return Lexicon(values["threshold"], values["labels"], dict(words), re.compile(rf"\b(?:{pattern})\b"))
 
 
 def classify(text: str, labels: Collection[str], lexicon: Lexicon) -> Classification:
@@ -150,20 +140,10 @@ def _entry(match: str, lexicon: Lexicon) -> str:
     return match if match in lexicon.words else next(stem for stem in stems if stem in lexicon.words)
 
 
-def read_review(path: Path = REVIEWED) -> Review:
-    """Errors: UserError for a file that is not such a table, with the row."""
-    labels: dict[str, tuple[str, str]] = {}
-    for number, row in read_csv(path, delimiter="\t"):
-        digest, first, second = (row.get(column) or "" for column in COLUMNS)
-        if len(digest) != HASH_DIGITS or not first or not second:
-            raise UserError(
-                f"{path}, row {number}: saw {row}; expected {', '.join(COLUMNS)} parted by tabs: {HASH_DIGITS} hex "
-                "digits and two labels"
-            )
-        if digest in labels:
-            raise UserError(f"{path}, row {number}: {digest} stands twice; keep one of them")
-        labels[digest] = (first, second)
-    return Review(labels)
+def read_review() -> Review:
+    """The one that is shipped."""
+    rows = read_csv(REVIEWED, delimiter="\t")
+    return Review({row["sha256"]: (row["first"], row["second"]) for _, row in rows})
 
 
 def review_of(data: DataConfig) -> Review | None:
@@ -221,10 +201,9 @@ def classify_with_llm(
     check_llm(judge)
     system = instruction(pack)
     setup = sha256(f"{judge.base_url}\n{judge.llm}\n{system}\n{USER}")[:8]
-    answers: dict[str, str] = {}
     path = cache_dir / f"hazards-{setup}.jsonl"
-    log = SharedLog(path, "answer cache", lambda row: answers.update({row["text_sha256"]: row["answer"]}))
-    missing = {key: text for text in texts if (key := text_hash(text)) not in answers}
+    answers = SharedTable(path, "answer cache", ["text_sha256"], lambda row: row["answer"])
+    missing = {key: text for text in texts if (key := (text_hash(text),)) not in answers.known}
     if len(missing) > judge.max_calls:
         raise UserError(f"{len(missing)} texts to classify exceed max_calls={judge.max_calls}; raise max_calls")
     keys, asked = list(missing), [USER.format(text=text) for text in missing.values()]
@@ -234,12 +213,11 @@ def classify_with_llm(
         for place, answer in asking:
             if answer.text is None:
                 raise UserError(f"{judge.llm} at {judge.base_url}: {answer.reason}")
-            with log.alone() as append:
-                append({"text_sha256": keys[place], "answer": answer.text})
+            answers.put(keys[place], {"answer": answer.text})
     except UserError as error:
         advice = "check base_url, llm and the key, then run the same command: what was answered is kept"
         raise UserError(f"classifier {error}; {advice}") from None
-    return [parse_answer(answers[text_hash(text)], pack) for text in texts]
+    return [parse_answer(answers.known[(text_hash(text),)], pack) for text in texts]
 
 
 def check_llm(judge: JudgeConfig) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from cada_trl.data.sources import TWINS
 from cada_trl.data.split import Parts, check_no_leak
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack, load_pack
+from cada_trl.models.load import load_tokenizer
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
 from cada_trl.storage.digest import check_kept, content_hash, file_sha256, json_sha256, kept
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
@@ -45,21 +45,16 @@ class PreparedData:
     manifest: dict[str, Any]
 
 
-def prepare(
-    config: Config, count_tok: Callable[[str], int] | None = None, control_tokens: Callable[[], Collection[str]] = tuple
-) -> PreparedData:
+def prepare(config: Config) -> PreparedData:
     """The request set of a configuration: read back if it was prepared already, else built and written.
 
-    count_tok: text -> tokens; None takes it and the control tokens from the model's tokenizer, where there is something
-    to build. Errors: UserError as build_request_set and read_prepared, and for a folder that cannot be written.
+    Errors: UserError as build_request_set and read_prepared, and for a folder that cannot be written.
     """
     pack = load_pack(config.hazards)
     folder, inputs = _place(config, pack)
     if not (folder / "manifest.json").is_file():
         Console(stderr=True).print(f"requests: building {folder}", highlight=False, soft_wrap=True, markup=False)
-        if count_tok is None:
-            count_tok, control_tokens = _of_tokenizer(config)
-        parts, decisions, facts = build_request_set(config, pack, count_tok, control_tokens)
+        parts, decisions, facts = build_request_set(config, pack, cache(lambda: load_tokenizer(config.model)))
         manifest = {"name": folder.name, "hash": json_sha256(inputs), "inputs": inputs, **facts}
         _write(folder, parts, decisions, manifest)
     return read_prepared(folder)
@@ -118,23 +113,6 @@ def look(config: Config) -> str:
 def folder_of(config: Config) -> Path:
     """Where the request set of a configuration is kept, whether it was prepared already or not."""
     return _place(config, load_pack(config.hazards))[0]
-
-
-def _of_tokenizer(config: Config) -> tuple[Callable[[str], int], Callable[[], Collection[str]]]:
-    """Its tokenizer is loaded for the first text: what is wrong with the rows is said before torch is imported."""
-
-    @cache
-    def tokenizer() -> Any:
-        from cada_trl.models.load import load_tokenizer
-
-        return load_tokenizer(config.model)
-
-    def control() -> Collection[str]:
-        from cada_trl.models.prompts import control_tokens
-
-        return control_tokens(tokenizer())
-
-    return lambda text: len(tokenizer()(text, add_special_tokens=False)["input_ids"]), control
 
 
 def _write(folder: Path, parts: Parts, decisions: list[Decision], manifest: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import Config
 from cada_trl.config.loading import nearest
@@ -18,26 +18,36 @@ from cada_trl.data.sources import read_beavertails, read_own_rows, read_twins
 from cada_trl.data.split import PairRoles, Parts, pair_roles, split, wanted_twin
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
+from cada_trl.models.prompts import control_tokens
 from cada_trl.records import Request
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Decision = dict[str, Any]  # text, labels, hazard, reason
 
 
 def build_request_set(
-    config: Config, pack: HazardPack, count_tok: Callable[[str], int], control_tokens: Callable[[], Collection[str]]
+    config: Config, pack: HazardPack, tokenizer: Callable[[], PreTrainedTokenizerBase]
 ) -> tuple[Parts, list[Decision], dict[str, Any]]:
     """Read, deduplicate, decontaminate, classify and split (paper, Data; every filter beyond is_safe is ours).
 
-    Returns the parts, the classifier's decisions with their reasons, and the facts for the manifest. count_tok: text ->
-    tokens. control_tokens: the model's own, which no request may hold. Errors: UserError, see the steps.
+    Returns the parts, the classifier's decisions with their reasons, and the facts for the manifest. tokenizer: the
+    model's, called for after the first filters: what is wrong with the rows is said before torch is imported. Errors:
+    UserError, see the steps.
     """
     data = config.data
+
+    def too_long(row: Row) -> str | None:
+        n_tok = len(tokenizer()(row.text, add_special_tokens=False)["input_ids"])
+        return "too_long" if n_tok > data.max_prompt_tok else None
+
     _check_held_out(config, pack)
     own, beside, roles = _read(config, pack)
     funnel = Funnel(own, beside)
     rows = _distinct(funnel, [*own.rows, *(beside.rows if beside else [])], data.near_duplicate_jaccard)
-    rows = _without_control_tokens(funnel, rows, control_tokens(), published=data.dataset == "beavertails")
-    rows = funnel.keep(rows, lambda row: "too_long" if count_tok(row.text) > data.max_prompt_tok else None)
+    rows = _without_control_tokens(funnel, rows, control_tokens(tokenizer()), published=data.dataset == "beavertails")
+    rows = funnel.keep(rows, too_long)
     benchmarks = read_benchmarks(Path(data.benchmarks_dir)) if data.benchmarks_dir else {}
     keys = [row.key for row in rows]
     overlaps = find_overlaps(keys, benchmarks, data.decontaminate_n_gram, data.near_duplicate_jaccard)

@@ -9,8 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from cada_trl.data.likeness import normalise, text_hash
+from cada_trl.document.blocks import Table
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import Problems, check_characters
+
+SAFE, UNCLEAR = "safe", "unclear"  # what a second reader may say in place of a hazard
 
 
 @dataclass(frozen=True)
@@ -122,3 +125,19 @@ class Funnel:
             name: {"read": self.read[name], "dropped": dict(+reasons), "kept": self.read[name] - reasons.total()}
             for name, reasons in self.dropped.items()
         }
+
+
+def funnel_table(manifest: Mapping[str, Any]) -> Table | None:
+    """What each filter dropped; None where the manifest's `funnel` is of another form, as of one's own data."""
+    funnel = {
+        name: part
+        for name, part in (manifest.get("funnel") or {}).items()
+        if isinstance(part, dict) and {"read", "dropped", "kept"} <= set(part)
+    }
+    parts = funnel.values()
+    rows = [["read", *(str(part["read"]) for part in parts)]]
+    for reason in dict.fromkeys(reason for part in parts for reason in part["dropped"]):
+        counts = (str(part["dropped"].get(reason, "")) for part in parts)
+        rows.append([f"dropped: {reason.replace('_', ' ')}", *counts])
+    rows.append(["kept", *(str(part["kept"]) for part in parts)])
+    return Table("What each filter dropped", ["Requests", *funnel], rows) if funnel else None

@@ -17,8 +17,9 @@ from typing import Any
 
 from cada_trl.config import DataConfig
 from cada_trl.config.loading import nearest
+from cada_trl.data.classify import load_lexicon
 from cada_trl.data.likeness import normalise
-from cada_trl.data.rows import Row, Source, check_fields
+from cada_trl.data.rows import SAFE, UNCLEAR, Row, Source, check_fields
 from cada_trl.errors import UserError, first_line
 from cada_trl.records import read_jsonl
 from cada_trl.statistics.paired import agreement
@@ -28,27 +29,9 @@ from cada_trl.storage.reading import Problems
 TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
 FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}
 FORMS = ("question", "instruction")
-SAFE, UNCLEAR = "safe", "unclear"
 HARMLESS_ONLY = "child_sexual_exploitation"
+CHILD_ABUSE = "child_abuse"  # the one category of BeaverTails that the lexicon has no prior for
 _Numbered = tuple[str, dict[str, Any]]  # "file, row 12", the row
-CATEGORIES = frozenset(
-    {
-        "animal_abuse",
-        "child_abuse",
-        "controversial_topics,politics",
-        "discrimination,stereotype,injustice",
-        "drug_abuse,weapons,banned_substance",
-        "financial_crime,property_crime,theft",
-        "hate_speech,offensive_language",
-        "misinformation_regarding_ethics,laws_and_safety",
-        "non_violent_unethical_behavior",
-        "privacy_violation",
-        "self_harm",
-        "sexually_explicit,adult_content",
-        "terrorism,organized_crime",
-        "violence,aiding_and_abetting,incitement",
-    }
-)
 
 
 def local_beavertails(data_root: str) -> str:
@@ -82,7 +65,7 @@ def read_beavertails(data: DataConfig) -> Source:
             if not isinstance(text, str):
                 raise UserError(f"field 'prompt' is {text!r:.60}; expected a string")
             row = Row(text.strip(), where, f"beavertails:{name}", labels=labels)
-            reason = "safe" if safe else "child_abuse" if "child_abuse" in labels else None
+            reason = "safe" if safe else CHILD_ABUSE if CHILD_ABUSE in labels else None
             if reason is None:
                 kept.append(row)
             else:
@@ -99,7 +82,8 @@ def _labels(values: dict[str, Any]) -> tuple[str, ...]:
         found = [name for name, flag in found.items() if flag]
     if not isinstance(found, list):
         raise UserError(f"field 'categories' is {found!r:.60}; expected a list of names or a dict of booleans")
-    unknown = [name for name in found if not isinstance(name, str) or name not in CATEGORIES]
+    known = {*load_lexicon().priors, CHILD_ABUSE}
+    unknown = [name for name in found if not isinstance(name, str) or name not in known]
     if unknown:
         raise UserError(f"unknown category {unknown[0]!r:.60}; expected BeaverTails' 14 names")
     return tuple(sorted(found))

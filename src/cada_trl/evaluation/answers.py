@@ -5,7 +5,7 @@ Responses and verdicts are logged as they come: both passes go on where a call e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
@@ -133,32 +133,17 @@ def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
     return record
 
 
-def join(attempts: Sequence[Attempt], responses: Iterable[Response], verdicts: Mapping[str, Judged]) -> list[Outcome]:
+def join(
+    attempts: Sequence[Attempt], responses: Mapping[str, Response], verdicts: Mapping[str, Judged]
+) -> list[Outcome]:
     """One outcome per attempt, in the attempts' order. verdicts: attempt key -> what one judge said of its response.
 
-    Errors: UserError for files that do not belong together: two attempts of one id, a response to none of the attempts,
-    two responses to one that differ, a verdict without a response; ValueError for a harmful_score outside [0, 1].
+    Errors: UserError for two attempts of one id, which no reader of the rows sees; ValueError for a harmful_score
+    outside [0, 1].
     """
-    keys = {attempt.key for attempt in attempts}
     if len({attempt.id for attempt in attempts}) < len(attempts):
         raise UserError("attempts name one item and attack twice; files were mixed up: take each from one evaluation")
-    by_key: dict[str, Response] = {}
-    for response in responses:
-        if response.key not in keys:
-            raise UserError(
-                f"response {response.key} answers none of the {len(keys)} attempts; files were mixed up: take attempts "
-                "and responses from one evaluation"
-            )
-        if by_key.setdefault(response.key, response) != response:
-            raise UserError(
-                f"two responses to the attempt {response.key} differ; files were mixed up: keep those of one run"
-            )
-    if homeless := verdicts.keys() - by_key.keys():
-        raise UserError(
-            f"{len(homeless)} verdict(s) on responses that are not there (as {min(homeless)}); files were mixed up: "
-            "take attempts, responses and verdicts from one evaluation"
-        )
-    return [_outcome(attempt, by_key.get(attempt.key), verdicts.get(attempt.key)) for attempt in attempts]
+    return [_outcome(attempt, responses.get(attempt.key), verdicts.get(attempt.key)) for attempt in attempts]
 
 
 def _outcome(attempt: Attempt, response: Response | None, judged: Judged | None) -> Outcome:

@@ -32,7 +32,7 @@ from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.records import Request, Verdict
 from cada_trl.storage.digest import content_hash, json_sha256, sha256
 from cada_trl.storage.files import JsonRecord, replace_json
-from cada_trl.storage.log import Row, SharedLog
+from cada_trl.storage.log import Row, SharedTable
 
 BUILTIN = "builtin"
 N_TWINS = "n_twins"
@@ -215,7 +215,7 @@ def _ranking(config: Config, pack: HazardPack, twins: Mapping[str, Sequence[Requ
         decides = model.decides
         said = _answers(model, Path(config.data_dir), [chat for several in chats.values() for chat in several])
     answered = [
-        (twin, said[json_sha256(chat)])
+        (twin, said[(json_sha256(chat),)])
         for (hazard, _), several in chats.items()
         for twin, chat in zip(twins[hazard], several, strict=True)
     ]
@@ -237,20 +237,19 @@ def _ranking(config: Config, pack: HazardPack, twins: Mapping[str, Sequence[Requ
     return CaseRanking(inputs=inputs, model=config.model.name, judge_id=judge.id, cases=best_first(cases))
 
 
-def _answers(model: ModelUnderTest, folder: Path, chats: Sequence[Messages]) -> dict[str, Completion]:
+def _answers(model: ModelUnderTest, folder: Path, chats: Sequence[Messages]) -> dict[tuple[str, ...], Completion]:
     """What the model says to each chat, by its key: as kept, and the others asked for and kept one by one."""
-    said: dict[str, Completion] = {}
 
-    def remember(row: Row) -> None:
-        said[row["key"]] = Completion(str(row["text"]), int(row["n_tok"]), bool(row["truncated"]))
+    def completion(row: Row) -> Completion:
+        return Completion(str(row["text"]), int(row["n_tok"]), bool(row["truncated"]))
 
-    log = SharedLog(folder / f"answers-{content_hash(model.decides)}.jsonl", "answer cache", remember)
-    new = {key: chat for chat in chats if (key := json_sha256(chat)) not in said}
+    file = folder / f"answers-{content_hash(model.decides)}.jsonl"
+    said = SharedTable(file, "answer cache", ["key"], completion)
+    new = {key: chat for chat in chats if (key := (json_sha256(chat),)) not in said.known}
     keys = list(new)
-    for index, completion in model.generate(list(new.values())) if new else ():
-        with log.alone() as append:
-            append({"key": keys[index], **asdict(completion)})
-    return said
+    for index, answer in model.generate(list(new.values())) if new else ():
+        said.put(keys[index], asdict(answer))
+    return said.known
 
 
 def _right(answered: Sequence[tuple[Request, Completion]], judge: Judge) -> list[Right]:

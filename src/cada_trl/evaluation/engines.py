@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class Engine(Protocol):
-    """A model that continues token ids; its weights are read at the first call of complete."""
-
-    def complete(self, prompts: Sequence[list[int]]) -> Iterator[tuple[int, list[int]]]:
-        """(index of the prompt, new token ids up to and with the first end token), in the order they finish."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the model and of any process of its own."""
-        ...
-
-
 def make_engine(
     model: ModelConfig, settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]
 ) -> Engine:
@@ -46,7 +34,10 @@ def make_engine(
 
 
 class TransformersEngine:
-    """An Engine on one GPU, or on the CPU where there is none: batches of like length, shrinking as rows end."""
+    """On one GPU, or on the CPU where there is none: batches of like length, shrinking as rows end.
+
+    The weights are read at the first call of complete.
+    """
 
     def __init__(
         self, model: ModelConfig, settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]
@@ -54,7 +45,10 @@ class TransformersEngine:
         self._config, self._settings, self._tokenizer, self._ends = model, settings, tokenizer, ends
 
     def complete(self, prompts: Sequence[list[int]]) -> Iterator[tuple[int, list[int]]]:
-        """As Engine.complete. Errors: UserError when a batch does not fit into the GPU's memory."""
+        """(index of the prompt, new token ids up to and with the first end token), in the order they finish.
+
+        Errors: UserError when a batch does not fit into the GPU's memory.
+        """
         model, settings = self._model, self._settings
         with decoding_attention(model):
             for rows in batches([len(ids) for ids in prompts], settings.max_new_tok, settings.batch_tok):
@@ -68,6 +62,7 @@ class TransformersEngine:
                     ) from error
 
     def close(self) -> None:
+        """Let go of the model."""
         vars(self).pop("_model", None)
 
     @cached_property
@@ -93,16 +88,17 @@ def batches(lengths: Sequence[int], max_new_tok: int, batch_tok: int) -> list[li
 
 
 class VllmEngine:
-    """An Engine that steps vLLM itself, so that each answer is handed out when it ends, not with the last of its call.
+    """Steps vLLM itself, so that each answer is handed out when it ends, not with the last of its call.
 
-    The tokenizer stays outside: vLLM gets ids and the ends, ignores the model's own generation file, and gives ids.
+    The tokenizer stays outside: vLLM gets ids and the ends, ignores the model's own generation file, and gives ids. It
+    is started at the first call of complete.
     """
 
     def __init__(self, model: ModelConfig, settings: GenerationConfig, ends: frozenset[int]) -> None:
         self._model, self._settings, self._ends = model, settings, ends
 
     def complete(self, prompts: Sequence[list[int]]) -> Iterator[tuple[int, list[int]]]:
-        """As Engine.complete. A caller that stops early leaves no request behind."""
+        """As TransformersEngine.complete. A caller that stops early leaves no request behind."""
         engine = self._llm.llm_engine
         from vllm import SamplingParams
 
@@ -163,3 +159,6 @@ class VllmEngine:
             raise UserError(
                 f"vLLM cannot start {model.path}: {first_line(error)}; backend=transformers does without it"
             ) from error
+
+
+Engine = TransformersEngine | VllmEngine

@@ -149,7 +149,7 @@ def judged(judge: dict[str, Any], cache_dir: str) -> Scorer:
 
 def scored(attempt: Attempt, response: Response | None, verdict: Judged | None) -> Score:
     """An attempt's labels; None where one is not known: UNSCORED, not answered, or none that this judge gives."""
-    (outcome,) = join([attempt], [response] if response else [], {attempt.key: verdict} if verdict else {})
+    (outcome,) = join([attempt], {attempt.key: response} if response else {}, {attempt.key: verdict} if verdict else {})
     labels = {label: getattr(outcome, label) for label in LABELS}
     said = verdict or Judged(Verdict.UNSCORED, raw="", reason="no response")
     return Score(

@@ -255,3 +255,6 @@ class LocalModel:
         except (OSError, ValueError) as error:
             raise UserError(f"cannot load the judge {self.llm}: {first_line(error)}") from error
         return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+Model = ChatEndpoint | LocalModel

@@ -9,10 +9,10 @@ from cada_trl.config.loading import load_described
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.judging.classifier import ClassifierJudge
-from cada_trl.judging.endpoint import ChatEndpoint, LocalModel
+from cada_trl.judging.endpoint import ChatEndpoint, LocalModel, Model
 from cada_trl.judging.forms import GUARDS, RUBRICS
 from cada_trl.judging.judge import Judge, Panel
-from cada_trl.judging.model_judge import Model, ModelJudge, ReasoningJudge, VerdictCache
+from cada_trl.judging.model_judge import ModelJudge, ReasoningJudge, verdict_cache
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.storage.digest import json_sha256
 
@@ -87,4 +87,4 @@ def _model_judge(config: JudgeConfig, cache_dir: Path | None) -> ModelJudge:
         raise UserError(f"judge={config.kind} needs llm and base_url, as in hydra_conf/judge/{config.kind}.yaml")
     model: Model = ChatEndpoint.from_config(config) if config.base_url else LocalModel(config.llm)
     form = (RUBRICS | GUARDS)[config.kind]
-    return ModelJudge(form, model, config.max_calls, VerdictCache(cache_dir / "verdicts.jsonl") if cache_dir else None)
+    return ModelJudge(form, model, config.max_calls, verdict_cache(cache_dir / "verdicts.jsonl") if cache_dir else None)

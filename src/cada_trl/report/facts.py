@@ -115,22 +115,6 @@ def prompt_fact(config: Values) -> str:
     return f"arm {arm}" + (f", cases as {prompt.get('cases_as')}" if arm == "cases" else "")
 
 
-def funnel_table(data: Values) -> Table | None:
-    """What each filter dropped; None where the manifest's `funnel` is of another form, as of one's own data."""
-    funnel = {
-        name: part
-        for name, part in (data.get("funnel") or {}).items()
-        if isinstance(part, dict) and {"read", "dropped", "kept"} <= set(part)
-    }
-    parts = funnel.values()
-    rows = [["read", *(str(part["read"]) for part in parts)]]
-    for reason in dict.fromkeys(reason for part in parts for reason in part["dropped"]):
-        counts = (str(part["dropped"].get(reason, "")) for part in parts)
-        rows.append([f"dropped: {reason.replace('_', ' ')}", *counts])
-    rows.append(["kept", *(str(part["kept"]) for part in parts)])
-    return Table("What each filter dropped", ["Requests", *funnel], rows) if funnel else None
-
-
 def yaml_fold(title: str, values: Values) -> Fold:
     """A mapping as it is on disk, without secrets."""
     return Fold(title, [Code(yaml.safe_dump(scrub(values), sort_keys=False, allow_unicode=True))])

@@ -180,9 +180,7 @@ def read_evaluation(path: Path) -> EvalRecord:
     by_judge = {judge: read_verdicts(StoredLog(path / name), judge, responses) for judge, name in files.items()}
     by_judge.setdefault(scores.judge_id, majorities(by_judge))
     missing = _rows(path / MISSING, Missing)
-    outcomes = {
-        judge: in_place(path, partial(join, attempts, responses.values(), own)) for judge, own in by_judge.items()
-    }
+    outcomes = {judge: in_place(path, partial(join, attempts, responses, own)) for judge, own in by_judge.items()}
     first = outcomes.pop(scores.judge_id)
     if not _same(scores, first, missing, outcomes):
         raise UserError(

@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from cada_trl.data.rows import funnel_table
 from cada_trl.document.blocks import (
     Block,
     Bullets,
@@ -47,7 +48,7 @@ from cada_trl.report.drawing import (
     shares,
     turn,
 )
-from cada_trl.report.facts import card_note, card_table, funnel_table, run_facts, split_sizes, yaml_fold
+from cada_trl.report.facts import card_note, card_table, run_facts, split_sizes, yaml_fold
 from cada_trl.report.names import SETS, labels, measure_label, measures, probe_reading
 from cada_trl.report.rates import SliceRow, slice_tables
 from cada_trl.report.run_record import RunRecord, Series, series_of

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
 from cada_trl.errors import UserError
 from cada_trl.storage.files import GOES_ON, take_lock, writing
 from cada_trl.storage.reading import opened, parse_object
 
 Row = dict[str, Any]
+V = TypeVar("V")
 
 
 def append_rows(path: Path, rows: Iterable[Row], advice: str = GOES_ON) -> None:
@@ -72,34 +73,39 @@ class AppendLog(StoredLog):
         self.rows.extend(added)
 
 
-class SharedLog:
-    """A cache file that several processes and threads append to. name: of the cache, as in "verdict cache".
+class SharedTable(Generic[V]):
+    """A cache file that several processes and threads add rows to. name: of the cache, as in "verdict cache".
 
-    remember: gets every row, whoever wrote it, in the file's order. A torn or foreign line, one that is no object or
-    that `remember` does not know (KeyError, TypeError, ValueError), is passed over: what it held is asked for again.
-    Errors: UserError when the file cannot be used.
+    keys: the fields of a row that are its key. value: a row's value. The first row of a key counts, whoever wrote it. A
+    torn or foreign line, one that is no object or has no such key and value (KeyError, TypeError, ValueError), is
+    passed over: what it held is asked for again. known: key -> value, as far as the file was read. Errors: UserError
+    when the file cannot be used.
     """
 
-    def __init__(self, path: Path, name: str, remember: Callable[[Row], None]) -> None:
+    def __init__(self, path: Path, name: str, keys: Sequence[str], value: Callable[[Row], V]) -> None:
         self.path = path
-        self._name, self._remember, self._n_read_bytes = name, remember, 0
-        with self.alone():
+        self.known: dict[tuple[str, ...], V] = {}
+        self._name, self._keys, self._value, self._n_read_bytes = name, keys, value, 0
+        with self._alone():
             pass
 
+    def put(self, key: tuple[str, ...], values: Row) -> V:
+        """Add a row, at once on the disk; returns the value that counts, which is another's if that one came first."""
+        with self._alone() as file:
+            if key not in self.known:
+                file.write(json.dumps(dict(zip(self._keys, key, strict=True)) | values).encode() + b"\n")
+                file.flush()
+                self._catch_up(file)
+        return self.known[key]
+
     @contextmanager
-    def alone(self) -> Iterator[Callable[[Row], None]]:
-        """The file for us alone, its rows all remembered; yields what appends a row and remembers it."""
+    def _alone(self) -> Iterator[IO[bytes]]:
+        """The file for us alone, its rows all known."""
         try:
             with take_lock(self.path) as file:
                 _end_torn_line(file)
                 self._catch_up(file)
-
-                def append(row: Row) -> None:
-                    file.write(json.dumps(row).encode() + b"\n")
-                    file.flush()
-                    self._catch_up(file)
-
-                yield append
+                yield file
         except OSError as error:
             raise UserError(
                 f"cannot use the {self._name} {self.path}: {error.strerror}; free space or choose a writable folder"
@@ -109,7 +115,8 @@ class SharedLog:
         file.seek(self._n_read_bytes)
         for line in file:
             try:
-                self._remember(parse_object(line))
+                row = parse_object(line)
+                self.known.setdefault(tuple(row[field] for field in self._keys), self._value(row))
             except (KeyError, TypeError, ValueError):
                 continue
         self._n_read_bytes = file.tell()

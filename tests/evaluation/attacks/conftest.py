@@ -10,7 +10,7 @@ import pytest
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
+from cada_trl.evaluation.attacks.attacker import Attacker, attacker_cache
 from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.prompting.arms import Messages
 
@@ -43,7 +43,7 @@ def make_attacker(tmp_path: Path) -> MakeAttacker:
     """An attacker on the test's one cache file, read again as a second evaluation would."""
 
     def make(model: ScriptedModel, attacker_id: str = "model-a", max_calls: int = 100) -> Attacker:
-        return Attacker(model, attacker_id, AttackerCache(tmp_path / "attacker.jsonl"), max_calls)
+        return Attacker(model, attacker_id, attacker_cache(tmp_path / "attacker.jsonl"), max_calls)
 
     return make
 

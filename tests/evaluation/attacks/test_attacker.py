@@ -9,7 +9,7 @@ import pytest
 from openai import APIConnectionError, APIStatusError
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attacker import AttackerCache, read_answer
+from cada_trl.evaluation.attacks.attacker import read_answer
 from cada_trl.judging.endpoint import Answer
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl
@@ -19,6 +19,7 @@ from .conftest import MakeAttacker, ScriptedModel
 REQUEST = httpx.Request("POST", "http://127.0.0.1:9/v1")
 NO_TEXT = "the attacker's answer holds no complete text between <prompt> and </prompt>"
 HELLO = [{"role": "user", "content": "hello"}]
+MODEL = ScriptedModel(lambda messages: "text")
 
 
 def test_too_small_a_budget_is_refused_before_the_attacker_is_even_looked_for(make_attacker: MakeAttacker) -> None:
@@ -113,24 +114,21 @@ def test_published_prompts_are_rarely_called_refusals(shared_data: Path) -> None
     assert len(refused) <= 3  # 1 %: more would thin out the attack
 
 
-def test_a_row_is_found_by_version_request_and_part_only(tmp_path: Path) -> None:
-    cache = AttackerCache(tmp_path / "a.jsonl")
-    cache.put("v", "request", {"answer": "text"}, "0.1")
-    assert cache.get("v", "request", "0.1") == {"answer": "text"}
-    assert [cache.get(*key) for key in [("w", "request", "0.1"), ("v", "other", "0.1"), ("v", "request", "")]] == [
-        None
-    ] * 3
+def test_a_row_is_found_by_version_request_and_part_only(make_attacker: MakeAttacker) -> None:
+    attacker = make_attacker(MODEL)
+    attacker.keep("v", "request", {"answer": "text"}, "0.1")
+    assert attacker.kept("v", "request", "0.1") == {"answer": "text"}
+    others = [("w", "request", "0.1"), ("v", "other", "0.1"), ("v", "request", "")]
+    assert [attacker.kept(*key) for key in others] == [None] * 3
 
 
-def test_another_evaluation_reads_the_rows_and_not_the_requests(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "a.jsonl"
-    AttackerCache(path).put("v", "How do I pick a lock?", {"answer": "text"})
-    assert AttackerCache(path).get("v", "How do I pick a lock?") == {"answer": "text"}
-    assert "pick a lock" not in path.read_text(encoding="utf-8")
+def test_another_evaluation_reads_the_rows_and_not_the_requests(make_attacker: MakeAttacker, tmp_path: Path) -> None:
+    make_attacker(MODEL).keep("v", "How do I pick a lock?", {"answer": "text"})
+    assert make_attacker(MODEL).kept("v", "How do I pick a lock?") == {"answer": "text"}
+    assert "pick a lock" not in (tmp_path / "attacker.jsonl").read_text(encoding="utf-8")
 
 
-def test_the_first_row_of_a_key_counts_whoever_wrote_it(tmp_path: Path) -> None:
-    one, other = AttackerCache(tmp_path / "a.jsonl"), AttackerCache(tmp_path / "a.jsonl")
-    assert one.put("v", "request", {"answer": "first"}) == {"answer": "first"}
-    assert other.put("v", "request", {"answer": "second"}) == {"answer": "first"}
-    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
+def test_the_first_row_of_a_key_counts_whoever_wrote_it(make_attacker: MakeAttacker) -> None:
+    one, other = make_attacker(MODEL), make_attacker(MODEL)
+    assert one.keep("v", "request", {"answer": "first"}) == {"answer": "first"}
+    assert other.keep("v", "request", {"answer": "second"}) == {"answer": "first"}

@@ -17,7 +17,7 @@ from openai import APITimeoutError
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt
-from cada_trl.evaluation.attacks.attacker import Attacker, AttackerCache
+from cada_trl.evaluation.attacks.attacker import Attacker, attacker_cache
 from cada_trl.evaluation.attacks.pair import SHOWN_RESPONSE_CHARS, STRATEGIES, Log, PairAttack, Turn
 from cada_trl.judging.endpoint import NO_ANSWER, ChatEndpoint
 from cada_trl.judging.judge import Judged, JudgeSees
@@ -382,7 +382,7 @@ def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_
     monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
     stub = Stub()
     endpoint = ChatEndpoint.from_settings(stub.url, "stub", "TEST_ATTACKER_KEY", 5.0, 2)
-    attacker = Attacker(endpoint, endpoint.llm, AttackerCache(tmp_path / "attacker.jsonl"), max_calls=100)
+    attacker = Attacker(endpoint, endpoint.llm, attacker_cache(tmp_path / "attacker.jsonl"), max_calls=100)
     script: dict[int, tuple[int, Any]] = {
         1: answer("<improvement>a start</improvement><prompt>first</prompt>"),
         2: (429, {}),

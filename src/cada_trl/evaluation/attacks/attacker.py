@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from cada_trl.config.loading import nearest
 from cada_trl.console import shown
@@ -26,13 +25,11 @@ from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.prompting.arms import Messages
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.storage.digest import content_hash, sha256
-from cada_trl.storage.log import SharedLog
+from cada_trl.storage.log import Row, SharedTable
 from cada_trl.storage.reading import check_characters
 
 DECLINED = "DECLINED"  # the word by which the instructions let an attacker refuse
 REFUSED = "the attacker refused"
-Row = dict[str, Any]
-Key = tuple[str, str, str]  # the attack's version, hash of the request, part
 Flaw = Callable[[str, str], str]  # (request, rewrite) -> why the rewrite is not this attack, "" if it is
 
 # ours: the longest published PAP prompt for StrongREJECT has 159 words; the rest is for a thinking model
@@ -70,15 +67,22 @@ class Attacker:
     id names the model: another one's prompts are another attack. A retry of the client is not a new question.
     """
 
-    def __init__(self, model: ChatEndpoint, attacker_id: str, cache: AttackerCache, max_calls: int) -> None:
-        self.id, self.cache = attacker_id, cache
-        self.n_calls = 0
-        self._model, self._max_calls = model, max_calls
+    def __init__(self, model: ChatEndpoint, attacker_id: str, cache: SharedTable[Row], max_calls: int) -> None:
+        self.id, self.n_calls = attacker_id, 0
+        self._model, self._cache, self._max_calls = model, cache, max_calls
         self._checked = False
 
     def version(self, name: str, decides: Sequence[object]) -> str:
         """<name>-<hash8> of this attacker and all else that decides what an attack writes: the key of its rows."""
         return f"{name}-{content_hash([self.id, *decides])}"
+
+    def kept(self, version: str, request: str, part: str = "") -> Row | None:
+        """What it wrote before."""
+        return self._cache.known.get((version, sha256(request)[:32], part))
+
+    def keep(self, version: str, request: str, row: Row, part: str = "") -> Row:
+        """As SharedTable.put."""
+        return self._cache.put((version, sha256(request)[:32], part), {"row": row})
 
     def prepare(self, n_most: int, what: str) -> None:
         """Before anything is generated. Errors: UserError when max_calls does not suffice for n_most further questions,
@@ -117,33 +121,14 @@ def read_answer(answer: Answer, tag: str) -> tuple[str, str]:
     return text, "" if text else f"the attacker's answer holds no complete text between <{tag}> and </{tag}>"
 
 
-class AttackerCache:
-    """What an attacker wrote, by (version, request, part), on disk; the request is stored as its hash only.
+def attacker_cache(path: Path) -> SharedTable[Row]:
+    """What an attacker wrote, by (version, hash of the request, part).
 
     version names the attack, the attacker and all that was said to it; part tells the rows of one request apart (a turn
-    of PAIR), a rewrite has one with part "". The first row of a key counts, whoever wrote it, so that two evaluations
-    at once attack with the same prompts. Errors: UserError as SharedLog.
+    of PAIR), a rewrite has one with part "". The first row counts, so that two evaluations at once attack with the same
+    prompts. Errors: UserError as SharedTable.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._known: dict[Key, Row] = {}
-        self._log = SharedLog(path, "attacker cache", self._remember)
-
-    def get(self, version: str, request: str, part: str = "") -> Row | None:
-        return self._known.get((version, sha256(request)[:32], part))
-
-    def put(self, version: str, request: str, row: Row, part: str = "") -> Row:
-        """Store a row on disk at once; returns the row that counts, which is another's if that one came first."""
-        key = version, sha256(request)[:32], part
-        with self._log.alone() as append:
-            if key not in self._known:
-                append(dict(zip(("version", "request", "part"), key, strict=True)) | {"row": row})
-        return self._known[key]
-
-    def _remember(self, stored: Row) -> None:
-        key = (stored["version"], stored["request"], stored["part"])
-        self._known.setdefault(key, dict(stored["row"]))
+    return SharedTable(path, "attacker cache", ("version", "request", "part"), lambda stored: dict(stored["row"]))
 
 
 def unchanged(request: str, rewrite: str) -> str:
@@ -183,8 +168,7 @@ class RewriteAttack(Attack):
             yield reason or (rewrite, f"rewritten by {self._attacker.id}, {self.version}")
 
     def _answers(self, requests: Sequence[str]) -> dict[str, Answer]:
-        cache = self._attacker.cache
-        known = {request: cache.get(self.version, request) for request in requests}
+        known = {request: self._attacker.kept(self.version, request) for request in requests}
         answers = {request: Answer(row["answer"]) for request, row in known.items() if row}
         asked = [request for request in requests if request not in answers]
         self._attacker.prepare(len(asked), self.name)
@@ -196,7 +180,7 @@ class RewriteAttack(Attack):
         for i, answer in shown(asking, len(asked), self.name):
             answers[asked[i]] = answer
             if read_answer(answer, "rewrite")[1] in {"", REFUSED}:
-                row = cache.put(self.version, asked[i], {"answer": answer.text})
+                row = self._attacker.keep(self.version, asked[i], {"answer": answer.text})
                 answers[asked[i]] = Answer(row["answer"])
         return answers
 

@@ -183,7 +183,7 @@ class PairAttack(Attack):
         parts = [
             f"{stream}.{iteration}" for iteration in range(self._n_iterations) for stream in range(self._n_streams)
         ]
-        rows = (self._attacker.cache.get(self.version, request, part) for part in parts)
+        rows = (self._attacker.kept(self.version, request, part) for part in parts)
         log.turns.extend(Turn.from_row(row) for row in rows if row)
         return log
 
@@ -216,7 +216,7 @@ class PairAttack(Attack):
             if played.reason.startswith(NO_ANSWER):  # of the judge
                 logs[item].unanswered = played.reason
                 continue
-            row = self._attacker.cache.put(self.version, item.request, asdict(played), played.where)
+            row = self._attacker.keep(self.version, item.request, asdict(played), played.where)
             logs[item].turns.append(Turn.from_row(row))
 
     def _conversation(self, request: str, stream: int, log: Log) -> Messages:
