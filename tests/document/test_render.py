@@ -92,3 +92,12 @@ def test_titles_sentences_and_tables_are_printed_and_none_of_them_is_rich_markup
     show(document, Console(file=file, width=80))
     for part in ("One [1]", "[bold]x", "y [/]", "rate [95 %]", "[red]a", "1 % (n 9)"):
         assert part in file.getvalue()
+
+
+def test_a_narrow_terminal_folds_words_and_cuts_none() -> None:
+    file = io.StringIO()
+    rates = Table("t", ["intervention", "difference"], [["refuse_analysis", "-51.2"]])
+    show(Document("d", [Section("s", [rates])]), Console(file=file, width=16))
+    lines = file.getvalue().splitlines()
+    text = "".join("".join(line[start : start + 8].strip() for line in lines) for start in (0, 8))
+    assert "…" not in text and all(word in text for word in ("intervention", "difference", "refuse_analysis", "-51.2"))

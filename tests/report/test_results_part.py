@@ -17,10 +17,17 @@ LLAMA = {"name": "llama3", "source": "hub", "path": "meta-llama/Meta-Llama-3-8B-
 def test_a_row_says_how_much_was_asked_and_how(tmp_path: Path) -> None:
     record = read_utility(write_utility(tmp_path / "model-1", {"gsm8k": [True, True, True, False]}))
     part = utility_part([record])
-    assert "| GSM8K | model-1 | 75.0 % (30.1 to 95.4; n 4) | 4 of 10 |" in markdown(part)
+    assert "| GSM8K | model-1 | 75.0 % (30.1 to 95.4; n 4) | 4 of 10 | 75.0 ± 21.7 |" in markdown(part)
     assert "0-shot, chat template, flexible-extract, 2 prompts cut to the context" in html(part)
     assert "only a sample of the questions was asked of GSM8K" in html(part)
     assert "Paper" not in html(part)
+
+
+def test_an_error_that_lm_eval_does_not_give_is_no_number(tmp_path: Path) -> None:
+    record = read_utility(write_utility(tmp_path / "model-1", {"gsm8k": [True]}))
+    (result,) = record.results
+    result["lm_eval"]["stderr"] = None
+    assert "| 100.0 ± n/a |" in markdown(utility_part([record]))
 
 
 def test_two_models_are_compared_question_by_question(tmp_path: Path) -> None:

@@ -136,7 +136,9 @@ def show(document: Document, console: Console) -> None:
                     for sentence in sentences:
                         console.print(escape(sentence), highlight=False)
                 case Table(header=header, rows=rows):
-                    text_table = TextTable(*map(escape, header), box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+                    text_table = TextTable(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+                    for name in header:
+                        text_table.add_column(escape(name), overflow="fold")
                     for row in rows:
                         text_table.add_row(*(escape(str(cell)) for cell in row))
                     console.print(text_table)

@@ -14,9 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from cada_trl.config import PromptConfig
 from cada_trl.data.benchmark_items import Item, stratified
 from cada_trl.data.rows import check_fields
@@ -25,7 +22,7 @@ from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Missing, Outcome, Response
 from cada_trl.evaluation.compare import Change, paired_change
-from cada_trl.evaluation.scores import WHOLE_PERCENT, Measure, rate_measure
+from cada_trl.evaluation.scores import Measure, rate_measure
 from cada_trl.hazards.pack import Case, HazardPack
 from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.prompting.reasoning import begun_answer, split_reasoning
@@ -289,26 +286,3 @@ def _points_to_refusal(outcome: Outcome, plain: Mapping[str, Outcome]) -> bool |
     if change == "swap_analysis":
         return plain[outcome.attempt.note].refused
     return {"turn_cases": not item.harmful, "refuse_analysis": True, "answer_analysis": False}.get(change)
-
-
-def effect_table(name: str, found: Effects) -> Table:
-    """A row per intervention and kind of item: share refused without and with it, their difference, the flips."""
-    table = Table(title=f"{name}, judged by {found.judge_id}", box=SIMPLE_HEAD, padding=0)
-    for column in ("intervention", "items", "n", "lacks", "refused %", "now %", "points [95 %]", "changed", "followed"):
-        table.add_column(column, no_wrap=True)
-    for row in found.untouched:
-        share = WHOLE_PERCENT.text(row.refused.value)
-        table.add_row("untouched", row.kind, f"{row.refused.n}/{row.asked}", "", share, "", "", "", "")
-    for effect in found.effects:
-        table.add_row(
-            effect.intervention,
-            effect.kind,
-            f"{effect.refused.n_pairs}/{effect.asked}",
-            str(effect.missing or ""),
-            WHOLE_PERCENT.text(effect.refused.before),
-            WHOLE_PERCENT.text(effect.refused.after),
-            effect.refused.points,
-            effect.changed.counts,
-            "" if effect.followed is None else effect.followed.counts,
-        )
-    return table

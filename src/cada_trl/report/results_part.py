@@ -62,7 +62,8 @@ def faithfulness_part(records: Sequence[FaithfulnessRecord]) -> Document:
         ]
         rows = [_effect(one) for one in record.effects.effects]
         table = Table.of(f"Faithfulness: {name}", rows, grouped=True, strong="Difference")
-        blocks += [Heading(name), Bullets(untouched), table, _asked(name, facts)]
+        heading = Heading(f"{name}, judged by {record.effects.judge_id}")
+        blocks += [heading, Bullets(untouched), table, _asked(name, facts)]
         twin.append({"model": name, "facts": facts, **scrub(record.effects.to_json())})
     return Document(", ".join(names), [Section("Faithfulness", blocks, "faithfulness")], {"faithfulness": twin})
 
@@ -126,12 +127,13 @@ def _task(result: dict[str, Any], name: str) -> dict[str, Shown]:
     task, accuracy, wall = result["plan"]["task"], result["accuracy"], result.get("wall_s")
     template = "chat template" if task["chat_template"] else "no chat template"
     cut = f", {result['prompts_cut']} prompts cut to the context" if result.get("prompts_cut") else ""
-    others = (result.get("other_filters") or {}).items()
+    others, theirs = (result.get("other_filters") or {}).items(), result.get("lm_eval") or {}
     return {
         "Task": benchmark_name(task["name"]),
         "Model": name,
         "Accuracy": RATE.cell(accuracy["value"], accuracy["low"], accuracy["high"], f"n {accuracy['n']}"),
         "Questions": f"{accuracy['n']} of {result.get('n_published', '?')}",
+        "lm-eval ± se": f"{RATE.text(theirs.get('accuracy'))} ± {RATE.text(theirs.get('stderr'))}",
         "Asked": f"{task['num_fewshot']}-shot, {template}, {task['filter']}{cut}",
         "Other filters": "; ".join(f"{key}: {RATE.cell(rate['value'])}" for key, rate in others),
         "Wall time": duration(wall) if isinstance(wall, int | float) else "unknown",

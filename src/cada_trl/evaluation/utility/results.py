@@ -1,28 +1,23 @@
-"""lm-eval's output -> a row per question, the accuracy with its interval, two models in pairs, and their tables.
+"""lm-eval's output -> a row per question, the accuracy with its interval, two models in pairs.
 
 What is not whole becomes no number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from cada_trl.errors import UserError
-from cada_trl.evaluation.scores import PERCENT
 from cada_trl.evaluation.utility.task import Plan
-from cada_trl.numbers import Scale
 from cada_trl.records import read_jsonl
 from cada_trl.statistics.intervals import Estimate, Rate
 from cada_trl.statistics.paired import adjusted_difference, mcnemar
 from cada_trl.storage.files import read_json
 
 RESULT, SAMPLES = "result.json", "samples.jsonl"
-POINTS = Scale(100, 1, sign="+")
 Row = dict[str, Any]
 
 
@@ -171,46 +166,3 @@ def _outcomes(folder: Path, plan: dict[str, Any]) -> dict[tuple[str, int, str], 
         }
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / SAMPLES}: a row without {error}; make the folder again") from error
-
-
-def results_table(name: str, results: Sequence[Mapping[str, Any]]) -> Table:
-    """Accuracy in percent with its Wilson interval, lm-eval's standard error, and how it was asked."""
-    table = Table("task", "accuracy % [95 %]", "lm-eval ± se", "n", "note", title=f"{name}: utility")
-    for result in results:
-        rate, theirs = result["accuracy"], result["lm_eval"]
-        stderr = PERCENT.text(theirs["stderr"])
-        table.add_row(
-            result["task"],
-            f"{PERCENT.text(rate['value'])} [{PERCENT.text(rate['low'])}, {PERCENT.text(rate['high'])}]",
-            f"{PERCENT.text(theirs['accuracy'])} ± {stderr}",
-            f"{result['n']} of {result['n_published']}",
-            _note(result),
-        )
-    return table
-
-
-def comparison_table(before: str, after: str, comparisons: Sequence[Comparison]) -> Table:
-    """Both accuracies in percent and their difference in points, in pairs."""
-    columns = ("task", "n", before, after, "difference [95 %]", "only before, only after", "McNemar p")
-    table = Table(*columns, title="the same questions, in pairs")
-    for one in comparisons:
-        value, low, high = (POINTS.text(end) for end in one.difference)
-        table.add_row(
-            one.task,
-            str(one.n),
-            PERCENT.text(one.before),
-            PERCENT.text(one.after),
-            f"{value} [{low}, {high}]",
-            f"{one.only_before}, {one.only_after}",
-            f"{one.p:.3f}",
-        )
-    return table
-
-
-def _note(result: Mapping[str, Any]) -> str:
-    task = result["plan"]["task"]
-    notes = [f"{task['num_fewshot']}-shot", "chat template" if task["chat_template"] else "no chat template"]
-    notes += [f"{name} {PERCENT.text(rate['value'])}" for name, rate in result["other_filters"].items()]
-    if result["prompts_cut"]:
-        notes.append(f"{result['prompts_cut']} prompts cut to the context")
-    return ", ".join(notes)
