@@ -21,7 +21,7 @@ from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Missing, Outcome, Response
-from cada_trl.evaluation.compare import Change, paired_change
+from cada_trl.evaluation.compare import Answers, Change, paired_change
 from cada_trl.evaluation.scores import Measure, rate_measure
 from cada_trl.hazards.pack import Case, HazardPack
 from cada_trl.prompting.arms import Messages, conversation
@@ -260,6 +260,7 @@ def _effect(
 ) -> Effect:
     pairs = [(plain[each.attempt.item.id].refused, each.refused) for each in mine]
     ids = [each.attempt.item.id for each in mine]
+    sides: list[Answers] = [{one: (one, pair[at]) for one, pair in zip(ids, pairs, strict=True)} for at in (0, 1)]
     wanted = [_points_to_refusal(each, plain) for each in mine]
     # Of those whose untouched verdict is known and not the wanted one: whether it became it.
     followed = [
@@ -272,9 +273,7 @@ def _effect(
         kind=kind,
         asked=len(mine),
         missing=n_missing,
-        refused=paired_change(
-            [[old for old, _ in pairs]], [[new for _, new in pairs]], ids, min_coverage, is_rate=True
-        ),
+        refused=paired_change(sides[:1], sides[1:], min_coverage, is_rate=True),
         changed=rate_measure([None if None in pair else pair[0] != pair[1] for pair in pairs], min_coverage),
         followed=None if all(want is None for want in wanted) else rate_measure(followed, min_coverage),
     )

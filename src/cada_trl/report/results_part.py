@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from cada_trl.console import duration
 from cada_trl.document.blocks import Block, Bullets, Document, Facts, Fold, Heading, Section, Shown, Table, Text
+from cada_trl.evaluation.compare import Change
 from cada_trl.evaluation.faithfulness import INTERVENTIONS, Effect
-from cada_trl.evaluation.utility.results import Comparison, compare
+from cada_trl.evaluation.utility.results import compare
 from cada_trl.numbers import ABSENT, POINTS, RATE, Cell, p_text
 from cada_trl.report.facts import model_facts, prompt_fact, provenance_facts
 from cada_trl.report.names import benchmark_name, labels
 from cada_trl.report.paper import paper_match, paper_tables
 from cada_trl.report.rates import change_cell, measure_cell, share_cell
 from cada_trl.report.records import FaithfulnessRecord, UtilityRecord
-from cada_trl.statistics.paired import holm
 from cada_trl.tracking.manifest import scrub
 
 _FAITHFULNESS = (
@@ -117,7 +116,8 @@ def utility_part(records: Sequence[UtilityRecord]) -> Document:
             {"model": name, "facts": facts[name], "results": scrub(one.results)} for name, one in by_name.items()
         ],
         "utility_compared_with_the_first": [
-            {"model": name, "tasks": [asdict(one) for one in tasks]} for name, tasks in compared.items()
+            {"model": name, "tasks": [{"task": task, **one.to_json()} for task, one in tasks]}
+            for name, tasks in compared.items()
         ],
     }
     return Document(", ".join(names), [Section("Utility", blocks, "utility")], twin)
@@ -140,15 +140,15 @@ def _task(result: dict[str, Any], name: str) -> dict[str, Shown]:
     }
 
 
-def _compared(first: str, second: str, tasks: Sequence[Comparison]) -> list[dict[str, Shown]]:
+def _compared(first: str, second: str, tasks: Sequence[tuple[str, Change]]) -> list[dict[str, Shown]]:
     return [
         {
-            "Task": benchmark_name(one.task),
-            first: RATE.cell(one.before),
-            second: RATE.cell(one.after),
-            "Difference": POINTS.cell(*one.difference, f"{one.n} questions"),
+            "Task": benchmark_name(task),
+            first: share_cell(one.before),
+            second: share_cell(one.after),
+            "Difference": POINTS.cell(one.difference, one.low, one.high, f"{one.n_pairs} questions"),
             "Only first / second": f"{one.only_before} / {one.only_after}",
-            "p (Holm)": p_text(one.p, p_holm),
+            "p (Holm)": p_text(one.p, one.p_holm),
         }
-        for one, p_holm in zip(tasks, holm([one.p for one in tasks]), strict=True)
+        for task, one in tasks
     ]

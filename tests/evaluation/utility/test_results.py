@@ -12,8 +12,7 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.utility.results import accuracies, compare, finished_result, sample_rows
 from cada_trl.evaluation.utility.task import Plan
 from cada_trl.records import write_jsonl
-from cada_trl.statistics.intervals import wilson
-from cada_trl.statistics.paired import adjusted_difference
+from cada_trl.statistics.intervals import adjusted_mean, wilson
 from cada_trl.storage.files import replace_json
 
 from .conftest import small_task
@@ -152,11 +151,11 @@ def model_folder(folder: Path, task: str, correct: list[bool], first_row: int = 
 def test_pairs_are_counted_question_by_question(tmp_path: Path) -> None:
     before = model_folder(tmp_path / "a", "mmlu-00000000", [True, True, True, True, False, False])
     after = model_folder(tmp_path / "b", "mmlu-00000000", [True, False, False, False, False, False])
-    (one,) = compare(before, after)
-    assert (one.task, one.n, one.only_before, one.only_after) == ("mmlu", 6, 3, 0)
+    ((task, one),) = compare(before, after)
+    assert (task, one.n_pairs, one.only_before, one.only_after) == ("mmlu", 6, 3, 0)
     assert (one.before, one.after) == (4 / 6, 1 / 6)
-    assert one.p == 0.25  # three changed pairs, all one way: 2 * (1/2)^3
-    assert one.difference == adjusted_difference([0, -1, -1, -1, 0, 0])
+    assert one.p == one.p_holm == 0.25  # three changed pairs, all one way: 2 * (1/2)^3
+    assert (one.difference, one.low, one.high) == adjusted_mean([0, -1, -1, -1, 0, 0], (-1.0, 1.0))
 
 
 def test_only_tasks_that_both_finished_with_one_plan_are_compared(tmp_path: Path) -> None:
