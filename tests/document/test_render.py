@@ -88,9 +88,10 @@ def test_a_cell_can_break_neither_the_table_nor_the_page_and_a_title_is_one_line
 def test_titles_sentences_and_tables_are_printed_and_none_of_them_is_rich_markup() -> None:
     rates = Table("t", ["name", "rate [95 %]"], [["[red]a", Cell("1 %", "n 9")]])
     file = io.StringIO()
-    document = Document("d", [Section("One [1]", [Text("[bold]x"), Bullets(["y [/]"]), rates])])
+    path = "one/folder/" * 9
+    document = Document("Title [b]", [Section("One [1]", [Text("[bold]x"), Bullets([f"y [/] {path}"]), rates])])
     show(document, Console(file=file, width=80))
-    for part in ("One [1]", "[bold]x", "y [/]", "rate [95 %]", "[red]a", "1 % (n 9)"):
+    for part in ("Title [b]", "One [1]", "[bold]x", f"- y [/] {path}\n", "rate [95 %]", "[red]a", "1 % (n 9)"):
         assert part in file.getvalue()
 
 
