@@ -15,8 +15,9 @@ from rich.console import Console
 from cada_trl import card, policy
 from cada_trl.config import load_config
 from cada_trl.data.prepared import prepare
+from cada_trl.document.render import show
 from cada_trl.errors import UserError
-from cada_trl.separability.card import kept_card
+from cada_trl.separability.card import Card, kept_card
 from cada_trl.tracking.manifest import build_manifest
 from cada_trl.train import train
 from tests.end_to_end.tiny_model import save_tiny_model, tiny_overrides
@@ -51,7 +52,7 @@ def test_a_card_is_made_once_and_read_back_afterwards(
         in first.out
     )
     assert "9999 pairs: absent: the request set has fewer" in first.out
-    assert "look harmful and are not" in first.out
+    assert "look harmful and are not" in first.out and "before any training" in first.out
     assert "states of" in first.err
     (file,) = kept(folder)
     values: dict[str, Any] = json.loads(file.read_text())
@@ -115,27 +116,30 @@ def test_the_words_after_curve_are_numbers_of_pairs() -> None:
             card.split_curve(given)
 
 
-def printed(*parts: object) -> str:
+def printed(shown: Card) -> str:
     console = Console(width=160)
     with console.capture() as capture:
-        console.print(*parts)
+        show(card.card_page(shown), console)
     return capture.get()
 
 
 def test_a_pair_shows_both_measures_of_the_probe_and_of_the_words() -> None:
-    row = next(line for line in printed(card.pairs_table(made_up_card())).splitlines() if "StrongREJECT" in line)
+    row = next(line for line in printed(made_up_card()).splitlines() if "StrongREJECT" in line)
     for cell in ("313, 250", "0.86 [0.83, 0.89]", "0.56 [0.50, 0.62]", "0.71 [0.67, 0.75]", "0.33 [0.28, 0.40]"):
         assert cell in row
 
 
-def test_an_absent_pair_is_a_line_and_no_row(capsys: pytest.CaptureFixture[str]) -> None:
-    card.show(made_up_card())
-    assert "AdvBench | OR-Bench hard: absent: sets/advbench/harmful_behaviors.csv\n" in capsys.readouterr().out
-    assert "AdvBench" not in printed(card.pairs_table(made_up_card()))
+def test_an_absent_pair_is_a_line_and_no_row() -> None:
+    lines = [line for line in printed(made_up_card()).splitlines() if "AdvBench" in line]
+    assert lines == ["- AdvBench | OR-Bench hard: absent: sets/advbench/harmful_behaviors.csv"]
 
 
 def test_the_curve_shows_mean_and_range_and_says_where_pairs_lack() -> None:
-    assert "0.80 (0.78, 0.83)" in printed(card.curve_table(CURVE))
+    assert card.curve_table(CURVE).rows == [
+        ["StrongREJECT | XSTest safe", "AUC", "0.80 (0.78, 0.83)", "absent"],
+        ["", "J", "0.80 (0.78, 0.83)", "absent"],
+    ]
+    assert "fitted on so many" in printed(made_up_card()) and "fitted on so many" not in printed(made_up_card(curve=[]))
     cells, lacking = card.curve_lines(made_up_card())
     assert cells.startswith("a pair: twins. Mean (lowest, highest) of 5 draws")
     assert lacking == "9000 pairs: absent: the request set has fewer"
@@ -164,4 +168,4 @@ def test_a_policy_of_ones_own_has_a_card_by_the_command_that_check_prints(
     assert policy.main(["check", str(mine), *others, "near_duplicate_jaccard=1.0"]) == 0
     command = re.search(r"python -m cada_trl\.card (.*); next:", capsys.readouterr().out)
     assert command and card.main(shlex.split(command[1])) == 0
-    assert "12 pairs of twins among them" in capsys.readouterr().out
+    assert "12 pairs of twins among them" in " ".join(capsys.readouterr().out.split())

@@ -145,8 +145,12 @@ def test_the_begun_answer_is_kept_with_what_follows_it(root: Path) -> None:
     assert f"### Final Response\n{ANSWER}" in texts
 
 
-def test_the_report_has_a_row_for_every_effect_and_says_what_it_means(root: Path) -> None:
+def test_the_report_has_a_row_for_every_effect_and_says_what_it_means_and_the_terminal_shows_its_rows(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folders = [call(root), call(root, "prompt=cases")]
+    shown = capsys.readouterr().out
+    assert f"{folders[1].name}, judged by phrases-" in shown and "100.0 % (61.0 to 100.0; 6/6)" in shown
     page = write_report([read_record(folder) for folder in folders], root / "page")
     html = page.read_text(encoding="utf-8")
     assert "the same cases, each decided the other way" in html

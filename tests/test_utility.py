@@ -69,7 +69,7 @@ def test_a_finished_task_is_not_asked_again(
     monkeypatch.setattr("cada_trl.evaluation.utility.run.load_lm", lambda settings: pytest.fail("it loads the model"))
     assert main([*words, "tasks=gsm8k"]) == 0
     assert results(tmp_path) == before
-    assert "gsm8k" in capsys.readouterr().out
+    assert "GSM8K" in capsys.readouterr().out
 
 
 @needs_lm_eval
@@ -111,7 +111,8 @@ def test_other_weights_are_another_folder_and_are_compared_in_pairs(
     tiny_model(seed=1).save_pretrained(other)
     main([f"model={other}", *words[1:], "tasks=mmlu_plain", f"against={before}"])
     assert len(list((tmp_path / "utility").iterdir())) == 2
-    assert "McNemar" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "McNemar" in shown and "lm-eval ± se" in shown and f" against {before.name}" in shown
     with pytest.raises(UserError, match=r"has none of gsm8k-.*expected the same tasks"):
         main([f"model={other}", *words[1:], "tasks=gsm8k", f"against={before}"])
 

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import sys
 
-from rich.table import Table
-
 from cada_trl.config import load_config
 from cada_trl.config.loading import HELP
 from cada_trl.console import table_console
 from cada_trl.data.prepared import prepare
+from cada_trl.document.blocks import Block, Document, Section, Table, Text
+from cada_trl.document.render import show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
+from cada_trl.report.facts import card_blocks
 from cada_trl.separability.card import Card, card_file, card_inputs, make_card, read_card, write_card
 from cada_trl.separability.features import MAX_CHARS
 from cada_trl.separability.probe import CurvePoint, Spread
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
     if card is None or not known:
         card = make_card(config, data, inputs, sizes)
         write_card(card, file)
-    show(card)
+    show(card_page(card), table_console())
     print(f"{'made already' if known else 'made'}: {file}")
     return 0
 
@@ -68,20 +69,13 @@ def split_curve(argv: list[str]) -> tuple[list[str], list[int]]:
     return argv[:at] + argv[at + 2 :], sorted({int(word) for word in words})
 
 
-def show(card: Card) -> None:
-    """Print the card."""
-    console = table_console()
-    console.print(head(card), highlight=False, soft_wrap=True)
-    console.print(pairs_table(card))
-    for pair in card.pairs:
-        if pair.absent:
-            console.print(f"{pair.name}: absent: {pair.absent}", highlight=False, soft_wrap=True, markup=False)
+def card_page(card: Card) -> Document:
+    """The card for the terminal."""
+    sections = [Section("How well the set teaches to tell them apart", card_blocks(card.to_json()))]
     if card.curve:
-        console.print(curve_table(card.curve))
-        for line in curve_lines(card):
-            console.print(line, highlight=False)
-    for note in NOTES:
-        console.print(note, highlight=False, markup=False)
+        curve: list[Block] = [curve_table(card.curve), *map(Text, curve_lines(card))]
+        sections.append(Section("The probe fitted on so many training pairs", curve))
+    return Document(head(card), [*sections, Section("How to read it", [*map(Text, NOTES)])])
 
 
 def head(card: Card) -> str:
@@ -94,26 +88,13 @@ def head(card: Card) -> str:
     )
 
 
-def pairs_table(card: Card) -> Table:
-    """A row per pair that could be asked about."""
-    title = "how well the set teaches to tell them apart"
-    table = Table("harmful | harmless", "n", "probe AUC", "probe J", "bag of words AUC", "bag of words J", title=title)
-    for pair in card.pairs:
-        if pair.probe and pair.bag_of_words:
-            measures = (pair.probe.auc, pair.probe.j, pair.bag_of_words.auc, pair.bag_of_words.j)
-            cells = (f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]" for value in measures)
-            table.add_row(pair.name, f"{pair.n_harmful}, {pair.n_harmless}", *cells)
-    return table
-
-
 def curve_table(curve: list[CurvePoint]) -> Table:
     """A column per size; mean and, in parentheses, lowest and highest of the draws."""
-    title = "the probe fitted on so many training pairs"
-    table = Table("harmful | harmless", "", *(str(point.n_pairs) for point in curve), title=title)
+    rows = []
     for name in dict.fromkeys(name for point in curve for name in point.auc):
-        table.add_row(name, "AUC", *(_spread(point.auc.get(name)) for point in curve))
-        table.add_row("", "J", *(_spread(point.j.get(name)) for point in curve))
-    return table
+        rows.append([name, "AUC", *(_spread(point.auc.get(name)) for point in curve)])
+        rows.append(["", "J", *(_spread(point.j.get(name)) for point in curve)])
+    return Table("", ["harmful | harmless", "", *(str(point.n_pairs) for point in curve)], rows)
 
 
 def curve_lines(card: Card) -> list[str]:

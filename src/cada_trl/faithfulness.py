@@ -20,6 +20,7 @@ from pathlib import Path
 from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import of_pack
+from cada_trl.document.render import show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import Attempt, Completion, join, judge_by_each, respond, to_row
 from cada_trl.evaluation.faithfulness import (
@@ -28,7 +29,6 @@ from cada_trl.evaluation.faithfulness import (
     VERSION,
     Effects,
     analysis_attempts,
-    effect_table,
     effects,
     probe_items,
     prompt_attempts,
@@ -41,7 +41,8 @@ from cada_trl.judging.from_config import LABEL_HARM_ONLY, make_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.models.prompts import answer_begun
 from cada_trl.records import write_jsonl
-from cada_trl.report.records import read_record
+from cada_trl.report.records import read_faithfulness
+from cada_trl.report.results_part import faithfulness_part
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of
 
@@ -99,10 +100,11 @@ def main(argv: list[str]) -> int:
                     f"no rate can be given: {measured.untouched[0].refused.withheld}; answers and verdicts are kept in "
                     f"{path}; mend what is said there, and the same command asks the judge again"
                 )
-    table_console().print(effect_table(path.name, measured))
+    record = read_faithfulness(path)
+    show(faithfulness_part([record]), table_console())
     from cada_trl.report.page import write_report
 
-    print(write_report([read_record(path)], path))
+    print(write_report([record], path))
     return 0
 
 

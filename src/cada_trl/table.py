@@ -17,12 +17,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.table import Table
-
 from cada_trl.config.loading import HELP, split_flags
 from cada_trl.console import table_console
-from cada_trl.document.render import bullets, heading
-from cada_trl.document.render import table as markdown_table
+from cada_trl.document.blocks import Bullets, Document, Section, Table
+from cada_trl.document.render import markdown, show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.jobs.folder import JobFolder
 from cada_trl.jobs.runner import Runner
@@ -53,11 +51,9 @@ def main(argv: list[str]) -> int:
     runner.run([job for job in plan.jobs if job.results() is None])
     cells = table_cells(plan, runner.failed)
     replace_json(folder / "table.json", as_json(plan, cells))
-    replace(folder / "table.md", markdown(plan, cells))
-    console = table_console()
-    console.print(text_table(plan, cells))
-    for note in notes(plan, cells):
-        console.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
+    page = table_page(plan, cells)
+    replace(folder / "table.md", markdown(page))
+    show(page, table_console())
     print(folder / "table.md")
     return int(bool(runner.failed) or any(cell.state == "failed" for cell in cells))
 
@@ -85,18 +81,10 @@ def _lacking(plan: TablePlan) -> Iterator[str]:
         yield from (f"{word}, {block.column.name}: {reason}" for word, reason in block.lacking.values())
 
 
-def text_table(plan: TablePlan, cells: Sequence[TableCell]) -> Table:
-    """For the terminal."""
-    shown = Table(*HEADER, title=title(plan))
-    for cell in cells:
-        shown.add_row(*_columns(cell))
-    return shown
-
-
-def markdown(plan: TablePlan, cells: Sequence[TableCell]) -> str:
-    """The same with its notes."""
-    parts = [heading(1, title(plan)), markdown_table(HEADER, map(_columns, cells)), heading(2, "How to read it")]
-    return "\n\n".join([*parts, bullets(notes(plan, cells))]) + "\n"
+def table_page(plan: TablePlan, cells: Sequence[TableCell]) -> Document:
+    """For the terminal and table.md."""
+    table, read = Table("Cells", HEADER, [_columns(cell) for cell in cells]), Bullets(notes(plan, cells))
+    return Document(title(plan), [Section("Cells", [table]), Section("How to read it", [read])])
 
 
 def as_json(plan: TablePlan, cells: Sequence[TableCell]) -> dict[str, Any]:

@@ -18,19 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.console import table_console
+from cada_trl.document.render import show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.folder import EvaluationFolder, folder_name
 from cada_trl.evaluation.settings import UtilityConfig, load_utility_config
-from cada_trl.evaluation.utility.results import (
-    RESULT,
-    compare,
-    comparison_table,
-    finished_result,
-    results_folder,
-    results_table,
-)
+from cada_trl.evaluation.utility.results import RESULT, finished_result, results_folder
 from cada_trl.evaluation.utility.task import Plan, plan_tasks
 from cada_trl.launching import set_environment
+from cada_trl.report.records import read_utility
+from cada_trl.report.results_part import utility_part
 
 
 def main(argv: list[str]) -> int:
@@ -43,37 +39,33 @@ def main(argv: list[str]) -> int:
     if before and not any((before / plan.folder_name / RESULT).is_file() for plan in plans):
         tasks = ", ".join(plan.folder_name for plan in plans)
         raise UserError(f"against={before} has none of {tasks}; expected the same tasks, limit, seed and data")
-    path, results = measure(config, plans)
-    console = table_console()
-    console.print(results_table(config.model.name, results))
-    if before is not None:
-        console.print(comparison_table(before.name, path.name, compare(before, path)))
+    path = measure(config, plans)
+    folders = [before, path] if before else [path]
+    show(utility_part(list(map(read_utility, folders))), table_console())
     print(path)
     return 0
 
 
-def measure(config: UtilityConfig, plans: Sequence[Plan]) -> tuple[Path, list[dict[str, Any]]]:
-    """The model's folder and a result per plan: read back where it is finished, else asked now."""
+def measure(config: UtilityConfig, plans: Sequence[Plan]) -> Path:
+    """The model's folder with a result per plan: what is not finished is asked now."""
     model = _decides(config)
     path = Path(config.utility_dir) / folder_name(config.model.name, model)
-    results = [finished_result(plan, path / plan.folder_name) for plan in plans]
-    if None not in results:
-        return path, [result for result in results if result is not None]
-    facts = {"model": model, "tasks": [plan.folder_name for plan in plans]}
-    with EvaluationFolder.opened(path, model, config, facts):
-        return path, _ask(config, plans, path)
+    if None in [finished_result(plan, path / plan.folder_name) for plan in plans]:
+        facts = {"model": model, "tasks": [plan.folder_name for plan in plans]}
+        with EvaluationFolder.opened(path, model, config, facts):
+            _ask(config, plans, path)
+    return path
 
 
-def _ask(config: UtilityConfig, plans: Sequence[Plan], path: Path) -> list[dict[str, Any]]:
+def _ask(config: UtilityConfig, plans: Sequence[Plan], path: Path) -> None:
     from cada_trl.evaluation.utility.run import load_lm, run_task
 
     lm = cache(lambda: load_lm(config))  # once, and only if something is left to ask
-    results = []
     for plan in plans:
         folder = path / plan.folder_name
         print(f"{plan.task.name}: {plan.n} of {plan.task.n} questions, {folder}", file=sys.stderr)
-        results.append(finished_result(plan, folder) or run_task(plan, config, lm, folder))
-    return results
+        if finished_result(plan, folder) is None:
+            run_task(plan, config, lm, folder)
 
 
 def _decides(config: UtilityConfig) -> dict[str, Any]:

@@ -88,7 +88,17 @@ def test_a_cell_can_break_neither_the_table_nor_the_page_and_a_title_is_one_line
 def test_titles_sentences_and_tables_are_printed_and_none_of_them_is_rich_markup() -> None:
     rates = Table("t", ["name", "rate [95 %]"], [["[red]a", Cell("1 %", "n 9")]])
     file = io.StringIO()
-    document = Document("d", [Section("One [1]", [Text("[bold]x"), Bullets(["y [/]"]), rates])])
+    path = "one/folder/" * 9
+    document = Document("Title [b]", [Section("One [1]", [Text("[bold]x"), Bullets([f"y [/] {path}"]), rates])])
     show(document, Console(file=file, width=80))
-    for part in ("One [1]", "[bold]x", "y [/]", "rate [95 %]", "[red]a", "1 % (n 9)"):
+    for part in ("Title [b]", "One [1]", "[bold]x", f"- y [/] {path}\n", "rate [95 %]", "[red]a", "1 % (n 9)"):
         assert part in file.getvalue()
+
+
+def test_a_narrow_terminal_folds_words_and_cuts_none() -> None:
+    file = io.StringIO()
+    rates = Table("t", ["intervention", "difference"], [["refuse_analysis", "-51.2"]])
+    show(Document("d", [Section("s", [rates])]), Console(file=file, width=16))
+    lines = file.getvalue().splitlines()
+    text = "".join("".join(line[start : start + 8].strip() for line in lines) for start in (0, 8))
+    assert "…" not in text and all(word in text for word in ("intervention", "difference", "refuse_analysis", "-51.2"))

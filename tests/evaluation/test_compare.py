@@ -10,7 +10,8 @@ from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Outcome
 from cada_trl.evaluation.compare import ALL_ATTACKS, Comparison, Evaluated, compare
-from cada_trl.statistics.paired import adjusted_difference, mcnemar, sign_flip
+from cada_trl.statistics.intervals import adjusted_mean
+from cada_trl.statistics.paired import sign_flip
 from cada_trl.statistics.seeds import difference_across_seeds, pooled_spread
 
 Label = bool | None
@@ -39,8 +40,8 @@ def test_a_cell_is_mcnemars_table_with_the_adjusted_difference() -> None:
     change = compare([before], [after], 0.9).cells[0].complied
     assert (change.n_pairs, change.n_items, change.only_before, change.only_after) == (10, 10, 6, 1)
     assert (change.before, change.after) == (0.8, pytest.approx(0.3))
-    assert change.p == change.p_holm == mcnemar(6, 1)
-    expected = adjusted_difference([-1.0] * 6 + [1.0] + [0.0] * 3)
+    assert change.p == change.p_holm == 2 * (1 + 7) / 2**7
+    expected = adjusted_mean([-1.0] * 6 + [1.0] + [0.0] * 3, (-1.0, 1.0))
     assert (change.difference, change.low, change.high) == expected
 
 
@@ -81,9 +82,9 @@ def test_attacks_on_one_item_are_pooled_as_one_item() -> None:
     (pooled,) = compare([sides[0]], [sides[1]], 0.9).pooled
     change = pooled.complied
     assert (pooled.attack, change.n_pairs, change.n_items) == (ALL_ATTACKS, 9, 3)
-    assert (change.difference, change.low, change.high) == adjusted_difference([-1.0, 0.0, 0.0])
+    assert (change.difference, change.low, change.high) == adjusted_mean([-1.0, 0.0, 0.0], (-1.0, 1.0))
     assert change.p == sign_flip([-3, 0, 0]) == 1.0
-    assert mcnemar(3, 0) == 0.25  # what counting every attempt would claim
+    assert sign_flip([-1, -1, -1]) == 0.25  # what counting every attempt would claim
     assert change.p_holm is None
 
 
@@ -113,7 +114,7 @@ def test_harmful_scores_have_a_difference_and_no_test() -> None:
         for name, scores in (("before", [1.0, 0.5, 0.0]), ("after", [0.25, 0.5, 0.0]))
     ]
     change = compare([sides[0]], [sides[1]], 0.9).cells[0].harmful_score
-    assert (change.difference, change.low, change.high) == adjusted_difference([-0.75, 0.0, 0.0])
+    assert (change.difference, change.low, change.high) == adjusted_mean([-0.75, 0.0, 0.0], (-1.0, 1.0))
     assert (change.p, change.only_before) == (None, None)
 
 
@@ -124,7 +125,7 @@ def test_several_seeds_are_compared_by_their_hierarchical_means() -> None:
     comparison = compare([base], trained, 0.9)
     change = comparison.cells[0].complied
     expected = difference_across_seeds([[1.0] * 10], [[float(bool(one)) for one in seed] for seed in seeds])
-    assert (change.difference, change.low, change.high) == (expected.difference, expected.low, expected.high)
+    assert (change.difference, change.low, change.high) == expected
     assert (change.before, change.after, change.sd_before) == (1.0, pytest.approx(0.5), None)
     assert change.sd_after == pytest.approx(0.1)
     assert change.p is None
@@ -141,7 +142,7 @@ def test_configurations_that_stand_beside_share_their_spread() -> None:
     rows = [[1.0] * n + [0.0] * (10 - n) for n in (4, 5, 6)]
     pool = pooled_spread([[0.4, 0.5, 0.6], [0.1, 0.2, 0.3]])
     expected = difference_across_seeds([[1.0] * 10], rows, pool, (False, True))
-    assert (change.low, change.high) == pytest.approx((expected.low, expected.high))
+    assert (change.difference, change.low, change.high) == pytest.approx(expected)
     alone = compare([base], first, 0.9).cells[0].complied
     assert alone.low is not None and change.low is not None and alone.low < change.low  # t of two against t of four
 
@@ -155,7 +156,7 @@ def test_two_configurations_of_two_seeds_have_a_difference_and_no_interval() -> 
 def test_one_seed_beside_others_is_still_tested_against_one_model() -> None:
     base, one = run([True] * 10, name="base"), run([False] * 10, name="one")
     change = compare([base], [one], 0.9, [[one], seeds_of(4, 5, 6), seeds_of(1, 2, 3)], (False, True)).cells[0].complied
-    assert change.p == mcnemar(10, 0)
+    assert change.p == 2 / 2**10
 
 
 def test_an_item_unscored_in_one_seed_is_left_out_of_all() -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
+from cada_trl.document.render import markdown, show
 from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
 from cada_trl.jobs import table_cells
@@ -24,7 +25,7 @@ from cada_trl.jobs.table_plan import Block, Layout, TableColumn, TablePlan, Tabl
 from cada_trl.report.records import read_evaluation
 from cada_trl.statistics.intervals import wilson
 from cada_trl.statistics.seeds import across_seeds
-from cada_trl.table import as_json, markdown, text_table
+from cada_trl.table import as_json, table_page
 from tests.report.made_up_utility import write_utility
 
 from .conftest import StubJob, stub
@@ -112,14 +113,16 @@ def test_terminal_markdown_and_json_say_the_same(tmp_path: Path, scored: list[Se
     lacking = {"none": ("no access", "it is gated")}
     whole = plan(done(tmp_path, "s0"), lacking=lacking, model="smollm2")
     rows = cells_of(whole, {})
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(text_table(whole, rows))
-    for text in (console.export_text(), markdown(whole, rows)):
+    page, console = table_page(whole, rows), Console(width=200)
+    with console.capture() as captured:
+        show(page, console)
+    for text in (captured.get(), markdown(page)):
+        assert "Table 3, smollm2: title" in text
         line = next(line for line in text.splitlines() if "StrongREJECT, PAIR" in line)
         for part in ("20.4 ± 1.2", "25.0 ± 1.0", "20.0 to 35.0", "+4.6 [-0.4, +14.6]", "300 of 313 x 3 seeds"):
             assert part in line
         assert "no access" in next(line for line in text.splitlines() if "StrongREJECT, no attack" in line)
-    assert "the paper has no smollm2: LLaMA-3-8B stands beside it, another model" in markdown(whole, rows)
+        assert "- the paper has no smollm2: LLaMA-3-8B stands beside it, another model\n" in text
     values = as_json(whole, rows)
     assert [TableCell.from_json(cell) for cell in values["cells"]] == rows
     assert "no access, StrongREJECT: it is gated" in values["notes"]

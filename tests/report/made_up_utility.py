@@ -41,6 +41,7 @@ def result(task: str, correct: Sequence[bool]) -> dict[str, Any]:
         "task": task,
         "n_published": 10,
         "accuracy": accuracy,
+        "lm_eval": {"accuracy": rate.value, "stderr": (rate.value * (1 - rate.value) / rate.n) ** 0.5},
         "other_filters": {"strict-match": {**accuracy, "value": 0.0, "low": 0.0}},
         "plan": plan,
         "prompts_cut": 2,

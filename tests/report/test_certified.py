@@ -36,7 +36,10 @@ def test_hazards_add_up_to_the_whole_and_are_not_tested(before: EvalRecord, afte
     assert (whole.hazard, {one.hazard for one in parts}) == (ALL, {"hate", "privacy", "no_hazard"})
     assert sum(one.after.asked for one in parts) == whole.after.asked == 20
     assert sum(one.after.successes or 0 for one in parts) == whole.after.successes
-    assert whole.change.p is not None and {one.change.p for one in parts} == {None}
+    assert whole.change.p is not None
+    assert {(one.change.p, one.change.p_holm) for one in parts} == {(None, None)}
+    known = [one.change for one in parts if one.change.withheld is None]
+    assert sum(one.only_before or 0 for one in known) > 0 == sum(one.only_after or 0 for one in known)
 
 
 def test_what_was_not_tested_is_named(before: EvalRecord, after: EvalRecord) -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cada_trl.report.facts import NO_CARD, card_note, card_table, run_facts, split_sizes
+from cada_trl.document.blocks import Bullets, Table
+from cada_trl.report.facts import NO_CARD, card_blocks, card_note, run_facts, split_sizes
 from cada_trl.report.page import write_report
 from cada_trl.report.run_record import RunRecord
 from tests.report.html_check import check_page
-from tests.separability.made_up_card import made_up_card
+from tests.separability.made_up_card import ABSENT, ASKED, made_up_card
 
 CARD = made_up_card().summary()
 
@@ -17,11 +18,14 @@ def test_a_folder_with_no_manifest_and_no_config_reads_unknown(run: RunRecord) -
     assert (facts["Model"], facts["Wall time"]) == ("unknown, unknown", "unknown")
 
 
-def test_a_pair_of_the_card_is_a_row_and_an_absent_one_names_its_file() -> None:
-    assert card_table(CARD).rows == [
-        ["StrongREJECT, XSTest safe", "313, 250", "0.86 [0.83, 0.89]", "0.56 [0.50, 0.62]", "0.71 [0.67, 0.75]"],
-        ["AdvBench, OR-Bench hard", "absent: sets/advbench/harmful_behaviors.csv", "", "", ""],
-    ]
+def test_a_pair_of_the_card_is_a_row_and_an_absent_one_a_line_that_names_its_file() -> None:
+    table, absent = card_blocks(CARD)
+    probe, words = ["0.86 [0.83, 0.89]", "0.56 [0.50, 0.62]"], ["0.71 [0.67, 0.75]", "0.33 [0.28, 0.40]"]
+    assert isinstance(table, Table) and isinstance(absent, Bullets)
+    assert table.rows == [["StrongREJECT | XSTest safe", "313, 250", *probe, *words]]
+    assert absent.sentences == ["AdvBench | OR-Bench hard: absent: sets/advbench/harmful_behaviors.csv"]
+    alone = card_blocks(made_up_card(pairs=[ASKED]).summary()), card_blocks(made_up_card(pairs=[ABSENT]).summary())
+    assert [list(map(type, blocks)) for blocks in alone] == [[Table], [Bullets]]
     assert "layer 20 of 30" in card_note(CARD)
 
 

@@ -23,7 +23,6 @@ from cada_trl.report.rates import (
     slice_tables,
 )
 from cada_trl.report.records import EvalRecord, read_evaluation
-from cada_trl.statistics.paired import mcnemar
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 
 
@@ -126,7 +125,8 @@ def test_the_difference_is_on_the_pairs_scored_on_both_sides(before: EvalRecord,
     # of 24: complied before where the number is no multiple of 4, after where it is one of 6; number 1 is unscored
     assert row["Only first / second"] == "15 / 2"  # only before: 17 - 2 (6, 18); only after: 0, 12
     assert row["Difference"].value == "-56.5 points" and "23 pairs" in row["Difference"].detail
-    assert row["p (Holm)"] == f"{mcnemar(15, 2):.3f} ({2 * mcnemar(15, 2):.3f})"
+    p = 2 * (1 + 17 + 136) / 2**17  # of 17 changed pairs 2 or fewer in one direction
+    assert row["p (Holm)"] == f"{p:.3f} ({2 * p:.3f})"
     assert row["Reading"] == "safer"
     assert pair.rows[2]["Reading"] == "less helpful"
     assert pair.rows[-1]["Benchmark"].value == "All attacks, by request"

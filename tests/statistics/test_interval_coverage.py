@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pytest
 
 from cada_trl.statistics.intervals import adjusted_mean, centre_and_error, wilson
-from cada_trl.statistics.paired import adjusted_difference, mcnemar, sign_flip
+from cada_trl.statistics.paired import sign_flip
 from cada_trl.statistics.resampled import bootstrap_mean
-from cada_trl.statistics.seeds import AcrossSeeds, SeedDifference, across_seeds, difference_across_seeds, pooled_spread
+from cada_trl.statistics.seeds import across_seeds, difference_across_seeds, pooled_spread
 
 Random = np.random.Generator
 Floats = npt.NDArray[np.float64]
@@ -64,7 +64,7 @@ def settings() -> Iterator[Setting]:
         yield Setting("bootstrap", False, *drawing, bootstrap)
     for n, before, after in ((60, 0.05, 0.02), (313, 0.05, 0.02), (60, 0.5, 0.05), (313, 0.5, 0.05)):
         drawing = f"{n} pairs, {100 * before:g} % to {100 * after:g} %", partial(draw_pairs, n, before, after)
-        yield Setting("adjusted difference", True, *drawing, lambda x: adjusted_difference(x)[1:])
+        yield Setting("adjusted difference", True, *drawing, of_differences)
         yield Setting("paired bootstrap", False, *drawing, bootstrap)
     for n in (60, 313):
         drawing = f"{n} items x 6 attacks, 78 % to 50 %", partial(draw_attacked, n)
@@ -164,21 +164,26 @@ def bootstrap(values: Floats) -> Interval:
     return bootstrap_mean(values.tolist(), n_resamples=1000)[1:]
 
 
+def of_differences(differences: Floats) -> Interval:
+    return adjusted_mean(differences.tolist(), (-1.0, 1.0))[1:]
+
+
 def by_item(data: Floats) -> Interval:
-    return adjusted_difference((data[..., 1] - data[..., 0]).mean(axis=1).tolist())[1:]
+    return of_differences((data[..., 1] - data[..., 0]).mean(axis=1))
 
 
 def by_attempt(data: Floats) -> Interval:
-    return adjusted_difference((data[..., 1] - data[..., 0]).ravel().tolist())[1:]
+    return of_differences((data[..., 1] - data[..., 0]).ravel())
 
 
 def across(data: Floats) -> Interval:
-    return ends(across_seeds(data.tolist()))
+    found = across_seeds(data.tolist())
+    return ends(found.low, found.high)
 
 
-def ends(result: AcrossSeeds | SeedDifference) -> Interval:
-    assert result.low is not None and result.high is not None
-    return result.low, result.high
+def ends(low: float | None, high: float | None) -> Interval:
+    assert low is not None and high is not None
+    return low, high
 
 
 def across_pooled(data: Floats, items: bool = True) -> Interval:
@@ -191,7 +196,7 @@ def across_pooled(data: Floats, items: bool = True) -> Interval:
 
 
 def across_sides(n_before: int, data: Floats) -> Interval:
-    return ends(difference_across_seeds(data[:n_before].tolist(), data[n_before:].tolist()))
+    return ends(*difference_across_seeds(data[:n_before].tolist(), data[n_before:].tolist())[1:])
 
 
 def resampled_seeds(data: Floats, n_resamples: int = 500) -> Interval:
@@ -209,8 +214,8 @@ def changes(data: Floats) -> list[int]:
 
 
 def mcnemar_of(data: Floats) -> float:
-    difference = data[..., 1] - data[..., 0]
-    return mcnemar(int((difference < 0).sum()), int((difference > 0).sum()))
+    """The sign flip with an item for each attempt."""
+    return sign_flip([int(one) for one in (data[..., 1] - data[..., 0]).ravel()])
 
 
 def as_interval(p: float) -> Interval:

@@ -10,29 +10,21 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.statistics.paired import (
-    adjusted_difference,
-    agreement,
-    agreement_line,
-    cohen_kappa,
-    holm,
-    mcnemar,
-    sign_flip,
-)
-
-
-def test_mcnemar_of_thousands_of_pairs_keeps_its_digits() -> None:
-    # the normal approximation with continuity: z = 99 / sqrt(2000) = 2.214, two tails 0.0268
-    assert mcnemar(950, 1050) == pytest.approx(0.0268, abs=2e-4)
-
-
-def test_mcnemar_refuses_a_negative_count() -> None:
-    with pytest.raises(ValueError, match="-1"):
-        mcnemar(-1, 3)
+from cada_trl.statistics.intervals import adjusted_mean
+from cada_trl.statistics.paired import agreement, agreement_line, cohen_kappa, holm, sign_flip
 
 
 def test_items_that_change_by_one_give_mcnemars_p() -> None:
-    assert sign_flip([1] * 6 + [-1] + [0] * 20) == mcnemar(1, 6)
+    # 7 pairs changed, one or none of them in the rarer direction: (1 + 7) / 2^7, two tails
+    assert sign_flip([1] * 6 + [-1] + [0] * 20) == 2 * (1 + 7) / 2**7
+    assert sign_flip([0] * 20) == sign_flip([1, -1]) == 1.0
+
+
+def test_thousands_of_pairs_keep_their_digits() -> None:
+    # the normal approximation with continuity: z = 99 / sqrt(2000) = 2.214, two tails 0.0268
+    p = sign_flip([1] * 950 + [-1] * 1050)
+    assert p == pytest.approx(0.0268, abs=2e-4)
+    assert p == pytest.approx(scipy.stats.binomtest(950, 2000).pvalue, rel=1e-10)
 
 
 def test_the_same_changes_on_fewer_items_are_less_evidence() -> None:
@@ -64,19 +56,19 @@ def test_holm_refuses_what_is_no_probability(bad: float) -> None:
 
 def test_no_change_in_fifty_pairs_is_no_certainty_of_none() -> None:
     # two made-up pairs: variance 2/52, half = 1.96 * sqrt(2) / 52 = 0.0533
-    assert adjusted_difference([0.0] * 50) == pytest.approx((0.0, -0.0533, 0.0533), abs=1e-4)
+    assert adjusted_mean([0.0] * 50, (-1.0, 1.0)) == pytest.approx((0.0, -0.0533, 0.0533), abs=1e-4)
 
 
 def test_the_adjusted_difference_of_a_two_by_two_table_is_bonett_and_prices() -> None:
     # 1 pair lost, 6 gained, 43 agree, and one made-up pair each way: shares 2/52 and 7/52, centre 5/52
     differences = [1.0] * 6 + [-1.0] + [0.0] * 43
     half = 1.959964 * math.sqrt((9 / 52 - (5 / 52) ** 2) / 52)
-    assert adjusted_difference(differences) == pytest.approx((0.1, 5 / 52 - half, 5 / 52 + half), abs=1e-6)
+    assert adjusted_mean(differences, (-1.0, 1.0)) == pytest.approx((0.1, 5 / 52 - half, 5 / 52 + half), abs=1e-6)
 
 
 def test_a_difference_outside_minus_one_to_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[-1.0, 1.0\]"):
-        adjusted_difference([0.0, 1.5])
+        adjusted_mean([0.0, 1.5], (-1.0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -102,9 +94,9 @@ def test_agreement_is_counted_by_hand_and_a_kappa_that_is_not_defined_is_no_numb
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_is_scipys_exact_binomial_test(only_a: int, only_b: int) -> None:
+def test_of_items_that_change_by_one_it_is_scipys_exact_binomial_test(only_a: int, only_b: int) -> None:
     expected = scipy.stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    assert mcnemar(only_a, only_b) == pytest.approx(expected)
+    assert sign_flip([-1] * only_a + [1] * only_b) == pytest.approx(expected)
 
 
 @given(st.lists(st.floats(0, 1), max_size=8))

@@ -78,3 +78,9 @@ def test_an_empty_side_or_a_nan_is_refused(sides: tuple[np.ndarray, np.ndarray])
 def test_the_area_is_scipys_mann_whitney_u_over_all_pairs(high: list[int], low: list[int]) -> None:
     u = scipy.stats.mannwhitneyu(high, low).statistic
     assert auc_and_j(np.array(high, float), np.array(low, float))[0] == pytest.approx(u / (len(high) * len(low)))
+
+
+@given(*[st.lists(st.integers(0, 5), min_size=1, max_size=12)] * 2)
+def test_j_is_scipys_one_sided_kolmogorov_smirnov_distance(high: list[int], low: list[int]) -> None:
+    distance = scipy.stats.ks_2samp(low, high, alternative="greater").statistic
+    assert auc_and_j(np.array(high, float), np.array(low, float))[1] == pytest.approx(distance)

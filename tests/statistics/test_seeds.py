@@ -10,8 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.statistics.intervals import Z_95, adjusted_mean
-from cada_trl.statistics.paired import adjusted_difference
+from cada_trl.statistics.intervals import Z_95, adjusted_mean, centre_and_error
 from cada_trl.statistics.seeds import UNBOUNDED, across_seeds, difference_across_seeds, pooled_spread, t_95
 
 T_2 = 4.302653  # 97.5 % quantile of Student's t with 2 degrees of freedom
@@ -73,16 +72,17 @@ def test_seeds_must_hold_the_same_scored_items(bad: list[list[float]]) -> None:
 def test_items_that_both_sides_share_cancel_in_the_difference() -> None:
     hard = [1.0] * 50 + [0.0] * 50
     result = difference_across_seeds([hard] * 3, [hard] * 3)
-    assert (result.difference, result.low, result.high) == pytest.approx(adjusted_difference([0.0] * 100), abs=1e-9)
+    assert result == pytest.approx(adjusted_mean([0.0] * 100, (-1.0, 1.0)), abs=1e-9)
 
 
 def test_a_base_model_of_one_evaluation_brings_no_spread_of_its_own() -> None:
     base, trained = [[1.0] * 200], constant_seeds(0.49, 0.5, 0.51, n_items=200)
-    result = difference_across_seeds(base, trained)
-    assert (result.before.sd, result.after.sd) == (None, pytest.approx(0.01))
-    assert result.difference == pytest.approx(-0.5)
-    assert result.low is not None and result.high is not None
-    assert result.low < -0.5 < result.high
+    difference, low, high = difference_across_seeds(base, trained)
+    assert difference == pytest.approx(-0.5)
+    # the trained side alone: sd 0.01 over 3 seeds, T_2 * 0.01 / sqrt(3) = 0.0248, and the items' error
+    centre, error = centre_and_error([-0.5] * 200, (-1.0, 1.0))
+    half = math.hypot(T_2 * 0.01 / math.sqrt(3), Z_95 * error)
+    assert (low, high) == pytest.approx((centre - half, centre + half), abs=1e-6)
 
 
 def test_a_pool_stands_in_for_the_spread_of_two_seeds() -> None:
@@ -90,27 +90,28 @@ def test_a_pool_stands_in_for_the_spread_of_two_seeds() -> None:
     # two sides of two seeds: 0.03635 * sqrt(1/2 + 1/2)
     pool = pooled_spread([[0.5, 0.52]] * 5)
     sides = (constant_seeds(*rates, n_items=10_000) for rates in ((0.49, 0.51), (0.29, 0.31)))
-    result = difference_across_seeds(*sides, pool)
-    assert (result.low, result.high) == pytest.approx((-0.2 - 0.03635, -0.2 + 0.03635), abs=2e-4)
+    assert difference_across_seeds(*sides, pool) == pytest.approx((-0.2, -0.2 - 0.03635, -0.2 + 0.03635), abs=2e-4)
 
 
 def test_one_seed_borrows_the_pools_spread_and_an_untrained_model_has_none() -> None:
     pool = pooled_spread([[0.5, 0.52]] * 5)
     one, base = constant_seeds(0.3, n_items=10_000), constant_seeds(0.5, n_items=10_000)
-    both, alone = (difference_across_seeds(base, one, pool, trained) for trained in ((True, True), (False, True)))
-    assert both.low == pytest.approx(-0.2 - 0.03635 * math.sqrt(2), abs=2e-4)
-    assert alone.low == pytest.approx(-0.2 - 0.03635, abs=2e-4)
+    (_, both, _), (_, alone, _) = (
+        difference_across_seeds(base, one, pool, trained) for trained in ((True, True), (False, True))
+    )
+    assert both == pytest.approx(-0.2 - 0.03635 * math.sqrt(2), abs=2e-4)
+    assert alone == pytest.approx(-0.2 - 0.03635, abs=2e-4)
 
 
 def test_a_pool_of_few_degrees_of_freedom_gives_a_difference_and_no_interval() -> None:
     sides = (constant_seeds(*rates, n_items=100) for rates in ((0.4, 0.6), (0.3, 0.5)))
     result = difference_across_seeds(*sides, pooled_spread([[0.4, 0.6], [0.3, 0.5]]))
-    assert (result.difference, result.low, result.high) == (pytest.approx(-0.1), None, None)
+    assert result == (pytest.approx(-0.1), None, None)
 
 
-def test_one_seed_on_both_sides_is_sent_to_the_paired_interval() -> None:
-    with pytest.raises(ValueError, match="adjusted_difference"):
-        difference_across_seeds([[1.0]], [[0.0]])
+def test_one_seed_on_both_sides_has_the_interval_of_the_items_changes() -> None:
+    found = difference_across_seeds([[1.0, 0.5, 0.0, 0.0]], [[0.0, 0.5, 1.0, 0.0]])
+    assert found == adjusted_mean([-1.0, 0.0, 1.0, 0.0], (-1.0, 1.0))
 
 
 def test_both_sides_need_the_same_items() -> None:
@@ -183,12 +184,11 @@ def test_the_seeds_of_each_side_bring_their_own_spread_to_a_difference() -> None
     sides = [constant_seeds(*rates, n_items=10_000) for rates in (calm, wild)]
     half = math.hypot(0.02484, 0.26954)
     for before, after, difference in ((*sides, -0.2), (*reversed(sides), 0.2)):
-        result = difference_across_seeds(before, after)
-        assert (result.low, result.high) == pytest.approx((difference - half, difference + half), abs=2e-4)
-        assert [len(side.per_seed) for side in (result.before, result.after)] == [len(before), len(after)]
+        expected = (difference, difference - half, difference + half)
+        assert difference_across_seeds(before, after) == pytest.approx(expected, abs=2e-4)
     pool = pooled_spread([[0.5, 0.52]] * 5)  # 0.03635 for two seeds' margin times sqrt(2)
-    pooled = difference_across_seeds(*sides, pool)
-    assert pooled.low == pytest.approx(-0.2 - 0.03635 * math.sqrt(1 / 3 + 1 / 2), abs=2e-4)
+    _, low, _ = difference_across_seeds(*sides, pool)
+    assert low == pytest.approx(-0.2 - 0.03635 * math.sqrt(1 / 3 + 1 / 2), abs=2e-4)
 
 
 @pytest.mark.parametrize("df", range(1, 31))

@@ -126,6 +126,8 @@ def line(text: str) -> str:
 
 def show(document: Document, console: Console) -> None:
     """Print titles, sentences and tables."""
+    if document.title:
+        console.print(f"\n[bold]{escape(document.title)}[/bold]")
     for section in document.sections:
         console.print(f"\n[bold]{escape(section.title)}[/bold]")
         for block in section.blocks:
@@ -133,10 +135,12 @@ def show(document: Document, console: Console) -> None:
                 case Text(text) | Heading(text):
                     console.print(escape(text), highlight=False)
                 case Bullets(sentences):
-                    for sentence in sentences:
-                        console.print(escape(sentence), highlight=False)
+                    for sentence in sentences:  # whole: a path or a command in it can be copied
+                        console.print(f"- {escape(sentence)}", highlight=False, soft_wrap=True)
                 case Table(header=header, rows=rows):
-                    text_table = TextTable(*map(escape, header), box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+                    text_table = TextTable(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+                    for name in header:
+                        text_table.add_column(escape(name), overflow="fold")
                     for row in rows:
                         text_table.add_row(*(escape(str(cell)) for cell in row))
                     console.print(text_table)

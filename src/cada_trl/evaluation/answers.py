@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -44,7 +45,7 @@ class Attempt:
         """benchmark/item/attack: unique within an evaluation."""
         return f"{self.item.benchmark}/{self.item.id}/{self.attack}"
 
-    @property
+    @cached_property  # every comparison looks its attempts up by it
     def key(self) -> str:
         """First 16 hex digits of the SHA-256 of (id, prompt): another wording of the prompt is another attempt."""
         return json_sha256([self.id, self.prompt])[:16]

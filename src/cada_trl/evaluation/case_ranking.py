@@ -21,7 +21,7 @@ from cada_trl.console import table_console
 from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Completion
-from cada_trl.evaluation.compare import Change, paired_change
+from cada_trl.evaluation.compare import Answers, Change, paired_change
 from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.scores import Measure, rate_measure
 from cada_trl.evaluation.settings import load_evaluate_config
@@ -98,12 +98,15 @@ def case_flips(
 ) -> CaseFlips:
     """Count. before, after: whether the verdict on each twin is right without the case and with it."""
     case = hazard.cases[place - 1]
+    right: list[Answers] = [
+        {twin.id: (str(twin.pair), one) for twin, one in zip(twins, side, strict=True)} for side in (before, after)
+    ]
     return CaseFlips(
         hazard=hazard.id,
         place=place,
         request=case.request,
         verdict=case.verdict,
-        net=paired_change([before], [after], [str(twin.pair) for twin in twins], MIN_COVERAGE, is_rate=True),
+        net=paired_change(right[:1], right[1:], MIN_COVERAGE, is_rate=True),
         harmful=_flips(twins, before, after, True),
         harmless=_flips(twins, before, after, False),
     )

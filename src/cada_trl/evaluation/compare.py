@@ -5,8 +5,10 @@ Pure, no torch. A side is one evaluation, or several of one configuration's seed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any, Literal
 
@@ -14,13 +16,14 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Outcome
 from cada_trl.evaluation.scores import withheld
 from cada_trl.numbers import ABSENT, Scale
-from cada_trl.statistics.paired import adjusted_difference, holm, mcnemar, sign_flip
-from cada_trl.statistics.seeds import PooledSpread, difference_across_seeds, pooled_spread
+from cada_trl.statistics.paired import holm, sign_flip
+from cada_trl.statistics.seeds import PooledSpread, across_seeds, difference_across_seeds, pooled_spread
 from cada_trl.storage.files import JsonRecord
 
 MEASURES = ("complied", "harmful", "harmful_score", "reasoning")
 ALL_ATTACKS = "all attacks"
 POINTS = Scale(100, 0, sign="+")
+Answers = dict[str, tuple[str, float | None]]  # pair -> its item, its value (None: not known)
 
 
 @dataclass(frozen=True)
@@ -118,147 +121,114 @@ def compare(
         raise UserError(f"verdicts of different judges ({', '.join(judges)}); judge both sides by one of them first")
     outcomes = [one for side in (before, after) for run in side for one in run.outcomes]
     names = list(dict.fromkeys(one.cell for one in outcomes))
-    beside = _Beside(among, trained)
-    cells = [_cell(before, after, benchmark, [attack], min_coverage, beside) for benchmark, attack in names]
     attacks = {benchmark: [a for b, a in names if b == benchmark] for benchmark, _ in names}
+
+    def cell(benchmark: str, attacks: Sequence[str]) -> ComparedCell:
+        answers = partial(_answers, benchmark, attacks)
+        changes = {
+            measure: paired_change(
+                answers(measure, before),
+                answers(measure, after),
+                min_coverage,
+                is_rate=measure != "harmful_score",
+                pool=_pool([answers(measure, seeds) for seeds in among]),
+                trained=trained,
+            )
+            for measure in MEASURES
+        }
+        asked = [answers("complied", side) for side in (before, after)]
+        return ComparedCell(
+            benchmark=benchmark,
+            attack=attacks[0] if len(attacks) == 1 else ALL_ATTACKS,
+            asked_before=len({key for seed in asked[0] for key in seed}),
+            asked_after=len({key for seed in asked[1] for key in seed}),
+            shared=len(by_item(asked[0] + asked[1])[0]),
+            **changes,
+        )
+
+    cells = [cell(benchmark, [attack]) for benchmark, attack in names]
+    adjusted = with_holm([one.complied for one in cells])
     return Comparison(
         judge_id=judges[0],
         min_coverage=min_coverage,
         before=[one.name for one in before],
         after=[one.name for one in after],
-        cells=_with_holm(cells),
-        pooled=[
-            _cell(before, after, name, some, min_coverage, beside) for name, some in attacks.items() if len(some) > 1
-        ],
+        cells=[one.model_copy(update={"complied": change}) for one, change in zip(cells, adjusted, strict=True)],
+        pooled=[cell(benchmark, some) for benchmark, some in attacks.items() if len(some) > 1],
     )
 
 
-@dataclass(frozen=True)
-class _Beside:
-    """What stands beside the two sides, and whether they themselves were trained."""
-
-    configurations: Sequence[Sequence[Evaluated]]
-    trained: tuple[bool, bool]
-
-    def pool(self, benchmark: str, attacks: Sequence[str], measure: str) -> PooledSpread | None:
-        """Of the seeds' means, each configuration on what is known in all of its seeds; None for fewer than two."""
-        means = []
-        for seeds in self.configurations:
-            runs = [_of_cell(run, benchmark, attacks) for run in seeds]
-            values = [{key: getattr(one, measure) for key, one in run.items()} for run in runs]
-            known = [key for key in values[0] if all(one.get(key) is not None for one in values)]
-            groups: dict[str, list[str]] = {}
-            for key in known:
-                groups.setdefault(runs[0][key].attempt.item.id, []).append(key)
-            if known:
-                means.append([fmean(fmean(one[key] for key in own) for own in groups.values()) for one in values])
-        spread = pooled_spread(means)
-        return spread if spread.n_configurations > 1 else None
+def _answers(benchmark: str, attacks: Sequence[str], measure: str, runs: Sequence[Evaluated]) -> list[Answers]:
+    return [
+        {
+            one.attempt.key: (one.attempt.item.id, getattr(one, measure))
+            for one in run.outcomes
+            if one.attempt.item.benchmark == benchmark and one.attempt.attack in attacks
+        }
+        for run in runs
+    ]
 
 
-def _cell(
-    before: Sequence[Evaluated],
-    after: Sequence[Evaluated],
-    benchmark: str,
-    attacks: Sequence[str],
-    min_coverage: float,
-    beside: _Beside,
-) -> ComparedCell:
-    sides = [[_of_cell(run, benchmark, attacks) for run in side] for side in (before, after)]
-    runs = [run for side in sides for run in side]
+def by_item(runs: Sequence[Answers]) -> tuple[list[str], int, list[list[float]]]:
+    """(the pairs that all runs have, how many of them all know, values [runs, items]: means over an item's pairs)."""
     keys = [key for key in runs[0] if all(key in run for run in runs)]
-    changes = {
-        measure: paired_change(
-            [[getattr(run[key], measure) for key in keys] for run in sides[0]],
-            [[getattr(run[key], measure) for key in keys] for run in sides[1]],
-            [runs[0][key].attempt.item.id for key in keys],
-            min_coverage,
-            is_rate=measure != "harmful_score",
-            pool=beside.pool(benchmark, attacks, measure),
-            trained=beside.trained,
-        )
-        for measure in MEASURES
-    }
-    asked = [len({key for run in side for key in run}) for side in sides]
-    attack = attacks[0] if len(attacks) == 1 else ALL_ATTACKS
-    return ComparedCell(
-        benchmark=benchmark,
-        attack=attack,
-        asked_before=asked[0],
-        asked_after=asked[1],
-        shared=len(keys),
-        **changes,
-    )
+    items: dict[str, list[str]] = {}
+    for key in keys:
+        if all(run[key][1] is not None for run in runs):
+            items.setdefault(runs[0][key][0], []).append(key)
+    values_si = [
+        [fmean(value for key in own if (value := run[key][1]) is not None) for own in items.values()] for run in runs
+    ]
+    return keys, sum(map(len, items.values())), values_si
 
 
-def _of_cell(run: Evaluated, benchmark: str, attacks: Sequence[str]) -> dict[str, Outcome]:
-    """Attempt key -> outcome."""
-    return {
-        one.attempt.key: one
-        for one in run.outcomes
-        if one.attempt.item.benchmark == benchmark and one.attempt.attack in attacks
-    }
+def _pool(configurations: Sequence[Sequence[Answers]]) -> PooledSpread | None:
+    """Of the seeds' means, each configuration on what is known in all of its seeds; None for fewer than two."""
+    known = [values for seeds in configurations if (values := by_item(seeds)[2])[0]]
+    spread = pooled_spread([[fmean(row) for row in values] for values in known])
+    return spread if spread.n_configurations > 1 else None
 
 
 def paired_change(
-    before_sp: Sequence[Sequence[float | None]],
-    after_sp: Sequence[Sequence[float | None]],
-    items: Sequence[str],
+    before: Sequence[Answers],
+    after: Sequence[Answers],
     min_coverage: float,
     is_rate: bool,
     pool: PooledSpread | None = None,
     trained: tuple[bool, bool] = (True, True),
 ) -> Change:
-    """One measure's change. before_sp, after_sp: values [seeds, pairs], None: not known; items: each pair's item.
+    """One measure's change. before, after: the answers of each seed.
 
     pool, trained: as difference_across_seeds. Two sides of one seed are tested as two models, and borrow no spread.
     """
-    known = [i for i in range(len(items)) if all(run[i] is not None for run in [*before_sp, *after_sp])]
-    groups: dict[str, list[int]] = {}
-    for i in known:
-        groups.setdefault(items[i], []).append(i)
-    counts: dict[str, Any] = {"n_pairs": len(known), "n_items": len(groups)}
-    reason = withheld(len(known), len(items), min_coverage) if items else "no attempt has the same prompt on both sides"
+    keys, n_known, values_si = by_item([*before, *after])
+    counts: dict[str, Any] = {"n_pairs": n_known, "n_items": len(values_si[0])}
+    reason = withheld(n_known, len(keys), min_coverage) if keys else "no attempt has the same prompt on both sides"
     if reason:
         return Change(**counts, withheld=reason)
-    before_si, after_si = _item_means(before_sp, groups), _item_means(after_sp, groups)
-    if len(before_sp) == len(after_sp) == 1:
-        counts |= _tested(before_sp[0], after_sp[0], groups) if is_rate else {}
-        value, low, high = adjusted_difference([new - old for old, new in zip(before_si[0], after_si[0], strict=True)])
-        before, after = fmean(before_si[0]), fmean(after_si[0])
-        return Change(**counts, before=before, after=after, difference=value, low=low, high=high)
-    result = difference_across_seeds(before_si, after_si, pool, trained)
-    return Change(
-        **counts,
-        before=result.before.mean,
-        after=result.after.mean,
-        difference=result.difference,
-        sd_before=result.before.sd,
-        sd_after=result.after.sd,
-        low=result.low,
-        high=result.high,
-    )
+    sides_si = values_si[: len(before)], values_si[len(before) :]
+    alone = len(before) == len(after) == 1
+    if alone and is_rate:
+        counts |= _tested(before[0], after[0], keys)
+    value, low, high = difference_across_seeds(*sides_si, None if alone else pool, trained)
+    old, new = map(across_seeds, sides_si)
+    means: dict[str, Any] = {"before": old.mean, "after": new.mean, "sd_before": old.sd, "sd_after": new.sd}
+    return Change(**counts, **means, difference=value, low=low, high=high)
 
 
-def _item_means(values_sp: Sequence[Sequence[Any]], groups: Mapping[str, Sequence[int]]) -> list[list[float]]:
-    return [[fmean(run[i] for i in group) for group in groups.values()] for run in values_sp]
+def _tested(before: Answers, after: Answers, keys: Sequence[str]) -> dict[str, Any]:
+    """The sign flip over items, which is McNemar's test where every pair is an item of its own."""
+    changes: Counter[str] = Counter()
+    every = []
+    for key in keys:
+        (item, old), (_, new) = before[key], after[key]
+        if old is not None and new is not None:
+            every.append(int(new) - int(old))
+            changes[item] += every[-1]
+    return {"only_before": every.count(-1), "only_after": every.count(1), "p": sign_flip([*changes.values()])}
 
 
-def _tested(before: Sequence[Any], after: Sequence[Any], groups: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """McNemar where every pair is an item of its own, else the sign flip over items."""
-    changes = [[int(after[i]) - int(before[i]) for i in group] for group in groups.values()]
-    every = [change for group in changes for change in group]
-    lost, gained = every.count(-1), every.count(1)
-    alone = len(every) == len(groups)
-    p = mcnemar(lost, gained) if alone else sign_flip([sum(group) for group in changes])
-    return {"only_before": lost, "only_after": gained, "p": p}
-
-
-def _with_holm(cells: Sequence[ComparedCell]) -> list[ComparedCell]:
-    adjusted = iter(holm([cell.complied.p for cell in cells if cell.complied.p is not None]))
-    return [
-        cell.model_copy(update={"complied": cell.complied.model_copy(update={"p_holm": next(adjusted)})})
-        if cell.complied.p is not None
-        else cell
-        for cell in cells
-    ]
+def with_holm(changes: Sequence[Change]) -> list[Change]:
+    """The same, with p_holm where there is a p."""
+    adjusted = iter(holm([one.p for one in changes if one.p is not None]))
+    return [one if one.p is None else one.model_copy(update={"p_holm": next(adjusted)}) for one in changes]

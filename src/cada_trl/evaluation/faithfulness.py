@@ -14,9 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from cada_trl.config import PromptConfig
 from cada_trl.data.benchmark_items import Item, stratified
 from cada_trl.data.rows import check_fields
@@ -24,8 +21,8 @@ from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Missing, Outcome, Response
-from cada_trl.evaluation.compare import Change, paired_change
-from cada_trl.evaluation.scores import WHOLE_PERCENT, Measure, rate_measure
+from cada_trl.evaluation.compare import Answers, Change, paired_change
+from cada_trl.evaluation.scores import Measure, rate_measure
 from cada_trl.hazards.pack import Case, HazardPack
 from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.prompting.reasoning import begun_answer, split_reasoning
@@ -263,6 +260,7 @@ def _effect(
 ) -> Effect:
     pairs = [(plain[each.attempt.item.id].refused, each.refused) for each in mine]
     ids = [each.attempt.item.id for each in mine]
+    sides: list[Answers] = [{one: (one, pair[at]) for one, pair in zip(ids, pairs, strict=True)} for at in (0, 1)]
     wanted = [_points_to_refusal(each, plain) for each in mine]
     # Of those whose untouched verdict is known and not the wanted one: whether it became it.
     followed = [
@@ -275,9 +273,7 @@ def _effect(
         kind=kind,
         asked=len(mine),
         missing=n_missing,
-        refused=paired_change(
-            [[old for old, _ in pairs]], [[new for _, new in pairs]], ids, min_coverage, is_rate=True
-        ),
+        refused=paired_change(sides[:1], sides[1:], min_coverage, is_rate=True),
         changed=rate_measure([None if None in pair else pair[0] != pair[1] for pair in pairs], min_coverage),
         followed=None if all(want is None for want in wanted) else rate_measure(followed, min_coverage),
     )
@@ -289,26 +285,3 @@ def _points_to_refusal(outcome: Outcome, plain: Mapping[str, Outcome]) -> bool |
     if change == "swap_analysis":
         return plain[outcome.attempt.note].refused
     return {"turn_cases": not item.harmful, "refuse_analysis": True, "answer_analysis": False}.get(change)
-
-
-def effect_table(name: str, found: Effects) -> Table:
-    """A row per intervention and kind of item: share refused without and with it, their difference, the flips."""
-    table = Table(title=f"{name}, judged by {found.judge_id}", box=SIMPLE_HEAD, padding=0)
-    for column in ("intervention", "items", "n", "lacks", "refused %", "now %", "points [95 %]", "changed", "followed"):
-        table.add_column(column, no_wrap=True)
-    for row in found.untouched:
-        share = WHOLE_PERCENT.text(row.refused.value)
-        table.add_row("untouched", row.kind, f"{row.refused.n}/{row.asked}", "", share, "", "", "", "")
-    for effect in found.effects:
-        table.add_row(
-            effect.intervention,
-            effect.kind,
-            f"{effect.refused.n_pairs}/{effect.asked}",
-            str(effect.missing or ""),
-            WHOLE_PERCENT.text(effect.refused.before),
-            WHOLE_PERCENT.text(effect.refused.after),
-            effect.refused.points,
-            effect.changed.counts,
-            "" if effect.followed is None else effect.followed.counts,
-        )
-    return table

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.document.blocks import Block, Bullets, Code, Document, Facts, Heading, Section, Table, Text
 from cada_trl.evaluation.attacks import known_names
-from cada_trl.evaluation.compare import Change, compare
+from cada_trl.evaluation.compare import Change, paired_change, with_holm
 from cada_trl.evaluation.scores import NO_HAZARD, Measure
 from cada_trl.hazards.pack import load_pack
 from cada_trl.numbers import Cell, p_text
@@ -106,44 +105,38 @@ def certified(before: EvalRecord, after: EvalRecord, cards: Path | None) -> dict
 
 
 def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate]:
-    """Every benchmark x attack, the expected benchmarks first; all hazards together, then each."""
+    """Every benchmark x attack, the expected benchmarks first; all hazards together, then each, without a p."""
     cells = [{(one.benchmark, one.attack): one for one in side.scores.cells} for side in (before, after)]
     hazards = sorted({one.attempt.item.hazard or NO_HAZARD for one in after.outcomes})
     rates = []
     for hazard in [ALL, *hazards]:
-        of_hazard = [
+        outcomes = [
             [one for one in side.outcomes if hazard in {ALL, one.attempt.item.hazard or NO_HAZARD}]
             for side in (before, after)
         ]
-        sides = [replace(side, outcomes=own).evaluated for side, own in zip((before, after), of_hazard, strict=True)]
-        for compared in compare([sides[0]], [sides[1]], after.scores.min_coverage).cells:
-            place = compared.benchmark, compared.attack
-            harmful = cells[1][place].metric == "asr"
+        for place in dict.fromkeys(one.cell for side in outcomes for one in side):
+            name = "refused" if cells[1][place].metric == "asr" else "complied"
             slices = [one[place].total if hazard == ALL else one[place].by_hazard[hazard] for one in cells]
-            measures = [one.refused if harmful else one.complied for one in slices]
-            change = _refused(compared.complied) if harmful else compared.complied
-            if hazard != ALL:
-                change = change.model_copy(update={"p": None, "p_holm": None})
-            where = {"benchmark": compared.benchmark, "attack": compared.attack, "hazard": hazard}
-            measure: Literal["refused", "answered"] = "refused" if harmful else "answered"
-            rates.append(CertifiedRate(**where, measure=measure, before=measures[0], after=measures[1], change=change))
+            answers = [
+                {one.attempt.key: (one.attempt.item.id, getattr(one, name)) for one in side if one.cell == place}
+                for side in outcomes
+            ]
+            change = paired_change(answers[:1], answers[1:], after.scores.min_coverage, is_rate=True)
+            rates.append(
+                CertifiedRate(
+                    benchmark=place[0],
+                    attack=place[1],
+                    hazard=hazard,
+                    measure="refused" if name == "refused" else "answered",
+                    before=getattr(slices[0], name),
+                    after=getattr(slices[1], name),
+                    change=change if hazard == ALL else change.model_copy(update={"p": None}),
+                )
+            )
+    changes = with_holm([one.change for one in rates])
+    rates = [one.model_copy(update={"change": change}) for one, change in zip(rates, changes, strict=True)]
     names = [*_FIRST, *(one.benchmark for one in rates)]
     return sorted(rates, key=lambda one: names.index(one.benchmark))
-
-
-def _refused(complied: Change) -> Change:
-    """The same change of the share that did not comply."""
-
-    turned = {  # field -> what it is less than, and what is taken off
-        "before": (1.0, complied.before),
-        "after": (1.0, complied.after),
-        "difference": (0.0, complied.difference),
-        "low": (0.0, complied.high),
-        "high": (0.0, complied.low),
-    }
-    values: dict[str, Any] = {name: None if one is None else whole - one for name, (whole, one) in turned.items()}
-    only = {"only_before": complied.only_after, "only_after": complied.only_before}
-    return complied.model_copy(update=values | only)
 
 
 def not_tested(before: EvalRecord, after: EvalRecord, rates: Sequence[CertifiedRate]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from cada_trl.console import duration
-from cada_trl.document.blocks import Code, Fold, Table
+from cada_trl.document.blocks import Block, Bullets, Code, Fold, Table
 from cada_trl.numbers import SCORE
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.records import EvalRecord
@@ -125,21 +125,22 @@ def split_sizes(data: Values) -> str:
     return ", ".join(f"{name} {part['n']}" for name, part in (data.get("split") or {}).items())
 
 
-def card_table(card: Values) -> Table:
-    """Every pair of the card; one whose file was not there says which was expected."""
-    rows = []
+def card_blocks(card: Values) -> list[Block]:
+    """A row for each pair of the card, then a line for each whose file was not there: which was expected."""
+    rows, absent = [], []
     for pair in card.get("pairs", []):
-        probe, words = pair["probe"], pair["bag_of_words"]
-        numbers = [f"absent: {pair['absent']}", "", "", ""]
+        name, probe, words = f"{pair['harmful']} | {pair['harmless']}", pair["probe"], pair["bag_of_words"]
         if probe and words:
-            numbers = [f"{pair['n_harmful']}, {pair['n_harmless']}", _auc(probe["auc"]), _auc(probe["j"])]
-            numbers.append(_auc(words["auc"]))
-        rows.append([f"{pair['harmful']}, {pair['harmless']}", *numbers])
-    header = ("harmful, harmless", "n", "probe AUC", "probe J", "bag of words AUC")
-    return Table("What the request set can teach", header, rows)
+            measured = map(_with_ends, (probe["auc"], probe["j"], words["auc"], words["j"]))
+            rows.append([name, f"{pair['n_harmful']}, {pair['n_harmless']}", *measured])
+        else:
+            absent.append(f"{name}: absent: {pair['absent']}")
+    header = ("harmful | harmless", "n", "probe AUC", "probe J", "bag of words AUC", "bag of words J")
+    table = Table("What the request set can teach", header, rows)
+    return [*([table] if rows else []), *([Bullets(absent)] if absent else [])]
 
 
-def _auc(one: Values) -> str:
+def _with_ends(one: Values) -> str:
     return f"{SCORE.text(one['value'])} [{SCORE.text(one['low'])}, {SCORE.text(one['high'])}]"
 
 

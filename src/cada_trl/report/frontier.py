@@ -13,22 +13,18 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any, Literal
 
-from cada_trl.evaluation.compare import Change, paired_change
+from cada_trl.evaluation.compare import Answers, Change, by_item, paired_change, with_holm
 from cada_trl.evaluation.scores import withheld
 from cada_trl.report.names import SETS, attack_name, benchmark_name
 from cada_trl.report.records import CellRecord
 from cada_trl.report.summary import outcome
 from cada_trl.statistics.intervals import adjusted_mean, centre_and_error, wilson
-from cada_trl.statistics.paired import holm
 from cada_trl.statistics.seeds import PooledSpread, pooled_spread
 
 POOLED = "asr/all"
 _SAFE = "nrr/xstest_safe/none"
 _PROBED = {"probe/harmful", "probe/held_out"}
 _ANSWERED = ("probe/xstest_safe", "probe/harmless")
-
-# pair key -> (its item, complied or answered; None: not scored)
-Answers = dict[str, tuple[str, bool | None]]
 
 
 @dataclass(frozen=True)
@@ -103,16 +99,11 @@ Read = tuple[Share, list[list[float]]]  # without an interval; the seeds' values
 
 def read(seeds: Sequence[Answers], min_coverage: float) -> Read:
     """On the pairs known in all seeds; an item under several attacks counts once, with its mean over them."""
-    keys = [key for key in seeds[0] if all(key in one for one in seeds)]
-    known = [key for key in keys if all(one[key][1] is not None for one in seeds)]
-    items: dict[str, list[str]] = {}
-    for key in known:
-        items.setdefault(seeds[0][key][0], []).append(key)
-    if reason := withheld(len(known), len(keys), min_coverage):
-        return Share(len(known), len(keys), withheld=reason), []
-    values_si = [[fmean(bool(one[key][1]) for key in own) for own in items.values()] for one in seeds]
+    keys, n_known, values_si = by_item(seeds)
+    if reason := withheld(n_known, len(keys), min_coverage):
+        return Share(n_known, len(keys), withheld=reason), []
     means = tuple(map(fmean, values_si))
-    return Share(len(known), len(keys), fmean(means), per_seed=means), values_si
+    return Share(n_known, len(keys), fmean(means), per_seed=means), values_si
 
 
 def share(own: Share, values_si: Sequence[Sequence[float]], pool: PooledSpread | None = None) -> Share:
@@ -219,8 +210,7 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
         for a, b in pairwise(front)
         for name, spread in ((asr, asr_spread), (nrr, nrr_spread))
     ]
-    adjusted = iter(holm([change.p for change in changes if change.p is not None]))  # over all tests of this picture
-    tested = (one if one.p is None else one.model_copy(update={"p_holm": next(adjusted)}) for one in changes)
+    tested = iter(with_holm(changes))  # over all tests of this picture
     return Frontier(
         *(asr, nrr, asr_spread, nrr_spread, points, seeds),
         front=[one.label for one in front],
@@ -242,9 +232,5 @@ def _read(group: Sequence[Measured], name: str) -> Read:
 
 def _change(first: Sequence[Measured], second: Sequence[Measured], name: str, pool: PooledSpread | None) -> Change:
     sides = [[cell.by_measure[name] for cell in side] for side in (first, second)]
-    answers = [one for side in sides for one in side]
-    keys = [key for key in answers[0] if all(key in one for one in answers)]
-    values = [[[one[key][1] for key in keys] for one in side] for side in sides]
     coverage = max(cell.min_coverage for cell in [*first, *second])
-    items, trained = [answers[0][key][0] for key in keys], (first[0].trained, second[0].trained)
-    return paired_change(values[0], values[1], items, coverage, True, pool, trained)
+    return paired_change(sides[0], sides[1], coverage, True, pool, (first[0].trained, second[0].trained))

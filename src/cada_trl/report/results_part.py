@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from cada_trl.console import duration
 from cada_trl.document.blocks import Block, Bullets, Document, Facts, Fold, Heading, Section, Shown, Table, Text
+from cada_trl.evaluation.compare import Change
 from cada_trl.evaluation.faithfulness import INTERVENTIONS, Effect
-from cada_trl.evaluation.utility.results import Comparison, compare
+from cada_trl.evaluation.utility.results import compare
 from cada_trl.numbers import ABSENT, POINTS, RATE, Cell, p_text
 from cada_trl.report.facts import model_facts, prompt_fact, provenance_facts
 from cada_trl.report.names import benchmark_name, labels
 from cada_trl.report.paper import paper_match, paper_tables
 from cada_trl.report.rates import change_cell, measure_cell, share_cell
 from cada_trl.report.records import FaithfulnessRecord, UtilityRecord
-from cada_trl.statistics.paired import holm
 from cada_trl.tracking.manifest import scrub
 
 _FAITHFULNESS = (
@@ -62,7 +61,8 @@ def faithfulness_part(records: Sequence[FaithfulnessRecord]) -> Document:
         ]
         rows = [_effect(one) for one in record.effects.effects]
         table = Table.of(f"Faithfulness: {name}", rows, grouped=True, strong="Difference")
-        blocks += [Heading(name), Bullets(untouched), table, _asked(name, facts)]
+        heading = Heading(f"{name}, judged by {record.effects.judge_id}")
+        blocks += [heading, Bullets(untouched), table, _asked(name, facts)]
         twin.append({"model": name, "facts": facts, **scrub(record.effects.to_json())})
     return Document(", ".join(names), [Section("Faithfulness", blocks, "faithfulness")], {"faithfulness": twin})
 
@@ -116,7 +116,8 @@ def utility_part(records: Sequence[UtilityRecord]) -> Document:
             {"model": name, "facts": facts[name], "results": scrub(one.results)} for name, one in by_name.items()
         ],
         "utility_compared_with_the_first": [
-            {"model": name, "tasks": [asdict(one) for one in tasks]} for name, tasks in compared.items()
+            {"model": name, "tasks": [{"task": task, **one.to_json()} for task, one in tasks]}
+            for name, tasks in compared.items()
         ],
     }
     return Document(", ".join(names), [Section("Utility", blocks, "utility")], twin)
@@ -126,27 +127,28 @@ def _task(result: dict[str, Any], name: str) -> dict[str, Shown]:
     task, accuracy, wall = result["plan"]["task"], result["accuracy"], result.get("wall_s")
     template = "chat template" if task["chat_template"] else "no chat template"
     cut = f", {result['prompts_cut']} prompts cut to the context" if result.get("prompts_cut") else ""
-    others = (result.get("other_filters") or {}).items()
+    others, theirs = (result.get("other_filters") or {}).items(), result.get("lm_eval") or {}
     return {
         "Task": benchmark_name(task["name"]),
         "Model": name,
         "Accuracy": RATE.cell(accuracy["value"], accuracy["low"], accuracy["high"], f"n {accuracy['n']}"),
         "Questions": f"{accuracy['n']} of {result.get('n_published', '?')}",
+        "lm-eval ± se": f"{RATE.text(theirs.get('accuracy'))} ± {RATE.text(theirs.get('stderr'))}",
         "Asked": f"{task['num_fewshot']}-shot, {template}, {task['filter']}{cut}",
         "Other filters": "; ".join(f"{key}: {RATE.cell(rate['value'])}" for key, rate in others),
         "Wall time": duration(wall) if isinstance(wall, int | float) else "unknown",
     }
 
 
-def _compared(first: str, second: str, tasks: Sequence[Comparison]) -> list[dict[str, Shown]]:
+def _compared(first: str, second: str, tasks: Sequence[tuple[str, Change]]) -> list[dict[str, Shown]]:
     return [
         {
-            "Task": benchmark_name(one.task),
-            first: RATE.cell(one.before),
-            second: RATE.cell(one.after),
-            "Difference": POINTS.cell(*one.difference, f"{one.n} questions"),
+            "Task": benchmark_name(task),
+            first: share_cell(one.before),
+            second: share_cell(one.after),
+            "Difference": POINTS.cell(one.difference, one.low, one.high, f"{one.n_pairs} questions"),
             "Only first / second": f"{one.only_before} / {one.only_after}",
-            "p (Holm)": p_text(one.p, p_holm),
+            "p (Holm)": p_text(one.p, one.p_holm),
         }
-        for one, p_holm in zip(tasks, holm([one.p for one in tasks]), strict=True)
+        for task, one in tasks
     ]

@@ -48,7 +48,7 @@ from cada_trl.report.drawing import (
     shares,
     turn,
 )
-from cada_trl.report.facts import card_note, card_table, run_facts, split_sizes, yaml_fold
+from cada_trl.report.facts import card_blocks, card_note, run_facts, split_sizes, yaml_fold
 from cada_trl.report.names import SETS, labels, measure_label, measures, probe_reading
 from cada_trl.report.rates import SliceRow, slice_tables
 from cada_trl.report.run_record import RunRecord, Series, series_of
@@ -177,7 +177,7 @@ def _data(run: RunRecord) -> list[Block]:
     funnel, card = funnel_table(data), run.manifest.get("card")
     blocks: list[Block] = [Heading("Data")]
     blocks += [funnel, Text(f"Split: {split_sizes(data)}.", "note")] if funnel else []
-    blocks += [card_table(card)] if card else []
+    blocks += card_blocks(card) if card else []
     return [*blocks, Text(card_note(card), "note"), yaml_fold("The whole data manifest", data)]
 
 

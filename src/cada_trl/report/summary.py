@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
@@ -14,8 +15,7 @@ from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, Cell, Scale
 from cada_trl.records import Verdict
 from cada_trl.report.names import SETS, measure_label, measures, pooled_note
 from cada_trl.report.run_record import UNKNOWN, ProbeRow, RunRecord
-from cada_trl.statistics.intervals import Estimate, Rate
-from cada_trl.statistics.paired import adjusted_difference
+from cada_trl.statistics.intervals import Estimate, Rate, adjusted_mean
 from cada_trl.statistics.resampled import bootstrap_mean
 from cada_trl.statistics.seeds import UNBOUNDED, PooledSpread, pooled_spread
 from cada_trl.tracking.metrics import PROBE_SETS
@@ -67,7 +67,7 @@ def _one_set(probe_set: str, before: list[ProbeRow], after: list[ProbeRow]) -> d
         "before": _one_pass(probe_set, before),
         "after": _one_pass(probe_set, after),
         "paired": {
-            **{measure: _paired(known, adjusted_difference) for measure, known in rates.items()},
+            **{measure: _paired(known, partial(adjusted_mean, ends=(-1.0, 1.0))) for measure, known in rates.items()},
             "reward_mean": _paired([(old.reward, new.reward) for old, new in pairs], bootstrap_mean),
         },
     }

@@ -7,21 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cada_trl.statistics.intervals import Estimate, Rate, adjusted_mean
-
-
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided p of McNemar's exact test: pairs that changed are a fair coin where the two runs have one rate.
-
-    only_a, only_b: pairs that succeeded in one run only; pairs that agree say nothing. 1.0 where no pair changed.
-    Source: McNemar 1947 in its exact form, the binomial tail twice. Errors: ValueError for a negative count.
-    """
-    if only_a < 0 or only_b < 0:
-        raise ValueError(f"expected counts of pairs, got {only_a} and {only_b}")
-    n = only_a + only_b
-    # whole numbers until the last division: no rounding adds up over thousands of pairs
-    tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1))
-    return min(1.0, 2 * tail / 2**n)
+from cada_trl.statistics.intervals import Rate
 
 
 def sign_flip(changes: Sequence[int]) -> float:
@@ -29,8 +15,8 @@ def sign_flip(changes: Sequence[int]) -> float:
 
     changes: one number an item, its successes in run b less those in run a (over the attacks on it). Where the runs are
     alike each item's change is as likely with the other sign, whatever its size; p is the share of all sign patterns
-    with a sum at least as far from 0. Items that change by 1 give McNemar's p. Source: Fisher's randomisation test
-    (1935); Durkalski et al. (2003) have the large-sample form for clustered pairs.
+    with a sum at least as far from 0. Items that change by 1 give McNemar's p (1947). Source: Fisher's randomisation
+    test (1935); Durkalski et al. (2003) have the large-sample form for clustered pairs.
     """
     import numpy as np
 
@@ -57,15 +43,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = highest
     return adjusted
-
-
-def adjusted_difference(differences: Sequence[float]) -> Estimate:
-    """Mean of one difference an item, each in [-1, 1], with the 95 % interval of Bonett and Price (2012).
-
-    Where several attacks share an item its difference is the mean over them: items are independent, attempts are not.
-    0 changes in 50 pairs give [-0.053, 0.053] and not [0, 0]. Errors: ValueError as adjusted_mean.
-    """
-    return adjusted_mean(differences, (-1.0, 1.0))
 
 
 def cohen_kappa(first: Sequence[object], second: Sequence[object]) -> float:

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from cada_trl.statistics.intervals import Estimate
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
 _RESAMPLES_OF_AUC = 1000
 _RESAMPLES_AT_ONCE = 200  # bounds the memory: 200 x n indices
 
@@ -39,8 +37,14 @@ def auc_and_j(high_n: FloatArray, low_n: FloatArray) -> tuple[float, float]:
     (Youden): the share of the first above the threshold less that of the second, at the best threshold for these very
     scores. Errors: ValueError for an empty side or a NaN.
     """
-    auc_r, j_r = _auc_and_j(*_levels(high_n, low_n))
-    return float(auc_r[0]), float(j_r[0])
+    score_n = np.concatenate([high_n, low_n])
+    if not len(high_n) or not len(low_n) or np.isnan(score_n).any():
+        raise ValueError("expected scores on both sides and no NaN")
+    high_n, low_n = np.sort(high_n), np.sort(low_n)
+    n_below_n = (np.searchsorted(low_n, high_n) + np.searchsorted(low_n, high_n, "right")) / 2  # a tie half
+    high_frac_n, low_frac_n = (np.searchsorted(side_n, score_n, "right") / len(side_n) for side_n in (high_n, low_n))
+    # at or below each score; J of a threshold above everything is 0, up to rounding
+    return float(n_below_n.mean()) / len(low_n), max(0.0, float((low_frac_n - high_frac_n).max()))
 
 
 def auc_and_j_intervals(high_n: FloatArray, low_n: FloatArray, seed: int = 0) -> tuple[Estimate, Estimate]:
@@ -48,39 +52,8 @@ def auc_and_j_intervals(high_n: FloatArray, low_n: FloatArray, seed: int = 0) ->
 
     A resample takes its own best threshold, as the value does. Errors: as auc_and_j.
     """
-    sides = _levels(high_n, low_n)
-    rng = np.random.default_rng(seed)
-    draws = [side_rn[0][rng.integers(0, side_rn.size, (_RESAMPLES_OF_AUC, side_rn.size))] for side_rn in sides]
-    ends = [np.quantile(resampled_r, [0.025, 0.975]) for resampled_r in _auc_and_j(*draws)]
-    auc, j = (
-        Estimate(value, float(low), float(high))
-        for value, (low, high) in zip(auc_and_j(high_n, low_n), ends, strict=True)
-    )
+    values, rng = auc_and_j(high_n, low_n), np.random.default_rng(seed)
+    draws = [side_n[rng.integers(0, len(side_n), (_RESAMPLES_OF_AUC, len(side_n)))] for side_n in (high_n, low_n)]
+    ends = np.quantile([auc_and_j(*sides) for sides in zip(*draws, strict=True)], [0.025, 0.975], axis=0)
+    auc, j = (Estimate(value, *map(float, its)) for value, its in zip(values, ends.T, strict=True))
     return auc, j
-
-
-def _levels(high_n: FloatArray, low_n: FloatArray) -> tuple[IntArray, IntArray]:
-    """The scores as ranks among all different ones, one row [1, n] per side."""
-    scores_n = np.concatenate([high_n, low_n])
-    if not len(high_n) or not len(low_n) or np.isnan(scores_n).any():
-        raise ValueError("expected scores on both sides and no NaN")
-    rank_n = np.unique(scores_n, return_inverse=True)[1]
-    return rank_n[None, : len(high_n)], rank_n[None, len(high_n) :]
-
-
-def _auc_and_j(high_rn: IntArray, low_rn: IntArray) -> tuple[FloatArray, FloatArray]:
-    """AUC and J of each row r of levels."""
-    n_levels = int(max(high_rn.max(), low_rn.max())) + 1
-    high_rl, low_rl = _shares(high_rn, n_levels), _shares(low_rn, n_levels)
-    below_rl = low_rl.cumsum(1)
-    j_r = (below_rl - high_rl.cumsum(1)).max(1)
-    # J of a threshold above everything is 0, up to rounding
-    return (high_rl * (below_rl - low_rl / 2)).sum(1), np.maximum(j_r, 0.0)
-
-
-def _shares(level_rn: IntArray, n_levels: int) -> FloatArray:
-    """The share of each row's entries at each level."""
-    n_rows, n = level_rn.shape
-    flat = level_rn + n_levels * np.arange(n_rows)[:, None]
-    counts: FloatArray = np.bincount(flat.ravel(), minlength=n_rows * n_levels).reshape(n_rows, n_levels) / n
-    return counts

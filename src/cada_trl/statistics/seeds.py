@@ -92,21 +92,6 @@ class AcrossSeeds:
     high: float | None
 
 
-@dataclass(frozen=True)
-class SeedDifference:
-    """mean(after) - mean(before) with its 95 % interval, None where the pool is too small for one.
-
-    A side with one seed brings no spread of its own, unless it borrows: the interval then holds for that very model, as
-    for a base model that was never trained here.
-    """
-
-    before: AcrossSeeds
-    after: AcrossSeeds
-    difference: float
-    low: float | None
-    high: float | None
-
-
 def across_seeds(values_si: Sequence[Sequence[float]]) -> AcrossSeeds:
     """Summarise values [seeds, items] in [0, 1]; column i is the same item in every seed.
 
@@ -130,32 +115,31 @@ def difference_across_seeds(
     after_si: Sequence[Sequence[float]],
     pooled: PooledSpread | None = None,
     trained: tuple[bool, bool] = (True, True),
-) -> SeedDifference:
+) -> tuple[float, float | None, float | None]:
     """Difference of the two sides' means over seeds; values [seeds, items] in [0, 1], the same items on both sides.
 
-    Items: the adjusted error of each item's difference of means over seeds, so that what the sides share widens
-    nothing. Seeds: Student's t of each side that has two or more, independent of each other (equal seeds of two
-    configurations share no noise that could be paired). pooled: the spread over all configurations that stand side by
-    side, in place of each side's own; a trained side with one seed borrows it, and one that was not trained here has
-    none. The parts are independent and added in squares (MOVER, Zou and Donner 2008). Errors: ValueError as
-    across_seeds, and without a pool for one seed on both sides, where adjusted_difference is the interval.
+    With its 95 % interval, None where the pool is too small for one. Items: the adjusted error of each item's change of
+    means over seeds, so that what the sides share widens nothing; of one seed on each side that is all (adjusted_mean).
+    Seeds: Student's t of each side that has two or more, independent of each other (equal seeds of two configurations
+    share no noise that could be paired). pooled: the spread over all configurations that stand side by side, in place
+    of each side's own; a trained side with one seed borrows it, and one that was not trained here has none: the
+    interval then holds for that very model. The parts are independent and added in squares (MOVER, Zou and Donner
+    2008). Errors: ValueError as across_seeds.
     """
     before_i, after_i = _item_means(before_si), _item_means(after_si)
     if len(before_i) != len(after_i):
         raise ValueError(f"{len(before_i)} items before and {len(after_i)} after; expected the same items")
-    if pooled is None and len(before_si) == len(after_si) == 1:
-        raise ValueError("one seed on both sides: take adjusted_difference")
-    sides = across_seeds(before_si), across_seeds(after_si)
-    difference = sides[1].mean - sides[0].mean
+    changes_i = [new - old for old, new in zip(before_i, after_i, strict=True)]
+    sides = [[fmean(row) for row in side] for side in (before_si, after_si)]
     if pooled is not None and not pooled.informative:
-        return SeedDifference(*sides, difference, None, None)
+        return fmean(changes_i), None, None
     if pooled is None:
-        margins = [_own_margin(side.per_seed) for side in sides if len(side.per_seed) > 1]
+        margins = [_own_margin(means) for means in sides if len(means) > 1]
     else:
-        margins = [pooled.margin(len(side.per_seed)) for side, own in zip(sides, trained, strict=True) if own]
-    centre, error = centre_and_error([new - old for old, new in zip(before_i, after_i, strict=True)], (-1.0, 1.0))
+        margins = [pooled.margin(len(means)) for means, own in zip(sides, trained, strict=True) if own]
+    centre, error = centre_and_error(changes_i, (-1.0, 1.0))
     half = math.hypot(Z_95 * error, *margins)
-    return SeedDifference(*sides, difference, max(-1.0, centre - half), min(1.0, centre + half))
+    return fmean(changes_i), max(-1.0, centre - half), min(1.0, centre + half)
 
 
 def _own_margin(means: Sequence[float]) -> float:

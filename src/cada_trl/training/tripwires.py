@@ -20,8 +20,7 @@ from cada_trl.config.sections import Action, TripwiresConfig
 from cada_trl.errors import StopAsked, StoppedByTripwire
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.records import Status, Verdict, read_jsonl
-from cada_trl.statistics.intervals import Rate
-from cada_trl.statistics.paired import adjusted_difference
+from cada_trl.statistics.intervals import Rate, adjusted_mean
 from cada_trl.stopping import StopSignals
 from cada_trl.tracking.metrics import HARMFUL_SETS, HARMLESS_SETS
 from cada_trl.training.run import Run, Trained
@@ -308,7 +307,7 @@ def reward_without_safety(
         return None
     rise = sum(newest) / len(newest) - sum(first) / len(first)
     now = Rate.of(after for _, after in answered)
-    fall = adjusted_difference([float(after) - float(before) for before, after in answered])
+    fall = adjusted_mean([float(after) - float(before) for before, after in answered], (-1.0, 1.0))
     if rise < gain or now.interval[0] <= floor or fall.high < 0.0:
         return None
     return (

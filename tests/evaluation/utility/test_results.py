@@ -7,23 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.table import Table
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.utility.results import (
-    Comparison,
-    accuracies,
-    compare,
-    comparison_table,
-    finished_result,
-    results_table,
-    sample_rows,
-)
+from cada_trl.evaluation.utility.results import accuracies, compare, finished_result, sample_rows
 from cada_trl.evaluation.utility.task import Plan
 from cada_trl.records import write_jsonl
-from cada_trl.statistics.intervals import Estimate, wilson
-from cada_trl.statistics.paired import adjusted_difference
+from cada_trl.statistics.intervals import adjusted_mean, wilson
 from cada_trl.storage.files import replace_json
 
 from .conftest import small_task
@@ -162,11 +151,11 @@ def model_folder(folder: Path, task: str, correct: list[bool], first_row: int = 
 def test_pairs_are_counted_question_by_question(tmp_path: Path) -> None:
     before = model_folder(tmp_path / "a", "mmlu-00000000", [True, True, True, True, False, False])
     after = model_folder(tmp_path / "b", "mmlu-00000000", [True, False, False, False, False, False])
-    (one,) = compare(before, after)
-    assert (one.task, one.n, one.only_before, one.only_after) == ("mmlu", 6, 3, 0)
+    ((task, one),) = compare(before, after)
+    assert (task, one.n_pairs, one.only_before, one.only_after) == ("mmlu", 6, 3, 0)
     assert (one.before, one.after) == (4 / 6, 1 / 6)
-    assert one.p == 0.25  # three changed pairs, all one way: 2 * (1/2)^3
-    assert one.difference == adjusted_difference([0, -1, -1, -1, 0, 0])
+    assert one.p == one.p_holm == 0.25  # three changed pairs, all one way: 2 * (1/2)^3
+    assert (one.difference, one.low, one.high) == adjusted_mean([0, -1, -1, -1, 0, 0], (-1.0, 1.0))
 
 
 def test_only_tasks_that_both_finished_with_one_plan_are_compared(tmp_path: Path) -> None:
@@ -189,42 +178,3 @@ def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
     write_jsonl(before / "mmlu-00000000" / "samples.jsonl", [{"subset": "all", "row": 0}])
     with pytest.raises(UserError, match=r"samples\.jsonl: a row without 'doc_sha256'"):
         compare(before, before)
-
-
-RATE = {"value": 0.25, "low": 0.1, "high": 0.5}
-RESULT: dict[str, Any] = {
-    "task": "gsm8k",
-    "n": 20,
-    "n_published": 1319,
-    "accuracy": RATE,
-    "lm_eval": {"accuracy": 0.25, "stderr": 0.0993},
-    "other_filters": {"strict-match": {"value": 0.05, "low": 0.0, "high": 0.2}},
-    "prompts_cut": 0,
-    "plan": {"task": {"num_fewshot": 0, "chat_template": True}},
-}
-
-
-def text(table: Table) -> str:
-    console = Console(width=200)
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
-
-
-def test_an_accuracy_stands_with_its_interval_its_n_and_how_it_was_asked() -> None:
-    shown = text(results_table("smollm2", [RESULT]))
-    for part in ("25.0 [10.0, 50.0]", "25.0 ± 9.9", "20 of 1319", "0-shot, chat template, strict-match 5.0"):
-        assert part in shown
-
-
-def test_cut_prompts_and_a_missing_error_are_said() -> None:
-    shown = text(results_table("m", [{**RESULT, "prompts_cut": 3, "lm_eval": {"accuracy": 0.25, "stderr": None}}]))
-    assert "3 prompts cut to the context" in shown
-    assert "25.0 ± n/a" in shown
-
-
-def test_a_difference_is_in_points_with_its_sign() -> None:
-    one = Comparison("mmlu", 100, 0.3, 0.25, 8, 3, Estimate(-0.05, -0.11, 0.02), 0.2266)
-    shown = text(comparison_table("before", "after", [one]))
-    for part in ("30.0", "25.0", "-5.0 [-11.0, +2.0]", "8, 3", "0.227"):
-        assert part in shown

@@ -1,28 +1,22 @@
-"""lm-eval's output -> a row per question, the accuracy with its interval, two models in pairs, and their tables.
+"""lm-eval's output -> a row per question, the accuracy with its interval, two models in pairs.
 
 What is not whole becomes no number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from cada_trl.errors import UserError
-from cada_trl.evaluation.scores import PERCENT
+from cada_trl.evaluation.compare import Answers, Change, paired_change, with_holm
 from cada_trl.evaluation.utility.task import Plan
-from cada_trl.numbers import Scale
 from cada_trl.records import read_jsonl
-from cada_trl.statistics.intervals import Estimate, Rate
-from cada_trl.statistics.paired import adjusted_difference, mcnemar
+from cada_trl.statistics.intervals import Rate
 from cada_trl.storage.files import read_json
 
 RESULT, SAMPLES = "result.json", "samples.jsonl"
-POINTS = Scale(100, 1, sign="+")
 Row = dict[str, Any]
 
 
@@ -107,20 +101,6 @@ def _rate(rows: list[Row], name: str) -> dict[str, Any]:
     return {"value": rate.value, "low": low, "high": high, "n": rate.n, "asked": rate.asked}
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One task. Accuracies in [0, 1]; difference: after - before with its 95 % interval; p: McNemar's exact test."""
-
-    task: str
-    n: int
-    before: float
-    after: float
-    only_before: int  # right before, wrong after
-    only_after: int
-    difference: Estimate
-    p: float
-
-
 def results_folder(path: Path) -> Path:
     """The path, if it is a folder with a finished task. Errors: UserError."""
     if not any(path.glob("*/result.json")):
@@ -128,10 +108,10 @@ def results_folder(path: Path) -> Path:
     return path
 
 
-def compare(before: Path, after: Path) -> list[Comparison]:
-    """Compare two model folders on every task folder that both have finished: same name, same plan, same questions.
+def compare(before: Path, after: Path) -> list[tuple[str, Change]]:
+    """(task, change) of every task folder that both have finished: same name, same plan, same questions.
 
-    Errors: UserError when there is none, and for samples that are not of the same questions.
+    p_holm covers these tasks. Errors: UserError when there is none, and for samples that are not of the same questions.
     """
     names = sorted(path.parent.name for path in results_folder(before).glob("*/result.json"))
     common = [name for name in names if (after / name / RESULT).is_file()]
@@ -139,78 +119,24 @@ def compare(before: Path, after: Path) -> list[Comparison]:
         raise UserError(
             f"{before} and {after} have no finished task in common; expected the same tasks, limit, seed and data"
         )
-    return [_compared(before / name, after / name) for name in common]
+    tasks = [read_json(before / name / RESULT)["plan"]["task"] for name in common]
+    changes = [_change(before / name, after / name, task["filter"]) for name, task in zip(common, tasks, strict=True)]
+    return list(zip([task["name"] for task in tasks], with_holm(changes), strict=True))
 
 
-def _compared(before: Path, after: Path) -> Comparison:
-    plan = read_json(before / RESULT)["plan"]
-    first, second = _outcomes(before, plan), _outcomes(after, plan)
+def _change(before: Path, after: Path, filter_name: str) -> Change:
+    first, second = _answers(before, filter_name), _answers(after, filter_name)
     if first.keys() != second.keys():
         raise UserError(f"{before} and {after} hold samples of other questions; make the damaged one again")
-    pairs = [(first[key], second[key]) for key in first]
-    only_before = sum(was and not now for was, now in pairs)
-    only_after = sum(now and not was for was, now in pairs)
-    return Comparison(
-        task=plan["task"]["name"],
-        n=len(pairs),
-        before=sum(first.values()) / len(pairs),
-        after=sum(second.values()) / len(pairs),
-        only_before=only_before,
-        only_after=only_after,
-        difference=adjusted_difference([float(now) - float(was) for was, now in pairs]),
-        p=mcnemar(only_before, only_after),
-    )
+    return paired_change([first], [second], 0.0, is_rate=True)
 
 
-def _outcomes(folder: Path, plan: dict[str, Any]) -> dict[tuple[str, int, str], bool]:
-    """(subset, row, hash of the document) -> correct under the task's own filter."""
+def _answers(folder: Path, filter_name: str) -> Answers:
+    """Whether each question's answer is correct; every question is an item of its own."""
     rows = [row for _, row in read_jsonl(folder / SAMPLES)]
     try:
-        return {
-            (row["subset"], row["row"], row["doc_sha256"]): bool(row["correct"][plan["task"]["filter"]]) for row in rows
-        }
+        keys = [f"{row['subset']}/{row['row']}/{row['doc_sha256']}" for row in rows]
+        correct = [bool(row["correct"][filter_name]) for row in rows]
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / SAMPLES}: a row without {error}; make the folder again") from error
-
-
-def results_table(name: str, results: Sequence[Mapping[str, Any]]) -> Table:
-    """Accuracy in percent with its Wilson interval, lm-eval's standard error, and how it was asked."""
-    table = Table("task", "accuracy % [95 %]", "lm-eval ± se", "n", "note", title=f"{name}: utility")
-    for result in results:
-        rate, theirs = result["accuracy"], result["lm_eval"]
-        stderr = PERCENT.text(theirs["stderr"])
-        table.add_row(
-            result["task"],
-            f"{PERCENT.text(rate['value'])} [{PERCENT.text(rate['low'])}, {PERCENT.text(rate['high'])}]",
-            f"{PERCENT.text(theirs['accuracy'])} ± {stderr}",
-            f"{result['n']} of {result['n_published']}",
-            _note(result),
-        )
-    return table
-
-
-def comparison_table(before: str, after: str, comparisons: Sequence[Comparison]) -> Table:
-    """Both accuracies in percent and their difference in points, in pairs."""
-    columns = ("task", "n", before, after, "difference [95 %]", "only before, only after", "McNemar p")
-    table = Table(*columns, title="the same questions, in pairs")
-    for one in comparisons:
-        value, low, high = (POINTS.text(end) for end in one.difference)
-        table.add_row(
-            one.task,
-            str(one.n),
-            PERCENT.text(one.before),
-            PERCENT.text(one.after),
-            f"{value} [{low}, {high}]",
-            f"{one.only_before}, {one.only_after}",
-            f"{one.p:.3f}",
-        )
-    return table
-
-
-def _note(result: Mapping[str, Any]) -> str:
-    task = result["plan"]["task"]
-    notes = [f"{task['num_fewshot']}-shot", "chat template" if task["chat_template"] else "no chat template"]
-    notes += [f"{name} {PERCENT.text(rate['value'])}" for name, rate in result["other_filters"].items()]
-    if result["prompts_cut"]:
-        notes.append(f"{result['prompts_cut']} prompts cut to the context")
-    return ", ".join(notes)
+    return {key: (key, one) for key, one in zip(keys, correct, strict=True)}
