@@ -1,6 +1,7 @@
-"""A run that is asked to stop (SIGTERM, SIGUSR1) ends at its next step, with a whole checkpoint and exit code 75.
+"""A run that is asked to stop (SIGTERM, SIGUSR1) ends after the steps that were sampled at once, by a whole checkpoint.
 
-75 is EX_TEMPFAIL of sysexits.h: try again. Schedulers send one of the two signals before they take a machine back.
+Its exit code 75 is EX_TEMPFAIL of sysexits.h: try again. Schedulers send one of the two signals before they take a
+machine back.
 """
 
 from __future__ import annotations
