@@ -1,7 +1,7 @@
-"""A run that is asked to stop (SIGTERM, SIGUSR1) ends after the steps that were sampled at once, by a whole checkpoint.
+"""A run that is asked to stop (SIGTERM, SIGUSR1) saves a whole checkpoint and ends with exit code 75.
 
-Its exit code 75 is EX_TEMPFAIL of sysexits.h: try again. Schedulers send one of the two signals before they take a
-machine back.
+It does so after the steps whose rollouts were sampled at once. 75 is EX_TEMPFAIL of sysexits.h: try again. Schedulers
+send one of the two signals before they take a machine back.
 """
 
 from __future__ import annotations
