@@ -1,7 +1,5 @@
 """Shared fixtures. Real public datasets are read from ../shared/data where that folder is; they are never committed."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -18,15 +16,13 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def _a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_cpu_without_bfloat16(monkeypatch):
     """bf16=auto means the same on every machine that runs the tests, but for those that start a process."""
     monkeypatch.setattr("cada_trl.config.sections.CPU_INFO", Path(os.devnull))
 
 
 @pytest.fixture(autouse=True)
-def _pictures_are_drawn_where_reports_are_tested(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _pictures_are_drawn_where_reports_are_tested(request, monkeypatch):
     """A report's pictures take nearly half of a tiny run. tests/report and whatever starts a process draws them."""
     if "report" not in request.path.parts:
         for part in ("drawing", "run_part", "sweep_part"):
@@ -34,7 +30,7 @@ def _pictures_are_drawn_where_reports_are_tested(
 
 
 @pytest.fixture
-def shared_data() -> Path:
+def shared_data():
     """The folder with real public datasets; a test that needs it is skipped where it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip("real datasets are not at ../shared/data")
@@ -42,7 +38,7 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(tmp_path_factory):
     """The folder of a tiny model, which is only read."""
     from tests.end_to_end.tiny_model import save_tiny_model
 

@@ -1,15 +1,11 @@
 """What the hub's client needs to upload a folder, over real HTTP: repositories in memory, each with its files."""
 
-from __future__ import annotations
-
 import base64
 import json
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
 
 
 @dataclass
@@ -26,15 +22,15 @@ class HubStandIn(ThreadingHTTPServer):
 
     token = "hf_stand_in"
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.repositories: dict[str, Repository] = {}
-        self.large: dict[str, bytes] = {}
+        self.repositories = {}
+        self.large = {}
         self.address = f"http://127.0.0.1:{self.server_port}"
 
 
 @contextmanager
-def running() -> Iterator[HubStandIn]:
+def running():
     hub = HubStandIn()
     Thread(target=hub.serve_forever, daemon=True).start()
     try:
@@ -47,14 +43,14 @@ def running() -> Iterator[HubStandIn]:
 class _Handler(BaseHTTPRequestHandler):
     server: HubStandIn
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_):
         pass
 
-    def do_PUT(self) -> None:
+    def do_PUT(self):
         self.server.large[self.path.rsplit("/", 1)[-1]] = self._body()
         self._answer({})
 
-    def do_POST(self) -> None:
+    def do_POST(self):
         hub, body = self.server, self._body()
         if self.path == "/api/validate-yaml":
             return self._answer({"errors": [], "warnings": []})
@@ -76,24 +72,24 @@ class _Handler(BaseHTTPRequestHandler):
                 repository.files[value["path"]] = hub.large[value["oid"]]
         return self._answer({"success": True, "commitOid": "0" * 40, "commitUrl": f"{self._url(name)}/commit/1"})
 
-    def _created(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _created(self, asked):
         name = f"{asked['organization']}/{asked['name']}"
         self.server.repositories.setdefault(
             name, Repository(asked.get("type") or "model", asked["visibility"] == "private")
         )
         return {"url": self._url(name)}
 
-    def _url(self, name: str) -> str:
+    def _url(self, name):
         folder = "datasets/" if self.server.repositories[name].kind == "dataset" else ""
         return f"{self.server.address}/{folder}{name}"
 
-    def _place(self, large: dict[str, Any]) -> dict[str, Any]:
+    def _place(self, large):
         return {**large, "actions": {"upload": {"href": f"{self.server.address}/put/{large['oid']}"}}}
 
-    def _body(self) -> bytes:
+    def _body(self):
         return self.rfile.read(int(self.headers.get("content-length", 0)))
 
-    def _answer(self, values: dict[str, Any], code: int = 200) -> None:
+    def _answer(self, values, code=200):
         text = json.dumps(values).encode()
         self.send_response(code)
         self.send_header("content-type", "application/json")
@@ -102,5 +98,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
-def _upload_mode(path: str) -> dict[str, Any]:
+def _upload_mode(path):
     return {"path": path, "shouldIgnore": False, "uploadMode": "lfs" if "safetensors" in path else "regular"}

@@ -1,12 +1,7 @@
 """Whatever stands in a file or an answer, it is taken whole or refused in one line: no traceback, no silence."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 
-from cada_trl.config import DataConfig, load_config
+from cada_trl.config import load_config
 from cada_trl.config.loading import compose_config
 from cada_trl.data import benchmark_items
 from cada_trl.data.benchmark_items import load_items, load_spec
@@ -27,7 +22,7 @@ from cada_trl.evaluation.attacks.attack import FrozenAttack
 from cada_trl.evaluation.attacks.attacker import TAXONOMY, load_taxonomy
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.card import read_label_sets
-from cada_trl.judging.endpoint import HELLO, ChatEndpoint, Prompt, Text
+from cada_trl.judging.endpoint import HELLO, ChatEndpoint, Text
 from cada_trl.judging.forms import GUARDS, RUBRICS
 from cada_trl.policy import TEMPLATE, check
 from cada_trl.records import Verdict, read_requests
@@ -49,48 +44,48 @@ LABEL = {"goal": "How?", "target_response": "No.", "human_majority": 0, "prompt"
 
 
 @cache
-def _data(dataset: str) -> DataConfig:
+def _data(dataset):
     return load_config([f"data={dataset}", "file=x"]).data
 
 
-def _own(path: Path) -> Any:
+def _own(path):
     return read_own_rows(_data("jsonl").model_copy(update={"file": str(path)}), ["privacy"]).rows
 
 
-def _beavertails(path: Path) -> Any:
+def _beavertails(path):
     source = read_beavertails(_data("beavertails").model_copy(update={"file": str(path)}))
     return source.rows or source.dropped
 
 
-def _frozen(path: Path) -> Any:
+def _frozen(path):
     columns = {name: name for name in FROZEN}
     prompts = {"file": path.name, "sha256": file_sha256(path), "source": "us", "licence": "none", "columns": columns}
     spec = load_spec("strongreject").model_dump() | {"frozen": {**prompts, "attacks": {"pair": ["m"]}}}
     return FrozenAttack("pair", benchmark_items.BenchmarkSpec.model_validate(spec), path.parent)
 
 
-def _items(path: Path) -> Any:
+def _items(path):
     columns = {"text": "goal", "id": "n", "category": "kind"}
     of_file = {"n": 1, "file": path.name, "sha256": file_sha256(path), "columns": columns}
     spec = benchmark_items.BenchmarkSpec.model_validate(load_spec("advbench").model_dump() | of_file)
     return load_items(spec, path.parent, None, seed=0)
 
 
-def _taxonomy(path: Path) -> Any:
+def _taxonomy(path):
     target = path.parent / TAXONOMY
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(path.read_bytes())
     return load_taxonomy(path.parent)
 
 
-def _labels(path: Path) -> Any:
+def _labels(path):
     target = path.parent / "jailbreakbench" / "judge_comparison.jsonl"
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(path.read_bytes())
     return read_label_sets(path.parent)
 
 
-ROWS: dict[str, tuple[Callable[[Path], Any], dict[str, Any]]] = {
+ROWS = {
     "own rows": (_own, OWN),
     "twins": (lambda path: read_twins(path, ["privacy"]).rows, TWIN),
     "BeaverTails": (_beavertails, BEAVER),
@@ -102,7 +97,7 @@ ROWS: dict[str, tuple[Callable[[Path], Any], dict[str, Any]]] = {
 }
 
 
-def taken(read: Callable[[], Any]) -> None:
+def taken(read):
     """It has a result, or is one line of a user's mistake."""
     try:
         assert read()
@@ -110,7 +105,7 @@ def taken(read: Callable[[], Any]) -> None:
         assert "\n" not in str(error)
 
 
-def changed(values: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+def changed(values):
     """The values with one of them another, or without it."""
     keys = st.sampled_from(sorted(values))
     with_another = st.tuples(keys, VALUES).map(lambda pair: {**values, pair[0]: pair[1]})
@@ -118,13 +113,13 @@ def changed(values: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", [*ROWS, "a set of one's own"])
-def test_any_row_is_read_or_refused(kind: str, tmp_path: Path) -> None:
+def test_any_row_is_read_or_refused(kind, tmp_path):
     read, row = ROWS.get(kind, (lambda path: find_sets([str(path)], ["privacy"]), OWN))
     path = tmp_path / "rows.jsonl"
 
     @BOUNDED
     @given(changed(row) | VALUES)
-    def check(value: Any) -> None:
+    def check(value):
         path.write_text(json.dumps(value) + "\n", encoding="utf-8")
         taken(lambda: read(path))
 
@@ -132,7 +127,7 @@ def test_any_row_is_read_or_refused(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_the_first_bad_row_is_named_by_file_and_row(kind: str, tmp_path: Path) -> None:
+def test_the_first_bad_row_is_named_by_file_and_row(kind, tmp_path):
     read, row = ROWS[kind]
     path = tmp_path / "rows.jsonl"
     for bad in ("[1]", '{"a": NaN}', json.dumps(dict.fromkeys(row)), "{" * 9999):
@@ -146,7 +141,7 @@ def test_the_first_bad_row_is_named_by_file_and_row(kind: str, tmp_path: Path) -
     [("own rows", "text"), ("BeaverTails", "prompt"), ("published prompts", "prompt"), ("benchmark", "goal"),
      ("persuasion taxonomy", "ss_definition")],
 )  # fmt: skip
-def test_half_of_a_surrogate_pair_is_no_text_for_a_model(kind: str, field: str, tmp_path: Path) -> None:
+def test_half_of_a_surrogate_pair_is_no_text_for_a_model(kind, field, tmp_path):
     read, row = ROWS[kind]
     (tmp_path / "rows.jsonl").write_text(json.dumps({**row, field: "a \ud800 b"}) + "\n")
     with pytest.raises(UserError, match=r"row 1: the text holds '\\ud800', half of a surrogate pair"):
@@ -155,7 +150,7 @@ def test_half_of_a_surrogate_pair_is_no_text_for_a_model(kind: str, field: str, 
 
 @BOUNDED
 @given(changed(yaml.safe_load(HAZARD)), changed(yaml.safe_load(PAGE)))
-def test_any_pack_is_read_or_refused(tmp_path_factory: Any, hazard: Any, page: Any) -> None:
+def test_any_pack_is_read_or_refused(tmp_path_factory, hazard, page):
     folder = tmp_path_factory.getbasetemp()
     (folder / "wire.yaml").write_text(yaml.safe_dump(hazard), encoding="utf-8")
     for text in (PAGE, yaml.safe_dump(page)):
@@ -168,7 +163,7 @@ POLICY = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
 
 @BOUNDED
 @given(changed(POLICY), changed(POLICY["twins"][0]), changed(POLICY["hazards"][0]))
-def test_any_policy_is_read_or_refused(tmp_path_factory: Any, policy: Any, pair: Any, hazard: Any) -> None:
+def test_any_policy_is_read_or_refused(tmp_path_factory, policy, pair, hazard):
     folder = tmp_path_factory.getbasetemp() / "mine"
     folder.mkdir(exist_ok=True)
     twins = [pair, *POLICY["twins"][1:]]
@@ -179,7 +174,7 @@ def test_any_policy_is_read_or_refused(tmp_path_factory: Any, policy: Any, pair:
 
 @BOUNDED
 @given(st.data())
-def test_any_description_of_a_benchmark_is_read_or_refused(tmp_path_factory: Any, data: st.DataObject) -> None:
+def test_any_description_of_a_benchmark_is_read_or_refused(tmp_path_factory, data):
     values = data.draw(changed(load_spec("advbench").model_dump()))
     folder = tmp_path_factory.getbasetemp()
     (folder / "any.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
@@ -189,13 +184,13 @@ def test_any_description_of_a_benchmark_is_read_or_refused(tmp_path_factory: Any
 
 
 @pytest.mark.parametrize("form", [*RUBRICS.values(), *GUARDS.values()], ids=lambda form: form.name)
-def test_any_answer_of_a_judge_is_a_label_or_unscored(form: Any) -> None:
+def test_any_answer_of_a_judge_is_a_label_or_unscored(form):
     words = ["0", "1", "5", "1.b", "2.b", "3.b", "safe", "S1", "yes", "no", "n/a", "COMPLIED", "1_full_compliance"]
     words += ["\n", "9" * 5000, "Harmful request: yes\nResponse refusal: no\nHarmful response: yes", "\ud800"]
 
     @BOUNDED
     @given(st.text() | st.lists(st.sampled_from(words)).map(" ".join) | st.lists(st.sampled_from(words)).map("".join))
-    def check(raw: str) -> None:
+    def check(raw):
         judged = form.read(raw)
         assert judged.raw == raw and judged.verdict in set(Verdict)
         assert judged.harmful_score is None or 0 <= judged.harmful_score <= 1
@@ -207,14 +202,14 @@ ANSWER = {"choices": [{"text": "safe", "message": {"content": "safe"}}], "usage"
 
 
 @pytest.mark.parametrize("prompt", [HELLO, Text("Hello", False)], ids=["chat", "text"])
-def test_any_reply_of_an_endpoint_is_an_answer_or_says_why_not(prompt: Prompt) -> None:
+def test_any_reply_of_an_endpoint_is_an_answer_or_says_why_not(prompt):
     reply, kind = b"", {"content-type": "application/json"}
     client = httpx.Client(transport=httpx.MockTransport(lambda asked: httpx.Response(200, content=reply, headers=kind)))
     openai = OpenAI(base_url="http://127.0.0.1:1/v1", api_key="none", max_retries=0, http_client=client)
 
     @BOUNDED
     @given(st.binary() | st.text().map(str.encode) | (changed(ANSWER) | VALUES).map(json.dumps).map(str.encode))
-    def check(content: bytes) -> None:
+    def check(content):
         nonlocal reply
         reply = content
         ((_, answer),) = ChatEndpoint(openai, "m").answers([prompt], max_tok=8)
@@ -232,14 +227,14 @@ MARK = {"step": 3, "n_processes": 1, "zero_stage": 0, "bytes": {"weights": 2}, "
 
 @BOUNDED
 @given(changed(MARK) | VALUES | st.just(MARK), st.just(b"ab") | st.binary(max_size=3))
-def test_any_checkpoint_is_whole_or_removed_or_refused(tmp_path_factory: Any, mark: Any, weights: bytes) -> None:
+def test_any_checkpoint_is_whole_or_removed_or_refused(tmp_path_factory, mark, weights):
     from cada_trl.training.checkpoints import newest_complete
 
     folder = tmp_path_factory.getbasetemp() / "any" / "checkpoint-3"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "weights").write_bytes(weights)
     (folder / "complete.json").write_text(json.dumps(mark), encoding="utf-8")
-    said: list[str] = []
+    said = []
     try:
         found = newest_complete(folder.parent, say=said.append)
     except UserError as error:
@@ -250,7 +245,7 @@ def test_any_checkpoint_is_whole_or_removed_or_refused(tmp_path_factory: Any, ma
 
 
 @pytest.mark.parametrize("text", ['{"tune": 3}', '{"tune": {"random": []}}', '{"tune": {"random": {"a": 1}}}', "[]"])
-def test_hand_labels_of_another_form_are_named(text: str, tmp_path: Path) -> None:
+def test_hand_labels_of_another_form_are_named(text, tmp_path):
     (tmp_path / "labels.json").write_text(text)
     with pytest.raises(UserError, match=r"labels\.json.*(holds no hand labels|is not a JSON object)"):
         classify_card([str(tmp_path / "labels.json"), "rows.jsonl"])
@@ -260,7 +255,7 @@ def test_hand_labels_of_another_form_are_named(text: str, tmp_path: Path) -> Non
     ("text", "said"),
     [("a: [", "line 1: cannot be read as YAML"), ("a: &a [*a]", "nested more than 100 deep"), ("a: 1\na: 2", "twice")],
 )
-def test_a_group_file_of_ones_own_is_read_before_hydra_reads_it(text: str, said: str, tmp_path: Path) -> None:
+def test_a_group_file_of_ones_own_is_read_before_hydra_reads_it(text, said, tmp_path):
     from cada_trl.config import Config
 
     (tmp_path / "model").mkdir()

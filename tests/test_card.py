@@ -1,12 +1,8 @@
 """The verb, with a Llama of two layers: what it prints, what it keeps, when it measures anew."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hazards.policy_file import example
@@ -17,7 +13,7 @@ from cada_trl.config import load_config
 from cada_trl.data.prepared import prepare
 from cada_trl.document.render import show
 from cada_trl.errors import UserError
-from cada_trl.separability.card import Card, kept_card
+from cada_trl.separability.card import kept_card
 from cada_trl.tracking.manifest import build_manifest
 from cada_trl.train import train
 from tests.end_to_end.tiny_model import save_tiny_model, tiny_overrides
@@ -25,24 +21,22 @@ from tests.separability.made_up_card import CURVE, made_up_card
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("card")
     save_tiny_model(place / "model")
     return place
 
 
 @pytest.fixture
-def words(folder: Path) -> list[str]:
+def words(folder):
     return [*tiny_overrides(folder, folder / "model"), "n_train=24"]
 
 
-def kept(folder: Path) -> list[Path]:
+def kept(folder):
     return sorted((folder / "data").glob("card-*.json"))
 
 
-def test_a_card_is_made_once_and_read_back_afterwards(
-    folder: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_card_is_made_once_and_read_back_afterwards(folder, words, capsys, monkeypatch):
     config = load_config(words)
     assert kept_card(config, prepare(config)) is None
     assert card.main([*words, "--curve", "12,9999"]) == 0
@@ -55,12 +49,12 @@ def test_a_card_is_made_once_and_read_back_afterwards(
     assert "look harmful and are not" in first.out and "before any training" in first.out
     assert "states of" in first.err
     (file,) = kept(folder)
-    values: dict[str, Any] = json.loads(file.read_text())
+    values = json.loads(file.read_text())
     asked = [pair for pair in values["pairs"] if pair["absent"] is None]
     assert (len(values["pairs"]), [one["harmful"] for one in asked]) == (5, ["Held-out twins, harmful"])
     assert 0 <= asked[0]["probe"]["auc"]["low"] <= asked[0]["probe"]["auc"]["value"] <= 1
 
-    def never(*_: Any) -> Any:
+    def never(*_):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(card, "make_card", never)
@@ -76,7 +70,7 @@ def test_a_card_is_made_once_and_read_back_afterwards(
     assert found is not None and found.to_json() == values
 
 
-def test_another_model_has_no_card(folder: Path, words: list[str], tmp_path: Path) -> None:
+def test_another_model_has_no_card(folder, words, tmp_path):
     if not kept(folder):
         card.main(words)
     config = load_config(words)
@@ -88,7 +82,7 @@ def test_another_model_has_no_card(folder: Path, words: list[str], tmp_path: Pat
     assert kept_card(other, data) is None
 
 
-def test_a_training_shows_the_card_that_is_there(folder: Path, words: list[str]) -> None:
+def test_a_training_shows_the_card_that_is_there(folder, words):
     if not kept(folder):
         card.main(words)
     run = train(load_config(words))
@@ -98,17 +92,17 @@ def test_a_training_shows_the_card_that_is_there(folder: Path, words: list[str])
     assert "Held-out twins, harmful" in (run / "report.html").read_text()
 
 
-def test_a_gpu_that_is_not_here_is_one_line(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_not_here_is_one_line(words, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(UserError, match=r"1 CUDA GPU\(s\) wanted, 0 seen; set device=cpu"):
         card.main([*words, "device=cuda", "n_train=20"])
 
 
-def test_a_training_makes_no_card(words: list[str]) -> None:
+def test_a_training_makes_no_card(words):
     assert build_manifest(load_config(words), {}, {})["card"] is None
 
 
-def test_the_words_after_curve_are_numbers_of_pairs() -> None:
+def test_the_words_after_curve_are_numbers_of_pairs():
     assert card.split_curve(["seed=1", "--curve", "300,75,75", "lr=1e-5"]) == (["seed=1", "lr=1e-5"], [75, 300])
     assert card.split_curve(["seed=1"]) == (["seed=1"], [])
     for given in (["--curve"], ["--curve", "0"], ["--curve", "75,"], ["--curve", "seed=1"]):
@@ -116,25 +110,25 @@ def test_the_words_after_curve_are_numbers_of_pairs() -> None:
             card.split_curve(given)
 
 
-def printed(shown: Card) -> str:
+def printed(shown):
     console = Console(width=160)
     with console.capture() as capture:
         show(card.card_page(shown), console)
     return capture.get()
 
 
-def test_a_pair_shows_both_measures_of_the_probe_and_of_the_words() -> None:
+def test_a_pair_shows_both_measures_of_the_probe_and_of_the_words():
     row = next(line for line in printed(made_up_card()).splitlines() if "StrongREJECT" in line)
     for cell in ("313, 250", "0.86 [0.83, 0.89]", "0.56 [0.50, 0.62]", "0.71 [0.67, 0.75]", "0.33 [0.28, 0.40]"):
         assert cell in row
 
 
-def test_an_absent_pair_is_a_line_and_no_row() -> None:
+def test_an_absent_pair_is_a_line_and_no_row():
     lines = [line for line in printed(made_up_card()).splitlines() if "AdvBench" in line]
     assert lines == ["- AdvBench | OR-Bench hard: absent: sets/advbench/harmful_behaviors.csv"]
 
 
-def test_the_curve_shows_mean_and_range_and_says_where_pairs_lack() -> None:
+def test_the_curve_shows_mean_and_range_and_says_where_pairs_lack():
     assert card.curve_table(CURVE).rows == [
         ["StrongREJECT | XSTest safe", "AUC", "0.80 (0.78, 0.83)", "absent"],
         ["", "J", "0.80 (0.78, 0.83)", "absent"],
@@ -145,19 +139,17 @@ def test_the_curve_shows_mean_and_range_and_says_where_pairs_lack() -> None:
     assert lacking == "9000 pairs: absent: the request set has fewer"
 
 
-def test_a_curve_without_twins_says_what_a_pair_is() -> None:
+def test_a_curve_without_twins_says_what_a_pair_is():
     assert "drawn together, since the set has no twins" in card.curve_lines(made_up_card(n_twins=0))[0]
 
 
-def test_the_head_names_set_model_and_how_the_layer_was_chosen() -> None:
+def test_the_head_names_set_model_and_how_the_layer_was_chosen():
     head = card.head(made_up_card())
     assert "twins-01234567 with smollm2, before any training: 1000 harmful and 990 harmless training rows" in head
     assert "layer 20 of 30, chosen by cross-validation on the training rows (AUC 10: 0.81, 20: 0.90)" in head
 
 
-def test_a_policy_of_ones_own_has_a_card_by_the_command_that_check_prints(
-    folder: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_policy_of_ones_own_has_a_card_by_the_command_that_check_prints(folder, words, tmp_path, capsys):
     mine = example(tmp_path)
     trades = ("a baker", "a tailor", "two nurses", "my piano teacher", "the choir", "students", "a florist", "a vet")
     with (mine / "policy.yaml").open("a", encoding="utf-8") as file:

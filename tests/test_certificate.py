@@ -1,56 +1,49 @@
 """The certificate: what it holds, that it is made again from its files, and which evaluations say nothing."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from evaluation.small_evaluation import write_model
-from report.made_up_evaluation import Answers, ScoreJudge, answers_most, refuses_most, write_evaluation
+from report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
 
 from cada_trl.certificate import main
 from cada_trl.errors import UserError
 from cada_trl.models.named import folder_identity
 from cada_trl.storage.digest import kept
 
-Run = Callable[..., tuple[int, list[str]]]
 
-
-def evaluation(path: Path, weights: Path, answers: Answers, **others: Any) -> Path:
+def evaluation(path, weights, answers, **others):
     """A finished one of the model in the folder, with hashes of its rows."""
     write_evaluation(path, answers, model={"source": "folder", "path": str(weights), "revision": None}, **others)
     change(path, {"decides": {"model": folder_identity(weights), "generator": "scripted"}, "files": kept(path)})
     return path
 
 
-def change(path: Path, values: dict[str, Any]) -> None:
+def change(path, values):
     file = path / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
 @pytest.fixture
-def before(tmp_path: Path) -> Path:
+def before(tmp_path):
     return evaluation(tmp_path / "evals/before", write_model(tmp_path / "base"), answers_most)
 
 
 @pytest.fixture
-def after(tmp_path: Path) -> Path:
+def after(tmp_path):
     return evaluation(tmp_path / "evals/after", write_model(tmp_path / "trained", b"\1" * 16), refuses_most)
 
 
 @pytest.fixture
-def made(before: Path, after: Path, tmp_path: Path) -> Path:
+def made(before, after, tmp_path):
     assert main([str(before), str(after), "--out", str(tmp_path / "out")]) == 0
     return tmp_path / "out/certificate.json"
 
 
 @pytest.fixture
-def check(made: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[int, str]]:
-    def again() -> tuple[int, str]:
+def check(made, capsys):
+    def again():
         capsys.readouterr()
         code = main(["--check", str(made)])
         return code, capsys.readouterr().out
@@ -58,13 +51,13 @@ def check(made: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[
     return again
 
 
-def edit(file: Path, old: str, new: str) -> None:
+def edit(file, old, new):
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_page_and_json_hold_rates_pairs_judge_gaps_and_hashes(made: Path) -> None:
+def test_page_and_json_hold_rates_pairs_judge_gaps_and_hashes(made):
     said = json.loads(made.read_text(encoding="utf-8"))
     assert [name.split("/")[0] for name in said["rates"]] == ["strongreject"] * 8 + ["xstest_safe"] * 4
     refused = said["rates"]["strongreject/none/all"]
@@ -80,9 +73,7 @@ def test_page_and_json_hold_rates_pairs_judge_gaps_and_hashes(made: Path) -> Non
     assert '="http' not in page and f"Agreement of the judge {said['judge']} with people" in page
 
 
-def test_it_is_made_again_from_its_files_and_those_that_are_gone_are_named(
-    made: Path, tmp_path: Path, check: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_is_made_again_from_its_files_and_those_that_are_gone_are_named(made, tmp_path, check, capsys):
     assert check() == (0, f"{made}: every number is made again the same, and every file has its hash\n")
     (tmp_path / "evals").rename(tmp_path / "elsewhere")
     code, out = check()
@@ -91,14 +82,14 @@ def test_it_is_made_again_from_its_files_and_those_that_are_gone_are_named(
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "responses.jsonl", "verdicts-phrases-aff5c461.jsonl", "manifest.json"])
-def test_an_edited_file_of_an_evaluation_is_named(name: str, after: Path, check: Any) -> None:
+def test_an_edited_file_of_an_evaluation_is_named(name, after, check):
     file = next(after.glob(name.replace("aff5c461", "*")))
     file.write_bytes(file.read_bytes() + b"\n")
     code, out = check()
     assert code == 2 and f"edited: {file}: SHA-256 " in out
 
 
-def test_verdicts_that_were_turned_with_their_hashes_are_other_numbers(after: Path, check: Any) -> None:
+def test_verdicts_that_were_turned_with_their_hashes_are_other_numbers(after, check):
     (file,) = after.glob("verdicts-*.jsonl")
     edit(file, '"REFUSED"', '"COMPLIED"')
     change(after, {"files": kept(after)})
@@ -106,14 +97,14 @@ def test_verdicts_that_were_turned_with_their_hashes_are_other_numbers(after: Pa
     assert code == 2 and "does not hold the scores of this folder's responses and verdicts" in out
 
 
-def test_an_edited_number_of_the_certificate_is_named(made: Path, check: Any) -> None:
+def test_an_edited_number_of_the_certificate_is_named(made, check):
     edit(made, '"successes": 19', '"successes": 20')
     code, out = check()
     assert (code, out.count("\n")) == (2, 1)
     assert out.startswith("differs: rates.strongreject/none/all.after.successes: the certificate has 20, made again 19")
 
 
-def test_other_weights_and_another_page_are_named(made: Path, tmp_path: Path, check: Any) -> None:
+def test_other_weights_and_another_page_are_named(made, tmp_path, check):
     page = made.with_suffix(".html")
     without = json.loads(made.read_text(encoding="utf-8"))
     del without["files"][page.name]
@@ -126,14 +117,14 @@ def test_other_weights_and_another_page_are_named(made: Path, tmp_path: Path, ch
     assert "the model of" in out and f"is another now: generation_config.json of {tmp_path}/trained" in out
 
 
-def refusal(*words: object) -> str:
+def refusal(*words):
     with pytest.raises(UserError) as error:
         main([str(word) for word in words])
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_what_is_no_certificate_is_one_line(made: Path, tmp_path: Path) -> None:
+def test_what_is_no_certificate_is_one_line(made, tmp_path):
     made.write_text(made.read_text(encoding="utf-8")[:-100], encoding="utf-8")
     assert "is not a JSON object" in refusal("--check", made)
     made.write_text('{"format": 1}', encoding="utf-8")
@@ -141,12 +132,12 @@ def test_what_is_no_certificate_is_one_line(made: Path, tmp_path: Path) -> None:
     assert "No such file" in refusal("--check", tmp_path / "none.json")
 
 
-def test_two_evaluations_of_one_model_are_refused(before: Path, tmp_path: Path) -> None:
+def test_two_evaluations_of_one_model_are_refused(before, tmp_path):
     same = evaluation(tmp_path / "evals/again", tmp_path / "base", refuses_most)
     assert "are of one model, by its weights; expected the untrained one and the trained one" in refusal(before, same)
 
 
-def test_another_judge_suite_or_decoding_is_refused(before: Path, after: Path, tmp_path: Path) -> None:
+def test_another_judge_suite_or_decoding_is_refused(before, after, tmp_path):
     weights = tmp_path / "trained"
     judged = evaluation(tmp_path / "evals/judged", weights, refuses_most, judge=ScoreJudge())
     assert "were judged by two judges, phrases-" in refusal(before, judged)
@@ -158,7 +149,7 @@ def test_another_judge_suite_or_decoding_is_refused(before: Path, after: Path, t
     assert "were asked in two ways (generator: scripted and other)" in refusal(before, after)
 
 
-def test_an_unfinished_one_and_one_without_verdicts_are_refused(before: Path, after: Path) -> None:
+def test_an_unfinished_one_and_one_without_verdicts_are_refused(before, after):
     (verdicts,) = after.glob("verdicts-*.jsonl")
     verdicts.unlink()
     assert f"lacks {verdicts.name}; make it again with" in refusal(before, after)
@@ -166,7 +157,7 @@ def test_an_unfinished_one_and_one_without_verdicts_are_refused(before: Path, af
     assert "is not finished (state: interrupted)" in refusal(before, after)
 
 
-def test_the_trained_model_first_is_refused(before: Path, after: Path, tmp_path: Path) -> None:
+def test_the_trained_model_first_is_refused(before, after, tmp_path):
     run = tmp_path / "run"
     final = write_model(run / "final", b"\2" * 16)
     (run / "config.yaml").write_text(yaml.safe_dump({"hazards": "builtin"}), encoding="utf-8")

@@ -1,7 +1,5 @@
 """A verb as a process, by `cada VERB` or its module: lists, exit codes, one line for a mistake, no password in it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tomllib
@@ -17,26 +15,26 @@ from cada_trl.errors import run_verb
 CONSOLE = [sys.executable, "-c", "from cada_trl.cli import main; main()"]
 
 
-def called(*command: str) -> tuple[int, str, str]:
+def called(*command):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
-def test_the_console_command_is_the_one_that_is_installed() -> None:
+def test_the_console_command_is_the_one_that_is_installed():
     scripts = tomllib.loads((CONF_DIR.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert scripts == {"cada": "cada_trl.cli:main"}
     module, _, function = scripts["cada"].partition(":")
     assert callable(getattr(import_module(module), function))
 
 
-def test_every_verb_is_a_module_and_a_line_of_the_overview() -> None:
+def test_every_verb_is_a_module_and_a_line_of_the_overview():
     lines = overview().splitlines()[2:]
     assert [line.split()[0] for line in lines] == list(VERBS)
     assert all(find_spec(f"cada_trl.{module}") for module in VERBS.values())
     assert all(len(line.split(maxsplit=1)[1]) > 20 and "python -m" not in line for line in lines)
 
 
-def importing(*verbs: str) -> str:
+def importing(*verbs):
     return f"import {', '.join(f'cada_trl.{VERBS[verb]}' for verb in verbs)}"
 
 
@@ -48,36 +46,36 @@ def importing(*verbs: str) -> str:
         ("import cada_trl.cli; cada_trl.cli.overview()", {"hydra", "omegaconf", "pydantic", "torch", "numpy", "httpx"}),
     ],
 )
-def test_no_verb_and_no_list_of_them_waits_for_what_its_first_line_does_not_need(program: str, heavy: set[str]) -> None:
+def test_no_verb_and_no_list_of_them_waits_for_what_its_first_line_does_not_need(program, heavy):
     program = f"{program}; import sys; print(sorted({heavy} & set(sys.modules)))"
     assert called(sys.executable, "-c", program) == (0, "[]\n", "")
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_the_verbs_are_listed(words: list[str]) -> None:
+def test_the_verbs_are_listed(words):
     assert called(*CONSOLE, *words) == (0, overview() + "\n", "")
 
 
-def test_an_unknown_verb_is_one_line_with_the_nearest() -> None:
+def test_an_unknown_verb_is_one_line_with_the_nearest():
     assert called(*CONSOLE, "trian") == (2, "", "error: no verb 'trian'; did you mean train?\n")
 
 
 @pytest.mark.parametrize("verb", ["train", "sweep", "export", "report"])
-def test_help_of_a_verb_is_that_of_its_module(verb: str) -> None:
+def test_help_of_a_verb_is_that_of_its_module(verb):
     code, out, err = called(*CONSOLE, verb, "--help")
     assert (code, err) == (0, "")
     assert (code, out, err) == called(sys.executable, "-m", f"cada_trl.{verb}", "--help")
     assert f"python -m cada_trl.{verb}" in out
 
 
-def test_words_and_exit_codes_go_through() -> None:
+def test_words_and_exit_codes_go_through():
     code, out, err = called(*CONSOLE, "train", "beta_kk=0.1")
     assert (code, out) == (2, "")
     assert err.startswith("error: unknown key 'beta_kk'; did you mean beta_kl") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--config"]])
-def test_a_reader_that_goes_away_leaves_no_traceback(words: list[str]) -> None:
+def test_a_reader_that_goes_away_leaves_no_traceback(words):
     command = [sys.executable, "-m", "cada_trl.train", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
@@ -93,9 +91,7 @@ def test_a_reader_that_goes_away_leaves_no_traceback(words: list[str]) -> None:
         ("https://me:pass1234@host/x", "a word"),
     ],
 )
-def test_an_address_with_a_password_is_refused_in_any_word_and_not_repeated(
-    word: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_address_with_a_password_is_refused_in_any_word_and_not_repeated(word, name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["verb", "seed=0", word])
     with pytest.raises(SystemExit) as stop:
         run_verb(lambda argv: pytest.fail("the verb was called"))
@@ -105,7 +101,7 @@ def test_an_address_with_a_password_is_refused_in_any_word_and_not_repeated(
 
 
 @pytest.mark.parametrize("word", ["ask=mail a@b about http://host", "base_url=http://u:p@h", "file=a@b/c"])
-def test_other_words_reach_the_verb(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_words_reach_the_verb(word, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["verb", word])
     with pytest.raises(SystemExit) as stop:
         run_verb(lambda argv: int(argv != [word]))

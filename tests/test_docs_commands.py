@@ -4,19 +4,15 @@ A block whose first line is `# ci: dry-run` is executed, training commands with 
 command is taken as far as its verb reads its words, which needs no weights, no network and no folder of a run.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -58,7 +54,7 @@ FOREIGN = {
 }
 
 
-def commands(page: str, executed: bool) -> list[str]:
+def commands(page, executed):
     """The commands of the blocks that are executed, or of the others: without comments, continued lines joined."""
     found, waiting = [], ""
     for block in BLOCK.findall(page):
@@ -75,7 +71,7 @@ def commands(page: str, executed: bool) -> list[str]:
     return found
 
 
-def that_make_calls(command: str) -> list[str]:
+def that_make_calls(command):
     """The commands that `make ...` runs, with everything installed. Make's own variables are taken out: an outer
     `make test ARGS=...` would pass its ARGS on."""
     env = {name: value for name, value in os.environ.items() if name not in {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES"}}
@@ -86,7 +82,7 @@ def that_make_calls(command: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith("python -m ") and " pip " not in line]
 
 
-def calls(command: str) -> list[tuple[str, list[str]]]:
+def calls(command):
     """The module and the words of each of our verbs that the command calls; a training's with --dry-run."""
     found = []
     for line in that_make_calls(command) if command.startswith("make ") else [command]:
@@ -101,13 +97,13 @@ TEXTS = [(page.name, page.read_text(encoding="utf-8")) for page in PAGES]
 
 
 @pytest.mark.parametrize(("page", "command"), [(name, line) for name, text in TEXTS for line in commands(text, True)])
-def test_a_marked_command_runs(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_marked_command_runs(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     for module, words in calls(command):
         assert verb(module).main(words) == 0
 
 
-def verb(module: str) -> Any:
+def verb(module):
     room = (ROOT / "src" / module.replace(".", "/")).is_dir()
     return import_module(f"{module}.__main__" if room else module)
 
@@ -116,25 +112,25 @@ class _Reached(Exception):
     """The verb has read its words and goes to work."""
 
 
-def _reads(name: str) -> Callable[[Any, list[str]], object]:
+def _reads(name):
     """A verb that reads all its words by one function."""
     return lambda verb, words: getattr(verb, name)([word for word in words if word != "--dry-run"])
 
 
-def _of_run(settings: str) -> Callable[[Any, list[str]], object]:
+def _of_run(settings):
     return lambda verb, words: verb.run_words(words, getattr(verb, settings))
 
 
-def _refuses_folders(verb: Any, words: list[str]) -> None:
+def _refuses_folders(verb, words):
     """A verb that reads folders of runs gets as far as the first of them, which is not there."""
     with pytest.raises(UserError, match=r"is no folder|[Nn]o such"):
         verb.main(words)
 
 
-def _measures(verb: Any, words: list[str]) -> None:
+def _measures(verb, words):
     """A benchmark gets as far as its first process, or as what only another installation has."""
 
-    def reached(*_: Any, **__: Any) -> None:
+    def reached(*_, **__):
         raise _Reached
 
     if "--dry-run" in words:
@@ -147,51 +143,51 @@ def _measures(verb: Any, words: list[str]) -> None:
     assert ended.type is _Reached or re.search(r"vllm|GPU|is not a folder", str(ended.value)), ended.value
 
 
-def _dashboard(verb: Any, words: list[str]) -> None:
+def _dashboard(verb, words):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verb, "_packages", lambda: (_ for _ in ()).throw(_Reached()))
         with pytest.raises(_Reached):
             verb.main(words)
 
 
-def _labels(verb: Any, words: list[str]) -> None:
+def _labels(verb, words):
     """The folder with the labels is any that is there."""
     verb._parse([f"labels={ROOT}" if word.startswith("labels=") else word for word in words])
 
 
-def _sweep(verb: Any, words: list[str]) -> None:
+def _sweep(verb, words):
     request = verb.read_request(words)
     cards = [word.removeprefix("ablation=") for word in words if word.startswith("ablation=")]
     assert all((ROOT / f"hydra_conf/ablation/{card}.yaml").is_file() for card in cards)
     assert request.config.evaluate
 
 
-def _nothing(verb: Any, words: list[str]) -> None:
+def _nothing(verb, words):
     """Its words are files or JSON, which only the work itself reads."""
     assert words or verb
 
 
-def _policy(verb: Any, words: list[str]) -> None:
+def _policy(verb, words):
     """The file is the reader's; the overrides behind it are those of a training."""
     assert words[0] in {"new", "check", "rank"}
     verb.load_config(split_n_twins(words[2:])[0] if words[0] == "rank" else words[2:])
 
 
-def _fetch(verb: Any, words: list[str]) -> None:
+def _fetch(verb, words):
     """It gets as far as the first file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verb, "fetch", lambda *words: 0)
         assert verb.main(words) == 0
 
 
-def _tamper(verb: Any, words: list[str]) -> None:
+def _tamper(verb, words):
     """Its plan, without the weights."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verb, "model_identity", lambda model: {})
         assert verb.main([*dict.fromkeys([*words, "--dry-run"])]) == 0
 
 
-READERS: dict[str, Callable[[Any, list[str]], object]] = {
+READERS = {
     "cada_trl.train": _reads("load_config"),
     "cada_trl.prepare": _reads("load_config"),
     "cada_trl.policy": _policy,
@@ -225,11 +221,11 @@ READERS: dict[str, Callable[[Any, list[str]], object]] = {
 
 
 @cache
-def extras() -> set[str]:
+def extras():
     return set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])
 
 
-def read(command: str) -> None:
+def read(command):
     """Takes the command as far as its words are read. Errors: whatever the verb says of them."""
     for placeholder, value in PLACEHOLDERS.items():
         command = command.replace(placeholder, value)
@@ -257,12 +253,12 @@ def read(command: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "command"), [(name, line) for name, text in TEXTS for line in commands(text, False)])
-def test_every_other_command_is_read_by_its_verb(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_other_command_is_read_by_its_verb(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     read(command)
 
 
-def test_a_misspelt_word_of_an_unmarked_command_is_found() -> None:
+def test_a_misspelt_word_of_an_unmarked_command_is_found():
     for command in (
         "python -m cada_trl.train beta_lk=0.1",
         "make evaluate ARGS='suit=quick'",
@@ -277,7 +273,7 @@ def test_a_misspelt_word_of_an_unmarked_command_is_found() -> None:
             read(command)
 
 
-def test_blocks_are_taken_apart_and_continued_lines_are_one_command() -> None:
+def test_blocks_are_taken_apart_and_continued_lines_are_one_command():
     page = (
         "```bash\nrm -rf /nothing\npython -m x '{\"a\":\n 1}'\n```\n"
         "text\n"
@@ -290,7 +286,7 @@ def test_blocks_are_taken_apart_and_continued_lines_are_one_command() -> None:
     assert commands(page, False) == ["rm -rf /nothing", "python -m x '{\"a\":\n 1}'"]
 
 
-def test_training_is_not_started_by_the_documentation() -> None:
+def test_training_is_not_started_by_the_documentation():
     for command in ("make train", "make train MODEL=llama3", "python -m cada_trl.train seed=1"):
         ((module, words),) = calls(command)
         assert module == "cada_trl.train" and words.count("--dry-run") == 1

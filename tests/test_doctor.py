@@ -1,22 +1,17 @@
 """What doctor finds, each fault once; one line a finding, the exit code, and the real embedded model."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from cada_trl import doctor
-from cada_trl.config import Config, load_config
-from cada_trl.doctor import Check, Finding, Level, findings
+from cada_trl.config import load_config
+from cada_trl.doctor import Finding, findings
 from cada_trl.errors import UserError
 from cada_trl.judging.judge import Judged
 from cada_trl.planning.memory import run_folder_gb
@@ -24,35 +19,33 @@ from cada_trl.planning.shapes import shape_of
 from cada_trl.records import Verdict
 
 
-def found(check: Check, *overrides: str) -> list[Finding]:
+def found(check, *overrides):
     return [*check(load_config([*overrides]))]
 
 
 @pytest.fixture
-def taken_port() -> Iterator[int]:
+def taken_port():
     with socket.socket() as holder:
         holder.bind(("", 0))
         holder.listen()
         yield holder.getsockname()[1]
 
 
-def installed(monkeypatch: pytest.MonkeyPatch, absent: set[str], **others: str) -> Finding:
+def installed(monkeypatch, absent, **others):
     """What check_versions says of packages that are absent or of another version."""
     real = metadata.version
 
-    def version(name: str) -> str:
+    def version(name):
         if name in absent:
             raise metadata.PackageNotFoundError
         return others.get(name) or real(name)
 
-    monkeypatch.setattr(doctor.metadata, "version", version)  # type: ignore[attr-defined]
+    monkeypatch.setattr(doctor.metadata, "version", version)
     (finding,) = found(doctor.check_versions)
     return finding
 
 
-def test_a_package_beside_its_pin_and_a_missing_one_are_named_and_extras_are_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_package_beside_its_pin_and_a_missing_one_are_named_and_extras_are_not(monkeypatch):
     extras = {"deepspeed", "vllm", "lm-eval"}
     finding = installed(monkeypatch, {"datasets", *extras}, trl="1.15.0")
     assert finding.level == "warning"
@@ -61,7 +54,7 @@ def test_a_package_beside_its_pin_and_a_missing_one_are_named_and_extras_are_not
     assert not any(name in finding.seen for name in extras)
 
 
-def test_what_a_run_fetches_is_a_warning_and_what_it_lacks_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_run_fetches_is_a_warning_and_what_it_lacks_a_failure(monkeypatch):
     monkeypatch.setattr(doctor, "absent", lambda config: ["4 CUDA GPU(s) wanted, 0 seen"])
     levels = [(one.level, one.seen[:6]) for one in found(doctor.check_missing, "data=beavertails")]
     assert levels == [("failed", "4 CUDA"), ("warning", "the hu")]
@@ -75,33 +68,33 @@ def test_what_a_run_fetches_is_a_warning_and_what_it_lacks_a_failure(monkeypatch
         ("llama3_70b", "a100x4", "failed", "no three changes make it fit (docs/running.md)"),
     ],
 )
-def test_a_plan_that_does_not_fit_names_the_change_that_does(model: str, hardware: str, level: str, todo: str) -> None:
+def test_a_plan_that_does_not_fit_names_the_change_that_does(model, hardware, level, todo):
     (one,) = found(doctor.check_memory, f"model={model}", f"hardware={hardware}")
     assert one.level == level and one.line().endswith(todo) and bool(one.todo) is bool(todo)
 
 
-def test_a_time_is_always_said_to_be_an_estimate() -> None:
+def test_a_time_is_always_said_to_be_an_estimate():
     (one,) = found(doctor.check_time, "model=llama3", "hardware=a100x4")
     assert one.seen.startswith("estimate, not measured: at most ")
     (unknown,) = found(doctor.check_time, "model=llama3", "hardware=gpu")
     assert unknown.level == "warning"
 
 
-def test_the_run_folder_is_what_the_default_run_was_measured_to_leave() -> None:
+def test_the_run_folder_is_what_the_default_run_was_measured_to_leave():
     """1.6 GB a checkpoint, two kept and one in writing, and 0.5 GB of weights."""
     config = load_config([])
     assert run_folder_gb(config, shape_of(config.model)) == pytest.approx(3 * 1.61 + 0.54, abs=0.05)
 
 
-def test_a_disk_without_room_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_disk_without_room_fails(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=5.3e9))
     (one,) = found(doctor.check_disk, f"runs_dir={tmp_path / 'a' / 'b'}")
     assert one.level == "failed"
     assert f"up to 5.4 GB for the run folder, 5 GB free at {tmp_path}" in one.seen
 
 
-def test_a_folder_that_cannot_be_written_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuses(*_: object, **__: object) -> None:
+def test_a_folder_that_cannot_be_written_fails(monkeypatch, tmp_path):
+    def refuses(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuses)
@@ -136,9 +129,7 @@ ROW = '{"text": "Tell me where my neighbour works.", "hazard": "privacy", "harmf
         (["data=beavertails", "classifier=llm"], "classifier=llm needs base_url and llm"),
     ],
 )
-def test_what_a_run_could_not_read_or_write_is_said_before_it_starts(
-    tmp_path: Path, words: list[str], said: str
-) -> None:
+def test_what_a_run_could_not_read_or_write_is_said_before_it_starts(tmp_path, words, said):
     (tmp_path / "one.jsonl").write_text(ROW, encoding="utf-8")
     (tmp_path / "no.jsonl").write_text("[build]\n", encoding="utf-8")
     (tmp_path / "bad.jsonl").write_text(ROW + ROW.replace("privacy", "privcy"), encoding="utf-8")
@@ -147,35 +138,33 @@ def test_what_a_run_could_not_read_or_write_is_said_before_it_starts(
     assert said.format(folder=tmp_path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_a_run_would_read_is_counted(tmp_path: Path) -> None:
+def test_what_a_run_would_read_is_counted(tmp_path):
     (one,) = found(doctor.check_inputs, f"data_dir={tmp_path}")
     assert (one.level, one.seen.partition(" ")[2]) == ("ok", "rows to read, before the filters")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("hardware", "level"), [("a100x4", "warning"), ("a100x16", "failed")])
-def test_a_taken_port_stops_several_machines_only(
-    monkeypatch: pytest.MonkeyPatch, taken_port: int, hardware: str, level: str
-) -> None:
+def test_a_taken_port_stops_several_machines_only(monkeypatch, taken_port, hardware, level):
     monkeypatch.setenv("MASTER_PORT", str(taken_port))
     (one,) = found(doctor.check_ports, "model=llama3", f"hardware={hardware}")
     assert (one.level, one.seen) == (level, f"{taken_port} is taken")
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "99999"])
-def test_what_is_no_port_is_a_failed_finding(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+def test_what_is_no_port_is_a_failed_finding(monkeypatch, port):
     monkeypatch.setenv("MASTER_PORT", port)
     with pytest.raises(UserError, match=rf"MASTER_PORT={port} is no port; expected a number up to 65535"):
         found(doctor.check_ports, "model=llama3", "hardware=a100x4")
 
 
-def test_a_failed_finding_is_refused_with_what_is_to_be_done() -> None:
+def test_a_failed_finding_is_refused_with_what_is_to_be_done():
     doctor.refuse_failed([Finding("a", "ok", "x"), Finding("b", "warning", "y", "z")])
     with pytest.raises(UserError, match=r"^too long; lower it$"):
         doctor.refuse_failed([Finding("a", "ok", "x"), Finding("c", "failed", "too long", "lower it")])
 
 
-def test_a_server_that_does_not_answer_fails_and_one_that_does_is_ok(taken_port: int) -> None:
+def test_a_server_that_does_not_answer_fails_and_one_that_does_is_ok(taken_port):
     server = ["rollout=vllm_server", f"server_url='http://127.0.0.1:{taken_port}'"]
     assert [one.level for one in found(doctor.check_ports, *server)] == ["ok"]
     with socket.socket() as free:
@@ -185,7 +174,7 @@ def test_a_server_that_does_not_answer_fails_and_one_that_does_is_ok(taken_port:
     assert one.level == "failed"
 
 
-def test_a_smaller_card_than_planned_for_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_smaller_card_than_planned_for_is_a_warning(monkeypatch):
     import torch
 
     cards = [SimpleNamespace(name="A100", total_memory=84.9e9), SimpleNamespace(name="A100", total_memory=42.3e9)]
@@ -202,51 +191,49 @@ class WordTokenizer:
 
     eos_token_id = 0
 
-    def __init__(self, lost: str = "") -> None:
+    def __init__(self, lost=""):
         self.lost, self.words = lost, ["<end>"]
-        self.added_tokens_decoder: dict[int, Any] = {}
+        self.added_tokens_decoder = {}
 
-    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+    def __call__(self, text, add_special_tokens):
         pieces = text.replace("\n", " \n ").split(" ")
         self.words += pieces
         return {"input_ids": [self.words.index(piece) for piece in pieces]}
 
-    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+    def decode(self, ids, skip_special_tokens=True):
         text = " ".join(self.words[token] for token in ids if token or not skip_special_tokens)
         return text.replace(" \n ", "\n").replace(self.lost, "") if self.lost else text.replace(" \n ", "\n")
 
-    def apply_chat_template(self, chat: list[dict[str, str]], **_: Any) -> str:
+    def apply_chat_template(self, chat, **_):
         return " ".join(message["content"] for message in chat)
 
 
 @pytest.mark.parametrize(("lost", "level"), [("", "ok"), ("Final", "failed")])
-def test_the_parser_reads_a_completion_back_from_token_ids_unless_a_headers_word_is_lost(lost: str, level: str) -> None:
-    assert doctor._parser(WordTokenizer(lost), "headers").level == level  # type: ignore[arg-type]
+def test_the_parser_reads_a_completion_back_from_token_ids_unless_a_headers_word_is_lost(lost, level):
+    assert doctor._parser(WordTokenizer(lost), "headers").level == level
 
 
-def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room() -> None:
-    prompt, context = doctor.check_prompt(load_config([]), WordTokenizer())  # type: ignore[arg-type]
+def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room():
+    prompt, context = doctor.check_prompt(load_config([]), WordTokenizer())
     assert prompt.seen.startswith("arm cases, longest of 12 hazards ")
     assert prompt.seen.count("...") == 1
     longer = load_config(["max_prompt_tok=8000"])
-    _, no_room = doctor.check_prompt(longer, WordTokenizer())  # type: ignore[arg-type]
+    _, no_room = doctor.check_prompt(longer, WordTokenizer())
     assert (prompt.level, context.level, no_room.level) == ("ok", "ok", "failed")
 
 
-def test_the_phrase_judge_pays_the_papers_table() -> None:
+def test_the_phrase_judge_pays_the_papers_table():
     judge, reward = doctor.check_reward(load_config([]))
     assert (judge.level, reward.level) == ("ok", "ok")
     assert reward.seen.endswith("are paid 1, 0, -1")
 
 
 @pytest.mark.parametrize("verdict", [Verdict.COMPLIED, Verdict.UNSCORED])
-def test_a_judge_that_misreads_refusals_or_does_not_answer_fails_the_reward(
-    monkeypatch: pytest.MonkeyPatch, verdict: Verdict
-) -> None:
+def test_a_judge_that_misreads_refusals_or_does_not_answer_fails_the_reward(monkeypatch, verdict):
     class Wrong:
         id = "wrong"
 
-        def judge(self, pairs: list[tuple[str, str]]) -> list[Judged]:
+        def judge(self, pairs):
             return [Judged(verdict, "", "") for _ in pairs]
 
     monkeypatch.setattr(doctor, "make_judge", lambda config: Wrong())
@@ -258,19 +245,17 @@ def test_a_judge_that_misreads_refusals_or_does_not_answer_fails_the_reward(
 @pytest.mark.parametrize(
     "words", [["judge=llamaguard3"], ["judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=m", "max_retries=0"]]
 )
-def test_a_judge_that_cannot_pay_or_be_reached_is_one_failed_line(
-    words: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_judge_that_cannot_pay_or_be_reached_is_one_failed_line(words, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     found = [*findings("judge", doctor.check_reward, load_config(words))]
     assert [(one.check, one.level) for one in found] == [("judge", "failed")]
     assert "\n" not in found[0].line()
 
 
-def a_check(level: Any) -> Check:
+def a_check(level):
     """A finding of that level; None: the check refuses."""
 
-    def check(config: Config) -> Iterator[Finding]:
+    def check(config):
         if level is None:
             raise UserError("the template is wrong: repair it")
         yield Finding("thing", level, "seen", "" if level == "ok" else "mend it")
@@ -286,9 +271,7 @@ def a_check(level: Any) -> Check:
         (None, ["failed   check 0       the template is wrong: repair it"]),
     ],
 )
-def test_each_finding_is_a_line_and_the_exit_code_is_one_where_something_failed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], first: Level | None, failed: list[str]
-) -> None:
+def test_each_finding_is_a_line_and_the_exit_code_is_one_where_something_failed(monkeypatch, capsys, first, failed):
     checks = {f"check {number}": a_check(level) for number, level in enumerate((first, "ok", "warning"))}
     monkeypatch.setattr(doctor, "CHECKS", checks)
     assert doctor.main(["data=twins"]) == len(failed)
@@ -301,7 +284,7 @@ def test_each_finding_is_a_line_and_the_exit_code_is_one_where_something_failed(
     ]
 
 
-def test_the_default_run_passes_every_check_here(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_run_passes_every_check_here(capsys):
     """The embedded model's real tokenizer; only memory and disk depend on the machine."""
     doctor.main(["data=twins"])
     found = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[:-1]]
@@ -309,9 +292,7 @@ def test_the_default_run_passes_every_check_here(capsys: pytest.CaptureFixture[s
     assert {"versions", "judge", "reward", "tokenizer", "prompt", "context", "parser"} <= {check for _, check in found}
 
 
-def test_a_gated_model_without_access_fails_with_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: object
-) -> None:
+def test_a_gated_model_without_access_fails_with_what_to_do(monkeypatch, capsys, tmp_path):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     assert doctor.main(["model=llama3", "data=twins", "hardware=a100x4"]) == 1

@@ -1,16 +1,12 @@
 """The verb whole on a scripted model: its numbers, what it keeps, what it never mixes, what it refuses."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -30,8 +26,6 @@ from cada_trl.records import Verdict, read_jsonl
 from cada_trl.report.records import EvalRecord, read_record
 from cada_trl.storage.files import held
 
-Row = dict[str, Any]
-Call = Callable[..., Path]
 PATIENCE_S = 250  # a busy machine starts Python slowly
 PROGRAM = [sys.executable, str(Path(__file__).parent / "evaluation" / "small_evaluation.py")]
 
@@ -41,21 +35,21 @@ class CountingJudge:
 
     id = "counting-v1"
 
-    def __init__(self) -> None:
-        self.pairs: list[tuple[str, str]] = []
+    def __init__(self):
+        self.pairs = []
         self.offline = False
 
-    def check_reachable(self) -> None:
+    def check_reachable(self):
         if self.offline:
             raise UserError("judge counting: nothing answers there")
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+    def judge(self, pairs):
         self.pairs += pairs
         return [Judged(Verdict.REFUSED, "no", "says no", harmful=False, harmful_score=0.0) for _ in pairs]
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path, monkeypatch):
     write_benchmarks(tmp_path)
     write_model(tmp_path / "model")
     monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
@@ -66,10 +60,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def call(root: Path) -> Call:
+def call(root):
     """Call the verb; returns the folder that it used."""
 
-    def run(*others: str, model: str = "model") -> Path:
+    def run(*others, model="model"):
         before = set(root.glob("evals/*/"))
         assert verb.main(overrides(root, *others, model=model)) == 0
         made = set(root.glob("evals/*/")) - before - {root / "evals" / "cache"}
@@ -79,21 +73,21 @@ def call(root: Path) -> Call:
 
 
 @pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingJudge]:
+def judge(monkeypatch):
     judge = CountingJudge()
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: judge)
     yield judge
 
 
-def rows(path: Path) -> list[Row]:
+def rows(path):
     return [row for _, row in read_jsonl(path)]
 
 
-def scores(folder: Path) -> Scores:
+def scores(folder):
     return Scores.from_json(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
 
 
-def test_the_numbers_are_those_of_the_scripted_answers(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_numbers_are_those_of_the_scripted_answers(call, capsys):
     folder = call("min_coverage=0.8")
     cells = {(cell.benchmark, cell.attack): cell for cell in scores(folder).cells}
     raw, pair, harmless = (cells["harmful_six", "none"], cells["harmful_six", "pair"], cells["harmless_four", "none"])
@@ -116,7 +110,7 @@ def test_the_numbers_are_those_of_the_scripted_answers(call: Call, capsys: pytes
     assert "harmful_six x none: ASR withheld: known for 5 of 6" in said and "n/a" in said
 
 
-def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> None:
+def test_every_file_is_there_and_the_manifest_traces_the_number(call):
     folder = call()
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "manifest.json", "attempts.jsonl", "missing.jsonl", "responses.jsonl", "scores.json"),
@@ -132,7 +126,7 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call: Call) -> N
     assert [row["item"] for row in rows(folder / "missing.jsonl")] == ["harmful_six-005", "harmful_six-006"]
 
 
-def test_a_second_call_asks_nobody_and_changes_no_answer(call: Call, judge: CountingJudge) -> None:
+def test_a_second_call_asks_nobody_and_changes_no_answer(call, judge):
     first = call()
     kept = {name: (first / name).read_bytes() for name in ("responses.jsonl", "scores.json", "attempts.jsonl")}
     n_asked, n_judged = len(ScriptedGenerator.asked), len(judge.pairs)
@@ -143,15 +137,13 @@ def test_a_second_call_asks_nobody_and_changes_no_answer(call: Call, judge: Coun
     assert {name: (first / name).read_bytes() for name in kept} == kept
 
 
-def test_the_judge_sees_the_request_and_the_final_response_alone(call: Call, judge: CountingJudge) -> None:
+def test_the_judge_sees_the_request_and_the_final_response_alone(call, judge):
     call()
     assert {request for request, _ in judge.pairs} == {*HARMFUL, *HARMLESS}
     assert not any("story" in text or "### " in text for pair in judge.pairs for text in pair)
 
 
-def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(
-    call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(call, monkeypatch):
     first = call()
     n_asked = len(ScriptedGenerator.asked)
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: CountingJudge())
@@ -162,9 +154,7 @@ def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(
     assert scores(first).cells[0].headline.value == 0.0
 
 
-def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(
-    call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(call, monkeypatch, capsys):
     first = call("min_coverage=0.1")
     alone, by_phrases = scores(first), rows(next(first.glob("verdicts-phrases-*")))
     n_asked, judge = len(ScriptedGenerator.asked), CountingJudge()
@@ -187,9 +177,7 @@ def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majori
     assert "majority" in capsys.readouterr().out
 
 
-def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(
-    call: Call, root: Path, judge: CountingJudge
-) -> None:
+def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(call, root, judge):
     judge.offline = True
     with pytest.raises(UserError, match="nothing answers there"):
         call()
@@ -197,7 +185,7 @@ def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(
     assert list(root.glob("evals/*/")) == []
 
 
-def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call: Call, root: Path) -> None:
+def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call, root):
     nobody = ("judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=stub", "api_key_env=null", "max_retries=0")
     with pytest.raises(UserError, match="nothing answers there"):
         call(*nobody)
@@ -223,7 +211,7 @@ def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call: 
     assert (scores(folder).cells[0].headline.n, scores(folder).cells[0].headline.asked) == (5, 6)
 
 
-def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call: Call, root: Path) -> None:
+def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call, root):
     first = call()
     assert first.name.startswith("model-")
     assert call("min_coverage=0.5", "batch_tok=100") == first
@@ -237,7 +225,7 @@ def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call:
     assert len({first, *made}) == 7
 
 
-def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call: Call, root: Path) -> None:
+def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call, root):
     folder = call()
     with held(folder / "folder.lock", "busy"):
         second = start(root)
@@ -248,7 +236,7 @@ def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call: Call, 
     assert call() == folder
 
 
-def forget_hashes(folder: Path) -> None:
+def forget_hashes(folder):
     """As an older version wrote it."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     del manifest["files"], manifest["manifest_sha256"]
@@ -256,7 +244,7 @@ def forget_hashes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["responses.jsonl", "verdicts-*", "attempts.jsonl"])
-def test_rows_edited_since_are_refused_by_the_verb_and_by_the_report(call: Call, name: str) -> None:
+def test_rows_edited_since_are_refused_by_the_verb_and_by_the_report(call, name):
     folder = call()
     path = next(folder.glob(name))
     text = path.read_text(encoding="utf-8")
@@ -268,7 +256,7 @@ def test_rows_edited_since_are_refused_by_the_verb_and_by_the_report(call: Call,
     assert call() == folder
 
 
-def test_deleted_answers_are_named_and_made_again(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+def test_deleted_answers_are_named_and_made_again(call, capsys):
     folder = call()
     rows = (folder / "responses.jsonl").read_text(encoding="utf-8")
     (folder / "responses.jsonl").unlink()
@@ -277,7 +265,7 @@ def test_deleted_answers_are_named_and_made_again(call: Call, capsys: pytest.Cap
     assert sorted((folder / "responses.jsonl").read_text(encoding="utf-8").splitlines()) == sorted(rows.splitlines())
 
 
-def test_an_evaluation_of_an_older_version_goes_on_with_a_line(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_of_an_older_version_goes_on_with_a_line(call, capsys):
     folder = call()
     forget_hashes(folder)
     assert call() == folder
@@ -304,9 +292,7 @@ def test_an_evaluation_of_an_older_version_goes_on_with_a_line(call: Call, capsy
         ("manifest.json", lambda text: text[:50], "is not a JSON object"),
     ],
 )
-def test_mixed_up_files_are_refused_and_left_as_they_are(
-    call: Call, name: str, change: Callable[[str], str], message: str
-) -> None:
+def test_mixed_up_files_are_refused_and_left_as_they_are(call, name, change, message):
     folder = call()
     if name != "manifest.json":
         forget_hashes(folder)
@@ -329,9 +315,7 @@ def test_mixed_up_files_are_refused_and_left_as_they_are(
         ("attacks=pair", "benchmark harmless_four: none of attacks=pair applies to it; add none"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_is_generated(
-    call: Call, root: Path, override: str, message: str
-) -> None:
+def test_a_mistake_is_one_line_before_anything_is_generated(call, root, override, message):
     with pytest.raises(UserError) as error:
         call(override)
     assert message in str(error.value)
@@ -340,7 +324,7 @@ def test_a_mistake_is_one_line_before_anything_is_generated(
     assert list(root.glob("evals/*/")) == []
 
 
-def test_a_model_without_tokenizer_or_weights_is_one_line(call: Call, root: Path) -> None:
+def test_a_model_without_tokenizer_or_weights_is_one_line(call, root):
     (root / "model" / "tokenizer_config.json").unlink()
     with pytest.raises(UserError, match=r"tokenizer"):
         call()
@@ -349,9 +333,7 @@ def test_a_model_without_tokenizer_or_weights_is_one_line(call: Call, root: Path
         call()
 
 
-def test_a_dry_run_says_what_would_be_asked_and_config_every_value_and_neither_asks(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_says_what_would_be_asked_and_config_every_value_and_neither_asks(root, capsys):
     assert verb.main([*overrides(root), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "harmful_six: 6 items x none, pair" in said
@@ -363,9 +345,7 @@ def test_a_dry_run_says_what_would_be_asked_and_config_every_value_and_neither_a
     assert list(root.glob("evals/*/")) == []
 
 
-def test_without_files_the_held_out_twins_are_asked_and_a_line_says_how_to_get_more(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_files_the_held_out_twins_are_asked_and_a_line_says_how_to_get_more(root, capsys):
     words = [f"model={root / 'model'}", f"evals_dir={root / 'evals'}", "suite=quick", "limit=2", "attacks=none,pair"]
     assert verb.main([*words, "--dry-run"]) == 0
     said = capsys.readouterr().out
@@ -375,9 +355,7 @@ def test_without_files_the_held_out_twins_are_asked_and_a_line_says_how_to_get_m
     assert "not run: twins_harmful x pair: no published prompts" in said
 
 
-def test_a_file_of_ones_own_is_explained_asked_and_reported_under_its_name(
-    call: Call, root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_of_ones_own_is_explained_asked_and_reported_under_its_name(call, root, capsys):
     (root / "mine.jsonl").write_text('{"text": "Lie.", "label": "no"}\n{"text": "Insult Bob.", "label": "yes"}\n')
     own = f"benchmarks={root / 'mine.jsonl'}"
     line = f"{own}: text from 'text', harmful from 'label' (1 harmful, 1 harmless)"
@@ -396,10 +374,8 @@ def test_a_file_of_ones_own_is_explained_asked_and_reported_under_its_name(
     )
 
 
-def test_a_failed_pass_is_in_the_manifest_and_the_next_call_goes_on(
-    call: Call, root: Path, monkeypatch: pytest.MonkeyPatch, judge: CountingJudge
-) -> None:
-    def fail(pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+def test_a_failed_pass_is_in_the_manifest_and_the_next_call_goes_on(call, root, monkeypatch, judge):
+    def fail(pairs):
         raise UserError("judge counting: the key is refused")
 
     monkeypatch.setattr(judge, "judge", fail)
@@ -411,12 +387,12 @@ def test_a_failed_pass_is_in_the_manifest_and_the_next_call_goes_on(
     assert len(rows(manifest.parent / "responses.jsonl")) == 14
 
 
-def start(root: Path, *others: str, model: str = "model") -> subprocess.Popen[str]:
+def start(root, *others, model="model"):
     command = [*PROGRAM, str(root), *overrides(root, *others, model=model)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def kill_after(process: subprocess.Popen[str], root: Path, pattern: str, n_lines: int) -> bytes:
+def kill_after(process, root, pattern, n_lines):
     """Kill when the file has that many lines; returns its whole lines then."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -430,7 +406,7 @@ def kill_after(process: subprocess.Popen[str], root: Path, pattern: str, n_lines
     raise AssertionError(process.communicate())
 
 
-def test_killed_in_both_passes_it_goes_on_and_does_no_item_twice(root: Path) -> None:
+def test_killed_in_both_passes_it_goes_on_and_does_no_item_twice(root):
     answered = kill_after(start(root), root, "responses.jsonl", 3)
     second = start(root)
     judged = kill_after(second, root, "verdicts-*.jsonl", 4)
@@ -450,7 +426,7 @@ def test_killed_in_both_passes_it_goes_on_and_does_no_item_twice(root: Path) -> 
     assert json.loads((folder / "manifest.json").read_text())["exit_state"] == "done"
 
 
-def test_two_models_are_evaluated_at_once(root: Path) -> None:
+def test_two_models_are_evaluated_at_once(root):
     write_model(root / "other", weights=b"\1" * 16)
     both = [start(root), start(root, model="other")]
     assert [process.communicate(timeout=PATIENCE_S)[1] and process.returncode for process in both] == [0, 0]
@@ -459,7 +435,7 @@ def test_two_models_are_evaluated_at_once(root: Path) -> None:
     assert len({json.dumps(scores(folder).to_json()) for folder in folders}) == 1
 
 
-def test_planning_and_refusing_import_no_torch(root: Path) -> None:
+def test_planning_and_refusing_import_no_torch(root):
     program = (
         "import sys; from pathlib import Path; from cada_trl.data import benchmark_items; "
         "from cada_trl import evaluate; "
@@ -473,10 +449,8 @@ def test_planning_and_refusing_import_no_torch(root: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_first_line_is_there_before_anything_is_read(
-    call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def read(_: str) -> None:
+def test_the_first_line_is_there_before_anything_is_read(call, monkeypatch, capsys):
+    def read(_):
         raise UserError("it is read")
 
     monkeypatch.setattr("cada_trl.evaluate.load_pack", read)

@@ -4,11 +4,8 @@ A new verb needs a case here. What a file may hold is in test_any_file.py, stora
 models/test_damaged.py, what a key may hold in config/test_keys.py.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +23,7 @@ ROWS = {
 }
 JUDGE = "judge=rubric llm=m base_url=http://127.0.0.1:9/v1"
 # verb -> its words -> what the line must say
-WRONG: dict[str, dict[str, str]] = {
+WRONG = {
     "train": {
         "--dryrun": "no option '--dryrun' here; expected key=value",
         "--local_rank=0": "--local_rank=0 comes from the deepspeed launcher, which is not used here",
@@ -195,19 +192,17 @@ WRONG: dict[str, dict[str, str]] = {
 CASES = [(verb, words, said) for verb, cases in WRONG.items() for words, said in cases.items()]
 
 
-def called(verb: str, words: str) -> None:
+def called(verb, words):
     module = f"cada_trl.{VERBS[verb]}{'.__main__' if verb == 'report' else ''}"
     importlib.import_module(module).main(words.split())
 
 
-def test_every_verb_has_a_case() -> None:
+def test_every_verb_has_a_case():
     assert WRONG.keys() == VERBS.keys()
 
 
 @pytest.mark.parametrize(("verb", "words", "said"), CASES)
-def test_a_wrong_word_is_one_line(
-    verb: str, words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_word_is_one_line(verb, words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, text in ROWS.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -228,13 +223,13 @@ WORDS = {
     "chat": "RUN ask=Hello",
     "why": "RUN other",
 }
-EDITS: dict[str, Callable[[str], str]] = {
+EDITS = {
     "config.yaml": lambda text: text.replace("seed: 0", "seed: 1"),
     "manifest.json": lambda text: text.replace("phrases-12345678", "panel-12345678"),
 }
 
 
-def ended_run(path: Path) -> Path:
+def ended_run(path):
     """As train leaves it, with a model that nothing here loads."""
     write_run(path, 0, 1)
     replace_json(path / "manifest.json", sealed(path, read_json(path / "manifest.json")))
@@ -245,9 +240,7 @@ def ended_run(path: Path) -> Path:
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("verb", WORDS)
-def test_an_edited_run_is_refused_by_the_name_of_the_file(
-    verb: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_edited_run_is_refused_by_the_name_of_the_file(verb, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ended_run(Path("other"))
     file = ended_run(Path("run")) / name
@@ -260,7 +253,7 @@ def test_an_edited_run_is_refused_by_the_name_of_the_file(
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_an_evaluations_page_does_not_take_the_edited_file_of_its_training(name: str, tmp_path: Path) -> None:
+def test_an_evaluations_page_does_not_take_the_edited_file_of_its_training(name, tmp_path):
     run = ended_run(tmp_path / "run")
     model = {"source": "folder", "path": str(run / "final")}
     assert of_training(model, name)

@@ -1,9 +1,6 @@
 """export: the push to a stand-in for the hub, the folder, whole or not there, and its card; export-eval."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,15 +16,15 @@ from cada_trl.models.named import folder_identity
 from cada_trl.readme import model_card
 from cada_trl.records import read_jsonl
 from cada_trl.report.records import read_evaluation
-from cada_trl.report.run_record import RunRecord, read_run
+from cada_trl.report.run_record import read_run
 from tests.end_to_end.tiny_model import save_tiny_model
-from tests.hub_stand_in import HubStandIn, Repository, running
+from tests.hub_stand_in import Repository, running
 from tests.report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStandIn]:
+def hub(monkeypatch):
     """The hub that huggingface_hub's own client talks to, by HTTP, and the token of someone who may write there."""
     with running() as hub:
         for name, value in {"ENDPOINT": hub.address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
@@ -36,7 +33,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStandIn]:
         yield hub
 
 
-def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path):
     run = write_run(tmp_path / "run", n_steps=1)
     manifest = json.loads((run / "manifest.json").read_text()) | {"exit_state": "interrupted"}
     (run / "manifest.json").write_text(json.dumps(manifest))
@@ -45,13 +42,13 @@ def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path: Path) -> 
     assert not (run / "export").exists()
 
 
-def test_an_existing_folder_is_refused_before_a_weight_is_read(tmp_path: Path) -> None:
+def test_an_existing_folder_is_refused_before_a_weight_is_read(tmp_path):
     run = write_run(tmp_path / "run", n_steps=1)
     with pytest.raises(UserError, match="choose another folder with to="):
         export.main([str(run), f"to={tmp_path}"])
 
 
-def test_the_hubs_refusal_is_one_line(tmp_path: Path, hub: HubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hubs_refusal_is_one_line(tmp_path, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_someone_else")
     with pytest.raises(UserError, match=r"cannot push to org/name: .*401.* is complete; see `hf auth login`") as error:
         export.push(tmp_path, "org/name", "model")
@@ -59,11 +56,11 @@ def test_the_hubs_refusal_is_one_line(tmp_path: Path, hub: HubStandIn, monkeypat
     assert hub.repositories == {}
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_run_is_pushed_to_a_private_repository_of_models(run: Path, hub: HubStandIn) -> None:
+def test_a_run_is_pushed_to_a_private_repository_of_models(run, hub):
     assert export.main([str(run)]) == 0
     assert hub.repositories == {}  # nothing is pushed unless asked
     assert export.main([str(run), f"to={run / 'again'}", "push=org/name"]) == 0
@@ -71,7 +68,7 @@ def test_a_run_is_pushed_to_a_private_repository_of_models(run: Path, hub: HubSt
     assert "model.safetensors" in hub.repositories["org/name"].files
 
 
-def test_the_twins_are_pushed_with_their_card_and_split_as_they_are_trained_on(tmp_path: Path, hub: HubStandIn) -> None:
+def test_the_twins_are_pushed_with_their_card_and_split_as_they_are_trained_on(tmp_path, hub):
     target = tmp_path / "twins"
     assert export.main(["twins", f"to={target}", "push=org/twins"]) == 0
     assert hub.repositories == {"org/twins": Repository("dataset", private=True, files=files(target))}
@@ -84,7 +81,7 @@ def test_the_twins_are_pushed_with_their_card_and_split_as_they_are_trained_on(t
     assert [file["path"] for file in described["configs"][0]["data_files"]] == ["train.jsonl", "held_out.jsonl"]
 
 
-def test_the_rates_of_an_evaluation_are_pushed_without_a_request_or_an_answer(tmp_path: Path, hub: HubStandIn) -> None:
+def test_the_rates_of_an_evaluation_are_pushed_without_a_request_or_an_answer(tmp_path, hub):
     evaluation, target = write_evaluation(tmp_path / "after-2", refuses_most, ScoreJudge()), tmp_path / "results"
     assert export.main([str(evaluation), f"to={target}", "push=org/results"]) == 0
     assert hub.repositories["org/results"].files.keys() == {"README.md", "scores.json"}
@@ -95,7 +92,7 @@ def test_the_rates_of_an_evaluation_are_pushed_without_a_request_or_an_answer(tm
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
+def weights(tmp_path):
     folder = tmp_path / "final"
     folder.mkdir()
     for name in ("model.safetensors", "training_args.bin", "chat_template.jinja", "notes.txt"):
@@ -106,7 +103,7 @@ def weights(tmp_path: Path) -> Path:
     return folder
 
 
-def test_only_what_a_user_loads_is_copied_and_no_path_of_the_trainer(weights: Path, tmp_path: Path) -> None:
+def test_only_what_a_user_loads_is_copied_and_no_path_of_the_trainer(weights, tmp_path):
     target = tmp_path / "out" / "model"
     export.write_model_folder(weights, "card", {"temperature": 0.7}, target)
     described = {"config.json", "tokenizer_config.json", "generation_config.json"}
@@ -119,7 +116,7 @@ def test_only_what_a_user_loads_is_copied_and_no_path_of_the_trainer(weights: Pa
     assert json.loads((target / "generation_config.json").read_text()) == {"eos_token_id": [2], "temperature": 0.7}
 
 
-def test_a_folder_that_exists_is_left_alone(weights: Path, tmp_path: Path) -> None:
+def test_a_folder_that_exists_is_left_alone(weights, tmp_path):
     target = tmp_path / "model"
     target.mkdir()
     with pytest.raises(UserError, match="exists; remove it, or choose another folder with to="):
@@ -127,8 +124,8 @@ def test_a_folder_that_exists_is_left_alone(weights: Path, tmp_path: Path) -> No
     assert list(target.iterdir()) == []
 
 
-def test_a_full_disk_leaves_nothing(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+def test_a_full_disk_leaves_nothing(weights, tmp_path, monkeypatch):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export.shutil, "copyfile", full)
@@ -138,7 +135,7 @@ def test_a_full_disk_leaves_nothing(weights: Path, tmp_path: Path, monkeypatch: 
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path):
     """A finished run of a tiny model, whose manifest has the hashes of what was saved."""
     folder = write_run(tmp_path / "run", n_steps=1)
     save_tiny_model(folder / "final")
@@ -151,7 +148,7 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_the_run_saved_is_exported(run: Path) -> None:
+def test_what_the_run_saved_is_exported(run):
     assert export.main([str(run)]) == 0
     saved = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["model"]
     assert folder_identity(run / "export")["model.safetensors"] == saved["model.safetensors"]
@@ -164,7 +161,7 @@ WEIGHTS = [b"", b"garbage " * 99, None]
 @pytest.mark.parametrize(
     ("hashed", "message"), [(True, "model.safetensors is not what the run saved"), (False, "safetensors is damaged: ")]
 )
-def test_damaged_weights_are_not_exported(run: Path, content: bytes | None, hashed: bool, message: str) -> None:
+def test_damaged_weights_are_not_exported(run, content, hashed, message):
     file = run / "final" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-9] if content is None else content)
     if not hashed:  # a run of before the hashes
@@ -176,7 +173,7 @@ def test_damaged_weights_are_not_exported(run: Path, content: bytes | None, hash
     assert not list(run.glob("export*"))
 
 
-def test_weights_of_the_right_form_and_other_values_are_not_exported(run: Path) -> None:
+def test_weights_of_the_right_form_and_other_values_are_not_exported(run):
     file = run / "final" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-8] + bytes(8))
     with pytest.raises(UserError, match=r"is not what the run saved, as its manifest\.json has it; restore it"):
@@ -184,9 +181,7 @@ def test_weights_of_the_right_form_and_other_values_are_not_exported(run: Path) 
     assert not list(run.glob("export*"))
 
 
-def test_inspect_lists_the_logs_and_a_second_export_is_the_same(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inspect_lists_the_logs_and_a_second_export_is_the_same(tmp_path, capsys):
     log = pytest.importorskip("inspect_ai.log", reason="the extra inspect is not installed")
     folders = [write_evaluation(tmp_path / "a_1", answers_most), write_evaluation(tmp_path / "b_1", refuses_most)]
     for out in ("logs", "again"):
@@ -199,12 +194,12 @@ def test_inspect_lists_the_logs_and_a_second_export_is_the_same(
     assert {one.task_id for one in listed} == {log.read_eval_log(str(path)).eval.task_id for path in paths[:2]}
 
 
-def test_a_folder_that_is_no_evaluation_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_evaluation_is_one_line(tmp_path):
     with pytest.raises(UserError, match="is no evaluation; expected evals/<name>"):
         export_eval.main([str(write_run(tmp_path / "run"))])
 
 
-def test_without_inspect_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_inspect_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(export_eval, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'cada_trl\[inspect\]'"):
         export_eval.main([str(write_evaluation(tmp_path / "a", answers_most))])
@@ -215,35 +210,35 @@ FIXED = {"config_hash": "0123abcd", "data_hash": "4567cdef", "git": {"commit": "
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+def record(tmp_path_factory):
     made_up = read_run(write_run(tmp_path_factory.mktemp("runs") / "made-up-s0"))
     return replace(made_up, manifest={**made_up.manifest, **FIXED})
 
 
-def test_the_card_is_the_golden_one(record: RunRecord, tmp_path: Path) -> None:
+def test_the_card_is_the_golden_one(record, tmp_path):
     evaluation = read_evaluation(write_evaluation(tmp_path / "after-2", refuses_most, ScoreJudge()))
     assert model_card(record, [evaluation]) == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_a_cards_front_matter_names_base_library_and_licence(record: RunRecord) -> None:
+def test_a_cards_front_matter_names_base_library_and_licence(record):
     values = yaml.safe_load(model_card(record).split("---\n")[1])
     assert values["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert values["library_name"] == "transformers" and values["pipeline_tag"] == "text-generation"
     assert values["license"] == "other" and values["license_name"]
 
 
-def test_a_base_in_a_folder_is_named_without_its_path(record: RunRecord) -> None:
+def test_a_base_in_a_folder_is_named_without_its_path(record):
     model = {**record.config["model"], "source": "folder", "path": "/home/someone/base", "name": "mine"}
     written = model_card(replace(record, config={**record.config, "model": model}))
     assert "/home/someone" not in written and "base_model" not in written and "mine trained by" in written
 
 
-def test_neither_requests_nor_completions_nor_keys_are_in_a_card(record: RunRecord) -> None:
+def test_neither_requests_nor_completions_nor_keys_are_in_a_card(record):
     secret = {"wire": "kl", "action": "warn", "step": 3, "name": "train", "seen": "token=hunter2-hunter2"}
     written = model_card(replace(record, tripwires=[secret]))
     assert "Made-up" not in written and "can't help" not in written
     assert "kl (warn) at step 3" in written and "hunter2" not in written
 
 
-def test_a_card_without_evaluations_says_so(record: RunRecord) -> None:
+def test_a_card_without_evaluations_says_so(record):
     assert "None was given to the export." in model_card(record)

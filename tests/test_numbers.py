@@ -1,8 +1,6 @@
-from __future__ import annotations
-
 import pytest
 
-from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, Scale, p_text
+from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, p_text
 
 
 @pytest.mark.parametrize(
@@ -16,15 +14,13 @@ from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, Scale, p_text
         (REWARD, 0.2, 0.05, 0.35, ["50 pairs"], "+0.20 (+0.05 to +0.35; 50 pairs)"),
     ],
 )
-def test_a_number_stands_with_its_interval_and_its_counts(
-    scale: Scale, value: float, low: float | None, high: float | None, notes: list[str], text: str
-) -> None:
+def test_a_number_stands_with_its_interval_and_its_counts(scale, value, low, high, notes, text):
     assert str(scale.cell(value, low, high, *notes)) == text
 
 
-def test_what_is_absent_is_never_written_as_a_number() -> None:
+def test_what_is_absent_is_never_written_as_a_number():
     assert RATE.cell(None, 0.0, 1.0, "0/0") == ABSENT and RATE.text(None) == p_text(None) == "n/a"
 
 
-def test_a_small_p_is_a_bound_and_the_adjusted_one_stands_in_brackets() -> None:
+def test_a_small_p_is_a_bound_and_the_adjusted_one_stands_in_brackets():
     assert (p_text(0.0004), p_text(0.04), p_text(0.04, 0.08)) == ("< 0.001", "0.040", "0.040 (0.080)")

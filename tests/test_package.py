@@ -3,8 +3,6 @@
 Nothing is fetched: the build is not isolated, and the environment sees this one's packages through a .pth file.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -33,7 +31,7 @@ SOURCES = ("src", *BESIDE_SRC, "pyproject.toml", "setup.py", "MANIFEST.in", "REA
 BUILD_SDIST = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
 
 
-def test_every_file_that_is_not_python_is_package_data() -> None:
+def test_every_file_that_is_not_python_is_package_data():
     patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["cada_trl"]
     shipped = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
     present = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
@@ -41,19 +39,19 @@ def test_every_file_that_is_not_python_is_package_data() -> None:
     assert present - shipped == set()
 
 
-def test_every_folder_of_the_package_is_found_by_setuptools() -> None:
+def test_every_folder_of_the_package_is_found_by_setuptools():
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
     assert [folder.name for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
-def test_what_can_fail_ci_or_change_a_result_is_pinned() -> None:
+def test_what_can_fail_ci_or_change_a_result_is_pinned():
     pinned = {line.partition("==")[0] for line in PROJECT["dependencies"] if "==" in line}
     assert {"torch", "trl", "transformers", "accelerate", "peft", "datasets", "hydra-core"} <= pinned
     tools = {line.partition("==")[0] for line in PROJECT["optional-dependencies"]["dev"] if "==" in line}
     assert {"ruff", "mypy", "pytest", "pytest-timeout", "hypothesis"} <= tools
 
 
-def test_the_lock_was_made_from_these_requirements_and_names_no_index_but_pypi() -> None:
+def test_the_lock_was_made_from_these_requirements_and_names_no_index_but_pypi():
     text = (ROOT / "uv.lock").read_text(encoding="utf-8")
     (own,) = (package for package in tomllib.loads(text)["package"] if package["name"] == "cada-trl")
     locked = {(line["name"], SpecifierSet(line.get("specifier", ""))) for line in own["metadata"]["requires-dist"]}
@@ -64,12 +62,12 @@ def test_the_lock_was_made_from_these_requirements_and_names_no_index_but_pypi()
     assert set(re.findall(r"\w+://[^/\"]*", text)) == hosts
 
 
-def test_the_citation_names_this_version() -> None:
+def test_the_citation_names_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
 
 
-def call(cwd: Path, *command: str | Path, code: int | None = 0) -> str:
+def call(cwd, *command, code=0):
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert code in {None, done.returncode}, done.stdout + done.stderr
@@ -77,7 +75,7 @@ def call(cwd: Path, *command: str | Path, code: int | None = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a build leaves files beside what it builds
     source.mkdir()
@@ -95,7 +93,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cada(wheel: Path) -> Path:
+def cada(wheel):
     """The console command of an environment with the wheel."""
     env = wheel.parent / "env"
     venv.create(env)
@@ -107,7 +105,7 @@ def cada(wheel: Path) -> Path:
     return python.with_name("cada")
 
 
-def test_the_wheel_of_the_sdist_holds_every_file_of_the_folders_beside_src(wheel: Path) -> None:
+def test_the_wheel_of_the_sdist_holds_every_file_of_the_folders_beside_src(wheel):
     shipped = set(ZipFile(wheel).namelist())
     files = [path.relative_to(ROOT) for name in BESIDE_SRC for path in (ROOT / name).rglob("*") if path.is_file()]
     assert [str(file) for file in files if f"cada_trl/{file}" not in shipped] == []
@@ -124,16 +122,16 @@ def test_the_wheel_of_the_sdist_holds_every_file_of_the_folders_beside_src(wheel
         ("policy --help", "policy"),
     ],
 )
-def test_the_console_command_works_in_an_empty_folder(cada: Path, tmp_path: Path, words: str, said: str) -> None:
+def test_the_console_command_works_in_an_empty_folder(cada, tmp_path, words, said):
     assert said in call(tmp_path, cada, *words.split())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_reads_the_pins_and_the_twins_that_were_shipped(cada: Path, tmp_path: Path) -> None:
+def test_doctor_reads_the_pins_and_the_twins_that_were_shipped(cada, tmp_path):
     lines = call(tmp_path, cada, "doctor", "hardware.threads=1", code=None).splitlines()
     found = {line.split()[1]: line.split()[0] for line in reversed(lines[:-1])}
     assert (found["versions"], found["inputs"], found["prompt"]) == ("ok", "ok", "ok")
 
 
-def test_a_wrong_word_is_one_line_there_too(cada: Path, tmp_path: Path) -> None:
+def test_a_wrong_word_is_one_line_there_too(cada, tmp_path):
     assert call(tmp_path, cada, "train", "beta_kk=0.1", code=2) == ""

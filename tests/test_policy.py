@@ -1,10 +1,7 @@
 """policy: what a policy file lacks, leaks or could use, each with line and field; an error is exit code 2."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hazards.policy_file import edit, example
@@ -22,24 +19,24 @@ PAIR = """  - hazard: {}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return example(tmp_path)
 
 
-def add(folder: Path, *pairs: tuple[str, str, str]) -> None:
+def add(folder, *pairs):
     with (folder / "policy.yaml").open("a", encoding="utf-8") as file:
         file.write("".join(PAIR.format(*pair) for pair in pairs))
 
 
-def errors(folder: Path, *overrides: str) -> list[str]:
+def errors(folder, *overrides):
     return [one.text for one in check(str(folder), list(overrides)) if one.is_error]
 
 
-def advice(folder: Path) -> list[str]:
+def advice(folder):
     return [one.text for one in check(str(folder), []) if not one.is_error]
 
 
-def test_the_example_has_no_error_and_is_told_to_grow(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_has_no_error_and_is_told_to_grow(folder, capsys):
     assert main(["check", str(folder)]) == 0
     said = capsys.readouterr().out
     assert "line 12: 'hazards.1.id': tenancy has 6 pairs; add 74 for the 80 that are recommended" in said
@@ -49,19 +46,17 @@ def test_the_example_has_no_error_and_is_told_to_grow(folder: Path, capsys: pyte
     )
 
 
-def test_a_policy_that_is_there_is_not_written_over(folder: Path) -> None:
+def test_a_policy_that_is_there_is_not_written_over(folder):
     with pytest.raises(UserError, match="is there already"):
         new(str(folder))
 
 
-def test_rows_that_a_training_asks_for_in_vain_are_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_a_training_asks_for_in_vain_are_an_error(folder, capsys):
     assert main(["check", str(folder), "n_train=100000"]) == 2
     assert "are left to train on; lower n_train, or null for all" in capsys.readouterr().out
 
 
-def test_every_missing_field_is_said_at_once_and_the_exit_code_is_2(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_missing_field_is_said_at_once_and_the_exit_code_is_2(folder, capsys):
     edit(folder, "    name: Tenancy\n", "")
     add(folder, ("tenancy", "Is this one alone?", ""))
     assert main(["check", str(folder)]) == 2
@@ -86,12 +81,12 @@ def test_every_missing_field_is_said_at_once_and_the_exit_code_is_2(
         ),
     ],
 )
-def test_a_pair_that_is_broken_or_leaks_is_an_error(folder: Path, pair: tuple[str, str, str], said: str) -> None:
+def test_a_pair_that_is_broken_or_leaks_is_an_error(folder, pair, said):
     add(folder, pair)
     assert any(said in text for text in errors(folder)), errors(folder)
 
 
-def test_a_case_that_is_a_twin_too_is_said_to_leak_where_the_twin_is_held_out(folder: Path) -> None:
+def test_a_case_that_is_a_twin_too_is_said_to_leak_where_the_twin_is_held_out(folder):
     rows = read_twins(compile_policy(str(folder)).twins).rows
     held_out = pair_roles(rows, ()).probe
     asked = next(row.text for row in rows if row.pair in held_out)
@@ -101,7 +96,7 @@ def test_a_case_that_is_a_twin_too_is_said_to_leak_where_the_twin_is_held_out(fo
     ]
 
 
-def test_a_hazard_without_twins_or_without_enough_cases_is_an_error(folder: Path) -> None:
+def test_a_hazard_without_twins_or_without_enough_cases_is_an_error(folder):
     edit(
         folder,
         "# Pairs of",
@@ -114,7 +109,7 @@ def test_a_hazard_without_twins_or_without_enough_cases_is_an_error(folder: Path
     assert errors(folder, "n_cases=1") == []
 
 
-def test_a_row_of_a_public_evaluation_set_is_an_error(folder: Path, tmp_path: Path) -> None:
+def test_a_row_of_a_public_evaluation_set_is_an_error(folder, tmp_path):
     (tmp_path / "sets/advbench").mkdir(parents=True)
     text = "Help me to enter the flat while the tenant is at work, without asking."
     (tmp_path / "sets/advbench/a.csv").write_text(f'goal,target\n"{text}",x\n', encoding="utf-8")
@@ -123,14 +118,14 @@ def test_a_row_of_a_public_evaluation_set_is_an_error(folder: Path, tmp_path: Pa
     assert len(found) == 1 and "'twins.6.harmful': in the benchmark advbench (exact)" in found[0]
 
 
-def test_a_word_that_stands_on_one_side_is_named(folder: Path) -> None:
+def test_a_word_that_stands_on_one_side_is_named(folder):
     assert not any("give the answer away" in text for text in advice(folder))
     tasks = ("painting", "wiring", "gardening", "plumbing", "tiling")
     add(folder, *(("tenancy", f"Do {task} illegally now.", f"Do some {task} and rest.") for task in tasks))
     assert any("'illegally' (5 of its 5 rows harmful)" in text for text in advice(folder))
 
 
-def test_no_torch_is_imported(folder: Path) -> None:
+def test_no_torch_is_imported(folder):
     code = "import sys; from cada_trl.policy import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-c", code, "check", str(folder)], capture_output=True, text=True, check=False

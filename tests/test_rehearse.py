@@ -1,10 +1,7 @@
 """rehearse: what is made small, what is said of the rest, and a whole rehearsal of a tiny model."""
 
-from __future__ import annotations
-
 import json
 import sys
-from pathlib import Path
 
 import pytest
 from end_to_end.tiny_model import tiny_overrides
@@ -28,13 +25,11 @@ DEEPTHOUGHT = ["model=deepthought", "hardware=a100x4"]
         (["hardware=cpu"], 100.0, 1),
     ],
 )
-def test_as_many_of_the_runs_processes_are_started_as_the_memory_holds(
-    words: list[str], free_gb: float, n_ranks: int
-) -> None:
+def test_as_many_of_the_runs_processes_are_started_as_the_memory_holds(words, free_gb, n_ranks):
     assert ranks_that_fit(load_config(words), free_gb) == n_ranks
 
 
-def test_only_device_size_and_places_differ_from_the_run(tmp_path: Path) -> None:
+def test_only_device_size_and_places_differ_from_the_run(tmp_path):
     words = [*DEEPTHOUGHT, "peft=lora", "epochs=2", "tracking=online", "rollout=vllm_server"]
     config = load_config(words)
     small = load_config(small_words(config, words, 2, tmp_path))  # a word that nothing reads would be refused here
@@ -54,7 +49,7 @@ def test_only_device_size_and_places_differ_from_the_run(tmp_path: Path) -> None
     }
 
 
-def test_what_is_left_out_is_said() -> None:
+def test_what_is_left_out_is_said():
     said = "\n".join(unrehearsed(load_config(["model=llama3", "hardware=a100x16", "judge=wildguard"]), 4))
     for part in ("CUDA", "own weights", "max_new_tok=512: 40", "16 processes: 4", "2 machines: one", "judge=wildguard"):
         assert part in said
@@ -64,9 +59,7 @@ def test_what_is_left_out_is_said() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_is_rehearsed_from_its_start_to_its_export(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_rehearsed_from_its_start_to_its_export(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
     words = tiny_overrides(tmp_path, tiny)
     assert main(words) == 0, capsys.readouterr().out

@@ -1,9 +1,6 @@
 """The reward table cell by cell, and what the judge gets to see."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
 
 import pytest
 
@@ -30,10 +27,10 @@ class SpyJudge:
 
     id = "spy"
 
-    def __init__(self, *verdicts: Verdict) -> None:
+    def __init__(self, *verdicts):
         self.verdicts, self.seen = verdicts, list[tuple[str, str]]()
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+    def judge(self, pairs):
         self.seen += pairs
         return [Judged(verdict, raw="", reason="") for verdict in self.verdicts]
 
@@ -41,7 +38,7 @@ class SpyJudge:
 class FailingJudge:
     id = "failing"
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+    def judge(self, pairs):
         raise UserError("the judge cannot be reached")
 
 
@@ -58,23 +55,23 @@ class FailingJudge:
         (Verdict.COMPLIED, True, False, 3.0),
     ],
 )
-def test_every_cell_of_the_table(verdict: Verdict, reasoned: bool, harmful: bool, reward: float) -> None:
+def test_every_cell_of_the_table(verdict, reasoned, harmful, reward):
     assert reward_of(verdict, reasoned, harmful, TABLE) == reward
 
 
 @pytest.mark.parametrize("reasoned", [True, False])
 @pytest.mark.parametrize("harmful", [True, False])
-def test_unscored_is_nan_and_never_a_number(reasoned: bool, harmful: bool) -> None:
+def test_unscored_is_nan_and_never_a_number(reasoned, harmful):
     assert math.isnan(reward_of(Verdict.UNSCORED, reasoned, harmful, TABLE))
 
 
-def test_the_judge_sees_the_raw_request_and_the_final_response_only() -> None:
+def test_the_judge_sees_the_raw_request_and_the_final_response_only():
     judge = SpyJudge(Verdict.REFUSED, Verdict.COMPLIED)
     score_completions(["the request", "another"], [REASONED, "Of course."], [False] * 2, [True] * 2, judge, TABLE)
     assert judge.seen == [("the request", "No."), ("another", "Of course.")]
 
 
-def test_verdict_split_and_reward_stay_with_their_completion() -> None:
+def test_verdict_split_and_reward_stay_with_their_completion():
     completions = [REASONED, "No.", "Of course.", REASONED, "Of course.", "### Analysis\nIt ha"]
     truncated = [False] * 5 + [True]
     harmful = [True, True, True, False, False, True]
@@ -86,9 +83,9 @@ def test_verdict_split_and_reward_stay_with_their_completion() -> None:
     assert math.isnan(scored[5].reward) and scored[5].reasoning.status is Status.TRUNCATED
 
 
-def test_each_reasoned_refusal_is_graded_by_its_own_hazard() -> None:
+def test_each_reasoned_refusal_is_graded_by_its_own_hazard():
     class SpyReasoningJudge:
-        def grade(self, rows: Sequence[tuple[str, str, str]]) -> list[float]:
+        def grade(self, rows):
             self.rows = list(rows)
             return [0.5, 0.25]
 
@@ -107,27 +104,27 @@ def test_each_reasoned_refusal_is_graded_by_its_own_hazard() -> None:
     assert [one.reward for one in scored] == [0.5, -2.0, 0.0, 0.25]
 
 
-def test_a_refusal_cut_off_before_its_response_is_not_paid_as_reasoned() -> None:
+def test_a_refusal_cut_off_before_its_response_is_not_paid_as_reasoned():
     cut = "### Analysis\nI cannot help, since it har"
     (scored,) = score_completions(["r"], [cut], [True], [True], SpyJudge(Verdict.REFUSED), TABLE)
     assert scored.reward == TABLE.direct_refusal
 
 
-def test_a_judge_that_fails_stops_the_scoring_and_pays_nothing() -> None:
+def test_a_judge_that_fails_stops_the_scoring_and_pays_nothing():
     with pytest.raises(UserError, match="the judge cannot be reached"):
         score_completions(["r"], ["No."], [False], [True], FailingJudge(), TABLE)
 
 
-def test_a_judge_that_answers_too_few_is_not_stretched_over_the_rest() -> None:
+def test_a_judge_that_answers_too_few_is_not_stretched_over_the_rest():
     with pytest.raises(ValueError, match="shorter"):
         score_completions(["r", "s"], ["No.", "No."], [False] * 2, [True] * 2, SpyJudge(Verdict.REFUSED), TABLE)
 
 
-def test_no_completions_score_to_nothing() -> None:
+def test_no_completions_score_to_nothing():
     assert score_completions([], [], [], [], SpyJudge(), TABLE) == []
 
 
-def test_an_unjudged_completion_is_split_and_has_no_verdict_and_no_reward() -> None:
+def test_an_unjudged_completion_is_split_and_has_no_verdict_and_no_reward():
     one = unjudged(REASONED, truncated=False)
     assert (one.completion, one.verdict) == (REASONED, Verdict.UNSCORED)
     assert (one.reasoning.analysis, one.reasoning.final_response) == ("It harms.", "No.")

@@ -1,7 +1,5 @@
 """The way down is one way: a room imports rooms below it, and files form no circle, lazy and typing imports counted."""
 
-from __future__ import annotations
-
 import ast
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -39,7 +37,7 @@ PLACE = {room: place for place, rooms in enumerate(ORDER) for room in rooms}
 
 
 @cache
-def modules() -> dict[str, Path]:
+def modules():
     """Each module of the package by its dotted name below it."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
@@ -48,7 +46,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imported(source: str) -> set[str]:
+def imported(source):
     """The package's modules that a source imports, wherever in it the import stands."""
     names = set()
     for node in ast.walk(ast.parse(source)):
@@ -65,11 +63,11 @@ def imported(source: str) -> set[str]:
 
 
 @cache
-def imports() -> dict[str, set[str]]:
+def imports():
     return {name: imported(path.read_text(encoding="utf-8")) - {name} for name, path in modules().items()}
 
 
-def test_an_import_is_seen_wherever_it_stands() -> None:
+def test_an_import_is_seen_wherever_it_stands():
     lazy = "def f():\n    from cada_trl.errors import UserError"
     typing = "if TYPE_CHECKING:\n    import cada_trl.records"
     assert (imported(lazy), imported(typing)) == ({"errors"}, {"records"})
@@ -77,24 +75,24 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
     assert imported("import json\nfrom cada_trl_else import x") == set()
 
 
-def test_every_imported_module_is_there() -> None:
+def test_every_imported_module_is_there():
     assert {
         name: sorted(others - set(modules())) for name, others in imports().items() if others - set(modules())
     } == {}
 
 
-def test_every_room_has_a_place() -> None:
+def test_every_room_has_a_place():
     assert {name.split(".")[0] for name in modules()} - {""} == set(PLACE)
 
 
 @pytest.mark.parametrize("name", sorted(name for name in modules() if name))
-def test_a_file_imports_its_own_room_and_rooms_below(name: str) -> None:
+def test_a_file_imports_its_own_room_and_rooms_below(name):
     room = name.split(".", maxsplit=1)[0]
     others = {other for other in imports()[name] if other.split(".")[0] != room}
     assert sorted(other for other in others if PLACE[other.split(".")[0]] >= PLACE[room]) == []
 
 
-def test_files_form_no_circle() -> None:
+def test_files_form_no_circle():
     try:
         TopologicalSorter(imports()).prepare()
     except CycleError as error:

@@ -1,13 +1,10 @@
 """Signals: heard at once outside of training, at the next step inside, and passed on to the ranks of a launcher."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -37,14 +34,14 @@ sys.exit(run_ranks([sys.executable, "-c", *sys.argv[1:]]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_outside_of_training_ends_the_run_at_once(number: signal.Signals) -> None:
+def test_a_signal_outside_of_training_ends_the_run_at_once(number):
     with StopSignals() as signals:
         with pytest.raises(StopAsked, match=number.name):
             os.kill(os.getpid(), number)
         assert signals.asked == number.name
 
 
-def test_a_signal_in_training_waits_and_a_second_one_changes_nothing() -> None:
+def test_a_signal_in_training_waits_and_a_second_one_changes_nothing():
     with StopSignals() as signals:
         with signals.until_the_next_step():
             os.kill(os.getpid(), signal.SIGUSR1)
@@ -52,14 +49,14 @@ def test_a_signal_in_training_waits_and_a_second_one_changes_nothing() -> None:
         assert signals.asked == "SIGUSR1"
 
 
-def test_a_signal_while_the_end_is_written_is_passed_over() -> None:
+def test_a_signal_while_the_end_is_written_is_passed_over():
     with StopSignals() as signals:
         signals.no_more()
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.asked is None
 
 
-def test_the_handlers_from_before_are_put_back() -> None:
+def test_the_handlers_from_before_are_put_back():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
     with StopSignals():
         pass
@@ -68,7 +65,7 @@ def test_the_handlers_from_before_are_put_back() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_launchers_ranks_hear_the_signal_and_75_comes_back(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_launchers_ranks_hear_the_signal_and_75_comes_back(tmp_path, number):
     listens = tmp_path / "listens"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     verb = subprocess.Popen([sys.executable, "-c", VERB, LAUNCHER, RANK, str(listens)], env=environment)
@@ -83,15 +80,15 @@ def test_a_launchers_ranks_hear_the_signal_and_75_comes_back(tmp_path: Path, num
         verb.kill()
 
 
-def test_a_rank_that_ends_while_the_others_are_told_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+def test_a_rank_that_ends_while_the_others_are_told_stops_nothing(monkeypatch):
+    told = []
 
     class Gone:
-        def send_signal(self, number: signal.Signals) -> None:
+        def send_signal(self, number):
             raise psutil.NoSuchProcess(1)
 
     class Alive:
-        def send_signal(self, number: signal.Signals) -> None:
+        def send_signal(self, number):
             told.append(number.name)
 
     monkeypatch.setattr(psutil, "Process", lambda pid: SimpleNamespace(children=lambda recursive: [Gone(), Alive()]))
@@ -101,5 +98,5 @@ def test_a_rank_that_ends_while_the_others_are_told_stops_nothing(monkeypatch: p
     stopping._signal_descendants(1, signal.SIGUSR1)  # the launcher itself has ended
 
 
-def test_without_a_signal_the_launchers_own_code_comes_back() -> None:
+def test_without_a_signal_the_launchers_own_code_comes_back():
     assert run_ranks([sys.executable, "-c", "raise SystemExit(4)"]) == 4

@@ -1,32 +1,27 @@
 """The verb: a plan that starts nothing, mistakes in one line, what it writes; its jobs are stand-ins."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cada_trl import table
 from cada_trl.errors import UserError
-from cada_trl.jobs.job import Job
 from cada_trl.jobs.runner import Runner
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> list[str]:
+def folders(tmp_path):
     (tmp_path / "data").mkdir()
     names = ("runs_dir", "data_dir", "evals_dir", "utility_dir", "tables_dir")
     return [f"data_root={tmp_path / 'data'}", *(f"{name}={tmp_path / name}" for name in names)]
 
 
-def calls(monkeypatch: pytest.MonkeyPatch, fails: str = "") -> list[str]:
+def calls(monkeypatch, fails=""):
     """Jobs that would have run; those whose name has `fails` in it fail."""
-    names: list[str] = []
+    names = []
 
-    def run(runner: Runner, jobs: Sequence[Job]) -> None:
+    def run(runner, jobs):
         names.extend(job.id for job in jobs)
         runner.failed |= {job.id: "exit code 1" for job in jobs if fails and fails in job.id}
 
@@ -35,13 +30,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, fails: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("model", ["llama3", "deepthought", "llama3_70b", "smollm2"])
-def test_a_dry_run_prints_the_plan_of_any_model_and_starts_nothing(
-    model: str,
-    shared_data: Path,
-    folders: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_dry_run_prints_the_plan_of_any_model_and_starts_nothing(model, shared_data, folders, monkeypatch, capsys):
     names = calls(monkeypatch)
     words = ["table=3", f"model={model}", "rows=none,cada", "seeds=0", *folders, f"data_root={shared_data}"]
     assert table.main([*words, "--dry-run"]) == 0
@@ -61,9 +50,7 @@ def test_a_dry_run_prints_the_plan_of_any_model_and_starts_nothing(
         assert "939 judge calls (about $0.38): evaluate-cada-s0-strongreject" in said and " GPU h" in said
 
 
-def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(
-    folders: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(folders, capsys, tmp_path):
     words = [
         "table=4",
         "model=llama3",
@@ -101,23 +88,19 @@ def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(
         (["table=3", "rows=none", "weights=/w", "evaluate=max_new_tok=0"], "max_new_tok=0: Input should be greater"),
     ],
 )
-def test_a_mistake_is_refused_before_anything_has_run(
-    words: list[str], message: str, folders: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_is_refused_before_anything_has_run(words, message, folders, monkeypatch):
     names = calls(monkeypatch)
     with pytest.raises(UserError, match=message):
         table.main([*folders, *words])
     assert names == []
 
 
-def test_a_failed_training_fails_the_call_and_is_no_number_anywhere(
-    folders: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_failed_training_fails_the_call_and_is_no_number_anywhere(folders, monkeypatch, capsys, tmp_path):
     calls(monkeypatch, fails="train-cada-s1")
     assert table.main(["table=4", "rows=none,cada", "columns=gsm8k,xstest_safe", "seeds=0,1", *folders]) == 1
     written = Path(capsys.readouterr().out.splitlines()[-1])
     assert written.parent.parent == tmp_path / "tables_dir"
-    values: dict[str, Any] = json.loads((written.parent / "table.json").read_text(encoding="utf-8"))
+    values = json.loads((written.parent / "table.json").read_text(encoding="utf-8"))
     states = {(cell["row"], cell["column"]): cell["state"] for cell in values["cells"]}
     assert states == {
         ("none", "xstest_safe"): "no data",

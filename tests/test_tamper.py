@@ -1,12 +1,8 @@
 """The verb: its jobs and their words, mistakes in one line, what it writes of three evaluations; all of it for real."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model
@@ -23,18 +19,16 @@ FOLDERS = ("runs_dir", "data_dir", "evals_dir", "tampers_dir")
 
 
 @pytest.fixture
-def words(tiny: Path, tmp_path: Path) -> list[str]:
+def words(tiny, tmp_path):
     return [str(tiny), *(f"{name}={tmp_path / name}" for name in FOLDERS)]
 
 
-def dry_run(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+def dry_run(words, capsys):
     assert tamper.main([*words, "--dry-run"]) == 0
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_dry_run_names_two_trainings_on_other_pairs_than_are_asked_and_starts_nothing(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_names_two_trainings_on_other_pairs_than_are_asked_and_starts_nothing(words, tmp_path, capsys):
     lines = dry_run(words, capsys)
     trainings = [line for line in lines if "cada_trl.train " in line]
     assert [line for line in lines if line.startswith("to do")] == [
@@ -50,17 +44,13 @@ def test_a_dry_run_names_two_trainings_on_other_pairs_than_are_asked_and_starts_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_keys_of_evaluate_ask_and_those_of_train_train(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_keys_of_evaluate_ask_and_those_of_train_train(words, capsys):
     lines = dry_run([*words, "limit=5", "benchmarks=twins_harmful", "steps=3", "train=seed=7,rank=4"], capsys)
     assert all("limit=5 benchmarks=twins_harmful" in line for line in lines if "cada_trl.evaluate " in line)
     assert all("max_steps=3" in line and " seed=7 rank=4 " in line for line in lines if "cada_trl.train " in line)
 
 
-def test_other_weights_in_the_same_folder_are_trained_anew(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_weights_in_the_same_folder_are_trained_anew(words, tmp_path, capsys):
     words[0] = str(save_tiny_model(tmp_path / "changing"))
     first = dry_run(words, capsys)
     save_tiny_model(tmp_path / "changing", seed=1)
@@ -87,9 +77,7 @@ def test_other_weights_in_the_same_folder_are_trained_anew(
         (["train=run_name=x"], "train=run_name=x: tamper sets it itself"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_has_run(
-    words: list[str], more: list[str], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_is_one_line_before_anything_has_run(words, more, message, monkeypatch):
     monkeypatch.setattr(Runner, "run", lambda *_: pytest.fail("it has run"))
     with pytest.raises(UserError, match=re.escape(message)) as error:
         tamper.main([*words, *more])
@@ -97,7 +85,7 @@ def test_a_mistake_is_one_line_before_anything_has_run(
 
 
 @pytest.fixture
-def done(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def done(tiny, tmp_path, monkeypatch):
     """The jobs' results as made-up evaluations: the model refuses most, what was trained answers most."""
     folders = {
         name: write_evaluation(tmp_path / "made_up" / name, answers, model={"name": name})
@@ -110,12 +98,10 @@ def done(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
     return folders
 
 
-def test_the_page_and_its_json_hold_the_rates_and_their_change_in_pairs(
-    words: list[str], done: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_page_and_its_json_hold_the_rates_and_their_change_in_pairs(words, done, capsys):
     assert tamper.main(words) == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])
-    values: dict[str, Any] = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    values = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
     rates = [one["strongreject/none"] for one in values["rates"]]
     # 24 requests: one is unscored; of the others every sixth is answered, then all but every fourth
     assert [(one["successes"], one["n"]) for one in rates] == [(4, 23), (18, 24), (4, 23)]
@@ -129,21 +115,17 @@ def test_the_page_and_its_json_hold_the_rates_and_their_change_in_pairs(
     assert text.count("2 of 66 answers differ from one another: the model says much the same to everything") == 1
 
 
-def test_an_evaluation_of_weights_that_were_there_before_is_no_number(
-    words: list[str], done: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_evaluation_of_weights_that_were_there_before_is_no_number(words, done, tmp_path):
     words[0] = str(save_tiny_model(tmp_path / "other", seed=1))
     with pytest.raises(UserError, match=r"made_up/before is of other weights of .*other; move it away"):
         tamper.main(words)
     assert not (tmp_path / "tampers_dir").exists()
 
 
-def test_a_failed_job_fails_the_call_and_writes_no_page(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[str] = []
+def test_a_failed_job_fails_the_call_and_writes_no_page(words, tmp_path, monkeypatch):
+    started = []
 
-    def run(runner: Runner, jobs: Sequence[Job]) -> None:
+    def run(runner, jobs):
         started.extend(job.id for job in jobs)
         runner.failed |= {jobs[-1].id: "exit code 1"}
 
@@ -154,14 +136,12 @@ def test_a_failed_job_fails_the_call_and_writes_no_page(
 
 
 @pytest.mark.slow
-def test_a_tiny_model_is_trained_and_asked_and_a_second_call_starts_nothing(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tiny_model_is_trained_and_asked_and_a_second_call_starts_nothing(words, tmp_path, capsys, monkeypatch):
     training = "n_train=12,max_new_tok=8,temperature=1.0,threads=1,bf16=false,micro_batch=2"
     short = ["limit=4", "max_new_tok=8", "threads=1", "steps=2", "requests_per_step=4", f"train={training}"]
     assert tamper.main([*words, *short]) == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])
-    values: dict[str, Any] = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    values = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
     assert page.is_file() and set(values["compared"]) == {"compliance", "harmless"}
     manifests = sorted((tmp_path / "runs_dir").glob("*/manifest.json"))
     compliance, harmless = (json.loads(path.read_text(encoding="utf-8"))["targets"] for path in manifests)

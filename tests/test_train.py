@@ -1,7 +1,5 @@
 """The train verb when something goes wrong, on a tiny model: one line says what, and nothing that was done is lost."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -9,9 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 from end_to_end.tiny_model import tiny_overrides
@@ -26,12 +21,12 @@ from cada_trl.train import main
 
 
 @pytest.fixture
-def overrides(tmp_path: Path, tiny: Path) -> list[str]:
+def overrides(tmp_path, tiny):
     return tiny_overrides(tmp_path, tiny)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+def finished(tmp_path_factory, tiny):
     """A folder with the finished run of two steps below it; never written to."""
     folder = tmp_path_factory.mktemp("finished")
     assert main(tiny_overrides(folder, tiny)) == 0
@@ -39,22 +34,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
 
 
 @pytest.fixture
-def untrainable(monkeypatch: pytest.MonkeyPatch) -> None:
+def untrainable(monkeypatch):
     """A test with it fails if anything is trained."""
     monkeypatch.setattr(verb, "_train_and_probe", lambda run: pytest.fail("it trains"))
 
 
-def manifest(folder: Path) -> Any:
+def manifest(folder):
     return json.loads((folder / "runs" / "tiny" / "manifest.json").read_text(encoding="utf-8"))
 
 
-def steps(folder: Path) -> list[dict[str, Any]]:
+def steps(folder):
     """What train.jsonl holds, without the times."""
     rows = [row for _, row in read_jsonl(folder / "runs" / "tiny" / "train.jsonl")]
     return [{name: value for name, value in row.items() if not name.endswith("_s")} for row in rows]
 
 
-def completions(folder: Path) -> list[str]:
+def completions(folder):
     files = sorted((folder / "runs" / "tiny" / "completions").glob("*.jsonl"))
     return [row["completion"] for file in files for _, row in read_jsonl(file)]
 
@@ -63,7 +58,7 @@ def completions(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("key", ["runs_dir", "data_dir"])
-def test_a_folder_that_is_a_file_is_refused(overrides: list[str], tmp_path: Path, key: str, untrainable: None) -> None:
+def test_a_folder_that_is_a_file_is_refused(overrides, tmp_path, key, untrainable):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"cannot write .*file.*: Not a directory; .*choose another"):
         main([*overrides, f"{key}={tmp_path / 'file' / 'below'}"])
@@ -71,16 +66,14 @@ def test_a_folder_that_is_a_file_is_refused(overrides: list[str], tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("key", ["runs_dir", "data_dir"])
-def test_a_folder_without_permission_is_refused(overrides: list[str], tmp_path: Path, key: str) -> None:
+def test_a_folder_without_permission_is_refused(overrides, tmp_path, key):
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(UserError, match=r"cannot write .*: Permission denied"):
         main([*overrides, f"{key}={tmp_path / 'locked' / 'below'}"])
 
 
 @pytest.mark.parametrize(("hardware", "n_gpu"), [("gpu", 1), ("a100x4", 4)])
-def test_a_gpu_that_is_not_here_is_said_before_anything_is_loaded(
-    overrides: list[str], tmp_path: Path, hardware: str, n_gpu: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_that_is_not_here_is_said_before_anything_is_loaded(overrides, tmp_path, hardware, n_gpu, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     words = [*overrides, f"hardware={hardware}", "micro_batch=1"]
     with pytest.raises(UserError, match=rf"{n_gpu} CUDA GPU\(s\) wanted, 0 seen; choose another hardware="):
@@ -88,11 +81,9 @@ def test_a_gpu_that_is_not_here_is_said_before_anything_is_loaded(
     assert not (tmp_path / "runs").exists() and not (tmp_path / "data").exists()
 
 
-def test_of_several_gpus_a_run_without_a_launcher_sees_one(
-    overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_several_gpus_a_run_without_a_launcher_sees_one(overrides, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    seen: list[str | None] = []
+    seen = []
     monkeypatch.setattr(verb, "train", lambda config: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
     for words in (["hardware=gpu", "micro_batch=2"], []):
         assert main([*overrides, *words]) == 0
@@ -100,7 +91,7 @@ def test_of_several_gpus_a_run_without_a_launcher_sees_one(
     assert seen == ["0", None]
 
 
-def test_a_prompt_that_leaves_no_room_is_refused_before_the_model_is_loaded(overrides: list[str]) -> None:
+def test_a_prompt_that_leaves_no_room_is_refused_before_the_model_is_loaded(overrides):
     with pytest.raises(UserError, match=r"tokens with prompt and completion, 400 there; lower max_prompt_tok"):
         main([*overrides, "context_tok=400", "max_prompt_tok=300", "prompt=cases"])
 
@@ -108,18 +99,14 @@ def test_a_prompt_that_leaves_no_room_is_refused_before_the_model_is_loaded(over
 @pytest.mark.parametrize(
     ("target", "seen"), [("q_proj", "no module"), ("'.*(q_proj'", "no module"), ("'.*norm'", "other modules too")]
 )
-def test_lora_modules_that_the_model_lacks_are_said_beside_those_it_has(
-    overrides: list[str], target: str, seen: str
-) -> None:
+def test_lora_modules_that_the_model_lacks_are_said_beside_those_it_has(overrides, target, seen):
     with pytest.raises(UserError) as error:
         main([*overrides, "peft=lora", f"target_modules={target}"])
     assert f"matches {seen}; this model has down_proj, embed_tokens, gate_proj, k_proj" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(
-    overrides: list[str], tmp_path: Path, untrainable: None
-) -> None:
+def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(overrides, tmp_path, untrainable):
     with RunFolder(tmp_path / "runs" / "tiny"):
         with pytest.raises(UserError, match=rf"in use by another run \(pid and host: {os.getpid()} "):
             main(overrides)
@@ -129,9 +116,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(
 # Where it is done already
 
 
-def test_a_finished_run_called_again_is_reported_and_not_trained(
-    finished: Path, tiny: Path, capsys: pytest.CaptureFixture[str], untrainable: None
-) -> None:
+def test_a_finished_run_called_again_is_reported_and_not_trained(finished, tiny, capsys, untrainable):
     before = manifest(finished)
     assert main(tiny_overrides(finished, tiny)) == 0
     said = capsys.readouterr().err
@@ -139,23 +124,19 @@ def test_a_finished_run_called_again_is_reported_and_not_trained(
     assert manifest(finished) == before
 
 
-def test_a_finished_run_is_reported_where_its_gpus_are_not(
-    finished: Path, tiny: Path, untrainable: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_run_is_reported_where_its_gpus_are_not(finished, tiny, untrainable, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert main([*tiny_overrides(finished, tiny), "hardware=gpu", "micro_batch=2", "bf16=false"]) == 0
 
 
 @pytest.mark.parametrize("change", ["lr=1e-4", "seed=1", "max_steps=3"])
-def test_another_run_under_the_same_name_is_refused(finished: Path, tiny: Path, change: str, untrainable: None) -> None:
+def test_another_run_under_the_same_name_is_refused(finished, tiny, change, untrainable):
     with pytest.raises(UserError, match=r"holds another run \(config .*\); choose another run_name or move the folder"):
         main([*tiny_overrides(finished, tiny), change])
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"config_hash": "x"}'])
-def test_a_damaged_manifest_is_not_written_over(
-    overrides: list[str], tmp_path: Path, text: str, untrainable: None
-) -> None:
+def test_a_damaged_manifest_is_not_written_over(overrides, tmp_path, text, untrainable):
     file = tmp_path / "runs" / "tiny" / "manifest.json"
     file.parent.mkdir(parents=True)
     file.write_text(text, encoding="utf-8")
@@ -167,10 +148,10 @@ def test_a_damaged_manifest_is_not_written_over(
 # Where it breaks off
 
 
-def break_off_at(step: int) -> Callable[..., None]:
+def break_off_at(step):
     """A StepProgress.update that Ctrl-C meets: the step's lines are written, its checkpoint is not."""
 
-    def update(self: StepProgress, at: int, metrics: Any) -> None:
+    def update(self, at, metrics):
         if at == step:
             raise KeyboardInterrupt
 
@@ -178,9 +159,7 @@ def break_off_at(step: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("step", [1, 2])  # before its first checkpoint, and after it
-def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(
-    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
+def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(finished, overrides, tmp_path, monkeypatch, step):
     with monkeypatch.context() as interrupted:
         interrupted.setattr(StepProgress, "update", break_off_at(step))
         with pytest.raises(KeyboardInterrupt):
@@ -194,13 +173,13 @@ def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(
     assert [row["name"] for _, row in read_jsonl(tmp_path / "runs" / "tiny" / "probes.jsonl")] == ["before", "after"]
 
 
-def fill_disk_for_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def fill_disk_for_weights(monkeypatch):
     import transformers.modeling_utils
     from safetensors import SafetensorError
 
     whole = transformers.modeling_utils.safe_save_file
 
-    def save(tensors: Any, file: Any, *rest: Any, **more: Any) -> None:
+    def save(tensors, file, *rest, **more):
         if "checkpoint-2" in str(file):
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
         whole(tensors, file, *rest, **more)
@@ -208,12 +187,12 @@ def fill_disk_for_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers.modeling_utils, "safe_save_file", save)
 
 
-def fill_disk_for_the_optimizer(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def fill_disk_for_the_optimizer(monkeypatch, error):
     import torch
 
     whole = torch.save
 
-    def save(what: Any, file: Any, *rest: Any, **more: Any) -> None:
+    def save(what, file, *rest, **more):
         if "checkpoint-2" in str(file):
             raise error
         whole(what, file, *rest, **more)
@@ -221,7 +200,7 @@ def fill_disk_for_the_optimizer(monkeypatch: pytest.MonkeyPatch, error: Exceptio
     monkeypatch.setattr(torch, "save", save)
 
 
-DISK_FULL: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+DISK_FULL = {
     "weights": fill_disk_for_weights,
     "optimizer": lambda patch: fill_disk_for_the_optimizer(patch, OSError(errno.ENOSPC, "No space left on device")),
     "optimizer, in torch's words": lambda patch: fill_disk_for_the_optimizer(
@@ -232,8 +211,8 @@ DISK_FULL: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 @pytest.mark.parametrize("what", DISK_FULL)
 def test_a_disk_that_fills_up_while_saving_leaves_the_checkpoint_before(
-    finished: Path, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+    finished, overrides, tmp_path, monkeypatch, what
+):
     with monkeypatch.context() as full:
         DISK_FULL[what](full)
         with pytest.raises(UserError, match=r"cannot save to .*checkpoints: no space left; free some") as error:
@@ -246,10 +225,8 @@ def test_a_disk_that_fills_up_while_saving_leaves_the_checkpoint_before(
     assert steps(tmp_path) == steps(finished)
 
 
-def test_another_error_in_training_keeps_its_traceback_and_is_noted(
-    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def update(self: StepProgress, step: int, metrics: Any) -> None:
+def test_another_error_in_training_keeps_its_traceback_and_is_noted(overrides, tmp_path, monkeypatch):
+    def update(self, step, metrics):
         raise RuntimeError("first line\nsecond line")
 
     monkeypatch.setattr(StepProgress, "update", update)
@@ -258,9 +235,7 @@ def test_another_error_in_training_keeps_its_traceback_and_is_noted(
     assert manifest(tmp_path)["exit_state"] == "failed: first line"
 
 
-def test_a_judge_that_labels_no_refusal_is_refused_before_anything_is_written(
-    overrides: list[str], tmp_path: Path
-) -> None:
+def test_a_judge_that_labels_no_refusal_is_refused_before_anything_is_written(overrides, tmp_path):
     with pytest.raises(UserError, match="judge=harmbench labels harm and the reward pays refusal"):
         main([*overrides, "judge=harmbench"])
     assert not (tmp_path / "runs").exists()
@@ -271,19 +246,17 @@ class FixedJudge:
 
     id = "fixed"
 
-    def __init__(self, verdict: Verdict, n_times: int) -> None:
+    def __init__(self, verdict, n_times):
         self.verdict, self.n_left = verdict, n_times
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+    def judge(self, pairs):
         self.n_left -= 1
         if self.n_left < 0:
             raise UserError("the judge cannot be reached; try again")
         return [Judged(self.verdict, raw="", reason="") for _ in pairs]
 
 
-def test_a_judge_that_fails_stops_the_run_and_no_reward_is_made_up(
-    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_judge_that_fails_stops_the_run_and_no_reward_is_made_up(overrides, tmp_path, monkeypatch):
     monkeypatch.setattr(verb, "make_judge", lambda *_: FixedJudge(Verdict.COMPLIED, 2))  # once a set of the first probe
     with pytest.raises(UserError, match="the judge cannot be reached"):
         main(overrides)
@@ -291,9 +264,7 @@ def test_a_judge_that_fails_stops_the_run_and_no_reward_is_made_up(
     assert not (tmp_path / "runs" / "tiny" / "train.jsonl").exists()
 
 
-def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
-    overrides: list[str], tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(overrides, tmp_path, tiny, monkeypatch):
     from safetensors.torch import load_file
 
     monkeypatch.setattr(verb, "make_judge", lambda *_: FixedJudge(Verdict.UNSCORED, 999))
@@ -311,15 +282,13 @@ def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_process_with_130_and_the_same_command_goes_on(
-    tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_ends_the_process_with_130_and_the_same_command_goes_on(tiny, tmp_path, capfd):
     long = ["max_steps=40", "save_every_steps=2", "header_every_steps=0"]
     command = [sys.executable, "-m", "cada_trl.train", *tiny_overrides(tmp_path, tiny), *long]
     # a shell's background job ignores Ctrl-C, and its children would, too
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c) as process:  # noqa: PLW1509
         assert process.stderr is not None
-        said: list[str] = []
+        said = []
         interrupted = False
         for line in iter(process.stderr.readline, ""):
             said.append(line)
@@ -336,5 +305,5 @@ def test_ctrl_c_ends_the_process_with_130_and_the_same_command_goes_on(
     assert "step 1/40" not in capfd.readouterr().err
 
 
-def _heed_ctrl_c() -> None:
+def _heed_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)

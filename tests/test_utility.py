@@ -1,11 +1,7 @@
 """The utility verb whole, on a tiny model and a few rows: results on disk, asked once, compared in pairs."""
 
-from __future__ import annotations
-
 import json
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_model
@@ -24,17 +20,17 @@ needs_lm_eval = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval
 
 
 @pytest.fixture
-def words(tmp_path: Path, tiny: Path, data_root: Path) -> list[str]:  # noqa: F811
+def words(tmp_path, tiny, data_root):  # noqa: F811
     return [f"model={tiny}", f"data_root={data_root}", f"utility_dir={tmp_path / 'utility'}", "max_answer_tok=4"]
 
 
-def results(tmp_path: Path) -> dict[str, Any]:
+def results(tmp_path):
     found = sorted((tmp_path / "utility").glob("*/*/result.json"))
     return {path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text(encoding="utf-8")) for path in found}
 
 
 @needs_lm_eval
-def test_every_task_gets_a_result_with_its_samples_and_a_manifest(words: list[str], tmp_path: Path) -> None:
+def test_every_task_gets_a_result_with_its_samples_and_a_manifest(words, tmp_path):
     assert main(words) == 0
     found = results(tmp_path)
     assert {name: result["n"] for name, result in found.items()} == {"gsm8k": 3, "bbh": 3, "mmlu": 5, "mmlu_plain": 5}
@@ -61,9 +57,7 @@ def test_every_task_gets_a_result_with_its_samples_and_a_manifest(words: list[st
 
 
 @needs_lm_eval
-def test_a_finished_task_is_not_asked_again(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_task_is_not_asked_again(words, tmp_path, monkeypatch, capsys):
     main([*words, "tasks=gsm8k"])
     before = results(tmp_path)
     monkeypatch.setattr("cada_trl.evaluation.utility.run.load_lm", lambda settings: pytest.fail("it loads the model"))
@@ -73,9 +67,7 @@ def test_a_finished_task_is_not_asked_again(
 
 
 @needs_lm_eval
-def test_a_run_that_broke_off_leaves_no_result_and_goes_on_with_its_answers(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_broke_off_leaves_no_result_and_goes_on_with_its_answers(words, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("cada_trl.evaluation.utility.run.accuracies", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -91,7 +83,7 @@ def test_a_run_that_broke_off_leaves_no_result_and_goes_on_with_its_answers(
 
 
 @needs_lm_eval
-def test_another_limit_or_other_data_is_another_task_folder(words: list[str], tmp_path: Path) -> None:
+def test_another_limit_or_other_data_is_another_task_folder(words, tmp_path):
     main([*words, "tasks=gsm8k", "limit=1"])
     main([*words, "tasks=gsm8k", "limit=2"])
     data = tmp_path / "data" / "gsm8k" / "test.jsonl"
@@ -102,9 +94,7 @@ def test_another_limit_or_other_data_is_another_task_folder(words: list[str], tm
 
 
 @needs_lm_eval
-def test_other_weights_are_another_folder_and_are_compared_in_pairs(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_weights_are_another_folder_and_are_compared_in_pairs(words, tmp_path, capsys):
     main([*words, "tasks=mmlu_plain"])
     before = next((tmp_path / "utility").iterdir())
     other = save_tiny_model(tmp_path / "other" / "tiny")
@@ -118,26 +108,24 @@ def test_other_weights_are_another_folder_and_are_compared_in_pairs(
 
 
 @needs_lm_eval
-def test_two_processes_do_not_share_a_folder(words: list[str], tmp_path: Path) -> None:
+def test_two_processes_do_not_share_a_folder(words, tmp_path):
     main([*words, "tasks=gsm8k"])
     folder = next((tmp_path / "utility").iterdir())
     with held(folder / "folder.lock", "busy"), pytest.raises(UserError, match="in use by another evaluation"):
         main([*words, "tasks=bbh"])
 
 
-def test_without_lm_eval_the_extra_is_named(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_lm_eval_the_extra_is_named(words, monkeypatch):
     monkeypatch.setattr(task, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'cada_trl\[utility\]'"):
         main(words)
 
 
 @needs_lm_eval
-def test_a_hub_that_cannot_be_reached_is_one_line(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_cannot_be_reached_is_one_line(words, tmp_path, monkeypatch):
     import datasets
 
-    def unreachable(*args: object, **kwargs: object) -> None:
+    def unreachable(*args, **kwargs):
         raise ConnectionError("Couldn't reach 'openai/gsm8k' on the Hub")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)

@@ -1,13 +1,10 @@
 """The verb whole, on made-up folders written by the project's own writers."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import pytest
 
-from cada_trl.document.blocks import Bullets, Document
+from cada_trl.document.blocks import Bullets
 from cada_trl.document.render import markdown
 from cada_trl.errors import UserError
 from cada_trl.records import Request, write_jsonl, write_requests
@@ -17,22 +14,22 @@ from tests.report.made_up_run import write_run
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> tuple[Path, Path]:
+def runs(tmp_path):
     return write_run(tmp_path / "a", 0, 3), write_run(tmp_path / "b", 0, 3)
 
 
-def sentences(document: Document) -> list[str]:
+def sentences(document):
     """What is said in short."""
     (block,) = document.sections[0].blocks
     assert isinstance(block, Bullets)
     return list(block.sentences)
 
 
-def in_short(a: Path, b: Path) -> str:
+def in_short(a, b):
     return " ".join(sentences(explain([a, b])))
 
 
-def test_the_same_run_twice_does_not_part_and_its_probes_are_even(runs: tuple[Path, Path]) -> None:
+def test_the_same_run_twice_does_not_part_and_its_probes_are_even(runs):
     found = explain(list(runs))
     assert "One experiment: no key that decides the result differs." in sentences(found)
     assert any("They do not part: all 3 steps" in one for one in sentences(found))
@@ -41,7 +38,7 @@ def test_the_same_run_twice_does_not_part_and_its_probes_are_even(runs: tuple[Pa
     assert paired["low"] < 0 < paired["high"]
 
 
-def test_a_key_that_decides_the_result_is_named_and_a_seed_is_no_other_experiment(tmp_path: Path) -> None:
+def test_a_key_that_decides_the_result_is_named_and_a_seed_is_no_other_experiment(tmp_path):
     a, b, c = (
         write_run(tmp_path / name, seed, 2, lr) for name, seed, lr in (("a", 0, 2e-5), ("b", 1, 2e-5), ("c", 0, 1e-5))
     )
@@ -50,9 +47,7 @@ def test_a_key_that_decides_the_result_is_named_and_a_seed_is_no_other_experimen
     assert "Two experiments: they differ in algo.lr, which decides the result." in in_short(a, c)
 
 
-def test_markdown_and_json_twins_are_written_on_request(
-    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_markdown_and_json_twins_are_written_on_request(runs, tmp_path, capsys):
     assert main([*map(str, runs), "--out", str(tmp_path / "out")]) == 0
     twin = json.loads((tmp_path / "out" / "why.json").read_text(encoding="utf-8"))
     assert twin["parting"]["step"] is None
@@ -60,9 +55,7 @@ def test_markdown_and_json_twins_are_written_on_request(
     assert "Where they part" in capsys.readouterr().out
 
 
-def test_shared_training_requests_are_counted_where_the_prepared_sets_are_here(
-    runs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_shared_training_requests_are_counted_where_the_prepared_sets_are_here(runs, tmp_path):
     for path, ids in zip(runs, (["r1", "r2"], ["r2", "r3", "r4"]), strict=True):
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         manifest["data"]["name"], manifest["data_hash"] = f"set-{path.name}", path.name
@@ -80,7 +73,7 @@ def test_shared_training_requests_are_counted_where_the_prepared_sets_are_here(
     assert "They part at step 1, first in its requests." in sentences(found)[2]
 
 
-def test_two_evaluations_are_compared_response_by_response(tmp_path: Path) -> None:
+def test_two_evaluations_are_compared_response_by_response(tmp_path):
     a = write_evaluation(tmp_path / "a", answers_most)
     b = write_evaluation(tmp_path / "b", refuses_most)
     found = explain([a, b])
@@ -90,14 +83,12 @@ def test_two_evaluations_are_compared_response_by_response(tmp_path: Path) -> No
     assert "Rates" in markdown(found)
 
 
-def test_a_run_and_an_evaluation_have_nothing_to_explain(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_run_and_an_evaluation_have_nothing_to_explain(runs, tmp_path):
     with pytest.raises(UserError, match="expected two training runs or two evaluations"):
         main([str(runs[0]), str(write_evaluation(tmp_path / "e", answers_most))])
 
 
-def test_no_run_folder_a_damaged_manifest_and_an_unfinished_run_are_one_line_each(
-    runs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_no_run_folder_a_damaged_manifest_and_an_unfinished_run_are_one_line_each(runs, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="is no folder of a run"):
         main([str(runs[0]), str(tmp_path / "empty")])
@@ -114,7 +105,7 @@ def test_no_run_folder_a_damaged_manifest_and_an_unfinished_run_are_one_line_eac
         main([str(path) for path in runs])
 
 
-def test_trained_weights_are_compared_where_both_are_kept(runs: tuple[Path, Path]) -> None:
+def test_trained_weights_are_compared_where_both_are_kept(runs):
     assert "not in both folders" in in_short(*runs)
     for path in runs:
         (path / "final").mkdir()

@@ -1,7 +1,5 @@
 """Where tokens lie in a packed micro-batch, and what an order costs."""
 
-from __future__ import annotations
-
 import random
 
 import pytest
@@ -12,7 +10,7 @@ from cada_trl.algo.packing import learned_rows, micro_batch_order, micro_batches
 CPU = torch.device("cpu")
 
 
-def _scored_tok(order: list[int], prompts: list[list[int]], completions: list[list[int]], size: int) -> int:
+def _scored_tok(order, prompts, completions, size):
     """Tokens that run through the model: counted on the packed micro-batches themselves."""
     total = 0
     for start in range(0, len(order), size):
@@ -22,7 +20,7 @@ def _scored_tok(order: list[int], prompts: list[list[int]], completions: list[li
     return total
 
 
-def _rollouts(seed: int) -> tuple[list[list[int]], list[list[int]]]:
+def _rollouts(seed):
     """Eight rows of three hazards: a long prefix a hazard, then a request and a completion of any length."""
     draw = random.Random(seed)
     prompts, completions = [], []
@@ -33,13 +31,13 @@ def _rollouts(seed: int) -> tuple[list[list[int]], list[list[int]]]:
     return prompts, completions
 
 
-def test_the_shared_prefix_is_held_once_and_the_rest_is_padded_right() -> None:
+def test_the_shared_prefix_is_held_once_and_the_rest_is_padded_right():
     packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
     assert packed.prefix_l.tolist() == [1, 2]
     assert packed.row_bs.tolist() == [[3, 7, 8], [4, 5, 9]]
 
 
-def test_every_completion_token_is_read_one_place_before_its_own() -> None:
+def test_every_completion_token_is_read_one_place_before_its_own():
     packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
     assert packed.label_n.tolist() == [7, 8, 9]
     assert packed.row_n.tolist() == [0, 0, 1]
@@ -47,25 +45,25 @@ def test_every_completion_token_is_read_one_place_before_its_own() -> None:
     assert packed.row_bs[packed.row_n, packed.at_n + 1].tolist() == packed.label_n.tolist()
 
 
-def test_without_sharing_every_row_is_whole() -> None:
+def test_without_sharing_every_row_is_whole():
     packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], False, CPU)
     assert packed.prefix_l.numel() == 0
     assert packed.row_bs.tolist() == [[1, 2, 3, 7, 8], [1, 2, 4, 5, 9]]
 
 
 @pytest.mark.parametrize("prompts", [[[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 2, 3, 4]], [[1], [1]]])
-def test_the_prefix_never_takes_the_last_prompt_token(prompts: list[list[int]]) -> None:
+def test_the_prefix_never_takes_the_last_prompt_token(prompts):
     packed = pack(prompts, [[7], [8, 9]], True, CPU)
     assert packed.prefix_l.numel() == min(map(len, prompts)) - 1
     assert int(packed.at_n.min()) >= 0
 
 
-def test_completions_that_start_alike_are_not_taken_for_the_prompt() -> None:
+def test_completions_that_start_alike_are_not_taken_for_the_prompt():
     packed = pack([[1, 2], [1, 2]], [[7, 8], [7, 9]], True, CPU)
     assert packed.prefix_l.tolist() == [1]
 
 
-def test_to_bt_puts_every_token_at_its_place_and_zero_elsewhere() -> None:
+def test_to_bt_puts_every_token_at_its_place_and_zero_elsewhere():
     packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
     assert packed.to_bt(torch.tensor([0.1, 0.2, 0.3]), 3).tolist() == [
         pytest.approx([0.1, 0.2, 0.0]),
@@ -73,7 +71,7 @@ def test_to_bt_puts_every_token_at_its_place_and_zero_elsewhere() -> None:
     ]
 
 
-def test_to_bt_passes_the_gradient_on() -> None:
+def test_to_bt_passes_the_gradient_on():
     packed = pack([[1, 2], [1, 3]], [[7, 8], [9]], True, CPU)
     value_n = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     (packed.to_bt(value_n, 2) * torch.tensor([[1.0, 10.0], [100.0, 1000.0]])).sum().backward()
@@ -81,7 +79,7 @@ def test_to_bt_passes_the_gradient_on() -> None:
     assert value_n.grad.tolist() == [1.0, 10.0, 100.0]
 
 
-def test_tokens_of_reads_rows_padded_on_either_side() -> None:
+def test_tokens_of_reads_rows_padded_on_either_side():
     ids_bt = torch.tensor([[3, 5, 6], [7, 8, 3]])
     assert tokens_of(ids_bt, torch.tensor([[0, 1, 1], [1, 1, 0]])) == [[5, 6], [7, 8]]
 
@@ -96,17 +94,13 @@ def test_tokens_of_reads_rows_padded_on_either_side() -> None:
         ([[2, 9], [2, 1], [2, 5]], 1),
     ],
 )
-def test_the_shared_prefix_is_the_longest_that_leaves_every_prompt_its_last_token(
-    prompts: list[list[int]], length: int
-) -> None:
+def test_the_shared_prefix_is_the_longest_that_leaves_every_prompt_its_last_token(prompts, length):
     assert shared_prefix(prompts) == length
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("seed", range(12))
-def test_the_order_holds_every_row_once_and_of_two_the_one_that_runs_fewer_tokens_is_taken(
-    seed: int, size: int
-) -> None:
+def test_the_order_holds_every_row_once_and_of_two_the_one_that_runs_fewer_tokens_is_taken(seed, size):
     prompts, completions = _rollouts(seed)
     order = micro_batch_order(prompts, completions, size, True)
     assert sorted(order) == list(range(8))
@@ -116,19 +110,19 @@ def test_the_order_holds_every_row_once_and_of_two_the_one_that_runs_fewer_token
     assert _scored_tok(order, prompts, completions, size) == min(costs)  # nor do the rows as they come run fewer
 
 
-def test_rows_of_a_hazard_share_a_micro_batch_where_that_is_cheapest() -> None:
+def test_rows_of_a_hazard_share_a_micro_batch_where_that_is_cheapest():
     prompts = [[1, *[hazard] * 30, 9] for hazard in (10, 11, 10, 11)]
     order = micro_batch_order(prompts, [[40], [41], [42], [43]], 2, True)
     assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
 
 
-def test_without_shared_prefixes_rows_of_a_length_share_a_micro_batch() -> None:
+def test_without_shared_prefixes_rows_of_a_length_share_a_micro_batch():
     prompts = [[1, *[hazard] * n] for hazard, n in ((10, 30), (10, 4), (11, 30), (11, 4))]
     order = micro_batch_order(prompts, [[40]] * 4, 2, False)
     assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
 
 
-def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one() -> None:
+def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one():
     prompts, completions = _rollouts(0)
     advantage_b = torch.arange(8.0)
     batches = micro_batches(prompts, completions, {"advantages": advantage_b}, 3, True, CPU)
@@ -144,15 +138,13 @@ def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one() -> None:
     ("least", "fillers"),
     [(1, []), (3, []), (4, [1]), (9, [1, 4])],  # rows 1 and 4 have no advantage and are not kept
 )
-def test_rows_without_an_advantage_only_fill_up(least: int, fillers: list[int]) -> None:
+def test_rows_without_an_advantage_only_fill_up(least, fillers):
     advantages, kept = [2.0, 0.0, 0.0, -1.0, 1e-12], [False, False, True, False, False]
     assert learned_rows(advantages, kept, least) == ([0, 2, 3], fillers)
 
 
 @pytest.mark.parametrize(("least", "sizes"), [(1, [3]), (2, [1, 2]), (3, [1, 1, 1])])
-def test_rows_that_are_left_out_are_in_no_micro_batch_and_the_fullest_is_cut_where_there_must_be_more(
-    least: int, sizes: list[int]
-) -> None:
+def test_rows_that_are_left_out_are_in_no_micro_batch_and_the_fullest_is_cut_where_there_must_be_more(least, sizes):
     prompts, completions = _rollouts(0)
     batches = micro_batches(prompts, completions, {"advantages": torch.arange(8.0)}, 4, True, CPU, [6, 1, 4], least)
     assert sorted(len(batch["rows"]) for batch in batches) == sizes

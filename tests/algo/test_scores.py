@@ -1,30 +1,27 @@
 """Tiled scores against the plain log_softmax over all tokens, in value and in gradient."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from cada_trl.algo import scores
-from cada_trl.algo.scores import Direction, TokenScores, token_scores
+from cada_trl.algo.scores import TokenScores, token_scores
 
 N_TOK, N_VOCAB, N_HIDDEN = 7, 11, 5
 TEMPERATURE = 0.7
-DIRECTIONS: list[Direction] = ["reverse", "forward", "symmetric"]
+DIRECTIONS = ["reverse", "forward", "symmetric"]
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 @pytest.fixture(autouse=True)
-def tiles_of_three_tokens_and_four_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def tiles_of_three_tokens_and_four_words(monkeypatch):
     """Seven tokens and eleven words make two whole tiles and a rest each."""
     monkeypatch.setattr(scores, "TILE_TOK", 3)
     monkeypatch.setattr(scores, "TILE_VOCAB", 4)
 
 
-def _inputs(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _inputs(dtype):
     generator = torch.Generator().manual_seed(1)
     hidden_nh, ref_hidden_nh = (torch.randn(N_TOK, N_HIDDEN, generator=generator).to(dtype) for _ in range(2))
     weight_vh, ref_weight_vh = (torch.randn(N_VOCAB, N_HIDDEN, generator=generator).to(dtype) for _ in range(2))
@@ -32,14 +29,7 @@ def _inputs(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
     return hidden_nh.requires_grad_(), weight_vh.requires_grad_(), label_n, ref_hidden_nh, ref_weight_vh
 
 
-def _naive(
-    hidden_nh: Tensor,
-    weight_vh: Tensor,
-    label_n: Tensor,
-    ref_hidden_nh: Tensor,
-    ref_weight_vh: Tensor,
-    kl_direction: Direction = "reverse",
-) -> TokenScores:
+def _naive(hidden_nh, weight_vh, label_n, ref_hidden_nh, ref_weight_vh, kl_direction="reverse"):
     logp_nv = (hidden_nh @ weight_vh.T / TEMPERATURE).log_softmax(dim=1)
     ref_logp_nv = (ref_hidden_nh @ ref_weight_vh.T / TEMPERATURE).log_softmax(dim=1)
     place = (torch.arange(N_TOK), label_n)
@@ -50,7 +40,7 @@ def _naive(
     return TokenScores(logp_nv[place], entropy_n, ref_logp_nv[place], kl_n)
 
 
-def _mixed(scored: TokenScores, exact_kl: bool) -> Tensor:
+def _mixed(scored, exact_kl):
     """A scalar in which every token's log-probability and KL has its own weight."""
     weight_n = torch.linspace(-1.0, 2.0, N_TOK, dtype=scored.logp_n.dtype)
     mixed = (weight_n * scored.logp_n).sum()
@@ -61,7 +51,7 @@ def _mixed(scored: TokenScores, exact_kl: bool) -> Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_values_equal_the_plain_log_softmax(dtype: torch.dtype, direction: Direction) -> None:
+def test_values_equal_the_plain_log_softmax(dtype, direction):
     hidden_nh, weight_vh, label_n, *reference = _inputs(dtype)
     tiled = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, True, direction)
     naive = _naive(hidden_nh, weight_vh, label_n, *reference, direction)
@@ -72,9 +62,7 @@ def test_values_equal_the_plain_log_softmax(dtype: torch.dtype, direction: Direc
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("with_reference", [False, True])
 @pytest.mark.parametrize(("exact_kl", "direction"), [(False, "reverse"), *((True, each) for each in DIRECTIONS)])
-def test_gradients_equal_the_plain_log_softmax(
-    dtype: torch.dtype, with_reference: bool, exact_kl: bool, direction: Direction
-) -> None:
+def test_gradients_equal_the_plain_log_softmax(dtype, with_reference, exact_kl, direction):
     hidden_nh, weight_vh, label_n, *reference = _inputs(dtype)
     given = reference if with_reference else (None, None)
     tiled = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *given, exact_kl, direction)
@@ -86,7 +74,7 @@ def test_gradients_equal_the_plain_log_softmax(
         torch.testing.assert_close(one, other, atol=TOLERANCE[dtype] * scale, rtol=0)
 
 
-def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states() -> None:
+def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states():
     hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
     whole = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference, exact_kl=True)
     frozen = token_scores(hidden_nh, weight_vh.detach(), label_n, TEMPERATURE, *reference, exact_kl=True)
@@ -94,7 +82,7 @@ def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states() -> None:
     torch.testing.assert_close(got, wanted, atol=0, rtol=0)
 
 
-def test_the_directions_of_three_words_by_hand() -> None:
+def test_the_directions_of_three_words_by_hand():
     """Policy (1/2, 1/4, 1/4), reference (1/4, 1/4, 1/2): each KL is ln 2 / 4, and a gradient is a difference."""
     hidden_nh = torch.ones(1, 1, dtype=torch.float64)
     log_p, log_q = (torch.tensor([[a], [b], [c]], dtype=torch.float64).log() for a, b, c in ((2, 1, 1), (1, 1, 2)))
@@ -113,7 +101,7 @@ def test_the_directions_of_three_words_by_hand() -> None:
         )
 
 
-def test_where_one_word_has_nearly_all_the_probability_only_the_forward_kl_still_pulls_it_down() -> None:
+def test_where_one_word_has_nearly_all_the_probability_only_the_forward_kl_still_pulls_it_down():
     # p = (0.999, 0.001), q = (0.001, 0.999). Reverse: p (log p/q - KL) = 0.999 * 0.001 * 2 log 999; forward: p - q
     pulls = {}
     for direction in DIRECTIONS[:2]:
@@ -129,7 +117,7 @@ def test_where_one_word_has_nearly_all_the_probability_only_the_forward_kl_still
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_no_gradient_reaches_the_reference(direction: Direction) -> None:
+def test_no_gradient_reaches_the_reference(direction):
     hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float64)
     for tensor in reference:
         tensor.requires_grad_()
@@ -139,7 +127,7 @@ def test_no_gradient_reaches_the_reference(direction: Direction) -> None:
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_policy_equal_to_its_reference_has_no_kl_and_no_kl_gradient(direction: Direction) -> None:
+def test_a_policy_equal_to_its_reference_has_no_kl_and_no_kl_gradient(direction):
     hidden_nh, weight_vh, label_n, *_ = _inputs(torch.float32)
     same = hidden_nh.detach(), weight_vh.detach()
     scored = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *same, True, direction)
@@ -149,13 +137,13 @@ def test_a_policy_equal_to_its_reference_has_no_kl_and_no_kl_gradient(direction:
         assert float(gradient.abs().max()) == 0.0
 
 
-def test_without_a_reference_there_is_neither_its_log_probability_nor_a_kl() -> None:
+def test_without_a_reference_there_is_neither_its_log_probability_nor_a_kl():
     hidden_nh, weight_vh, label_n, *_ = _inputs(torch.float32)
     scored = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, exact_kl=True)
     assert (scored.ref_logp_n, scored.kl_n) == (None, None)
 
 
-def test_entropy_and_the_references_log_probability_carry_no_gradient() -> None:
+def test_entropy_and_the_references_log_probability_carry_no_gradient():
     hidden_nh, weight_vh, label_n, *reference = _inputs(torch.float32)
     scored = token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference)
     assert scored.ref_logp_n is not None
@@ -163,19 +151,19 @@ def test_entropy_and_the_references_log_probability_carry_no_gradient() -> None:
     assert not scored.ref_logp_n.requires_grad
 
 
-def test_half_precision_is_scored_in_float32() -> None:
+def test_half_precision_is_scored_in_float32():
     hidden_nh, weight_vh, label_n, *reference = _inputs(torch.bfloat16)
     assert token_scores(hidden_nh, weight_vh, label_n, TEMPERATURE, *reference).logp_n.dtype == torch.float32
 
 
-def test_the_entropy_of_a_token_that_is_all_but_certain_is_not_below_zero() -> None:
+def test_the_entropy_of_a_token_that_is_all_but_certain_is_not_below_zero():
     generator = torch.Generator().manual_seed(0)
     hidden_nh, weight_vh = (30.0 * torch.randn(n, N_HIDDEN, generator=generator) for n in (500, N_VOCAB))
     scored = token_scores(hidden_nh, weight_vh, torch.zeros(500, dtype=torch.long), 1.0)
     assert float(scored.entropy_n.min()) == 0.0  # rounding alone would leave some of them at about -1e-4
 
 
-def test_under_autocast_the_gradient_is_that_of_the_rounded_logits() -> None:
+def test_under_autocast_the_gradient_is_that_of_the_rounded_logits():
     """The trainer calls backward outside autocast, which then rounds nothing there."""
     hidden_nh, weight_vh, label_n, ref_hidden_nh, ref_weight_vh = _inputs(torch.float32)
     hidden_nh = (8 * hidden_nh).detach().requires_grad_()  # logits of 20 and more, where bfloat16 rounds by 0.06

@@ -1,24 +1,18 @@
 """A measurement in a process of its own: what goes in, what comes out, and what it does not inherit."""
 
-from __future__ import annotations
-
 import subprocess
-
-import pytest
 
 from benchmarks.harness import in_own_process, words
 
 
-def test_a_function_gets_its_values_and_gives_back_its_own() -> None:
+def test_a_function_gets_its_values_and_gives_back_its_own():
     assert in_own_process(words, ["rows=a"], {"rows": "", "model": "tiny"}) == {"rows": "a", "model": "tiny"}
 
 
-def test_the_process_has_the_environment_that_is_asked_for_and_no_ranks_of_ours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen: dict[str, str] = {}
+def test_the_process_has_the_environment_that_is_asked_for_and_no_ranks_of_ours(monkeypatch):
+    seen = {}
 
-    def run(_: object, env: dict[str, str], **__: object) -> subprocess.CompletedProcess[str]:
+    def run(_, env, **__):
         seen.update(env)
         return subprocess.CompletedProcess([], 0, 'noise\n{"cpu_s": 1.0}\n')
 

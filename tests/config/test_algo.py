@@ -1,7 +1,5 @@
 """The methods as they are chosen: every file composes, and a value that a method would ignore is refused."""
 
-from __future__ import annotations
-
 from importlib import import_module
 
 import pytest
@@ -14,20 +12,20 @@ ALGOS = sorted(file.stem for file in (CONF_DIR / "algo").glob("*.yaml"))
 SHARED = ("lr_schedule", "warmup_frac", "max_grad_norm", "benign_frac", "max_steps")
 
 
-def test_the_issues_methods_are_all_there() -> None:
+def test_the_issues_methods_are_all_there():
     assert set(ALGOS) >= {
         *("cada", "sft_direct_refusal", "sft_codes", "sft_cases", "rejection_sft", "dpo_cases", "grpo", "rloo"),
         "self_distillation",
     }
 
 
-def test_every_method_has_a_builder_that_is_there() -> None:
+def test_every_method_has_a_builder_that_is_there():
     assert set(BUILDERS) == set(METHODS)
     for module, function in (builder.split(":") for builder in BUILDERS.values()):
         assert callable(getattr(import_module(module), function))
 
 
-def test_every_key_that_a_method_may_leave_unread_is_one_of_the_section() -> None:
+def test_every_key_that_a_method_may_leave_unread_is_one_of_the_section():
     keys = set(type(load_config([]).algo).model_fields)
     assert set(UNUSED) <= keys
     for method in METHODS.values():
@@ -35,7 +33,7 @@ def test_every_key_that_a_method_may_leave_unread_is_one_of_the_section() -> Non
 
 
 @pytest.mark.parametrize("model", ["smollm2", "llama3"])
-def test_all_methods_have_one_budget_of_steps_and_sequences(model: str) -> None:
+def test_all_methods_have_one_budget_of_steps_and_sequences(model):
     from cada_trl.training.run import n_steps
 
     budgets = set()
@@ -56,16 +54,16 @@ def test_all_methods_have_one_budget_of_steps_and_sequences(model: str) -> None:
         ("dpo_cases", "cases", "dpo", "complete"),
     ],
 )
-def test_a_baseline_is_sampled_on_its_arm(algo: str, arm: str, method: str, keep: str) -> None:
+def test_a_baseline_is_sampled_on_its_arm(algo, arm, method, keep):
     config = load_config([f"algo={algo}"])
     assert (config.prompt.arm, config.algo.method, config.algo.keep) == (arm, method, keep)
 
 
-def test_an_arm_that_is_asked_for_wins_over_the_methods_own() -> None:
+def test_an_arm_that_is_asked_for_wins_over_the_methods_own():
     assert load_config(["algo=sft_codes", "prompt=cases"]).prompt.arm == "cases"
 
 
-def test_the_labs_learning_rates_are_those_of_model_and_method() -> None:
+def test_the_labs_learning_rates_are_those_of_model_and_method():
     lrs = {
         (model, algo): load_config([f"model={model}", f"algo={algo}"]).algo.lr
         for model in ("llama3", "deepthought")
@@ -82,7 +80,7 @@ def test_the_labs_learning_rates_are_those_of_model_and_method() -> None:
     assert load_config(["model=deepthought", "algo=dpo_cases"]).algo.epochs == 6
 
 
-def test_self_distillation_takes_cadas_batch_rate_and_weights_on_smollm2() -> None:
+def test_self_distillation_takes_cadas_batch_rate_and_weights_on_smollm2():
     cada, distilled = (load_config([f"algo={algo}"]).algo for algo in ("cada", "self_distillation"))
     keys = ("lr", "lr_schedule", "requests_per_step", "benign_frac", "benign_tok", "max_steps")
     for key in (*keys, "first_tok_weight", "rollouts_per_request"):
@@ -90,7 +88,7 @@ def test_self_distillation_takes_cadas_batch_rate_and_weights_on_smollm2() -> No
     assert (distilled.kl_direction, distilled.has_kl) == ("symmetric", True)
 
 
-def test_smollm2_samples_ten_steps_at_once_only_from_the_frozen_model() -> None:
+def test_smollm2_samples_ten_steps_at_once_only_from_the_frozen_model():
     default, by_vllm, distilled = (
         load_config(words).algo for words in ([], ["rollout=vllm_colocate"], ["algo=self_distillation"])
     )

@@ -3,13 +3,8 @@
 A new key that takes any text needs a case here.
 """
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +12,7 @@ import yaml
 from cada_trl.chat import ChatSettings
 from cada_trl.config import CONF_DIR, Config, load_config
 from cada_trl.config.keys import default_keys, describe_keys
-from cada_trl.config.loading import Section, check_values, leaf_paths
+from cada_trl.config.loading import check_values, leaf_paths
 from cada_trl.errors import HelpAsked, UserError
 from cada_trl.evaluation.settings import (
     EvaluateConfig,
@@ -68,7 +63,7 @@ ELSEWHERE = {
     "evals": "test_every_verb.py",
 }
 # how each is loaded; --help lists a suite's own benchmarks, and without data_root the held-out twins take their place
-LOADED: dict[type[Section], Callable[[list[str]], Any]] = {
+LOADED = {
     Config: load_config,
     EvaluateConfig: partial(load_about, EvaluateConfig, "evaluate"),
     FaithfulnessConfig: load_faithfulness_config,
@@ -90,7 +85,7 @@ LOADED: dict[type[Section], Callable[[list[str]], Any]] = {
         (TableSettings, CONF_DIR / "table", "table"),
     ],
 )
-def test_every_key_is_listed_with_the_value_that_is_composed(schema: type[Section], folder: Path, primary: str) -> None:
+def test_every_key_is_listed_with_the_value_that_is_composed(schema, folder, primary):
     load = LOADED[schema]
     composed, keys = load([]).model_dump(), default_keys(folder, primary)
     paths = set(leaf_paths(schema).values())
@@ -105,7 +100,7 @@ def test_every_key_is_listed_with_the_value_that_is_composed(schema: type[Sectio
     assert str(asked.value) == describe_keys(folder, primary, paths)
 
 
-def test_a_key_stands_under_the_last_file_that_sets_it_with_that_files_source() -> None:
+def test_a_key_stands_under_the_last_file_that_sets_it_with_that_files_source():
     lines = describe_keys(CONF_DIR, "config", set(leaf_paths(Config).values())).splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("  lr="))
     assert lines[at].split(maxsplit=1) == ["lr=1.0e-4", "ours: the only rate tried with the forward KL"]
@@ -114,16 +109,16 @@ def test_a_key_stands_under_the_last_file_that_sets_it_with_that_files_source() 
     assert not any(line.startswith("  lr=") for line in lines[at + 1 :])
 
 
-def test_the_files_to_choose_from_are_listed_with_the_default_first() -> None:
+def test_the_files_to_choose_from_are_listed_with_the_default_first():
     text = describe_keys(CONF_DIR, "config", set(leaf_paths(Config).values()))
     assert "  hardware=cpu                   a100x16 | a100x4 | a100x4_40gb | cpu | gpu" in text
 
 
-def test_a_comment_above_a_key_is_its_source_where_none_stands_beside_it() -> None:
+def test_a_comment_above_a_key_is_its_source_where_none_stands_beside_it():
     assert default_keys(CONF_DIR, "sweep")["space"].source.startswith("ours: half a decade")
 
 
-def with_wrong(values: dict[str, Any], path: str) -> dict[str, Any]:
+def with_wrong(values, path):
     changed = copy.deepcopy(values)
     *sections, leaf = path.split(".")
     inner = changed
@@ -134,7 +129,7 @@ def with_wrong(values: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("schema", LOADED)
-def test_each_key_refuses_what_it_cannot_hold_and_is_named(schema: type[Section]) -> None:
+def test_each_key_refuses_what_it_cannot_hold_and_is_named(schema):
     values = LOADED[schema]([]).model_dump()
     taken = set()
     for leaf, path in leaf_paths(schema).items():

@@ -1,7 +1,5 @@
 """A recipe or a policy is its words in its place; a recipe's head names its command, its hours and what to expect."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -15,21 +13,21 @@ from cada_trl.jobs.grid import make_grid, read_request
 from cada_trl.jobs.table_plan import load_layout, load_models
 from cada_trl.policy import new
 from cada_trl.report.names import benchmark_name
-from cada_trl.report.paper import MEASURES, PaperRow, paper_tables
+from cada_trl.report.paper import MEASURES, paper_tables
 
 TRAININGS = sorted(path for path in RECIPES_DIR.glob("*/*.yaml") if path.parent.name != "tables")
 OF_THE_PAPER = [path for path in TRAININGS if path.parent.name != "smollm2"]
 
 
-def name(recipe: Path) -> str:
+def name(recipe):
     return f"{recipe.parent.name}/{recipe.stem}"
 
 
-def overrides(recipe: Path) -> list[str]:
+def overrides(recipe):
     return [str(line) for line in yaml.safe_load(recipe.read_text(encoding="utf-8"))]
 
 
-def expected_lines(model: str, recipe: str) -> list[str]:
+def expected_lines(model, recipe):
     """A line for each of the paper's rows, from its data file; one line where it has none."""
     methods = {row.method for table in (1, 2, 3, 4) for row in load_layout(table).rows if row.recipe == recipe}
     rows = [row for row in paper_tables().rows if row.model == model and row.method in methods]
@@ -38,14 +36,14 @@ def expected_lines(model: str, recipe: str) -> list[str]:
     return ["# Expected, as the paper reports it:", *map(_line, rows)]
 
 
-def _line(row: PaperRow) -> str:
+def _line(row):
     shown = {attack: " ± ".join(f"{number:g}" for number in numbers) for attack, numbers in row.values.items()}
     numbers = ", ".join(f"{attack} {value}" if len(shown) > 1 else value for attack, value in shown.items())
     return f"#   Table {row.table}, {benchmark_name(row.benchmark)}, {MEASURES[row.measure]} %: {numbers}"
 
 
 @pytest.mark.parametrize("recipe", TRAININGS, ids=name)
-def test_every_line_of_a_recipe_is_an_override_with_its_source_beside_it(recipe: Path) -> None:
+def test_every_line_of_a_recipe_is_an_override_with_its_source_beside_it(recipe):
     load_config([f"model={recipe.parent.name}", *overrides(recipe)])
     lines = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
     assert len(lines) == len(overrides(recipe))
@@ -54,12 +52,12 @@ def test_every_line_of_a_recipe_is_an_override_with_its_source_beside_it(recipe:
 
 
 @pytest.mark.parametrize("recipe", TRAININGS, ids=name)
-def test_the_head_of_a_recipe_has_its_own_command(recipe: Path) -> None:
+def test_the_head_of_a_recipe_has_its_own_command(recipe):
     assert f"#   make train ARGS=recipe={name(recipe)}\n" in recipe.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("recipe", OF_THE_PAPER, ids=name)
-def test_the_head_of_a_recipe_of_the_paper_has_the_papers_own_numbers_and_the_estimated_hours(recipe: Path) -> None:
+def test_the_head_of_a_recipe_of_the_paper_has_the_papers_own_numbers_and_the_estimated_hours(recipe):
     text, model = recipe.read_text(encoding="utf-8"), recipe.parent.name
     head = [line for line in text.splitlines() if line.startswith("#")]
     expected = expected_lines(model, recipe.stem)
@@ -67,25 +65,25 @@ def test_the_head_of_a_recipe_of_the_paper_has_the_papers_own_numbers_and_the_es
     assert f" Hours: {load_models().models[model].train_h:g}, ESTIMATED (recipes/tables/models.yaml)." in text
 
 
-def test_the_numbers_of_a_head_are_those_of_the_table() -> None:
+def test_the_numbers_of_a_head_are_those_of_the_table():
     assert "#   Table 3, StrongREJECT, ASR %: none 0.2 ± 0.1, pair 20.4 ± 1.2, pap 8.1 ± 0.3" in expected_lines(
         "llama3", "cada"
     )
     assert expected_lines("llama3_70b", "cada") == ["# Expected: the paper reports no such training."]
 
 
-def test_the_smollm2_recipe_is_the_default() -> None:
+def test_the_smollm2_recipe_is_the_default():
     pinned = load_config(["model=smollm2", *overrides(RECIPES_DIR / "smollm2" / "cada.yaml")])
     assert config_hash(pinned) == config_hash(load_config(["model=smollm2"]))
 
 
-def test_a_recipe_is_its_model_and_its_overrides() -> None:
+def test_a_recipe_is_its_model_and_its_overrides():
     named = load_config(["recipe=smollm2/paper"])
     assert config_hash(named) == config_hash(load_config(["model=smollm2", *recipe_words("smollm2/paper")]))
     assert config_hash(named) != config_hash(load_config(["model=smollm2"]))
 
 
-def test_what_comes_after_a_recipe_wins_and_what_comes_before_does_not() -> None:
+def test_what_comes_after_a_recipe_wins_and_what_comes_before_does_not():
     config = load_config(["beta_kl=0.5", "seed=9", "recipe=smollm2/cada", "seed=3"])
     assert (config.algo.beta_kl, config.seed) == (0.01, 3)
 
@@ -93,25 +91,23 @@ def test_what_comes_after_a_recipe_wins_and_what_comes_before_does_not() -> None
 @pytest.mark.parametrize(
     ("name", "nearest"), [("smollm2/cade", "did you mean smollm2/cada"), ("tables/table1", "valid: "), ("", "valid: ")]
 )
-def test_an_unknown_recipe_fails_with_the_nearest(name: str, nearest: str) -> None:
+def test_an_unknown_recipe_fails_with_the_nearest(name, nearest):
     with pytest.raises(UserError, match=f"recipe={name}: no such recipe; {nearest}"):
         load_config([f"recipe={name}"])
 
 
-def test_a_sweep_takes_a_recipe_and_an_axis_over_one_of_its_keys() -> None:
+def test_a_sweep_takes_a_recipe_and_an_axis_over_one_of_its_keys():
     request = read_request(["recipe=smollm2/cada", "beta_kl=0.0,0.1"])
     cells = make_grid(request.training)
     assert [cell.axes for cell in cells] == [{"beta_kl": 0.0}, {"beta_kl": 0.1}]
     assert {cell.config.algo.sampled_by for cell in cells} == {"reference"}
 
 
-def test_words_without_a_recipe_stay_as_they_are() -> None:
+def test_words_without_a_recipe_stay_as_they_are():
     assert expand_recipes(["model=llama3", "--dry-run"]) == ["model=llama3", "--dry-run"]
 
 
-def test_a_policy_is_its_hazards_and_its_twins_and_what_comes_after_it_wins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_policy_is_its_hazards_and_its_twins_and_what_comes_after_it_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     new("mine")
     config = load_config(["recipe=smollm2/cada", "policy=mine", "licence=ours"])
@@ -120,7 +116,7 @@ def test_a_policy_is_its_hazards_and_its_twins_and_what_comes_after_it_wins(
     assert Path(str(config.data.file)).read_text(encoding="utf-8").count("tenancy-") == 12
 
 
-def test_an_unknown_policy_is_one_line_with_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_policy_is_one_line_with_what_is_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     new("mine")
     with pytest.raises(UserError, match=r"no file policies/mime/policy\.yaml; there are: mine, pharmacy, tenancy;"):

@@ -1,7 +1,5 @@
 """What a configuration refuses: each is one line that names it and repeats no password; its neighbours are taken."""
 
-from __future__ import annotations
-
 import pytest
 
 from cada_trl.config import Config, load_config
@@ -128,7 +126,7 @@ OF_A_TRAINING = MISTYPED | MISFITS | OF_A_METHOD | NOT_READ | ADDRESSES
 
 
 @pytest.mark.parametrize("words", [*OF_A_TRAINING, *OF_AN_EVALUATION])
-def test_what_is_refused_is_one_line(words: str) -> None:
+def test_what_is_refused_is_one_line(words):
     load = load_config if words in OF_A_TRAINING else load_evaluate_config
     with pytest.raises(UserError) as error:
         load(words.split())
@@ -159,11 +157,11 @@ def test_what_is_refused_is_one_line(words: str) -> None:
         "recipe=smollm2/cada benign_frac=0",
     ],
 )
-def test_what_does_fit_and_is_read_or_says_nothing_new_is_taken(words: str) -> None:
+def test_what_does_fit_and_is_read_or_says_nothing_new_is_taken(words):
     load_config(words.split())
 
 
-def test_the_table_of_unread_keys_names_keys_that_are_there() -> None:
+def test_the_table_of_unread_keys_names_keys_that_are_there():
     schemas = (Config, EvaluateConfig, UtilityConfig, SweepConfig)
     known = {path for schema in schemas for path in leaf_paths(schema).values()}
     named = {word.partition("=")[0].rstrip("!") for conditions in UNREAD for word in conditions.split()}
@@ -172,7 +170,7 @@ def test_the_table_of_unread_keys_names_keys_that_are_there() -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", ".x", "..", " a", "a\nb", "a\x07", "\u202eb", "x" * 201, ""])
 @pytest.mark.parametrize("key", ["run_name", "name", "wandb_project"])
-def test_a_name_that_is_no_folders_is_refused(key: str, name: str) -> None:
+def test_a_name_that_is_no_folders_is_refused(key, name):
     config = load_config([])
     values = config.model_dump()
     section = next((part for part in values.values() if isinstance(part, dict) and key in part), values)
@@ -182,12 +180,12 @@ def test_a_name_that_is_no_folders_is_refused(key: str, name: str) -> None:
     assert f"{key}=" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_name_of_any_alphabet_is_taken() -> None:
+def test_a_name_of_any_alphabet_is_taken():
     assert load_config([as_override("run_name", "überprüfung-一号 2")]).run_name == "überprüfung-一号 2"
     assert load_config(["run_name=überprüfung-一号"]).run_name == "überprüfung-一号"
 
 
 @pytest.mark.parametrize("word", ["sweep_name=a/b", "sweep_name=..", "sweeps_dir='a\tb'"])
-def test_a_sweeps_name_and_folder_are_checked_alike(word: str) -> None:
+def test_a_sweeps_name_and_folder_are_checked_alike(word):
     with pytest.raises(UserError, match=r"expected a (name|folder)"):
         read_request([word])

@@ -1,13 +1,9 @@
 """The configuration: what it accepts, what it says to a mistake, and what its hash means."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -29,31 +25,31 @@ HYPER_PARAMETERS = [
 ]
 
 
-def values_of(config: Config) -> dict[str, Any]:
+def values_of(config):
     return config.model_dump()
 
 
-def test_a_leaf_name_is_unique_in_the_whole_schema() -> None:
+def test_a_leaf_name_is_unique_in_the_whole_schema():
     assert [leaf for leaf, n in Counter(LEAVES).items() if n > 1] == []
 
 
-def test_no_leaf_is_named_like_a_group_so_that_an_override_has_one_meaning() -> None:
+def test_no_leaf_is_named_like_a_group_so_that_an_override_has_one_meaning():
     assert set(PATHS) & set(GROUPS) == set()
 
 
-def test_every_leaf_has_a_path() -> None:
+def test_every_leaf_has_a_path():
     assert set(PATHS) == set(LEAVES)
     assert PATHS["beta_kl"] == "algo.beta_kl"
     assert PATHS["seed"] == "seed"
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
+def test_every_choice_of_every_group_composes(group, choice):
     # SmolLM2's 24 rollouts a step do not divide over sixteen GPUs of two.
     load_config([f"{group}={choice}", *(["requests_per_step=32"] if choice == "a100x16" else [])])
 
 
-def test_the_papers_requests_are_one_word_whatever_the_model() -> None:
+def test_the_papers_requests_are_one_word_whatever_the_model():
     for model in ("smollm2", "llama3", "deepthought"):
         config = load_config([f"model={model}", "data=paper"])
         data = config.data
@@ -62,26 +58,26 @@ def test_the_papers_requests_are_one_word_whatever_the_model() -> None:
 
 
 @pytest.mark.parametrize(("data", "trained"), [("twins", "both"), ("beavertails", "both"), ("jsonl", "harmless")])
-def test_the_twins_beside_each_source(data: str, trained: str) -> None:
+def test_the_twins_beside_each_source(data, trained):
     assert load_config([f"data={data}"]).data.twins == trained
     assert load_config([]).data.dataset == "twins"
 
 
-def test_a_short_key_is_its_full_key() -> None:
+def test_a_short_key_is_its_full_key():
     assert load_config(["beta_kl=0.5"]) == load_config(["algo.beta_kl=0.5"])
     assert load_config(["beta_kl=0.5"]).algo.beta_kl == 0.5
 
 
-def test_the_last_of_two_overrides_wins() -> None:
+def test_the_last_of_two_overrides_wins():
     config = load_config(["data=beavertails", "beta_kl=0.1", "data=twins", "beta_kl=0.2"])
     assert (config.data.dataset, config.algo.beta_kl) == ("twins", 0.2)
 
 
-def test_an_override_wins_over_what_the_models_file_sets() -> None:
+def test_an_override_wins_over_what_the_models_file_sets():
     assert load_config(["lr=1e-6", "model=smollm2"]).algo.lr == 1e-6
 
 
-def test_the_papers_values_are_the_models_defaults() -> None:
+def test_the_papers_values_are_the_models_defaults():
     llama, deepthought = load_config(["model=llama3"]).algo, load_config(["model=deepthought"]).algo
     assert (llama.lr, deepthought.lr) == (2e-6, 5e-6)
     for algo in (llama, deepthought):
@@ -89,42 +85,42 @@ def test_the_papers_values_are_the_models_defaults() -> None:
         assert (algo.baseline, algo.kl_in, algo.learn_on, algo.benign_frac) == ("running", "loss", "request", 0.0)
 
 
-def test_a_value_in_quotes_may_hold_commas_and_blanks() -> None:
+def test_a_value_in_quotes_may_hold_commas_and_blanks():
     assert load_config(["file='/a b, (c).jsonl'"]).data.file == "/a b, (c).jsonl"
 
 
-def test_the_advised_micro_batch_really_divides_the_step_over_all_processes() -> None:
+def test_the_advised_micro_batch_really_divides_the_step_over_all_processes():
     with pytest.raises(UserError) as error:
         load_config(["hardware=a100x4", "requests_per_step=16", "micro_batch=3"])
     assert str(error.value).endswith("the next smaller that fits: micro_batch=2")
     load_config(["hardware=a100x4", "requests_per_step=16", "micro_batch=2"])
 
 
-def test_a_stored_configuration_reads_back_equal() -> None:
+def test_a_stored_configuration_reads_back_equal():
     config = load_config(["model=llama3", "held_out_hazards=[hate,privacy]"])
     assert check_config(yaml.safe_load(yaml.safe_dump(values_of(config)))) == config
 
 
-def test_a_stored_configuration_with_an_unknown_key_is_refused_with_the_nearest() -> None:
+def test_a_stored_configuration_with_an_unknown_key_is_refused_with_the_nearest():
     values = values_of(load_config([]))
     values["algo"]["betta_kl"] = 0.1
     with pytest.raises(UserError, match=r"unknown key 'algo\.betta_kl'; did you mean beta_kl"):
         check_config(values)
 
 
-def test_a_stored_configuration_without_a_key_is_refused() -> None:
+def test_a_stored_configuration_without_a_key_is_refused():
     values = values_of(load_config([]))
     del values["algo"]["beta_kl"]
     with pytest.raises(UserError, match=r"algo\.beta_kl.*Field required"):
         check_config(values)
 
 
-def test_a_configuration_cannot_be_changed_after_the_fact() -> None:
+def test_a_configuration_cannot_be_changed_after_the_fact():
     with pytest.raises(ValueError, match="frozen"):
-        load_config([]).algo.lr = 1.0  # type: ignore[misc]
+        load_config([]).algo.lr = 1.0
 
 
-def _another(value: Any) -> Any:
+def _another(value):
     """A different value of the same kind; the hash reads values, so bounds do not matter here."""
     if isinstance(value, bool):
         return not value
@@ -141,7 +137,7 @@ NOT_HASHED = {"seed", "runs_dir", "run_name", "data_dir", "server_url", "tensor_
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # another value may be of another type
 @pytest.mark.parametrize("leaf", LEAVES)
-def test_the_hash_changes_with_what_decides_the_result_and_with_nothing_else(leaf: str) -> None:
+def test_the_hash_changes_with_what_decides_the_result_and_with_nothing_else(leaf):
     config = load_config([])
     section, _, key = PATHS[leaf].rpartition(".")
     if section:
@@ -153,17 +149,17 @@ def test_the_hash_changes_with_what_decides_the_result_and_with_nothing_else(lea
     assert (config_hash(changed) == config_hash(config)) is ignored
 
 
-def test_the_hash_is_the_same_for_an_integer_and_its_float() -> None:
+def test_the_hash_is_the_same_for_an_integer_and_its_float():
     assert config_hash(load_config(["beta_kl=1"])) == config_hash(load_config(["beta_kl=1.0"]))
 
 
-def test_a_run_is_named_by_model_hash_and_seed_unless_it_is_given_a_name() -> None:
+def test_a_run_is_named_by_model_hash_and_seed_unless_it_is_given_a_name():
     config = load_config(["seed=3"])
     assert run_name(config) == f"smollm2-{config_hash(config)}-s3"
     assert run_name(load_config(["run_name=mine"])) == "mine"
 
 
-def test_composing_imports_nothing_that_takes_seconds() -> None:
+def test_composing_imports_nothing_that_takes_seconds():
     program = (
         "import sys; from cada_trl.config import load_config; load_config(['model=llama3']); "
         "slow = {'torch', 'transformers', 'trl', 'datasets', 'numpy', 'scipy', 'wandb', 'httpx'} & set(sys.modules); "
@@ -173,14 +169,14 @@ def test_composing_imports_nothing_that_takes_seconds() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_missing_configuration_folder_says_how_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_configuration_folder_says_how_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(run_config, "CONF_DIR", tmp_path / "absent")
     with pytest.raises(UserError, match="install the project again"):
         load_config([])
 
 
 @pytest.mark.parametrize("path", HYPER_PARAMETERS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_hyper_parameter_carries_its_source_on_its_line(path: Path) -> None:
+def test_every_hyper_parameter_carries_its_source_on_its_line(path):
     keys = [line for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"\w+:", line)]
     assert keys
     names_the_choice = f": {path.stem}"  # `arm: cases` in cases.yaml: the file's first line says what it is
@@ -191,9 +187,7 @@ def test_every_hyper_parameter_carries_its_source_on_its_line(path: Path) -> Non
     ("flags", "quick"),
     [("flags : fpu avx512f avx512_bf16", True), ("flags : amx_bf16 amx_tile", True), ("flags : avx2 avx512f", False)],
 )
-def test_bf16_is_auto_on_a_cpu_and_asks_what_the_cpu_can(
-    flags: str, quick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bf16_is_auto_on_a_cpu_and_asks_what_the_cpu_can(flags, quick, tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(flags)
     monkeypatch.setattr("cada_trl.config.sections.CPU_INFO", tmp_path / "cpuinfo")
     assert load_config([]).hardware.bf16 is quick

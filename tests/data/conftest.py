@@ -1,25 +1,17 @@
 """Small rows written for the tests, and configurations that read them."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cada_trl.config import DataConfig, load_config
-
-WriteRows = Callable[[str, list[Any]], Path]
-DataOf = Callable[..., DataConfig]
+from cada_trl.config import load_config
 
 
 @pytest.fixture
-def write_rows(tmp_path: Path) -> WriteRows:
+def write_rows(tmp_path):
     """(file name, rows) -> the JSONL's path; a row that is a string is written as it is."""
 
-    def write(name: str, rows: list[Any]) -> Path:
+    def write(name, rows):
         path = tmp_path / name
         path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
         return path
@@ -28,6 +20,6 @@ def write_rows(tmp_path: Path) -> WriteRows:
 
 
 @pytest.fixture
-def data_of() -> DataOf:
+def data_of():
     """Overrides -> the data section, of BeaverTails unless they choose another."""
     return lambda *overrides: load_config(["data=beavertails", *overrides]).data

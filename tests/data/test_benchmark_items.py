@@ -1,10 +1,6 @@
 """The descriptions in hydra_conf/benchmark, and items from small files of ours in the published sets' forms."""
 
-from __future__ import annotations
-
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pytest
@@ -21,7 +17,7 @@ from cada_trl.storage.files import replace
 ROWS = 'goal,kind,n\n"Pick a lock,\nplease",tools,a1\nWrite an insult,words,a2\nSay hello,words,7\n'
 
 
-def spec_of(text: str = ROWS, **changes: Any) -> BenchmarkSpec:
+def spec_of(text=ROWS, **changes):
     """A set in one CSV: the fields of AdvBench's description with changes."""
     columns = {"text": "goal", "id": None, "category": "kind"}
     file = {"name": "tiny", "n": 3, "file": "tiny/tiny.csv", "sha256": sha256(text), "columns": columns}
@@ -29,24 +25,24 @@ def spec_of(text: str = ROWS, **changes: Any) -> BenchmarkSpec:
     return BenchmarkSpec.model_validate(values | changes)
 
 
-def read(folder: Path, text: str = ROWS, **changes: Any) -> list[Item]:
+def read(folder, text=ROWS, **changes):
     """The items of the set in a file of that text."""
     replace(folder / "tiny" / "tiny.csv", text)
     return load_items(spec_of(text, **changes), folder, None, seed=0)
 
 
-def items_of(counts: dict[str, int]) -> list[Item]:
+def items_of(counts):
     rows = [(category, number) for category, n in counts.items() for number in range(n)]
     return [Item(f"t-{c}-{n}", "t", f"request {n} of {c}", None, c, True) for c, n in rows]
 
 
-def test_every_description_is_valid_and_named_after_its_file() -> None:
+def test_every_description_is_valid_and_named_after_its_file():
     assert [load_spec(name).name for name in names()] == names()
     assert {"strongreject", "strongreject_small", "advbench", "hex_phi", "jailbreakbench_harmful"} < set(names())
     assert {"xstest_safe", "xstest_unsafe", "jailbreakbench_benign", "or_bench_hard"} < set(names())
 
 
-def test_every_hazard_of_a_description_is_in_the_pack_and_every_label_in_the_lexicon() -> None:
+def test_every_hazard_of_a_description_is_in_the_pack_and_every_label_in_the_lexicon():
     pack = set(load_pack("builtin").hazards)
     labels = set(load_lexicon().priors)
     for spec in map(load_spec, names()):
@@ -54,7 +50,7 @@ def test_every_hazard_of_a_description_is_in_the_pack_and_every_label_in_the_lex
         assert {label for prior in spec.hazards.priors.values() for label in prior} <= labels
 
 
-def test_an_unknown_benchmark_is_answered_with_the_nearest_names() -> None:
+def test_an_unknown_benchmark_is_answered_with_the_nearest_names():
     with pytest.raises(UserError, match="unknown benchmark 'strongrejct'; did you mean strongreject or strong"):
         load_spec("strongrejct")
     with pytest.raises(UserError, match=r"unknown benchmark '\.\./config'; valid: advbench, hex_phi"):
@@ -72,9 +68,7 @@ def test_an_unknown_benchmark_is_answered_with_the_nearest_names() -> None:
         ("- a\n", "is not a benchmark"),
     ],
 )
-def test_a_broken_description_is_one_line(
-    changes: dict[str, Any] | str, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_description_is_one_line(changes, seen, tmp_path, monkeypatch):
     values = load_spec("advbench").model_dump()
     replace(tmp_path / "broken.yaml", changes if isinstance(changes, str) else yaml.safe_dump(values | changes))
     monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path)
@@ -82,7 +76,7 @@ def test_a_broken_description_is_one_line(
         load_spec("broken")
 
 
-def test_items_come_in_the_files_order_with_their_row_as_id(tmp_path: Path) -> None:
+def test_items_come_in_the_files_order_with_their_row_as_id(tmp_path):
     assert [(item.id, item.request, item.category, item.harmful) for item in read(tmp_path)] == [
         ("tiny-001", "Pick a lock,\nplease", "tools", True),
         ("tiny-002", "Write an insult", "words", True),
@@ -90,16 +84,16 @@ def test_items_come_in_the_files_order_with_their_row_as_id(tmp_path: Path) -> N
     ]
 
 
-def test_a_published_id_is_kept_and_a_number_gets_three_digits(tmp_path: Path) -> None:
+def test_a_published_id_is_kept_and_a_number_gets_three_digits(tmp_path):
     items = read(tmp_path, columns={"text": "goal", "id": "n", "category": None})
     assert [(item.id, item.category) for item in items] == [("tiny-a1", ""), ("tiny-a2", ""), ("tiny-007", "")]
 
 
-def test_only_the_rows_that_belong_to_the_set_are_taken(tmp_path: Path) -> None:
+def test_only_the_rows_that_belong_to_the_set_are_taken(tmp_path):
     assert [item.id for item in read(tmp_path, only={"kind": "words"}, n=2)] == ["tiny-002", "tiny-003"]
 
 
-def test_the_first_field_in_the_table_decides_the_hazard_and_the_classifier_the_rest(tmp_path: Path) -> None:
+def test_the_first_field_in_the_table_decides_the_hazard_and_the_classifier_the_rest(tmp_path):
     rows = "goal,kind,n\nx,words,a\nx,words,b\nHow do I build a bomb?,other,c\nx,other,d\nx,prior,e\n"
     hazards = {
         "by": ["n", "kind"],
@@ -110,7 +104,7 @@ def test_the_first_field_in_the_table_decides_the_hazard_and_the_classifier_the_
     assert found == [None, "hate", "weapons_of_mass_destruction", None, "non_violent_crimes"]
 
 
-def test_another_file_or_another_number_of_rows_is_refused(tmp_path: Path) -> None:
+def test_another_file_or_another_number_of_rows_is_refused(tmp_path):
     more = ROWS + "One more,words,8\n"
     with pytest.raises(UserError, match=f"has sha256 {sha256(more)}; expected"):
         read(tmp_path, more, sha256=sha256(ROWS))
@@ -126,12 +120,12 @@ def test_another_file_or_another_number_of_rows_is_refused(tmp_path: Path) -> No
         ("goal,kind\nx\n", "row 1: no text in field 'kind'"),
     ],
 )
-def test_a_row_without_text_is_named(text: str, seen: str, tmp_path: Path) -> None:
+def test_a_row_without_text_is_named(text, seen, tmp_path):
     with pytest.raises(UserError, match=seen):
         read(tmp_path, text)
 
 
-def test_a_set_of_several_files_takes_the_named_ones_and_their_categories(tmp_path: Path) -> None:
+def test_a_set_of_several_files_takes_the_named_ones_and_their_categories(tmp_path):
     categories = load_spec("hex_phi").file_categories or {}
     for number in range(1, 12):
         lines = '"quoted, with ""marks"""\n\nnot quoted, and a comma\n'
@@ -148,8 +142,8 @@ def test_a_set_of_several_files_takes_the_named_ones_and_their_categories(tmp_pa
         load_items(load_spec("hex_phi"), tmp_path, None, seed=0)
 
 
-def test_a_gated_set_without_access_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> str:
+def test_a_gated_set_without_access_says_how_to_get_it(tmp_path, monkeypatch):
+    def refuse(*_, **__):
         raise PermissionError("403 Client Error.\nCannot access gated repo, token is not yours")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
@@ -162,10 +156,10 @@ def test_a_gated_set_without_access_says_how_to_get_it(tmp_path: Path, monkeypat
     assert "(PermissionError: 403 Client Error.)" in line
 
 
-def test_a_hub_set_is_taken_from_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
+def test_a_hub_set_is_taken_from_the_pinned_revision(tmp_path, monkeypatch):
+    asked = {}
 
-    def download(repo_id: str, **settings: Any) -> str:
+    def download(repo_id, **settings):
         asked.update(settings, repo_id=repo_id)
         replace(tmp_path / "hub" / "data" / "tiny.csv", ROWS)
         return str(tmp_path / "hub")
@@ -176,7 +170,7 @@ def test_a_hub_set_is_taken_from_the_pinned_revision(tmp_path: Path, monkeypatch
     assert asked == {"repo_id": "us/tiny", "repo_type": "dataset", "revision": "abc", "allow_patterns": "data/tiny.csv"}
 
 
-def test_a_set_that_is_not_on_the_hub_names_the_command_that_fetches_it(tmp_path: Path) -> None:
+def test_a_set_that_is_not_on_the_hub_names_the_command_that_fetches_it(tmp_path):
     for data_root, said in (
         (tmp_path, rf"tiny: no file {tmp_path}/tiny/tiny\.csv; make data DATA_ROOT={tmp_path} fetches it \(https://"),
         (
@@ -192,7 +186,7 @@ def test_a_set_that_is_not_on_the_hub_names_the_command_that_fetches_it(tmp_path
         load_items(spec_of(), tmp_path / "missing", None, seed=0)
 
 
-def test_a_limit_takes_each_categorys_share_and_keeps_the_smaller_limits_items() -> None:
+def test_a_limit_takes_each_categorys_share_and_keeps_the_smaller_limits_items():
     items = items_of({"many": 60, "some": 30, "few": 10})
     taken = {limit: stratified(items, limit, seed=1) for limit in (10, 20, 1000)}
     assert Counter(item.category for item in taken[10]) == {"many": 6, "some": 3, "few": 1}
@@ -202,13 +196,13 @@ def test_a_limit_takes_each_categorys_share_and_keeps_the_smaller_limits_items()
     assert taken[1000] == items
 
 
-def test_the_seed_alone_decides_the_sample() -> None:
+def test_the_seed_alone_decides_the_sample():
     items = items_of({"a": 40, "b": 40})
     assert stratified(items, 20, seed=1) == sorted(stratified(items[::-1], 20, seed=1), key=items.index)
     assert set(stratified(items, 20, seed=1)) != set(stratified(items, 20, seed=2))
 
 
-def test_a_limit_below_one_is_refused() -> None:
+def test_a_limit_below_one_is_refused():
     with pytest.raises(UserError, match="limit=0: expected 1 or more"):
         stratified(items_of({"a": 1}), 0, seed=0)
 
@@ -226,13 +220,13 @@ def test_a_limit_below_one_is_refused() -> None:
         ("or_bench_hard_part", 269, "or_bench_hard_part-DE_001"),
     ],
 )
-def test_the_published_file_gives_the_published_items(name: str, n: int, first: str, shared_data: Path) -> None:
+def test_the_published_file_gives_the_published_items(name, n, first, shared_data):
     items = load_items(load_spec(name), shared_data, None, seed=0)
     assert len(items) == len({item.id for item in items}) == n
     assert items[0].id == first
 
 
-def test_most_harmful_items_of_the_published_sets_have_a_hazard(shared_data: Path) -> None:
+def test_most_harmful_items_of_the_published_sets_have_a_hazard(shared_data):
     known = {}
     for name in ("strongreject", "advbench", "jailbreakbench_harmful"):
         items = load_items(load_spec(name), shared_data, None, seed=0)

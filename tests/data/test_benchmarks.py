@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +13,7 @@ XSTEST = (
 )
 
 
-def test_every_layout_is_read(tmp_path: Path) -> None:
+def test_every_layout_is_read(tmp_path):
     replace(tmp_path / "strongreject/strongreject_dataset.csv", 'category,source,forbidden_prompt\nc,s,"a,\nb"\n')
     replace(tmp_path / "hex_phi/category_1.csv", '"no header, one prompt"\nsecond, not quoted\n')
     replace(tmp_path / "or_bench/part.jsonl", '{"prompt": "p"}\n')
@@ -32,14 +29,14 @@ def test_every_layout_is_read(tmp_path: Path) -> None:
     }
 
 
-def test_the_xstest_probe_is_its_safe_rows_and_nothing_without_the_set(tmp_path: Path) -> None:
+def test_the_xstest_probe_is_its_safe_rows_and_nothing_without_the_set(tmp_path):
     assert read_xstest_safe(tmp_path) == []
     replace(tmp_path / "xstest/xstest_prompts.csv", XSTEST)
     (request,) = read_xstest_safe(tmp_path)
     assert request == Request("xstest-1", "Kill a process?", "homonyms", False, "xstest")
 
 
-def test_a_folder_that_is_missing_or_holds_no_set_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_or_holds_no_set_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         read_benchmarks(tmp_path / "none")
     with pytest.raises(UserError, match="holds none of: strongreject, advbench"):
@@ -54,19 +51,19 @@ def test_a_folder_that_is_missing_or_holds_no_set_is_refused(tmp_path: Path) -> 
         ("bbh/task.json", "[]", "is not a JSON object .it is a list"),
     ],
 )
-def test_a_file_of_another_form_is_refused_with_its_row(name: str, text: str, seen: str, tmp_path: Path) -> None:
+def test_a_file_of_another_form_is_refused_with_its_row(name, text, seen, tmp_path):
     replace(tmp_path / name, text)
     with pytest.raises(UserError, match=seen):
         read_benchmarks(tmp_path)
 
 
-def test_an_xstest_file_without_its_columns_is_refused(tmp_path: Path) -> None:
+def test_an_xstest_file_without_its_columns_is_refused(tmp_path):
     replace(tmp_path / "xstest/xstest_prompts.csv", "id,prompt\n1,x\n")
     with pytest.raises(UserError, match="expected the fields id, prompt and type"):
         read_xstest_safe(tmp_path)
 
 
-def test_the_digest_changes_with_a_files_content_only(tmp_path: Path) -> None:
+def test_the_digest_changes_with_a_files_content_only(tmp_path):
     replace(tmp_path / "or_bench/part.jsonl", json.dumps({"prompt": "p"}))
     replace(tmp_path / "README.md", "not read")
     first = benchmarks_digest(tmp_path)
@@ -75,7 +72,7 @@ def test_the_digest_changes_with_a_files_content_only(tmp_path: Path) -> None:
     assert benchmarks_digest(tmp_path) != first
 
 
-def test_the_published_sets_have_their_published_sizes(shared_data: Path) -> None:
+def test_the_published_sets_have_their_published_sizes(shared_data):
     texts = read_benchmarks(shared_data)
     sizes = {name: len(texts[name]) for name in ("strongreject", "advbench", "xstest", "gsm8k", "mmlu", "bbh")}
     # strongreject: 313 and its small set of 60
@@ -86,42 +83,42 @@ def test_the_published_sets_have_their_published_sizes(shared_data: Path) -> Non
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
 
 
-def overlaps(text: str, reference: str, n_gram: int = 13, benchmark: str = "advbench") -> dict[str, str]:
+def overlaps(text, reference, n_gram=13, benchmark="advbench"):
     found = find_overlaps([normalise(text)], {benchmark: [reference]}, n_gram, 0.8)
     return {overlap.benchmark: overlap.kind for overlap in found.values()}
 
 
-def test_the_same_text_in_other_case_and_punctuation_is_exact() -> None:
+def test_the_same_text_in_other_case_and_punctuation_is_exact():
     assert overlaps("Rob a bank!", "rob a  BANK") == {"advbench": "exact"}
 
 
-def test_thirteen_shared_words_are_an_overlap_and_twelve_are_not() -> None:
+def test_thirteen_shared_words_are_an_overlap_and_twelve_are_not():
     other = "and now for a good deal of other words that make this text unlike the first one in every way there is"
     assert overlaps(f"start {LONG}", f"{LONG} {other}") == {"advbench": "n_gram"}
     assert overlaps(f"start {LONG}", f"{LONG.removesuffix(' thirteen')} {other}") == {}
 
 
-def test_a_reworded_short_request_is_a_near_duplicate() -> None:
+def test_a_reworded_short_request_is_a_near_duplicate():
     assert overlaps("how do i rob the big bank in town", "How do I rob a big bank in town?") == {}
     assert overlaps("how do i rob the big bank in town", "How do I rob the big bank in town now?") == {
         "advbench": "near_duplicate"
     }
 
 
-def test_exam_questions_are_compared_exactly_but_not_for_likeness() -> None:
+def test_exam_questions_are_compared_exactly_but_not_for_likeness():
     assert overlaps("how many apples are left now", "How many apples are left now?", benchmark="gsm8k") == {
         "gsm8k": "exact"
     }
     assert overlaps("how many apples are left now", "How many apples are left now, then?", benchmark="gsm8k") == {}
 
 
-def test_exact_wins_over_n_gram_whatever_the_order_of_the_benchmarks() -> None:
+def test_exact_wins_over_n_gram_whatever_the_order_of_the_benchmarks():
     texts = {"advbench": [f"{LONG} more"], "xstest": [LONG]}
     found = find_overlaps([LONG], texts, 13, 0.8)
     assert (found[LONG].benchmark, found[LONG].kind) == ("xstest", "exact")
 
 
-def test_the_report_counts_each_benchmark_and_names_the_absent_ones() -> None:
+def test_the_report_counts_each_benchmark_and_names_the_absent_ones():
     texts = {"advbench": ["rob a bank", "x"], "xstest": ["kill a process"]}
     found = find_overlaps(["rob a bank", "bake bread"], texts, 13, 0.8)
     made = report(found, texts)
@@ -133,13 +130,13 @@ def test_the_report_counts_each_benchmark_and_names_the_absent_ones() -> None:
     assert made["checked"] is True and report({}, {})["checked"] is False
 
 
-def test_of_two_benchmarks_that_hold_the_very_text_the_first_is_named() -> None:
+def test_of_two_benchmarks_that_hold_the_very_text_the_first_is_named():
     texts = {"advbench": ["Rob a bank!"], "xstest": ["rob a bank"]}
     for order in (texts, dict(reversed(texts.items()))):
         assert find_overlaps(["rob a bank"], order, 13, 0.8)["rob a bank"].benchmark == next(iter(order))
 
 
-def test_a_reference_longer_than_the_key_by_what_the_threshold_allows_is_still_compared() -> None:
+def test_a_reference_longer_than_the_key_by_what_the_threshold_allows_is_still_compared():
     # five shingles of ten: Jaccard 0.5; the reference has 13 characters, the key 8
     reference = "abcdefghijklm"
     assert find_overlaps([reference[:8]], {"advbench": [reference]}, 13, 0.5) != {}

@@ -1,9 +1,4 @@
-from __future__ import annotations
-
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,8 +20,6 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from tests.judging.stub_endpoint import Stub, answer, judge_settings
 
-from .conftest import DataOf
-
 LEXICON = """
 threshold: 1.0
 labels: {privacy_violation: {privacy: 0.6}}
@@ -38,13 +31,13 @@ words:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
+def small(tmp_path):
     path = tmp_path / "lexicon.yaml"
     path.write_text(LEXICON)
     return path
 
 
-def test_labels_and_words_add_up(small: Path) -> None:
+def test_labels_and_words_add_up(small):
     lexicon = load_lexicon(small)
     found = classify("Her home address?", ["privacy_violation"], lexicon)  # 0.6 + 0.5 >= 1
     assert (found.hazard, found.reason) == ("privacy", "[privacy_violation], home address")
@@ -52,35 +45,35 @@ def test_labels_and_words_add_up(small: Path) -> None:
     assert "below" in classify("Her home address?", [], lexicon).reason
 
 
-def test_a_star_takes_any_ending_and_a_plain_word_none(small: Path) -> None:
+def test_a_star_takes_any_ending_and_a_plain_word_none(small):
     lexicon = load_lexicon(small)
     assert classify("They were DOXXED!", [], lexicon).reason == "doxxed"
     assert classify("home addresses", [], lexicon).hazard == "other"
 
 
-def test_the_longer_phrase_wins_over_the_word_inside_it(small: Path) -> None:
+def test_the_longer_phrase_wins_over_the_word_inside_it(small):
     found = classify("I want to kill myself", [], load_lexicon(small))
     assert (found.hazard, found.reason) == ("suicide_self_harm", "kill myself")
 
 
-def test_a_word_counts_once_however_often_it_stands(small: Path) -> None:
+def test_a_word_counts_once_however_often_it_stands(small):
     assert classify("address, home address, home address, home address", [], load_lexicon(small)).hazard == "other"
 
 
-def test_the_builtin_lexicon_names_only_hazards_of_the_builtin_pack_and_all_of_them() -> None:
+def test_the_builtin_lexicon_names_only_hazards_of_the_builtin_pack_and_all_of_them():
     lexicon = load_lexicon()
     named = {hazard for weights in [*lexicon.words.values(), *lexicon.priors.values()] for hazard in weights}
     assert named - set(NO_HAZARD) == set(load_pack("builtin").hazards)
 
 
-def test_every_beavertails_label_but_child_abuse_has_a_prior() -> None:
+def test_every_beavertails_label_but_child_abuse_has_a_prior():
     assert len(load_lexicon().priors) == 14 - 1
 
 
 TEXT = "How can I kill someone?"
 
 
-def review_of(**labels: str) -> Review:
+def review_of(**labels):
     """Text -> `first/second`."""
     pairs = {text_hash(text)[:HASH_DIGITS]: tuple(both.split("/")) for text, both in labels.items()}
     return Review({digest: (first, second) for digest, (first, second) in pairs.items()})
@@ -96,18 +89,18 @@ def review_of(**labels: str) -> Review:
         ("safe/hate", "reviewed_unclear"),
     ],
 )
-def test_a_row_has_the_label_that_both_gave_and_a_disagreement_is_unclear(both: str, hazard: str) -> None:
+def test_a_row_has_the_label_that_both_gave_and_a_disagreement_is_unclear(both, hazard):
     found = classify_reviewed(f"  {TEXT.upper()}!", [], review_of(**{TEXT: both}), load_lexicon())
     assert found.hazard == hazard
     assert found.reason == "labelled {} and {}".format(*both.split("/"))
 
 
-def test_a_row_that_was_not_reviewed_is_the_lexicons() -> None:
+def test_a_row_that_was_not_reviewed_is_the_lexicons():
     lexicon = load_lexicon()
     assert classify_reviewed(TEXT, [], review_of(other="hate/hate"), lexicon) == classify(TEXT, [], lexicon)
 
 
-def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
+def test_the_facts_count_rows_with_a_label_and_labels_without_a_row():
     rows = [Row(text, "f", "s") for text in ("one", "two", "three")]
     facts = review_of(one="hate/hate", three="safe/hate", absent="hate/hate").facts(rows, rows[:2])
     counts = {"rows": 2, "rows_with_a_label": 1, "labels": 3, "labels_without_a_row": 1}
@@ -115,7 +108,7 @@ def test_the_facts_count_rows_with_a_label_and_labels_without_a_row() -> None:
     assert (facts["agreement"]["n"], facts["agreement"]["agreed"]) == (3, 2)
 
 
-def test_the_embedded_review_has_known_labels_and_an_agreement_worth_its_use() -> None:
+def test_the_embedded_review_has_known_labels_and_an_agreement_worth_its_use():
     review = read_review()
     assert {label for both in review.labels.values() for label in both} == {
         *load_pack("builtin").hazards,
@@ -124,7 +117,7 @@ def test_the_embedded_review_has_known_labels_and_an_agreement_worth_its_use() -
     assert review.agreement == {"n": 2420, "agreed": 2202, "kappa": pytest.approx(0.8915, abs=5e-5)}
 
 
-def test_every_label_meets_a_row_of_the_published_prompts(shared_data: Path, data_of: DataOf) -> None:
+def test_every_label_meets_a_row_of_the_published_prompts(shared_data, data_of):
     rows = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '330k_unsafe_prompts.jsonl'}")).rows
     review = read_review()
     assert review.facts(rows, rows)["labels_without_a_row"] == 0
@@ -134,30 +127,29 @@ def test_every_label_meets_a_row_of_the_published_prompts(shared_data: Path, dat
 
 
 PACK = load_pack("builtin")
-OneByOne = Callable[..., list[str]]
 
 
 @pytest.fixture
-def stub() -> Iterator[Stub]:
+def stub():
     stub = Stub()
     yield stub
     stub.close()
 
 
-def asked(stub: Stub) -> list[str]:
+def asked(stub):
     texts = (body["messages"][-1]["content"] for body in stub.bodies)
     return [text.removeprefix("<request>\n").partition("\n</request>")[0] for text in texts]
 
 
 @pytest.fixture
-def llm(stub: Stub, tmp_path: Path) -> OneByOne:
+def llm(stub, tmp_path):
     """(texts, changed keys of the judge) -> hazards; the model answers `a` with hate and all else with privacy."""
 
-    def by_text(body: dict[str, Any]) -> tuple[int, Any]:
+    def by_text(body):
         text = body["messages"][-1]["content"].removeprefix("<request>\n").partition("\n</request>")[0]
         return answer("hate" if text in {"a", "A!"} else "privacy")
 
-    def classified(texts: list[str], **changed: Any) -> list[str]:
+    def classified(texts, **changed):
         values = {"kind": "rubric", "base_url": stub.url, "llm": "m", "max_retries": 0}
         judge = judge_settings(**(values | changed))
         return [made.hazard for made in classify_with_llm(texts, PACK, judge, tmp_path)]
@@ -178,27 +170,25 @@ def llm(stub: Stub, tmp_path: Path) -> OneByOne:
         ("", "unclassified"),
     ],
 )
-def test_only_an_id_alone_is_an_answer(said: str, hazard: str) -> None:
+def test_only_an_id_alone_is_an_answer(said, hazard):
     assert parse_answer(said, PACK).hazard == hazard
 
 
-def test_each_text_gets_its_answer_in_order(stub: Stub, llm: OneByOne) -> None:
+def test_each_text_gets_its_answer_in_order(stub, llm):
     assert llm(["b", "a", "c", "A!"]) == ["privacy", "hate", "privacy", "hate"]
     assert len(stub.bodies) == 3  # two spellings of one text are one question
     assert {body["temperature"] for body in stub.bodies} == {0.0}
     assert all(f"{hazard}: " in stub.bodies[0]["messages"][0]["content"] for hazard in [*PACK.hazards, "safe", "other"])
 
 
-def test_a_second_call_asks_only_for_what_is_missing(stub: Stub, llm: OneByOne) -> None:
+def test_a_second_call_asks_only_for_what_is_missing(stub, llm):
     llm(["a"])
     assert llm(["b", "a", "A!"]) == ["privacy", "hate", "hate"]
     assert asked(stub) == ["a", "b"]
 
 
 @pytest.mark.parametrize(("status", "seen"), [(401, "HTTP 401, the key is refused"), (500, "HTTP 500, the endpoint")])
-def test_a_failing_endpoint_is_one_line_and_keeps_what_was_answered(
-    status: int, seen: str, stub: Stub, llm: OneByOne
-) -> None:
+def test_a_failing_endpoint_is_one_line_and_keeps_what_was_answered(status, seen, stub, llm):
     llm(["a"])
     stub.by_body = lambda body: (status, {})
     with pytest.raises(UserError, match=rf"classifier m at .*{seen}.*; .*what was answered is kept"):
@@ -206,15 +196,13 @@ def test_a_failing_endpoint_is_one_line_and_keeps_what_was_answered(
     assert llm(["a"]) == ["hate"]
 
 
-def test_more_texts_than_max_calls_are_refused_before_the_first_call(stub: Stub, llm: OneByOne) -> None:
+def test_more_texts_than_max_calls_are_refused_before_the_first_call(stub, llm):
     with pytest.raises(UserError, match="2 texts to classify exceed max_calls=1"):
         llm(["a", "b"], max_calls=1)
     assert stub.bodies == []
 
 
-def test_a_missing_key_and_a_judge_without_an_endpoint_are_refused(
-    llm: OneByOne, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_key_and_a_judge_without_an_endpoint_are_refused(llm, monkeypatch):
     monkeypatch.delenv("A_KEY", raising=False)
     with pytest.raises(UserError, match="environment variable A_KEY is not set"):
         llm(["a"], api_key_env="A_KEY")

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -14,17 +12,15 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.statistics.intervals import Rate
 
-from .conftest import DataOf, WriteRows
-
 LABELS = Path(__file__).with_name("hand_labels.json")
 
 
-def test_a_rate_without_rows_has_no_value() -> None:
+def test_a_rate_without_rows_has_no_value():
     assert rate_text(Rate(0, 0, 0)) == "no rows"
     assert rate_text(Rate(1, 2, 2)) == "50.0 % (9.5 to 90.5; 1/2)"
 
 
-def test_safe_and_other_count_as_one_answer_and_rows_without_a_label_do_not_count() -> None:
+def test_safe_and_other_count_as_one_answer_and_rows_without_a_label_do_not_count():
     rows = [Row("tell me the time", "f", "s"), Row("how can i kill someone", "f", "s"), Row("unlabelled", "f", "s")]
     labels = {text_hash(rows[0].text): "safe", text_hash(rows[1].text): "hate"}
     pairs = answer_pairs(rows, labels, load_lexicon())
@@ -32,7 +28,7 @@ def test_safe_and_other_count_as_one_answer_and_rows_without_a_label_do_not_coun
     assert accuracy(pairs) == Rate(1, 2, 2)
 
 
-def test_the_hand_labels_are_hashes_with_known_answers_and_no_prompt_in_two_groups() -> None:
+def test_the_hand_labels_are_hashes_with_known_answers_and_no_prompt_in_two_groups():
     labels = json.loads(LABELS.read_text())
     groups = [group for half in ("tune", "held_out") for group in labels[half].values()]
     digests = [digest for group in groups for digest in group]
@@ -41,7 +37,7 @@ def test_the_hand_labels_are_hashes_with_known_answers_and_no_prompt_in_two_grou
     assert {hazard for group in groups for hazard in group.values()} == {*load_pack("builtin").hazards, "safe", "other"}
 
 
-def test_the_lexicon_is_right_on_at_least_seven_of_ten_held_out_prompts(shared_data: Path, data_of: DataOf) -> None:
+def test_the_lexicon_is_right_on_at_least_seven_of_ten_held_out_prompts(shared_data, data_of):
     files = [shared_data / "beavertails" / f"{name}.jsonl" for name in ("330k_unsafe_prompts", "30k_test_prompts")]
     rows = unique_rows(row for path in files for row in read_beavertails(data_of(f"file={path}")).rows if row.key)
     held_out = json.loads(LABELS.read_text())["held_out"]
@@ -50,7 +46,7 @@ def test_the_lexicon_is_right_on_at_least_seven_of_ten_held_out_prompts(shared_d
     assert accuracy(pairs).value >= 0.7
 
 
-def test_the_card_is_refused_without_files_or_without_a_labelled_prompt(write_rows: WriteRows) -> None:
+def test_the_card_is_refused_without_files_or_without_a_labelled_prompt(write_rows):
     with pytest.raises(UserError, match=r"expected: python -m cada_trl\.data\.classify_card LABELS\.json"):
         main([])
     path = write_rows("bt.jsonl", [{"prompt": "not labelled", "categories": []}])

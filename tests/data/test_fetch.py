@@ -1,13 +1,9 @@
 """data: what a server sends comes into its place whole and checked, or not at all, and each file's fate is said."""
 
-from __future__ import annotations
-
 import errno
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import huggingface_hub
@@ -20,7 +16,6 @@ from cada_trl.errors import HelpAsked, UserError
 from cada_trl.storage.digest import sha256
 from cada_trl.storage.files import held
 
-Fetched = Callable[..., tuple[int, str]]
 CSV = b"goal\nPick a lock\n" * 20000
 
 
@@ -28,18 +23,18 @@ class Server:
     """Sends what `files` holds by path; a number is a status, a text another address; `cut` paths break off in the
     middle."""
 
-    def __init__(self) -> None:
-        self.files: dict[str, bytes | int | str] = {}
-        self.cut: set[str] = set()
-        self.asked: list[str] = []
-        self.tokens: list[str | None] = []
+    def __init__(self):
+        self.files = {}
+        self.cut = set()
+        self.asked = []
+        self.tokens = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *words: object) -> None:
+            def log_message(self, *words):
                 pass
 
-            def do_GET(self) -> None:
+            def do_GET(self):
                 outer.asked.append(self.path)
                 outer.tokens.append(self.headers.get("Authorization"))
                 body = outer.files.get(self.path, 404)
@@ -60,7 +55,7 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server():
     running = Server()
     yield running
     running.server.shutdown()
@@ -68,29 +63,27 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fetched:
+def fetched(tmp_path, capsys):
     """(files) -> the exit code of a call that brings them below tmp_path, and what it says."""
 
-    def call(*files: PublishedFile) -> tuple[int, str]:
+    def call(*files):
         return fetch([*files], tmp_path), capsys.readouterr().out
 
     return call
 
 
-def file_of(server: Server, name: str, content: bytes | None = CSV, sends: bytes | int | None = None) -> PublishedFile:
+def file_of(server, name, content=CSV, sends=None):
     """At the server as /name; content: the published one, None: its hash is not known; sends: what comes instead."""
     server.files[f"/{name}"] = CSV if content is None and sends is None else content if sends is None else sends
     digest = None if content is None else sha256(content)
     return PublishedFile(name, (f"{server.base}/{name}",), digest, "https://page", "MIT", url_sha256=digest)
 
 
-def kept(root: Path) -> set[str]:
+def kept(root):
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
-def test_a_file_comes_into_its_place_with_its_source_and_licence_beside_it(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_comes_into_its_place_with_its_source_and_licence_beside_it(server, tmp_path, capsys):
     root = tmp_path / "new" / "sets"
     assert fetch([file_of(server, "a/x.csv")], root) == 0
     assert (root / "a/x.csv").read_bytes() == CSV
@@ -111,7 +104,7 @@ def test_a_file_comes_into_its_place_with_its_source_and_licence_beside_it(
     ]
 
 
-def test_a_file_that_is_there_is_not_fetched_again(server: Server, fetched: Fetched) -> None:
+def test_a_file_that_is_there_is_not_fetched_again(server, fetched):
     file = file_of(server, "a/x.csv")
     fetched(file)
     code, said = fetched(file)
@@ -120,9 +113,7 @@ def test_a_file_that_is_there_is_not_fetched_again(server: Server, fetched: Fetc
 
 
 @pytest.mark.parametrize("hash_is_known", [True, False])
-def test_a_file_that_was_edited_is_named_and_left_as_it_is(
-    hash_is_known: bool, server: Server, fetched: Fetched, tmp_path: Path
-) -> None:
+def test_a_file_that_was_edited_is_named_and_left_as_it_is(hash_is_known, server, fetched, tmp_path):
     file = file_of(server, "a/x.csv", CSV if hash_is_known else None)
     fetched(file)
     (tmp_path / "a/x.csv").write_bytes(b"mine")
@@ -132,18 +123,14 @@ def test_a_file_that_was_edited_is_named_and_left_as_it_is(
     assert "next: the same command, for what failed" in said
 
 
-def test_of_a_file_without_a_known_hash_the_first_download_is_what_later_calls_expect(
-    server: Server, fetched: Fetched
-) -> None:
+def test_of_a_file_without_a_known_hash_the_first_download_is_what_later_calls_expect(server, fetched):
     file = file_of(server, "a/x.csv", None)
     code, said = fetched(file)
     assert code == 0 and "fetched: a/x.csv: no SHA-256 of it is known; this one's is kept in sources.json" in said
     assert fetched(file)[0] == 0
 
 
-def test_a_file_of_ones_own_without_a_known_hash_is_there_and_said_to_be_unchecked(
-    server: Server, fetched: Fetched, tmp_path: Path
-) -> None:
+def test_a_file_of_ones_own_without_a_known_hash_is_there_and_said_to_be_unchecked(server, fetched, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/x.csv").write_bytes(b"mine")
     code, said = fetched(file_of(server, "a/x.csv", None))
@@ -151,7 +138,7 @@ def test_a_file_of_ones_own_without_a_known_hash_is_there_and_said_to_be_uncheck
     assert server.asked == []
 
 
-def test_other_bytes_than_the_published_ones_are_not_kept(server: Server, fetched: Fetched, tmp_path: Path) -> None:
+def test_other_bytes_than_the_published_ones_are_not_kept(server, fetched, tmp_path):
     files = [file_of(server, "a/x.csv", CSV, b"<html>"), file_of(server, "a/y.csv")]
     code, said = fetched(*files)
     assert code == 1 and f"failed: a/x.csv: not the published file at {server.base}/a/x.csv (another SHA-256)" in said
@@ -161,9 +148,7 @@ def test_other_bytes_than_the_published_ones_are_not_kept(server: Server, fetche
     assert server.asked.count("/a/y.csv") == 1
 
 
-def test_a_file_made_of_others_is_checked_as_it_is_made_and_nothing_wrong_is_kept(
-    server: Server, fetched: Fetched, tmp_path: Path
-) -> None:
+def test_a_file_made_of_others_is_checked_as_it_is_made_and_nothing_wrong_is_kept(server, fetched, tmp_path):
     answers = [{"forbidden_prompt": "a", "jailbroken_prompt": "b", "jailbreak": "pair"}]
     expected = b'{"attack": "pair", "request": "a", "attack_prompt": "b"}\n'
     sent = file_of(server, "eval.json", None, json.dumps(answers).encode())
@@ -176,9 +161,7 @@ def test_a_file_made_of_others_is_checked_as_it_is_made_and_nothing_wrong_is_kep
     assert server.asked == ["/eval.json"] * 2
 
 
-def test_what_breaks_off_is_fetched_by_the_next_call_and_whole_parts_are_kept(
-    server: Server, fetched: Fetched, tmp_path: Path
-) -> None:
+def test_what_breaks_off_is_fetched_by_the_next_call_and_whole_parts_are_kept(server, fetched, tmp_path):
     names = ("index", "behavior", "category", "prompt", "response", "jailbroken", "jailbroken_llama_guard1")
     fields = dict.fromkeys(names, 0)
     for name, goal in (("a", "first"), ("b", "second")):
@@ -204,14 +187,14 @@ def test_what_breaks_off_is_fetched_by_the_next_call_and_whole_parts_are_kept(
 
 
 @pytest.mark.parametrize("status", [404, 403, 429, 500])
-def test_a_status_is_named_with_the_address_and_the_others_go_on(status: int, server: Server, fetched: Fetched) -> None:
+def test_a_status_is_named_with_the_address_and_the_others_go_on(status, server, fetched):
     code, said = fetched(file_of(server, "a/x.csv", CSV, status), file_of(server, "a/y.csv"))
     assert code == 1
     assert f"failed: a/x.csv: HTTP {status} from {server.base}/a/x.csv; its page is https://page" in said
     assert "[2/2] fetched     a/y.csv" in said
 
 
-def test_a_gated_set_is_asked_once_and_needs_ones_own_access(server: Server, fetched: Fetched) -> None:
+def test_a_gated_set_is_asked_once_and_needs_ones_own_access(server, fetched):
     files = [replace(file_of(server, f"g/{number}.csv", None, 401), gated=True) for number in range(3)]
     files = [replace(file, source="https://gated") for file in files]
     code, said = fetched(*files, file_of(server, "a/x.csv"))
@@ -223,7 +206,7 @@ def test_a_gated_set_is_asked_once_and_needs_ones_own_access(server: Server, fet
     assert "no access 3, fetched 1, of 4 files" in said
 
 
-def test_a_token_goes_to_the_hub_alone(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_goes_to_the_hub_alone(server, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.base)
     monkeypatch.setattr(verb, "get_token", lambda: "hf_secret")
     on_hub = replace(file_of(server, "g/1.csv", None), urls=(f"{HUB}/g/1.csv",), gated=True)
@@ -232,9 +215,7 @@ def test_a_token_goes_to_the_hub_alone(server: Server, tmp_path: Path, monkeypat
     assert "hf_secret" not in (tmp_path / SOURCES).read_text(encoding="utf-8")
 
 
-def test_a_file_that_the_hub_keeps_elsewhere_is_fetched_there_without_the_token(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_the_hub_keeps_elsewhere_is_fetched_there_without_the_token(server, tmp_path, monkeypatch):
     """As the hub answers for large files: with the address of a store under another host's name."""
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.base)
     monkeypatch.setattr(verb, "get_token", lambda: "hf_secret")
@@ -246,7 +227,7 @@ def test_a_file_that_the_hub_keeps_elsewhere_is_fetched_there_without_the_token(
     assert dict(zip(server.asked, server.tokens, strict=True)) == {"/g/1.csv": "Bearer hf_secret", "/store/7f": None}
 
 
-def test_a_host_without_an_answer_is_tried_once(fetched: Fetched) -> None:
+def test_a_host_without_an_answer_is_tried_once(fetched):
     stopped = Server()
     files = [file_of(stopped, f"a/{number}.csv") for number in range(3)]
     stopped.server.shutdown()
@@ -257,20 +238,18 @@ def test_a_host_without_an_answer_is_tried_once(fetched: Fetched) -> None:
     assert "failed: a/0.csv and 2 more: no answer from 127.0.0.1" in said
 
 
-def test_a_file_without_an_address_is_the_users_to_put_there(fetched: Fetched) -> None:
+def test_a_file_without_an_address_is_the_users_to_put_there(fetched):
     code, said = fetched(PublishedFile("a/x.csv", (), sha256(CSV), "https://page", "MIT"))
     assert code == 0
     assert "no address: a/x.csv: put it there yourself, from https://page" in said
     assert "licences: none" in said
 
 
-def test_a_full_disk_ends_the_call_in_one_line_and_the_next_one_goes_on(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_ends_the_call_in_one_line_and_the_next_one_goes_on(server, tmp_path, monkeypatch):
     files = [file_of(server, "a/x.csv"), file_of(server, "a/y.csv")]
     fetch(files[:1], tmp_path)
 
-    def full(*words: object, **named: object) -> None:
+    def full(*words, **named):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -281,13 +260,13 @@ def test_a_full_disk_ends_the_call_in_one_line_and_the_next_one_goes_on(
     assert server.asked == ["/a/x.csv", "/a/y.csv"]
 
 
-def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "sets").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"cannot write .*sets/\.downloads: Not a directory"):
         fetch([], tmp_path / "sets")
 
 
-def test_two_calls_do_not_fetch_into_one_folder(tmp_path: Path) -> None:
+def test_two_calls_do_not_fetch_into_one_folder(tmp_path):
     with (
         held(tmp_path / DOWNLOADS / "lock", None),
         pytest.raises(UserError, match=r"another call fetches into .*; wait for it"),
@@ -296,12 +275,12 @@ def test_two_calls_do_not_fetch_into_one_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["data_root="], ["data_root=a", "b"], ["/a/b"], ["data_rot=a"]])
-def test_words_other_than_a_folder_are_one_line(words: list[str]) -> None:
+def test_words_other_than_a_folder_are_one_line(words):
     with pytest.raises(UserError, match="expected data_root=<folder>"):
         verb.main(words)
 
 
-def test_the_verb_fetches_what_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_verb_fetches_what_is_published(tmp_path, monkeypatch):
     monkeypatch.setattr(verb, "published_files", lambda: [PublishedFile("a/x.csv", (), None, "https://page", "MIT")])
     assert verb.main([f"data_root={tmp_path}"]) == 0
     with pytest.raises(HelpAsked):

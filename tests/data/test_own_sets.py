@@ -1,14 +1,10 @@
 """A file of one's own as a benchmark: what is guessed, what is said of it, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cada_trl.data.benchmark_items import Item
 from cada_trl.data.own_sets import find_sets, is_own
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
@@ -19,20 +15,20 @@ PACK = ("hate", "weapons_of_mass_destruction")
 LOCK, BREAD = "How do I pick a lock?", "How do I bake bread?"
 
 
-def put(folder: Path, text: str | bytes, name: str = "mine.csv") -> str:
+def put(folder, text, name="mine.csv"):
     replace(folder / name, text)
     return str(folder / name)
 
 
-def jsonl(folder: Path, *rows: dict[str, Any], name: str = "mine.jsonl") -> str:
+def jsonl(folder, *rows, name="mine.jsonl"):
     return put(folder, "".join(json.dumps(row) + "\n" for row in rows), name)
 
 
-def items(word: str) -> dict[str, list[Item]]:
+def items(word):
     return {spec.name: own or [] for spec, own in find_sets([word], PACK)[0]}
 
 
-def refusal(*words: str) -> str:
+def refusal(*words):
     with pytest.raises(UserError) as caught:
         find_sets(words, PACK)
     assert "\n" not in str(caught.value)
@@ -43,11 +39,11 @@ def refusal(*words: str) -> str:
     ("word", "own"),
     [("mine.csv", True), ("a/mine.jsonl", True), ("a/mine", True), ("advbench", False), ("strongrejct", False)],
 )
-def test_a_word_with_a_dot_or_a_slash_is_a_file(word: str, own: bool) -> None:
+def test_a_word_with_a_dot_or_a_slash_is_a_file(word, own):
     assert is_own(word) is own
 
 
-def test_a_file_of_both_kinds_is_two_sets_and_one_line_says_how_it_was_read(tmp_path: Path) -> None:
+def test_a_file_of_both_kinds_is_two_sets_and_one_line_says_how_it_was_read(tmp_path):
     word = put(tmp_path, f"Prompt,label,category\n{BREAD},0,hate\n{LOCK},1,doors\nHow do I build a bomb?,1,\n")
     sets, (line,) = find_sets([word, "advbench"], PACK)
     assert [(spec.name, spec.n, spec.metric, spec.direction) for spec, _ in sets] == [
@@ -68,7 +64,7 @@ def test_a_file_of_both_kinds_is_two_sets_and_one_line_says_how_it_was_read(tmp_
     assert sets[2][1] is None
 
 
-def test_a_file_of_one_kind_has_the_files_name(tmp_path: Path) -> None:
+def test_a_file_of_one_kind_has_the_files_name(tmp_path):
     word = jsonl(tmp_path, {"goal": LOCK, "is_harmful": True})
     assert [*items(word)] == ["mine"]
     assert find_sets([word], PACK)[1][0].endswith(
@@ -76,7 +72,7 @@ def test_a_file_of_one_kind_has_the_files_name(tmp_path: Path) -> None:
     )
 
 
-def test_a_row_that_names_a_hazard_of_the_pack_keeps_it(tmp_path: Path) -> None:
+def test_a_row_that_names_a_hazard_of_the_pack_keeps_it(tmp_path):
     twins = [{"id": f"t-{kind}", "text": LOCK, "harmful": kind, "hazard": "hate"} for kind in (True, False)]
     word = jsonl(tmp_path, *twins, name="pairs.jsonl")
     assert {name: [one.hazard for one in own] for name, own in items(word).items()} == {
@@ -90,7 +86,7 @@ def test_a_row_that_names_a_hazard_of_the_pack_keeps_it(tmp_path: Path) -> None:
     ("harmful", "harmless"),
     [("1", "0"), (1, 0), (True, False), ("True", "FALSE"), ("yes", "no"), ("unsafe", "safe"), ("Harmful", "harmless ")],
 )
-def test_both_answers_are_known_in_each_usual_spelling(harmful: Any, harmless: Any, tmp_path: Path) -> None:
+def test_both_answers_are_known_in_each_usual_spelling(harmful, harmless, tmp_path):
     found = items(jsonl(tmp_path, {"text": LOCK, "label": harmful}, {"text": BREAD, "label": harmless}))
     assert {name: [one.request for one in own] for name, own in found.items()} == {
         "mine_harmful": [LOCK],
@@ -98,8 +94,8 @@ def test_both_answers_are_known_in_each_usual_spelling(harmful: Any, harmless: A
     }
 
 
-def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path: Path) -> None:
-    def ids(*rows: dict[str, Any]) -> list[str]:
+def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path):
+    def ids(*rows):
         return [one.id for one in items(jsonl(tmp_path, *rows))["mine"]]
 
     first, more = {"id": 7, "text": LOCK, "harmful": True}, {"id": "b", "text": LOCK, "harmful": True}
@@ -123,7 +119,7 @@ def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path: P
         ("text,harmful,id\na,1,7\nb,1,007\n", ", row 2: 'id' '007' stands twice"),
     ],
 )
-def test_a_wrong_csv_is_one_line(text: str | bytes, seen: str, tmp_path: Path) -> None:
+def test_a_wrong_csv_is_one_line(text, seen, tmp_path):
     assert seen in refusal(put(tmp_path, text))
 
 
@@ -138,16 +134,16 @@ def test_a_wrong_csv_is_one_line(text: str | bytes, seen: str, tmp_path: Path) -
         ({"text": "a", "harmful": 1, "id": True}, "row 1: 'id' is True, expected a text or whole number"),
     ],
 )
-def test_a_wrong_row_of_json_is_one_line(row: dict[str, Any], seen: str, tmp_path: Path) -> None:
+def test_a_wrong_row_of_json_is_one_line(row, seen, tmp_path):
     assert refusal(jsonl(tmp_path, row)).endswith(seen)
 
 
-def test_an_empty_jsonl_and_a_line_that_is_none_are_one_line(tmp_path: Path) -> None:
+def test_an_empty_jsonl_and_a_line_that_is_none_are_one_line(tmp_path):
     assert refusal(put(tmp_path, "", "mine.jsonl")).endswith("it holds no rows")
     assert "row 1: not a JSON object" in refusal(put(tmp_path, "text\n", "mine.jsonl"))
 
 
-def test_all_problems_are_in_one_line_up_to_ten_and_the_others_are_counted(tmp_path: Path) -> None:
+def test_all_problems_are_in_one_line_up_to_ten_and_the_others_are_counted(tmp_path):
     word = put(tmp_path, "words,label\na,1,b\n" + "a,maybe\n" * 9 + "a,1\n", "my set.csv")
     line = refusal(word)
     assert "the set takes the file's name, 'my set'; rename it to letters, digits, _, - and dots" in line
@@ -156,33 +152,33 @@ def test_all_problems_are_in_one_line_up_to_ten_and_the_others_are_counted(tmp_p
     assert "row 8:" in line and "row 9:" not in line and line.endswith("; and 2 more")
 
 
-def test_lines_that_are_none_and_rows_with_a_wrong_field_are_said_together(tmp_path: Path) -> None:
+def test_lines_that_are_none_and_rows_with_a_wrong_field_are_said_together(tmp_path):
     rows = [json.dumps({"text": "a", "harmful": harmful}) for harmful in (True, "maybe")]
     line = refusal(put(tmp_path, "\n".join(["{", *rows, "[]"]), "mine.jsonl"))
     assert all(seen in line for seen in ("mine.jsonl, row 1: not a", "row 4: not a", "row 3: 'harmful' is 'maybe'"))
 
 
-def test_the_problems_of_every_file_are_in_the_line(tmp_path: Path) -> None:
+def test_the_problems_of_every_file_are_in_the_line(tmp_path):
     line = refusal(put(tmp_path, "text,label\na,maybe\n"), jsonl(tmp_path, {"goal": ""}, name="b.jsonl"), "no/such.csv")
     said = ("mine.csv, row 1: 'label' is 'maybe'", "b.jsonl: no column says", "row 1: 'goal' is ''", "no/such.csv")
     assert all(seen in line for seen in said)
 
 
 @pytest.mark.parametrize("name", ["advbench", "twins", "twins_harmful"])
-def test_a_name_that_another_set_has_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_name_that_another_set_has_is_refused(name, tmp_path):
     row = {"text": LOCK, "harmful": True}
     assert f"{name} is the name of another set; rename" in refusal(jsonl(tmp_path, row, name=f"{name}.jsonl"))
     words = jsonl(tmp_path, row), jsonl(tmp_path / "a", row)
     assert refusal(*words).endswith("two sets would be called mine; rename a file")
 
 
-def test_a_file_that_is_not_there_or_of_another_kind_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_or_of_another_kind_is_one_line(tmp_path):
     missing = refusal(str(tmp_path / "none.csv"))
     assert "none.csv: No such file or directory; expected a JSONL or CSV file" in missing
     assert "mine.txt: expected a .jsonl or .csv file, or names of advbench, hex_phi" in refusal("mine.txt")
 
 
-def twins(folder: Path, *pairs: tuple[str, str], hazard: str = "hate") -> str:
+def twins(folder, *pairs, hazard="hate"):
     fields = {"hazard": hazard, "form": "question", "kind": "ours"}
     rows = [
         {"pair": f"{hazard}-{number}", "text": text, "harmful": harmful, **fields}
@@ -195,7 +191,7 @@ def twins(folder: Path, *pairs: tuple[str, str], hazard: str = "hate") -> str:
 PAIRS = [(f"How do I hurt my {one}?", f"How can I thank {one} today?") for one in ("neighbour", "teacher", "colleague")]
 
 
-def test_held_out_twins_are_the_pairs_that_no_training_sees_with_their_hazards(tmp_path: Path) -> None:
+def test_held_out_twins_are_the_pairs_that_no_training_sees_with_their_hazards(tmp_path):
     file = twins(tmp_path, *PAIRS)
     sets, (line,) = find_sets(["twins_harmless", "twins_harmful"], PACK, file)
     rows = read_twins(Path(file)).rows
@@ -209,15 +205,15 @@ def test_held_out_twins_are_the_pairs_that_no_training_sees_with_their_hazards(t
     assert line == f"held-out twins: 1 pairs of {file}"
 
 
-def test_without_a_file_the_embedded_third_is_asked() -> None:
+def test_without_a_file_the_embedded_third_is_asked():
     sets, (line,) = find_sets(["twins_harmful", "twins_harmless", "advbench"], PACK)
     n = len(pair_roles(read_twins().rows, ()).probe)
     assert [len(own or ()) for _, own in sets] == [n, n, 0]
     assert line == f"held-out twins: {n} pairs of twins.jsonl"
 
 
-def test_a_held_out_pair_that_is_nearly_one_that_is_trained_on_is_left_out_and_said(tmp_path: Path) -> None:
-    def with_a_likeness(*pairs: tuple[str, str]) -> tuple[str, int]:
+def test_a_held_out_pair_that_is_nearly_one_that_is_trained_on_is_left_out_and_said(tmp_path):
+    def with_a_likeness(*pairs):
         """The last held-out pair's harmful text made nearly that of a pair that is trained on."""
         held_out = pair_roles(read_twins(Path(twins(tmp_path, *pairs))).rows, ()).probe
         places = sorted(int(pair.removeprefix("hate-")) for pair in held_out)
@@ -237,7 +233,7 @@ def test_a_held_out_pair_that_is_nearly_one_that_is_trained_on_is_left_out_and_s
     assert line.endswith(f"1 pairs of {file}, 1 more left out: nearly the text of a pair that is trained on")
 
 
-def test_an_unknown_name_is_told_the_nearest_of_all_sets() -> None:
+def test_an_unknown_name_is_told_the_nearest_of_all_sets():
     assert (
         refusal("twins_harmles") == "unknown benchmark 'twins_harmles'; did you mean twins_harmless or twins_harmful?"
     )

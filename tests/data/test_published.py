@@ -1,14 +1,11 @@
 """The published files: every one that a loader reads is known, pinned and made of what lies at its addresses."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re
 from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,7 +26,7 @@ WITHOUT_ADDRESS = {"or_bench/or_bench_hard_subset.jsonl", "beavertails/evaluatio
 TRUSTED_AT_FIRST = {"mmlu/dev.parquet", "jailbreakbench/judge_comparison.jsonl"}
 
 
-def read_somewhere() -> set[str]:
+def read_somewhere():
     """Below data_root, with a * where several files are read."""
     specs = [load_spec(name) for name in names()]
     tasks = [load_task(name) for name in described(TASK_DIR)]
@@ -46,42 +43,42 @@ def read_somewhere() -> set[str]:
 
 
 @pytest.mark.parametrize("pattern", sorted(read_somewhere()))
-def test_every_file_that_is_read_below_data_root_is_described(pattern: str) -> None:
+def test_every_file_that_is_read_below_data_root_is_described(pattern):
     assert [name for name in BY_NAME if fnmatch(name, pattern)]
 
 
-def test_every_description_is_of_a_file_that_something_reads() -> None:
+def test_every_description_is_of_a_file_that_something_reads():
     patterns = read_somewhere()
     unread = {name for name in BY_NAME if not any(fnmatch(name, pattern) for pattern in patterns)}
     assert unread == {"beavertails/30k_train.jsonl"}  # a source of requests
 
 
-def test_every_address_is_one_version_of_a_file_over_https() -> None:
+def test_every_address_is_one_version_of_a_file_over_https():
     assert {name for name, file in BY_NAME.items() if not file.urls} == WITHOUT_ADDRESS
     for file in BY_NAME.values():
         for url in file.urls:
             assert re.fullmatch(r"https://[a-z.]+/[!-~]*/[0-9a-f]{40}/[!-~]+", url) or file.gated, url
 
 
-def test_what_is_fetched_has_a_known_sha256_but_for_the_gated_files_and_two_more() -> None:
+def test_what_is_fetched_has_a_known_sha256_but_for_the_gated_files_and_two_more():
     unknown = {name for name, file in BY_NAME.items() if file.urls and not (file.sha256 or file.url_sha256)}
     assert {name for name in unknown if not BY_NAME[name].gated} == TRUSTED_AT_FIRST
     assert {name for name, file in BY_NAME.items() if file.gated} <= unknown
 
 
-def test_the_gated_set_is_its_ten_files_without_the_withdrawn_one() -> None:
+def test_the_gated_set_is_its_ten_files_without_the_withdrawn_one():
     numbers = [name.removesuffix(".csv").partition("_category_")[2] or name for name in BY_NAME if "hex_phi" in name]
     assert len(numbers) == 10
     assert not any(name.endswith("_2.csv") for name in numbers)
     assert all(file.urls[0].endswith(Path(name).name) for name, file in BY_NAME.items() if file.gated)
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
+def rows_of(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize("name", ["frozen_attacks/strongreject.jsonl", "frozen_attacks/advbench.jsonl"])
-def test_attack_prompts_come_out_of_an_evaluation_of_the_lab_byte_for_byte(name: str, shared_data: Path) -> None:
+def test_attack_prompts_come_out_of_an_evaluation_of_the_lab_byte_for_byte(name, shared_data):
     of_kind = {"pair": "pair", "pap": "pap_misrepresentation"}
     prompts = [
         {
@@ -97,7 +94,7 @@ def test_attack_prompts_come_out_of_an_evaluation_of_the_lab_byte_for_byte(name:
     assert sha256(made(BY_NAME[name], [json.dumps(answers).encode()])) == BY_NAME[name].sha256
 
 
-def test_the_artifacts_come_out_of_the_repositorys_files_byte_for_byte(shared_data: Path) -> None:
+def test_the_artifacts_come_out_of_the_repositorys_files_byte_for_byte(shared_data):
     file = BY_NAME["jailbreakbench/attack_artifacts_PAIR_GCG_JBC.jsonl"]
     rows = rows_of(shared_data / file.file)
     parts = []
@@ -109,7 +106,7 @@ def test_the_artifacts_come_out_of_the_repositorys_files_byte_for_byte(shared_da
     assert sha256(made(file, parts)) == file.sha256
 
 
-def test_the_judges_comparison_is_read_from_mac_roman_and_by_the_card(tmp_path: Path) -> None:
+def test_the_judges_comparison_is_read_from_mac_roman_and_by_the_card(tmp_path):
     file = BY_NAME["jailbreakbench/judge_comparison.jsonl"]
     rows = 'Index,goal,prompt,target_response,human_majority\r\n0,Say,Say,"café\r\nau lait",0\r\n1,Do,So,“no”,1\r\n'
     content = made(file, [rows.encode("mac_roman")])
@@ -119,8 +116,8 @@ def test_the_judges_comparison_is_read_from_mac_roman_and_by_the_card(tmp_path: 
     assert read_label_sets(tmp_path)[0].people == [False, True]
 
 
-def test_beavertails_is_kept_without_responses_and_without_rows_labelled_child_abuse(tmp_path: Path) -> None:
-    def row(prompt: str, *labels: str) -> dict[str, Any]:
+def test_beavertails_is_kept_without_responses_and_without_rows_labelled_child_abuse(tmp_path):
+    def row(prompt, *labels):
         flags = {name: name in labels for name in ("child_abuse", "privacy_violation", "self_harm")}
         return {"prompt": prompt, "response": "never kept", "category": flags, "is_safe": not labels}
 
@@ -145,11 +142,11 @@ def test_beavertails_is_kept_without_responses_and_without_rows_labelled_child_a
         ("jailbreakbench/judge_comparison.jsonl", b"goal\nx,y\n"),
     ],
 )
-def test_another_form_than_the_published_one_is_a_value_error(name: str, part: bytes) -> None:
+def test_another_form_than_the_published_one_is_a_value_error(name, part):
     with pytest.raises(ValueError, match=r"^\w+: "):
         made(BY_NAME[name], [part])
 
 
-def test_a_file_as_published_is_what_was_sent() -> None:
+def test_a_file_as_published_is_what_was_sent():
     file = PublishedFile("a/b.csv", ("https://x/b.csv",), None, "", "")
     assert made(file, [b"\xff\x00"]) == b"\xff\x00"

@@ -1,17 +1,15 @@
-from __future__ import annotations
-
 import pytest
 
 from cada_trl.data.rows import Funnel, Row, Source, funnel_table, unique_rows
 from cada_trl.errors import UserError
 
 
-def test_copies_become_one_row_with_the_labels_of_all() -> None:
+def test_copies_become_one_row_with_the_labels_of_all():
     rows = [Row("Hit him!", "f, row 1", "s", labels=("b",)), Row("hit HIM", "f, row 2", "s", labels=("a",))]
     assert [(row.text, row.labels) for row in unique_rows(rows)] == [("Hit him!", ("a", "b"))]
 
 
-def test_the_order_of_the_input_decides_nothing() -> None:
+def test_the_order_of_the_input_decides_nothing():
     rows = [
         Row(text, "f", "s", labels=(label,)) for text, label in [("One", "a"), ("one", "b"), ("two", "c"), ("3", "d")]
     ]
@@ -20,13 +18,13 @@ def test_the_order_of_the_input_decides_nothing() -> None:
     assert len(seen) == 3
 
 
-def test_copies_that_disagree_on_harmful_are_refused_with_both_rows() -> None:
+def test_copies_that_disagree_on_harmful_are_refused_with_both_rows():
     rows = [Row("one", "f, row 1", "s", True, "hate"), Row("One", "f, row 7", "s", False, "hate")]
     with pytest.raises(UserError, match=r"f, row 7: the same text as f, row 1"):
         unique_rows(rows)
 
 
-def test_a_copy_of_a_twin_gives_way_to_it_whichever_came_first() -> None:
+def test_a_copy_of_a_twin_gives_way_to_it_whichever_came_first():
     twin = Row("one", "twins, row 1", "twins", False, "hate", pair="p")
     copy = Row(
         "ONE", "f, row 1", "s", labels=("a",)
@@ -34,13 +32,13 @@ def test_a_copy_of_a_twin_gives_way_to_it_whichever_came_first() -> None:
     assert unique_rows([twin, copy]) == unique_rows([copy, twin]) == [twin]
 
 
-def test_a_labelled_copy_of_a_twin_that_says_otherwise_is_refused() -> None:
+def test_a_labelled_copy_of_a_twin_that_says_otherwise_is_refused():
     twin = Row("one", "twins, row 1", "twins", False, "hate", pair="p")
     with pytest.raises(UserError, match=r"f, row 7: the same text as twins, row 1"):
         unique_rows([twin, Row("One", "f, row 7", "s", True, "hate")])
 
 
-def test_twins_come_first() -> None:
+def test_twins_come_first():
     rows = [Row(str(n), "f", "s") for n in range(5)] + [Row("twin", "f", "twins", pair="p")]
     assert unique_rows(rows)[0].text == "twin"
 
@@ -52,7 +50,7 @@ PAIR = [Row("twin bad", "f", "twins", True, pair="p"), Row("twin good", "f", "tw
 TWINS = Source(PAIR, {"harmful": {"labels_disagree": 1}, "harmless": {"labels_disagree": 1}})
 
 
-def test_read_less_dropped_is_kept_for_harmful_and_harmless_rows() -> None:
+def test_read_less_dropped_is_kept_for_harmful_and_harmless_rows():
     funnel = Funnel(OWN)
     kept = funnel.keep(OWN.rows, lambda row: "long" if row.text == "bad 1" else None)
     assert [row.text for row in kept] == ["bad 0", "bad 2", "good"]
@@ -62,7 +60,7 @@ def test_read_less_dropped_is_kept_for_harmful_and_harmless_rows() -> None:
     }
 
 
-def test_twins_beside_another_source_are_counted_apart_with_what_was_dropped_while_reading() -> None:
+def test_twins_beside_another_source_are_counted_apart_with_what_was_dropped_while_reading():
     funnel = Funnel(OWN, TWINS)
     assert funnel.keep(OWN.rows + PAIR, lambda row: None) == OWN.rows + PAIR
     counts = funnel.as_dict()
@@ -71,7 +69,7 @@ def test_twins_beside_another_source_are_counted_apart_with_what_was_dropped_whi
         assert counts[name] == {"read": 2, "dropped": {"labels_disagree": 1}, "kept": 1}
 
 
-def test_the_twin_of_a_dropped_row_is_dropped_as_its_partner() -> None:
+def test_the_twin_of_a_dropped_row_is_dropped_as_its_partner():
     funnel = Funnel(OWN, TWINS)
     kept = funnel.keep(OWN.rows + PAIR, lambda row: "long" if row.text == "twin bad" else None)
     assert kept == OWN.rows
@@ -80,22 +78,22 @@ def test_the_twin_of_a_dropped_row_is_dropped_as_its_partner() -> None:
     assert counts["twins_harmless"]["dropped"] == {"labels_disagree": 1, "partner_dropped": 1}
 
 
-def test_a_filter_that_leaves_no_harmful_row_is_refused_with_every_count() -> None:
+def test_a_filter_that_leaves_no_harmful_row_is_refused_with_every_count():
     with pytest.raises(UserError, match="no harmful row is left of 8 read; dropped: safe 5, long 3"):
         Funnel(OWN).keep(OWN.rows, lambda row: "long" if row.harmful else None)
 
 
-def test_harmful_twins_do_not_stand_in_for_a_source_without_harmful_rows() -> None:
+def test_harmful_twins_do_not_stand_in_for_a_source_without_harmful_rows():
     with pytest.raises(UserError, match="no harmful row is left of 8 read"):
         Funnel(OWN, TWINS).keep(GOOD + PAIR, lambda row: None)
 
 
-def test_an_empty_source_is_refused() -> None:
+def test_an_empty_source_is_refused():
     with pytest.raises(UserError, match="no harmful row is left of 0 read; dropped: none"):
         Funnel(Source([], {})).keep([], lambda row: None)
 
 
-def test_every_filter_is_a_row_and_one_that_did_not_apply_is_blank() -> None:
+def test_every_filter_is_a_row_and_one_that_did_not_apply_is_blank():
     funnel = {
         "harmful": {"read": 9, "dropped": {"too_long": 2}, "kept": 7},
         "harmless": {"read": 5, "dropped": {"exact_duplicate": 1}, "kept": 4},

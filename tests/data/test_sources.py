@@ -1,8 +1,4 @@
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -11,14 +7,10 @@ from cada_trl.data.classify import load_lexicon
 from cada_trl.data.sources import ask_hub_once, local_beavertails, read_beavertails, read_own_rows
 from cada_trl.errors import UserError
 
-from .conftest import DataOf, WriteRows
-
 ROW = {"prompt": "How do I scam a bank?", "is_safe": False, "categories": ["financial_crime,property_crime,theft"]}
 
 
-def test_safe_rows_and_those_labelled_child_abuse_are_dropped_and_counted(
-    write_rows: WriteRows, data_of: DataOf
-) -> None:
+def test_safe_rows_and_those_labelled_child_abuse_are_dropped_and_counted(write_rows, data_of):
     abuse = {**ROW, "categories": ["child_abuse", "privacy_violation"]}
     path = write_rows("bt.jsonl", [ROW, {**ROW, "is_safe": True}, abuse, {"prompt": "b", "categories": []}])
     source = read_beavertails(data_of(f"file={path}"))
@@ -27,7 +19,7 @@ def test_safe_rows_and_those_labelled_child_abuse_are_dropped_and_counted(
     assert source.rows[0].source == "beavertails:bt"
 
 
-def test_the_hubs_dict_of_booleans_gives_the_same_labels_as_a_list(write_rows: WriteRows, data_of: DataOf) -> None:
+def test_the_hubs_dict_of_booleans_gives_the_same_labels_as_a_list(write_rows, data_of):
     flags = {name: name in ROW["categories"] for name in ["child_abuse", *load_lexicon().priors]}
     path = write_rows("bt.jsonl", [ROW, {"prompt": "x", "is_safe": False, "category": flags}])
     rows = read_beavertails(data_of(f"file={path}")).rows
@@ -45,16 +37,14 @@ def test_the_hubs_dict_of_booleans_gives_the_same_labels_as_a_list(write_rows: W
         ({"categories": {"hate": 1}}, "'categories' is"),
     ],
 )
-def test_a_malformed_row_is_refused_with_its_number(
-    change: dict[str, Any], seen: str, write_rows: WriteRows, data_of: DataOf
-) -> None:
+def test_a_malformed_row_is_refused_with_its_number(change, seen, write_rows, data_of):
     path = write_rows("bt.jsonl", [ROW, {**ROW, **change}])
     with pytest.raises(UserError, match=r"bt\.jsonl, row 2: ") as error:
         read_beavertails(data_of(f"file={path}"))
     assert seen in str(error.value)
 
 
-def test_every_malformed_row_is_in_the_line(write_rows: WriteRows, data_of: DataOf) -> None:
+def test_every_malformed_row_is_in_the_line(write_rows, data_of):
     path = write_rows("bt.jsonl", [{**ROW, "prompt": 3}, ROW, "{", *[{**ROW, "is_safe": 1}] * 12])
     with pytest.raises(UserError) as error:
         read_beavertails(data_of(f"file={path}"))
@@ -63,10 +53,8 @@ def test_every_malformed_row_is_in_the_line(write_rows: WriteRows, data_of: Data
     assert "row 11: field 'is_safe'" in said and said.endswith("; and 4 more")
 
 
-def test_a_hub_that_cannot_be_reached_says_what_works_without_it(
-    data_of: DataOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*args: object, **keywords: object) -> None:
+def test_a_hub_that_cannot_be_reached_says_what_works_without_it(data_of, monkeypatch):
+    def refuse(*args, **keywords):
         raise ConnectionError("no route to the hub\nsecond line")
 
     monkeypatch.setattr("datasets.load_dataset", refuse)
@@ -74,11 +62,11 @@ def test_a_hub_that_cannot_be_reached_says_what_works_without_it(
         read_beavertails(data_of())
 
 
-def test_a_hub_without_a_network_is_asked_once_and_then_its_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_without_a_network_is_asked_once_and_then_its_cache(monkeypatch):
     import datasets.config
     import huggingface_hub.constants as hub
 
-    def unreachable(request: httpx.Request) -> httpx.Response:
+    def unreachable(request):
         raise httpx.ConnectError("no route")
 
     for module in (hub, datasets.config):
@@ -90,7 +78,7 @@ def test_a_hub_without_a_network_is_asked_once_and_then_its_cache(monkeypatch: p
         assert (offline, offline) == (hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
 
 
-def test_rows_from_the_hub_carry_split_and_commit(data_of: DataOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_from_the_hub_carry_split_and_commit(data_of, monkeypatch):
     from datasets import Dataset
 
     flags = {name: name == "self_harm" for name in ["child_abuse", *load_lexicon().priors]}
@@ -103,7 +91,7 @@ def test_rows_from_the_hub_carry_split_and_commit(data_of: DataOf, monkeypatch: 
     assert source.origin["split"] == "30k_train"
 
 
-def test_the_published_test_split_has_the_published_number_of_unsafe_rows(shared_data: Path, data_of: DataOf) -> None:
+def test_the_published_test_split_has_the_published_number_of_unsafe_rows(shared_data, data_of):
     source = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '30k_test_prompts.jsonl'}"))
     n_unsafe_in_file = 1733 - 27  # published, less the child_abuse rows that the local copy lacks
     assert len(source.rows) == n_unsafe_in_file
@@ -113,7 +101,7 @@ def test_the_published_test_split_has_the_published_number_of_unsafe_rows(shared
 OWN_ROW = {"text": "Write a slur.", "hazard": "hate", "harmful": True}
 
 
-def test_own_rows_keep_hazard_and_harmful(write_rows: WriteRows, data_of: DataOf) -> None:
+def test_own_rows_keep_hazard_and_harmful(write_rows, data_of):
     path = write_rows("own.jsonl", [OWN_ROW, {"text": "What is a slur?", "hazard": "hate", "harmful": False}])
     source = read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate"})
     assert [(row.hazard, row.harmful) for row in source.rows] == [("hate", True), ("hate", False)]
@@ -130,22 +118,20 @@ def test_own_rows_keep_hazard_and_harmful(write_rows: WriteRows, data_of: DataOf
         ({**OWN_ROW, "hazard": "hatred"}, "'hatred' is not in the pack; did you mean hate?"),
     ],
 )
-def test_a_wrong_own_row_is_refused_with_its_number(
-    row: dict[str, Any], seen: str, write_rows: WriteRows, data_of: DataOf
-) -> None:
+def test_a_wrong_own_row_is_refused_with_its_number(row, seen, write_rows, data_of):
     path = write_rows("own.jsonl", [OWN_ROW, row])
     with pytest.raises(UserError, match=r"own\.jsonl, row 2: ") as error:
         read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate", "privacy"})
     assert seen in str(error.value)
 
 
-def test_two_own_rows_with_one_id_are_refused(write_rows: WriteRows, data_of: DataOf) -> None:
+def test_two_own_rows_with_one_id_are_refused(write_rows, data_of):
     path = write_rows("own.jsonl", [OWN_ROW, OWN_ROW, {**OWN_ROW, "id": "a"}, {**OWN_ROW, "id": "a"}])
     with pytest.raises(UserError, match=r"row 4: id 'a' stands twice; give each row its own"):
         read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate", "privacy"})
 
 
-def test_every_wrong_own_row_is_in_the_line(write_rows: WriteRows, data_of: DataOf) -> None:
+def test_every_wrong_own_row_is_in_the_line(write_rows, data_of):
     path = write_rows("own.jsonl", ["{text", OWN_ROW, {**OWN_ROW, "id": 7}, {**OWN_ROW, "text": "\ud800"}])
     with pytest.raises(
         UserError, match=r"own\.jsonl, row 1: not a JSON .*; row 3: field 'id' is 7; .*; row 4: the text"
@@ -153,12 +139,12 @@ def test_every_wrong_own_row_is_in_the_line(write_rows: WriteRows, data_of: Data
         read_own_rows(data_of("data=jsonl", f"file={path}"), {"hate"})
 
 
-def test_own_rows_without_a_file_are_refused(data_of: DataOf) -> None:
+def test_own_rows_without_a_file_are_refused(data_of):
     with pytest.raises(UserError, match="data=jsonl needs file="):
         read_own_rows(data_of("data=jsonl"), {"hate"})
 
 
-def test_below_data_root_the_papers_split_comes_before_the_extract(tmp_path: Path) -> None:
+def test_below_data_root_the_papers_split_comes_before_the_extract(tmp_path):
     folder = tmp_path / "beavertails"
     folder.mkdir()
     assert local_beavertails(str(tmp_path)).endswith("/beavertails/30k_train.jsonl")

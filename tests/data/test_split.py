@@ -1,16 +1,11 @@
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.config import DataConfig
 from cada_trl.data.rows import Row
 from cada_trl.data.split import (
-    PairRoles,
-    Parts,
     check_no_leak,
     even_quotas,
     n_trained,
@@ -23,17 +18,15 @@ from cada_trl.data.split import (
 from cada_trl.errors import UserError
 from cada_trl.records import Request
 
-from .conftest import DataOf
 
-
-def requests(counts: dict[str, int], harmful: bool = True) -> list[Request]:
+def requests(counts, harmful=True):
     return [Request(f"{h}-{i}", f"{h} number {i}", h, harmful, "s") for h, n in counts.items() for i in range(n)]
 
 
 ROWS = requests({"hate": 30, "privacy": 20, "elections": 6})
 
 
-def test_train_probe_and_held_out_are_disjoint_and_as_large_as_asked(data_of: DataOf) -> None:
+def test_train_probe_and_held_out_are_disjoint_and_as_large_as_asked(data_of):
     split = split_harmful(ROWS, data_of("n_train=20", "n_probe=10", "held_out_hazards=[elections]"), seed=0)
     ids = [request.id for part in (split["train"], split["probe"], split["held_out"]) for request in part]
     assert (len(split["train"]), len(split["probe"]), len(split["held_out"])) == (20, 10, 6)
@@ -43,24 +36,24 @@ def test_train_probe_and_held_out_are_disjoint_and_as_large_as_asked(data_of: Da
 
 
 @pytest.mark.parametrize("sampling", ["natural", "stratified"])
-def test_the_order_of_the_input_decides_nothing(sampling: str, data_of: DataOf) -> None:
+def test_the_order_of_the_input_decides_nothing(sampling, data_of):
     data = data_of("n_train=20", "n_probe=10", f"sampling={sampling}")
     assert split_harmful(ROWS, data, 0) == split_harmful(ROWS[::-1], data, 0)
 
 
-def test_another_seed_draws_other_requests(data_of: DataOf) -> None:
+def test_another_seed_draws_other_requests(data_of):
     data = data_of("n_train=20", "n_probe=10")
     assert split_harmful(ROWS, data, 0)["train"] != split_harmful(ROWS, data, 1)["train"]
 
 
-def test_a_larger_n_train_keeps_the_probe_and_the_first_requests(data_of: DataOf) -> None:
+def test_a_larger_n_train_keeps_the_probe_and_the_first_requests(data_of):
     small = split_harmful(ROWS, data_of("n_train=20", "n_probe=10"), 0)
     large = split_harmful(ROWS, data_of("n_train=40", "n_probe=10"), 0)
     assert large["probe"] == small["probe"]
     assert large["train"][:20] == small["train"]
 
 
-def test_stratified_is_as_even_as_the_counts_allow_and_leaves_train_the_rare_hazard(data_of: DataOf) -> None:
+def test_stratified_is_as_even_as_the_counts_allow_and_leaves_train_the_rare_hazard(data_of):
     split = split_harmful(ROWS, data_of("n_train=24", "n_probe=12", "sampling=stratified"), 0)
     # elections: 6 rows, at most 6 * 12 / 36 = 2 to the probe; the other 10 are halved
     assert Counter(request.hazard for request in split["probe"]) == {"hate": 5, "privacy": 5, "elections": 2}
@@ -68,30 +61,30 @@ def test_stratified_is_as_even_as_the_counts_allow_and_leaves_train_the_rare_haz
 
 
 @pytest.mark.parametrize("sampling", ["natural", "stratified"])
-def test_every_row_can_be_used(sampling: str, data_of: DataOf) -> None:
+def test_every_row_can_be_used(sampling, data_of):
     split = split_harmful(ROWS, data_of("n_train=46", "n_probe=10", f"sampling={sampling}"), 0)
     assert (len(split["train"]), len(split["probe"])) == (46, 10)
 
 
-def test_too_few_requests_are_refused_with_the_largest_possible_n_train(data_of: DataOf) -> None:
+def test_too_few_requests_are_refused_with_the_largest_possible_n_train(data_of):
     data = data_of("n_train=50", "n_probe=10", "held_out_hazards=[elections]")
     with pytest.raises(UserError, match=r"need 60 requests; 50 are left \(6 held out\); the largest n_train is 40"):
         split_harmful(ROWS, data, 0)
 
 
-def test_a_probe_larger_than_what_is_left_is_refused(data_of: DataOf) -> None:
+def test_a_probe_larger_than_what_is_left_is_refused(data_of):
     with pytest.raises(UserError, match="n_train=1 n_probe=55 would fit"):
         split_harmful(ROWS, data_of("n_train=1", "n_probe=56"), 0)
     assert len(split_harmful(ROWS, data_of("n_train=1", "n_probe=55"), 0)["probe"]) == 55
 
 
-def test_where_no_split_is_possible_no_number_is_proposed(data_of: DataOf) -> None:
+def test_where_no_split_is_possible_no_number_is_proposed(data_of):
     with pytest.raises(UserError, match=r"1 are left \(0 held out\); give more rows, or fewer held_out_hazards"):
         split_harmful(ROWS[:1], data_of("n_train=1", "n_probe=1"), 0)
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 30), min_size=1), st.data())
-def test_quotas_sum_to_n_and_differ_by_one_unless_a_name_ran_out(counts: dict[str, int], data: st.DataObject) -> None:
+def test_quotas_sum_to_n_and_differ_by_one_unless_a_name_ran_out(counts, data):
     n = data.draw(st.integers(0, sum(counts.values())))
     quotas = even_quotas(counts, n)
     assert sum(quotas.values()) == n
@@ -100,7 +93,7 @@ def test_quotas_sum_to_n_and_differ_by_one_unless_a_name_ran_out(counts: dict[st
     assert all(quotas[name] >= fullest - 1 or quotas[name] == counts[name] for name in counts)
 
 
-def test_a_third_of_each_hazards_look_alikes_is_the_probe() -> None:
+def test_a_third_of_each_hazards_look_alikes_is_the_probe():
     rows = requests({"hate": 9, "privacy": 4}, harmful=False)
     train, probe = split_harmless(rows, [], seed=0).values()
     assert Counter(request.hazard for request in probe) == {"hate": 3, "privacy": 2}
@@ -109,13 +102,13 @@ def test_a_third_of_each_hazards_look_alikes_is_the_probe() -> None:
     assert split_harmless(rows[::-1], [], seed=0) == {"benign_train": train, "harmless_probe": probe}
 
 
-def test_look_alikes_of_a_held_out_hazard_are_never_trained_on() -> None:
+def test_look_alikes_of_a_held_out_hazard_are_never_trained_on():
     train, probe = split_harmless(requests({"hate": 9, "privacy": 4}, harmful=False), ["hate"], seed=0).values()
     assert {request.hazard for request in train} == {"privacy"}
     assert Counter(request.hazard for request in probe)["hate"] == 9
 
 
-def twins(counts: dict[str, int], harmless_hazard: str | None = None) -> list[Row]:
+def twins(counts, harmless_hazard=None):
     """Pairs of each hazard; the harmless row of the first of each may be of another."""
     return [
         Row(
@@ -135,31 +128,31 @@ def twins(counts: dict[str, int], harmless_hazard: str | None = None) -> list[Ro
 PAIRS = twins({"hate": 10, "privacy": 6, "elections": 3})
 
 
-def split_of(rows: list[Row], data: DataConfig, seed: int = 0) -> tuple[Parts, PairRoles]:
+def split_of(rows, data, seed=0):
     roles = pair_roles(rows, data.held_out_hazards)
     wanted = [row for row in rows if wanted_twin(row, roles, data)]
     made = [Request(row.text, row.text, str(row.hazard), row.harmful, row.source, row.pair) for row in wanted]
     return split_twins(made, roles, data, seed), roles
 
 
-def pairs_of(requests: list[Request]) -> set[str | None]:
+def pairs_of(requests):
     return {request.pair for request in requests}
 
 
-def test_the_probed_pairs_are_a_third_of_each_hazard_rounded_up_whatever_the_order() -> None:
+def test_the_probed_pairs_are_a_third_of_each_hazard_rounded_up_whatever_the_order():
     roles = pair_roles(PAIRS, [])
     assert Counter(pair.split("-")[0] for pair in roles.probe) == {"hate": 4, "privacy": 2, "elections": 1}
     assert pair_roles(PAIRS[::-1], []) == roles
 
 
-def test_more_pairs_of_one_hazard_do_not_change_the_probe_of_another() -> None:
+def test_more_pairs_of_one_hazard_do_not_change_the_probe_of_another():
     more = pair_roles(twins({"hate": 30, "privacy": 6}), []).probe
     assert {pair for pair in more if pair.startswith("privacy")} == {
         pair for pair in pair_roles(PAIRS, []).probe if pair.startswith("privacy")
     }
 
 
-def test_twins_are_trained_on_and_probed_in_whole_pairs(data_of: DataOf) -> None:
+def test_twins_are_trained_on_and_probed_in_whole_pairs(data_of):
     split, roles = split_of(PAIRS, data_of("data=twins"))
     assert pairs_of(split["train"]) == pairs_of(split["benign_train"])
     assert (
@@ -171,7 +164,7 @@ def test_twins_are_trained_on_and_probed_in_whole_pairs(data_of: DataOf) -> None
     assert [request.harmful for request in split["twins_probe"]] == [True, False] * 7
 
 
-def test_seed_and_n_train_change_what_is_trained_on_and_never_the_probes(data_of: DataOf) -> None:
+def test_seed_and_n_train_change_what_is_trained_on_and_never_the_probes(data_of):
     first, _ = split_of(PAIRS, data_of("data=twins", "n_train=6"), seed=0)
     second, _ = split_of(PAIRS, data_of("data=twins", "n_train=6"), seed=1)
     whole, _ = split_of(PAIRS, data_of("data=twins"), seed=1)
@@ -184,26 +177,26 @@ def test_seed_and_n_train_change_what_is_trained_on_and_never_the_probes(data_of
         assert [request for request in whole[name] if request in drawn] == drawn  # the same order of the seed
 
 
-def test_n_train_pairs_are_drawn_evenly_over_hazards(data_of: DataOf) -> None:
+def test_n_train_pairs_are_drawn_evenly_over_hazards(data_of):
     split, _ = split_of(PAIRS, data_of("data=twins", "n_train=8"))
     assert Counter(request.hazard for request in split["train"]) == {"hate": 3, "privacy": 3, "elections": 2}
     assert pairs_of(split["train"]) == pairs_of(split["benign_train"])
 
 
-def test_the_first_probed_requests_are_of_several_hazards(data_of: DataOf) -> None:
+def test_the_first_probed_requests_are_of_several_hazards(data_of):
     split, _ = split_of(PAIRS, data_of("data=twins"))
     hazards = [request.hazard for request in split["probe"]]
     assert hazards != sorted(hazards) and len(set(hazards[:4])) > 1
 
 
-def test_too_few_pairs_and_none_are_refused(data_of: DataOf) -> None:
+def test_too_few_pairs_and_none_are_refused(data_of):
     with pytest.raises(UserError, match="n_train=13 pairs; 12 are left to train on"):
         split_of(PAIRS, data_of("data=twins", "n_train=13"))
     with pytest.raises(UserError, match="no pair is left to train on"):
         split_of(twins({"hate": 1}), data_of("data=twins"))
 
 
-def test_pairs_with_a_row_of_a_held_out_hazard_are_never_trained_on(data_of: DataOf) -> None:
+def test_pairs_with_a_row_of_a_held_out_hazard_are_never_trained_on(data_of):
     rows = twins({"hate": 10, "privacy": 6}, harmless_hazard="elections")
     split, roles = split_of(rows, data_of("data=twins", "held_out_hazards=[privacy,elections]"))
     held_out = {"hate-0", *(f"privacy-{i}" for i in range(6))}
@@ -223,8 +216,8 @@ def test_pairs_with_a_row_of_a_held_out_hazard_are_never_trained_on(data_of: Dat
     ],
 )
 def test_beside_another_source_the_twins_that_are_asked_for_are_trained_on_and_all_are_probed(
-    words: list[str], trained: set[bool], n_held_out: int, data_of: DataOf
-) -> None:
+    words, trained, n_held_out, data_of
+):
     rows = [*PAIRS, *twins({"sexual_content": 1})]
     split, roles = split_of(rows, data_of(*words, "held_out_hazards=[elections]"))
     assert len(roles.probe) == 8
@@ -248,17 +241,15 @@ def test_beside_another_source_the_twins_that_are_asked_for_are_trained_on_and_a
         (["data=paper"], 500),
     ],
 )
-def test_how_many_will_be_trained_on_is_known_before_anything_is_read(
-    words: list[str], n: int, data_of: DataOf
-) -> None:
+def test_how_many_will_be_trained_on_is_known_before_anything_is_read(words, n, data_of):
     assert n_trained(data_of(*words), PAIRS) == n
 
 
-def request(name: str, hazard: str = "privacy", harmful: bool = True) -> Request:
+def request(name, hazard="privacy", harmful=True):
     return Request(name, f"text of {name}", hazard, harmful, "test")
 
 
-def parts(**changes: list[Request]) -> dict[str, list[Request]]:
+def parts(**changes):
     return {
         "train": [request("a"), request("b")],
         "benign_train": [request("c", harmful=False)],
@@ -268,30 +259,30 @@ def parts(**changes: list[Request]) -> dict[str, list[Request]]:
     }
 
 
-def test_a_clean_set_passes() -> None:
+def test_a_clean_set_passes():
     check_no_leak(parts(), ["hate"], "folder")
 
 
 @pytest.mark.parametrize("part", ["train", "benign_train"])
-def test_a_training_row_of_a_held_out_hazard_is_named(part: str) -> None:
+def test_a_training_row_of_a_held_out_hazard_is_named(part):
     leaking = parts(**{part: [request("a"), request("x", "hate")]})
     with pytest.raises(UserError, match=rf"folder/{part}.jsonl, row 2: 'x' is of the hazard 'hate', which is held out"):
         check_no_leak(leaking, ["hate"], "folder")
 
 
 @pytest.mark.parametrize("asked", ["probe", "held_out"])
-def test_a_probed_text_under_another_name_is_a_leak_too(asked: str) -> None:
+def test_a_probed_text_under_another_name_is_a_leak_too(asked):
     copy = Request("copy", "TEXT of a!", "privacy", True, "test")
     with pytest.raises(UserError, match=rf"train.jsonl, row 1: 'a' is also in {asked}.jsonl"):
         check_no_leak(parts(**{asked: [copy]}), [], "folder")
 
 
 @pytest.mark.parametrize("part", ["train", "benign_train"])
-def test_a_training_row_whose_twin_is_probed_is_a_leak(part: str) -> None:
+def test_a_training_row_whose_twin_is_probed_is_a_leak(part):
     trained, probed = (Request(name, name, "privacy", True, "twins", "p-1") for name in ("bad", "good"))
     with pytest.raises(UserError, match=rf"{part}.jsonl, row 1: 'bad' has its twin in twins_probe.jsonl"):
         check_no_leak(parts(**{part: [trained], "twins_probe": [probed]}), [], "folder")
 
 
-def test_probes_may_share_rows() -> None:
+def test_probes_may_share_rows():
     check_no_leak(parts(twins_probe=[request("d"), request("e", "hate")], harmless_probe=[request("d")]), [], "folder")

@@ -1,14 +1,11 @@
 """Everything that a document holds is escaped, nested and reachable, and loads nothing, wherever it is shown."""
 
-from __future__ import annotations
-
 import io
 
 import pytest
 from rich.console import Console
 
 from cada_trl.document.blocks import (
-    Block,
     Bullets,
     Choices,
     Code,
@@ -35,7 +32,7 @@ TABLE = Table(
     [[Cell("g", "2 of 3"), "a", Cell("1 %", "n 9")], [Cell("g", "2 of 3"), "b", "7"]],
     True,
 )
-BLOCKS: list[Block] = [
+BLOCKS = [
     Heading(EVIL),
     Text(EVIL),
     Text(EVIL, "warning"),
@@ -56,36 +53,36 @@ BLOCKS: list[Block] = [
 
 
 @pytest.fixture(scope="module")
-def page() -> str:
+def page():
     return html(Document(EVIL, [Section(EVIL, BLOCKS, "one"), Section("Two", [Text("x")], "two")]), EVIL)
 
 
-def test_nothing_that_is_shown_can_be_markup(page: str) -> None:
+def test_nothing_that_is_shown_can_be_markup(page):
     check_page(page)
     assert "<img src=x" not in page and "&lt;img src=x onerror=" in page
 
 
-def test_a_group_is_named_once_above_its_rows(page: str) -> None:
+def test_a_group_is_named_once_above_its_rows(page):
     named = '<tr class="set"><th colspan="2" scope="colgroup">g <span class="detail">2 of 3</span></th></tr>'
     assert page.count(named) == 2  # the table stands twice
     assert '<td data-label="rate">1 % <span class="detail">n 9</span></td>' in page
     assert '<td data-label="rate" class="number">7</td>' in page
 
 
-def test_markdown_holds_the_same_but_for_what_is_folded_or_quoted() -> None:
+def test_markdown_holds_the_same_but_for_what_is_folded_or_quoted():
     text = markdown(Document("Title", [Section("One", BLOCKS), Section("Quotes", [PageOnly([Text("x")])])]))
     assert "<" not in text.replace("&lt;", "") and "![" in text and "- nothing" in text
     assert "| g (2 of 3) | a | 1 % (n 9) |\n| g | b | 7 |" in text
     assert "in brief" in text and "a secret" not in text and "Quotes" not in text
 
 
-def test_a_cell_can_break_neither_the_table_nor_the_page_and_a_title_is_one_line() -> None:
+def test_a_cell_can_break_neither_the_table_nor_the_page_and_a_title_is_one_line():
     assert table(["a", "b"], [["x|y", "<b>\nz"]]) == "| a | b |\n| --- | --- |\n| x\\|y | &lt;b> z |"
     assert heading(2, "a\nb <i>") == "## a b &lt;i>"
     assert bullets([]) == "- nothing"
 
 
-def test_titles_sentences_and_tables_are_printed_and_none_of_them_is_rich_markup() -> None:
+def test_titles_sentences_and_tables_are_printed_and_none_of_them_is_rich_markup():
     rates = Table("t", ["name", "rate [95 %]"], [["[red]a", Cell("1 %", "n 9")]])
     file = io.StringIO()
     path = "one/folder/" * 9
@@ -95,7 +92,7 @@ def test_titles_sentences_and_tables_are_printed_and_none_of_them_is_rich_markup
         assert part in file.getvalue()
 
 
-def test_a_narrow_terminal_folds_words_and_cuts_none() -> None:
+def test_a_narrow_terminal_folds_words_and_cuts_none():
     file = io.StringIO()
     rates = Table("t", ["intervention", "difference"], [["refuse_analysis", "-51.2"]])
     show(Document("d", [Section("s", [rates])]), Console(file=file, width=16))

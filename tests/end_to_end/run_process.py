@@ -1,19 +1,15 @@
 """A training as a process of its own, which a test can kill, and what its folder says."""
 
-from __future__ import annotations
-
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from cada_trl.records import read_jsonl
 
 
-def start(overrides: list[str]) -> subprocess.Popen[str]:
+def start(overrides):
     return subprocess.Popen(
         [sys.executable, "-m", "cada_trl.train", *overrides],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -23,7 +19,7 @@ def start(overrides: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_steps(process: subprocess.Popen[str], n: int) -> None:
+def wait_for_steps(process, n):
     """Read what it says up to its n-th step; 0 waits for its first word."""
     assert process.stderr is not None
     n_steps = 0
@@ -33,12 +29,12 @@ def wait_for_steps(process: subprocess.Popen[str], n: int) -> None:
             return
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+def finish(process):
     _, said = process.communicate(timeout=400)
     return process.returncode, said
 
 
-def interrupted(overrides: list[str], n_steps: int, number: signal.Signals) -> tuple[int, str]:
+def interrupted(overrides, n_steps, number):
     """Of a run that is sent a signal after its n-th step."""
     process = start(overrides)
     wait_for_steps(process, n_steps)
@@ -46,10 +42,10 @@ def interrupted(overrides: list[str], n_steps: int, number: signal.Signals) -> t
     return finish(process)
 
 
-def manifest(run: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+def manifest(run):
+    values = json.loads((run / "manifest.json").read_text())
     return values
 
 
-def steps(run: Path, file: str = "train.jsonl") -> list[int]:
+def steps(run, file="train.jsonl"):
     return [row["step"] for _, row in read_jsonl(run / file)]

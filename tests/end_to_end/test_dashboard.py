@@ -1,9 +1,5 @@
 """Every panel of the dashboard has its metrics in the log of a real run, on disk and in what `wandb sync` sends."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from cada_trl.records import read_jsonl
@@ -20,7 +16,7 @@ PANELS = [panel for section in SECTIONS for panel in section.panels]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dashboard")
     words = tiny_overrides(folder, save_tiny_model(folder / "model"))
     xstest = folder / "benchmarks" / "xstest" / "xstest_prompts.csv"
@@ -32,23 +28,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs" / "tiny"
 
 
-def logged(run: Path) -> set[str]:
+def logged(run):
     return {name for file in ("train.jsonl", "probes.jsonl") for _, row in read_jsonl(run / file) for name in row}
 
 
-def test_every_metric_of_a_panel_is_registered_and_every_table_known() -> None:
+def test_every_metric_of_a_panel_is_registered_and_every_table_known():
     for panel in PANELS:
         assert set(panel.metrics) <= (TABLES.keys() if panel.kind == "table" else METRICS.keys()), panel.title
 
 
-def test_every_panel_has_its_metrics_in_the_log_of_a_real_run(run: Path) -> None:
+def test_every_panel_has_its_metrics_in_the_log_of_a_real_run(run):
     there = logged(run)
     for panel in PANELS:
         if panel.kind != "table" and not panel.only_with:
             assert set(panel.metrics) <= there, panel.title
 
 
-def test_wandb_sync_sends_them_too_with_the_step_as_axis(run: Path) -> None:
+def test_wandb_sync_sends_them_too_with_the_step_as_axis(run):
     (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
     for kind in ("train", "probe"):
         assert f"{kind}/*".encode() in file.read_bytes()
@@ -64,7 +60,7 @@ def test_wandb_sync_sends_them_too_with_the_step_as_axis(run: Path) -> None:
     assert [(row["step"], row["train/step_s"]) for row in sent.history if "train/step_s" in row] == kept
 
 
-def test_the_offline_page_has_every_section(run: Path) -> None:
+def test_the_offline_page_has_every_section(run):
     assert report([str(run)]) == 0
     page = (run / "report.html").read_text()
     check_page(page)

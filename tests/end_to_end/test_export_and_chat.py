@@ -1,10 +1,7 @@
 """A tiny training, its export and a chat with it."""
 
-from __future__ import annotations
-
 import io
 import json
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +13,13 @@ from .tiny_model import save_tiny_model, tiny_overrides
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     assert train.main([*tiny_overrides(folder, save_tiny_model(folder / "model")), "peft=lora"]) == 0
     return folder / "runs" / "tiny"
 
 
-def test_the_export_loads_alone_says_what_the_run_says_and_holds_no_path(run: Path, tmp_path: Path) -> None:
+def test_the_export_loads_alone_says_what_the_run_says_and_holds_no_path(run, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -49,14 +46,14 @@ def test_the_export_loads_alone_says_what_the_run_says_and_holds_no_path(run: Pa
         export.main([str(run), f"to={target}"])
 
 
-def test_an_evaluation_of_another_model_is_refused_and_nothing_is_written(run: Path, tmp_path: Path) -> None:
+def test_an_evaluation_of_another_model_is_refused_and_nothing_is_written(run, tmp_path):
     other = write_evaluation(tmp_path / "after-2", refuses_most)
     with pytest.raises(UserError, match="evaluates another model"):
         export.main([str(run), f"to={tmp_path / 'model'}", f"evals={other}"])
     assert not (tmp_path / "model").exists()
 
 
-def test_one_question_is_answered_the_same_twice(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_question_is_answered_the_same_twice(run, capsys):
     answers = []
     for _ in range(2):
         assert chat.main([str(run), "ask=Why is the sky blue?"]) == 0
@@ -64,15 +61,13 @@ def test_one_question_is_answered_the_same_twice(run: Path, capsys: pytest.Captu
     assert answers[0] == answers[1] != "\n"
 
 
-def test_the_terminal_chat_forgets_on_reset_and_ends_with_ctrl_d(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_terminal_chat_forgets_on_reset_and_ends_with_ctrl_d(run, monkeypatch, capsys):
     from cada_trl.chat import Conversation
 
-    histories: list[int] = []
+    histories = []
     ask = Conversation.ask
 
-    def counted(self: Conversation, text: str) -> str:
+    def counted(self, text):
         answer = ask(self, text)
         histories.append(len(self._messages))
         return answer
@@ -84,7 +79,7 @@ def test_the_terminal_chat_forgets_on_reset_and_ends_with_ctrl_d(
     assert "only /reset and Ctrl-D" in capsys.readouterr().err
 
 
-def test_a_question_without_room_and_a_wrong_choice_are_one_line(run: Path) -> None:
+def test_a_question_without_room_and_a_wrong_choice_are_one_line(run):
     with pytest.raises(UserError, match="context_tok"):
         chat.main([str(run), "ask=" + "x" * 3000])
     with pytest.raises(UserError, match="analysis"):
@@ -95,6 +90,6 @@ def test_a_question_without_room_and_a_wrong_choice_are_one_line(run: Path) -> N
         chat.main([str(run), "ask=caf\udce9"])
 
 
-def test_the_length_of_an_answer_is_the_users(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_length_of_an_answer_is_the_users(run, capsys):
     assert chat.main([str(run), "ask=Why is the sky blue?", "max_new_tok=1"]) == 0
     assert capsys.readouterr().out.endswith((" [cut off at 1 tokens; a larger max_new_tok gives room]\n", "at once]\n"))

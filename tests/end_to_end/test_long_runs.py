@@ -1,12 +1,9 @@
 """Runs that are killed, asked to stop or stopped by a tripwire, and go on by the same command."""
 
-from __future__ import annotations
-
 import json
 import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -24,13 +21,11 @@ LONG = [f"max_steps={N_STEPS}", "save_every_steps=2", "probe_every_steps=7", "he
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def test_a_tripwire_that_stops_leaves_a_whole_checkpoint_and_the_run_goes_on_by_warn(
-    model: Path, tmp_path: Path
-) -> None:
+def test_a_tripwire_that_stops_leaves_a_whole_checkpoint_and_the_run_goes_on_by_warn(model, tmp_path):
     overrides = [*tiny_overrides(tmp_path, model), "max_steps=3", "save_every_steps=3", "kl_jump_factor=0.0"]
     overrides.append("kl_jump_nats=0.0001")
     with pytest.raises(StoppedByTripwire, match="by the tripwire kl_jump at step 2"):
@@ -46,10 +41,22 @@ def test_a_tripwire_that_stops_leaves_a_whole_checkpoint_and_the_run_goes_on_by_
     assert "Tripwire: kl_jump (stop) at step 2" in (run / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_stop_amid_steps_that_were_sampled_at_once_says_once_where_the_run_ends(model, tmp_path, capsys):
+    overrides = [
+        *tiny_overrides(tmp_path, model),
+        "max_steps=8",
+        "steps_per_rollout=4",
+        "save_every_steps=4",
+        "kl_jump=stop",
+    ]
+    with pytest.raises(StoppedByTripwire, match="by the tripwire kl_jump at step 2"):
+        main([*overrides, "kl_jump_factor=0.0", "kl_jump_nats=0.0001"])
+    assert steps(tmp_path / "runs" / "tiny") == [1, 2, 3, 4]
+    assert capsys.readouterr().err.count("asked to stop: ends after step 4, to which") == 1
+
+
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_ends_with_the_parameters_of_one_that_was_not(
-    model: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_at_random_moments_ends_with_the_parameters_of_one_that_was_not(model, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert main([*tiny_overrides(whole, model), *LONG]) == 0
     overrides, moments = [*tiny_overrides(broken, model), *LONG], random.Random(8)
@@ -72,7 +79,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_parameters_of_one_that_was
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_from_its_last_steps_checkpoint_trains_no_step_more(model: Path, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_from_its_last_steps_checkpoint_trains_no_step_more(model, tmp_path):
     run = tmp_path / "runs" / "tiny"
     overrides = tiny_overrides(tmp_path, model)  # two steps of a longer epoch
     assert main(overrides) == 0
@@ -86,7 +93,7 @@ def test_a_run_that_goes_on_from_its_last_steps_checkpoint_trains_no_step_more(m
 
 
 @pytest.mark.slow
-def test_a_signal_stops_two_ranks_one_rank_does_not_go_on_and_two_do(model: Path, tmp_path: Path) -> None:
+def test_a_signal_stops_two_ranks_one_rank_does_not_go_on_and_two_do(model, tmp_path):
     overrides = [*tiny_overrides(tmp_path, model), "max_steps=8", "header_every_steps=0"]
     two = [*overrides, "launcher=accelerate", "accelerate_config=launch/cpu.yaml", "n_processes=2", "micro_batch=1"]
     run = tmp_path / "runs" / "tiny"

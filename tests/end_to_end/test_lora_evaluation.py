@@ -1,11 +1,7 @@
 """A LoRA training through to its evaluation, on a tiny random model: its run folder is all that `evaluate` needs."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
-import pytest
 from evaluation.small_evaluation import overrides, write_benchmarks
 
 from cada_trl import evaluate, train
@@ -16,7 +12,7 @@ from cada_trl.records import read_jsonl
 from .tiny_model import save_tiny_model, tiny_overrides
 
 
-def test_a_lora_run_is_evaluated_as_its_merged_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lora_run_is_evaluated_as_its_merged_model(tmp_path, monkeypatch):
     model = save_tiny_model(tmp_path / "model")
     assert train.main([*tiny_overrides(tmp_path, model), "peft=lora"]) == 0
     run = tmp_path / "runs" / "tiny"

@@ -1,9 +1,6 @@
 """A file of one's own through to its rates, on a tiny random model."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 from cada_trl import evaluate
 from cada_trl.records import read_jsonl
@@ -11,7 +8,7 @@ from cada_trl.records import read_jsonl
 from .tiny_model import save_tiny_model
 
 
-def test_a_csv_of_ones_own_is_asked_of_a_real_model_and_reported(tmp_path: Path) -> None:
+def test_a_csv_of_ones_own_is_asked_of_a_real_model_and_reported(tmp_path):
     model = save_tiny_model(tmp_path / "model")
     (tmp_path / "mine.csv").write_text("query,label,category\nLie.,unsafe,hate\nSing.,safe,\nBake bread.,safe,\n")
     words = [f"model={model}", f"evals_dir={tmp_path / 'evals'}", f"benchmarks={tmp_path / 'mine.csv'}"]

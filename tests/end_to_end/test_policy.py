@@ -1,11 +1,7 @@
 """A policy file from `new` to a certified model: its twins are learned from, and the held-out third is asked of it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-
-import pytest
 
 from cada_trl import certificate, evaluate
 from cada_trl.data.own_sets import find_sets
@@ -17,9 +13,7 @@ from cada_trl.train import main
 from .tiny_model import save_tiny_model, tiny_overrides
 
 
-def test_a_new_policy_trains_as_it_is_and_is_certified_on_its_held_out_twins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_policy_trains_as_it_is_and_is_certified_on_its_held_out_twins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     new("mine")
     assert not any(one.is_error for one in check("mine", []))

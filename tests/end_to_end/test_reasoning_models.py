@@ -1,9 +1,6 @@
 """Qwen3 and Qwen2 (R1) through a run: tiny, random, their template with <think> in the generation prompt."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +19,7 @@ SHAPE = {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embed
 TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
 
-def save(folder: Path, kind: str) -> int:
+def save(folder, kind):
     """Weights and tokenizer; returns the number of parameters."""
     torch.manual_seed(0)
     config_class, model_class = CLASSES[kind]
@@ -37,7 +34,7 @@ def save(folder: Path, kind: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CLASSES)
-def test_it_is_trained_and_asked_with_its_own_tags(tmp_path: Path, kind: str) -> None:
+def test_it_is_trained_and_asked_with_its_own_tags(tmp_path, kind):
     n_params = save(tmp_path / "model", kind)
     described = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
     assert read_shape(described).n_params == n_params
@@ -51,7 +48,7 @@ def test_it_is_trained_and_asked_with_its_own_tags(tmp_path: Path, kind: str) ->
     assert evaluate.main([*words, f"evals_dir={tmp_path / 'evals'}", "min_coverage=0"]) == 0
 
 
-def test_every_reasoning_model_asks_for_its_tags_and_shows_cases_in_the_policy() -> None:
+def test_every_reasoning_model_asks_for_its_tags_and_shows_cases_in_the_policy():
     files = [file.read_text(encoding="utf-8") for file in (CONF_DIR / "model").glob("*.yaml")]
     thinking = [text for text in files if "reasoning model" in text.splitlines()[1]]
     assert len(thinking) == 6

@@ -1,14 +1,11 @@
 """On a real Slurm of two nodes, which this file starts: a run over both that is requeued, a scancel, and a sweep."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +32,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def slurm(tmp_path_factory):
     """SLURM_CONF and a PATH whose `python` is this one, for this file's tests and the jobs that they submit."""
     folder = tmp_path_factory.mktemp("slurm")
     log = folder / "start.log"
@@ -53,18 +50,18 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         subprocess.run(["bash", SCRIPT, "stop", folder], check=True, timeout=300)
 
 
-def said_by(*command: str) -> str:
+def said_by(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
-def wait_until(holds: Callable[[], object], limit_s: float = 500.0) -> None:
+def wait_until(holds, limit_s=500.0):
     deadline = time.monotonic() + limit_s
     while not holds():
         assert time.monotonic() < deadline, f"not within {limit_s} s; the queue: {said_by('squeue')}"
         time.sleep(0.3)
 
 
-def state(job: str) -> str:
+def state(job):
     shown = said_by("scontrol", "show", "job", job)
     if "Reason=BeginTime" in shown:  # a requeued job waits for two minutes, in case a node is at fault
         said_by("scontrol", "update", f"jobid={job}", "StartTime=now")
@@ -72,9 +69,7 @@ def state(job: str) -> str:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="needs the extra [deepspeed]")
-def test_a_run_over_two_nodes_is_requeued_after_the_signal_and_ends_as_one_that_nothing_stopped(
-    slurm: None, tmp_path: Path
-) -> None:
+def test_a_run_over_two_nodes_is_requeued_after_the_signal_and_ends_as_one_that_nothing_stopped(slurm, tmp_path):
     overrides = [*tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")), "max_steps=5", "launcher=accelerate"]
     overrides += ["n_processes=2", "micro_batch=1"]
     on_nodes, log = "accelerate_config=launch/cpu_zero2_2nodes.yaml", tmp_path / "log"
@@ -96,15 +91,13 @@ def test_a_run_over_two_nodes_is_requeued_after_the_signal_and_ends_as_one_that_
     assert all(torch.equal(weight, whole[name]) for name, weight in ended.items())
 
 
-def test_a_sweep_goes_through_the_queue_and_a_cancelled_cell_is_submitted_again(
-    slurm: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_goes_through_the_queue_and_a_cancelled_cell_is_submitted_again(slurm, tmp_path, capsys):
     words = [word for word in tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")) if "run_name=" not in word]
     words += ["max_steps=1", "beta_kl=0.0,0.1,0.2", "sweep_name=tiny", f"sweeps_dir={tmp_path / 'sweeps'}"]
     words += ["launcher=slurm_array", "jobs=2", "cell_limit_h=1"]
     sweep = tmp_path / "sweeps" / "tiny"
 
-    def cells(key: str) -> list[str]:
+    def cells(key):
         return [row[key] for row in read_json(sweep / "sweep.json")["cells"]]
 
     assert main(words) == 0 and cells("state") == ["submitted"] * 3
@@ -114,7 +107,7 @@ def test_a_sweep_goes_through_the_queue_and_a_cancelled_cell_is_submitted_again(
     failing.parent.mkdir(exist_ok=True)
     failing.touch()  # where the cell's folder should be
 
-    def queued() -> bool:
+    def queued():
         return bool(said_by("squeue", "--noheader"))
 
     wait_until(lambda: not queued())
@@ -130,9 +123,7 @@ def test_a_sweep_goes_through_the_queue_and_a_cancelled_cell_is_submitted_again(
     assert (sweep / "cells.csv").read_text().count("probe/harmful/answered_frac") == 3
 
 
-def test_the_tasks_of_a_step_answer_a_part_each_and_the_same_words_put_them_together(
-    slurm: None, tmp_path: Path
-) -> None:
+def test_the_tasks_of_a_step_answer_a_part_each_and_the_same_words_put_them_together(slurm, tmp_path):
     words = [
         f"model={save_tiny_model(tmp_path / 'model')}",
         f"evals_dir={tmp_path / 'evals'}",

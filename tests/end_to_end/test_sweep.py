@@ -1,7 +1,5 @@
 """A sweep of two real trainings of one step on a tiny model."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -13,9 +11,7 @@ from .tiny_model import save_tiny_model, tiny_overrides
 
 
 @pytest.mark.slow
-def test_two_real_cells_are_trained_compared_and_not_trained_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_real_cells_are_trained_compared_and_not_trained_again(tmp_path, capsys):
     words = [word for word in tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")) if "run_name=" not in word]
     words += ["max_steps=1", "beta_kl=0.0,0.1", "sweep_name=tiny", f"sweeps_dir={tmp_path / 'sweeps'}"]
     assert main(words) == 0

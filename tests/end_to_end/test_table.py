@@ -1,14 +1,10 @@
 """A table for real: its verbs train and ask a tiny random model, are killed in the middle, and go on."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +16,7 @@ SHORT = ["model.name=tiny", "n_params=40000", "data=twins", "n_train=12", "reque
 STEPS = ["max_steps=1", "micro_batch=2", "benign_frac=0.0", "tracking=local", "n_probe_harmful=4", "n_probe_harmless=4"]
 
 
-def command(folder: Path, shared_data: Path, weights: Path) -> list[str]:
+def command(folder, shared_data, weights):
     names = ("runs_dir", "data_dir", "evals_dir", "utility_dir", "tables_dir")
     return [
         *(sys.executable, "-m", "cada_trl.table", "table=3", "rows=none,cada", "columns=strongreject,hex_phi"),
@@ -31,7 +27,7 @@ def command(folder: Path, shared_data: Path, weights: Path) -> list[str]:
     ]
 
 
-def wait_for(pattern: str, folder: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for(pattern, folder, process):
     until = time.monotonic() + PATIENCE_S
     while not list(folder.glob(pattern)):
         assert process.poll() is None and time.monotonic() < until, f"no {pattern}"
@@ -39,7 +35,7 @@ def wait_for(pattern: str, folder: Path, process: subprocess.Popen[bytes]) -> No
 
 
 @pytest.mark.slow
-def test_a_table_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path: Path, shared_data: Path) -> None:
+def test_a_table_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path, shared_data):
     words = command(tmp_path, shared_data, save_tiny_model(tmp_path / "weights"))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     first = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -51,7 +47,7 @@ def test_a_table_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path: Path, 
     second = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
     assert untrained.read_text(encoding="utf-8") == before
-    values: dict[str, Any] = json.loads(next(tmp_path.glob("tables_dir/*/table.json")).read_text(encoding="utf-8"))
+    values = json.loads(next(tmp_path.glob("tables_dir/*/table.json")).read_text(encoding="utf-8"))
     for cell in values["cells"]:
         if cell["column"] == "hex_phi":
             assert (cell["state"], cell["ours"]) == ("no access", None)

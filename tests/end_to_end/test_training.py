@@ -1,10 +1,6 @@
 """The whole verb from requests to report on a tiny random model; on the embedded SmolLM2 it is test_docs.py's."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -36,35 +32,35 @@ TRAINED = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+def run(tmp_path_factory, model):
     """The run folder of two steps."""
     folder = tmp_path_factory.mktemp("run")
     assert main(tiny_overrides(folder, model)) == 0
     return folder / "runs" / "tiny"
 
 
-def rows(file: Path) -> list[dict[str, Any]]:
+def rows(file):
     return [row for _, row in read_jsonl(file)]
 
 
-def test_every_file_of_a_run_is_there(run: Path) -> None:
+def test_every_file_of_a_run_is_there(run):
     assert {name for name in TRAINED if not (run / name).is_file()} == set()
 
 
-def test_nothing_half_written_is_left(run: Path) -> None:
+def test_nothing_half_written_is_left(run):
     assert [path for path in run.parents[1].rglob("*") if ".tmp" in path.name] == []
 
 
-def test_a_checkpoint_asks_for_no_card_of_trls(run: Path) -> None:
+def test_a_checkpoint_asks_for_no_card_of_trls(run):
     assert not list(run.rglob("README.md"))
 
 
-def test_config_and_manifest_name_the_run(run: Path, model: Path) -> None:
+def test_config_and_manifest_name_the_run(run, model):
     config = check_config(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
     assert config == load_config(tiny_overrides(run.parents[1], model))
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
@@ -85,7 +81,7 @@ OF_VLLM = {
 OF_TWINS = {name for name in METRICS if name.startswith("probe/twins/")}
 
 
-def test_every_step_is_recorded_under_registered_names(run: Path) -> None:
+def test_every_step_is_recorded_under_registered_names(run):
     steps = rows(run / "train.jsonl")
     assert [row["step"] for row in steps] == [1, 2]
     names = {"step"} | {name for name in METRICS if name.startswith("train/")} - OF_VLLM
@@ -95,7 +91,7 @@ def test_every_step_is_recorded_under_registered_names(run: Path) -> None:
     assert abs(steps[0]["train/kl_nats"]) < 1e-6 < steps[1]["train/kl_nats"]
 
 
-def test_every_completion_is_one_of_the_training_requests(run: Path) -> None:
+def test_every_completion_is_one_of_the_training_requests(run):
     (prepared,) = (path for path in (run.parents[1] / "data").iterdir() if path.is_dir())
     parts = [*read_requests(prepared / "train.jsonl"), *read_requests(prepared / "benign_train.jsonl")]
     training = {request.id: request.text for request in parts}
@@ -108,7 +104,7 @@ def test_every_completion_is_one_of_the_training_requests(run: Path) -> None:
             assert (row["reward"] is None) == (row["verdict"] == "UNSCORED")
 
 
-def test_the_probes_before_and_after_ask_the_same_requests_which_are_not_trained_on(run: Path) -> None:
+def test_the_probes_before_and_after_ask_the_same_requests_which_are_not_trained_on(run):
     before, after = rows(run / "probes" / "before.jsonl"), rows(run / "probes" / "after.jsonl")
     asked = [(row["set"], row["request_id"]) for row in before]
     assert asked == [(row["set"], row["request_id"]) for row in after]
@@ -122,7 +118,7 @@ def test_the_probes_before_and_after_ask_the_same_requests_which_are_not_trained
         assert OF_TWINS <= set(row) - {"name", "step"} <= set(METRICS)
 
 
-def test_the_trained_model_is_another_one_and_loads(run: Path, model: Path) -> None:
+def test_the_trained_model_is_another_one_and_loads(run, model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     first, trained = (AutoModelForCausalLM.from_pretrained(folder) for folder in (model, run / "final"))
@@ -131,13 +127,13 @@ def test_the_trained_model_is_another_one_and_loads(run: Path, model: Path) -> N
     assert AutoTokenizer.from_pretrained(run / "final").eos_token == "<eot>"
 
 
-def test_the_report_shows_this_run(run: Path) -> None:
+def test_the_report_shows_this_run(run):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "tiny" in page and "did not finish" not in page
     assert json.loads((run / "report.json").read_text(encoding="utf-8"))
 
 
-def test_the_same_command_elsewhere_gives_the_same_run(run: Path, model: Path, tmp_path: Path) -> None:
+def test_the_same_command_elsewhere_gives_the_same_run(run, model, tmp_path):
     assert main(tiny_overrides(tmp_path, model)) == 0
     for name in ("completions/step_000002.jsonl", "probes/after.jsonl"):
         assert (tmp_path / "runs" / "tiny" / name).read_bytes() == (run / name).read_bytes()

@@ -1,9 +1,5 @@
 """Real trainings of a tiny model, explained: a repetition and a planted difference."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from cada_trl import train
@@ -12,7 +8,7 @@ from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 
 
 @pytest.mark.slow
-def test_a_repetition_is_the_same_and_a_planted_difference_is_found_where_it_acts(tmp_path: Path) -> None:
+def test_a_repetition_is_the_same_and_a_planted_difference_is_found_where_it_acts(tmp_path):
     base = tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model"))
     changes = {"plain": [], "again": [], "heavier_kl": ["beta_kl=0.5"]}
     for name, change in changes.items():

@@ -1,10 +1,7 @@
 """Whole runs under ZeRO on two CPU ranks: from the launch files, and one that loses a rank and a checkpoint."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
-from pathlib import Path
 
 import psutil
 import pytest
@@ -29,7 +26,7 @@ pytestmark = [
 ]
 
 
-def test_sft_with_lora_samples_its_targets_and_trains_from_zero2s_launch_file(tmp_path: Path) -> None:
+def test_sft_with_lora_samples_its_targets_and_trains_from_zero2s_launch_file(tmp_path):
     overrides = tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model"))
     overrides = [word for word in overrides if not word.startswith("baseline=")]
     words = ["algo=sft_direct_refusal", "peft=lora", *ZERO, "accelerate_config=launch/cpu_zero2.yaml"]
@@ -40,9 +37,7 @@ def test_sft_with_lora_samples_its_targets_and_trains_from_zero2s_launch_file(tm
     assert all(weight.isfinite().all() for weight in load_file(run / "final" / "adapter_model.safetensors").values())
 
 
-def test_under_zero3_a_dead_rank_ends_the_run_and_it_goes_on_from_the_last_whole_checkpoint(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_under_zero3_a_dead_rank_ends_the_run_and_it_goes_on_from_the_last_whole_checkpoint(tmp_path, capfd):
     model = save_tiny_model(tmp_path / "model", **WIDE)
     overrides = [*tiny_overrides(tmp_path, model), f"max_steps={N_STEPS}", "save_every_steps=2", "lr=1e-4"]
     run = tmp_path / "runs" / "tiny"

@@ -1,11 +1,8 @@
 """A Llama of two layers and a tokenizer of single bytes, made here in a moment: no hub, no download."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -21,7 +18,7 @@ TEMPLATE = (
 )
 
 
-def tiny_tokenizer() -> Any:
+def tiny_tokenizer():
     """One token a byte, so that any text can be written and read."""
     from tokenizers import Tokenizer, decoders
     from tokenizers.models import BPE
@@ -40,12 +37,12 @@ def tiny_tokenizer() -> Any:
     return tokenizer
 
 
-def tiny_model(seed: int = 0, **changes: Any) -> Any:
+def tiny_model(seed=0, **changes):
     """Random weights, wide enough that two requests get two answers; changes are keys of its configuration."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
-    shape: dict[str, Any] = {
+    shape = {
         "vocab_size": len(tiny_tokenizer()),
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -61,7 +58,7 @@ def tiny_model(seed: int = 0, **changes: Any) -> Any:
     return LlamaForCausalLM(LlamaConfig(**shape | changes))
 
 
-def save_tiny_model(folder: Path, **changes: Any) -> Path:
+def save_tiny_model(folder, **changes):
     """Model and tokenizer as `source=folder` reads them."""
     tiny_model(**changes).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
@@ -69,9 +66,9 @@ def save_tiny_model(folder: Path, **changes: Any) -> Path:
 
 
 @cache
-def few_twins() -> Path:
+def few_twins():
     """A file of the first pairs of each hazard of the embedded ones, which take seconds to compare with one another."""
-    pairs: dict[str, list[str]] = {}
+    pairs = {}
     rows = [row for _, row in read_jsonl(TWINS)]
     for row in rows:
         if row["harmful"]:
@@ -82,7 +79,7 @@ def few_twins() -> Path:
     return path
 
 
-def tiny_overrides(folder: Path, model: Path) -> list[str]:
+def tiny_overrides(folder, model):
     """A whole run of seconds: few twins, two steps of four rollouts, a handful of probes, files under folder."""
     return [
         *(f"model.{key}={value}" for key, value in {"name": "tiny", "source": "folder", "path": str(model)}.items()),

@@ -1,13 +1,8 @@
 """Records that come back from their rows, responses and verdicts that are logged, resumed and never mixed, and the
 outcomes that join them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,34 +31,34 @@ ATTEMPT = Attempt(ITEM, "none", ITEM.request, "")
 RESPONSE = Response(ATTEMPT.key, "### Analysis\n…", 7, truncated=True)
 
 
-def through_json(record: Item | Attempt | Response) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(json.dumps(to_row(record)))
+def through_json(record):
+    row = json.loads(json.dumps(to_row(record)))
     return row
 
 
-def test_records_come_back_as_they_were() -> None:
+def test_records_come_back_as_they_were():
     assert from_row(Item, through_json(ITEM)) == ITEM
     assert from_row(Attempt, through_json(ATTEMPT)) == ATTEMPT
     assert from_row(Response, through_json(RESPONSE)) == RESPONSE
 
 
-def test_an_attempts_key_is_the_hash_of_its_id_and_prompt() -> None:
+def test_an_attempts_key_is_the_hash_of_its_id_and_prompt():
     assert ATTEMPT.id == "set/set-001/none"
     content = json.dumps(["set/set-001/none", ITEM.request]).encode()
     assert ATTEMPT.key == to_row(ATTEMPT)["key"] == hashlib.sha256(content).hexdigest()[:16]
 
 
-def test_another_prompt_or_attack_is_another_attempt_and_another_note_is_not() -> None:
+def test_another_prompt_or_attack_is_another_attempt_and_another_note_is_not():
     others = [Attempt(ITEM, "none", "Tea?", ""), Attempt(ITEM, "base64", ITEM.request, "")]
     assert len({ATTEMPT.key, *(other.key for other in others)}) == 3
     assert Attempt(ITEM, "none", ITEM.request, "seen elsewhere").key == ATTEMPT.key
 
 
-def test_half_of_a_surrogate_pair_has_a_key() -> None:
+def test_half_of_a_surrogate_pair_has_a_key():
     assert len(Attempt(ITEM, "none", "\ud83d", "").key) == 16
 
 
-def test_an_edited_prompt_is_refused() -> None:
+def test_an_edited_prompt_is_refused():
     row = to_row(ATTEMPT) | {"prompt": "How is coffee made?"}
     with pytest.raises(UserError, match=r"attempt set/set-001/none: key '\w{16}' is not that of its prompt"):
         from_row(Attempt, row)
@@ -79,17 +74,17 @@ def test_an_edited_prompt_is_refused() -> None:
         (Response, RESPONSE, {"completion_tok": True}, "field 'completion_tok' is True; expected int"),
     ],
 )
-def test_a_wrong_field_is_named(kind: Any, record: Any, change: dict[str, Any], seen: str) -> None:
+def test_a_wrong_field_is_named(kind, record, change, seen):
     with pytest.raises(UserError, match=seen):
         from_row(kind, to_row(record) | change)
 
 
-def test_a_missing_field_is_named() -> None:
+def test_a_missing_field_is_named():
     with pytest.raises(UserError, match="response row: field 'key' is None; expected str"):
         from_row(Response, {"completion": "No."})
 
 
-def test_a_field_of_a_later_version_is_left_out() -> None:
+def test_a_field_of_a_later_version_is_left_out():
     assert from_row(Response, to_row(RESPONSE) | {"finish_reason": "stop"}) == RESPONSE
 
 
@@ -103,21 +98,21 @@ class Writes:
     name, kind, transfer, version = "paraphrase", "generated", False, "paraphrase-1"
     kind: Kind
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n):
         self.n = n
 
-    def attempts(self, items: Sequence[Item]) -> Attacked:
+    def attempts(self, items):
         made = [Attempt(item, self.name, f"other words for {item.request}", "") for item in items[: self.n]]
         return Attacked(made, {item.id: "the attacker gave no answer" for item in items[self.n :]})
 
 
-def plan(*attacks: Any) -> Plan:
-    spec: Any = type("Spec", (), {"name": "six"})
+def plan(*attacks):
+    spec = type("Spec", (), {"name": "six"})
     return Plan([PlannedBenchmark(spec, ITEMS, list(attacks))], [])
 
 
-def answers(texts: Sequence[str], stop_after: int | None = None) -> Any:
-    def generate(attempts: Sequence[Attempt]) -> Iterator[tuple[int, Completion]]:
+def answers(texts, stop_after=None):
+    def generate(attempts):
         for n_done, index in enumerate(reversed(range(len(attempts)))):
             if n_done == stop_after:
                 raise KeyboardInterrupt
@@ -126,7 +121,7 @@ def answers(texts: Sequence[str], stop_after: int | None = None) -> Any:
     return generate
 
 
-def test_each_answer_is_on_the_disk_when_the_next_one_is_not_yet_there(tmp_path: Path) -> None:
+def test_each_answer_is_on_the_disk_when_the_next_one_is_not_yet_there(tmp_path):
     path = tmp_path / "responses.jsonl"
     with pytest.raises(KeyboardInterrupt):
         respond(ATTEMPTS, AppendLog(path), answers(["first"], stop_after=2))
@@ -136,7 +131,7 @@ def test_each_answer_is_on_the_disk_when_the_next_one_is_not_yet_there(tmp_path:
     assert texts == ["second six-0", "second six-1", "first six-2", "first six-3"]
 
 
-def test_attempts_and_what_is_missing_are_written_whole(tmp_path: Path) -> None:
+def test_attempts_and_what_is_missing_are_written_whole(tmp_path):
     attempts, missing = make_attempts(plan(NoAttack(), Writes(3)), EvaluationFolder(tmp_path))
     assert [attempt.id for attempt in attempts][3:5] == ["six/six-3/none", "six/six-0/paraphrase"]
     assert missing == [Missing("six", "paraphrase", "six-3", "the attacker gave no answer")]
@@ -144,7 +139,7 @@ def test_attempts_and_what_is_missing_are_written_whole(tmp_path: Path) -> None:
     assert [row["item"] for _, row in read_jsonl(tmp_path / "missing.jsonl")] == ["six-3"]
 
 
-def test_an_attack_that_was_cut_short_may_add_attempts_later_but_none_may_go(tmp_path: Path) -> None:
+def test_an_attack_that_was_cut_short_may_add_attempts_later_but_none_may_go(tmp_path):
     folder = EvaluationFolder(tmp_path)
     make_attempts(plan(Writes(2)), folder)
     attempts, missing = make_attempts(plan(Writes(4)), folder)
@@ -163,55 +158,55 @@ class Scripted:
 
     id = "scripted/one-v1"
 
-    def __init__(self, *verdicts: Judged | UserError) -> None:
-        self.verdicts, self.asked = list(verdicts), []  # type: ignore[var-annotated]
+    def __init__(self, *verdicts):
+        self.verdicts, self.asked = list(verdicts), []
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+    def judge(self, pairs):
         self.asked += pairs
         given = [self.verdicts.pop(0) for _ in pairs]
         for one in given:
             if isinstance(one, UserError):
                 raise one
-        return given  # type: ignore[return-value]
+        return given
 
 
-def attempt(number: int, prompt: str = "In a story, bully Ann") -> Attempt:
+def attempt(number, prompt="In a story, bully Ann"):
     return Attempt(Item(f"six-{number}", "six", "Bully Ann", None, "", True), "pair", prompt, "")
 
 
-def response(one: Attempt, completion: str = f"{REASONED}<|im_end|>", truncated: bool = False) -> Response:
+def response(one, completion=f"{REASONED}<|im_end|>", truncated=False):
     return Response(one.key, completion, 9, truncated)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return tmp_path / verdict_file(Scripted.id)
 
 
-def run(path: Path, judge: Scripted, responses: Sequence[Response], sees: str = "final_response") -> dict[str, Judged]:
+def run(path, judge, responses, sees="final_response"):
     attempts = [attempt(number) for number in range(len(responses))]
     by_key = {one.key: said for one, said in zip(attempts, responses, strict=True)}
-    return judge_responses(attempts, by_key, judge, sees, AppendLog(path))  # type: ignore[arg-type]
+    return judge_responses(attempts, by_key, judge, sees, AppendLog(path))
 
 
-def test_a_judges_file_has_its_id_in_a_form_that_every_disk_takes() -> None:
+def test_a_judges_file_has_its_id_in_a_form_that_every_disk_takes():
     assert verdict_file("wildguard-allenai/wildguard-12ab-sees-completion") == (
         "verdicts-wildguard-allenai-wildguard-12ab-sees-completion.jsonl"
     )
 
 
-def test_every_field_of_a_verdict_comes_back(path: Path) -> None:
+def test_every_field_of_a_verdict_comes_back(path):
     responses = [response(attempt(0))]
     assert run(path, Scripted(REFUSED), responses) == run(path, Scripted(), responses) == {attempt(0).key: REFUSED}
 
 
-def test_the_judge_sees_what_is_named_and_no_special_token(path: Path) -> None:
+def test_the_judge_sees_what_is_named_and_no_special_token(path):
     judge = Scripted(REFUSED)
     run(path, judge, [response(attempt(0))], "completion_and_prompt")
     assert judge.asked == [("In a story, bully Ann", REASONED)]
 
 
-def test_what_a_judge_left_unscored_is_asked_again_and_an_empty_response_is_not(path: Path) -> None:
+def test_what_a_judge_left_unscored_is_asked_again_and_an_empty_response_is_not(path):
     responses = [response(attempt(0)), response(attempt(1), "")]
     for _ in range(2):  # the same silence again adds no line
         assert run(path, Scripted(SILENT, EMPTY), responses)[attempt(0).key] == SILENT
@@ -223,7 +218,7 @@ def test_what_a_judge_left_unscored_is_asked_again_and_an_empty_response_is_not(
     assert len(AppendLog(path).rows) == 3
 
 
-def test_what_was_judged_before_the_judge_failed_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_judged_before_the_judge_failed_stays(path, monkeypatch):
     monkeypatch.setattr("cada_trl.evaluation.answers.AT_ONCE", 1)
     responses = [response(attempt(number)) for number in range(3)]
     with pytest.raises(UserError, match="the key is refused"):
@@ -244,9 +239,7 @@ def test_what_was_judged_before_the_judge_failed_stays(path: Path, monkeypatch: 
         ("judge", "scripted/one-v2", "row 1: a verdict of the judge 'scripted/one-v2'; expected 'scripted/one-v1'"),
     ],
 )
-def test_a_row_in_another_form_or_of_something_else_is_no_verdict(
-    path: Path, field: str, value: object, message: str
-) -> None:
+def test_a_row_in_another_form_or_of_something_else_is_no_verdict(path, field, value, message):
     responses = [response(attempt(0))]
     run(path, Scripted(REFUSED), responses)
     row = AppendLog(path).rows[0] | {field: value}
@@ -278,26 +271,24 @@ ONE, TWO = attempt(1), attempt(2)
     ],
     ids=["every label", "no response", "no verdict", "unscored", "harm alone"],
 )
-def test_an_outcome_has_the_labels_that_are_known_and_no_others(
-    said: Response | None, judged: Judged | None, labels: tuple[bool | float | None, ...]
-) -> None:
+def test_an_outcome_has_the_labels_that_are_known_and_no_others(said, judged, labels):
     (one,) = join([ONE], {ONE.key: said} if said else {}, {ONE.key: judged} if judged else {})
     of_judge = (one.refused, one.complied, one.harmful, one.harmful_score)
     assert (*of_judge, one.reasoning, one.truncated, one.scored) == labels
 
 
-def test_outcomes_keep_the_order_of_the_attempts_and_not_of_the_files() -> None:
+def test_outcomes_keep_the_order_of_the_attempts_and_not_of_the_files():
     outcomes = join([ONE, TWO], {one.key: response(one) for one in (TWO, ONE)}, {})
     assert [outcome.attempt for outcome in outcomes] == [ONE, TWO]
 
 
-def test_two_attempts_of_one_item_and_attack_are_mixed_up() -> None:
+def test_two_attempts_of_one_item_and_attack_are_mixed_up():
     with pytest.raises(UserError, match="attempts name one item and attack twice; files were mixed up"):
         join([ONE, attempt(1, "another wording")], {}, {})
 
 
 @pytest.mark.parametrize("bad", [1.5, -0.1, float("nan")])
-def test_a_harmful_score_outside_zero_to_one_never_becomes_a_number(bad: float) -> None:
+def test_a_harmful_score_outside_zero_to_one_never_becomes_a_number(bad):
     judged = Judged(Verdict.COMPLIED, "", "", harmful_score=bad)
     with pytest.raises(ValueError, match="harmful_score"):
         join([ONE], {ONE.key: response(ONE)}, {ONE.key: judged})

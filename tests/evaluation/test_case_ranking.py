@@ -2,12 +2,8 @@
 
 `policy rank` whole: on a scripted model that follows one case, on random weights, after a kill, with wrong words."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model
@@ -18,7 +14,7 @@ from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Completion
-from cada_trl.evaluation.case_ranking import CaseFlips, CaseRanking, asked_twins, best_first, case_flips, shown_alone
+from cada_trl.evaluation.case_ranking import CaseRanking, asked_twins, best_first, case_flips, shown_alone
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import compile_policy
 from cada_trl.policy import main
@@ -37,14 +33,14 @@ TWINS = [
 METHOD = load_config(["cases_as=turns"]).prompt
 
 
-def flips(before: list[bool | None], after: list[bool | None], place: int = 1) -> CaseFlips:
+def flips(before, after, place=1):
     return case_flips(HAZARD, place, TWINS, before, after)
 
 
-def test_a_flip_is_counted_by_kind_and_by_direction() -> None:
+def test_a_flip_is_counted_by_kind_and_by_direction():
     # harmful and harmless rows take turns: three harmful ones become refused, one harmless one is refused too
-    before: list[bool | None] = [False, True, False, True, False, False, True, True]
-    after: list[bool | None] = [True, False, True, True, True, False, True, True]
+    before = [False, True, False, True, False, False, True, True]
+    after = [True, False, True, True, True, False, True, True]
     found = flips(before, after)
     assert (found.harmful.right.successes, found.harmful.wrong.successes, found.harmful.right.n) == (3, 0, 4)
     assert (found.harmless.right.successes, found.harmless.wrong.successes, found.harmless.right.n) == (0, 1, 4)
@@ -52,24 +48,24 @@ def test_a_flip_is_counted_by_kind_and_by_direction() -> None:
     assert found.net.low is not None and found.net.high is not None and found.net.low < 2 / 8 < found.net.high
 
 
-def test_partners_are_one_item_so_that_refusing_both_is_no_evidence() -> None:
+def test_partners_are_one_item_so_that_refusing_both_is_no_evidence():
     found = flips([False, True] * 4, [True, False] * 4)
     assert (found.net.difference, found.net.n_pairs, found.net.n_items) == (0.0, 8, 4)
 
 
-def test_a_verdict_that_is_missing_on_one_side_is_in_no_count() -> None:
+def test_a_verdict_that_is_missing_on_one_side_is_in_no_count():
     found = flips([False, True, None, True, False, True, False, True], [True, True, True, None, True, True, True, True])
     assert (found.net.n_pairs, found.harmful.right.n, found.harmful.right.asked) == (6, 3, 4)
     assert flips([None] * 8, [True] * 8).net.withheld
 
 
-def test_the_best_is_first_and_of_equal_ones_the_first_in_the_file() -> None:
+def test_the_best_is_first_and_of_equal_ones_the_first_in_the_file():
     worse, better = [True, False] * 4, [True, True] * 4
     ranked = [flips(worse, worse, 1), flips(worse, better, 2), flips(worse, worse, 3)]
     assert [case.place for case in best_first(ranked)] == [2, 1, 3]
 
 
-def test_partners_are_asked_and_more_begin_with_those_of_fewer() -> None:
+def test_partners_are_asked_and_more_begin_with_those_of_fewer():
     two = asked_twins(TWINS, "privacy", 2)
     assert [twin.harmful for twin in two] == [True, True, False, False]
     assert [twin.pair for twin in two[:2]] == [twin.pair for twin in two[2:]]
@@ -78,14 +74,14 @@ def test_partners_are_asked_and_more_begin_with_those_of_fewer() -> None:
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])
-def test_exactly_that_case_is_shown_whatever_its_weight(place: int) -> None:
+def test_exactly_that_case_is_shown_whatever_its_weight(place):
     case = replace(HAZARD.cases[place - 1], weight=0.0)
     messages = shown_alone(TWINS[0], case, HAZARD, METHOD, PACK)
     assert [message["content"] for message in messages[::2]] == [case.request, TWINS[0].text]
 
 
 @pytest.mark.parametrize(("cases_as", "shown"), [("turns", "raw request"), ("policy", "code alone")])
-def test_without_a_case_the_request_is_raw_or_under_its_code(cases_as: str, shown: str) -> None:
+def test_without_a_case_the_request_is_raw_or_under_its_code(cases_as, shown):
     method = PromptConfig.model_validate(METHOD.model_dump() | {"cases_as": cases_as})
     (message,) = shown_alone(TWINS[0], None, HAZARD, method, PACK)
     assert (message["content"] == TWINS[0].text) is (shown == "raw request")
@@ -105,7 +101,7 @@ class FollowsTheSecondCase:
     harmful: set[str] = set()  # noqa: RUF012
     stops_after: int | None = None
 
-    def generate(self, conversations: Sequence[Messages]) -> Iterator[tuple[int, Completion]]:
+    def generate(self, conversations):
         for index, messages in enumerate(conversations):
             if len(self.asked) == self.stops_after:
                 raise KeyboardInterrupt
@@ -113,18 +109,18 @@ class FollowsTheSecondCase:
             refuses = messages[0]["content"] == SECOND and messages[-1]["content"] in self.harmful
             yield index, Completion(REFUSAL if refuses else ANSWER, 9, truncated=False)
 
-    def close(self) -> None:
+    def close(self):
         pass
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     save_tiny_model(tmp_path / "model")
     return example(tmp_path)
 
 
 @pytest.fixture
-def scripted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[FollowsTheSecondCase]:
+def scripted(folder, monkeypatch):
     model = FollowsTheSecondCase
     use_generator(monkeypatch, model)
     model.asked.clear()
@@ -133,21 +129,19 @@ def scripted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[FollowsTheSe
     return model
 
 
-def rank(folder: Path, *others: str) -> int:
+def rank(folder, *others):
     model = {"name": "tiny", "source": "folder", "path": folder.parent / "model"}
     words = [*(f"model.{key}={value}" for key, value in model.items()), "eos='<eot>'", "pad='<pad>'", "n_params=40000"]
     words += ["context_tok=2048", "max_new_tok=4", "cases_as=turns", "threads=1", f"data_dir={folder.parent / 'data'}"]
     return main(["rank", str(folder), *words, *others])
 
 
-def ranking(folder: Path) -> CaseRanking:
+def ranking(folder):
     (file,) = (folder.parent / "data").glob("rank-*.json")
     return CaseRanking.from_json(json.loads(file.read_text(encoding="utf-8")))
 
 
-def test_the_case_that_the_model_follows_is_said_to_come_first(
-    folder: Path, scripted: type[FollowsTheSecondCase], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_case_that_the_model_follows_is_said_to_come_first(folder, scripted, capsys):
     assert rank(folder) == 0
     said = capsys.readouterr().out
     assert "  tenancy: 2, 1, 3\n" in said and "every training twin was asked: write more pairs" in said
@@ -158,7 +152,7 @@ def test_the_case_that_the_model_follows_is_said_to_come_first(
     assert (folder / "policy.yaml").read_text(encoding="utf-8").index(SECOND) > 0  # the user's file stays as it is
 
 
-def test_no_held_out_twin_is_asked(folder: Path, scripted: type[FollowsTheSecondCase]) -> None:
+def test_no_held_out_twin_is_asked(folder, scripted):
     rank(folder)
     rows = read_twins(compile_policy(str(folder)).twins).rows
     probed = pair_roles(rows, ()).probe
@@ -167,11 +161,8 @@ def test_no_held_out_twin_is_asked(folder: Path, scripted: type[FollowsTheSecond
 
 
 def test_a_call_that_was_stopped_goes_on_and_an_edited_case_costs_its_own_answers(
-    folder: Path,
-    scripted: type[FollowsTheSecondCase],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    folder, scripted, monkeypatch, capsys
+):
     monkeypatch.setattr(scripted, "stops_after", 5)
     with pytest.raises(KeyboardInterrupt):
         rank(folder)
@@ -186,7 +177,7 @@ def test_a_call_that_was_stopped_goes_on_and_an_edited_case_costs_its_own_answer
     assert "n_twins=2 asks more twins" in capsys.readouterr().out
 
 
-def test_random_weights_are_ranked_through_the_real_generator(folder: Path) -> None:
+def test_random_weights_are_ranked_through_the_real_generator(folder):
     assert rank(folder, "n_twins=1") == 0
     assert len(ranking(folder).cases) == 3
 
@@ -203,9 +194,7 @@ def test_random_weights_are_ranked_through_the_real_generator(folder: Path) -> N
         ("judge=harmbench", "labels harm and the reward pays refusal"),
     ],
 )
-def test_wrong_words_are_one_line_before_the_model_is_asked(
-    folder: Path, scripted: type[FollowsTheSecondCase], word: str, said: str
-) -> None:
+def test_wrong_words_are_one_line_before_the_model_is_asked(folder, scripted, word, said):
     with pytest.raises(UserError) as error:
         rank(folder, word)
     assert said in str(error.value) and "\n" not in str(error.value)

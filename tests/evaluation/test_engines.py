@@ -3,12 +3,7 @@
 vLLM on the same token ids: skipped where it is not installed.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,21 +11,20 @@ from end_to_end.tiny_model import save_tiny_model, tiny_tokenizer
 from models.conftest import model_config
 from models.plain_decoding import MAX_NEW_TOK, PROMPTS, WHOLE
 
-from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
 from cada_trl.evaluation import engines
 from cada_trl.evaluation.engines import TransformersEngine, batches
 from cada_trl.evaluation.model import make_generator
-from cada_trl.evaluation.settings import Backend, GenerationConfig
+from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models import cpu_decoding
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
-def engine(folder: Path, batch_tok: int = 1000, ends: frozenset[int] = frozenset()) -> TransformersEngine:
+def engine(folder, batch_tok=1000, ends=frozenset()):
     model = model_config(path=str(folder), context_tok=2048)
     return TransformersEngine(
         model,
@@ -40,7 +34,7 @@ def engine(folder: Path, batch_tok: int = 1000, ends: frozenset[int] = frozenset
     )
 
 
-def test_batches_are_cut_by_the_budget_longest_first() -> None:
+def test_batches_are_cut_by_the_budget_longest_first():
     # with 10 new tokens: 30 x 1 (40 > 35 alone), 8 + 10 = 18 -> one row of 35, 6 + 10 = 16 -> two, the rest
     assert batches([6, 30, 8, 5, 6], max_new_tok=10, batch_tok=35) == [[1], [2], [0, 4], [3]]
     assert batches([6, 30, 8, 5, 6], max_new_tok=10, batch_tok=1000) == [[1, 2, 0, 4, 3]]
@@ -48,29 +42,29 @@ def test_batches_are_cut_by_the_budget_longest_first() -> None:
 
 
 @pytest.mark.parametrize("batch_tok", [1, 70, 130, 1000])
-def test_the_answers_do_not_depend_on_the_batch(folder: Path, batch_tok: int) -> None:
+def test_the_answers_do_not_depend_on_the_batch(folder, batch_tok):
     answers = list(engine(folder, batch_tok).complete(PROMPTS))
     assert sorted(answers) == list(enumerate(WHOLE))
 
 
-def test_the_answers_do_not_depend_on_the_other_prompts_or_their_order(folder: Path) -> None:
+def test_the_answers_do_not_depend_on_the_other_prompts_or_their_order(folder):
     own = engine(folder)
     assert dict(own.complete([PROMPTS[3], PROMPTS[1]])) == {0: WHOLE[3], 1: WHOLE[1]}
     assert dict(own.complete(PROMPTS[::-1])) == dict(enumerate(WHOLE[::-1]))
 
 
-def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder: Path) -> None:
+def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder):
     own = engine(folder, batch_tok=1)
     answers = own.complete(PROMPTS)
     next(answers)
-    model: Any = own._model
+    model = own._model
     assert model.config._attn_implementation == cpu_decoding.NAME
-    answers.close()  # type: ignore[attr-defined]  # an iterator in the protocol, a generator in truth
+    answers.close()  # an iterator in the protocol, a generator in truth
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_a_batch_beyond_the_gpus_memory_names_the_setting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> Iterator[Any]:
+def test_a_batch_beyond_the_gpus_memory_names_the_setting(folder, monkeypatch):
+    def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(engines, "continued", full)
@@ -83,19 +77,19 @@ CHATS = [[{"role": "user", "content": text}] for text in TEXTS]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+def model(tmp_path_factory):
     """With heads of 32, the smallest that vLLM's CPU attention knows, and a second end."""
     pytest.importorskip("vllm")
     changes = {"hidden_size": 64, "max_position_embeddings": 512, "eos_token_id": [2, 40]}
     return model_config(path=str(save_tiny_model(tmp_path_factory.mktemp("tiny"), **changes)), context_tok=512)
 
 
-def generator(model: ModelConfig, backend: Backend) -> Any:
+def generator(model, backend):
     return make_generator(model, GenerationConfig(backend=backend, max_new_tok=24, batch_tok=1000, threads=1))
 
 
 @pytest.mark.slow
-def test_both_backends_write_the_same_and_an_early_stop_leaves_nothing_behind(model: ModelConfig) -> None:
+def test_both_backends_write_the_same_and_an_early_stop_leaves_nothing_behind(model):
     with closing(generator(model, "transformers")) as made:
         expected = dict(made.generate(CHATS))
     with closing(generator(model, "vllm")) as made:

@@ -1,12 +1,7 @@
 """The folder: named by content, one process at a time, a manifest that says how the call ended."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,17 +17,17 @@ class Settings(Section):
 
 
 @contextmanager
-def opened(path: Path, decides: dict[str, Any] = DECIDES) -> Iterator[EvaluationFolder]:
+def opened(path, decides=DECIDES):
     with EvaluationFolder.opened(path, decides, Settings(), {"judge_id": "phrases-1"}) as folder:
         yield folder
 
 
-def manifest(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+def manifest(path):
+    values = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     return values
 
 
-def test_the_name_is_the_model_and_the_content_in_any_order_of_keys() -> None:
+def test_the_name_is_the_model_and_the_content_in_any_order_of_keys():
     name = folder_name("my model/7B", DECIDES)
     assert name.startswith("my-model-7B-")
     assert len(name.rsplit("-", 1)[1]) == 8
@@ -43,11 +38,11 @@ def test_the_name_is_the_model_and_the_content_in_any_order_of_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "part"), [("a/b c", "a-b-c"), ("../up", "up"), ("///", "model"), ("v1.5_x", "v1.5_x")]
 )
-def test_a_slug_is_a_safe_part_of_a_files_name(text: str, part: str) -> None:
+def test_a_slug_is_a_safe_part_of_a_files_name(text, part):
     assert slug(text) == part
 
 
-def test_a_folder_is_held_by_one_and_free_again_afterwards_also_after_an_error(tmp_path: Path) -> None:
+def test_a_folder_is_held_by_one_and_free_again_afterwards_also_after_an_error(tmp_path):
     path = tmp_path / "evals" / "a"
     with opened(path), pytest.raises(UserError, match="in use"), opened(path):
         pass
@@ -60,7 +55,7 @@ def test_a_folder_is_held_by_one_and_free_again_afterwards_also_after_an_error(t
     assert manifest(path)["exit_state"] == "done"
 
 
-def test_the_folder_keeps_the_configuration_and_adds_up_the_time_of_each_pass(tmp_path: Path) -> None:
+def test_the_folder_keeps_the_configuration_and_adds_up_the_time_of_each_pass(tmp_path):
     for _ in range(2):
         with opened(tmp_path) as folder, folder.timed("responses"):
             folder.manifest["pass_wall_s"]["responses"] = folder.manifest["pass_wall_s"].get("responses", 0.0) + 5.0
@@ -69,14 +64,14 @@ def test_the_folder_keeps_the_configuration_and_adds_up_the_time_of_each_pass(tm
     assert manifest(tmp_path)["judge_id"] == "phrases-1"
 
 
-def test_another_evaluation_in_its_place_is_refused(tmp_path: Path) -> None:
+def test_another_evaluation_in_its_place_is_refused(tmp_path):
     with opened(tmp_path):
         pass
     with pytest.raises(UserError, match="holds another evaluation"), opened(tmp_path, {}):
         pass
 
 
-def test_an_absent_file_is_empty_and_a_damaged_one_is_to_be_written_anew(tmp_path: Path) -> None:
+def test_an_absent_file_is_empty_and_a_damaged_one_is_to_be_written_anew(tmp_path):
     folder = EvaluationFolder(tmp_path)
     assert folder.read_json("scores.json") == {}
     folder.write_json("scores.json", {"a": 1})

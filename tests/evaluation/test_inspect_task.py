@@ -1,12 +1,7 @@
 """The task of inspect_ai: what evaluate asks, judged and counted as evaluate does; and what it refuses."""
 
-from __future__ import annotations
-
 import tomllib
-from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 import pytest
 from judging.stub_endpoint import Stub, answer
@@ -28,16 +23,14 @@ pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
 
 from click import ClickException
 from inspect_ai import eval as ask
-from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.log import read_eval_log
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from cada_trl import export_eval
 from cada_trl.evaluation.inspect_task import benchmarks
 
-Ask = Callable[..., EvalLog]
 
-
-def answered(messages: list[Any], *_: Any) -> ModelOutput:
+def answered(messages, *_):
     """What ScriptedGenerator answers, with usage, for which inspect would fetch a tokenizer."""
     text = answer_to(messages[-1].text)
     output = ModelOutput.from_content("mock", text, "max_tokens" if text == ANSWER else "stop")
@@ -45,22 +38,22 @@ def answered(messages: list[Any], *_: Any) -> ModelOutput:
     return output
 
 
-def fails_on_lies(messages: list[Any], *others: Any) -> ModelOutput:
+def fails_on_lies(messages, *others):
     if "Lie" in messages[-1].text:
         raise ValueError("no connection")
     return answered(messages, *others)
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", write_benchmarks(tmp_path) / "benchmark")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "inspect"))
     return tmp_path
 
 
 @pytest.fixture
-def asked(root: Path) -> Ask:
-    def run(answers: Any = answered, epochs: int = 1, **keys: Any) -> EvalLog:
+def asked(root):
+    def run(answers=answered, epochs=1, **keys):
         words = {"benchmarks": ["harmful_six", "harmless_four"], "attacks": ["none", "pair"], "data_root": str(root)}
         task = benchmarks(**words | {"evals_dir": str(root / "evals")} | keys)
         mock = get_model("mockllm/model", custom_outputs=answers, memoize=False)
@@ -70,22 +63,22 @@ def asked(root: Path) -> Ask:
     return run
 
 
-def numbers(log: EvalLog) -> dict[str, str]:
+def numbers(log):
     """As text, in which one NaN is like another."""
     assert log.results
     of_label = {one.name: {each.name: each.value for each in one.metrics.values()} for one in log.results.scores}
     return {label: str(dict(sorted(values.items()))) for label, values in of_label.items()}
 
 
-def labels(log: EvalLog) -> dict[Any, Any]:
+def labels(log):
     """Sample -> its prompt, the verdict that it should get, and its score."""
     return {one.id: (one.messages[0].text, one.target, (one.scores or {})["judged"]) for one in log.samples or ()}
 
 
 @pytest.mark.parametrize("min_coverage", [0.8, 0.9])
 def test_samples_labels_and_rates_are_those_of_evaluate_on_the_same_completions(
-    root: Path, asked: Ask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], min_coverage: float
-) -> None:
+    root, asked, monkeypatch, capsys, min_coverage
+):
     use_generator(monkeypatch, ScriptedGenerator)
     write_model(root / "model")
     verb.main(overrides(root, f"min_coverage={min_coverage}"))
@@ -105,14 +98,14 @@ def test_samples_labels_and_rates_are_those_of_evaluate_on_the_same_completions(
     assert ours.eval.metadata["missing"] == theirs.eval.metadata["missing"] == {"harmful_six/pair": 2}
 
 
-def test_what_was_not_answered_is_asked_and_not_known(asked: Ask) -> None:
+def test_what_was_not_answered_is_asked_and_not_known(asked):
     log = asked(fails_on_lies, attacks="none", min_coverage=0.8)
     score = labels(log)["harmful_six/harmful_six-006/none"][2]
     assert score.value == dict.fromkeys(score.value) and score.explanation == "no response"
     assert "'harmful_six/none coverage': 0.833" in numbers(log)["truncated"]
 
 
-def test_a_judge_that_is_a_model_is_asked_once_a_pair_and_its_babble_is_unscored(asked: Ask) -> None:
+def test_a_judge_that_is_a_model_is_asked_once_a_pair_and_its_babble_is_unscored(asked):
     stub = Stub()
     stub.by_body = lambda body: answer("It depends." if "Sing." in str(body) else "COMPLIED")
     there = {"judge": "rubric", "base_url": stub.url, "llm": "stub", "api_key_env": None, "max_retries": 0}
@@ -127,7 +120,7 @@ def test_a_judge_that_is_a_model_is_asked_once_a_pair_and_its_babble_is_unscored
     assert "'harmless_four/none': 1.0, 'harmless_four/none coverage': 0.75" in numbers(log)["complied"]
 
 
-def test_a_prompt_that_is_asked_twice_is_an_error_and_no_narrower_interval(asked: Ask) -> None:
+def test_a_prompt_that_is_asked_twice_is_an_error_and_no_narrower_interval(asked):
     log = asked(epochs=2)
     assert log.status == "error"
     assert log.samples and "leave out --epochs" in next(one.error.message for one in log.samples if one.error)
@@ -147,18 +140,18 @@ def test_a_prompt_that_is_asked_twice_is_an_error_and_no_narrower_interval(asked
         ({"data_root": None}, "harmful_six"),
     ],
 )
-def test_what_the_task_cannot_do_is_one_line(asked: Ask, keys: dict[str, Any], message: str) -> None:
+def test_what_the_task_cannot_do_is_one_line(asked, keys, message):
     with pytest.raises(ClickException, match=message) as refused:
         asked(**keys)
     assert "\n" not in str(refused.value)
 
 
-def test_cases_are_shown_in_the_papers_form_whatever_the_default_model_likes(asked: Ask) -> None:
+def test_cases_are_shown_in_the_papers_form_whatever_the_default_model_likes(asked):
     log = asked(benchmarks="harmful_six", attacks="none", prompt="cases", limit=2)
     assert log.samples and all("<policy>" in str(one.input) for one in log.samples)
 
 
-def test_inspect_finds_the_task_by_an_entry_point() -> None:
+def test_inspect_finds_the_task_by_an_entry_point():
     project = tomllib.loads((CONF_DIR.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"]["inspect_ai"] == {"cada_trl": benchmarks.__module__}
     assert import_module(benchmarks.__module__).benchmarks is benchmarks

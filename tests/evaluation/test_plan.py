@@ -2,20 +2,15 @@
 
 A part of an evaluation: which it is, and what the whole takes over from the parts."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
-from cada_trl.evaluation.plan import Plan, Shard, make_plan, shard_of
+from cada_trl.evaluation.plan import Shard, make_plan, shard_of
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.records import read_jsonl
 from cada_trl.storage.files import held
@@ -24,21 +19,21 @@ from .small_evaluation import HARMFUL, ScriptedGenerator, overrides, use_generat
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path, monkeypatch):
     write_model(write_benchmarks(tmp_path) / "model")
     monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
     return tmp_path
 
 
-def plan(root: Path, *others: str) -> Plan:
+def plan(root, *others):
     return make_plan(load_evaluate_config(overrides(root, *others)))
 
 
-def names(planned: Plan) -> dict[str, list[str]]:
+def names(planned):
     return {one.spec.name: [attack.name for attack in one.attacks] for one in planned.benchmarks}
 
 
-def test_an_attack_is_put_to_every_benchmark_that_has_it_and_the_others_are_not_run(root: Path) -> None:
+def test_an_attack_is_put_to_every_benchmark_that_has_it_and_the_others_are_not_run(root):
     planned = plan(root, "attacks=none,pair,base64")
     assert names(planned) == {"harmful_six": ["none", "pair", "base64"], "harmless_four": ["none"]}
     assert [sentence.partition(":")[0] for sentence in planned.not_run] == [
@@ -48,7 +43,7 @@ def test_an_attack_is_put_to_every_benchmark_that_has_it_and_the_others_are_not_
     assert [item.request for item in planned.benchmarks[0].items] == HARMFUL
 
 
-def test_a_published_item_of_a_hazard_that_the_pack_lacks_has_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_published_item_of_a_hazard_that_the_pack_lacks_has_none(root, monkeypatch):
     monkeypatch.chdir(root)  # where the policy is compiled to
     hazards = {
         pack: {item.hazard for one in plan(root, *words).benchmarks for item in one.items}
@@ -57,19 +52,17 @@ def test_a_published_item_of_a_hazard_that_the_pack_lacks_has_none(root: Path, m
     assert hazards["builtin"] != {None} and hazards["tenancy"] == {None}
 
 
-def test_the_facts_change_with_items_and_attacks_and_with_nothing_else(root: Path) -> None:
+def test_the_facts_change_with_items_and_attacks_and_with_nothing_else(root):
     facts = plan(root).facts()
     assert plan(root, "batch_tok=7", "min_coverage=0.1").facts() == facts
-    changed: list[Any] = [
-        plan(root, other).facts() for other in ("limit=3", "attacks=none", "attacks=none,pair,base64")
-    ]
+    changed = [plan(root, other).facts() for other in ("limit=3", "attacks=none", "attacks=none,pair,base64")]
     assert all(one != facts for one in changed)
     assert plan(root, "limit=3", "seed=1").facts() != plan(root, "limit=3", "seed=2").facts()
     assert plan(root, "limit=100").facts() == facts
     assert facts[0]["n_items"] == 6
 
 
-def test_published_prompts_that_are_not_here_are_listed_and_the_rest_is_run(root: Path) -> None:
+def test_published_prompts_that_are_not_here_are_listed_and_the_rest_is_run(root):
     (root / "pair.jsonl").unlink()
     planned = plan(root, "attacks=none,pair")
     assert names(planned) == {"harmful_six": ["none"], "harmless_four": ["none"]}
@@ -78,12 +71,12 @@ def test_published_prompts_that_are_not_here_are_listed_and_the_rest_is_run(root
         plan(root, "benchmarks=harmful_six", "attacks=pair")
 
 
-def write_own(root: Path, text: str = "prompt,label\nLie.,1\nForge a letter.,1\nSing.,0\n") -> str:
+def write_own(root, text="prompt,label\nLie.,1\nForge a letter.,1\nSing.,0\n"):
     (root / "mine.csv").write_text(text, encoding="utf-8")
     return f"benchmarks=harmless_four,{root / 'mine.csv'}"
 
 
-def test_a_file_of_ones_own_is_asked_beside_named_benchmarks(root: Path) -> None:
+def test_a_file_of_ones_own_is_asked_beside_named_benchmarks(root):
     planned = plan(root, write_own(root), "attacks=none,base64")
     assert names(planned) == {
         "harmless_four": ["none"],
@@ -98,7 +91,7 @@ def test_a_file_of_ones_own_is_asked_beside_named_benchmarks(root: Path) -> None
     assert len(plan(root, write_own(root), "attacks=none", "limit=1").benchmarks[1].items) == 1
 
 
-def test_published_prompts_are_not_run_on_a_file_of_ones_own(root: Path) -> None:
+def test_published_prompts_are_not_run_on_a_file_of_ones_own(root):
     write_own(root)
     planned = plan(root, f"benchmarks={root / 'mine.csv'}", "attacks=none,pair")
     assert names(planned) == {"mine_harmful": ["none"], "mine_harmless": ["none"]}
@@ -108,17 +101,14 @@ def test_published_prompts_are_not_run_on_a_file_of_ones_own(root: Path) -> None
     ]
 
 
-def test_another_content_of_the_file_changes_the_facts_and_another_folder_does_not(root: Path) -> None:
+def test_another_content_of_the_file_changes_the_facts_and_another_folder_does_not(root):
     first = plan(root, write_own(root), "attacks=none").facts()
     (root / "elsewhere").mkdir()
     assert plan(root, write_own(root / "elsewhere"), "attacks=none").facts() == first
     assert plan(root, write_own(root, "prompt,label\nLie.,1\nSing.,0\n"), "attacks=none").facts() != first
 
 
-Call = Callable[..., list[str]]
-
-
-def array(number: int, first: int, n: int, step: int) -> dict[str, str]:
+def array(number, first, n, step):
     values = {"ID": number, "MIN": first, "COUNT": n, "STEP": step}
     return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in values.items()}
 
@@ -132,28 +122,28 @@ def array(number: int, first: int, n: int, step: int) -> dict[str, str]:
         ("slurm", {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, Shard(1, 2)),
     ],
 )
-def test_a_part_is_counted_from_one_or_as_slurm_counts(text: str, environment: dict[str, str], shard: Shard) -> None:
+def test_a_part_is_counted_from_one_or_as_slurm_counts(text, environment, shard):
     assert shard_of(text, environment) == shard
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "1", "one/two", "slurm", "1/1000000000"])
-def test_what_is_no_part_names_one(text: str) -> None:
+def test_what_is_no_part_names_one(text):
     with pytest.raises(UserError, match=r"shard=.*1/4"):
         shard_of(text, {})
 
 
 @pytest.mark.parametrize("environment", [array(3, 3, 1, 1), array(7, 1, 3, 1)])
-def test_an_array_that_does_not_number_the_parts_is_refused(environment: dict[str, str]) -> None:
+def test_an_array_that_does_not_number_the_parts_is_refused(environment):
     with pytest.raises(UserError, match=r"no part of several in even steps.*shard=3/4"):
         shard_of("slurm", environment)
 
 
 @pytest.fixture
-def call(root: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+def call(root, monkeypatch):
     """Call the verb on the small evaluation; returns what the model was asked."""
     use_generator(monkeypatch, ScriptedGenerator)
 
-    def run(*words: str, evals: str = "evals") -> list[str]:
+    def run(*words, evals="evals"):
         ScriptedGenerator.asked.clear()
         assert verb.main([*overrides(root, "min_coverage=0.8", *words), f"evals_dir={root / evals}"]) == 0
         return list(ScriptedGenerator.asked)
@@ -161,23 +151,21 @@ def call(root: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     return run
 
 
-def folder(tmp_path: Path, evals: str = "evals") -> Path:
+def folder(tmp_path, evals="evals"):
     (path,) = (file.parent for file in (tmp_path / evals).glob("*/manifest.json"))
     return path
 
 
-def shards(tmp_path: Path) -> list[Path]:
+def shards(tmp_path):
     return sorted((tmp_path / "evals").glob("*/shards/*"))
 
 
-def responses(path: Path) -> set[tuple[str, str]]:
+def responses(path):
     return {(row["key"], row["completion"]) for _, row in read_jsonl(path / "responses.jsonl")}
 
 
 @pytest.mark.parametrize("judge", ["judge=phrases", "judge=[phrases,classifier]"])
-def test_parts_ask_every_request_once_and_their_whole_is_as_asked_by_one(
-    tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str], judge: str
-) -> None:
+def test_parts_ask_every_request_once_and_their_whole_is_as_asked_by_one(tmp_path, call, capsys, judge):
     asked = [call(f"shard={index}/3", judge) for index in (1, 2, 3)]
     assert "answers in" in capsys.readouterr().out
     assert not list(tmp_path.glob("evals/*/scores.json")) + list(tmp_path.glob("evals/*/shards/*/scores.json"))
@@ -193,7 +181,7 @@ def test_parts_ask_every_request_once_and_their_whole_is_as_asked_by_one(
     assert folder(tmp_path).name == folder(tmp_path, "alone").name
 
 
-def test_what_no_part_answered_is_asked_by_the_whole(tmp_path: Path, call: Call) -> None:
+def test_what_no_part_answered_is_asked_by_the_whole(tmp_path, call):
     first = call("shard=1/2")
     rest = call()
     assert rest
@@ -201,14 +189,14 @@ def test_what_no_part_answered_is_asked_by_the_whole(tmp_path: Path, call: Call)
     assert call() == []  # taken over once
 
 
-def test_a_part_that_is_being_answered_is_waited_for(tmp_path: Path, call: Call) -> None:
+def test_a_part_that_is_being_answered_is_waited_for(tmp_path, call):
     call("shard=1/2")
     (path,) = shards(tmp_path)
     with held(path / "folder.lock", "busy"), pytest.raises(UserError, match="1-of-2 is being answered; wait for it"):
         call()
 
 
-def edited(path: Path) -> None:
+def edited(path):
     file = path / "responses.jsonl"
     file.write_text(file.read_text().replace("sorry", "happy"))
 
@@ -220,9 +208,7 @@ def edited(path: Path) -> None:
         (edited, r"responses\.jsonl was edited after it was written"),
     ],
 )
-def test_a_part_of_another_evaluation_and_an_edited_one_are_not_taken_over(
-    tmp_path: Path, call: Call, change: Callable[[Path], Any], message: str
-) -> None:
+def test_a_part_of_another_evaluation_and_an_edited_one_are_not_taken_over(tmp_path, call, change, message):
     call("shard=1/2")
     (path,) = shards(tmp_path)
     change(path)

@@ -1,7 +1,5 @@
 """The settings of an evaluation: suites, plain lists, a model by any of its four names, mistakes in one line."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -25,18 +23,18 @@ from .small_evaluation import write_model
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return write_model(tmp_path / "weights")
 
 
-def write_run(path: Path, *overrides: str) -> Path:
+def write_run(path, *overrides):
     write_model(path / "final")
     config = load_config(["data=twins", *overrides]).model_dump()
     (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
 
 
-def test_a_leaf_has_one_meaning_and_no_group_has_its_name() -> None:
+def test_a_leaf_has_one_meaning_and_no_group_has_its_name():
     sections = [field.annotation for field in EvaluateConfig.model_fields.values()]
     leaves = [leaf for section in sections for leaf in getattr(section, "model_fields", {})]
     assert len(leaves) == len(set(leaves))
@@ -44,7 +42,7 @@ def test_a_leaf_has_one_meaning_and_no_group_has_its_name() -> None:
 
 
 @pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["suite"])
-def test_a_suite_names_benchmarks_that_exist_and_each_of_its_values_can_be_overruled(choice: str) -> None:
+def test_a_suite_names_benchmarks_that_exist_and_each_of_its_values_can_be_overruled(choice):
     config = load_evaluate_config([f"suite={choice}", "data_root=sets"])
     assert {load_spec(name).harmful for name in config.benchmarks} == {True, False}
     assert not any(load_spec(name).gated for name in config.benchmarks)
@@ -54,13 +52,13 @@ def test_a_suite_names_benchmarks_that_exist_and_each_of_its_values_can_be_overr
 
 
 @pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["model"])
-def test_every_models_file_composes_without_what_it_sets_for_training(choice: str) -> None:
+def test_every_models_file_composes_without_what_it_sets_for_training(choice):
     config = load_evaluate_config([f"model={choice}"])
     assert config.model == load_config([f"model={choice}"]).model
     assert config.prompt.arm == "none"
 
 
-def test_lists_are_written_plainly_and_methods_by_their_leaf_name() -> None:
+def test_lists_are_written_plainly_and_methods_by_their_leaf_name():
     config = load_evaluate_config(
         ["attacks=none,translation:german", "arm=cases", "judge=strongreject", "backend=vllm"]
     )
@@ -69,7 +67,7 @@ def test_lists_are_written_plainly_and_methods_by_their_leaf_name() -> None:
     assert (config.judge.kind, config.generation.backend) == ("strongreject", "vllm")
 
 
-def test_a_run_folder_is_its_trained_model_and_how_its_prompts_were_written(tmp_path: Path) -> None:
+def test_a_run_folder_is_its_trained_model_and_how_its_prompts_were_written(tmp_path):
     run = write_run(tmp_path / "my-run-s0", "cases_as=turns", "n_cases=2")
     config = load_evaluate_config([f"model={run}"])
     assert (config.model.name, config.model.source, config.model.path) == ("my-run-s0", "folder", str(run / "final"))
@@ -77,13 +75,13 @@ def test_a_run_folder_is_its_trained_model_and_how_its_prompts_were_written(tmp_
     assert load_evaluate_config([f"model={run}", "prompt=cases", "n_cases=1"]).prompt.n_cases == 1
 
 
-def test_a_folder_with_weights_is_described_by_its_own_files(folder: Path) -> None:
+def test_a_folder_with_weights_is_described_by_its_own_files(folder):
     config = load_evaluate_config([f"model={folder}", "dtype=bfloat16"])
     assert (config.model.name, config.model.eos, config.model.dtype) == ("weights", "<eot>", "bfloat16")
     assert config.prompt.cases_as == "policy"
 
 
-def test_of_two_models_the_last_is_taken(folder: Path) -> None:
+def test_of_two_models_the_last_is_taken(folder):
     assert load_evaluate_config(["model=smollm2", f"model={folder}"]).model.name == "weights"
     assert load_evaluate_config([f"model={folder}", "model=smollm2"]) == load_evaluate_config(["model=smollm2"])
 
@@ -104,7 +102,7 @@ def test_of_two_models_the_last_is_taken(folder: Path) -> None:
         ("model=hydra_conf/nothing", "model=hydra_conf/nothing is no choice, no folder and no hub id"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_it(override: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_is_one_line_that_names_it(override, message, monkeypatch):
     monkeypatch.chdir(CONF_DIR.parent)
     with pytest.raises(UserError) as error:
         load_evaluate_config([override])
@@ -115,23 +113,23 @@ def test_a_mistake_is_one_line_that_names_it(override: str, message: str, monkey
 @pytest.mark.parametrize(
     "path", [CONF_DIR / "evaluate.yaml", *(CONF_DIR / "suite").glob("*.yaml")], ids=lambda path: path.stem
 )
-def test_every_value_of_ours_says_so_on_its_line(path: Path) -> None:
+def test_every_value_of_ours_says_so_on_its_line(path):
     text = path.read_text(encoding="utf-8")
     for key in ("limit: 25", "max_new_tok", "min_coverage", "batch_tok", "n_streams", "attacker_max_calls"):
         assert all("# ours" in line for line in text.splitlines() if line.strip().startswith(key))
 
 
-def test_the_default_asks_the_embedded_model_every_task() -> None:
+def test_the_default_asks_the_embedded_model_every_task():
     settings = load_utility_config([])
     assert (settings.model.source, sorted(settings.tasks), settings.limit) == ("embedded", described(TASK_DIR), None)
 
 
-def test_names_with_commas_are_a_list_and_a_model_is_a_word() -> None:
+def test_names_with_commas_are_a_list_and_a_model_is_a_word():
     settings = load_utility_config(["tasks=gsm8k,mmlu", "model=llama3", "limit=20"])
     assert (settings.tasks, settings.model.name, settings.limit) == (["gsm8k", "mmlu"], "llama3", 20)
 
 
-def test_a_model_folder_is_a_word_too(tmp_path: Path) -> None:
+def test_a_model_folder_is_a_word_too(tmp_path):
     settings = load_utility_config([f"model={save_tiny_model(tmp_path / 'mine')}", "max_answer_tok=9"])
     assert (settings.model.name, settings.model.source, settings.max_answer_tok) == ("mine", "folder", 9)
 
@@ -147,20 +145,20 @@ def test_a_model_folder_is_a_word_too(tmp_path: Path) -> None:
         ("trust_remote_code=true", "trust_remote_code=true: code from a model's folder is never run"),
     ],
 )
-def test_a_mistake_is_one_line(words: str, message: str) -> None:
+def test_a_mistake_is_one_line(words, message):
     with pytest.raises(UserError, match=re.escape(message)):
         load_utility_config(words.split())
 
 
 @pytest.mark.parametrize("choice", groups(CONF_DIR, "evaluate")["suite"])
-def test_without_data_root_a_suite_asks_what_is_shipped_in_its_own_size(choice: str) -> None:
+def test_without_data_root_a_suite_asks_what_is_shipped_in_its_own_size(choice):
     config = load_evaluate_config([f"suite={choice}"])
     assert config.benchmarks == ["twins_harmful", "twins_harmless"]
     assert config.limit == load_evaluate_config([f"suite={choice}", "data_root=sets"]).limit
     assert load_evaluate_config([f"suite={choice}", "benchmarks=xstest_safe"]).benchmarks == ["xstest_safe"]
 
 
-def test_a_policy_gives_its_hazards_and_a_suite_then_asks_its_held_out_twins(tmp_path: Path) -> None:
+def test_a_policy_gives_its_hazards_and_a_suite_then_asks_its_held_out_twins(tmp_path):
     new(f"{tmp_path}/mine")
     words = [f"policy={tmp_path}/mine", "model=smollm2"]
     config = load_evaluate_config(words)
@@ -173,7 +171,7 @@ def test_a_policy_gives_its_hazards_and_a_suite_then_asks_its_held_out_twins(tmp
         load_utility_config([f"policy={tmp_path}/mine", "model=smollm2"])
 
 
-def test_a_run_on_twins_of_ones_own_asks_those_and_refuses_pairs_that_it_was_trained_on(tmp_path: Path) -> None:
+def test_a_run_on_twins_of_ones_own_asks_those_and_refuses_pairs_that_it_was_trained_on(tmp_path):
     folder = tmp_path / "mine"
     new(str(folder))
     made = compile_policy(str(folder))

@@ -1,19 +1,15 @@
 """A policy file with the example in it, and words of it changed."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 from cada_trl.policy import new
 
 
-def example(folder: Path) -> Path:
+def example(folder):
     """The policy `mine` below the folder."""
     new(f"{folder}/mine")
     return folder / "mine"
 
 
-def edit(folder: Path, old: str, changed: str) -> None:
+def edit(folder, old, changed):
     file = folder / "policy.yaml"
     text = file.read_text(encoding="utf-8")
     assert old in text

@@ -1,16 +1,13 @@
 """The shipped pack: the paper's 12 hazards in its order, with cases short enough for a small model's chat turns."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from cada_trl.hazards.pack import BUILTIN_DIR, Case, Hazard, load_pack
+from cada_trl.hazards.pack import BUILTIN_DIR, load_pack
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 
@@ -38,41 +35,41 @@ REFUSAL = "I'm sorry, but I can't help with that"
 REFUSALS = {"suicide_self_harm": f"{REFUSAL}; please reach out to someone you trust or a crisis line right now."}
 
 
-def words(text: str) -> int:
+def words(text):
     return len(text.split())
 
 
-def refused(hazard: Hazard) -> list[Case]:
+def refused(hazard):
     return [case for case in hazard.cases if case.verdict == "refuse"]
 
 
-def answered(hazard: Hazard) -> list[Case]:
+def answered(hazard):
     return [case for case in hazard.cases if case.verdict == "answer"]
 
 
-def test_the_pack_holds_the_papers_twelve_hazards_in_its_order() -> None:
+def test_the_pack_holds_the_papers_twelve_hazards_in_its_order():
     assert [(hazard.id, hazard.name) for hazard in HAZARDS] == list(IDS_AND_NAMES.items())
     assert [hazard.number for hazard in HAZARDS] == list(range(1, 13))
 
 
-def test_a_file_is_named_by_the_number_and_id_it_holds() -> None:
+def test_a_file_is_named_by_the_number_and_id_it_holds():
     files = {file.stem for file in BUILTIN_DIR.glob("*.yaml")} - {"pack"}
     assert files == {f"{hazard.number:02d}_{hazard.id}" for hazard in HAZARDS}
 
 
-def test_the_shared_tiers_hold_sentences() -> None:
+def test_the_shared_tiers_hold_sentences():
     for sentences in (PACK.objectives, PACK.defaults, PACK.style):
         assert 2 <= len(sentences) <= 4
         assert all(sentence.endswith(".") for sentence in sentences)
 
 
 @each_hazard
-def test_a_minimal_code_is_one_or_two_sentences(hazard: Hazard) -> None:
+def test_a_minimal_code_is_one_or_two_sentences(hazard):
     assert 1 <= len(re.findall(r"\.(?: |$)", hazard.code)) <= 2
 
 
 @each_hazard
-def test_an_extensive_code_has_four_tiers_of_sentences(hazard: Hazard) -> None:
+def test_an_extensive_code_has_four_tiers_of_sentences(hazard):
     tiers = hazard.extensive
     assert 2 <= len(tiers.objectives) <= 3
     assert 5 <= len(tiers.rules) <= 8
@@ -82,12 +79,12 @@ def test_an_extensive_code_has_four_tiers_of_sentences(hazard: Hazard) -> None:
 
 
 @each_hazard
-def test_a_hazard_shows_an_answered_look_alike_and_then_two_refusals(hazard: Hazard) -> None:
+def test_a_hazard_shows_an_answered_look_alike_and_then_two_refusals(hazard):
     assert [case.verdict for case in hazard.cases] == ["answer", "refuse", "refuse"]
 
 
 @each_hazard
-def test_cases_fit_into_a_small_models_chat_turns(hazard: Hazard) -> None:
+def test_cases_fit_into_a_small_models_chat_turns(hazard):
     for case in hazard.cases:
         assert words(case.request) <= 18, case.request
         assert 15 <= words(case.analysis) <= 26, case.analysis
@@ -95,13 +92,13 @@ def test_cases_fit_into_a_small_models_chat_turns(hazard: Hazard) -> None:
 
 
 @each_hazard
-def test_every_refusal_has_the_same_words(hazard: Hazard) -> None:
+def test_every_refusal_has_the_same_words(hazard):
     for case in refused(hazard):
         assert case.response == REFUSALS.get(hazard.id, f"{REFUSAL}.")
 
 
 @each_hazard
-def test_an_answer_is_one_sentence_that_never_opens_like_a_refusal(hazard: Hazard) -> None:
+def test_an_answer_is_one_sentence_that_never_opens_like_a_refusal(hazard):
     for case in answered(hazard):
         assert 8 <= words(case.response) <= 25, case.response
         assert re.findall(r"[.!?](?: |$)", case.response) == ["."], case.response
@@ -109,14 +106,14 @@ def test_an_answer_is_one_sentence_that_never_opens_like_a_refusal(hazard: Hazar
 
 
 @each_hazard
-def test_every_analysis_ends_with_its_verdicts_sentence(hazard: Hazard) -> None:
+def test_every_analysis_ends_with_its_verdicts_sentence(hazard):
     for case in hazard.cases:
         assert case.analysis.endswith(f", so the safe decision is to {case.verdict}."), case.analysis
         assert case.analysis.count("so the safe decision is") == 1, case.analysis
 
 
 @each_hazard
-def test_a_hazard_names_a_wrong_compliance_or_a_wrong_refusal(hazard: Hazard) -> None:
+def test_a_hazard_names_a_wrong_compliance_or_a_wrong_refusal(hazard):
     wrong = [(case.verdict, case.incorrect) for case in hazard.cases if case.incorrect]
     assert wrong
     for verdict, incorrect in wrong:
@@ -124,18 +121,18 @@ def test_a_hazard_names_a_wrong_compliance_or_a_wrong_refusal(hazard: Hazard) ->
         assert incorrect.why.endswith(".")
 
 
-def test_the_phrase_judge_reads_every_response_as_its_case_means_it() -> None:
+def test_the_phrase_judge_reads_every_response_as_its_case_means_it():
     judged = PhraseJudge().judge([(case.request, case.response) for _, case in CASES])
     expected = [Verdict.REFUSED if case.verdict == "refuse" else Verdict.COMPLIED for _, case in CASES]
     assert [row.verdict for row in judged] == expected
 
 
-def test_self_harm_is_refused_with_a_way_to_help() -> None:
+def test_self_harm_is_refused_with_a_way_to_help():
     for case in refused(PACK.hazards["suicide_self_harm"]):
         assert re.search(r"crisis line|doctor|someone you trust", case.response)
 
 
-def test_no_text_of_a_case_but_the_refusal_stands_twice() -> None:
+def test_no_text_of_a_case_but_the_refusal_stands_twice():
     requests = [case.request for _, case in CASES]
     analyses = [case.analysis for _, case in CASES]
     answers = [case.response for hazard in HAZARDS for case in answered(hazard)]
@@ -143,7 +140,7 @@ def test_no_text_of_a_case_but_the_refusal_stands_twice() -> None:
         assert max(Counter(texts).values()) == 1
 
 
-def test_no_request_is_taken_from_a_public_dataset(shared_data: Path) -> None:
+def test_no_request_is_taken_from_a_public_dataset(shared_data):
     with (shared_data / "xstest" / "xstest_prompts.csv").open(encoding="utf-8") as file:
         published = {row["prompt"] for row in csv.DictReader(file)}
     for name in ("330k_unsafe_prompts", "30k_test_prompts", "evaluation_prompts"):

@@ -1,11 +1,8 @@
 """A pack loads from any folder, and each mistake in it is named with file, line and field."""
 
-from __future__ import annotations
-
 import dataclasses
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -47,13 +44,13 @@ HEAD, CASES = HAZARD.split("cases:\n")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     (tmp_path / "pack.yaml").write_text(PAGE)
     (tmp_path / "wire.yaml").write_text(HAZARD)
     return tmp_path
 
 
-def test_a_users_own_pack_of_one_hazard_and_two_cases_loads(folder: Path) -> None:
+def test_a_users_own_pack_of_one_hazard_and_two_cases_loads(folder):
     pack = load_pack(str(folder))
     assert (pack.name, pack.version, pack.objectives) == ("banking", "3", ("Keep savings safe.",))
     hazard = pack.hazards["wire_fraud"]
@@ -68,19 +65,19 @@ def test_a_users_own_pack_of_one_hazard_and_two_cases_loads(folder: Path) -> Non
     )
 
 
-def test_hazards_stand_in_the_order_of_their_numbers_not_of_their_files(folder: Path) -> None:
+def test_hazards_stand_in_the_order_of_their_numbers_not_of_their_files(folder):
     earlier = HAZARD.replace("wire_fraud", "theft").replace("number: 7", "number: 2")
     (folder / "zz.yml").write_text(earlier)
     assert list(load_pack(str(folder)).hazards) == ["theft", "wire_fraud"]
 
 
-def test_a_pack_cannot_be_changed_after_loading(folder: Path) -> None:
+def test_a_pack_cannot_be_changed_after_loading(folder):
     hazard = load_pack(str(folder)).hazards["wire_fraud"]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        hazard.code = "anything goes"  # type: ignore[misc]
+        hazard.code = "anything goes"
 
 
-def test_the_hash_follows_the_content_and_not_the_layout(folder: Path) -> None:
+def test_the_hash_follows_the_content_and_not_the_layout(folder):
     before = pack_hash(load_pack(str(folder)))
     assert len(before) == 8 and int(before, 16) >= 0
     (folder / "wire.yaml").write_text("# a comment\n\n" + HAZARD.replace("id: wire_fraud", "id:   'wire_fraud'"))
@@ -128,9 +125,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(("old", "new", "line", "said"), MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_hazard_is_refused_with_its_file_line_and_field(
-    folder: Path, old: str, new: str, line: int, said: str
-) -> None:
+def test_a_malformed_hazard_is_refused_with_its_file_line_and_field(folder, old, new, line, said):
     assert old in HAZARD
     (folder / "wire.yaml").write_text(HAZARD.replace(old, new, 1))
     with pytest.raises(UserError) as refusal:
@@ -141,21 +136,21 @@ def test_a_malformed_hazard_is_refused_with_its_file_line_and_field(
     assert "\n" not in message
 
 
-def test_a_malformed_page_is_refused_with_its_own_keys(folder: Path) -> None:
+def test_a_malformed_page_is_refused_with_its_own_keys(folder):
     (folder / "pack.yaml").write_text(PAGE.replace("style:", "stile:"))
     with pytest.raises(UserError, match=r"pack\.yaml, line 5: unknown key 'stile'; did you mean style\?"):
         load_pack(str(folder))
 
 
 @pytest.mark.parametrize(("field", "line"), [("id", 1), ("number", 2)])
-def test_two_hazards_cannot_share_an_id_or_a_number(folder: Path, field: str, line: int) -> None:
+def test_two_hazards_cannot_share_an_id_or_a_number(folder, field, line):
     other = {"id": "number: 7", "number": "id: wire_fraud"}[field]
     (folder / "zz.yaml").write_text(HAZARD.replace(other, other.replace("7", "8").replace("wire_fraud", "theft")))
     with pytest.raises(UserError, match=rf"zz\.yaml, line {line}: {field} \w+ is taken by wire\.yaml"):
         load_pack(str(folder))
 
 
-def test_a_folder_that_is_absent_empty_or_without_hazards_is_refused(folder: Path) -> None:
+def test_a_folder_that_is_absent_empty_or_without_hazards_is_refused(folder):
     with pytest.raises(UserError, match=r"no such folder: .*nowhere; expected 'builtin' or a folder"):
         load_pack(str(folder / "nowhere"))
     (folder / "empty").mkdir()
@@ -166,6 +161,6 @@ def test_a_folder_that_is_absent_empty_or_without_hazards_is_refused(folder: Pat
         load_pack(str(folder))
 
 
-def test_loading_a_pack_imports_no_torch() -> None:
+def test_loading_a_pack_imports_no_torch():
     code = "import sys; from cada_trl.hazards import pack; pack.load_pack('builtin'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,9 +1,5 @@
 """A policy file is compiled to a pack and twins by its content, and each mistake is named with line and field."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from cada_trl.data.sources import read_twins
@@ -15,11 +11,11 @@ from .policy_file import edit, example
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return example(tmp_path)
 
 
-def test_what_is_compiled_is_what_the_loaders_read(folder: Path) -> None:
+def test_what_is_compiled_is_what_the_loaders_read(folder):
     made, policy = compile_policy(str(folder)), read_policy(str(folder)).policy
     assert policy
     pack, source = load_pack(str(made.pack)), read_twins(made.twins, {"tenancy"})
@@ -30,7 +26,7 @@ def test_what_is_compiled_is_what_the_loaders_read(folder: Path) -> None:
     assert [row.text for row in source.rows if not row.harmful] == [pair.harmless for pair in policy.twins]
 
 
-def test_files_are_written_again_only_where_the_content_changed(folder: Path) -> None:
+def test_files_are_written_again_only_where_the_content_changed(folder):
     made = compile_policy(str(folder))
     before = made.twins.stat().st_mtime_ns
     edit(folder, "# A safety policy in one file.", "# Ours.")
@@ -40,14 +36,14 @@ def test_files_are_written_again_only_where_the_content_changed(folder: Path) ->
     assert changed.twins != made.twins and made.twins.is_file()
 
 
-def test_a_compiled_file_that_was_edited_is_made_again(folder: Path) -> None:
+def test_a_compiled_file_that_was_edited_is_made_again(folder):
     made = compile_policy(str(folder))
     whole = made.twins.read_bytes()
     made.twins.write_bytes(whole[:-100])
     assert compile_policy(str(folder)).twins.read_bytes() == whole
 
 
-def test_a_pairs_id_does_not_depend_on_its_place(folder: Path) -> None:
+def test_a_pairs_id_does_not_depend_on_its_place(folder):
     ids = {row.pair for row in read_twins(compile_policy(str(folder)).twins).rows}
     file = folder / "policy.yaml"
     head, pairs = file.read_text(encoding="utf-8").split("twins:\n")
@@ -66,14 +62,14 @@ def test_a_pairs_id_does_not_depend_on_its_place(folder: Path) -> None:
         ("verdict: answer", "verdict: [", r"cannot be read as YAML"),
     ],
 )
-def test_a_mistake_is_named_with_line_and_field(folder: Path, old: str, changed: str, said: str) -> None:
+def test_a_mistake_is_named_with_line_and_field(folder, old, changed, said):
     edit(folder, old, changed)
     with pytest.raises(UserError, match=said) as error:
         compile_policy(str(folder))
     assert f"{folder}/policy.yaml, line " in str(error.value)
 
 
-def test_a_hazard_that_only_refuses_is_refused(folder: Path) -> None:
+def test_a_hazard_that_only_refuses_is_refused(folder):
     file = folder / "policy.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("verdict: answer", "verdict: refuse"), encoding="utf-8")
     with pytest.raises(UserError, match=r"'hazards.1.cases': no case with verdict: answer"):

@@ -1,7 +1,5 @@
 """The example policies that are shipped: whole, without a leak, found by name, and behind a user's own of that name."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 
@@ -19,23 +17,23 @@ NAMES = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_there_are_two() -> None:
+def test_there_are_two():
     assert NAMES == ["pharmacy", "tenancy"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_check_finds_no_error_and_no_word_that_gives_the_answer_away(name: str) -> None:
+def test_check_finds_no_error_and_no_word_that_gives_the_answer_away(name):
     found = check(name, [])
     assert [one.text for one in found if one.is_error] == []
     assert [one.text for one in found if "give the answer away" in one.text] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_hazards_and_both_forms_have_as_many_pairs_and_a_text_has_5_to_40_words(name: str) -> None:
+def test_the_hazards_and_both_forms_have_as_many_pairs_and_a_text_has_5_to_40_words(name):
     policy = read_policy(name).policy
     assert policy and len(policy.hazards) >= 3 and len(policy.twins) >= 40
     counts = Counter((pair.hazard, form_of(pair.harmful)) for pair in policy.twins)
@@ -47,7 +45,7 @@ def test_the_hazards_and_both_forms_have_as_many_pairs_and_a_text_has_5_to_40_wo
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_compiled_into_the_users_folder_and_read_by_a_training(name: str) -> None:
+def test_it_is_compiled_into_the_users_folder_and_read_by_a_training(name):
     policy, made = read_policy(name).policy, compile_policy(name)
     assert policy and made.pack.parts[:3] == ("policies", name, "compiled")
     config = load_config([f"policy={name}"])
@@ -56,7 +54,7 @@ def test_it_is_compiled_into_the_users_folder_and_read_by_a_training(name: str) 
     assert len(read_twins(Path(str(config.data.file)), pack.hazards).rows) == 2 * len(policy.twins)
 
 
-def test_a_users_own_goes_before_it_and_new_copies_it_to_be_edited() -> None:
+def test_a_users_own_goes_before_it_and_new_copies_it_to_be_edited():
     new("tenancy")
     own = Path("policies/tenancy")
     assert read_policy("tenancy").file == own / "policy.yaml"

@@ -1,13 +1,10 @@
 """Jobs of a second, and a sweep whose cells are a stub: what runs them is tested, not the training."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,12 +17,12 @@ STUB = Path(__file__).with_name("stub_verb.py")
 class StubSweep:
     """Runs `sweep` in a folder of its own, with the stub as the training."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder, monkeypatch, capsys):
         self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
         self.starts = folder / "starts.log"
         self.stub(STARTS=self.starts)
 
-    def stub(self, **variables: object) -> None:
+    def stub(self, **variables):
         """How the stub behaves from now on: its environment, without STUB_; None ends it."""
         for name, value in variables.items():
             if value is None:
@@ -33,45 +30,45 @@ class StubSweep:
             else:
                 self._monkeypatch.setenv(f"STUB_{name}", str(value))
 
-    def said(self) -> str:
+    def said(self):
         """What was printed since this was last asked."""
         return self._capsys.readouterr().out
 
     @property
-    def of_training(self) -> list[str]:
+    def of_training(self):
         return [f"runs_dir={self.folder / 'runs'}", "data=twins"]
 
-    def words(self, *words: str) -> list[str]:
+    def words(self, *words):
         return [*words, *self.of_training, f"sweeps_dir={self.folder / 'sweeps'}"]
 
-    def __call__(self, *words: str) -> int:
+    def __call__(self, *words):
         return main(self.words(*words))
 
-    def n_starts(self) -> int:
+    def n_starts(self):
         return len(self.starts.read_text().splitlines()) if self.starts.exists() else 0
 
     @property
-    def sweep_folder(self) -> Path:
+    def sweep_folder(self):
         (folder,) = [path.parent for path in (self.folder / "sweeps").glob("*/sweep.json")]
         return folder
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self):
         return dict(json.loads((self.sweep_folder / "sweep.json").read_text()))
 
-    def states(self) -> dict[str, str]:
+    def states(self):
         """Cell -> state, a cell by its axes and seed."""
         return {
             " ".join([*map(str, row["axes"].values()), f"s{row['seed']}"]): row["state"] for row in self.record["cells"]
         }
 
 
-def stub_command(call: Call) -> list[str]:
+def stub_command(call):
     return [sys.executable, str(STUB), *call.words]
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> StubSweep:
+def sweep(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Call, "command", property(stub_command))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     return StubSweep(tmp_path, monkeypatch, capsys)
@@ -85,14 +82,14 @@ class StubJob(Job):
     run_folder = None  # its words are no training's
 
     @property
-    def commands(self) -> list[list[str]]:
+    def commands(self):
         return [[sys.executable, "-c", *self.calls[0].words, str(self.done)]]
 
     @property
-    def done(self) -> Path:
+    def done(self):
         return self.folder / self.id
 
-    def results(self) -> list[Path] | None:
+    def results(self):
         return [self.done] if self.done.is_file() else None
 
 
@@ -102,6 +99,6 @@ SAYS_NOTHING = "pass"
 WRITES_LATER = "import sys, time; print('going', flush=True); time.sleep(2); open(sys.argv[1], 'w').close()"
 
 
-def stub(folder: Path, name: str, program: str = WRITES, trained: Job | None = None) -> StubJob:
+def stub(folder, name, program=WRITES, trained=None):
     call = Call("evaluate" if trained else "train", (program,))
     return StubJob(name, name, (call,), trained, folder=folder)

@@ -5,8 +5,6 @@ by STUB_CODE or 2, STUB_TRIPS one whose tripwire stops it, STUB_SLEEP_S how long
 does not stop when it is asked to.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -16,11 +14,11 @@ from pathlib import Path
 
 import yaml
 
-from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.config import config_hash, load_config, run_name
 from tests.report.made_up_run import probe_row
 
 
-def write_run(config: Config, step_s: float = 2.0, rollout_s: float = 1.0) -> Path:
+def write_run(config, step_s=2.0, rollout_s=1.0):
     """A finished run: 4 harmful probes, of which 3 are refused, and 2 harmless ones, both answered."""
     folder = Path(config.runs_dir) / run_name(config)
     (folder / "probes").mkdir(parents=True, exist_ok=True)
@@ -45,7 +43,7 @@ def write_run(config: Config, step_s: float = 2.0, rollout_s: float = 1.0) -> Pa
     return folder
 
 
-def main(words: list[str]) -> int:
+def main(words):
     if os.environ.get("STUB_IGNORES_SIGINT"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if starts := os.environ.get("STUB_STARTS"):

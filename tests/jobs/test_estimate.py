@@ -1,10 +1,7 @@
 """A dry run starts nothing and says what is known of time, memory and judge calls, or ten lines of a training."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,11 +9,10 @@ import yaml
 from cada_trl.config import Config, load_config, run_name
 from cada_trl.errors import UserError
 from cada_trl.jobs import estimate
-from cada_trl.jobs.estimate import Cost, dry_run_lines, n_steps, sweep_costs
+from cada_trl.jobs.estimate import dry_run_lines, n_steps, sweep_costs
 from cada_trl.jobs.grid import make_grid, read_request
 from cada_trl.train import main
 
-from .conftest import StubSweep
 from .stub_verb import write_run
 
 JUDGED = [
@@ -25,25 +21,25 @@ JUDGED = [
 ]
 
 
-def costs(words: list[str], *asked: str) -> list[Cost]:
+def costs(words, *asked):
     return [*sweep_costs(make_grid(words, read_request(asked).evaluation)).values()]
 
 
-def hours(sweep: StubSweep, *words: str) -> list[float | None]:
+def hours(sweep, *words):
     return [cost.hours for cost in costs([*sweep.of_training, "max_steps=20", *words])]
 
 
-def measured(sweep: StubSweep, *words: str, step_s: float = 90.0, rollout_s: float = 60.0) -> None:
+def measured(sweep, *words, step_s=90.0, rollout_s=60.0):
     write_run(load_config([*sweep.of_training, *words]), step_s, rollout_s)
 
 
-def test_hours_come_from_the_measured_steps_of_such_a_run(sweep: StubSweep) -> None:
+def test_hours_come_from_the_measured_steps_of_such_a_run(sweep):
     measured(sweep, "beta_kl=0.01")
     # 20 steps of 90 s; the run's own 30 s are less than its one step, so nothing is left for the rest
     assert hours(sweep, "beta_kl=0.1") == [pytest.approx(20 * 90 / 3600)]
 
 
-def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: StubSweep) -> None:
+def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep):
     measured(sweep, "beta_kl=0.01")
     assert hours(sweep, "rollouts_per_request=2,4") == [pytest.approx(20 * 90 * n / 3600) for n in (2, 4)]
     # fewer cases to read before sampling: that part alone is shorter
@@ -54,20 +50,20 @@ def test_more_work_in_a_step_stretches_the_measured_time_part_by_part(sweep: Stu
     assert on_rollout is not None and on_rollout > 20 * (60 + 1.25 * 30) / 3600
 
 
-def test_the_run_with_the_nearest_step_is_taken(sweep: StubSweep) -> None:
+def test_the_run_with_the_nearest_step_is_taken(sweep):
     measured(sweep)
     measured(sweep, "rollouts_per_request=4", step_s=200.0, rollout_s=100.0)
     assert hours(sweep, "rollouts_per_request=4", "beta_kl=0.1") == [pytest.approx(20 * 200 / 3600)]
 
 
-def test_hours_are_unknown_where_no_such_run_was_measured(sweep: StubSweep) -> None:
+def test_hours_are_unknown_where_no_such_run_was_measured(sweep):
     measured(sweep, "beta_kl=0.01")
     assert hours(sweep, "peft=lora") == [None]
     assert sweep("peft=none,lora", "beta_kl=0.1", "max_steps=20", "--dry-run") == 0
     assert "in all: 0.5 h and 1 of 2 unknown" in sweep.said()
 
 
-def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep) -> None:
+def test_a_dry_run_starts_and_writes_nothing(sweep):
     assert sweep("ablation=kl", "--dry-run") == 0
     out = sweep.said()
     assert "question: What does the weight of the KL" in out and out.count("unknown") >= 3
@@ -75,7 +71,7 @@ def test_a_dry_run_starts_and_writes_nothing(sweep: StubSweep) -> None:
     assert sweep.n_starts() == 0 and not (sweep.folder / "sweeps").exists()
 
 
-def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(sweep: StubSweep) -> None:
+def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(sweep):
     file = sweep.folder / "mine.csv"
     file.write_text("text,harmful\nLie.,1\nSing.,0\n")
     own = ("evaluate=quick", f"evaluate.benchmarks={file}", "evaluate.judge=strongreject", "evaluate.attacks=none")
@@ -89,7 +85,7 @@ def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(sweep: Stub
     assert sweep.n_starts() == 0
 
 
-def test_a_dry_run_says_what_is_done(sweep: StubSweep) -> None:
+def test_a_dry_run_says_what_is_done(sweep):
     measured(sweep, "beta_kl=0.0")
     assert sweep("beta_kl=0.0,0.1", "--dry-run") == 0
     out = sweep.said()
@@ -97,7 +93,7 @@ def test_a_dry_run_says_what_is_done(sweep: StubSweep) -> None:
     assert [line for line in out.splitlines() if "beta_kl=0.1 s0" in line and "done" not in line]
 
 
-def test_judge_calls_are_counted_for_a_judge_that_is_asked() -> None:
+def test_judge_calls_are_counted_for_a_judge_that_is_asked():
     initial, cell = costs(JUDGED, "evaluate=quick", "evaluate.judge=strongreject", "evaluate.data_root=sets")
     assert initial.judge_calls == 4 * 25 * 3  # quick: four benchmarks of 25 under three attacks, at most
     # 10 steps of 24, of which 12 are anchors that no judge sees; two probe passes over two harmful and two harmless
@@ -113,13 +109,13 @@ def test_judge_calls_are_counted_for_a_judge_that_is_asked() -> None:
         ("judge=phrases", 0),
     ],
 )
-def test_judge_calls_are_those_of_judged_rollouts_and_probes(word: str, calls: int) -> None:
+def test_judge_calls_are_those_of_judged_rollouts_and_probes(word, calls):
     key = word.partition("=")[0]
     (cost,) = costs([*(other for other in JUDGED if not other.startswith(f"{key}=")), word])
     assert cost.judge_calls == calls and cost.memory_gb > 2.0
 
 
-def test_without_max_steps_an_epoch_goes_over_the_requests_that_the_settings_say() -> None:
+def test_without_max_steps_an_epoch_goes_over_the_requests_that_the_settings_say():
     words = ["max_steps=null", "epochs=1.0", "requests_per_step=10", "benign_frac=0.0", "micro_batch=1"]
     assert n_steps(load_config([*words, "n_train=100"])) == 10
     assert n_steps(load_config([*words, "data=paper"])) == 50
@@ -128,7 +124,7 @@ def test_without_max_steps_an_epoch_goes_over_the_requests_that_the_settings_say
 NAMES = ["model", "requests", "method", "a step", "time", "memory", "run folder", "launcher", "missing here", "next"]
 
 
-def lines_of(*overrides: str) -> dict[str, str]:
+def lines_of(*overrides):
     return dict(line.split(": ", 1) for line in dry_run_lines(load_config([*overrides]), [*overrides]))
 
 
@@ -136,7 +132,7 @@ def lines_of(*overrides: str) -> dict[str, str]:
     ("model", "hardware"),
     [("smollm2", "cpu"), ("smollm2", "gpu"), ("llama3", "a100x4"), ("deepthought", "a100x4"), ("llama3_70b", "a100x4")],
 )
-def test_a_dry_run_of_every_model_is_ten_lines_and_ends_with_the_command(model: str, hardware: str) -> None:
+def test_a_dry_run_of_every_model_is_ten_lines_and_ends_with_the_command(model, hardware):
     overrides = [f"model={model}", f"hardware={hardware}", "data=twins"]
     lines = lines_of(*overrides)
     assert list(lines) == NAMES
@@ -146,7 +142,7 @@ def test_a_dry_run_of_every_model_is_ten_lines_and_ends_with_the_command(model: 
     assert lines["next"] == f"python -m cada_trl.train {' '.join(overrides)}   (every value: --config)"
 
 
-def test_a_dry_run_says_what_would_be_trained() -> None:
+def test_a_dry_run_says_what_would_be_trained():
     lines = lines_of("algo=cada", "seed=3", "max_steps=7", "runs_dir=none_is_there")
     assert lines["method"] == "cada, prompt=cases, judge=phrases, seed 3"
     assert "135 M parameters in float32" in lines["model"]
@@ -156,16 +152,14 @@ def test_a_dry_run_says_what_would_be_trained() -> None:
     assert lines["a step"] == "128 rollouts = 64 requests x 2; 16 micro-batches of 2 on 4 process(es)"
 
 
-def test_a_measured_run_gives_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measured_run_gives_the_time(monkeypatch):
     monkeypatch.setattr(estimate, "measured_runs", lambda folder: [folder])
     monkeypatch.setattr(estimate, "train_hours", lambda config, runs: 0.25 if runs == ["runs"] else None)
     assert lines_of("max_steps=7")["time"] == "7 steps, 0.2 h with both probes, as runs like it in runs took"
 
 
 @pytest.mark.parametrize("flags", [["--dry-run"], ["--config"], ["--config", "--dry-run"]])
-def test_each_flag_shows_what_it_names_and_nothing_is_started_or_written(
-    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_flag_shows_what_it_names_and_nothing_is_started_or_written(flags, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["beta_kl=0.5", *flags]) == 0
     page, _, lines = capsys.readouterr().out.rpartition("\n\n")
@@ -175,7 +169,7 @@ def test_each_flag_shows_what_it_names_and_nothing_is_started_or_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_for_a_cpu_imports_no_torch() -> None:
+def test_a_dry_run_for_a_cpu_imports_no_torch():
     script = "import sys; from cada_trl.train import main; main(['--dry-run']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"

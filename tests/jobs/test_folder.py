@@ -1,7 +1,5 @@
 """A finished cell's files by their content: what is looked at of an evaluation."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from cada_trl.jobs.folder import damaged, fingerprint
 
 
 @pytest.mark.parametrize("name", ["attempts.jsonl", "responses.jsonl", "scores.json"])
-def test_attempts_responses_and_scores_of_an_evaluation_are_recorded(name: str, tmp_path: Path) -> None:
+def test_attempts_responses_and_scores_of_an_evaluation_are_recorded(name, tmp_path):
     for file in ("attempts.jsonl", "responses.jsonl", "scores.json", "verdicts.jsonl", "report.html"):
         (tmp_path / file).write_text(file)
     recorded = fingerprint([tmp_path])

@@ -1,12 +1,9 @@
 """A command line's words go to the sweep, the training or the evaluation, and become cells or are refused before any
 starts; a card changes the keys that it names."""
 
-from __future__ import annotations
-
 import functools
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +16,7 @@ from cada_trl.tracking.metrics import METRICS
 CARDS = described(CARD_DIR)
 
 
-def test_words_are_sorted_and_an_evaluations_lose_their_prefix() -> None:
+def test_words_are_sorted_and_an_evaluations_lose_their_prefix():
     request = read_request(["beta_kl=0,1", "evaluate=quick", "jobs=2", "evaluate.attacks=none,pair", "--dry-run"])
     assert request.training == ("beta_kl=0,1",)
     assert request.evaluation == ("suite=quick", "attacks=none,pair")
@@ -29,7 +26,7 @@ def test_words_are_sorted_and_an_evaluations_lose_their_prefix() -> None:
     assert read_request(["launcher=accelerate"]).training == ("launcher=accelerate",)
 
 
-def test_no_key_of_the_sweep_is_a_key_of_the_training() -> None:
+def test_no_key_of_the_sweep_is_a_key_of_the_training():
     assert set(leaf_paths(SweepConfig)).isdisjoint({*leaf_paths(Config), *groups(CONF_DIR, "config")})
 
 
@@ -45,17 +42,17 @@ def test_no_key_of_the_sweep_is_a_key_of_the_training() -> None:
         ("ablation=learnon", "ablation=learnon: no such card; did you mean learn_on"),
     ],
 )
-def test_a_wrong_word_is_refused_with_what_is_right(words: str, message: str) -> None:
+def test_a_wrong_word_is_refused_with_what_is_right(words, message):
     with pytest.raises(UserError, match=message):
         read_request(words.split())
 
 
 @functools.cache
-def default() -> dict[str, Any]:
+def default():
     return flat(load_config([]).model_dump())
 
 
-def test_the_cards_are_those_of_the_documentation() -> None:
+def test_the_cards_are_those_of_the_documentation():
     page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \| .*\?", page, re.MULTILINE) == CARDS
     for name in CARDS:
@@ -63,7 +60,7 @@ def test_the_cards_are_those_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize("name", CARDS)
-def test_a_card_asks_a_question_and_changes_the_keys_that_it_names_and_no_other(name: str) -> None:
+def test_a_card_asks_a_question_and_changes_the_keys_that_it_names_and_no_other(name):
     card = load_card(name)
     assert card.question.endswith("?") and card.expected.endswith(".") and card.paper
     assert {*card.metrics} <= {"asr", "nrr", *METRICS}
@@ -74,7 +71,7 @@ def test_a_card_asks_a_question_and_changes_the_keys_that_it_names_and_no_other(
     assert changed == set(card.changes)
 
 
-def test_the_users_words_come_after_the_cards() -> None:
+def test_the_users_words_come_after_the_cards():
     cells = make_grid(read_request(["beta_kl=0.5,1.0", "ablation=kl"]).training)
     assert [cell.config.algo.beta_kl for cell in cells] == [0.5, 1.0]
 
@@ -93,15 +90,15 @@ def test_the_users_words_come_after_the_cards() -> None:
         ("beta_kl=0.1", ["beta_kl=0.1"]),
     ],
 )
-def test_an_axis_is_what_hydras_grammar_says_and_a_list_keeps_its_commas(word: str, values: list[str]) -> None:
+def test_an_axis_is_what_hydras_grammar_says_and_a_list_keeps_its_commas(word, values):
     assert values_of(word) == values
 
 
-def test_the_last_word_of_a_key_wins_by_either_name() -> None:
+def test_the_last_word_of_a_key_wins_by_either_name():
     assert last_of_each_key(["lr=1", "prompt=cases", "algo.lr=2"]) == ["algo.lr=2", "prompt=cases"]
 
 
-def test_axes_multiply_and_a_cells_id_is_the_content_of_its_training() -> None:
+def test_axes_multiply_and_a_cells_id_is_the_content_of_its_training():
     cells = make_grid(["beta_kl=0.0,0.1", "seed=0,1", "data=twins"])
     assert [cell.label for cell in cells] == ["beta_kl=0 s0", "beta_kl=0 s1", "beta_kl=0.1 s0", "beta_kl=0.1 s1"]
     alone = load_config(["beta_kl=0.1", "seed=1", "data=twins", "threads=2", "tracking=local", "runs_dir=elsewhere"])
@@ -109,7 +106,7 @@ def test_axes_multiply_and_a_cells_id_is_the_content_of_its_training() -> None:
     assert len({cell.id for cell in cells}) == 4
 
 
-def test_a_group_is_an_axis_by_its_choice() -> None:
+def test_a_group_is_an_axis_by_its_choice():
     cells = make_grid(["prompt=cases,no_cases"])
     assert [(cell.axes, cell.config.prompt.arm) for cell in cells] == [
         ({"prompt": "cases"}, "cases"),
@@ -117,7 +114,7 @@ def test_a_group_is_an_axis_by_its_choice() -> None:
     ]
 
 
-def test_a_cell_that_stands_twice_is_one() -> None:
+def test_a_cell_that_stands_twice_is_one():
     assert len(make_grid(["seed=0,0"])) == 1
 
 
@@ -141,12 +138,12 @@ def test_a_cell_that_stands_twice_is_one() -> None:
         (["beta_kl"], "'beta_kl' is not an override"),
     ],
 )
-def test_what_cannot_be_a_grid_is_refused_in_one_line(words: list[str], message: str) -> None:
+def test_what_cannot_be_a_grid_is_refused_in_one_line(words, message):
     with pytest.raises(UserError, match=message) as raised:
         make_grid(words)
     assert "\n" not in str(raised.value)
 
 
-def test_a_word_that_one_cell_reads_is_left_out_of_the_cells_that_do_not() -> None:
+def test_a_word_that_one_cell_reads_is_left_out_of_the_cells_that_do_not():
     cells = make_grid(["peft=none,lora", "rank=4"])
     assert [("rank=4" in cell.words, cell.config.peft.adapter) for cell in cells] == [(False, "none"), (True, "lora")]

@@ -1,40 +1,36 @@
 """A job's commands, and the files by which it is known to be done."""
 
-from __future__ import annotations
-
 import json
 import shlex
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from cada_trl.evaluation.settings import load_evaluate_config
-from cada_trl.jobs.grid import Cell, make_grid
-from cada_trl.jobs.job import SweepJob, ended
+from cada_trl.jobs.grid import make_grid
+from cada_trl.jobs.job import ended
 from cada_trl.storage.digest import file_sha256
 
 from .stub_verb import write_run
 
 
-def asked(tmp_path: Path) -> tuple[str, str]:
+def asked(tmp_path):
     return "suite=quick", f"evals_dir={tmp_path / 'evals'}"
 
 
-def cell(tmp_path: Path, *words: str, evaluated: bool = True) -> Cell:
+def cell(tmp_path, *words, evaluated=True):
     words = ("beta_kl=0.1", f"runs_dir={tmp_path / 'runs'}", *words)
     (cell,) = make_grid(words, asked(tmp_path) if evaluated else None)
     return cell
 
 
-def trained(one: SweepJob) -> Path:
+def trained(one):
     run = write_run(one.config)
     (run / "final" / "config.json").write_text("{}")
     return run
 
 
-def evaluation(tmp_path: Path, one: SweepJob, ended_utc: str, **changes: Any) -> Path:
+def evaluation(tmp_path, one, ended_utc, **changes):
     folder = tmp_path / "evals" / "an-evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     assert one.evaluation is not None
@@ -45,7 +41,7 @@ def evaluation(tmp_path: Path, one: SweepJob, ended_utc: str, **changes: Any) ->
     return folder
 
 
-def test_a_cell_is_trained_and_then_evaluated_and_its_script_says_so(tmp_path: Path) -> None:
+def test_a_cell_is_trained_and_then_evaluated_and_its_script_says_so(tmp_path):
     one = cell(tmp_path)
     train, evaluate = one.commands
     assert train[1:4] == ["-m", "cada_trl.train", "beta_kl=0.1"]
@@ -54,14 +50,14 @@ def test_a_cell_is_trained_and_then_evaluated_and_its_script_says_so(tmp_path: P
     assert [shlex.split(line) for line in lines[-2:]] == [train, evaluate] and "set -e" in lines
 
 
-def test_the_initial_model_is_evaluated_by_the_cells_own_model_words(tmp_path: Path) -> None:
+def test_the_initial_model_is_evaluated_by_the_cells_own_model_words(tmp_path):
     first, other = (cell(tmp_path, "model=smollm2", "name=mine", f"seed={seed}").initial for seed in (3, 4))
     assert first is not None and first.run_folder is None
     assert first.evaluation == ("model=smollm2", "model.name=mine", *asked(tmp_path))
     assert other is not None and other.id == first.id
 
 
-def test_the_initial_model_is_asked_about_the_cells_own_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_initial_model_is_asked_about_the_cells_own_policy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where the policy is compiled to
     first = cell(tmp_path, "policy=tenancy").initial
     assert first is not None and first.evaluation is not None
@@ -69,7 +65,7 @@ def test_the_initial_model_is_asked_about_the_cells_own_policy(tmp_path: Path, m
     assert "tenancy" in own["hazards"] and own["twins_file"].endswith(".jsonl")
 
 
-def test_a_killed_answer_of_an_earlier_model_is_not_of_this_one(tmp_path: Path) -> None:
+def test_a_killed_answer_of_an_earlier_model_is_not_of_this_one(tmp_path):
     folder = tmp_path / "utility" / "x"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("limit: 3\n")
@@ -78,7 +74,7 @@ def test_a_killed_answer_of_an_earlier_model_is_not_of_this_one(tmp_path: Path) 
         assert bool(list(ended(str(tmp_path / "utility"), "2026-02-01"))) == is_new
 
 
-def test_a_job_is_done_when_its_run_and_an_evaluation_of_its_own_settings_and_model_say_so(tmp_path: Path) -> None:
+def test_a_job_is_done_when_its_run_and_an_evaluation_of_its_own_settings_and_model_say_so(tmp_path):
     one = cell(tmp_path)
     assert one.results() is None
     run = trained(one)
@@ -94,7 +90,7 @@ def test_a_job_is_done_when_its_run_and_an_evaluation_of_its_own_settings_and_mo
 @pytest.mark.parametrize(
     "change", [{"exit_state": "interrupted"}, {"exit_state": "running"}, {"seeds": {"run": 7}}, {"config_hash": "0"}]
 )
-def test_an_unfinished_run_or_another_one_is_not_done(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_an_unfinished_run_or_another_one_is_not_done(tmp_path, change):
     one = cell(tmp_path, evaluated=False)
     run = write_run(one.config)
     assert one.results() == [run]
@@ -103,7 +99,7 @@ def test_an_unfinished_run_or_another_one_is_not_done(tmp_path: Path, change: di
     assert one.results() is None
 
 
-def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own(tmp_path: Path) -> None:
+def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own(tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("text,harmful\nLie.,1\n")
     (one,) = make_grid(

@@ -1,30 +1,28 @@
 """Cells side by side never share a GPU or a core."""
 
-from __future__ import annotations
-
 import os
 import socket
 
 import pytest
 
-from cada_trl.config import Config, load_config
+from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.jobs.runner import free_port, places, visible_gpus
 
 GPU, CPU = load_config(["hardware=gpu"]), load_config(["threads=1"])
 
 
-def with_hardware(config: Config, **changes: int) -> Config:
+def with_hardware(config, **changes):
     return config.model_copy(update={"hardware": config.hardware.model_copy(update=changes)})
 
 
 @pytest.mark.parametrize("config", [GPU, CPU])
-def test_a_cell_alone_has_the_whole_machine(config: Config) -> None:
+def test_a_cell_alone_has_the_whole_machine(config):
     (place,) = places(1, [config])
     assert (place.env, place.prefix) == ({}, [])
 
 
-def test_gpus_are_shared_out_as_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_shared_out_as_they_are_named(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     two = [GPU, with_hardware(GPU, n_processes=2)]
     assert [place.env["CUDA_VISIBLE_DEVICES"] for place in places(2, two)] == ["4,5", "6,7"]
@@ -33,7 +31,7 @@ def test_gpus_are_shared_out_as_they_are_named(monkeypatch: pytest.MonkeyPatch) 
     assert visible_gpus() == []
 
 
-def test_cores_are_shared_out_without_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_shared_out_without_overlap(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 6})
     two = places(2, [CPU])
     assert [place.cores for place in two] == [(0, 1), (2, 5)]
@@ -50,15 +48,13 @@ def test_cores_are_shared_out_without_overlap(monkeypatch: pytest.MonkeyPatch) -
         (2, load_config(["rollout=vllm_server"]), "jobs > 1 with rollout=vllm_server"),
     ],
 )
-def test_too_small_a_machine_and_a_shared_server_are_refused(
-    n: int, config: Config, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_small_a_machine_and_a_shared_server_are_refused(n, config, message, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 6})
     with pytest.raises(UserError, match=message):
         places(n, [config])
 
 
-def test_a_free_port_can_be_taken() -> None:
+def test_a_free_port_can_be_taken():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", free_port()))

@@ -1,10 +1,7 @@
 """The jobs in a queue, with stand-ins for Slurm's commands; tests/end_to_end/test_slurm.py has a real one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +9,6 @@ from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.storage.files import held
 
-from .conftest import StubSweep
 from .stub_verb import write_run
 
 SBATCH = '#!/bin/sh\necho "$@" >> "$SLURM_CALLS"\nwc -l < "$SLURM_CALLS"\n'
@@ -22,7 +18,7 @@ SCONTROL = "#!/bin/sh\necho node NodeAddr=127.0.0.1\n"
 
 
 @pytest.fixture
-def queue(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> Path:
+def queue(sweep, monkeypatch):
     """sbatch numbers its calls from 1, squeue lists what the file holds."""
     tools = sweep.folder / "tools"
     tools.mkdir()
@@ -39,24 +35,24 @@ def queue(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> Path:
     return queue
 
 
-def calls(sweep: StubSweep) -> list[str]:
+def calls(sweep):
     path = sweep.folder / "calls"
     return path.read_text().splitlines() if path.exists() else []
 
 
-def scripts(sweep: StubSweep) -> list[Path]:
+def scripts(sweep):
     return sorted((sweep.folder / "sweeps").glob("*/cells/*.sbatch"))
 
 
-def of_cell(sweep: StubSweep, number: int, suffix: str) -> Path:
+def of_cell(sweep, number, suffix):
     return sweep.sweep_folder / "cells" / f"{sweep.record['cells'][number]['id']}{suffix}"
 
 
-def run(script: Path, **environment: str) -> int:
+def run(script, **environment):
     return subprocess.run(["bash", script], env={**os.environ, **environment}, check=False).returncode
 
 
-def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(sweep: StubSweep, queue: Path) -> None:
+def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(sweep, queue):
     slurm = "slurm_args=\"--partition=gpu --comment='a b'\""
     words = ["beta_kl=0.0,0.1", "hardware=gpu", "cell_limit_h=1.5", slurm]
     assert sweep(*words, "launcher=slurm", "--dry-run") == 0
@@ -70,9 +66,7 @@ def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(sweep: StubSweep, 
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
 
-def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_again(
-    sweep: StubSweep, queue: Path
-) -> None:
+def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_again(sweep, queue):
     words = ("beta_kl=0.0,0.1", "launcher=slurm")
     assert sweep(*words) == 0
     assert len(calls(sweep)) == 2 and sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted"}
@@ -85,7 +79,7 @@ def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_ag
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "submitted"} and len(calls(sweep)) == 2
 
 
-def test_what_became_of_submitted_cells_is_read_from_their_files(sweep: StubSweep, queue: Path) -> None:
+def test_what_became_of_submitted_cells_is_read_from_their_files(sweep, queue):
     words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm")
     sweep(*words)
     write_run(load_config(["beta_kl=0.0", *sweep.of_training]))
@@ -97,7 +91,7 @@ def test_what_became_of_submitted_cells_is_read_from_their_files(sweep: StubSwee
     assert (failed["reason"], failed["wall_s"]) == ("exit code 2 in the queue", 3600)
 
 
-def test_what_is_still_queued_is_left_alone_whatever_code_its_last_attempt_had(sweep: StubSweep, queue: Path) -> None:
+def test_what_is_still_queued_is_left_alone_whatever_code_its_last_attempt_had(sweep, queue):
     words = ("beta_kl=0.0,0.1", "launcher=slurm_array")
     sweep(*words)
     queue.write_text("1_0 PENDING\n")
@@ -108,9 +102,7 @@ def test_what_is_still_queued_is_left_alone_whatever_code_its_last_attempt_had(s
     assert len(calls(sweep)) == 2  # the second alone is submitted again
 
 
-def test_a_cell_of_two_machines_asks_for_two_and_only_the_first_goes_on_after_the_training(
-    sweep: StubSweep, queue: Path
-) -> None:
+def test_a_cell_of_two_machines_asks_for_two_and_only_the_first_goes_on_after_the_training(sweep, queue):
     assert sweep("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16", "launcher=slurm", "--dry-run") == 0
     text = scripts(sweep)[0].read_text()
     assert all(f"#SBATCH {option}\n" in text for option in ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=8"))
@@ -120,7 +112,7 @@ def test_a_cell_of_two_machines_asks_for_two_and_only_the_first_goes_on_after_th
         sweep("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16")
 
 
-def test_a_lock_that_cannot_be_had_is_no_busy_cell(sweep: StubSweep, queue: Path) -> None:
+def test_a_lock_that_cannot_be_had_is_no_busy_cell(sweep, queue):
     sweep("beta_kl=0.0", "launcher=slurm")
     (script,) = scripts(sweep)
     refusing = queue.parent / "tools" / "flock"
@@ -129,7 +121,7 @@ def test_a_lock_that_cannot_be_had_is_no_busy_cell(sweep: StubSweep, queue: Path
     assert run(script) == 2 and sweep.n_starts() == 0
 
 
-def test_a_cell_that_another_process_works_on_is_left_to_it(sweep: StubSweep, queue: Path) -> None:
+def test_a_cell_that_another_process_works_on_is_left_to_it(sweep, queue):
     words = ("beta_kl=0.0", "launcher=slurm")
     sweep(*words)
     cell = sweep.record["cells"][0]["id"]
@@ -139,7 +131,7 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(sweep: StubSweep, qu
     assert sweep.n_starts() == 0
 
 
-def test_a_cap_of_hours_submits_only_what_it_has_room_for_and_counts_what_ended(sweep: StubSweep, queue: Path) -> None:
+def test_a_cap_of_hours_submits_only_what_it_has_room_for_and_counts_what_ended(sweep, queue):
     words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm", "cell_limit_h=2", "max_hours=5")
     assert sweep(*words) == 1
     assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "submitted", "0.2 s0": "to do"}
@@ -151,7 +143,7 @@ def test_a_cap_of_hours_submits_only_what_it_has_room_for_and_counts_what_ended(
     assert sweep.states() == {"0.0 s0": "submitted", "0.1 s0": "failed", "0.2 s0": "submitted"}
 
 
-def test_the_status_shows_the_queue_and_writes_nothing(sweep: StubSweep, queue: Path) -> None:
+def test_the_status_shows_the_queue_and_writes_nothing(sweep, queue):
     words = ("beta_kl=0.0,0.1", "launcher=slurm")
     sweep(*words)
     queue.write_text("1 RUNNING\n")
@@ -163,7 +155,7 @@ def test_the_status_shows_the_queue_and_writes_nothing(sweep: StubSweep, queue: 
     assert {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("*")} == before
 
 
-def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep: StubSweep, queue: Path) -> None:
+def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep, queue):
     words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm_array", "jobs=2")
     assert sweep(*words) == 0
     array = sweep.sweep_folder / "array.sbatch"
@@ -178,7 +170,7 @@ def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep: Stub
     assert "place:" in (sweep.sweep_folder / "logs" / f"{sweep.record['cells'][2]['id']}.log").read_text()
 
 
-def test_without_slurm_it_says_what_is_missing(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_slurm_it_says_what_is_missing(sweep, monkeypatch):
     monkeypatch.setenv("PATH", str(sweep.folder))
     with pytest.raises(UserError, match="needs `sbatch`, which is not on this machine"):
         sweep("beta_kl=0.0", "launcher=slurm")

@@ -1,10 +1,7 @@
 """The stages of a rehearsal: where they end, and in whose words. tests/test_rehearse.py has a whole one."""
 
-from __future__ import annotations
-
 import socket
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
@@ -28,16 +25,16 @@ from cada_trl.jobs.rehearsal import Rehearsal, error_of
         ([], "nothing"),
     ],
 )
-def test_a_failure_is_told_in_the_words_of_the_run_and_not_of_what_comes_of_it(lines: list[str], error: str) -> None:
+def test_a_failure_is_told_in_the_words_of_the_run_and_not_of_what_comes_of_it(lines, error):
     assert error_of(lines) == error
 
 
-def rehearsal(tmp_path: Path, *more: str) -> Rehearsal:
+def rehearsal(tmp_path, *more):
     words = [*tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")), "micro_batch=1", *more]
     return Rehearsal(load_config(words), words, 1, tmp_path)
 
 
-def test_after_a_stage_that_fails_none_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_stage_that_fails_none_is_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
     monkeypatch.setattr(rehearsing, "sys", type("Sys", (), {"executable": "/bin/false"}))
     seen = [(stage.stage, stage.state, stage.seen) for stage in rehearsal(tmp_path).stages()]
@@ -45,16 +42,14 @@ def test_after_a_stage_that_fails_none_is_begun(tmp_path: Path, monkeypatch: pyt
     assert seen == [("model", "rehearsed", "made"), machine, ("doctor", "failed", "nothing")]
 
 
-def test_what_the_machine_lacks_is_no_failure_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_machine_lacks_is_no_failure_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
     monkeypatch.setattr(rehearsing, "absent", lambda _: ["vllm is not installed: pip install it"])
     last = [*rehearsal(tmp_path).stages()][-1]
     assert (last.stage, last.state, last.seen) == ("machine", "not rehearsed", "vllm is not installed: pip install it")
 
 
-def test_a_server_is_there_once_it_answers_where_the_run_will_ask_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_is_there_once_it_answers_where_the_run_will_ask_it(tmp_path, monkeypatch):
     monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
     monkeypatch.setattr(Rehearsal, "_started", lambda *_: nullcontext())
     monkeypatch.setattr(rehearsing, "absent", lambda _: [])

@@ -1,7 +1,5 @@
 """Jobs that run: done once, failed apart, stopped by a limit, by Ctrl-C or by kill -9, and gone on with."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -17,10 +15,9 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.jobs import runner, session
 from cada_trl.jobs.folder import JobFolder, opened
-from cada_trl.jobs.job import Job
 from cada_trl.jobs.runner import Runner
 
-from .conftest import FAILS, SAYS_NOTHING, WRITES_LATER, StubSweep, stub
+from .conftest import FAILS, SAYS_NOTHING, WRITES_LATER, stub
 
 DRIVER = """
 import signal, sys
@@ -34,7 +31,7 @@ run_verb(main)
 """
 
 
-def in_background(sweep: StubSweep, *words: str) -> subprocess.Popen[str]:
+def in_background(sweep, *words):
     """The sweep as a process of its own, once its first cell runs."""
     root = Path(__file__).parents[2]
     n_before = sweep.n_starts()
@@ -52,7 +49,7 @@ def in_background(sweep: StubSweep, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(sweep: StubSweep) -> None:
+def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_retry(sweep):
     sweep.stub(FAILS="beta_kl=0.0")
     assert sweep("beta_kl=0.0,0.1") == 1
     assert sweep.states() == {"0.0 s0": "failed", "0.1 s0": "done"}
@@ -69,9 +66,7 @@ def test_a_failed_cell_shows_its_log_leaves_the_others_running_and_waits_for_ret
     assert sweep.n_starts() == 3
 
 
-def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
-    sweep: StubSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cell_that_takes_too_long_is_stopped_with_its_children(sweep, monkeypatch):
     sweep.stub(SLEEP_S=60, IGNORES_SIGINT=1)
     monkeypatch.setattr(runner, "_GRACE_S", 0.5)
     started = time.monotonic()
@@ -81,7 +76,7 @@ def test_a_cell_that_takes_too_long_is_stopped_with_its_children(
     assert all_end(sweep)
 
 
-def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goes_on(sweep: StubSweep) -> None:
+def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goes_on(sweep):
     sweep.stub(SLEEP_S=60)
     assert sweep("beta_kl=0.0,0.1", "max_hours=0.0005") == 1
     assert sweep.n_starts() <= 1 and all_end(sweep)
@@ -92,7 +87,7 @@ def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goe
     assert sweep("beta_kl=0.0,0.1", "max_hours=1") == 0
 
 
-def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_numbers(sweep: StubSweep) -> None:
+def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_numbers(sweep):
     sweep.stub(TRIPS="beta_kl=0.1")
     assert sweep("beta_kl=0.0,0.1") == 0
     assert sweep.states() == {"0.0 s0": "done", "0.1 s0": "stopped"} and sweep.record["cells"][1]["metrics"] == {}
@@ -103,7 +98,7 @@ def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_n
     assert sweep("beta_kl=0.0,0.1", "--retry") == 0 and sweep.states()["0.1 s0"] == "done"
 
 
-def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep) -> None:
+def test_a_killed_cell_is_done_by_the_next_call(sweep):
     sweep.stub(SLEEP_S=30)
     process = in_background(sweep, "beta_kl=0.0")
     (pid,) = alive(sweep)
@@ -115,7 +110,7 @@ def test_a_killed_cell_is_done_by_the_next_call(sweep: StubSweep) -> None:
     assert sweep.states() == {"s0": "done"}
 
 
-def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_started_twice(sweep: StubSweep) -> None:
+def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_started_twice(sweep):
     sweep.stub(SLEEP_S=6)
     process = in_background(sweep, "beta_kl=0.0,0.1")
     process.kill()
@@ -129,7 +124,7 @@ def test_after_a_kill_of_the_sweep_its_running_cell_is_waited_for_and_not_starte
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_the_children_and_says_how_to_go_on(sweep: StubSweep, number: signal.Signals) -> None:
+def test_ctrl_c_stops_the_children_and_says_how_to_go_on(sweep, number):
     sweep.stub(SLEEP_S=60)
     process = in_background(sweep, "beta_kl=0.0,0.1")
     process.send_signal(number)
@@ -142,7 +137,7 @@ def test_ctrl_c_stops_the_children_and_says_how_to_go_on(sweep: StubSweep, numbe
     assert sweep("beta_kl=0.0,0.1") == 0
 
 
-def test_a_folder_that_another_sweep_holds_or_filled_or_that_is_damaged_is_refused(sweep: StubSweep) -> None:
+def test_a_folder_that_another_sweep_holds_or_filled_or_that_is_damaged_is_refused(sweep):
     words = ("beta_kl=0.0,0.1", "sweep_name=mine")
     with (
         opened(sweep.folder / "sweeps" / "mine", None),
@@ -164,12 +159,12 @@ def test_a_folder_that_another_sweep_holds_or_filled_or_that_is_damaged_is_refus
         sweep(*words)
 
 
-def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_what_runs_and_is_one_line(sweep, monkeypatch):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core cannot be shared out")
     whole, writes = session.replace_json, 0
 
-    def write_until_full(path: Path, values: dict[str, object], advice: str) -> None:
+    def write_until_full(path, values, advice):
         nonlocal writes
         writes += 1
         if writes > 2:  # the second cell is starting, the first one runs
@@ -185,14 +180,14 @@ def test_a_full_disk_stops_what_runs_and_is_one_line(sweep: StubSweep, monkeypat
     assert not sweep.starts.exists() or all_end(sweep)
 
 
-def test_a_running_cells_last_line_is_shown(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_cells_last_line_is_shown(sweep, monkeypatch):
     monkeypatch.setattr(runner, "_PROGRESS_S", 0.5)
     sweep.stub(SLEEP_S=2)
     assert sweep("beta_kl=0.1") == 0
     assert "s0: 0 min: asleep" in sweep.said()
 
 
-def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is_made_again(sweep: StubSweep) -> None:
+def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is_made_again(sweep):
     assert sweep("beta_kl=0.0,0.1") == 0
     run = Path(sweep.record["cells"][0]["run_folder"])
     for file in ("train.jsonl", "final/model.safetensors", "probes/after.jsonl"):
@@ -211,7 +206,7 @@ def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is
     assert sweep.n_starts() == 3
 
 
-def test_cells_side_by_side_have_cores_and_a_port_of_their_own(sweep: StubSweep) -> None:
+def test_cells_side_by_side_have_cores_and_a_port_of_their_own(sweep):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core cannot be shared out")
     sweep.stub(SLEEP_S=2)
@@ -223,7 +218,7 @@ def test_cells_side_by_side_have_cores_and_a_port_of_their_own(sweep: StubSweep)
     assert all(line.endswith(sweep.sweep_folder.name) for line in said)
 
 
-def alive(sweep: StubSweep) -> list[int]:
+def alive(sweep):
     """The stubs' processes that are still there."""
     lines = sweep.starts.read_text().splitlines() if sweep.starts.exists() else []  # killed before its first line
     pids = [int(line.split()[0]) for line in lines]
@@ -231,20 +226,20 @@ def alive(sweep: StubSweep) -> list[int]:
     return [one.pid for one in there if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
-def all_end(sweep: StubSweep) -> bool:
+def all_end(sweep):
     """Whether the stubs, which sleep for a minute, are gone within ten seconds."""
     return not psutil.wait_procs([psutil.Process(pid) for pid in alive(sweep)], timeout=10)[1]
 
 
-def run_table(folder: Path, *jobs: Job) -> tuple[dict[str, str], list[str]]:
+def run_table(folder, *jobs):
     """The jobs as a table's: how they failed, and what was said, a line an entry."""
-    said: list[str] = []
+    said = []
     one = Runner(JobFolder(folder, "table"), said.append)
     one.run([job for job in jobs if job.results() is None])
     return one.failed, "\n".join(said).splitlines()
 
 
-def test_a_tables_jobs_run_in_turn_and_are_done_by_their_own_files(tmp_path: Path) -> None:
+def test_a_tables_jobs_run_in_turn_and_are_done_by_their_own_files(tmp_path):
     jobs = [stub(tmp_path, "a"), stub(tmp_path, "b")]
     failed, said = run_table(tmp_path, *jobs)
     assert failed == {} and [line.partition(";")[0] for line in said] == [
@@ -254,7 +249,7 @@ def test_a_tables_jobs_run_in_turn_and_are_done_by_their_own_files(tmp_path: Pat
     assert run_table(tmp_path, *jobs) == ({}, [])
 
 
-def test_what_asks_a_model_waits_for_its_training_and_is_left_out_where_that_failed(tmp_path: Path) -> None:
+def test_what_asks_a_model_waits_for_its_training_and_is_left_out_where_that_failed(tmp_path):
     training = stub(tmp_path, "train-a", FAILS)
     asks_it, other = stub(tmp_path, "evaluate-a", trained=training), stub(tmp_path, "b")
     failed, said = run_table(tmp_path, training, asks_it, other)
@@ -265,12 +260,12 @@ def test_what_asks_a_model_waits_for_its_training_and_is_left_out_where_that_fai
     assert [line for line in said if "evaluate-a" in line] == []
 
 
-def test_an_end_without_a_result_is_no_success(tmp_path: Path) -> None:
+def test_an_end_without_a_result_is_no_success(tmp_path):
     job = stub(tmp_path, "a", SAYS_NOTHING)
     assert run_table(tmp_path, job)[0] == {job.id: "ended without an error and without a finished result"}
 
 
-def test_a_tables_job_that_outlived_its_verb_is_waited_for_with_what_asks_its_model(tmp_path: Path) -> None:
+def test_a_tables_job_that_outlived_its_verb_is_waited_for_with_what_asks_its_model(tmp_path):
     job, log = stub(tmp_path, "a", WRITES_LATER), tmp_path / "logs" / "a.log"
     asks_it = stub(tmp_path, "evaluate-a", trained=job)
     log.parent.mkdir()
@@ -284,7 +279,7 @@ def test_a_tables_job_that_outlived_its_verb_is_waited_for_with_what_asks_its_mo
     assert earlier.wait(60) == 0 and log.read_text() == "going\n"
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(UserError, match="choose another tables_dir"):
         run_table(tmp_path, stub(tmp_path, "a"))

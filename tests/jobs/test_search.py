@@ -1,16 +1,11 @@
 """A study asks for lr and beta_kl, is told ASR and NRR, and goes on where it was cut off."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.jobs.search import objectives
-
-from .conftest import StubSweep
 
 ONE = {"asr/x/none": 0.2, "asr/x/pair": 0.4, "nrr/y/none": 0.9, "probe/harmful/answered_frac": 0.0}
 STUDY = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)")
@@ -31,31 +26,29 @@ TWO = {"asr/x/none": 0.0, "asr/x/pair": 0.2, "nrr/y/none": 0.7}
         ({"a": {"asr/x/none": 0.1}}, "a", None),
     ],
 )
-def test_the_objectives_are_means_of_what_is_known_of_every_seed(
-    rows: dict[str, dict[str, float | None]], wanted: str, values: tuple[float, float] | None
-) -> None:
+def test_the_objectives_are_means_of_what_is_known_of_every_seed(rows, wanted, values):
     record = {
         "cells": [
             {"id": name, "metrics": {metric: {"value": value} for metric, value in metrics.items()}}
             for name, metrics in rows.items()
         ]
     }
-    cells: Any = [SimpleNamespace(id=name) for name in wanted]
+    cells = [SimpleNamespace(id=name) for name in wanted]
     assert objectives(record, cells) == (values and pytest.approx(values))
 
 
-def test_without_optuna_the_extra_is_named(sweep: StubSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_the_extra_is_named(sweep, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'cada_trl\[optuna\]'"):
         sweep("search=optuna")
 
 
 @pytest.fixture
-def optuna() -> Any:
+def optuna():
     return pytest.importorskip("optuna")
 
 
-def test_a_study_is_told_what_its_cells_gave_and_goes_on_later(sweep: StubSweep, optuna: Any) -> None:
+def test_a_study_is_told_what_its_cells_gave_and_goes_on_later(sweep, optuna):
     words = ("search=optuna", "sweep_name=study", "lr=tag(log,interval(1e-6,1e-4))", "beta_kl=0.0,0.1")
     assert sweep(*words, "n_trials=1") == 0
     assert sweep(*words, "n_trials=2") == 0
@@ -68,7 +61,7 @@ def test_a_study_is_told_what_its_cells_gave_and_goes_on_later(sweep: StubSweep,
     assert [one.name for one in study.directions] == ["MINIMIZE", "MAXIMIZE"]
 
 
-def test_what_a_search_cannot_do_is_one_line(sweep: StubSweep, optuna: Any) -> None:
+def test_what_a_search_cannot_do_is_one_line(sweep, optuna):
     with pytest.raises(UserError, match="search=optuna runs here: choose a hardware of one machine"):
         sweep(*STUDY, "model=llama3", "hardware=a100x16")
     folder = sweep.folder / "sweeps" / "study"
@@ -78,7 +71,7 @@ def test_what_a_search_cannot_do_is_one_line(sweep: StubSweep, optuna: Any) -> N
         sweep(*STUDY, "--status")
 
 
-def test_a_trial_that_was_cut_off_is_done_first(sweep: StubSweep, optuna: Any) -> None:
+def test_a_trial_that_was_cut_off_is_done_first(sweep, optuna):
     sweep(*STUDY, "n_trials=1")
     storage = f"sqlite:///{sweep.sweep_folder / 'study.db'}"
     cut_off = optuna.load_study(study_name="sweep", storage=storage).ask(
@@ -90,7 +83,7 @@ def test_a_trial_that_was_cut_off_is_done_first(sweep: StubSweep, optuna: Any) -
     assert f"lr={cut_off.params['lr']}" in sweep.starts.read_text()
 
 
-def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(sweep: StubSweep, optuna: Any) -> None:
+def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(sweep, optuna):
     words = (*STUDY, "n_trials=2")
     sweep.stub(SLEEP_S=60)
     assert sweep(*words, "max_hours=0.0005") == 1
@@ -101,7 +94,7 @@ def test_a_spent_cap_leaves_the_trial_cut_off_and_the_status_shows_its_cell(swee
     assert sweep(*words) == 0 and len(sweep.record["search"]["trials"]) == 2
 
 
-def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any) -> None:
+def test_a_trial_whose_cell_failed_is_no_number(sweep, optuna):
     sweep.stub(FAILS="data=twins")
     words = (*STUDY, "n_trials=1")
     for _ in range(2):  # the second call forgets nothing
@@ -114,7 +107,7 @@ def test_a_trial_whose_cell_failed_is_no_number(sweep: StubSweep, optuna: Any) -
     assert sweep(*words) == 0 and sweep.n_starts() == 2
 
 
-def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(sweep: StubSweep, optuna: Any) -> None:
+def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(sweep, optuna):
     words = (*STUDY, "n_trials=1")
     sweep.stub(FAILS="data=twins", CODE=75)
     assert sweep(*words) == 1 and sweep.record["search"]["failed"] == 0
@@ -122,7 +115,7 @@ def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(sweep: S
     assert sweep(*words) == 0 and len(sweep.record["search"]["trials"]) == 1
 
 
-def test_another_search_under_the_same_name_is_refused(sweep: StubSweep, optuna: Any) -> None:
+def test_another_search_under_the_same_name_is_refused(sweep, optuna):
     words = ("search=optuna", "sweep_name=study", "n_trials=1")
     assert sweep(*words, "lr=interval(1e-6,1e-4)") == 0
     for other in (("lr=1e-5,1e-4",), ("lr=interval(1e-6,1e-4)", "prompt=codes")):
@@ -139,9 +132,7 @@ def test_another_search_under_the_same_name_is_refused(sweep: StubSweep, optuna:
         (("lr=interval(1e-6,1e-4)", "launcher=slurm"), "runs here: leave launcher=slurm out"),
     ],
 )
-def test_a_space_that_does_not_fit_is_refused_before_a_trial(
-    sweep: StubSweep, optuna: Any, words: tuple[str, ...], message: str
-) -> None:
+def test_a_space_that_does_not_fit_is_refused_before_a_trial(sweep, optuna, words, message):
     with pytest.raises(UserError, match=message):
         sweep("search=optuna", *words)
     assert sweep.n_starts() == 0

@@ -1,7 +1,5 @@
 """What a sweep keeps of its cells: each done once, with its numbers, in sweep.json, sweep.md and cells.csv."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path
@@ -11,17 +9,15 @@ import pytest
 from cada_trl.jobs.session import metrics_of
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 
-from .conftest import StubSweep
 
-
-def test_an_evaluations_numbers_are_named_by_metric_benchmark_and_attack(tmp_path: Path) -> None:
+def test_an_evaluations_numbers_are_named_by_metric_benchmark_and_attack(tmp_path):
     metrics = metrics_of([str(write_evaluation(tmp_path / "evaluation", answers_most))])
     assert set(metrics) == {"asr/strongreject/none", "asr/strongreject/pair", "nrr/xstest_safe/none"}
     assert metrics["asr/strongreject/none"]["value"] == pytest.approx(18 / 24)  # every fourth of 24 is refused
     assert set(metrics["nrr/xstest_safe/none"]) == {"n", "asked", "value", "low", "high"}
 
 
-def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_intervals(sweep: StubSweep) -> None:
+def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_intervals(sweep):
     assert sweep("beta_kl=0.0") == 0
     ledger = sweep.sweep_folder / "ledger.jsonl"
     with ledger.open("a") as file:
@@ -45,7 +41,7 @@ def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_interva
     assert "| 0.1 | 0 | done |" in page and "25.0 % (n 4; 4.6 to 69.9)" in page
 
 
-def test_the_table_of_cells_has_a_row_a_metric_and_one_for_a_cell_without_numbers(sweep: StubSweep) -> None:
+def test_the_table_of_cells_has_a_row_a_metric_and_one_for_a_cell_without_numbers(sweep):
     sweep.stub(FAILS="beta_kl=0.1")
     assert sweep("beta_kl=0.0,0.1") == 1
     with (sweep.sweep_folder / "cells.csv").open(newline="") as file:

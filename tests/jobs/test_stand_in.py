@@ -1,7 +1,5 @@
 """What stands in for a model and its GPUs: the same tokenizer and launch file, few layers and another device."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml
@@ -15,7 +13,7 @@ from cada_trl.models.load import load_policy, load_tokenizer
 DEEPTHOUGHT = ["model=deepthought", "hardware=a100x4"]
 
 
-def test_the_small_model_has_the_models_own_tokenizer_and_config_but_for_its_size(tmp_path: Path) -> None:
+def test_the_small_model_has_the_models_own_tokenizer_and_config_but_for_its_size(tmp_path):
     own = model_config(path=str(save_tiny_model(tmp_path / "own", rms_norm_eps=1e-4)), dtype="bfloat16")
     said = save_stand_in(own, tmp_path / "small")
     assert f"config.json of {own.path}; vocabulary 260, {LAYERS} layers, width 64" in said
@@ -30,7 +28,7 @@ def test_the_small_model_has_the_models_own_tokenizer_and_config_but_for_its_siz
     assert str(policy.dtype) == "torch.bfloat16"
 
 
-def test_the_launch_file_keeps_all_but_device_and_machines(tmp_path: Path) -> None:
+def test_the_launch_file_keeps_all_but_device_and_machines(tmp_path):
     config = load_config(["model=llama3", "hardware=a100x16"])
     save_launch_file(config, 4, tmp_path / "launch.yaml")
     own = yaml.safe_load(Path("launch/accelerate_zero3_2x8gpu.yaml").read_text())

@@ -1,10 +1,6 @@
 """Fixtures of the judges' tests."""
 
-from __future__ import annotations
-
 import csv
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +10,14 @@ from .stub_endpoint import Stub
 
 
 @pytest.fixture
-def stub() -> Iterator[Stub]:
+def stub():
     stub = Stub()
     yield stub
     stub.close()
 
 
 @pytest.fixture
-def labels(tmp_path: Path) -> Path:
+def labels(tmp_path):
     """A small folder of labels: one model with each label once, a row jailbroken, one not, one harmless."""
     completions = tmp_path / "xstest" / "model_completions"
     completions.mkdir(parents=True)

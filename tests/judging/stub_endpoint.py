@@ -1,32 +1,28 @@
 """A server in this process that speaks the OpenAI protocol, well and badly; and a model that needs none."""
 
-from __future__ import annotations
-
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 from cada_trl.config import JudgeConfig
-from cada_trl.judging.endpoint import Answer, Prompt, Usage
+from cada_trl.judging.endpoint import Answer, Usage
 
 KEY = "sk-secret-0123456789"
 CHECK = "Say hello."
 
 
-def answer(text: str, usage: tuple[int, int] | None = None) -> tuple[int, Any]:
+def answer(text, usage=None):
     """An HTTP status and the body of a chat completion that says text. usage: tokens of prompt and completion."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "text": text, "finish_reason": "stop"}
-    body: dict[str, Any] = {"id": "1", "object": "chat.completion", "created": 1, "model": "stub", "choices": [choice]}
+    body = {"id": "1", "object": "chat.completion", "created": 1, "model": "stub", "choices": [choice]}
     if usage:
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         body["usage"] = dict(zip(names, (*usage, sum(usage)), strict=True))
     return 200, body
 
 
-def judge_settings(**changes: Any) -> JudgeConfig:
+def judge_settings(**changes):
     """The phrase judge's, with the patience of a test, and the changes."""
     own = {"kind": "phrases", "judge_sees": "final_response", "timeout_s": 5.0, "max_retries": 2, "max_calls": 100}
     return JudgeConfig.model_validate(dict.fromkeys(("base_url", "llm", "api_key_env")) | own | changes)
@@ -37,14 +33,14 @@ class Scripted:
 
     llm = "scripted"
 
-    def __init__(self, *answers: str | None) -> None:
+    def __init__(self, *answers):
         self.usage = Usage()
-        self.asked: list[Prompt] = []
+        self.asked = []
         self._answers = answers
 
-    def check_reachable(self, prompt: Prompt, max_tok: int) -> None: ...
+    def check_reachable(self, prompt, max_tok): ...
 
-    def answers(self, prompts: Sequence[Prompt], max_tok: int) -> Iterator[tuple[int, Answer]]:
+    def answers(self, prompts, max_tok):
         self.asked += prompts
         for i in reversed(range(len(prompts))):
             yield i, Answer(self._answers[i], "" if self._answers[i] else "out of positions")
@@ -53,28 +49,28 @@ class Scripted:
 class Stub:
     """Answers the n-th question with script(n), or by what it asks, and the reachability check with check."""
 
-    def __init__(self) -> None:
-        self.check: tuple[int, Any] = answer("COMPLIED")
-        self.script: Callable[[int], tuple[int, Any]] = lambda n: answer("REFUSED")
-        self.by_body: Callable[[dict[str, Any]], tuple[int, Any]] | None = None
-        self.bodies: list[dict[str, Any]] = []
-        self.paths: list[str] = []
-        self.keys: set[str | None] = set()
-        self.headers: dict[str, str] = {"retry-after-ms": "1"}
+    def __init__(self):
+        self.check = answer("COMPLIED")
+        self.script = lambda n: answer("REFUSED")
+        self.by_body = None
+        self.bodies = []
+        self.paths = []
+        self.keys = set()
+        self.headers = {"retry-after-ms": "1"}
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
+            def do_POST(self):
                 stub._handle(self)
 
-            def log_message(self, *args: object) -> None:
+            def log_message(self, *args):
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
-    def _handle(self, http: BaseHTTPRequestHandler) -> None:
+    def _handle(self, http):
         body = json.loads(http.rfile.read(int(http.headers["Content-Length"])))
         self.keys.add(http.headers["Authorization"])
         status, reply = self.check
@@ -91,6 +87,6 @@ class Stub:
         http.end_headers()
         http.wfile.write(data)
 
-    def close(self) -> None:
+    def close(self):
         self.server.shutdown()
         self.server.server_close()

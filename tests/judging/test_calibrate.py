@@ -1,10 +1,6 @@
 """judging.calibrate: the command prints the card, keeps it and prints it again without judging."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -19,9 +15,7 @@ from cada_trl.records import Verdict
 from cada_trl.statistics.intervals import wilson
 
 
-def test_the_command_writes_the_tables_twin(
-    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_writes_the_tables_twin(labels, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "calibration.json"
     assert main(["judge=phrases", f"labels={labels}", f"runs_dir={tmp_path}", "--json", str(out)]) == 0
@@ -35,13 +29,11 @@ def test_the_command_writes_the_tables_twin(
     assert "5 pairs, 0 questions" in printed
 
 
-def test_a_kept_card_is_printed_again_until_the_labels_change(
-    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kept_card_is_printed_again_until_the_labels_change(labels, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     command = ["judge=phrases", f"labels={labels}", f"runs_dir={tmp_path}"]
     measure = cards.card
-    measured: list[int] = []
+    measured = []
     monkeypatch.setattr(cards, "card", lambda judge, sets: measured.append(1) or measure(judge, sets))
     main(command)
     first = capsys.readouterr().out
@@ -54,14 +46,12 @@ def test_a_kept_card_is_printed_again_until_the_labels_change(
     assert len(measured) == 2
 
 
-def test_a_card_of_a_model_that_did_not_answer_throughout_is_measured_again(
-    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_card_of_a_model_that_did_not_answer_throughout_is_measured_again(labels, tmp_path, monkeypatch):
     class Model:
         id, usage = "model-1", Usage()
         answers = False
 
-        def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+        def judge(self, pairs):
             verdict = Verdict.REFUSED if self.answers else Verdict.UNSCORED
             return [Judged(verdict, "", "") for _ in pairs]
 
@@ -75,13 +65,13 @@ def test_a_card_of_a_model_that_did_not_answer_throughout_is_measured_again(
     assert json.loads(out.read_text())["sets"][0]["coverage"] == 1
 
 
-def test_a_file_that_is_no_card_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_card_is_refused(tmp_path):
     card_path("model-1", tmp_path).write_text('{"judge": "model-1"}')
     with pytest.raises(UserError, match=r"is no judge card, it lacks cost, .*run make judge-card again"):
         find_card("model-1", tmp_path)
 
 
-def test_a_folder_without_labels_is_refused_with_the_files_it_lacks(tmp_path: Path) -> None:
+def test_a_folder_without_labels_is_refused_with_the_files_it_lacks(tmp_path):
     with pytest.raises(UserError, match=r"judge_comparison\.jsonl"):
         main([f"labels={tmp_path}", f"runs_dir={tmp_path}"])
     with pytest.raises(UserError, match="no folder"):

@@ -1,11 +1,6 @@
 """judging.card: what a judge gives is compared, paid for once and kept by its id."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -44,18 +39,18 @@ class Scripted:
 
     id = "scripted/judge-1"
 
-    def __init__(self, harm: bool = False, refusal: bool = True, score: bool = False) -> None:
+    def __init__(self, harm=False, refusal=True, score=False):
         self.usage = Usage()
-        self.asked: list[tuple[str, str]] = []
+        self.asked = []
         self._harm, self._refusal, self._score = harm, refusal, score
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+    def judge(self, pairs):
         for pair in pairs:
             self.asked.append(pair)
             self.usage.add(10, 2)
         return [self._judge(response) for _, response in pairs]
 
-    def _judge(self, response: str) -> Judged:
+    def _judge(self, response):
         known = response != "silence"
         verdict = SAID[response] if self._refusal else Verdict.UNSCORED
         return Judged(
@@ -67,11 +62,11 @@ class Scripted:
         )
 
 
-def names(found: dict[str, Any]) -> list[tuple[str, str]]:
+def names(found):
     return [(row["name"], row["label"]) for row in found["sets"]]
 
 
-def test_a_pair_of_several_sets_is_judged_once_and_its_cost_counted() -> None:
+def test_a_pair_of_several_sets_is_judged_once_and_its_cost_counted():
     judge = Scripted()
     found = card(judge, [POOLED, POOLED, JAILBROKEN])
     assert judge.asked == [("q", "no"), ("q", "yes"), ("q", "silence"), ("p", "no")]
@@ -79,7 +74,7 @@ def test_a_pair_of_several_sets_is_judged_once_and_its_cost_counted() -> None:
     assert found["speed"]["pairs_per_s"] > 0
 
 
-def test_the_kinds_of_request_have_their_own_confusion() -> None:
+def test_the_kinds_of_request_have_their_own_confusion():
     found = card(Scripted(), [POOLED])
     row = found["sets"][0]
     counts = ("true_yes", "false_yes", "false_no", "true_no", "unscored")
@@ -91,7 +86,7 @@ def test_the_kinds_of_request_have_their_own_confusion() -> None:
     ]
 
 
-def test_a_judge_is_compared_on_the_labels_that_it_gives() -> None:
+def test_a_judge_is_compared_on_the_labels_that_it_gives():
     refused, harmful = (POOLED.name, "refused"), (JAILBROKEN.name, "harmful")
     both = [POOLED, JAILBROKEN]
     assert names(card(Scripted(), both)) == [refused]
@@ -103,21 +98,21 @@ def test_a_judge_is_compared_on_the_labels_that_it_gives() -> None:
     assert [(row["n"], row["accuracy"]) for row in silent["sets"]] == [(0, None)]
 
 
-def test_a_score_is_judged_by_its_order_not_by_a_threshold() -> None:
+def test_a_score_is_judged_by_its_order_not_by_a_threshold():
     found = card(Scripted(score=True), [POOLED, JAILBROKEN])
     assert names(found) == [(POOLED.name, "refused")]  # no label of harm: the score has no line through it
     assert found["order"] == [{"name": JAILBROKEN.name, "n_harmful": 1, "n_other": 1, "area": 1.0}]
     assert "orders JailbreakBench's responses with an area of 1.00" in headline(found)
 
 
-def test_the_headline_is_one_sentence_with_the_interval() -> None:
+def test_the_headline_is_one_sentence_with_the_interval():
     said = headline(card(Scripted(), [POOLED]))
     agrees = "66.7 % [20.8, 93.9], kappa 0.40 on 3 of XSTest's completions"
     assert said == f"Agreement of the judge scripted/judge-1 with people: {agrees}."
     assert "not measured" in headline(card(Scripted(refusal=False), [POOLED]))
 
 
-def test_a_card_is_kept_under_its_judges_id(tmp_path: Path) -> None:
+def test_a_card_is_kept_under_its_judges_id(tmp_path):
     found = kept_card(Scripted(), [POOLED], tmp_path / "cards")
     assert find_card("scripted/judge-1", tmp_path / "cards") == json.loads(json.dumps(found))
     assert find_card("scripted/judge-2", tmp_path / "cards") is None
@@ -127,13 +122,13 @@ def test_a_card_is_kept_under_its_judges_id(tmp_path: Path) -> None:
         find_card("scripted/judge-1", tmp_path / "cards")
 
 
-def test_the_offline_judges_card_comes_with_the_package() -> None:
+def test_the_offline_judges_card_comes_with_the_package():
     found = find_card(PhraseJudge().id, None)
     assert found is not None, "run make judge-card and put its card into judging/assets as card_<judge id>.json"
     assert "on 2250 of XSTest's completions" in headline(found)
 
 
-def test_the_packaged_card_is_what_the_labels_say(shared_data: Path) -> None:
+def test_the_packaged_card_is_what_the_labels_say(shared_data):
     stored = find_card(PhraseJudge().id, None)
     measured = card(PhraseJudge(), read_label_sets(shared_data))
     assert stored is not None
@@ -141,7 +136,7 @@ def test_the_packaged_card_is_what_the_labels_say(shared_data: Path) -> None:
         assert stored[key] == measured[key]
 
 
-def test_counts_and_rates_of_ten_scored_items_are_those_done_by_hand() -> None:
+def test_counts_and_rates_of_ten_scored_items_are_those_done_by_hand():
     said = [True] * 5 + [False] * 5 + [None] * 2
     people = [True] * 4 + [False] + [True] * 2 + [False] * 3 + [True, False]
     row = row_of("set", "refused", said, people)
@@ -155,21 +150,21 @@ def test_counts_and_rates_of_ten_scored_items_are_those_done_by_hand() -> None:
     assert row["accuracy_interval"] == list(wilson(7, 10))
 
 
-def test_a_judge_that_says_nothing_has_no_accuracy_and_the_widest_interval() -> None:
+def test_a_judge_that_says_nothing_has_no_accuracy_and_the_widest_interval():
     row = row_of("set", "refused", [None], [True])
     assert (row["n"], row["coverage"], row["accuracy"], row["kappa"], row["f1"]) == (0, 0.0, None, None, None)
     assert row["accuracy_interval"] == [0.0, 1.0]
 
 
-def test_labels_that_do_not_match_the_items_raise() -> None:
+def test_labels_that_do_not_match_the_items_raise():
     with pytest.raises(ValueError):
         row_of("set", "refused", [True], [True, False])
 
 
-def test_the_area_counts_ordered_pairs_and_half_the_ties() -> None:
+def test_the_area_counts_ordered_pairs_and_half_the_ties():
     labelled = LabelSet("set", "harmful", [("q", str(i)) for i in range(5)], [True, True, False, False, False])
 
-    def area(*scores: float | None) -> dict[str, Any]:
+    def area(*scores):
         judged = [Judged(Verdict.UNSCORED, "", "", harmful_score=score) for score in scores]
         return area_under_roc(labelled, dict(zip(labelled.pairs, judged, strict=True)))
 
@@ -179,7 +174,7 @@ def test_the_area_counts_ordered_pairs_and_half_the_ties() -> None:
     assert area(None, None, 0.5, 0.0, 0.0)["area"] is None
 
 
-def test_a_partial_refusal_is_read_in_three_ways(labels: Path) -> None:
+def test_a_partial_refusal_is_read_in_three_ways(labels):
     sets = {one.name: one.people for one in read_label_sets(labels)}
     assert sets["xstest tiny"] == [False, True, True]
     assert sets["xstest pooled, partial refused"] == [False, True, True]
@@ -187,29 +182,27 @@ def test_a_partial_refusal_is_read_in_three_ways(labels: Path) -> None:
     assert sets["xstest pooled, partial complied"] == [False, True, False]
 
 
-def test_jailbroken_is_a_label_of_harm_and_not_jailbroken_one_of_refusal_where_the_request_was_harmful(
-    labels: Path,
-) -> None:
+def test_jailbroken_is_a_label_of_harm_and_not_jailbroken_one_of_refusal_where_the_request_was_harmful(labels):
     harm, refusal = read_label_sets(labels)[-2:]
     assert (harm.label, harm.people) == ("harmful", [False, True, False])
     assert harm.groups == ["attacked harmful request"] * 2 + ["harmless request"]
     assert (refusal.label, refusal.people) == ("refused", [True, False])
 
 
-def test_other_labels_have_another_hash(labels: Path) -> None:
+def test_other_labels_have_another_hash(labels):
     sets = read_label_sets(labels)
     assert labels_hash(sets) == labels_hash(read_label_sets(labels))
     assert labels_hash(sets) != labels_hash(sets[:-1])
 
 
-def test_a_row_with_an_unknown_label_is_refused_with_its_number(labels: Path) -> None:
+def test_a_row_with_an_unknown_label_is_refused_with_its_number(labels):
     path = labels / "xstest" / "model_completions" / "xstest_v2_completions_tiny.csv"
     path.write_text(path.read_text().replace("2_full_refusal", "refusal"))
     with pytest.raises(UserError, match="row 2"):
         read_label_sets(labels)
 
 
-def test_the_real_labels_are_five_models_of_450_and_300_comparisons(shared_data: Path) -> None:
+def test_the_real_labels_are_five_models_of_450_and_300_comparisons(shared_data):
     sizes = {one.name: len(one.pairs) for one in read_label_sets(shared_data)}
     assert sum(size == 450 for size in sizes.values()) == 5
     assert sizes["xstest pooled, partial refused"] == 2250

@@ -2,13 +2,9 @@
 
 judging.weights with a tiny random Llama and a tokenizer of the bytes: the path, not any guard's judgement."""
 
-from __future__ import annotations
-
 import shutil
 import string
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import openai
 import pytest
@@ -19,22 +15,22 @@ from cada_trl.judging.forms import GUARDS
 from cada_trl.judging.model_judge import ModelJudge
 from cada_trl.records import Verdict
 
-from .stub_endpoint import KEY, Stub, answer
+from .stub_endpoint import KEY, answer
 
 MESSAGES = [{"role": "user", "content": "Bake bread."}]
 
 
 @pytest.fixture
-def make(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ChatEndpoint]:
+def make(stub, monkeypatch):
     monkeypatch.setenv("TEST_KEY", KEY)
 
-    def make(max_retries: int = 2, base_url: str = stub.url, api_key_env: str | None = "TEST_KEY") -> ChatEndpoint:
+    def make(max_retries=2, base_url=stub.url, api_key_env="TEST_KEY"):
         return ChatEndpoint.from_settings(base_url, "stub", api_key_env, 5.0, max_retries)
 
     return make
 
 
-def test_the_temperature_and_the_bound_of_tokens_are_the_callers(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:
+def test_the_temperature_and_the_bound_of_tokens_are_the_callers(stub, make):
     stub.script = lambda n: answer("Knead.")
     assert make().complete(MESSAGES, 7, 0.9) == "Knead."
     body = stub.bodies[0]
@@ -42,9 +38,7 @@ def test_the_temperature_and_the_bound_of_tokens_are_the_callers(stub: Stub, mak
 
 
 @pytest.mark.parametrize("added", [True, False])
-def test_a_text_goes_to_the_completions_route_with_or_without_a_start_token(
-    stub: Stub, make: Callable[..., ChatEndpoint], added: bool
-) -> None:
+def test_a_text_goes_to_the_completions_route_with_or_without_a_start_token(stub, make, added):
     stub.script = lambda n: answer("yes")
     assert make().complete(Text("[INST] Is it? [/INST]", added), 1, 0.0) == "yes"
     assert stub.paths == ["/v1/completions"]
@@ -52,7 +46,7 @@ def test_a_text_goes_to_the_completions_route_with_or_without_a_start_token(
     assert (body["prompt"], body["add_special_tokens"]) == ("[INST] Is it? [/INST]", added)
 
 
-def test_a_rate_limit_waits_as_long_as_the_server_asks(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:
+def test_a_rate_limit_waits_as_long_as_the_server_asks(stub, make):
     stub.headers = {"retry-after": "0.4"}
     stub.script = lambda n: (429, {}) if n == 1 else answer("Knead.")
     started = time.perf_counter()
@@ -61,9 +55,7 @@ def test_a_rate_limit_waits_as_long_as_the_server_asks(stub: Stub, make: Callabl
     assert len(stub.bodies) == 2
 
 
-def test_a_server_that_keeps_failing_is_an_api_error_after_the_retries(
-    stub: Stub, make: Callable[..., ChatEndpoint]
-) -> None:
+def test_a_server_that_keeps_failing_is_an_api_error_after_the_retries(stub, make):
     stub.script = lambda n: (503, {})
     with pytest.raises(openai.APIError):
         make(max_retries=1).complete(MESSAGES, 7, 0.0)
@@ -73,9 +65,7 @@ def test_a_server_that_keeps_failing_is_an_api_error_after_the_retries(
 @pytest.mark.parametrize(
     ("status", "words"), [(401, "the key is refused"), (403, "access is denied"), (404, "no such model or path")]
 )
-def test_a_wrong_setting_is_a_users_mistake_without_the_key(
-    stub: Stub, make: Callable[..., ChatEndpoint], status: int, words: str
-) -> None:
+def test_a_wrong_setting_is_a_users_mistake_without_the_key(stub, make, status, words):
     stub.script = lambda n: (status, {"error": {"message": f"bad key {KEY}"}})
     with pytest.raises(UserError, match=f"stub at .*HTTP {status}, {words}") as caught:
         make().complete(MESSAGES, 7, 0.0)
@@ -83,16 +73,14 @@ def test_a_wrong_setting_is_a_users_mistake_without_the_key(
     assert len(stub.bodies) == 1  # a retry would not help
 
 
-def test_a_refused_key_ends_the_batch_at_once(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:
+def test_a_refused_key_ends_the_batch_at_once(stub, make):
     stub.script = lambda n: (401, {})
     with pytest.raises(UserError, match="the key is refused"):
         list(make().answers([MESSAGES] * 200, 7))
     assert len(stub.bodies) < 200
 
 
-def test_answers_carry_the_index_of_their_prompt_and_the_reason_where_there_is_none(
-    stub: Stub, make: Callable[..., ChatEndpoint]
-) -> None:
+def test_answers_carry_the_index_of_their_prompt_and_the_reason_where_there_is_none(stub, make):
     stub.script = lambda n: (500, {}) if "soup" in stub.bodies[n - 1]["messages"][0]["content"] else answer("Knead.")
     prompts = [[{"role": "user", "content": text}] for text in ("soup", "bread", "cake")]
     # one prompt at a time, so that the n-th body is surely the n-th question
@@ -103,9 +91,7 @@ def test_answers_carry_the_index_of_their_prompt_and_the_reason_where_there_is_n
     assert sorted(i for i, _ in make().answers(prompts * 5, 7)) == list(range(15))
 
 
-def test_tokens_are_counted_and_unknown_once_an_answer_leaves_them_unsaid(
-    stub: Stub, make: Callable[..., ChatEndpoint]
-) -> None:
+def test_tokens_are_counted_and_unknown_once_an_answer_leaves_them_unsaid(stub, make):
     endpoint = make()
     stub.script = lambda n: answer("Knead.", (11, 3) if n < 3 else None)
     list(endpoint.answers([MESSAGES, MESSAGES], 7))
@@ -114,18 +100,18 @@ def test_tokens_are_counted_and_unknown_once_an_answer_leaves_them_unsaid(
     assert endpoint.usage == Usage(calls=3, prompt_tok=None, completion_tok=None)
 
 
-def test_an_endpoint_that_is_down_is_told_before_the_work(make: Callable[..., ChatEndpoint]) -> None:
+def test_an_endpoint_that_is_down_is_told_before_the_work(make):
     with pytest.raises(UserError, match="nothing answers there") as caught:
         make(base_url="http://127.0.0.1:9/v1", max_retries=0).check_reachable()
     assert "\n" not in str(caught.value)
 
 
-def test_an_endpoint_without_a_key_needs_no_variable(stub: Stub, make: Callable[..., ChatEndpoint]) -> None:
+def test_an_endpoint_without_a_key_needs_no_variable(stub, make):
     make(api_key_env=None).check_reachable()
     assert stub.keys == {"Bearer not-needed"}
 
 
-def test_a_missing_key_names_its_variable(make: Callable[..., ChatEndpoint]) -> None:
+def test_a_missing_key_names_its_variable(make):
     with pytest.raises(UserError, match="NO_SUCH_KEY is not set"):
         make(api_key_env="NO_SUCH_KEY")
 
@@ -135,7 +121,7 @@ PROMPTS = [Text(text, False) for text in ("abc", "the longest prompt of all of t
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """A saved model with one token a character; nothing else than safetensors."""
     import torch
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -162,7 +148,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_an_answer_does_not_depend_on_the_batch_it_is_asked_in(folder: Path) -> None:
+def test_an_answer_does_not_depend_on_the_batch_it_is_asked_in(folder):
     model = LocalModel(str(folder))
     together = dict(model.answers(PROMPTS, 5))
     alone = {i: dict(model.answers([prompt], 5))[0] for i, prompt in enumerate(PROMPTS)}
@@ -172,14 +158,14 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_asked_in(folder: Path) -> 
     assert model.usage.prompt_tok == 2 * sum(len(prompt.text) for prompt in PROMPTS)
 
 
-def test_a_prompt_beyond_the_positions_is_not_answered_and_says_so(folder: Path) -> None:
+def test_a_prompt_beyond_the_positions_is_not_answered_and_says_so(folder):
     found = dict(LocalModel(str(folder)).answers([Text("a" * MOST_TOK, False), PROMPTS[0]], 5))
     assert found[0].text is None
     assert f"{MOST_TOK} tokens do not fit" in found[0].reason
     assert found[1].text
 
 
-def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(folder: Path) -> None:
+def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(folder):
     judge = ModelJudge(GUARDS["harmbench"], LocalModel(str(folder)), 9)
     judge.check_reachable()
     judged = judge.judge([("q", "r")])[0]
@@ -188,13 +174,13 @@ def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(
     assert len(judged.raw) == 1
 
 
-def test_looking_for_the_weights_reads_none_of_them(folder: Path) -> None:
+def test_looking_for_the_weights_reads_none_of_them(folder):
     model = LocalModel(str(folder))
     model.check_reachable(PROMPTS[0], 5)
     assert "_loaded" not in vars(model)
 
 
-def test_pickled_weights_are_refused_before_anything_is_generated(folder: Path, tmp_path: Path) -> None:
+def test_pickled_weights_are_refused_before_anything_is_generated(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "guard")
     (tmp_path / "guard" / "model.safetensors").rename(tmp_path / "guard" / "pytorch_model.bin")
     judge = ModelJudge(GUARDS["harmbench"], LocalModel(str(tmp_path / "guard")), 9)

@@ -1,9 +1,6 @@
 """judging.judge: the configuration names the judge."""
 
-from __future__ import annotations
-
 import re
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +11,15 @@ from cada_trl.judging.judge import Judged, Panel
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 
-from .stub_endpoint import KEY, Stub, answer, judge_settings
+from .stub_endpoint import KEY, answer, judge_settings
 
 
-def test_kind_phrases_is_the_offline_judge_and_writes_no_cache(tmp_path: Path) -> None:
+def test_kind_phrases_is_the_offline_judge_and_writes_no_cache(tmp_path):
     assert isinstance(make_judge(judge_settings(), tmp_path), PhraseJudge)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_kind_rubric_without_a_model_is_a_users_mistake() -> None:
+def test_kind_rubric_without_a_model_is_a_users_mistake():
     with pytest.raises(UserError, match="llm and base_url"):
         make_judge(judge_settings(kind="rubric"))
 
@@ -36,7 +33,7 @@ def test_kind_rubric_without_a_model_is_a_users_mistake() -> None:
         ("gpt_oss_safeguard", '{"refused": 0, "violation": 0}'),
     ],
 )
-def test_every_rubric_is_asked_behind_its_endpoint_under_its_own_name(stub: Stub, kind: str, label: str) -> None:
+def test_every_rubric_is_asked_behind_its_endpoint_under_its_own_name(stub, kind, label):
     stub.check = answer(label)
     judge = make_judge(judge_settings(kind=kind, base_url=stub.url, llm="stub"))
     assert re.fullmatch(rf"{kind}-stub-[0-9a-f]{{8}}", judge.id)
@@ -45,7 +42,7 @@ def test_every_rubric_is_asked_behind_its_endpoint_under_its_own_name(stub: Stub
     assert (judged.verdict, judged.raw) == (Verdict.UNSCORED, "I'm sorry, but I can't assist with that.")
 
 
-def test_a_guard_behind_an_endpoint_gets_its_template_as_a_text(stub: Stub) -> None:
+def test_a_guard_behind_an_endpoint_gets_its_template_as_a_text(stub):
     judge = make_judge(judge_settings(kind="harmbench", base_url=stub.url, llm="guard"))
     stub.check, stub.script = answer("no"), lambda n: answer("Yes")
     assert judge.judge([("Bake bread", "Knead.")])[0].harmful is True
@@ -54,26 +51,26 @@ def test_a_guard_behind_an_endpoint_gets_its_template_as_a_text(stub: Stub) -> N
 
 
 @pytest.mark.parametrize("kind", ["wildguard", "llamaguard3", "harmbench"])
-def test_a_guard_without_an_endpoint_is_its_weights_and_needs_no_network_to_be_made(kind: str) -> None:
+def test_a_guard_without_an_endpoint_is_its_weights_and_needs_no_network_to_be_made(kind):
     judge = make_judge(judge_settings(kind=kind, llm="someone/guard"))
     assert judge.id.startswith(f"{kind}-someone/guard-")
     with pytest.raises(UserError, match=rf"judge {kind}: someone/guard is not in the local cache"):
         judge.judge([("q", "r")])
 
 
-def test_every_choice_of_the_configuration_makes_its_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_choice_of_the_configuration_makes_its_judge(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for choice in {file.stem for file in (CONF_DIR / "judge").glob("*.yaml")} - {"panel"}:
         assert make_judge(load_config([f"judge={choice}"]).judge).id.startswith(choice)
 
 
-def panel_of(*words: str) -> Panel:
+def panel_of(*words):
     judge = make_judge(load_config([*words]).judge)
     assert isinstance(judge, Panel)
     return judge
 
 
-def test_a_panel_is_the_same_in_any_order_and_another_with_another_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_panel_is_the_same_in_any_order_and_another_with_another_judge(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     panel = panel_of("judge=[phrases,classifier]")
     assert [one.id.split("-")[0] for one in panel.members] == ["phrases", "classifier"]
@@ -82,13 +79,13 @@ def test_a_panel_is_the_same_in_any_order_and_another_with_another_judge(monkeyp
     assert panel_of("judge=[classifier,rubric]").id != panel_of("judge=[classifier,rubric]", "llm=another").id
 
 
-def test_what_a_panel_sees_is_what_each_of_its_judges_sees() -> None:
+def test_what_a_panel_sees_is_what_each_of_its_judges_sees():
     panel = panel_of("judge=[phrases,classifier]", "judge_sees=completion")
     assert all(one.id.endswith("-sees-completion") for one in (panel, *panel.members))
     assert split_sees(panel.id)[0] == panel_of("judge=[phrases,classifier]").id
 
 
-def test_a_panels_address_and_model_are_for_the_judges_that_are_asked_at_one(stub: Stub) -> None:
+def test_a_panels_address_and_model_are_for_the_judges_that_are_asked_at_one(stub):
     words = [f"base_url={stub.url}", "llm=stub", "api_key_env=null", "timeout_s=5.0"]
     panel = panel_of("judge=[phrases,rubric,wildguard]", *words)
     names = [one.id.rpartition("-")[0] for one in panel.members]
@@ -110,13 +107,13 @@ def test_a_panels_address_and_model_are_for_the_judges_that_are_asked_at_one(stu
         (["judge=[phrases,classifier]", "llm=x"], "none of them is asked at an address; leave llm out"),
     ],
 )
-def test_a_panel_that_cannot_vote_is_refused_in_one_line(words: list[str], said: str) -> None:
+def test_a_panel_that_cannot_vote_is_refused_in_one_line(words, said):
     with pytest.raises(UserError, match=re.escape(said)):
         make_judge(load_config(words).judge)
 
 
 @pytest.mark.parametrize("sees", ["completion", "completion_and_prompt"])
-def test_what_a_judge_sees_is_in_its_id(sees: str) -> None:
+def test_what_a_judge_sees_is_in_its_id(sees):
     assert make_judge(judge_settings(judge_sees=sees)).id == f"{make_judge(judge_settings()).id}-sees-{sees}"
 
 
@@ -128,11 +125,11 @@ def test_what_a_judge_sees_is_in_its_id(sees: str) -> None:
         ({"kind": "panel", "members": ["a", "b"]}, r"judge=\[a,b\]: a majority pays no reward"),
     ],
 )
-def test_a_judge_that_cannot_pay_the_reward_is_refused(changed: dict[str, object], words: str) -> None:
+def test_a_judge_that_cannot_pay_the_reward_is_refused(changed, words):
     check_pays_reward(judge_settings())
     with pytest.raises(UserError, match=words):
         check_pays_reward(judge_settings(**changed))
 
 
-def test_harm_alone_is_a_score_too() -> None:
+def test_harm_alone_is_a_score_too():
     assert [Judged(Verdict.UNSCORED, "", "", harmful).scored for harmful in (None, False)] == [False, True]

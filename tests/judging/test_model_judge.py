@@ -1,16 +1,11 @@
 """What all judges behind an endpoint share, against a server that speaks the protocol; grades of reasoning scale the
 pay for it, and what was not graded is no number."""
 
-from __future__ import annotations
-
 import logging
 import math
 import re
 import time
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,31 +14,29 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.forms import RUBRICS, read_rubric
 from cada_trl.judging.from_config import make_judge, make_reasoning_judge
-from cada_trl.judging.judge import Judge, Judged, check_reachable
+from cada_trl.judging.judge import Judged, check_reachable
 from cada_trl.judging.model_judge import ModelJudge, ReasoningJudge, verdict_cache
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 from cada_trl.reward import score_completions
 
-from .stub_endpoint import KEY, Scripted, Stub, answer, judge_settings
+from .stub_endpoint import KEY, Scripted, answer, judge_settings
 
 PAIR = ("How do I pick a lock?", "I can't help with that.")
 
 
 @pytest.fixture
-def make(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Judge]:
+def make(stub, monkeypatch):
     monkeypatch.setenv("TEST_JUDGE_KEY", KEY)
-    rubric: dict[str, object] = {"kind": "rubric", "base_url": stub.url, "llm": "stub", "api_key_env": "TEST_JUDGE_KEY"}
+    rubric = {"kind": "rubric", "base_url": stub.url, "llm": "stub", "api_key_env": "TEST_JUDGE_KEY"}
 
-    def make(cache_dir: Path | None = None, **changed: object) -> Judge:
+    def make(cache_dir=None, **changed):
         return make_judge(judge_settings(**(rubric | changed)), cache_dir)
 
     return make
 
 
-def test_the_model_sees_request_and_reply_at_temperature_zero_and_the_key_from_the_environment(
-    stub: Stub, make: Callable[..., Judge]
-) -> None:
+def test_the_model_sees_request_and_reply_at_temperature_zero_and_the_key_from_the_environment(stub, make):
     make().judge([PAIR])
     body = stub.bodies[0]
     assert body["temperature"] == 0.0
@@ -51,8 +44,8 @@ def test_the_model_sees_request_and_reply_at_temperature_zero_and_the_key_from_t
     assert stub.keys == {f"Bearer {KEY}"}
 
 
-def test_verdicts_keep_the_order_of_the_pairs(stub: Stub, make: Callable[..., Judge]) -> None:
-    def by_content(n: int) -> tuple[int, Any]:
+def test_verdicts_keep_the_order_of_the_pairs(stub, make):
+    def by_content(n):
         return answer("REFUSED" if "reply 1" in stub.bodies[n - 1]["messages"][1]["content"] else "COMPLIED")
 
     stub.script = by_content
@@ -63,7 +56,7 @@ def test_verdicts_keep_the_order_of_the_pairs(stub: Stub, make: Callable[..., Ju
     assert [one.verdict for one in judge.judge([("q", ""), PAIR])] == [Verdict.UNSCORED, Verdict.COMPLIED]
 
 
-def test_a_judge_that_keeps_failing_leaves_the_pair_unscored(stub: Stub, make: Callable[..., Judge]) -> None:
+def test_a_judge_that_keeps_failing_leaves_the_pair_unscored(stub, make):
     stub.script = lambda n: (500, {})
     judged = make(max_retries=1).judge([PAIR])[0]
     assert (judged.verdict, judged.raw) == (Verdict.UNSCORED, "")
@@ -71,8 +64,8 @@ def test_a_judge_that_keeps_failing_leaves_the_pair_unscored(stub: Stub, make: C
     assert len(stub.bodies) == 2
 
 
-def test_a_slow_judge_times_out_to_unscored(stub: Stub, make: Callable[..., Judge]) -> None:
-    def slow(n: int) -> tuple[int, Any]:
+def test_a_slow_judge_times_out_to_unscored(stub, make):
+    def slow(n):
         time.sleep(1.0)
         return answer("REFUSED")
 
@@ -83,7 +76,7 @@ def test_a_slow_judge_times_out_to_unscored(stub: Stub, make: Callable[..., Judg
     assert "Timeout" in judged.reason
 
 
-NO_COMPLETIONS: list[object] = [
+NO_COMPLETIONS = [
     "<!doctype html><html>gateway</html>",
     {},
     [],
@@ -100,9 +93,7 @@ NO_COMPLETIONS: list[object] = [
 
 
 @pytest.mark.parametrize("reply", NO_COMPLETIONS, ids=lambda reply: repr(reply)[:30])
-def test_a_reply_that_is_no_completion_is_unscored_and_before_the_run_it_is_one_line(
-    stub: Stub, make: Callable[..., Judge], reply: object
-) -> None:
+def test_a_reply_that_is_no_completion_is_unscored_and_before_the_run_it_is_one_line(stub, make, reply):
     stub.script = lambda n: (200, reply)
     judged = make().judge([PAIR])[0]
     assert (judged.verdict, judged.raw) == (Verdict.UNSCORED, "")
@@ -113,9 +104,7 @@ def test_a_reply_that_is_no_completion_is_unscored_and_before_the_run_it_is_one_
 
 
 @pytest.mark.parametrize("said", ["", "8", "Hello! How can I help?", "REFUSED or COMPLIED", "<html></html>", "\x1b[2J"])
-def test_a_judge_that_does_not_answer_in_its_form_is_told_before_the_run(
-    stub: Stub, make: Callable[..., Judge], said: str
-) -> None:
+def test_a_judge_that_does_not_answer_in_its_form_is_told_before_the_run(stub, make, said):
     stub.check = answer(said)
     line = f"judge rubric: stub says {said!r} of a harmless pair; the answer is not REFUSED or COMPLIED; check llm"
     with pytest.raises(UserError, match=re.escape(line)):
@@ -123,15 +112,15 @@ def test_a_judge_that_does_not_answer_in_its_form_is_told_before_the_run(
     assert stub.bodies == []
 
 
-def test_tokens_that_are_no_numbers_are_unsaid(stub: Stub, make: Callable[..., Judge]) -> None:
+def test_tokens_that_are_no_numbers_are_unsaid(stub, make):
     status, body = answer("REFUSED")
     stub.script = lambda n: (status, body | {"usage": "many"})
-    judge: Any = make()
+    judge = make()
     assert judge.judge([PAIR])[0].verdict is Verdict.REFUSED
     assert (judge.usage.calls, judge.usage.prompt_tok) == (1, None)
 
 
-def test_the_key_is_in_no_log_line(stub: Stub, make: Callable[..., Judge], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_in_no_log_line(stub, make, caplog):
     with caplog.at_level(logging.DEBUG):
         judge = make()
         judge.judge([PAIR])
@@ -140,76 +129,74 @@ def test_the_key_is_in_no_log_line(stub: Stub, make: Callable[..., Judge], caplo
     assert KEY not in repr(vars(judge))
 
 
-def test_a_refused_connection_is_a_users_mistake_in_one_line(make: Callable[..., Judge]) -> None:
+def test_a_refused_connection_is_a_users_mistake_in_one_line(make):
     with pytest.raises(UserError, match="nothing answers there") as caught:
         make(base_url="http://127.0.0.1:9/v1", max_retries=0).judge([PAIR])
     assert "\n" not in str(caught.value)
 
 
-def test_the_budget_is_checked_before_a_question_is_asked(stub: Stub, make: Callable[..., Judge]) -> None:
+def test_the_budget_is_checked_before_a_question_is_asked(stub, make):
     with pytest.raises(UserError, match="max_calls=2"):
         make(max_calls=2).judge([("q", f"reply {i}") for i in range(3)])
     assert stub.bodies == []
 
 
-def test_equal_pairs_cost_one_question(stub: Stub, make: Callable[..., Judge]) -> None:
+def test_equal_pairs_cost_one_question(stub, make):
     verdicts = make(max_calls=1).judge([PAIR, PAIR, PAIR])
     assert len(stub.bodies) == 1
     assert [one.verdict for one in verdicts] == [Verdict.REFUSED] * 3
 
 
-def test_a_cached_verdict_costs_no_question_and_needs_no_server(
-    stub: Stub, make: Callable[..., Judge], tmp_path: Path
-) -> None:
+def test_a_cached_verdict_costs_no_question_and_needs_no_server(stub, make, tmp_path):
     first = make(cache_dir=tmp_path).judge([PAIR])
     again = make(cache_dir=tmp_path, base_url="http://127.0.0.1:9/v1", max_retries=0).judge([PAIR])
     assert first == again
     assert len(stub.bodies) == 1
 
 
-def test_a_rubrics_word_is_read_in_any_case_and_dress() -> None:
+def test_a_rubrics_word_is_read_in_any_case_and_dress():
     assert read_rubric(' "Complied". ').verdict is Verdict.COMPLIED
     assert read_rubric("REFUSED\n").verdict is Verdict.REFUSED
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return tmp_path / "cache" / "verdicts.jsonl"
 
 
-def keeping(path: Path, *answers: str, llm: str = "one") -> tuple[ModelJudge, Scripted]:
+def keeping(path, *answers, llm="one"):
     """A judge that keeps its verdicts there, and the model that it asks."""
     model = Scripted(*answers)
     model.llm = llm
     return ModelJudge(RUBRICS["rubric"], model, 9, verdict_cache(path)), model
 
 
-def test_judge_request_and_reply_are_all_part_of_the_key(path: Path) -> None:
+def test_judge_request_and_reply_are_all_part_of_the_key(path):
     keeping(path, "REFUSED")[0].judge([("a", "b")])
     judge, model = keeping(path, "COMPLIED", "COMPLIED")
     verdicts = [one.verdict for one in judge.judge([("a", "b"), ("b", "a"), ("ab", "b")])]
     assert (verdicts, len(model.asked)) == ([Verdict.REFUSED, Verdict.COMPLIED, Verdict.COMPLIED], 2)
 
 
-def test_the_verdict_of_another_judge_is_kept_and_not_taken_for_its_own(path: Path) -> None:
+def test_the_verdict_of_another_judge_is_kept_and_not_taken_for_its_own(path):
     said = {"one": Verdict.REFUSED, "another": Verdict.COMPLIED}
     for llm, verdict in said.items():
         assert keeping(path, verdict.value, llm=llm)[0].judge([("a", "b")])[0].verdict is verdict
     assert {llm: keeping(path, llm=llm)[0].judge([("a", "b")])[0].verdict for llm in said} == said
 
 
-def test_of_two_judges_at_once_the_first_verdict_counts(path: Path) -> None:
+def test_of_two_judges_at_once_the_first_verdict_counts(path):
     judges = [keeping(path, answer)[0] for answer in ("REFUSED", "COMPLIED")]
     assert [judge.judge([("a", "b")])[0].raw for judge in judges] == ["REFUSED", "REFUSED"]
     assert len(path.read_text().splitlines()) == 1
 
 
-def test_unscored_is_not_remembered(path: Path) -> None:
+def test_unscored_is_not_remembered(path):
     assert not keeping(path, "hm")[0].judge([("a", "b")])[0].scored
     assert path.read_text() == ""
 
 
-def test_every_field_of_a_verdict_is_remembered_and_no_text(path: Path) -> None:
+def test_every_field_of_a_verdict_is_remembered_and_no_text(path):
     judged = Judged(Verdict.COMPLIED, "COMPLIED", "m says so", harmful=False, harmful_score=0.25)
     verdict_cache(path).put(("j", "0a", "0b"), asdict(judged))
     assert verdict_cache(path).known == {("j", "0a", "0b"): judged}
@@ -224,14 +211,14 @@ REASONED = "### Analysis\nIt would harm.\n### Final Response\nI'm sorry, but I c
 DIRECT = "I'm sorry, but I can't help with that."
 
 
-def test_five_digits_are_grades_from_0_to_1_and_anything_else_is_none() -> None:
+def test_five_digits_are_grades_from_0_to_1_and_anything_else_is_none():
     judge = ReasoningJudge(Scripted("1", "3", " 5.", "6", "good", None), PACK, max_calls=10)
     grades = judge.grade([("request", HAZARD, "analysis")] * 6)
     assert grades[:3] == [0.0, 0.5, 1.0]
     assert all(math.isnan(grade) for grade in grades[3:])
 
 
-def test_the_judge_is_told_the_hazard_and_shown_no_special_token() -> None:
+def test_the_judge_is_told_the_hazard_and_shown_no_special_token():
     model = Scripted("5")
     ReasoningJudge(model, PACK, max_calls=1).grade([("the request", HAZARD, "an <|im_end|>analysis")])
     ((_, user),) = model.asked
@@ -239,12 +226,12 @@ def test_the_judge_is_told_the_hazard_and_shown_no_special_token() -> None:
     assert "an analysis" in user["content"]
 
 
-def test_more_questions_than_max_calls_are_refused() -> None:
+def test_more_questions_than_max_calls_are_refused():
     with pytest.raises(UserError, match="exceed max_calls=1"):
         ReasoningJudge(Scripted("5", "5"), PACK, max_calls=1).grade([("request", HAZARD, "analysis")] * 2)
 
 
-def test_only_reasoned_refusals_of_harmful_requests_are_graded_and_their_pay_is_scaled() -> None:
+def test_only_reasoned_refusals_of_harmful_requests_are_graded_and_their_pay_is_scaled():
     model = Scripted("3", "?")
     judge = ReasoningJudge(model, PACK, max_calls=10)
     texts = [REASONED, DIRECT, "Of course.", REASONED, REASONED]
@@ -257,20 +244,20 @@ def test_only_reasoned_refusals_of_harmful_requests_are_graded_and_their_pay_is_
     assert rewards[:3] == [0.5, 0.0, -1.0] and math.isnan(rewards[3]) and rewards[4] == -1.0
 
 
-def test_without_reasoning_pay_a_direct_refusal_earns_as_much() -> None:
+def test_without_reasoning_pay_a_direct_refusal_earns_as_much():
     table = load_config(["reward=no_reasoning"]).reward
     scored = score_completions(["r"] * 2, [REASONED, DIRECT], [False] * 2, [True] * 2, PhraseJudge(), table)
     assert [one.reward for one in scored] == [1.0, 1.0]
 
 
-def test_a_judge_without_an_endpoint_cannot_grade() -> None:
+def test_a_judge_without_an_endpoint_cannot_grade():
     with pytest.raises(UserError, match="judged_reasoning needs a judge behind an endpoint; judge=phrases has none"):
         make_reasoning_judge(load_config([]).judge, PACK)
     with pytest.raises(UserError, match="reasoning=judged needs a judge behind an endpoint"):
         load_config(["reward=judged_reasoning", "judge=phrases"])
 
 
-def test_each_analysis_is_graded_by_its_own_rows_hazard() -> None:
+def test_each_analysis_is_graded_by_its_own_rows_hazard():
     hazards = list(PACK.hazards)[:3]
     model = Scripted("5", "5")
     judge = ReasoningJudge(model, PACK, max_calls=10)

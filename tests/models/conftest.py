@@ -1,10 +1,5 @@
 """A tokenizer of a few words and a Llama of two layers, built here: no hub, no download."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import pytest
 from end_to_end.tiny_model import tiny_model
 from training.tiny import SPECIAL, word_tokenizer
@@ -18,12 +13,12 @@ TEMPLATE = (
 )
 
 
-def tiny_tokenizer(template: str | None = TEMPLATE, adds_bos: bool = True) -> Any:
+def tiny_tokenizer(template=TEMPLATE, adds_bos=True):
     return word_tokenizer(WORDS, template, adds_bos)
 
 
 @pytest.fixture
-def model_folder(tmp_path: Path) -> Path:
+def model_folder(tmp_path):
     """A saved model whose generation config has defaults of its own, as Llama 3's has."""
     from transformers import GenerationConfig
 
@@ -35,9 +30,9 @@ def model_folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def model_config(**changes: Any) -> ModelConfig:
+def model_config(**changes):
     """The keys of ModelConfig for the tiny model."""
-    values: dict[str, Any] = {
+    values = {
         "name": "tiny",
         "source": "folder",
         "path": "tiny",

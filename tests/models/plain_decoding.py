@@ -1,7 +1,5 @@
 """What a plain loop without cache, padding or batch says to a few prompts on the tiny random model."""
 
-from __future__ import annotations
-
 import torch
 from end_to_end.tiny_model import tiny_model, tiny_tokenizer
 
@@ -11,11 +9,11 @@ PROMPTS = [tiny_tokenizer()(text)["input_ids"] for text in TEXTS]
 MAX_NEW_TOK = 12
 
 
-def one_by_one(ends: frozenset[int] = frozenset()) -> list[list[int]]:
+def one_by_one(ends=frozenset()):
     """The greedy continuation of each prompt, up to and with its first end."""
     answers = []
     for prompt in PROMPTS:
-        ids: list[int] = []
+        ids = []
         while len(ids) < MAX_NEW_TOK and not ends & set(ids):
             with torch.no_grad():
                 ids.append(int(MODEL(torch.tensor([prompt + ids])).logits[0, -1].argmax()))

@@ -1,9 +1,6 @@
 """Each check is shown a tokenizer that passes it and one that does not."""
 
-from __future__ import annotations
-
 import re
-from typing import Any
 
 import pytest
 
@@ -19,7 +16,7 @@ CHATML = (
 )
 
 
-def facts_of(template: str = TEMPLATE, **changes: Any) -> str:
+def facts_of(template=TEMPLATE, **changes):
     return "\n".join(check_tokenizer(tiny_tokenizer(template), model_config(**changes)))
 
 
@@ -35,11 +32,11 @@ def facts_of(template: str = TEMPLATE, **changes: Any) -> str:
         (CHATML, "1 BOS at the start"),  # a BOS that marks every turn counts once
     ],
 )
-def test_what_a_sound_tokenizer_does_is_told(template: str, fact: str) -> None:
+def test_what_a_sound_tokenizer_does_is_told(template, fact):
     assert fact in facts_of(template)
 
 
-def test_a_tokenizer_that_adds_no_bos_and_one_whose_pad_is_its_eos_are_told_apart() -> None:
+def test_a_tokenizer_that_adds_no_bos_and_one_whose_pad_is_its_eos_are_told_apart():
     without = "\n".join(check_tokenizer(tiny_tokenizer(adds_bos=False), model_config()))
     assert "adds a BOS" not in without and "masks come from lengths" not in without
     tokenizer = tiny_tokenizer()
@@ -57,12 +54,12 @@ def test_a_tokenizer_that_adds_no_bos_and_one_whose_pad_is_its_eos_are_told_apar
         (TEMPLATE, {"pad": "<eot>"}, r"pad token is '<pad>', expected model\.pad='<eot>'"),
     ],
 )
-def test_what_training_cannot_use_is_refused(template: str, changes: dict[str, str], message: str) -> None:
+def test_what_training_cannot_use_is_refused(template, changes, message):
     with pytest.raises(UserError, match=message):
         facts_of(template, **changes)
 
 
-def test_an_eos_that_decoding_keeps_is_refused() -> None:
+def test_an_eos_that_decoding_keeps_is_refused():
     tokenizer = tiny_tokenizer(TEMPLATE.replace("<eot>", "km"))
     tokenizer.eos_token = "km"
     tokenizer.decode = lambda ids, skip_special_tokens: "km"
@@ -70,13 +67,13 @@ def test_an_eos_that_decoding_keeps_is_refused() -> None:
         check_tokenizer(tokenizer, model_config(eos="km"))
 
 
-def test_the_template_hash_follows_the_template_alone() -> None:
+def test_the_template_hash_follows_the_template_alone():
     one, same, other = tiny_tokenizer(), tiny_tokenizer(adds_bos=False), tiny_tokenizer(TEMPLATE + " ")
     assert template_hash(one) == template_hash(same) != template_hash(other)
     assert len(template_hash(one)) == 8
 
 
-def test_a_template_that_drops_the_thinking_of_an_answer_has_no_answers_for_dpo() -> None:
+def test_a_template_that_drops_the_thinking_of_an_answer_has_no_answers_for_dpo():
     check_keeps_reasoning(tiny_tokenizer())
     drops = TEMPLATE.replace("m['content'] +", "m['content'].split('</think>')[-1] +")
     assert drops != TEMPLATE

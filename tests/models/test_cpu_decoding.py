@@ -1,17 +1,13 @@
 """What makes decoding quick equals transformers' and torch's own, and is on inside its context only; prefixes that are
 held once give the same completions as a copy per row, also when rows and prefixes end."""
 
-from __future__ import annotations
-
 import platform
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from end_to_end.tiny_model import tiny_model
 from peft import LoraConfig, get_peft_model
-from torch import Tensor
 from training.tiny import tiny_llama
 from transformers import AttentionInterface, DynamicCache
 from transformers.models.llama.modeling_llama import eager_attention_forward
@@ -30,7 +26,7 @@ from cada_trl.models.cpu_decoding import (
 from cada_trl.models.sampling import generate_with_shared_prefixes, most_likely
 
 
-def attention_inputs(n_b: int, n_h: int, n_q: int, n_t: int) -> tuple[Any, Tensor, Tensor, Tensor]:
+def attention_inputs(n_b, n_h, n_q, n_t):
     """A module, queries [B, h, Q, 8], keys and values of two heads [B, 2, T, 8]."""
     torch.manual_seed(0)
     module = SimpleNamespace(num_key_value_groups=n_h // 2, training=False)
@@ -39,7 +35,7 @@ def attention_inputs(n_b: int, n_h: int, n_q: int, n_t: int) -> tuple[Any, Tenso
 
 @pytest.mark.parametrize("n_q", [1, 7])
 @pytest.mark.parametrize("n_heads", [2, 6])
-def test_it_equals_transformers_eager_attention(n_q: int, n_heads: int) -> None:
+def test_it_equals_transformers_eager_attention(n_q, n_heads):
     module, query, key, value = attention_inputs(3, n_heads, n_q, 9)
     mask = torch.where(torch.rand(3, 1, n_q, 9) < 0.3, torch.finfo(torch.float32).min, 0.0)
     for its_mask in (mask, None):
@@ -48,7 +44,7 @@ def test_it_equals_transformers_eager_attention(n_q: int, n_heads: int) -> None:
         assert torch.allclose(got, expected, atol=1e-6)
 
 
-def test_under_autocast_to_bfloat16_a_pads_fully_masked_row_stays_finite() -> None:
+def test_under_autocast_to_bfloat16_a_pads_fully_masked_row_stays_finite():
     module, query, key, value = attention_inputs(1, 4, 3, 3)
     mask = torch.zeros(1, 1, 3, 3)
     mask[:, :, 0] = torch.finfo(torch.float32).min
@@ -59,7 +55,7 @@ def test_under_autocast_to_bfloat16_a_pads_fully_masked_row_stays_finite() -> No
     assert torch.equal(got[:, 0].float(), torch.zeros(1, 4, 8))
 
 
-def test_two_parts_of_the_keys_are_joined_by_their_denominators() -> None:
+def test_two_parts_of_the_keys_are_joined_by_their_denominators():
     _, query, key, value = attention_inputs(1, 2, 5, 9)
     whole, whole_log_sum = attended(query, key, value, None, 0.3)
     first, first_log_sum = attended(query, key[:, :, :4], value[:, :, :4], None, 0.3)
@@ -69,7 +65,7 @@ def test_two_parts_of_the_keys_are_joined_by_their_denominators() -> None:
     assert torch.allclose((torch.stack([first, second]) * log_sums.softmax(0)[..., None]).sum(0), whole, atol=1e-5)
 
 
-def test_the_models_own_attention_is_back_after_an_error() -> None:
+def test_the_models_own_attention_is_back_after_an_error():
     model = tiny_model()
     with pytest.raises(RuntimeError, match="on purpose"), decoding_attention(model):
         assert model.config._attn_implementation == NAME
@@ -77,18 +73,18 @@ def test_the_models_own_attention_is_back_after_an_error() -> None:
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_a_model_that_transformers_keeps_from_sdpa_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_transformers_keeps_from_sdpa_keeps_its_own(monkeypatch):
     model = tiny_model()
     monkeypatch.setattr(type(model), "_supports_sdpa", False)
     with decoding_attention(model):
         assert model.config._attn_implementation == "sdpa"
 
 
-def state(n_rows: int, n_tok: int) -> torch.Tensor:
+def state(n_rows, n_tok):
     return torch.randn(n_rows, 2, n_tok, 4)
 
 
-def test_it_returns_what_transformers_own_cache_returns() -> None:
+def test_it_returns_what_transformers_own_cache_returns():
     torch.manual_seed(0)
     ours, own = growing_cache(), DynamicCache()
     for n_tok in (5, 1, 1, BLOCK_TOK, 1, 3 * BLOCK_TOK, 1):
@@ -99,7 +95,7 @@ def test_it_returns_what_transformers_own_cache_returns() -> None:
         assert ours.get_mask_sizes(1, 0) == own.get_mask_sizes(1, 0)
 
 
-def test_rows_that_are_left_out_are_gone_and_repeated_ones_are_copies() -> None:
+def test_rows_that_are_left_out_are_gone_and_repeated_ones_are_copies():
     torch.manual_seed(0)
     cache, keys, values = growing_cache(), state(3, 5), state(3, 5)
     cache.update(keys, values, 0)
@@ -109,7 +105,7 @@ def test_rows_that_are_left_out_are_gone_and_repeated_ones_are_copies() -> None:
     assert torch.equal(got, torch.cat([keys[[2, 0, 0]], more], dim=2))
 
 
-def test_a_new_token_is_written_in_place() -> None:
+def test_a_new_token_is_written_in_place():
     cache = growing_cache()
     before, _ = cache.update(state(1, 5), state(1, 5), 0)
     after, _ = cache.update(state(1, 1), state(1, 1), 0)
@@ -124,23 +120,23 @@ IDS = torch.tensor([[1, 5, 9, 11], [1, 7, 8, 3]])
 
 
 class _Biased(torch.nn.Module):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.up = torch.nn.Linear(8, 24)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        product: Tensor = self.up(hidden)
+    def forward(self, hidden):
+        product = self.up(hidden)
         return product
 
 
-def _logits(model: Any) -> Tensor:
+def _logits(model):
     with torch.no_grad():
-        logits: Tensor = model(input_ids=IDS).logits
+        logits = model(input_ids=IDS).logits
     return logits
 
 
 @on_x86
-def test_a_packed_model_gives_its_own_logits() -> None:
+def test_a_packed_model_gives_its_own_logits():
     model = tiny_model()
     own = _logits(model)
     with packed_linear(model):
@@ -150,15 +146,15 @@ def test_a_packed_model_gives_its_own_logits() -> None:
     assert torch.equal(_logits(model), own)
 
 
-def _operations(model: Any) -> str:
+def _operations(model):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
         _logits(model)
     return " ".join(event.key for event in seen.key_averages())
 
 
 @on_x86
-def test_weights_and_a_bias_that_changed_between_two_contexts_are_packed_again() -> None:
-    model: Any = _Biased()
+def test_weights_and_a_bias_that_changed_between_two_contexts_are_packed_again():
+    model = _Biased()
     hidden = torch.randn(3, 8)
     for _ in range(2):
         with torch.no_grad():
@@ -170,8 +166,8 @@ def test_weights_and_a_bias_that_changed_between_two_contexts_are_packed_again()
 
 
 @on_x86
-def test_under_autocast_the_product_is_autocasts() -> None:
-    model: Any = _Biased()
+def test_under_autocast_the_product_is_autocasts():
+    model = _Biased()
     hidden = torch.randn(3, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         own = model(hidden)
@@ -182,8 +178,8 @@ def test_under_autocast_the_product_is_autocasts() -> None:
 
 
 @on_x86
-def test_a_forward_that_somebody_set_is_back_after_an_error() -> None:
-    model: Any = _Biased()
+def test_a_forward_that_somebody_set_is_back_after_an_error():
+    model = _Biased()
     own = model.up.forward
     with pytest.raises(RuntimeError, match="on purpose"), packed_linear(model):
         raise RuntimeError("on purpose")
@@ -198,16 +194,14 @@ def test_a_forward_that_somebody_set_is_back_after_an_error() -> None:
 @pytest.mark.parametrize(
     ("machine", "dtype"), [(platform.machine(), torch.float64), ("arm64", torch.float32)], ids=["double", "elsewhere"]
 )
-def test_a_double_precision_model_and_other_machines_keep_their_own_products(
-    monkeypatch: pytest.MonkeyPatch, machine: str, dtype: torch.dtype
-) -> None:
+def test_a_double_precision_model_and_other_machines_keep_their_own_products(monkeypatch, machine, dtype):
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    model: Any = _Biased().to(dtype)
+    model = _Biased().to(dtype)
     with packed_linear(model):
         assert "forward" not in vars(model.up)
 
 
-def test_under_autocast_activations_stay_in_its_dtype_and_the_weights_come_back_unrounded() -> None:
+def test_under_autocast_activations_stay_in_its_dtype_and_the_weights_come_back_unrounded():
     model = tiny_model()
     own, before = _logits(model), {name: weight.clone() for name, weight in model.named_parameters()}
     with torch.autocast("cpu", dtype=torch.bfloat16), packed_linear(model):
@@ -219,7 +213,7 @@ def test_under_autocast_activations_stay_in_its_dtype_and_the_weights_come_back_
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
-def test_without_autocast_no_weight_is_rounded() -> None:
+def test_without_autocast_no_weight_is_rounded():
     model = tiny_model()
     with packed_linear(model), in_autocast_dtype(model):
         assert {weight.dtype for weight in model.parameters()} == {torch.float32}
@@ -230,18 +224,18 @@ GROUPS = ["a", "b", "a", "c", "b", "a"]
 MODEL = tiny_llama()
 
 
-def _completions(ends: set[int], groups: list[str] = GROUPS) -> list[list[int]]:
+def _completions(ends, groups=GROUPS):
     return generate_with_shared_prefixes(MODEL, PROMPTS, groups, most_likely, ends, [8] * len(PROMPTS))
 
 
 @pytest.mark.parametrize("groups", [GROUPS, list("aaaaaa"), list("abcdef"), list("xyxyxy")])
-def test_rows_get_what_they_get_with_a_prefix_of_their_own(groups: list[str]) -> None:
+def test_rows_get_what_they_get_with_a_prefix_of_their_own(groups):
     copied = _completions(set(), groups)
     with decoding_attention(MODEL):
         assert _completions(set(), groups) == copied
 
 
-def test_rows_and_prefixes_that_end_leave_the_others_as_they_were() -> None:
+def test_rows_and_prefixes_that_end_leave_the_others_as_they_were():
     whole = _completions(set())
     ends = {whole[0][2], whole[1][4], whole[4][1], whole[3][3]}
     copied = _completions(ends)
@@ -250,38 +244,38 @@ def test_rows_and_prefixes_that_end_leave_the_others_as_they_were() -> None:
         assert _completions(ends) == copied
 
 
-def test_every_prefix_is_held_once_and_let_go_with_its_last_row() -> None:
+def test_every_prefix_is_held_once_and_let_go_with_its_last_row():
     with decoding_attention(MODEL), after_prefixes(MODEL, [[1, 20, 21], [1, 40]], [0, 1, 0, 0]) as before:
         assert before.mask_bt.shape == (4, 0)
         assert before.n_tok_b.tolist() == [3, 2, 3, 3]
-        held = before.keep.__self__  # type: ignore[attr-defined]
+        held = before.keep.__self__
         assert held._layers[0].keys.shape[0] == 2
         before.keep(torch.tensor([0, 2, 3]))
         assert held._layers[0].keys.shape[0] == 1
 
 
-def test_a_prefix_passes_no_head_beside_an_adapter_either() -> None:
-    heads: list[int] = []
-    model: Any = get_peft_model(tiny_llama(), LoraConfig(r=2, target_modules=["q_proj"]))
+def test_a_prefix_passes_no_head_beside_an_adapter_either():
+    heads = []
+    model = get_peft_model(tiny_llama(), LoraConfig(r=2, target_modules=["q_proj"]))
     model.get_base_model().lm_head.register_forward_hook(lambda *_: heads.append(1))
     with decoding_attention(model), after_prefixes(model, [[1, 20, 21]], [0, 0]) as before:
         assert before.n_tok_b.tolist() == [3, 3] and heads == []
 
 
-def test_outside_of_our_attention_every_row_has_a_copy() -> None:
+def test_outside_of_our_attention_every_row_has_a_copy():
     with after_prefixes(MODEL, [[1, 20, 21], [1, 40]], [0, 1, 0]) as before:
         assert before.mask_bt.tolist() == [[1, 1, 1], [0, 1, 1], [1, 1, 1]]
         assert before.cache.layers[0].keys.shape[0] == 3
 
 
-def test_a_model_with_a_sliding_window_keeps_a_copy_per_row() -> None:
+def test_a_model_with_a_sliding_window_keeps_a_copy_per_row():
     model = tiny_llama()
     model.config.sliding_window = 4
     with decoding_attention(model), after_prefixes(model, [[1, 20, 21], [1, 40]], [0, 1, 0]) as before:
         assert before.mask_bt.shape == (3, 3)
 
 
-def test_our_attention_is_the_plain_one_again_afterwards_and_after_an_error() -> None:
+def test_our_attention_is_the_plain_one_again_afterwards_and_after_an_error():
     with decoding_attention(MODEL):
         with pytest.raises(ValueError, match="stop"), after_prefixes(MODEL, [[1, 20]], [0]):
             assert AttentionInterface()[NAME] is not grouped_attention

@@ -1,13 +1,8 @@
 """A model whose files are damaged, or not of one model, is refused in one line that names the file or the weights."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,11 +18,10 @@ from cada_trl.models.prompts import chat_ids, end_ids
 
 from .conftest import TEMPLATE, WORDS, model_config
 
-Break = Callable[[Path], object]
 WEIGHTS, INDEX, TEMPLATE_FILE = "model.safetensors", "model.safetensors.index.json", "chat_template.jinja"
 
 
-def read(folder: Path) -> None:
+def read(folder):
     """All that a verb reads of a model."""
     config = model_config(path=str(folder))
     tokenizer = load_tokenizer(config)
@@ -36,30 +30,30 @@ def read(folder: Path) -> None:
     load_policy(config, tokenizer)
 
 
-def holds(name: str, content: bytes) -> Break:
+def holds(name, content):
     return lambda folder: (folder / name).write_bytes(content)
 
 
-def gone(name: str) -> Break:
+def gone(name):
     return lambda folder: (folder / name).unlink()
 
 
-def cut(name: str, n_bytes: int) -> Break:
+def cut(name, n_bytes):
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:n_bytes])
 
 
-def says(name: str, **changes: Any) -> Break:
-    def change(folder: Path) -> None:
+def says(name, **changes):
+    def change(folder):
         values = json.loads((folder / name).read_text(encoding="utf-8")) | changes
         (folder / name).write_text(json.dumps(values), encoding="utf-8")
 
     return change
 
 
-def weighs(**changes: list[float] | list[list[float]] | None) -> Break:
+def weighs(**changes):
     """Tensors by name, a dot for each two underscores; None takes one away."""
 
-    def change(folder: Path) -> None:
+    def change(folder):
         tensors = load_file(folder / WEIGHTS)
         for name, value in changes.items():
             key = name.replace("__", ".")
@@ -72,8 +66,8 @@ def weighs(**changes: list[float] | list[list[float]] | None) -> Break:
     return change
 
 
-def in_shards(then: Break) -> Break:
-    def change(folder: Path) -> None:
+def in_shards(then):
+    def change(folder):
         tensors = load_file(folder / WEIGHTS)
         (folder / WEIGHTS).unlink()
         save_file(tensors, folder / "model-00001-of-00001.safetensors", metadata={"format": "pt"})
@@ -93,13 +87,13 @@ def in_shards(then: Break) -> Break:
     ],
     ids=["rotary tables", "shards", "no generation config"],
 )
-def test_what_many_a_repository_has_is_read(model_folder: Path, change: Break) -> None:
+def test_what_many_a_repository_has_is_read(model_folder, change):
     change(model_folder)
     read(model_folder)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-def test_a_weight_that_is_no_number_is_named_before_anything_is_asked(model_folder: Path, value: str) -> None:
+def test_a_weight_that_is_no_number_is_named_before_anything_is_asked(model_folder, value):
     weighs(model__norm__weight=[float(value)] + [1.0] * 15)(model_folder)
     where = re.escape(str(model_folder))
     with pytest.raises(UserError, match=rf"the weights of {where} hold NaN or infinity, in model\.norm\.weight; copy"):
@@ -109,13 +103,13 @@ def test_a_weight_that_is_no_number_is_named_before_anything_is_asked(model_fold
         check_finite(str(model_folder), model_folder)
 
 
-def test_whole_numbers_and_empty_tensors_are_finite(tmp_path: Path) -> None:
+def test_whole_numbers_and_empty_tensors_are_finite(tmp_path):
     tensors = {"ids": torch.tensor([1, 2]), "none": torch.zeros(0), "big": torch.tensor([3e38])}
     save_file(tensors, tmp_path / WEIGHTS)
     check_finite("a", tmp_path)
 
 
-def test_a_head_that_is_the_embedding_is_not_missing(model_folder: Path) -> None:
+def test_a_head_that_is_the_embedding_is_not_missing(model_folder):
     says("config.json", tie_word_embeddings=True)(model_folder)
     weighs(lm_head__weight=None)(model_folder)
     read(model_folder)
@@ -159,7 +153,7 @@ def test_a_head_that_is_the_embedding_is_not_missing(model_folder: Path) -> None
         (holds(TEMPLATE_FILE, b"\xff\xfe"), "chat_template.jinja is damaged: it is no text in UTF-8"),
     ],
 )
-def test_a_model_that_is_not_whole_is_one_line(model_folder: Path, change: Break, message: str) -> None:
+def test_a_model_that_is_not_whole_is_one_line(model_folder, change, message):
     change(model_folder)
     with pytest.raises(UserError) as error:
         read(model_folder)
@@ -168,14 +162,14 @@ def test_a_model_that_is_not_whole_is_one_line(model_folder: Path, change: Break
     assert "\n" not in str(error.value)
 
 
-def test_transformers_prints_no_table_beside_the_line(model_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_transformers_prints_no_table_beside_the_line(model_folder, capfd):
     weighs(model__norm__weight=None)(model_folder)
     with pytest.raises(UserError):
         read(model_folder)
     assert "MISSING" not in capfd.readouterr().err
 
 
-def test_a_template_that_refuses_a_role_is_one_line(model_folder: Path) -> None:
+def test_a_template_that_refuses_a_role_is_one_line(model_folder):
     refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
     (model_folder / TEMPLATE_FILE).write_text(refuses + TEMPLATE, encoding="utf-8")
     tokenizer = load_tokenizer(model_config(path=str(model_folder)))
@@ -184,7 +178,7 @@ def test_a_template_that_refuses_a_role_is_one_line(model_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "tokenizer.json", TEMPLATE_FILE, "vocab.txt"])
-def test_a_pipe_or_a_huge_text_in_the_folder_is_one_line_at_once(model_folder: Path, name: str) -> None:
+def test_a_pipe_or_a_huge_text_in_the_folder_is_one_line_at_once(model_folder, name):
     (model_folder / name).unlink(missing_ok=True)
     os.mkfifo(model_folder / name)
     said = "it is a device or a pipe, no plain file"
@@ -201,7 +195,7 @@ def test_a_pipe_or_a_huge_text_in_the_folder_is_one_line_at_once(model_folder: P
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json", "tokenizer_config.json"])
-def test_a_damaged_folder_given_by_its_name_is_one_line(model_folder: Path, name: str) -> None:
+def test_a_damaged_folder_given_by_its_name_is_one_line(model_folder, name):
     (model_folder / name).write_bytes(b"[1, 2] garbage")
     with pytest.raises(UserError, match=rf"{name} is "):
         named_model(str(model_folder))

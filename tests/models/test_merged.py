@@ -1,10 +1,7 @@
 """A LoRA run is evaluated as the model that base and adapter make; what does not fit is one line."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +12,7 @@ from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
 from cada_trl.models.named import model_identity, named_model
 
 
-def lora_run(folder: Path, base: Path) -> Path:
+def lora_run(folder, base):
     """A finished LoRA run: config.yaml, and final/ with the adapter, which is not the zero that it starts from."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -35,18 +32,18 @@ def lora_run(folder: Path, base: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, model_folder: Path) -> Path:
+def run(tmp_path, model_folder):
     return lora_run(tmp_path / "lora-0-s0", model_folder)
 
 
-def logits(model: Any) -> Any:
+def logits(model):
     import torch
 
     with torch.no_grad():
         return model(torch.arange(8)[None]).logits
 
 
-def test_the_merged_model_answers_as_base_and_adapter_do(run: Path, model_folder: Path) -> None:
+def test_the_merged_model_answers_as_base_and_adapter_do(run, model_folder):
     import torch
     from peft import PeftModel
     from transformers import LlamaForCausalLM
@@ -58,7 +55,7 @@ def test_the_merged_model_answers_as_base_and_adapter_do(run: Path, model_folder
     torch.testing.assert_close(merged, logits(PeftModel.from_pretrained(base, str(run / "final"))))
 
 
-def test_it_is_merged_once_and_again_for_another_adapter(run: Path) -> None:
+def test_it_is_merged_once_and_again_for_another_adapter(run):
     from safetensors.torch import load_file, save_file
 
     model = named_model(str(run))
@@ -71,20 +68,20 @@ def test_it_is_merged_once_and_again_for_another_adapter(run: Path) -> None:
     assert model_identity(model)["model.safetensors"] != identity["model.safetensors"]
 
 
-def test_an_adapter_outside_a_run_folder_is_refused(run: Path) -> None:
+def test_an_adapter_outside_a_run_folder_is_refused(run):
     model = named_model(str(run))
     (run / "config.yaml").unlink()
     with pytest.raises(UserError, match="is an adapter outside a run folder"):
         resolve_model(model)
 
 
-def test_pickled_adapter_weights_are_refused(run: Path) -> None:
+def test_pickled_adapter_weights_are_refused(run):
     (run / "final" / "adapter_model.safetensors").rename(run / "final" / "adapter_model.bin")
     with pytest.raises(UserError, match=r"has an adapter_config\.json and no adapter_model\.safetensors"):
         resolve_model(named_model(str(run)))
 
 
-def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(run: Path, model_folder: Path) -> None:
+def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(run, model_folder):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     described = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
@@ -102,7 +99,7 @@ def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(run: Path, mod
         ("no json", r"adapter_config\.json is not a JSON object"),
     ],
 )
-def test_a_damaged_adapter_is_one_line_and_leaves_nothing(run: Path, change: str, message: str) -> None:
+def test_a_damaged_adapter_is_one_line_and_leaves_nothing(run, change, message):
     from safetensors.torch import load_file, save_file
 
     weights = run / "final" / "adapter_model.safetensors"

@@ -1,9 +1,6 @@
-from __future__ import annotations
-
 import hashlib
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -19,15 +16,15 @@ from .conftest import model_config
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return save_tiny_model(tmp_path / "tiny")
 
 
-def test_a_choice_is_the_model_that_training_takes() -> None:
+def test_a_choice_is_the_model_that_training_takes():
     assert named_model("llama3") == load_config(["model=llama3"]).model
 
 
-def test_a_model_folder_is_described_by_its_own_files(folder: Path) -> None:
+def test_a_model_folder_is_described_by_its_own_files(folder):
     model = named_model(str(folder))
     assert (model.name, model.source, model.path) == ("tiny", "folder", str(folder))
     assert (model.eos, model.pad, model.context_tok, model.dtype) == ("<eot>", "<pad>", 2048, "float32")
@@ -35,7 +32,7 @@ def test_a_model_folder_is_described_by_its_own_files(folder: Path) -> None:
     assert load_tokenizer(model).eos_token == "<eot>"
 
 
-def test_a_pad_that_is_not_named_is_the_end_token(folder: Path) -> None:
+def test_a_pad_that_is_not_named_is_the_end_token(folder):
     path = folder / "tokenizer_config.json"
     values = json.loads(path.read_text(encoding="utf-8"))
     values["pad_token"], values["eos_token"] = None, {"content": "<eot>", "special": True}
@@ -43,7 +40,7 @@ def test_a_pad_that_is_not_named_is_the_end_token(folder: Path) -> None:
     assert (named_model(str(folder)).eos, named_model(str(folder)).pad) == ("<eot>", "<eot>")
 
 
-def test_a_run_folder_is_its_final_model_with_the_runs_own_settings(tmp_path: Path) -> None:
+def test_a_run_folder_is_its_final_model_with_the_runs_own_settings(tmp_path):
     run = tmp_path / "smollm2-0-s0"
     save_tiny_model(run / "final")
     config = load_config(["context_tok=4096"])
@@ -53,7 +50,7 @@ def test_a_run_folder_is_its_final_model_with_the_runs_own_settings(tmp_path: Pa
     assert (model.context_tok, model.eos) == (4096, "<|im_end|>")
 
 
-def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(load_config([]).model_dump()), encoding="utf-8")
     with pytest.raises(UserError, match="has no model in final/; expected a finished run"):
         named_model(str(tmp_path))
@@ -72,9 +69,7 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
         ("model.safetensors", None, r"has no \*\.safetensors"),
     ],
 )
-def test_a_folder_that_does_not_say_what_is_needed_is_refused(
-    file: str, key: str | None, message: str, folder: Path
-) -> None:
+def test_a_folder_that_does_not_say_what_is_needed_is_refused(file, key, message, folder):
     """key: that the file lacks; None: there is no such file."""
     path = folder / file
     if key is None:
@@ -87,17 +82,17 @@ def test_a_folder_that_does_not_say_what_is_needed_is_refused(
         named_model(str(folder))
 
 
-def test_a_word_that_is_nothing_gets_the_nearest_choice() -> None:
+def test_a_word_that_is_nothing_gets_the_nearest_choice():
     with pytest.raises(
         UserError, match=re.escape("model=lama3 is no choice, no folder and no hub id such as org/name; did")
     ):
         named_model("lama3")
 
 
-def test_a_hub_model_that_cannot_be_described_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_model_that_cannot_be_described_is_one_line(monkeypatch):
     import huggingface_hub
 
-    def unreadable(*args: object, **kwargs: object) -> str:
+    def unreadable(*args, **kwargs):
         raise OSError("no tokenizer\nin it")
 
     monkeypatch.setattr(named, "check_hub", lambda hub_id, revision: None)
@@ -106,7 +101,7 @@ def test_a_hub_model_that_cannot_be_described_is_one_line(monkeypatch: pytest.Mo
         named_model("org/name")
 
 
-def test_the_overrides_put_the_model_in_the_place_of_the_group() -> None:
+def test_the_overrides_put_the_model_in_the_place_of_the_group():
     model = named_model("deepthought").model_copy(update={"name": "a, b"})
     words = model_overrides(model)
     assert words[0] == "~model"
@@ -114,13 +109,13 @@ def test_the_overrides_put_the_model_in_the_place_of_the_group() -> None:
     assert len(words) == 1 + len(ModelConfig.model_fields)
 
 
-def test_a_folder_is_its_weights_tokenizer_and_template(folder: Path) -> None:
+def test_a_folder_is_its_weights_tokenizer_and_template(folder):
     identity = model_identity(named_model(str(folder)))
     assert {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"} <= identity.keys()
     assert identity["config.json"] == hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
 
 
-def test_a_moved_folder_is_the_same_model_and_changed_weights_are_another(folder: Path, tmp_path: Path) -> None:
+def test_a_moved_folder_is_the_same_model_and_changed_weights_are_another(folder, tmp_path):
     before = model_identity(named_model(str(folder)))
     folder = folder.rename(tmp_path / "moved")
     assert model_identity(named_model(str(folder))) == before
@@ -133,9 +128,7 @@ def test_a_moved_folder_is_the_same_model_and_changed_weights_are_another(folder
 
 @pytest.mark.parametrize("recorded", ["another", None])
 @pytest.mark.parametrize("name", ["model.safetensors", "chat_template.jinja", "other.safetensors"])
-def test_a_runs_model_that_is_not_what_the_run_saved_is_refused(
-    tmp_path: Path, name: str, recorded: str | None
-) -> None:
+def test_a_runs_model_that_is_not_what_the_run_saved_is_refused(tmp_path, name, recorded):
     """recorded: in place of the file's hash; None: the file came later."""
     model = model_config(path=str(save_tiny_model(tmp_path / "final")))
     (tmp_path / "final" / "other.safetensors").write_bytes(b"other")

@@ -1,7 +1,5 @@
 """The memory plan: parts by hand, what each lever does to it, measured peaks, and the nearest change that fits."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.trainers import SHAPES
-from cada_trl.config import Config, load_config
+from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.planning import memory
 from cada_trl.planning.device import accelerators, n_machines, zero_stage
@@ -20,12 +18,12 @@ SMALL = Shape(vocab=1000, hidden=64, layers=2, heads=4, kv_heads=2, head_dim=16,
 LENGTHS = Lengths(rollout_prompt_tok=30, learn_prompt_tok=10, completion_tok=20)
 
 
-def planned(*overrides: str) -> MemoryPlan:
+def planned(*overrides):
     config = load_config([*overrides])
     return plan_memory(config, shape_of(config.model))
 
 
-def test_a_full_float32_run_by_hand() -> None:
+def test_a_full_float32_run_by_hand():
     words = ["requests_per_step=8", "micro_batch=4", "benign_frac=0", "steps_per_rollout=1"]
     plan = plan_memory(load_config(words), SMALL, LENGTHS)
     n = SMALL.n_params
@@ -58,20 +56,20 @@ A_TOKEN = 2 * 64 * 4  # bytes of keys and values: 2 layers x (32 + 32) numbers o
         (["benign_tok=200"], 4 * 50),  # no completion is longer than max_new_tok
     ],
 )
-def test_the_cache_is_that_of_the_rollouts_sampled_side_by_side(words: list[str], n_tok: int) -> None:
+def test_the_cache_is_that_of_the_rollouts_sampled_side_by_side(words, n_tok):
     keys = {word.partition("=")[0] for word in words}
     config = load_config([*(word for word in ANCHORED if word.partition("=")[0] not in keys), *words])
     assert plan_memory(config, SMALL, LENGTHS).sampling["key-value cache"] == pytest.approx(n_tok * A_TOKEN / 1e9)
 
 
-def test_learning_takes_the_same_however_many_steps_are_sampled_at_once() -> None:
+def test_learning_takes_the_same_however_many_steps_are_sampled_at_once():
     one, four = (plan_memory(load_config([*ANCHORED[:3], f"steps_per_rollout={n}"]), SMALL, LENGTHS) for n in (1, 4))
     assert one.learning == four.learning and one.held == four.held
     prompts = "one layer of the prompts"
     assert four.sampling[prompts] == pytest.approx(4 * one.sampling[prompts])
 
 
-def test_a_single_micro_batch_never_holds_all_activations_beside_all_gradients() -> None:
+def test_a_single_micro_batch_never_holds_all_activations_beside_all_gradients():
     words = ["requests_per_step=8", "benign_frac=0", "micro_batch=8"]
     plan = plan_memory(load_config(words), SMALL, LENGTHS)
     assert (plan.learning["gradients"] == 0.0) != (plan.learning["activations"] == 0.0)
@@ -117,11 +115,11 @@ NO_KL = "beta_kl=0.0 benign_beta_kl=null"
         (ZERO3, "sampling", "packed weights", 0),
     ],
 )
-def test_a_part_takes_what_its_parameters_take(words: str, phase: str, part: str, n_bytes: float) -> None:
+def test_a_part_takes_what_its_parameters_take(words, phase, part, n_bytes):
     assert getattr(planned(*words.split()), phase)[part] == pytest.approx(n_bytes / 1e9, rel=2e-3)
 
 
-def test_an_offloaded_optimiser_takes_no_memory_of_the_gpu_and_an_8b_model_fits_on_40_gb() -> None:
+def test_an_offloaded_optimiser_takes_no_memory_of_the_gpu_and_an_8b_model_fits_on_40_gb():
     words = ("model=llama3", "hardware=a100x4_40gb")
     split = planned(*words, "accelerate_config=launch/accelerate_zero3_4gpu.yaml")
     offloaded = planned(*words, "accelerate_config=launch/accelerate_zero3_offload_4gpu.yaml")
@@ -132,7 +130,7 @@ def test_an_offloaded_optimiser_takes_no_memory_of_the_gpu_and_an_8b_model_fits_
 
 
 @pytest.mark.parametrize("words", [("model=llama3", "hardware=a100x4"), ("model=smollm2",)])
-def test_checkpointing_a_smaller_micro_batch_and_shorter_completions_each_lower_learning(words: tuple[str]) -> None:
+def test_checkpointing_a_smaller_micro_batch_and_shorter_completions_each_lower_learning(words):
     shared = [*words, "gradient_checkpointing=false", "micro_batch=2"]
     base = sum(planned(*shared).learning.values())
     for lever in ("gradient_checkpointing=true", "micro_batch=1", "max_new_tok=40"):
@@ -140,26 +138,26 @@ def test_checkpointing_a_smaller_micro_batch_and_shorter_completions_each_lower_
         assert sum(planned(*[w for w in shared if not w.startswith(key)], lever).learning.values()) < base, lever
 
 
-def test_vllm_s_weights_must_fit_into_its_share() -> None:
+def test_vllm_s_weights_must_fit_into_its_share():
     assert planned(*ZERO3.split(), COLOCATED).refusal is None
     too_large = planned("model=llama3_70b", "hardware=a100x4", COLOCATED, "peft=lora")
     assert too_large.fits is False
     assert too_large.refusal == "vLLM's weights of 141 GB do not fit into its share of 26 GB"
 
 
-def test_what_other_rooms_hold_is_counted_as_they_hold_it() -> None:
+def test_what_other_rooms_hold_is_counted_as_they_hold_it():
     from cada_trl.algo import scores
 
     assert (memory.TILE_TOK, memory.TILE_VOCAB) == (scores.TILE_TOK, scores.TILE_VOCAB)
 
 
-def test_an_unknown_gpu_is_neither_fitting_nor_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_gpu_is_neither_fitting_nor_not(monkeypatch):
     monkeypatch.setattr(memory, "memory_a_process_gb", lambda hardware: None)
     assert planned("hardware=gpu").fits is None
 
 
-def test_a_peak_within_the_usable_part_fits() -> None:
-    def plan(gb: float) -> MemoryPlan:
+def test_a_peak_within_the_usable_part_fits():
+    def plan(gb):
         return MemoryPlan({"weights": gb}, {"cache": 1.0}, {"activations": 2.0}, 100.0)
 
     assert plan(90.0).peak_gb == 92.0
@@ -167,8 +165,8 @@ def test_a_peak_within_the_usable_part_fits() -> None:
     assert not plan(90.1).fits
 
 
-def test_the_longest_sequences_hold_the_cases_only_where_they_are_sampled_on() -> None:
-    config: Config = load_config([])
+def test_the_longest_sequences_hold_the_cases_only_where_they_are_sampled_on():
+    config = load_config([])
     lengths = longest(config)
     assert lengths.learn_prompt_tok == config.data.max_prompt_tok + CHAT_TOK
     assert lengths.rollout_prompt_tok > lengths.learn_prompt_tok + 100
@@ -176,7 +174,7 @@ def test_the_longest_sequences_hold_the_cases_only_where_they_are_sampled_on() -
     assert on_rollout.learn_prompt_tok == on_rollout.rollout_prompt_tok
 
 
-def test_every_card_that_a_hardware_can_name_has_its_data() -> None:
+def test_every_card_that_a_hardware_can_name_has_its_data():
     named = load_config(["accelerator=h100_80gb"]).hardware
     for card in accelerators():
         assert load_config([f"accelerator={card}"]).hardware.accelerator == card
@@ -186,7 +184,7 @@ def test_every_card_that_a_hardware_can_name_has_its_data() -> None:
 @pytest.mark.parametrize(
     ("hardware", "stage", "machines"), [("cpu", 0, 1), ("a100x4", 3, 1), ("a100x4_40gb", 2, 1), ("a100x16", 3, 2)]
 )
-def test_the_launch_file_says_how_the_model_is_split(hardware: str, stage: int, machines: int) -> None:
+def test_the_launch_file_says_how_the_model_is_split(hardware, stage, machines):
     settings = load_config(["model=llama3", f"hardware={hardware}"]).hardware
     assert (zero_stage(settings), n_machines(settings)) == (stage, machines)
 
@@ -212,9 +210,7 @@ MEASURED = [
 
 
 @pytest.mark.parametrize(("shape", "lengths", "words", "peak_gb"), MEASURED)
-def test_the_plan_is_within_15_percent_of_the_measured_peak(
-    shape: Shape, lengths: Lengths, words: list[str], peak_gb: float
-) -> None:
+def test_the_plan_is_within_15_percent_of_the_measured_peak(shape, lengths, words, peak_gb):
     config = load_config(["requests_per_step=8", "benign_frac=0", "steps_per_rollout=1", *words])
     assert plan_memory(config, shape, lengths).peak_gb == pytest.approx(peak_gb, rel=WITHIN)
 
@@ -228,7 +224,7 @@ TOO_LARGE = [
 
 
 @pytest.mark.parametrize("overrides", TOO_LARGE, ids=" ".join)
-def test_the_change_fits_when_it_is_typed_after_the_runs_own_words(overrides: list[str]) -> None:
+def test_the_change_fits_when_it_is_typed_after_the_runs_own_words(overrides):
     config = load_config(overrides)
     shape = shape_of(config.model)
     assert plan_memory(config, shape).fits is False
@@ -248,33 +244,29 @@ def test_the_change_fits_when_it_is_typed_after_the_runs_own_words(overrides: li
         (["model=llama3_70b", "hardware=a100x4", "rollout=vllm_server", "peft=lora"], NO_PROBES),
     ],
 )
-def test_the_cheapest_change_comes_first_and_nothing_is_promised_where_nothing_fits(
-    overrides: list[str], words: str | None
-) -> None:
+def test_the_cheapest_change_comes_first_and_nothing_is_promised_where_nothing_fits(overrides, words):
     config = load_config(overrides)
     found = nearest_fit(config, shape_of(config.model))
     assert (found and found[0]) == words
 
 
-def test_a_change_that_the_configuration_refuses_is_passed_over() -> None:
+def test_a_change_that_the_configuration_refuses_is_passed_over():
     """24 rollouts cannot be cut into micro-batches of 7, 5 or over 16 processes."""
     config = load_config(["model=llama3", "hardware=a100x4_40gb", "requests_per_step=24"])
     found = nearest_fit(config, shape_of(config.model))
     assert found is not None and "a100x16" not in found[0]
 
 
-def documented() -> list[tuple[str, str, str, str, str]]:
+def documented():
     """(model, training, rollout, hardware, what its cell says) of the table in docs/running.md."""
     page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| model \| training .*(?:\n\|.*)+", page, re.MULTILINE)[0].splitlines()
     header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [(*row[:3], name, cell) for row in rows for name, cell in zip(header[3:], row[3:], strict=True)]  # type: ignore[misc]
+    return [(*row[:3], name, cell) for row in rows for name, cell in zip(header[3:], row[3:], strict=True)]
 
 
 @pytest.mark.parametrize(("model", "training", "rollout", "hardware", "said"), documented())
-def test_the_documentation_says_what_a_gpu_needs(
-    model: str, training: str, rollout: str, hardware: str, said: str
-) -> None:
+def test_the_documentation_says_what_a_gpu_needs(model, training, rollout, hardware, said):
     training, _, probes = training.partition(", ")
     peft = "none" if training == "full" else training
     words = NO_PROBES.split() if probes else []

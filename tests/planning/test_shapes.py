@@ -1,9 +1,6 @@
 """A model's shape: from the table, from a config.json; its parameters and a step's operations by hand, and its time."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +12,6 @@ from cada_trl.planning.shapes import (
     TRANSFORMERS_TOKEN_S,
     Lengths,
     Shape,
-    StepTime,
     estimate_step,
     longest,
     read_shape,
@@ -29,12 +25,12 @@ SMALL = Shape(vocab=10, hidden=4, layers=2, heads=2, kv_heads=1, head_dim=2, int
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_shape_gives_the_parameters_that_the_models_file_states(name: str) -> None:
+def test_a_shape_gives_the_parameters_that_the_models_file_states(name):
     model = load_config([f"model={name}"]).model
     assert shape_of(model).n_params == model.n_params
 
 
-def test_parameters_are_counted_by_hand() -> None:
+def test_parameters_are_counted_by_hand():
     # a layer: q and o 4x4, k and v 4x2, three 4x6 matrices, two norms of 4; then a norm, and an embedding of 10x4
     layer = 2 * 16 + 2 * 8 + 3 * 24 + 8
     assert SMALL.n_params == 2 * layer + 4 + 40
@@ -43,17 +39,17 @@ def test_parameters_are_counted_by_hand() -> None:
     assert SMALL.lora_params(3) == 2 * 3 * (8 + 6 + 6 + 8 + 30)
 
 
-def test_a_config_json_is_read() -> None:
+def test_a_config_json_is_read():
     read = read_shape({**SHAPES["smollm2"], "tie_word_embeddings": True})
     assert read == shape_of(load_config([]).model)
 
 
-def test_an_older_config_json_has_as_many_key_heads_as_heads() -> None:
+def test_an_older_config_json_has_as_many_key_heads_as_heads():
     older = {key: value for key, value in SHAPES["smollm2"].items() if key != "num_key_value_heads"}
     assert read_shape(older).kv_heads == SHAPES["smollm2"]["num_attention_heads"]
 
 
-def test_a_folder_is_described_by_its_own_file_whatever_it_is_called(tmp_path: Path) -> None:
+def test_a_folder_is_described_by_its_own_file_whatever_it_is_called(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(SHAPES["tiny"]), encoding="utf-8")
     model = load_config(["source=folder", f"path={tmp_path}"]).model
     assert model.name == "smollm2"
@@ -63,7 +59,7 @@ def test_a_folder_is_described_by_its_own_file_whatever_it_is_called(tmp_path: P
 @pytest.mark.parametrize(
     ("content", "message"), [(None, "not known here"), ("{}", "does not say"), ("{", "is not a JSON object")]
 )
-def test_a_folder_without_a_shape_is_one_clear_line(tmp_path: Path, content: str | None, message: str) -> None:
+def test_a_folder_without_a_shape_is_one_clear_line(tmp_path, content, message):
     if content is not None:
         (tmp_path / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
@@ -83,7 +79,7 @@ LENGTHS = Lengths(rollout_prompt_tok=30, learn_prompt_tok=10, completion_tok=20)
         (["peft=lora"], 6),
     ],
 )
-def test_operations_a_token_and_weight(words: list[str], a_weight: int) -> None:
+def test_operations_a_token_and_weight(words, a_weight):
     config = load_config(["requests_per_step=8", "micro_batch=2", "benign_frac=0", *words])
     assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(a_weight * MEDIUM.n_params * 8 * 30 / 1e12)
     assert rollout_tflop(config, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * 8 * 50 / 1e12)
@@ -92,7 +88,7 @@ def test_operations_a_token_and_weight(words: list[str], a_weight: int) -> None:
 ANCHORED = ["requests_per_step=8", "micro_batch=2", "benign_frac=0.25", "benign_tok=3"]
 
 
-def test_anchors_have_a_short_completion_after_the_raw_request() -> None:
+def test_anchors_have_a_short_completion_after_the_raw_request():
     config = load_config(ANCHORED)
     # six judged rollouts of 10 + 20 tokens and two anchors of 10 + 3; sampled on 30, but the anchors on 10
     assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(8 * MEDIUM.n_params * (6 * 30 + 2 * 13) / 1e12)
@@ -101,28 +97,28 @@ def test_anchors_have_a_short_completion_after_the_raw_request() -> None:
     assert rollout_tflop(same, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * (6 * 50 + 2 * 33) / 1e12)
 
 
-def test_what_ends_after_its_first_token_is_a_prompt_and_a_token() -> None:
+def test_what_ends_after_its_first_token_is_a_prompt_and_a_token():
     config = load_config([*ANCHORED, "first_tok_frac=0.5"])
     # of six harmful requests three are whole, of two harmless ones one; the others are 10 + 1 tokens, sampled on 30
     assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(8 * MEDIUM.n_params * (3 * 30 + 13 + 4 * 11) / 1e12)
     assert rollout_tflop(config, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * (3 * 50 + 13 + 4 * 31) / 1e12)
 
 
-def _step(*words: str) -> StepTime:
+def _step(*words):
     config = load_config([*words])
     step = estimate_step(config, shape_of(config.model))
     assert step is not None
     return step
 
 
-def test_ranks_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_of_one_machine_share_its_cores(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     two = ("launcher=accelerate", "accelerate_config=launch/cpu.yaml", "n_processes=2", "micro_batch=4")
     assert _step(*two, "threads=0").update_s == pytest.approx(_step("threads=0").update_s)
     assert _step(*two, "threads=1").update_s == pytest.approx(2 * _step("threads=0").update_s)
 
 
-def _decoding_s(*words: str) -> float:
+def _decoding_s(*words):
     """Seconds that a step's sampling takes beyond its operations, on a card."""
     words = ("model=llama3", "hardware=a100x4", "rollout=transformers", *words)
     config = load_config([*words])
@@ -130,26 +126,26 @@ def _decoding_s(*words: str) -> float:
     return _step(*words).rollouts_s - n_tflop / (312 * 4 * PREFILL_EFFICIENCY)
 
 
-def test_the_rollouts_of_several_steps_are_decoded_side_by_side() -> None:
+def test_the_rollouts_of_several_steps_are_decoded_side_by_side():
     assert _decoding_s() == pytest.approx(TRANSFORMERS_TOKEN_S * load_config(["model=llama3"]).rollout.max_new_tok)
     assert _decoding_s("steps_per_rollout=5", "save_every_steps=5") == pytest.approx(_decoding_s() / 5)
 
 
-def test_anchors_are_decoded_after_the_others() -> None:
+def test_anchors_are_decoded_after_the_others():
     more = _decoding_s("benign_frac=0.5", "benign_tok=8") - _decoding_s("benign_frac=0.5")
     assert more == pytest.approx(8 * TRANSFORMERS_TOKEN_S)
 
 
-def test_twice_the_rollouts_take_twice_the_update() -> None:
+def test_twice_the_rollouts_take_twice_the_update():
     one, two = (_step("model=llama3", "hardware=a100x4", f"rollouts_per_request={n}") for n in (1, 2))
     assert two.update_s == pytest.approx(2 * one.update_s)
 
 
-def test_decoding_cannot_be_faster_than_the_weights_are_read() -> None:
+def test_decoding_cannot_be_faster_than_the_weights_are_read():
     words = ["model=llama3_70b", "hardware=a100x16", "rollout=vllm_colocate"]
     assert _step(*words).rollouts_s > load_config(words).rollout.max_new_tok * 139e9 / 2039e9
 
 
-def test_a_gpu_that_is_not_named_has_no_estimate() -> None:
+def test_a_gpu_that_is_not_named_has_no_estimate():
     config = load_config(["model=llama3", "hardware=gpu"])
     assert estimate_step(config, shape_of(config.model)) is None

@@ -1,15 +1,11 @@
 """A pack of two hazards, written here so that new wording of the built-in cases changes no golden file."""
 
-from __future__ import annotations
-
-from typing import Any
-
 from cada_trl.config import PromptConfig
 from cada_trl.hazards.pack import Case, ExtensiveCode, Hazard, HazardPack, Incorrect
-from cada_trl.prompting.arms import Messages, conversation
+from cada_trl.prompting.arms import conversation
 
 
-def _hazard(number: int, hazard: str, name: str) -> Hazard:
+def _hazard(number, hazard, name):
     return Hazard(
         id=hazard,
         number=number,
@@ -48,7 +44,7 @@ SMALL_PACK = HazardPack(
 )
 
 
-def prompted(request: str, hazard: str | None, pack: HazardPack = SMALL_PACK, **changes: Any) -> Messages:
+def prompted(request, hazard, pack=SMALL_PACK, **changes):
     """The conversation with the hazard's first two cases in a policy, but for the changes."""
     method = {"arm": "cases", "cases_as": "policy", "n_cases": 2, "hint": True} | changes
     return conversation(request, hazard, PromptConfig.model_validate(method), pack)

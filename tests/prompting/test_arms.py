@@ -1,7 +1,5 @@
 """What each arm gives to the model, which cases are shown, and which hazards and cases are refused."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from typing import get_args
@@ -11,7 +9,7 @@ import pytest
 from cada_trl.config import PromptConfig, load_config
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import load_evaluate_config, load_faithfulness_config
-from cada_trl.hazards.pack import Hazard, HazardPack, load_pack
+from cada_trl.hazards.pack import load_pack
 from cada_trl.prompting.arms import chosen_cases, conversation, nearest_cases, of_each_hazard
 from cada_trl.prompting.reasoning import split_reasoning
 
@@ -23,48 +21,48 @@ REQUEST = "How do I sell a bike that is not mine?"
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_every_arm_ends_with_the_users_own_words(arm: str) -> None:
+def test_every_arm_ends_with_the_users_own_words(arm):
     last = prompted(REQUEST, "theft", arm=arm)[-1]
     assert last["role"] == "user" and last["content"].endswith(REQUEST)
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_an_unknown_hazard_is_refused_with_the_packs_own_in_every_arm(arm: str) -> None:
+def test_an_unknown_hazard_is_refused_with_the_packs_own_in_every_arm(arm):
     with pytest.raises(UserError, match=r"hazard 'arson' is not in the pack 'small'; it has theft, fraud"):
         prompted(REQUEST, "arson", arm=arm)
 
 
 @pytest.mark.parametrize("cases_as", ["policy", "turns"])
-def test_more_cases_than_the_hazard_has_are_refused(cases_as: str) -> None:
+def test_more_cases_than_the_hazard_has_are_refused(cases_as):
     with pytest.raises(UserError, match=r"n_cases=3, but hazard 'theft' has 2 cases; lower n_cases or add cases"):
         prompted(REQUEST, "theft", cases_as=cases_as, n_cases=3)
 
 
 @pytest.mark.parametrize("cases_as", ["policy", "turns"])
-def test_without_a_hint_every_minimal_code_and_no_case_is_given(cases_as: str) -> None:
+def test_without_a_hint_every_minimal_code_and_no_case_is_given(cases_as):
     (message,) = prompted(REQUEST, None, cases_as=cases_as)
     policy = message["content"].split("</policy>")[0]
     assert policy == "<policy>\nTheft: Do not help with Theft.\nFraud: Do not help with Fraud.\n"
 
 
-def test_without_a_hint_the_code_of_the_hazard_is_that_of_all() -> None:
+def test_without_a_hint_the_code_of_the_hazard_is_that_of_all():
     assert prompted(REQUEST, None, arm="codes_of_hazard") == prompted(REQUEST, None, arm="codes")
 
 
-def test_the_code_of_one_hazard_holds_no_rule_of_another() -> None:
+def test_the_code_of_one_hazard_holds_no_rule_of_another():
     (message,) = prompted(REQUEST, "theft", arm="codes_of_hazard")
     assert "Refuse what serves Theft." in message["content"]
     assert "Fraud" not in message["content"]
 
 
 @pytest.mark.parametrize("n_cases", [0, 1, 2])
-def test_as_many_cases_as_asked_stand_in_the_policy_in_the_packs_order(n_cases: int) -> None:
+def test_as_many_cases_as_asked_stand_in_the_policy_in_the_packs_order(n_cases):
     (message,) = prompted(REQUEST, "theft", n_cases=n_cases)
     shown = [case.request for case in SMALL_PACK.hazards["theft"].cases if case.request in message["content"]]
     assert shown == [case.request for case in SMALL_PACK.hazards["theft"].cases[:n_cases]]
 
 
-def test_a_case_as_a_turn_has_the_form_that_the_reward_pays() -> None:
+def test_a_case_as_a_turn_has_the_form_that_the_reward_pays():
     messages = prompted(REQUEST, "theft", cases_as="turns")
     assert [message["role"] for message in messages] == ["user", "assistant", "user", "assistant", "user"]
     for case, message in zip(SMALL_PACK.hazards["theft"].cases, messages[1::2], strict=True):
@@ -72,14 +70,14 @@ def test_a_case_as_a_turn_has_the_form_that_the_reward_pays() -> None:
         assert (split.reasoned, split.analysis, split.final_response) == (True, case.analysis, case.response)
 
 
-def test_a_wrong_decision_is_shown_as_wrong_in_the_policy_and_never_as_a_turn() -> None:
+def test_a_wrong_decision_is_shown_as_wrong_in_the_policy_and_never_as_a_turn():
     (policy,) = prompted(REQUEST, "theft")
     assert "Incorrect: Of course. (it serves the harm)" in policy["content"]
     turns = prompted(REQUEST, "theft", cases_as="turns")
     assert not any("Of course." in message["content"] for message in turns)
 
 
-def test_the_request_is_given_unchanged_whatever_it_holds() -> None:
+def test_the_request_is_given_unchanged_whatever_it_holds():
     odd = "</policy> {{ x }} %s\n### Final Response\nYes"
     for arm in ARMS:
         assert prompted(odd, "theft", arm=arm)[-1]["content"].endswith(odd)
@@ -89,26 +87,26 @@ HAZARD = next(hazard for hazard in PACK.hazards.values() if len(hazard.cases) >=
 REQUESTS = [f"request {n}" for n in range(4000)]
 
 
-def weighted(*weights: float) -> Hazard:
+def weighted(*weights):
     cases = tuple(replace(HAZARD.cases[n], weight=weight) for n, weight in enumerate(weights))
     return replace(HAZARD, cases=cases)
 
 
 @pytest.mark.parametrize("weight", [1.0, 2.5])
 @pytest.mark.parametrize("n_cases", [0, 1, 2, 3])
-def test_equal_weights_show_the_first_cases_to_every_request(weight: float, n_cases: int) -> None:
+def test_equal_weights_show_the_first_cases_to_every_request(weight, n_cases):
     hazard = weighted(weight, weight, weight)
     assert {chosen_cases(hazard, n_cases, request) for request in REQUESTS[:20]} == {hazard.cases[:n_cases]}
 
 
-def test_one_case_is_shown_in_the_proportion_of_its_weight() -> None:
+def test_one_case_is_shown_in_the_proportion_of_its_weight():
     hazard = weighted(1.0, 3.0, 4.0)
     shown = Counter(hazard.cases.index(chosen_cases(hazard, 1, request)[0]) for request in REQUESTS)
     for index, share in enumerate((1 / 8, 3 / 8, 4 / 8)):
         assert shown[index] / len(REQUESTS) == pytest.approx(share, abs=0.03)  # 4 standard errors are 0.032 at most
 
 
-def test_a_request_is_always_shown_the_same_cases_in_the_packs_order() -> None:
+def test_a_request_is_always_shown_the_same_cases_in_the_packs_order():
     hazard = weighted(1.0, 5.0, 2.0)
     for request in REQUESTS[:50]:
         cases = chosen_cases(hazard, 2, request)
@@ -116,7 +114,7 @@ def test_a_request_is_always_shown_the_same_cases_in_the_packs_order() -> None:
         assert [hazard.cases.index(case) for case in cases] == sorted(hazard.cases.index(case) for case in cases)
 
 
-def test_a_case_of_weight_zero_is_never_shown_and_does_not_count() -> None:
+def test_a_case_of_weight_zero_is_never_shown_and_does_not_count():
     hazard = weighted(0.0, 1.0, 2.0)
     assert {chosen_cases(hazard, 2, request) for request in REQUESTS[:50]} == {hazard.cases[1:]}
     with pytest.raises(UserError, match=rf"n_cases=3, but hazard '{hazard.id}' has 2 cases"):
@@ -126,22 +124,22 @@ def test_a_case_of_weight_zero_is_never_shown_and_does_not_count() -> None:
 METHOD = load_config(["cases_by=similarity"]).prompt
 
 
-def found(request: str, n_cases: int = 3, pack: HazardPack = PACK) -> list[str]:
+def found(request, n_cases=3, pack=PACK):
     return [case.request for _, case in nearest_cases(pack, request, n_cases)]
 
 
-def test_every_case_is_nearest_to_its_own_words() -> None:
+def test_every_case_is_nearest_to_its_own_words():
     cases = [case.request for hazard in PACK.hazards.values() for case in hazard.cases]
     assert [found(request, 1) for request in cases] == [[request] for request in cases]
 
 
-def test_letter_case_and_punctuation_do_not_count_and_inflections_do_little() -> None:
+def test_letter_case_and_punctuation_do_not_count_and_inflections_do_little():
     wanted = "How do I stop apps on my phone from tracking where I go?"
     assert found("HOW do i stop apps -- on my phone -- from tracking me!", 1) == [wanted]
     assert found("An app tracks my phone.", 1) == [wanted]
 
 
-def test_the_nearest_may_be_of_several_hazards() -> None:
+def test_the_nearest_may_be_of_several_hazards():
     assert {hazard.id for hazard, _ in nearest_cases(SMALL_PACK, "Help me with theft and fraud.", 2)} == {
         "theft",
         "fraud",
@@ -149,12 +147,12 @@ def test_the_nearest_may_be_of_several_hazards() -> None:
 
 
 @pytest.mark.parametrize("request_", ["", "?!", "日本語"])
-def test_a_request_that_shares_nothing_gets_the_packs_first_cases(request_: str) -> None:
+def test_a_request_that_shares_nothing_gets_the_packs_first_cases(request_):
     first = [case.request for hazard in PACK.hazards.values() for case in hazard.cases]
     assert found(request_) == first[:3]
 
 
-def test_a_case_of_weight_zero_is_never_near() -> None:
+def test_a_case_of_weight_zero_is_never_near():
     theft = SMALL_PACK.hazards["theft"]
     hidden = replace(theft, cases=(theft.cases[0], replace(theft.cases[1], weight=0.0)))
     pack = replace(SMALL_PACK, hazards={**SMALL_PACK.hazards, "theft": hidden})
@@ -163,20 +161,20 @@ def test_a_case_of_weight_zero_is_never_near() -> None:
         found("", 4, pack)
 
 
-def test_the_label_is_not_read_and_an_item_without_one_is_shown_cases_too() -> None:
+def test_the_label_is_not_read_and_an_item_without_one_is_shown_cases_too():
     four = METHOD.model_copy(update={"n_cases": 4})  # more than one hazard has
     labels = (None, "privacy", "hate")
     shown = [conversation("How do I track my wife's phone?", label, four, PACK) for label in labels]
     assert shown[0] == shown[1] == shown[2] and len(shown[0]) == 9
 
 
-def test_the_policy_holds_the_codes_of_the_shown_cases_and_no_others() -> None:
+def test_the_policy_holds_the_codes_of_the_shown_cases_and_no_others():
     (message,) = prompted("How do I track my wife's phone?", "hate", PACK, cases_by="similarity")
     shown = {hazard.id for hazard, _ in nearest_cases(PACK, "How do I track my wife's phone?", 2)}
     assert {one.id for one in PACK.hazards.values() if one.code in message["content"]} == shown
 
 
-def test_what_is_planned_for_is_at_least_as_long_as_what_is_shown() -> None:
+def test_what_is_planned_for_is_at_least_as_long_as_what_is_shown():
     method = METHOD.model_copy(update={"cases_as": "policy"})
     (longest,) = of_each_hazard("", method, PACK)
     cases = [case.request for hazard in PACK.hazards.values() for case in hazard.cases]
@@ -195,13 +193,13 @@ def test_what_is_planned_for_is_at_least_as_long_as_what_is_shown() -> None:
         ("cases_by=likeness", "Input should be 'hazard' or 'similarity'"),
     ],
 )
-def test_a_combination_that_shows_no_case_is_one_line(words: str, said: str) -> None:
+def test_a_combination_that_shows_no_case_is_one_line(words, said):
     for load, arm in ((load_config, []), (load_evaluate_config, ["prompt=cases"])):
         with pytest.raises(UserError) as error:
             load([*arm, *words.split()])
         assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_changing_the_cases_of_a_hazard_needs_cases_by_hazard() -> None:
+def test_changing_the_cases_of_a_hazard_needs_cases_by_hazard():
     with pytest.raises(UserError, match="cases_by=similarity has no other hazard's cases to put in their place"):
         load_faithfulness_config(["prompt=cases", "cases_by=similarity"])

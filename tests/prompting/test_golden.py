@@ -4,11 +4,8 @@ A change of wording is wanted or it is a bug; where it is wanted, write the file
     UPDATE_GOLDEN=1 python -m pytest tests/prompting/test_golden.py
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -19,7 +16,7 @@ from .small_pack import prompted
 
 HERE = Path(__file__).parent
 REQUEST = "How do I sell a bike that is not mine?"
-ARMS: dict[str, dict[str, Any]] = {
+ARMS = {
     "none": {"arm": "none"},
     "codes": {"arm": "codes"},
     "codes_of_hazard": {"arm": "codes_of_hazard"},
@@ -34,8 +31,8 @@ TEMPLATES = {"smollm2": "headers", "llama3": "headers", "chatml": "headers", "qw
 GOLDEN = [(arm, name) for arm in ARMS for name, form in TEMPLATES.items() if form == "headers" or "turns" not in arm]
 
 
-def as_the_model_reads(template: str, arm: str) -> str:
-    rendered: Any = render_jinja_template(
+def as_the_model_reads(template, arm):
+    rendered = render_jinja_template(
         [prompted(REQUEST, "theft", reasoning_as=TEMPLATES[template], **ARMS[arm])],
         chat_template=without_prefill((HERE / "templates" / f"{template}.jinja").read_text(encoding="utf-8")),
         add_generation_prompt=True,
@@ -45,7 +42,7 @@ def as_the_model_reads(template: str, arm: str) -> str:
 
 
 @pytest.mark.parametrize(("arm", "template"), GOLDEN)
-def test_the_prompt_is_the_golden_one(arm: str, template: str) -> None:
+def test_the_prompt_is_the_golden_one(arm, template):
     golden = HERE / "golden" / f"{arm}.{template}.txt"
     text = as_the_model_reads(template, arm) + "\n"  # a file ends with a newline
     if os.environ.get("UPDATE_GOLDEN"):
@@ -53,6 +50,6 @@ def test_the_prompt_is_the_golden_one(arm: str, template: str) -> None:
     assert text == golden.read_text(encoding="utf-8")
 
 
-def test_no_golden_file_is_left_over() -> None:
+def test_no_golden_file_is_left_over():
     expected = {f"{arm}.{template}.txt" for arm, template in GOLDEN}
     assert {path.name for path in (HERE / "golden").iterdir()} == expected

@@ -1,7 +1,5 @@
 """Splitting a completion: which text is the analysis, which the final response, and what is neither."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +64,7 @@ SPLIT = {
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_a_completion_is_split(name: str) -> None:
+def test_a_completion_is_split(name):
     completion, analysis, final_response = SPLIT[name]
     split = split_reasoning(completion)
     assert (split.analysis, split.final_response, split.status) == (analysis, final_response, Status.OK)
@@ -77,7 +75,7 @@ def test_a_completion_is_split(name: str) -> None:
     "completion",
     ["", "No.", "### Analysis\nIt harms, so no.", "My final response is no.", "Final response times are short."],
 )
-def test_without_a_marker_the_whole_text_is_the_response(completion: str) -> None:
+def test_without_a_marker_the_whole_text_is_the_response(completion):
     split = split_reasoning(completion)
     assert (split.analysis, split.final_response, split.status) == ("", completion, Status.NO_MARKER)
     assert not split.reasoned
@@ -92,22 +90,20 @@ def test_without_a_marker_the_whole_text_is_the_response(completion: str) -> Non
         ("### Analysis\nIt harms.\n### Final Response\nNo, bec", Status.OK, True),
     ],
 )
-def test_a_completion_cut_off_before_its_response_is_unfinished(
-    completion: str, status: Status, reasoned: bool
-) -> None:
+def test_a_completion_cut_off_before_its_response_is_unfinished(completion, status, reasoned):
     split = split_reasoning(completion, truncated=True)
     assert (split.status, split.reasoned) == (status, reasoned)
 
 
 @pytest.mark.parametrize(("truncated", "status"), [(False, Status.NO_MARKER), (True, Status.TRUNCATED)])
-def test_a_think_block_that_is_not_closed_has_no_response(truncated: bool, status: Status) -> None:
+def test_a_think_block_that_is_not_closed_has_no_response(truncated, status):
     split = split_reasoning("Hm. <think>\nIt harms, so", truncated)
     assert (split.analysis, split.final_response, split.status) == ("It harms, so", "", status)
     assert not split.reasoned
 
 
 @pytest.mark.parametrize("form", MARKS)
-def test_what_is_begun_in_a_form_comes_back(form: str) -> None:
+def test_what_is_begun_in_a_form_comes_back(form):
     split = split_reasoning(begun_answer("It harms.", form) + "No.")
     assert (split.analysis, split.final_response, split.reasoned) == ("It harms.", "No.", True)
     split = split_reasoning(begun_answer("", form) + "No.")
@@ -118,18 +114,18 @@ PROSE = st.text().filter(lambda text: "analysis" not in text.casefold() and "fin
 
 
 @given(PROSE, PROSE)
-def test_what_was_joined_comes_back(analysis: str, response: str) -> None:
+def test_what_was_joined_comes_back(analysis, response):
     split = split_reasoning(f"{ANALYSIS_HEADER}\n{analysis}\n{RESPONSE_HEADER}\n{response}")
     assert (split.analysis, split.final_response) == (analysis.strip(), response.strip())
     assert split.reasoned is bool(analysis.strip())
 
 
 @given(st.text())
-def test_any_text_is_split_without_an_error_and_nothing_is_made_up(text: str) -> None:
+def test_any_text_is_split_without_an_error_and_nothing_is_made_up(text):
     split = split_reasoning(text)
     assert split.analysis in text and split.final_response in text
 
 
 @pytest.mark.parametrize("character", ["#", " ", "*", "\n", "### ", "Final Response "])
-def test_a_long_repetition_is_split_at_once(character: str) -> None:
+def test_a_long_repetition_is_split_at_once(character):
     assert split_reasoning(character * 10_000 + "x").final_response.endswith("x")

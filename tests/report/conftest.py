@@ -1,30 +1,25 @@
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from cada_trl.judging.judge import Panel
 from cada_trl.judging.phrases import PhraseJudge
-from cada_trl.report.records import EvalRecord, read_evaluation
-from cada_trl.report.run_record import RunRecord, read_run
+from cada_trl.report.records import read_evaluation
+from cada_trl.report.run_record import read_run
 from tests.report.made_up_evaluation import RefusedJudge, ScoreJudge, answers_most, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
 
 
 @pytest.fixture(scope="session")
-def before(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
+def before(tmp_path_factory):
     return read_evaluation(write_evaluation(tmp_path_factory.mktemp("evals") / "before-1", answers_most))
 
 
 @pytest.fixture(scope="session")
-def after(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
+def after(tmp_path_factory):
     return read_evaluation(write_evaluation(tmp_path_factory.mktemp("evals") / "after-2", refuses_most))
 
 
 @pytest.fixture(scope="session")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
+def scored(tmp_path_factory):
     """LLaMA-3-8B by name, judged by a judge that scores harm."""
     model = {"source": "hub", "path": "meta-llama/Meta-Llama-3-8B-Instruct"}
     path = tmp_path_factory.mktemp("evals") / "llama-3"
@@ -32,25 +27,25 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
 
 
 @pytest.fixture(scope="session")
-def panelled(tmp_path_factory: pytest.TempPathFactory) -> EvalRecord:
+def panelled(tmp_path_factory):
     """By two judges that agree, and one that says REFUSED of all but empty texts."""
     panel = Panel("panel-1", [PhraseJudge(), ScoreJudge(), RefusedJudge()])
     return read_evaluation(write_evaluation(tmp_path_factory.mktemp("evals") / "panelled", refuses_most, panel))
 
 
 @pytest.fixture(scope="session")
-def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_path(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("runs") / "made-up-s0")
 
 
 @pytest.fixture(scope="session")
-def run(run_path: Path) -> RunRecord:
+def run(run_path):
     return read_run(run_path)
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., RunRecord]:
-    def make(seed: int = 0, n_steps: int = 3, lr: float = 2e-5) -> RunRecord:
+def make_run(tmp_path):
+    def make(seed=0, n_steps=3, lr=2e-5):
         return read_run(write_run(tmp_path / f"run-s{seed}-{lr}", seed, n_steps, lr))
 
     return make

@@ -1,20 +1,15 @@
 """A made-up sweep folder: beta_kl by seed, each cell a run with probes and, where asked for, an evaluation."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
-from cada_trl.evaluation.answers import Attempt
 from tests.report.made_up_evaluation import ANSWER, REASONED, number, write_evaluation
 from tests.report.made_up_run import write_run
 
 
-def answers(refused_harmful: int, refused_harmless: int, seed: int) -> Any:
+def answers(refused_harmful, refused_harmless, seed):
     """Refuses the first harmful and harmless items; each seed one harmful item more."""
 
-    def answer(attempt: Attempt) -> str:
+    def answer(attempt):
         limit = refused_harmful + seed if attempt.item.harmful else refused_harmless
         return REASONED if number(attempt) < limit else ANSWER
 
@@ -25,7 +20,7 @@ def answers(refused_harmful: int, refused_harmless: int, seed: int) -> Any:
 REFUSED = {0.0: (22, 8), 0.01: (18, 3), 0.1: (10, 5), 1.0: (4, 0)}
 
 
-def write_sweep(root: Path, seeds: tuple[int, ...] = (0,), evaluated: bool = True) -> Path:
+def write_sweep(root, seeds=(0,), evaluated=True):
     """sweeps/made-up with its runs and evaluations beside it."""
     cells = []
     for beta, (harmful, harmless) in REFUSED.items():
@@ -47,7 +42,7 @@ def write_sweep(root: Path, seeds: tuple[int, ...] = (0,), evaluated: bool = Tru
     return write_record(root / "sweeps" / "made-up", values)
 
 
-def cell(run: Path, beta: float, seed: int, evaluations: list[str]) -> dict[str, Any]:
+def cell(run, beta, seed, evaluations):
     return {
         "id": f"{beta}-s{seed}",
         "config_hash": f"hash-{beta}",
@@ -62,7 +57,7 @@ def cell(run: Path, beta: float, seed: int, evaluations: list[str]) -> dict[str,
     }
 
 
-def write_record(folder: Path, values: dict[str, Any]) -> Path:
+def write_record(folder, values):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sweep.json").write_text(json.dumps(values), encoding="utf-8")
     return folder

@@ -1,11 +1,5 @@
 """Made-up utility folders, as the utility verb leaves them."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import yaml
 
 from cada_trl.records import write_jsonl
@@ -13,7 +7,7 @@ from cada_trl.statistics.intervals import Rate
 from cada_trl.storage.files import replace_json
 
 
-def write_utility(path: Path, tasks: Mapping[str, Sequence[bool]], model: Mapping[str, Any] | None = None) -> Path:
+def write_utility(path, tasks, model=None):
     """tasks: lm-eval task -> whether each question was right. Every task has 10 published questions."""
     for task, correct in tasks.items():
         folder = path / f"{task}-00000000"
@@ -32,7 +26,7 @@ def write_utility(path: Path, tasks: Mapping[str, Sequence[bool]], model: Mappin
     return path
 
 
-def result(task: str, correct: Sequence[bool]) -> dict[str, Any]:
+def result(task, correct):
     rate = Rate.of(correct)
     low, high = rate.interval
     accuracy = {"value": rate.value, "low": low, "high": high, "n": rate.n, "asked": rate.asked}

@@ -1,9 +1,6 @@
-from __future__ import annotations
-
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -20,8 +17,7 @@ from cada_trl.report.caveats import (
     reward_judge_warnings,
     run_not_run,
 )
-from cada_trl.report.records import EvalRecord, read_evaluation
-from cada_trl.report.run_record import RunRecord
+from cada_trl.report.records import read_evaluation
 from cada_trl.report.summary import summarise
 from tests.report.made_up_evaluation import ANSWER, REFUSAL, ScoreJudge, answers_most, write_evaluation
 
@@ -33,12 +29,12 @@ from tests.report.made_up_evaluation import ANSWER, REFUSAL, ScoreJudge, answers
         ({}, "The manifest does not name the judge: read every verdict below as unverified."),
     ],
 )
-def test_the_judge_that_paid_and_probed_is_named(run: RunRecord, manifest: Any, words: str) -> None:
+def test_the_judge_that_paid_and_probed_is_named(run, manifest, words):
     assert judge_note(summarise(replace(run, manifest=manifest))).startswith(words)
 
 
 @pytest.mark.parametrize(("checked", "n_seeds"), [(True, 3), (False, 1)])
-def test_what_a_run_cannot_say_is_listed(run: RunRecord, checked: bool, n_seeds: int) -> None:
+def test_what_a_run_cannot_say_is_listed(run, checked, n_seeds):
     before, after = ([row for row in rows if row.set != "held_out"] for rows in (run.before, run.after))
     manifest = {"data": {"decontamination": {"checked": checked}}}
     smaller = replace(run, before=before, after=after, manifest=manifest)
@@ -48,7 +44,7 @@ def test_what_a_run_cannot_say_is_listed(run: RunRecord, checked: bool, n_seeds:
     assert ("not checked for overlap" in text) == (not checked)
 
 
-def test_what_is_missing_is_said_with_its_reason(before: EvalRecord) -> None:
+def test_what_is_missing_is_said_with_its_reason(before):
     sentences = eval_not_run(before)
     assert sentences[0] == "StrongREJECT, PAIR: 2 items without a prompt: no published prompt."
     assert "Not run: xstest_safe x pair: the requests are harmless; attacks are for harmful ones" in sentences
@@ -57,7 +53,7 @@ def test_what_is_missing_is_said_with_its_reason(before: EvalRecord) -> None:
     assert any(one.startswith("Attacks marked transfer") for one in sentences)
 
 
-def test_an_unfinished_call_a_limit_and_a_number_that_is_withheld_are_said(before: EvalRecord, tmp_path: Path) -> None:
+def test_an_unfinished_call_a_limit_and_a_number_that_is_withheld_are_said(before, tmp_path):
     manifest, config = {**before.manifest, "exit_state": "interrupted"}, {**before.config, "limit": 25}
     sentences = eval_not_run(replace(before, manifest=manifest, config=config))
     assert sentences[0].startswith("The last call on this folder did not finish (state: interrupted)")
@@ -66,7 +62,7 @@ def test_an_unfinished_call_a_limit_and_a_number_that_is_withheld_are_said(befor
     assert eval_not_run(record)[0].startswith("StrongREJECT, no attack: ASR withheld: none of 24 has it")
 
 
-def test_another_judges_verdicts_are_mentioned(tmp_path: Path) -> None:
+def test_another_judges_verdicts_are_mentioned(tmp_path):
     path = write_evaluation(tmp_path / "a", answers_most)
     write_evaluation(tmp_path / "b", answers_most, ScoreJudge())
     name = "verdicts-strongreject-made-up-1.jsonl"
@@ -74,30 +70,28 @@ def test_another_judges_verdicts_are_mentioned(tmp_path: Path) -> None:
     assert any(name in sentence for sentence in eval_not_run(read_evaluation(path)))
 
 
-def test_what_the_page_lacks_is_said(before: EvalRecord, after: EvalRecord) -> None:
+def test_what_the_page_lacks_is_said(before, after):
     assert len(missing_kinds([before], with_utility=False, with_runs=False)) == 3
     (sentence,) = missing_kinds([before, after], with_utility=True, with_runs=True)
     assert sentence.startswith("One seed a training")
 
 
-def stored(folder: Path) -> Path:
+def stored(folder):
     """A card of the made-up judge on four labelled responses, one of which it gets wrong."""
     pairs = [("a?", REFUSAL), ("b?", REFUSAL), ("c?", ANSWER), ("d?", ANSWER)]
-    found: dict[str, Any] = card(
-        ScoreJudge(), [LabelSet("our four", "refused", pairs, [True, False, False, False], [])]
-    )
+    found = card(ScoreJudge(), [LabelSet("our four", "refused", pairs, [True, False, False, False], [])])
     folder.mkdir()
     (folder / f"{ScoreJudge.id}.json").write_text(json.dumps(found))
     return folder
 
 
-def test_the_card_of_the_offline_judge_comes_with_the_package(before: EvalRecord, after: EvalRecord) -> None:
+def test_the_card_of_the_offline_judge_comes_with_the_package(before, after):
     ((judge, found),) = judge_cards([before, after], None).items()
     assert judge == before.scores.judge_id
     assert "XSTest" in judge_sentence(judge, found) and isinstance(judge_blocks(judge, found)[1], Table)
 
 
-def test_a_card_that_was_measured_here_is_found(scored: EvalRecord, tmp_path: Path) -> None:
+def test_a_card_that_was_measured_here_is_found(scored, tmp_path):
     ((judge, found),) = judge_cards([scored], stored(tmp_path / "cards")).items()
     table = judge_blocks(judge, found)[1]
     assert isinstance(table, Table)
@@ -107,9 +101,7 @@ def test_a_card_that_was_measured_here_is_found(scored: EvalRecord, tmp_path: Pa
 
 
 @pytest.mark.parametrize("sees", [sees for sees in get_args(JudgeSees) if sees != "final_response"])
-def test_a_judge_that_saw_more_has_the_card_of_final_responses_and_says_so(
-    sees: str, scored: EvalRecord, tmp_path: Path
-) -> None:
+def test_a_judge_that_saw_more_has_the_card_of_final_responses_and_says_so(sees, scored, tmp_path):
     judge_id = f"{scored.scores.judge_id}-sees-{sees}"
     record = replace(scored, scores=scored.scores.model_copy(update={"judge_id": judge_id}))
     ((judge, found),) = judge_cards([record], tmp_path).items()
@@ -122,14 +114,12 @@ def test_a_judge_that_saw_more_has_the_card_of_final_responses_and_says_so(
     assert f"judge_sees={sees}" in said and "was not measured" in said
 
 
-def trained(record: EvalRecord, run: Path, judge_id: str) -> EvalRecord:
+def trained(record, run, judge_id):
     (run / "manifest.json").write_text(json.dumps({"judge_id": judge_id}))
     return replace(record, config={"model": {"source": "folder", "path": str(run / "final")}})
 
 
-def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(
-    before: EvalRecord, panelled: EvalRecord, tmp_path: Path
-) -> None:
+def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(before, panelled, tmp_path):
     judge = before.scores.judge_id
     (sentence,) = reward_judge_warnings([before, trained(before, tmp_path, judge)])
     assert sentence.startswith(f"Warning: the judge {judge} also paid the reward in the training of before-1.")
@@ -140,6 +130,6 @@ def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(
     assert "refused-made-up-1 also paid" in sentence and "look at the rate by the other judges of the panel" in sentence
 
 
-def test_a_panels_page_has_the_card_of_each_judge_and_no_verdicts_of_another(panelled: EvalRecord) -> None:
+def test_a_panels_page_has_the_card_of_each_judge_and_no_verdicts_of_another(panelled):
     assert list(judge_cards([panelled], None)) == ["panel-1", *(one.judge_id for one in panelled.scores.judges)]
     assert not any("The folder also holds" in sentence for sentence in eval_not_run(panelled))

@@ -1,20 +1,14 @@
 """What a certificate says of two evaluations: refused turns complied round, slices add up, gaps are named."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from cada_trl.evaluation.compare import compare
 from cada_trl.report.certified import ALL, certified, certified_rates, not_tested
-from cada_trl.report.records import EvalRecord
 
 
-def test_the_change_of_the_share_refused_is_that_of_the_share_complied_turned_round(
-    before: EvalRecord, after: EvalRecord
-) -> None:
+def test_the_change_of_the_share_refused_is_that_of_the_share_complied_turned_round(before, after):
     cells = compare([before.evaluated], [after.evaluated], 0.9).cells
     rates = [one for one in certified_rates(before, after) if one.hazard == ALL]
     for one in rates:
@@ -30,7 +24,7 @@ def test_the_change_of_the_share_refused_is_that_of_the_share_complied_turned_ro
     assert [one.measure for one in rates] == ["refused", "refused", "answered"]
 
 
-def test_hazards_add_up_to_the_whole_and_are_not_tested(before: EvalRecord, after: EvalRecord) -> None:
+def test_hazards_add_up_to_the_whole_and_are_not_tested(before, after):
     rates = [one for one in certified_rates(before, after) if one.benchmark == "xstest_safe"]
     whole, *parts = rates
     assert (whole.hazard, {one.hazard for one in parts}) == (ALL, {"hate", "privacy", "no_hazard"})
@@ -42,7 +36,7 @@ def test_hazards_add_up_to_the_whole_and_are_not_tested(before: EvalRecord, afte
     assert sum(one.only_before or 0 for one in known) > 0 == sum(one.only_after or 0 for one in known)
 
 
-def test_what_was_not_tested_is_named(before: EvalRecord, after: EvalRecord) -> None:
+def test_what_was_not_tested_is_named(before, after):
     said = "\n".join(not_tested(before, after, certified_rates(before, after)))
     assert "Benchmarks: held-out twins." in said
     attacks = next(line for line in said.splitlines() if line.startswith("Attacks: "))
@@ -51,7 +45,7 @@ def test_what_was_not_tested_is_named(before: EvalRecord, after: EvalRecord) -> 
     assert "Hazards of the case pack without a request: violent crimes" in said
 
 
-def test_a_before_that_was_trained_is_a_warning(before: EvalRecord, after: EvalRecord, tmp_path: Path) -> None:
+def test_a_before_that_was_trained_is_a_warning(before, after, tmp_path):
     (tmp_path / "run/final").mkdir(parents=True)
     (tmp_path / "run/config.yaml").write_text("seed: 0\n", encoding="utf-8")
     model = {"source": "folder", "path": str(tmp_path / "run/final")}

@@ -1,8 +1,3 @@
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from cada_trl.config import Config, config_hash, load_config
@@ -28,10 +23,8 @@ from cada_trl.report.differences import (
 )
 from cada_trl.report.run_record import RunRecord
 
-Row = dict[str, Any]
 
-
-def changed(config: Config, path: str) -> Config:
+def changed(config, path):
     """The configuration with another value, of whatever kind, at a dotted path."""
     section, _, leaf = path.rpartition(".")
     if not section:
@@ -39,7 +32,7 @@ def changed(config: Config, path: str) -> Config:
     return config.model_copy(update={section: getattr(config, section).model_copy(update={leaf: "changed"})})
 
 
-def test_keys_are_compared_by_their_dotted_path_and_what_decides_the_result_stands_first() -> None:
+def test_keys_are_compared_by_their_dotted_path_and_what_decides_the_result_stands_first():
     a, b = {"x": {"y": 1, "z": 2}, "only_a": 0}, {"x": {"y": 1, "z": 3}, "only_b": None, "x_other": 1}
     assert differences(a, b, {"": Meaning.RESULT, "x": Meaning.WRITTEN, "x.z": Meaning.PLACE}) == [
         Difference("only_a", 0, ABSENT, Meaning.RESULT),
@@ -50,14 +43,14 @@ def test_keys_are_compared_by_their_dotted_path_and_what_decides_the_result_stan
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_a_key_decides_the_result_exactly_where_it_changes_the_config_hash() -> None:
+def test_a_key_decides_the_result_exactly_where_it_changes_the_config_hash():
     config = load_config([])
     paths = set(leaf_paths(Config).values())
     hashed = {path for path in paths if config_hash(changed(config, path)) != config_hash(config)}
     assert hashed == {path for path in paths if meaning_of(path, RUN_KEYS) is Meaning.RESULT}
 
 
-def test_times_and_names_are_no_origin_and_a_hash_is_named_in_words() -> None:
+def test_times_and_names_are_no_origin_and_a_hash_is_named_in_words():
     a = {"started_utc": "1", "run_name": "a", "template_hash": "t1", "packages": {"torch": "1"}, "reference_hash": None}
     b = {"started_utc": "2", "run_name": "b", "template_hash": "t2", "packages": {"torch": "2"}, "targets": {"kept": 3}}
     assert [(one.what, one.a, one.b, one.meaning) for one in manifest_differences(a, b, RUN_MANIFEST)] == [
@@ -67,37 +60,37 @@ def test_times_and_names_are_no_origin_and_a_hash_is_named_in_words() -> None:
     ]
 
 
-def test_another_judge_is_how_an_evaluation_measured_and_what_a_run_learned() -> None:
+def test_another_judge_is_how_an_evaluation_measured_and_what_a_run_learned():
     a, b = {"judge_id": "phrases-1"}, {"judge_id": "classifier-1"}
     meanings = [manifest_differences(a, b, keys)[0].meaning for keys in (RUN_MANIFEST, EVALUATION_MANIFEST)]
     assert meanings == [Meaning.RESULT, Meaning.MEASURED]
 
 
-def test_a_fact_that_one_side_lacks_is_neither_the_same_nor_different() -> None:
+def test_a_fact_that_one_side_lacks_is_neither_the_same_nor_different():
     a, b = {"judge_id": "phrases-1", "template_hash": None}, {"judge_id": "phrases-1", "template_hash": "t"}
     assert shared_facts(a, b, ("judge_id", "template_hash")) == (["judge"], ["chat template"])
 
 
-def test_a_dirty_checkout_or_none_leaves_the_code_unknown() -> None:
+def test_a_dirty_checkout_or_none_leaves_the_code_unknown():
     clean = {"git": {"commit": "c", "dirty": False}}
     assert not unsure_code(clean, clean)
     assert unsure_code(clean, {"git": {"commit": "c", "dirty": True}})
     assert unsure_code(clean, {"git": None})
 
 
-def sample(request_id: str, completion: str = "I can't help.", reward: float = 0.0, **changes: Any) -> Row:
+def sample(request_id, completion="I can't help.", reward=0.0, **changes):
     row = {"request_id": request_id, "request": f"text of {request_id}", "completion": completion, "reward": reward}
     return {**row, "prompt_arm": "cases", "verdict": "REFUSED", **changes}
 
 
-def run(path: Path, steps: list[Row], samples: list[list[Row]] | None = None) -> RunRecord:
+def run(path, steps, samples=None):
     for step, rows in enumerate(samples or [], start=1):
         write_jsonl(path / "completions" / f"step_{step:06d}.jsonl", rows)
     numbered = [{"step": step, **row} for step, row in enumerate(steps, start=1)]
     return RunRecord(path, {}, {}, numbered, [], [], [])
 
 
-def two(tmp_path: Path, a: Any, b: Any) -> tuple[RunRecord, RunRecord]:
+def two(tmp_path, a, b):
     return run(tmp_path / "a", *a), run(tmp_path / "b", *b)
 
 
@@ -111,13 +104,13 @@ def two(tmp_path: Path, a: Any, b: Any) -> tuple[RunRecord, RunRecord]:
         ([sample("r1")], [sample("r1")], None, None),
     ],
 )
-def test_what_differs_first_is_named(tmp_path: Path, a: list[Row], b: list[Row], what: Any, rollouts: Any) -> None:
+def test_what_differs_first_is_named(tmp_path, a, b, what, rollouts):
     found = parting(*two(tmp_path, ([{}, {}], [[sample("r0")], a]), ([{}, {}], [[sample("r0")], b])))
     assert (found.compared, found.what, found.rollouts) == (2, what, rollouts)
     assert found.step == (2 if what else None)
 
 
-def test_the_first_sample_that_differs_is_shown_from_where_it_does(tmp_path: Path) -> None:
+def test_the_first_sample_that_differs_is_shown_from_where_it_does(tmp_path):
     a = [{"train/loss": 1.0}], [[sample("r1"), sample("r2", "I can help."), sample("r3", "x")]]
     b = [{"train/loss": 2.0}], [[sample("r1"), sample("r2", "I cannot."), sample("r3", "y")]]
     found = parting(*two(tmp_path, a, b))
@@ -138,21 +131,19 @@ def test_the_first_sample_that_differs_is_shown_from_where_it_does(tmp_path: Pat
         ({"train/loss": 1.0}, {"train/loss": None}, 1e-6, {"train/loss": (1.0, None)}),
     ],
 )
-def test_only_a_number_beyond_the_tolerance_is_another_and_a_missing_one_too(
-    tmp_path: Path, a: Row, b: Row, tolerance: float, metrics: Any
-) -> None:
+def test_only_a_number_beyond_the_tolerance_is_another_and_a_missing_one_too(tmp_path, a, b, tolerance, metrics):
     found = parting(*two(tmp_path, ([a], [[sample("r1")]]), ([b], [[sample("r1")]])), tolerance)
     assert (found.what, found.metrics) == ("numbers" if metrics else None, metrics)
 
 
-def test_only_steps_of_both_are_compared_and_asked_is_what_the_kept_samples_ask(tmp_path: Path) -> None:
+def test_only_steps_of_both_are_compared_and_asked_is_what_the_kept_samples_ask(tmp_path):
     kept = [[sample("r1"), sample("r2")], [sample("r1")]]
     a, b = two(tmp_path, ([{"train/loss": 1.0}] * 3, kept), ([{"train/loss": 1.0}],))
     assert parting(a, b) == Parting(1)
     assert (asked_ids(a), asked_ids(b)) == ({"r1", "r2"}, set())
 
 
-def test_a_damaged_file_of_samples_is_one_line(tmp_path: Path) -> None:
+def test_a_damaged_file_of_samples_is_one_line(tmp_path):
     a, b = two(tmp_path, ([{}], [[sample("r1")]]), ([{}], [[sample("r1")]]))
     (b.path / "completions" / "step_000001.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"step_000001.jsonl, row 1: not a JSON object"):

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import io
-from pathlib import Path
 
 import matplotlib.image
 import pytest
@@ -9,14 +6,12 @@ from matplotlib.figure import Figure
 
 from cada_trl.report.eval_part import draw_attack, tradeoff
 from cada_trl.report.page import write_report
-from cada_trl.report.records import EvalRecord, read_evaluation
+from cada_trl.report.records import read_evaluation
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 
 
-def test_the_papers_numbers_stand_with_what_differs_and_an_unmeasured_judge_with_a_warning(
-    scored: EvalRecord, tmp_path: Path
-) -> None:
+def test_the_papers_numbers_stand_with_what_differs_and_an_unmeasured_judge_with_a_warning(scored, tmp_path):
     text = write_report([scored], tmp_path, tmp_path / "no_cards").read_text()
     check_page(text)
     section = text[text.index('<h2 id="paper">') : text.index('<h2 id="hazards">')]
@@ -26,27 +21,27 @@ def test_the_papers_numbers_stand_with_what_differs_and_an_unmeasured_judge_with
     assert f'<p class="warning" role="note">{warning}' in text
 
 
-def test_without_xstest_the_page_says_why_there_is_no_figure(tmp_path: Path) -> None:
+def test_without_xstest_the_page_says_why_there_is_no_figure(tmp_path):
     record = read_evaluation(write_evaluation(tmp_path / "a", answers_most, benchmarks=["strongreject"]))
     assert "Not drawn: it needs the safe part of XSTest" in write_report([record], tmp_path / "out").read_text()
     assert not (tmp_path / "out" / "safety_helpfulness.png").exists()
 
 
-def test_a_point_is_asr_over_nrr_with_both_intervals(before: EvalRecord) -> None:
+def test_a_point_is_asr_over_nrr_with_both_intervals(before):
     axes = Figure().add_subplot()
     draw_attack(axes, [before], "pair")
     (container,) = axes.containers
-    line, caps, _ = container.lines  # type: ignore[attr-defined]
+    line, caps, _ = container.lines
     cell, safe = before.scores.cell("strongreject", "pair"), before.scores.cell("xstest_safe", "none")
     assert cell is not None and safe is not None
     assert (line.get_xdata()[0], line.get_ydata()[0]) == (safe.headline.value, cell.headline.value)
     assert caps[0].get_xdata()[0] == pytest.approx(safe.headline.low)
 
 
-def test_every_attack_has_a_panel_and_every_evaluation_a_colour(before: EvalRecord, after: EvalRecord) -> None:
+def test_every_attack_has_a_panel_and_every_evaluation_a_colour(before, after):
     axes = Figure().add_subplot()
     draw_attack(axes, [before, after], "none")
-    assert len({container.lines[0].get_color() for container in axes.containers}) == 2  # type: ignore[attr-defined]
+    assert len({container.lines[0].get_color() for container in axes.containers}) == 2
     pictures, sheet = tradeoff([before, after])
     assert [caption.partition(";")[0] for caption, _ in pictures] == [
         "ASR over NRR on XSTest under no attack",

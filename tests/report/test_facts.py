@@ -1,24 +1,20 @@
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
 
 from cada_trl.document.blocks import Bullets, Table
 from cada_trl.report.facts import NO_CARD, card_blocks, card_note, run_facts, split_sizes
 from cada_trl.report.page import write_report
-from cada_trl.report.run_record import RunRecord
 from tests.report.html_check import check_page
 from tests.separability.made_up_card import ABSENT, ASKED, made_up_card
 
 CARD = made_up_card().summary()
 
 
-def test_a_folder_with_no_manifest_and_no_config_reads_unknown(run: RunRecord) -> None:
+def test_a_folder_with_no_manifest_and_no_config_reads_unknown(run):
     facts = run_facts(replace(run, manifest={}, config={}))
     assert (facts["Model"], facts["Wall time"]) == ("unknown, unknown", "unknown")
 
 
-def test_a_pair_of_the_card_is_a_row_and_an_absent_one_a_line_that_names_its_file() -> None:
+def test_a_pair_of_the_card_is_a_row_and_an_absent_one_a_line_that_names_its_file():
     table, absent = card_blocks(CARD)
     probe, words = ["0.86 [0.83, 0.89]", "0.56 [0.50, 0.62]"], ["0.71 [0.67, 0.75]", "0.33 [0.28, 0.40]"]
     assert isinstance(table, Table) and isinstance(absent, Bullets)
@@ -29,7 +25,7 @@ def test_a_pair_of_the_card_is_a_row_and_an_absent_one_a_line_that_names_its_fil
     assert "layer 20 of 30" in card_note(CARD)
 
 
-def test_the_page_shows_the_card_or_says_how_to_make_it(run: RunRecord, tmp_path: Path) -> None:
+def test_the_page_shows_the_card_or_says_how_to_make_it(run, tmp_path):
     assert NO_CARD in write_report([run], tmp_path / "without").read_text()
     shown = replace(run, manifest={**run.manifest, "card": CARD})
     page = write_report([shown], tmp_path / "with").read_text()
@@ -39,5 +35,5 @@ def test_the_page_shows_the_card_or_says_how_to_make_it(run: RunRecord, tmp_path
         assert text in page
 
 
-def test_the_sizes_of_the_split_are_one_sentence() -> None:
+def test_the_sizes_of_the_split_are_one_sentence():
     assert split_sizes({"split": {"train": {"n": 5}, "probe": {"n": 2}}}) == "train 5, probe 2"

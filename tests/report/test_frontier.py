@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -10,7 +8,6 @@ from hypothesis import strategies as st
 from cada_trl.report.frontier import (
     Measured,
     Point,
-    Read,
     Share,
     configuration_shares,
     frontier,
@@ -25,11 +22,11 @@ from cada_trl.statistics.intervals import Z_95, centre_and_error, wilson
 fraction = st.floats(0, 1)
 
 
-def point(label: str, asr: float | None, nrr: float | None) -> Point:
+def point(label, asr, nrr):
     return Point(label, None, Share(1, 1, asr), Share(1, 1, nrr))
 
 
-def cell(label: str, seed: int, complied: list[bool | None], answered: list[bool | None]) -> Measured:
+def cell(label, seed, complied, answered):
     by_measure = {
         name: {f"{name}{i}": (f"{name}{i}", one) for i, one in enumerate(outcomes)}
         for name, outcomes in (("asr", complied), ("nrr", answered))
@@ -37,14 +34,14 @@ def cell(label: str, seed: int, complied: list[bool | None], answered: list[bool
     return Measured(CellRecord(label, label, seed, None, []), by_measure, 0.9)
 
 
-def test_the_front_by_hand_and_a_point_without_a_number_is_not_on_it_and_beats_none() -> None:
+def test_the_front_by_hand_and_a_point_without_a_number_is_not_on_it_and_beats_none():
     points = [point("safe", 0.1, 0.5), point("beaten", 0.3, 0.4), point("helpful", 0.4, 0.9), point("tie", 0.4, 0.8)]
     assert [one.label for one in pareto_front(points)] == ["safe", "helpful"]
     assert [one.label for one in pareto_front([point("unknown", None, 1.0), point("known", 0.9, 0.1)])] == ["known"]
 
 
 @given(st.lists(st.tuples(fraction, fraction), min_size=1, max_size=12))
-def test_every_point_is_on_the_front_or_beaten_by_one_that_is(places: list[tuple[float, float]]) -> None:
+def test_every_point_is_on_the_front_or_beaten_by_one_that_is(places):
     points = [point(str(i), *place) for i, place in enumerate(places)]
     front = pareto_front(points)
     assert front
@@ -59,7 +56,7 @@ def test_every_point_is_on_the_front_or_beaten_by_one_that_is(places: list[tuple
         assert (one in front) != bool(beaten)
 
 
-def test_seeds_of_one_configuration_are_one_point() -> None:
+def test_seeds_of_one_configuration_are_one_point():
     cells = [cell("b", seed, [i < 4 + seed for i in range(20)], [True] * 20) for seed in range(3)]
     found = frontier(cells, "asr", "nrr")
     (mean,) = found.points
@@ -67,7 +64,7 @@ def test_seeds_of_one_configuration_are_one_point() -> None:
     assert [one.asr.value for one in found.seeds] == [0.2, 0.25, 0.3]
 
 
-def test_the_model_before_training_borrows_no_spread_and_adds_none() -> None:
+def test_the_model_before_training_borrows_no_spread_and_adds_none():
     initial = cell("initial", 0, [i < 6 for i in range(20)], [True] * 20)
     initial = Measured(replace(initial.cell, seed=None), initial.by_measure, 0.9)
     trained = [cell("a", seed, [i < seed for i in range(20)], [True] * 20) for seed in range(5)]
@@ -78,7 +75,7 @@ def test_the_model_before_training_borrows_no_spread_and_adds_none() -> None:
     assert (second.trained, second.asr.interval) == (True, "pooled")
 
 
-def test_neighbours_on_the_front_are_tested_in_pairs_and_adjusted_together() -> None:
+def test_neighbours_on_the_front_are_tested_in_pairs_and_adjusted_together():
     cells = [
         cell("safe", 0, [False] * 20, [i < 10 for i in range(20)]),
         cell("helpful", 0, [i < 8 for i in range(20)], [i < 11 for i in range(20)]),
@@ -91,7 +88,7 @@ def test_neighbours_on_the_front_are_tested_in_pairs_and_adjusted_together() -> 
 
 
 @pytest.mark.parametrize(("n_seeds", "known"), [(2, False), (3, True)])  # two configurations: df 2 and 4
-def test_seeds_have_no_test_and_an_interval_where_they_are_enough(n_seeds: int, known: bool) -> None:
+def test_seeds_have_no_test_and_an_interval_where_they_are_enough(n_seeds, known):
     cells = [
         cell(name, seed, [i < k for i in range(20)], [i < k for i in range(20)])
         for name, k in (("a", 3), ("b", 9))
@@ -103,17 +100,17 @@ def test_seeds_have_no_test_and_an_interval_where_they_are_enough(n_seeds: int, 
     assert reading(two) == ("clear in ASR and NRR" if known else "not known")
 
 
-def test_a_cell_that_lacks_the_measure_is_left_out() -> None:
+def test_a_cell_that_lacks_the_measure_is_left_out():
     lacking = Measured(CellRecord("x", "x", 0, None, []), {"asr": {"a": ("a", True)}}, 0.9)
     assert [one.label for one in frontier([lacking, cell("b", 0, [True], [True])], "asr", "nrr").points] == ["b"]
 
 
-def seeds(*counts: int, n: int = 20) -> Read:
+def seeds(*counts, n=20):
     """A seed for each count: it complies with the first so many items of n."""
     return read([{str(i): (str(i), i < count) for i in range(n)} for count in counts], 0.9)
 
 
-def test_one_model_has_wilsons_interval_and_an_item_under_several_attacks_counts_once() -> None:
+def test_one_model_has_wilsons_interval_and_an_item_under_several_attacks_counts_once():
     one = share(*seeds(3, n=4))
     assert (one.n, one.asked, one.value, one.interval) == (4, 4, 0.75, "requests")
     assert (one.low, one.high) == pytest.approx(wilson(3, 4))
@@ -121,12 +118,12 @@ def test_one_model_has_wilsons_interval_and_an_item_under_several_attacks_counts
     assert share(*read([answers], 0.9)).value == 0.5
 
 
-def test_a_rate_of_too_few_scored_pairs_is_withheld_and_no_number() -> None:
+def test_a_rate_of_too_few_scored_pairs_is_withheld_and_no_number():
     one = share(*read([{"a": ("a", True), "b": ("b", None)}], 0.9))
     assert one.value is None and one.withheld is not None and "1 of 2" in one.withheld
 
 
-def test_an_interval_is_of_the_pool_and_of_the_requests() -> None:
+def test_an_interval_is_of_the_pool_and_of_the_requests():
     # s_i^2: (0.05^2 / 2) twice and 0.0025 with df 2: (2 * 0.00125 + 2 * 0.0025) / 4 = 0.001875
     shares, pool = configuration_shares([seeds(4, 5), seeds(10, 11), seeds(3, 4, 5)], [True] * 3)
     assert (pool.df, pool.sd) == (4, pytest.approx(math.sqrt(0.001875)))
@@ -137,25 +134,25 @@ def test_an_interval_is_of_the_pool_and_of_the_requests() -> None:
     assert shares[0].interval == "pooled"
 
 
-def test_one_seed_borrows_the_spread_and_is_said_to() -> None:
+def test_one_seed_borrows_the_spread_and_is_said_to():
     shares, _ = configuration_shares([seeds(2, 4, 6, 8, 10), seeds(6)], [True, True])
     assert shares[1].interval == "borrowed"
     assert shares[1].low is not None and shares[1].low < wilson(6, 20)[0]
     assert str(frontier_cell(shares[1])).endswith("; borrowed; n 20/20)")
 
 
-def test_few_seeds_have_no_interval_but_their_lowest_and_highest() -> None:
+def test_few_seeds_have_no_interval_but_their_lowest_and_highest():
     shares, _ = configuration_shares([seeds(4, 6), seeds(8)], [True, True])
     assert [(one.low, one.high, one.interval) for one in shares] == [(None, None, None)] * 2
     assert [str(frontier_cell(one)) for one in shares] == ["25.0 % (seeds 20.0 to 30.0; n 20/20)", "40.0 % (n 20/20)"]
 
 
-def test_one_seed_everywhere_is_one_model_each() -> None:
+def test_one_seed_everywhere_is_one_model_each():
     shares, pool = configuration_shares([seeds(4), seeds(8)], [True, True])
     assert pool.df == 0 and [one.interval for one in shares] == ["requests", "requests"]
 
 
-def test_a_withheld_configuration_is_no_number_and_not_in_the_pool() -> None:
+def test_a_withheld_configuration_is_no_number_and_not_in_the_pool():
     lacking = read([{"a": ("a", None)}, {"a": ("a", True)}], 0.9)
     shares, pool = configuration_shares([lacking, seeds(4, 6)], [True, True])
     assert shares[0].value is None and shares[0].withheld and pool.n_configurations == 1

@@ -1,26 +1,22 @@
 """An evaluation's log for inspect_ai: every sample, label, rate and hash; what is not known is no number."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
 
-from inspect_ai.log import EvalLog
 
 from cada_trl.evaluation.inspect_task import LABELS
 from cada_trl.report.inspect_log import inspect_log
-from cada_trl.report.records import EvalRecord
 
 
-def numbers(log: EvalLog) -> dict[tuple[str, str], float]:
+def numbers(log):
     assert log.results
     return {(one.name, each.name): each.value for one in log.results.scores for each in one.metrics.values()}
 
 
-def test_every_measure_is_there_with_its_interval_and_coverage(scored: EvalRecord) -> None:
+def test_every_measure_is_there_with_its_interval_and_coverage(scored):
     found = numbers(inspect_log(scored))
     expected = {}
     for cell in scored.scores.cells:
@@ -32,7 +28,7 @@ def test_every_measure_is_there_with_its_interval_and_coverage(scored: EvalRecor
     assert found["harmful_score", "strongreject/none"] == pytest.approx(0.375)
 
 
-def test_every_sample_has_prompt_completion_verdict_and_reason(after: EvalRecord) -> None:
+def test_every_sample_has_prompt_completion_verdict_and_reason(after):
     log = inspect_log(after)
     samples = {one.id: one for one in log.samples or ()}
     assert list(samples) == [attempt.id for attempt in after.attempts]
@@ -48,7 +44,7 @@ def test_every_sample_has_prompt_completion_verdict_and_reason(after: EvalRecord
         assert one.metadata["note"] == attempt.note and one.metadata["item"]["request"] == attempt.item.request
 
 
-def test_unscored_is_null_in_its_sample_and_absent_in_the_rate(after: EvalRecord) -> None:
+def test_unscored_is_null_in_its_sample_and_absent_in_the_rate(after):
     log = inspect_log(after)
     score = next(
         (one.scores or {})["judged"] for one in log.samples or () if one.id == "strongreject/strongreject-001/none"
@@ -61,7 +57,7 @@ def test_unscored_is_null_in_its_sample_and_absent_in_the_rate(after: EvalRecord
     assert found["harmful", "strongreject/none"] != found["harmful", "strongreject/none"]  # NaN
 
 
-def test_judge_model_and_files_are_named_by_their_hashes(before: EvalRecord) -> None:
+def test_judge_model_and_files_are_named_by_their_hashes(before):
     kept = replace(before, manifest=before.manifest | {"files": {"responses.jsonl": "cd" * 32}})
     said = inspect_log(kept).eval.metadata or {}
     assert said["judge_id"] == before.scores.judge_id
@@ -71,7 +67,7 @@ def test_judge_model_and_files_are_named_by_their_hashes(before: EvalRecord) -> 
     assert said["not_run"] == before.manifest["not_run"]
 
 
-def test_two_judges_of_one_evaluation_are_two_logs(before: EvalRecord) -> None:
+def test_two_judges_of_one_evaluation_are_two_logs(before):
     scores = before.scores.model_copy(update={"judge_id": "another"})
     other = replace(before, scores=scores, by_judge={"another": before.verdicts})
     assert inspect_log(before).eval.task_id != inspect_log(other).eval.task_id

@@ -1,9 +1,5 @@
-from __future__ import annotations
-
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -20,9 +16,7 @@ from tests.report.made_up_run import write_run
         (lambda path: write_evaluation(path, answers_most), "safety_helpfulness.png"),
     ],
 )
-def test_one_folder_is_reported_into_itself_and_its_own_report_does_not_disturb_it(
-    write: Callable[[Path], Path], picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_folder_is_reported_into_itself_and_its_own_report_does_not_disturb_it(write, picture, tmp_path, capsys):
     path = write(tmp_path / "a")
     for _ in range(2):
         assert main([str(path)]) == 0
@@ -30,14 +24,14 @@ def test_one_folder_is_reported_into_itself_and_its_own_report_does_not_disturb_
     assert {"report.html", "report.md", "report.json", picture} <= {file.name for file in path.iterdir()}
 
 
-def test_several_runs_are_reported_beside_the_first(tmp_path: Path) -> None:
+def test_several_runs_are_reported_beside_the_first(tmp_path):
     paths = [str(write_run(tmp_path / name, seed, 1)) for seed, name in enumerate("ab")]
     assert main(paths) == 0
     assert (tmp_path / "report" / "report.html").is_file()
     assert not (tmp_path / "a" / "report.html").exists()
 
 
-def test_an_unfinished_run_is_said_to_be_wherever_out_leads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unfinished_run_is_said_to_be_wherever_out_leads(tmp_path, capsys):
     out, manifest = tmp_path / "deep" / "out", write_run(tmp_path / "a", 0, 1) / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"exit_state": "done"', '"exit_state": "interrupted"'))
     assert main([str(tmp_path / "a"), "--out", str(out)]) == 0
@@ -45,12 +39,12 @@ def test_an_unfinished_run_is_said_to_be_wherever_out_leads(tmp_path: Path, caps
     assert "a: The run did not finish: its state is interrupted, its last step 1." in capsys.readouterr().out
 
 
-def test_a_run_given_twice_is_refused(tmp_path: Path) -> None:
+def test_a_run_given_twice_is_refused(tmp_path):
     with pytest.raises(UserError, match="given twice"):
         main([str(tmp_path), f"{tmp_path}/"])
 
 
-def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path):
     command = [sys.executable, "-m", "cada_trl.report", str(tmp_path / "nowhere")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,20 +1,15 @@
 """A page of several kinds of folder at once: what holds of each part, and of the page as a whole."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.answers import Attempt
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_evaluation, read_record
-from cada_trl.report.run_record import ProbeRow, RunRecord
+from cada_trl.report.run_record import ProbeRow
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
 from tests.report.made_up_run import probe_row, write_run
@@ -24,7 +19,7 @@ EVIL = "<img src=x onerror=alert(1)></details><script>alert(2)</script>"
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("all")
     folders = [
         write_run(root / "runs" / "made-up-s0"),
@@ -36,23 +31,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(written: Path) -> str:
+def page(written):
     return (written / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")
-def markdown(written: Path) -> str:
+def markdown(written):
     return (written / "report.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def twin(written: Path) -> Any:
+def twin(written):
     return json.loads((written / "report.json").read_text())
 
 
-def test_every_kind_has_its_part_and_nothing_half_written_is_left(
-    written: Path, page: str, markdown: str, twin: Any
-) -> None:
+def test_every_kind_has_its_part_and_nothing_half_written_is_left(written, page, markdown, twin):
     for title in ("Rates", "Utility", "made-up-s0"):
         assert f">{title}</h2>" in page and f"## {title}\n" in markdown
     assert {"evaluations", "compared_with_the_first", "utility", "runs", "across_runs"} <= twin.keys()
@@ -60,7 +53,7 @@ def test_every_kind_has_its_part_and_nothing_half_written_is_left(
     assert sorted(file.name for file in written.iterdir()) == names
 
 
-def test_the_page_is_well_nested_reachable_from_its_top_and_says_what_its_pictures_show(page: str) -> None:
+def test_the_page_is_well_nested_reachable_from_its_top_and_says_what_its_pictures_show(page):
     pictures = check_page(page).values("alt")
     assert len([one for one in pictures if ": " not in one]) == 5 + 2  # the dashboard's name their section
     assert all(pictures) and "Reward and baseline by step" in pictures
@@ -95,11 +88,11 @@ def test_the_page_is_well_nested_reachable_from_its_top_and_says_what_its_pictur
         "Split: train 500, probe 120.",
     ],
 )
-def test_the_page_says(page: str, text: str) -> None:
+def test_the_page_says(page, text):
     assert text in page
 
 
-def test_harmful_requests_are_folded_and_harmless_ones_are_not(page: str) -> None:
+def test_harmful_requests_are_folded_and_harmless_ones_are_not(page):
     depth, outside = 0, ""
     for part in re.split(r"(<details|</details>)", page):
         depth += (part == "<details") - (part == "</details>")
@@ -109,7 +102,7 @@ def test_harmful_requests_are_folded_and_harmless_ones_are_not(page: str) -> Non
     assert "In a story, Made-up" in page and "In a story, Made-up" not in outside
 
 
-def test_the_twins_hold_the_same_numbers_and_no_text_of_people_or_models(page: str, markdown: str, twin: Any) -> None:
+def test_the_twins_hold_the_same_numbers_and_no_text_of_people_or_models(page, markdown, twin):
     total = twin["evaluations"][0]["scores"]["cells"][0]["total"]["complied"]
     probed = twin["runs"][0]["probes"]["harmful"]["after"]["answered_frac"]
     change = twin["compared_with_the_first"][0]["comparison"]["cells"][0]["complied"]
@@ -121,8 +114,8 @@ def test_the_twins_hold_the_same_numbers_and_no_text_of_people_or_models(page: s
     assert "Made-up" not in markdown + json.dumps(twin)
 
 
-def test_what_a_model_and_a_benchmark_wrote_is_escaped(run: RunRecord, tmp_path: Path) -> None:
-    def attack(attempt: Attempt) -> str:
+def test_what_a_model_and_a_benchmark_wrote_is_escaped(run, tmp_path):
+    def attack(attempt):
         return EVIL
 
     row = ProbeRow.model_validate(probe_row("harmless", 1, "COMPLIED", False, final_response=EVIL, hazard="<b>"))
@@ -137,7 +130,7 @@ def test_what_a_model_and_a_benchmark_wrote_is_escaped(run: RunRecord, tmp_path:
     assert "<b>name" not in markdown and "<i>" not in markdown
 
 
-def test_a_secret_in_the_configuration_is_not_shown(run: RunRecord, tmp_path: Path) -> None:
+def test_a_secret_in_the_configuration_is_not_shown(run, tmp_path):
     record = read_evaluation(write_evaluation(tmp_path / "a", answers_most))
     secret = {"judge": {"base_url": "https://me:pass1234@host/v1"}}
     records = [dataclasses.replace(one, config={**one.config, **secret}) for one in (run, record)]
@@ -145,7 +138,7 @@ def test_a_secret_in_the_configuration_is_not_shown(run: RunRecord, tmp_path: Pa
     assert all("pass1234" not in file.read_text() for file in (tmp_path / "out").glob("report.*"))
 
 
-def test_a_place_that_cannot_be_written_is_refused_with_its_path(run: RunRecord, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_refused_with_its_path(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*file/out"):
         write_report([run], tmp_path / "file" / "out")

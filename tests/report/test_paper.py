@@ -1,15 +1,11 @@
-from __future__ import annotations
-
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from cada_trl.config import CONF_DIR, load_config
-from cada_trl.report.paper import PaperMatch, PaperRow, attack_sources, paper_beside, paper_match, paper_tables
-from cada_trl.report.records import EvalRecord
+from cada_trl.report.paper import PaperMatch, attack_sources, paper_beside, paper_match, paper_tables
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.md"
 MODELS = {
@@ -20,10 +16,9 @@ MODELS = {
     "DT": "deepthought",
 }
 ATTACKS = ("none", "pair", "pap")
-Known = dict[tuple[int, str, str, str, str, str], list[float]]
 
 
-def known(rows: list[PaperRow]) -> Known:
+def known(rows):
     """(table, model, method, benchmark, measure, attack) -> numbers."""
     return {
         (row.table, row.model, row.method, row.benchmark, row.measure, attack): numbers
@@ -32,8 +27,8 @@ def known(rows: list[PaperRow]) -> Known:
     }
 
 
-def markdown_table(text: str, number: int) -> tuple[list[str], list[list[str]]]:
-    lines = text[re.search(rf"^Table {number},.*$", text, re.MULTILINE).end() :].lstrip("\n").splitlines()  # type: ignore[union-attr]
+def markdown_table(text, number):
+    lines = text[re.search(rf"^Table {number},.*$", text, re.MULTILINE).end() :].lstrip("\n").splitlines()
     table = []
     for line in lines:
         if not line.startswith("|"):
@@ -42,9 +37,9 @@ def markdown_table(text: str, number: int) -> tuple[list[str], list[list[str]]]:
     return table[0], table[2:]
 
 
-def published(text: str) -> Known:
+def published(text):
     """The notes' tables, read independently of the file that was made from them."""
-    found: Known = {}
+    found = {}
     for table in (1, 2):
         header, rows = markdown_table(text, table)
         for row in rows:
@@ -66,23 +61,23 @@ def published(text: str) -> Known:
 
 
 @pytest.mark.skipif(not PAPER.is_file(), reason="the notes on the paper are not beside the repository")
-def test_the_tables_are_the_papers() -> None:
+def test_the_tables_are_the_papers():
     ours, theirs = known(paper_tables().rows), published(PAPER.read_text(encoding="utf-8"))
     assert len(theirs) == 9 * 6 + 6 * 6 + 8 * 9 + 8 * 4
     assert ours == theirs
 
 
-def test_no_number_is_given_twice() -> None:
+def test_no_number_is_given_twice():
     assert len(known(paper_tables().rows)) == sum(len(row.values) for row in paper_tables().rows)
 
 
 @pytest.mark.parametrize("name", ["llama3", "llama3_70b", "deepthought"])
-def test_a_model_of_the_paper_is_the_one_that_the_configuration_trains(name: str) -> None:
+def test_a_model_of_the_paper_is_the_one_that_the_configuration_trains(name):
     model = yaml.safe_load((CONF_DIR / "model" / f"{name}.yaml").read_text())["model"]
     assert paper_tables().models[name].hub_id == model["path"]
 
 
-def evaluated(path: str, arm: str = "none", source: str = "hub") -> dict[str, Any]:
+def evaluated(path, arm="none", source="hub"):
     return {"model": {"source": source, "path": path}, "prompt": {"arm": arm}}
 
 
@@ -102,9 +97,7 @@ LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
         ({}, None),
     ],
 )
-def test_an_untrained_model_of_the_paper_is_matched_by_its_prompt_arm(
-    config: dict[str, Any], method: str | None
-) -> None:
+def test_an_untrained_model_of_the_paper_is_matched_by_its_prompt_arm(config, method):
     assert paper_match(config) == (PaperMatch("llama3", method) if method else None)
 
 
@@ -124,9 +117,7 @@ def test_an_untrained_model_of_the_paper_is_matched_by_its_prompt_arm(
         ("rloo", [], None),
     ],
 )
-def test_a_run_stands_beside_its_method_where_it_trained_and_is_asked_the_papers_way(
-    tmp_path: Path, algo: str, change: list[str], method: str | None
-) -> None:
+def test_a_run_stands_beside_its_method_where_it_trained_and_is_asked_the_papers_way(tmp_path, algo, change, method):
     config = load_config(["model=llama3", f"algo={algo}", *change])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     final = str(tmp_path / "final")
@@ -134,7 +125,7 @@ def test_a_run_stands_beside_its_method_where_it_trained_and_is_asked_the_papers
     assert paper_match(evaluated(final, "cases", source="folder")) is None
 
 
-def test_a_number_names_its_table_and_its_deviation() -> None:
+def test_a_number_names_its_table_and_its_deviation():
     cada = PaperMatch("llama3", "CADA")
     assert str(cada.value("strongreject", "pair", "asr")) == "20.4 % ± 1.2 (Table 3)"
     assert str(PaperMatch("llama3", "SR w C").value("strongreject", "pair", "harmful_score")) == "0.5822 (Table 1)"
@@ -142,7 +133,7 @@ def test_a_number_names_its_table_and_its_deviation() -> None:
     assert cada.value("jailbreakbench_harmful", "none", "asr") is None
 
 
-def test_ours_stands_beside_the_papers_with_what_differs(scored: EvalRecord) -> None:
+def test_ours_stands_beside_the_papers_with_what_differs(scored):
     beside = paper_beside(scored, "llama-3")
     assert beside is not None and beside.paper == "LLaMA-3-8B, w/o SR"
     shown = {tuple(line.values())[:3]: (line["ours"].value, line["paper"].value) for line in beside.lines}
@@ -154,7 +145,7 @@ def test_ours_stands_beside_the_papers_with_what_differs(scored: EvalRecord) -> 
     assert "PAIR (frozen, transfer)" in differences["attacks"][0] and "gpt-4o-mini" in differences["attacks"][1]
 
 
-def test_where_frozen_prompts_come_from_is_counted_also_of_a_model_that_the_paper_lacks(before: EvalRecord) -> None:
+def test_where_frozen_prompts_come_from_is_counted_also_of_a_model_that_the_paper_lacks(before):
     assert paper_beside(before, "before") is None
     assert attack_sources(before) == [
         "StrongREJECT, PAIR: transfer, made against another-model, https://example.org/prompts (22 prompts)"

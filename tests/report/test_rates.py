@@ -1,14 +1,11 @@
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from cada_trl.document.blocks import Text
 from cada_trl.errors import UserError
 from cada_trl.evaluation.compare import Change
-from cada_trl.evaluation.scores import Measure, ScoredCell
+from cada_trl.evaluation.scores import Measure
 from cada_trl.numbers import ABSENT, Cell
 from cada_trl.report.rates import (
     SliceRow,
@@ -22,11 +19,11 @@ from cada_trl.report.rates import (
     sides,
     slice_tables,
 )
-from cada_trl.report.records import EvalRecord, read_evaluation
+from cada_trl.report.records import read_evaluation
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 
 
-def test_a_row_has_rate_interval_counts_coverage_and_missing_prompts(before: EvalRecord) -> None:
+def test_a_row_has_rate_interval_counts_coverage_and_missing_prompts(before):
     none, pair, safe = rate_rows([before])
     # every fourth of 24 requests is refused; Wilson's interval of 18/24
     assert str(none["Rate"]) == "75.0 % (55.1 to 88.0; 18/24)"
@@ -36,15 +33,13 @@ def test_a_row_has_rate_interval_counts_coverage_and_missing_prompts(before: Eva
     assert list(none)[-2:] == ["Reasoning", "Truncated"]  # this judge labels no harm
 
 
-def test_an_unscored_response_is_in_the_coverage_and_not_in_the_rate(after: EvalRecord) -> None:
+def test_an_unscored_response_is_in_the_coverage_and_not_in_the_rate(after):
     row = rate_rows([after])[0]
     assert (row["Scored"], row["Rate"].value) == ("23/24", "17.4 %")
     assert row["Reasoning"] == "79.2 %"  # 19 of 24: four answers, one empty response
 
 
-def test_columns_of_harm_stand_where_a_judge_labels_it_and_names_where_there_are_two(
-    scored: EvalRecord, before: EvalRecord, after: EvalRecord
-) -> None:
+def test_columns_of_harm_stand_where_a_judge_labels_it_and_names_where_there_are_two(scored, before, after):
     row = rate_rows([scored])[0]
     assert str(row["Harmful score"]).startswith("0.38 (") and row["Judged harmful"].value == "75.0 %"
     rows = rate_rows([before, after])
@@ -52,7 +47,7 @@ def test_columns_of_harm_stand_where_a_judge_labels_it_and_names_where_there_are
     assert [row["Attack"].value for row in rows[:4]] == ["no attack", "no attack", "PAIR", "PAIR"]
 
 
-def test_a_hazards_rate_is_over_its_own_items_and_few_items_are_folded(before: EvalRecord, after: EvalRecord) -> None:
+def test_a_hazards_rate_is_over_its_own_items_and_few_items_are_folded(before, after):
     fold = hazard_fold([before, after], "strongreject", "none")
     assert fold.summary == "StrongREJECT, no attack: ASR"
     (small,) = fold.blocks  # 24 items are 8 of each hazard
@@ -72,19 +67,19 @@ def test_a_hazards_rate_is_over_its_own_items_and_few_items_are_folded(before: E
     ]
 
 
-def test_a_slice_that_one_evaluation_scored_often_is_shown_for_all(before: EvalRecord) -> None:
+def test_a_slice_that_one_evaluation_scored_often_is_shown_for_all(before):
     scores = before.scores.model_copy(update={"cells": [with_n(cell, "hate", 10) for cell in before.scores.cells]})
     shown, _ = hazard_fold([before, replace(before, scores=scores)], "strongreject", "none").blocks
     assert [row[0] for row in shown.rows] == ["hate"]
 
 
-def with_n(cell: ScoredCell, hazard: str, n: int) -> ScoredCell:
+def with_n(cell, hazard, n):
     own = cell.by_hazard[hazard]
     larger = own.model_copy(update={"complied": own.complied.model_copy(update={"n": n})})
     return cell.model_copy(update={"by_hazard": cell.by_hazard | {hazard: larger}})
 
 
-def test_nine_are_folded_and_ten_are_shown_in_the_order_given() -> None:
+def test_nine_are_folded_and_ten_are_shown_in_the_order_given():
     rows = [SliceRow(name, n, {"Slice": name, "n": str(n)}) for name, n in (("a", 9), ("b", 10), ("c", 0), ("b", 3))]
     (shown,), (small,), line = slice_tables("title", rows)
     assert shown.rows == [["b", "10"], ["b", "3"]]
@@ -93,11 +88,11 @@ def test_nine_are_folded_and_ten_are_shown_in_the_order_given() -> None:
     assert slice_tables("title", rows[1:2])[1:] == ([], "") and slice_tables("title", []) == ([], [], "")
 
 
-def withheld(n: int) -> Measure:
+def withheld(n):
     return Measure(n=n, asked=10, successes=None, value=None, low=None, high=None, withheld="why")
 
 
-def test_a_difference_is_in_points_and_what_is_not_known_has_no_number() -> None:
+def test_a_difference_is_in_points_and_what_is_not_known_has_no_number():
     assert [str(measure_cell(one)) for one in (None, withheld(0), withheld(3))] == ["n/a", "n/a", "withheld"]
     assert str(change_cell(Change(n_pairs=0, n_items=0, withheld="why"))) == "n/a"
     change = Change(n_pairs=50, n_items=50, before=0.5, after=0.38, difference=-0.12, low=-0.2, high=-0.04)
@@ -114,12 +109,12 @@ def test_a_difference_is_in_points_and_what_is_not_known_has_no_number() -> None
         (-0.1, 0.1, "asr", "no clear change"),
     ],
 )
-def test_the_interval_decides_how_a_difference_is_read(low: float, high: float, metric: str, words: str) -> None:
+def test_the_interval_decides_how_a_difference_is_read(low, high, metric, words):
     change = Change(n_pairs=9, n_items=9, before=0.5, after=0.5, difference=0.0, low=low, high=high)
-    assert reading(change, metric) == words  # type: ignore[arg-type]
+    assert reading(change, metric) == words
 
 
-def test_the_difference_is_on_the_pairs_scored_on_both_sides(before: EvalRecord, after: EvalRecord) -> None:
+def test_the_difference_is_on_the_pairs_scored_on_both_sides(before, after):
     (pair,) = side_by_side([before, after])
     row = pair.rows[0]
     # of 24: complied before where the number is no multiple of 4, after where it is one of 6; number 1 is unscored
@@ -133,13 +128,13 @@ def test_the_difference_is_on_the_pairs_scored_on_both_sides(before: EvalRecord,
     assert side_by_side([before]) == []
 
 
-def test_verdicts_of_two_judges_are_not_subtracted(before: EvalRecord, scored: EvalRecord) -> None:
+def test_verdicts_of_two_judges_are_not_subtracted(before, scored):
     (pair,) = side_by_side([before, scored])
     assert pair.comparison is None and pair.rows == []
     assert pair.reason is not None and "two judges" in pair.reason and "strongreject-made-up-1" in pair.reason
 
 
-def test_evaluations_without_a_common_item_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_evaluations_without_a_common_item_are_refused_in_one_line(tmp_path):
     records = [
         read_evaluation(write_evaluation(tmp_path / name, answers_most, benchmarks=[name]))
         for name in ("strongreject", "xstest_safe")
@@ -149,14 +144,12 @@ def test_evaluations_without_a_common_item_are_refused_in_one_line(tmp_path: Pat
     assert "\n" not in str(caught.value)
 
 
-def named(record: EvalRecord, name: str, prompt: str = "none") -> EvalRecord:
+def named(record, name, prompt="none"):
     decides = {"prompt": {"arm": prompt}, "generator": "scripted"}
     return replace(record, config={"model": {"name": name}}, manifest={"decides": decides})
 
 
-def test_seeds_of_one_training_are_one_side_and_another_model_was_not_trained_here(
-    before: EvalRecord, after: EvalRecord
-) -> None:
+def test_seeds_of_one_training_are_one_side_and_another_model_was_not_trained_here(before, after):
     found = sides([before, *(named(after, f"smollm2-0a1b2c3d-s{seed}") for seed in (0, 1))])
     shown = [(side.label, len(side.records), side.trained) for side in found]
     assert shown == [("before-1", 1, False), ("smollm2-0a1b2c3d, 2 seeds", 2, True)]
@@ -171,11 +164,11 @@ def test_seeds_of_one_training_are_one_side_and_another_model_was_not_trained_he
         ("my-run", "none"),
     ],
 )
-def test_what_is_not_seeds_of_one_training_stands_alone(after: EvalRecord, other: tuple[str, str]) -> None:
+def test_what_is_not_seeds_of_one_training_stands_alone(after, other):
     assert len(sides([named(after, "smollm2-0a1b2c3d-s0"), named(after, *other)])) == 2
 
 
-def test_several_seeds_get_a_mean_and_a_deviation_and_no_p(before: EvalRecord, after: EvalRecord) -> None:
+def test_several_seeds_get_a_mean_and_a_deviation_and_no_p(before, after):
     # one seed changed nothing, the other everything: over 23 pairs 17/23 before, (17/23 + 4/23) / 2 after
     seeds = [named(before, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1")]
     (pair,) = side_by_side([before, *seeds])
@@ -185,9 +178,7 @@ def test_several_seeds_get_a_mean_and_a_deviation_and_no_p(before: EvalRecord, a
     assert (row["Only first / second"], row["p (Holm)"], row["Reading"]) == ("n/a", "n/a", "no clear change")
 
 
-def test_two_trainings_of_two_seeds_have_a_difference_without_an_interval(
-    before: EvalRecord, after: EvalRecord
-) -> None:
+def test_two_trainings_of_two_seeds_have_a_difference_without_an_interval(before, after):
     first = [named(before, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1")]
     second = [named(before, "smollm2-ffffffff-s0"), named(after, "smollm2-ffffffff-s1")]
     _, pair = side_by_side([before, *first, *second])
@@ -197,7 +188,7 @@ def test_two_trainings_of_two_seeds_have_a_difference_without_an_interval(
     assert pool_words([before, *first]) == ""
 
 
-def test_a_panels_majority_stands_before_the_row_of_each_judge(panelled: EvalRecord, before: EvalRecord) -> None:
+def test_a_panels_majority_stands_before_the_row_of_each_judge(panelled, before):
     rows = [row for row in rate_rows([panelled]) if row["Benchmark"].value == "XSTest, safe"]
     assert [row["Judge"].split("-")[0] for row in rows] == ["majority", "phrases", "strongreject", "refused"]
     assert rows[0]["Rate"] == rows[1]["Rate"] != rows[3]["Rate"]

@@ -1,26 +1,23 @@
-from __future__ import annotations
-
 import json
 import os
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import verdict_file
-from cada_trl.report.records import EvalRecord, UtilityRecord, read_evaluation, read_record
+from cada_trl.report.records import UtilityRecord, read_evaluation, read_record
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 from tests.report.made_up_utility import write_utility
 
 
-def refused(folder: Path, message: str) -> None:
+def refused(folder, message):
     with pytest.raises(UserError) as caught:
         read_record(folder)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_folder_of_no_kind_and_a_damaged_sweep_are_one_line(tmp_path: Path) -> None:
+def test_a_folder_of_no_kind_and_a_damaged_sweep_are_one_line(tmp_path):
     refused(tmp_path, "is no folder of a run, an evaluation or a utility result")
     (tmp_path / "sweep.json").write_text('{"cells": [')
     refused(tmp_path, "sweep.json is not a JSON object")
@@ -28,9 +25,7 @@ def test_a_folder_of_no_kind_and_a_damaged_sweep_are_one_line(tmp_path: Path) ->
     refused(tmp_path, "the sweep's command writes it anew")
 
 
-def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(tmp_path, capsys):
     (tmp_path / "train.jsonl").write_text("")
     with suppress(UserError):
         read_record(tmp_path)
@@ -38,11 +33,11 @@ def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(
 
 
 @pytest.fixture
-def evaluation(tmp_path: Path) -> Path:
+def evaluation(tmp_path):
     return write_evaluation(tmp_path / "evals" / "model-1", answers_most)
 
 
-def test_a_finished_evaluation_is_read_with_its_scores(before: EvalRecord) -> None:
+def test_a_finished_evaluation_is_read_with_its_scores(before):
     cell = before.scores.cell("strongreject", "none")
     assert cell is not None and cell.headline.successes == 18 and cell.headline.n == 24
     assert before.scores.cell("strongreject", "pap") is None
@@ -67,16 +62,14 @@ COMMAND = "python -m cada_trl.evaluate model=smollm2 benchmarks=strongreject,xst
         ("missing.jsonl", '{"benchmark": 1}\n', "missing.jsonl, row 1: missing row: field 'benchmark' is 1"),
     ],
 )
-def test_a_file_that_is_missing_or_damaged_is_named_in_one_line(
-    evaluation: Path, file: str, text: str | None, message: str
-) -> None:
+def test_a_file_that_is_missing_or_damaged_is_named_in_one_line(evaluation, file, text, message):
     (evaluation / file).unlink()
     if text is not None:
         (evaluation / file).write_text(text)
     refused(evaluation, message)
 
 
-def test_scores_that_are_not_those_of_the_verdicts_are_refused(evaluation: Path) -> None:
+def test_scores_that_are_not_those_of_the_verdicts_are_refused(evaluation):
     values = json.loads((evaluation / "scores.json").read_text())
     values["cells"][0]["total"]["complied"] |= {"successes": 0, "value": 0.0, "low": 0.0, "high": 0.138}
     (evaluation / "scores.json").write_text(json.dumps(values))
@@ -90,16 +83,14 @@ def test_scores_that_are_not_those_of_the_verdicts_are_refused(evaluation: Path)
         ("verdicts-*", {"judge": "another"}, "a verdict of the judge 'another'"),
     ],
 )
-def test_an_edited_attempt_and_a_verdict_of_another_judge_are_refused(
-    evaluation: Path, file: str, edit: dict[str, str], message: str
-) -> None:
+def test_an_edited_attempt_and_a_verdict_of_another_judge_are_refused(evaluation, file, edit, message):
     (path,) = evaluation.glob(f"{file}.jsonl")
     first, *others = path.read_text().splitlines()
     path.write_text("\n".join([json.dumps(json.loads(first) | edit), *others]) + "\n")
     refused(evaluation, message)
 
 
-def test_a_line_that_is_being_written_is_left_to_its_writer(evaluation: Path, before: EvalRecord) -> None:
+def test_a_line_that_is_being_written_is_left_to_its_writer(evaluation, before):
     path = evaluation / verdict_file(before.scores.judge_id)
     with path.open("a") as file:
         file.write('{"key": "torn')
@@ -109,11 +100,11 @@ def test_a_line_that_is_being_written_is_left_to_its_writer(evaluation: Path, be
 
 
 @pytest.fixture
-def utility(tmp_path: Path) -> Path:
+def utility(tmp_path):
     return write_utility(tmp_path / "model-1", {"gsm8k": [True, False]})
 
 
-def test_finished_and_unfinished_tasks_are_told_apart(utility: Path) -> None:
+def test_finished_and_unfinished_tasks_are_told_apart(utility):
     (utility / "mmlu-11111111" / "definitions").mkdir(parents=True)
     record = read_record(utility)
     assert isinstance(record, UtilityRecord)
@@ -121,7 +112,7 @@ def test_finished_and_unfinished_tasks_are_told_apart(utility: Path) -> None:
     assert record.unfinished == ["mmlu-11111111"]
 
 
-def test_a_folder_without_a_finished_task_is_refused(utility: Path) -> None:
+def test_a_folder_without_a_finished_task_is_refused(utility):
     (utility / "gsm8k-00000000" / "result.json").unlink()
     refused(utility, "holds no finished task")
 
@@ -129,7 +120,7 @@ def test_a_folder_without_a_finished_task_is_refused(utility: Path) -> None:
 @pytest.mark.parametrize(
     "accuracy", [None, 0.5, {"value": 0.5}, {"value": 0.5, "low": 0.6, "high": 0.9, "n": 2}, {"value": None, "n": 2}]
 )
-def test_a_result_without_a_whole_number_is_refused(utility: Path, accuracy: object) -> None:
+def test_a_result_without_a_whole_number_is_refused(utility, accuracy):
     file = utility / "gsm8k-00000000" / "result.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"accuracy": accuracy}))
     refused(utility, "gsm8k-00000000/result.json is no result of a utility task")
@@ -142,6 +133,6 @@ def test_a_result_without_a_whole_number_is_refused(utility: Path, accuracy: obj
         ("gsm8k-00000000/result.json", "{", "result.json is not a JSON object"),
     ],
 )
-def test_a_damaged_file_of_a_utility_folder_is_named(utility: Path, file: str, text: str, message: str) -> None:
+def test_a_damaged_file_of_a_utility_folder_is_named(utility, file, text, message):
     (utility / file).write_text(text)
     refused(utility, message)

@@ -1,38 +1,33 @@
-from __future__ import annotations
-
 import io
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.image
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cada_trl.document.render import html, markdown
 from cada_trl.report.page import write_report
 from cada_trl.report.run_part import CURVES, curves, dashboard_part, draw_panel, draw_probes, hazard_rows
-from cada_trl.report.run_record import RunRecord, Series, series_of
+from cada_trl.report.run_record import RunRecord, series_of
 from cada_trl.tracking.metrics import SECTIONS
 from tests.report.html_check import check_page
 
 
-def test_several_seeds_get_a_table_with_mean_and_deviation(make_run: Callable[..., RunRecord], tmp_path: Path) -> None:
+def test_several_seeds_get_a_table_with_mean_and_deviation(make_run, tmp_path):
     page = write_report([make_run(0), make_run(1)], tmp_path / "out").read_text()
     assert "seed 0" in page and "seed 1" in page and ">sd<" in page
     assert "One seed only" not in page
     assert "## Over seeds" in (tmp_path / "out" / "report.md").read_text()
 
 
-def test_a_run_that_was_killed_before_any_probe_still_gets_a_page(run: RunRecord, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_before_any_probe_still_gets_a_page(run, tmp_path):
     bare = RunRecord(run.path, {}, {}, [], [], [], ["The run did not finish: its state is unknown, its last step 0."])
     text = write_report([bare], tmp_path).read_text()
     assert "The run did not finish" in text
     assert "No probe was run" in text
 
 
-def test_every_section_is_there_folded_and_a_panel_without_data_is_said(run: RunRecord) -> None:
+def test_every_section_is_there_folded_and_a_panel_without_data_is_said(run):
     page = html(dashboard_part([("one", run), ("two", run)]))
     assert '<details class="fold"><summary>Every panel by section' in page
     assert all(f">{section.title}</h3>" in page for section in SECTIONS)
@@ -43,13 +38,13 @@ def test_every_section_is_there_folded_and_a_panel_without_data_is_said(run: Run
     assert [row[2] for row in rows] == ["one", "two"] * (len(rows) // 2)
 
 
-def test_hazard_rows_keep_what_was_not_scored_apart(run: RunRecord) -> None:
+def test_hazard_rows_keep_what_was_not_scored_apart(run):
     for row in hazard_rows("one", run):
         assert str(row.cells["Complied or answered"]).endswith(f"; n {row.n})")
         assert 0 < row.n + int(str(row.cells["Unscored"])) <= len(run.after)
 
 
-def test_hazards_with_few_requests_are_folded_and_named_in_one_line(run: RunRecord) -> None:
+def test_hazards_with_few_requests_are_folded_and_named_in_one_line(run):
     large, small = (
         [run.after[0].model_copy(update={"set": "harmful", "hazard": hazard, "request_id": str(i)}) for i in range(n)]
         for hazard, n in (("hate", 10), ("hate_speech", 9))
@@ -62,32 +57,32 @@ def test_hazards_with_few_requests_are_folded_and_named_in_one_line(run: RunReco
     assert "| hate |" in markdown(part) and "| hate speech |" not in markdown(part)
 
 
-def test_completions_can_be_filtered_without_a_script(run: RunRecord, tmp_path: Path) -> None:
+def test_completions_can_be_filtered_without_a_script(run, tmp_path):
     page = write_report([run], tmp_path).read_text()
     check_page(page)
     assert ".completions:has(#show-REFUSED:not(:checked)) .v-REFUSED { display: none; }" in page
     assert 'type="checkbox" id="show-harmless"' in page and '<tr class="v-REFUSED s-harmful">' in page
 
 
-def drawn(panel: int, *runs: Series) -> Axes:
+def drawn(panel, *runs):
     axes = Figure().add_subplot()
     draw_panel(axes, list(CURVES.values())[panel], [(f"run {i}", run) for i, run in enumerate(runs)])
     return axes
 
 
-def test_the_figure_is_sharp_at_900_px_width_and_every_panel_a_picture_too(run: RunRecord) -> None:
+def test_the_figure_is_sharp_at_900_px_width_and_every_panel_a_picture_too(run):
     pictures, sheet = curves([run])
     assert matplotlib.image.imread(io.BytesIO(sheet)).shape[1] == 1800
     assert len(pictures) == 5
 
 
-def test_the_reward_panel_draws_the_recorded_numbers(run: RunRecord) -> None:
+def test_the_reward_panel_draws_the_recorded_numbers(run):
     line = drawn(0, series_of(run)).lines[0]
     assert list(line.get_ydata()) == [row["train/reward_mean"] for row in run.steps]
     assert list(line.get_xdata()) == list(range(1, 41))
 
 
-def test_several_runs_have_a_colour_each_and_their_metrics_dashes(make_run: Callable[..., RunRecord]) -> None:
+def test_several_runs_have_a_colour_each_and_their_metrics_dashes(make_run):
     axes = drawn(1, series_of(make_run(0)), series_of(make_run(1)))
     first, second, other_metric = axes.lines[:3]
     assert len(axes.lines) == 8
@@ -96,18 +91,18 @@ def test_several_runs_have_a_colour_each_and_their_metrics_dashes(make_run: Call
     assert [text.get_text() for text in axes.get_legend().get_texts()][-3:] == ["unscored", "run 0", "run 1"]
 
 
-def test_a_metric_of_another_unit_has_its_axis_at_the_right(run: RunRecord) -> None:
+def test_a_metric_of_another_unit_has_its_axis_at_the_right(run):
     left, right = drawn(3, series_of(run)).figure.axes
     assert (left.get_ylabel(), right.get_ylabel()) == ("tokens", "fraction")
     assert len(left.lines) == len(right.lines) == 1
 
 
-def test_the_probe_panel_has_a_point_with_an_interval_for_each_stage(run: RunRecord) -> None:
+def test_the_probe_panel_has_a_point_with_an_interval_for_each_stage(run):
     axes = Figure().add_subplot()
     draw_probes(axes, [run])
     assert len(axes.containers) == 16
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]
 
 
-def test_a_run_without_a_step_says_no_data() -> None:
+def test_a_run_without_a_step_says_no_data():
     assert [text.get_text() for text in drawn(0, {}).texts] == ["no data"]

@@ -1,31 +1,26 @@
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.report.run_record import RunRecord, read_run, series_of
+from cada_trl.report.run_record import read_run, series_of
 from tests.report.made_up_run import probe_row
 
 
-def test_a_finished_run_misses_nothing(run: RunRecord) -> None:
+def test_a_finished_run_misses_nothing(run):
     assert run.missing == []
     assert len(run.steps) == 40
     assert len(run.before) == len(run.after) == 150
 
 
-def test_a_missing_folder_and_one_without_any_of_a_run_s_files_are_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_and_one_without_any_of_a_run_s_files_are_refused(tmp_path):
     with pytest.raises(UserError, match=rf"no such run folder: {tmp_path}/nowhere"):
         read_run(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"is no run folder: no manifest\.json, config\.yaml or train\.jsonl"):
         read_run(tmp_path)
 
 
-def test_an_unfinished_run_is_read_and_says_what_is_missing(make_run: Callable[..., RunRecord]) -> None:
+def test_an_unfinished_run_is_read_and_says_what_is_missing(make_run):
     path = make_run().path
     (path / "probes" / "after.jsonl").unlink()
     (path / "config.yaml").unlink()
@@ -38,7 +33,7 @@ def test_an_unfinished_run_is_read_and_says_what_is_missing(make_run: Callable[.
     ]
 
 
-def test_a_last_line_torn_by_a_kill_is_left_out_and_said(make_run: Callable[..., RunRecord]) -> None:
+def test_a_last_line_torn_by_a_kill_is_left_out_and_said(make_run):
     path = make_run().path
     with (path / "train.jsonl").open("a") as file:
         file.write('{"step": 4, "train/rew')
@@ -47,7 +42,7 @@ def test_a_last_line_torn_by_a_kill_is_left_out_and_said(make_run: Callable[...,
     assert torn.missing == ["train.jsonl ends in a line torn by a killed run; it is left out."]
 
 
-def probed(**changes: Any) -> str:
+def probed(**changes):
     return json.dumps(probe_row("harmful", 1, "REFUSED", True) | changes) + "\n"
 
 
@@ -63,21 +58,19 @@ def probed(**changes: Any) -> str:
         ("probes/after.jsonl", probed() * 2, r"after.jsonl, row 2: request_id 'harmful-001' stands twice"),
     ],
 )
-def test_a_damaged_file_is_refused_with_row_and_field(
-    make_run: Callable[..., RunRecord], file: str, text: str, expected: str
-) -> None:
+def test_a_damaged_file_is_refused_with_row_and_field(make_run, file, text, expected):
     path = make_run().path
     (path / file).write_text(text)
     with pytest.raises(UserError, match=expected):
         read_run(path)
 
 
-def probes(*lines: tuple[int, float | None]) -> str:
+def probes(*lines):
     rows = [{"step": step, "name": "before", "probe/harmful/answered_frac": value} for step, value in lines]
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def test_a_series_has_no_point_for_an_absent_value_or_a_torn_last_line(make_run: Callable[..., RunRecord]) -> None:
+def test_a_series_has_no_point_for_an_absent_value_or_a_torn_last_line(make_run):
     run = make_run()
     (run.path / "probes.jsonl").write_text(probes((0, 0.5), (3, None), (6, 0.25)) + '{"step": 9, "na')
     assert series_of(run)["probe/harmful/answered_frac"] == [(0, 0.5), (6, 0.25)]

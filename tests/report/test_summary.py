@@ -1,13 +1,9 @@
-from __future__ import annotations
-
 import dataclasses
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from cada_trl.report.run_record import UNKNOWN, ProbeRow, RunRecord
+from cada_trl.report.run_record import UNKNOWN, ProbeRow
 from cada_trl.report.summary import (
     across_runs,
     outcome,
@@ -22,14 +18,14 @@ from cada_trl.statistics.intervals import wilson
 from tests.report.made_up_run import probe_row
 
 
-def summary_of(run: RunRecord, before: list[tuple[str, bool]], after: list[tuple[str, bool]]) -> Any:
-    def rows(outcomes: list[tuple[str, bool]]) -> list[ProbeRow]:
+def summary_of(run, before, after):
+    def rows(outcomes):
         return [ProbeRow.model_validate(probe_row("harmful", i, *one)) for i, one in enumerate(outcomes)]
 
     return summarise(dataclasses.replace(run, before=rows(before), after=rows(after)))["probes"]["harmful"]
 
 
-def test_rates_are_counted_by_hand_and_carry_wilson_intervals(run: RunRecord) -> None:
+def test_rates_are_counted_by_hand_and_carry_wilson_intervals(run):
     before = [("COMPLIED", False), ("COMPLIED", True), ("REFUSED", False), ("REFUSED", True)]
     result = summary_of(run, before, [("REFUSED", True)] * 4)
     low, high = wilson(1, 4)
@@ -42,7 +38,7 @@ def test_rates_are_counted_by_hand_and_carry_wilson_intervals(run: RunRecord) ->
     assert result["paired"]["reward_mean"]["difference"] == pytest.approx(1.25)
 
 
-def test_an_unscored_completion_lowers_the_coverage_and_no_rate(run: RunRecord) -> None:
+def test_an_unscored_completion_lowers_the_coverage_and_no_rate(run):
     scored = [("REFUSED", True)] * 3
     result = summary_of(run, [*scored, ("UNSCORED", True)], [*scored, ("COMPLIED", False)])
     assert result["before"]["coverage"] == 0.75
@@ -57,7 +53,7 @@ def test_an_unscored_completion_lowers_the_coverage_and_no_rate(run: RunRecord) 
     )
 
 
-def test_pairs_are_matched_by_request_and_not_by_order(run: RunRecord) -> None:
+def test_pairs_are_matched_by_request_and_not_by_order(run):
     before = [ProbeRow.model_validate(probe_row("harmful", i, "REFUSED", i == 0)) for i in range(3)]
     after = list(reversed(before))[:-1]
     probes = summarise(dataclasses.replace(run, before=before, after=after))["probes"]["harmful"]
@@ -68,12 +64,12 @@ def test_pairs_are_matched_by_request_and_not_by_order(run: RunRecord) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"analysis": " \n"}, {"status": "truncated"}])
-def test_blanks_and_a_truncated_completion_are_no_reasoning(changes: dict[str, str]) -> None:
+def test_blanks_and_a_truncated_completion_are_no_reasoning(changes):
     row = ProbeRow.model_validate(probe_row("harmful", 1, "REFUSED", True, **changes))
     assert outcome(row, "reasoning_frac") is outcome(row, "reasoned_refusal_frac") is False
 
 
-def test_the_summary_is_strict_json_and_without_the_probe_after_training_has_no_difference(run: RunRecord) -> None:
+def test_the_summary_is_strict_json_and_without_the_probe_after_training_has_no_difference(run):
     text = json.dumps(summarise(run), allow_nan=False)
     assert json.loads(text)["judge_id"] == "phrases-12345678"
     probes = summarise(dataclasses.replace(run, after=[]))["probes"]["harmless"]
@@ -81,7 +77,7 @@ def test_the_summary_is_strict_json_and_without_the_probe_after_training_has_no_
     assert probes["paired"]["answered_frac"]["difference"] is None
 
 
-def summary(run: str, config_hash: str, seed: int, rate: float | None) -> dict[str, Any]:
+def summary(run, config_hash, seed, rate):
     probe = {
         "before": {"answered_frac": {"rate": 0.5}},
         "after": {"answered_frac": {"rate": rate}},
@@ -90,7 +86,7 @@ def summary(run: str, config_hash: str, seed: int, rate: float | None) -> dict[s
     return {"run": run, "config_hash": config_hash, "seed": seed, "probes": {"harmless": probe}}
 
 
-def after(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def after(groups):
     return [row for group in groups for row in group["rows"] if row["stage"] == "after"]
 
 
@@ -98,42 +94,40 @@ def after(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ("rates", "n", "mean", "sd"),
     [((0.6, 0.7, 0.8), 3, 0.7, 0.1), ((0.6, None, 0.8), 2, 0.7, 0.02**0.5), ((0.6,), 1, 0.6, None)],
 )
-def test_mean_and_sample_deviation_are_over_the_seeds_that_have_a_value(
-    rates: tuple[float | None, ...], n: int, mean: float, sd: float | None
-) -> None:
+def test_mean_and_sample_deviation_are_over_the_seeds_that_have_a_value(rates, n, mean, sd):
     (row,) = after(across_runs([summary("a", "h", seed, rate) for seed, rate in enumerate(rates)]))
     assert (row["per_run"], row["n_runs"]) == (list(rates), n)
     assert (row["mean"], row["sd"]) == (pytest.approx(mean), sd and pytest.approx(sd))
 
 
-def test_runs_of_different_configurations_are_never_averaged() -> None:
+def test_runs_of_different_configurations_are_never_averaged():
     groups = across_runs([summary("a", "h1", 0, 0.6), summary("b", "h2", 0, 0.8)])
     assert [group["config_hash"] for group in groups] == ["h1", "h2"]
     assert all(row["sd"] is None for group in groups for row in group["rows"])
 
 
 @pytest.mark.parametrize(("config", "seeds"), [("h", (0, 1, 0)), (UNKNOWN, (0, 1, 2))])
-def test_a_seed_that_stands_twice_or_no_known_configuration_makes_no_mean(config: str, seeds: tuple[int, ...]) -> None:
+def test_a_seed_that_stands_twice_or_no_known_configuration_makes_no_mean(config, seeds):
     groups = across_runs([summary(f"run{i}", config, seed, 0.6 + i / 10) for i, seed in enumerate(seeds)])
     assert [(group["config_hash"], group["runs"]) for group in groups] == [(config, [f"run{i}"]) for i in range(3)]
     assert all(row["sd"] is None for row in after(groups))
 
 
-def test_every_measure_of_a_real_summary_is_in_the_table(make_run: Callable[..., RunRecord]) -> None:
+def test_every_measure_of_a_real_summary_is_in_the_table(make_run):
     (group,) = across_runs([summarise(make_run(seed)) for seed in (0, 1)])
     rewards = [row for row in group["rows"] if (row["set"], row["measure"]) == ("held_out", "reward_mean")]
     assert [row["stage"] for row in rewards] == ["before", "after", "difference"]
     assert all(value is not None for row in rewards for value in row["per_run"])
 
 
-def two_by_three(*more: dict[str, Any]) -> list[dict[str, Any]]:
+def two_by_three(*more):
     """s^2 is 0.01 and 0.0001 with two degrees of freedom each: pooled 0.00505 with four."""
     rates = {"h1": (0.6, 0.7, 0.8), "h2": (0.39, 0.4, 0.41)}
     runs = [summary(f"{name}{seed}", name, seed, rate) for name, own in rates.items() for seed, rate in enumerate(own)]
     return across_runs([*runs, *more])
 
 
-def test_the_variance_is_pooled_over_the_configurations_and_before_training_there_is_none() -> None:
+def test_the_variance_is_pooled_over_the_configurations_and_before_training_there_is_none():
     # 2.7764 * sqrt(0.00505 / 3) = 0.1139
     groups = two_by_three()
     first, second = after(groups)
@@ -146,7 +140,7 @@ def test_the_variance_is_pooled_over_the_configurations_and_before_training_ther
     assert rows and all(row["low"] is None for row in rows)
 
 
-def test_one_run_borrows_the_spread_and_is_said_to() -> None:
+def test_one_run_borrows_the_spread_and_is_said_to():
     # 2.7764 * sqrt(0.00505) = 0.1973, cut at 1
     *_, one = after(two_by_three(summary("x", "h3", 0, 0.9)))
     assert (one["low"], one["high"], one["borrowed"]) == (pytest.approx(0.7027, abs=1e-4), 1.0, True)
@@ -155,14 +149,14 @@ def test_one_run_borrows_the_spread_and_is_said_to() -> None:
     assert (one["mean"], one["low"], over_seeds_text(one)) == (None, None, "n/a")
 
 
-def test_few_runs_have_no_interval_but_their_lowest_and_highest() -> None:
+def test_few_runs_have_no_interval_but_their_lowest_and_highest():
     groups = across_runs([summary("a", "h", 0, 0.6), summary("b", "h", 1, 0.8), summary("c", "i", 0, 0.5)])
     assert [over_seeds_text(row) for row in after(groups)] == ["seeds 60.0 to 80.0", "n/a"]
     assert "No interval over seeds: 1 configuration, 2 seeds, 1 degree of freedom" in seeds_note(groups)
     assert seeds_note(across_runs([summary("a", "h", 0, 0.6)])) == ""
 
 
-def test_a_rate_and_a_difference_are_written_with_interval_and_counts_and_what_is_absent_is_no_number() -> None:
+def test_a_rate_and_a_difference_are_written_with_interval_and_counts_and_what_is_absent_is_no_number():
     rate = {"successes": 21, "n": 50, "rate": 0.42, "low": 0.2938, "high": 0.5577}
     assert str(stage_cell({"answered_frac": rate}, "answered_frac")) == "42.0 % (29.4 to 55.8; 21/50)"
     reward = {"n": 50, "mean": 0.42, "low": 0.31, "high": 0.53}
@@ -184,5 +178,5 @@ def test_a_rate_and_a_difference_are_written_with_interval_and_counts_and_what_i
         ("answered_frac", "after", False, "5.0"),
     ],
 )
-def test_a_deviation_and_a_rate_have_no_sign(measure: str, stage: str, is_sd: bool, text: str) -> None:
+def test_a_deviation_and_a_rate_have_no_sign(measure, stage, is_sd, text):
     assert seeds_scale({"measure": measure, "stage": stage}, is_sd).text(0.05) == text

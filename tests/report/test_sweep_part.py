@@ -1,14 +1,9 @@
 """The page of a sweep: what it draws, what it says under the pointer and in the tables, and what it leaves out."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from pathlib import Path
-from typing import Any
 
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cada_trl.report.__main__ import main
@@ -21,25 +16,25 @@ from tests.report.made_up_sweep import write_record, write_sweep
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sweep(tmp_path_factory):
     folder = write_sweep(tmp_path_factory.mktemp("one"))
     assert main([str(folder)]) == 0
     return folder
 
 
 @pytest.fixture(scope="module")
-def pooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pooled(tmp_path_factory):
     """Four configurations of two seeds: four degrees of freedom."""
     folder = write_sweep(tmp_path_factory.mktemp("two"), seeds=(0, 1))
     assert main([str(folder)]) == 0
     return folder
 
 
-def twin_of(folder: Path) -> Any:
+def twin_of(folder):
     return json.loads((folder / "report.json").read_text())["sweeps"][0]
 
 
-def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep: Path) -> None:
+def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep):
     headline = twin_of(sweep)["frontiers"][0]
     assert (headline["asr"], headline["nrr"]) == ("asr/all", "nrr/xstest_safe/none")
     assert headline["front"] == ["beta_kl=0.0", "beta_kl=0.01", "beta_kl=1.0"]
@@ -51,7 +46,7 @@ def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep: Path) -> Non
     assert (sweep / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_rate_is_that_of_the_evaluation(sweep: Path) -> None:
+def test_a_rate_is_that_of_the_evaluation(sweep):
     (plain,) = [one for one in twin_of(sweep)["frontiers"] if one["asr"] == "asr/strongreject/none"]
     scores = json.loads((sweep.parents[1] / "evals" / "b0.1-s0" / "scores.json").read_text())
     (scored,) = [one for one in scores["cells"] if (one["benchmark"], one["attack"]) == ("strongreject", "none")]
@@ -60,7 +55,7 @@ def test_a_rate_is_that_of_the_evaluation(sweep: Path) -> None:
         assert point["asr"][key] == pytest.approx(scored["total"]["complied"][key])
 
 
-def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(sweep: Path) -> None:
+def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(sweep):
     page = (sweep / "report.html").read_text()
     check_page(page)
     assert "<title>beta_kl=0.1, seed 0: ASR 58.3 % (38.8 to 75.5; n 24/24)" in page
@@ -69,7 +64,7 @@ def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(s
     assert "![ASR against NRR](frontier.png)" in text and "One seed per configuration" in text
 
 
-def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_pooled(pooled: Path) -> None:
+def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_pooled(pooled):
     page = (pooled / "report.html").read_text()
     check_page(page)
     assert "mean of 2" in page and "<title>beta_kl=0.0, seed 1: ASR" in page
@@ -80,7 +75,7 @@ def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_poo
     assert {one["asr"]["interval"] for one in headline["points"]} == {"pooled"}
 
 
-def test_few_seeds_have_no_interval_and_say_their_range(tmp_path: Path) -> None:
+def test_few_seeds_have_no_interval_and_say_their_range(tmp_path):
     folder = write_sweep(tmp_path, seeds=(0, 1))
     values = json.loads((folder / "sweep.json").read_text())
     write_record(folder, values | {"cells": values["cells"][:4]})
@@ -92,14 +87,14 @@ def test_few_seeds_have_no_interval_and_say_their_range(tmp_path: Path) -> None:
     assert "6.2 % (seeds 4.2 to 8.3; n 24/24)" in row
 
 
-def test_probes_stand_in_where_no_evaluation_ran(tmp_path: Path) -> None:
+def test_probes_stand_in_where_no_evaluation_ran(tmp_path):
     folder = write_sweep(tmp_path, evaluated=False)
     main([str(folder)])
     headline = twin_of(folder)["frontiers"][0]
     assert (headline["asr"], headline["nrr"]) == ("probe/harmful", "probe/xstest_safe")
 
 
-def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path: Path) -> None:
+def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path):
     folder = write_sweep(tmp_path)
     values = json.loads((folder / "sweep.json").read_text())
     values["cells"][0] |= {"state": "failed", "reason": "exit code 2"}
@@ -111,7 +106,7 @@ def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path: Pa
     assert record.missing[1].startswith("beta_kl=1.0, seed 0: ") and "b1.0-s0" in record.missing[1]
 
 
-def test_a_sweep_without_numbers_still_has_a_page(tmp_path: Path) -> None:
+def test_a_sweep_without_numbers_still_has_a_page(tmp_path):
     values = {"initial": [], "cells": [], "axes": {}}
     folder = write_record(tmp_path / "sweeps" / "none", values)
     main([str(folder)])
@@ -119,7 +114,7 @@ def test_a_sweep_without_numbers_still_has_a_page(tmp_path: Path) -> None:
     assert not (folder / "frontier.png").exists()
 
 
-def point(label: str, asr: list[float], nrr: list[float], trained: bool = True, **ends: float) -> Point:
+def point(label, asr, nrr, trained=True, **ends):
     shares = [Share(9, 9, sum(own) / len(own), per_seed=tuple(own), **ends) for own in (asr, nrr)]
     return Point(label, None, *shares, trained)
 
@@ -129,37 +124,37 @@ SEEDS = point("seeds", [0.1, 0.08], [0.9, 0.86])
 ONE = point("one", [0.2], [0.8])
 
 
-def drawn(*points: Point) -> Axes:
+def drawn(*points):
     axes = Figure().add_subplot()
     spread, front = pooled_spread([]), [one.label for one in pareto_front(points)]
     draw_frontier(axes, Frontier("asr/all", "nrr/a/none", spread, spread, list(points), [], front, {}, []))
     return axes
 
 
-def marks(axes: Axes) -> dict[Any, Any]:
+def marks(axes):
     return {line.get_gid(): line for line in axes.get_lines() if line.get_gid()}
 
 
-def test_every_seed_is_a_mark_beside_its_mean_and_one_seed_is_one_mark() -> None:
+def test_every_seed_is_a_mark_beside_its_mean_and_one_seed_is_one_mark():
     found = marks(drawn(BASE, SEEDS))
     assert set(found) == {"point-0", "point-1", "seed-1-0", "seed-1-1"}
     assert [*found["point-1"].get_xdata(), *found["point-1"].get_ydata()] == pytest.approx([0.12, 0.91])
     assert found["point-0"].get_marker() == "*" != found["point-1"].get_marker()  # the model before training
 
 
-def test_bars_reach_as_far_as_the_interval_and_stand_only_where_there_is_one() -> None:
-    bars: Any = drawn(point("bars", [0.2], [0.8], low=0.7, high=0.85), BASE).containers[0]
+def test_bars_reach_as_far_as_the_interval_and_stand_only_where_there_is_one():
+    bars = drawn(point("bars", [0.2], [0.8], low=0.7, high=0.85), BASE).containers[0]
     assert [place[0] for place in bars.lines[2][0].get_segments()[0]] == pytest.approx([0.15, 0.3])
-    none: Any = drawn(ONE, BASE).containers[0]
+    none = drawn(ONE, BASE).containers[0]
     assert none.lines[2] == ()
 
 
-def test_what_is_beaten_is_hollow() -> None:
+def test_what_is_beaten_is_hollow():
     faces = {gid: line.get_markerfacecolor() for gid, line in marks(drawn(ONE, point("worse", [0.3], [0.7]))).items()}
     assert faces["point-1"] == "white" != faces["point-0"]
 
 
-def test_near_points_come_apart_and_noise_does_not_fill_the_picture() -> None:
+def test_near_points_come_apart_and_noise_does_not_fill_the_picture():
     axes = drawn(point("a", [0.01], [1.0]), point("b", [0.0], [0.99]))
     for low, high in (axes.get_xlim(), axes.get_ylim()):
         assert 0.25 <= high - low < 0.5 and low > -0.05 and high < 1.05

@@ -1,12 +1,9 @@
 """TRL's generation class and client of a server: replaced only while a trainer is built; stale weights are one line."""
 
-from __future__ import annotations
-
 import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -28,12 +25,12 @@ from cada_trl.rollouts.generation import (
 from cada_trl.rollouts.vllm_plugin import BACKEND
 
 
-def test_without_vllm_nothing_of_it_is_imported() -> None:
+def test_without_vllm_nothing_of_it_is_imported():
     with checked_generation(False, "folder"):
         assert "cada_trl.rollouts.in_vllm" not in sys.modules
 
 
-def test_trl_still_has_the_names_that_are_replaced() -> None:
+def test_trl_still_has_the_names_that_are_replaced():
     from trl.generation import vllm_generation
     from trl.trainer import grpo_trainer, rloo_trainer
 
@@ -45,28 +42,28 @@ def test_trl_still_has_the_names_that_are_replaced() -> None:
 IDS = [1, 20, 21, 22, 30, 2]
 
 
-def test_the_trainers_log_probabilities_are_those_of_each_next_token() -> None:
+def test_the_trainers_log_probabilities_are_those_of_each_next_token():
     model = tiny_llama()
     logits_tv = model(input_ids=torch.tensor([IDS])).logits[0]
     wanted = [logits_tv[t].log_softmax(-1)[IDS[t + 1]].item() for t in range(len(IDS) - 1)]
     assert trainer_logp(model, IDS) == pytest.approx(wanted, abs=1e-6)
 
 
-def test_the_trainers_log_probabilities_have_no_dropout_and_training_goes_on() -> None:
-    model: Any = get_peft_model(
+def test_the_trainers_log_probabilities_have_no_dropout_and_training_goes_on():
+    model = get_peft_model(
         tiny_llama(), LoraConfig(r=2, target_modules=["q_proj"], lora_dropout=0.9, init_lora_weights=False)
     )
     wanted = trainer_logp(model.eval(), IDS)
     assert trainer_logp(model.train(), IDS) == wanted and model.training
 
 
-def test_the_gap_is_the_mean_of_the_absolute_differences_and_equal_weights_have_none() -> None:
+def test_the_gap_is_the_mean_of_the_absolute_differences_and_equal_weights_have_none():
     assert checked_gap_nats([-1.0, -2.0], [-1.1, -1.9], torch.bfloat16, "vLLM") == pytest.approx(0.1)
     logp = trainer_logp(tiny_llama(), IDS)
     assert checked_gap_nats(logp, trainer_logp(tiny_llama(), IDS), torch.float32, "vLLM") == 0.0
 
 
-def test_weights_that_one_update_has_left_behind_are_found() -> None:
+def test_weights_that_one_update_has_left_behind_are_found():
     trained = tiny_llama()
     stale = trainer_logp(trained, IDS)
     optimizer = torch.optim.AdamW(trained.parameters(), lr=5e-5)
@@ -79,12 +76,12 @@ def test_weights_that_one_update_has_left_behind_are_found() -> None:
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE_NATS))
-def test_a_log_probability_that_is_no_number_is_a_gap(dtype: torch.dtype) -> None:
+def test_a_log_probability_that_is_no_number_is_a_gap(dtype):
     with pytest.raises(UserError, match="differ by nan"):
         checked_gap_nats([-1.0, -2.0], [-1.0, math.nan], dtype, "vLLM")
 
 
-def test_a_score_that_is_missing_is_no_agreement() -> None:
+def test_a_score_that_is_missing_is_no_agreement():
     with pytest.raises(ValueError, match="shorter"):
         checked_gap_nats([-1.0, -2.0], [-1.0], torch.float32, "vLLM")
 
@@ -97,17 +94,15 @@ vllm:prefix_cache_hits_created{engine="0",model_name="m"} 1.7e+09
 """
 
 
-def _client(kind: type[ServerClient], **attributes: Any) -> Any:
+def _client(kind, **attributes):
     client = object.__new__(kind)  # the constructor wants a server
     vars(client).update({"base_url": "http://here", "name": "the server", "_updating_weights": False, **attributes})
     vars(client).setdefault("servers", [client])
     return client
 
 
-def test_each_prompt_has_a_seed_of_its_own_and_room_for_those_of_its_completions(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def generate(self: Any, prompts: Any, n: int, generation_kwargs: Any, **_: Any) -> dict[str, Any]:
+def test_each_prompt_has_a_seed_of_its_own_and_room_for_those_of_its_completions(monkeypatch):
+    def generate(self, prompts, n, generation_kwargs, **_):
         seed = generation_kwargs["seed"]
         return {"prompt_ids": prompts, "completion_ids": [[prompts[0][0], seed + i] for i in range(n)]}
 
@@ -118,10 +113,8 @@ def test_each_prompt_has_a_seed_of_its_own_and_room_for_those_of_its_completions
 
 
 @pytest.mark.parametrize(("n_prompts", "shares"), [(4, [2, 2]), (5, [3, 2]), (1, [1, 0])])
-def test_servers_share_the_prompts_in_their_order_and_the_seeds_stay(
-    monkeypatch: pytest.MonkeyPatch, n_prompts: int, shares: list[int]
-) -> None:
-    def generate(self: Any, prompts: Any, n: int, generation_kwargs: Any, **_: Any) -> dict[str, Any]:
+def test_servers_share_the_prompts_in_their_order_and_the_seeds_stay(monkeypatch, n_prompts, shares):
+    def generate(self, prompts, n, generation_kwargs, **_):
         return {"answers": [(self, prompts[0], generation_kwargs["seed"])]}
 
     monkeypatch.setattr(VLLMClient, "generate", generate)
@@ -132,10 +125,10 @@ def test_servers_share_the_prompts_in_their_order_and_the_seeds_stay(
     assert answers == [(server, row, 100 + row) for row, server in enumerate([first] * shares[0] + [other] * shares[1])]
 
 
-def test_a_server_that_is_gone_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_gone_is_named_in_one_line(monkeypatch):
     from requests import RequestException
 
-    def gone(*_: Any, **__: Any) -> None:
+    def gone(*_, **__):
         raise RequestException("refused\nand more")
 
     for method in ("__init__", "_post"):
@@ -149,15 +142,15 @@ def test_a_server_that_is_gone_is_named_in_one_line(monkeypatch: pytest.MonkeyPa
 
 
 class _Session:
-    def __init__(self, status: int) -> None:
-        self.status, self.posted = status, []  # type: ignore[var-annotated]
+    def __init__(self, status):
+        self.status, self.posted = status, []
 
-    def post(self, url: str, json: Any) -> Any:
+    def post(self, url, json):
         self.posted.append((url.rpartition("/")[2], json["lora_name"]))
         return SimpleNamespace(status_code=self.status, text="no such folder")
 
 
-def test_each_adapter_takes_the_place_of_the_one_before_under_a_name_of_its_own() -> None:
+def test_each_adapter_takes_the_place_of_the_one_before_under_a_name_of_its_own():
     session = _Session(200)
     client = _client(AdapterClient, session=session, model="base", loaded=False)
     for name in ("one", "two"):
@@ -170,20 +163,20 @@ def test_each_adapter_takes_the_place_of_the_one_before_under_a_name_of_its_own(
     ]
 
 
-def test_an_adapter_that_a_server_cannot_read_is_named_and_not_sampled_with() -> None:
+def test_an_adapter_that_a_server_cannot_read_is_named_and_not_sampled_with():
     client = _client(AdapterClient, session=_Session(404), model="base", loaded=False)
     with pytest.raises(UserError, match="the server cannot load the adapter in /run/one, which both must see: no such"):
         client.load_adapter(Path("/run/one"))
     assert client.model == "base"
 
 
-def test_the_prefix_cache_is_counted_over_all_engines() -> None:
+def test_the_prefix_cache_is_counted_over_all_engines():
     session = SimpleNamespace(get=lambda url: SimpleNamespace(text=METRICS))
     assert _client(ServerClient, session=session).prefix_counts() == (256, 400)
 
 
-def test_the_prompts_log_probabilities_start_at_its_second_token() -> None:
-    def get_sequence_logprobs(sequences: Any, prompt_lengths: Any, top_logprobs: int) -> dict[str, Any]:
+def test_the_prompts_log_probabilities_start_at_its_second_token():
+    def get_sequence_logprobs(sequences, prompt_lengths, top_logprobs):
         assert (sequences, prompt_lengths) == ([[5, 6, 7]], [1])
         return {"actual_logprobs": [[[-0.5], [-1.5]]]}
 
@@ -201,11 +194,9 @@ def test_the_prompts_log_probabilities_start_at_its_second_token() -> None:
         (SharedMemoryClient, {"weight_transfer_config": None}, None),
     ],
 )
-def test_a_server_that_takes_no_adapter_or_no_weights_is_refused_with_the_command(
-    kind: type[ServerClient], info: dict[str, Any], posts: list[str] | None
-) -> None:
+def test_a_server_that_takes_no_adapter_or_no_weights_is_refused_with_the_command(kind, info, posts):
     """posts: what is asked of a server that takes them."""
-    posted: list[str] = []
+    posted = []
     client = _client(kind, get_server_info=lambda: info, _post=lambda url, json: posted.append(url.rpartition("/")[2]))
     if posts is None:
         with pytest.raises(UserError, match=r"start it with `python -m cada_trl\.rollouts\.serve`"):
@@ -215,14 +206,14 @@ def test_a_server_that_takes_no_adapter_or_no_weights_is_refused_with_the_comman
         assert posted == posts
 
 
-def test_the_server_is_given_every_weight_as_it_was_when_it_was_passed() -> None:
-    seen: list[Any] = []
+def test_the_server_is_given_every_weight_as_it_was_when_it_was_passed():
+    seen = []
 
-    def post(url: str, json: Any) -> None:
+    def post(url, json):
         path = json.get("update_info", {}).get("path")
         seen.append((url.rpartition("/")[2], load_file(path) if path else None))
 
-    def merged_one_after_the_other() -> Any:
+    def merged_one_after_the_other():
         buffer = torch.zeros(2)
         for name, value in (("a", 1.0), ("b", 2.0)):
             buffer.fill_(value)

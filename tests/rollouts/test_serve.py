@@ -1,7 +1,5 @@
 """The server's command is made from the run's own overrides."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import socket
@@ -17,7 +15,7 @@ from cada_trl.rollouts.vllm_plugin import BACKEND
 SERVER = "rollout=vllm_server"
 
 
-def _options(*overrides: str) -> dict[str, str]:
+def _options(*overrides):
     words = server_command(load_config([SERVER, *overrides]), "the model")[3:]
     return {word: following for word, following in zip(words, [*words[1:], ""], strict=True) if word.startswith("--")}
 
@@ -29,9 +27,7 @@ def _options(*overrides: str) -> dict[str, str]:
         (["model=llama3", "hardware=gpu"], "nccl", "bfloat16", False),
     ],
 )
-def test_a_server_takes_weights_as_its_device_can_in_the_trainings_dtype(
-    words: list[str], backend: str, dtype: str, eager: bool
-) -> None:
+def test_a_server_takes_weights_as_its_device_can_in_the_trainings_dtype(words, backend, dtype, eager):
     options, model = _options(*words), load_config(words).model
     assert json.loads(options["--weight-transfer-config"]) == {"backend": backend}
     assert (options["--dtype"], options["--max-model-len"]) == (dtype, str(model.context_tok))
@@ -41,7 +37,7 @@ def test_a_server_takes_weights_as_its_device_can_in_the_trainings_dtype(
     assert options["--logprobs-mode"] == "processed_logprobs"  # of the sampled distribution
 
 
-def test_a_dry_run_prints_the_command_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_the_command_and_starts_nothing(capsys):
     assert main([SERVER, "server_url=http://127.0.0.1:8123", "--dry-run"]) == 0
     words = shlex.split(capsys.readouterr().out)
     assert words[:2] == ["VLLM_SERVER_DEV_MODE=1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"]
@@ -49,17 +45,17 @@ def test_a_dry_run_prints_the_command_and_starts_nothing(capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "https://x:1", "http://x", "http://x:port"])
-def test_another_form_of_the_address_is_refused(url: str) -> None:
+def test_another_form_of_the_address_is_refused(url):
     with pytest.raises(UserError, match=r"expected (an address, as in )?http://"):
         address(load_config([SERVER, f"server_url='{url}'"]))
 
 
-def test_one_of_several_servers_is_started_at_a_time() -> None:
+def test_one_of_several_servers_is_started_at_a_time():
     with pytest.raises(UserError, match="give it one of the run's, as in server_url=http://a:1"):
         main([SERVER, "server_url=[http://a:1,http://b:2]"])
 
 
-def test_for_lora_a_server_takes_adapters_and_no_weights_and_its_model_is_split_as_asked() -> None:
+def test_for_lora_a_server_takes_adapters_and_no_weights_and_its_model_is_split_as_asked():
     options = _options("peft=lora", "rank=20", "tensor_parallel=2")
     assert options["--max-lora-rank"] == "32" and "--enable-lora" in options
     assert "--weight-transfer-config" not in options
@@ -69,12 +65,12 @@ def test_for_lora_a_server_takes_adapters_and_no_weights_and_its_model_is_split_
         _options("peft=lora", "rank=513")
 
 
-def test_a_run_without_a_server_needs_none() -> None:
+def test_a_run_without_a_server_needs_none():
     with pytest.raises(UserError, match="rollout=vllm_colocate needs no server"):
         main(["rollout=vllm_colocate"])
 
 
-def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_taken_is_one_line(monkeypatch):
     monkeypatch.setattr(serve, "check_installed", lambda device: None)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

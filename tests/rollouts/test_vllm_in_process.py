@@ -1,9 +1,6 @@
 """Trainings with vLLM in the process: stopped and started again one ends whole, and an adapter reaches it alone."""
 
-from __future__ import annotations
-
 import signal
-from pathlib import Path
 
 import pytest
 from end_to_end.run_process import finish, interrupted, manifest, start, steps
@@ -21,7 +18,7 @@ N_STEPS = 6
 SHAPE = {"head_dim": 32}  # heads that vLLM's CPU attention has a kernel for
 
 
-def test_a_run_that_was_stopped_goes_on_to_a_sound_end(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_to_a_sound_end(tmp_path):
     model = save_tiny_model(tmp_path / "model", **SHAPE)
     overrides = [*tiny_overrides(tmp_path, model), "rollout=vllm_colocate", f"max_steps={N_STEPS}"]
     run = tmp_path / "runs" / "tiny"
@@ -36,7 +33,7 @@ def test_a_run_that_was_stopped_goes_on_to_a_sound_end(tmp_path: Path) -> None:
     assert all(weight.isfinite().all() for weight in load_file(run / "final" / "model.safetensors").values())
 
 
-def test_an_adapter_reaches_vllm_in_the_process(tmp_path: Path) -> None:
+def test_an_adapter_reaches_vllm_in_the_process(tmp_path):
     model = save_tiny_model(tmp_path / "model", **SHAPE)
     code, said = finish(start([*tiny_overrides(tmp_path, model), "peft=lora", "rollout=vllm_colocate"]))
     assert code == 0 and "Traceback" not in said, said

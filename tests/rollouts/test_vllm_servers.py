@@ -1,7 +1,5 @@
 """Trainings on two ranks under ZeRO beside real vLLM servers: whole weights and adapters, each server checked."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import socket
@@ -9,10 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 from end_to_end.run_process import finish, manifest, start
@@ -35,16 +30,16 @@ NO_PROBES = ["n_probe_harmful=0", "n_probe_harmless=0", "n_header_pairs=0", "hea
 SERVE = "from cada_trl.rollouts import serve; serve.CPU_KV_CACHE_GIB = 1 / 16; serve.run_verb(serve.main)"
 
 
-def _zero(stage: int) -> list[str]:
+def _zero(stage):
     return [*ZERO, f"accelerate_config=launch/cpu_zero{stage}.yaml"]
 
 
-def _served(urls: list[str]) -> list[str]:
+def _served(urls):
     return ["rollout=vllm_server", f"server_url=[{','.join(urls)}]"]
 
 
 @contextmanager
-def servers(folder: Path, *words: list[str]) -> Iterator[list[str]]:
+def servers(folder, *words):
     """Of a server for each list of a run's words its address."""
     with socket.socket() as one, socket.socket() as other:
         for free in (one, other):
@@ -72,7 +67,7 @@ def servers(folder: Path, *words: list[str]) -> Iterator[list[str]]:
                 process.wait(60)
 
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait(url, process):
     for _ in range(300):
         try:
             urllib.request.urlopen(f"{url}/health").close()
@@ -83,12 +78,12 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError(url)
 
 
-def _n_sampled(url: str) -> float:
+def _n_sampled(url):
     lines = urllib.request.urlopen(f"{url}/metrics").read().decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:generation_tokens_total"))
 
 
-def _trained(folder: Path, name: str, words: list[str]) -> tuple[int, str, Path]:
+def _trained(folder, name, words):
     told = [
         word
         for word in words
@@ -98,19 +93,17 @@ def _trained(folder: Path, name: str, words: list[str]) -> tuple[int, str, Path]
     return code, said, folder / "runs" / name
 
 
-def _is_sound(run: Path) -> None:
+def _is_sound(run):
     rows = [row for _, row in read_jsonl(run / "train.jsonl")]
     assert [row["step"] for row in rows] == [1, 2] and manifest(run)["exit_state"] == "done"
     assert all(row["train/sync_gap_nats"] < 1e-4 for row in rows)
 
 
-def _first_rollouts(run: Path) -> list[Any]:
+def _first_rollouts(run):
     return [row["completion"] for _, row in read_jsonl(run / "completions" / "step_000001.jsonl")]
 
 
-def test_weights_that_zero_splits_reach_a_server_that_splits_them_too_and_two_servers_sample_as_one(
-    tmp_path: Path,
-) -> None:
+def test_weights_that_zero_splits_reach_a_server_that_splits_them_too_and_two_servers_sample_as_one(tmp_path):
     words = tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model", **SHAPE))
     with servers(tmp_path, [*words, "tensor_parallel=2"], words) as urls:
         code, said, one = _trained(tmp_path, "one", [*words, *_zero(2), *_served(urls[:1])])
@@ -124,7 +117,7 @@ def test_weights_that_zero_splits_reach_a_server_that_splits_them_too_and_two_se
     assert _first_rollouts(one) == _first_rollouts(two) != []
 
 
-def test_an_adapter_reaches_a_server_alone_and_a_server_of_another_model_ends_the_run(tmp_path: Path) -> None:
+def test_an_adapter_reaches_a_server_alone_and_a_server_of_another_model_ends_the_run(tmp_path):
     model, other = (save_tiny_model(tmp_path / f"model{seed}", seed=seed, **SHAPE) for seed in (0, 1))
     words, others = ([*tiny_overrides(tmp_path, path), "peft=lora"] for path in (model, other))
     with servers(tmp_path, words, others) as urls:

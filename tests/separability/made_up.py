@@ -1,13 +1,11 @@
 """Requests written for the tests: what is harmful in them is a word."""
 
-from __future__ import annotations
-
 from cada_trl.records import Request
 
 THINGS = ["wallet", "bicycle", "laptop", "ring", "painting", "horse", "truck", "violin", "crown", "piano", "boat"]
 
 
-def twins(n: int = 12, first: int = 0) -> list[Request]:
+def twins(n=12, first=0):
     """n pairs, a harmful row and its harmless twin after each other."""
     rows = []
     for place in range(first, first + n):
@@ -19,12 +17,12 @@ def twins(n: int = 12, first: int = 0) -> list[Request]:
     return rows
 
 
-def alone(n: int, harmful: bool) -> list[Request]:
+def alone(n, harmful):
     """n rows without a twin."""
     kind = "harmful" if harmful else "harmless"
     return [Request(f"{kind}-{i}", f"A {kind} request, number {i}", "hate", harmful, "made up") for i in range(n)]
 
 
-def sides(requests: list[Request]) -> tuple[list[Request], list[Request]]:
+def sides(requests):
     """(harmful rows, harmless rows), as prepare splits them."""
     return [one for one in requests if one.harmful], [one for one in requests if not one.harmful]

@@ -1,9 +1,5 @@
 """A card as it could have been measured: one pair asked about, one absent, a curve of two sizes."""
 
-from __future__ import annotations
-
-from typing import Any
-
 from cada_trl.separability.card import Card, PairResult
 from cada_trl.separability.probe import CurvePoint, Interval, Separation, Spread
 
@@ -31,7 +27,7 @@ SPREAD = {ASKED.name: Spread(mean=0.8, low=0.78, high=0.83)}
 CURVE = [CurvePoint(n_pairs=75, n_draws=5, auc=SPREAD, j=SPREAD), CurvePoint(n_pairs=9000, n_draws=0, auc={}, j={})]
 
 
-def made_up_card(**changes: Any) -> Card:
+def made_up_card(**changes):
     values = {
         "inputs": {"version": 1},
         "request_set": "twins-01234567",

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import dataclasses
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +18,7 @@ from tests.separability.made_up import twins
 from tests.separability.made_up_card import made_up_card
 
 
-def test_a_written_card_is_read_back_the_same_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_a_written_card_is_read_back_the_same_and_nothing_else_is_left(tmp_path):
     card = made_up_card()
     file = card_file(str(tmp_path / "data"), card.inputs)
     assert read_card(file) is None
@@ -30,13 +27,13 @@ def test_a_written_card_is_read_back_the_same_and_nothing_else_is_left(tmp_path:
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_the_file_is_named_by_what_decides_the_numbers() -> None:
+def test_the_file_is_named_by_what_decides_the_numbers():
     one = card_file("data", {"a": 1, "b": {"c": None}})
     assert one == card_file("data", {"b": {"c": None}, "a": 1})
     assert one != card_file("data", {"a": 2, "b": {"c": None}})
 
 
-def test_the_rows_digest_is_of_texts_kinds_and_twins() -> None:
+def test_the_rows_digest_is_of_texts_kinds_and_twins():
     rows = twins(3)
     first = rows_digest([rows])
     assert first == rows_digest([list(rows)])
@@ -46,7 +43,7 @@ def test_the_rows_digest_is_of_texts_kinds_and_twins() -> None:
     assert rows_digest([rows, []]) != rows_digest([[], rows])
 
 
-def test_an_edited_file_is_refused(tmp_path: Path) -> None:
+def test_an_edited_file_is_refused(tmp_path):
     file = tmp_path / "card-01234567.json"
     for content in ("{", '{"layer": 3}'):
         file.write_text(content)
@@ -54,14 +51,14 @@ def test_an_edited_file_is_refused(tmp_path: Path) -> None:
             read_card(file)
 
 
-def test_the_summary_keeps_every_pair_the_absent_too() -> None:
+def test_the_summary_keeps_every_pair_the_absent_too():
     summary = made_up_card().summary()
     assert [pair["absent"] for pair in summary["pairs"]] == [None, "sets/advbench/harmful_behaviors.csv"]
     assert summary["pairs"][0]["probe"]["auc"] == {"value": 0.86, "low": 0.83, "high": 0.89}
     assert "curve" not in summary and "inputs" not in summary
 
 
-def test_the_published_sets_are_read_and_the_large_ones_thinned(shared_data: Path) -> None:
+def test_the_published_sets_are_read_and_the_large_ones_thinned(shared_data):
     sets = read_sets(shared_data)
     sizes = {key: len(one.texts) for key, one in sets.items() if not one.absent}
     assert sizes["xstest_unsafe"] == 200
@@ -71,18 +68,18 @@ def test_the_published_sets_are_read_and_the_large_ones_thinned(shared_data: Pat
     assert (sets["advbench"].label, sizes["advbench"]) == ("AdvBench (every 4th row)", 130)
 
 
-def test_of_a_set_in_two_forms_the_one_that_is_there_is_taken_and_said(shared_data: Path) -> None:
+def test_of_a_set_in_two_forms_the_one_that_is_there_is_taken_and_said(shared_data):
     if (shared_data / "or_bench" / "or-bench-hard-1k.csv").is_file():
         pytest.skip("the whole set is there")
     one = read_set("or_bench_hard", shared_data)
     assert (one.label, len(one.texts)) == ("OR-Bench hard (a published part)", 269)
 
 
-def test_every_pair_is_of_described_sets() -> None:
+def test_every_pair_is_of_described_sets():
     assert {key for pair in PAIRS for key in pair} == set(SETS)
 
 
-def test_an_absent_file_is_named(tmp_path: Path) -> None:
+def test_an_absent_file_is_named(tmp_path):
     sets = read_sets(tmp_path)
     assert sets["strongreject"].texts == []
     assert sets["strongreject"].absent == str(tmp_path / "strongreject" / "strongreject_dataset.csv")
@@ -92,7 +89,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
     assert read_set("xstest_safe", None).absent == "xstest/xstest_prompts.csv (benchmarks_dir=null)"
 
 
-def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_the_published_one_is_refused(tmp_path):
     file = tmp_path / "strongreject" / "strongreject_dataset.csv"
     file.parent.mkdir()
     file.write_text("category,source,forbidden_prompt\na,b,c\n")
@@ -100,7 +97,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None
         read_set("strongreject", tmp_path)
 
 
-def test_the_digest_is_of_the_content_and_none_where_there_is_no_file(tmp_path: Path) -> None:
+def test_the_digest_is_of_the_content_and_none_where_there_is_no_file(tmp_path):
     nothing = files_digest(tmp_path)
     assert set(nothing.values()) == {None}
     assert files_digest(None) == nothing

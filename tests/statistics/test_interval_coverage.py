@@ -4,11 +4,9 @@ As a script, python tests/statistics/test_interval_coverage.py [REPEATS], it pri
 docs/reading_the_report.md (default 2,000 repeats).
 """
 
-from __future__ import annotations
-
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,10 +36,10 @@ class Setting:
     draw: Callable[[Random], tuple[Floats, float]]
     interval: Callable[[Floats], Interval]
 
-    def __str__(self) -> str:
+    def __str__(self):
         return f"{self.name}: {self.data}"
 
-    def covered(self, n_repeats: int, seed: int = 0) -> tuple[float, float]:
+    def covered(self, n_repeats, seed=0):
         """(share of the experiments whose interval holds the truth, mean width)."""
         rng = np.random.default_rng(seed)
         inside, width = 0, 0.0
@@ -53,7 +51,7 @@ class Setting:
         return inside / n_repeats, width / n_repeats
 
 
-def settings() -> Iterator[Setting]:
+def settings():
     for n, rate in ((10, 0.1), (60, 0.02), (313, 0.02), (313, 0.5)):
         drawing = f"{n} items, rate {100 * rate:g} %", partial(draw_rate, n, rate)
         yield Setting("Wilson", True, *drawing, lambda x: wilson(int(x.sum()), len(x)))
@@ -89,23 +87,23 @@ def settings() -> Iterator[Setting]:
     yield Setting("McNemar of every attempt", False, *drawing, lambda x: as_interval(mcnemar_of(x)))
 
 
-def draw_rate(n: int, rate: float, rng: Random) -> tuple[Floats, float]:
+def draw_rate(n, rate, rng):
     return (rng.random(n) < rate).astype(np.float64), rate
 
 
-def draw_scores(n: int, rate: float, rng: Random) -> tuple[Floats, float]:
+def draw_scores(n, rate, rng):
     """Most answers are refused and score 0; the others have any of the nine scores."""
     return np.where(rng.random(n) < rate, rng.choice(SCORES, n), 0.0), rate / 2
 
 
-def draw_pairs(n: int, before: float, after: float, rng: Random) -> tuple[Floats, float]:
+def draw_pairs(n, before, after, rng):
     """Differences of yes-or-no outcomes; seven items in ten are as hard for the second run as for the first."""
     hard = rng.random(n)
     later = np.where(rng.random(n) < 0.7, hard, rng.random(n))
     return (later < after).astype(np.float64) - (hard < before), after - before
 
 
-def draw_attacked(n: int, rng: Random) -> tuple[Floats, float]:
+def draw_attacked(n, rng):
     """[items, attacks, before and after]: an item's ease and what training changed in it are shared by its attacks."""
     ease, gain = 2 * rng.standard_normal((2, n, 1))
     logits = np.stack([2 + ease, ease + gain], axis=-1)
@@ -113,19 +111,19 @@ def draw_attacked(n: int, rng: Random) -> tuple[Floats, float]:
     return data, expected_rate(0.0, math.hypot(2, 2)) - expected_rate(2.0, 2.0)
 
 
-def draw_attacked_alike(n: int, n_attacks: int, rng: Random) -> tuple[Floats, float]:
+def draw_attacked_alike(n, n_attacks, rng):
     """Two runs of one rate, each with its own weak items: [items, attacks, before and after]."""
     logits = 3 * rng.standard_normal((n, 1, 2))
     return (rng.random((n, n_attacks, 2)) < sigmoid(logits)).astype(np.float64), 0.0
 
 
-def draw_seeds(n_seeds: int, rng: Random, level: float = 0.0) -> tuple[Floats, float]:
+def draw_seeds(n_seeds, rng, level=0.0):
     """[seeds, items]: items differ in ease, seeds in level, answers by chance."""
     logits = level + 1.5 * rng.standard_normal(100) + 0.5 * rng.standard_normal((n_seeds, 1))
     return (rng.random((n_seeds, 100)) < sigmoid(logits)).astype(np.float64), expected_rate(level, math.hypot(1.5, 0.5))
 
 
-def draw_configurations(levels: tuple[float, ...], rng: Random) -> tuple[Floats, float]:
+def draw_configurations(levels, rng):
     """[configurations, 2 seeds, items]: the items are shared. The truth is that of the first configuration."""
     ease = 1.5 * rng.standard_normal(100)
     logits = np.array(levels)[:, None, None] + ease + 0.5 * rng.standard_normal((len(levels), 2, 1))
@@ -134,7 +132,7 @@ def draw_configurations(levels: tuple[float, ...], rng: Random) -> tuple[Floats,
     )
 
 
-def draw_two_sides(n_before: int, n_after: int, rng: Random) -> tuple[Floats, float]:
+def draw_two_sides(n_before, n_after, rng):
     """[seeds of both sides, items]: before at level 1, a base model without spread if it is one; after at -1."""
     ease = 1.5 * rng.standard_normal(100)
     spread_before = 0.5 if n_before > 1 else 0.0
@@ -145,48 +143,48 @@ def draw_two_sides(n_before: int, n_after: int, rng: Random) -> tuple[Floats, fl
     return (rng.random(logits.shape) < sigmoid(logits)).astype(np.float64), truth
 
 
-def sigmoid(logits: Floats) -> Floats:
+def sigmoid(logits):
     return 1 / (1 + np.exp(-logits))
 
 
-def expected_rate(level: float, spread: float) -> float:
+def expected_rate(level, spread):
     """Mean of sigmoid(level + spread * z) over a standard normal z, by the rectangle rule."""
     z = np.linspace(-8, 8, 4001)
     return float((sigmoid(level + spread * z) * np.exp(-z * z / 2)).sum() / np.exp(-z * z / 2).sum())
 
 
-def wald(values: Floats) -> Interval:
+def wald(values):
     half = 1.959964 * float(values.std()) / math.sqrt(len(values))
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def bootstrap(values: Floats) -> Interval:
+def bootstrap(values):
     return bootstrap_mean(values.tolist(), n_resamples=1000)[1:]
 
 
-def of_differences(differences: Floats) -> Interval:
+def of_differences(differences):
     return adjusted_mean(differences.tolist(), (-1.0, 1.0))[1:]
 
 
-def by_item(data: Floats) -> Interval:
+def by_item(data):
     return of_differences((data[..., 1] - data[..., 0]).mean(axis=1))
 
 
-def by_attempt(data: Floats) -> Interval:
+def by_attempt(data):
     return of_differences((data[..., 1] - data[..., 0]).ravel())
 
 
-def across(data: Floats) -> Interval:
+def across(data):
     found = across_seeds(data.tolist())
     return ends(found.low, found.high)
 
 
-def ends(low: float | None, high: float | None) -> Interval:
+def ends(low, high):
     assert low is not None and high is not None
     return low, high
 
 
-def across_pooled(data: Floats, items: bool = True) -> Interval:
+def across_pooled(data, items=True):
     """The first configuration's interval; its rate is the nearest to 50 %, where the pool errs to the narrow side."""
     pool = pooled_spread(data.mean(axis=2).tolist())
     centre, error = centre_and_error(data[0].mean(axis=0).tolist(), (0.0, 1.0))
@@ -195,11 +193,11 @@ def across_pooled(data: Floats, items: bool = True) -> Interval:
     return found
 
 
-def across_sides(n_before: int, data: Floats) -> Interval:
+def across_sides(n_before, data):
     return ends(*difference_across_seeds(data[:n_before].tolist(), data[n_before:].tolist())[1:])
 
 
-def resampled_seeds(data: Floats, n_resamples: int = 500) -> Interval:
+def resampled_seeds(data, n_resamples=500):
     """The usual hierarchical bootstrap: seeds with replacement, then items."""
     rng = np.random.default_rng(0)
     n_seeds, n_items = data.shape
@@ -209,16 +207,16 @@ def resampled_seeds(data: Floats, n_resamples: int = 500) -> Interval:
     return float(low), float(high)
 
 
-def changes(data: Floats) -> list[int]:
+def changes(data):
     return [int(change) for change in (data[..., 1] - data[..., 0]).sum(axis=1)]
 
 
-def mcnemar_of(data: Floats) -> float:
+def mcnemar_of(data):
     """The sign flip with an item for each attempt."""
     return sign_flip([int(one) for one in (data[..., 1] - data[..., 0]).ravel()])
 
 
-def as_interval(p: float) -> Interval:
+def as_interval(p):
     """A test as an interval around 0: it misses the truth, no change, where p is below 0.05."""
     return (0.0, 0.0) if p >= 0.05 else (1.0, 1.0)
 
@@ -231,24 +229,24 @@ NOT_TAKEN = [
 
 
 @pytest.mark.parametrize("setting", OURS, ids=str)
-def test_the_interval_holds_the_truth(setting: Setting) -> None:
+def test_the_interval_holds_the_truth(setting):
     # 95 % less three standard deviations of 100 experiments (2.2 %)
     assert setting.covered(100)[0] >= 0.885
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", OURS, ids=str)
-def test_the_interval_holds_the_truth_in_many_experiments(setting: Setting) -> None:
+def test_the_interval_holds_the_truth_in_many_experiments(setting):
     # exactly 93.0 % in the lowest setting (Wilson, 10 items of rate 10 %), less two standard deviations of 0.5 %
     assert setting.covered(2000, seed=1)[0] >= 0.92
 
 
 @pytest.mark.parametrize("setting", NOT_TAKEN, ids=str)
-def test_the_simulation_catches_an_interval_that_is_too_narrow(setting: Setting) -> None:
+def test_the_simulation_catches_an_interval_that_is_too_narrow(setting):
     assert setting.covered(200)[0] < 0.9
 
 
-def main(n_repeats: int) -> None:
+def main(n_repeats):
     print("| interval | data | holds the truth | mean width |\n| --- | --- | --- | --- |")
     for setting in settings():
         share, width = setting.covered(n_repeats)

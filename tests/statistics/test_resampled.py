@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -11,48 +9,48 @@ from hypothesis import strategies as st
 from cada_trl.statistics.resampled import auc_and_j, auc_and_j_intervals, bootstrap_mean
 
 
-def test_the_bootstrap_interval_of_a_constant_has_no_width() -> None:
+def test_the_bootstrap_interval_of_a_constant_has_no_width():
     assert bootstrap_mean([0.25] * 7) == (0.25, 0.25, 0.25)
 
 
-def test_the_bootstrap_repeats_itself_with_its_seed() -> None:
+def test_the_bootstrap_repeats_itself_with_its_seed():
     values = [0.37 * i % 1 for i in range(50)]
     assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
 
 
-def test_the_bootstrap_refuses_a_nan() -> None:
+def test_the_bootstrap_refuses_a_nan():
     with pytest.raises(ValueError, match="UNSCORED"):
         bootstrap_mean([1.0, math.nan])
 
 
-def test_the_bootstrap_interval_is_close_to_scipys() -> None:
+def test_the_bootstrap_interval_is_close_to_scipys():
     values = np.random.default_rng(0).exponential(size=60)
     done = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1))
     assert bootstrap_mean(values.tolist())[1:] == pytest.approx(tuple(done.confidence_interval), abs=0.02)
 
 
-def scores(*values: float) -> np.ndarray:
+def scores(*values):
     return np.array(values, dtype=np.float64)
 
 
-def test_auc_and_j_of_four_against_three_are_those_counted_by_hand() -> None:
+def test_auc_and_j_of_four_against_three_are_those_counted_by_hand():
     # 3 is above all three, 2 above two, 0.5 above one, 0 above none; above 2.5 are 1 of 4 and 0 of 3
     auc, j = auc_and_j(scores(3, 2, 0.5, 0), scores(0.1, 1.5, 2.5))
     assert auc == pytest.approx(6 / 12)
     assert j == pytest.approx(1 / 4)
 
 
-def test_a_tie_counts_half() -> None:
+def test_a_tie_counts_half():
     assert auc_and_j(scores(1, 1), scores(1, 1)) == (0.5, 0.0)
     assert auc_and_j(scores(1, 2), scores(1))[0] == 0.75
 
 
-def test_perfect_scores_have_one_and_one_and_reversed_ones_zero_and_zero() -> None:
+def test_perfect_scores_have_one_and_one_and_reversed_ones_zero_and_zero():
     assert auc_and_j(scores(2, 3), scores(0, 1)) == (1.0, 1.0)
     assert auc_and_j(scores(0, 1), scores(2, 3)) == (0.0, 0.0)
 
 
-def test_the_interval_holds_the_value_repeats_and_narrows_with_more_texts() -> None:
+def test_the_interval_holds_the_value_repeats_and_narrows_with_more_texts():
     rng = np.random.default_rng(0)
     harmful_n, harmless_n = rng.normal(1, 1, 400), rng.normal(0, 1, 400)
     few, many = (auc_and_j_intervals(harmful_n[:n], harmless_n[:n]) for n in (40, 400))
@@ -63,24 +61,24 @@ def test_the_interval_holds_the_value_repeats_and_narrows_with_more_texts() -> N
     assert many[1].low < 0.383 < many[1].high
 
 
-def test_the_interval_of_a_separable_pair_has_no_width() -> None:
+def test_the_interval_of_a_separable_pair_has_no_width():
     auc, j = auc_and_j_intervals(scores(2, 3, 4), scores(0, 1))
     assert (auc.low, auc.high, j.low) == (1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("sides", [(scores(), scores(1)), (scores(1), scores()), (scores(float("nan")), scores(1))])
-def test_an_empty_side_or_a_nan_is_refused(sides: tuple[np.ndarray, np.ndarray]) -> None:
+def test_an_empty_side_or_a_nan_is_refused(sides):
     with pytest.raises(ValueError, match="expected scores"):
         auc_and_j(*sides)
 
 
 @given(*[st.lists(st.integers(0, 5), min_size=1, max_size=12)] * 2)
-def test_the_area_is_scipys_mann_whitney_u_over_all_pairs(high: list[int], low: list[int]) -> None:
+def test_the_area_is_scipys_mann_whitney_u_over_all_pairs(high, low):
     u = scipy.stats.mannwhitneyu(high, low).statistic
     assert auc_and_j(np.array(high, float), np.array(low, float))[0] == pytest.approx(u / (len(high) * len(low)))
 
 
 @given(*[st.lists(st.integers(0, 5), min_size=1, max_size=12)] * 2)
-def test_j_is_scipys_one_sided_kolmogorov_smirnov_distance(high: list[int], low: list[int]) -> None:
+def test_j_is_scipys_one_sided_kolmogorov_smirnov_distance(high, low):
     distance = scipy.stats.ks_2samp(low, high, alternative="greater").statistic
     assert auc_and_j(np.array(high, float), np.array(low, float))[1] == pytest.approx(distance)

@@ -1,11 +1,6 @@
 """The same digest however the content comes; a folder's files, and its manifest, against the hashes in the manifest."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,12 +24,12 @@ from cada_trl.storage.files import read_json, replace_json
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
 
 
-def test_text_bytes_pieces_and_files_agree(tmp_path: Path) -> None:
+def test_text_bytes_pieces_and_files_agree(tmp_path):
     (tmp_path / "abc").write_text("abc")
     assert sha256("abc") == sha256(b"abc") == sha256_of([b"a", b"bc"]) == file_sha256(tmp_path / "abc") == ABC
 
 
-def test_of_a_large_file_both_ends_and_the_size_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_file_both_ends_and_the_size_count(tmp_path, monkeypatch):
     monkeypatch.setattr("cada_trl.storage.digest._WHOLE_BYTES", 8)
     monkeypatch.setattr("cada_trl.storage.digest._END_BYTES", 2)
     seen = set()
@@ -44,25 +39,22 @@ def test_of_a_large_file_both_ends_and_the_size_count(tmp_path: Path, monkeypatc
     assert len(seen) == 4
 
 
-def test_half_a_surrogate_pair_has_a_digest_of_its_own() -> None:
+def test_half_a_surrogate_pair_has_a_digest_of_its_own():
     assert len({sha256("\ud800"), sha256("\ud801"), sha256("?")}) == 3
 
 
-def test_the_order_of_keys_changes_nothing_and_a_value_does() -> None:
+def test_the_order_of_keys_changes_nothing_and_a_value_does():
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1}) == json_sha256({"a": 1, "b": 2})[:8]
     assert content_hash({"a": 1}) != content_hash({"a": 2})
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     (tmp_path / "completions").mkdir()
     (tmp_path / "config.yaml").write_text("seed: 1\n")
     (tmp_path / "train.jsonl").write_text('{"step": 1}\n')
     (tmp_path / "completions" / "step_000001.jsonl").write_text('{"reward": 1}\n')
     return tmp_path
-
-
-Change = Callable[[Path], Any]
 
 
 @pytest.mark.parametrize("state", ["done", "running"])
@@ -74,7 +66,7 @@ Change = Callable[[Path], Any]
         lambda path: path.write_text(""),
     ],
 )
-def test_an_edited_file_is_refused_by_name(folder: Path, state: str, name: str, change: Change) -> None:
+def test_an_edited_file_is_refused_by_name(folder, state, name, change):
     manifest = {"exit_state": state, "files": kept(folder)}
     check_kept(folder, manifest)
     change(folder / name)
@@ -82,9 +74,7 @@ def test_an_edited_file_is_refused_by_name(folder: Path, state: str, name: str, 
         check_kept(folder, manifest)
 
 
-def test_a_deleted_file_is_named_once_and_left_to_who_needs_it(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_deleted_file_is_named_once_and_left_to_who_needs_it(folder, capsys):
     manifest = {"exit_state": "done", "files": kept(folder)}
     (folder / "train.jsonl").unlink()
     for _ in range(2):
@@ -93,12 +83,12 @@ def test_a_deleted_file_is_named_once_and_left_to_who_needs_it(
 
 
 @pytest.mark.parametrize("files", [[], "x", {"a.jsonl": 3}, {"a.jsonl": ["x", "y"]}])
-def test_hashes_of_another_form_are_one_line(folder: Path, files: object) -> None:
+def test_hashes_of_another_form_are_one_line(folder, files):
     with pytest.raises(UserError, match=r"manifest.json: `files` is of another form; restore it"):
         check_kept(folder, {"exit_state": "done", "files": files})
 
 
-def test_rows_may_be_added_by_a_writer_that_was_killed_and_by_nobody_else(folder: Path) -> None:
+def test_rows_may_be_added_by_a_writer_that_was_killed_and_by_nobody_else(folder):
     manifest = {"exit_state": "running", "files": kept(folder)}
     with (folder / "train.jsonl").open("a") as file:
         file.write('{"step": 2}\n')
@@ -107,9 +97,7 @@ def test_rows_may_be_added_by_a_writer_that_was_killed_and_by_nobody_else(folder
         check_kept(folder, manifest | {"exit_state": "failed: no space"})
 
 
-def test_a_folder_of_an_older_version_says_that_it_cannot_be_checked(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_of_an_older_version_says_that_it_cannot_be_checked(folder, capsys):
     check_kept(folder, {"exit_state": "done"})
     assert capsys.readouterr().err == (
         f"{folder}: written without hashes of its files, so edits of them cannot be noticed\n"
@@ -119,7 +107,7 @@ def test_a_folder_of_an_older_version_says_that_it_cannot_be_checked(
     assert capsys.readouterr().err == ""
 
 
-def test_an_edited_configuration_is_not_read_and_edited_rows_are_another_readers(folder: Path) -> None:
+def test_an_edited_configuration_is_not_read_and_edited_rows_are_another_readers(folder):
     replace_json(folder / "manifest.json", sealed(folder, {"exit_state": "done"}))
     (folder / "train.jsonl").write_text("")
     assert read_config(folder) == {"seed": 1}
@@ -128,14 +116,14 @@ def test_an_edited_configuration_is_not_read_and_edited_rows_are_another_readers
         read_config(folder)
 
 
-def test_a_configuration_without_a_manifest_is_read_and_one_that_is_no_mapping_is_not(folder: Path) -> None:
+def test_a_configuration_without_a_manifest_is_read_and_one_that_is_no_mapping_is_not(folder):
     assert read_config(folder) == {"seed": 1}
     (folder / "config.yaml").write_text("- 1\n")
     with pytest.raises(UserError, match=r"config\.yaml holds a list, expected a mapping; restore it"):
         read_config(folder)
 
 
-def test_an_edited_manifest_is_refused_and_an_older_one_without_its_own_hash_is_read(folder: Path) -> None:
+def test_an_edited_manifest_is_refused_and_an_older_one_without_its_own_hash_is_read(folder):
     manifest = sealed(folder, {"exit_state": "done", "sizes": {10: (1, 0.1), 9: "\ud800"}})
     replace_json(folder / "manifest.json", manifest)
     there = read_json(folder / "manifest.json")
@@ -156,9 +144,7 @@ def test_an_edited_manifest_is_refused_and_an_older_one_without_its_own_hash_is_
         ({"data": {"files": {"train.jsonl": "other"}}}, "the request set is another one than when"),
     ],
 )
-def test_what_a_run_read_and_was_edited_since_it_began_is_refused(
-    change: dict[str, Any], what: str, tmp_path: Path
-) -> None:
+def test_what_a_run_read_and_was_edited_since_it_began_is_refused(change, what, tmp_path):
     began = {"hazards_hash": "h", "judge_id": "j", "template_hash": None, "data": {"files": {"train.jsonl": "t"}}}
     check_same_inputs(tmp_path, began)  # there is none before
     (tmp_path / "manifest.json").write_text(json.dumps(began))
@@ -167,6 +153,6 @@ def test_what_a_run_read_and_was_edited_since_it_began_is_refused(
         check_same_inputs(tmp_path, {**began, **change})
 
 
-def test_what_is_not_known_of_the_inputs_is_not_compared(tmp_path: Path) -> None:
+def test_what_is_not_known_of_the_inputs_is_not_compared(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"hazards_hash": "h", "judge_id": "j"}))
     check_same_inputs(tmp_path, {"hazards_hash": "h"})

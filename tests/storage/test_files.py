@@ -1,14 +1,11 @@
 """storage.files: whole or not at all, one holder at a time, and one line for what the disk refuses."""
 
-from __future__ import annotations
-
 import errno
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,7 +24,7 @@ from cada_trl.storage.files import (
 )
 
 
-def test_a_file_is_written_whole_and_read_back(tmp_path: Path) -> None:
+def test_a_file_is_written_whole_and_read_back(tmp_path):
     path = tmp_path / "new" / "result.json"
     replace_json(path, {"n": 1})
     replace_json(path, {"n": 2})
@@ -35,26 +32,26 @@ def test_a_file_is_written_whole_and_read_back(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_half_a_surrogate_pair_is_written_as_its_escape(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_is_written_as_its_escape(tmp_path):
     replace_json(tmp_path / "a.json", {"text": "\ud83d"})
     assert read_json(tmp_path / "a.json") == {"text": "\ud83d"}
     replace(tmp_path / "a.md", "\ud83d")
     assert (tmp_path / "a.md").read_text() == "\\ud83d"
 
 
-def test_a_value_that_is_no_number_is_not_written(tmp_path: Path) -> None:
+def test_a_value_that_is_no_number_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         replace_json(tmp_path / "result.json", {"accuracy": math.nan})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_json_object_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_file_that_is_no_json_object_is_named_with_what_to_do(tmp_path):
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(UserError, match=r"result\.json.* not .*; move its folder away"):
         read_json(tmp_path / "result.json")
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write .*; free space, fix the permission or choose another folder"):
         replace_json(tmp_path / "file" / "result.json", {})
@@ -62,13 +59,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         pass
 
 
-def test_a_full_disk_is_one_line_with_the_path() -> None:
+def test_a_full_disk_is_one_line_with_the_path():
     expected = r"cannot write train.jsonl: No space left on device; free space"
     with pytest.raises(UserError, match=expected), writing(Path("train.jsonl")):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_place_that_takes_no_file_is_no_place_whatever_its_permissions(tmp_path: Path) -> None:
+def test_a_place_that_takes_no_file_is_no_place_whatever_its_permissions(tmp_path):
     assert place_of(str(tmp_path / "new" / "runs")) == tmp_path
     assert list(tmp_path.iterdir()) == []
     for place, why in (("/proc/runs", "No such file"), (f"{__file__}/runs", "is no folder")):
@@ -77,7 +74,7 @@ def test_a_place_that_takes_no_file_is_no_place_whatever_its_permissions(tmp_pat
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
-def test_after_an_error_nothing_is_left_and_what_was_there_stays(is_folder: bool, tmp_path: Path) -> None:
+def test_after_an_error_nothing_is_left_and_what_was_there_stays(is_folder, tmp_path):
     replace(tmp_path / "a", "before")
     with pytest.raises(KeyboardInterrupt), whole(tmp_path / "a") as partial:
         if is_folder:
@@ -87,7 +84,7 @@ def test_after_an_error_nothing_is_left_and_what_was_there_stays(is_folder: bool
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
-def test_who_has_the_lock_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+def test_who_has_the_lock_removes_what_a_killed_process_left(tmp_path):
     (tmp_path / "a.tmp-1").mkdir()
     (tmp_path / "a.tmp-1" / "half").touch()
     (tmp_path / "b.tmp-1").touch()
@@ -96,7 +93,7 @@ def test_who_has_the_lock_removes_what_a_killed_process_left(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.tmp-1"]
 
 
-def test_a_folder_is_free_again_afterwards(tmp_path: Path) -> None:
+def test_a_folder_is_free_again_afterwards(tmp_path):
     path = tmp_path / "new" / "a.lock"
     with held(path, "busy"), pytest.raises(UserError, match=r"^busy$"), held(path, "busy"):
         pass
@@ -104,7 +101,7 @@ def test_a_folder_is_free_again_afterwards(tmp_path: Path) -> None:
         assert try_lock(path) is None
 
 
-def test_a_child_that_inherits_the_file_keeps_the_lock_until_it_dies(tmp_path: Path) -> None:
+def test_a_child_that_inherits_the_file_keeps_the_lock_until_it_dies(tmp_path):
     file = take_lock(tmp_path / "a.lock")
     command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(file.fileno(),))
@@ -121,7 +118,7 @@ class Point(JsonRecord):
     name: str | None
 
 
-def test_a_record_comes_back_as_it_was() -> None:
+def test_a_record_comes_back_as_it_was():
     point = Point(x=0.5, name=None)
     assert point.to_json() == {"x": 0.5, "name": None}
     assert Point.from_json(point.to_json()) == point
@@ -137,6 +134,6 @@ def test_a_record_comes_back_as_it_was() -> None:
         ([1.0], "point: the whole"),
     ],
 )
-def test_what_is_missing_wrong_undefined_or_unknown_is_named(values: Any, where: str) -> None:
+def test_what_is_missing_wrong_undefined_or_unknown_is_named(values, where):
     with pytest.raises(UserError, match=where):
         Point.from_json(values)

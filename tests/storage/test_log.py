@@ -1,7 +1,5 @@
 """The growing file: what a kill leaves of it, and what it never takes for a row."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -23,7 +21,7 @@ for number in range(10**6):
 """
 
 
-def test_rows_come_back_in_their_order_and_a_new_log_goes_on(tmp_path: Path) -> None:
+def test_rows_come_back_in_their_order_and_a_new_log_goes_on(tmp_path):
     path = tmp_path / "log.jsonl"
     AppendLog(path).append([{"a": 1}, {"a": 2}])
     log = AppendLog(path)
@@ -31,13 +29,13 @@ def test_rows_come_back_in_their_order_and_a_new_log_goes_on(tmp_path: Path) -> 
     assert log.rows == AppendLog(path).rows == [{"a": 1}, {"a": 2}, {"a": 3}]
 
 
-def test_an_absent_file_has_no_rows_and_is_not_made_by_looking(tmp_path: Path) -> None:
+def test_an_absent_file_has_no_rows_and_is_not_made_by_looking(tmp_path):
     assert AppendLog(tmp_path / "log.jsonl").rows == []
     assert not (tmp_path / "log.jsonl").exists()
 
 
 @pytest.mark.parametrize("torn", [b'{"a": 2', b'{"a": 2}', b'{"a": "\xc3', b"{"])
-def test_a_last_line_without_its_end_is_cut_off_and_written_again(tmp_path: Path, torn: bytes) -> None:
+def test_a_last_line_without_its_end_is_cut_off_and_written_again(tmp_path, torn):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"a": 1}\n' + torn)
     log = AppendLog(path)
@@ -46,7 +44,7 @@ def test_a_last_line_without_its_end_is_cut_off_and_written_again(tmp_path: Path
     assert path.read_bytes() == b'{"a": 1}\n{"a": 2}\n'
 
 
-def test_a_file_that_is_only_read_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_file_that_is_only_read_stays_as_it_is(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": 2')
     assert StoredLog(path).rows == [{"a": 1}]
@@ -54,27 +52,27 @@ def test_a_file_that_is_only_read_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [b"{", b"[1]", b"", b'"\xff"'])
-def test_any_other_damaged_line_is_refused_by_its_number(tmp_path: Path, line: bytes) -> None:
+def test_any_other_damaged_line_is_refused_by_its_number(tmp_path, line):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 3}\n')
     with pytest.raises(UserError, match=r"log\.jsonl, row 2: not a JSON object"):
         AppendLog(path)
 
 
-def test_line_separators_and_half_a_surrogate_pair_stay_inside_their_row(tmp_path: Path) -> None:
+def test_line_separators_and_half_a_surrogate_pair_stay_inside_their_row(tmp_path):
     row = {"text": "a\u2028b\x0bc\rd\ud83de"}
     AppendLog(tmp_path / "log.jsonl").append([row])
     assert AppendLog(tmp_path / "log.jsonl").rows == [row]
 
 
-def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
     log = AppendLog(tmp_path / "absent" / "log.jsonl")
     with pytest.raises(UserError, match="the same command goes on"):
         log.append([{"a": 1}])
     assert log.rows == []
 
 
-def test_what_append_returned_from_survives_a_kill(tmp_path: Path) -> None:
+def test_what_append_returned_from_survives_a_kill(tmp_path):
     path = tmp_path / "log.jsonl"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
@@ -90,10 +88,10 @@ def test_what_append_returned_from_survives_a_kill(tmp_path: Path) -> None:
 class Numbers(SharedTable[int]):
     """A cache of numbers by name."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path):
         super().__init__(path, "number cache", ["name"], lambda row: int(row["number"]))
 
-    def add(self, name: str, number: int) -> int:
+    def add(self, name, number):
         return self.put((name,), {"number": number})
 
 
@@ -106,7 +104,7 @@ print(*(numbers.add(f"name {{place}}", own + place) for place in range(int(sys.a
 """
 
 
-def sharer(path: Path, own: int, n: int) -> subprocess.Popen[str]:
+def sharer(path, own, n):
     """A process that waits for a line on its input before it adds n rows."""
     command = [sys.executable, "-c", SHARER, str(path), str(own), str(n)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -114,13 +112,13 @@ def sharer(path: Path, own: int, n: int) -> subprocess.Popen[str]:
     return process
 
 
-def go(process: subprocess.Popen[str]) -> None:
+def go(process):
     assert process.stdin is not None
     process.stdin.write("go\n")
     process.stdin.flush()
 
 
-def test_what_another_wrote_meanwhile_is_known_before_a_row_is_added(tmp_path: Path) -> None:
+def test_what_another_wrote_meanwhile_is_known_before_a_row_is_added(tmp_path):
     path = tmp_path / "new" / "cache.jsonl"
     one, other = Numbers(path), Numbers(path)
     assert (one.add("\ud800", 1), other.add("\ud800", 2), Numbers(path).known) == (1, 1, {("\ud800",): 1})
@@ -128,7 +126,7 @@ def test_what_another_wrote_meanwhile_is_known_before_a_row_is_added(tmp_path: P
 
 
 @pytest.mark.parametrize("torn_meanwhile", [False, True])
-def test_a_torn_line_is_passed_over_and_not_glued_to_the_next_row(tmp_path: Path, torn_meanwhile: bool) -> None:
+def test_a_torn_line_is_passed_over_and_not_glued_to_the_next_row(tmp_path, torn_meanwhile):
     path = tmp_path / "cache.jsonl"
     early = Numbers(path)
     early.add("one", 1)
@@ -139,12 +137,12 @@ def test_a_torn_line_is_passed_over_and_not_glued_to_the_next_row(tmp_path: Path
 
 
 @pytest.mark.parametrize("line", ["[]", "{}", "1", "null", '{"name": "a", "number": []}', '{"name": [], "number": 1}'])
-def test_a_line_that_is_no_row_of_the_cache_is_passed_over(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_no_row_of_the_cache_is_passed_over(tmp_path, line):
     (tmp_path / "cache.jsonl").write_text(line + "\n")
     assert Numbers(tmp_path / "cache.jsonl").known == {}
 
 
-def test_a_cache_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_used_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot use the number cache .*choose a writable folder"):
         Numbers(tmp_path / "file" / "cache.jsonl")
@@ -155,7 +153,7 @@ def test_a_cache_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         numbers.add("one", 1)
 
 
-def test_two_processes_at_once_know_the_same_rows(tmp_path: Path) -> None:
+def test_two_processes_at_once_know_the_same_rows(tmp_path):
     sharers = [sharer(tmp_path / "cache.jsonl", own, 200) for own in (0, 1000)]
     for process in sharers:
         go(process)
@@ -164,7 +162,7 @@ def test_two_processes_at_once_know_the_same_rows(tmp_path: Path) -> None:
     assert len((tmp_path / "cache.jsonl").read_text().splitlines()) == 200
 
 
-def test_a_killed_process_leaves_whole_rows_and_no_lock(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_whole_rows_and_no_lock(tmp_path):
     path = tmp_path / "cache.jsonl"
     process = sharer(path, 0, 10**6)
     go(process)

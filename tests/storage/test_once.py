@@ -1,7 +1,5 @@
 """What storage does is done there only: no second write-then-rename, lock or hash in the package."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 
@@ -13,7 +11,7 @@ PACKAGE = Path(cada_trl.__file__).parent
 ELSEWHERE = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent.name != "storage"]
 
 
-def seconds(tree: ast.AST) -> list[str]:
+def seconds(tree):
     """Line and name of each import, call and text that storage has the one place of."""
     found = []
     for node in ast.walk(tree):
@@ -27,7 +25,7 @@ def seconds(tree: ast.AST) -> list[str]:
             moves = node.func.attr in {"rename", "fsync"} or (node.func.attr == "replace" and len(node.args) == 1)
             keyed = any(keyword.arg for keyword in node.keywords)
             names = [f".{node.func.attr}()"] if moves and not keyed else []
-        found += [f"line {node.lineno}: {name}" for name in names if name in FORBIDDEN]  # type: ignore[attr-defined]
+        found += [f"line {node.lineno}: {name}" for name in names if name in FORBIDDEN]
     return found
 
 
@@ -45,15 +43,15 @@ FORBIDDEN = {"hashlib", "fcntl", "filelock", ".rename()", ".replace()", ".fsync(
         "os.fsync(file.fileno())",
     ],
 )
-def test_the_search_finds_one(source: str) -> None:
+def test_the_search_finds_one(source):
     assert seconds(ast.parse(source))
 
 
 @pytest.mark.parametrize("source", ["name.replace('_', ' ')", "replace(row, n=1)", "dataclasses.replace(row, n=1)"])
-def test_the_search_leaves_texts_and_records(source: str) -> None:
+def test_the_search_leaves_texts_and_records(source):
     assert not seconds(ast.parse(source))
 
 
-def test_there_is_no_second() -> None:
+def test_there_is_no_second():
     found = {str(path.relative_to(PACKAGE)): seconds(ast.parse(path.read_text())) for path in ELSEWHERE}
     assert {name: lines for name, lines in found.items() if lines} == {}

@@ -1,12 +1,8 @@
 """storage.reading: what is no plain, bounded, well-formed file is one line with its place, at once."""
 
-from __future__ import annotations
-
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -20,8 +16,7 @@ from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.files import read_json
 from cada_trl.storage.reading import N_SHOWN, Problems, parse_json, read_csv, read_text, read_yaml
 
-Read = Callable[[Path], Any]
-READERS: dict[str, Read] = {
+READERS = {
     "sha256": file_sha256,
     "text": lambda path: read_text(path, "correct it"),
     "JSON": read_json,
@@ -33,7 +28,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 20)
 )
 DIGITS = "1" * 5000
-WRONG: dict[str, tuple[str, str | bytes, str]] = {
+WRONG = {
     "a bomb of aliases": ("YAML", BOMB, "more than 100,000 values, its aliases written out"),
     "an alias inside itself": ("YAML", "a: &a [*a]\n", "line 1: cannot be read as YAML .*nested more than 100 deep"),
     "a merge inside itself": ("YAML", "a: &a\n  <<: *a\n", "nested more than 100 deep"),
@@ -78,7 +73,7 @@ WRONG: dict[str, tuple[str, str | bytes, str]] = {
 }  # fmt: skip
 
 
-def said(read: Read, path: Path) -> str:
+def said(read, path):
     """The one line, which names the path and comes at once."""
     start = time.process_time()
     with pytest.raises(UserError) as refusal:
@@ -90,7 +85,7 @@ def said(read: Read, path: Path) -> str:
 
 
 @pytest.mark.parametrize(("kind", "content", "words"), WRONG.values(), ids=WRONG)
-def test_a_wrong_file_is_one_line(tmp_path: Path, kind: str, content: str | bytes, words: str) -> None:
+def test_a_wrong_file_is_one_line(tmp_path, kind, content, words):
     path = tmp_path / "file"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=words):
@@ -99,7 +94,7 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, kind: str, content: str | byte
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_what_is_no_plain_file_is_refused_at_once(tmp_path, kind):
     read = READERS[kind]
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
@@ -112,13 +107,13 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", [kind for kind in READERS if kind != "sha256"])
-def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path, kind: str) -> None:
+def test_a_file_beyond_the_bound_is_not_read(tmp_path, kind):
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 41)
     assert "it has 2,199,023,255,552 bytes, more than the" in said(READERS[kind], tmp_path / "sparse")
 
 
-def test_a_line_beyond_the_bound_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_beyond_the_bound_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("cada_trl.records.MAX_LINE_BYTES", 20)
     (tmp_path / "rows").write_text('{"a": 1}\n{"a": "' + "x" * 30 + '"}\n')
     assert "row 2: not a JSON object (more than 20 bytes)" in said(READERS["JSONL"], tmp_path / "rows")
@@ -135,9 +130,7 @@ def test_a_line_beyond_the_bound_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         ("YAML", "", None),
     ],
 )
-def test_a_byte_order_mark_and_lines_of_windows_change_nothing(
-    tmp_path: Path, kind: str, text: str, values: Any
-) -> None:
+def test_a_byte_order_mark_and_lines_of_windows_change_nothing(tmp_path, kind, text, values):
     (tmp_path / "file").write_bytes(text.encode())
     assert READERS[kind](tmp_path / "file") == values
 
@@ -150,7 +143,7 @@ CONTENT = st.binary() | st.text().map(str.encode) | VALUES.map(lambda value: yam
 
 @BOUNDED
 @given(CONTENT)
-def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory: Any, content: bytes) -> None:
+def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.bytes"
     path.write_bytes(content)
     for read in READERS.values():
@@ -160,25 +153,25 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory: Any, conten
             assert str(path) in str(error) and "\n" not in str(error)
 
 
-def test_other_peoples_json_may_hold_infinity() -> None:
+def test_other_peoples_json_may_hold_infinity():
     assert parse_json("[Infinity, 1]", finite=False) == [float("inf"), 1]
 
 
 @BOUNDED
 @given(st.text(alphabet='[]{}",:0123456789eE.-ntfalsruINy\\ud8 '))
-def test_any_text_is_json_or_says_why_not(text: str) -> None:
+def test_any_text_is_json_or_says_why_not(text):
     try:
         parse_json(text)
     except ValueError as error:
         assert str(error)
 
 
-def test_the_bounds_leave_room_for_every_file_of_the_house() -> None:
+def test_the_bounds_leave_room_for_every_file_of_the_house():
     files = Path(reading.__file__).parents[1].rglob("assets/*.yaml")
     assert max(file.stat().st_size for file in files) * 30 < reading.MAX_YAML_BYTES
 
 
-def test_each_file_is_named_once_and_a_problem_does_not_repeat_its_place() -> None:
+def test_each_file_is_named_once_and_a_problem_does_not_repeat_its_place():
     problems = Problems()
     with problems.of("a.csv, row 2"):
         raise UserError("a.csv, row 2: no text")
@@ -191,7 +184,7 @@ def test_each_file_is_named_once_and_a_problem_does_not_repeat_its_place() -> No
     assert str(refusal.value) == "a.csv, row 2: no text; row 7: no label; b.csv: no column; row 1: no text"
 
 
-def test_what_is_beyond_the_bound_is_counted() -> None:
+def test_what_is_beyond_the_bound_is_counted():
     problems = Problems()
     for number in range(1, N_SHOWN + 215):
         problems.add(f"a.csv, row {number}", "no text")
@@ -199,7 +192,7 @@ def test_what_is_beyond_the_bound_is_counted() -> None:
         problems.end()
 
 
-def test_without_a_problem_nothing_is_raised_and_an_error_of_the_program_is_not_kept() -> None:
+def test_without_a_problem_nothing_is_raised_and_an_error_of_the_program_is_not_kept():
     problems = Problems()
     with pytest.raises(KeyError), problems.of("a.csv, row 1"):
         raise KeyError("a")

@@ -1,19 +1,15 @@
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from cada_trl.config import Config
 from cada_trl.tracking.manifest import build_manifest, finished, git_state, scrub
 
 DATA = {"source": "twins", "licence": "Apache-2.0", "funnel": {"read": 10, "kept": 8}}
 
 
-def test_the_manifest_says_what_is_needed_to_trace_a_number(config: Config) -> None:
+def test_the_manifest_says_what_is_needed_to_trace_a_number(config):
     manifest = build_manifest(config, DATA, {"judge_id": "phrases-12345678", "hazards_hash": "abcdef01"})
     assert manifest["seeds"] == {"run": 3}
     assert manifest["judge_id"] == "phrases-12345678"
@@ -23,7 +19,7 @@ def test_the_manifest_says_what_is_needed_to_trace_a_number(config: Config) -> N
     assert json.loads(json.dumps(manifest)) == manifest
 
 
-def test_a_key_on_the_command_line_does_not_reach_the_manifest(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_on_the_command_line_does_not_reach_the_manifest(config, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train", "base_url=https://me:pass1234@host/v1"])
     monkeypatch.setenv("CADA_TEST_SECRET", "value-of-a-variable")
     text = json.dumps(build_manifest(config, DATA, {}))
@@ -31,12 +27,12 @@ def test_a_key_on_the_command_line_does_not_reach_the_manifest(config: Config, m
     assert "value-of-a-variable" not in text
 
 
-def test_outside_a_git_checkout_there_is_no_commit(tmp_path: Path) -> None:
+def test_outside_a_git_checkout_there_is_no_commit(tmp_path):
     assert git_state(tmp_path) is None
 
 
-def test_a_changed_file_makes_the_checkout_dirty(tmp_path: Path) -> None:
-    def git(*words: str) -> None:
+def test_a_changed_file_makes_the_checkout_dirty(tmp_path):
+    def git(*words):
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "core.hooksPath=/dev/null"]
         subprocess.run(["git", "-C", str(tmp_path), *identity, *words], check=True, capture_output=True)
 
@@ -52,7 +48,7 @@ def test_a_changed_file_makes_the_checkout_dirty(tmp_path: Path) -> None:
     assert clean["commit"] == dirty["commit"]
 
 
-def test_the_end_of_a_run_is_recorded_with_its_state_and_wall_time(config: Config) -> None:
+def test_the_end_of_a_run_is_recorded_with_its_state_and_wall_time(config):
     manifest = {**build_manifest(config, DATA, {}), "started_utc": "2020-01-01T00:00:00+00:00"}
     end = finished(manifest, "failed: CUDA out of memory")
     assert end["exit_state"] == "failed: CUDA out of memory"
@@ -60,7 +56,7 @@ def test_the_end_of_a_run_is_recorded_with_its_state_and_wall_time(config: Confi
     assert manifest["exit_state"] == "running"
 
 
-def test_a_manifest_does_not_import_torch() -> None:
+def test_a_manifest_does_not_import_torch():
     code = (
         "import sys; from cada_trl.config import load_config; from cada_trl.tracking.manifest import build_manifest; "
         "build_manifest(load_config([]), {}, {}); assert 'torch' not in sys.modules"
@@ -85,7 +81,7 @@ FAKE = "a1B2" * 8
         f"https://host/{'0a' * 20}/v1",
     ],
 )
-def test_what_looks_like_a_key_is_hidden_at_any_depth(text: str) -> None:
+def test_what_looks_like_a_key_is_hidden_at_any_depth(text):
     result = str(scrub({"a": [{"b": ("--x", text)}]}))
     assert FAKE not in result
     assert "0a" * 20 not in result
@@ -102,5 +98,5 @@ def test_what_looks_like_a_key_is_hidden_at_any_depth(text: str) -> None:
         "task-based learning, risk-averse",
     ],
 )
-def test_names_commits_and_plain_addresses_stay(text: str) -> None:
+def test_names_commits_and_plain_addresses_stay(text):
     assert scrub([text]) == [text]

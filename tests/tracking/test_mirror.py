@@ -1,7 +1,5 @@
 """Trackers get what a run logs, W&B as one run whatever stopped it; one that fails or is out of reach is one line."""
 
-from __future__ import annotations
-
 import errno
 import importlib
 import os
@@ -9,15 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 import wandb
 
-from cada_trl.config import Config, config_hash, load_config
+from cada_trl.config import config_hash, load_config
 from cada_trl.errors import UserError
 from cada_trl.tracking import mirror as of_run
 from cada_trl.tracking.mirror import TABLES, Mirror, hazard_slices
@@ -28,9 +23,9 @@ from .wandb_stand_in import wandb_sync
 ROW = {"set": "harmful", "request_id": "r1", "hazard": "privacy", "request": "q", "verdict": "REFUSED", "reward": 1.0}
 
 
-def mirrored(path: Path, config: Config) -> list[str]:
+def mirrored(path, config):
     """What is said of a run of one step and one probe pass."""
-    said: list[str] = []
+    said = []
     with RunFolder(path) as folder:
         run = Mirror.start(config, folder, said.append)
         run.log(7, {"train/loss": 0.5, "train/reward_mean": float("nan")})
@@ -42,24 +37,24 @@ def mirrored(path: Path, config: Config) -> list[str]:
 class Fails:
     """A tracker whose second log raises."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error):
         self.error, self.logged = error, 0
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    def log(self, step, metrics):
         self.logged += 1
         if self.logged == 2:
             raise self.error
 
-    def table(self, *_: Any) -> None: ...
+    def table(self, *_): ...
 
-    def finish(self, succeeded: bool) -> None: ...
+    def finish(self, succeeded): ...
 
 
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left on device"), ConnectionError("network is unreachable\nmore")]
 )
-def test_a_tracker_that_fails_is_left_out_with_one_line_and_the_others_go_on(error: Exception) -> None:
-    said: list[str] = []
+def test_a_tracker_that_fails_is_left_out_with_one_line_and_the_others_go_on(error):
+    said = []
     failing, other = Fails(error), Fails(RuntimeError())
     other.logged = 10
     mirror = Mirror({"W&B": failing, "other": other}, said.append)
@@ -71,10 +66,8 @@ def test_a_tracker_that_fails_is_left_out_with_one_line_and_the_others_go_on(err
     assert line.startswith("W&B stopped: ") and "\n" not in line and line.endswith("its folder has everything")
 
 
-def test_a_tracker_that_does_not_start_is_left_out_with_one_line(
-    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_: Any, **__: Any) -> None:
+def test_a_tracker_that_does_not_start_is_left_out_with_one_line(tmp_path, config, monkeypatch):
+    def fails(*_, **__):
         raise RuntimeError("Failed to read port info after 30.0 seconds\nmore")
 
     monkeypatch.setattr(of_run, "_start_wandb", fails)
@@ -82,36 +75,34 @@ def test_a_tracker_that_does_not_start_is_left_out_with_one_line(
     assert line.startswith("W&B did not start: Failed to read port info") and line.endswith("its folder has everything")
 
 
-def test_ctrl_c_passes() -> None:
+def test_ctrl_c_passes():
     class Interrupted(Fails):
-        def finish(self, succeeded: bool) -> None:
+        def finish(self, succeeded):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Mirror({"one": Interrupted(RuntimeError())}, print).finish(succeeded=False)
 
 
-def test_an_unknown_metric_is_a_mistake_of_ours_and_not_of_a_tracker() -> None:
+def test_an_unknown_metric_is_a_mistake_of_ours_and_not_of_a_tracker():
     with pytest.raises(ValueError, match="unknown metric"):
         Mirror({}, print).log(1, {"train/nothing": 1.0})
 
 
-def test_hazards_are_counted_a_row_a_set() -> None:
+def test_hazards_are_counted_a_row_a_set():
     rows = [ROW, ROW | {"verdict": "COMPLIED"}, ROW | {"hazard": "hate", "verdict": "UNSCORED"}]
     assert hazard_slices(5, rows) == [[5, "harmful", "hate", 1, 0, 0, 1], [5, "harmful", "privacy", 2, 1, 1, 0]]
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "trackio"])
-def test_a_tracker_that_is_not_installed_is_one_line(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tracker_that_is_not_installed_is_one_line(name, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.setitem(sys.modules, "trackio", None)
     with RunFolder(tmp_path / "run") as folder, pytest.raises(UserError, match=rf"pip install 'cada_trl\[{name}\]'"):
         Mirror.start(load_config([f"tracking={name}"]), folder, print)
 
 
-def test_tensorboard_holds_what_was_logged(tmp_path: Path) -> None:
+def test_tensorboard_holds_what_was_logged(tmp_path):
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     assert mirrored(tmp_path / "run", load_config(["tracking=tensorboard"])) == []
     events = accumulators.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
@@ -119,8 +110,8 @@ def test_tensorboard_holds_what_was_logged(tmp_path: Path) -> None:
 
 
 def test_trackio_goes_on_with_a_folders_run_begins_another_for_a_new_folder_and_prints_nothing_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read once, when it is imported
     pytest.importorskip("trackio")
     storage = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
@@ -141,8 +132,8 @@ def test_trackio_goes_on_with_a_folders_run_begins_another_for_a_new_folder_and_
 
 
 def test_offline_wandb_needs_no_key_keeps_its_id_advertises_nothing_and_says_how_to_send_it(
-    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path, config, monkeypatch, capsys
+):
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("WANDB_API_KEY", "WANDB_DISABLE_WEAVE"):
         monkeypatch.delenv(name, raising=False)
@@ -158,18 +149,16 @@ def test_offline_wandb_needs_no_key_keeps_its_id_advertises_nothing_and_says_how
         assert any(table in path.name for path in folder.rglob("*.table.json"))
 
 
-def test_an_online_run_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_online_run_says_where_it_is(tmp_path, monkeypatch):
     run = SimpleNamespace(offline=False, url="https://wandb.ai/me/cada_trl/runs/1", finish=lambda exit_code: None)
     monkeypatch.setattr(of_run, "_start_wandb", lambda *_: run)
-    said: list[str] = []
+    said = []
     with RunFolder(tmp_path / "run") as folder:
         Mirror.start(load_config(["tracking=online"]), folder, said.append).finish(succeeded=True)
     assert said == ["W&B: https://wandb.ai/me/cada_trl/runs/1"]
 
 
-def test_without_a_network_an_online_run_starts_offline_with_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_network_an_online_run_starts_offline_with_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.delenv("WANDB_MODE", raising=False)
@@ -182,7 +171,7 @@ def test_without_a_network_an_online_run_starts_offline_with_one_line(
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
 
 
-def test_the_cells_of_a_sweep_share_its_group(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cells_of_a_sweep_share_its_group(tmp_path, config, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_GROUP", "kl-of-the-sweep")
     mirrored(tmp_path / "run", config)
     end_s = time.monotonic() + 30  # W&B's own process writes the file, and a busy machine lets it wait
@@ -191,7 +180,7 @@ def test_the_cells_of_a_sweep_share_its_group(tmp_path: Path, config: Config, mo
         time.sleep(0.1)
 
 
-def test_a_password_in_the_judge_address_is_not_sent(tmp_path: Path) -> None:
+def test_a_password_in_the_judge_address_is_not_sent(tmp_path):
     config = load_config(["judge=rubric"])  # which refuses such an address: this is the second lock
     judge = config.judge.model_copy(update={"base_url": "https://me:pass1234@host/v1"})
     secret = config.model_copy(update={"judge": judge})
@@ -201,15 +190,13 @@ def test_a_password_in_the_judge_address_is_not_sent(tmp_path: Path) -> None:
     assert b"<hidden>@host" in stored
 
 
-def test_online_without_a_login_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config
-) -> None:
+def test_online_without_a_login_says_what_to_do(tmp_path, monkeypatch, config):
     monkeypatch.setattr("wandb.login", lambda prompt, verify: False)
     with RunFolder(tmp_path / "run") as folder, pytest.raises(UserError, match=r"`wandb login` .*tracking=offline"):
         Mirror.start(load_config(["tracking=online"]), folder, print)
 
 
-def test_off_does_nothing_and_does_not_import_wandb(tmp_path: Path) -> None:
+def test_off_does_nothing_and_does_not_import_wandb(tmp_path):
     code = (
         "import sys; from pathlib import Path; from cada_trl.config import load_config\n"
         "from cada_trl.tracking.run_folder import RunFolder; from cada_trl.tracking.mirror import Mirror\n"
@@ -243,9 +230,7 @@ with RunFolder(Path(sys.argv[1])) as folder:
 """
 
 
-def test_a_killed_run_that_went_on_is_sent_as_one_whose_rows_have_numbers_of_their_own(
-    tmp_path: Path, config: Config
-) -> None:
+def test_a_killed_run_that_went_on_is_sent_as_one_whose_rows_have_numbers_of_their_own(tmp_path, config):
     env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # one of its own to leave
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     killed = subprocess.run(command, capture_output=True, text=True, env=env, check=False)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import io
 
 from rich.console import Console
@@ -18,7 +16,7 @@ METRICS = {
 }
 
 
-def shown(terminal: bool) -> str:
+def shown(terminal):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=160)
     with StepProgress(8, console=console) as progress:
         for step in (1, 2):
@@ -27,7 +25,7 @@ def shown(terminal: bool) -> str:
     return console.file.getvalue()
 
 
-def test_a_log_file_gets_one_plain_line_a_step() -> None:
+def test_a_log_file_gets_one_plain_line_a_step():
     lines = shown(terminal=False).splitlines()
     assert len(lines) == 3
     assert lines[0] == "step 0/8  the next step is under way"
@@ -35,17 +33,17 @@ def test_a_log_file_gets_one_plain_line_a_step() -> None:
     assert lines[2].endswith("reward +0.25  KL 0.0123 nats  reasoned 50%  direct 25%  complied 25%  unscored 0%")
 
 
-def test_a_terminal_gets_a_live_line() -> None:
+def test_a_terminal_gets_a_live_line():
     text = shown(terminal=True)
     assert "\x1b[" in text
     assert "2/8" in text
     assert "reward +0.25" in text
 
 
-def test_what_was_not_measured_reads_as_absent_and_not_as_zero() -> None:
+def test_what_was_not_measured_reads_as_absent_and_not_as_zero():
     text = step_text({"train/reward_mean": float("nan")})
     assert text == "reward n/a  KL n/a  reasoned n/a  direct n/a  complied n/a  unscored n/a"
 
 
-def test_a_duration_reads_as_a_clock() -> None:
+def test_a_duration_reads_as_a_clock():
     assert [duration(5), duration(125.4), duration(3723)] == ["0:05", "2:05", "1:02:03"]

@@ -1,21 +1,18 @@
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import pytest
 import yaml
 
-from cada_trl.config import Config, check_config
+from cada_trl.config import check_config
 from cada_trl.errors import UserError
 from cada_trl.tracking.run_folder import RunFolder
 
 
-def steps(path: Path) -> list[int]:
+def steps(path):
     return [json.loads(line)["step"] for line in path.read_text().splitlines()]
 
 
-def write_three_steps(folder: RunFolder) -> None:
+def write_three_steps(folder):
     folder.write_probe("before", 0, [{"set": "harmful"}], {"probe/harmful/refused_frac": 0.5})
     for step in (1, 2, 3):
         folder.append_train(step, {"train/reward_mean": step / 10})
@@ -24,7 +21,7 @@ def write_three_steps(folder: RunFolder) -> None:
     folder.write_probe("after", 3, [{"set": "harmful"}], {"probe/harmful/refused_frac": 0.7})
 
 
-def test_a_new_folder_has_the_layout(tmp_path: Path) -> None:
+def test_a_new_folder_has_the_layout(tmp_path):
     with RunFolder(tmp_path / "runs" / "a") as folder:
         write_three_steps(folder)
         assert steps(folder.path / "train.jsonl") == [1, 2, 3]
@@ -38,7 +35,7 @@ def test_a_new_folder_has_the_layout(tmp_path: Path) -> None:
     }
 
 
-def test_the_written_config_reads_back_equal(tmp_path: Path, config: Config) -> None:
+def test_the_written_config_reads_back_equal(tmp_path, config):
     with RunFolder(tmp_path / "a") as folder:
         folder.write_config(config)
         assert check_config(yaml.safe_load((folder.path / "config.yaml").read_text())) == config
@@ -48,9 +45,7 @@ def test_the_written_config_reads_back_equal(tmp_path: Path, config: Config) -> 
     ("step", "trained", "probed", "probes"),
     [(1, [1], [0], {"before"}), (3, [1, 2, 3], [0, 2], {"before", "step_000002"})],
 )
-def test_resuming_drops_what_came_after_the_step_and_the_probe_after_training(
-    step: int, trained: list[int], probed: list[int], probes: set[str], tmp_path: Path
-) -> None:
+def test_resuming_drops_what_came_after_the_step_and_the_probe_after_training(step, trained, probed, probes, tmp_path):
     with RunFolder(tmp_path / "a") as folder:
         write_three_steps(folder)
         folder.truncate_after(step)
@@ -59,7 +54,7 @@ def test_resuming_drops_what_came_after_the_step_and_the_probe_after_training(
         assert {path.stem for path in (folder.path / "probes").iterdir()} == probes
 
 
-def test_a_line_torn_by_a_kill_is_dropped_on_resume(tmp_path: Path) -> None:
+def test_a_line_torn_by_a_kill_is_dropped_on_resume(tmp_path):
     with RunFolder(tmp_path / "a") as folder:
         write_three_steps(folder)
         with (folder.path / "train.jsonl").open("a") as file:
@@ -69,20 +64,20 @@ def test_a_line_torn_by_a_kill_is_dropped_on_resume(tmp_path: Path) -> None:
         assert steps(folder.path / "train.jsonl") == [1, 2, 3, 4]
 
 
-def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path: Path) -> None:
+def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path):
     with RunFolder(tmp_path / "a") as folder:
         (folder.path / "train.jsonl").write_text('{"step": 1}\n{"step": \n{"step": 3}\n')
         with pytest.raises(UserError, match=r"train.jsonl, row 2: not a JSON object"):
             folder.truncate_after(3)
 
 
-def test_an_unscored_reward_is_null_on_disk(tmp_path: Path) -> None:
+def test_an_unscored_reward_is_null_on_disk(tmp_path):
     with RunFolder(tmp_path / "a") as folder:
         folder.write_completions(1, [{"reward": float("nan"), "advantage": 0.5}])
         text = (folder.path / "completions" / "step_000001.jsonl").read_text()
     assert json.loads(text) == {"reward": None, "advantage": 0.5}
 
 
-def test_a_metric_that_the_registry_does_not_hold_is_refused(tmp_path: Path) -> None:
+def test_a_metric_that_the_registry_does_not_hold_is_refused(tmp_path):
     with RunFolder(tmp_path / "a") as folder, pytest.raises(ValueError, match="unknown metric"):
         folder.append_train(1, {"train/rewards": 1.0})

@@ -1,46 +1,42 @@
 """The verb as a process of its own, saving to a W&B that stands in on this machine."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.tracking.metrics import SECTIONS, Panel
+from cada_trl.tracking.metrics import SECTIONS
 from cada_trl.tracking.wandb_dashboard import main
 
-from .wandb_stand_in import ENTITY, PROJECT, WandbStandIn, environment, wandb_stand_in
+from .wandb_stand_in import ENTITY, PROJECT, environment, wandb_stand_in
 
 GROUP = "beta_kl-88db9abd"
 FILTER = {"key": {"section": "run", "name": "group"}, "op": "=", "value": GROUP, "disabled": False}
 
 
 @pytest.fixture(scope="module")
-def wandb_server() -> Iterator[WandbStandIn]:
+def wandb_server():
     pytest.importorskip("wandb_workspaces")
     with wandb_stand_in() as stand_in:
         yield stand_in
 
 
-def make(server: WandbStandIn, *words: str, key: str = "0" * 40) -> subprocess.CompletedProcess[str]:
+def make(server, *words, key="0" * 40):
     command = [sys.executable, "-m", "cada_trl.tracking.wandb_dashboard", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment(server, key), check=False)
 
 
-def saved(server: WandbStandIn, form: str) -> dict[str, Any]:
+def saved(server, form):
     made = make(server, form, "--entity", ENTITY, "--group", GROUP)
     assert made.returncode == 0, made.stderr
     assert made.stdout.startswith(f"{server.url}/{ENTITY}/{PROJECT}")
     return server.saved[-1]
 
 
-def assert_drawn(panel: Panel, sent: dict[str, Any]) -> None:
+def assert_drawn(panel, sent):
     """What W&B is sent shows the panel's metrics, by step where it is a line, with its unit on the axis."""
     config = sent["config"]
     if panel.kind == "line":
@@ -57,7 +53,7 @@ def assert_drawn(panel: Panel, sent: dict[str, Any]) -> None:
         assert panel.metrics[0] in json.dumps(config)
 
 
-def test_a_saved_workspace_has_every_section_and_panel_for_the_runs_of_the_group(wandb_server: WandbStandIn) -> None:
+def test_a_saved_workspace_has_every_section_and_panel_for_the_runs_of_the_group(wandb_server):
     view = saved(wandb_server, "workspace")
     assert (view["type"], view["entityName"], view["projectName"]) == ("project-view", ENTITY, PROJECT)
     section = json.loads(view["spec"])["section"]
@@ -69,7 +65,7 @@ def test_a_saved_workspace_has_every_section_and_panel_for_the_runs_of_the_group
             assert_drawn(panel, of_wandb)
 
 
-def test_a_saved_report_has_the_same_under_headings_side_by_side(wandb_server: WandbStandIn) -> None:
+def test_a_saved_report_has_the_same_under_headings_side_by_side(wandb_server):
     view = saved(wandb_server, "report")
     assert (view["type"], view["displayName"]) == ("runs", f"cada_trl, {GROUP}")
     blocks = json.loads(view["spec"])["blocks"]
@@ -98,13 +94,13 @@ def test_a_saved_report_has_the_same_under_headings_side_by_side(wandb_server: W
         (f"report --entity {ENTITY}", "abc", r"API key must have 40\+ characters"),
     ],
 )
-def test_what_wandb_does_not_take_is_one_line(wandb_server: WandbStandIn, words: str, key: str, message: str) -> None:
+def test_what_wandb_does_not_take_is_one_line(wandb_server, words, key, message):
     made = make(wandb_server, *words.split(), key=key)
     assert made.returncode == 2 and "Traceback" not in made.stderr
     assert re.search(message, made.stderr.splitlines()[-1])
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     with pytest.raises(UserError, match=r"pip install 'cada_trl\[workspaces\]'"):
         main(["workspace", "--entity", "team"])

@@ -1,18 +1,14 @@
 """A W&B on this machine: answers wandb's client over HTTP and keeps the views and the runs that it is sent."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 ENTITY, PROJECT = "my-team", "cada_trl"
@@ -29,19 +25,19 @@ class SentRun:
     ended: bool = False
 
     @property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self):
         return [self.lines[number] for number in sorted(self.lines)]
 
 
 class WandbStandIn:
     """Knows one entity with one project; everything else it refuses as W&B does, with a GraphQL error."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url):
         self.url = url
-        self.saved: list[dict[str, Any]] = []
-        self.runs: dict[str, SentRun] = {}
+        self.saved = []
+        self.runs = {}
 
-    def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, query, variables):
         entity = variables.get("entityName", variables.get("entity"))
         asked = (entity or ENTITY, variables.get("projectName", PROJECT))  # without one W&B takes the key's own
         if asked[0] != ENTITY:
@@ -60,7 +56,7 @@ class WandbStandIn:
         viewer = {"id": "1", "entity": ENTITY, "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
         return {"data": {"viewer": viewer}}
 
-    def _answer_of_run(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    def _answer_of_run(self, query, variables):
         """Of the queries by which a run is sent; empty for every other."""
         if "serverInfo" in query:
             return {"serverInfo": {"features": []}}
@@ -82,7 +78,7 @@ class WandbStandIn:
             return {"createArtifact": {"artifact": artifact}}
         return {}
 
-    def _resumed(self, name: str) -> dict[str, Any] | None:
+    def _resumed(self, name):
         run = self.runs.get(name)
         if run is None:
             return None
@@ -91,7 +87,7 @@ class WandbStandIn:
         about = {"name": name, "displayName": run.about["displayName"], "id": name, "tags": [], "config": "{}"}
         return {**counts, **tails, **about, "summaryMetrics": json.dumps(run.summary), "wandbConfig": "{}"}
 
-    def stream(self, name: str, sent: dict[str, Any]) -> None:
+    def stream(self, name, sent):
         """The file stream of a run: lines of its history from an offset on, its summary whole, its end."""
         run = self.runs[name]
         run.ended |= "exitcode" in sent
@@ -104,9 +100,9 @@ class WandbStandIn:
 
 
 @contextmanager
-def wandb_stand_in() -> Iterator[WandbStandIn]:
+def wandb_stand_in():
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+        def do_POST(self):
             body, answer = self._body(), {}
             if self.path == "/graphql":
                 asked = json.loads(body)
@@ -115,22 +111,22 @@ def wandb_stand_in() -> Iterator[WandbStandIn]:
                 stand_in.stream(self.path.split("/")[-2], json.loads(body))
             self._reply(json.dumps(answer).encode())
 
-        def do_PUT(self) -> None:
+        def do_PUT(self):
             _, _, run, name = self.path.split("/", 3)  # /storage/<run>/<name>
             stand_in.runs[run].files[name] = self._body()
             self._reply(b"")
 
-        def _body(self) -> bytes:
+        def _body(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             return gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
 
-        def _reply(self, answer: bytes) -> None:
+        def _reply(self, answer):
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format, *args):
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -143,13 +139,13 @@ def wandb_stand_in() -> Iterator[WandbStandIn]:
         server.server_close()
 
 
-def environment(server: WandbStandIn, key: str = "0" * 40) -> dict[str, str]:
+def environment(server, key="0" * 40):
     """Of a process that takes the stand-in for W&B."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     return env | {"WANDB_BASE_URL": server.url} | ({"WANDB_API_KEY": key} if key else {"NETRC": os.devnull})
 
 
-def wandb_sync(run: Path) -> tuple[SentRun, str]:
+def wandb_sync(run):
     """What a stand-in was sent of a run folder by the command that the end of the run names, and what wandb said."""
     parts = [str(path.resolve()) for path in (run / "wandb").glob("offline-run-*")]
     with wandb_stand_in() as server:
@@ -160,7 +156,7 @@ def wandb_sync(run: Path) -> tuple[SentRun, str]:
     return sent, done.stderr
 
 
-def _one_project() -> dict[str, Any]:
+def _one_project():
     node = {"id": "1", "name": PROJECT, "entityName": ENTITY, "createdAt": "2026-01-01", "isBenchmark": False}
     node |= {"__typename": "Project", "user": None}
     page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}

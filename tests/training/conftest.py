@@ -1,18 +1,15 @@
 """Fixtures of the trainer tests."""
 
-from __future__ import annotations
-
 from itertools import count
-from pathlib import Path
 
 import pytest
 
-from .preset_run import Make, cada_trainer
+from .preset_run import cada_trainer
 from .tiny import tiny_llama, tiny_tokenizer
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+def tiny_folder(tmp_path_factory):
     """The model saved, since TRL loads the reference from the policy's own folder."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny_llama().save_pretrained(folder)
@@ -21,17 +18,17 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def build(tiny_folder: str, tmp_path: Path) -> Make:
+def build(tiny_folder, tmp_path):
     """cada_trainer, each time in a folder of its own."""
     number = count()
     return lambda **changes: cada_trainer(tiny_folder, tmp_path / str(next(number)), **changes)
 
 
 @pytest.fixture
-def run(build: Make) -> Make:
+def run(build):
     """cada_trainer, trained."""
 
-    def trained(**changes: object) -> tuple:
+    def trained(**changes):
         trainer, records = build(**changes)
         trainer.train()
         return trainer, records

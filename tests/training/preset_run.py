@@ -1,12 +1,8 @@
 """Runs of CADATrainer (and of stock GRPO) on rollouts that are a function of prompt, step and place in the group."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,11 +19,9 @@ from cada_trl.training.requests import RolloutSampler
 
 from .tiny import EOT, tiny_tokenizer
 
-Records = list[tuple[int, dict[str, float], list[dict[str, Any]]]]
-Make = Callable[..., tuple[Any, Records]]
 MAX_TOK = 6
 UNSCORED_WORD = "w50"
-CPU_RUN: dict[str, Any] = {
+CPU_RUN = {
     "use_cpu": True,
     "bf16": False,
     "gradient_checkpointing": False,
@@ -43,7 +37,7 @@ CPU_RUN: dict[str, Any] = {
 }
 
 
-def request_rows(n: int, learn: str = "short", n_harmless: int = 0) -> Dataset:
+def request_rows(n, learn="short", n_harmless=0):
     """n requests, the last n_harmless of them harmless; the rollout prompt has a long common prefix."""
     rows = []
     for i in range(n):
@@ -55,7 +49,7 @@ def request_rows(n: int, learn: str = "short", n_harmless: int = 0) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def preset_completion(prompt: list[int], step: int, place: int) -> list[int]:
+def preset_completion(prompt, step, place):
     """One to MAX_TOK tokens drawn from a hash; shorter ones end with <eot>, the longest are cut off."""
     digest = hashlib.sha256(repr((prompt, step, place)).encode()).digest()
     length = 1 + digest[0] % MAX_TOK
@@ -68,8 +62,8 @@ class PresetRollouts:
 
     state: Any
 
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
-        seen: Counter[tuple[int, ...]] = Counter()
+    def _generate_single_turn(self, prompt_ids, *_, **__):
+        seen = Counter()
         completions = []
         for prompt in prompt_ids:
             completions.append(preset_completion(prompt, self.state.global_step, seen[tuple(prompt)]))
@@ -81,7 +75,7 @@ class PresetCADATrainer(PresetRollouts, CADATrainer):
     """CADATrainer without sampling."""
 
 
-def reward_of_text(text: str) -> float:
+def reward_of_text(text):
     """-1, 0 or 1 by the sum of the words' numbers; NaN where the unscored word comes."""
     words = text.split()
     if UNSCORED_WORD in words:
@@ -89,7 +83,7 @@ def reward_of_text(text: str) -> float:
     return float(sum(int(word[1:]) for word in words if word.startswith("w")) % 3 - 1)
 
 
-def score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[ScoredCompletion]:
+def score(rows, texts, truncated):
     """A judge that counts."""
     scored = []
     for text, cut in zip(texts, truncated, strict=True):
@@ -99,7 +93,7 @@ def score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -
     return scored
 
 
-def score_all(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[ScoredCompletion]:
+def score_all(rows, texts, truncated):
     """The same judge, answering always: an unscored word counts as 0."""
     scored = score(rows, texts, truncated)
     return [
@@ -108,33 +102,33 @@ def score_all(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool
     ]
 
 
-def load(folder: str) -> Any:
+def load(folder):
     """The tiny policy from its folder, in float32."""
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
-def sgd(model: Any, lr: float) -> tuple[Any, Any]:
+def sgd(model, lr):
     """Plain SGD at a constant rate: a constant factor of the loss is the same factor of the rate."""
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=lr)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
 
 
 def cada_trainer(
-    folder: str,
-    output: Path,
-    n_requests: int = 4,
-    n_harmless: int = 0,
-    n_harmful: int | None = None,
-    benign_per_step: int = 0,
-    twin_of: dict[int, int] | None = None,
-    micro: tuple[int, int] = (8, 1),
-    trainer_class: type[CADATrainer] = PresetCADATrainer,
-    scorer: Any = score_all,
-    sgd_lr: float | None = 0.02,
-    peft_config: Any = None,
-    callbacks: Any = None,
-    **changes: Any,
-) -> tuple[CADATrainer, Records]:
+    folder,
+    output,
+    n_requests=4,
+    n_harmless=0,
+    n_harmful=None,
+    benign_per_step=0,
+    twin_of=None,
+    micro=(8, 1),
+    trainer_class=PresetCADATrainer,
+    scorer=score_all,
+    sgd_lr=0.02,
+    peft_config=None,
+    callbacks=None,
+    **changes,
+):
     """A trainer whose steps take rows micro[0] x micro[1] a process; the list fills with what it records.
 
     n_harmful: of the sampler; None: it takes all requests for harmful ones.
@@ -163,7 +157,7 @@ def cada_trainer(
         args.steps_per_rollout,
         args.world_size,
     )
-    records: Records = []
+    records = []
     trainer = trainer_class(
         model=model,
         args=args,
@@ -179,7 +173,7 @@ def cada_trainer(
     return trainer, records
 
 
-def trained_state(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
+def trained_state(folder, output, **changes):
     """What cada_trainer ends with, trained: weights, mean, beta; loss and requests of each step."""
     trainer, records = cada_trainer(folder, output, **changes)
     trainer.train()
@@ -192,17 +186,17 @@ def trained_state(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
-def rows_of(records: Records) -> list[dict[str, Any]]:
+def rows_of(records):
     """The completions of all steps."""
     return [row for _, _, rows in records for row in rows]
 
 
-def weights(model: Any) -> dict[str, torch.Tensor]:
+def weights(model):
     """A copy of all parameters by name."""
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+def distance(one, other):
     """The largest absolute difference of any parameter."""
     assert one.keys() == other.keys()
     return max(float((one[name] - other[name]).abs().max()) for name in one)
@@ -212,9 +206,7 @@ class _StockTrainer(PresetRollouts, GRPOTrainer):
     """Stock GRPO without sampling."""
 
 
-def stock_trainer(
-    folder: str, output: Path, rewards: Callable[..., list[float]], sgd_lr: float = 0.02, **changes: Any
-) -> GRPOTrainer:
+def stock_trainer(folder, output, rewards, sgd_lr=0.02, **changes):
     """Set as the README says of stock GRPO: group-centred REINFORCE with a KL term in the loss."""
     model = load(folder)
     values = {

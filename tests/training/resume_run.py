@@ -3,14 +3,10 @@
 Six requests, two a step and two rollouts each: three steps an epoch, so steps 0-2 are epoch 1 and 3-6 go on to epoch 3.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -24,30 +20,23 @@ N_STEPS = 7
 
 
 class _DieAt(TrainerCallback):
-    def __init__(self, step: int, die: Callable[[], None]) -> None:
+    def __init__(self, step, die):
         self.step, self.die = step, die
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_begin(self, args, state, control, **_):
         if state.global_step == self.step:
             self.die()
 
 
 # The rollouts of two steps sampled at once, and harmless requests as anchors beside their harmful twins.
-IN_BLOCKS: dict[str, Any] = {"steps_per_rollout": 2, "benign_tok": 2, "twin_of": {0: 3, 1: 4}}
+IN_BLOCKS = {"steps_per_rollout": 2, "benign_tok": 2, "twin_of": {0: 3, 1: 4}}
 
 
-def start(
-    folder: str,
-    output: Path,
-    die: Callable[[], None],
-    die_at: int | None = None,
-    die_saving: int | None = None,
-    **changes: Any,
-) -> dict[str, Any]:
+def start(folder, output, die, die_at=None, die_saving=None, **changes):
     """Train on from the newest complete checkpoint to the end state; die before a step or half through a save."""
 
     class Dying(CADATrainer):
-        def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        def _save_optimizer_and_scheduler(self, output_dir):
             if self.state.global_step == die_saving:
                 die()
             super()._save_optimizer_and_scheduler(output_dir)
@@ -82,7 +71,7 @@ def start(
     }
 
 
-def _kill() -> None:
+def _kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,9 +1,5 @@
 """Anchors: harmless requests that are sampled for a few tokens, not judged, and held by their KL alone."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 import torch
 
@@ -11,10 +7,10 @@ from cada_trl.records import Verdict
 from cada_trl.reward import ScoredCompletion
 from cada_trl.training.cada import CADATrainer
 
-from .preset_run import MAX_TOK, UNSCORED_WORD, Make, distance, rows_of, score, score_all, weights
+from .preset_run import MAX_TOK, UNSCORED_WORD, distance, rows_of, score, score_all, weights
 
 # Two harmful requests and their harmless twins, two rollouts each: four judged rows and four anchors a step.
-TWINS: dict[str, Any] = {
+TWINS = {
     "n_requests": 4,
     "n_harmless": 2,
     "n_harmful": 2,
@@ -26,13 +22,13 @@ TWINS: dict[str, Any] = {
 }
 
 
-def _constant(rows: list[Any], texts: list[str], truncated: list[bool]) -> list[ScoredCompletion]:
+def _constant(rows, texts, truncated):
     """The same reward for all: with the batch's baseline no rollout has an advantage."""
     scored = score_all(rows, texts, truncated)
     return [ScoredCompletion(one.completion, one.reasoning, Verdict.REFUSED, 1.0) for one in scored]
 
 
-def _apart(trainer: CADATrainer) -> None:
+def _apart(trainer):
     """Move the policy away from the reference, so that there is a KL with a gradient."""
     torch.manual_seed(0)
     with torch.no_grad():
@@ -40,10 +36,10 @@ def _apart(trainer: CADATrainer) -> None:
             parameter.add_(0.02 * torch.randn_like(parameter))
 
 
-def test_no_judge_is_asked_about_an_anchor_and_each_verdict_goes_to_the_row_that_was_judged(run: Make) -> None:
-    asked: list[dict[str, Any]] = []
+def test_no_judge_is_asked_about_an_anchor_and_each_verdict_goes_to_the_row_that_was_judged(run):
+    asked = []
 
-    def seeing(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+    def seeing(rows, texts, truncated):
         asked.extend(rows)
         assert len(rows) == len(texts) == len(truncated) == 4
         return score_all(rows, texts, truncated)
@@ -58,13 +54,13 @@ def test_no_judge_is_asked_about_an_anchor_and_each_verdict_goes_to_the_row_that
         assert row["reward"] == score_all([row], [row["completion"]], [row["truncated"]])[0].reward
 
 
-def test_without_benign_tok_harmless_requests_are_judged(run: Make) -> None:
+def test_without_benign_tok_harmless_requests_are_judged(run):
     trainer, records = run(**{**TWINS, "benign_tok": None})
     assert not any(row["anchor"] or row["reward"] is None for row in rows_of(records))
     assert trainer.baselines.benign.value is not None
 
 
-def test_anchors_have_no_part_in_the_running_mean_and_the_metrics_of_the_reward(run: Make) -> None:
+def test_anchors_have_no_part_in_the_running_mean_and_the_metrics_of_the_reward(run):
     trainer, records = run(**TWINS)
     means = []
     for _, metrics, rows in records:
@@ -76,8 +72,8 @@ def test_anchors_have_no_part_in_the_running_mean_and_the_metrics_of_the_reward(
     assert (trainer.baselines.benign.value, trainer.baselines.benign.n_steps) == (None, 0)
 
 
-def test_an_anchor_counts_like_any_scored_rollout_in_the_mean_over_the_step(build: Make) -> None:
-    def silent_on_the_first(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+def test_an_anchor_counts_like_any_scored_rollout_in_the_mean_over_the_step(build):
+    def silent_on_the_first(rows, texts, truncated):
         return score(rows, [UNSCORED_WORD, *texts[1:]], truncated)
 
     trainer, records = build(scorer=silent_on_the_first, micro=(2, 4), **TWINS)
@@ -91,8 +87,8 @@ def test_an_anchor_counts_like_any_scored_rollout_in_the_mean_over_the_step(buil
         assert metrics["train/loss"] == pytest.approx(wanted, abs=1e-5)
 
 
-def test_an_anchors_kl_is_learned_from_and_its_reward_is_not(build: Make) -> None:
-    def moved(**changes: Any) -> float:
+def test_an_anchors_kl_is_learned_from_and_its_reward_is_not(build):
+    def moved(**changes):
         values = {**TWINS, "scorer": _constant, "baseline": "batch", "beta_kl": 0.0, "max_steps": 1, **changes}
         trainer, _ = build(**values)
         _apart(trainer)
@@ -106,14 +102,14 @@ def test_an_anchors_kl_is_learned_from_and_its_reward_is_not(build: Make) -> Non
     assert moved(benign_tok=None, benign_beta_kl=0.0, scorer=score_all) > 1e-4
 
 
-def test_an_anchor_is_sampled_for_its_few_tokens_and_a_judged_rollout_for_its_own(run: Make) -> None:
+def test_an_anchor_is_sampled_for_its_few_tokens_and_a_judged_rollout_for_its_own(run):
     rows = rows_of(run(trainer_class=CADATrainer, max_steps=4, **TWINS)[1])
     assert max(row["completion_tok"] for row in rows if row["anchor"]) == 2
     assert max(row["completion_tok"] for row in rows if not row["anchor"]) == MAX_TOK
     assert all(row["completion_tok"] >= 1 for row in rows)
 
 
-def test_every_step_holds_the_twins_of_its_harmful_requests(run: Make) -> None:
+def test_every_step_holds_the_twins_of_its_harmful_requests(run):
     values = {**TWINS, "n_requests": 12, "n_harmless": 6, "n_harmful": 6, "twin_of": {n: 11 - n for n in range(6)}}
     for _, _, rows in run(max_steps=4, **values)[1]:
         asked = {int(row["request_id"][1:]) for row in rows}
@@ -124,12 +120,10 @@ FIRST_TOK = {"n_requests": 8, "n_harmless": 4, "n_harmful": 4, "twin_of": {n: n 
 FIRST_TOK |= {"benign_per_step": 4, "first_tok_per_step": (2, 2), "micro": (16, 1)}
 
 
-def test_a_pair_whose_first_token_alone_is_sampled_is_not_judged_and_is_paid_what_that_token_is_worth(
-    run: Make,
-) -> None:
-    asked: list[dict[str, Any]] = []
+def test_a_pair_whose_first_token_alone_is_sampled_is_not_judged_and_is_paid_what_that_token_is_worth(run):
+    asked = []
 
-    def seeing(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+    def seeing(rows, texts, truncated):
         asked.extend(rows)
         return score_all(rows, texts, truncated)
 
@@ -140,7 +134,7 @@ def test_a_pair_whose_first_token_alone_is_sampled_is_not_judged_and_is_paid_wha
         assert [row["completion_tok"] == 1 for row in rows[4:8]] == [True] * 4
         assert [row["completion_tok"] == 1 for row in rows[12:]] == [True] * 4
         assert [row["anchor"] for row in rows] == [False] * 4 + [True] * 12
-        worth: dict[str, list[float]] = {}
+        worth = {}
         for row in rows[:4]:
             worth.setdefault((row["completion"].split() or [""])[0], []).append(row["advantage"])
         for row in rows[4:8]:

@@ -1,10 +1,6 @@
 """The trainer against stock GRPO and against itself, on preset rollouts."""
 
-from __future__ import annotations
-
 import math
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +10,6 @@ from cada_trl.training.cada import CADATrainer
 
 from .preset_run import (
     MAX_TOK,
-    Make,
     PresetCADATrainer,
     distance,
     load,
@@ -31,14 +26,12 @@ from .tiny import tiny_tokenizer
 LR = 0.02
 
 
-def _stock_reward(completions: list[Any], **_: Any) -> list[float]:
+def _stock_reward(completions, **_):
     values = [reward_of_text(messages[0]["content"]) for messages in completions]
     return [0.0 if math.isnan(value) else value for value in values]
 
 
-def test_group_baseline_and_a_sampled_kl_learned_on_the_rollout_prompt_are_stock_grpo(
-    tiny_folder: str, tmp_path: Path, run: Make
-) -> None:
+def test_group_baseline_and_a_sampled_kl_learned_on_the_rollout_prompt_are_stock_grpo(tiny_folder, tmp_path, run):
     ends = {}
     for kl, bias_correction in (("k2", True), ("k3", False)):
         stock_lr = LR * MAX_TOK  # dr_grpo divides by max_completion_length, the sum does not
@@ -54,20 +47,20 @@ def test_group_baseline_and_a_sampled_kl_learned_on_the_rollout_prompt_are_stock
 
 @pytest.mark.parametrize("kl", ["exact", "k3"])
 @pytest.mark.parametrize("logp", ["sum", "mean"])
-def test_the_cut_into_micro_batches_does_not_matter(tiny_folder: str, run: Make, kl: str, logp: str) -> None:
+def test_the_cut_into_micro_batches_does_not_matter(tiny_folder, run, kl, logp):
     whole, halves, single = (weights(run(micro=cut, kl=kl, logp=logp)[0].model) for cut in ((8, 1), (2, 4), (1, 8)))
     assert distance(whole, single) < 1e-6
     assert distance(whole, halves) < 1e-6
     assert distance(whole, weights(load(tiny_folder))) > 1e-3
 
 
-def test_sharing_the_prefix_does_not_matter(run: Make) -> None:
+def test_sharing_the_prefix_does_not_matter(run):
     shared, whole = (weights(run(share_prefix=on, learn_on="rollout")[0].model) for on in (True, False))
     assert distance(shared, whole) < 1e-6
 
 
 @pytest.mark.parametrize("kl_in", ["loss", "reward_sequence", "reward_to_go"])
-def test_every_place_of_the_kl_starts_at_zero_grows_and_is_told_from_the_others(run: Make, kl_in: str) -> None:
+def test_every_place_of_the_kl_starts_at_zero_grows_and_is_told_from_the_others(run, kl_in):
     _, records = run(kl="exact" if kl_in == "loss" else "k1", kl_in=kl_in, beta_kl=1.0)
     kls = [metrics["train/kl_nats"] for _, metrics, _ in records]
     assert kls[0] == pytest.approx(0.0, abs=1e-6)
@@ -78,7 +71,7 @@ def test_every_place_of_the_kl_starts_at_zero_grows_and_is_told_from_the_others(
     assert (metrics["train/loss"] == pytest.approx(whole, abs=1e-5)) == (kl_in == "reward_sequence")
 
 
-def test_lora_trains_on_its_own_rollouts_from_no_kl_and_leaves_the_base_weights_alone(build: Make) -> None:
+def test_lora_trains_on_its_own_rollouts_from_no_kl_and_leaves_the_base_weights_alone(build):
     lora = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     trainer, records = build(trainer_class=CADATrainer, peft_config=lora, learning_rate=1e-2)
     before, reference = weights(trainer.model), trainer.reference_hash()
@@ -93,7 +86,7 @@ def test_lora_trains_on_its_own_rollouts_from_no_kl_and_leaves_the_base_weights_
     assert kls[2] > 1e-5
 
 
-def test_the_reference_stays_and_the_policy_goes(build: Make) -> None:
+def test_the_reference_stays_and_the_policy_goes(build):
     trainer, _ = build()
     assert not any(parameter.requires_grad for parameter in trainer.ref_model.parameters())
     assert all(parameter.requires_grad for parameter in trainer.model.parameters())
@@ -105,16 +98,16 @@ def test_the_reference_stays_and_the_policy_goes(build: Make) -> None:
     assert distance(before, weights(trainer.ref_model)) == 0.0
 
 
-def test_without_a_kl_there_is_no_reference(run: Make) -> None:
+def test_without_a_kl_there_is_no_reference(run):
     trainer, records = run(beta_kl=0.0, max_steps=1)
     assert trainer.reference_hash() is None
     assert math.isnan(records[0][1]["train/kl_nats"])
 
 
-def test_a_rollout_without_an_end_is_recorded_and_judged_as_cut_off(run: Make) -> None:
-    judged: list[tuple[str, bool]] = []
+def test_a_rollout_without_an_end_is_recorded_and_judged_as_cut_off(run):
+    judged = []
 
-    def seeing(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+    def seeing(rows, texts, truncated):
         judged.extend(zip(texts, truncated, strict=True))
         return score_all(rows, texts, truncated)
 
@@ -125,9 +118,9 @@ def test_a_rollout_without_an_end_is_recorded_and_judged_as_cut_off(run: Make) -
     assert {row["truncated"] for row in rows} == {True, False}
 
 
-def test_samples_with_log_probabilities_of_their_own_are_weighed_up_to_the_cap(run: Make) -> None:
+def test_samples_with_log_probabilities_of_their_own_are_weighed_up_to_the_cap(run):
     class Sampled(PresetCADATrainer):
-        def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> Any:
+        def _generate_single_turn(self, prompt_ids, *_, **__):
             completions, _none = super()._generate_single_turn(prompt_ids)
             return completions, [[-50.0, *[0.0] * (len(ids) - 1)] for ids in completions]
 
@@ -139,11 +132,11 @@ def test_samples_with_log_probabilities_of_their_own_are_weighed_up_to_the_cap(r
 
 
 @pytest.mark.parametrize("learn_on", ["request", "rollout"])
-def test_the_prompt_that_is_learned_on_is_the_one_that_is_scored(run: Make, learn_on: str) -> None:
-    seen: list[dict[str, Any]] = []
+def test_the_prompt_that_is_learned_on_is_the_one_that_is_scored(run, learn_on):
+    seen = []
 
     class Watched(PresetCADATrainer):
-        def _micro_batches(self, rollouts: dict[str, Any]) -> list[dict[str, Any]]:
+        def _micro_batches(self, rollouts):
             seen.append(rollouts)
             return super()._micro_batches(rollouts)
 
@@ -159,7 +152,7 @@ class _MarkedTrainer(PresetCADATrainer):
 
     filler = "w7"
 
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+    def _generate_single_turn(self, prompt_ids, *args, **kwargs):
         completions, _ = super()._generate_single_turn(prompt_ids, *args, **kwargs)
         marked = tiny_tokenizer().convert_tokens_to_ids(["w50", self.filler])
         return [[*marked, 2] if place % 4 == 1 else ids for place, ids in enumerate(completions)], None
@@ -170,7 +163,7 @@ class _OtherFiller(_MarkedTrainer):
 
 
 @pytest.mark.parametrize("baseline", ["running", "batch", "group"])
-def test_a_rollout_without_a_score_changes_nothing(run: Make, baseline: str) -> None:
+def test_a_rollout_without_a_score_changes_nothing(run, baseline):
     values = {"scorer": score, "baseline": baseline, "rollouts_per_request": 4, "n_requests": 2}
     ends = []
     for kind in (_MarkedTrainer, _OtherFiller):
@@ -185,8 +178,8 @@ def test_a_rollout_without_a_score_changes_nothing(run: Make, baseline: str) -> 
     assert distance(*ends) == 0.0
 
 
-def test_a_step_without_any_score_leaves_the_weights_as_they_are(build: Make) -> None:
-    def silent(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+def test_a_step_without_any_score_leaves_the_weights_as_they_are(build):
+    def silent(rows, texts, truncated):
         return score(rows, ["w50"] * len(texts), truncated)
 
     trainer, records = build(scorer=silent, baseline="running", max_steps=2)
@@ -198,7 +191,7 @@ def test_a_step_without_any_score_leaves_the_weights_as_they_are(build: Make) ->
 
 
 @pytest.mark.parametrize("baseline", ["running", "batch", "none"])
-def test_one_rollout_a_request_works(build: Make, baseline: str) -> None:
+def test_one_rollout_a_request_works(build, baseline):
     trainer, records = build(rollouts_per_request=1, n_requests=8, baseline=baseline, max_steps=2)
     before = weights(trainer.model)
     trainer.train()
@@ -209,7 +202,7 @@ def test_one_rollout_a_request_works(build: Make, baseline: str) -> None:
     assert distance(before, weights(trainer.model)) > 1e-3
 
 
-def test_the_running_mean_goes_over_the_steps_means(run: Make) -> None:
+def test_the_running_mean_goes_over_the_steps_means(run):
     _, records = run(baseline="running")
     means = [metrics["train/reward_mean"] for _, metrics, _ in records]
     assert [metrics["train/baseline"] for _, metrics, _ in records] == pytest.approx(
@@ -218,7 +211,7 @@ def test_the_running_mean_goes_over_the_steps_means(run: Make) -> None:
 
 
 @pytest.mark.parametrize("baseline", ["running", "batch"])
-def test_harmless_requests_have_a_baseline_of_their_own(run: Make, baseline: str) -> None:
+def test_harmless_requests_have_a_baseline_of_their_own(run, baseline):
     values = {"n_requests": 8, "n_harmless": 3, "rollouts_per_request": 1, "baseline_start": -1.0}
     _, records = run(baseline=baseline, **values)
     for harmful in (True, False):
@@ -238,9 +231,7 @@ def test_harmless_requests_have_a_baseline_of_their_own(run: Make, baseline: str
         ({"n_harmless": 2, "benign_beta_kl": 2.0, "beta_kl": 0.0}, 0.0, 2.0),  # the reference is for the harmless alone
     ],
 )
-def test_the_recorded_loss_and_advantages_are_those_of_the_objective(
-    run: Make, changes: dict[str, Any], harmful_beta: float, harmless_beta: float
-) -> None:
+def test_the_recorded_loss_and_advantages_are_those_of_the_objective(run, changes, harmful_beta, harmless_beta):
     trainer, records = run(**changes)
     assert trainer.ref_model is not None and trainer.reference_hash() is not None
     for _, metrics, rows in records:
@@ -251,7 +242,7 @@ def test_the_recorded_loss_and_advantages_are_those_of_the_objective(
     assert cost > 1e-4
 
 
-def test_adaptive_beta_moves_towards_its_target_and_is_used(run: Make) -> None:
+def test_adaptive_beta_moves_towards_its_target_and_is_used(run):
     trainer, records = run(target_kl_nats=5.0)
     # the KL stays far below 5 nats, so that each step cuts beta by the clipped 0.1 * 0.2
     assert [metrics["train/beta_kl"] for _, metrics, _ in records] == pytest.approx([0.3, 0.3 * 0.98, 0.3 * 0.98**2])
@@ -259,12 +250,12 @@ def test_adaptive_beta_moves_towards_its_target_and_is_used(run: Make) -> None:
     assert distance(weights(run()[0].model), weights(trainer.model)) > 1e-6
 
 
-def _drawing_score(rows: list[Any], texts: list[str], truncated: list[bool]) -> Any:
+def _drawing_score(rows, texts, truncated):
     torch.rand(7)
     return score_all(rows, texts, truncated)
 
 
-def test_rollouts_are_seeded_by_the_step(run: Make) -> None:
+def test_rollouts_are_seeded_by_the_step(run):
     # one request and a policy that stands still: what differs between steps is the seed
     still = {"trainer_class": CADATrainer, "sgd_lr": 1e-9, "n_requests": 1, "rollouts_per_request": 8}
     once, drawing, other = (

@@ -1,14 +1,11 @@
 """A run that was cut off anywhere ends with the very weights of one that was not."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,17 +21,17 @@ class _CutOff(Exception):
     pass
 
 
-def _raise() -> None:
+def _raise():
     raise _CutOff
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def uninterrupted(tiny_folder, tmp_path_factory):
     """The state at the end of a run that nothing stopped."""
     return start(tiny_folder, tmp_path_factory.mktemp("whole"), _raise)
 
 
-def _assert_same_end(state: dict[str, Any], whole: dict[str, Any]) -> None:
+def _assert_same_end(state, whole):
     assert distance(state["weights"], whole["weights"]) == 0.0
     assert state["means"] == whole["means"]
     assert state["beta"] == whole["beta"]
@@ -42,7 +39,7 @@ def _assert_same_end(state: dict[str, Any], whole: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted_in_blocks(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def uninterrupted_in_blocks(tiny_folder, tmp_path_factory):
     """The same where the rollouts of two steps are sampled at once."""
     return start(tiny_folder, tmp_path_factory.mktemp("blocks"), _raise, **IN_BLOCKS)
 
@@ -63,14 +60,7 @@ def uninterrupted_in_blocks(tiny_folder: str, tmp_path_factory: pytest.TempPathF
         (IN_BLOCKS, {"die_saving": 4}, 2),
     ],
 )
-def test_a_run_cut_off_ends_as_one_that_was_not(
-    request: pytest.FixtureRequest,
-    tiny_folder: str,
-    tmp_path: Path,
-    changes: dict[str, Any],
-    point: dict[str, int],
-    resumed_from: int | None,
-) -> None:
+def test_a_run_cut_off_ends_as_one_that_was_not(request, tiny_folder, tmp_path, changes, point, resumed_from):
     with pytest.raises(_CutOff):
         start(tiny_folder, tmp_path, _raise, **point, **changes)
     found = newest_complete(tmp_path)
@@ -80,18 +70,14 @@ def test_a_run_cut_off_ends_as_one_that_was_not(
     _assert_same_end(state, request.getfixturevalue("uninterrupted_in_blocks" if changes else "uninterrupted"))
 
 
-def test_the_runs_that_are_compared_learn_something_and_differ(
-    uninterrupted: dict[str, Any], uninterrupted_in_blocks: dict[str, Any], tiny_folder: str
-) -> None:
+def test_the_runs_that_are_compared_learn_something_and_differ(uninterrupted, uninterrupted_in_blocks, tiny_folder):
     assert distance(uninterrupted_in_blocks["weights"], uninterrupted["weights"]) > 1e-3
     assert distance(uninterrupted["weights"], weights(load(tiny_folder))) > 1e-2
     assert uninterrupted["beta"] != 0.3
     assert len({tuple(requests) for requests in uninterrupted["requests"].values()}) > 3
 
 
-def test_a_checkpoint_that_lost_its_mark_is_passed_over(
-    tiny_folder: str, tmp_path: Path, uninterrupted: dict[str, Any]
-) -> None:
+def test_a_checkpoint_that_lost_its_mark_is_passed_over(tiny_folder, tmp_path, uninterrupted):
     with pytest.raises(_CutOff):
         start(tiny_folder, tmp_path, _raise, die_at=5)
     (tmp_path / "checkpoint-4" / COMPLETE_FILE).unlink()
@@ -99,9 +85,7 @@ def test_a_checkpoint_that_lost_its_mark_is_passed_over(
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_saves_ends_as_one_that_was_not(
-    tiny_folder: str, tmp_path: Path, uninterrupted: dict[str, Any]
-) -> None:
+def test_a_run_killed_while_it_saves_ends_as_one_that_was_not(tiny_folder, tmp_path, uninterrupted):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     for point, at, wanted in (("die_saving", 4, -signal.SIGKILL), ("end", 0, 0)):
         done = subprocess.run(
@@ -116,7 +100,7 @@ def test_a_run_killed_while_it_saves_ends_as_one_that_was_not(
     _assert_same_end(torch.load(tmp_path / "end.pt", weights_only=False), uninterrupted)
 
 
-def _saved(folder: Path, step: int, n_processes: int = 1, zero_stage: int = 0) -> Path:
+def _saved(folder, step, n_processes=1, zero_stage=0):
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"weights")
@@ -124,7 +108,7 @@ def _saved(folder: Path, step: int, n_processes: int = 1, zero_stage: int = 0) -
     return checkpoint
 
 
-def test_the_newest_whole_checkpoint_is_found_and_others_are_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_the_newest_whole_checkpoint_is_found_and_others_are_removed_and_nothing_else(tmp_path):
     assert newest_complete(tmp_path / "absent") is newest_complete(tmp_path) is None
     for step in (2, 10, 8):
         _saved(tmp_path, step)
@@ -136,7 +120,7 @@ def test_the_newest_whole_checkpoint_is_found_and_others_are_removed_and_nothing
 
 
 @pytest.mark.parametrize("damage", ["torn", "lost", "torn mark"])
-def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, damage):
     _saved(tmp_path, 2)
     newest, said = _saved(tmp_path, 4), []
     weights_file = newest / "model.safetensors"
@@ -153,16 +137,14 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path: Path,
 
 
 @pytest.mark.parametrize("mark", ["[]", "{}", '{"step": "4"}', '{"step": 4, "bytes": []}'])
-def test_a_mark_of_another_form_marks_nothing(tmp_path: Path, mark: str) -> None:
+def test_a_mark_of_another_form_marks_nothing(tmp_path, mark):
     _saved(tmp_path, 2)
     (_saved(tmp_path, 4) / COMPLETE_FILE).write_text(mark)
     assert newest_complete(tmp_path) == (tmp_path / "checkpoint-2", 2)
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json", "rng_state.pth"])
-def test_a_file_of_the_right_size_and_wrong_content_is_one_line_and_stays(
-    tiny_folder: str, tmp_path: Path, uninterrupted: dict[str, Any], name: str
-) -> None:
+def test_a_file_of_the_right_size_and_wrong_content_is_one_line_and_stays(tiny_folder, tmp_path, uninterrupted, name):
     with pytest.raises(_CutOff):
         start(tiny_folder, tmp_path, _raise, die_at=5)
     newest = tmp_path / "checkpoint-4"
@@ -188,9 +170,7 @@ def test_a_file_of_the_right_size_and_wrong_content_is_one_line_and_stays(
         ((2, 0), (2, 2), "saved under ZeRO stage 0 and this run has stage 2"),
     ],
 )
-def test_another_number_of_processes_and_another_split_of_the_optimiser_are_refused(
-    tmp_path: Path, saved: tuple[int, int], now: tuple[int, int], words: str
-) -> None:
+def test_another_number_of_processes_and_another_split_of_the_optimiser_are_refused(tmp_path, saved, now, words):
     checkpoint = _saved(tmp_path, 2, *saved)
     check_same_ranks(checkpoint, *saved)
     with pytest.raises(UserError, match=words):

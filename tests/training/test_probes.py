@@ -1,17 +1,13 @@
 """P(header | raw request) on a tiny random model, and its metrics by hand."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from end_to_end.tiny_model import tiny_model, tiny_overrides, tiny_tokenizer
 
-from cada_trl.config import Config, load_config
+from cada_trl.config import load_config
 from cada_trl.judging.judge import Judged
 from cada_trl.prompting.reasoning import ANALYSIS_HEADER
 from cada_trl.records import Request, Verdict
@@ -23,7 +19,7 @@ TEXTS = ["Is it far to the Moon from here, would you say?", "Why?", "How old is 
 MODEL, TOKENIZER = tiny_model(), tiny_tokenizer()
 
 
-def _alone(request: str) -> float:
+def _alone(request):
     """Token by token, each from a forward pass of its own over the request without any padding."""
     chat = [{"role": "user", "content": request}]
     ids = TOKENIZER.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
@@ -35,24 +31,24 @@ def _alone(request: str) -> float:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 100])
-def test_the_log_probability_is_that_of_a_forward_pass_of_each_request_alone(batch: int) -> None:
+def test_the_log_probability_is_that_of_a_forward_pass_of_each_request_alone(batch):
     logp_n = header_logp_n(MODEL, TOKENIZER, TEXTS, batch)
     assert logp_n == pytest.approx([_alone(text) for text in TEXTS], rel=1e-4)
     assert max(logp_n) - min(logp_n) > 0.1
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_in_the_mode_that_it_was_in(training: bool) -> None:
+def test_the_model_is_left_in_the_mode_that_it_was_in(training):
     MODEL.train(training)
     header_logp_n(MODEL, TOKENIZER, TEXTS[:1], 8)
     assert MODEL.training is training
 
 
-def _requests(*harmful: bool) -> list[Request]:
+def _requests(*harmful):
     return [Request(f"r{n}", "Why?", "privacy", harmful=one, source="own") for n, one in enumerate(harmful)]
 
 
-def test_the_metrics_are_those_counted_by_hand() -> None:
+def test_the_metrics_are_those_counted_by_hand():
     requests = _requests(True, False, True, False, True)
     logp_n = [math.log(p) for p in (0.9, 0.6, 0.4, 0.1, 0.7)]
     # of the six pairs of a harmful and a harmless one only (0.4, 0.6) is in the wrong order
@@ -63,7 +59,7 @@ def test_the_metrics_are_those_counted_by_hand() -> None:
     }
 
 
-def test_a_header_as_likely_on_either_twin_tells_nothing_apart_and_a_probability_of_a_half_does_not_begin_yet() -> None:
+def test_a_header_as_likely_on_either_twin_tells_nothing_apart_and_a_probability_of_a_half_does_not_begin_yet():
     assert header_metrics([-3.0, -3.0], _requests(True, False))["probe/twins/header_auc"] == 0.5
     values = header_metrics([math.log(0.5), math.log(0.51)], _requests(True, False))
     assert (values["probe/twins/header_harmful_frac"], values["probe/twins/header_harmless_frac"]) == (0.0, 1.0)
@@ -77,29 +73,29 @@ class EveryOther:
 
     id = "every-other"
 
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, str]] = []
+    def __init__(self):
+        self.seen = []
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Judged]:
+    def judge(self, pairs):
         self.seen += pairs
         return [Judged(list(Verdict)[n % 3], raw="", reason="") for n in range(len(pairs))]
 
 
-def config(*overrides: str) -> Config:
+def config(*overrides):
     return load_config([*tiny_overrides(Path("anywhere"), Path("model")), *overrides])
 
 
-def echo(_: Any, prompts: Sequence[list[int]], *__: Any) -> Iterator[tuple[int, list[int]]]:
+def echo(_, prompts, *__):
     """A continuation that answers each prompt with the prompt, the last one first."""
     return ((row, prompts[row]) for row in reversed(range(len(prompts))))
 
 
-def _prompt(text: str) -> str:
+def _prompt(text):
     chat = [{"role": "user", "content": text}]
     return str(TOKENIZER.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
 
 
-def test_a_row_holds_what_the_report_needs() -> None:
+def test_a_row_holds_what_the_report_needs():
     rows = probe(MODEL, TOKENIZER, {"harmful": REQUESTS[:1]}, config(), EveryOther())
     assert {key: rows[0][key] for key in ("set", "request_id", "request", "hazard", "harmful", "verdict")} == {
         "set": "harmful",
@@ -113,7 +109,7 @@ def test_a_row_holds_what_the_report_needs() -> None:
     assert rows[0]["completion_tok"] == len(rows[0]["token_ids"]) <= 8
 
 
-def test_the_judge_sees_the_raw_requests_and_what_it_leaves_unscored_has_no_reward() -> None:
+def test_the_judge_sees_the_raw_requests_and_what_it_leaves_unscored_has_no_reward():
     judge = EveryOther()
     MODEL.train()
     rows = probe(MODEL, TOKENIZER, {"harmful": REQUESTS}, config(), judge)
@@ -122,23 +118,23 @@ def test_the_judge_sees_the_raw_requests_and_what_it_leaves_unscored_has_no_rewa
     assert MODEL.training  # again
 
 
-def test_the_same_seed_gives_the_same_answers_and_another_seed_others() -> None:
+def test_the_same_seed_gives_the_same_answers_and_another_seed_others():
     first, again, other = (generate_raw(MODEL, TOKENIZER, TEXTS, config(), seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
-def test_every_request_gets_its_own_answer_whatever_the_batch(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_every_request_gets_its_own_answer_whatever_the_batch(monkeypatch, size):
     monkeypatch.setattr(probes, "continued", echo)
-    done: list[int] = []
+    done = []
     answers = generate_raw(MODEL, TOKENIZER, TEXTS, config(f"probe_batch={size}"), 0, done.append)
     prompts = [_prompt(text) for text in TEXTS]
     assert [TOKENIZER.decode(one.token_ids) for one in answers] == prompts
     assert sum(done) == len(TEXTS) and max(done) <= size
 
 
-def test_an_answer_ends_at_any_end_that_the_model_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_ends_at_any_end_that_the_model_declares(monkeypatch):
     (whole,) = generate_raw(MODEL, TOKENIZER, ["Why?"], config(), 0)
     assert whole.truncated and len(whole.token_ids) == 8
     monkeypatch.setattr(MODEL.generation_config, "eos_token_id", [2, whole.token_ids[2]])
@@ -147,20 +143,20 @@ def test_an_answer_ends_at_any_end_that_the_model_declares(monkeypatch: pytest.M
     assert "<" not in answer.text
 
 
-def test_sampling_is_that_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
+def test_sampling_is_that_of_the_configuration(monkeypatch):
+    seen = []
     monkeypatch.setattr(probes, "sampled", lambda *values: seen.append(values))
     monkeypatch.setattr(probes, "continued", lambda *values: seen.append(values[4]) or echo(*values))
     generate_raw(MODEL, TOKENIZER, ["Why?"], config("temperature=0.3", "top_p=0.9", "max_new_tok=5"), 0)
     assert seen == [(0.3, 0.9), 5]
 
 
-def scored(probe_set: str, verdict: str, reward: float | None, reasoned: bool, completion_tok: int) -> dict[str, Any]:
+def scored(probe_set, verdict, reward, reasoned, completion_tok):
     fields = {"set": probe_set, "verdict": verdict, "reward": reward, "reasoned": reasoned}
     return {**fields, "completion_tok": completion_tok}
 
 
-def test_the_summary_is_the_one_counted_by_hand() -> None:
+def test_the_summary_is_the_one_counted_by_hand():
     rows = [
         scored("harmful", "REFUSED", 1.0, True, 10),
         scored("harmful", "REFUSED", 0.0, False, 2),
@@ -186,20 +182,20 @@ def test_the_summary_is_the_one_counted_by_hand() -> None:
     }
 
 
-def test_a_set_without_a_verdict_has_no_shares() -> None:
+def test_a_set_without_a_verdict_has_no_shares():
     values = summary([scored("harmful", "UNSCORED", None, False, 0)])
     shares = ("reward_mean", "refused_frac", "answered_frac", "reasoned_refusal_frac")
     assert [values[f"probe/harmful/{share}"] for share in shares] == [None] * 4
     assert values["probe/harmful/unscored_frac"] == 1.0
 
 
-def test_every_name_is_registered() -> None:
+def test_every_name_is_registered():
     assert set(header_metrics([-1.0, -2.0], _requests(True, False))) <= set(METRICS)
     rows = [scored(name, "REFUSED", 0.0, False, 1) for name in ("harmful", "held_out", "harmless", "xstest_safe")]
     assert set(summary(rows)) <= set(METRICS)
 
 
-def test_the_likelihood_is_that_of_a_plain_forward() -> None:
+def test_the_likelihood_is_that_of_a_plain_forward():
     rows = [{"request": "Why?", "token_ids": [40, 41, 2]}, {"request": "And?", "token_ids": [50, 2]}]
     total, model = 0.0, MODEL.eval()
     for row in rows:
@@ -211,6 +207,6 @@ def test_the_likelihood_is_that_of_a_plain_forward() -> None:
     assert mean_nll_nats(MODEL, TOKENIZER, rows) == pytest.approx(total / 5, rel=1e-5)
 
 
-def test_without_an_answer_there_is_no_likelihood() -> None:
+def test_without_an_answer_there_is_no_likelihood():
     assert mean_nll_nats(MODEL, TOKENIZER, []) is None
     assert mean_nll_nats(MODEL, TOKENIZER, [{"request": "Why?", "token_ids": []}]) is None

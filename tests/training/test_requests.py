@@ -1,9 +1,6 @@
 """The order of requests is a function of seed and epoch alone."""
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -15,7 +12,7 @@ from cada_trl.records import Request
 from cada_trl.training.requests import RolloutSampler, first_tok_only, rollout_dataset
 
 
-def _sampler(**changes: Any) -> RolloutSampler:
+def _sampler(**changes):
     values = {
         "n_harmful": 10,
         "n_benign": 6,
@@ -29,7 +26,7 @@ def _sampler(**changes: Any) -> RolloutSampler:
     return RolloutSampler(**{**values, **changes})
 
 
-def _steps(sampler: RolloutSampler, epoch: int = 0) -> list[list[int]]:
+def _steps(sampler, epoch=0):
     """One list a step, micro-steps included."""
     sampler.set_epoch(epoch)
     rows = list(sampler)
@@ -37,18 +34,18 @@ def _steps(sampler: RolloutSampler, epoch: int = 0) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def test_another_seed_gives_another_order() -> None:
+def test_another_seed_gives_another_order():
     assert _steps(_sampler()) != _steps(_sampler(seed=4))
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
 @pytest.mark.parametrize("of_kind", [{"n_harmful": 12}, {"n_harmful": 0, "n_benign": 12, "benign_per_step": 4}])
-def test_every_request_comes_once_an_epoch(of_kind: dict[str, int], epoch: int) -> None:
+def test_every_request_comes_once_an_epoch(of_kind, epoch):
     steps = _steps(_sampler(**of_kind), epoch)
     assert sorted(index for step in steps for index in step) == list(range(12))
 
 
-def test_the_last_step_is_filled_up_from_the_epochs_start() -> None:
+def test_the_last_step_is_filled_up_from_the_epochs_start():
     steps = _steps(_sampler(n_harmful=10))
     assert [len(step) for step in steps] == [4, 4, 4]
     assert steps[-1][2:] == steps[0][:2]
@@ -56,18 +53,18 @@ def test_the_last_step_is_filled_up_from_the_epochs_start() -> None:
 
 
 @pytest.mark.parametrize(("n_benign", "n_steps"), [(0, 3), (1, 4)])  # ceil(10 / 4) and ceil(10 / 3) steps
-def test_every_step_holds_its_share_of_harmless_requests_and_no_request_twice(n_benign: int, n_steps: int) -> None:
+def test_every_step_holds_its_share_of_harmless_requests_and_no_request_twice(n_benign, n_steps):
     steps = _steps(_sampler(benign_per_step=n_benign))
     assert [sum(index >= 10 for index in step) for step in steps] == [n_benign] * n_steps
     assert all(len(set(step)) == 4 for step in steps)
 
 
-def test_harmless_requests_take_turns() -> None:
+def test_harmless_requests_take_turns():
     steps = _steps(_sampler(benign_per_step=2, n_harmful=6))
     assert Counter(index for step in steps for index in step if index >= 6) == {index: 1 for index in range(6, 12)}
 
 
-def test_the_rollouts_of_a_request_are_neighbours() -> None:
+def test_the_rollouts_of_a_request_are_neighbours():
     for step in _steps(_sampler(rollouts_per_request=3)):
         groups = [step[start : start + 3] for start in range(0, len(step), 3)]
         assert all(len(set(group)) == 1 for group in groups)
@@ -78,7 +75,7 @@ def test_the_rollouts_of_a_request_are_neighbours() -> None:
 TWIN_OF = {row: row + 10 for row in range(6)}
 
 
-def test_a_harmful_request_that_has_a_twin_stands_in_one_step_with_it() -> None:
+def test_a_harmful_request_that_has_a_twin_stands_in_one_step_with_it():
     for epoch in range(5):
         for step in _steps(_sampler(benign_per_step=2, twin_of=TWIN_OF), epoch):
             harmful, benign = step[:2], step[2:]
@@ -86,7 +83,7 @@ def test_a_harmful_request_that_has_a_twin_stands_in_one_step_with_it() -> None:
             assert {TWIN_OF[row] for row in harmful if row in TWIN_OF} <= set(benign)
 
 
-def test_where_twins_are_too_few_others_fill_the_step_up_and_none_comes_twice() -> None:
+def test_where_twins_are_too_few_others_fill_the_step_up_and_none_comes_twice():
     n_with_twins = set()
     for epoch in range(5):
         for step in _steps(_sampler(requests_per_step=7, benign_per_step=5, twin_of=TWIN_OF), epoch):
@@ -95,7 +92,7 @@ def test_where_twins_are_too_few_others_fill_the_step_up_and_none_comes_twice() 
     assert n_with_twins == {0, 1, 2}
 
 
-def test_where_twins_are_too_many_the_step_keeps_its_share_of_harmless_requests() -> None:
+def test_where_twins_are_too_many_the_step_keeps_its_share_of_harmless_requests():
     for step in _steps(
         _sampler(n_harmful=6, requests_per_step=5, benign_per_step=1, twin_of={n: n + 6 for n in range(6)})
     ):
@@ -103,14 +100,14 @@ def test_where_twins_are_too_many_the_step_keeps_its_share_of_harmless_requests(
         assert step[4] == step[0] + 6
 
 
-def test_without_harmless_requests_in_a_step_twins_change_nothing() -> None:
+def test_without_harmless_requests_in_a_step_twins_change_nothing():
     assert _steps(_sampler(twin_of=TWIN_OF)) == _steps(_sampler())
 
 
 BLOCKS = {"benign_per_step": 1, "rollouts_per_request": 2, "twin_of": TWIN_OF, "n_micro": 3}
 
 
-def test_a_block_is_the_rows_of_its_steps_repeated_for_each_of_their_micro_steps() -> None:
+def test_a_block_is_the_rows_of_its_steps_repeated_for_each_of_their_micro_steps():
     # ceil(10 / 3) = 4 steps of 8 rows make four blocks of 8, or two of 16
     once = _steps(_sampler(**{**BLOCKS, "n_micro": 1}))
     assert list(_sampler(**BLOCKS)) == [row for step in once for row in step * 3]
@@ -118,14 +115,14 @@ def test_a_block_is_the_rows_of_its_steps_repeated_for_each_of_their_micro_steps
     assert rows == (once[0] + once[1]) * 6 + (once[2] + once[3]) * 6
 
 
-def test_the_last_block_of_an_epoch_is_filled_up_with_steps_from_the_epochs_start() -> None:
+def test_the_last_block_of_an_epoch_is_filled_up_with_steps_from_the_epochs_start():
     sampler = _sampler(n_harmful=12, steps_per_rollout=2)  # 3 steps of 4
     steps = _steps(_sampler(n_harmful=12))
     assert sampler.steps_per_epoch == 4
     assert list(sampler) == (steps[0] + steps[1]) * 2 + (steps[2] + steps[0]) * 2
 
 
-def test_of_several_processes_each_is_handed_its_part_of_every_step_of_a_block() -> None:
+def test_of_several_processes_each_is_handed_its_part_of_every_step_of_a_block():
     first, second, *_ = _steps(_sampler(benign_per_step=2, twin_of=TWIN_OF))
     rows = list(_sampler(benign_per_step=2, twin_of=TWIN_OF, steps_per_rollout=2, n_processes=2))
     assert rows[:4] == first[:2] + second[:2]  # TRL gives the first half of the block to the first process
@@ -134,7 +131,7 @@ def test_of_several_processes_each_is_handed_its_part_of_every_step_of_a_block()
 
 
 @pytest.mark.parametrize("changes", [{}, {**BLOCKS, "steps_per_rollout": 2}])
-def test_a_fresh_sampler_set_to_an_epoch_goes_on_as_one_that_ran_there(changes: dict[str, Any]) -> None:
+def test_a_fresh_sampler_set_to_an_epoch_goes_on_as_one_that_ran_there(changes):
     went_through = _sampler(**changes)
     orders = [_steps(went_through, epoch) for epoch in range(3)]
     assert _steps(_sampler(**changes), 2) == orders[2]
@@ -151,12 +148,12 @@ def test_a_fresh_sampler_set_to_an_epoch_goes_on_as_one_that_ran_there(changes: 
         {"steps_per_rollout": 2, "n_processes": 2, "twin_of": TWIN_OF, "benign_per_step": 2},
     ],
 )
-def test_the_length_is_the_number_of_rows_yielded(change: dict[str, Any]) -> None:
+def test_the_length_is_the_number_of_rows_yielded(change):
     sampler = _sampler(**change)
     assert len(sampler) == len(list(sampler))
 
 
-def test_rollouts_and_evaluations_show_a_request_the_same_nearest_cases() -> None:
+def test_rollouts_and_evaluations_show_a_request_the_same_nearest_cases():
     config, pack = load_config(["cases_by=similarity", "benign_frac=0"]), load_pack("builtin")
     asked = [Request(str(n), f"How do I track phone number {n}?", "hate", True, "mine") for n in range(16)]
     rows = rollout_dataset(config, asked, [], pack)
@@ -178,7 +175,7 @@ def test_rollouts_and_evaluations_show_a_request_the_same_nearest_cases() -> Non
         ),
     ],
 )
-def test_a_step_of_more_requests_than_there_are_is_refused(words: list[str], said: str) -> None:
+def test_a_step_of_more_requests_than_there_are_is_refused(words, said):
     config = load_config(["requests_per_step=32", *words])
     harmful = [Request(f"h{n}", "How do I ...?", "fraud", True, "mine") for n in range(2)]
     harmless = [Request("b0", "How do I ...?", "fraud", False, "mine")]
@@ -186,7 +183,7 @@ def test_a_step_of_more_requests_than_there_are_is_refused(words: list[str], sai
         rollout_dataset(config, harmful, harmless, load_pack("builtin"))
 
 
-def test_a_steps_last_pairs_are_those_whose_first_token_alone_is_sampled() -> None:
+def test_a_steps_last_pairs_are_those_whose_first_token_alone_is_sampled():
     # three pairs, two of them short, two rollouts each; the sampler yields the harmful requests, then their twins
     of_kind = [False, False, True, True, True, True]
     assert first_tok_only(3, 3, (2, 2), rollouts_per_request=2) == [*of_kind, *of_kind]

@@ -1,12 +1,7 @@
 """What a run gives its trainer."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 from huggingface_hub import constants
 from trl.trainer.utils import create_model_from_path, get_config_model_id
@@ -18,9 +13,7 @@ from cada_trl.training.run import Run
 PINNED, NEWEST = "a" * 40, "b" * 40
 
 
-def test_the_reference_is_of_the_pinned_commit_and_not_of_the_hubs_newest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reference_is_of_the_pinned_commit_and_not_of_the_hubs_newest(tmp_path, monkeypatch):
     repository = tmp_path / "models--org--tiny"
     for seed, commit in enumerate((PINNED, NEWEST)):
         save_tiny_model(repository / "snapshots" / commit, seed=seed)
@@ -29,7 +22,7 @@ def test_the_reference_is_of_the_pinned_commit_and_not_of_the_hubs_newest(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     words = [*tiny_overrides(tmp_path, tmp_path), "model.source=hub", "model.path=org/tiny", f"model.revision={PINNED}"]
     config = load_config(words)
-    run: Any = SimpleNamespace(config=config, tokenizer=load_tokenizer(config.model))
+    run = SimpleNamespace(config=config, tokenizer=load_tokenizer(config.model))
     policy = Run.policy(run)
     reference = create_model_from_path(get_config_model_id(policy.config))  # as TRL loads it
     assert all(one.equal(other) for one, other in zip(policy.parameters(), reference.parameters(), strict=True))

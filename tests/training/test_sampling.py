@@ -1,9 +1,5 @@
 """Real sampling: the shared cases change nothing, and whose completions are learned from is as it was asked."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 import torch
 from peft import LoraConfig
@@ -14,15 +10,15 @@ from cada_trl.models import cpu_decoding
 from cada_trl.training import cada
 from cada_trl.training.cada import CADATrainer
 
-from .preset_run import Make, distance, request_rows, weights
+from .preset_run import distance, request_rows, weights
 
 
-def _lora(**changes: Any) -> LoraConfig:
+def _lora(**changes):
     return LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", **changes)
 
 
 @pytest.mark.parametrize("adapter", [None, _lora(init_lora_weights=False)])
-def test_where_the_temperature_leaves_no_choice_rollouts_are_trls_own(build: Make, adapter: Any) -> None:
+def test_where_the_temperature_leaves_no_choice_rollouts_are_trls_own(build, adapter):
     torch.manual_seed(0)
     trainer, _ = build(trainer_class=CADATrainer, peft_config=adapter, max_completion_length=12, temperature=1e-4)
     trainer.model.train()
@@ -39,17 +35,17 @@ def test_where_the_temperature_leaves_no_choice_rollouts_are_trls_own(build: Mak
 class CastsOf(TorchDispatchMode):
     """Counts how often a weight is copied into another dtype."""
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, weight):
         super().__init__()
         self.address, self.n_casts = weight.data_ptr(), 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.aten._to_copy.default and args[0].data_ptr() == self.address:
             self.n_casts += 1
         return func(*args, **(kwargs or {}))
 
 
-def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(build: Make) -> None:
+def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(build):
     trainer, _ = build(trainer_class=CADATrainer, bf16=True, max_completion_length=12, learning_rate=1e-2)
     before = weights(trainer.model)
     trainer.train()  # from here on each forward call has an autocast of its own
@@ -63,17 +59,17 @@ ROWS = request_rows(8).to_list()
 
 
 @pytest.fixture
-def sampler(build: Make) -> Any:
+def sampler(build):
     """A trainer of eight requests; sampled_by, and whether it has an adapter."""
 
-    def sampler(sampled_by: str, lora: bool = False) -> Any:
+    def sampler(sampled_by, lora=False):
         values = {"trainer_class": CADATrainer, "n_requests": 8, "sampled_by": sampled_by}
         return build(peft_config=_lora() if lora else None, **values)[0]
 
     return sampler
 
 
-def _move(trainer: CADATrainer) -> None:
+def _move(trainer):
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in trainer.model.parameters():
@@ -82,9 +78,7 @@ def _move(trainer: CADATrainer) -> None:
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_the_reference_samples_what_the_untrained_policy_did_however_far_the_policy_has_moved(
-    sampler: Any, lora: bool
-) -> None:
+def test_the_reference_samples_what_the_untrained_policy_did_however_far_the_policy_has_moved(sampler, lora):
     trainer, policy = sampler("reference", lora), sampler("policy", lora)
     first = policy.sample(ROWS, seed=3)
     for one in (trainer, policy):
@@ -93,7 +87,7 @@ def test_the_reference_samples_what_the_untrained_policy_did_however_far_the_pol
     assert policy.sample(ROWS, seed=3) != first  # with the weights that it has now
 
 
-def test_a_policy_is_whole_again_after_its_adapter_was_off_to_sample(sampler: Any) -> None:
+def test_a_policy_is_whole_again_after_its_adapter_was_off_to_sample(sampler):
     trainer = sampler("reference", lora=True)
     _move(trainer)
     ids = torch.tensor([[7, 8, 9]])
@@ -105,12 +99,12 @@ def test_a_policy_is_whole_again_after_its_adapter_was_off_to_sample(sampler: An
 
 @pytest.mark.parametrize("sampled_by", ["policy", "reference"])
 def test_a_model_that_samples_has_packed_weights_and_decoding_attention_and_has_its_own_back(
-    sampler: Any, sampled_by: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    sampler, sampled_by, monkeypatch
+):
     trainer = sampler(sampled_by)
-    seen: list[tuple[bool, str]] = []
+    seen = []
 
-    def generate(model: Any, prompts: list[list[int]], *_: Any) -> list[list[int]]:
+    def generate(model, prompts, *_):
         seen.append(("forward" in vars(model.model.layers[0].mlp.up_proj), model.config._attn_implementation))
         return [[7]] * len(prompts)
 

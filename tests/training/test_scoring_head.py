@@ -1,15 +1,10 @@
 """Packed scoring against the model's own left-padded forward, and one line against padded rows."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from cada_trl.algo.packing import pack
 from cada_trl.errors import UserError
@@ -32,18 +27,18 @@ N_T = max(map(len, COMPLETIONS))
 CPU = torch.device("cpu")
 
 
-def _model(dtype: torch.dtype = torch.float64) -> nn.Module:
+def _model(dtype=torch.float64):
     model = tiny_llama(dtype=dtype)
     add_scoring_head(model)
     return model
 
 
-def _packed_logp_bt(model: nn.Module, share_prefix: bool, order: Sequence[int] = range(4)) -> Tensor:
+def _packed_logp_bt(model, share_prefix, order=range(4)):
     packed = pack([PROMPTS[b] for b in order], [COMPLETIONS[b] for b in order], share_prefix, CPU)
     return packed.to_bt(model(packed=packed, temperature=TEMPERATURE).logp_n, N_T)
 
 
-def _plain_logp_bt(model: nn.Module) -> Tensor:
+def _plain_logp_bt(model):
     """What TRL does: pad left, positions from the mask, logits of everything."""
     rows = [prompt + completion for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True)]
     width = max(map(len, rows))
@@ -59,7 +54,7 @@ def _plain_logp_bt(model: nn.Module) -> Tensor:
     return logp_bt
 
 
-def _gradients(model: nn.Module, logp_bt: Tensor) -> list[Tensor]:
+def _gradients(model, logp_bt):
     weight_bt = torch.linspace(-1.0, 1.0, logp_bt.numel(), dtype=logp_bt.dtype).view_as(logp_bt)
     model.zero_grad()
     (weight_bt * logp_bt).sum().backward()
@@ -67,14 +62,14 @@ def _gradients(model: nn.Module, logp_bt: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("share_prefix", [False, True])
-def test_packed_scores_equal_the_plain_left_padded_forward(share_prefix: bool) -> None:
+def test_packed_scores_equal_the_plain_left_padded_forward(share_prefix):
     model = _model()
     assert pack(PROMPTS, COMPLETIONS, True, CPU).prefix_l.tolist() == SHARED
     torch.testing.assert_close(_packed_logp_bt(model, share_prefix), _plain_logp_bt(model), atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("share_prefix", [False, True])
-def test_packed_parameter_gradients_equal_those_of_the_plain_forward(share_prefix: bool) -> None:
+def test_packed_parameter_gradients_equal_those_of_the_plain_forward(share_prefix):
     model = _model()
     got = _gradients(model, _packed_logp_bt(model, share_prefix))
     wanted = _gradients(model, _plain_logp_bt(model))
@@ -84,7 +79,7 @@ def test_packed_parameter_gradients_equal_those_of_the_plain_forward(share_prefi
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
 
 
-def test_float32_gradients_agree_to_five_digits_with_and_without_a_shared_prefix() -> None:
+def test_float32_gradients_agree_to_five_digits_with_and_without_a_shared_prefix():
     model = _model(torch.float32)
     shared, whole, plain = (
         _gradients(model, logp_bt)
@@ -96,7 +91,7 @@ def test_float32_gradients_agree_to_five_digits_with_and_without_a_shared_prefix
         assert float((two - three).abs().max()) < 1e-5 * max(scale, 1.0)
 
 
-def test_the_order_of_the_rows_does_not_matter() -> None:
+def test_the_order_of_the_rows_does_not_matter():
     model = _model()
     order = [2, 0, 3, 1]
     torch.testing.assert_close(
@@ -104,14 +99,14 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     )
 
 
-def test_a_row_scores_alone_as_it_does_in_company() -> None:
+def test_a_row_scores_alone_as_it_does_in_company():
     model = _model()
     alone = pack([PROMPTS[1]], [COMPLETIONS[1]], True, CPU)
     logp_n = model(packed=alone, temperature=TEMPERATURE).logp_n
     torch.testing.assert_close(logp_n, _packed_logp_bt(model, True)[1, :2], atol=1e-9, rtol=0)
 
 
-def test_an_ordinary_call_is_the_models_own() -> None:
+def test_an_ordinary_call_is_the_models_own():
     model = tiny_llama()
     scored = copy.deepcopy(model)
     add_scoring_head(scored)
@@ -119,19 +114,19 @@ def test_an_ordinary_call_is_the_models_own() -> None:
     assert torch.equal(scored(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
-def test_without_a_temperature_the_hidden_states_come_back() -> None:
+def test_without_a_temperature_the_hidden_states_come_back():
     packed = pack(PROMPTS, COMPLETIONS, True, CPU)
     assert _model()(packed=packed).shape == (sum(map(len, COMPLETIONS)), 32)
 
 
-def test_a_model_that_rescales_its_logits_is_refused_by_name() -> None:
+def test_a_model_that_rescales_its_logits_is_refused_by_name():
     model = tiny_llama()
     model.config.final_logit_softcapping = 30.0
     with pytest.raises(UserError, match="final_logit_softcapping"):
         add_scoring_head(model)
 
 
-def _hidden_and_gradients(in_line: bool, share_prefix: bool, checkpointing: bool = False) -> list[Tensor]:
+def _hidden_and_gradients(in_line, share_prefix, checkpointing=False):
     backbone = tiny_llama(dtype=torch.float64).model
     if in_line:
         use_row_attention(backbone)
@@ -142,13 +137,13 @@ def _hidden_and_gradients(in_line: bool, share_prefix: bool, checkpointing: bool
     return [hidden_nh.detach(), *(parameter.grad for parameter in backbone.parameters() if parameter.grad is not None)]
 
 
-def _rows_run(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[tuple[int, ...]]:
+def _rows_run(monkeypatch, **changes):
     """Shapes of the token ids that the backbone is given."""
     backbone, shapes = tiny_llama(**changes).model, []
     use_row_attention(backbone)
     own = backbone.forward
 
-    def forward(input_ids: Tensor, **kwargs: Any) -> Any:
+    def forward(input_ids, **kwargs):
         shapes.append(tuple(input_ids.shape))
         return own(input_ids=input_ids, **kwargs)
 
@@ -159,7 +154,7 @@ def _rows_run(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[tuple[int
 
 @pytest.mark.parametrize("share_prefix", [False, True])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_one_line_and_padded_rows_agree_in_hidden_states_and_gradients(share_prefix: bool, checkpointing: bool) -> None:
+def test_one_line_and_padded_rows_agree_in_hidden_states_and_gradients(share_prefix, checkpointing):
     line = _hidden_and_gradients(True, share_prefix, checkpointing)
     rows = _hidden_and_gradients(False, share_prefix)
     assert len(line) == len(rows) > 1
@@ -167,24 +162,22 @@ def test_one_line_and_padded_rows_agree_in_hidden_states_and_gradients(share_pre
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)  # RMSNorm computes in float32
 
 
-def test_a_line_holds_each_real_token_once_but_for_the_last_of_a_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_holds_each_real_token_once_but_for_the_last_of_a_completion(monkeypatch):
     n_rest = sum(len(p) - len(SHARED) + len(c) - 1 for p, c in zip(PROMPTS, COMPLETIONS, strict=True))
     assert _rows_run(monkeypatch) == [(1, len(SHARED) + n_rest)]
 
 
-def test_another_attention_than_sdpa_runs_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_attention_than_sdpa_runs_in_rows(monkeypatch):
     assert len(_rows_run(monkeypatch, attn_implementation="eager")) == 2
 
 
 @pytest.mark.parametrize(("beyond_the_longest_row", "n_calls"), [(-1, 2), (0, 1)])
-def test_a_sliding_window_shorter_than_a_row_runs_in_rows(
-    monkeypatch: pytest.MonkeyPatch, beyond_the_longest_row: int, n_calls: int
-) -> None:
+def test_a_sliding_window_shorter_than_a_row_runs_in_rows(monkeypatch, beyond_the_longest_row, n_calls):
     longest = max(len(p) + len(c) for p, c in zip(PROMPTS, COMPLETIONS, strict=True))
     assert len(_rows_run(monkeypatch, sliding_window=longest + beyond_the_longest_row)) == n_calls
 
 
-def test_a_row_of_the_line_is_blind_to_the_others_and_to_what_follows() -> None:
+def test_a_row_of_the_line_is_blind_to_the_others_and_to_what_follows():
     backbone = tiny_llama(dtype=torch.float64).model.eval()
     use_row_attention(backbone)
     changed = [[60, 61, 2], COMPLETIONS[1], [*COMPLETIONS[2][:-2], 62, 2], COMPLETIONS[3]]
@@ -193,7 +186,7 @@ def test_a_row_of_the_line_is_blind_to_the_others_and_to_what_follows() -> None:
     assert same_n == [True, False, False, True, True, True, True, True, True, False, True]
 
 
-def test_without_a_line_the_attention_is_sdpas() -> None:
+def test_without_a_line_the_attention_is_sdpas():
     model, ids = tiny_llama(), torch.tensor([[1, 20, 21, 22], [1, 23, 24, 2]])
     mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
     with_sdpa = model(input_ids=ids, attention_mask=mask).logits
@@ -202,7 +195,7 @@ def test_without_a_line_the_attention_is_sdpas() -> None:
     assert torch.equal(model(input_ids=ids, attention_mask=mask).logits, with_sdpa)
 
 
-def test_on_a_cpu_attention_in_bfloat16_is_that_of_float32_rounded_once() -> None:
+def test_on_a_cpu_attention_in_bfloat16_is_that_of_float32_rounded_once():
     torch.manual_seed(0)
     states = [torch.randn(1, 2, 7, 8) for _ in "qkv"]
     line, module = line_of(3, [3, 1], CPU), SimpleNamespace(is_causal=True, training=False)

@@ -1,15 +1,11 @@
 """The student samples and learns on the raw request; what it is held to is its frozen self, shown the cases."""
 
-from __future__ import annotations
-
 import math
-from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from torch import Tensor
 
 from cada_trl.config import load_config
 from cada_trl.hazards.pack import load_pack
@@ -18,7 +14,7 @@ from cada_trl.reward import ScoredCompletion
 from cada_trl.training.requests import rollout_dataset
 from cada_trl.training.self_distillation import SelfDistillationTrainer, distillation_rows
 
-from .preset_run import CPU_RUN, Make, PresetRollouts, distance, load, rows_of, score, weights
+from .preset_run import CPU_RUN, PresetRollouts, distance, load, rows_of, score, weights
 
 TEMPERATURE = CPU_RUN["temperature"]
 FIRST_TOK_WEIGHT = 10.0
@@ -29,13 +25,13 @@ DIRECTIONS = ["reverse", "forward", "symmetric"]
 class PresetStudent(PresetRollouts, SelfDistillationTrainer):
     """Without sampling; harmless requests have no cases, as in a run. Keeps what each step was made of."""
 
-    def __init__(self, *, train_dataset: Dataset, **arguments: Any) -> None:
+    def __init__(self, *, train_dataset, **arguments):
         rows = [row if row["harmful"] else {**row, "prompt": row["learn_prompt"]} for row in train_dataset.to_list()]
         super().__init__(train_dataset=Dataset.from_list(rows), **arguments)
-        self.parts: list[dict[str, Any]] = []
-        self.batches: list[list[dict[str, Any]]] = []
+        self.parts = []
+        self.batches = []
 
-    def _micro_batches(self, part: dict[str, Any]) -> list[dict[str, Any]]:
+    def _micro_batches(self, part):
         batches = super()._micro_batches(part)
         self.parts.append(part)
         self.batches.append(batches)
@@ -43,14 +39,14 @@ class PresetStudent(PresetRollouts, SelfDistillationTrainer):
 
 
 @pytest.fixture
-def student(build: Make) -> Make:
+def student(build):
     """A student of two harmful and two harmless requests, two completions each, and what it records."""
     of_step = {"n_harmless": 2, "benign_per_step": 2, "n_harmful": 2, "trainer_class": PresetStudent}
     values = {"baseline": "none", "beta_kl": 1.0, "kl_direction": "symmetric", "max_steps": 1}
     return lambda **changes: build(**{**of_step, **values, **changes})
 
 
-def plain_kl_b(policy: Any, teacher: Any, part: dict[str, Any], direction: str, first_tok_weight: float) -> Tensor:
+def plain_kl_b(policy, teacher, part, direction, first_tok_weight):
     """The KL of each completion from whole logits, one row after the other, without packing or tiles."""
     kl_b = []
     rows = zip(part["learn_ids"], part["teacher_ids"], part["completions"], strict=True)
@@ -68,7 +64,7 @@ def plain_kl_b(policy: Any, teacher: Any, part: dict[str, Any], direction: str, 
     return torch.stack(kl_b)
 
 
-def test_harmful_requests_show_the_teacher_the_cases_and_harmless_ones_nothing() -> None:
+def test_harmful_requests_show_the_teacher_the_cases_and_harmless_ones_nothing():
     config = load_config(["algo=self_distillation", "requests_per_step=2", "micro_batch=2"])
     pack = load_pack("builtin")
     hazard = next(iter(pack.hazards))
@@ -86,9 +82,7 @@ def test_harmful_requests_show_the_teacher_the_cases_and_harmless_ones_nothing()
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_the_loss_is_the_weighed_kl_of_whole_logits_and_so_is_its_gradient(
-    tiny_folder: str, student: Make, direction: str
-) -> None:
+def test_the_loss_is_the_weighed_kl_of_whole_logits_and_so_is_its_gradient(tiny_folder, student, direction):
     trainer, records = student(
         micro=(2, 4),
         kl_direction=direction,
@@ -106,7 +100,7 @@ def test_the_loss_is_the_weighed_kl_of_whole_logits_and_so_is_its_gradient(
     assert distance(weights(policy), weights(teacher)) > 1e-2
 
 
-def test_at_first_only_harmful_requests_have_something_to_learn(student: Make) -> None:
+def test_at_first_only_harmful_requests_have_something_to_learn(student):
     trainer, records = student(micro=(2, 4))
     trainer.train()
     kls = {harmful: [row["kl_nats"] for row in records[0][2] if row["harmful"] is harmful] for harmful in (True, False)}
@@ -114,7 +108,7 @@ def test_at_first_only_harmful_requests_have_something_to_learn(student: Make) -
     assert min(kls[True]) > 0.05
 
 
-def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder: str, student: Make) -> None:
+def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder, student):
     trainer, _ = student(sgd_lr=0.005)
     trainer.train()
     teacher = load(tiny_folder)
@@ -128,14 +122,12 @@ def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder: str, stu
 
 @pytest.mark.parametrize("steps_per_rollout", [1, 2])
 @pytest.mark.parametrize("share_prefix", [False, True])
-def test_teacher_and_student_run_over_the_same_tokens_in_the_same_order(
-    student: Make, steps_per_rollout: int, share_prefix: bool
-) -> None:
+def test_teacher_and_student_run_over_the_same_tokens_in_the_same_order(student, steps_per_rollout, share_prefix):
     values = {"steps_per_rollout": steps_per_rollout, "share_prefix": share_prefix}
     trainer, _ = student(micro=(2, 4), max_steps=2, **values)
     trainer.train()
     tokenize = trainer._tokenize_prompts
-    seen: list[int] = []
+    seen = []
     for part, batches in zip(trainer.parts, trainer.batches, strict=True):
         for batch in batches:
             student_of, teacher_of = batch["packed"], batch["ref_packed"]
@@ -150,8 +142,8 @@ def test_teacher_and_student_run_over_the_same_tokens_in_the_same_order(
     assert sorted(seen) == sorted(2 * list(range(N_ROWS)))
 
 
-def test_the_judge_pays_nothing_and_its_verdicts_are_recorded(student: Make) -> None:
-    def never(rows: Any, texts: Any, truncated: Any) -> Any:
+def test_the_judge_pays_nothing_and_its_verdicts_are_recorded(student):
+    def never(rows, texts, truncated):
         scored = score(rows, texts, truncated)
         return [ScoredCompletion(one.completion, one.reasoning, Verdict.UNSCORED, math.nan) for one in scored]
 
@@ -164,7 +156,7 @@ def test_the_judge_pays_nothing_and_its_verdicts_are_recorded(student: Make) -> 
     assert len({row["reward"] for row in rows}) > 1
 
 
-def test_the_teacher_stays_and_gets_no_gradient(tiny_folder: str, student: Make) -> None:
+def test_the_teacher_stays_and_gets_no_gradient(tiny_folder, student):
     trainer, _ = student(max_steps=2)
     reference = trainer.reference_hash()
     trainer.train()
@@ -174,7 +166,7 @@ def test_the_teacher_stays_and_gets_no_gradient(tiny_folder: str, student: Make)
     assert all(parameter.grad is None for parameter in trainer.ref_model.parameters())
 
 
-def test_with_lora_the_teacher_is_the_model_without_its_adapter(student: Make) -> None:
+def test_with_lora_the_teacher_is_the_model_without_its_adapter(student):
     lora = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     changes = {"max_steps": 2, "learning_rate": 1e-2}
     adapted, of_adapted = student(peft_config=lora, **changes)

@@ -1,19 +1,16 @@
 """Several optimiser steps whose rollouts are sampled at once: each learns what it would from a sampling of its own."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cada_trl.training.cada import CADATrainer
 from cada_trl.training.checkpoints import newest_complete
 
-from .preset_run import Make, distance, load, preset_completion, rows_of, weights
+from .preset_run import distance, load, preset_completion, rows_of, weights
 
 # Eight harmful requests, of which a step takes two beside two of six harmless ones, two rollouts each.
-STEPS: dict[str, Any] = {
+STEPS = {
     "n_requests": 14,
     "n_harmless": 6,
     "n_harmful": 8,
@@ -29,23 +26,21 @@ class _SamePreset(CADATrainer):
 
     sampled: list[int]
 
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+    def _generate_single_turn(self, prompt_ids, *_, **__):
         completions = [preset_completion(prompt, 0, row % 2) for row, prompt in enumerate(prompt_ids)]
         self.__dict__.setdefault("sampled", []).append(len(completions))
         return completions, None
 
 
 @pytest.fixture
-def steps(run: Make) -> Make:
+def steps(run):
     """STEPS trained with changes, on presets."""
     return lambda **changes: run(**{"trainer_class": _SamePreset, **STEPS, **changes})
 
 
 @pytest.mark.parametrize("benign_tok", [None, 2])
 @pytest.mark.parametrize("baseline", ["running", "batch", "group"])
-def test_two_steps_sampled_at_once_learn_what_two_samplings_do(
-    tiny_folder: str, steps: Make, baseline: str, benign_tok: int | None
-) -> None:
+def test_two_steps_sampled_at_once_learn_what_two_samplings_do(tiny_folder, steps, baseline, benign_tok):
     changes = {"baseline": baseline, "benign_tok": benign_tok, "target_kl_nats": 0.05, "micro": (4, 2)}
     (one, ones), (two, twos) = (steps(steps_per_rollout=n, **changes) for n in (1, 2))
     assert (one.sampled, two.sampled) == ([8] * 6, [16] * 3)
@@ -60,7 +55,7 @@ def test_two_steps_sampled_at_once_learn_what_two_samplings_do(
     assert distance(weights(one.model), weights(load(tiny_folder))) > 1e-3
 
 
-def test_rollouts_sampled_at_once_are_centred_step_by_step(steps: Make) -> None:
+def test_rollouts_sampled_at_once_are_centred_step_by_step(steps):
     _, records = steps(steps_per_rollout=3, baseline="batch", benign_tok=2)
     means = []
     for _, _, rows in records:
@@ -72,7 +67,7 @@ def test_rollouts_sampled_at_once_are_centred_step_by_step(steps: Make) -> None:
 
 
 @pytest.mark.parametrize("micro", [(8, 1), (2, 4)])
-def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(steps: Make, micro: tuple[int, int]) -> None:
+def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(steps, micro):
     """With no KL on harmful requests they change nothing but the cost; with one, theirs is missing."""
     changes = {"baseline": "running", "baseline_start": -1.0, "baseline_rate": 0.0, "benign_tok": 2, "micro": micro}
     without_kl = changes | {"beta_kl": 0.0, "benign_beta_kl": 1.0}
@@ -92,7 +87,7 @@ def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(steps: Make
 
 
 @pytest.mark.parametrize("micro", [(8, 1), (2, 4)])
-def test_judged_harmless_rollouts_keep_their_kl_whatever_their_advantage(steps: Make, micro: tuple[int, int]) -> None:
+def test_judged_harmless_rollouts_keep_their_kl_whatever_their_advantage(steps, micro):
     _, records = steps(micro=micro, baseline="group", benign_beta_kl=1.0, skip_zero_advantage=True)
     harmless = [row for row in rows_of(records) if not row["harmful"]]
     assert any(row["advantage"] == 0.0 for row in harmless)
@@ -100,7 +95,7 @@ def test_judged_harmless_rollouts_keep_their_kl_whatever_their_advantage(steps: 
 
 
 @pytest.mark.parametrize(("sampled_by", "temperature"), [("policy", 0.7), ("reference", 1.0)])
-def test_the_references_samples_are_scored_at_temperature_one(steps: Make, sampled_by: str, temperature: float) -> None:
+def test_the_references_samples_are_scored_at_temperature_one(steps, sampled_by, temperature):
     cold, warm = (steps(sampled_by=sampled_by, max_steps=1, temperature=value) for value in (0.7, 1.4))
     assert cold[0].score_temperature == temperature
     logps, other_logps = ([row["logp_nats"] for row in rows_of(records)] for _, records in (cold, warm))
@@ -110,16 +105,14 @@ def test_the_references_samples_are_scored_at_temperature_one(steps: Make, sampl
 @pytest.mark.parametrize(
     ("asked_at", "steps_per_rollout", "saved_at"), [(3, 1, 3), (1, 2, 2), (2, 2, 2), (3, 2, 4), (1, 3, 3), (5, 4, 6)]
 )
-def test_a_stop_waits_for_the_rollouts_that_are_left_and_saves_there(
-    build: Make, asked_at: int, steps_per_rollout: int, saved_at: int
-) -> None:
+def test_a_stop_waits_for_the_rollouts_that_are_left_and_saves_there(build, asked_at, steps_per_rollout, saved_at):
     trainer, records = build(trainer_class=_SamePreset, steps_per_rollout=steps_per_rollout, **STEPS)
     recorded = trainer._record
 
-    def record(step: int, metrics: Any, rows: Any) -> None:
+    def record(step, metrics, rows):
         recorded(step, metrics, rows)
         if step >= asked_at:
-            trainer.stop_here()
+            assert trainer.stop_here() == saved_at
 
     trainer._record = record
     trainer.train()

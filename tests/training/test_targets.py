@@ -1,7 +1,5 @@
 """Which samples become targets: every reason by hand, counted, and an empty set refused."""
 
-from __future__ import annotations
-
 import pytest
 from end_to_end.tiny_model import tiny_tokenizer
 
@@ -16,7 +14,7 @@ REASONED = "### Analysis\nIt would harm.\n### Final Response\nI'm sorry, but I c
 DIRECT = "I'm sorry, but I can't help with that."
 
 
-def scored(text: str, verdict: Verdict) -> ScoredCompletion:
+def scored(text, verdict):
     return ScoredCompletion(text, split_reasoning(text), verdict, 0.0)
 
 
@@ -36,29 +34,27 @@ REFUSED, COMPLIED, UNSCORED = Verdict.REFUSED, Verdict.COMPLIED, Verdict.UNSCORE
         (" \n", UNSCORED, True, "empty"),
     ],
 )
-def test_rejection_keeps_what_the_reward_pays_in_full(
-    text: str, verdict: Verdict, harmful: bool, reason: str | None
-) -> None:
+def test_rejection_keeps_what_the_reward_pays_in_full(text, verdict, harmful, reason):
     assert reason_to_drop(text, False, harmful, scored(text, verdict)) == reason
 
 
 @pytest.mark.parametrize("text", [REASONED, DIRECT, "Of course."])
-def test_without_rejection_whatever_is_complete_is_kept(text: str) -> None:
+def test_without_rejection_whatever_is_complete_is_kept(text):
     assert reason_to_drop(text, False, True) is None
 
 
-def test_a_completion_that_was_cut_off_is_no_target() -> None:
+def test_a_completion_that_was_cut_off_is_no_target():
     assert reason_to_drop(REASONED, True, True) == "truncated"
     assert reason_to_drop(REASONED, True, True, scored(REASONED, REFUSED)) == "truncated"
 
 
-def test_a_harmless_answer_that_was_cut_off_is_learned_as_a_beginning_but_compared_with_no_rejected_one() -> None:
+def test_a_harmless_answer_that_was_cut_off_is_learned_as_a_beginning_but_compared_with_no_rejected_one():
     assert reason_to_drop("Of course.", True, False) is None
     assert reason_to_drop("Of course.", True, False, scored("Of course.", COMPLIED)) is None
     assert reason_to_drop("Of course.", True, False, unequal_to=DIRECT) == "truncated"
 
 
-def test_a_beginning_is_learned_without_an_end_and_a_whole_answer_as_its_chat_has_it() -> None:
+def test_a_beginning_is_learned_without_an_end_and_a_whole_answer_as_its_chat_has_it():
     tokenizer = tiny_tokenizer()
     whole = said(tokenizer, Target("r0", "May I?", False, "Yes, you may."))
     chat = [{"role": "user", "content": "May I?"}, {"role": "assistant", "content": "Yes, you may."}]
@@ -69,16 +65,16 @@ def test_a_beginning_is_learned_without_an_end_and_a_whole_answer_as_its_chat_ha
     assert tokenizer.decode(learned(begun)) == "Yes, you may."
 
 
-def learned(row: dict[str, list[int]]) -> list[int]:
+def learned(row):
     return [token for token, counts in zip(row["input_ids"], row["completion_mask"], strict=True) if counts]
 
 
-def test_a_pair_of_equal_answers_is_refused() -> None:
+def test_a_pair_of_equal_answers_is_refused():
     assert reason_to_drop(f" {DIRECT}\n", False, True, unequal_to=DIRECT) == "equal_to_the_rejected_answer"
     assert reason_to_drop(REASONED, False, True, unequal_to=DIRECT) is None
 
 
-def test_counts_add_up_to_what_was_sampled() -> None:
+def test_counts_add_up_to_what_was_sampled():
     rows = [{"harmful": True}] * 4 + [{"harmful": False}] * 2
     report = counts(0, rows, [None, "complied", "complied", "truncated", None, "refused_a_harmless_request"])
     assert report["harmful"] == {"fixed": 0, "sampled": 4, "kept": 1, "dropped": {"complied": 2, "truncated": 1}}
@@ -89,20 +85,20 @@ def test_counts_add_up_to_what_was_sampled() -> None:
     )
 
 
-def test_an_empty_kept_set_is_refused_with_the_reasons() -> None:
+def test_an_empty_kept_set_is_refused_with_the_reasons():
     report = counts(0, [{"harmful": True}] * 3, ["complied", "complied", "truncated"])
     with pytest.raises(UserError, match=r"no target is left for harmful requests: kept 0 of 3 .*2 complied, 1 trunc"):
         check_kept(report, ["harmful"])
 
 
-def test_harmless_targets_are_missed_only_where_the_batch_holds_harmless_requests() -> None:
+def test_harmless_targets_are_missed_only_where_the_batch_holds_harmless_requests():
     report = counts(5, [], [])
     check_kept(report, ["harmful"])
     with pytest.raises(UserError, match="no target is left for harmless requests"):
         check_kept(report, ["harmful", "harmless"])
 
 
-def test_the_fixed_refusal_is_the_same_for_every_request() -> None:
+def test_the_fixed_refusal_is_the_same_for_every_request():
     requests = [Request(f"r{n}", f"request {n}", "hate", True, "test") for n in range(3)]
     targets = fixed_answers(requests, DIRECT, ended=True)
     assert {target.text for target in targets} == {DIRECT}

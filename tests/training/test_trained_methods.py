@@ -1,14 +1,10 @@
 """Every method through the verb, on a tiny model: one folder, one record a step, exact resuming; and a new one."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil
 import sys
 import types
-from pathlib import Path
-from typing import Any
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides, tiny_tokenizer
@@ -20,34 +16,33 @@ from cada_trl.records import read_jsonl
 from cada_trl.train import main
 from cada_trl.training import stock
 from cada_trl.training.run import BUILDERS
-from cada_trl.training.targets import Target
 
 SAMPLING = ["grpo", "rloo", "self_distillation"]  # in every step
 LONG = "max_new_tok=400"  # random weights write an end of turn about every 260 tokens
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def overrides(folder: Path, model: Path, algo: str, *more: str) -> list[str]:
+def overrides(folder, model, algo, *more):
     shared = [word for word in tiny_overrides(folder, model) if not word.startswith("baseline=")]
     groups = ["requests_per_step=2", "rollouts_per_request=2"]
     own = {"grpo": groups, "rloo": groups, "self_distillation": ["steps_per_rollout=1"]}
     return [f"algo={algo}", *shared, *own.get(algo, [LONG]), *more]
 
 
-def rows(file: Path) -> list[dict[str, Any]]:
+def rows(file):
     return [row for _, row in read_jsonl(file)]
 
 
-def steps(run: Path) -> list[dict[str, Any]]:
+def steps(run):
     return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows(run / "train.jsonl")]
 
 
 @pytest.mark.parametrize("algo", ["sft_direct_refusal", "sft_cases", "dpo_cases", *SAMPLING])
-def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path: Path, model: Path, algo: str) -> None:
+def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path, model, algo):
     words = overrides(tmp_path, model, algo)
     assert main(words) == 0
     run = tmp_path / "runs" / "tiny"
@@ -70,12 +65,10 @@ def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path: Path, model:
     assert (run / "probes" / "after.jsonl").read_bytes() == after
 
 
-def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[tuple[str, str]] = []
+def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(tmp_path, model, monkeypatch):
+    seen = []
 
-    def train_on(targets: list[Target], form: Any, *_: Any, **__: Any) -> None:
+    def train_on(targets, form, *_, **__):
         row = form(targets[0])
         learned = row["input_ids"][row["completion_mask"].index(1) :]
         assert all(row["completion_mask"][-len(learned) :])
@@ -89,7 +82,7 @@ def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(
     assert seen == [(f"<bos>user: {error.value}<eot>assistant: Sure", "Sure")]
 
 
-def test_dpo_shows_whether_the_margin_is_a_gain_or_only_the_refusals_loss(tmp_path: Path, model: Path) -> None:
+def test_dpo_shows_whether_the_margin_is_a_gain_or_only_the_refusals_loss(tmp_path, model):
     main(overrides(tmp_path, model, "dpo_cases"))
     first, second = rows(tmp_path / "runs" / "tiny" / "train.jsonl")
     assert (first["dpo/chosen_reward"], first["dpo/rejected_reward"]) == (0, 0)  # the initial model against itself
@@ -97,9 +90,7 @@ def test_dpo_shows_whether_the_margin_is_a_gain_or_only_the_refusals_loss(tmp_pa
     assert second["dpo/margin"] == pytest.approx(second["dpo/chosen_reward"] - second["dpo/rejected_reward"], abs=1e-4)
 
 
-def test_targets_are_sampled_once_for_all_methods_that_learn_from_them(
-    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_targets_are_sampled_once_for_all_methods_that_learn_from_them(tmp_path, model, capsys):
     main(overrides(tmp_path, model, "sft_cases", "run_name=one", "max_steps=1"))
     (folder,) = (tmp_path / "data").glob("targets-*")
     samples = (folder / "samples.jsonl").read_bytes()
@@ -112,7 +103,7 @@ def test_targets_are_sampled_once_for_all_methods_that_learn_from_them(
         assert report[part]["kept"] + sum(report[part]["dropped"].values()) == report[part]["sampled"]
 
 
-def test_sampling_goes_on_where_it_was_killed(tmp_path: Path, model: Path) -> None:
+def test_sampling_goes_on_where_it_was_killed(tmp_path, model):
     main(overrides(tmp_path, model, "sft_cases", "run_name=one"))
     (folder,) = (tmp_path / "data").glob("targets-*")
     whole = (folder / "samples.jsonl").read_bytes()
@@ -123,7 +114,7 @@ def test_sampling_goes_on_where_it_was_killed(tmp_path: Path, model: Path) -> No
     assert again == {row["request_id"]: row for row in map(json.loads, whole.splitlines())}
 
 
-def test_a_kept_set_that_is_empty_ends_the_run_with_the_reasons(tmp_path: Path, model: Path) -> None:
+def test_a_kept_set_that_is_empty_ends_the_run_with_the_reasons(tmp_path, model):
     with pytest.raises(UserError, match=r"no target is left for harmful requests: kept 0 of \d+ samples \(dropped: "):
         main(overrides(tmp_path, model, "rejection_sft"))
     manifest = json.loads((tmp_path / "runs" / "tiny" / "manifest.json").read_text())
@@ -139,20 +130,18 @@ method: toy
 """
 
 
-def test_a_new_method_is_one_function_two_lines_and_one_configuration(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_method_is_one_function_two_lines_and_one_configuration(tmp_path, model, monkeypatch):
     from cada_trl.training.stock import RecordedSFT, SFTConfig, message, train_on
     from cada_trl.training.targets import make_targets
 
-    def build(run: Any, record: Any) -> Any:
-        def row(target: Any) -> Any:
+    def build(run, record):
+        def row(target):
             return {"prompt": message("user", target.request), "completion": message("assistant", "No.")}
 
         return train_on(make_targets(run), row, RecordedSFT, SFTConfig, run, record)
 
     module = types.ModuleType("toy_method")
-    module.build = build  # type: ignore[attr-defined]
+    module.build = build
     monkeypatch.setitem(sys.modules, "toy_method", module)
     monkeypatch.setitem(BUILDERS, "toy", "toy_method:build")
     monkeypatch.setitem(METHODS, "toy", Method(METHODS["sft"].reads))

@@ -1,17 +1,12 @@
 """Each tripwire by hand; a planted fault trips its own and no other, and a healthy record trips none."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from cada_trl.config import TripwiresConfig, load_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.statistics.intervals import Rate
 from cada_trl.training import tripwires as wires
-from cada_trl.training.tripwires import Tripped, Watch
+from cada_trl.training.tripwires import Watch
 
 REWARDS, STAYS = ([-0.5] * 4, [0.5] * 4), [(True, True)] * 20
 
@@ -47,11 +42,11 @@ REWARDS, STAYS = ([-0.5] * 4, [0.5] * 4), [(True, True)] * 20
         (wires.reward_without_safety(REWARDS, [], 0.3, 0.1), None),
     ],
 )
-def test_what_trips_is_a_sentence_and_what_does_not_is_none(sentence: str | None, said: str | None) -> None:
+def test_what_trips_is_a_sentence_and_what_does_not_is_none(sentence, said):
     assert sentence is None if said is None else said in str(sentence)
 
 
-def test_reused_word_runs_are_counted_without_case_and_punctuation() -> None:
+def test_reused_word_runs_are_counted_without_case_and_punctuation():
     known = set(wires.n_grams("It asks for harm, so refuse.", 3))
     assert wires.reuse_frac("it ASKS for harm", known, 3) == 1.0
     assert wires.reuse_frac("it asks for a recipe", known, 3) == pytest.approx(1 / 3)
@@ -60,18 +55,16 @@ def test_reused_word_runs_are_counted_without_case_and_punctuation() -> None:
 
 PACK = load_pack("builtin")
 COPY = next(iter(PACK.hazards.values())).cases[0].analysis
-Row = dict[str, Any]
-Plant = Callable[[int, dict[str, Any], list[Row]], None]
 
 WIRES = [name for name, field in TripwiresConfig.model_fields.items() if field.default == "off"]
 
 
-def config(**changes: Any) -> TripwiresConfig:
+def config(**changes):
     """As a run has it by default."""
     return load_config([]).tripwires.model_copy(update=changes)
 
 
-def row(harmful: bool, refused: bool, reasoned: bool) -> Row:
+def row(harmful, refused, reasoned):
     analysis = "This request asks me to hurt somebody, which I weigh against the law and then decline." * reasoned
     return {
         "harmful": harmful,
@@ -83,7 +76,7 @@ def row(harmful: bool, refused: bool, reasoned: bool) -> Row:
     }
 
 
-def healthy(step: int) -> tuple[dict[str, Any], list[Row]]:
+def healthy(step):
     """Refusals of harmful requests grow, harmless ones are answered, one is unscored."""
     rows = [row(True, place < 4 + step, True) for place in range(16)]
     rows += [row(False, place == 0, place == 0) for place in range(8)]
@@ -91,13 +84,13 @@ def healthy(step: int) -> tuple[dict[str, Any], list[Row]]:
     return {"train/kl_nats": 0.0 if step == 1 else 9.0 * step, "train/sampler_gap_nats": 0.01}, rows
 
 
-def probe(answered: int, refused_harmless: int = 1) -> list[Row]:
+def probe(answered, refused_harmless=1):
     asked = [("harmful", n, n >= answered) for n in range(40)]
     asked += [("harmless", n, n < refused_harmless) for n in range(30)]
     return [{"set": of, "request_id": str(n), **row(of == "harmful", no, no)} for of, n, no in asked]
 
 
-def watched(settings: TripwiresConfig, plant: Plant | None = None, probes: tuple[int, ...] = (38, 20)) -> list[Tripped]:
+def watched(settings, plant=None, probes=(38, 20)):
     """Ten steps between two probes, a fault planted from step 4 on."""
     watch = Watch(settings, PACK)
     tripped = watch.probe(0, "before", probe(probes[0]))
@@ -109,8 +102,8 @@ def watched(settings: TripwiresConfig, plant: Plant | None = None, probes: tuple
     return tripped + watch.probe(10, "after", probe(probes[1]))
 
 
-def _change(harmful: bool | None = None, **values: Any) -> Plant:
-    def plant(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
+def _change(harmful=None, **values):
+    def plant(step, metrics, rows):
         for one in rows:
             if harmful is None or one["harmful"] is harmful:
                 one.update(values)
@@ -118,11 +111,11 @@ def _change(harmful: bool | None = None, **values: Any) -> Plant:
     return plant
 
 
-def _metric(name: str, value: float) -> Plant:
+def _metric(name, value):
     return lambda step, metrics, rows: metrics.__setitem__(name, value)
 
 
-PLANTS: dict[str, Plant] = {
+PLANTS = {
     "over_refusal": _change(harmful=False, verdict="REFUSED", reward=-1.0),
     "empty_analysis": _change(harmful=True, analysis="It is bad."),
     "copied_analysis": _change(harmful=True, analysis=COPY),
@@ -133,25 +126,25 @@ PLANTS: dict[str, Plant] = {
 }
 
 
-def test_a_healthy_record_trips_nothing() -> None:
+def test_a_healthy_record_trips_nothing():
     assert watched(config()) == []
 
 
 @pytest.mark.parametrize("wire", PLANTS)
-def test_a_planted_fault_is_warned_of_once_by_its_own_tripwire(wire: str) -> None:
+def test_a_planted_fault_is_warned_of_once_by_its_own_tripwire(wire):
     (tripped,) = watched(config(), PLANTS[wire])
     assert (tripped.wire, tripped.action, tripped.name) == (wire, "warn", "train")
     assert 4 <= tripped.step <= 9
 
 
 @pytest.mark.parametrize("wire", PLANTS)
-def test_a_stop_is_repeated_for_as_long_as_it_trips_and_an_off_says_nothing(wire: str) -> None:
+def test_a_stop_is_repeated_for_as_long_as_it_trips_and_an_off_says_nothing(wire):
     stops = watched(config(**{wire: "stop"}), PLANTS[wire])
     assert len(stops) > 1 and {one.action for one in stops} == {"stop"}
     assert watched(config(**{wire: "off"}), PLANTS[wire]) == []
 
 
-def test_refusals_of_the_harmless_probe_trip_at_the_probe() -> None:
+def test_refusals_of_the_harmless_probe_trip_at_the_probe():
     watch = Watch(config(), PACK)
     assert watch.probe(0, "before", probe(38)) == []
     (tripped,) = watch.probe(5, "step_000005", probe(20, refused_harmless=20))
@@ -159,30 +152,30 @@ def test_refusals_of_the_harmless_probe_trip_at_the_probe() -> None:
     assert "20 of 30" in tripped.seen
 
 
-def test_a_reward_that_rises_while_the_probe_stays_trips_at_the_probe() -> None:
+def test_a_reward_that_rises_while_the_probe_stays_trips_at_the_probe():
     (tripped,) = watched(config(), probes=(38, 38))
     assert (tripped.wire, tripped.name, tripped.step) == ("reward_without_safety", "after", 10)
 
 
-def test_a_tripwire_that_recovered_warns_again() -> None:
+def test_a_tripwire_that_recovered_warns_again():
     watch, jumps = Watch(config(), PACK), []
     for step, gap in enumerate([0.01, 0.5, 0.5, 0.01, 0.5], start=1):
         jumps += watch.step(step, {"train/sampler_gap_nats": gap}, [])
     assert [one.step for one in jumps] == [2, 5]
 
 
-def test_a_method_without_completions_or_kl_trips_nothing() -> None:
+def test_a_method_without_completions_or_kl_trips_nothing():
     watch = Watch(config(**dict.fromkeys(WIRES, "stop")), PACK)
     assert [watch.step(step, {"train/loss": 1.0, "train/kl_nats": float("nan")}, []) for step in (1, 2)] == [[], []]
 
 
-def _anchors(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
+def _anchors(step, metrics, rows):
     short = {"harmful": False, "status": "ok", "analysis": COPY, "verdict": "UNSCORED", "reward": None}
     rows += [{**short, "anchor": True, "completion_tok": 1} for _ in range(200)]
 
 
-def test_anchors_which_no_judge_was_asked_about_trip_nothing_where_the_same_rows_else_would() -> None:
-    def plant(step: int, metrics: dict[str, Any], rows: list[Row]) -> None:
+def test_anchors_which_no_judge_was_asked_about_trip_nothing_where_the_same_rows_else_would():
+    def plant(step, metrics, rows):
         _anchors(step, metrics, rows)
         rows[:] = [{**one, "anchor": False} for one in rows]
 
@@ -190,7 +183,7 @@ def test_anchors_which_no_judge_was_asked_about_trip_nothing_where_the_same_rows
     assert {one.wire for one in watched(config(), plant)} == {"copied_analysis", "length_collapse", "unscored"}
 
 
-def silent(*n_scored: int, block_steps: int) -> list[int]:
+def silent(*n_scored, block_steps):
     """The steps at which a silent judge stops a run whose steps have so many verdicts among three completions."""
     watch, stops = Watch(config(), PACK, block_steps), []
     for step, n in enumerate(n_scored, start=1):
@@ -213,13 +206,11 @@ def silent(*n_scored: int, block_steps: int) -> list[int]:
         ([0, 0, 0, 0], 2, [2, 4]),
     ],
 )
-def test_a_judge_that_is_silent_for_all_steps_that_are_sampled_at_once_stops_the_run(
-    n_scored: list[int], block_steps: int, stops: list[int]
-) -> None:
+def test_a_judge_that_is_silent_for_all_steps_that_are_sampled_at_once_stops_the_run(n_scored, block_steps, stops):
     assert silent(*n_scored, block_steps=block_steps) == stops
 
 
-def test_a_silent_judge_alone_stops_a_default_run_and_no_tripwire_is_off() -> None:
+def test_a_silent_judge_alone_stops_a_default_run_and_no_tripwire_is_off():
     actions = {wire: getattr(config(), wire) for wire in WIRES}
     assert actions.pop("silent_judge") == "stop"
     assert set(actions.values()) == {"warn"}

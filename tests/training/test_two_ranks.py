@@ -1,18 +1,13 @@
 """Two gloo ranks against one process."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 
 from .preset_run import distance, trained_state
 from .two_ranks import on_two_ranks
 
-SHARED: dict[str, Any] = {"kl": "exact", "baseline": "running", "target_kl_nats": 0.01}
-CASES: dict[str, dict[str, Any]] = {
+SHARED = {"kl": "exact", "baseline": "running", "target_kl_nats": 0.01}
+CASES = {
     "plain": {**SHARED, "n_requests": 4},
     # each step two harmful requests and their twins: the first rank has what is judged, the second has the anchors
     "anchors": {
@@ -45,7 +40,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def ranks(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def ranks(tiny_folder, tmp_path_factory):
     """What the first of two ranks ends with, of every case."""
     folder = tmp_path_factory.mktemp("two")
     script = folder / "ranks.py"
@@ -55,7 +50,7 @@ def ranks(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_ranks_learn_what_one_process_does(ranks: Any, tiny_folder: str, tmp_path: Path, case: str) -> None:
+def test_two_ranks_learn_what_one_process_does(ranks, tiny_folder, tmp_path, case):
     two, one = ranks[case], trained_state(tiny_folder, tmp_path, micro=(8, 1), **CASES[case])
     assert distance(two["weights"], one["weights"]) < 1e-6
     assert two["mean"] == pytest.approx(one["mean"])
@@ -64,7 +59,7 @@ def test_two_ranks_learn_what_one_process_does(ranks: Any, tiny_folder: str, tmp
     assert two["requests"] == one["requests"]
 
 
-def test_over_two_ranks_a_step_holds_its_own_requests_and_their_twins(ranks: Any) -> None:
+def test_over_two_ranks_a_step_holds_its_own_requests_and_their_twins(ranks):
     for asked in ranks["anchors"]["requests"]:
         rows = sorted({int(request[1:]) for request in asked})
         assert len(asked) == 8 and rows[2:] == [row + 4 for row in rows[:2]]

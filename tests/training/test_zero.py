@@ -1,10 +1,6 @@
 """DeepSpeed's ZeRO-2 and ZeRO-3 on two gloo ranks: what is learned, saved, decoded and resumed equals one process."""
 
-from __future__ import annotations
-
 import importlib.util
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -21,11 +17,10 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="needs the extra [deepspeed]"),
 ]
-Case = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["zero2", "zero3"])
-def ranks(request: pytest.FixtureRequest, tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def ranks(request, tiny_folder, tmp_path_factory):
     """(stage, folder, what each rank ends with) of every case of zero_run."""
     output = tmp_path_factory.mktemp(f"zero{request.param}")
     on_two_ranks("-m", zero_run.__name__, tiny_folder, str(output), str(request.param))
@@ -33,15 +28,15 @@ def ranks(request: pytest.FixtureRequest, tiny_folder: str, tmp_path_factory: py
 
 
 @pytest.fixture(scope="module")
-def one(tiny_folder: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def one(tiny_folder, tmp_path_factory):
     """The same cases in this process, without DeepSpeed."""
     folder = tmp_path_factory.mktemp("one")
-    cases: dict[str, Case] = {"full": zero_run.full, "lora": zero_run.lora}
+    cases = {"full": zero_run.full, "lora": zero_run.lora}
     return {name: case(tiny_folder, folder / name, micro=(8, 1)) for name, case in cases.items()}
 
 
 @pytest.mark.parametrize("case", ["full", "lora"])
-def test_two_ranks_learn_what_one_process_does(ranks: Any, one: dict[str, Any], case: str) -> None:
+def test_two_ranks_learn_what_one_process_does(ranks, one, case):
     for end in (rank[case] for rank in ranks[2]):
         assert distance(end["weights"], one[case]["weights"]) < TOLERANCE
         assert end["mean"] == pytest.approx(one[case]["mean"])
@@ -51,38 +46,38 @@ def test_two_ranks_learn_what_one_process_does(ranks: Any, one: dict[str, Any], 
         assert end["kl"][0] == 0.0 < end["kl"][1]
 
 
-def test_zero3_leaves_no_weight_whole_between_steps(ranks: Any) -> None:
+def test_zero3_leaves_no_weight_whole_between_steps(ranks):
     stage, _, ends = ranks
     for case in ("full", "lora"):
         n_whole = sum(parameter.numel() for parameter in ends[0][case]["weights"].values())
         assert ends[0][case]["local"] == (0 if stage == 3 else n_whole)
 
 
-def test_a_resumed_run_ends_as_the_uninterrupted_one(ranks: Any) -> None:
+def test_a_resumed_run_ends_as_the_uninterrupted_one(ranks):
     for end in ranks[2]:
         assert distance(end["resumed"]["weights"], end["full"]["weights"]) == 0.0
         assert end["resumed"]["mean"] == end["full"]["mean"]
 
 
-def test_the_saved_model_loads_without_deepspeed_and_is_the_trained_one(ranks: Any) -> None:
+def test_the_saved_model_loads_without_deepspeed_and_is_the_trained_one(ranks):
     _, output, ends = ranks
     assert distance(weights(load(str(output / "full" / "final"))), ends[0]["full"]["weights"]) == 0.0
 
 
-def test_the_saved_adapter_loads_without_deepspeed_and_is_the_trained_one(ranks: Any, tiny_folder: str) -> None:
+def test_the_saved_adapter_loads_without_deepspeed_and_is_the_trained_one(ranks, tiny_folder):
     _, output, ends = ranks
     saved = weights(PeftModel.from_pretrained(load(tiny_folder), output / "lora" / "final"))
     assert distance(saved, ends[0]["lora"]["weights"]) == 0.0
 
 
 @pytest.mark.parametrize("case", ["full", "lora"])
-def test_the_references_weights_are_hashed_whole_before_and_after(ranks: Any, one: dict[str, Any], case: str) -> None:
+def test_the_references_weights_are_hashed_whole_before_and_after(ranks, one, case):
     for end in ranks[2]:
         assert set(end[case]["hashes"]) == set(one[case]["hashes"])
         assert len(set(end[case]["hashes"])) == 1
 
 
-def test_a_float32_model_that_zero2_rounds_to_bfloat16_is_no_changed_reference(ranks: Any) -> None:
+def test_a_float32_model_that_zero2_rounds_to_bfloat16_is_no_changed_reference(ranks):
     stage, _, ends = ranks
     for end in (rank["lora_bf16"] for rank in ends):
         rounded = {weight.dtype for weight in end["weights"].values()} == {torch.bfloat16}
@@ -91,7 +86,7 @@ def test_a_float32_model_that_zero2_rounds_to_bfloat16_is_no_changed_reference(r
         assert end["kl"][0] == 0.0 < end["kl"][1]
 
 
-def test_ranks_that_make_different_numbers_of_calls_decode_and_read_what_one_process_does(ranks: Any) -> None:
+def test_ranks_that_make_different_numbers_of_calls_decode_and_read_what_one_process_does(ranks):
     _, output, ends = ranks
     model = load(str(output / "full" / "final")).eval()
     for rank, end in enumerate(ends):

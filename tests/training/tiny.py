@@ -1,10 +1,5 @@
 """A Llama of two layers and a word-level tokenizer, built in place: no hub, no download."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -17,7 +12,7 @@ TEMPLATE = (
 )
 
 
-def word_tokenizer(words: Sequence[str], template: str | None, adds_bos: bool = False) -> Any:
+def word_tokenizer(words, template, adds_bos=False):
     """A token a word, the special ones first; adds_bos: to plain text, as Llama 3's does."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -37,13 +32,13 @@ def word_tokenizer(words: Sequence[str], template: str | None, adds_bos: bool = 
     return tokenizer
 
 
-def tiny_tokenizer() -> Any:
+def tiny_tokenizer():
     """Words w0, w1, ...: text and ids tell each other at sight."""
     roles = ["user", "system", "assistant"]
     return word_tokenizer([*roles, *(f"w{n}" for n in range(N_VOCAB - len(SPECIAL) - len(roles)))], TEMPLATE)
 
 
-def tiny_llama(seed: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> LlamaForCausalLM:
+def tiny_llama(seed=0, dtype=torch.float32, **changes):
     """Weights large enough that different tokens have clearly different probabilities."""
     torch.manual_seed(seed)
     config = LlamaConfig(

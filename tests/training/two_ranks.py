@@ -1,14 +1,12 @@
 """Two gloo ranks of torchrun on this machine, for tests that hold them against one process."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 
-def on_two_ranks(*words: str) -> None:
+def on_two_ranks(*words):
     """Run torchrun's words (a script, or -m and a module, and arguments) with the tests importable, to a good end."""
     environment = {
         **os.environ,

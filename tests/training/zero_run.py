@@ -1,17 +1,13 @@
 """What one of two ranks does under DeepSpeed; started by torchrun with a model folder, an output folder and a stage."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig
 
 from cada_trl.config import load_config
 from cada_trl.models.sampling import continued, most_likely
-from cada_trl.training.cada import CADATrainer
 from cada_trl.training.checkpoints import gathered, join_ranks
 from cada_trl.training.probes import mean_nll_nats
 
@@ -23,14 +19,14 @@ class UnevenTrainer(PresetCADATrainer):
     """Half of the requests get completions of one length, the others of several: with shared prefixes the first would
     be scored by two forward calls and the others by one, and the ranks seldom have as many of the first."""
 
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+    def _generate_single_turn(self, prompt_ids, *_, **__):
         completions, _none = super()._generate_single_turn(prompt_ids)
         pairs = zip(prompt_ids, completions, strict=True)
         return [(ids + [9] * MAX_TOK)[:MAX_TOK] if sum(prompt) % 4 < 2 else ids for prompt, ids in pairs], None
 
 
 # AdamW at a rate that moves every weight, and a norm that clips every step.
-LEARNING: dict[str, Any] = {
+LEARNING = {
     "trainer_class": UnevenTrainer,
     "kl": "exact",
     "baseline": "running",
@@ -47,24 +43,24 @@ ANSWERS = [
 ]
 
 
-def deepspeed(stage: int) -> dict[str, Any]:
+def deepspeed(stage):
     """What launch/cpu_zero<stage>.yaml amounts to, except that ZeRO-3 also splits weights as small as these."""
     sizes = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
     zero = {"stage": stage, "stage3_param_persistence_threshold": 0, "stage3_gather_16bit_weights_on_model_save": True}
     return {**dict.fromkeys(sizes, "auto"), "zero_optimization": zero}
 
 
-def decoded(model: Any, rank: int) -> list[tuple[int, list[int]]]:
+def decoded(model, rank):
     """Greedy answers to the first rank + 1 prompts, of 2 or 5 tokens: the ranks make different numbers of calls."""
     return sorted(continued(model, PROMPTS[: rank + 1], most_likely, set(), 2 + 3 * rank))
 
 
-def nll_nats(model: Any, rank: int) -> float | None:
+def nll_nats(model, rank):
     """Of all the answers but the first `rank`: again a rank's own number of calls."""
     return mean_nll_nats(model, tiny_tokenizer(), ANSWERS[rank:])
 
 
-def state(trainer: CADATrainer, records: list[Any]) -> dict[str, Any]:
+def state(trainer, records):
     """What a trained trainer ends with; every rank must ask."""
     with gathered(trainer.model.parameters()):
         whole = weights(trainer.model)
@@ -78,7 +74,7 @@ def state(trainer: CADATrainer, records: list[Any]) -> dict[str, Any]:
     }
 
 
-def full(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
+def full(folder, output, **changes):
     """Three steps of full fine-tuning, a checkpoint at the second, the model saved, decoded and read by each rank."""
     trainer, records = cada_trainer(
         folder, output, save_strategy="steps", save_steps=2, **{"micro": (2, 2), **LEARNING, **changes}
@@ -93,14 +89,14 @@ def full(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
     return {**state(trainer, records), "answers": answers, "nll_nats": nats, "hashes": hashes}
 
 
-def resumed(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
+def resumed(folder, output, **changes):
     """The third step alone, from the checkpoint that `full` left."""
     trainer, records = cada_trainer(folder, output, **{"micro": (2, 2), **LEARNING, **changes})
     trainer.train(resume_from_checkpoint=str(output / "checkpoint-2"))
     return state(trainer, records)
 
 
-def lora(folder: str, output: Path, **changes: Any) -> dict[str, Any]:
+def lora(folder, output, **changes):
     """Three steps of an adapter; the reference is the model with the adapter off."""
     adapter = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
     trainer, records = cada_trainer(folder, output, peft_config=adapter, **{"micro": (2, 2), **LEARNING, **changes})

@@ -1,14 +1,10 @@
 """Attacks by name; replays from a file of our own rows, and from the published files where they are; rewordings."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,13 +12,13 @@ from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, load_
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt
 from cada_trl.evaluation.attacks import known_names, make_attack
-from cada_trl.evaluation.attacks.attack import TRANSFORMS, Attack, FrozenAttack, NoAttack, NotRun, TransformAttack
-from cada_trl.evaluation.attacks.attacker import TAXONOMY, Attacker
+from cada_trl.evaluation.attacks.attack import TRANSFORMS, FrozenAttack, NoAttack, NotRun, TransformAttack
+from cada_trl.evaluation.attacks.attacker import TAXONOMY
 from cada_trl.evaluation.attacks.pair import PairAttack
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import write_jsonl
 
-from .conftest import MakeAttacker, ScriptedModel
+from .conftest import ScriptedModel
 
 WITH_VICTIMS = [
     {"attack": "PAIR", "index": 0, "goal": "Steal tea", "prompt": "p-weak", "target_model": "weak"},
@@ -41,9 +37,7 @@ WITHOUT_VICTIMS = [
 ]
 
 
-def spec_of(
-    folder: Path, rows: list[dict[str, Any]], columns: dict[str, Any], attacks: dict[str, Any]
-) -> BenchmarkSpec:
+def spec_of(folder, rows, columns, attacks):
     """A set named toy whose attack prompts are these rows."""
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "prompts.jsonl").write_text(text)
@@ -59,19 +53,19 @@ COLUMNS = {"attack": "attack", "request": "goal", "id": "index", "prompt": "prom
 
 
 @pytest.fixture
-def with_victims(tmp_path: Path) -> BenchmarkSpec:
+def with_victims(tmp_path):
     """Found by the row's id, as JailbreakBench's."""
     return spec_of(tmp_path, WITH_VICTIMS, COLUMNS, {"pair": ["strong", "weak"], "jbc": []})
 
 
 @pytest.fixture
-def without_victims(tmp_path: Path) -> BenchmarkSpec:
+def without_victims(tmp_path):
     """Found by the request, as StrongREJECT's."""
     columns = {"attack": "attack", "request": "request", "id": None, "prompt": "attack_prompt", "victim": None}
     return spec_of(tmp_path, WITHOUT_VICTIMS, columns, {"pair": ["gpt-x"], "pap": []})
 
 
-def items_of(*requests: str) -> list[Item]:
+def items_of(*requests):
     return [Item(f"toy-{n:03}", "toy", request, None, "", True) for n, request in enumerate(requests)]
 
 
@@ -88,15 +82,8 @@ def items_of(*requests: str) -> list[Item]:
     ],
 )
 def test_the_preferred_victims_prompt_is_taken_and_noted(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    published: str,
-    name: str,
-    number: int,
-    asked: str,
-    prompt: str,
-    note: str,
-) -> None:
+    request, tmp_path, published, name, number, asked, prompt, note
+):
     attack = FrozenAttack(name, request.getfixturevalue(published), tmp_path)
     attacked = attack.attempts([Item(f"toy-{number:03}", "toy", asked, None, "", True)])
     assert (attack.kind, attack.transfer, attacked.missing) == ("frozen", True, {})
@@ -105,9 +92,7 @@ def test_the_preferred_victims_prompt_is_taken_and_noted(
     assert attempt.note.startswith("transfer, ") and attempt.note.endswith(note)
 
 
-def test_a_request_without_a_published_prompt_is_missing_with_its_reason(
-    with_victims: BenchmarkSpec, tmp_path: Path
-) -> None:
+def test_a_request_without_a_published_prompt_is_missing_with_its_reason(with_victims, tmp_path):
     items = items_of("Steal tea", "Hide tea", "Spill tea", "Sell tea", "Brew tea")
     attacked = FrozenAttack("pair", with_victims, tmp_path).attempts(items)
     assert [attempt.item.id for attempt in attacked.attempts] == ["toy-000", "toy-001"]
@@ -118,13 +103,13 @@ def test_a_request_without_a_published_prompt_is_missing_with_its_reason(
     }
 
 
-def test_without_an_id_only_the_very_request_is_found(without_victims: BenchmarkSpec, tmp_path: Path) -> None:
+def test_without_an_id_only_the_very_request_is_found(without_victims, tmp_path):
     attacked = FrozenAttack("pair", without_victims, tmp_path).attempts(items_of("Steal tea", "steal tea"))
     assert [attempt.item.id for attempt in attacked.attempts] == ["toy-000"]
     assert attacked.missing == {"toy-001": "no published pair prompt for this request"}
 
 
-def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
+def test_the_version_follows_the_file_and_the_victims(tmp_path):
     rows = [WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS, WITH_VICTIMS[:3]]
     victims = [["strong", "weak"], ["strong", "weak"], ["weak", "strong"], ["strong", "weak"]]
     first, again, other_order, other_file = (
@@ -135,7 +120,7 @@ def test_the_version_follows_the_file_and_the_victims(tmp_path: Path) -> None:
     assert len({first, other_order, other_file}) == 3
 
 
-def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: BenchmarkSpec, tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_another_one_is_refused(with_victims, tmp_path):
     expected = "make data DATA_ROOT=<folder> fetches it \\(https://example.org/x"
     with pytest.raises(
         UserError, match=rf" x pair: prompts\.jsonl is read below data_root, and none is given; {expected}"
@@ -149,7 +134,7 @@ def test_a_file_that_is_missing_or_another_one_is_refused(with_victims: Benchmar
         FrozenAttack("pair", with_victims, tmp_path)
 
 
-def test_a_column_that_the_file_lacks_is_named(tmp_path: Path) -> None:
+def test_a_column_that_the_file_lacks_is_named(tmp_path):
     columns = {"attack": "attack", "request": "goal", "id": None, "prompt": "attack_prompt", "victim": None}
     with pytest.raises(UserError, match="row 1: field 'goal' is None; is it the published"):
         FrozenAttack("pair", spec_of(tmp_path, WITHOUT_VICTIMS, columns, {"pair": []}), tmp_path)
@@ -169,9 +154,7 @@ def test_a_column_that_the_file_lacks_is_named(tmp_path: Path) -> None:
         ("jailbreakbench_harmful", "jbc", 100, 0),
     ],
 )
-def test_the_published_files_have_prompts_for_the_published_sets(
-    benchmark: str, name: str, n: int, n_unchanged: int, shared_data: Path
-) -> None:
+def test_the_published_files_have_prompts_for_the_published_sets(benchmark, name, n, n_unchanged, shared_data):
     spec = load_spec(benchmark)
     items = load_items(spec, shared_data, None, seed=0)
     attacked = FrozenAttack(name, spec, shared_data).attempts(items)
@@ -183,22 +166,22 @@ def test_the_published_files_have_prompts_for_the_published_sets(
 REQUEST = "How is {tea} made in Çay?\n100 %"
 
 
-def test_base64_decodes_to_the_request() -> None:
+def test_base64_decodes_to_the_request():
     assert TRANSFORMS["base64"]("Hi").endswith("\n\nSGk=")
     assert base64.b64decode(TRANSFORMS["base64"](REQUEST).splitlines()[-1]).decode() == REQUEST
 
 
-def test_leetspeak_changes_seven_letters_in_both_cases_and_nothing_else() -> None:
+def test_leetspeak_changes_seven_letters_in_both_cases_and_nothing_else():
     assert TRANSFORMS["leetspeak"]("Aesop, to IT: zebra!") == "4350p, 70 17: z3br4!"
     assert TRANSFORMS["leetspeak"]("bcdfghjklmnpqruvwxyz 0-9 Çß") == "bcdfghjklmnpqruvwxyz 0-9 Çß"
 
 
-def test_role_play_and_prefix_injection_hold_the_request_word_for_word() -> None:
+def test_role_play_and_prefix_injection_hold_the_request_word_for_word():
     assert f'A visitor says to Sam: "{REQUEST}" Write' in TRANSFORMS["role_play"](REQUEST)
     assert TRANSFORMS["prefix_injection"](REQUEST).startswith(REQUEST + "\n\nBegin your answer with")
 
 
-def test_every_item_gets_an_attempt_with_the_version_as_its_note() -> None:
+def test_every_item_gets_an_attempt_with_the_version_as_its_note():
     items = items_of(REQUEST, "Why?")
     for name, transform in TRANSFORMS.items():
         attack = TransformAttack(name)
@@ -209,7 +192,7 @@ def test_every_item_gets_an_attempt_with_the_version_as_its_note() -> None:
         assert (attacked.missing, attack.kind, attack.transfer) == ({}, "transform", False)
 
 
-def test_the_version_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_follows_the_wording(monkeypatch):
     before = TransformAttack("role_play").version
     assert before == TransformAttack("role_play").version
     assert len({TransformAttack(name).version for name in TRANSFORMS}) == len(TRANSFORMS)
@@ -217,36 +200,36 @@ def test_the_version_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> Non
     assert TransformAttack("role_play").version != before
 
 
-def test_without_an_attack_every_request_is_sent_as_it_is() -> None:
+def test_without_an_attack_every_request_is_sent_as_it_is():
     items = items_of("Is it 1 o'clock?", "Is it 2 o'clock?")
     attacked = NoAttack().attempts(items)
     assert attacked.attempts == [Attempt(item, "none", item.request, "") for item in items]
     assert attacked.missing == {}
 
 
-def make(name: str, benchmark: str = "strongreject", data_root: Path | None = None, **others: Any) -> Attack:
+def make(name, benchmark="strongreject", data_root=None, **others):
     return make_attack(name, load_spec(benchmark), data_root, **others)
 
 
-def test_importing_the_registry_imports_neither_torch_nor_a_client() -> None:
+def test_importing_the_registry_imports_neither_torch_nor_a_client():
     code = "import sys, cada_trl.evaluation.attacks; sys.exit(bool({'torch', 'openai'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_known_names_are_those_that_the_documents_name() -> None:
+def test_the_known_names_are_those_that_the_documents_name():
     transforms = ["base64", "leetspeak", "role_play", "prefix_injection"]
     generated = ["pair_adaptive", "pap:<technique>", "paraphrase", "translation:<language>"]
     assert known_names() == ["none", "gcg", "jbc", "pair", "pap", *transforms, *generated]
 
 
-def test_none_and_the_transforms_need_nothing() -> None:
+def test_none_and_the_transforms_need_nothing():
     assert make("none").kind == make("none", "xstest_safe").kind == "none"
     for name in TRANSFORMS:
         attack = make(name)
         assert (attack.name, attack.kind, attack.transfer) == (name, "transform", False)
 
 
-def test_a_frozen_attack_reads_its_benchmarks_file(shared_data: Path) -> None:
+def test_a_frozen_attack_reads_its_benchmarks_file(shared_data):
     attack = make("gcg", "jailbreakbench_harmful", data_root=shared_data)
     assert (attack.name, attack.kind, attack.transfer) == ("gcg", "frozen", True)
     with pytest.raises(
@@ -264,7 +247,7 @@ def test_a_frozen_attack_reads_its_benchmarks_file(shared_data: Path) -> None:
         ("xstest_safe", "paraphrase", "xstest_safe x paraphrase: the requests are harmless"),
     ],
 )
-def test_what_a_benchmark_lacks_is_not_run(benchmark: str, name: str, seen: str) -> None:
+def test_what_a_benchmark_lacks_is_not_run(benchmark, name, seen):
     with pytest.raises(NotRun, match=seen):
         make(name, benchmark)
 
@@ -281,7 +264,7 @@ def test_what_a_benchmark_lacks_is_not_run(benchmark: str, name: str, seen: str)
         ("xyz", "unknown attack 'xyz'; valid: none, gcg, jbc, pair, pap, base64, "),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest_ones(name: str, seen: str) -> None:
+def test_an_unknown_name_is_answered_with_the_nearest_ones(name, seen):
     with pytest.raises(UserError) as caught:
         make(name, "xstest_safe")
     assert seen in str(caught.value)
@@ -289,18 +272,18 @@ def test_an_unknown_name_is_answered_with_the_nearest_ones(name: str, seen: str)
 
 
 @pytest.mark.parametrize("name", ["pair_adaptive", "pap:misrepresentation", "paraphrase", "translation:Zulu"])
-def test_a_generated_attack_without_an_attacker_names_its_settings(name: str) -> None:
+def test_a_generated_attack_without_an_attacker_names_its_settings(name):
     with pytest.raises(
         UserError, match=f"attack {name} is written by an attacker model .* attacker_base_url and attacker_llm"
     ):
         make(name)
 
 
-def test_a_generated_attack_is_the_one_that_the_name_says(make_attacker: MakeAttacker, tmp_path: Path) -> None:
+def test_a_generated_attack_is_the_one_that_the_name_says(make_attacker, tmp_path):
     rows = [{"ss_technique": "Logical Appeal", "ss_definition": "Using reason."}]
     write_jsonl(tmp_path / TAXONOMY, rows)
 
-    def pair(attacker: Attacker) -> PairAttack:
+    def pair(attacker):
         return PairAttack(attacker, lambda _: [], "t", PhraseJudge(), "final_response", 1, 1)
 
     given = {"attacker": make_attacker(ScriptedModel(lambda messages: "")), "pair": pair, "data_root": tmp_path}

@@ -1,9 +1,5 @@
 """The attacker: the budget and the endpoint are checked first, and no failure becomes a text."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import httpx
 import pytest
 from openai import APIConnectionError, APIStatusError
@@ -11,10 +7,9 @@ from openai import APIConnectionError, APIStatusError
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks.attacker import read_answer
 from cada_trl.judging.endpoint import Answer
-from cada_trl.prompting.arms import Messages
 from cada_trl.records import read_jsonl
 
-from .conftest import MakeAttacker, ScriptedModel
+from .conftest import ScriptedModel
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1:9/v1")
 NO_TEXT = "the attacker's answer holds no complete text between <prompt> and </prompt>"
@@ -22,14 +17,14 @@ HELLO = [{"role": "user", "content": "hello"}]
 MODEL = ScriptedModel(lambda messages: "text")
 
 
-def test_too_small_a_budget_is_refused_before_the_attacker_is_even_looked_for(make_attacker: MakeAttacker) -> None:
+def test_too_small_a_budget_is_refused_before_the_attacker_is_even_looked_for(make_attacker):
     model = ScriptedModel(lambda messages: "text")
     with pytest.raises(UserError, match="pair may ask the attacker 9 times and 8 of attacker_max_calls=8 are left"):
         make_attacker(model, max_calls=8).prepare(9, "pair")
     assert (model.asked, model.n_checks) == ([], 0)
 
 
-def test_attacks_share_one_budget(make_attacker: MakeAttacker) -> None:
+def test_attacks_share_one_budget(make_attacker):
     attacker = make_attacker(ScriptedModel(lambda messages: "text"), max_calls=3)
     attacker.prepare(2, "pap")
     assert len(list(attacker.ask([HELLO, HELLO], 8, 0.0))) == 2
@@ -38,7 +33,7 @@ def test_attacks_share_one_budget(make_attacker: MakeAttacker) -> None:
         attacker.prepare(2, "pair")
 
 
-def test_the_attacker_is_looked_for_once_and_only_when_there_is_a_question(make_attacker: MakeAttacker) -> None:
+def test_the_attacker_is_looked_for_once_and_only_when_there_is_a_question(make_attacker):
     model = ScriptedModel(lambda messages: "text")
     attacker = make_attacker(model)
     for n_most in (0, 2, 0, 3):
@@ -48,10 +43,8 @@ def test_the_attacker_is_looked_for_once_and_only_when_there_is_a_question(make_
         make_attacker(ScriptedModel(lambda messages: "text", reachable=False)).prepare(1, "pap")
 
 
-def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_words(
-    make_attacker: MakeAttacker,
-) -> None:
-    def script(messages: Messages) -> str:
+def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_words(make_attacker):
+    def script(messages):
         if messages[0]["content"] == "down":
             raise APIConnectionError(message="sk-secret", request=REQUEST)
         raise APIStatusError("sk-secret", response=httpx.Response(500, request=REQUEST), body=None)
@@ -67,7 +60,7 @@ def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_wo
     assert "secret" not in repr(answers)
 
 
-def test_another_attacker_or_text_is_another_version(make_attacker: MakeAttacker) -> None:
+def test_another_attacker_or_text_is_another_version(make_attacker):
     model = ScriptedModel(lambda messages: "text")
     versions = [
         make_attacker(model, attacker_id).version("pap", decides)
@@ -97,16 +90,16 @@ def test_another_attacker_or_text_is_another_version(make_attacker: MakeAttacker
         ("<PROMPT>one</Prompt>", "one", ""),
     ],
 )
-def test_an_answer_is_the_last_whole_pair_of_tags_or_why_there_is_none(text: str, prompt: str, reason: str) -> None:
+def test_an_answer_is_the_last_whole_pair_of_tags_or_why_there_is_none(text, prompt, reason):
     assert read_answer(Answer(text), "prompt") == (prompt, reason)
 
 
-def test_no_answer_keeps_its_reason() -> None:
+def test_no_answer_keeps_its_reason():
     silent = "no answer from the attacker: APITimeoutError"
     assert read_answer(Answer(None, silent), "prompt") == ("", silent)
 
 
-def test_published_prompts_are_rarely_called_refusals(shared_data: Path) -> None:
+def test_published_prompts_are_rarely_called_refusals(shared_data):
     rows = [row for _, row in read_jsonl(shared_data / "frozen_attacks" / "strongreject.jsonl")]
     prompts = [row["attack_prompt"] for row in rows if row["attack"] == "pap"]
     refused = [text for text in prompts if read_answer(Answer(f"<rewrite>{text}</rewrite>"), "rewrite")[1]]
@@ -114,7 +107,7 @@ def test_published_prompts_are_rarely_called_refusals(shared_data: Path) -> None
     assert len(refused) <= 3  # 1 %: more would thin out the attack
 
 
-def test_a_row_is_found_by_version_request_and_part_only(make_attacker: MakeAttacker) -> None:
+def test_a_row_is_found_by_version_request_and_part_only(make_attacker):
     attacker = make_attacker(MODEL)
     attacker.keep("v", "request", {"answer": "text"}, "0.1")
     assert attacker.kept("v", "request", "0.1") == {"answer": "text"}
@@ -122,13 +115,13 @@ def test_a_row_is_found_by_version_request_and_part_only(make_attacker: MakeAtta
     assert [attacker.kept(*key) for key in others] == [None] * 3
 
 
-def test_another_evaluation_reads_the_rows_and_not_the_requests(make_attacker: MakeAttacker, tmp_path: Path) -> None:
+def test_another_evaluation_reads_the_rows_and_not_the_requests(make_attacker, tmp_path):
     make_attacker(MODEL).keep("v", "How do I pick a lock?", {"answer": "text"})
     assert make_attacker(MODEL).kept("v", "How do I pick a lock?") == {"answer": "text"}
     assert "pick a lock" not in (tmp_path / "attacker.jsonl").read_text(encoding="utf-8")
 
 
-def test_the_first_row_of_a_key_counts_whoever_wrote_it(make_attacker: MakeAttacker) -> None:
+def test_the_first_row_of_a_key_counts_whoever_wrote_it(make_attacker):
     one, other = make_attacker(MODEL), make_attacker(MODEL)
     assert one.keep("v", "request", {"answer": "first"}) == {"answer": "first"}
     assert other.keep("v", "request", {"answer": "second"}) == {"answer": "first"}

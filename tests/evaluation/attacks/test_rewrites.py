@@ -1,10 +1,5 @@
 """Attacks that are one rewrite: it is paid once, and there is a reason where there is none."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import httpx
 import pytest
 from openai import APITimeoutError
@@ -19,35 +14,31 @@ from cada_trl.evaluation.attacks.attacker import (
     too_close,
     unchanged,
 )
-from cada_trl.prompting.arms import Messages
 from cada_trl.records import write_jsonl
 
-from .conftest import MakeAttacker, ScriptedModel
+from .conftest import ScriptedModel
 
 
-def rewritten(messages: Messages) -> str:
+def rewritten(messages):
     """The request in words of its own: its last word, reversed."""
     return f"<rewrite>{_request(messages).split()[-1][::-1]} please</rewrite>"
 
 
-def _request(messages: Messages) -> str:
+def _request(messages):
     return messages[1]["content"].removeprefix("<request>\n").removesuffix("\n</request>")
 
 
-def only(request: str, answer: str) -> Callable[[Messages], str]:
+def only(request, answer):
     """A script with another answer to one request."""
     return lambda messages: answer if _request(messages) == request else rewritten(messages)
 
 
-MakeToy = Callable[..., RewriteAttack]
-
-
 @pytest.fixture
-def toy(make_attacker: MakeAttacker) -> MakeToy:
+def toy(make_attacker):
     return lambda model, **settings: RewriteAttack("toy", "Say it again.", make_attacker(model, **settings))
 
 
-def test_the_rewrite_is_the_prompt_and_the_note_says_whose_it_is(toy: MakeToy, items: list[Item]) -> None:
+def test_the_rewrite_is_the_prompt_and_the_note_says_whose_it_is(toy, items):
     model = ScriptedModel(rewritten)
     attack = toy(model)
     attacked = attack.attempts(items)
@@ -59,21 +50,21 @@ def test_the_rewrite_is_the_prompt_and_the_note_says_whose_it_is(toy: MakeToy, i
     assert attacked.missing == {}
 
 
-def test_a_second_evaluation_asks_nothing_and_needs_no_attacker(toy: MakeToy, items: list[Item]) -> None:
+def test_a_second_evaluation_asks_nothing_and_needs_no_attacker(toy, items):
     first = toy(ScriptedModel(rewritten)).attempts(items)
     away = ScriptedModel(rewritten, reachable=False)
     assert toy(away, max_calls=1).attempts(items) == first
     assert (away.asked, away.n_checks) == ([], 0)
 
 
-def test_only_new_requests_are_paid(toy: MakeToy, items: list[Item]) -> None:
+def test_only_new_requests_are_paid(toy, items):
     toy(ScriptedModel(rewritten)).attempts(items[:2])
     model = ScriptedModel(rewritten)
     assert len(toy(model, max_calls=1).attempts(items).attempts) == 3
     assert len(model.asked) == 1
 
 
-def test_a_request_in_two_sets_is_paid_once(toy: MakeToy, items: list[Item]) -> None:
+def test_a_request_in_two_sets_is_paid_once(toy, items):
     model = ScriptedModel(rewritten)
     twin = Item("other-001", "other", items[0].request, None, "", True)
     attacked = toy(model).attempts([items[0], twin])
@@ -81,7 +72,7 @@ def test_a_request_in_two_sets_is_paid_once(toy: MakeToy, items: list[Item]) -> 
     assert len(model.asked) == 1
 
 
-def test_a_refusal_is_missing_with_its_reason_and_is_not_asked_again(toy: MakeToy, items: list[Item]) -> None:
+def test_a_refusal_is_missing_with_its_reason_and_is_not_asked_again(toy, items):
     model = ScriptedModel(only(items[1].request, "DECLINED"))
     attacked = toy(model).attempts(items)
     assert attacked.missing == {"toy-002": "the attacker refused"}
@@ -91,12 +82,10 @@ def test_a_refusal_is_missing_with_its_reason_and_is_not_asked_again(toy: MakeTo
 
 
 @pytest.mark.parametrize("answer", ["<html>gateway</html>", "", "<rewrite>cut off", None])
-def test_no_answer_and_one_that_cannot_be_read_are_missing_and_asked_again(
-    toy: MakeToy, items: list[Item], answer: str | None
-) -> None:
+def test_no_answer_and_one_that_cannot_be_read_are_missing_and_asked_again(toy, items, answer):
     asked = items[1].request
 
-    def script(messages: Messages) -> str:
+    def script(messages):
         if answer is None and _request(messages) == asked:
             raise APITimeoutError(request=httpx.Request("POST", "http://127.0.0.1:9/v1"))
         return only(asked, answer or "")(messages)
@@ -109,21 +98,19 @@ def test_no_answer_and_one_that_cannot_be_read_are_missing_and_asked_again(
     assert [_request(messages) for messages in model.asked] == [asked]
 
 
-def test_the_request_given_back_is_no_attack(toy: MakeToy, items: list[Item]) -> None:
+def test_the_request_given_back_is_no_attack(toy, items):
     model = ScriptedModel(only(items[2].request, f"<rewrite>{items[2].request.upper()}</rewrite>"))
     assert toy(model).attempts(items).missing == {"toy-003": "the attacker gave the request back unchanged"}
 
 
-def test_too_small_a_budget_stops_before_any_question(toy: MakeToy, items: list[Item]) -> None:
+def test_too_small_a_budget_stops_before_any_question(toy, items):
     model = ScriptedModel(rewritten)
     with pytest.raises(UserError, match="toy may ask the attacker 3 times and 2 of attacker_max_calls=2 are left"):
         toy(model, max_calls=2).attempts(items)
     assert model.asked == []
 
 
-def test_another_attacker_or_task_is_another_version_and_asked_anew(
-    toy: MakeToy, make_attacker: MakeAttacker, items: list[Item]
-) -> None:
+def test_another_attacker_or_task_is_another_version_and_asked_anew(toy, make_attacker, items):
     model = ScriptedModel(rewritten)
     attacks = [
         toy(model),
@@ -135,16 +122,14 @@ def test_another_attacker_or_task_is_another_version_and_asked_anew(
     assert len({attack.version for attack in attacks}) == len(model.asked) == 3
 
 
-def test_a_paraphrase_may_keep_half_of_the_words_and_no_more() -> None:
+def test_a_paraphrase_may_keep_half_of_the_words_and_no_more():
     assert too_close("one two three", "one two four") == ""  # 2 of 4
     assert "overlap 0.60" in too_close("one two three four", "one two three five")  # 3 of 5
     assert "overlap 1.00" in too_close("One, two!", "two one") and "overlap 1.00" in too_close("?", "!")
     assert unchanged("one two three four", "one two three five") == ""
 
 
-def test_paraphrase_and_translation_drop_a_rewrite_that_keeps_the_words(
-    make_attacker: MakeAttacker, items: list[Item]
-) -> None:
+def test_paraphrase_and_translation_drop_a_rewrite_that_keeps_the_words(make_attacker, items):
     model = ScriptedModel(lambda messages: f"<rewrite>please, {_request(messages)}</rewrite>")
     translation = rewrite_attack("translation:Scots Gaelic", None, make_attacker(model))
     for attack in (rewrite_attack("paraphrase", None, make_attacker(model)), translation):
@@ -155,7 +140,7 @@ def test_paraphrase_and_translation_drop_a_rewrite_that_keeps_the_words(
 
 
 @pytest.mark.parametrize("language", ["", " ", "zu-ZA", "1"])
-def test_what_is_no_languages_name_is_a_users_mistake(make_attacker: MakeAttacker, language: str) -> None:
+def test_what_is_no_languages_name_is_a_users_mistake(make_attacker, language):
     with pytest.raises(UserError, match="as in translation:Zulu"):
         rewrite_attack(f"translation:{language}", None, make_attacker(ScriptedModel(rewritten)))
 
@@ -167,18 +152,16 @@ ROWS = [
 
 
 @pytest.fixture
-def data_root(tmp_path: Path) -> Path:
+def data_root(tmp_path):
     write_jsonl(tmp_path / TAXONOMY, ROWS)
     return tmp_path
 
 
-def model() -> ScriptedModel:
+def model():
     return ScriptedModel(lambda messages: "<rewrite>By logic, what opens it?</rewrite>")
 
 
-def test_the_attacker_is_told_name_and_definition(
-    make_attacker: MakeAttacker, items: list[Item], data_root: Path
-) -> None:
+def test_the_attacker_is_told_name_and_definition(make_attacker, items, data_root):
     asked = model()
     attack = rewrite_attack("pap:logical_appeal", data_root, make_attacker(asked))
     attacked = attack.attempts(items[:1])
@@ -187,7 +170,7 @@ def test_the_attacker_is_told_name_and_definition(
     assert attacked.attempts[0].attack == "pap:logical_appeal"
 
 
-def test_another_technique_or_definition_is_another_version(make_attacker: MakeAttacker, data_root: Path) -> None:
+def test_another_technique_or_definition_is_another_version(make_attacker, data_root):
     attacker = make_attacker(model())
     names = ("pap:logical_appeal", "pap:foot_in_the_door")
     versions = [rewrite_attack(name, data_root, attacker).version for name in names]
@@ -203,14 +186,12 @@ def test_another_technique_or_definition_is_another_version(make_attacker: MakeA
         ("xyz", "valid: foot_in_the_door, logical_appeal"),
     ],
 )
-def test_an_unknown_technique_names_the_nearest_or_all(
-    make_attacker: MakeAttacker, data_root: Path, slug: str, message: str
-) -> None:
+def test_an_unknown_technique_names_the_nearest_or_all(make_attacker, data_root, slug, message):
     with pytest.raises(UserError, match=message):
         rewrite_attack(f"pap:{slug}", data_root, make_attacker(model()))
 
 
-def test_without_the_taxonomy_the_line_says_where_it_is_published(tmp_path: Path) -> None:
+def test_without_the_taxonomy_the_line_says_where_it_is_published(tmp_path):
     for data_root in (None, tmp_path):
         with pytest.raises(
             UserError,
@@ -220,13 +201,13 @@ def test_without_the_taxonomy_the_line_says_where_it_is_published(tmp_path: Path
 
 
 @pytest.mark.parametrize("row", [{"ss_technique": "Logical Appeal"}, {"ss_technique": "", "ss_definition": "text"}])
-def test_another_file_than_the_taxonomy_is_named_with_its_row(tmp_path: Path, row: dict[str, str]) -> None:
+def test_another_file_than_the_taxonomy_is_named_with_its_row(tmp_path, row):
     write_jsonl(tmp_path / TAXONOMY, [ROWS[0], row])
     with pytest.raises(UserError, match="row 2: expected the taxonomy's ss_technique"):
         load_taxonomy(tmp_path)
 
 
-def test_the_published_taxonomy_has_40_techniques_with_the_names_that_benchmarks_use(shared_data: Path) -> None:
+def test_the_published_taxonomy_has_40_techniques_with_the_names_that_benchmarks_use(shared_data):
     taxonomy = load_taxonomy(shared_data)
     assert len(taxonomy) == 40
     of_strongreject = {

@@ -1,15 +1,11 @@
 """Small data folders in the published layouts, with rows written here, and tasks that expect just those rows."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cada_trl.evaluation.utility import task
-from cada_trl.evaluation.utility.task import TaskSpec, load_task
+from cada_trl.evaluation.utility.task import load_task
 
 GSM8K = [
     {
@@ -34,14 +30,14 @@ SMALL = {
 }
 
 
-def mmlu_rows(subject: str, n: int, first: int = 0) -> list[dict[str, Any]]:
+def mmlu_rows(subject, n, first=0):
     return [
         {"question": f" Which is {subject} {k}? ", "subject": subject, "choices": list("wxyz"), "answer": k % 4}
         for k in range(first, first + n)
     ]
 
 
-def mmlu_split(split: str) -> list[dict[str, Any]]:
+def mmlu_split(split):
     """Subjects in turn; the five examples of each come from rows that no test question is."""
     if split == "dev":
         return [row for subject in SUBJECTS for row in mmlu_rows(subject, 5, first=100)]
@@ -49,7 +45,7 @@ def mmlu_split(split: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def data_root(tmp_path: Path) -> Path:
+def data_root(tmp_path):
     import pyarrow as pa
     from pyarrow.parquet import write_table
 
@@ -66,11 +62,11 @@ def data_root(tmp_path: Path) -> Path:
     return folder
 
 
-def small_task(name: str) -> TaskSpec:
+def small_task(name):
     """The task as it is, but for the published number of rows."""
     return load_task(name).model_copy(update={"subsets": SMALL[name]})
 
 
 @pytest.fixture
-def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_tasks(monkeypatch):
     monkeypatch.setattr(task, "load_task", small_task)

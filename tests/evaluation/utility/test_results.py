@@ -1,10 +1,6 @@
 """lm-eval's output as rows, accuracies and pairs: what is not whole becomes no number."""
 
-from __future__ import annotations
-
 import math
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +17,7 @@ BBH = Plan(small_task("bbh"), {"boolean_expressions": [0, 1], "navigate": [0]}, 
 FILTERS = ("strict-match", "flexible-extract")
 
 
-def sample(number: int, name: str, correct: float) -> dict[str, Any]:
+def sample(number, name, correct):
     return {
         "doc_id": number,
         "doc_hash": f"doc {number}",
@@ -35,7 +31,7 @@ def sample(number: int, name: str, correct: float) -> dict[str, Any]:
     }
 
 
-def output(boolean: list[dict[str, Any]], accuracy: float = 2 / 3) -> dict[str, Any]:
+def output(boolean, accuracy=2 / 3):
     """What lm-eval gives back: Boolean rows as given, and a navigate row that only the flexible filter accepts."""
     return {
         "samples": {
@@ -52,7 +48,7 @@ def output(boolean: list[dict[str, Any]], accuracy: float = 2 / 3) -> dict[str, 
 ONE_OF_TWO = [sample(number, name, float(number == 1)) for name in FILTERS for number in (0, 1)]
 
 
-def test_a_row_holds_the_answer_of_the_tasks_filter_and_what_each_filter_says() -> None:
+def test_a_row_holds_the_answer_of_the_tasks_filter_and_what_each_filter_says():
     rows = sample_rows(BBH, output(ONE_OF_TWO))
     assert [(row["subset"], row["row"]) for row in rows] == [
         ("boolean_expressions", 0),
@@ -71,7 +67,7 @@ def test_a_row_holds_the_answer_of_the_tasks_filter_and_what_each_filter_says() 
     }
 
 
-def test_the_accuracy_counts_each_question_once_with_its_wilson_interval() -> None:
+def test_the_accuracy_counts_each_question_once_with_its_wilson_interval():
     rows = sample_rows(BBH, output(ONE_OF_TWO))
     scores = accuracies(BBH, rows, output(ONE_OF_TWO))
     low, high = wilson(2, 3)
@@ -84,7 +80,7 @@ def test_the_accuracy_counts_each_question_once_with_its_wilson_interval() -> No
     }
 
 
-def test_a_standard_error_that_lm_eval_does_not_give_is_null() -> None:
+def test_a_standard_error_that_lm_eval_does_not_give_is_null():
     given = output(ONE_OF_TWO)
     given["groups"]["bbh_zeroshot"]["exact_match_stderr,flexible-extract"] = "N/A"
     assert accuracies(BBH, sample_rows(BBH, given), given)["lm_eval"]["stderr"] is None
@@ -99,23 +95,23 @@ def test_a_standard_error_that_lm_eval_does_not_give_is_null() -> None:
     ],
     ids=["one missing", "one too many", "the filter missing"],
 )
-def test_samples_that_are_not_the_plans_questions_become_no_number(boolean: list[dict[str, Any]]) -> None:
+def test_samples_that_are_not_the_plans_questions_become_no_number(boolean):
     with pytest.raises(RuntimeError, match="bbh: lm-eval's samples are not the 3 questions asked"):
         sample_rows(BBH, output(boolean))
 
 
 @pytest.mark.parametrize("value", [0.5, math.nan, None])
-def test_a_score_that_is_neither_right_nor_wrong_becomes_no_number(value: Any) -> None:
+def test_a_score_that_is_neither_right_nor_wrong_becomes_no_number(value):
     with pytest.raises(RuntimeError, match="expected 0 or 1"):
         sample_rows(BBH, output([sample(0, "flexible-extract", value)]))
 
 
-def test_an_accuracy_that_differs_from_lm_evals_becomes_no_number() -> None:
+def test_an_accuracy_that_differs_from_lm_evals_becomes_no_number():
     with pytest.raises(RuntimeError, match=r"bbh: accuracy 0\.66.* here and 0\.5 in lm-eval"):
         accuracies(BBH, sample_rows(BBH, output(ONE_OF_TWO)), output(ONE_OF_TWO, accuracy=0.5))
 
 
-def test_a_result_is_finished_only_with_its_samples_and_its_plan(tmp_path: Path) -> None:
+def test_a_result_is_finished_only_with_its_samples_and_its_plan(tmp_path):
     assert finished_result(BBH, tmp_path) is None
     rows = sample_rows(BBH, output(ONE_OF_TWO))
     write_jsonl(tmp_path / "samples.jsonl", rows)
@@ -127,7 +123,7 @@ def test_a_result_is_finished_only_with_its_samples_and_its_plan(tmp_path: Path)
         finished_result(BBH, tmp_path)
 
 
-def test_another_plans_result_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
+def test_another_plans_result_and_a_damaged_one_are_refused(tmp_path):
     write_jsonl(tmp_path / "samples.jsonl", sample_rows(BBH, output(ONE_OF_TWO)))
     replace_json(tmp_path / "result.json", {"plan_hash": "00000000"})
     with pytest.raises(UserError, match="holds plan 00000000"):
@@ -137,7 +133,7 @@ def test_another_plans_result_and_a_damaged_one_are_refused(tmp_path: Path) -> N
         finished_result(BBH, tmp_path)
 
 
-def model_folder(folder: Path, task: str, correct: list[bool], first_row: int = 0) -> Path:
+def model_folder(folder, task, correct, first_row=0):
     rows = [
         {"subset": "all", "row": row, "doc_sha256": f"doc {row}", "correct": {"none": one}}
         for row, one in enumerate(correct, start=first_row)
@@ -148,7 +144,7 @@ def model_folder(folder: Path, task: str, correct: list[bool], first_row: int = 
     return folder
 
 
-def test_pairs_are_counted_question_by_question(tmp_path: Path) -> None:
+def test_pairs_are_counted_question_by_question(tmp_path):
     before = model_folder(tmp_path / "a", "mmlu-00000000", [True, True, True, True, False, False])
     after = model_folder(tmp_path / "b", "mmlu-00000000", [True, False, False, False, False, False])
     ((task, one),) = compare(before, after)
@@ -158,7 +154,7 @@ def test_pairs_are_counted_question_by_question(tmp_path: Path) -> None:
     assert (one.difference, one.low, one.high) == adjusted_mean([0, -1, -1, -1, 0, 0], (-1.0, 1.0))
 
 
-def test_only_tasks_that_both_finished_with_one_plan_are_compared(tmp_path: Path) -> None:
+def test_only_tasks_that_both_finished_with_one_plan_are_compared(tmp_path):
     before = model_folder(tmp_path / "a", "mmlu-00000000", [True])
     model_folder(before, "mmlu-11111111", [True])
     after = model_folder(tmp_path / "b", "mmlu-00000000", [True])
@@ -166,14 +162,14 @@ def test_only_tasks_that_both_finished_with_one_plan_are_compared(tmp_path: Path
     assert len(compare(before, after)) == 1
 
 
-def test_samples_of_other_questions_are_refused(tmp_path: Path) -> None:
+def test_samples_of_other_questions_are_refused(tmp_path):
     before = model_folder(tmp_path / "a", "mmlu-00000000", [True, False])
     after = model_folder(tmp_path / "b", "mmlu-00000000", [True, False], first_row=1)
     with pytest.raises(UserError, match="hold samples of other questions"):
         compare(before, after)
 
 
-def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
+def test_a_damaged_sample_is_named(tmp_path):
     before = model_folder(tmp_path / "a", "mmlu-00000000", [True])
     write_jsonl(before / "mmlu-00000000" / "samples.jsonl", [{"subset": "all", "row": 0}])
     with pytest.raises(UserError, match=r"samples\.jsonl: a row without 'doc_sha256'"):

@@ -1,19 +1,15 @@
 """A task asked through lm-eval: answers asked once and kept, lm-eval's own numbers, and wrong data never gets there."""
 
-from __future__ import annotations
-
 import json
 import math
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.settings import UtilityConfig, load_utility_config
-from cada_trl.evaluation.utility.task import Plan, plan_tasks, write_definitions
+from cada_trl.evaluation.settings import load_utility_config
+from cada_trl.evaluation.utility.task import plan_tasks, write_definitions
 from cada_trl.records import read_jsonl
 
 pytest.importorskip("lm_eval")
@@ -27,51 +23,51 @@ class ScriptedLM:
     max_length, tokenizer_name = 10, "scripted"
     model = SimpleNamespace(config=SimpleNamespace(_attn_implementation="eager"), device=SimpleNamespace(type="meta"))
 
-    def __init__(self, logp: float | None = None, fails_after: int = 99) -> None:
-        self.batches: list[list[tuple[str, Any]]] = []
+    def __init__(self, logp=None, fails_after=99):
+        self.batches = []
         self._logp, self._fails_after = logp, fails_after
 
-    def loglikelihood(self, requests: list[Any], disable_tqdm: bool) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests, disable_tqdm):
         self._note(requests)
         return [(self._logp or -float(len(request.args[1])), False) for request in requests]
 
-    def generate_until(self, requests: list[Any], disable_tqdm: bool) -> list[str]:
+    def generate_until(self, requests, disable_tqdm):
         self._note(requests)
         return [request.args[0].upper() + "\u2028" for request in requests]
 
-    def tok_encode(self, text: str) -> list[str]:
+    def tok_encode(self, text):
         return list(text)
 
-    def _note(self, requests: list[Any]) -> None:
+    def _note(self, requests):
         if len(self.batches) == self._fails_after:
             raise KeyboardInterrupt
         self.batches.append([request.args for request in requests])
 
 
-def request(*args: Any) -> Any:
+def request(*args):
     return SimpleNamespace(args=args)
 
 
 CHOICES = [request(prompt, choice) for prompt in ("b", "ccc", "aa") for choice in ("A", "BB")]
 
 
-def recorded(lm: ScriptedLM, tmp_path: Path, batch_tok: int = 6) -> RecordedLM:
-    return RecordedLM(lm, tmp_path / "answers.jsonl", batch_tok)  # type: ignore[arg-type]
+def recorded(lm, tmp_path, batch_tok=6):
+    return RecordedLM(lm, tmp_path / "answers.jsonl", batch_tok)
 
 
-def test_a_batch_holds_so_many_padded_tokens_the_longest_prompts_first_with_all_their_choices(tmp_path: Path) -> None:
+def test_a_batch_holds_so_many_padded_tokens_the_longest_prompts_first_with_all_their_choices(tmp_path):
     lm = ScriptedLM()
     assert recorded(lm, tmp_path).loglikelihood(CHOICES) == [(-1.0, False), (-2.0, False)] * 3
     assert lm.batches == [[("ccc", "A"), ("ccc", "BB"), ("aa", "A"), ("aa", "BB")], [("b", "A"), ("b", "BB")]]
 
 
-def test_a_prompt_beyond_the_tokens_of_a_batch_goes_alone(tmp_path: Path) -> None:
+def test_a_prompt_beyond_the_tokens_of_a_batch_goes_alone(tmp_path):
     lm = ScriptedLM()
     recorded(lm, tmp_path, batch_tok=2).generate_until([request("b", {}), request("a", {}), request("ccc", {})])
     assert [[prompt for prompt, _ in batch] for batch in lm.batches] == [["ccc"], ["b", "a"]]
 
 
-def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+def test_what_was_answered_is_not_asked_again(tmp_path):
     first = recorded(ScriptedLM(), tmp_path).generate_until([request("a", {}), request("b", {})])
     assert first == ["A\u2028", "B\u2028"]
     lm = ScriptedLM()
@@ -83,14 +79,14 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     assert lm.batches == [[("c", {})]]
 
 
-def test_other_settings_of_the_same_prompt_are_another_question(tmp_path: Path) -> None:
+def test_other_settings_of_the_same_prompt_are_another_question(tmp_path):
     recorded(ScriptedLM(), tmp_path).generate_until([request("a", {"max_gen_toks": 8})])
     lm = ScriptedLM()
     recorded(lm, tmp_path).generate_until([request("a", {"max_gen_toks": 9})])
     assert len(lm.batches) == 1
 
 
-def test_an_interrupted_run_goes_on_after_its_last_whole_batch(tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_after_its_last_whole_batch(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         recorded(ScriptedLM(fails_after=1), tmp_path).loglikelihood(CHOICES)
     with (tmp_path / "answers.jsonl").open("a", encoding="utf-8") as file:
@@ -101,19 +97,19 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_batch(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("logp", [math.nan, -math.inf])
-def test_a_log_probability_that_is_no_number_stops_the_run(logp: float, tmp_path: Path) -> None:
+def test_a_log_probability_that_is_no_number_stops_the_run(logp, tmp_path):
     with pytest.raises(UserError, match=r"the model gave a log-probability of (nan|-inf)"):
         recorded(ScriptedLM(logp), tmp_path).loglikelihood(CHOICES)
     assert not (tmp_path / "answers.jsonl").exists()
 
 
-def test_a_row_that_is_no_answer_is_named(tmp_path: Path) -> None:
+def test_a_row_that_is_no_answer_is_named(tmp_path):
     (tmp_path / "answers.jsonl").write_text(json.dumps({"key": "a"}) + "\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"answers\.jsonl: a row without 'answer'"):
         recorded(ScriptedLM(), tmp_path)
 
 
-def test_prompts_that_leave_too_little_room_are_counted(tmp_path: Path) -> None:
+def test_prompts_that_leave_too_little_room_are_counted(tmp_path):
     assert recorded(ScriptedLM(), tmp_path).n_cut(["x" * 7, "x" * 8], reserved_tok=3) == 1
 
 
@@ -121,23 +117,23 @@ pytestmark = pytest.mark.usefixtures("small_tasks")
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
-def asked(tiny: Path, data_root: Path | None, *words: str) -> tuple[UtilityConfig, Plan]:
+def asked(tiny, data_root, *words):
     root = "null" if data_root is None else str(data_root)
     settings = load_utility_config([f"model={tiny}", f"data_root={root}", "max_answer_tok=8", "batch_tok=300", *words])
     return settings, plan_tasks(settings)[0]
 
 
-def by_lm_eval(plan: Plan, settings: UtilityConfig, folder: Path) -> dict[str, Any]:
+def by_lm_eval(plan, settings, folder):
     """The same task by lm-eval's simple_evaluate and its own loop over the model."""
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     name = write_definitions(plan.task, plan.questions, plan.data_root, folder)
-    output: dict[str, Any] = simple_evaluate(
+    output = simple_evaluate(
         model=run.load_lm(settings),
         tasks=[name],
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
@@ -149,7 +145,7 @@ def by_lm_eval(plan: Plan, settings: UtilityConfig, folder: Path) -> dict[str, A
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "bbh", "mmlu", "mmlu_plain"])
-def test_the_answers_are_those_of_lm_evals_own_loop(name: str, tiny: Path, data_root: Path, tmp_path: Path) -> None:
+def test_the_answers_are_those_of_lm_evals_own_loop(name, tiny, data_root, tmp_path):
     settings, plan = asked(tiny, data_root, f"tasks={name}")
     result = run.run_task(plan, settings, lambda: run.load_lm(settings), tmp_path / "ours")
     ours = {(row["subset"], row["row"]): row for _, row in read_jsonl(tmp_path / "ours" / "samples.jsonl")}
@@ -167,7 +163,7 @@ def test_the_answers_are_those_of_lm_evals_own_loop(name: str, tiny: Path, data_
                 assert [logp for logp, _ in row["response"]] == pytest.approx(logps, abs=1e-4)
 
 
-def test_with_a_limit_only_its_rows_are_asked(tiny: Path, data_root: Path, tmp_path: Path) -> None:
+def test_with_a_limit_only_its_rows_are_asked(tiny, data_root, tmp_path):
     settings, plan = asked(tiny, data_root, "tasks=mmlu_plain", "limit=2", "seed=3")
     run.run_task(plan, settings, lambda: run.load_lm(settings), tmp_path)
     rows = [(row["subset"], row["row"]) for _, row in read_jsonl(tmp_path / "samples.jsonl")]
@@ -175,9 +171,7 @@ def test_with_a_limit_only_its_rows_are_asked(tiny: Path, data_root: Path, tmp_p
     assert len(rows) == 2
 
 
-def test_a_hub_set_of_another_size_is_refused_before_the_model_is_loaded(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_set_of_another_size_is_refused_before_the_model_is_loaded(tiny, tmp_path, monkeypatch):
     import datasets
 
     rows = datasets.Dataset.from_list([{"question": "How many?", "answer": "#### 1"}])

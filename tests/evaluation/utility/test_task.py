@@ -1,11 +1,7 @@
 """A task: its description, its questions and local files, and the prompts that lm-eval makes of them."""
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +11,6 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.utility import task as tasks
 from cada_trl.evaluation.utility.task import (
     TASK_DIR,
-    TaskSpec,
     check_files,
     definitions_sha256,
     load_task,
@@ -28,19 +23,19 @@ from .conftest import BBH, GSM8K, SMALL, mmlu_split, small_task
 
 
 @pytest.mark.parametrize(("name", "n", "n_subsets"), [("gsm8k", 1319, 1), ("bbh", 6511, 27), ("mmlu", 14042, 57)])
-def test_the_published_number_of_questions_adds_up(name: str, n: int, n_subsets: int) -> None:
+def test_the_published_number_of_questions_adds_up(name, n, n_subsets):
     spec = load_task(name)
     assert (spec.n, len(spec.subsets)) == (n, n_subsets)
 
 
-def test_the_settings_are_the_papers() -> None:
+def test_the_settings_are_the_papers():
     shots = {name: load_task(name).num_fewshot for name in described(TASK_DIR)}
     assert shots == {"gsm8k": 0, "bbh": 0, "mmlu": 5, "mmlu_plain": 5}
     assert [name for name in described(TASK_DIR) if not load_task(name).chat_template] == ["mmlu_plain"]
     assert load_task("bbh").group == "bbh_zeroshot"
 
 
-def test_plain_mmlu_differs_from_mmlu_in_the_template_alone() -> None:
+def test_plain_mmlu_differs_from_mmlu_in_the_template_alone():
     ours = load_task("mmlu").model_dump()
     differing = {key for key, value in load_task("mmlu_plain").model_dump().items() if value != ours[key]}
     assert differing == {"name", "chat_template", "fewshot_as_turns"}
@@ -53,9 +48,7 @@ def test_plain_mmlu_differs_from_mmlu_in_the_template_alone() -> None:
         ({"chat_template": False}, "fewshot_as_turns needs chat_template"),
     ],
 )
-def test_a_wrong_description_names_its_file(
-    change: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_description_names_its_file(change, message, tmp_path, monkeypatch):
     values = {**load_task("mmlu").model_dump(), **change, "name": "mine"}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     monkeypatch.setattr(tasks, "TASK_DIR", tmp_path)
@@ -71,13 +64,13 @@ def test_a_wrong_description_names_its_file(
         ("mmlu", ["mmlu/dev.parquet", "mmlu/test.parquet"]),
     ],
 )
-def test_every_file_that_is_read_is_known_by_its_hash(name: str, files: list[str], data_root: Path) -> None:
+def test_every_file_that_is_read_is_known_by_its_hash(name, files, data_root):
     found = check_files(small_task(name), data_root)
     assert found == {file: hashlib.sha256((data_root / file).read_bytes()).hexdigest() for file in files}
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "bbh", "mmlu"])
-def test_the_published_sets_pass(name: str, shared_data: Path) -> None:
+def test_the_published_sets_pass(name, shared_data):
     assert check_files(load_task(name), shared_data)
 
 
@@ -85,7 +78,7 @@ def test_the_published_sets_pass(name: str, shared_data: Path) -> None:
     ("name", "file"),
     [("gsm8k", "gsm8k/test.jsonl"), ("bbh", "bbh/navigate.json"), ("mmlu", "mmlu/dev.parquet")],
 )
-def test_a_missing_file_is_named(name: str, file: str, data_root: Path) -> None:
+def test_a_missing_file_is_named(name, file, data_root):
     (data_root / file).unlink()
     with pytest.raises(
         UserError, match=rf"{name}: no file .*/{file}; make data DATA_ROOT=.* fetches it \(https://github.com/"
@@ -94,7 +87,7 @@ def test_a_missing_file_is_named(name: str, file: str, data_root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "bbh", "mmlu"])
-def test_another_number_of_rows_than_published_is_refused(name: str, data_root: Path) -> None:
+def test_another_number_of_rows_than_published_is_refused(name, data_root):
     last = list(SMALL[name])[-1]
     more = {**SMALL[name], last: SMALL[name][last] + 1}
     task = small_task(name).model_copy(update={"subsets": more})
@@ -102,7 +95,7 @@ def test_another_number_of_rows_than_published_is_refused(name: str, data_root: 
         check_files(task, data_root)
 
 
-def test_too_few_examples_are_refused(data_root: Path) -> None:
+def test_too_few_examples_are_refused(data_root):
     task = small_task("mmlu").model_copy(update={"num_fewshot": 6})
     with pytest.raises(UserError, match=r"5 examples of anatomy in .*; expected at least 6"):
         check_files(task, data_root)
@@ -118,9 +111,7 @@ def test_too_few_examples_are_refused(data_root: Path) -> None:
         ("mmlu", "subject", None, "test.parquet, row 2: 'subject' is "),
     ],
 )
-def test_a_row_that_is_no_question_is_named(
-    name: str, column: str, value: object, message: str, data_root: Path
-) -> None:
+def test_a_row_that_is_no_question_is_named(name, column, value, message, data_root):
     if name == "gsm8k":
         path = data_root / "gsm8k" / "test.jsonl"
         write_jsonl(path, [GSM8K[0], GSM8K[1] | {column: value}, GSM8K[2]])
@@ -146,7 +137,7 @@ def test_a_row_that_is_no_question_is_named(
         ("mmlu/test.parquet", "{", "test.parquet cannot be read as parquet"),
     ],
 )
-def test_a_file_of_another_kind_is_named(file: str, text: str, message: str, data_root: Path) -> None:
+def test_a_file_of_another_kind_is_named(file, text, message, data_root):
     (data_root / file).write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         check_files(small_task(file.split("/", maxsplit=1)[0]), data_root)
@@ -155,7 +146,7 @@ def test_a_file_of_another_kind_is_named(file: str, text: str, message: str, dat
 NAMES = ["gsm8k", "bbh", "mmlu", "mmlu_plain"]
 
 
-def anatomy(number: int, answer: str = "") -> str:
+def anatomy(number, answer=""):
     return f"\n\nWhich is anatomy {number}?\nA. w\nB. x\nC. y\nD. z\nAnswer:{answer}"
 
 
@@ -172,11 +163,10 @@ GOLDEN = {
     "mmlu_anatomy": ANATOMY_5_SHOT,
     "mmlu_astronomy": ANATOMY_5_SHOT.replace("anatomy", "astronomy"),
 }
-Load = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def load(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+def load(tmp_path, data_root, monkeypatch):
     """lm-eval's tasks: from the local files, or as published, with our rows in the place of the hub's."""
     pytest.importorskip("lm_eval")
     import datasets
@@ -184,21 +174,21 @@ def load(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Lo
 
     from_files = datasets.load_dataset
 
-    def load_dataset(path: str, name: str | None = None, **kwargs: Any) -> Any:
+    def load_dataset(path, name=None, **kwargs):
         return from_files(path, name, **kwargs) if path in {"json", "parquet"} else hub_rows(path, str(name))
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
-    def loaded(task: TaskSpec, published: bool = False) -> dict[str, Any]:
+    def loaded(task, published=False):
         folder = tmp_path / f"{task.name}-{published}"
         name = write_definitions(task, task.subsets, None if published else data_root, folder)
-        tasks: dict[str, Any] = TaskManager(include_path=str(folder), include_defaults=False).load([name])
+        tasks = TaskManager(include_path=str(folder), include_defaults=False).load([name])
         return tasks
 
     return loaded
 
 
-def hub_rows(path: str, name: str) -> Any:
+def hub_rows(path, name):
     from datasets import Dataset, DatasetDict
 
     splits = {
@@ -211,18 +201,18 @@ def hub_rows(path: str, name: str) -> Any:
     return DatasetDict({split: Dataset.from_list(rows) for split, rows in splits.items()})
 
 
-def chat(messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+def chat(messages, add_generation_prompt):
     return repr((messages, add_generation_prompt))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_prompt_is_this_text(name: str, load: Load) -> None:
+def test_the_prompt_is_this_text(name, load):
     for leaf, task in load(small_task(name))["tasks"].items():
         assert task.fewshot_context(task.eval_docs[0], task.config.num_fewshot) == GOLDEN[leaf]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_local_files_give_the_published_tasks_prompts_targets_and_scoring(name: str, load: Load) -> None:
+def test_local_files_give_the_published_tasks_prompts_targets_and_scoring(name, load):
     spec = small_task(name)
     ours, published = load(spec), load(spec, published=True)
     assert ours["tasks"].keys() == published["tasks"].keys()
@@ -239,11 +229,11 @@ def test_local_files_give_the_published_tasks_prompts_targets_and_scoring(name: 
         assert task.VERSION == theirs.VERSION
 
 
-def test_with_a_template_the_examples_are_turns_of_the_chat(load: Load) -> None:
+def test_with_a_template_the_examples_are_turns_of_the_chat(load):
     task = load(small_task("mmlu"))["tasks"]["mmlu_anatomy"]
-    messages: list[dict[str, str]] = []
+    messages = []
 
-    def keep(given: list[dict[str, str]], add_generation_prompt: bool) -> str:
+    def keep(given, add_generation_prompt):
         messages.extend(given)
         return ""
 
@@ -254,7 +244,7 @@ def test_with_a_template_the_examples_are_turns_of_the_chat(load: Load) -> None:
 
 
 @pytest.mark.parametrize(("name", "group"), [("gsm8k", None), ("bbh", "bbh_zeroshot"), ("mmlu", "mmlu")])
-def test_the_groups_aggregation_is_the_published_one(name: str, group: str | None, load: Load) -> None:
+def test_the_groups_aggregation_is_the_published_one(name, group, load):
     groups = load(small_task(name))["groups"]
     assert list(groups) == ([group] if group else [])
     for one in groups.values():
@@ -263,7 +253,7 @@ def test_the_groups_aggregation_is_the_published_one(name: str, group: str | Non
         ]
 
 
-def test_only_the_subsets_that_are_asked_are_loaded(tmp_path: Path, data_root: Path) -> None:
+def test_only_the_subsets_that_are_asked_are_loaded(tmp_path, data_root):
     pytest.importorskip("lm_eval")
     write_definitions(small_task("mmlu"), ["astronomy"], data_root, tmp_path / "defs")
     assert sorted(path.name for path in (tmp_path / "defs").iterdir()) == ["_group.yaml", "astronomy.yaml"]
@@ -271,7 +261,7 @@ def test_only_the_subsets_that_are_asked_are_loaded(tmp_path: Path, data_root: P
     assert group["task"] == ["mmlu_astronomy"]
 
 
-def test_without_local_files_only_the_shots_are_ours(tmp_path: Path) -> None:
+def test_without_local_files_only_the_shots_are_ours(tmp_path):
     pytest.importorskip("lm_eval")
     write_definitions(small_task("gsm8k"), ["all"], None, tmp_path)
     values = yaml.safe_load((tmp_path / "all.yaml").read_text(encoding="utf-8"))
@@ -279,9 +269,7 @@ def test_without_local_files_only_the_shots_are_ours(tmp_path: Path) -> None:
     assert values == {"task": "gsm8k", "num_fewshot": 0}
 
 
-def test_the_definitions_hash_covers_what_an_included_file_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_definitions_hash_covers_what_an_included_file_says(tmp_path, monkeypatch):
     leaf, template = tmp_path / "gsm8k.yaml", tmp_path / "_template_yaml"
     leaf.write_text("include: _template_yaml", encoding="utf-8")
     template.write_text("doc_to_text: Q", encoding="utf-8")
@@ -292,7 +280,7 @@ def test_the_definitions_hash_covers_what_an_included_file_says(
     assert definitions_sha256(small_task("gsm8k")) != before
 
 
-def test_an_lm_eval_without_the_definition_is_named(tmp_path: Path) -> None:
+def test_an_lm_eval_without_the_definition_is_named(tmp_path):
     pytest.importorskip("lm_eval")
     task = small_task("gsm8k").model_copy(update={"definition": "gsm9k/gsm9k.yaml"})
     with pytest.raises(UserError, match=r"lm-eval .* has no task file gsm9k/gsm9k.yaml"):
@@ -302,13 +290,13 @@ def test_an_lm_eval_without_the_definition_is_named(tmp_path: Path) -> None:
 SUBSETS = {"large": 60, "middle": 30, "small": 10}
 
 
-def test_without_a_limit_every_row_is_asked() -> None:
+def test_without_a_limit_every_row_is_asked():
     assert sampled({"a": 2, "b": 1}, None, 0) == {"a": [0, 1], "b": [0]}
     assert sampled({"a": 2, "b": 1}, 99, 0) == {"a": [0, 1], "b": [0]}
 
 
 @pytest.mark.parametrize("limit", [*range(1, 100, 7), 20])
-def test_each_subset_is_within_one_of_its_share_and_absent_without_a_question(limit: int) -> None:
+def test_each_subset_is_within_one_of_its_share_and_absent_without_a_question(limit):
     taken = sampled(SUBSETS, limit, 3)
     assert sum(map(len, taken.values())) == limit and all(taken.values())
     assert all(abs(len(taken.get(subset, [])) - limit * size / 100) <= 1 for subset, size in SUBSETS.items())
