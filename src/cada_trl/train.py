@@ -192,7 +192,7 @@ def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
             name = f"step_{step:06d}"
             guard.probe(step, name, probe_run(run, trainer, name, step))
         if guard.must_stop(trainer):
-            trainer.stop_here()
+            guard.stops_after(trainer.stop_here(), step)
 
     join_ranks(run.config.hardware)
     trainer = run.trainer(record)

@@ -262,10 +262,10 @@ class CADATrainer(InRollouts, GRPOTrainer):
         self.state.log_history.append({"step": self.state.global_step, **metrics})
         self._record(self.state.global_step, metrics, rows)
 
-    def stop_here(self) -> None:
+    def stop_here(self) -> int:
         """Only where the next rollouts would be sampled: a checkpoint between would lose those that are left."""
-        if self.state.global_step % self.args.steps_per_rollout == 0:
-            super().stop_here()
+        step, block = self.state.global_step, self.args.steps_per_rollout
+        return super().stop_here() if step % block == 0 else min(step + block - step % block, self.state.max_steps)
 
     def _save_state(self, checkpoint: Path) -> None:
         state = self.baselines.state() | {"beta_kl": self.beta_kl}

@@ -78,9 +78,10 @@ class Resumable(Base):
         flag = torch.tensor([int(here)], device=self.accelerator.device)
         return bool(self.accelerator.gather(flag).any())
 
-    def stop_here(self) -> None:
-        """Called while a step is recorded: a checkpoint is saved, then training ends."""
+    def stop_here(self) -> int:
+        """Called while a step is recorded: a checkpoint is saved, then training ends. Returns the last step."""
         self.control.should_save = self.control.should_training_stop = True
+        return self.state.global_step
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """transformers would train a step too many where a run goes on from the checkpoint of its last step."""

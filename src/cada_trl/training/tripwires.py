@@ -157,6 +157,7 @@ class Guard:
         block_steps = 0 if algo.method == "self_distillation" else algo.steps_per_rollout
         self._watch = Watch(run.config.tripwires, run.pack, block_steps)
         self._stop: str | None = None  # why, in a sentence
+        self._told = False  # the user, of the step at which a run that was asked to stop will end
 
     def step(self, step: int, metrics: Mapping[str, float | None], rows: Sequence[Row]) -> None:
         if self._run.folder.is_main:
@@ -183,6 +184,12 @@ class Guard:
     def must_stop(self, trainer: Trained) -> bool:
         """Whether a tripwire or a signal says so on any process; every process must ask."""
         return trainer.any_rank(bool(self._stop or self._signals.asked))
+
+    def stops_after(self, last_step: int, step: int) -> None:
+        """Say so, once, where the run does not end at this step."""
+        if last_step > step and not self._told:
+            self._run.say(f"asked to stop: ends after step {last_step}, to which the completions were sampled already")
+            self._told = True
 
     def raise_if_stopped(self, trainer: Trained) -> None:
         """After training, on every process. Errors: StoppedByTripwire, StopAsked."""
