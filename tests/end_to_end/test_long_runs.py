@@ -52,7 +52,7 @@ def test_a_stop_amid_steps_that_were_sampled_at_once_says_once_where_the_run_end
     with pytest.raises(StoppedByTripwire, match="by the tripwire kl_jump at step 2"):
         main([*overrides, "kl_jump_factor=0.0", "kl_jump_nats=0.0001"])
     assert steps(tmp_path / "runs" / "tiny") == [1, 2, 3, 4]
-    assert capsys.readouterr().err.count("asked to stop: ends after step 4, to which") == 1
+    assert capsys.readouterr().err.count("asked to stop: ends after step 4, the last") == 1
 
 
 @pytest.mark.slow

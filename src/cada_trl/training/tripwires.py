@@ -188,7 +188,7 @@ class Guard:
     def stops_after(self, last_step: int, step: int) -> None:
         """Say so, once, where the run does not end at this step."""
         if last_step > step and not self._told:
-            self._run.say(f"asked to stop: ends after step {last_step}, to which the completions were sampled already")
+            self._run.say(f"asked to stop: ends after step {last_step}, the last whose completions are sampled")
             self._told = True
 
     def raise_if_stopped(self, trainer: Trained) -> None:
