@@ -153,7 +153,7 @@ bench-step: $(INSTALLED) ## time the parts of one training step on this machine
 bench-e2e: $(INSTALLED) ## time whole steps, rollouts and update, beside stock GRPO on this CPU
 	$(VENV_PYTHON) -m benchmarks.e2e model=$(MODEL) $(ARGS)
 
-bench-gpu: $(INSTALLED) ## the same on one GPU with vLLM, tokens a second and MFU: ARGS=--dry-run shows the plan
+bench-gpu: $(INSTALLED) ## the same on one GPU with vLLM, tokens per second and MFU: ARGS=--dry-run shows the plan
 	$(VENV_PYTHON) -m benchmarks.gpu model=$(MODEL) $(ARGS)
 
 judge-card: $(INSTALLED) ## measure a judge against human labels: JUDGE=phrases

@@ -128,7 +128,7 @@ def growth(results: list[dict[str, Any]]) -> list[str]:
     for result in results:
         base = by_name.get(result["against"])
         if base is not None:
-            what = "rollouts" if result["times"] > 1 else "tokens a completion"
+            what = "rollouts" if result["times"] > 1 else "tokens per completion"
             shares = [f"{key} x{result[key]['step_cpu_s'] / base[key]['step_cpu_s']:.2f}" for key in ("cada", "stock")]
             sentences.append(f"{base['name']} -> {result['name']}, twice the {what}: {', '.join(shares)}")
     return sentences

@@ -1,6 +1,6 @@
 """Samplers made to end each row at a preset length, without a change to how they work: for trainers side by side.
 
-Lengths are in tokens, one a row. transformers and our decoding loop end at the end token, which is forced where a
+Lengths are in tokens, one per row. transformers and our decoding loop end at the end token, which is forced where a
 length is reached and forbidden before; vLLM gets a limit a row and ignores the end token.
 """
 

@@ -5,7 +5,7 @@
     python -m benchmarks.gpu model=llama3 --json gpu.json
 
 Both trainers sample the same prompts, learn on them, and have the same KL (k2). Ends are ignored, so that every
-completion has max_new_tok tokens and tokens a second mean the same on both sides. It has
+completion has max_new_tok tokens and tokens per second mean the same on both sides. It has
 not been run on a GPU by us (docs/vllm_and_speed.md).
 """
 
@@ -52,7 +52,7 @@ class Seen:
 
     @property
     def rollout_tok_s(self) -> float:
-        """New tokens a second of sampling."""
+        """New tokens per second of sampling."""
         return self.completion_tok / self.rollout_s
 
     @property

@@ -38,14 +38,14 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }
 BETA_KL = 0.05
-REWARDS = [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 1.0]  # one a rollout, in turn; the group's baseline is their mean
+REWARDS = [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 1.0]  # one per rollout, in turn; the group's baseline is their mean
 EOS = 2
 IMPORTANCE_CAP = 3.0  # stock GRPO corrects vLLM's samples by default, with this cap and one more forward pass
 
 
 @dataclass(frozen=True)
 class Work:
-    """One trainer on one batch. Lengths are in tokens, one a rollout; prefix_tok of each prompt are common to all."""
+    """One trainer on one batch. Lengths are in tokens, one per rollout; prefix_tok of each prompt are common to all."""
 
     trainer: Literal["cada", "stock"]
     shape: str
@@ -225,7 +225,7 @@ def _grpo_loss(rows: list[dict[str, Any]]) -> float:
 
 
 def preset_score(rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[Any]:
-    """CADA's score of any texts: the preset rewards, one a rollout in turn."""
+    """CADA's score of any texts: the preset rewards, one per rollout in turn."""
     from cada_trl.prompting.reasoning import split_reasoning
     from cada_trl.records import Verdict
     from cada_trl.reward import ScoredCompletion

@@ -101,7 +101,7 @@ def test_in_a_terminal_there_is_a_bar():
 def test_early_rows_give_no_estimate():
     assert time_left(30.0, 1, 3240) == "ETA n/a"  # at its pace: 27 hours
     assert time_left(408.0, 9, 174) == "ETA n/a"  # at their pace two hours; the other 165 end together soon after
-    assert time_left(648.0, 648, 3240) == "ETA 43:12"  # a row a second
+    assert time_left(648.0, 648, 3240) == "ETA 43:12"  # a row per second
     assert time_left(5.0, 4, 4) == "ETA 0:00"
 
 

@@ -101,7 +101,7 @@ def test_a_model_too_large_for_the_memory_is_said_with_the_nearest_change(monkey
     full = load_config(["model=llama3", "data=twins"])
     need_gb = plan_memory(full, shape_of(full.model)).peak_gb
     (said,) = [lack for lack in missing(full) if lack.startswith("memory")]
-    seen = f"{need_gb:.1f} GB a process at the longest sequences, 24 GB there"
+    seen = f"{need_gb:.1f} GB per process at the longest sequences, 24 GB there"
     assert said.startswith(f"memory: {seen}; hardware=a100x4 needs ")
     for overrides in (["model=smollm2"], ["model=llama3", "hardware=a100x4"]):
         assert not any(lack.startswith("memory") for lack in missing(load_config(overrides)))

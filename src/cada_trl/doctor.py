@@ -142,7 +142,7 @@ def check_memory(config: Config) -> Iterator[Finding]:
     """The memory plan, and the nearest change that fits where it does not. Errors: UserError for an unknown shape."""
     shape = shape_of(config.model)
     plan = plan_memory(config, shape)
-    need = f"{plan.peak_gb:.1f} GB a process at the longest sequences"
+    need = f"{plan.peak_gb:.1f} GB per process at the longest sequences"
     if plan.fits is None:
         yield Finding("memory", "warning", f"{need}; no GPU here to compare with", "compare with the GPU you rent")
     elif plan.fits:
@@ -161,7 +161,7 @@ def check_time(config: Config) -> Iterator[Finding]:
         yield Finding("time", "warning", "not estimated: the hardware names no accelerator", "accelerator=a100_80gb")
     else:
         parts = f"rollouts {step.rollouts_s:.0f} s, update {step.update_s:.0f} s"
-        yield Finding("time", "ok", f"estimate, not measured: at most {step.step_s:.0f} s a step ({parts})")
+        yield Finding("time", "ok", f"estimate, not measured: at most {step.step_s:.0f} s per step ({parts})")
 
 
 def check_disk(config: Config) -> Iterator[Finding]:

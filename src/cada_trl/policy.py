@@ -41,7 +41,7 @@ from cada_trl.visible import visible
 
 TEMPLATE = TWINS.with_name(POLICY_FILE)
 MIN_PAIRS = 2  # of one, the third that is held out is all
-# Ours: the curve of docs/results.md flattens at 600 training pairs, about 55 a hazard, and a third is held out.
+# Ours: the curve of docs/results.md flattens at 600 training pairs, about 55 per hazard, and a third is held out.
 GOOD_PAIRS = 80
 ONE_SIDED_FRAC, MIN_ROWS = 0.9, 5  # ours
 MAX_WORDS = 10

@@ -94,7 +94,7 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
             raise ValueError(f"more than {MAX_LINE_BYTES:,} bytes")
         return parse_object(line)
     except ValueError as error:
-        raise UserError(f"{path}, row {number}: not a JSON object ({error}); expected one a line") from error
+        raise UserError(f"{path}, row {number}: not a JSON object ({error}); expected one per line") from error
 
 
 def write_requests(path: Path, requests: Iterable[Request]) -> int:

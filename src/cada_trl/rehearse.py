@@ -2,7 +2,7 @@
 
     python -m cada_trl.rehearse model=deepthought hardware=a100x4          (the overrides of cada_trl.train)
 
-Doctor, prepare, train, a checkpoint, SIGTERM, resume, SIGKILL, resume, evaluate, report, export: a line a stage; its
+Doctor, prepare, train, a checkpoint, SIGTERM, resume, SIGKILL, resume, evaluate, report, export: a line per stage; its
 logs and rehearsal.json stand in <runs_dir>/rehearsals/<model>-<hash8>/. It fails where the run would for any reason but
 memory and CUDA, and says at its end what it could not rehearse. Exit code 0, or 1 where a stage was not rehearsed.
 """

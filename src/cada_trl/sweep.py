@@ -5,7 +5,7 @@
     ... --dry-run          (the cells, and what they will take)
     ... --retry            (failed cells too)
     ... --status           (where each cell stands now; nothing is started or written)
-    ... launcher=slurm     (one job a cell in a queue)
+    ... launcher=slurm     (one job per cell in a queue)
 
 Overrides are those of train; an axis is values with commas, range(0,3) or a group's choices. The same command goes on
 after an interruption: what is done is not done again.

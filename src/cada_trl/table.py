@@ -1,7 +1,7 @@
 """table: one of the paper's tables, run or reused cell by cell, ours beside the published numbers.
 
     python -m cada_trl.table table=3 model=smollm2 data_root=<folder>
-    python -m cada_trl.table table=3 model=llama3 --dry-run         (a line a method, and what it may cost)
+    python -m cada_trl.table table=3 model=llama3 --dry-run         (a line per method, and what it may cost)
     ... --config           (each job with its command, done or to do; nothing is started either)
     ... rows=none,cada columns=strongreject seeds=0 limit=2 train=max_steps=1
 

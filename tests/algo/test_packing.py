@@ -21,7 +21,7 @@ def _scored_tok(order, prompts, completions, size):
 
 
 def _rollouts(seed):
-    """Eight rows of three hazards: a long prefix a hazard, then a request and a completion of any length."""
+    """Eight rows of three hazards: a long prefix per hazard, then a request and a completion of any length."""
     draw = random.Random(seed)
     prompts, completions = [], []
     for _ in range(8):

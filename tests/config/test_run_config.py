@@ -45,7 +45,7 @@ def test_every_leaf_has_a_path():
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_of_every_group_composes(group, choice):
-    # SmolLM2's 24 rollouts a step do not divide over sixteen GPUs of two.
+    # SmolLM2's 24 rollouts per step do not divide over sixteen GPUs of two.
     load_config([f"{group}={choice}", *(["requests_per_step=32"] if choice == "a100x16" else [])])
 
 

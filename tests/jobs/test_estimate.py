@@ -147,7 +147,7 @@ def test_a_dry_run_says_what_would_be_trained():
     assert lines["method"] == "cada, prompt=cases, judge=phrases, seed 3"
     assert "135 M parameters in float32" in lines["model"]
     assert lines["time"].startswith("7 steps of at most ")
-    assert " GB a process at the longest sequences of " in lines["memory"]
+    assert " GB per process at the longest sequences of " in lines["memory"]
     lines = lines_of("model=deepthought", "hardware=a100x4", "rollouts_per_request=2", "data=twins")
     assert lines["a step"] == "128 rollouts = 64 requests x 2; 16 micro-batches of 2 on 4 process(es)"
 

@@ -9,7 +9,7 @@ from cada_trl.training.cada import CADATrainer
 
 from .preset_run import MAX_TOK, UNSCORED_WORD, distance, rows_of, score, score_all, weights
 
-# Two harmful requests and their harmless twins, two rollouts each: four judged rows and four anchors a step.
+# Two harmful requests and their harmless twins, two rollouts each: four judged rows and four anchors per step.
 TWINS = {
     "n_requests": 4,
     "n_harmless": 2,

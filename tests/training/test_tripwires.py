@@ -28,7 +28,7 @@ REWARDS, STAYS = ([-0.5] * 4, [0.5] * 4), [(True, True)] * 20
         (wires.length_collapse([], [1], 0.25), None),
         (wires.kl_jump(14.0, 0.0, 3.0, 50.0), None),  # many times what it was, and still small
         (wires.kl_jump(100.0, 40.0, 3.0, 50.0), None),
-        (wires.kl_jump(121.0, 40.0, 3.0, 50.0), "121 nats a completion, at most 40 before; limit 3 times that"),
+        (wires.kl_jump(121.0, 40.0, 3.0, 50.0), "121 nats per completion, at most 40 before; limit 3 times that"),
         (wires.kl_jump(None, 40.0, 3.0, 50.0), None),
         (wires.kl_jump(500.0, None, 3.0, 50.0), None),
         (wires.sampler_gap({"a": 0.06, "b": None}, 0.2), None),

@@ -153,7 +153,7 @@ class HardwareConfig(Section):
     launcher: Literal["python", "accelerate"]
     accelerate_config: str | None
     n_processes: Positive
-    threads: NonNegative  # CPU threads a process; 0 leaves the library's choice
+    threads: NonNegative  # CPU threads per process; 0 leaves the library's choice
     micro_batch: Positive  # sequences a forward pass on one process
     bf16: Annotated[bool, BeforeValidator(_of_this_cpu)]  # or auto: true where the CPU has products in it
     gradient_checkpointing: bool

@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
     console = table_console()
     console.print(table)
     console.print(_per_hazard(held_out))
-    console.print(f"the review that goes before it, two labels a prompt: {agreement_line(read_review().agreement)}")
+    console.print(f"the review that goes before it, two labels per prompt: {agreement_line(read_review().agreement)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A hazard pack: a folder with pack.yaml and one YAML file a hazard, read into immutable, checked records.
+"""A hazard pack: a folder with pack.yaml and one YAML file per hazard, read into immutable, checked records.
 
 The only place that knows which hazards exist (paper: 12 hazards, each with a minimal code and 2-3 cases; the paper's
 texts are not published, so the built-in ones are ours). A user's own pack has the same layout and needs no code.
@@ -112,7 +112,7 @@ class HazardPack:
 
 
 def load_pack(source: str) -> HazardPack:
-    """Read a pack: "builtin" for the shipped one, or a folder with pack.yaml and one *.yaml file a hazard.
+    """Read a pack: "builtin" for the shipped one, or a folder with pack.yaml and one *.yaml file per hazard.
 
     Errors: UserError in one line, with file, line and field, for a missing folder or file, text that is not YAML, a
     missing, unknown or repeated key, a wrong type, an empty text, an unknown verdict, a hazard without cases or
@@ -123,7 +123,7 @@ def load_pack(source: str) -> HazardPack:
     folder = Path(source)
     if not folder.is_dir():
         raise UserError(
-            f"no such folder: {source}; expected 'builtin' or a folder with {PACK_FILE} and a file a hazard"
+            f"no such folder: {source}; expected 'builtin' or a folder with {PACK_FILE} and a file per hazard"
         )
     if not (folder / PACK_FILE).is_file():
         raise UserError(f"{folder} holds no {PACK_FILE}; expected one beside the hazards' files")
@@ -140,7 +140,7 @@ def _pack(folder: Path) -> HazardPack:
     page, _ = _read(folder / PACK_FILE, PackPage)
     files = sorted(f for f in folder.iterdir() if f.suffix in {".yaml", ".yml"} and f.name != PACK_FILE)
     if not files:
-        raise UserError(f"{folder} holds no hazards; expected one *.yaml file a hazard beside {PACK_FILE}")
+        raise UserError(f"{folder} holds no hazards; expected one *.yaml file per hazard beside {PACK_FILE}")
     hazards = [(file, *_read(file, Hazard)) for file in files]
     _check_unique(hazards, "id")
     _check_unique(hazards, "number")

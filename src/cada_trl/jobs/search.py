@@ -31,7 +31,7 @@ class Space:
     evaluation: tuple[str, ...] | None
 
     def cells(self, params: dict[str, Any]) -> list[Cell]:
-        """The cells of one trial: one a seed. Errors: UserError as make_grid."""
+        """The cells of one trial: one per seed. Errors: UserError as make_grid."""
         words = [*self.fixed, *(f"{key}={value}" for key, value in params.items())]
         return make_grid(words, self.evaluation, tuple(self.dimensions))
 

@@ -173,7 +173,7 @@ class Available:
 
 @dataclass(frozen=True)
 class Block:
-    """One row in one column: a job a seed (one for an untrained model). lacking: attack -> (a word, the reason)."""
+    """One row in one column: a job per seed (one for an untrained model). lacking: attack -> (a word, the reason)."""
 
     row: TableRow
     column: TableColumn

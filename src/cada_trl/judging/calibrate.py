@@ -54,7 +54,7 @@ def _show(stored: Card, path: Path) -> None:
         console.print(_table(name, rows))
     cost, speed = stored["cost"], stored["speed"]
     tokens = [f"{name} {'unsaid' if cost[name] is None else cost[name]}" for name in ("prompt_tok", "completion_tok")]
-    rate = f"{speed['pairs_per_s']} pairs a second" if speed else "speed unknown, every verdict came from the cache"
+    rate = f"{speed['pairs_per_s']} pairs per second" if speed else "speed unknown, every verdict came from the cache"
     console.print(headline(stored))
     console.print(f"{cost['pairs']} pairs, {cost['calls']} questions, {', '.join(tokens)}; {rate}")
     console.print(f"kept in {path}; delete that file to measure again", soft_wrap=True)

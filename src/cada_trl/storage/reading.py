@@ -21,7 +21,7 @@ import yaml
 
 from cada_trl.errors import UserError
 
-# Ours, each far above the largest file that is known here; PyYAML reads about 0.2 MiB a second.
+# Ours, each far above the largest file that is known here; PyYAML reads about 0.2 MiB per second.
 MAX_ROWS_BYTES, MAX_LINE_BYTES = 2 << 30, 16 << 20
 MAX_TEXT_BYTES, MAX_YAML_BYTES = 64 << 20, 512 << 10
 MAX_DEPTH, MAX_YAML_VALUES = 100, 100_000
@@ -116,7 +116,7 @@ _PYTHONS_JSON = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 class Problems:
-    """What is wrong with the rows of a user's file, said at once: who mends it reads one message, not one a row."""
+    """What is wrong with the rows of a user's file, said at once: who mends it reads one message, not one per row."""
 
     def __init__(self) -> None:
         self._shown: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a live line in a terminal, one plain line a step everywhere else."""
+"""What a person sees while a run trains: a live line in a terminal, one plain line per step everywhere else."""
 
 from __future__ import annotations
 

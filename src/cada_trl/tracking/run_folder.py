@@ -22,7 +22,7 @@ from cada_trl.storage.log import append_rows
 from cada_trl.tracking.metrics import checked
 
 Row = dict[str, Any]
-_LOGS = ("train", "probes", "tripwires")  # a line a step or a probe
+_LOGS = ("train", "probes", "tripwires")  # a line per step or a probe
 
 
 class RunFolder:

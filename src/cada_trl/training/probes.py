@@ -163,7 +163,7 @@ def probe(
     judge: Judge,
     progress: Callable[[int], None] = lambda n: None,
 ) -> list[dict[str, Any]]:
-    """Answer and judge every request of every set; a row a completion, as in probes/<name>.jsonl.
+    """Answer and judge every request of every set; a row per completion, as in probes/<name>.jsonl.
 
     sets: name (harmful, harmless, xstest_safe, held_out) -> requests. The same seed each time, so that before and after
     differ by the model.

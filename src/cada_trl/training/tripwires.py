@@ -276,7 +276,7 @@ def kl_jump(kl_nats: float | None, largest_nats: float | None, factor: float, le
     if kl_nats is None or largest_nats is None or kl_nats <= least_nats or kl_nats <= factor * largest_nats:
         return None
     return (
-        f"the KL to the initial model is {kl_nats:.3g} nats a completion, at most {largest_nats:.3g} before; "
+        f"the KL to the initial model is {kl_nats:.3g} nats per completion, at most {largest_nats:.3g} before; "
         f"limit {factor:g} times that"
     )
 
@@ -297,7 +297,7 @@ def sampler_gap(gaps_nats: dict[str, float | None], limit_nats: float) -> str | 
     if not over:
         return None
     listed = ", ".join(f"{name} = {gap:.3g}" for name, gap in over.items())
-    return f"the sampler's weights differ from the trainer's: {listed} nats a token, limit {limit_nats:g}"
+    return f"the sampler's weights differ from the trainer's: {listed} nats per token, limit {limit_nats:g}"
 
 
 def reward_without_safety(
