@@ -64,7 +64,7 @@ def test_the_words_of_a_cell_are_those_of_its_recipe_and_its_row(folders, capsys
     assert table.main([*words, "--config"]) == 0
     lines = capsys.readouterr().out.splitlines()
     training = next(line for line in lines if "cada_trl.train" in line)
-    for word in ("algo=cada hardware=a100x4", "lr=1e-6 seed=3", "model.source=", f"{tmp_path}/data"):
+    for word in ("algo=cada data=paper hardware=a100x4", "lr=1e-6 seed=3", "model.source=", f"{tmp_path}/data"):
         assert word in training
     asked = next(line for line in lines if "cada_trl.utility" in line)
     assert f"model={tmp_path / 'runs_dir'}/llama3-" in asked and "-s3 " in asked and "tasks=gsm8k" in asked
