@@ -73,6 +73,14 @@ def test_a_plan_that_does_not_fit_names_the_change_that_does(model, hardware, le
     assert one.level == level and one.line().endswith(todo) and bool(one.todo) is bool(todo)
 
 
+def test_a_plan_that_is_refused_whatever_its_sum_says_why():
+    words = ("model=llama3", "hardware=a100x4_40gb", "peft=lora", "rollout=vllm_colocate")
+    (one,) = found(doctor.check_memory, *words)
+    assert one.line().endswith(
+        "vLLM's weights of 16 GB do not fit into its share of 13 GB; backend=transformers needs 21.8 GB"
+    )
+
+
 def test_a_time_is_always_said_to_be_an_estimate():
     (one,) = found(doctor.check_time, "model=llama3", "hardware=a100x4")
     assert one.seen.startswith("estimate, not measured: at most ")

@@ -15,8 +15,11 @@ from cada_trl.config import load_config
 from cada_trl.doctor import missing
 from cada_trl.errors import UserError
 from cada_trl.launching import check_weights, launch, launcher_command, quiet_libraries, set_environment
+from cada_trl.planning.device import ROOT
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
+from cada_trl.storage.reading import read_yaml
+from cada_trl.train import main
 
 
 @pytest.fixture
@@ -43,6 +46,12 @@ def no_token(monkeypatch, tmp_path):
     return tmp_path
 
 
+def launched(file):
+    """The words of a launch by that file, with as many processes as it starts."""
+    n = read_yaml(ROOT / file)["num_processes"]
+    return ["launcher=accelerate", f"accelerate_config={file}", f"n_processes={n}", "micro_batch=1"]
+
+
 def test_the_twins_on_a_cpu_lack_nothing(installed, no_token):
     assert missing(load_config(["model=smollm2", "data=twins"])) == []
 
@@ -58,14 +67,14 @@ def test_the_twins_on_a_cpu_lack_nothing(installed, no_token):
     ],
 )
 def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(installed, file, wants_deepspeed):
-    config = load_config(["data=twins", "launcher=accelerate", f"accelerate_config={file}"])
+    config = load_config([*launched(file), "data=twins"])
     assert any("deepspeed" in lack for lack in missing(config)) is wants_deepspeed
     installed.add("deepspeed")
     assert missing(config) == []
 
 
 def test_a_launch_without_the_deepspeed_that_it_needs_starts_nothing(installed):
-    config = load_config(["launcher=accelerate", "accelerate_config=launch/cpu_zero3.yaml"])
+    config = load_config(launched("launch/cpu_zero3.yaml"))
     with pytest.raises(UserError, match=r"deepspeed is not installed: pip install 'cada_trl\[deepspeed\]'"):
         launch(config, [])
 
@@ -143,7 +152,7 @@ def test_a_whole_model_in_bfloat16_is_trained_by_deepspeed_alone():
 
 
 def test_a_port_of_its_own_reaches_accelerate(monkeypatch):
-    config = load_config(["launcher=accelerate", "accelerate_config=launch/cpu.yaml"])
+    config = load_config(launched("launch/cpu.yaml"))
     monkeypatch.delenv("MASTER_PORT", raising=False)
     assert "--main_process_port" not in launcher_command(config, [])
     monkeypatch.setenv("MASTER_PORT", "41234")
@@ -156,6 +165,22 @@ def test_an_accelerate_launch_without_its_file_is_refused(file):
     config = load_config(["launcher=accelerate", f"accelerate_config={file}"])
     for use in (lambda: launcher_command(config, []), lambda: missing(config)):
         with pytest.raises(UserError, match="launcher=accelerate needs accelerate_config, a file under launch/"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["n_processes=1", "launcher=accelerate", "accelerate_config=launch/cpu.yaml"],
+        ["hardware=a100x4", "n_processes=2"],
+    ],
+)
+def test_a_launch_file_of_another_number_of_processes_is_refused(words):
+    config = load_config(words)
+    n_there = read_yaml(ROOT / config.hardware.accelerate_config)["num_processes"]
+    said = rf"starts {n_there} processes and n_processes={config.hardware.n_processes}; set n_processes={n_there}, or"
+    for use in (lambda: launcher_command(config, words), lambda: missing(config), lambda: main(words)):
+        with pytest.raises(UserError, match=said):
             use()
 
 

@@ -247,6 +247,16 @@ def test_requests_are_the_twins_unless_args_say_otherwise_and_data_root_has_what
             "<evaluate=quick>",
         ),
         (
+            ["sweep", "DATA_ROOT=my sets", "ARGS=data=twins,paper"],
+            "sweep> <model=smollm2> <benchmarks_dir=my sets> <data=twins,paper>",
+        ),
+        (
+            ["sweep", "DATA_ROOT=my sets", "ARGS=data=beavertails,paper"],
+            "sweep> <model=smollm2> <file=my sets/beavertails/30k_train.jsonl> <benchmarks_dir=my sets> "
+            "<data=beavertails,paper>",
+        ),
+        (["sweep", "DATA_ROOT=my sets", "ARGS=data=twins,jsonl"], "sweep> <model=smollm2> <data=twins,jsonl>"),
+        (
             ["table2", "MODEL=llama3", "DATA_ROOT=my sets", "ARGS=seeds=0,1 --dry-run"],
             "table> <table=2> <model=llama3> <data_root=my sets> <seeds=0,1> <--dry-run>",
         ),

@@ -151,7 +151,8 @@ def check_memory(config: Config) -> Iterator[Finding]:
         todo = "no three changes make it fit (docs/running.md)"
         if found := nearest_fit(config, shape):
             todo = f"{found[0]} needs {found[1].peak_gb:.1f} GB"
-        yield Finding("memory", "failed", f"{need}, {plan.device_gb or 0:.0f} GB there", todo)
+        seen = plan.refusal or f"{need}, {plan.device_gb or 0:.0f} GB there"
+        yield Finding("memory", "failed", seen, todo)
 
 
 def check_time(config: Config) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         return _search(request, argv)
     said = visible(" ".join(request.training))
     print(f"reading the configuration of each cell of {said}", file=sys.stderr, flush=True)  # half a second a cell
-    cells = make_grid(request.training, request.evaluation)
+    cells = make_grid(request.training, request.evaluation, typed=request.typed)
     _check_evaluations(cells)
     content = [sorted(cell.id for cell in cells), request.evaluation]
     about = request.card.name if request.card else "-".join(cells[0].axes) or "seed"
@@ -104,7 +104,7 @@ def _check_inputs(cells: Sequence[Cell]) -> list[str]:
 
 def _search(request: SweepRequest, argv: Sequence[str]) -> int:
     space = read_space(request)
-    some = make_grid(space.fixed, space.evaluation)[:1]
+    some = make_grid(space.fixed, space.evaluation, typed=space.typed)[:1]
     _check_evaluations(some)
     path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluation])
     if request.status:

@@ -115,6 +115,12 @@ MALFORMED = {
     "an empty text": ("Usually one working day.", '" "', 21, "'cases.2.response' is ' '; expected some text"),
     "an empty sentence of a list": ("[Be brief.]", "['']", 9, "'extensive.style.1' is ''; expected some text"),
     "an id that is no name": ("id: wire_fraud", "id: Wire fraud", 1, "'id' is 'Wire fraud'; expected small letters"),
+    "an id of no hazard": (
+        "id: wire_fraud",
+        "id: other",
+        1,
+        "'id': other stands for a request of no hazard, as do safe,",
+    ),
     "an unknown verdict": ("verdict: answer", "verdict: maybe", 20, "is 'maybe'; expected 'refuse' or 'answer'"),
     "no answered look-alike": ("verdict: answer", "verdict: refuse", 10, "'cases': no case with verdict: answer"),
     "no cases": (CASES, "  []\n", 10, "'cases' is []; expected at least one item"),

@@ -144,6 +144,23 @@ def test_what_cannot_be_a_grid_is_refused_in_one_line(words, message):
     assert "\n" not in str(raised.value)
 
 
+def test_a_recipes_own_word_may_be_left_unread_and_a_typed_one_may_not():
+    words = ["recipe=smollm2/cada", "prompt=no_cases", "seed=0,1"]
+    request = read_request(words)
+    cells = make_grid(request.training, typed=request.typed)
+    assert [cell.config for cell in cells] == [load_config([*words[:2], f"seed={seed}"]) for seed in (0, 1)]
+    request = read_request([*words, "hint=false"])
+    with pytest.raises(UserError, match=r"hint=false: nothing reads it with prompt=no_cases"):
+        make_grid(request.training, typed=request.typed)
+
+
+def test_an_axis_that_nothing_reads_is_refused_where_one_of_its_values_is_null():
+    with pytest.raises(UserError, match=r"benign_tok=16: nothing reads it with benign_frac=0\.0"):
+        make_grid(["benign_tok=null,16", "benign_frac=0.0"])
+    cells = make_grid(["benign_tok=null,16", "benign_frac=0.0,0.5"])
+    assert [cell.config.algo.benign_per_step for cell in cells if cell.config.algo.benign_frac] == [8, 8]
+
+
 def test_a_word_that_one_cell_reads_is_left_out_of_the_cells_that_do_not():
     cells = make_grid(["peft=none,lora", "rank=4"])
     assert [("rank=4" in cell.words, cell.config.peft.adapter) for cell in cells] == [(False, "none"), (True, "lora")]

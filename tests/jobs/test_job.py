@@ -2,11 +2,13 @@
 
 import json
 import shlex
+import shutil
 
 import pytest
 import yaml
 
 from cada_trl.evaluation.settings import load_evaluate_config
+from cada_trl.jobs.folder import Ledger
 from cada_trl.jobs.grid import make_grid
 from cada_trl.jobs.job import ended
 from cada_trl.storage.digest import file_sha256
@@ -31,13 +33,14 @@ def trained(one):
 
 
 def evaluation(tmp_path, one, ended_utc, **changes):
-    folder = tmp_path / "evals" / "an-evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
     assert one.evaluation is not None
-    values = load_evaluate_config(one.evaluation).model_dump() | changes
-    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    config = load_evaluate_config(one.evaluation)
+    folder = tmp_path / "evals" / f"{config.model.name}-0a1b2c3d"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump() | changes))
     (folder / "manifest.json").write_text(json.dumps({"exit_state": "done", "ended_utc": ended_utc}))
-    (folder / "scores.json").write_text("{}")
+    for name in ("responses.jsonl", "scores.json"):
+        (folder / name).write_text("{}")
     return folder
 
 
@@ -99,7 +102,27 @@ def test_an_unfinished_run_or_another_one_is_not_done(tmp_path, change):
     assert one.results() is None
 
 
-def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own(tmp_path):
+def noted(folder, **facts):
+    """The folder, with these facts in its manifest."""
+    file = folder / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+    return folder
+
+
+def test_a_run_of_another_content_of_its_own_requests_or_case_pack_is_not_done(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text("first")
+    one = cell(tmp_path, "data=jsonl", f"file={file}", "n_train=5", "n_probe=2", evaluated=False)
+    run = noted(write_run(one.config), data={"inputs": {"sha256": {"file": file_sha256(file)}}})
+    assert one.results() == [run]
+    file.write_text("second")
+    assert one.results() is None
+    file.write_text("first")
+    noted(run, hazards_hash="another")
+    assert one.results() is None
+
+
+def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own_and_done_again(tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("text,harmful\nLie.,1\n")
     (one,) = make_grid(
@@ -108,9 +131,22 @@ def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own(tmp_pa
     trained(one)
     folder = evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00")
     assert one.results() is None
-    manifest = json.loads((folder / "manifest.json").read_text())
-    decides = {"decides": {"asked": [{"sha256": file_sha256(file)}]}}
-    (folder / "manifest.json").write_text(json.dumps(manifest | decides))
-    assert one.results() is not None
+    noted(folder, decides={"asked": [{"sha256": file_sha256(file)}]})
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+
+    def standing():
+        ledger.look(one)
+        return ledger.board[one.id]
+
+    assert one.results() is not None and standing().state == "done"
     file.write_text("text,harmful\nForge a letter.,1\n")
     assert one.results() is None
+    assert (standing().state, standing().reason) == (
+        "to do",
+        "a file that it reads has changed since: done again",
+    )
+    elsewhere = folder.rename(f"{folder}-anew")
+    noted(elsewhere, decides={"asked": [{"sha256": file_sha256(file)}]})
+    shutil.copytree(elsewhere, folder)
+    noted(folder, decides={"asked": []})
+    assert (standing().state, standing().results[1]) == ("done", str(elsewhere))

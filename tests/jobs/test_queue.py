@@ -9,8 +9,10 @@ from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.storage.files import held
 
+from .conftest import STUB
 from .stub_verb import write_run
 
+FIRST_ALONE = '[ "${NODE_RANK:-0}" = 0 ] || exit 0'
 SBATCH = '#!/bin/sh\necho "$@" >> "$SLURM_CALLS"\nwc -l < "$SLURM_CALLS"\n'
 SQUEUE = '#!/bin/sh\ncat "$SLURM_QUEUE"\n'
 SRUN = '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n'
@@ -107,9 +109,17 @@ def test_a_cell_of_two_machines_asks_for_two_and_only_the_first_goes_on_after_th
     text = scripts(sweep)[0].read_text()
     assert all(f"#SBATCH {option}\n" in text for option in ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=8"))
     lines = scripts(sweep)[0].with_suffix(".sh").read_text().splitlines()
-    assert lines[-1] == '[ "${NODE_RANK:-0}" = 0 ] || exit 0'
+    assert lines[-1] == FIRST_ALONE
     with pytest.raises(UserError, match="runs on 2 machines, and this call has one; add launcher=slurm"):
         sweep("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16")
+
+
+def test_the_untrained_model_of_cells_on_two_machines_is_evaluated_on_the_first_alone(sweep, queue):
+    words = ("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16", "evaluate=quick")
+    assert sweep(*words, "launcher=slurm_array", "--dry-run") == 0
+    (script,) = (sweep.folder / "sweeps").glob("*/cells/initial-*.sh")
+    first, evaluate = script.read_text().splitlines()[-2:]
+    assert first == FIRST_ALONE and str(STUB) in evaluate
 
 
 def test_a_lock_that_cannot_be_had_is_no_busy_cell(sweep, queue):

@@ -130,6 +130,11 @@ def test_another_search_under_the_same_name_is_refused(sweep, optuna):
         (("lrr=interval(1e-6,1e-4)",), "unknown key 'lrr'; did you mean lr"),
         (("beta_kl=interval(-1.0,0.5)",), "beta_kl=-1.0"),
         (("lr=interval(1e-6,1e-4)", "launcher=slurm"), "runs here: leave launcher=slurm out"),
+        (
+            ("lr=interval(1e-6,1e-4)", "evaluate=quick", "evaluate.benchmarks=strongreject"),
+            "evaluate.benchmarks= has asr alone; add a set of the other kind",
+        ),
+        (("recipe=smollm2/cada", "lr=interval(1e-6,1e-4)", "timeout_s=3"), "timeout_s=3: nothing reads it"),
     ],
 )
 def test_a_space_that_does_not_fit_is_refused_before_a_trial(sweep, optuna, words, message):

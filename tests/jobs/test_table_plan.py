@@ -5,7 +5,7 @@ import pytest
 from cada_trl.config import RECIPES_DIR
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
-from cada_trl.jobs.table_plan import available, load_layout, load_models, load_table_settings
+from cada_trl.jobs.table_plan import available, load_layout, load_models, load_table_settings, plan_table
 from cada_trl.report.paper import paper_tables
 
 ATTACKS = ["none", "pair", "pap"]
@@ -110,6 +110,12 @@ def test_lists_are_written_with_commas_and_words_keep_their_equals_sign():
 def test_a_mistake_is_one_line_that_says_what_to_do(words, message):
     with pytest.raises(UserError, match=message):
         load_table_settings(words)
+
+
+@pytest.mark.parametrize("word", ["prompt=cases", "arm=cases", "suite=quick", "benchmarks=advbench"])
+def test_how_a_row_is_asked_is_the_tables_own(word):
+    with pytest.raises(UserError, match=f"evaluate={word}: the table sets model, prompt, arm, suite, benchmarks,"):
+        plan_table(load_table_settings(["table=3", f"evaluate={word}"]))
 
 
 def test_a_folder_is_named_by_what_is_asked_and_not_by_where_it_is_kept():

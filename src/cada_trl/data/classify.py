@@ -23,9 +23,9 @@ from typing import Any
 
 from cada_trl.config import Config, DataConfig, JudgeConfig
 from cada_trl.data.likeness import normalise, text_hash
-from cada_trl.data.rows import SAFE, UNCLEAR, Row
+from cada_trl.data.rows import Row
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import HazardPack
+from cada_trl.hazards.pack import NO_HAZARD, OTHER, SAFE, UNCLASSIFIED, UNCLEAR, HazardPack
 from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import sha256
@@ -34,9 +34,6 @@ from cada_trl.storage.reading import read_csv, read_yaml
 
 ASSETS = Path(__file__).parent / "assets"
 LEXICON, REVIEWED = ASSETS / "lexicon.yaml", ASSETS / "beavertails_reviewed.tsv"
-OTHER = "other"  # with SAFE the paper's classes 0 and 13: both are dropped
-UNCLASSIFIED = "unclassified"  # an LLM's answer that is none of the ids
-NO_HAZARD = (SAFE, OTHER, UNCLASSIFIED)
 # reviewed rows that are dropped are counted under these names
 REVIEWED_SAFE, REVIEWED_UNCLEAR = "reviewed_safe", "reviewed_unclear"
 HASH_DIGITS = 16

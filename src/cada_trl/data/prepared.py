@@ -17,10 +17,10 @@ from cada_trl.data.request_set import Decision, build_request_set, check_readabl
 from cada_trl.data.sources import TWINS
 from cada_trl.data.split import Parts, check_no_leak
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import HazardPack, load_pack
+from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.models.load import load_tokenizer
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
-from cada_trl.storage.digest import check_kept, content_hash, file_sha256, json_sha256, kept
+from cada_trl.storage.digest import check_kept, check_same_inputs, content_hash, file_sha256, json_sha256, kept
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
 from cada_trl.storage.reading import MAX_ROWS_BYTES
 
@@ -113,6 +113,17 @@ def look(config: Config) -> str:
 def folder_of(config: Config) -> Path:
     """Where the request set of a configuration is kept, whether it was prepared already or not."""
     return _place(config, load_pack(config.hazards))[0]
+
+
+def check_same_files(folder: Path, config: Config) -> None:
+    """That a finished run's case pack and requests file, where it still is, are those that it was trained on.
+
+    Errors: UserError as check_same_inputs and load_pack.
+    """
+    file = Path(config.data.file or "")
+    sha256 = {"file": file_sha256(file)} if file.is_file() else {}
+    now = {"hazards_hash": pack_hash(load_pack(config.hazards)), "data": {"inputs": {"sha256": sha256}}}
+    check_same_inputs(folder, now)
 
 
 def _write(folder: Path, parts: Parts, decisions: list[Decision], manifest: dict[str, Any]) -> None:

@@ -13,8 +13,6 @@ from cada_trl.document.blocks import Table
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import Problems, check_characters
 
-SAFE, UNCLEAR = "safe", "unclear"  # what a second reader may say in place of a hazard
-
 
 @dataclass(frozen=True)
 class Row:

@@ -19,8 +19,9 @@ from cada_trl.config import DataConfig
 from cada_trl.config.loading import nearest
 from cada_trl.data.classify import load_lexicon
 from cada_trl.data.likeness import normalise
-from cada_trl.data.rows import SAFE, UNCLEAR, Row, Source, check_fields
+from cada_trl.data.rows import Row, Source, check_fields
 from cada_trl.errors import UserError, first_line
+from cada_trl.hazards.pack import SAFE, UNCLEAR
 from cada_trl.records import read_jsonl
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import file_sha256

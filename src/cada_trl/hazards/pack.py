@@ -22,6 +22,15 @@ from cada_trl.storage.reading import compose_yaml
 
 BUILTIN_DIR = Path(__file__).parent / "assets"
 PACK_FILE = "pack.yaml"
+SAFE, UNCLEAR, OTHER, UNCLASSIFIED = "safe", "unclear", "other", "unclassified"
+# What a reader or a classifier says in place of a hazard's id; safe and other are the paper's classes 0 and 13.
+NO_HAZARD = (SAFE, UNCLEAR, OTHER, UNCLASSIFIED)
+
+
+def _is_a_hazard(name: str) -> str:
+    if name in NO_HAZARD:
+        raise ValueError(f"{name} stands for a request of no hazard, as do {', '.join(NO_HAZARD)}; choose another id")
+    return name
 
 
 def _has_an_answered_look_alike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
@@ -32,7 +41,7 @@ def _has_an_answered_look_alike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
 
 CLOSED = ConfigDict(extra="forbid")
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-HazardId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+HazardId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_is_a_hazard)]
 Number = Annotated[int, Field(strict=True, ge=1)]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Sentences = Annotated[tuple[Text, ...], Field(min_length=1)]

@@ -123,7 +123,9 @@ def _cost_key(config: Config) -> tuple[object, ...]:
 
 
 def evaluate_hours(config: EvaluateConfig) -> float | None:
-    """Median pass time of finished evaluations that asked a model of this size the same."""
+    """Median pass time of finished evaluations that asked a model of this size the same; not known of a part."""
+    if config.shard:
+        return None
     wanted = config.model_dump(include={"benchmarks", "attacks", "limit", "generation", "twins_file"})
     walls_s = [
         sum(manifest["pass_wall_s"].values())

@@ -110,11 +110,7 @@ class Ledger:
         event = self.last(job)
         state, wall_s = event.get("state", "to do"), self._wall_s(job)
         if state == "done" and event["evaluate"] == _words(job):
-            results = tuple(event["results"])
-            if gone := [name for name in results if not Path(name).exists()]:
-                return Standing("to do", f"{gone[0]} is gone: done again", wall_s=wall_s)
-            faults = damaged(event["files"])
-            return Standing("damaged" if faults else "done", "; ".join(faults) or None, results, wall_s)
+            return self._once_done(job, event, wall_s)
         if state in {"failed", "stopped", "submitted"}:
             return Standing(state, event.get("reason"), wall_s=wall_s)
         # Elsewhere, or by a cell that outlived its sweep.
@@ -122,6 +118,19 @@ class Ledger:
             self.add(job, "done", results=folders)
             return self.board[job.id]
         return Standing("to do", event.get("reason"), wall_s=wall_s)
+
+    def _once_done(self, job: Job, event: Mapping[str, Any], wall_s: float | None) -> Standing:
+        results = tuple(event["results"])
+        if gone := [name for name in results if not Path(name).exists()]:
+            return Standing("to do", f"{gone[0]} is gone: done again", wall_s=wall_s)
+        if faults := damaged(event["files"]):
+            return Standing("damaged", "; ".join(faults), results, wall_s)
+        if (now := job.results()) is None:
+            return Standing("to do", "a file that it reads has changed since: done again", wall_s=wall_s)
+        if (*map(str, now),) != results:  # of the file as it is now, and made elsewhere
+            self.add(job, "done", results=now)
+            return self.board[job.id]
+        return Standing("done", None, results, wall_s)
 
     def add(self, job: Job, state: State, reason: str | None = None, wall_s: float | None = None, **facts: Any) -> None:
         """What happened to the job. failed, stopped (by a tripwire): it would end so again, and only --retry starts it.

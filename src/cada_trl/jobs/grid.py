@@ -75,7 +75,8 @@ class AblationCard(Section):
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """A command line, sorted. training: overrides of that verb, the card's first, not yet expanded or checked.
+    """A command line, sorted. training: overrides of that verb, the card's first, not yet expanded or checked. typed:
+    those of them that are not of a recipe or policy.
 
     card: its folder is no group of Hydra's, so it is no key of SweepConfig. evaluation: words of that verb without its
     model; None where nothing is evaluated.
@@ -84,6 +85,7 @@ class SweepRequest:
     config: SweepConfig
     card: AblationCard | None
     training: tuple[str, ...]
+    typed: tuple[str, ...]
     evaluation: tuple[str, ...] | None
     dry_run: bool
     retry: bool
@@ -117,9 +119,9 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     if len(cards) > 1:
         raise UserError(f"{' '.join(kinds['card'])}: a sweep answers one card's question; give one of them")
     card = load_card(cards.pop()) if cards else None
-    training = (*(card.overrides if card else ()), *expand_recipes(kinds["training"]))
+    typed = (*(card.overrides if card else ()), *kinds["training"])
     suite = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
-    return SweepRequest(config, card, training, suite, *(flag in flags for flag in _FLAGS))
+    return SweepRequest(config, card, tuple(expand_recipes(typed)), typed, suite, *(flag in flags for flag in _FLAGS))
 
 
 def _kind(word: str) -> str:
@@ -154,10 +156,16 @@ class Cell(SweepJob):
         return self.calls[0].words
 
 
-def make_grid(words: Sequence[str], evaluation: tuple[str, ...] | None = None, axes: Sequence[str] = ()) -> list[Cell]:
+def make_grid(
+    words: Sequence[str],
+    evaluation: tuple[str, ...] | None = None,
+    axes: Sequence[str] = (),
+    typed: Sequence[str] | None = None,
+) -> list[Cell]:
     """The cells in the order of their words, the last axis fastest; one that stands twice is one. evaluation: words
-    without the model. axes: keys that are axes even with one value. Errors: UserError for a word that cannot be read, a
-    cell that does not compose or check (nothing has started then), and an axis that does not change the result."""
+    without the model. axes: keys that are axes even with one value. typed: words whose keys must be read by some cell;
+    None: all. Errors: UserError for a word that cannot be read, a cell that does not compose or check (nothing has
+    started then), and an axis that does not change the result."""
     axis_values = [values_of(word) for word in last_of_each_key(words)]
     _check_few(math.prod(map(len, axis_values)), "these axes")
     listed = list(itertools.product(*axis_values))
@@ -167,19 +175,22 @@ def make_grid(words: Sequence[str], evaluation: tuple[str, ...] | None = None, a
         values.setdefault(_key(word), set()).add(word)
     varying = [key for key in values if len(values[key]) > 1 or key in known]
     cells: dict[str, Cell] = {}
-    unread: list[dict[str, str]] = []
+    why_unread: dict[str, str] = {}
+    ignored: list[set[str]] = []  # by each cell: what it does not read, and axes that are null there
     for chosen in listed:
         cell, of_cell = _cell(chosen, varying, evaluation)
-        unread.append(of_cell)
+        why_unread = {_key(word): f"{word}: {why}" for word, why in of_cell.items()} | why_unread
+        nulls = {key for key in varying if cell.axes.get(key.rpartition(".")[2], key) is None}
+        ignored.append(nulls.union(map(_key, of_cell)))
         twin = cells.setdefault(cell.id, cell)
         if twin.config != cell.config:
             raise UserError(
                 f"{_varied(twin.words, varying)} and {_varied(cell.words, varying)} are the same training: they differ "
                 "in hardware, tracking or folders alone, which do not change the result; give one value"
             )
-    for key in set.intersection(*({_key(word) for word in of_cell} for of_cell in unread)):
-        word, why = next((word, why) for word, why in unread[0].items() if _key(word) == key)
-        raise UserError(f"{word}: {why} (no cell was started)")
+    must_be_read = {_key(word) for word in (words if typed is None else typed)}
+    for key in must_be_read.intersection(why_unread, *ignored):
+        raise UserError(f"{why_unread[key]} (no cell was started)")
     return list(cells.values())
 
 

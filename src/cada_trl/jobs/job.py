@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 from cada_trl.config import Config, config_hash, load_config, run_name
 from cada_trl.data.own_sets import TWIN_SETS, is_own
+from cada_trl.data.prepared import check_same_files
 from cada_trl.errors import StoppedByTripwire, UserError
+from cada_trl.evaluation.folder import slug
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.planning.device import n_machines
 from cada_trl.report.run_record import if_readable
@@ -43,7 +45,7 @@ class Call:
             if self.verb == "train":
                 return _trained(self.words)
             return _evaluated(self.words, since) if self.verb == "evaluate" else _answered(self.words, since)
-        except UserError:  # the trained model is gone or a file is damaged: the verb says so in the job's log
+        except UserError:  # a model or file is gone, damaged or another one: the verb says so in the job's log
             return None
 
 
@@ -133,9 +135,15 @@ def run_folder(words: Words) -> Path:
     return Path(config.runs_dir) / run_name(config)
 
 
-def ended(results_dir: str, since: str = "") -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
-    """(folder, stored configuration, manifest) of what ended since then, or was begun and killed. Times: UTC texts."""
-    for path in sorted(Path(results_dir).glob("*/config.yaml")):
+def ended(
+    results_dir: str, since: str = "", model: str | None = None
+) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
+    """(folder, stored configuration, manifest) of what ended since then, or was begun and killed. Times: UTC texts.
+
+    model: folders of another model's name are not read, which would take milliseconds each for every job.
+    """
+    name = "*" if model is None else f"{slug(model)}-*"
+    for path in sorted(Path(results_dir).glob(f"{name}/config.yaml")):
         manifest = if_readable(path.with_name("manifest.json"))
         # A damaged configuration is no result of anything.
         last = manifest.get("ended_utc") or manifest.get("started_utc") or ""  # a killed one has no end
@@ -147,7 +155,10 @@ def _trained(words: Words) -> Path | None:
     config, folder = training(words), run_folder(words)
     manifest = if_readable(folder / "manifest.json")
     same = (manifest.get("config_hash"), (manifest.get("seeds") or {}).get("run")) == (config_hash(config), config.seed)
-    return folder if same and manifest.get("exit_state") == "done" and (folder / "final").is_dir() else None
+    if not (same and manifest.get("exit_state") == "done" and (folder / "final").is_dir()):
+        return None
+    check_same_files(folder, config)
+    return folder
 
 
 def _evaluated(words: Words, since: str) -> Path | None:
@@ -157,7 +168,7 @@ def _evaluated(words: Words, since: str) -> Path | None:
     if config.twins_file and TWIN_SETS.keys() & set(config.benchmarks):
         files.append(config.twins_file)
     own = {file_sha256(Path(word).expanduser()) for word in files}
-    for folder, stored, manifest in ended(config.evals_dir, since):
+    for folder, stored, manifest in ended(config.evals_dir, since, config.model.name):
         is_done = manifest.get("exit_state") == "done" and (folder / "scores.json").is_file()
         asked = {one.get("sha256") for one in (manifest.get("decides") or {}).get("asked") or ()}
         if is_done and stored == config.model_dump() and own <= asked:
@@ -169,7 +180,7 @@ def _answered(words: Words, since: str) -> Path | None:
     """The finished task's folder, by the model's configuration and what was asked."""
     settings = load_utility_config(words)
     limited = (settings.limit, None if settings.limit is None else settings.seed)
-    for folder, stored, _ in ended(settings.utility_dir, since):
+    for folder, stored, _ in ended(settings.utility_dir, since, settings.model.name):
         if stored.get("model") == settings.model.model_dump():
             for result in sorted(folder.glob(f"{settings.tasks[0]}-*/result.json")):
                 plan = read_json(result).get("plan") or {}

@@ -122,11 +122,14 @@ def _attempts(path: Path) -> tuple[list[int], float | None]:
 def _on_each_node(job: SweepJob) -> str:
     """Through slurm_step.sh: the training on every node, the rest on the first. A training is asked to stop by USR1; an
     evaluation may die of it, since it goes on where it was."""
+    first_alone = '[ "${NODE_RANK:-0}" = 0 ] || exit 0'
+    if job.run_folder is None:
+        return job.script([first_alone, *map(shlex.join, job.commands)])
     commands = ["trap '' USR1"]
     for call in job.calls:
-        after = ["trap - USR1", '[ "${NODE_RANK:-0}" = 0 ] || exit 0'] if call.verb == "train" else []
+        after = ["trap - USR1", first_alone] if call.verb == "train" else []
         commands += [shlex.join(call.command), *after]
-    return job.script(commands if job.run_folder else None)
+    return job.script(commands)
 
 
 def _submission(folder: JobFolder, jobs: Sequence[SweepJob], config: SweepConfig) -> str:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.errors import UserError
+from cada_trl.evaluation.plan import sets_of
 from cada_trl.jobs.folder import STUDY
 from cada_trl.jobs.grid import Cell, SweepRequest, last_of_each_key, make_grid, parsed, values_of
+from cada_trl.jobs.job import asking
 from cada_trl.jobs.session import Session
 
 if TYPE_CHECKING:
@@ -24,23 +26,25 @@ _PROBED = ("probe/harmful/answered_frac", "probe/harmless/answered_frac")
 
 @dataclass(frozen=True)
 class Space:
-    """dimensions: key -> its words' distribution. fixed: the other words; a seed axis among them is averaged over."""
+    """dimensions: key -> its words' distribution. fixed: the other words; a seed axis among them is averaged over.
+    typed: as make_grid's."""
 
     dimensions: dict[str, BaseDistribution]
     fixed: tuple[str, ...]
     evaluation: tuple[str, ...] | None
+    typed: tuple[str, ...]
 
     def cells(self, params: dict[str, Any]) -> list[Cell]:
         """The cells of one trial: one per seed. Errors: UserError as make_grid."""
         words = [*self.fixed, *(f"{key}={value}" for key, value in params.items())]
-        return make_grid(words, self.evaluation, tuple(self.dimensions))
+        return make_grid(words, self.evaluation, tuple(self.dimensions), self.typed)
 
 
 def read_space(request: SweepRequest) -> Space:
     """Intervals and axes but the seed's are dimensions; the default space stands in where no interval is given.
 
     An interval is `lr=tag(log, interval(1e-6, 1e-4))`, Hydra's words. Errors: UserError without Optuna, as make_grid
-    for a word or a value that does not fit, and where nothing is left to search.
+    for a word or a value that does not fit, and where nothing is left to search or one side is never measured.
     """
     if importlib.util.find_spec("optuna") is None:
         raise UserError("search=optuna needs the extra optuna: pip install 'cada_trl[optuna]'")
@@ -61,9 +65,16 @@ def read_space(request: SweepRequest) -> Space:
         raise UserError(
             "search=optuna has nothing to search: give an interval or an axis, as in lr=interval(1e-6,1e-4)"
         )
-    space = Space(dimensions, tuple(fixed), request.evaluation)
+    space = Space(dimensions, tuple(fixed), request.evaluation, (*request.typed, *dimensions))
     for end in (0, -1):  # every trial's words are these with other values: a wrong key or type is refused before any
-        space.cells({key: _ends(distribution)[end] for key, distribution in dimensions.items()})
+        cells = space.cells({key: _ends(distribution)[end] for key, distribution in dimensions.items()})
+    if (initial := cells[0].initial) is not None and initial.evaluation is not None:
+        sides = {spec.metric for spec, _ in sets_of(asking(initial.evaluation))[0]}
+        if len(sides) == 1:
+            raise UserError(
+                f"search=optuna weighs asr on harmful requests against nrr on harmless ones, and evaluate.benchmarks= "
+                f"has {sides.pop()} alone; add a set of the other kind, or leave the evaluation out"
+            )
     return space
 
 

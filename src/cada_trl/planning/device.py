@@ -68,8 +68,18 @@ def launch_file(hardware: HardwareConfig) -> Path:
 
 
 def _launch_settings(hardware: HardwareConfig) -> dict[str, Any]:
-    """What the launch file says; nothing without one. Errors: as launch_file."""
-    return {} if hardware.launcher == "python" else dict(read_yaml(launch_file(hardware)))
+    """What the launch file says; nothing without one. Errors: as launch_file, and UserError for one that starts another
+    number of processes than the step and its memory are planned for."""
+    if hardware.launcher == "python":
+        return {}
+    settings = dict(read_yaml(launch_file(hardware)))
+    n = settings.get("num_processes", hardware.n_processes)
+    if n != hardware.n_processes:
+        raise UserError(
+            f"{hardware.accelerate_config} starts {n} processes and n_processes={hardware.n_processes}; "
+            f"set n_processes={n}, or choose another accelerate_config"
+        )
+    return settings
 
 
 def zero_stage(hardware: HardwareConfig) -> int:
