@@ -70,6 +70,7 @@ def test_page_and_json_hold_rates_pairs_judge_gaps_and_hashes(made):
     assert {"../evals/after/responses.jsonl", "package:hazards/assets/07_hate.yaml"} <= said["files"].keys()
     page = made.with_suffix(".html").read_text(encoding="utf-8")
     assert all(said["files"][name] in page for name in said["files"] if name != "certificate.html")
+    assert f"python -m cada_trl.certificate --check {made}<" in page
     assert '="http' not in page and f"Agreement of the judge {said['judge']} with people" in page
 
 

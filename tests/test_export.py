@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import constants
+from transformers import GenerationConfig
 
 from cada_trl import export, export_eval
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.models.named import folder_identity
-from cada_trl.readme import model_card
+from cada_trl.readme import model_card, results_card
 from cada_trl.records import read_jsonl
 from cada_trl.report.records import read_evaluation
 from cada_trl.report.run_record import read_run
@@ -154,6 +155,12 @@ def test_what_the_run_saved_is_exported(run):
     assert folder_identity(run / "export")["model.safetensors"] == saved["model.safetensors"]
 
 
+def test_an_exported_model_samples_from_all_tokens_as_it_was_trained(run):
+    export.main([str(run)])
+    sampling = GenerationConfig.from_pretrained(run / "export")
+    assert (sampling.do_sample, sampling.top_p, sampling.top_k) == (True, 1.0, 0)
+
+
 WEIGHTS = [b"", b"garbage " * 99, None]
 
 
@@ -218,6 +225,17 @@ def record(tmp_path_factory):
 def test_the_card_is_the_golden_one(record, tmp_path):
     evaluation = read_evaluation(write_evaluation(tmp_path / "after-2", refuses_most, ScoreJudge()))
     assert model_card(record, [evaluation]) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_a_card_says_how_each_evaluation_was_asked_and_once_what_they_do_not_cover(record, tmp_path):
+    whole = read_evaluation(write_evaluation(tmp_path / "after-2", refuses_most))
+    limited = {**whole.config, "prompt": {"arm": "cases", "cases_as": "turns"}, "limit": 25}
+    part = replace(whole, config=limited)
+    written = model_card(record, [whole, part])
+    assert "| PAIR (transfer) | the request alone |" in written
+    assert "| PAIR (transfer) | arm cases, cases as turns |" in written
+    for text in (written, results_card(part)):
+        assert text.count("Attacks marked transfer") == text.count("At most 25 items per benchmark") == 1
 
 
 def test_a_cards_front_matter_names_base_library_and_licence(record):

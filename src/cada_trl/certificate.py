@@ -10,6 +10,7 @@ does. The two evaluations are of one suite, asked in one way, by one judge.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -68,7 +69,8 @@ def main(argv: list[str]) -> int:
     out = arguments.out or Path("certificates") / folders[1].resolve().name
     cards = arguments.judge_cards or (CARDS if CARDS.is_dir() else None)
     certificate = certify(folders[0], folders[1], out, cards)
-    page = html(certificate_page(certificate, f"python -m cada_trl.certificate --check {JSON}"), ABOUT)
+    command = shlex.join(["python", "-m", "cada_trl.certificate", "--check", str(out / JSON)])
+    page = html(certificate_page(certificate, command), ABOUT)
     replace(out / PAGE, page)
     files = {**certificate.files, PAGE: file_sha256(out / PAGE)}
     replace_json(out / JSON, certificate.model_copy(update={"files": files}).to_json())
@@ -149,13 +151,13 @@ def _check_comparable(before: EvalRecord, after: EvalRecord) -> None:
             f"{sides} are of two suites: requests, hazards or attacks of {name} x {attack} are not the same in both; "
             "ask both models the same, with the same policy="
         )
-    if of_training(before.config.get("model") or {}, MANIFEST) and not _run_of(after):
+    if of_training(before, MANIFEST) and not _run_of(after):
         raise UserError(f"{before.path} is of a trained model and {after.path} of none; give them the other way round")
 
 
 def _run_of(record: EvalRecord) -> dict[str, Any]:
     """config.yaml of the run that trained the model; {} where it is of none."""
-    return of_training(record.config.get("model") or {}, "config.yaml")
+    return of_training(record, "config.yaml")
 
 
 def _weights(record: EvalRecord) -> dict[str, str]:

@@ -89,13 +89,11 @@ def export_twins(target: Path) -> None:
 
 
 def export_results(path: Path, target: Path) -> None:
-    """Write an evaluation's scores.json and their card. Errors: as read_evaluation, check_kept and new_folder."""
+    """Write an evaluation's scores.json and their card. Errors: as read_evaluation and new_folder."""
     from cada_trl.readme import results_card
     from cada_trl.report.records import read_evaluation
-    from cada_trl.storage.digest import check_kept
 
     record = read_evaluation(path)
-    check_kept(path, record.manifest)
     with new_folder(target) as partial:
         shutil.copyfile(path / SCORES, partial / SCORES)
         (partial / "README.md").write_text(results_card(record), encoding="utf-8")
@@ -123,10 +121,8 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     from cada_trl.readme import model_card
     from cada_trl.report.records import read_evaluation
     from cada_trl.report.run_record import read_run
-    from cada_trl.storage.digest import check_kept
 
     run = read_run(path)
-    check_kept(path, run.manifest)
     state = run.manifest.get("exit_state")
     if state != "done":
         raise UserError(f"{path} is not finished (state: {state or 'unknown'}); the training command goes on with it")
@@ -137,12 +133,12 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     tokenizer = load_tokenizer(model)
     records = [read_evaluation(folder) for folder in evaluations]
     for record in records:
-        check_kept(record.path, record.manifest)
         if record.manifest["decides"]["model"] != identity:
             raise UserError(f"{record.path} evaluates another model than {path}; give evaluations of this run")
     load_policy(model, tokenizer)  # what cannot be loaded is not written
     rollout = run.config["rollout"]
-    sampling = {"do_sample": True, "temperature": rollout["temperature"], "top_p": rollout["top_p"]}
+    # without top_k transformers cuts to the 50 most likely tokens
+    sampling = {"do_sample": True, "temperature": rollout["temperature"], "top_p": rollout["top_p"], "top_k": 0}
     write_model_folder(Path(resolve_model(model)), model_card(run, records), sampling, target)
     return target
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.document.render import bullets, heading, quote, table
-from cada_trl.report.caveats import judge_note, run_not_run, tripped
-from cada_trl.report.facts import run_facts, split_sizes
-from cada_trl.report.names import METRICS, attack_name, benchmark_name
-from cada_trl.report.rates import rate_rows
+from cada_trl.report.caveats import eval_not_run, judge_note, run_not_run, tripped
+from cada_trl.report.facts import prompt_fact, run_facts, split_sizes
+from cada_trl.report.names import METRICS, benchmark_name
+from cada_trl.report.rates import attack_cell, rate_rows
 from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_part import probe_rows
 from cada_trl.report.run_record import RunRecord
@@ -36,7 +36,10 @@ _METHOD = (
     "Commit",
 )
 _PROBE_COLUMNS = ("Probe set", "Measure", "Before", "After", "Coverage")
-_RATE_COLUMNS = ("Benchmark", "Attack", "Measure", "Rate (95 % interval; counts)", "Scored of asked", "Judge")
+_RATE_COLUMNS = (
+    *("Benchmark", "Attack", "Asked with", "Measure"),
+    *("Rate (95 % interval; counts)", "Scored of asked", "Judge"),
+)
 _LIMITS = (
     "A refusal here is what a judge called one; no judge is always right.",
     "The analysis is text that the model writes, not proof of how it decides.",
@@ -54,8 +57,9 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
     rates = []
     for record in evaluations:
         for row in rate_rows([record]):
-            names = [row["Benchmark"].value, row["Attack"].value, row["Benchmark"].detail]
+            names = [row["Benchmark"].value, row["Attack"], prompt_fact(record.config), row["Benchmark"].detail]
             rates.append([*names, row["Rate"], row["Scored"], row.get("Judge", record.scores.judge_id)])
+    not_run = dict.fromkeys(sentence for record in evaluations for sentence in eval_not_run(record))
     return _page(
         _front_matter(run, evaluations),
         run.name,
@@ -85,7 +89,7 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
         heading(2, "Results: evaluations"),
         table(_RATE_COLUMNS, rates) if evaluations else "None was given to the export.",
         heading(2, "Limits"),
-        bullets([*tripped(run), *run_not_run(run, summary, 1), *_LIMITS]),
+        bullets([*tripped(run), *run_not_run(run, summary, 1), *not_run, *_LIMITS]),
     )
 
 
@@ -126,9 +130,9 @@ def _results(record: EvalRecord) -> Iterator[EvalResult]:
                 dataset_type=cell.benchmark,
                 dataset_name=benchmark_name(cell.benchmark),
                 metric_type=cell.metric,
-                metric_name=f"{METRICS[cell.metric]}, {attack_name(cell.attack)}",
+                metric_name=f"{METRICS[cell.metric]}, {attack_cell(record, cell.attack)}",
                 metric_value=rate.value,
-                metric_args={**counts, "judge": record.scores.judge_id},
+                metric_args={**counts, "judge": record.scores.judge_id, "asked_with": prompt_fact(record.config)},
             )
 
 
@@ -206,7 +210,7 @@ def results_card(record: EvalRecord) -> str:
         "Model": record.config["model"]["name"],
         "Hash of its files": content_hash(decides["model"]),
         "Decoding": decides["generator"],
-        "Prompt": record.config["prompt"]["arm"],
+        "Prompt": prompt_fact(record.config),
         "Judge": record.scores.judge_id,
     }
     rows = rate_rows([record])
@@ -217,4 +221,6 @@ def results_card(record: EvalRecord) -> str:
         "counts and 95 % intervals. Requests and answers are not in here: their licences are their sources'.",
         table(["", ""], facts.items()),
         table(list(rows[0]), [list(row.values()) for row in rows]),
+        heading(2, "Limits"),
+        bullets(eval_not_run(record)),
     )

@@ -126,8 +126,18 @@ def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(before, pan
     assert reward_judge_warnings([trained(before, tmp_path, other) for other in ("another", "")]) == []
     nowhere = {"model": {"source": "folder", "path": str(tmp_path / "nowhere" / "final")}}
     assert reward_judge_warnings([before, replace(before, config=nowhere)]) == []
+    unknown = "The run that trained this model was not found beside its weights"
+    said = [eval_not_run(one) for one in (replace(before, config=nowhere), trained(before, tmp_path, judge))]
+    assert [any(one.startswith(unknown) for one in sentences) for sentences in said] == [True, False]
     (sentence,) = reward_judge_warnings([trained(panelled, tmp_path, "refused-made-up-1")])
     assert "refused-made-up-1 also paid" in sentence and "look at the rate by the other judges of the panel" in sentence
+
+
+def test_a_judge_that_paid_the_reward_is_warned_of_whatever_it_sees_here(before, tmp_path):
+    judge = before.scores.judge_id
+    record = replace(before, scores=before.scores.model_copy(update={"judge_id": f"{judge}-sees-completion"}))
+    (sentence,) = reward_judge_warnings([trained(record, tmp_path, judge)])
+    assert sentence.startswith(f"Warning: the judge {judge} also paid the reward")
 
 
 def test_a_panels_page_has_the_card_of_each_judge_and_no_verdicts_of_another(panelled):

@@ -3,7 +3,7 @@ from itertools import combinations
 import pytest
 from matplotlib.figure import Figure
 
-from cada_trl.report.drawing import place_labels
+from cada_trl.report.drawing import key, legend_below, picture, place_labels
 
 
 @pytest.fixture
@@ -37,3 +37,12 @@ def test_a_label_steps_off_a_line(axes):
     (box,) = boxes(axes)
     middle = axes.transData.transform((0.5, 0.5))[1]
     assert box.y0 > middle or box.y1 < middle
+
+
+def test_a_name_with_two_dollar_signs_is_written_as_it_is():
+    def draw(axes):
+        axes.set_title("a$b_$c")
+        legend_below(axes, [key("a$b_$c")])
+        return lambda: place_labels(axes, [("a$b_$c", (0.5, 0.5))], [])
+
+    assert picture([draw]).count(b"<!-- a$b_$c -->") == 3

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cada_trl.report.frontier import (
+    POOLED,
     Measured,
     Point,
     Share,
+    axes_shown,
     configuration_shares,
     frontier,
     pareto_front,
@@ -156,3 +158,24 @@ def test_a_withheld_configuration_is_no_number_and_not_in_the_pool():
     lacking = read([{"a": ("a", None)}, {"a": ("a", True)}], 0.9)
     shares, pool = configuration_shares([lacking, seeds(4, 6)], [True, True])
     assert shares[0].value is None and shares[0].withheld and pool.n_configurations == 1
+
+
+@pytest.mark.parametrize(("prompts", "offered"), [(("a", "a"), True), (("a", "b"), False)])
+def test_all_attacks_together_are_an_axis_only_where_every_cell_was_asked_the_same_prompts(prompts, offered):
+    cells = []
+    for own in prompts:
+        none, adaptive = {"raw": ("s/1", True)}, {own: ("s/1", False)}
+        by_measure = {"asr/s/none": none, "asr/s/adaptive": adaptive, POOLED: none | adaptive, "nrr/x/none": {}}
+        cells.append(Measured(CellRecord(own, own, 0, None, []), by_measure, 0.9))
+    alone = [("asr/s/none", "nrr/x/none"), ("asr/s/adaptive", "nrr/x/none")]
+    assert axes_shown(cells) == [(POOLED, "nrr/x/none")] * offered + alone
+
+
+def test_seeds_are_held_against_all_that_was_asked_and_not_against_what_they_share():
+    first = {str(i): (str(i), True) for i in range(20)}
+    own, _ = read([first, {**dict(list(first.items())[1:]), "other": ("0", False)}], 0.9)
+    assert (own.n, own.asked, own.value) == (19, 20, 1.0)
+    half, _ = read([{"a": ("i", True), "b": ("j", True)}, {"a": ("i", True), "c": ("j", True)}], 0.9)
+    assert half.withheld is not None and half.withheld.startswith("known for 1 of 2 (50.0 %)")
+    none, _ = read([{"a": ("i", True)}, {"b": ("i", True)}], 0.9)
+    assert none.withheld == "not comparable: no attempt has the same prompt in all seeds"

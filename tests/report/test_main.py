@@ -31,6 +31,14 @@ def test_several_runs_are_reported_beside_the_first(tmp_path):
     assert not (tmp_path / "a" / "report.html").exists()
 
 
+def test_several_runs_are_reported_beside_the_folder_that_a_dot_stands_for(tmp_path, monkeypatch):
+    for seed, name in enumerate("ab"):
+        write_run(tmp_path / name, seed, 1)
+    monkeypatch.chdir(tmp_path / "a")
+    assert main([".", "../b"]) == 0
+    assert (tmp_path / "report" / "report.html").is_file() and not (tmp_path / "a" / "report").exists()
+
+
 def test_an_unfinished_run_is_said_to_be_wherever_out_leads(tmp_path, capsys):
     out, manifest = tmp_path / "deep" / "out", write_run(tmp_path / "a", 0, 1) / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"exit_state": "done"', '"exit_state": "interrupted"'))

@@ -8,7 +8,7 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.report.page import write_report
-from cada_trl.report.records import read_evaluation, read_record
+from cada_trl.report.records import CellRecord, SweepRecord, read_evaluation, read_record
 from cada_trl.report.run_record import ProbeRow
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
@@ -142,3 +142,10 @@ def test_a_place_that_cannot_be_written_is_refused_with_its_path(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*file/out"):
         write_report([run], tmp_path / "file" / "out")
+
+
+def test_the_runs_of_a_sweep_are_training_runs_on_the_page(before, make_run, tmp_path):
+    cell = CellRecord("a", "a", 0, dataclasses.replace(make_run(), after=[]), [])
+    write_report([SweepRecord(tmp_path, {}, {}, [], [cell], []), before], tmp_path / "out")
+    lacks = json.loads((tmp_path / "out" / "report.json").read_text())["not_on_this_page"]
+    assert lacks and not any("No training run" in sentence for sentence in lacks)

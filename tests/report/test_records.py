@@ -7,6 +7,8 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import verdict_file
 from cada_trl.report.records import UtilityRecord, read_evaluation, read_record
+from cada_trl.storage.digest import sealed
+from cada_trl.storage.files import read_json, replace_json
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 from tests.report.made_up_utility import write_utility
 
@@ -88,6 +90,14 @@ def test_an_edited_attempt_and_a_verdict_of_another_judge_are_refused(evaluation
     first, *others = path.read_text().splitlines()
     path.write_text("\n".join([json.dumps(json.loads(first) | edit), *others]) + "\n")
     refused(evaluation, message)
+
+
+def test_an_edited_row_that_moves_no_score_is_refused(evaluation):
+    replace_json(evaluation / "manifest.json", sealed(evaluation, read_json(evaluation / "manifest.json")))
+    rows = evaluation / "responses.jsonl"
+    rows.write_text(rows.read_text().replace("short answer", "long answer"))
+    with pytest.raises(UserError, match=r"responses\.jsonl was edited after it was written"):
+        read_evaluation(evaluation)
 
 
 def test_a_line_that_is_being_written_is_left_to_its_writer(evaluation, before):

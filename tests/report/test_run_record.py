@@ -3,7 +3,7 @@ import json
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.report.run_record import read_run, series_of
+from cada_trl.report.run_record import Folder, of_training, read_run, series_of
 from tests.report.made_up_run import probe_row
 
 
@@ -80,3 +80,10 @@ def test_a_series_has_no_point_for_an_absent_value_or_a_torn_last_line(make_run)
         series_of(run)
     (run.path / "probes.jsonl").unlink()
     assert series_of(run).keys() == {name for row in run.steps for name in row if "/" in name}
+
+
+def test_the_run_of_an_evaluation_is_found_from_another_folder_too(tmp_path):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "manifest.json").write_text('{"judge_id": "a-1"}')
+    model = {"source": "folder", "path": "runs/a/final"}
+    assert of_training(Folder(tmp_path / "evals" / "a-1", {}, {"model": model}), "manifest.json") == {"judge_id": "a-1"}

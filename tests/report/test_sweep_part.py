@@ -6,11 +6,14 @@ import shutil
 import pytest
 from matplotlib.figure import Figure
 
+from cada_trl.report import sweep_part
 from cada_trl.report.__main__ import main
-from cada_trl.report.frontier import Frontier, Point, Share, pareto_front
-from cada_trl.report.records import read_sweep
+from cada_trl.report.frontier import Frontier, Measured, Point, Share, pareto_front
+from cada_trl.report.records import CellRecord, SweepRecord, read_sweep
 from cada_trl.report.sweep_part import draw_frontier
 from cada_trl.statistics.seeds import pooled_spread
+from cada_trl.storage.digest import sealed
+from cada_trl.storage.files import read_json, replace_json
 from tests.report.html_check import check_page
 from tests.report.made_up_sweep import write_record, write_sweep
 
@@ -104,6 +107,35 @@ def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path):
     assert [cell.label for cell in record.cells] == ["beta_kl=0.01", "beta_kl=0.1"]
     assert record.missing[0] == "beta_kl=0.0, seed 0: failed (exit code 2)"
     assert record.missing[1].startswith("beta_kl=1.0, seed 0: ") and "b1.0-s0" in record.missing[1]
+
+
+def test_a_cell_with_an_edited_row_is_said_and_no_point(tmp_path):
+    folder, run = write_sweep(tmp_path, evaluated=False), tmp_path / "runs" / "b0.0-s0"
+    replace_json(run / "manifest.json", sealed(run, read_json(run / "manifest.json")))
+    assert read_sweep(folder).missing == []
+    probes = run / "probes" / "after.jsonl"
+    probes.write_text(probes.read_text().replace("COMPLIED", "REFUSED"))
+    (sentence,) = read_sweep(folder).missing
+    assert sentence.startswith(f"beta_kl=0.0, seed 0: {probes} was edited after it was written")
+
+
+def test_rates_that_no_configuration_has_are_said_with_the_reason(tmp_path, monkeypatch):
+    def own_prompts(cell):
+        adaptive = {f"of seed {cell.seed}": ("s/1", True)}
+        return Measured(cell, {"asr/s/adaptive": adaptive, "nrr/xstest_safe/none": {"x": ("x/1", True)}}, 0.9)
+
+    monkeypatch.setattr(sweep_part, "measured", own_prompts)
+    seeds = [CellRecord("a", "a", seed, None, []) for seed in (0, 1)]
+    page = sweep_part.sweep_part([SweepRecord(tmp_path, {}, {}, [], seeds, [])])
+    reason = "not comparable: no attempt has the same prompt in all seeds"
+    assert page.twin["sweeps"][0]["missing"] == [f"ASR: s, adaptive; NRR: XSTest, safe: {reason}"]
+
+
+def test_two_sweeps_of_one_name_have_a_picture_each(sweep, monkeypatch):
+    for name in ("frontier_png", "frontier_svg"):
+        monkeypatch.setattr(sweep_part, name, lambda *_: "")
+    record = read_sweep(sweep)
+    assert list(sweep_part.sweep_part([record, record]).images) == ["frontier-1.png", "frontier-2.png"]
 
 
 def test_a_sweep_without_numbers_still_has_a_page(tmp_path):

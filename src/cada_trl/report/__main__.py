@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     from cada_trl.report.run_record import RunRecord
 
     records = [read_record(path) for path in arguments.folders]
-    out = arguments.out or (arguments.folders[0] if len(paths) == 1 else arguments.folders[0].parent / "report")
+    out = arguments.out or (arguments.folders[0] if len(paths) == 1 else paths[0].parent / "report")
     page = write_report(records, out, arguments.judge_cards or CARDS)
     for run in (record for record in records if isinstance(record, RunRecord)):
         for sentence in run.missing:

@@ -16,6 +16,7 @@ from cada_trl.report.names import benchmark_name, cell_name
 from cada_trl.report.rates import OPTIONAL, sides
 from cada_trl.report.records import EvalRecord, verdict_files
 from cada_trl.report.run_record import RunRecord, of_training
+from cada_trl.storage.digest import MANIFEST
 from cada_trl.storage.reading import read_yaml
 from cada_trl.tracking.metrics import PROBE_SETS
 
@@ -28,6 +29,10 @@ _NO_BENCHMARK = (
 _TRANSFER = (
     "Attacks marked transfer were written against another model: a low rate under them bounds nothing that an attacker "
     "of this very model would reach."
+)
+_NO_RUN = (
+    "The run that trained this model was not found beside its weights: whether its judge also paid the reward is not "
+    "known."
 )
 _NO_UTILITY = "No utility result is on this page: whether the models still solve tasks is not said."
 _ONE_MODEL = "One model only: nothing says what a training changed; give the folder of the other one too."
@@ -73,7 +78,8 @@ def run_not_run(run: RunRecord, summary: dict[str, Any], n_seeds: int) -> list[s
 def eval_not_run(record: EvalRecord) -> list[str]:
     """By weight: an unfinished call, cells without a number, prompts that are missing, what was left out."""
     state, limit = record.manifest.get("exit_state") or "unknown", record.config.get("limit")
-    cells, judge = record.scores.cells, record.scores.judge_id
+    cells, judge, model = record.scores.cells, record.scores.judge_id, record.config.get("model") or {}
+    is_final = model.get("source") == "folder" and Path(str(model.get("path"))).name == "final"
     missing = Counter((one.benchmark, one.attack, one.reason) for one in record.missing)
     asked = {cell.benchmark for cell in cells}
     standard = read_yaml(CONF_DIR / "suite" / "standard.yaml")["benchmarks"]
@@ -97,6 +103,7 @@ def eval_not_run(record: EvalRecord) -> list[str]:
         *([f"Not evaluated: {', '.join(left)}."] if left else []),
         *([f"No number for {' and '.join(unlabelled)}: the judge {judge} does not label it."] if unlabelled else []),
         *([look] if limit else []),
+        *([_NO_RUN] if is_final and not of_training(record, MANIFEST) else []),
         *([_TRANSFER] if any(record.is_transfer(cell.attack) for cell in cells) else []),
         *(
             f"The folder also holds {name}; the same evaluation with that judge scores by it, from the same responses."
@@ -166,8 +173,8 @@ def reward_judge_warnings(records: Sequence[EvalRecord]) -> list[str]:
     paid: dict[tuple[str, bool], list[str]] = {}
     for record in records:
         # of the run whose final/ was evaluated
-        judge = of_training(record.config.get("model") or {}, "manifest.json").get("judge_id")
-        if judge in verdict_files(record.scores):
+        judge = of_training(record, MANIFEST).get("judge_id")
+        if judge in {split_sees(name)[0] for name in verdict_files(record.scores)}:
             paid.setdefault((str(judge), bool(record.scores.judges)), []).append(record.name)
     return [
         f"Warning: the judge {judge} also paid the reward in the training of {', '.join(names)}. A policy can learn "

@@ -46,6 +46,10 @@ _RATES = (
     "its counts; scored: of those asked. Difference: after minus before on the prompts that both read, 95 % interval; "
     "p: McNemar's exact test, in brackets adjusted by Holm over the rows."
 )
+_CHECK = (
+    "Makes every number again from the verdicts and hashes every file. Call it from the folder that the evaluations "
+    "were called from:"
+)
 _BY_HAZARD = "The same by hazard. These are looks at parts of the above, without tests; read the intervals."
 
 
@@ -90,7 +94,7 @@ def certified(before: EvalRecord, after: EvalRecord, cards: Path | None) -> dict
     judge = after.scores.judge_id
     card = judge_cards([after], cards)[judge]
     rates, model = certified_rates(before, after), before.config.get("model") or {}
-    is_run = of_training(model, "config.yaml")
+    is_run = of_training(before, "config.yaml")
     trained = [f"The model before was trained, too: {model.get('path')}."] if is_run else []
     return {
         "facts": {name: dict(scrub(eval_facts(one))) for name, one in (("before", before), ("after", after))},
@@ -186,7 +190,7 @@ def certificate_page(certificate: Certificate, command: str) -> Document:
             _hashes("Files", certificate.files),
             Facts({"Made by": f"cada_trl {certificate.made_by['version']}, {_commit(certificate.made_by.get('git'))}"}),
         ],
-        "Check it": [Text("Makes every number again from the verdicts and hashes every file:"), Code(command)],
+        "Check it": [Text(_CHECK), Code(command)],
     }
     shown = [Section(title, blocks, title.lower().replace(" ", "-")) for title, blocks in sections.items()]
     names = Path(certificate.before).name, Path(certificate.after).name

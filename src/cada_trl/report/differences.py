@@ -61,7 +61,7 @@ EVALUATION_MANIFEST = {**RUN_MANIFEST, **dict.fromkeys(("judge_id", "decides.ask
 _TOLD_ELSEWHERE = (
     *("name", "run_name", "exit_state", "started_utc", "ended_utc", "wall_s", "pass_wall_s", "argv"),
     *("config_hash", "seeds", "data", "data_hash", "decides_sha256", "attacks", "not_run", "model", "files"),
-    "manifest_sha256",
+    *("manifest_sha256", "initial_model"),
 )
 LABELS = {
     "template_hash": "chat template",

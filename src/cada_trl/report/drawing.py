@@ -33,6 +33,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.hashsalt": "cada_trl",
+    "text.parse_math": False,  # a folder's name may hold two "$"
 }
 Draw = Callable[[Axes], Callable[[], None] | None]  # returns what waits for the layout
 

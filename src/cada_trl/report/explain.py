@@ -90,7 +90,8 @@ def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
     """Everything that differs; rates are compared where one judge gave both sides' verdicts."""
     responses, in_short, twin = _responses(a, b)
     one_judge = a.scores.judge_id == b.scores.judge_id
-    compared = compare([a.evaluated], [b.evaluated], a.scores.min_coverage) if one_judge else None
+    coverage = max(a.scores.min_coverage, b.scores.min_coverage)
+    compared = compare([a.evaluated], [b.evaluated], coverage) if one_judge else None
     twin |= {"compared": None if compared is None else compared.to_json()}
     rows: list[list[Shown]] = [
         [

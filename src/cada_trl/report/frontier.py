@@ -25,6 +25,7 @@ POOLED = "asr/all"
 _SAFE = "nrr/xstest_safe/none"
 _PROBED = {"probe/harmful", "probe/held_out"}
 _ANSWERED = ("probe/xstest_safe", "probe/harmless")
+_OWN_PROMPTS = "not comparable: no attempt has the same prompt in all seeds"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ def axes_shown(cells: Sequence[Measured]) -> list[tuple[str, str]]:
     attacked = [name for name in known if name.startswith("asr/") and name != POOLED]
     helpful = [_SAFE] if _SAFE in known else [name for name in known if name.startswith("nrr/")][:1]
     if attacked and helpful:
-        return [(name, helpful[0]) for name in ([POOLED] if len(attacked) > 1 else []) + attacked]
+        # A mean over prompts that a part of the cells was not asked compares other things than the cells.
+        pools = {frozenset(cell.by_measure[POOLED]) for cell in cells if POOLED in cell.by_measure}
+        pooled = [POOLED] if len(attacked) > 1 and len(pools) == 1 else []
+        return [(name, helpful[0]) for name in [*pooled, *attacked]]
     answered = [name for name in _ANSWERED if name in known]
     return [(name, one) for name in known if name in _PROBED for one in answered]
 
@@ -100,10 +104,11 @@ Read = tuple[Share, list[list[float]]]  # without an interval; the seeds' values
 def read(seeds: Sequence[Answers], min_coverage: float) -> Read:
     """On the pairs known in all seeds; an item under several attacks counts once, with its mean over them."""
     keys, n_known, values_si = by_item(seeds)
-    if reason := withheld(n_known, len(keys), min_coverage):
-        return Share(n_known, len(keys), withheld=reason), []
+    asked = max(map(len, seeds))
+    if reason := withheld(n_known, asked, min_coverage) if keys else _OWN_PROMPTS:
+        return Share(n_known, asked, withheld=reason), []
     means = tuple(map(fmean, values_si))
-    return Share(n_known, len(keys), fmean(means), per_seed=means), values_si
+    return Share(n_known, asked, fmean(means), per_seed=means), values_si
 
 
 def share(own: Share, values_si: Sequence[Sequence[float]], pool: PooledSpread | None = None) -> Share:

@@ -51,7 +51,7 @@ def _parts(records: Sequence[Record], judge_cards: Path) -> Iterator[Document]:
         shown = shown or [run for sweep in sweeps for run in sweep.runs]
     utilities = [record for record in records if isinstance(record, UtilityRecord)]
     if evaluations := [record for record in records if isinstance(record, EvalRecord)]:
-        yield eval_part(evaluations, judge_cards, missing_kinds(evaluations, bool(utilities), bool(runs)))
+        yield eval_part(evaluations, judge_cards, missing_kinds(evaluations, bool(utilities), bool(shown)))
     if probings := [record for record in records if isinstance(record, FaithfulnessRecord)]:
         yield faithfulness_part(probings)
     if utilities:

@@ -14,7 +14,7 @@ from cada_trl.report.facts import eval_facts
 from cada_trl.report.names import attack_name, benchmark_name, cell_name
 from cada_trl.report.rates import measure_cell
 from cada_trl.report.records import EvalRecord
-from cada_trl.report.run_record import of_training
+from cada_trl.report.run_record import Folder, of_training
 from cada_trl.storage.files import JsonRecord
 from cada_trl.storage.reading import read_yaml
 
@@ -82,14 +82,14 @@ def paper_tables() -> PaperTables:
     return PaperTables.from_json(read_yaml(Path(__file__).parent / "assets" / "paper_tables.yaml"))
 
 
-def paper_match(config: Mapping[str, Any]) -> PaperMatch | None:
-    """Which of the paper's rows an evaluation's configuration belongs to; None where the paper has none.
+def paper_match(record: Folder) -> PaperMatch | None:
+    """Which of the paper's rows an evaluated model belongs to; None where the paper has none.
 
     An untrained hub model is known by its id and its prompt arm. The model of a run folder has the method that its
     training's configuration spells out, where the run trained a model of the paper and is asked without a prompt.
     """
-    model, arm = config.get("model") or {}, (config.get("prompt") or {}).get("arm", "none")
-    untrained, run = model.get("source") == "hub", of_training(model, "config.yaml")
+    model, arm = record.config.get("model") or {}, (record.config.get("prompt") or {}).get("arm", "none")
+    untrained, run = model.get("source") == "hub", of_training(record, "config.yaml")
     hub_id = (model if untrained else run.get("model") or {}).get("path")
     known = next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
     method = paper_tables().arms.get(arm) if untrained else _method(run) if arm == "none" else None
@@ -125,7 +125,7 @@ class PaperBeside:
 
 def paper_beside(record: EvalRecord, label: str) -> PaperBeside | None:
     """None where the paper has no such model and method, or no number for anything that was run."""
-    match = paper_match(record.config)
+    match = paper_match(record)
     lines = [
         {
             "benchmark": benchmark_name(cell.benchmark),

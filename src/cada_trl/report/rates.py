@@ -60,6 +60,11 @@ def reading(change: Change, metric: Metric) -> str:
     return up if change.low > 0 else down
 
 
+def attack_cell(record: EvalRecord, attack: str) -> Cell:
+    """Its name, marked where its prompts were made against another model."""
+    return Cell(attack_name(attack), "transfer" if record.is_transfer(attack) else "")
+
+
 def rate_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
     """A row by column for each benchmark, attack and evaluation that has it; the evaluation's name where several.
 
@@ -72,7 +77,7 @@ def rate_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
     return [
         {
             "Benchmark": Cell(benchmark_name(cell.benchmark), METRICS[cell.metric]),
-            "Attack": Cell(attack_name(cell.attack), "transfer" if record.is_transfer(cell.attack) else ""),
+            "Attack": attack_cell(record, cell.attack),
             **({"Evaluation": label} if len(records) > 1 else {}),
             **({"Judge": MAJORITY if scores.judges else scores.judge_id} if panel else {}),
             "Rate": measure_cell(cell.headline),

@@ -31,8 +31,8 @@ from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, RESPONSES, SC
 from cada_trl.evaluation.scores import Scores, score
 from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.judging.judge import Judged, majorities
-from cada_trl.report.run_record import RUN_FILES, Folder, Row, RunRecord, if_readable, read_run
-from cada_trl.storage.digest import check_kept, read_config
+from cada_trl.report.run_record import RUN_FILES, Folder, Row, RunRecord, check_rows, found, if_readable, read_run
+from cada_trl.storage.digest import read_config
 from cada_trl.storage.files import read_json
 from cada_trl.storage.log import StoredLog
 
@@ -124,8 +124,6 @@ def read_record(path: Path) -> Record:
     if (path / SWEEP).is_file():
         return read_sweep(path)
     manifest = if_readable(path / "manifest.json")  # where it is damaged the kind's own reader says so
-    has_rows = any(path.glob("*.jsonl"))
-    check_kept(path, manifest or ({"exit_state": "unknown"} if has_rows else {}))  # a lost manifest is said, too
     if "interventions" in manifest:
         return read_faithfulness(path)
     if "tasks" in manifest or any(path.glob("*/result.json")):
@@ -164,7 +162,9 @@ def every_cell(records: Sequence[EvalRecord]) -> list[tuple[str, str]]:
 
 def read_evaluation(path: Path) -> EvalRecord:
     """Read an evaluation folder. Errors: UserError for one without scores (with the command that finishes it), for a
-    damaged file (file, row, field), and for scores that are not those of the folder's responses and verdicts."""
+    damaged file (file, row, field), for scores that are not those of the folder's responses and verdicts, and as
+    check_rows."""
+    check_rows(path)
     folder = EvaluationFolder(path)
     manifest = folder.read_json("manifest.json")
     values = folder.read_json(SCORES)
@@ -222,7 +222,9 @@ def _command(manifest: Row) -> str:
 
 
 def read_faithfulness(path: Path) -> FaithfulnessRecord:
-    """Read <faithfulness_dir>/<model>-<hash8>. Errors: UserError for probes without effects and for a damaged file."""
+    """Read <faithfulness_dir>/<model>-<hash8>. Errors: UserError for probes without effects, for a damaged
+    file, and as check_rows."""
+    check_rows(path)
     folder = EvaluationFolder(path)
     manifest, values = folder.read_json("manifest.json"), folder.read_json(EFFECTS)
     if not values:
@@ -233,7 +235,9 @@ def read_faithfulness(path: Path) -> FaithfulnessRecord:
 
 
 def read_utility(path: Path) -> UtilityRecord:
-    """Read <utility_dir>/<model>-<hash8>. Errors: UserError without a finished task and for a damaged file."""
+    """Read <utility_dir>/<model>-<hash8>. Errors: UserError without a finished task, for a damaged file, and
+    as check_rows."""
+    check_rows(path)
     started = sorted(one.parent for one in results_folder(path).glob("*/definitions"))
     unfinished = [folder.name for folder in started if not (folder / "result.json").is_file()]
     results = [_result(file) for file in sorted(path.glob("*/result.json"))]
@@ -285,16 +289,10 @@ def _cell(path: Path, values: Row, row: Row, initial: bool, missing: list[str]) 
         missing.append(f"{about}: {row['state']}" + (f" ({row['reason']})" if row["reason"] else ""))
         return None
     try:
-        run = None if initial else read_run(_found(path, row["run_folder"]))
-        evaluations = [read_evaluation(_found(path, one)) for one in row["evaluations"]]
+        run = None if initial else read_run(found(path, row["run_folder"]))
+        evaluations = [read_evaluation(found(path, one)) for one in row["evaluations"]]
     except UserError as error:
         missing.append(f"{about}: {error}")
         return None
     digest = row["id"] if initial else row["config_hash"]
     return CellRecord(label, digest, None if initial else row["seed"], run, evaluations)
-
-
-def _found(path: Path, folder: str) -> Path:
-    """Folders are relative to where the sweep was called, which mostly is two above its own."""
-    beside = path.resolve().parent.parent / folder
-    return Path(folder) if Path(folder).is_dir() or not beside.is_dir() else beside

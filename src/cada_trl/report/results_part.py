@@ -89,7 +89,7 @@ def utility_part(records: Sequence[UtilityRecord]) -> Document:
     facts = {
         name: scrub(model_facts(one.config, weights[name]) | provenance_facts(one)) for name, one in by_name.items()
     }
-    matches = {name: paper_match(one.config) for name, one in by_name.items()}
+    matches = {name: paper_match(one) for name, one in by_name.items()}
     shown = "; ".join(f"{name}: {match.label}" for name, match in matches.items() if match)
     note = f"The paper's numbers ({shown}) are for orientation: {paper_tables().asked_differently['utility']}."
     rows, notes = [], []

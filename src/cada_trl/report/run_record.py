@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
 from cada_trl.records import Status, Verdict, read_jsonl
-from cada_trl.storage.digest import check_described, read_config
+from cada_trl.storage.digest import check_described, check_kept, read_config
 from cada_trl.storage.files import read_json
 from cada_trl.tracking.metrics import PROBE_SETS
 
@@ -83,25 +82,41 @@ def if_readable(path: Path) -> Row:
         return {}
 
 
-def of_training(model: Mapping[str, Any], name: str) -> Row:
+def found(path: Path, folder: str | Path) -> Path:
+    """Folders are relative to where the verb that wrote `path` was called, which mostly is two above it."""
+    beside = path.resolve().parent.parent / folder
+    return Path(folder) if Path(folder).is_dir() or not beside.is_dir() else beside
+
+
+def of_training(record: Folder, name: str) -> Row:
     """A file of the run whose final/ is an evaluation's model; {} where no run stands beside the weights. Errors: as
     check_described."""
+    model = record.config.get("model") or {}
     if model.get("source") != "folder":
         return {}
-    folder = Path(str(model.get("path"))).parent
+    folder = found(record.path, Path(str(model.get("path"))).parent)
     check_described(folder)
     return if_readable(folder / name)
 
 
+def check_rows(path: Path) -> None:
+    """Errors: UserError for a file of the folder that was edited after it was written. A lost manifest is said, too."""
+    manifest = if_readable(path / "manifest.json")  # where it is damaged the folder's reader says so
+    has_rows = any(path.glob("*.jsonl"))
+    check_kept(path, manifest or ({"exit_state": "unknown"} if has_rows else {}))
+
+
 def read_run(path: Path) -> RunRecord:
     """Read a run folder, finished or not; the torn last line of one that was killed is left out and said in `missing`.
-    Errors: UserError for a folder that is missing or is no run folder, and for a damaged line (file, row, field)."""
+    Errors: UserError for a folder that is missing or is no run folder, for a damaged line (file, row, field), and as
+    check_rows."""
     if not path.is_dir():
         raise UserError(f"no such run folder: {path}; expected a folder that `python -m cada_trl.train` wrote")
     if not any((path / name).is_file() for name in RUN_FILES):
         raise UserError(
             f"{path} is no run folder: no manifest.json, config.yaml or train.jsonl in it; give runs/<name>"
         )
+    check_rows(path)
     missing: list[str] = []
     manifest = _parsed(path / "manifest.json", missing)
     config = _parsed(path / "config.yaml", missing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
 from statistics import fmean
@@ -75,23 +75,37 @@ _LEAST_SPAN = 0.25  # an axis shows no less: noise should not look like a differ
 
 
 def sweep_part(sweeps: Sequence[SweepRecord]) -> Document:
-    """The sweeps' sections, with a frontier-<sweep>.png beside them (frontier.png for one)."""
+    """The sweeps' sections, with a frontier-<sweep>.png beside them; frontier.png for one, numbers for equal names."""
     sections, twin = [], []
+    names = [sweep.name for sweep in sweeps]
     images: dict[str, bytes] = {}
-    for number, sweep in enumerate(sweeps, start=1):
-        cells = [measured(cell) for cell in [*sweep.initial, *sweep.cells]]
+    for number, given in enumerate(sweeps, start=1):
+        cells = [measured(cell) for cell in [*given.initial, *given.cells]]
         drawable = [frontier(cells, asr, nrr) for asr, nrr in axes_shown(cells)]
         frontiers, prefix = [one for one in drawable if one.front], f"sweep{number}"
-        file = "frontier.png" if len(sweeps) == 1 else f"frontier-{sweep.name}.png"
+        unknown = [f"{_title(one)}: {reason}" for one in drawable if not one.front for reason in _reasons(one)]
+        sweep = replace(given, missing=[*given.missing, *unknown])
+        own = sweep.name if len(set(names)) == len(names) else number
+        file = "frontier.png" if len(sweeps) == 1 else f"frontier-{own}.png"
         sections.append(Section(f"Sweep {sweep.name}", _blocks(sweep, frontiers, prefix, file), prefix))
         twin.append({"sweep": sweep.name, "missing": sweep.missing, "frontiers": [_twin(one) for one in frontiers]})
         images |= {file: frontier_png(frontiers)} if frontiers else {}
-    return Document(", ".join(sweep.name for sweep in sweeps), sections, {"sweeps": twin}, images)
+    return Document(", ".join(names), sections, {"sweeps": twin}, images)
 
 
 def _twin(one: Frontier) -> dict[str, Any]:
     neighbours = [asdict(two) | {"asr": two.asr.to_json(), "nrr": two.nrr.to_json()} for two in one.neighbours]
     return asdict(one) | {"neighbours": neighbours}
+
+
+def _title(one: Frontier) -> str:
+    return f"ASR: {measure_name(one.asr)}; NRR: {measure_name(one.nrr)}"
+
+
+def _reasons(one: Frontier) -> list[str]:
+    """Why its configurations have no numbers, each reason once."""
+    every = [share.withheld for each in one.points for share in (each.asr, each.nrr)]
+    return list(dict.fromkeys(reason for reason in every if reason))
 
 
 def _blocks(sweep: SweepRecord, frontiers: Sequence[Frontier], prefix: str, file: str) -> list[Block]:
@@ -102,7 +116,7 @@ def _blocks(sweep: SweepRecord, frontiers: Sequence[Frontier], prefix: str, file
     else:
         blocks.append(Text("No cell has numbers yet."))
     for place, one in enumerate(frontiers):
-        title = f"ASR: {measure_name(one.asr)}; NRR: {measure_name(one.nrr)}"
+        title = _title(one)
         spreads = pooled_note([("ASR", one.asr_spread), ("NRR", one.nrr_spread)])
         drawing = Drawing(frontier_svg(one, f"{prefix}-{place}", mark_titles(one)))
         blocks += [Heading(title), Text(spreads or ONE_SEED, "note"), drawing]
