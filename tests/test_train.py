@@ -9,12 +9,15 @@ import subprocess
 import sys
 
 import pytest
-from end_to_end.tiny_model import tiny_overrides
+from end_to_end.tiny_model import save_tiny_model, tiny_overrides
+from jobs.stub_verb import write_run
 
 from cada_trl import train as verb
+from cada_trl.config import load_config
 from cada_trl.errors import StoppedByTripwire, UserError
 from cada_trl.judging.judge import Judged
 from cada_trl.records import Verdict, read_jsonl
+from cada_trl.storage.digest import file_sha256
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
 from cada_trl.train import main
@@ -129,6 +132,24 @@ def test_a_finished_run_is_reported_where_its_gpus_are_not(finished, tiny, untra
     assert main([*tiny_overrides(finished, tiny), "hardware=gpu", "micro_batch=2", "bf16=false"]) == 0
 
 
+def test_a_finished_run_whose_own_requests_were_edited_since_is_refused_and_one_whose_are_gone_is_reported(
+    tmp_path, monkeypatch
+):
+    file = tmp_path / "mine.jsonl"
+    file.write_text("first")
+    words = ["data=jsonl", f"file={file}", "n_train=5", "n_probe=2", "run_name=tiny", f"runs_dir={tmp_path / 'runs'}"]
+    monkeypatch.setattr(verb, "_report", lambda path: path)
+    data = {"inputs": {"sha256": {"file": file_sha256(file)}}}
+    run = write_run(load_config(words))
+    (run / "manifest.json").write_text(json.dumps(manifest(tmp_path) | {"data": data}))
+    assert main(words) == 0
+    file.write_text("second")
+    with pytest.raises(UserError, match=r"the request set is another one than when .*tiny began; restore it, or"):
+        main(words)
+    file.unlink()
+    assert main(words) == 0
+
+
 @pytest.mark.parametrize("change", ["lr=1e-4", "seed=1", "max_steps=3"])
 def test_another_run_under_the_same_name_is_refused(finished, tiny, change, untrainable):
     with pytest.raises(UserError, match=r"holds another run \(config .*\); choose another run_name or move the folder"):
@@ -171,6 +192,20 @@ def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(finished, ove
     assert steps(tmp_path) == steps(finished)
     assert completions(tmp_path) == completions(finished)
     assert [row["name"] for _, row in read_jsonl(tmp_path / "runs" / "tiny" / "probes.jsonl")] == ["before", "after"]
+
+
+def test_a_run_does_not_go_on_from_another_model_under_the_same_path(tmp_path, monkeypatch):
+    def break_off(*_):
+        raise RuntimeError("broken off")
+
+    monkeypatch.setattr(verb, "_train_and_probe", break_off)
+    overrides = tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model"))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="broken off"):
+            main(overrides)
+    save_tiny_model(tmp_path / "model", seed=7)
+    with pytest.raises(UserError, match=r"the initial model is another one than when .* began"):
+        main(overrides)
 
 
 def fill_disk_for_weights(monkeypatch):

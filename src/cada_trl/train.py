@@ -17,7 +17,7 @@ from typing import Any
 from cada_trl.config import Config, load_config, run_name
 from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import Console
-from cada_trl.data.prepared import PreparedData, prepare
+from cada_trl.data.prepared import PreparedData, check_same_files, prepare
 from cada_trl.errors import run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.from_config import check_pays_reward, make_judge, make_reasoning_judge
@@ -84,7 +84,7 @@ def train(config: Config) -> Path:
     """Run everything, or only the report where the run is done already; returns the run folder."""
     path = Path(config.runs_dir) / run_name(config)
     if is_done(path, config, with_files=is_main_rank()):
-        check_same_inputs(path, {"hazards_hash": pack_hash(load_pack(config.hazards))})
+        check_same_files(path, config)
         _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
         return _report(path)
     check_weights(config)
@@ -111,6 +111,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
     from cada_trl.doctor import check_prompt, refuse_failed
     from cada_trl.models.checks import check_tokenizer, template_hash
     from cada_trl.models.load import load_tokenizer
+    from cada_trl.models.named import model_fingerprint
     from cada_trl.separability.card import kept_card
 
     tokenizer = load_tokenizer(config.model)
@@ -122,6 +123,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
         "reasoning_judge_id": reasoning_judge.id if reasoning_judge else None,
         "hazards_hash": pack_hash(pack),
         "template_hash": template_hash(tokenizer),
+        "initial_model": model_fingerprint(config.model),
         "tokenizer_facts": check_tokenizer(tokenizer, config.model),
         "card": card.summary() if card else None,
     }

@@ -3,7 +3,7 @@
 import pytest
 
 from cada_trl.config import load_config
-from cada_trl.config.loading import Section, as_override, compose_config, groups, leaf_paths, nearest
+from cada_trl.config.loading import Section, as_override, compose_config, groups, leaf_paths, nearest, run_words
 from cada_trl.errors import UserError
 
 
@@ -71,7 +71,22 @@ def test_a_list_inside_a_section_is_split_too_and_text_is_not(conf_dir):
         shop(conf_dir, "owner=a,b")
 
 
-@pytest.mark.parametrize("value", ["a, b (c)", 'quo"ted', "<|im_end|>", "null", "", 3, None, True, ["a,b", "c"]])
+TEXTS = [
+    "a, b (c)",
+    'quo"ted',
+    "<|im_end|>",
+    "null",
+    "",
+    "a\\b",
+    "a\\",
+    'a\\\\"',
+    "tab\there",
+    "two\nlines",
+    "Désolé \\o/",
+]
+
+
+@pytest.mark.parametrize("value", [*TEXTS, 3, None, True, ["a,b", "c\\"]])
 def test_any_plain_value_survives_the_way_through_hydra(conf_dir, value):
     from hydra import compose, initialize_config_dir
 
@@ -108,3 +123,18 @@ def test_a_composition_leaves_nothing_behind_for_the_next_one():
     changed = load_config(["beta_kl=0.5", "held_out_hazards=[hate]"])
     assert (changed.algo.beta_kl, changed.data.held_out_hazards) == (0.5, ["hate"])
     assert (load_config([]).algo.beta_kl, load_config([]).data.held_out_hazards) == (0.01, [])
+
+
+class Export(Section):
+    run: str
+    to: str | None = None
+
+
+def test_the_words_after_a_run_are_its_keys():
+    assert run_words(["runs/a", "to=x"], Export) == Export(run="runs/a", to="x")
+
+
+@pytest.mark.parametrize("words", ["runs/a to=x to=y", "runs/a run=runs/b", "run=runs/b", "runs/a runs/b"])
+def test_a_run_or_a_key_of_it_that_is_given_twice_is_refused(words):
+    with pytest.raises(UserError, match=f"got {words}; expected one run folder and "):
+        run_words(words.split(), Export)

@@ -10,7 +10,7 @@ from cada_trl.config import ModelConfig, load_config
 from cada_trl.errors import UserError
 from cada_trl.models import named
 from cada_trl.models.load import load_tokenizer
-from cada_trl.models.named import model_identity, model_overrides, named_model
+from cada_trl.models.named import model_fingerprint, model_identity, model_overrides, named_model
 
 from .conftest import model_config
 
@@ -124,6 +124,12 @@ def test_a_moved_folder_is_the_same_model_and_changed_weights_are_another(folder
     (folder / "model.safetensors").write_bytes(weights)
     after = model_identity(named_model(str(folder)))
     assert {name for name in before if before[name] != after[name]} == {"model.safetensors"}
+
+
+def test_a_model_that_was_made_anew_in_the_same_folder_has_another_fingerprint(folder):
+    before = model_fingerprint(named_model(str(folder)))
+    assert model_fingerprint(named_model(str(save_tiny_model(folder)))) == before
+    assert model_fingerprint(named_model(str(save_tiny_model(folder, seed=7)))) != before
 
 
 @pytest.mark.parametrize("recorded", ["another", None])

@@ -141,16 +141,30 @@ def test_an_edited_manifest_is_refused_and_an_older_one_without_its_own_hash_is_
     [
         ({"hazards_hash": "other"}, "the case pack is another one than when"),
         ({"judge_id": "other"}, "the judge is another one"),
+        ({"initial_model": "other"}, "the initial model is another one than when"),
         ({"data": {"files": {"train.jsonl": "other"}}}, "the request set is another one than when"),
     ],
 )
 def test_what_a_run_read_and_was_edited_since_it_began_is_refused(change, what, tmp_path):
-    began = {"hazards_hash": "h", "judge_id": "j", "template_hash": None, "data": {"files": {"train.jsonl": "t"}}}
+    began = {"hazards_hash": "h", "judge_id": "j", "initial_model": "m", "template_hash": None}
+    began |= {"data": {"files": {"train.jsonl": "t"}}}
     check_same_inputs(tmp_path, began)  # there is none before
     (tmp_path / "manifest.json").write_text(json.dumps(began))
     check_same_inputs(tmp_path, {**began, "template_hash": "not recorded then"})
     with pytest.raises(UserError, match=rf"{what}.*another run_name"):
         check_same_inputs(tmp_path, {**began, **change})
+
+
+def test_rows_that_are_not_prepared_anew_are_told_by_the_file_that_they_are_made_of(tmp_path):
+    def made_of(digest):
+        return {"data": {"inputs": {"sha256": {"file": digest}}}}
+
+    began = {"data": {**made_of("a")["data"], "files": {"train.jsonl": "t"}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(began))
+    check_same_inputs(tmp_path, made_of("a"))
+    check_same_inputs(tmp_path, {"data": {**made_of("b")["data"], "files": {"train.jsonl": "t"}}})  # the same rows
+    with pytest.raises(UserError, match="the request set is another one than when"):
+        check_same_inputs(tmp_path, made_of("b"))
 
 
 def test_what_is_not_known_of_the_inputs_is_not_compared(tmp_path):

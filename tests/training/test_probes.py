@@ -37,13 +37,6 @@ def test_the_log_probability_is_that_of_a_forward_pass_of_each_request_alone(bat
     assert max(logp_n) - min(logp_n) > 0.1
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_in_the_mode_that_it_was_in(training):
-    MODEL.train(training)
-    header_logp_n(MODEL, TOKENIZER, TEXTS[:1], 8)
-    assert MODEL.training is training
-
-
 def _requests(*harmful):
     return [Request(f"r{n}", "Why?", "privacy", harmful=one, source="own") for n, one in enumerate(harmful)]
 
@@ -111,11 +104,9 @@ def test_a_row_holds_what_the_report_needs():
 
 def test_the_judge_sees_the_raw_requests_and_what_it_leaves_unscored_has_no_reward():
     judge = EveryOther()
-    MODEL.train()
     rows = probe(MODEL, TOKENIZER, {"harmful": REQUESTS}, config(), judge)
     assert judge.seen == [(row["request"], row["final_response"]) for row in rows]
     assert [row["reward"] for row in rows] == [0.0, -1.0, None, 0.0, -1.0]
-    assert MODEL.training  # again
 
 
 def test_the_same_seed_gives_the_same_answers_and_another_seed_others():

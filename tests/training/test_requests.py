@@ -100,6 +100,20 @@ def test_where_twins_are_too_many_the_step_keeps_its_share_of_harmless_requests(
         assert step[4] == step[0] + 6
 
 
+@pytest.mark.parametrize("n_benign", range(1, 9))
+def test_every_step_is_whole_however_few_harmless_targets_were_kept(n_benign):
+    twin_of = {place * 7: 60 + place for place in range(n_benign)}
+    few = {"n_harmful": 60, "n_benign": n_benign, "requests_per_step": 16, "benign_per_step": 8}
+    sampler = _sampler(**few, rollouts_per_request=2, twin_of=twin_of)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        rows = list(sampler)
+        steps = [rows[start : start + 32] for start in range(0, len(rows), 32)]
+        assert len(rows) == len(sampler)
+        assert {sum(row >= 60 for row in step) for step in steps} == {16}
+        assert all({twin_of[row] for row in step if row in twin_of} <= set(step) for step in steps)
+
+
 def test_without_harmless_requests_in_a_step_twins_change_nothing():
     assert _steps(_sampler(twin_of=TWIN_OF)) == _steps(_sampler())
 

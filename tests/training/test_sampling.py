@@ -97,6 +97,17 @@ def test_a_policy_is_whole_again_after_its_adapter_was_off_to_sample(sampler):
         assert torch.equal(trainer.model(input_ids=ids).logits, before)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_policy_samples_without_its_adapters_dropout_and_has_its_mode_back(build, training):
+    adapter = _lora(lora_dropout=0.5, init_lora_weights=False)
+    trainer, _ = build(trainer_class=CADATrainer, peft_config=adapter)
+    trainer.model.train(training)
+    ids = torch.tensor([[7, 8, 9]])
+    with trainer.sampling_model() as model:
+        assert torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
+    assert trainer.model.training is training
+
+
 @pytest.mark.parametrize("sampled_by", ["policy", "reference"])
 def test_a_model_that_samples_has_packed_weights_and_decoding_attention_and_has_its_own_back(
     sampler, sampled_by, monkeypatch

@@ -1,14 +1,28 @@
 """Which samples become targets: every reason by hand, counted, and an empty set refused."""
 
+from types import SimpleNamespace
+
 import pytest
 from end_to_end.tiny_model import tiny_tokenizer
 
+from cada_trl.config import load_config
 from cada_trl.errors import UserError
+from cada_trl.hazards.pack import load_pack
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Request, Verdict
 from cada_trl.reward import ScoredCompletion
+from cada_trl.training import targets as module
 from cada_trl.training.stock import said
-from cada_trl.training.targets import Target, check_kept, counts, fixed_answers, in_words, reason_to_drop
+from cada_trl.training.targets import (
+    Target,
+    check_kept,
+    counts,
+    fixed_answers,
+    in_words,
+    make_targets,
+    reason_to_drop,
+    sampled,
+)
 
 REASONED = "### Analysis\nIt would harm.\n### Final Response\nI'm sorry, but I can't help with that."
 DIRECT = "I'm sorry, but I can't help with that."
@@ -104,3 +118,85 @@ def test_the_fixed_refusal_is_the_same_for_every_request():
     assert {target.text for target in targets} == {DIRECT}
     assert [target.request for target in targets] == ["request 0", "request 1", "request 2"]
     assert in_words(counts(3, [], [])) == "harmful: one fixed text for 3 requests"
+
+
+class Verdicts:
+    """A judge that gives each request its verdict, and refuses the others."""
+
+    def __init__(self):
+        self.of, self.n_asked = {}, 0
+
+    def __call__(self, rows, texts, truncated):
+        self.n_asked += 1
+        return [scored(text, self.of.get(row["request_id"], REFUSED)) for row, text in zip(rows, texts, strict=True)]
+
+
+def a_run(folder, *words):
+    """What make_targets takes of a run; score is a Verdicts."""
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    requests = [Request(f"r{n}", f"request {n}", "hate", True, "test") for n in range(16)]
+    return SimpleNamespace(
+        config=load_config(["algo=rejection_sft", "benign_frac=0.0", "max_steps=1", *words]),
+        data=SimpleNamespace(train=requests, benign_train=[]),
+        folder=SimpleNamespace(is_main=True, path=folder, checkpoints=folder / "checkpoints"),
+        pack=load_pack("builtin"),
+        manifest={"data_hash": "d", "template_hash": "t"},
+        n_steps=1,
+        score=Verdicts(),
+        note=lambda *_: None,
+        say=lambda *_: None,
+    )
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run of four samples, the third of which the judge is silent on."""
+    row = {"harmful": True, "truncated": False, "completion": REASONED}
+    rows = [{"request_id": f"r{n}", "request": f"request {n}", **row} for n in range(4)]
+    monkeypatch.setattr(module, "sampled", lambda run, with_harmful: (tmp_path, rows))
+    run = a_run(tmp_path)
+    run.score.of["r2"] = UNSCORED
+    return run
+
+
+def kept(run):
+    return [target.request_id for target in make_targets(run)]
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_keeps_the_targets_that_it_began_with(run):
+    assert kept(run) == ["r0", "r1", "r3"]
+    (run.folder.checkpoints / "checkpoint-1").mkdir()
+    run.score.of.clear()
+    assert kept(run) == ["r0", "r1", "r3"] and run.score.n_asked == 1
+
+
+def test_before_its_first_checkpoint_a_run_that_begins_again_asks_the_judge_again(run):
+    assert kept(run) == ["r0", "r1", "r3"]
+    run.score.of.clear()
+    assert kept(run) == ["r0", "r1", "r2", "r3"]
+
+
+def test_other_samples_than_those_that_were_judged_are_judged(run, monkeypatch):
+    kept(run)
+    (run.folder.checkpoints / "checkpoint-1").mkdir()
+    _, rows = module.sampled(run, with_harmful=True)
+    monkeypatch.setattr(module, "sampled", lambda run, with_harmful: (None, [*rows[:3], {**rows[3], "completion": ""}]))
+    assert kept(run) == ["r0", "r1"] and run.score.n_asked == 2
+
+
+def test_a_rank_takes_what_the_main_process_decided_and_asks_no_judge(run, monkeypatch):
+    run.folder.is_main = False
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda mine: [*mine, None, "unscored", None, "complied"])
+    assert kept(run) == ["r0", "r2"] and run.score.n_asked == 0
+
+
+def test_a_step_of_another_number_of_requests_cuts_other_seeded_batches_and_shares_no_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "model_identity", lambda model: {})
+    monkeypatch.setattr(module, "_is_whole", lambda folder, n: folders.append(folder) or n == 16)
+    monkeypatch.setattr(module, "read_jsonl", lambda path: ((n, {"request_id": f"r{n}"}) for n in range(16)))
+    folders = []
+    for n_requests, n_steps in ((16, 1), (8, 2)):
+        run = a_run(tmp_path, f"requests_per_step={n_requests}", "micro_batch=8")
+        run.n_steps = n_steps
+        assert len(sampled(run, with_harmful=True)[1]) == 16
+    assert folders[0] != folders[1]

@@ -85,7 +85,7 @@ class AlgoConfig(Section):
     dpo_beta: Annotated[float, Field(gt=0.0)] | None = None
     lr: Annotated[float, Field(gt=0.0)]
     lr_schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"]
-    warmup_frac: Fraction
+    warmup_frac: Annotated[float, Field(ge=0.0, lt=1.0)]  # transformers reads 1 and more as a number of steps
     weight_decay: Annotated[float, Field(ge=0.0)]
     adam_beta2: Annotated[float, Field(gt=0.0, lt=1.0)]
     max_grad_norm: Annotated[float, Field(gt=0.0)]
@@ -161,6 +161,7 @@ def algo_misfits(algo: AlgoConfig) -> Iterator[str]:
             f"benign_frac={algo.benign_frac} leaves no harmful request in a step of {algo.requests_per_step}; only "
             "method=sft with max_steps set learns from harmless ones alone: lower it"
         )
+    yield from _shares_of_none(algo)
     if algo.targets == "opening" and (algo.method != "sft" or algo.benign_frac):
         yield "targets=opening is for method=sft on harmful requests alone; set benign_frac=0.0"
     if algo.method == "dpo" and algo.targets == "direct_refusal":
@@ -173,3 +174,11 @@ def algo_misfits(algo: AlgoConfig) -> Iterator[str]:
         yield f"kl_in={algo.kl_in} takes kl=k1, not kl={algo.kl} (its gradient there is another)"
     if algo.baseline in {"group", "leave_one_out"} and algo.rollouts_per_request < 2:
         yield f"baseline={algo.baseline} needs rollouts_per_request >= 2; 1 takes running, batch or none"
+
+
+def _shares_of_none(algo: AlgoConfig) -> Iterator[str]:
+    of_a_kind = max(algo.requests_per_step - algo.benign_per_step, algo.benign_per_step)
+    for key, n in (("benign_frac", algo.requests_per_step), ("first_tok_frac", of_a_kind)):
+        share = getattr(algo, key)
+        if share and not round(share * n):
+            yield f"{key}={share} of {n} requests per step is none; set {1 / n:.3g}, which is one, or 0.0"

@@ -179,7 +179,15 @@ def is_text_list(schema: type[Section], path: str) -> bool:
 
 def as_override(key: str, value: Any) -> str:
     """`key=value` in Hydra's words for any plain value: text is quoted, so that commas and blanks are its own."""
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+    return f"{key}={_quoted(value)}"
+
+
+def _quoted(value: Any) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if isinstance(value, list):
+        return f"[{', '.join(map(_quoted, value))}]"
+    return QuotedString(value, Quote.double).with_quotes() if isinstance(value, str) else json.dumps(value)
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], frozenset[str]]:
@@ -197,7 +205,7 @@ def config_is_all(config: Section, flags: Collection[str]) -> bool:
 def run_words(argv: list[str], schema: type[Schema]) -> Schema:
     """`RUN key=value ...` as the schema, which has a field `run`.
 
-    Errors: UserError without one run, or for a wrong key.
+    Errors: UserError without one run, for a wrong key, or for one that is given twice.
     """
     if HELP.intersection(argv):
         defaults = (f"  {name}={field.default}" for name, field in schema.model_fields.items() if name != "run")
@@ -205,8 +213,11 @@ def run_words(argv: list[str], schema: type[Schema]) -> Schema:
     runs = [word for word in argv if "=" not in word]
     if len(runs) != 1 or runs[0].startswith("-"):
         raise UserError(f"got {' '.join(argv) or 'nothing'}; expected one run folder and key=value, as in runs/NAME")
-    values = dict(word.split("=", 1) for word in argv if "=" in word)
-    return check_values(schema, {**values, "run": runs[0]})
+    words = [f"run={runs[0]}", *(word for word in argv if "=" in word)]
+    values = dict(word.split("=", 1) for word in words)
+    if len(values) < len(words):
+        raise UserError(f"got {' '.join(argv)}; expected one run folder and each key once, as in runs/NAME to=FOLDER")
+    return check_values(schema, values)
 
 
 def nearest(name: str, valid: Collection[str]) -> str:

@@ -78,6 +78,11 @@ def _misfits(config: Config) -> Iterator[str]:
             f"kl_direction={algo.kl_direction} is the exact KL's in the loss; kl={algo.kl} kl_in={algo.kl_in} has "
             "a direction of its own: set kl_direction=reverse, or kl=exact kl_in=loss"
         )
+    if algo.benign_frac and (config.data.dataset, config.data.twins) == ("beavertails", "none"):
+        yield (
+            f"benign_frac={algo.benign_frac} needs harmless requests, and data=beavertails twins=none has none; set "
+            "benign_frac=0.0, or twins=harmless"
+        )
     if rollout.importance_cap is not None and (why_not := _no_correction(config)):
         yield f"importance_cap={rollout.importance_cap} {why_not}"
     if rollout.backend == "vllm_server" and not rollout.server_url:

@@ -12,7 +12,7 @@ from cada_trl.config.loading import as_override, check_values, described, neares
 from cada_trl.errors import UserError, first_line
 from cada_trl.models.folder import checked_folder, count_params
 from cada_trl.models.load import check_hub, is_adapter, resolve_model
-from cada_trl.storage.digest import digests, read_config
+from cada_trl.storage.digest import digests, json_sha256, quick_sha256, read_config
 from cada_trl.storage.files import read_json
 from cada_trl.storage.reading import read_yaml
 
@@ -132,6 +132,14 @@ def model_identity(model: ModelConfig) -> dict[str, str]:
     identity = folder_identity(folder)
     _check_saved(folder, identity)
     return folder_identity(Path(where)) if is_adapter(folder) else identity
+
+
+def model_fingerprint(model: ModelConfig) -> str:
+    """What tells the model from another one under the same name, within a moment. Errors: as resolve_model."""
+    where = resolve_model(model)
+    if model.source == "hub":
+        return snapshot(model).name
+    return json_sha256(digests(Path(where), _DESCRIBING, quick_sha256))
 
 
 def folder_identity(folder: Path) -> dict[str, str]:

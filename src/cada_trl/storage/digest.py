@@ -18,6 +18,12 @@ from cada_trl.storage.reading import opened, read_yaml
 
 CONFIG, MANIFEST = "config.yaml", "manifest.json"
 _OWN = "manifest_sha256"  # the manifest's key for the SHA-256 of the rest of it
+_INPUTS = {
+    "hazards_hash": "case pack",
+    "template_hash": "chat template",
+    "judge_id": "judge",
+    "initial_model": "initial model",
+}
 Digest = Callable[[Path], str]
 _WHOLE_BYTES = 2**26  # ours: larger files, which are weights, take seconds each
 _END_BYTES = 2**20
@@ -89,11 +95,14 @@ def check_same_inputs(folder: Path, now: Mapping[str, Any]) -> None:
     before = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
     wrong = [
         what
-        for key, what in {"hazards_hash": "case pack", "template_hash": "chat template", "judge_id": "judge"}.items()
+        for key, what in _INPUTS.items()
         if before.get(key) is not None and before[key] != now.get(key, before[key])
     ]
-    files = [(manifest.get("data") or {}).get("files") for manifest in (before, now)]
-    wrong += ["request set"] if all(files) and files[0] != files[1] else []
+    data = [manifest.get("data") or {} for manifest in (before, now)]
+    rows = [one.get("files") for one in data]
+    if not all(rows):  # what is not prepared anew is told by the file that it is made of
+        rows = [((one.get("inputs") or {}).get("sha256") or {}).get("file") for one in data]
+    wrong += ["request set"] if all(rows) and rows[0] != rows[1] else []
     if wrong:
         raise UserError(
             f"the {wrong[0]} is another one than when {folder} began; restore it, or begin anew under another run_name"

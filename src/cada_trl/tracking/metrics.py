@@ -40,7 +40,7 @@ _OF_STEPS: dict[str, tuple[str, str]] = {
     "train/baseline": ("reward", "the baseline that the rewards were centred with"),
     "train/advantage_mean": ("reward", "mean centred reward"),
     "train/advantage_zero_frac": ("fraction", "completions without a learning signal"),
-    "train/kl_nats": ("nats", "KL to the initial model in the objective's direction, per completion that is learned from"),
+    "train/kl_nats": ("nats", "KL to the initial model, in the direction of the objective, per learned completion"),
     "train/benign_kl_nats": ("nats", "the same of harmless requests alone"),
     "train/kl_k1_nats": ("nats", "estimate k1 = mean of log(policy/initial) a completion"),
     "train/kl_k3_nats": ("nats", "estimate k3 of the KL a completion, never negative"),

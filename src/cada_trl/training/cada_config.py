@@ -49,7 +49,7 @@ class CADAConfig(GRPOConfig):
         super().__post_init__()
         if (self.generation_batch_size or 0) % self.rollouts_per_request:
             raise ValueError(
-                f"{self.generation_batch_size} rollouts per step cannot be cut into groups of {self.rollouts_per_request}"
+                f"{self.generation_batch_size} rollouts per step make no whole groups of {self.rollouts_per_request}"
             )
         self.num_generations = self.rollouts_per_request
         # A shared prefix lives in a key-value cache, which gradient checkpointing drops, and may be a forward call of

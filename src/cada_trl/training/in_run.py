@@ -33,7 +33,8 @@ class InRun(Resumable):
 
     @contextmanager
     def sampling_model(self) -> Iterator[PreTrainedModel]:
-        """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on, weights packed.
+        """The policy made ready to generate: unwrapped, on its device, whole, decoding attention on, weights packed, no
+        dropout: with it each token would come from another policy.
 
         A rank's number of forward calls is its own: the weights are gathered once, and no call waits for other ranks.
         With bf16 they are cast once, too: each forward call has an autocast of its own, which would cast all of them
@@ -69,7 +70,12 @@ class InRun(Resumable):
             packed_linear(model),
             in_autocast_dtype(model),
         ):
-            yield model
+            was_training = model.training
+            model.eval()
+            try:
+                yield model
+            finally:
+                model.train(was_training)
 
 
 class InRollouts(InRun):

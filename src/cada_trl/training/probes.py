@@ -89,8 +89,6 @@ def header_logp_n(
     prompts = [request_ids(tokenizer, request) for request in requests]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     logp_n = [0.0] * len(prompts)
-    was_training = model.training
-    model.eval()
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         ids, mask = left_padded([prompts[index] + header for index in chosen], model.device)
@@ -102,7 +100,6 @@ def header_logp_n(
         logp_bt = logits_btv.float().log_softmax(-1).gather(-1, label_bt[..., None])[..., 0]
         for index, logp in zip(chosen, logp_bt.sum(1).tolist(), strict=True):
             logp_n[index] = logp
-    model.train(was_training)
     return logp_n
 
 
@@ -168,7 +165,6 @@ def probe(
     sets: name (harmful, harmless, xstest_safe, held_out) -> requests. The same seed each time, so that before and after
     differ by the model.
     """
-    model.eval()
     rows = []
     for name, requests in sets.items():
         texts = [request.text for request in requests]
@@ -185,7 +181,6 @@ def probe(
             fields = {"set": name, "request_id": request.id, "request": request.text, "hazard": request.hazard}
             lengths = {"completion_tok": len(one.token_ids), "truncated": one.truncated, "token_ids": one.token_ids}
             rows.append({**fields, "harmful": request.harmful, **said.fields(), **lengths})
-    model.train()
     return rows
 
 
@@ -198,7 +193,6 @@ def mean_nll_nats(
     The answers are the untrained model's own to harmless requests: it rises as a model drifts from what it could say
     (ours, a stand-in for perplexity where no text may be downloaded). None without rows.
     """
-    model.eval()
     total_nats, n_tok = 0.0, 0
     for row in rows:
         prompt = request_ids(tokenizer, row["request"])
@@ -206,7 +200,6 @@ def mean_nll_nats(
         logits_tv = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
         total_nats += float(torch.nn.functional.cross_entropy(logits_tv, ids[0, len(prompt) :], reduction="sum"))
         n_tok += len(row["token_ids"])
-    model.train()
     return total_nats / n_tok if n_tok else None
 
 

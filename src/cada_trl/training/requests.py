@@ -115,6 +115,8 @@ class RolloutSampler(Sampler[int]):
         twins = [self.twin_of[row] for row in chosen if row in self.twin_of][: self.benign_per_step]
         left = self.benign_per_step - len(twins)
         others = [row for row in _window(benign, step, self.benign_per_step + len(twins)) if row not in twins]
+        if len(others) < left:  # SFT and DPO may keep fewer harmless targets than a step takes
+            others = _window([row for row in benign if row not in twins] or benign, step, left)
         return [row for row in (*chosen, *twins, *others[:left]) for _ in range(self.rollouts_per_request)]
 
 

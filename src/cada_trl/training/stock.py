@@ -109,7 +109,7 @@ class RecordedDPO(Recorded, DPOTrainer):
 
 
 class RecordedGRPO(RecordedRollouts, GRPOTrainer):
-    """GRPOTrainer as it is: group-normalised advantages, clipped ratio, k3 in the loss."""
+    """GRPOTrainer as it is: group-normalised advantages, clipped ratio, k3 times the ratio in the loss."""
 
 
 class RecordedRLOO(RecordedRollouts, RLOOTrainer):

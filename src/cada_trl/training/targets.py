@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from cada_trl.storage.log import AppendLog
 from cada_trl.training.run import Run
 
 Row = dict[str, Any]
+NOTED = "targets.jsonl"  # in the run folder
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,17 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
     whole answers. Errors: UserError with the reasons when no harmful target is kept, or none of the harmless ones that
     the batch holds.
     """
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+    from transformers import TrainingArguments
+
     algo = run.config.algo
     from_model = algo.targets == "own"
     folder, rows = sampled(run, with_harmful=from_model) if from_model or algo.benign_per_step else (None, [])
-    rejects = algo.keep == "reasoned_refusal"
-    texts, cut = [row["completion"] for row in rows], [row["truncated"] for row in rows]
-    scored = run.score(rows, texts, cut) if rejects and rows else [None] * len(rows)
-    reasons = [
-        reason_to_drop(row["completion"], row["truncated"], row["harmful"], paid, unequal_to)
-        for row, paid in zip(rows, scored, strict=True)
-    ]
+    # One process decides for all: a judge may answer each otherwise. Without the state, ranks on CPUs pass for one; the
+    # others wait for the judge as long as for a step.
+    PartialState(cpu=run.config.hardware.device == "cpu", timeout=timedelta(seconds=TrainingArguments.ddp_timeout))
+    reasons = gather_object(_reasons(run, rows, unequal_to) if run.folder.is_main else [])
     fixed = [] if from_model else fixed_answers(run.data.train, str(algo.refusal_text), algo.targets != "opening")
     targets = fixed + [
         Target(row["request_id"], row["request"], row["harmful"], row["completion"].strip(), not row["truncated"])
@@ -65,12 +68,30 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
     report = counts(len(fixed), rows, reasons) | {"samples": str(folder) if folder else None}
     if run.folder.is_main:
         noted = [{**row, "dropped": reason} for row, reason in zip(rows, reasons, strict=True)]
-        write_jsonl(run.folder.path / "targets.jsonl", noted)
+        write_jsonl(run.folder.path / NOTED, noted)
     run.note("targets", report)
     asked = {"harmful": algo.benign_per_step < algo.requests_per_step, "harmless": algo.benign_per_step > 0}
     check_kept(report, [kind for kind, is_asked in asked.items() if is_asked])
     run.say(f"targets: {in_words(report)}")
     return sorted(targets, key=lambda target: not target.harmful)
+
+
+def _reasons(run: Run, rows: list[Row], unequal_to: str | None) -> list[str | None]:
+    """Why each is no target. A run that goes on from a checkpoint keeps what it began with, whatever a judge that was
+    silent says now: the kept ones decide the order of the steps."""
+    noted = run.folder.path / NOTED
+    if noted.is_file() and any(run.folder.checkpoints.iterdir()):
+        before = [row for _, row in read_jsonl(noted)]
+        reasons = [row.pop("dropped") for row in before]
+        if before == rows:
+            return reasons
+    texts, cut = [row["completion"] for row in rows], [row["truncated"] for row in rows]
+    rejects = run.config.algo.keep == "reasoned_refusal"
+    scored = run.score(rows, texts, cut) if rejects and rows else [None] * len(rows)
+    return [
+        reason_to_drop(row["completion"], row["truncated"], row["harmful"], paid, unequal_to)
+        for row, paid in zip(rows, scored, strict=True)
+    ]
 
 
 def fixed_answers(requests: Iterable[Request], text: str, ended: bool) -> list[Target]:
@@ -192,6 +213,7 @@ def _decides(run: Run, rows: Sequence[Row]) -> Row:
         "read_as": config.model.model_dump(include={"dtype", "context_tok", "eos", "pad"}),
         "prompt": config.prompt.model_dump(),
         "benign_arm": config.algo.benign_arm,
+        "requests_per_step": config.algo.requests_per_step,  # as many are sampled under one seed
         "rollout": config.rollout.model_dump(exclude={"server_url", "tensor_parallel"}),
         "seed": config.seed,
         "request_set": manifest["data_hash"],

@@ -193,6 +193,8 @@ class Guard:
 
     def raise_if_stopped(self, trainer: Trained) -> None:
         """After training, on every process. Errors: StoppedByTripwire, StopAsked."""
+        if trainer.state.global_step >= self._run.n_steps:
+            self._stop = None  # told already; nothing is left to stop
         if not self.must_stop(trainer):
             return
         if self._stop:
