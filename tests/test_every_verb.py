@@ -12,7 +12,7 @@ import pytest
 
 from cada_trl.cli import VERBS
 from cada_trl.errors import UserError
-from cada_trl.report.run_record import of_training
+from cada_trl.report.run_record import Folder, of_training
 from cada_trl.storage.digest import sealed
 from cada_trl.storage.files import read_json, replace_json
 from tests.report.made_up_run import write_run
@@ -255,8 +255,8 @@ def test_an_edited_run_is_refused_by_the_name_of_the_file(verb, name, tmp_path, 
 @pytest.mark.parametrize("name", EDITS)
 def test_an_evaluations_page_does_not_take_the_edited_file_of_its_training(name, tmp_path):
     run = ended_run(tmp_path / "run")
-    model = {"source": "folder", "path": str(run / "final")}
-    assert of_training(model, name)
+    record = Folder(tmp_path / "evals" / "a", {}, {"model": {"source": "folder", "path": str(run / "final")}})
+    assert of_training(record, name)
     (run / name).write_text(EDITS[name]((run / name).read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(UserError, match=f"{name} was edited after it was written"):
-        of_training(model, name)
+        of_training(record, name)

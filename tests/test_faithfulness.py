@@ -167,6 +167,12 @@ def test_a_judge_that_says_nothing_ends_without_a_number_and_not_well(root, monk
         call(root)
 
 
+@pytest.mark.parametrize("sees", ["completion", "completion_and_prompt"])
+def test_a_judge_that_would_read_what_is_put_in_is_refused(root, sees):
+    with pytest.raises(UserError, match=f"judge_sees={sees} shows the judge the analysis that is put in; leave it out"):
+        call(root, f"judge_sees={sees}")
+
+
 def test_another_way_to_begin_an_answer_is_another_folder(root):
     assert call(root) != call(root, "reasoning_as=think")
 

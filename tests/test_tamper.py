@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from report.made_up_evaluation import answers_most, refuses_most, write_evaluati
 from cada_trl import tamper
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import EvaluationFolder
+from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.runner import Runner
 from cada_trl.models.named import folder_identity
@@ -50,6 +52,15 @@ def test_the_keys_of_evaluate_ask_and_those_of_train_train(words, capsys):
     assert all("max_steps=3" in line and " seed=7 rank=4 " in line for line in lines if "cada_trl.train " in line)
 
 
+def test_all_three_are_asked_under_the_same_prompt(words, capsys):
+    lines = dry_run([*words, "prompt=cases", "cases_as=policy", "n_cases=1", "reasoning_as=think"], capsys)
+    asked = [shlex.split(line.strip())[2:] for line in lines if "cada_trl.evaluate " in line]
+    prompts = [load_evaluate_config([f"model={words[0]}", *one[1:]]).prompt for one in asked]
+    assert len(prompts) == 3 and len(set(map(repr, prompts))) == 1
+    assert (prompts[0].cases_as, prompts[0].n_cases, prompts[0].reasoning_as) == ("policy", 1, "think")
+    assert "cases_as" in " ".join(asked[2]) and "hint" in " ".join(asked[2])
+
+
 def test_other_weights_in_the_same_folder_are_trained_anew(words, tmp_path, capsys):
     words[0] = str(save_tiny_model(tmp_path / "changing"))
     first = dry_run(words, capsys)
@@ -71,6 +82,7 @@ def test_other_weights_in_the_same_folder_are_trained_anew(words, tmp_path, caps
         (["train=max_stepz=1"], "unknown key 'max_stepz'; did you mean max_steps"),
         (["requests_per_step=5"], "not divisible by"),
         (["opener='  '"], "opener='  ': expected words, not blanks alone"),
+        (["shard=1/2"], "shard=1/2: tamper asks each model whole; leave it out"),
         (["train=max_steps=3"], "train=max_steps=3: tamper sets it itself, and its page says so; expected other keys"),
         (["train=algo.lr=1.0"], "train=algo.lr=1.0: tamper sets it itself"),
         (["train=peft=none"], "train=peft=none: tamper sets it itself"),

@@ -9,7 +9,7 @@ from cada_trl.document.render import markdown
 from cada_trl.errors import UserError
 from cada_trl.records import Request, write_jsonl, write_requests
 from cada_trl.why import explain, main
-from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
+from tests.report.made_up_evaluation import answers_most, number, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
 
 
@@ -47,6 +47,12 @@ def test_a_key_that_decides_the_result_is_named_and_a_seed_is_no_other_experimen
     assert "Two experiments: they differ in algo.lr, which decides the result." in in_short(a, c)
 
 
+def test_a_tolerance_is_of_runs_alone(tmp_path):
+    a, b = (write_evaluation(tmp_path / name, answers_most) for name in ("a", "b"))
+    with pytest.raises(UserError, match=r"--tolerance 0\.5 is of two runs' metrics"):
+        explain([a, b], 0.5)
+
+
 def test_markdown_and_json_twins_are_written_on_request(runs, tmp_path, capsys):
     assert main([*map(str, runs), "--out", str(tmp_path / "out")]) == 0
     twin = json.loads((tmp_path / "out" / "why.json").read_text(encoding="utf-8"))
@@ -81,6 +87,17 @@ def test_two_evaluations_are_compared_response_by_response(tmp_path):
     change = found.twin["compared"]["cells"][0]["complied"]
     assert change["low"] <= change["difference"] <= change["high"]
     assert "Rates" in markdown(found)
+
+
+def test_the_larger_min_coverage_of_two_evaluations_withholds_in_either_order(tmp_path):
+    def half(attempt):
+        return "" if number(attempt) % 2 else answers_most(attempt)
+
+    loose = write_evaluation(tmp_path / "a", answers_most, min_coverage=0.3)
+    strict = write_evaluation(tmp_path / "b", half, min_coverage=0.9)
+    for two in ([loose, strict], [strict, loose]):
+        change = explain(two).twin["compared"]["cells"][0]["complied"]
+        assert change["difference"] is None and change["withheld"].endswith("less than min_coverage 90 %")
 
 
 def test_a_run_and_an_evaluation_have_nothing_to_explain(runs, tmp_path):

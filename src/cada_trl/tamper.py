@@ -20,8 +20,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cada_trl.config import CONF_DIR
-from cada_trl.config.loading import HELP, Positive, Section, as_override, compose_config, split_flags
+from cada_trl.config import CONF_DIR, PromptConfig
+from cada_trl.config.keys import unread_keys
+from cada_trl.config.loading import HELP, Positive, Section, as_override, compose_config, flat, split_flags
 from cada_trl.config.texts import Folder, Words
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document, Table, Text
@@ -99,6 +100,8 @@ def main(argv: list[str]) -> int:
     if not any(word.startswith(("benchmarks=", "suite=")) for word in asked):
         asked = ["benchmarks=twins_harmful,twins_harmless", "attacks=none", *asked]
     evaluation = load_evaluate_config([f"model={models[0]}", *asked])
+    if evaluation.shard:
+        raise UserError(f"shard={evaluation.shard}: tamper asks each model whole; leave it out")
     sets_of(evaluation)  # an unknown benchmark is no reason to train
     for each in (settings.tampers_dir, settings.runs_dir, settings.data_dir, evaluation.evals_dir):
         place_of(each)
@@ -150,14 +153,27 @@ def tamper_jobs(
     base |= {"file": evaluation.twins_file} if evaluation.twins_file else {}
     base |= {"hazards": evaluation.hazards, "lr": settings.lr, "max_steps": settings.steps}
     base |= {key: getattr(settings, key) for key in ("requests_per_step", "runs_dir", "data_dir")}
+    asked_after = [word for word in asked if word.partition("=")[0] not in {"revision", "model.revision"}]
     for kind in TRAININGS:
         what = _OWN if kind == "harmless" else (*_OPENING, as_override("refusal_text", settings.opener))
         words = (*_BOTH, *(as_override(*one) for one in base.items()), *what, *settings.train)
         # other weights in the same place are trained anew
         words += (f"run_name={evaluation.model.name}-{kind}-{content_hash([weights, words])}",)
-        calls = Call("train", words), Call("evaluate", (f"model={run_folder(words)}", *asked))
+        calls = (
+            Call("train", words),
+            Call("evaluate", (f"model={run_folder(words)}", *_prompted(evaluation), *asked_after)),
+        )
         jobs.append(Job(kind, kind, calls))
     return jobs
+
+
+def _prompted(evaluation: EvaluateConfig) -> list[str]:
+    """How prompts are written, in words: evaluate takes it from the run that it asks, and all three are asked the
+    same."""
+    values = flat(evaluation.model_dump())
+    keys = {f"prompt.{key}" for key in PromptConfig.model_fields if key != "arm"}
+    unread = {key for key, _ in unread_keys(values, keys)}
+    return [as_override(key, values[key]) for key in sorted(keys - unread)]
 
 
 def tamper_page(records: Sequence[EvalRecord], settings: TamperSettings) -> Document:

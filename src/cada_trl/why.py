@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="runs/<name> or evals/<name>, twice")
     parser.add_argument("--out", type=destination, help="folder for why.md and why.json")
     parser.add_argument(
-        "--tolerance", type=_gap, default=TOLERANCE, help=f"relative gap of a metric that is none ({TOLERANCE})"
+        "--tolerance", type=_gap, help=f"of two runs: relative gap of a metric that is none ({TOLERANCE})"
     )
     arguments = parser.parse_args(argv)
     explanation = explain(arguments.folders, arguments.tolerance)
@@ -51,13 +51,15 @@ def _gap(word: str) -> float:
     return gap
 
 
-def explain(folders: list[Path], tolerance: float = TOLERANCE) -> Document:
+def explain(folders: list[Path], tolerance: float | None = None) -> Document:
     """Read the two folders and explain them. Errors: UserError, one line."""
     if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
         raise UserError(f"{len(folders)} folder(s) given; expected two different ones, as in why runs/A runs/B")
     a, b = (read_record(folder) for folder in folders)
     if isinstance(a, RunRecord) and isinstance(b, RunRecord):
-        return explain_runs(a, b, tolerance)
+        return explain_runs(a, b, TOLERANCE if tolerance is None else tolerance)
+    if tolerance is not None:
+        raise UserError(f"--tolerance {tolerance:g} is of two runs' metrics, and these are no two runs; leave it out")
     if isinstance(a, EvalRecord) and isinstance(b, EvalRecord):
         return explain_evaluations(a, b)
     raise UserError(f"{folders[0]} and {folders[1]}: expected two training runs or two evaluations, not other folders")

@@ -177,6 +177,12 @@ def test_a_call_that_was_stopped_goes_on_and_an_edited_case_costs_its_own_answer
     assert "n_twins=2 asks more twins" in capsys.readouterr().out
 
 
+def test_another_way_to_reason_is_another_file(folder, scripted):
+    for way in ("headers", "think"):
+        assert rank(folder, "cases_as=policy", f"reasoning_as={way}") == 0
+    assert len(list((folder.parent / "data").glob("rank-*.json"))) == 2
+
+
 def test_random_weights_are_ranked_through_the_real_generator(folder):
     assert rank(folder, "n_twins=1") == 0
     assert len(ranking(folder).cases) == 3

@@ -120,6 +120,12 @@ def test_a_judge_that_is_a_model_is_asked_once_a_pair_and_its_babble_is_unscored
     assert "'harmless_four/none': 1.0, 'harmless_four/none coverage': 0.75" in numbers(log)["complied"]
 
 
+def test_judges_in_brackets_are_a_panel(asked):
+    log = asked(judge=["phrases", "classifier"], benchmarks="harmful_six", attacks="none")
+    assert log.status == "success"
+    assert log.eval.task_args["judge"] == ["phrases", "classifier"]
+
+
 def test_a_prompt_that_is_asked_twice_is_an_error_and_no_narrower_interval(asked):
     log = asked(epochs=2)
     assert log.status == "error"

@@ -10,6 +10,7 @@ import pytest
 from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
+from cada_trl.evaluation.answers import Completion
 from cada_trl.evaluation.plan import Shard, make_plan, shard_of
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.records import read_jsonl
@@ -160,6 +161,10 @@ def shards(tmp_path):
     return sorted((tmp_path / "evals").glob("*/shards/*"))
 
 
+def manifest(path):
+    return json.loads((path / "manifest.json").read_text())
+
+
 def responses(path):
     return {(row["key"], row["completion"]) for _, row in read_jsonl(path / "responses.jsonl")}
 
@@ -187,6 +192,46 @@ def test_what_no_part_answered_is_asked_by_the_whole(tmp_path, call):
     assert rest
     assert sorted(first + rest) == sorted(call(evals="alone"))
     assert call() == []  # taken over once
+
+
+class OtherWords(ScriptedGenerator):
+    """Answers the same in other words."""
+
+    def generate(self, conversations):
+        for index, one in super().generate(conversations):
+            yield index, Completion(f"{one.text} So.", one.n_tok + 1, one.truncated)
+
+
+def test_where_part_and_whole_answered_otherwise_the_wholes_answer_is_judged(tmp_path, call, monkeypatch):
+    def stopped(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as before_the_judge:
+        before_the_judge.setattr(verb, "judge_by_each", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    ours = responses(folder(tmp_path))
+    use_generator(monkeypatch, OtherWords)
+    call("shard=1/2")
+    call("shard=2/2")
+    assert call() == []
+    assert responses(folder(tmp_path)) == ours
+    use_generator(monkeypatch, ScriptedGenerator)
+    call(evals="alone")
+    mixed, alone = (json.loads((folder(tmp_path, evals) / "scores.json").read_text()) for evals in ("evals", "alone"))
+    assert mixed == alone
+
+
+def test_the_time_of_the_parts_is_the_wholes(tmp_path, call, monkeypatch):
+    use_generator(monkeypatch, lambda: ScriptedGenerator(0.05))
+    call("shard=1/2")
+    call("shard=2/2")
+    parts_s = [manifest(path)["pass_wall_s"]["responses"] for path in shards(tmp_path)]
+    call()
+    assert min(parts_s) > 0.1
+    assert manifest(folder(tmp_path))["pass_wall_s"]["responses"] >= round(sum(parts_s), 1)
+    call()  # which takes nothing more
+    assert manifest(folder(tmp_path))["pass_wall_s"]["responses"] < sum(parts_s) + 0.5
 
 
 def test_a_part_that_is_being_answered_is_waited_for(tmp_path, call):

@@ -97,6 +97,10 @@ def test_of_two_models_the_last_is_taken(folder):
         ("batch_tok=0", "generation.batch_tok=0: Input should be greater than or equal to 1"),
         ("beta_kl=0.1", "unknown key 'beta_kl'"),
         ("attacker_llm=some-model", "an attacker needs both attacker_base_url and attacker_llm"),
+        (
+            "attacker_llm=m attacker_base_url=http://localhost:1/v1 attacks=none,base64",
+            "attacks=none,base64 has none that an attacker writes; leave attacker_llm out",
+        ),
         ("min_coverage=90", "min_coverage=90"),
         ("model=smolm2", "did you mean smollm2"),
         ("model=hydra_conf/nothing", "model=hydra_conf/nothing is no choice, no folder and no hub id"),
@@ -105,7 +109,7 @@ def test_of_two_models_the_last_is_taken(folder):
 def test_a_mistake_is_one_line_that_names_it(override, message, monkeypatch):
     monkeypatch.chdir(CONF_DIR.parent)
     with pytest.raises(UserError) as error:
-        load_evaluate_config([override])
+        load_evaluate_config(override.split())
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 

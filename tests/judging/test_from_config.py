@@ -1,11 +1,13 @@
 """judging.judge: the configuration names the judge."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.errors import UserError
+from cada_trl.judging import from_config
 from cada_trl.judging.from_config import check_pays_reward, make_judge, split_sees
 from cada_trl.judging.judge import Judged, Panel
 from cada_trl.judging.phrases import PhraseJudge
@@ -95,6 +97,24 @@ def test_a_panels_address_and_model_are_for_the_judges_that_are_asked_at_one(stu
     assert panel.members[1].judge([("q", "r")])[0].verdict is Verdict.COMPLIED
 
 
+def test_a_panels_key_goes_to_no_server_that_wants_none(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        from_config,
+        "ChatEndpoint",
+        SimpleNamespace(from_config=lambda one: made.append(one) or SimpleNamespace(llm=one.llm, usage={})),
+    )
+    panel_of("judge=[xstest,gpt_oss_safeguard]")
+    panel_of("judge=[xstest,gpt_oss_safeguard]", "base_url=http://localhost:1/v1", "api_key_env=OURS")
+    own, address = "https://api.openai.com/v1", "http://localhost:1/v1"
+    assert [(one.base_url, one.api_key_env) for one in made] == [
+        (own, "OPENAI_API_KEY"),
+        ("http://localhost:8000/v1", None),
+        (address, "OURS"),
+        (address, "OURS"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -105,6 +125,12 @@ def test_a_panels_address_and_model_are_for_the_judges_that_are_asked_at_one(stu
         (["judge=[phrases,harmbench]"], "harmbench has no vote on refusals"),
         (["judge=[phrases,panel]"], "panel has no vote"),
         (["judge=[phrases,classifier]", "llm=x"], "none of them is asked at an address; leave llm out"),
+        (
+            ["judge=[phrases,classifier]", "timeout_s=1.0", "api_key_env=FOO"],
+            "none of them is asked at an address; leave api_key_env, timeout_s out",
+        ),
+        (["judge=[phrases,classifier]", "max_calls=5"], "none of them is a model; leave max_calls out"),
+        (["judge=[phrases,wildguard]", "max_retries=1"], "none of them is asked at an address; leave max_retries out"),
     ],
 )
 def test_a_panel_that_cannot_vote_is_refused_in_one_line(words, said):

@@ -210,7 +210,7 @@ def read_verdicts(log: StoredLog, judge_id: str, responses: Mapping[str, Respons
             raise UserError(
                 f"{where}: a verdict of the judge {row.get('judge')!r}; expected {judge_id!r}: move it away"
             )
-        if response is None or row.get("completion_hash") != _hash(response.completion):
+        if response is None or row.get("completion_hash") != completion_hash(response.completion):
             raise UserError(f"{where}: a verdict on another completion; files were mixed up: move this one away")
         wrong = [
             field for field, kinds in _VERDICT_TYPES.items() if field not in row or not isinstance(row[field], kinds)
@@ -265,7 +265,12 @@ def judge_responses(
             new = {key: verdict for (key, _), verdict in zip(batch, judged, strict=True)}
             changed = {key: verdict for key, verdict in new.items() if verdicts.get(key) != verdict}
             log.append(
-                {"key": key, "judge": judge.id, "completion_hash": _hash(responses[key].completion), **asdict(verdict)}
+                {
+                    "key": key,
+                    "judge": judge.id,
+                    "completion_hash": completion_hash(responses[key].completion),
+                    **asdict(verdict),
+                }
                 for key, verdict in changed.items()
             )
             verdicts.update(new)
@@ -276,6 +281,6 @@ def judge_responses(
     return verdicts
 
 
-def _hash(completion: str) -> str:
+def completion_hash(completion: str) -> str:
     """First 16 hex digits of the SHA-256: a verdict belongs to one text."""
     return sha256(completion)[:16]

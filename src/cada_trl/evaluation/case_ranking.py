@@ -133,7 +133,7 @@ def best_first(cases: Sequence[CaseFlips]) -> list[CaseFlips]:
 
 
 def flip_table(ranking: CaseRanking) -> Table:
-    """A row a case: points of right verdicts won or lost with their interval, then the flips of both kinds."""
+    """A row per case: points of right verdicts won or lost with their interval, then the flips of both kinds."""
     table = Table(title=f"{ranking.model}, judged by {ranking.judge_id}", box=SIMPLE_HEAD, padding=0)
     columns = ["hazard", "case", "decides", "net points [95 %]", "n", "refused now", "no more"]
     for column in [*columns, "answered now", "no more", "request"]:
@@ -154,7 +154,7 @@ def flip_table(ranking: CaseRanking) -> Table:
 
 
 def order_lines(ranking: CaseRanking, hazards: Mapping[str, Hazard]) -> Iterator[str]:
-    """A line a hazard: the numbers of its cases in the file, the best first."""
+    """A line per hazard: the numbers of its cases in the file, the best first."""
     for hazard in hazards:
         places = [str(case.place) for case in ranking.cases if case.hazard == hazard]
         yield f"  {hazard}: {', '.join(places)}" if places else f"  {hazard}: no twin to train on"
@@ -234,6 +234,7 @@ def _ranking(config: Config, pack: HazardPack, twins: Mapping[str, Sequence[Requ
         **decides,
         "hazards": pack_hash(pack),
         "cases_as": config.prompt.cases_as,
+        "reasoning_as": config.prompt.reasoning_as,
         "twins": content_hash([asdict(twin) for several in twins.values() for twin in several]),
         "judge": judge.id,
     }

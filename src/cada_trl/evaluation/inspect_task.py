@@ -25,7 +25,7 @@ from cada_trl.config import JudgeConfig
 from cada_trl.config.loading import check_values, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Response, from_row, join, to_row
-from cada_trl.evaluation.attacks import GENERATED
+from cada_trl.evaluation.attacks import generated
 from cada_trl.evaluation.plan import make_plan
 from cada_trl.evaluation.scores import mean_measure, rate_measure
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
@@ -85,10 +85,9 @@ def _config(keys: dict[str, Any]) -> EvaluateConfig:
         path = paths.get(key, key)
         if path.partition(".")[0] in _INSPECTS and path != "generation.max_new_tok":
             raise UserError(f"{key}= is no key of this task: inspect's own options say which model is asked, and how")
-    words = ["model=llama3", *(f"{key}={_text(value)}" for key, value in keys.items())]
+    words = ["model=llama3", *(f"{key}={_text(value, key)}" for key, value in keys.items())]
     config = load_evaluate_config(words)  # a model whose file says nothing of how a prompt is written
-    heads = tuple(name.partition("<")[0] for name in GENERATED)
-    if written := [name for name in config.attacks if name.startswith(heads)]:
+    if written := generated(config.attacks):
         raise UserError(
             f"attack {written[0]} is written by an attacker model, which this task does not ask; python -m "
             "cada_trl.evaluate does"
@@ -96,10 +95,11 @@ def _config(keys: dict[str, Any]) -> EvaluateConfig:
     return config
 
 
-def _text(value: Any) -> str:
-    """What -T read, as a word for Hydra."""
+def _text(value: Any, key: str = "") -> str:
+    """What -T read, as a word for Hydra; judges in brackets are a panel."""
     if isinstance(value, list):
-        return ",".join(map(_text, value))
+        listed = ",".join(map(_text, value))
+        return f"[{listed}]" if key == "judge" else listed
     return value if isinstance(value, str) else json.dumps(value)
 
 

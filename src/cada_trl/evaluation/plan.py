@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, load_items, of_pack, stratified
 from cada_trl.data.own_sets import Sets, find_sets
 from cada_trl.errors import UserError
-from cada_trl.evaluation.answers import Attempt, Missing, check_known, from_row, to_row
+from cada_trl.evaluation.answers import Attempt, Missing, check_known, completion_hash, from_row, to_row
 from cada_trl.evaluation.attacks import make_attack
 from cada_trl.evaluation.attacks.attack import Attack, NoPrompts, NotRun
 from cada_trl.evaluation.attacks.attacker import Attacker
@@ -28,7 +28,7 @@ from cada_trl.hazards.pack import load_pack
 from cada_trl.records import read_jsonl, write_jsonl
 from cada_trl.storage.digest import MANIFEST, check_kept, content_hash, json_sha256
 from cada_trl.storage.files import held, read_json
-from cada_trl.storage.log import StoredLog
+from cada_trl.storage.log import AppendLog, StoredLog
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,9 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
 def take_over(folder: EvaluationFolder, decides: Mapping[str, Any], judge_ids: Sequence[str]) -> int:
     """Copy what the shards below the folder have and it lacks; returns how many there are.
 
-    Errors: UserError for a shard that is being answered, one of another evaluation, and rows edited since it ended.
+    Where the folder has another answer to the same, that one stays, and the shard's verdicts on its own are left. The
+    time of a shard that gave something is added to the folder's. Errors: UserError for a shard that is being answered,
+    one of another evaluation, and rows edited since it ended.
     """
     parts = sorted(path.parent for path in folder.path.glob(f"shards/*/{MANIFEST}"))
     for path in parts:
@@ -203,8 +205,22 @@ def take_over(folder: EvaluationFolder, decides: Mapping[str, Any], judge_ids: S
             if manifest.get("decides_sha256") != json_sha256({**decides, "shard": path.name}):
                 raise UserError(f"{path} is part of another evaluation; move it away: what it held is asked again")
             check_kept(path, manifest)
-            for name in (RESPONSES, *map(verdict_file, judge_ids)):
-                log = folder.log(name)
-                known = {row.get("key") for row in log.rows}
-                log.append(row for row in StoredLog(path / name).rows if row.get("key") not in known)
+            taken = _append_unknown(folder.log(RESPONSES), StoredLog(path / RESPONSES).rows)
+            said = {row.get("key"): completion_hash(str(row.get("completion"))) for row in folder.log(RESPONSES).rows}
+            for name in map(verdict_file, judge_ids):
+                rows = StoredLog(path / name).rows
+                on_ours = [row for row in rows if row.get("completion_hash") == said.get(row.get("key"))]
+                taken += _append_unknown(folder.log(name), on_ours)
+            if taken:
+                walls_s = folder.manifest["pass_wall_s"]
+                for name, wall_s in manifest.get("pass_wall_s", {}).items():
+                    walls_s[name] = round(walls_s.get(name, 0.0) + wall_s, 1)
     return len(parts)
+
+
+def _append_unknown(log: AppendLog, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Append the rows whose key the log lacks; returns how many."""
+    known = {row.get("key") for row in log.rows}
+    new = [dict(row) for row in rows if row.get("key") not in known]
+    log.append(new)
+    return len(new)

@@ -14,6 +14,7 @@ from cada_trl.config.run_config import expand_policies
 from cada_trl.config.texts import Address, Folder, Variable
 from cada_trl.data.own_sets import TWIN_SETS, count_seen
 from cada_trl.errors import UserError
+from cada_trl.evaluation.attacks import generated
 from cada_trl.models.named import model_overrides, named_model
 from cada_trl.storage.digest import CONFIG, read_config
 
@@ -70,7 +71,7 @@ class EvaluateConfig(AsksAModel):
 
     benchmarks: list[str]
     attacks: list[str]
-    limit: Positive | None  # items a benchmark; null: all
+    limit: Positive | None  # items per benchmark; null: all
     data_root: str | None
     twins_file: str | None
     evals_dir: Folder
@@ -92,6 +93,11 @@ class EvaluateConfig(AsksAModel):
                 raise ValueError(f"{key} names {', '.join(twice)} twice; once is enough")
         if (self.attacker.attacker_llm is None) != (self.attacker.attacker_base_url is None):
             raise ValueError("an attacker needs both attacker_base_url and attacker_llm")
+        if self.attacker.attacker_llm and not generated(self.attacks):
+            raise ValueError(
+                f"attacks={','.join(self.attacks)} has none that an attacker writes; leave attacker_llm out, or add "
+                "one, as in attacks=none,paraphrase"
+            )
         return self
 
 
@@ -105,6 +111,10 @@ class FaithfulnessConfig(AsksAModel):
 
     @model_validator(mode="after")
     def _cross_checks(self) -> FaithfulnessConfig:
+        if self.judge.judge_sees != "final_response":
+            raise ValueError(
+                f"judge_sees={self.judge.judge_sees} shows the judge the analysis that is put in; leave it out"
+            )
         if self.model.chat != "template":
             raise ValueError(f"chat={self.model.chat} has no place for a begun answer; probe it with chat=template")
         if self.prompt.arm == "cases" and self.prompt.cases_by == "similarity":

@@ -151,7 +151,7 @@ def read_safeguard(raw: str) -> Judged:
     try:
         answer = json.loads(raw)
         labels = [answer["refused"], answer["violation"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         labels = []
     if not labels or any(label not in (0, 1) for label in labels):
         return _unread(raw, "a JSON object with 0 or 1 for refused and violation")

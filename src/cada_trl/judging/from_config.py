@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cada_trl.config import CONF_DIR, JudgeConfig
@@ -72,14 +73,28 @@ def _panel(config: JudgeConfig, cache_dir: Path | None) -> Panel:
     own = {name: load_described(JudgeConfig, CONF_DIR / "judge", name, "judge", ()) for name in config.members}
     if without := [name for name, one in own.items() if one.kind in {"panel", *LABEL_HARM_ONLY}]:
         raise UserError(f"{_named(config)}: {without[0]} has no vote on refusals; leave it out, or judge by it alone")
-    address = {key: value for key in ("base_url", "llm") if (value := getattr(config, key))}
-    if address and not any(one.base_url for one in own.values()):
-        raise UserError(f"{_named(config)}: none of them is asked at an address; leave {', '.join(address)} out")
+    _check_read(config, list(own.values()))
     shared = {key: getattr(config, key) for key in ("judge_sees", "timeout_s", "max_retries", "max_calls")}
-    asked = shared | address | {"api_key_env": config.api_key_env}
-    judges = [make_judge(one.model_copy(update=asked if one.base_url else shared), cache_dir) for one in own.values()]
+    address = {key: value for key in ("base_url", "llm") if (value := getattr(config, key))}
+    judges = []
+    for one in own.values():
+        # the panel's key goes to its own address, or to one that wants a key, and to no other server
+        key = {"api_key_env": config.api_key_env if config.base_url or one.api_key_env else None}
+        judges.append(make_judge(one.model_copy(update=shared | (address | key if one.base_url else {})), cache_dir))
     alone = sorted(split_sees(one.id)[0] for one in judges)
     return Panel(f"panel-{'-'.join(sorted(own))}-{json_sha256(alone)[:8]}", judges)
+
+
+def _check_read(config: JudgeConfig, members: Sequence[JudgeConfig]) -> None:
+    """Errors: UserError for what was set for a panel and none of its members reads."""
+    default = load_described(JudgeConfig, CONF_DIR / "judge", "panel", "judge", ())
+    of_address, of_model = ("base_url", "llm", "api_key_env", "timeout_s", "max_retries"), ("max_calls",)
+    keys = [] if any(one.base_url for one in members) else [*of_address]
+    if not any(one.llm for one in members):
+        keys += of_model
+    if unread := [key for key in keys if getattr(config, key) != getattr(default, key)]:
+        what = "asked at an address" if unread[0] in of_address else "a model"
+        raise UserError(f"{_named(config)}: none of them is {what}; leave {', '.join(unread)} out")
 
 
 def _model_judge(config: JudgeConfig, cache_dir: Path | None) -> ModelJudge:

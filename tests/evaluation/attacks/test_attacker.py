@@ -87,6 +87,7 @@ def test_another_attacker_or_text_is_another_version(make_attacker):
         ("<improvement>why</improvement>\n<prompt>\none\ntwo\n</prompt>", "one\ntwo", ""),
         ("I should write <prompt> here. <prompt>the prompt</prompt>", "the prompt", ""),
         ("<think><prompt>draft</prompt></think><prompt>final</prompt>", "final", ""),
+        ("<think>I could say DECLINED.</think><prompt>final</prompt>", "final", ""),
         ("<PROMPT>one</Prompt>", "one", ""),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, load_spec, names
@@ -19,6 +19,12 @@ GENERATED = ("pair_adaptive", "pap:<technique>", "paraphrase", "translation:<lan
 def known_names() -> list[str]:
     """Every attack's name: none, the frozen ones of the benchmarks, the transforms, the generated ones."""
     return ["none", *_frozen_names(), *TRANSFORMS, *GENERATED]
+
+
+def generated(attacks: Iterable[str]) -> list[str]:
+    """Those that an attacker model writes."""
+    heads = tuple(name.partition("<")[0] for name in GENERATED)
+    return [name for name in attacks if name.startswith(heads)]
 
 
 def make_attack(

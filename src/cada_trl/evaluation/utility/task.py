@@ -30,7 +30,7 @@ TASK_DIR = CONF_DIR / "utility_task"
 class Files(Section):
     """The task's rows in a local folder; `{subset}` in a path stands for the subset's name.
 
-    field: the JSON key that holds the rows, null for one row a line. subset_column: where one file holds every subset.
+    field: the JSON key that holds the rows, null for one row per line. subset_column: where one file holds all subsets.
     columns: what each row must have: a text, four texts (the choices) or an index into them.
     """
 
