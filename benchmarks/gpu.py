@@ -33,6 +33,7 @@ OVERRIDES = [
     *("hardware=gpu", "rollout=vllm_colocate", "data=twins", "tracking=local"),
     *("requests_per_step=32", "rollouts_per_request=2", "benign_frac=0.0", "max_new_tok=256", "micro_batch=8"),
     *("gradient_checkpointing=false", "learn_on=rollout", "baseline=group"),
+    *("skip_zero_advantage=false", "first_tok_weight=1.0"),  # stock learns on every rollout, and each token alike
     *("kl=k2", "kl_in=loss", "kl_direction=reverse", "beta_kl=0.05"),
 ]
 # Matrix operations a token and weight: 2 forward, 4 backward, 2 for the reference. What is recomputed is not counted.

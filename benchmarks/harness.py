@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.trainers import SHAPES
 from cada_trl.console import table_console
 from cada_trl.errors import UserError
+from cada_trl.storage.files import replace_json
 
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -108,7 +109,7 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
 def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
     """Every figure, where --json asks for them."""
     if path is not None:
-        path.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        replace_json(path, figures, "choose another file")
 
 
 if __name__ == "__main__":

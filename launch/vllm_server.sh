@@ -9,6 +9,9 @@ set -euo pipefail
 HOST=127.0.0.1 PORT=${PORT:-8000} WAIT_S=${WAIT_S:-600}
 overrides=("$@" rollout=vllm_server "server_url='http://$HOST:$PORT'")
 
+if (: < "/dev/tcp/$HOST/$PORT") 2>/dev/null; then
+  echo "error: something answers at $HOST:$PORT already; name another port, as in PORT=8001" >&2; exit 2
+fi
 CUDA_VISIBLE_DEVICES=$SERVER_GPUS python -m cada_trl.rollouts.serve "${overrides[@]}" &
 server=$!
 trap 'kill "$server" 2>/dev/null || true' EXIT
@@ -20,4 +23,10 @@ done
 
 export CUDA_VISIBLE_DEVICES=$TRAIN_GPUS
 bash launch/preflight.sh "${overrides[@]}"
-python -m cada_trl.train "${overrides[@]}"
+# The training hears the signals, saves and says how it ended: a signal ends a wait before that.
+python -m cada_trl.train "${overrides[@]}" &
+training=$!
+trap 'kill -TERM "$training" 2>/dev/null || true' INT TERM
+trap 'kill -USR1 "$training" 2>/dev/null || true' USR1
+while kill -0 "$training" 2>/dev/null; do wait "$training" || true; done
+wait "$training"

@@ -164,20 +164,26 @@ def test_slurms_default_nodes_are_those_of_the_two_node_hardware():
     assert n_nodes * n_gpus == hardware.n_processes
 
 
-def test_the_server_and_the_training_have_gpus_of_their_own(cluster):
+@pytest.fixture
+def served():
+    """The script's environment: GPUs, a free port, and a stand-in server that listens there."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = (
         f"import socket; s = socket.socket(); s.bind(('127.0.0.1', {port})); s.listen(); __import__('time').sleep(30)"
     )
-    gpus = {
+    return {
         "SERVER_GPUS": "4",
         "TRAIN_GPUS": "0,1,2,3",
         "PORT": str(port),
         "SERVER": server,
         "REAL_PYTHON": shutil.which("python3") or "",
     }
+
+
+def test_the_server_and_the_training_have_gpus_of_their_own(cluster, served):
+    gpus, port = served, served["PORT"]
     assert cluster.run("launch/vllm_server.sh", "model=llama3", "hardware=a100x4", **gpus)[0] == 0
     words = f"model=llama3 hardware=a100x4 rollout=vllm_server server_url='http://127.0.0.1:{port}'"
     seen = [(call.partition(" | ")[0], call.rpartition("=")[2]) for call in cluster.calls()]
@@ -189,6 +195,36 @@ def test_the_server_and_the_training_have_gpus_of_their_own(cluster):
     ]
     config = load_config(shlex.split(words.replace("'", '"\'"')))
     assert config.rollout.server_url == [f"http://127.0.0.1:{port}"]
+
+
+def test_a_port_where_another_server_answers_is_refused(cluster, served):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(served["PORT"])))
+        other.listen()
+        code, errors = cluster.run("launch/vllm_server.sh", "model=llama3", **served)
+    assert code == 2
+    assert f"error: something answers at 127.0.0.1:{served['PORT']} already" in errors
+    assert cluster.calls() == []
+
+
+@pytest.mark.parametrize(("sent", "heard"), [("SIGTERM", "15"), ("SIGUSR1", "10"), ("SIGINT", "15")])
+def test_a_signal_to_the_servers_script_reaches_the_training_which_says_how_it_ended(cluster, served, sent, heard):
+    trainer = (
+        "import os, signal, sys, time\n"
+        "def end(number, _):\n"
+        "    print('heard', number, file=open(os.environ['LOG'], 'a')); time.sleep(0.5); sys.exit(75)\n"
+        "for one in (signal.SIGTERM, signal.SIGUSR1): signal.signal(one, end)\n"
+        "print('waiting', file=open(os.environ['LOG'], 'a'), flush=True)\n"
+        "time.sleep(30)"
+    )
+    train = {"TRAIN": 'exec "$REAL_PYTHON" -c "$TRAINER"', "TRAINER": trainer}
+    process = cluster.start("launch/vllm_server.sh", "model=llama3", **served, **train)
+    deadline = time.monotonic() + 30
+    while "waiting" not in cluster.calls() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, sent))
+    process.communicate(timeout=30)
+    assert (process.returncode, cluster.calls()[-1]) == (75, f"heard {heard}")
 
 
 def test_a_server_that_dies_ends_the_script_before_anything_is_trained(cluster):
@@ -213,11 +249,13 @@ def test_a_server_without_gpus_named_is_refused(cluster, missing):
     assert missing in errors
 
 
-def test_skypilots_run_block_trains_a_run_that_fits_its_machine(cluster, tmp_path):
+def test_skypilots_run_block_trains_a_run_that_fits_its_machine_and_nothing_that_doctor_refuses(cluster, tmp_path):
     task = yaml.safe_load((ROOT / "launch" / "sky.yaml").read_text(encoding="utf-8"))
     overrides = task["envs"]["OVERRIDES"]
     script = tmp_path / "run.sh"
     script.write_text(task["run"], encoding="utf-8")
+    assert cluster.run(str(script), OVERRIDES=overrides, DOCTOR_CODE="1")[0] == 1
+    assert "cada_trl.train" not in " ".join(cluster.commands())
     assert cluster.run(str(script), OVERRIDES=overrides)[0] == 0
     assert cluster.commands()[-1] == f"python -m cada_trl.train {overrides}"
     hardware = load_config(overrides.split()).hardware

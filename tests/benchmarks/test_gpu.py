@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import harness
 from benchmarks.gpu import LIMIT_S, OVERRIDES, Seen, card_tflops, main, measured
+from benchmarks.trainers import BETA_KL
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
 from cada_trl.planning.shapes import Shape
@@ -21,6 +22,10 @@ def test_the_work_is_on_a_gpu_with_vllm_in_bfloat16_under_eight_minutes():
     assert config.hardware.device == "cuda" and config.hardware.bf16
     assert config.rollout.backend == "vllm_colocate" and config.rollout.max_new_tok == 64
     assert config.algo.learn_on == "rollout" and config.algo.kl == "k2"
+    algo = config.algo
+    assert (algo.baseline, algo.beta_kl) == ("group", BETA_KL)
+    # both learn on all that was sampled, and on each token alike
+    assert (algo.skip_zero_advantage, algo.first_tok_weight, algo.first_tok_frac) == (False, 1.0, 0.0)
     assert 2 * LIMIT_S < 8 * 60
 
 

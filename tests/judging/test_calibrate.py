@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cada_trl.errors import UserError
+from cada_trl.errors import HelpAsked, UserError
 from cada_trl.judging import calibrate
 from cada_trl.judging import card as cards
 from cada_trl.judging.calibrate import main
@@ -76,3 +76,8 @@ def test_a_folder_without_labels_is_refused_with_the_files_it_lacks(tmp_path):
         main([f"labels={tmp_path}", f"runs_dir={tmp_path}"])
     with pytest.raises(UserError, match="no folder"):
         main([f"labels={tmp_path / 'absent'}"])
+
+
+def test_help_needs_no_labels(tmp_path):
+    with pytest.raises(HelpAsked):
+        main([f"labels={tmp_path / 'absent'}", "--help"])

@@ -1,9 +1,12 @@
 import json
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
+from cada_trl.config import CONF_DIR
 from cada_trl.tracking.manifest import build_manifest, finished, git_state, scrub
 
 DATA = {"source": "twins", "licence": "Apache-2.0", "funnel": {"read": 10, "kept": 8}}
@@ -15,6 +18,7 @@ def test_the_manifest_says_what_is_needed_to_trace_a_number(config):
     assert manifest["judge_id"] == "phrases-12345678"
     assert manifest["data"] == DATA
     assert manifest["packages"]["trl"] == "1.16.0"
+    assert manifest["packages"]["cada_trl"] == version("cada_trl")
     assert manifest["template_hash"] is None
     assert json.loads(json.dumps(manifest)) == manifest
 
@@ -38,7 +42,9 @@ def test_a_changed_file_makes_the_checkout_dirty(tmp_path):
 
     git("init")
     (tmp_path / "a").write_text("1")
-    git("add", "a")
+    (tmp_path / ".gitignore").write_text("/.venv/")
+    (tmp_path / ".venv").mkdir()
+    git("add", "a", ".gitignore")
     git("commit", "-m", "first")
     clean = git_state(tmp_path)
     (tmp_path / "a").write_text("2")
@@ -46,6 +52,19 @@ def test_a_changed_file_makes_the_checkout_dirty(tmp_path):
     assert clean is not None and dirty is not None
     assert (clean["dirty"], dirty["dirty"]) == (False, True)
     assert clean["commit"] == dirty["commit"]
+    assert git_state(tmp_path / ".venv") is None  # an installed package is no part of whoever installed it
+
+
+def test_what_a_verb_writes_by_default_does_not_make_its_own_checkout_dirty():
+    text = "\n".join(file.read_text(encoding="utf-8") for file in CONF_DIR.rglob("*.yaml"))
+    folders = set(re.findall(r"^ *\w+_dir: (?!null)(\w+)", text, re.MULTILINE)) | {"certificates", "logs"}
+    assert {"runs", "data", "evals", "tables"} < folders
+    asked = [*(f"{folder}/x" for folder in sorted(folders)), "slurm-7.log"]
+    command = ["git", "-C", str(CONF_DIR.parent), "check-ignore", *asked]
+    said = subprocess.run(command, check=False, capture_output=True, text=True)
+    if said.returncode == 128:
+        pytest.skip("this is no git checkout")
+    assert said.stdout.split() == asked
 
 
 def test_the_end_of_a_run_is_recorded_with_its_state_and_wall_time(config):

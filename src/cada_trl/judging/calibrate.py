@@ -34,8 +34,10 @@ _CAPTION = (
 def main(argv: list[str]) -> int:
     """Errors: UserError for a missing folder of labels, an unknown override or a file that cannot be written."""
     overrides, labels, json_file = _parse(argv)
-    sets = read_label_sets(labels)
     config = load_config(overrides)
+    if not labels.is_dir():
+        raise UserError(f"no folder {labels}; give labels=FOLDER that holds {EXPECTED}")
+    sets = read_label_sets(labels)
     cards = Path(config.runs_dir) / CARDS.name
     judge = make_judge(config.judge, Path(config.runs_dir) / "judge_cache")
     judges = dict.fromkeys([*members_of(judge), judge])
@@ -89,8 +91,6 @@ def _parse(argv: list[str]) -> tuple[list[str], Path, Path | None]:
             json_file = Path(name)
         else:
             overrides.append(argument)
-    if not labels.is_dir():
-        raise UserError(f"no folder {labels}; give labels=FOLDER that holds {EXPECTED}")
     return overrides, labels, json_file
 
 

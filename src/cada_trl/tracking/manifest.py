@@ -119,20 +119,20 @@ def exit_state(error: BaseException) -> str:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit and whether files differ from it; None outside a git checkout or without git."""
+    """Commit and whether files differ from it; None without git and where no commit holds the folder, as in a .venv."""
     said = []
-    for words in (["rev-parse", "HEAD"], ["status", "--porcelain"]):
+    for words in (["ls-files", "--error-unmatch", "."], ["rev-parse", "HEAD"], ["status", "--porcelain"]):
         command = ["git", "-C", str(folder), *words]
         try:
             said.append(subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip())
         except (OSError, subprocess.SubprocessError):
             return None
-    return {"commit": said[0], "dirty": bool(said[1])}
+    return {"commit": said[1], "dirty": bool(said[2])}
 
 
 def _package_versions() -> dict[str, str]:
-    """Versions of python and of every installed package that pyproject.toml names, extras included."""
-    versions = {"python": platform.python_version()}
+    """Versions of python, of this package and of every installed one that pyproject.toml names, extras included."""
+    versions = {"python": platform.python_version(), "cada_trl": metadata.version("cada_trl")}
     for requirement in metadata.requires("cada_trl") or []:
         name = re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0]
         with suppress(metadata.PackageNotFoundError):  # an extra that is not installed
