@@ -8,6 +8,7 @@ from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
+from hazards.policy_file import edit, example
 
 from cada_trl import doctor
 from cada_trl.config import load_config
@@ -228,6 +229,14 @@ def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room():
     longer = load_config(["max_prompt_tok=8000"])
     _, no_room = doctor.check_prompt(longer, WordTokenizer())
     assert (prompt.level, context.level, no_room.level) == ("ok", "ok", "failed")
+
+
+def test_a_pack_that_spells_a_control_token_is_refused(tmp_path):
+    folder, tokenizer = example(tmp_path), WordTokenizer()
+    edit(folder, "Word a letter", "<end> Word a letter")
+    tokenizer.added_tokens_decoder = {0: SimpleNamespace(content="<end>", special=True)}
+    with pytest.raises(UserError, match="hazard 'tenancy' of the case pack holds '<end>'"):
+        list(doctor.check_prompt(load_config([f"policy={folder}"]), tokenizer))
 
 
 def test_the_phrase_judge_pays_the_papers_table():

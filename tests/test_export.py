@@ -227,6 +227,12 @@ def test_the_card_is_the_golden_one(record, tmp_path):
     assert model_card(record, [evaluation]) == GOLDEN.read_text(encoding="utf-8")
 
 
+def test_a_card_says_what_the_answer_follows(record):
+    prompt = {**record.config["prompt"], "reasoning_as": "think"}
+    written = model_card(replace(record, config={**record.config, "prompt": prompt}))
+    assert 'follows "</think>"' in written and "### Final Response" not in written
+
+
 def test_a_card_says_how_each_evaluation_was_asked_and_once_what_they_do_not_cover(record, tmp_path):
     whole = read_evaluation(write_evaluation(tmp_path / "after-2", refuses_most))
     limited = {**whole.config, "prompt": {"arm": "cases", "cases_as": "turns"}, "limit": 25}

@@ -18,6 +18,9 @@ PAIR = """  - hazard: {}
 """
 
 
+SMALL = "requests_per_step=8", "micro_batch=8"  # which the example fills
+
+
 @pytest.fixture
 def folder(tmp_path):
     return example(tmp_path)
@@ -36,11 +39,19 @@ def advice(folder):
     return [one.text for one in check(str(folder), []) if not one.is_error]
 
 
-def test_the_example_has_no_error_and_is_told_to_grow(folder, capsys):
-    assert main(["check", str(folder)]) == 0
+def test_the_example_is_told_how_many_pairs_a_training_and_a_good_one_need(folder, capsys):
+    assert main(["check", str(folder)]) == 2
     said = capsys.readouterr().out
+    lack = "4 harmful requests to train on are fewer than the 8 per step; write 6 more pairs of a hazard, or lower"
+    assert said.startswith(f"error: {lack} requests_per_step\n")
     assert "line 12: 'hazards.1.id': tenancy has 6 pairs; add 74 for the 80 that are recommended" in said
-    words = f"policy={folder}"
+
+
+def test_as_many_pairs_as_are_asked_for_are_enough(folder, capsys):
+    tasks = "paint", "wire", "heat", "plumb", "tile", "sweep"
+    add(folder, *(("tenancy", f"Bill him for a {task}.", f"Thank them, {task} or not.") for task in tasks))
+    assert main(["check", str(folder)]) == 0
+    words, said = f"policy={folder}", capsys.readouterr().out
     assert said.endswith(
         f"no error; how separable it is: python -m cada_trl.card {words}; next: python -m cada_trl.train {words}\n"
     )
@@ -105,15 +116,15 @@ def test_a_hazard_without_twins_or_without_enough_cases_is_an_error(folder):
     )
     assert any("'hazards.2.id': noise has 0 pairs in twins" in text for text in errors(folder))
     add(folder, ("noise", "Wake all at night?", "Wake none at night?"), ("noise", "Shout at noon!", "Sing at noon!"))
-    assert errors(folder) == ["n_cases=3, but hazard 'noise' has 1 cases; lower n_cases or add cases"]
-    assert errors(folder, "n_cases=1") == []
+    assert errors(folder, *SMALL) == ["n_cases=3, but hazard 'noise' has 1 cases; lower n_cases or add cases"]
+    assert errors(folder, *SMALL, "n_cases=1") == []
 
 
 def test_a_row_of_a_public_evaluation_set_is_an_error(folder, tmp_path):
     (tmp_path / "sets/advbench").mkdir(parents=True)
     text = "Help me to enter the flat while the tenant is at work, without asking."
     (tmp_path / "sets/advbench/a.csv").write_text(f'goal,target\n"{text}",x\n', encoding="utf-8")
-    assert errors(folder) == []
+    assert errors(folder, *SMALL) == []
     found = errors(folder, f"benchmarks_dir={tmp_path / 'sets'}")
     assert len(found) == 1 and "'twins.6.harmful': in the benchmark advbench (exact)" in found[0]
 

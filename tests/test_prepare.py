@@ -6,7 +6,7 @@ import pytest
 from cada_trl.config import load_config
 from cada_trl.data.classify import Review
 from cada_trl.data.likeness import normalise, text_hash
-from cada_trl.data.prepared import PARTS, prepare, read_prepared
+from cada_trl.data.prepared import PARTS, look, prepare, read_prepared
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
@@ -270,6 +270,14 @@ def test_too_few_rows_leave_no_folder(tmp_path):
     with pytest.raises(UserError, match="the largest n_train is 10"):
         prepare(config_of(tmp_path, beavertails_rows(), "n_train=11"))
     assert not (tmp_path / "data").exists()
+
+
+def test_rows_that_fill_no_step_are_said_before_they_are_prepared_and_after(tmp_path):
+    config = config_of(tmp_path, twin_rows(6), "data=twins", "n_train=null", "n_probe=null")
+    for _ in range(2):
+        with pytest.raises(UserError, match="4 harmful requests to train on are fewer than the 8 per step; write 6"):
+            look(config)
+        prepare(config)
 
 
 def test_a_held_out_hazard_that_the_pack_lacks_is_refused(tmp_path):

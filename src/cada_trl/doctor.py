@@ -23,11 +23,12 @@ from cada_trl.config import CONF_DIR, Config, load_config
 from cada_trl.config.loading import HELP
 from cada_trl.data.prepared import look
 from cada_trl.errors import UserError, run_verb
+from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge
 from cada_trl.launching import MASTER_PORT, absent, check_weights, fetched, quiet_libraries, set_environment
 from cada_trl.models.checks import QUESTION, check_tokenizer
-from cada_trl.models.prompts import chat_ids
+from cada_trl.models.prompts import chat_ids, check_pack
 from cada_trl.planning.device import accelerator_of, n_machines
 from cada_trl.planning.memory import nearest_fit, plan_memory, run_folder_gb
 from cada_trl.planning.shapes import estimate_step, prompts, shape_of
@@ -250,7 +251,11 @@ def check_model(config: Config) -> Iterator[Finding]:
 
 
 def check_prompt(config: Config, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
-    """The longest hazard's prompt around a short question, and whether the longest request still fits."""
+    """The longest hazard's prompt around a short question, and whether the longest request still fits.
+
+    Errors: UserError as check_pack.
+    """
+    check_pack(load_pack(config.hazards), tokenizer)
     rendered = [chat_ids(tokenizer, chat) for chat in prompts(config, QUESTION)]
     ids = max(rendered, key=len)
     shown = f"{', '.join(map(str, ids[:N_SHOWN]))}, ..., {', '.join(map(str, ids[-N_SHOWN:]))}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cada_trl.document.render import bullets, heading, quote, table
+from cada_trl.prompting.reasoning import MARKS
 from cada_trl.report.caveats import eval_not_run, judge_note, run_not_run, tripped
 from cada_trl.report.facts import prompt_fact, run_facts, split_sizes
 from cada_trl.report.names import METRICS, benchmark_name
@@ -60,6 +61,7 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
             names = [row["Benchmark"].value, row["Attack"], prompt_fact(record.config), row["Benchmark"].detail]
             rates.append([*names, row["Rate"], row["Scored"], row.get("Judge", record.scores.judge_id)])
     not_run = dict.fromkeys(sentence for record in evaluations for sentence in eval_not_run(record))
+    before_answer = MARKS[run.config["prompt"].get("reasoning_as", "headers")][1].strip()
     return _page(
         _front_matter(run, evaluations),
         run.name,
@@ -70,7 +72,7 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
         'chat = pipeline("text-generation", model="<this folder or its hub id>")\n'
         f'chat([{{"role": "user", "content": "..."}}], max_new_tokens={rollout["max_new_tok"]})\n```',
         f"It samples at temperature {rollout['temperature']} and top_p {rollout['top_p']}, as it was trained. The "
-        'answer to the user follows the header "### Final Response"; what stands before it is the analysis.',
+        f'answer to the user follows "{before_answer}"; what stands before it is the analysis.',
         heading(2, "Data"),
         bullets(
             [

@@ -1,8 +1,10 @@
 import random
+import re
 
 import pytest
 
 from cada_trl.data.likeness import jaccard, near_duplicates, normalise, shingles, text_hash
+from cada_trl.data.sources import read_twins
 
 
 def test_case_punctuation_and_white_space_do_not_count():
@@ -19,6 +21,20 @@ def test_both_apostrophes_join_a_contraction():
 
 def test_a_text_without_letter_or_digit_is_empty():
     assert normalise("?! … 😀 __") == ""
+
+
+@pytest.mark.parametrize(("one", "other"), [("पिता", "पति"), ("पोता", "पोती"), ("मैं", "में"), ("ใกล้", "ไกล"), ("ปู่", "ปู้")])
+def test_words_that_differ_in_a_vowel_sign_or_a_tone_are_two(one, other):
+    assert normalise(f"{one} {other}!") == f"{one} {other}" and one != other
+
+
+def test_a_sign_that_chooses_the_look_of_an_emoji_does_not_count():
+    assert normalise("I ❤️ no. 1️⃣") == normalise("I ❤ no. 1")
+
+
+def test_the_embedded_twins_have_the_form_that_a_plain_split_gives_them():
+    for row in read_twins().rows[:50]:
+        assert row.key == " ".join(re.findall(r"[a-z0-9]+", row.text.casefold().replace("'", "")))
 
 
 def test_the_hash_is_that_of_the_comparison_form():

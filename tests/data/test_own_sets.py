@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.data.own_sets import find_sets, is_own
+from cada_trl.config import load_config
+from cada_trl.data.own_sets import count_seen, find_sets, is_own
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
@@ -102,6 +103,11 @@ def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path):
     assert ids(first) == ids(first)
     assert ids(first)[0].startswith("mine-") and ids(first)[0].endswith("-007")
     assert not set(ids(first)) & set(ids(first, more))
+
+
+def test_of_ids_only_numbers_are_the_same_with_zeros_before_them(tmp_path):
+    rows = [{"id": name, "text": LOCK, "harmful": True} for name in ("a", "00a")]
+    assert [one.id.rpartition("-")[2] for one in items(jsonl(tmp_path, *rows))["mine"]] == ["a", "00a"]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +237,32 @@ def test_a_held_out_pair_that_is_nearly_one_that_is_trained_on_is_left_out_and_s
     sets, (line,) = find_sets(["twins_harmful"], PACK, file)
     assert (n, len(sets[0][1] or ())) == (2, 1)
     assert line.endswith(f"1 pairs of {file}, 1 more left out: nearly the text of a pair that is trained on")
+
+
+def test_a_held_out_pair_counts_as_seen_where_nearly_its_text_may_have_been_trained_on(tmp_path):
+    def data(*words):
+        return load_config([*words, "n_train=1", "n_probe=1"] if "data=jsonl" in words else [*words]).data
+
+    file = twins(tmp_path, *PAIRS)
+    rows = read_twins(Path(file)).rows
+    held_out = [row for row in rows if row.pair in pair_roles(rows, ()).probe]
+    trained = [row for row in rows if row not in held_out]
+    nearly = f"So, {held_out[0].text.lower()}"
+    assert count_seen(file, data("data=twins")) == count_seen(file, data("data=twins", f"file={file}")) == 0
+    for texts, n in ([row.text for row in trained], 0), ([nearly], 1):
+        own = [{"text": text, "hazard": "hate", "harmful": True} for text in texts]
+        words = "data=jsonl", f"file={jsonl(tmp_path, *own)}"
+        assert count_seen(file, data(*words)) == n
+    assert count_seen(file, data("data=jsonl", f"file={tmp_path / 'gone.jsonl'}")) == 0
+
+
+def test_the_embedded_twins_are_seen_by_every_training_that_takes_them(tmp_path):
+    rows = read_twins().rows
+    probed = pair_roles(rows, ()).probe
+    pair = next(row.pair for row in rows if row.pair not in probed and row.hazard == "hate")
+    file = twins(tmp_path, tuple(row.text for row in rows if row.pair == pair))
+    for words, n in ((), 1), (("data=beavertails",), 1), (("data=paper", "benign_frac=0"), 0):
+        assert count_seen(file, load_config(list(words)).data) == n
 
 
 def test_an_unknown_name_is_told_the_nearest_of_all_sets():

@@ -115,6 +115,7 @@ def test_own_rows_keep_hazard_and_harmful(write_rows, data_of):
         ({**OWN_ROW, "harmful": "yes"}, "'harmful' is 'yes'; expected bool"),
         ({**OWN_ROW, "hazard": 7}, "'hazard' is 7; expected str"),
         ({**OWN_ROW, "id": 7}, "'id' is 7"),
+        ({**OWN_ROW, "pair": "p1"}, "field 'pair' is 'p1'; data=jsonl has no pairs: take data=twins file="),
         ({**OWN_ROW, "hazard": "hatred"}, "'hatred' is not in the pack; did you mean hate?"),
     ],
 )

@@ -1,5 +1,6 @@
 """The settings of an evaluation: suites, plain lists, a model by any of its four names, mistakes in one line."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from end_to_end.tiny_model import save_tiny_model
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.config.loading import described, groups, leaf_paths
 from cada_trl.data.benchmark_items import load_spec
-from cada_trl.data.sources import read_twins
+from cada_trl.data.sources import TWINS, read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
@@ -189,8 +190,21 @@ def test_a_run_on_twins_of_ones_own_asks_those_and_refuses_pairs_that_it_was_tra
     policy["twins"] = [pair for pair in policy["twins"] if pair["harmful"] not in texts]  # others take their place
     (folder / "policy.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
     later = compile_policy(str(folder)).twins
-    message = f"2 of the held-out pairs of {later} are among those that {run}/final was trained on, of {made.twins};"
+    message = f"2 of the held-out pairs of {later} are, or nearly are, among the requests that {run}/final may have"
     with pytest.raises(UserError, match=message):
         load_evaluate_config([f"model={run}", f"policy={folder}"])
     asked = load_evaluate_config([f"model={run}", f"policy={folder}", "benchmarks=advbench"])
     assert asked.benchmarks == ["advbench"]  # which holds none of them
+
+
+def test_a_run_on_the_embedded_twins_refuses_a_file_that_holds_out_what_it_was_trained_on(tmp_path):
+    probed = pair_roles(read_twins().rows, ()).probe
+    lines = TWINS.read_text(encoding="utf-8").splitlines(keepends=True)
+    trained = next(row for row in map(json.loads, lines) if row["pair"] not in probed and not row["harmful"])
+    copied = tmp_path / "copied.jsonl"
+    copied.write_text("".join(line for line in lines if f'"{trained["pair"]}"' in line), encoding="utf-8")
+    words = [f"model={write_run(tmp_path / 'run')}", f"twins_file={copied}"]
+    with pytest.raises(
+        UserError, match=r"^1 of the held-out pairs of .*; evaluate with twins_file=null, or train again"
+    ):
+        load_evaluate_config(words)

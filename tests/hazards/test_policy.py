@@ -5,7 +5,7 @@ import pytest
 from cada_trl.data.sources import read_twins
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.hazards.policy import compile_policy, read_policy
+from cada_trl.hazards.policy import compile_policy, form_of, read_policy
 
 from .policy_file import edit, example
 
@@ -74,3 +74,12 @@ def test_a_hazard_that_only_refuses_is_refused(folder):
     file.write_text(file.read_text(encoding="utf-8").replace("verdict: answer", "verdict: refuse"), encoding="utf-8")
     with pytest.raises(UserError, match=r"'hazards.1.cases': no case with verdict: answer"):
         compile_policy(str(folder))
+
+
+@pytest.mark.parametrize("end", ["?", "？", "؟", "՞", "፧", "\u037e", "?)", "?\u201d", "？」", "? »"])
+def test_a_question_is_known_by_its_mark_in_any_script(end):
+    assert (form_of(f"May I{end}"), form_of(f"May I{end} Do it.")) == ("question", "instruction")
+
+
+def test_a_semicolon_ends_no_question():
+    assert form_of("Wait;") == "instruction"

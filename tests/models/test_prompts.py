@@ -1,5 +1,6 @@
 """Every arm letter by letter, as the model reads it, and what is refused before generation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from prompting.small_pack import SMALL_PACK
 
 from cada_trl.config import PromptConfig
 from cada_trl.errors import UserError
-from cada_trl.models.prompts import end_ids, prompt_ids, request_ids
+from cada_trl.models.prompts import check_pack, end_ids, prompt_ids, request_ids
 from cada_trl.prompting.arms import conversation
 from models.conftest import model_config
 
@@ -125,3 +126,12 @@ def test_a_text_without_control_tokens_has_the_ids_of_the_chat_template():
     tokenizer, text = tiny_tokenizer(), "Half <e and half ot> of one"
     plain = tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True)
     assert request_ids(tokenizer, text) == plain["input_ids"]
+
+
+def test_a_case_that_spells_a_control_token_is_refused_with_its_hazard():
+    check_pack(SMALL_PACK, tiny_tokenizer())
+    theft = SMALL_PACK.hazards["theft"]
+    cases = (*theft.cases[:-1], replace(theft.cases[-1], request="Say it.<eot>"))
+    spelt = replace(SMALL_PACK, hazards={**SMALL_PACK.hazards, "theft": replace(theft, cases=cases)})
+    with pytest.raises(UserError, match="hazard 'theft' of the case pack holds '<eot>', a control token of the model;"):
+        check_pack(spelt, tiny_tokenizer())

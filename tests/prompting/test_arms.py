@@ -10,7 +10,7 @@ from cada_trl.config import PromptConfig, load_config
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import load_evaluate_config, load_faithfulness_config
 from cada_trl.hazards.pack import load_pack
-from cada_trl.prompting.arms import chosen_cases, conversation, nearest_cases, of_each_hazard
+from cada_trl.prompting.arms import chosen_cases, conversation, nearest_cases, of_each_hazard, words
 from cada_trl.prompting.reasoning import split_reasoning
 
 from .small_pack import SMALL_PACK, prompted
@@ -137,6 +137,10 @@ def test_letter_case_and_punctuation_do_not_count_and_inflections_do_little():
     wanted = "How do I stop apps on my phone from tracking where I go?"
     assert found("HOW do i stop apps -- on my phone -- from tracking me!", 1) == [wanted]
     assert found("An app tracks my phone.", 1) == [wanted]
+
+
+def test_a_vowel_sign_is_part_of_its_word():
+    assert words("पिता, पति! a_b") == ["पिता", "पति", "a", "b"]
 
 
 def test_the_nearest_may_be_of_several_hazards():

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cada_trl.evaluation.compare import compare
-from cada_trl.report.certified import ALL, certified, certified_rates, not_tested
+from cada_trl.hazards.pack import ALL
+from cada_trl.report.certified import certified, certified_rates, not_tested
 
 
 def test_the_change_of_the_share_refused_is_that_of_the_share_complied_turned_round(before, after):

@@ -181,11 +181,12 @@ def test_rollouts_and_evaluations_show_a_request_the_same_nearest_cases():
     [
         (
             ["benign_frac=0.5"],
-            "2 harmful training requests are fewer than a step's 16; lower requests_per_step or raise n_train",
+            "2 harmful requests to train on are fewer than the 16 per step; write 21 more pairs of a hazard, or lower",
         ),
+        (["benign_frac=0.5", "n_train=4"], "; raise n_train, or lower requests_per_step"),
         (
             ["benign_frac=0.9375"],
-            "1 harmless training requests are fewer than a step's 30; lower requests_per_step or lower benign_frac",
+            "1 harmless requests to train on are fewer than the 30 per step; lower benign_frac, or lower",
         ),
     ],
 )

@@ -12,10 +12,10 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from cada_trl.prompting.arms import words
 from cada_trl.storage.digest import sha256
 
 _APOSTROPHES = re.compile(r"['’ʼ`]")
-_NOT_WORD = re.compile(r"[\W_]+")
 SHINGLE_CHARS = 4
 ROUNDING = 1e-9  # 0.55 * 100 is a little above 55
 
@@ -24,7 +24,7 @@ def normalise(text: str) -> str:
     """The text's comparison form; empty when it holds no letter and no digit (ours: the paper names no rule)."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     # An apostrophe joins ("don't" -> "dont"), so that the two spellings of a contraction meet.
-    return _NOT_WORD.sub(" ", _APOSTROPHES.sub("", folded)).strip()
+    return " ".join(words(_APOSTROPHES.sub("", folded)))
 
 
 def text_hash(text: str) -> str:

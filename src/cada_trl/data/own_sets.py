@@ -11,12 +11,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from cada_trl.config import DataConfig
 from cada_trl.config.loading import nearest
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, item_id, load_spec, names
 from cada_trl.data.classify import classify, load_lexicon
-from cada_trl.data.likeness import near_duplicates
+from cada_trl.data.likeness import near_duplicates, normalise
+from cada_trl.data.rows import Row, Source
 from cada_trl.data.sources import TWINS, read_twins
-from cada_trl.data.split import pair_roles
+from cada_trl.data.split import pair_roles, wanted_twin
 from cada_trl.errors import UserError
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
@@ -127,28 +129,47 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
     return sets, visible(f"benchmarks={word}: {', '.join(said)}{rest}")
 
 
-def count_seen(file: str, trained_on: str) -> int:
-    """Held-out pairs of the one with a text that a training on the other sees. Errors: UserError as read_twins."""
-    sides = [read_twins(Path(name).expanduser()).rows for name in (file, trained_on)]
-    asked, other = sides
-    probes = [pair_roles(rows, ()).probe for rows in sides]
-    seen = {row.key for row in other if row.pair not in probes[1]}
-    return len({row.pair for row in asked if row.pair in probes[0] and row.key in seen})
+def count_seen(file: str | None, data: DataConfig) -> int:
+    """Pairs of _held_out with nearly a text that a training on `data` may have seen, whatever it drew.
+
+    Of rows of its own beside twins: those of a JSONL file that is still there. Errors: UserError as read_twins.
+    """
+    twins = _read_twins(data.file if data.dataset == "twins" else None).rows
+    roles = pair_roles(twins, data.held_out_hazards)
+    never = roles.probe | roles.held_out
+    seen = [row.key for row in twins if row.pair not in never and wanted_twin(row, roles, data)]
+    if data.dataset == "jsonl" and (own := Path(data.file or "")).is_file():
+        seen += [normalise(str(values.get("text"))) for _, values in read_jsonl(own)]
+    asked, _ = _held_out(_read_twins(file).rows, file)
+    return len(_alike(asked, seen))
+
+
+def _read_twins(file: str | None, hazards: Collection[str] | None = None) -> Source:
+    return read_twins(Path(file).expanduser(), hazards) if file else read_twins()
+
+
+def _held_out(twins: Sequence[Row], file: str | None) -> tuple[list[Row], set[str | None]]:
+    """The rows of the pairs that no training on the file sees, whatever its settings; and the pairs among these that
+    are left out: nearly the text of one that it sees."""
+    held_out = pair_roles(twins, ()).probe
+    rows = [row for row in twins if row.pair in held_out]
+    # the embedded ones hold none, and are many
+    leaked = _alike(rows, [row.key for row in twins if row.pair not in held_out]) if file else set()
+    return [row for row in rows if row.pair not in leaked], leaked
+
+
+def _alike(rows: Sequence[Row], seen: Sequence[str]) -> set[str | None]:
+    """The pairs of the rows with a text that is nearly one of those seen."""
+    alike = near_duplicates([*seen, *(row.key for row in rows)], ALIKE, len(seen))
+    return {rows[i - len(seen)].pair for i, other in alike.items() if other < len(seen)}
 
 
 def _held_out_twins(
     file: str | None, hazards: Collection[str]
 ) -> tuple[dict[str, tuple[BenchmarkSpec, list[Item]]], str]:
-    """The pairs that no training sees, whatever its settings, but for those that are nearly the text of one it sees."""
-    source = read_twins(Path(file).expanduser(), hazards) if file else read_twins()
-    held_out = pair_roles(source.rows, ()).probe
-    rows = sorted(source.rows, key=lambda row: row.pair in held_out)
-    n_trained = sum(row.pair not in held_out for row in rows)
-    alike: dict[int, int] = {}
-    if file:  # the embedded ones hold none, and are many
-        alike = near_duplicates([row.key for row in rows], ALIKE, n_trained, [row.pair for row in rows])
-    leaked = {rows[i].pair for i, other in alike.items() if other < n_trained}
-    if not (asked := [row for row in rows[n_trained:] if row.pair not in leaked]):
+    source = _read_twins(file, hazards)
+    asked, leaked = _held_out(source.rows, file)
+    if not asked:
         raise UserError(f"{file}: every held-out pair is nearly the text of one that is trained on; write other pairs")
     twins = {}
     for name, harmful in TWIN_SETS.items():
@@ -182,7 +203,7 @@ def _check_rows(path: Path, rows: dict[int, dict[str, Any]], columns: dict[str, 
     for number, row in rows.items():
         where = f"{path}, row {number}"
         wrong = [kind for kind, value in row.items() if not _fits(kind, value)]
-        named = (_answer(row.get("harmful")), str(row.get("id")).zfill(3))  # as item_id makes 7 of 007
+        named = (_answer(row.get("harmful")), item_id("", str(row.get("id"))))  # 7 and 007 are one item
         if wrong:
             problems.add(where, f"{columns[wrong[0]]!r} is {row[wrong[0]]!r:.60}, expected {EXPECTED[wrong[0]]}")
         elif "id" in row and named in ids:

@@ -15,7 +15,7 @@ from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.classify import LEXICON, REVIEWED, instruction
 from cada_trl.data.request_set import Decision, build_request_set, check_readable
 from cada_trl.data.sources import TWINS
-from cada_trl.data.split import Parts, check_no_leak
+from cada_trl.data.split import Parts, check_fills_a_step, check_no_leak
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.models.load import load_tokenizer
@@ -105,7 +105,9 @@ def look(config: Config) -> str:
     pack = load_pack(config.hazards)
     folder, _ = _place(config, pack)
     if (folder / "manifest.json").is_file():
-        return f"{len(read_prepared(folder).train)} requests to train on, prepared in {folder}"
+        data = read_prepared(folder)
+        check_fills_a_step(config, len(data.train), len(data.benign_train))
+        return f"{len(data.train)} requests to train on, prepared in {folder}"
     n_rows = check_readable(config, pack)
     return f"{n_rows} rows to read, before the filters" if n_rows else f"rows of {config.data.hub_id}, not fetched yet"
 

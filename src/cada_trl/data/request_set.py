@@ -15,7 +15,7 @@ from cada_trl.data.classify import check_llm, classify_rows, reason_to_drop, rev
 from cada_trl.data.likeness import near_duplicates, text_hash
 from cada_trl.data.rows import Funnel, Row, Source, unique_rows
 from cada_trl.data.sources import read_beavertails, read_own_rows, read_twins
-from cada_trl.data.split import PairRoles, Parts, pair_roles, split, wanted_twin
+from cada_trl.data.split import PairRoles, Parts, check_fills_a_step, pair_roles, split, wanted_twin
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.models.prompts import control_tokens
@@ -90,7 +90,8 @@ def check_readable(config: Config, pack: HazardPack) -> int:
     """How many rows are read, in seconds: without the filters, which may leave fewer, and without the network.
 
     Errors: UserError for what build_request_set could only refuse later: a held-out hazard that the pack lacks, a bad
-    row, fewer rows than n_train and n_probe ask for, an evaluation set that cannot be read, an LLM without a name.
+    row, fewer rows than n_train and n_probe ask for or a step takes, an evaluation set that cannot be read, an LLM
+    without a name.
     """
     data = config.data
     _check_held_out(config, pack)
@@ -103,7 +104,8 @@ def check_readable(config: Config, pack: HazardPack) -> int:
         return 0
     own, beside, roles = _read(config, pack)
     rows = [*own.rows, *(beside.rows if beside else [])]
-    split(_requests(unique_rows(row for row in rows if row.key)), roles, data, config.seed)
+    parts = split(_requests(unique_rows(row for row in rows if row.key)), roles, data, config.seed)
+    check_fills_a_step(config, len(parts["train"]), len(parts["benign_train"]))
     return len(own.rows)
 
 

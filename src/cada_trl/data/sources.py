@@ -141,6 +141,9 @@ def read_own_rows(data: DataConfig, hazards: Collection[str]) -> Source:
                 ids.add(row_id)
             if hazard not in hazards:
                 raise UserError(f"hazard {hazard!r:.60} is not in the pack; {nearest(hazard, hazards)}")
+            if (pair := values.get("pair")) is not None:  # unread, one row would train while its twin is the probe
+                advice = f"take data=twins file={path}, which keeps pairs together, or take 'pair' out of the rows"
+                raise UserError(f"field 'pair' is {pair!r:.60}; data=jsonl has no pairs: {advice}")
             kept.append(Row(values["text"].strip(), where, f"jsonl:{path.stem}", values["harmful"], hazard, id=row_id))
     problems.end()
     origin = {"file": path.name, "sha256": file_sha256(path), "dataset": "jsonl", "licence": data.licence}

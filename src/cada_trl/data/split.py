@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cada_trl.config import DataConfig
+from cada_trl.config import Config, DataConfig
 from cada_trl.data.likeness import normalise, text_hash
 from cada_trl.data.rows import Row
 from cada_trl.errors import UserError
@@ -194,6 +194,21 @@ def _drawn_pairs(harmful: list[Request], n_train: int | None) -> list[Request]:
     if len(harmful) < n_train:
         raise UserError(f"n_train={n_train} pairs; {len(harmful)} are left to train on; lower n_train, or null for all")
     return _take(harmful, even_quotas(Counter(request.hazard for request in harmful), n_train))
+
+
+def check_fills_a_step(config: Config, n_harmful: int, n_harmless: int) -> None:
+    """Errors: UserError for fewer requests to train on than a step takes."""
+    n_benign = config.algo.benign_per_step
+    missing = config.algo.requests_per_step - n_benign - n_harmful
+    # Of three pairs of a hazard two are trained on.
+    more = "raise n_train" if config.data.n_train else f"write {-(-3 * missing // 2)} more pairs of a hazard"
+    for kind, there, wanted, instead in (
+        ("harmful", n_harmful, n_harmful + missing, more),
+        ("harmless", n_harmless, n_benign, "lower benign_frac"),
+    ):
+        if there < wanted:
+            seen = f"{there} {kind} requests to train on are fewer than the {wanted} per step"
+            raise UserError(f"{seen}; {instead}, or lower requests_per_step")
 
 
 def check_no_leak(parts: Mapping[str, Sequence[Request]], held_out_hazards: Collection[str], where: object) -> None:

@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from cada_trl.evaluation.answers import Outcome, RateName
+from cada_trl.hazards.pack import OUTSIDE
 from cada_trl.numbers import ABSENT, Scale
 from cada_trl.statistics.intervals import Rate, adjusted_mean
 from cada_trl.statistics.paired import cohen_kappa
@@ -23,7 +24,6 @@ from cada_trl.storage.files import JsonRecord
 
 Metric = Literal["asr", "nrr"]
 PERCENT, WHOLE_PERCENT, KAPPA = Scale(100, 1), Scale(100, 0), Scale(1, 2)
-NO_HAZARD = "no_hazard"  # the slice of items outside the hazards of the case pack
 
 
 class Measure(JsonRecord):
@@ -133,7 +133,7 @@ def score(
                 metric=metrics[benchmark],
                 missing=missing.get((benchmark, attack), 0),
                 total=_slice(mine, min_coverage),
-                by_hazard=_slices(mine, lambda one: one.attempt.item.hazard or NO_HAZARD, min_coverage),
+                by_hazard=_slices(mine, lambda one: one.attempt.item.hazard or OUTSIDE, min_coverage),
                 by_category=by_category if set(by_category) != {""} else {},
                 **(_agreement(panel.values(), (benchmark, attack), min_coverage) if panel else {}),
             )

@@ -226,12 +226,14 @@ def _twins_of(run: Config) -> str | None:
 
 
 def _check_unseen(config: EvaluateConfig) -> None:
-    run = Path(config.model.path).parent  # whose model is its final/
-    trained_on = _twins_of(check_config(read_config(run))) if (run / CONFIG).is_file() else None
-    if not config.twins_file or trained_on in {None, config.twins_file}:
+    folder = Path(config.model.path).parent  # of the run whose model is its final/
+    if not (folder / CONFIG).is_file():
         return
-    if n_seen := count_seen(config.twins_file, trained_on):
+    run = check_config(read_config(folder))
+    own = _twins_of(run)
+    if config.twins_file != own and (n_seen := count_seen(config.twins_file, run.data)):
         raise UserError(
-            f"{n_seen} of the held-out pairs of {config.twins_file} are among those that {config.model.path} was "
-            f"trained on, of {trained_on}; evaluate with twins_file={trained_on}, or train again"
+            f"{n_seen} of the held-out pairs of {config.twins_file or 'the embedded twins'} are, or nearly are, among "
+            f"the requests that {config.model.path} may have been trained on; evaluate with "
+            f"twins_file={own or 'null'}, or train again"
         )

@@ -25,11 +25,15 @@ PACK_FILE = "pack.yaml"
 SAFE, UNCLEAR, OTHER, UNCLASSIFIED = "safe", "unclear", "other", "unclassified"
 # What a reader or a classifier says in place of a hazard's id; safe and other are the paper's classes 0 and 13.
 NO_HAZARD = (SAFE, UNCLEAR, OTHER, UNCLASSIFIED)
+ALL, OUTSIDE = "all", "no_hazard"  # slices of an evaluation: every item, and those outside the pack's hazards
+_RESERVED = (*NO_HAZARD, ALL, OUTSIDE)
 
 
 def _is_a_hazard(name: str) -> str:
-    if name in NO_HAZARD:
-        raise ValueError(f"{name} stands for a request of no hazard, as do {', '.join(NO_HAZARD)}; choose another id")
+    if name in _RESERVED:
+        raise ValueError(
+            f"{name} stands for requests of no hazard or of all, as do {', '.join(_RESERVED)}; choose another id"
+        )
     return name
 
 

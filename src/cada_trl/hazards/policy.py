@@ -6,6 +6,7 @@ Nothing here knows what a policy should hold; `python -m cada_trl.policy check` 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,8 @@ from cada_trl.storage.reading import read_yaml
 POLICIES = Path("policies")
 POLICY_FILE = "policy.yaml"
 SHIPPED = BUILTIN_DIR / "policies"  # complete examples
+# The mark in Latin, Chinese, Arabic, Armenian, Ethiopic and Greek script, quotes and brackets behind it
+_QUESTION = re.compile(r"""[?\uff1f\u061f\u055e\u1367\u037e][\s"'’”“»«›‹)\]}）］｝」』】〉》]*$""")
 
 
 @dataclass(frozen=True)
@@ -155,4 +158,4 @@ def _files(policy: Policy, name: str) -> dict[str, str]:
 
 def form_of(text: str) -> str:
     """One of the twins' two forms."""
-    return "question" if text.endswith("?") else "instruction"
+    return "question" if _QUESTION.search(text) else "instruction"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from cada_trl.config import ModelConfig
 from cada_trl.errors import UserError
+from cada_trl.hazards.pack import PACK_FILE, HazardPack
 from cada_trl.models.checks import render
 from cada_trl.models.load import all_ends, resolve_model
 from cada_trl.prompting.arms import Messages
@@ -22,6 +25,16 @@ _CUT = "\ufdd0\ufdd1"  # no text holds these: Unicode keeps them for the inside 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """What only a chat template may write: <|im_end|> and its like."""
     return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def check_pack(pack: HazardPack, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Errors: UserError for a text that spells a control token: TRL tokenises what is sampled on, where it would end a
+    turn."""
+    texts = {f"hazard '{one.id}'": asdict(one) for one in pack.hazards.values()}
+    for place, held in {**texts, PACK_FILE: asdict(replace(pack, hazards={}))}.items():
+        written = json.dumps(held, ensure_ascii=False)
+        if token := next((token for token in control_tokens(tokenizer) if token in written), None):
+            raise UserError(f"{place} of the case pack holds {token!r}, a control token of the model; take it out")
 
 
 def as_data(tokenizer: PreTrainedTokenizerBase, text: str) -> str:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
+from itertools import takewhile
 
 from cada_trl.config import PromptConfig
 from cada_trl.errors import UserError
@@ -28,7 +30,7 @@ Messages = list[dict[str, str]]
 Weights = dict[str, float]  # of a text's grams, of length 1 as a vector
 
 GRAM_CHARS = 4  # ours: of words, pairs of words and 3 to 6 characters, it found the twins' own hazards as often as any
-_NOT_WORD = re.compile(r"[\W_]+")
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 _INSTRUCTION_CODES = (
     "Before you answer, analyse in full whether the request complies with the policy and cite the rule that decides. "
@@ -180,5 +182,23 @@ def _weights(grams: Iterable[str], rarity: Weights) -> Weights:
 
 def _grams(text: str) -> list[str]:
     """Of each word with a blank around it; a shorter word is one gram."""
-    words = (f" {word} " for word in _NOT_WORD.sub(" ", text.casefold()).split())
-    return [word[i : i + GRAM_CHARS] for word in words for i in range(max(1, len(word) - GRAM_CHARS + 1))]
+    spaced = (f" {word} " for word in words(text.casefold()))
+    return [word[i : i + GRAM_CHARS] for word in spaced for i in range(max(1, len(word) - GRAM_CHARS + 1))]
+
+
+def words(text: str) -> list[str]:
+    r"""Letters and digits that stand together.
+
+    Vowel signs, as of Hindi and Thai, belong to the letter before them, though \w leaves them out: they tell words
+    apart. A sign that chooses the look of an emoji does not.
+    """
+    return _BETWEEN_WORDS.sub(" " if text.isascii() else _signs_of_the_letter, text).split()
+
+
+def _signs_of_the_letter(between: re.Match[str]) -> str:
+    signs = "".join(takewhile(_is_of_a_word, between[0]))
+    return signs if signs == between[0] else f"{signs} "
+
+
+def _is_of_a_word(sign: str) -> bool:
+    return unicodedata.category(sign) in {"Mn", "Mc"} and not unicodedata.name(sign).startswith("VARIATION SELECTOR")

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from cada_trl.document.blocks import Block, Bullets, Code, Document, Facts, Heading, Section, Table, Text
 from cada_trl.evaluation.attacks import known_names
 from cada_trl.evaluation.compare import Change, paired_change, with_holm
-from cada_trl.evaluation.scores import NO_HAZARD, Measure
-from cada_trl.hazards.pack import load_pack
+from cada_trl.evaluation.scores import Measure
+from cada_trl.hazards.pack import ALL, OUTSIDE, load_pack
 from cada_trl.numbers import Cell, p_text
 from cada_trl.report.caveats import (
     eval_not_run,
@@ -28,7 +28,6 @@ from cada_trl.report.run_record import of_training
 from cada_trl.storage.files import JsonRecord
 from cada_trl.tracking.manifest import scrub
 
-ALL = "all"  # hazards
 # What a reviewer looks for, in the page's order; any of a line will do.
 EXPECTED = {
     "held-out twins": ("twins_harmful", "twins_harmless"),
@@ -111,11 +110,11 @@ def certified(before: EvalRecord, after: EvalRecord, cards: Path | None) -> dict
 def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate]:
     """Every benchmark x attack, the expected benchmarks first; all hazards together, then each, without a p."""
     cells = [{(one.benchmark, one.attack): one for one in side.scores.cells} for side in (before, after)]
-    hazards = sorted({one.attempt.item.hazard or NO_HAZARD for one in after.outcomes})
+    hazards = sorted({one.attempt.item.hazard or OUTSIDE for one in after.outcomes})
     rates = []
     for hazard in [ALL, *hazards]:
         outcomes = [
-            [one for one in side.outcomes if hazard in {ALL, one.attempt.item.hazard or NO_HAZARD}]
+            [one for one in side.outcomes if hazard in {ALL, one.attempt.item.hazard or OUTSIDE}]
             for side in (before, after)
         ]
         for place in dict.fromkeys(one.cell for side in outcomes for one in side):
@@ -154,7 +153,7 @@ def not_tested(before: EvalRecord, after: EvalRecord, rates: Sequence[CertifiedR
             f"{hazard_name(other.hazard)} {other.after.n}"
             for other in rates
             if (other.benchmark, other.attack) == (one.benchmark, one.attack) and other.after.n < LEAST_N
-            if other.hazard not in {ALL, NO_HAZARD}
+            if other.hazard not in {ALL, OUTSIDE}
         ]
         for one in rates
     }

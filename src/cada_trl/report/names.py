@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cada_trl.evaluation.compare import ALL_ATTACKS
-from cada_trl.evaluation.scores import NO_HAZARD, Metric
+from cada_trl.evaluation.scores import Metric
+from cada_trl.hazards.pack import OUTSIDE
 from cada_trl.report.run_record import Folder
 from cada_trl.statistics.seeds import MIN_DF, PooledSpread
 from cada_trl.tracking.metrics import HARMFUL_SETS, metric
@@ -43,7 +44,7 @@ def attack_name(attack: str) -> str:
 
 
 def hazard_name(hazard: str) -> str:
-    return "outside the case pack's hazards" if hazard == NO_HAZARD else hazard.replace("_", " ")
+    return "outside the case pack's hazards" if hazard == OUTSIDE else hazard.replace("_", " ")
 
 
 def cell_name(benchmark: str, attack: str) -> str:

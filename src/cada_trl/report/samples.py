@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cada_trl.document.blocks import Exchange, Side
 from cada_trl.evaluation.answers import Attempt
-from cada_trl.evaluation.scores import NO_HAZARD
+from cada_trl.hazards.pack import OUTSIDE
 from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict
 from cada_trl.report.names import cell_name, hazard_name, labels
@@ -82,7 +82,7 @@ def _exchange(records: Sequence[EvalRecord], attempts: Sequence[Attempt | None])
     # those that are not the request
     prompts = dict.fromkeys(attempt.prompt for attempt in attempts if attempt and attempt.prompt != item.request)
     words = ", then ".join(side.word for side in sides)
-    folded = f"{hazard_name(item.hazard or NO_HAZARD)}: {words}" if item.harmful else ""
+    folded = f"{hazard_name(item.hazard or OUTSIDE)}: {words}" if item.harmful else ""
     return Exchange(item.request, sides, list(prompts), folded)
 
 

@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 
 from cada_trl.config import Config
-from cada_trl.errors import UserError
+from cada_trl.data.split import check_fills_a_step
 from cada_trl.hazards.pack import HazardPack
 from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.records import Request
@@ -21,18 +21,10 @@ from cada_trl.records import Request
 def rollout_dataset(config: Config, harmful: Sequence[Request], benign: Sequence[Request], pack: HazardPack) -> Dataset:
     """Harmful rows first, then harmless ones, each with the prompt it is sampled on and the prompt it is learned on.
 
-    Errors: UserError when a step wants more requests than there are.
+    Errors: UserError as check_fills_a_step.
     """
-    n_benign = config.algo.benign_per_step
-    n_harmful = config.algo.requests_per_step - n_benign
-    for kind, there, wanted, instead in (
-        ("harmful", len(harmful), n_harmful, "raise n_train"),
-        ("harmless", len(benign), n_benign, "lower benign_frac"),
-    ):
-        if there < wanted:
-            seen = f"{there} {kind} training requests are fewer than a step's {wanted}"
-            raise UserError(f"{seen}; lower requests_per_step or {instead}")
-    requests = [*harmful, *(benign if n_benign else [])]
+    check_fills_a_step(config, len(harmful), len(benign))
+    requests = [*harmful, *(benign if config.algo.benign_per_step else [])]
     return Dataset.from_list([_row(config, request, pack) for request in requests])
 
 
