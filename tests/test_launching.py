@@ -14,7 +14,7 @@ from cada_trl import launching
 from cada_trl.config import load_config
 from cada_trl.doctor import missing
 from cada_trl.errors import UserError
-from cada_trl.launching import check_weights, is_launched, launch, launcher_command, quiet_libraries, set_environment
+from cada_trl.launching import check_launch, is_launched, launch, launcher_command, quiet_libraries, set_environment
 from cada_trl.planning.device import ROOT
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
@@ -146,9 +146,41 @@ def test_more_gpus_than_this_machine_has_are_said(monkeypatch, installed, words,
 
 def test_a_whole_model_in_bfloat16_is_trained_by_deepspeed_alone():
     for fits in (["dtype=float32"], ["peft=lora"], ["hardware=a100x4"]):
-        check_weights(load_config(["model=qwen3_0_6b", *fits]))
+        check_launch(load_config(["model=qwen3_0_6b", *fits]))
     with pytest.raises(UserError, match=r"small steps away; set dtype=float32 .* or peft=lora"):
-        check_weights(load_config(["model=qwen3_0_6b"]))
+        check_launch(load_config(["model=qwen3_0_6b"]))
+
+
+VLLM = "rollout=vllm_colocate"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["algo=sft_cases", VLLM], "method=sft samples its targets before it trains.*set rollout=transformers"),
+        (["algo=sft_direct_refusal", "benign_frac=0.5", VLLM, "hardware=a100x4_40gb", "peft=lora"], "samples its tar"),
+        (["judge=wildguard"], "judge=wildguard would be loaded.*base_url of `vllm serve allenai/wildguard`"),
+    ],
+)
+def test_what_deepspeeds_ranks_cannot_do_is_refused_before_they_start(words, said):
+    with pytest.raises(UserError, match=said):
+        main(["model=llama3", "hardware=a100x4", *words])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["algo=sft_cases"],
+        ["algo=sft_cases", VLLM, "hardware=gpu", "peft=lora"],
+        ["algo=sft_direct_refusal", "benign_frac=0.0", VLLM],
+        [VLLM],
+        ["judge=wildguard", "base_url=http://localhost:8000/v1"],
+        ["judge=wildguard", "hardware=a100x4_40gb", "peft=lora"],
+        ["judge=classifier"],
+    ],
+)
+def test_what_samples_or_judges_elsewhere_than_in_deepspeeds_ranks_is_not_refused(words):
+    check_launch(load_config(["model=llama3", "hardware=a100x4", *words]))
 
 
 def test_a_port_of_its_own_reaches_accelerate(monkeypatch):

@@ -17,6 +17,8 @@ from cada_trl.stopping import StopSignals, run_ranks
 RANK = """
 import signal, sys, time
 from pathlib import Path
+from cada_trl.stopping import end_with_parent
+end_with_parent()
 signal.signal(signal.SIGUSR1, lambda *_: sys.exit(75))
 Path(sys.argv[1]).touch()
 time.sleep(60)
@@ -64,20 +66,34 @@ def test_the_handlers_from_before_are_put_back():
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_launchers_ranks_hear_the_signal_and_75_comes_back(tmp_path, number):
+@pytest.fixture
+def verb(tmp_path):
+    """A verb, its launcher and one rank, as processes; the rank is there."""
     listens = tmp_path / "listens"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    verb = subprocess.Popen([sys.executable, "-c", VERB, LAUNCHER, RANK, str(listens)], env=environment)
+    process = subprocess.Popen([sys.executable, "-c", VERB, LAUNCHER, RANK, str(listens)], env=environment)
     try:
         deadline = time.monotonic() + 60
         while not listens.exists():
-            assert time.monotonic() < deadline and verb.poll() is None
+            assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
-        verb.send_signal(number)
-        assert verb.wait(timeout=30) == 75
+        yield process
     finally:
-        verb.kill()
+        process.kill()
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGUSR1], [signal.SIGTERM, signal.SIGUSR1]])
+def test_a_launchers_ranks_hear_the_signals_and_75_comes_back(verb, numbers):
+    for number in numbers:
+        verb.send_signal(number)
+        time.sleep(0.01)
+    assert verb.wait(timeout=30) == 75
+
+
+def test_a_verb_that_is_killed_takes_its_launcher_and_the_ranks_along(verb):
+    below = psutil.Process(verb.pid).children(recursive=True)
+    verb.kill()
+    assert len(below) == 2 and not psutil.wait_procs(below, timeout=30)[1]
 
 
 def test_a_rank_that_ends_while_the_others_are_told_stops_nothing(monkeypatch):

@@ -26,7 +26,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge
-from cada_trl.launching import MASTER_PORT, absent, check_weights, fetched, quiet_libraries, set_environment
+from cada_trl.launching import MASTER_PORT, absent, check_launch, fetched, quiet_libraries, set_environment
 from cada_trl.models.checks import QUESTION, check_tokenizer
 from cada_trl.models.prompts import chat_ids, check_pack
 from cada_trl.planning.device import accelerator_of, n_machines
@@ -132,7 +132,7 @@ def check_missing(config: Config) -> Iterator[Finding]:
 def check_inputs(config: Config) -> Iterator[Finding]:
     """What the run reads and where it writes. Errors: UserError for the first thing that stands in its way."""
     check_pays_reward(config.judge)
-    check_weights(config)
+    check_launch(config)
     prompts(config, QUESTION)  # the case pack, and enough cases in it
     for folder in (config.runs_dir, config.data_dir):
         place_of(folder)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cada_trl.config import Config
 from cada_trl.errors import UserError
 from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, zero_stage
-from cada_trl.stopping import run_ranks
+from cada_trl.stopping import end_with_parent, libc, run_ranks
 
 MACHINE_VARIABLES = ("NODE_RANK", "MASTER_ADDR")
 MASTER_PORT = 29500  # torch's default
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+STARTED = "CADA_TRL_STARTED"  # marks what launch() starts: accelerate sets no LOCAL_RANK for distributed_type "NO"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -45,14 +42,10 @@ def set_environment(threads: int) -> None:
 def _keep_freed_memory() -> None:
     """glibc gives a freed tensor's memory back to the system, which clears it anew for the next one: a third of a step
     on a CPU. Kept, it is used again at once. Other systems have no mallopt, or one that does nothing."""
-    mallopt = _libc("mallopt")
+    mallopt = libc("mallopt")
     if mallopt is not None:
         for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
             mallopt(option, 2**31 - 1)
-
-
-def _libc(name: str) -> Any:
-    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
 
 
 _KNOWN_NOISE = {
@@ -91,17 +84,16 @@ def _without(text: str) -> Callable[[logging.LogRecord], bool]:
 
 def is_launched() -> bool:
     """Whether accelerate or torchrun started this process."""
-    return "LOCAL_RANK" in os.environ
+    return "LOCAL_RANK" in os.environ or STARTED in os.environ
 
 
 def end_with_launcher() -> None:
     """A rank of a launcher that is killed would wait for the others for ever, with the run's lock; the kernel ends it.
 
-    A scheduler that kills by process group misses torchrun's ranks, which have their own. Only Linux can do this.
+    A scheduler that kills by process group misses torchrun's ranks, which have their own.
     """
-    prctl = _libc("prctl")
-    if is_launched() and prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if is_launched():
+        end_with_parent()
 
 
 def is_main_rank() -> bool:
@@ -146,7 +138,7 @@ def launch(config: Config, overrides: list[str]) -> int:
     if lacks := _lacks_deepspeed(config):
         raise UserError(lacks)
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *launcher_command(config, overrides)[1:]]
-    return run_ranks(command)
+    return run_ranks(command, {**os.environ, STARTED: "1"})
 
 
 def absent(config: Config) -> list[str]:
@@ -171,13 +163,26 @@ def absent(config: Config) -> list[str]:
     return lacks
 
 
-def check_weights(config: Config) -> None:
+def check_launch(config: Config) -> None:
     """Errors: UserError for a training that rounds most of its steps away: DeepSpeed keeps float32 weights beside those
-    in bfloat16, and an adapter's are float32."""
-    if config.peft.adapter == "none" and config.model.dtype == "bfloat16" and not zero_stage(config.hardware):
+    in bfloat16, and an adapter's are float32. And for what DeepSpeed's ranks cannot do: vLLM takes their weights only
+    while they train, and ZeRO-3 splits every model that is loaded."""
+    algo, judge, stage = config.algo, config.judge, zero_stage(config.hardware)
+    if config.peft.adapter == "none" and config.model.dtype == "bfloat16" and not stage:
         raise UserError(
             "dtype=bfloat16 rounds the optimiser's small steps away; set dtype=float32 (bf16=true computes in bfloat16 "
             "all the same), or peft=lora"
+        )
+    samples_targets = algo.targets == "own" or (algo.targets and algo.benign_per_step)
+    if stage and samples_targets and config.rollout.backend != "transformers":
+        raise UserError(
+            f"method={algo.method} samples its targets before it trains, and under DeepSpeed vLLM has no weights by "
+            f"then; set rollout=transformers instead of {config.rollout.backend}"
+        )
+    if stage == 3 and judge.llm and not judge.base_url:
+        raise UserError(
+            f"judge={judge.kind} would be loaded in this process, where ZeRO-3 splits it; give the base_url of "
+            f"`vllm serve {judge.llm}`, such as base_url=http://localhost:8000/v1"
         )
 
 

@@ -6,16 +6,21 @@ send one of the two signals before they take a machine back.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
+import psutil
+
 from cada_trl.errors import StopAsked
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class StopSignals:
@@ -55,8 +60,22 @@ class StopSignals:
             signal.signal(number, handler)
 
 
-def run_ranks(command: Sequence[str]) -> int:
+def libc(name: str) -> Any:
+    """A function of the C library; None where it has none of that name."""
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
+
+
+def end_with_parent() -> None:
+    """From here on the kernel kills this process where its parent is killed. Only Linux can do this."""
+    prctl = libc("prctl")
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def run_ranks(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Run a launcher and wait; a signal to this process reaches its ranks as SIGUSR1. Returns the exit code.
+
+    environment: the launcher's, where it is not this process's. Killed, this process takes the launcher with it.
 
     The launcher itself must not hear it: torchrun answers SIGTERM by killing its ranks. It gives 1 for any exit code of
     theirs, so that after a signal every failure counts as StopAsked's.
@@ -64,7 +83,8 @@ def run_ranks(command: Sequence[str]) -> int:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # stays ignored in the children, until a rank listens
     try:
-        process = subprocess.Popen(command)
+        # Other threads here are idle ones of libraries: none holds a lock that end_with_parent would wait for.
+        process = subprocess.Popen(command, env=environment, preexec_fn=end_with_parent)  # noqa: PLW1509
         asked = False
 
         def pass_on(*_: Any) -> None:
@@ -82,8 +102,6 @@ def run_ranks(command: Sequence[str]) -> int:
 
 
 def _signal_descendants(pid: int, number: signal.Signals) -> None:
-    import psutil
-
     with suppress(psutil.NoSuchProcess):  # the launcher itself has ended
         for process in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # one may end while the others are told

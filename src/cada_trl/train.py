@@ -24,7 +24,7 @@ from cada_trl.judging.from_config import check_pays_reward, make_judge, make_rea
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.launching import (
     check_gpus,
-    check_weights,
+    check_launch,
     end_with_launcher,
     is_launched,
     is_main_rank,
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     if not is_launched():
         _say(f"run folder: {Path(config.runs_dir) / run_name(config)}")  # at once: what follows reads for seconds
     if config.hardware.launcher == "accelerate" and not is_launched():
-        check_weights(config)
+        check_launch(config)
         check_gpus(config)
         prepare(config)  # once, before the ranks start: they only read it back
         return launch(config, overrides)
@@ -87,7 +87,7 @@ def train(config: Config) -> Path:
         check_same_files(path, config)
         _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
         return _report(path)
-    check_weights(config)
+    check_launch(config)
     check_gpus(config)
     check_pays_reward(config.judge)
     judge = make_judge(config.judge, Path(config.data_dir))

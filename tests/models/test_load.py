@@ -4,10 +4,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from end_to_end.tiny_model import tiny_model
 
 from cada_trl.errors import UserError
 from cada_trl.models.checks import check_tokenizer
-from cada_trl.models.load import load_policy, load_tokenizer, resolve_model, without_prefill
+from cada_trl.models.load import compute_rotary_tables, load_policy, load_tokenizer, resolve_model, without_prefill
 
 from .conftest import model_config
 
@@ -60,6 +61,19 @@ def test_a_folder_loads_with_the_config_s_tokens_and_dtype(model_folder):
     assert policy.dtype is torch.bfloat16
     assert policy.config.pad_token_id == tokenizer.eos_token_id == 2
     assert policy.config._name_or_path == str(model_folder)
+
+
+@pytest.mark.parametrize("rope", [{}, {"rope_type": "linear", "factor": 4.0}])
+def test_rotary_tables_that_were_rounded_are_those_of_a_plain_load_again(rope):
+    import torch
+
+    model = tiny_model(rope_parameters={"rope_theta": 5e5, **rope})
+    exact = {name: table.clone() for name, table in model.named_buffers()}
+    model.bfloat16()
+    compute_rotary_tables(model)
+    tables = dict(model.named_buffers())
+    assert tables.keys() == exact.keys() and all(torch.equal(tables[name], exact[name]) for name in exact)
+    assert model.dtype is torch.bfloat16 and len(exact) == 2
 
 
 def test_the_model_s_own_sampling_values_are_dropped_and_its_ends_kept(model_folder):

@@ -15,6 +15,7 @@ from cada_trl.planning.memory import MemoryPlan, nearest_fit, plan_memory
 from cada_trl.planning.shapes import CHAT_TOK, Lengths, Shape, longest, read_shape, shape_of
 
 SMALL = Shape(vocab=1000, hidden=64, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate=128, tied=True)
+NO_PROBES = "n_probe_harmful=0 n_probe_harmless=0 n_header_pairs=0"
 LENGTHS = Lengths(rollout_prompt_tok=30, learn_prompt_tok=10, completion_tok=20)
 
 
@@ -25,7 +26,7 @@ def planned(*overrides):
 
 def test_a_full_float32_run_by_hand():
     words = ["requests_per_step=8", "micro_batch=4", "benign_frac=0", "steps_per_rollout=1"]
-    plan = plan_memory(load_config(words), SMALL, LENGTHS)
+    plan = plan_memory(load_config([*words, *NO_PROBES.split()]), SMALL, LENGTHS)
     n = SMALL.n_params
     assert plan.held["weights"] == plan.held["reference"] == pytest.approx(4 * n / 1e9)
     assert plan.held["optimiser"] == pytest.approx(8 * n / 1e9)
@@ -58,12 +59,30 @@ A_TOKEN = 2 * 64 * 4  # bytes of keys and values: 2 layers x (32 + 32) numbers o
 )
 def test_the_cache_is_that_of_the_rollouts_sampled_side_by_side(words, n_tok):
     keys = {word.partition("=")[0] for word in words}
-    config = load_config([*(word for word in ANCHORED if word.partition("=")[0] not in keys), *words])
+    kept = [word for word in ANCHORED if word.partition("=")[0] not in keys]
+    config = load_config([*kept, *words, *NO_PROBES.split()])
     assert plan_memory(config, SMALL, LENGTHS).sampling["key-value cache"] == pytest.approx(n_tok * A_TOKEN / 1e9)
 
 
+@pytest.mark.parametrize(
+    ("words", "n_tok"),
+    [
+        (["probe_batch=20"], 20 * 30),  # raw requests of 10 tokens, completions of 20; more than four rollouts of 50
+        (["probe_batch=20", "rollout=vllm_colocate"], 20 * 30),  # vLLM samples no probe
+        (["probe_batch=20", "n_probe_harmful=9", "n_probe_harmless=3", "rollout=vllm_colocate"], 9 * 30),
+        (["probe_batch=20", *TWO_RANKS], 20 * 30),  # every process answers all of them
+        (["probe_batch=5"], 4 * 50),
+        ([*NO_PROBES.split(), "rollout=vllm_colocate"], 0),
+    ],
+)
+def test_the_cache_is_that_of_a_probe_where_its_batch_holds_more_than_the_rollouts(words, n_tok):
+    plan = plan_memory(load_config([*ANCHORED, *words]), SMALL, LENGTHS)
+    assert plan.sampling["key-value cache"] == pytest.approx(n_tok * A_TOKEN / 1e9)
+
+
 def test_learning_takes_the_same_however_many_steps_are_sampled_at_once():
-    one, four = (plan_memory(load_config([*ANCHORED[:3], f"steps_per_rollout={n}"]), SMALL, LENGTHS) for n in (1, 4))
+    words = [*ANCHORED[:3], *NO_PROBES.split()]
+    one, four = (plan_memory(load_config([*words, f"steps_per_rollout={n}"]), SMALL, LENGTHS) for n in (1, 4))
     assert one.learning == four.learning and one.held == four.held
     prompts = "one layer of the prompts"
     assert four.sampling[prompts] == pytest.approx(4 * one.sampling[prompts])
@@ -80,7 +99,6 @@ SMOLLM2_N = 134515008
 LORA_N = shape_of(load_config([]).model).lora_params(16)
 ZERO3, ZERO2, COLOCATED = "model=llama3 hardware=a100x4", "model=llama3 hardware=a100x4_40gb", "rollout=vllm_colocate"
 LLAMA3_LORA_N = shape_of(load_config(["model=llama3"]).model).lora_params(16)
-NO_PROBES = "n_probe_harmful=0 n_probe_harmless=0 n_header_pairs=0"
 NO_KL = "beta_kl=0.0 benign_beta_kl=null"
 
 
@@ -211,7 +229,7 @@ MEASURED = [
 
 @pytest.mark.parametrize(("shape", "lengths", "words", "peak_gb"), MEASURED)
 def test_the_plan_is_within_15_percent_of_the_measured_peak(shape, lengths, words, peak_gb):
-    config = load_config(["requests_per_step=8", "benign_frac=0", "steps_per_rollout=1", *words])
+    config = load_config(["requests_per_step=8", "benign_frac=0", "steps_per_rollout=1", *words, *NO_PROBES.split()])
     assert plan_memory(config, shape, lengths).peak_gb == pytest.approx(peak_gb, rel=WITHIN)
 
 

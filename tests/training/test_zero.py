@@ -86,6 +86,13 @@ def test_a_float32_model_that_zero2_rounds_to_bfloat16_is_no_changed_reference(r
         assert end["kl"][0] == 0.0 < end["kl"][1]
 
 
+def test_rotary_tables_are_not_rounded_with_the_weights(ranks, tiny_folder):
+    exact = dict(load(tiny_folder).named_buffers())
+    for tables in (rank["rotary"][model] for rank in ranks[2] for model in ("policy", "reference")):
+        assert tables.keys() == exact.keys() and all(torch.equal(tables[name], exact[name]) for name in exact)
+        assert {table.dtype for table in tables.values()} == {torch.float32}
+
+
 def test_ranks_that_make_different_numbers_of_calls_decode_and_read_what_one_process_does(ranks):
     _, output, ends = ranks
     model = load(str(output / "full" / "final")).eval()

@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import torch
+from models.conftest import model_config
 from peft import LoraConfig
 
 from cada_trl.config import load_config
+from cada_trl.models.load import load_policy
 from cada_trl.models.sampling import continued, most_likely
 from cada_trl.training.checkpoints import gathered, join_ranks
 from cada_trl.training.probes import mean_nll_nats
@@ -106,6 +108,14 @@ def lora(folder, output, **changes):
     return {**state(trainer, records), "hashes": (before, trainer.reference_hash())}
 
 
+def rotary(folder, output, **changes):
+    """The rotary tables of a policy and of a reference that are split while they load, in bfloat16."""
+    trainer, _ = cada_trainer(folder, output, **{"micro": (2, 2), **LEARNING, **changes})  # from here on they are split
+    policy = load_policy(model_config(path=folder, dtype="bfloat16"), tiny_tokenizer())
+    reference = trainer.accelerator.unwrap_model(trainer.ref_model)
+    return {name: dict(model.named_buffers()) for name, model in (("policy", policy), ("reference", reference))}
+
+
 if __name__ == "__main__":
     model_folder, output_folder, zero_stage = sys.argv[1:]
     file = f"accelerate_config=launch/cpu_zero{zero_stage}.yaml"
@@ -117,5 +127,6 @@ if __name__ == "__main__":
         "resumed": resumed(model_folder, out / "full", **under),
         "lora": lora(model_folder, out / "lora", **under),
         "lora_bf16": lora(model_folder, out / "lora_bf16", **in_bf16),
+        "rotary": rotary(model_folder, out / "rotary", **in_bf16),
     }
     torch.save(ends, out / f"rank{torch.distributed.get_rank()}.pt")

@@ -90,6 +90,7 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
     how = {"dtype": model.dtype, "use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
     policy, report = _from_pretrained(AutoModelForCausalLM, model, **how)
     _check_complete(model.path, report)
+    compute_rotary_tables(policy)
     if model.source == "folder":
         check_finite(model.path, Path(resolve_model(model)))
     policy.config.eos_token_id, policy.config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -99,6 +100,13 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
         bos_token_id=tokenizer.bos_token_id,
     )
     return policy
+
+
+def compute_rotary_tables(model: PreTrainedModel) -> None:
+    """Once more, in float32 by the model's own rule: ZeRO-3 in bfloat16 rounds what is computed while a model loads."""
+    for module in model.modules():
+        if "RotaryEmbedding" in type(module).__name__:  # as transformers finds them
+            model._init_weights(module.float())
 
 
 def all_ends(tokenizer: PreTrainedTokenizerBase, declared: Any) -> list[int]:

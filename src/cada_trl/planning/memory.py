@@ -14,7 +14,7 @@ from typing import Any
 from cada_trl.config import CONF_DIR, Config, check_config
 from cada_trl.errors import UserError
 from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
-from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest
+from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest, raw_prompt_tok
 from cada_trl.storage.reading import read_yaml
 
 FLOAT32, BFLOAT16 = 4, 2
@@ -87,9 +87,10 @@ def run_folder_gb(config: Config, shape: Shape) -> float:
 def nearest_fit(config: Config, shape: Shape) -> tuple[str, MemoryPlan] | None:
     """The words of the fewest changes that make the run fit, and its plan then; None where up to three do not.
 
-    Of equally many the one that changes the result least comes first: checkpointing and micro-batches only cost time,
-    rollouts without vLLM too, probes only measure, other hardware costs money, and LoRA trains something else. A change
-    that the configuration refuses, such as a step that the processes cannot divide, is passed over.
+    Of equally many the one that changes the result least comes first: checkpointing, micro-batches and a probe's batch
+    only cost time, rollouts without vLLM too, probes only measure, other hardware costs money, and LoRA trains
+    something else. A change that the configuration refuses, such as a step that the processes cannot divide, is passed
+    over.
     """
     changes, lengths = list(_changes(config)), longest(config)
     for n_changes in range(1, MOST_CHANGES + 1):
@@ -116,6 +117,9 @@ def _changes(config: Config) -> Iterator[tuple[str, str, dict[str, dict[str, Any
         yield "checkpointing", "gradient_checkpointing=true", {"hardware": {"gradient_checkpointing": True}}
     for size in range(hardware.micro_batch - 1, 0, -1):
         yield "micro_batch", f"micro_batch={size}", {"hardware": {"micro_batch": size}}
+    size = config.tracking.probe_batch
+    while size := size // 2:
+        yield "probes", f"probe_batch={size}", {"tracking": {"probe_batch": size}}
     if config.rollout.backend != "transformers":
         yield "probes", " ".join(f"{key}=0" for key in PROBES), {"tracking": dict.fromkeys(PROBES, 0)}
     if config.rollout.backend == "vllm_colocate":
@@ -173,6 +177,13 @@ class _Need:
         ]
         return [(min(self.n_rows, n) * algo.steps_per_rollout, prompt_tok, tok) for n, prompt_tok, tok in kinds]
 
+    @property
+    def probed_at_once(self) -> tuple[int, int, int]:
+        """The same of a probe, which every process holds whole: a batch of raw requests."""
+        tracking = self.config.tracking
+        n_rows = min(tracking.probe_batch, max(tracking.n_probe_harmful, tracking.n_probe_harmless))
+        return n_rows, raw_prompt_tok(self.config, self.lengths), self.lengths.completion_tok
+
     def held(self) -> dict[str, float]:
         """GB that are there from the second step on, sampling or learning."""
         n_params, has_kl = self.shape.n_params, self.config.algo.has_kl
@@ -189,25 +200,25 @@ class _Need:
         return _gb(n_bytes)
 
     def sampling(self) -> dict[str, float]:
-        """Bytes while completions are written, or while the weights go to vLLM and in the probes."""
-        whole = self.shape.n_params * self.weight_bytes
-        if self.config.rollout.backend != "transformers":
+        """Bytes while this process writes completions, rollouts or a probe's, or while the weights go to vLLM."""
+        shape, on_cpu = self.shape, self.config.hardware.device == "cpu"
+        by_vllm = self.config.rollout.backend != "transformers"
+        batches = [self.probed_at_once, *([] if by_vllm else self.sampled_at_once)]
+        gathered = shape.n_params * self.weight_bytes
+        casts, packed = 0 if on_cpu else self.cast_bytes, shape.matmul_params * self.compute_bytes if on_cpu else 0
+        if by_vllm and not any(getattr(self.config.tracking, key) for key in PROBES):
             # An adapter is gathered and sent alone; without one TRL gathers a parameter at a time.
             adapter = self.n_trained * self.trained_bytes
-            sent = adapter if self.lora else self.shape.embedding_params * self.weight_bytes
-            is_probed = any(getattr(self.config.tracking, key) for key in PROBES)  # from the gathered model
-            return {"gathered weights": 0 if self.zero != 3 else whole if is_probed else sent}
-        n_tok = max(n * (prompt_tok + tok) for n, prompt_tok, tok in self.sampled_at_once)
-        cache = n_tok * self.shape.layers * 2 * self.shape.key * self.compute_bytes
-        on_cpu = self.config.hardware.device == "cpu"
-        n_prompt_tok = max(n * prompt_tok for n, prompt_tok, _ in self.sampled_at_once)
-        prompt_layer = n_prompt_tok * 3 * (self.shape.intermediate + self.shape.hidden) * self.compute_bytes
+            gathered = adapter if self.lora else shape.embedding_params * self.weight_bytes
+            casts = packed = 0
+        n_tok = max(n * (prompt_tok + tok) for n, prompt_tok, tok in batches)
+        prompt_layer = max(n * prompt_tok for n, prompt_tok, _ in batches) * 3 * (shape.intermediate + shape.hidden)
         return {
-            "gathered weights": whole if self.zero == 3 else 0,
-            "bfloat16 weights": 0 if on_cpu else self.cast_bytes,
-            "packed weights": self.shape.matmul_params * self.compute_bytes if on_cpu else 0,
-            "key-value cache": cache,
-            "one layer of the prompts": prompt_layer,
+            "gathered weights": gathered if self.zero == 3 else 0,
+            "bfloat16 weights": casts,
+            "packed weights": packed,
+            "key-value cache": n_tok * shape.layers * 2 * shape.key * self.compute_bytes,
+            "one layer of the prompts": prompt_layer * self.compute_bytes,
         }
 
     def learning(self) -> dict[str, float]:

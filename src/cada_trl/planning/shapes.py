@@ -143,6 +143,11 @@ def anchor_prompt_tok(config: Config, lengths: Lengths) -> int:
     """Of the prompt that an anchor is sampled on: the raw request, where harmless ones are given so."""
     if config.algo.benign_arm == "same":
         return lengths.rollout_prompt_tok
+    return raw_prompt_tok(config, lengths)
+
+
+def raw_prompt_tok(config: Config, lengths: Lengths) -> int:
+    """Of a request without cases."""
     return min(lengths.learn_prompt_tok, config.data.max_prompt_tok + CHAT_TOK)
 
 

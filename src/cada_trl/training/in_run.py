@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from trl.models import unwrap_model_for_generation
 
 from cada_trl.models.cpu_decoding import decoding_attention, in_autocast_dtype, packed_linear
+from cada_trl.models.load import compute_rotary_tables
 from cada_trl.reward import ScoredCompletion, unjudged
 from cada_trl.rollouts.generation import checked_generation
 from cada_trl.training.checkpoints import Resumable
@@ -27,6 +28,8 @@ class InRun(Resumable):
         """sampler: the requests of each step. record: called once per optimiser step on every process."""
         self._sampler, self._record = sampler, record
         super().__init__(**given)
+        if self.ref_model is not None:  # loaded by TRL
+            compute_rotary_tables(self.accelerator.unwrap_model(self.ref_model))
 
     def _get_train_sampler(self, *_: Any) -> RolloutSampler:
         return self._sampler
