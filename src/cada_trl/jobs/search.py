@@ -19,7 +19,7 @@ from cada_trl.jobs.session import Session
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, Trial
 
 _PROBED = ("probe/harmful/answered_frac", "probe/harmless/answered_frac")
 
@@ -109,7 +109,7 @@ def run_search(session: Session, space: Space) -> None:
     while not session.is_spent:
         n_new = min(config.n_trials - len(study.trials), config.jobs)
         cut_off = study.get_trials(states=[TrialState.RUNNING])
-        batch = cut_off or [study.ask(space.dimensions) for _ in range(n_new)]
+        batch: Sequence[Trial | FrozenTrial] = cut_off or [study.ask(space.dimensions) for _ in range(n_new)]
         if not batch:
             return
         cells = {trial.number: space.cells(trial.params) for trial in batch}
