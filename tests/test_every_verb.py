@@ -99,7 +99,7 @@ WRONG = {
         "data_root=nope": "data_root=nope is not a folder; make data DATA_ROOT=nope fills one",
         "--retry": "no option '--retry' here",
         "seeds=-1": "seeds=-1: expected numbers from 0, each once",
-        "evaluate=limit=3": "evaluate=limit=3: the table sets model, arm, benchmarks, attacks, limit itself",
+        "evaluate=limit=3": "evaluate=limit=3: the table sets model, prompt, arm, suite, benchmarks, attacks, limit",
         "train=seed=4": "and give seeds= and limit= to the table",
     },
     "card": {"data=jsonl file=bad.jsonl": "bad.jsonl, row 2"},

@@ -45,6 +45,11 @@ esac
 """
 
 
+def _heard():
+    """What runs the tests in the background ignores Ctrl-C, and a shell cannot trap what was ignored when it began."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Cluster:
     """A PATH with stand-ins, and the log of what was called."""
 
@@ -64,7 +69,12 @@ class Cluster:
             "SLURM_JOB_NUM_NODES": "2",
         }
         return subprocess.Popen(
-            ["bash", script, *words], cwd=ROOT, env=env | slurm | environment, stderr=subprocess.PIPE, text=True
+            ["bash", script, *words],
+            cwd=ROOT,
+            env=env | slurm | environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_heard,  # noqa: PLW1509
         )
 
     def run(self, script, *words, **environment):
