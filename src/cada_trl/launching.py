@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cada_trl.config import Config
 from cada_trl.errors import UserError
-from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, zero_stage
+from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, vllm_install_command, zero_stage
 from cada_trl.stopping import end_with_parent, libc, run_ranks
 
 MACHINE_VARIABLES = ("NODE_RANK", "MASTER_ADDR")
@@ -152,7 +152,7 @@ def absent(config: Config) -> list[str]:
     if without := _lacks_deepspeed(config):
         lacks.append(without)
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
-        lacks.append("vllm is not installed: pip install 'cada_trl[vllm]'")
+        lacks.append(f"vllm is not installed: {vllm_install_command(config.hardware.device)}")
     if config.model.gated:
         from huggingface_hub import get_token
 

