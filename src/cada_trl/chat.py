@@ -1,6 +1,6 @@
 """chat: talk to a run's trained model in the terminal, with or without its analysis.
 
-python -m cada_trl.chat runs/smollm2-fc6d9248-s0                       (/reset forgets the conversation, Ctrl-D ends)
+python -m cada_trl.chat runs/smollm2-fc6d9248-s0                       (/reset forgets the conversation, Ctrl-D ends it)
 python -m cada_trl.chat runs/smollm2-fc6d9248-s0 analysis=hide
 python -m cada_trl.chat runs/smollm2-fc6d9248-s0 ask="How do vaccines work?" max_new_tok=800
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from io import TextIOWrapper
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -59,10 +61,16 @@ def main(argv: list[str]) -> int:
 
 def _talk(chat: Conversation) -> None:
     """Errors: UserError for a line that is not UTF-8: what follows it on stdin cannot be told apart."""
+    if sys.stdin is None:
+        raise UserError('stdin is closed; give one question as ask="..."')
+    with suppress(ImportError):  # without it a terminal cuts a line at 4,095 bytes, and arrow keys are typed
+        import readline  # noqa: F401
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="strict")  # under LANG=C Python lets other bytes through
     for number in count(1):
         try:
             line = input("> ").strip()
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
             print()
             return
         except UnicodeDecodeError as error:
@@ -74,6 +82,10 @@ def _talk(chat: Conversation) -> None:
         elif line:
             try:
                 chat.ask(line)
+            except KeyboardInterrupt:  # this answer, not the conversation
+                if not sys.stdin.isatty():
+                    raise
+                print()
             except UserError as error:
                 print(visible(f"line {number}: {error}; /reset starts anew"), file=sys.stderr)
 

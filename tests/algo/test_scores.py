@@ -163,6 +163,27 @@ def test_the_entropy_of_a_token_that_is_all_but_certain_is_not_below_zero():
     assert float(scored.entropy_n.min()) == 0.0  # rounding alone would leave some of them at about -1e-4
 
 
+@pytest.mark.parametrize("direction", ["reverse", "forward", "symmetric"])
+def test_under_autocast_the_sums_over_the_vocabulary_are_not_rounded(direction):
+    """A reference near the policy whose logits are all higher by 4: the KL is blind to it, bfloat16 sums are not."""
+    generator = torch.Generator().manual_seed(0)
+    hidden_nh = torch.randn(50, N_HIDDEN, generator=generator).bfloat16()
+    weight_vh = torch.randn(N_VOCAB, N_HIDDEN, generator=generator).bfloat16()
+    hidden_nh[:, 0] = 1.0
+    ref_weight_vh = weight_vh.clone()
+    ref_weight_vh[:, 0] += 4.0
+    ref_weight_vh += (0.02 * torch.randn(weight_vh.shape, generator=generator)).bfloat16()
+    label_n = torch.zeros(50, dtype=torch.long)
+    found = []
+    for is_on in (True, False):
+        own_nh = hidden_nh.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_on):
+            scored = token_scores(own_nh, weight_vh, label_n, 1.0, hidden_nh, ref_weight_vh, True, direction)
+        found.append((scored.kl_n, scored.entropy_n, *torch.autograd.grad(scored.kl_n.sum(), own_nh)))
+    for under, plain in zip(*found, strict=True):
+        assert torch.equal(under, plain)
+
+
 def test_under_autocast_the_gradient_is_that_of_the_rounded_logits():
     """The trainer calls backward outside autocast, which then rounds nothing there."""
     hidden_nh, weight_vh, label_n, ref_hidden_nh, ref_weight_vh = _inputs(torch.float32)

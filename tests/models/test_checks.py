@@ -3,9 +3,10 @@
 import re
 
 import pytest
+from transformers import AutoConfig
 
 from cada_trl.errors import UserError
-from cada_trl.models.checks import check_keeps_reasoning, check_tokenizer, template_hash
+from cada_trl.models.checks import check_architecture, check_keeps_reasoning, check_tokenizer, template_hash
 
 from .conftest import TEMPLATE, model_config, tiny_tokenizer
 
@@ -79,3 +80,25 @@ def test_a_template_that_drops_the_thinking_of_an_answer_has_no_answers_for_dpo(
     assert drops != TEMPLATE
     with pytest.raises(UserError, match="leaves <think> out of the answers that DPO compares; take another method"):
         check_keeps_reasoning(tiny_tokenizer(drops))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("lfm2", "attention of its own kind"),
+        ("qwen3_next", "layers of linear_attention"),
+        ("falcon_h1", "layers of hybrid"),
+        ("jamba", "layers of linear_attention"),
+        ("deepseek_v3", "attention of its own kind"),
+        ("stablelm", "attention of its own kind"),
+    ],
+)
+def test_a_model_that_does_more_than_attend_to_keys_and_values_is_refused(kind, said):
+    config = AutoConfig.for_model(kind)
+    with pytest.raises(UserError, match=rf"^mine is a {kind}, with {said}, which is not supported here"):
+        check_architecture(config, "mine")
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "qwen3_moe", "mistral", "gemma3_text", "gpt_oss", "phi3"])
+def test_a_model_whose_layers_all_attend_is_taken(kind):
+    check_architecture(AutoConfig.for_model(kind), "mine")

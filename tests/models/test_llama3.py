@@ -57,7 +57,7 @@ def model(request, tmp_path_factory):
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp(request.param)
     llama3_tokenizer(request.param).save_pretrained(folder)
-    (folder / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "config.json").write_text('{"model_type": "llama", "vocab_size": 128256}')
     (folder / "model.safetensors").touch()  # never read
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": DECLARED[request.param]}))
     config = load_config([f"model={request.param}"]).model

@@ -90,6 +90,36 @@ def test_a_token_outside_the_vocabulary_is_refused(model_folder, role):
         load_tokenizer(model_config(path=str(model_folder), **{role: "<|no|>"}))
 
 
+def with_token(folder, token, special):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([token], special_tokens=special)
+    tokenizer.save_pretrained(folder)
+    return model_config(path=str(folder))
+
+
+def test_a_token_without_a_row_of_the_embeddings_is_refused_before_the_weights_are_read(model_folder):
+    (model_folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"gives '<acme>' the id (\d+), and config\.json has vocab_size=\1; call"):
+        load_tokenizer(with_token(model_folder, "<acme>", special=False))
+
+
+def test_a_control_token_without_a_row_is_refused_only_where_the_template_writes_it(model_folder):
+    config = with_token(model_folder, "<image>", special=True)
+    load_tokenizer(config)
+    template = model_folder / "chat_template.jinja"
+    template.write_text("<image>" + template.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(UserError, match="gives '<image>' the id"):
+        load_tokenizer(config)
+
+
+def test_a_model_with_an_adapter_beside_it_is_refused(model_folder):
+    (model_folder / "adapter_config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"holds a model and an adapter .*; merge them"):
+        resolve_model(model_config(path=str(model_folder)))
+
+
 def test_a_context_beyond_the_model_s_positions_is_refused(model_folder):
     config = model_config(path=str(model_folder), context_tok=65)
     with pytest.raises(UserError, match="context_tok=65 exceeds the 64 positions"):
@@ -151,6 +181,15 @@ def test_an_impossible_hub_id_is_one_line():
 )
 def test_a_think_tag_that_a_template_leaves_open_is_taken_out(template, without):
     assert without_prefill(template) == (template if without is None else without)
+
+
+def test_a_think_tag_is_taken_out_of_each_of_several_templates(model_folder):
+    text = (model_folder / "chat_template.jinja").read_text(encoding="utf-8")
+    thinking = text.replace("'assistant: '", "'assistant: <think>\\n'")
+    (model_folder / "chat_template.jinja").write_text(thinking, encoding="utf-8")
+    (model_folder / "additional_chat_templates").mkdir()
+    (model_folder / "additional_chat_templates" / "tool_use.jinja").write_text(thinking, encoding="utf-8")
+    assert set(load_tokenizer(model_config(path=str(model_folder))).chat_template.values()) == {text}
 
 
 def test_a_loaded_tokenizer_leaves_the_thinking_to_the_model(model_folder):

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cada_trl.config import load_config
+from cada_trl.config import check_config, load_config
 from cada_trl.errors import UserError
 from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
-from cada_trl.models.named import model_identity, named_model
+from cada_trl.models.named import model_fingerprint, model_identity, named_model
+from cada_trl.storage.digest import read_config
 
 
 def lora_run(folder, base):
@@ -22,6 +23,7 @@ def lora_run(folder, base):
     overrides += ["context_tok=64", "max_prompt_tok=32", "max_new_tok=32"]
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump(load_config(overrides).model_dump()), encoding="utf-8")
+    (folder / "manifest.json").write_text('{"exit_state": "done"}', encoding="utf-8")
     torch.manual_seed(0)
     adapted = get_peft_model(LlamaForCausalLM.from_pretrained(base), LoraConfig(r=2, target_modules="all-linear"))
     for name, weight in adapted.named_parameters():
@@ -73,6 +75,24 @@ def test_an_adapter_outside_a_run_folder_is_refused(run):
     (run / "config.yaml").unlink()
     with pytest.raises(UserError, match="is an adapter outside a run folder"):
         resolve_model(model)
+
+
+def test_an_adapter_whose_base_is_another_model_by_now_is_refused_until_it_was_merged(run, model_folder):
+    began = model_fingerprint(check_config(read_config(run)).model)
+    (run / "manifest.json").write_text(json.dumps({"exit_state": "done", "initial_model": began}), encoding="utf-8")
+    assert named_model(str(run)).path == str(run / "final")
+    weights = model_folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"is another model now than the one that .*lora-0-s0 began from; restore it$"):
+        named_model(str(run))
+    (run / "merged-0a1b2c3d").mkdir()
+    assert named_model(str(run)).path == str(run / "final")
+
+
+def test_an_adapter_given_without_its_run_is_refused(run):
+    with pytest.raises(UserError, match=r"final is an adapter alone; give its run folder, as in model=runs/NAME"):
+        named_model(str(run / "final"))
 
 
 def test_pickled_adapter_weights_are_refused(run):

@@ -32,6 +32,23 @@ def test_a_model_folder_is_described_by_its_own_files(folder):
     assert load_tokenizer(model).eos_token == "<eot>"
 
 
+@pytest.mark.parametrize(
+    ("stored", "dtype"),
+    [
+        ({"dtype": "bfloat16"}, "bfloat16"),
+        ({"torch_dtype": "bfloat16"}, "bfloat16"),
+        ({"dtype": "float16"}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_weights_that_bfloat16_would_round_are_read_as_float32(folder, stored, dtype):
+    path = folder / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values = {key: value for key, value in values.items() if "dtype" not in key}
+    path.write_text(json.dumps(values | stored), encoding="utf-8")
+    assert named_model(str(folder)).dtype == dtype
+
+
 def test_a_pad_that_is_not_named_is_the_end_token(folder):
     path = folder / "tokenizer_config.json"
     values = json.loads(path.read_text(encoding="utf-8"))
@@ -45,14 +62,32 @@ def test_a_run_folder_is_its_final_model_with_the_runs_own_settings(tmp_path):
     save_tiny_model(run / "final")
     config = load_config(["context_tok=4096"])
     (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump()), encoding="utf-8")
+    (run / "manifest.json").write_text('{"exit_state": "done"}')
     model = named_model(str(run))
     assert (model.name, model.source, model.path) == ("smollm2-0-s0", "folder", str(run / "final"))
     assert (model.context_tok, model.eos) == (4096, "<|im_end|>")
 
 
-def test_an_unfinished_run_is_refused(tmp_path):
+def test_an_unfinished_run_is_refused_also_where_its_model_is_half_saved(tmp_path):
+    save_tiny_model(tmp_path / "final")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(load_config([]).model_dump()), encoding="utf-8")
-    with pytest.raises(UserError, match="has no model in final/; expected a finished run"):
+    with pytest.raises(UserError, match=r"is not finished \(state: unknown\); the training command goes on with it"):
+        named_model(str(tmp_path))
+    (tmp_path / "manifest.json").write_text('{"exit_state": "interrupted"}')
+    with pytest.raises(UserError, match=r"is not finished \(state: interrupted\)"):
+        named_model(str(tmp_path))
+
+
+def test_the_folder_of_an_evaluation_is_no_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("benchmarks: [twins_harmful]\n")
+    with pytest.raises(UserError, match=r"is no run folder: its config.yaml has no run_name; give runs/<name>"):
+        named_model(str(tmp_path))
+
+
+def test_a_finished_run_without_its_model_is_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(load_config([]).model_dump()), encoding="utf-8")
+    (tmp_path / "manifest.json").write_text('{"exit_state": "done"}')
+    with pytest.raises(UserError, match="has no model in final/; expected a whole run folder; restore it"):
         named_model(str(tmp_path))
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from training.tiny import EOT, PAD, tiny_llama
-from transformers import GenerationConfig
+from transformers import GenerationConfig, MistralConfig, MistralForCausalLM
 
 from cada_trl.models.sampling import continued, generate_with_shared_prefixes, most_likely, sampled
 from models.plain_decoding import MAX_NEW_TOK, MODEL, PROMPTS, WHOLE, one_by_one
@@ -100,3 +100,16 @@ def test_a_group_runs_its_prefix_once_whatever_its_rows_lengths(most, steps):
     )
     generate_with_shared_prefixes(model, SHARING[:2] * 4, "aaaaaaaa", most_likely, set(), most)
     assert n_tok == [(1, 4), *steps]  # [1, 20, 21, 22] once, then what is left of the eight
+
+
+def test_rows_of_a_model_with_a_window_shorter_than_they_are_are_sampled_as_alone():
+    torch.manual_seed(0)
+    window = MistralConfig(
+        **{"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "sliding_window": 6},
+        **{"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.5},
+    )
+    model = MistralForCausalLM(window).eval()
+    prompts = [[*range(5, 15), 20], [*range(5, 15), 20, 21, 22, 23, 24], [*range(5, 15), 30, 31]]
+    alone = [next(continued(model, [prompt], most_likely, frozenset(), 8))[1] for prompt in prompts]
+    together = generate_with_shared_prefixes(model, prompts, [0, 0, 0], most_likely, frozenset(), [8, 8, 8])
+    assert together == alone

@@ -13,7 +13,7 @@ CAP = ["rollout=vllm_colocate", "importance_cap=3"]
     [
         ([*CAP, "algo=grpo"], "importance_cap=3.0 acts with method=cada only; method=grpo has TRL's own"),
         (["importance_cap=3"], "importance_cap=3.0 corrects vLLM's sampling; rollout=transformers"),
-        (CAP, "needs samples of the learned prompt (two prompts have no ratio): set learn_on=rollout or prompt=none"),
+        (CAP, "needs samples of the learned prompt: set learn_on=rollout or prompt=none"),
         ([*CAP, "learn_on=rollout", "top_p=0.9"], "top_p < 1 samples from a part of it: set top_p=1.0"),
         (["rollout=vllm_colocate", "importance_cap=0.5", "learn_on=rollout"], "greater than or equal to 1"),
         (["rollout=vllm_server", "server_url=null"], "rollout=vllm_server needs server_url, such as http://"),

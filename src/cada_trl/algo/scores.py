@@ -41,8 +41,9 @@ def token_scores(
 
     Given the reference's hidden states and head, also its log-probability and, with exact_kl, the KL summed over the
     vocabulary at each position: KL(policy || reference), forward KL(reference || policy), symmetric half of each. The
-    backward pass computes each tile's logits again. Under autocast the states are rounded here, once: it would round
-    the forward's products and not the backward's, whose probabilities would be off by some percent.
+    backward pass computes each tile's logits again. Under autocast the states are rounded here, once, and it is off
+    below: it would round the forward's products and not the backward's, whose probabilities would be off by some
+    percent, and the sums over the vocabulary, where a small KL would vanish.
     """
     device = hidden_nh.device.type
     if torch.is_autocast_enabled(device):
@@ -51,9 +52,10 @@ def token_scores(
     if ref_hidden_nh is None or ref_weight_vh is None:
         ref_hidden_nh, ref_weight_vh, exact_kl = hidden_nh.new_empty(0), weight_vh.new_empty(0), False
     forward_share = FORWARD_SHARE[kl_direction] if exact_kl else 0.0
-    logp_n, kl_n, entropy_n, ref_logp_n = _TiledScores.apply(
-        hidden_nh, weight_vh, label_n, temperature, ref_hidden_nh, ref_weight_vh, exact_kl, forward_share
-    )
+    with torch.autocast(device, enabled=False):
+        logp_n, kl_n, entropy_n, ref_logp_n = _TiledScores.apply(
+            hidden_nh, weight_vh, label_n, temperature, ref_hidden_nh, ref_weight_vh, exact_kl, forward_share
+        )
     has_reference = ref_hidden_nh.numel() > 0 or label_n.numel() == 0
     return TokenScores(logp_n, entropy_n, ref_logp_n if has_reference else None, kl_n if exact_kl else None)
 

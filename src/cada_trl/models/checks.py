@@ -18,6 +18,27 @@ CHAT = [*USER, {"role": "assistant", "content": ANSWER}]
 REASONING_TAG = re.compile(r"</?(?:think|thinking|thought|reason|reasoning|reflection|analysis)>|\[/?THINK\]", re.I)
 
 
+# Attention over keys and values that depend on their own places alone: what our decoding and scoring read rows through.
+_ATTENDING = {"full_attention", "sliding_attention"}
+# Of other attention, with a state, or with layers before the head. Ours: tiny random ones were sampled or scored
+# wrongly, or crashed; deepseek_v2, lfm2_moe, recurrent_gemma and rwkv are their relatives and were not tried.
+_OTHERWISE = {"diffllama", "deepseek_v2", "deepseek_v3", "doge", "gpt_neo", "llama4", "llama4_text", "mpt", "nemotron"}
+_OTHERWISE |= {"lfm2", "lfm2_moe", "modernbert-decoder", "recurrent_gemma", "rwkv", "stablelm"}
+
+
+def check_architecture(config: Any, path: str) -> None:
+    """config: transformers', of the model. Errors: UserError for one that keeps a state from token to token, or attends
+    in a way of its own: rows that are read side by side would run into each other, and nothing would say so."""
+    text = config.get_text_config()
+    own = {*(getattr(text, "layer_types", None) or ())} - _ATTENDING
+    if own or text.model_type in _OTHERWISE:
+        kind = f"layers of {', '.join(sorted(own))}" if own else "attention of its own kind"
+        raise UserError(
+            f"{path} is a {text.model_type}, with {kind}, which is not supported here; evaluate it with backend=vllm, "
+            "and train a decoder whose layers all attend, such as a Llama, Qwen3 or Mistral"
+        )
+
+
 def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """First 8 hex digits of the SHA-256 of the chat template: two runs with another one are not comparable."""
     return sha256(str(tokenizer.get_chat_template()))[:8]
@@ -46,6 +67,23 @@ def check_keeps_reasoning(tokenizer: PreTrainedTokenizerBase) -> None:
         raise UserError(
             f"the chat template of {tokenizer.name_or_path} leaves <think> out of the answers that DPO compares; "
             "take another method, such as algo=cada, or repair the template"
+        )
+
+
+def check_ids(tokenizer: PreTrainedTokenizerBase, path: str, n_rows: int | None) -> None:
+    """Errors: UserError for a token that can be asked and is beyond the n_rows of the model's embeddings.
+
+    A control token that the template does not write cannot: published tokenizers name some, for images, without a row.
+    """
+    chat = render(tokenizer, USER, tokenize=True, return_dict=False, add_generation_prompt=True)
+    written = {*chat, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    never = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special} - written
+    tokens = {number: token for token, number in tokenizer.get_vocab().items() if number not in never}
+    last = max(tokens)
+    if n_rows is not None and last >= n_rows:
+        raise UserError(
+            f"the tokenizer of {path} gives {tokens[last]!r} the id {last}, and config.json has vocab_size={n_rows}; "
+            "call resize_token_embeddings(len(tokenizer)) and save the model again, or bring both from one model"
         )
 
 

@@ -12,6 +12,7 @@ from cada_trl.storage.reading import MAX_TEXT_BYTES, opened
 
 AGAIN = "copy the model here again, or save it again with save_pretrained"
 GENERATION = "generation_config.json"
+ADAPTER = "adapter_config.json"
 _TEXTS = {".json", ".jinja", ".txt", ".model"}
 _OBJECTS = ("*config.json", "tokenizer.json", "special_tokens_map.json", "vocab.json", "*.index.json")
 
@@ -29,8 +30,8 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
 def checked_folder(path: str) -> Path:
     """A folder that transformers can be given.
 
-    Errors: UserError for none, for one without config.json or safetensors, with a pipe or a huge text in it, and for a
-    damaged generation config, in whose place transformers would take its own.
+    Errors: UserError for none, for one without config.json or safetensors, with an adapter beside the model, or with
+    a pipe or a huge text in it, and for a damaged generation config, in whose place transformers would take its own.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -39,6 +40,10 @@ def checked_folder(path: str) -> Path:
         raise UserError(f"{folder} has no config.json; expected a model saved by save_pretrained")
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} has no *.safetensors; pickled weights are not loaded: save it again as safetensors")
+    if (folder / ADAPTER).is_file():  # transformers would attach it and freeze the model; vLLM would leave it out
+        raise UserError(
+            f"{folder} holds a model and an adapter ({ADAPTER}); merge them (peft: merge_and_unload), or move one away"
+        )
     for file in folder.iterdir():  # transformers would wait for a pipe's writer, and read any size
         if file.exists() and not file.is_dir():
             with opened(file, AGAIN, MAX_TEXT_BYTES if file.suffix in _TEXTS else None):

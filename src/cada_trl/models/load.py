@@ -13,18 +13,17 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cada_trl.config import ModelConfig, check_config
+from cada_trl.config import Config, ModelConfig, check_config
 from cada_trl.errors import UserError, first_line
-from cada_trl.models.checks import USER, render
+from cada_trl.models.checks import USER, check_architecture, check_ids, render
 from cada_trl.models.embedded import embedded_folder
-from cada_trl.models.folder import AGAIN, check_files, check_finite, checked_folder, made_once
+from cada_trl.models.folder import ADAPTER, AGAIN, check_files, check_finite, checked_folder, made_once
 from cada_trl.storage.digest import CONFIG, file_sha256, read_config, sha256
 from cada_trl.storage.files import MADE_AGAIN, writing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 N_SHOWN = 3  # names of weights in a message
 
@@ -46,22 +45,29 @@ def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
 
     A <think> that its template writes into the generation prompt is taken out (ours): whether to reason is then the
     model's own choice, which the reward pays, and a completion holds all of its reasoning. Errors: UserError as
-    resolve_model, for a chat template that is missing or fails on one request, and for a token outside the vocabulary.
+    resolve_model, for a chat template that is missing or fails on one request, for a token outside the vocabulary, and
+    as check_ids.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     tokenizer = _from_pretrained(AutoTokenizer, model, padding_side="left")
     if not tokenizer.chat_template:
         raise UserError(f"{model.path} has no chat template; expected an instruct model, or save one in its tokenizer")
     render(tokenizer, USER, add_generation_prompt=True)
-    if isinstance(tokenizer.chat_template, str):
-        tokenizer.chat_template = without_prefill(tokenizer.chat_template)
+    template = tokenizer.chat_template  # several by name where tools or documents have their own
+    tokenizer.chat_template = (
+        without_prefill(template)
+        if isinstance(template, str)
+        else {name: without_prefill(one) for name, one in template.items()}
+    )
     vocabulary = tokenizer.get_vocab()
     for role, token in (("eos", model.eos), ("pad", model.pad)):
         if token not in vocabulary:
             raise UserError(f"model.{role}={token} is not in the vocabulary of {model.path}; set one of its own tokens")
     tokenizer.eos_token = model.eos
     tokenizer.pad_token = model.pad
+    config = _from_pretrained(AutoConfig, model)
+    check_ids(tokenizer, model.path, getattr(config.get_text_config(), "vocab_size", None))
     return tokenizer
 
 
@@ -76,12 +82,12 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
     Its generation config keeps nothing but token ids: the ends that the model declares, with the config's eos first,
     and the config's pad (ours: generate() fills every value it is not given from that file, such as Llama 3's
     temperature of 0.6, so sampling would not be what the run's config says).
-    Errors: UserError as in resolve_model, for a context_tok beyond the model's positions, and for weights that are not
-    those that config.json describes, or not finite.
+    Errors: UserError as in resolve_model and check_architecture, for a context_tok beyond the model's positions, and
+    for weights that are not those that config.json describes, or not finite.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
-    n_positions = getattr(_from_pretrained(AutoConfig, model), "max_position_embeddings", None)
+    n_positions = getattr(check_decoded(model), "max_position_embeddings", None)
     if n_positions is not None and model.context_tok > n_positions:
         raise UserError(
             f"context_tok={model.context_tok} exceeds the {n_positions} positions of {model.path}; lower it"
@@ -100,6 +106,15 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
         bos_token_id=tokenizer.bos_token_id,
     )
     return policy
+
+
+def check_decoded(model: ModelConfig) -> Any:
+    """transformers' config of a model that our own decoding and scoring read. Errors: as check_architecture."""
+    from transformers import AutoConfig
+
+    config = _from_pretrained(AutoConfig, model)
+    check_architecture(config, model.path)
+    return config
 
 
 def compute_rotary_tables(model: PreTrainedModel) -> None:
@@ -149,6 +164,17 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
 
 
+def run_config(folder: Path) -> Config:
+    """Errors: UserError for what is no run, and one that names the file where it is of another version."""
+    values = read_config(folder)
+    if "run_name" not in values:
+        raise UserError(f"{folder} is no run folder: its config.yaml has no run_name; give runs/<name>")
+    try:
+        return check_config(values)
+    except UserError as error:
+        raise UserError(f"{folder}/config.yaml is of another version of this package: {error}") from error
+
+
 def merged_folder(final: Path) -> Path:
     """<run>/merged-<hash8 of the adapter>/ for a LoRA run's final/, made on first use from the base that the run's
     config names, in its dtype.
@@ -164,7 +190,7 @@ def merged_folder(final: Path) -> Path:
         return target
     if not (final.parent / CONFIG).is_file():
         raise UserError(f"{final} is an adapter outside a run folder, so its base is not known; give the run folder")
-    config = check_config(read_config(final.parent))
+    config = run_config(final.parent)
 
     def make(folder: Path) -> None:
         print(f"merging the adapter of {final} once into {target}", file=sys.stderr, flush=True)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cada_trl.config import CONF_DIR, ModelConfig, check_config
+from cada_trl.config import CONF_DIR, ModelConfig
 from cada_trl.config.loading import as_override, check_values, described, nearest
 from cada_trl.errors import UserError, first_line
 from cada_trl.models.folder import checked_folder, count_params
-from cada_trl.models.load import check_hub, is_adapter, resolve_model
-from cada_trl.storage.digest import digests, json_sha256, quick_sha256, read_config
+from cada_trl.models.load import check_hub, is_adapter, resolve_model, run_config
+from cada_trl.storage.digest import digests, json_sha256, quick_sha256
 from cada_trl.storage.files import read_json
 from cada_trl.storage.reading import read_yaml
 
@@ -54,18 +54,26 @@ def model_overrides(model: ModelConfig) -> list[str]:
 
 
 def _of_run(folder: Path) -> ModelConfig:
-    config = check_config(read_config(folder))
+    config = run_config(folder)
     final = folder / "final"
+    manifest = folder / "manifest.json"
+    record = read_json(manifest, "restore it") if manifest.is_file() else {}
+    state = record.get("exit_state")
+    if state != "done":
+        raise UserError(f"{folder} is not finished (state: {state or 'unknown'}); the training command goes on with it")
     if not (final / "config.json").is_file() and not is_adapter(final):
-        raise UserError(
-            f"{folder} has no model in final/; expected a finished run; the training command goes on with an "
-            "unfinished one"
-        )
+        raise UserError(f"{folder} has no model in final/; expected a whole run folder; restore it")
+    is_to_merge = is_adapter(final) and not any(folder.glob("merged-*"))  # later its base is not read again
+    began = record.get("initial_model") if is_to_merge else None
+    if began and model_fingerprint(config.model) != began:
+        raise UserError(f"{config.model.path} is another model now than the one that {folder} began from; restore it")
     own = {"name": folder.resolve().name, "source": "folder", "path": str(final), "revision": None, "gated": False}
     return config.model.model_copy(update=own)
 
 
 def _of_folder(folder: Path) -> ModelConfig:
+    if is_adapter(folder):
+        raise UserError(f"{folder} is an adapter alone; give its run folder, as in model=runs/NAME, or merge it first")
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} has no *.safetensors; expected a model folder, a run folder or a hub id")
     n_params = sum(count_params(path) for path in checked_folder(str(folder)).glob("*.safetensors"))
@@ -96,7 +104,10 @@ def _model(name: str, source: str, path: str, n_params: int, own: dict[str, Any]
 
 
 def _of_files(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
-    """dtype, context and special tokens from the model's own files; a pad that is not named is the end token."""
+    """dtype, context and special tokens from the model's own files; a pad that is not named is the end token.
+
+    float16 is read as float32, which holds it exactly: bfloat16 would round it.
+    """
     config, tokenizer = (read_json(file, SAVED, finite=False) for file in (config_file, tokenizer_file))
     eos = _token(tokenizer.get("eos_token"))
     pad = _token(tokenizer.get("pad_token")) or eos
@@ -107,7 +118,7 @@ def _of_files(config_file: Path, tokenizer_file: Path) -> dict[str, Any]:
         raise UserError(f"{config_file} names no max_position_embeddings; expected a causal language model")
     dtype = config.get("dtype") or config.get("torch_dtype")
     return {
-        "dtype": "float32" if dtype == "float32" else "bfloat16",
+        "dtype": "bfloat16" if dtype == "bfloat16" else "float32",
         "context_tok": context_tok,
         "eos": eos,
         "pad": pad,

@@ -98,6 +98,11 @@ def generate_with_shared_prefixes(
     groups: rows with equal values share a prompt prefix, which is run once. max_new_tok: the most of each prompt;
     groups whose longest is equal are sampled side by side.
     """
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    # It counts places in the cache, and rows of unequal length have padding between prefix and rest.
+    if window is not None and 2 * max(map(len, prompts)) + max(max_new_tok) > window:
+        alone = dict(continued(model, prompts, choose, ends, max_new_tok))
+        return [alone[row] for row in range(len(prompts))]
     members: dict[Hashable, list[int]] = {}
     for row, group in enumerate(groups):
         members.setdefault(group, []).append(row)
