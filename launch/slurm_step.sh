@@ -29,7 +29,7 @@ on_each_node() {
     echo "a node of the job does not answer: requeued" >&2
     asked_to_stop=yes
   fi
-  # torchrun gives 1 for whatever a rank's exit code was, hence the second condition.
+  # A rank may die of what the others took down, hence the second condition.
   if [ -z "$cancelled" ] && { [ "$code" -eq "$TRY_AGAIN" ] || { [ -n "$asked_to_stop" ] && [ "$code" -ne 0 ]; }; }; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "$MOST_RESTARTS" ]; then
       scontrol requeue "$SLURM_JOB_ID"

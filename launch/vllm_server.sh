@@ -1,11 +1,18 @@
 #!/bin/bash
 # One node: vLLM's server on GPUs of its own, the training on the others; the server ends with the training.
 #   SERVER_GPUS=4 TRAIN_GPUS=0,1,2,3 bash launch/vllm_server.sh model=llama3 hardware=a100x4
-#   SERVER_GPUS=4,5,6,7 TRAIN_GPUS=0,1,2,3 bash launch/vllm_server.sh model=llama3_70b peft=lora hardware=a100x4 tensor_parallel=4
+#   SERVER_GPUS=4,5,6,7 TRAIN_GPUS=0,1,2,3 bash launch/vllm_server.sh model=llama3_70b peft=lora hardware=a100x4 tensor_parallel=4 \
+#     n_probe_harmful=0 n_probe_harmless=0 n_header_pairs=0
+# PORT=8001 chooses another port than 8000. The script says rollout= and server_url= itself.
 # Never run: this script on a GPU.
 set -euo pipefail
 : "${SERVER_GPUS:?name the GPUs of the server, as in SERVER_GPUS=4}"
 : "${TRAIN_GPUS:?name the GPUs of the training, as in TRAIN_GPUS=0,1,2,3}"
+for word in "$@"; do
+  case "$word" in rollout=* | server_url=* | backend=* | rollout.server_url=* | rollout.backend=*)
+    echo "error: $word: this script starts the server and sets it; PORT=8001 chooses its port" >&2; exit 2 ;;
+  esac
+done
 HOST=127.0.0.1 PORT=${PORT:-8000} WAIT_S=${WAIT_S:-600}
 overrides=("$@" rollout=vllm_server "server_url='http://$HOST:$PORT'")
 

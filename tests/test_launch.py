@@ -207,6 +207,13 @@ def test_the_server_and_the_training_have_gpus_of_their_own(cluster, served):
     assert config.rollout.server_url == [f"http://127.0.0.1:{port}"]
 
 
+@pytest.mark.parametrize("word", ["server_url='http://other:8000'", "rollout=transformers"])
+def test_a_word_that_the_servers_script_says_itself_is_refused(cluster, served, word):
+    code, errors = cluster.run("launch/vllm_server.sh", "model=llama3", word, **served)
+    assert (code, cluster.calls()) == (2, [])
+    assert errors == f"error: {word}: this script starts the server and sets it; PORT=8001 chooses its port\n"
+
+
 def test_a_port_where_another_server_answers_is_refused(cluster, served):
     with socket.socket() as other:
         other.bind(("127.0.0.1", int(served["PORT"])))

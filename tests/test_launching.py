@@ -6,15 +6,28 @@ import logging
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import psutil
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from cada_trl import launching
 from cada_trl.config import load_config
 from cada_trl.doctor import missing
 from cada_trl.errors import UserError
-from cada_trl.launching import check_launch, is_launched, launch, launcher_command, quiet_libraries, set_environment
+from cada_trl.launching import (
+    RANK_VARIABLES,
+    _accelerate,
+    check_launch,
+    check_world,
+    is_launched,
+    launch,
+    launcher_command,
+    quiet_libraries,
+    set_environment,
+)
 from cada_trl.planning.device import ROOT
 from cada_trl.planning.memory import plan_memory
 from cada_trl.planning.shapes import shape_of
@@ -47,9 +60,16 @@ def no_token(monkeypatch, tmp_path):
 
 
 def launched(file):
-    """The words of a launch by that file, with as many processes as it starts."""
-    n = read_yaml(ROOT / file)["num_processes"]
-    return ["launcher=accelerate", f"accelerate_config={file}", f"n_processes={n}", "micro_batch=1"]
+    """The words of a launch by that file, on its device with as many processes as it starts."""
+    settings = read_yaml(ROOT / file)
+    n, hardware = settings["num_processes"], "cpu" if settings["use_cpu"] else "gpu"
+    return [
+        f"hardware={hardware}",
+        "launcher=accelerate",
+        f"accelerate_config={file}",
+        f"n_processes={n}",
+        "micro_batch=1",
+    ]
 
 
 def test_the_twins_on_a_cpu_lack_nothing(installed, no_token):
@@ -66,7 +86,8 @@ def test_the_twins_on_a_cpu_lack_nothing(installed, no_token):
         ("launch/cpu.yaml", False),
     ],
 )
-def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(installed, file, wants_deepspeed):
+def test_deepspeed_is_missing_only_where_the_accelerate_file_uses_it(installed, file, wants_deepspeed, monkeypatch):
+    monkeypatch.setattr(launching, "lacking_gpus", lambda *_: None)
     config = load_config([*launched(file), "data=twins"])
     assert any("deepspeed" in lack for lack in missing(config)) is wants_deepspeed
     installed.add("deepspeed")
@@ -216,6 +237,31 @@ def test_a_launch_file_of_another_number_of_processes_is_refused(words):
             use()
 
 
+LAUNCH_FILE = "{distributed_type: DEEPSPEED, num_processes: 4, deepspeed_config: {zero_stage: 3}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "valid dictionary"),
+        ("- a", "valid dictionary"),
+        (LAUNCH_FILE.replace(" num_processes: 4,", ""), "num_processes: Field required; launch/ has files"),
+        (LAUNCH_FILE.replace("zero_stage: 3", "deepspeed_config_file: ds.json"), "DEEPSPEED without a zero_stage"),
+        ("{distributed_type: DEEPSPEED, num_processes: 4}", "DEEPSPEED without a zero_stage"),
+        ("{distributed_type: NO, num_processes: 4}", "distributed_type False starts one process alone; MULTI_GPU"),
+        (LAUNCH_FILE.replace("num", "use_cpu: true, num"), "has use_cpu=True and device=cuda; choose another"),
+    ],
+)
+def test_a_launch_file_of_ones_own_that_says_too_little_or_another_device_is_refused_in_one_line(tmp_path, text, said):
+    file = tmp_path / "own.yaml"
+    words = ["model=llama3", "hardware=a100x4", f"accelerate_config={file}"]
+    file.write_text(LAUNCH_FILE, encoding="utf-8")
+    check_launch(load_config(words))
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=rf"own\.yaml.* {said}"):
+        check_launch(load_config(words))
+
+
 @pytest.mark.parametrize("variables", [{}, {"NODE_RANK": "1"}])
 def test_a_machine_of_several_that_is_not_told_which_it_is_starts_nothing(monkeypatch, variables):
     monkeypatch.setattr(os, "environ", variables)
@@ -235,8 +281,31 @@ def test_the_exit_code_of_the_started_processes_is_the_verbs(monkeypatch):
     monkeypatch.setattr(launching, "run_ranks", run_ranks)
     overrides = ["model=deepthought", "hardware=a100x4"]
     assert launch(load_config(overrides), overrides) == 3
-    assert started[0][:4] == [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    assert started[0][:4] == [sys.executable, "-m", "cada_trl.launching", "launch"]
     assert started[0][-2:] == overrides
+
+
+def failed(exitcode):
+    failure = SimpleNamespace(exitcode=exitcode, timestamp=0)
+    error = ChildFailedError.__new__(ChildFailedError)
+    error.failures = {1: failure}
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (failed(2), 2, ""),
+        (failed(75), 75, ""),
+        (failed(-9), 137, "rank 1 was ended by SIGKILL\n"),
+        (subprocess.CalledProcessError(3, "train"), 3, ""),
+        (None, 0, ""),
+    ],
+)
+def test_the_launcher_ends_as_the_first_rank_that_failed(monkeypatch, capsys, error, code, said):
+    monkeypatch.setattr("accelerate.commands.accelerate_cli.main", Mock(side_effect=error))
+    assert _accelerate([]) == code
+    assert capsys.readouterr().err == said
 
 
 def test_what_a_launch_starts_knows_of_it_without_a_rank_and_this_process_is_none(monkeypatch):
@@ -248,6 +317,56 @@ def test_what_a_launch_starts_knows_of_it_without_a_rank_and_this_process_is_non
     assert not is_launched()
     monkeypatch.setattr(os, "environ", given)
     assert is_launched() and not given.keys() & {"LOCAL_RANK", "RANK"}
+
+
+RANK_1 = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
+MARK = {launching.STARTED: "1"}
+
+
+@pytest.mark.parametrize(
+    ("n", "environment"),
+    [
+        (1, {}),
+        (1, MARK),
+        (1, dict.fromkeys(RANK_1, "0") | {"WORLD_SIZE": "1"}),
+        (2, {}),
+        (2, RANK_1 | MARK),
+        *((n, {"RANK": "0", "WORLD_SIZE": "1"}) for n in (1, 2)),
+    ],
+)
+def test_a_process_alone_the_one_that_launches_and_a_rank_of_the_runs_processes_go_on(monkeypatch, n, environment):
+    words = launched("launch/cpu.yaml") if n == 2 else []
+    monkeypatch.setattr(os, "environ", environment)
+    check_world(load_config(words))
+
+
+@pytest.mark.parametrize(
+    ("n", "environment", "seen"),
+    [
+        (1, {"RANK": "1"}, "RANK=1"),
+        (1, {"LOCAL_RANK": "0"}, "LOCAL_RANK=0"),
+        (1, RANK_1, "RANK=1 LOCAL_RANK=1 WORLD_SIZE=2"),
+        (2, {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}, "RANK=0 LOCAL_RANK=0 WORLD_SIZE=1"),
+        (2, {"LOCAL_RANK": "0"}, "LOCAL_RANK=0"),
+        (2, {"WORLD_SIZE": "2", "RANK": "0"}, "RANK=0 WORLD_SIZE=2"),
+        (2, RANK_1 | {"RANK": "2"}, "RANK=2 LOCAL_RANK=1 WORLD_SIZE=2"),
+    ],
+)
+def test_ranks_that_are_not_the_runs_are_refused_before_anything_is_launched_or_read(monkeypatch, n, environment, seen):
+    words = launched("launch/cpu.yaml") if n == 2 else []
+    for name in (*RANK_VARIABLES, launching.STARTED):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=rf"^{seen} in the environment, and n_processes={n}; unset what another job"):
+        main([*words, "data=twins"])
+
+
+def test_a_launcher_that_started_one_process_of_two_is_refused(monkeypatch):
+    config = load_config(launched("launch/cpu.yaml"))
+    monkeypatch.setattr(os, "environ", MARK)
+    with pytest.raises(UserError, match="n_processes=2, and one process was started alone; see the launch file's"):
+        check_world(config)
 
 
 def test_threads_are_set_only_where_the_configuration_gives_them(monkeypatch):

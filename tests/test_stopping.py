@@ -43,6 +43,15 @@ def test_a_signal_outside_of_training_ends_the_run_at_once(number):
         assert signals.asked == number.name
 
 
+def test_a_librarys_except_exception_does_not_keep_the_stop():
+    with StopSignals(), pytest.raises(StopAsked):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        except Exception as error:
+            raise RuntimeError("Failed to import") from error
+
+
 def test_a_signal_in_training_waits_and_a_second_one_changes_nothing():
     with StopSignals() as signals:
         with signals.until_the_next_step():

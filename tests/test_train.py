@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
@@ -94,6 +95,22 @@ def test_of_several_gpus_a_run_without_a_launcher_sees_one(overrides, monkeypatc
     assert seen == ["0", None]
 
 
+def test_the_configuration_alone_says_the_precision_whatever_the_launch_file_does(overrides, monkeypatch):
+    from transformers import TrainingArguments
+
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as accelerate exports it
+    seen = []
+
+    def train(config):
+        arguments = TrainingArguments(bf16=config.hardware.bf16, use_cpu=True, report_to="none")
+        seen.append(arguments.mixed_precision)
+
+    monkeypatch.setattr(verb, "train", train)
+    for bf16 in ("false", "true"):
+        assert main([*overrides, f"bf16={bf16}"]) == 0
+    assert seen == ["no", "bf16"]
+
+
 def test_a_prompt_that_leaves_no_room_is_refused_before_the_model_is_loaded(overrides):
     with pytest.raises(UserError, match=r"tokens with prompt and completion, 400 there; lower max_prompt_tok"):
         main([*overrides, "context_tok=400", "max_prompt_tok=300", "prompt=cases"])
@@ -107,6 +124,22 @@ def test_lora_modules_that_the_model_lacks_are_said_beside_those_it_has(override
         main([*overrides, "peft=lora", f"target_modules={target}"])
     assert f"matches {seen}; this model has down_proj, embed_tokens, gate_proj, k_proj" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "is_tied"), [("lm_head", False), ("lm_head", True), ("model.embed_tokens", True)])
+def test_lora_on_the_head_or_on_its_weight_is_refused(overrides, name, is_tied, monkeypatch):
+    from cada_trl.training import run
+
+    load = run.load_policy
+
+    def loaded(*asked):
+        policy = load(*asked)
+        policy.lm_head.weight = policy.model.embed_tokens.weight if is_tied else policy.lm_head.weight
+        return policy
+
+    monkeypatch.setattr(run, "load_policy", loaded)
+    with pytest.raises(UserError, match=rf"matches {name}; the head takes no adapter"):
+        main([*overrides, "peft=lora", f"target_modules='.*(q_proj|{name.rpartition('.')[2]})'"])
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(overrides, tmp_path, untrainable):
@@ -125,6 +158,11 @@ def test_a_finished_run_called_again_is_reported_and_not_trained(finished, tiny,
     said = capsys.readouterr().err
     assert "done already" in said and str(finished / "runs" / "tiny" / "report.html") in said
     assert manifest(finished) == before
+
+
+def test_a_finished_run_that_is_asked_for_in_another_precision_says_its_own(finished, tiny, capsys, untrainable):
+    assert main([*tiny_overrides(finished, tiny), "bf16=true"]) == 0
+    assert "is done already with bf16=false: nothing is trained again" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_reported_where_its_gpus_are_not(finished, tiny, untrainable, monkeypatch):
@@ -258,6 +296,13 @@ def test_a_disk_that_fills_up_while_saving_leaves_the_checkpoint_before(
     assert manifest(tmp_path)["exit_state"].startswith("failed: cannot save to ")
     assert main(overrides) == 0
     assert steps(tmp_path) == steps(finished)
+
+
+def test_where_the_end_cannot_be_written_either_the_first_error_is_shown(overrides, monkeypatch):
+    for name, said in (("_train_and_probe", "cannot save to checkpoints"), ("_end", "cannot write manifest.json")):
+        monkeypatch.setattr(verb, name, Mock(side_effect=UserError(said)))
+    with pytest.raises(UserError, match="cannot save to checkpoints"):
+        main(overrides)
 
 
 def test_another_error_in_training_keeps_its_traceback_and_is_noted(overrides, tmp_path, monkeypatch):

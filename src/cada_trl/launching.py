@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import signal
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from cada_trl.config import Config
-from cada_trl.errors import UserError
+from cada_trl.errors import UserError, run_verb
 from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, vllm_install_command, zero_stage
 from cada_trl.stopping import end_with_parent, libc, run_ranks
 
 MACHINE_VARIABLES = ("NODE_RANK", "MASTER_ADDR")
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 MASTER_PORT = 29500  # torch's default
 STARTED = "CADA_TRL_STARTED"  # marks what launch() starts: accelerate sets no LOCAL_RANK for distributed_type "NO"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -96,9 +99,22 @@ def end_with_launcher() -> None:
         end_with_parent()
 
 
-def is_main_rank() -> bool:
-    """Whether this process is the one that writes; a single process is."""
-    return os.environ.get("RANK", "0") == "0"
+def check_world(config: Config) -> None:
+    """Errors: UserError where the environment's ranks are no n_processes: those of another job, too few or too many."""
+    n = config.hardware.n_processes
+    given = {name: os.environ[name] for name in RANK_VARIABLES if name in os.environ}
+    ranks = {str(rank) for rank in range(n)}
+    is_rank = given.get("WORLD_SIZE") == str(n) and {given.get("RANK"), given.get("LOCAL_RANK")} <= ranks
+    is_first = given in ({}, {"RANK": "0", "WORLD_SIZE": "1"})  # the second: a pod of one, as Kubeflow starts it
+    if is_rank or (is_first and (n == 1 or not is_launched())):
+        return
+    if is_first:
+        raise UserError(f"n_processes={n}, and one process was started alone; see the launch file's distributed_type")
+    seen = " ".join(f"{name}={value}" for name, value in given.items())
+    raise UserError(
+        f"{seen} in the environment, and n_processes={n}; unset what another job left there, or start as many "
+        "processes as n_processes says"
+    )
 
 
 def launcher_command(config: Config, overrides: list[str]) -> list[str]:
@@ -137,8 +153,27 @@ def launch(config: Config, overrides: list[str]) -> int:
         )
     if lacks := _lacks_deepspeed(config):
         raise UserError(lacks)
-    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *launcher_command(config, overrides)[1:]]
+    command = [sys.executable, "-m", "cada_trl.launching", *launcher_command(config, overrides)[1:]]
     return run_ranks(command, {**os.environ, STARTED: "1"})
+
+
+def _accelerate(_: list[str]) -> int:
+    """accelerate's command line in this process; returns the exit code of the first rank that failed, where accelerate
+    shows torchrun's traceback instead and ends with 1. The rank has said why; one that was killed could not."""
+    from accelerate.commands.accelerate_cli import main
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        main()
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            print(f"rank {rank} was ended by {signal.Signals(-failure.exitcode).name}", file=sys.stderr)
+        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+    except subprocess.CalledProcessError as error:  # accelerate's way where the launch file has distributed_type NO
+        return error.returncode if error.returncode > 0 else 128 - error.returncode
+    return 0
 
 
 def absent(config: Config) -> list[str]:
@@ -214,3 +249,7 @@ def fetched(config: Config) -> list[str]:
     if config.data.dataset == "beavertails" and config.data.file is None:
         fetches.append(f"the hub is needed for {config.data.hub_id} (or file=<BeaverTails JSONL>)")
     return fetches
+
+
+if __name__ == "__main__":
+    run_verb(_accelerate)

@@ -23,6 +23,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+@contextmanager
+def term_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, for a verb whose processes have sessions of their own: it ends them before it ends."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class StopSignals:
     """Listens in this process; use it with `with`. Outside of training a signal ends the run at once, by StopAsked."""
 
@@ -77,8 +87,8 @@ def run_ranks(command: Sequence[str], environment: Mapping[str, str] | None = No
 
     environment: the launcher's, where it is not this process's. Killed, this process takes the launcher with it.
 
-    The launcher itself must not hear it: torchrun answers SIGTERM by killing its ranks. It gives 1 for any exit code of
-    theirs, so that after a signal every failure counts as StopAsked's.
+    The launcher itself must not hear it: torchrun answers SIGTERM by killing its ranks. After a signal every failure
+    counts as StopAsked's: a rank may die of what the others took down.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # stays ignored in the children, until a rank listens

@@ -11,6 +11,7 @@ prepare, load, probe, train, probe, report.
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,24 @@ from cada_trl.config import Config, load_config, run_name
 from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, check_same_files, prepare
-from cada_trl.errors import run_verb
+from cada_trl.errors import UserError, is_main_rank, run_verb
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.from_config import check_pays_reward, make_judge, make_reasoning_judge
 from cada_trl.judging.judge import Judge, check_reachable
 from cada_trl.launching import (
     check_gpus,
     check_launch,
+    check_world,
     end_with_launcher,
     is_launched,
-    is_main_rank,
     launch,
     quiet_libraries,
     set_environment,
 )
-from cada_trl.planning.device import zero_stage
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
 from cada_trl.stopping import StopSignals
-from cada_trl.storage.digest import check_same_inputs, sealed
-from cada_trl.tracking.manifest import build_manifest, exit_state, finished, is_done
+from cada_trl.storage.digest import check_same_inputs, read_config, sealed
+from cada_trl.tracking.manifest import build_manifest, earlier_s, exit_state, finished, is_done
 from cada_trl.tracking.mirror import Mirror
 from cada_trl.tracking.progress import StepProgress
 from cada_trl.tracking.run_folder import RunFolder
@@ -58,15 +58,18 @@ def main(argv: list[str]) -> int:
         for line in dry_run_lines(config, overrides):
             print(line, flush=True)
         return 0
+    check_world(config)
+    path = Path(config.runs_dir) / run_name(config)
     if not is_launched():
-        _say(f"run folder: {Path(config.runs_dir) / run_name(config)}")  # at once: what follows reads for seconds
-    if config.hardware.launcher == "accelerate" and not is_launched():
+        _say(f"run folder: {path}")  # at once: what follows reads for seconds
+    if config.hardware.launcher == "accelerate" and not is_launched() and not is_done(path, config, with_files=True):
         check_launch(config)
         check_gpus(config)
         prepare(config)  # once, before the ranks start: they only read it back
         return launch(config, overrides)
     end_with_launcher()
     set_environment(config.hardware.threads)
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # the launch file's, which transformers prefers to bf16=false
     if config.hardware.device == "cuda" and not is_launched():
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # Trainer takes all it sees, and TRL refuses several
     if config.rollout.backend != "transformers":
@@ -85,7 +88,9 @@ def train(config: Config) -> Path:
     path = Path(config.runs_dir) / run_name(config)
     if is_done(path, config, with_files=is_main_rank()):
         check_same_files(path, config)
-        _say(f"{path} is done already: nothing is trained again (another seed or run_name makes a new run)")
+        bf16 = read_config(path)["hardware"]["bf16"]
+        how = "" if bf16 == config.hardware.bf16 else f" with bf16={str(bf16).lower()}"
+        _say(f"{path} is done already{how}: nothing is trained again (another seed or run_name makes a new run)")
         return _report(path)
     check_launch(config)
     check_gpus(config)
@@ -100,7 +105,8 @@ def train(config: Config) -> Path:
             _train_and_probe(run, signals)
         except BaseException as error:
             signals.no_more()
-            _end(run, exit_state(error))
+            with suppress(UserError):  # on a full disk the first error is the one that says what to do
+                _end(run, exit_state(error))
             raise
         signals.no_more()
         _end(run, "done")
@@ -127,7 +133,7 @@ def _start(config: Config, folder: RunFolder, data: PreparedData, pack: HazardPa
         "tokenizer_facts": check_tokenizer(tokenizer, config.model),
         "card": card.summary() if card else None,
     }
-    manifest = build_manifest(config, data.manifest, facts)
+    manifest = build_manifest(config, data.manifest, facts | {"earlier_s": earlier_s(folder.path)})
     check_same_inputs(folder.path, manifest)
     refuse_failed(check_prompt(config, tokenizer))
     folder.write_manifest(manifest)  # first: an earlier one records another config.yaml
@@ -146,13 +152,14 @@ def _train_and_probe(run: Run, signals: StopSignals) -> None:
     progress, guard = StepProgress(run.n_steps, first_step), Guard(run, signals)
     trainer = _trainer(run, progress, guard)
     if newest is None or not (run.folder.path / "probes" / "before.jsonl").is_file():
-        run.folder.truncate_after(-1)
+        run.folder.truncate_after(first_step, ("before", "after"))
         guard.probe(0, "before", probe_run(run, trainer, "before", 0))
     run.folder.truncate_after(first_step)
     guard.recall()
     reference = trainer.reference_hash()
     if not guard.must_stop(trainer):
-        with progress, naming_a_full_disk(run.folder.checkpoints), signals.until_the_next_step():
+        shown = progress if run.folder.is_main else nullcontext()
+        with shown, naming_a_full_disk(run.folder.checkpoints), signals.until_the_next_step():
             trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
     if trainer.reference_hash() != reference:
         raise RuntimeError("the frozen reference model changed during training: the KL is not the one reported")
@@ -165,11 +172,11 @@ def _train_and_probe(run: Run, signals: StopSignals) -> None:
 
 
 def _newest_checkpoint(run: Run) -> tuple[Path, int] | None:
-    from cada_trl.training.checkpoints import check_same_ranks, newest_complete
+    from cada_trl.training.checkpoints import check_same_hardware, newest_complete
 
     newest = newest_complete(run.folder.checkpoints, run.folder.is_main, run.say)
     if newest:
-        check_same_ranks(newest[0], run.config.hardware.n_processes, zero_stage(run.config.hardware))
+        check_same_hardware(newest[0], run.config.hardware)
         run.say(f"goes on from step {newest[1]}: {newest[0]}")
     return newest
 
@@ -181,7 +188,9 @@ def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
     tracking = run.config.tracking
 
     def record(step: int, metrics: dict[str, float], rows: list[dict[str, Any]]) -> None:
-        if tracking.header_every_steps and step % tracking.header_every_steps == 0 and step < run.n_steps:
+        is_probed = tracking.probe_every_steps and step % tracking.probe_every_steps == 0 and step < run.n_steps
+        has_header = tracking.header_every_steps and step % tracking.header_every_steps == 0 and step < run.n_steps
+        if has_header and not is_probed:  # a probe logs it, too
             metrics = metrics | header_of_run(run, trainer)
         run.folder.append_train(step, metrics)
         if rows:
@@ -190,7 +199,7 @@ def _trainer(run: Run, progress: StepProgress, guard: Guard) -> Trained:
         if run.folder.is_main:
             progress.update(step, metrics)
         guard.step(step, metrics, rows)
-        if tracking.probe_every_steps and step % tracking.probe_every_steps == 0 and step < run.n_steps:
+        if is_probed:
             name = f"step_{step:06d}"
             guard.probe(step, name, probe_run(run, trainer, name, step))
         if guard.must_stop(trainer):
@@ -207,9 +216,11 @@ def _say(text: str) -> None:
 
 
 def _end(run: Run, exit_state: str) -> None:
-    if run.folder.is_main:
-        run.folder.write_manifest(sealed(run.folder.path, finished(run.manifest, exit_state)))
-    run.mirror.finish(exit_state == "done")
+    try:
+        if run.folder.is_main:
+            run.folder.write_manifest(sealed(run.folder.path, finished(run.manifest, exit_state)))
+    finally:
+        run.mirror.finish(exit_state == "done")
 
 
 def _report(folder: Path) -> Path:

@@ -9,6 +9,7 @@ export SLURM_CONF="$dir/slurm.conf"
 if [ "$verb" = stop ]; then
   timeout 20 scancel --me 2>/dev/null || true
   for _ in $(seq 30); do [ -z "$(timeout 5 squeue --me --noheader 2>/dev/null)" ] && break; sleep 0.5; done
+  touch "$dir/stopped"
   for name in slurmd.n1 slurmd.n2 slurmctld munged; do
     if [ -s "$dir/$name.pid" ]; then kill "$(cat "$dir/$name.pid")" 2>/dev/null || true; fi
   done
@@ -59,7 +60,12 @@ echo "Name=gpu File=$dir/gpu[0-7]" > "$dir/gres.conf"
 munged --force --key-file="$dir/munge/key" --socket="$dir/socket/munge.sock" --pid-file="$dir/munged.pid" \
   --log-file="$dir/munge/munged.log" --seed-file="$dir/munge/seed"
 slurmctld -f "$SLURM_CONF" -c
-for node in n1 n2; do slurmd -f "$SLURM_CONF" -N "$node"; done
+# Debian's slurmd dies of a segmentation fault in libc now and then; begun again, it finds its jobs as they were. No core
+# dump is left: this runs in a checkout.
+ulimit -c 0
+for node in n1 n2; do
+  (until slurmd -D -f "$SLURM_CONF" -N "$node" || [ -e "$dir/stopped" ]; do sleep 1; done) &
+done
 for _ in $(seq 60); do
   [ "$(sinfo --noheader --Node --format=%T 2>/dev/null | grep -c idle)" = 2 ] && exec sinfo
   sleep 0.5

@@ -17,7 +17,7 @@ from .run_process import finish, interrupted, manifest, start, steps, wait_for_s
 from .tiny_model import save_tiny_model, tiny_overrides
 
 N_STEPS = 16
-LONG = [f"max_steps={N_STEPS}", "save_every_steps=2", "probe_every_steps=7", "header_every_steps=8"]
+LONG = [f"max_steps={N_STEPS}", "save_every_steps=2", "probe_every_steps=7", "header_every_steps=1"]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,8 @@ def test_a_run_killed_at_random_moments_ends_with_the_parameters_of_one_that_was
     assert main(overrides) == 0
     assert steps(run) == list(range(1, N_STEPS + 1))
     assert steps(run, "probes.jsonl") == [0, *range(7, N_STEPS, 7), N_STEPS]
+    headers = [row["step"] for _, row in read_jsonl(run / "train.jsonl") if "probe/twins/header_auc" in row]
+    assert headers == [step for step in range(1, N_STEPS) if step % 7]  # a probe has logged it at the others
     mine, theirs = (load_file(folder / "runs" / "tiny" / "final" / "model.safetensors") for folder in (broken, whole))
     assert mine.keys() == theirs.keys() and all(mine[name].equal(theirs[name]) for name in mine)
 

@@ -1,6 +1,7 @@
 """The same digest however the content comes; a folder's files, and its manifest, against the hashes in the manifest."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from cada_trl.storage.digest import (
     check_same_inputs,
     content_hash,
     file_sha256,
+    found,
     json_sha256,
     kept,
     quick_sha256,
@@ -27,6 +29,17 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS
 def test_text_bytes_pieces_and_files_agree(tmp_path):
     (tmp_path / "abc").write_text("abc")
     assert sha256("abc") == sha256(b"abc") == sha256_of([b"a", b"bc"]) == file_sha256(tmp_path / "abc") == ABC
+
+
+def test_a_folder_that_a_record_names_is_taken_beside_it_before_one_of_the_same_name_here(tmp_path, monkeypatch):
+    for place in ("a", "b"):
+        (tmp_path / place / "runs/one").mkdir(parents=True)
+    record = tmp_path / "a/sweeps/made"
+    record.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "b")
+    assert found(record, "runs/one") == tmp_path / "a/runs/one"
+    assert found(tmp_path / "elsewhere/x", "runs/one") == Path("runs/one")
+    assert found(record, str(tmp_path / "b/runs/one")) == tmp_path / "b/runs/one"
 
 
 def test_of_a_large_file_both_ends_and_the_size_count(tmp_path, monkeypatch):

@@ -101,6 +101,14 @@ def test_a_folder_is_free_again_afterwards(tmp_path):
         assert try_lock(path) is None
 
 
+def test_who_waits_for_a_lock_says_so_first(tmp_path):
+    path = tmp_path / "a.lock"
+    with held(path, None, waits=lambda: pytest.fail("it is free")):
+        pass
+    with held(path, None, waits=take_lock(path).close):
+        assert try_lock(path) is None
+
+
 def test_a_child_that_inherits_the_file_keeps_the_lock_until_it_dies(tmp_path):
     file = take_lock(tmp_path / "a.lock")
     command = [sys.executable, "-c", "import sys; sys.stdin.read()"]

@@ -165,6 +165,7 @@ class _OtherFiller(_MarkedTrainer):
 @pytest.mark.parametrize("baseline", ["running", "batch", "group"])
 def test_a_rollout_without_a_score_changes_nothing(run, baseline):
     values = {"scorer": score, "baseline": baseline, "rollouts_per_request": 4, "n_requests": 2}
+    values |= {"target_kl_nats": 2.0}  # a weight of the KL that follows it
     ends = []
     for kind in (_MarkedTrainer, _OtherFiller):
         trainer, records = run(trainer_class=kind, **values)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cada_trl.config import load_config
 from cada_trl.errors import UserError
-from cada_trl.training.checkpoints import COMPLETE_FILE, check_same_ranks, mark_complete, newest_complete
+from cada_trl.training.checkpoints import COMPLETE_FILE, check_same_hardware, mark_complete, newest_complete
 
 from .preset_run import distance, load, weights
 from .resume_run import IN_BLOCKS, start
@@ -100,11 +101,11 @@ def test_a_run_killed_while_it_saves_ends_as_one_that_was_not(tiny_folder, tmp_p
     _assert_same_end(torch.load(tmp_path / "end.pt", weights_only=False), uninterrupted)
 
 
-def _saved(folder, step, n_processes=1, zero_stage=0):
+def _saved(folder, step, n_processes=1, zero_stage=0, is_bf16=None):
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"weights")
-    mark_complete(checkpoint, step, n_processes, zero_stage)
+    mark_complete(checkpoint, step, n_processes, zero_stage, is_bf16)
     return checkpoint
 
 
@@ -161,17 +162,34 @@ def test_a_file_of_the_right_size_and_wrong_content_is_one_line_and_stays(tiny_f
     _assert_same_end(start(tiny_folder, tmp_path, _raise), uninterrupted)
 
 
+_TWO = ["n_processes=2", "launcher=accelerate", "micro_batch=1", "accelerate_config=launch/cpu.yaml"]
+_ZERO2 = [*_TWO, "accelerate_config=launch/cpu_zero2.yaml"]
+
+
 @pytest.mark.parametrize(
     ("saved", "now", "words"),
     [
-        ((4, 0), (2, 0), r"saved by 4 process\(es\) and this run has 2; set n_processes=4"),
-        ((2, 3), (2, 2), "saved under ZeRO stage 3 and this run has stage 2"),
-        ((2, 3), (2, 0), "saved under ZeRO stage 3 and this run has stage 0"),
-        ((2, 0), (2, 2), "saved under ZeRO stage 0 and this run has stage 2"),
+        ((4, 0), _TWO, r"saved by 4 process\(es\) and this run has 2; set n_processes=4"),
+        (
+            (2, 3),
+            _ZERO2,
+            "saved under ZeRO stage 3 and this run has stage 2",
+        ),
+        ((2, 3), _TWO, "saved under ZeRO stage 3 and this run has stage 0"),
+        (
+            (2, 0),
+            _ZERO2,
+            "saved under ZeRO stage 0 and this run has stage 2",
+        ),
+        ((1, 0, False), ["bf16=true"], "saved with bf16=false and this run has bf16=true; set bf16=false, or choose"),
     ],
 )
-def test_another_number_of_processes_and_another_split_of_the_optimiser_are_refused(tmp_path, saved, now, words):
+def test_other_ranks_another_split_of_the_optimiser_and_another_precision_are_refused(tmp_path, saved, now, words):
     checkpoint = _saved(tmp_path, 2, *saved)
-    check_same_ranks(checkpoint, *saved)
     with pytest.raises(UserError, match=words):
-        check_same_ranks(checkpoint, *now)
+        check_same_hardware(checkpoint, load_config(now).hardware)
+
+
+@pytest.mark.parametrize("is_bf16", [False, None])  # None: saved before it was recorded
+def test_the_same_hardware_goes_on(tmp_path, is_bf16):
+    check_same_hardware(_saved(tmp_path, 2, 1, 0, is_bf16), load_config(["bf16=false"]).hardware)

@@ -6,9 +6,20 @@ from types import SimpleNamespace
 import pytest
 
 from cada_trl.config import load_config
-from cada_trl.errors import StoppedByTripwire
+from cada_trl.errors import StoppedByTripwire, UserError
 from cada_trl.hazards.pack import load_pack
 from cada_trl.training.guard import Guard
+
+
+@pytest.mark.parametrize("is_main", [True, False])
+@pytest.mark.parametrize("norm", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_ends_every_rank(tmp_path, norm, is_main):
+    folder = SimpleNamespace(is_main=is_main, path=tmp_path)
+    run = SimpleNamespace(config=load_config([]), folder=folder, pack=load_pack("builtin"), say=print, n_steps=10)
+    guard = Guard(run, SimpleNamespace(asked=None))
+    guard.step(3, {"train/grad_norm": 1e6}, [])
+    with pytest.raises(UserError, match="the training diverged: the gradient of step 4 is not finite"):
+        guard.step(4, {"train/grad_norm": norm}, [])
 
 
 @pytest.mark.parametrize(("ended_at", "stops"), [(8, True), (10, False)])

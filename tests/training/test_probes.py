@@ -115,6 +115,14 @@ def test_the_same_seed_gives_the_same_answers_and_another_seed_others():
     assert first != other
 
 
+def test_a_probe_leaves_the_generator_that_a_training_draws_from_where_it_was():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    generate_raw(MODEL, TOKENIZER, TEXTS, config(), 1)
+    assert torch.equal(torch.rand(3), expected)
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 def test_every_request_gets_its_own_answer_whatever_the_batch(monkeypatch, size):
     monkeypatch.setattr(probes, "continued", echo)

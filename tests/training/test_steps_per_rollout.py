@@ -78,8 +78,7 @@ def test_rollouts_without_an_advantage_can_be_left_out_of_the_update(steps, micr
     assert [row["advantage"] for row in rows] == pytest.approx([row["advantage"] for row in kept_rows])
     useless = [not (row["anchor"] or row["advantage"]) for row in rows]
     assert 0 < sum(useless) < len(rows)
-    if micro == (8, 1):  # one row at least stays in each micro-batch
-        assert [row["kl_nats"] is None for row in kept_rows] == useless
+    assert [row["kl_nats"] is None for row in kept_rows] == useless
     assert sum("logp_nats" in row for row in kept_rows) < len(rows) == sum("logp_nats" in row for row in rows)
     assert distance(weights(all_rows.model), weights(kept.model)) < 1e-6
     with_kl = [steps(skip_zero_advantage=skip, beta_kl=1.0, **changes)[0] for skip in (False, True)]

@@ -200,3 +200,11 @@ def test_a_step_of_another_number_of_requests_cuts_other_seeded_batches_and_shar
         run.n_steps = n_steps
         assert len(sampled(run, with_harmful=True)[1]) == 16
     assert folders[0] != folders[1]
+
+
+def test_samples_that_are_gone_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "model_identity", lambda model: {})
+    monkeypatch.setattr(module, "_is_whole", lambda folder, n: True)
+    monkeypatch.setattr(module, "read_jsonl", lambda path: ((n, {"request_id": f"r{n}"}) for n in range(14)))
+    with pytest.raises(UserError, match=r"samples\.jsonl lacks 2 of its samples, such as r1[45]; without .*manifest"):
+        sampled(a_run(tmp_path), with_harmful=True)

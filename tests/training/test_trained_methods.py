@@ -65,6 +65,20 @@ def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path, model, algo)
     assert (run / "probes" / "after.jsonl").read_bytes() == after
 
 
+@pytest.mark.parametrize(
+    ("algo", "names"),
+    [("grpo", ["kl_nats", "entropy_nats"]), ("rloo", ["kl_nats", "entropy_nats"]), ("sft_cases", ["entropy_nats"])],
+)
+def test_what_is_logged_does_not_depend_on_the_micro_batch(tmp_path, model, algo, names):
+    no_probes = [LONG, "n_probe_harmful=0", "n_probe_harmless=0", "n_header_pairs=0", "lr=1e-2"]
+    logged = []
+    for micro_batch in (4, 1):
+        assert main(overrides(tmp_path / str(micro_batch), model, algo, *no_probes, f"micro_batch={micro_batch}")) == 0
+        rows_of_run = steps(tmp_path / str(micro_batch) / "runs" / "tiny")
+        logged.append([row[f"train/{name}"] for row in rows_of_run for name in names])
+    assert logged[0] == pytest.approx(logged[1], rel=1e-3)
+
+
 def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(tmp_path, model, monkeypatch):
     seen = []
 

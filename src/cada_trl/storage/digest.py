@@ -89,6 +89,14 @@ def kept(folder: Path) -> dict[str, list[Any]]:
     return {name: [(folder / name).stat().st_size, digest] for name, digest in found.items()}
 
 
+def found(path: Path, folder: str | Path) -> Path:
+    """A folder that a record in the folder `path` names: relative to where the verb that wrote it was called, which
+    mostly is two above it, and else to here."""
+    named = Path(folder).expanduser()
+    beside = path.resolve().parent.parent / named
+    return beside if beside.is_dir() and not named.is_absolute() else named
+
+
 def check_same_inputs(folder: Path, now: Mapping[str, Any]) -> None:
     """now: a run's manifest, or what is known of it. Errors: UserError where what the run's configuration names by path
     alone is another one than when the run in the folder began."""
@@ -100,8 +108,10 @@ def check_same_inputs(folder: Path, now: Mapping[str, Any]) -> None:
     ]
     data = [manifest.get("data") or {} for manifest in (before, now)]
     rows = [one.get("files") for one in data]
-    if not all(rows):  # what is not prepared anew is told by the file that it is made of
-        rows = [((one.get("inputs") or {}).get("sha256") or {}).get("file") for one in data]
+    if not all(rows):  # what is not prepared anew is told by the file that it is made of, one's own or the package's
+        sha256 = [(one.get("inputs") or {}).get("sha256") or {} for one in data]
+        known = [key for key in ("file", "twins") if all(one.get(key) for one in sha256)]
+        rows = [[one[key] for key in known] for one in sha256]
     wrong += ["request set"] if all(rows) and rows[0] != rows[1] else []
     if wrong:
         raise UserError(

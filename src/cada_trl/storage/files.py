@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
@@ -147,10 +147,16 @@ def try_lock(path: Path) -> IO[bytes] | None:
 
 
 @contextmanager
-def held(path: Path, busy: str | None, advice: str = ANOTHER_FOLDER) -> Iterator[IO[bytes]]:
-    """Hold the lock of `path`, whose folder is made. Errors: UserError `busy` while another has it; None waits."""
+def held(
+    path: Path, busy: str | None, advice: str = ANOTHER_FOLDER, waits: Callable[[], None] = lambda: None
+) -> Iterator[IO[bytes]]:
+    """Hold the lock of `path`, whose folder is made. Errors: UserError `busy` while another has it; None waits, after
+    a call of `waits`."""
     with writing(path.parent, advice):
-        file = take_lock(path) if busy is None else try_lock(path)
+        file = try_lock(path)
+        if file is None and busy is None:
+            waits()
+            file = take_lock(path)
     if file is None:
         raise UserError(str(busy))
     with file:

@@ -200,18 +200,24 @@ class CADATrainer(InRollouts, GRPOTrainer):
         if args.importance_cap is not None:
             mismatch = truncated_weights(logp_bt, inputs["sampler_logp"], mask_bt, args.importance_cap)
             importance_bt = mismatch.weight_bt
-            self._step_record.add(
-                inputs["rows"],
+            self._note(
+                inputs,
                 capped_tok=mismatch.capped_bt.sum(1),
                 unweighted_tok=mismatch.missing_bt.sum(1),
                 sampler_gap_sum_nats=mismatch.gap_bt.sum(1),
             )
         of_rows = (inputs["advantages"], inputs["weight"], kl_bt, inputs["beta"])
         loss = cada_loss(logp_bt, mask_bt, *of_rows, args.logp, penalty_bt, importance_bt, args.first_tok_weight)
-        self._step_record.add(inputs["rows"], logp_nats=logp_bt.sum(1), entropy_sum_nats=entropy_bt.sum(1))
+        self._note(inputs, logp_nats=logp_bt.sum(1), entropy_sum_nats=entropy_bt.sum(1))
         self._step_record.add_loss(loss)
         # Ranks average their gradients, and weight_b already divides by the rollouts of all of them.
         return loss * self.accelerator.num_processes
+
+    def _note(self, inputs: dict[str, Any], **values_b: Tensor) -> None:
+        """Record what is learned from: not rows of weight 0, which have no verdict or fill a micro-batch."""
+        learned_b = inputs["weight"] > 0
+        rows = [row for row, is_learned in zip(inputs["rows"], learned_b.tolist(), strict=True) if is_learned]
+        self._step_record.add(rows, **{name: value_b[learned_b] for name, value_b in values_b.items()})
 
     def _reference(self, packed: Packed) -> tuple[Tensor | None, Tensor | None]:
         """Hidden states and head of the frozen reference: its own model, or the policy with its adapter off."""
@@ -242,7 +248,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
             kl_bt = {"k2": k2_bt, "k3": k3_bt}[self.args.kl](logp_bt, ref_logp_bt)
         cost_b = (k1_all_bt if kl_bt is None else kl_bt).sum(1)
         sums_b = {"kl_nats": cost_b, "kl_k1_nats": k1_all_bt.sum(1), "kl_k3_nats": k3_all_bt.sum(1)}
-        self._step_record.add(inputs["rows"], **sums_b)
+        self._note(inputs, **sums_b)
         return kl_bt, penalty_bt
 
     # 4. After the optimiser's step: the record, the state of a checkpoint

@@ -97,7 +97,8 @@ class Resumable(Base):
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             self._save_state(folder)
-            mark_complete(folder, self.state.global_step, self.accelerator.num_processes, stage_of(self.accelerator))
+            ranks = self.accelerator.num_processes, stage_of(self.accelerator), bool(self.args.bf16)
+            mark_complete(folder, self.state.global_step, *ranks)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """None: the export writes one. TRL's asks W&B for an offline run's address, which warns at every checkpoint."""
@@ -106,16 +107,19 @@ class Resumable(Base):
         """For a method with a state of its own, beside what transformers saves."""
 
 
-def mark_complete(checkpoint: Path, step: int, n_processes: int, zero_stage: int = 0) -> None:
+def mark_complete(
+    checkpoint: Path, step: int, n_processes: int, zero_stage: int = 0, is_bf16: bool | None = None
+) -> None:
     """Written last into a checkpoint, in one move: its step, who wrote it and how, and each file's size and SHA-256.
 
-    zero_stage: how DeepSpeed splits the optimiser that was saved; 0 without DeepSpeed.
+    zero_stage: how DeepSpeed splits the optimiser that was saved; 0 without DeepSpeed. is_bf16: the run's precision.
     """
     found = digests(checkpoint, ["**/*"])
     facts = {
         "step": step,
         "n_processes": n_processes,
         "zero_stage": zero_stage,
+        "bf16": is_bf16,
         "bytes": {name: (checkpoint / name).stat().st_size for name in found},
         "sha256": found,
     }
@@ -150,24 +154,31 @@ def newest_complete(
     return folder, step
 
 
-def check_same_ranks(checkpoint: Path, n_processes: int, zero_stage: int) -> None:
+def check_same_hardware(checkpoint: Path, hardware: HardwareConfig) -> None:
     """Refuse another number of processes or another split: random states and shards of the optimiser belong to a rank
-    each, and without its file transformers would start the optimiser anew and say nothing.
+    each, and without its file transformers would start the optimiser anew and say nothing. And another precision,
+    which bf16=auto has on another machine: the run would be of neither.
 
     Errors: UserError.
     """
-    mark = _mark(checkpoint) or {}
-    saved_by = mark.get("n_processes", n_processes)
-    if saved_by != n_processes:
+    mark, stage = _mark(checkpoint) or {}, zero_stage(hardware)
+    saved_by = mark.get("n_processes", hardware.n_processes)
+    if saved_by != hardware.n_processes:
         raise UserError(
-            f"{checkpoint} was saved by {saved_by} process(es) and this run has {n_processes}; set "
+            f"{checkpoint} was saved by {saved_by} process(es) and this run has {hardware.n_processes}; set "
             f"n_processes={saved_by} (or its hardware=), or choose another run_name to start anew"
         )
-    saved_stage = mark.get("zero_stage", zero_stage)
-    if saved_stage != zero_stage:
+    saved_stage = mark.get("zero_stage", stage)
+    if saved_stage != stage:
         raise UserError(
-            f"{checkpoint} was saved under ZeRO stage {saved_stage} and this run has stage {zero_stage} (0: without "
+            f"{checkpoint} was saved under ZeRO stage {saved_stage} and this run has stage {stage} (0: without "
             "DeepSpeed); go on with the launch file of before, or choose another run_name to start anew"
+        )
+    was = mark.get("bf16")  # null in checkpoints of before
+    if was is not None and was != hardware.bf16:
+        raise UserError(
+            f"{checkpoint} was saved with bf16={str(was).lower()} and this run has bf16={str(hardware.bf16).lower()}; "
+            f"set bf16={str(was).lower()}, or choose another run_name to start anew"
         )
 
 

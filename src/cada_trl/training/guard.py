@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cada_trl.errors import StopAsked, StoppedByTripwire
+from cada_trl.errors import StopAsked, StoppedByTripwire, UserError
 from cada_trl.records import read_jsonl
 from cada_trl.stopping import StopSignals
 from cada_trl.training.run import Run, Trained
@@ -26,6 +27,12 @@ class Guard:
         self._told = False  # the user, of the step at which a run that was asked to stop will end
 
     def step(self, step: int, metrics: Mapping[str, float | None], rows: Sequence[Row]) -> None:
+        """Errors: UserError, on every process, for a gradient after which no weight is a number."""
+        if not math.isfinite(metrics.get("train/grad_norm") or 0.0):
+            raise UserError(
+                f"the training diverged: the gradient of step {step} is not finite, and leaves no weight a number; "
+                "begin another run with a lower lr, a longer warmup_frac or a lower max_grad_norm"
+            )
         if self._run.folder.is_main:
             self._tell(self._watch.step(step, metrics, rows))
 

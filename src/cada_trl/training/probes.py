@@ -142,13 +142,15 @@ def generate_raw(
     rollout, size = config.rollout, config.tracking.probe_batch
     choose = sampled(rollout.temperature, rollout.top_p)
     ends = all_ends(tokenizer, model.generation_config.eos_token_id)
-    torch.manual_seed(seed)
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        for place, ids in continued(model, [prompts[index] for index in chosen], choose, ends, rollout.max_new_tok):
-            text = str(tokenizer.decode(ids, skip_special_tokens=True))
-            answers[chosen[place]] = Generated(text, ids, truncated=ids[-1] not in ends)
-        progress(len(chosen))
+    # Dropout draws from the same generator: how much is probed must not decide what is learned.
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            for place, ids in continued(model, [prompts[index] for index in chosen], choose, ends, rollout.max_new_tok):
+                text = str(tokenizer.decode(ids, skip_special_tokens=True))
+                answers[chosen[place]] = Generated(text, ids, truncated=ids[-1] not in ends)
+            progress(len(chosen))
     return [answers[index] for index in range(len(prompts))]
 
 

@@ -155,6 +155,7 @@ def training_arguments(config: Config, checkpoints: Path, n_harmful: int) -> dic
         "gradient_checkpointing": hardware.gradient_checkpointing,
         "ddp_find_unused_parameters": False,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it logs a loss that is not a number as 0
         "save_steps": tracking.save_every_steps,
         "save_total_limit": tracking.save_total_limit,
         "report_to": "none",
@@ -210,4 +211,11 @@ def _check_targets(target: str, policy: Any) -> None:
             f"target_modules={target} matches {'other modules too' if matched else 'no module'}; this model has "
             f"{', '.join(last)}; expected all-linear, or a regular expression over whole names, as in "
             f"'.*({last[0]}|{last[-1]})'"
+        )
+    head, rows = policy.get_output_embeddings(), policy.get_input_embeddings()
+    one_weight = {head, rows} if head.weight is rows.weight else {head}
+    if target != "all-linear" and (wrong := sorted(name for name in matched if modules[name] in one_weight)):
+        raise UserError(
+            f"target_modules={target} matches {wrong[0]}; the head takes no adapter, nor do embeddings that are its "
+            "weight: merged it would change both; leave it out"
         )

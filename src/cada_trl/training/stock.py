@@ -45,9 +45,24 @@ class Recorded(InRun):
         self.remove_callback(PrinterCallback)
         self._clock = _StepClock()
         self.add_callback(self._clock)
+        self._n_tok: list[float] = []  # of each micro-batch of the step, over all processes
+
+    def _count(self, is_learned_bt: Tensor) -> None:
+        self._n_tok.append(float(self.accelerator.reduce(is_learned_bt.sum().float())))
+
+    def _average_over_tokens(self) -> None:
+        """TRL's means over a micro-batch's tokens become the step's: TRL's own mean of them weighs short micro-batches
+        like long ones. RLOO's KL is one value for the whole batch and stays."""
+        of_step = self._metrics["train"]  # type: ignore[attr-defined]
+        for name in ("kl", "entropy"):
+            if self._n_tok and len(of_step.get(name, ())) == len(self._n_tok):
+                total = sum(value * n for value, n in zip(of_step[name], self._n_tok, strict=True))
+                of_step[name] = [total / sum(self._n_tok)]
+        self._n_tok = []
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL adds its averages to `logs`; those that the registry names are recorded."""
+        self._average_over_tokens()
         super().log(logs, start_time)
         if "grad_norm" not in logs:
             return
@@ -84,6 +99,11 @@ class RecordedRollouts(Recorded, InRollouts):
         self._step_record.start(part, [False] * len(inputs), None, rollout_s)
         return rollouts
 
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        self._count(inputs["completion_mask"])
+        loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
+        return loss
+
     def _rollouts_of_step(self, logs: Mapping[str, float]) -> tuple[dict[str, float], list[dict[str, Any]]]:
         metrics, rows = self._recorded_step()
         if "kl" in logs:  # TRL's is a mean over tokens, ours a sum over a completion's
@@ -95,6 +115,10 @@ class RecordedSFT(Recorded, SFTTrainer):
     """SFTTrainer as it is: cross-entropy of the targets' tokens, a mean over the tokens of a step."""
 
     names: ClassVar = {"entropy": "train/entropy_nats"}
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *given: Any, **named: Any) -> Any:
+        self._count(inputs["labels"] != -100)
+        return super().compute_loss(model, inputs, *given, **named)
 
 
 class RecordedDPO(Recorded, DPOTrainer):

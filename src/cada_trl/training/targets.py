@@ -178,10 +178,16 @@ def sampled(run: Run, with_harmful: bool) -> tuple[Path, list[Row]]:
     folder = Path(run.config.data_dir) / f"targets-{content_hash(decides)}"
     if rows and not _is_whole(folder, len(rows)):
         # a second run waits: it then finds the samples
-        with held(folder / "targets.lock", busy=None) if run.folder.is_main else nullcontext():
+        lock, waiting = folder / "targets.lock", f"another run samples these targets into {folder}; waiting for it"
+        with held(lock, None, waits=lambda: run.say(waiting)) if run.folder.is_main else nullcontext():
             _sample(run, rows, folder, decides)
         release_memory()  # the method loads the policy anew
     samples = {row["request_id"]: row for _, row in read_jsonl(folder / "samples.jsonl")} if rows else {}
+    if lost := [row["request_id"] for row in rows if row["request_id"] not in samples]:
+        raise UserError(
+            f"{folder / 'samples.jsonl'} lacks {len(lost)} of its samples, such as {lost[0]}; without "
+            f"{folder / 'manifest.json'} the same command samples them again"
+        )
     return folder, [samples[row["request_id"]] for row in rows]
 
 
