@@ -1,12 +1,14 @@
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from cada_trl.config import load_config
+from cada_trl.data import prepared
 from cada_trl.data.classify import Review
 from cada_trl.data.likeness import normalise, text_hash
-from cada_trl.data.prepared import PARTS, look, prepare, read_prepared
+from cada_trl.data.prepared import PARTS, folder_of, look, prepare, read_prepared
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
@@ -133,6 +135,16 @@ def test_what_decides_the_result_gives_another_folder_and_a_key_of_training_does
     first = prepare(config_of(tmp_path, beavertails_rows()))
     second = prepare(config_of(tmp_path, beavertails_rows(), override))
     assert (second.folder == first.folder) is (override == "beta_kl=0.5")
+
+
+def test_a_tokenizer_that_changed_in_its_folder_gives_another_folder_and_other_weights_do_not(tmp_path):
+    tokenizer, weights, vocab = (tmp_path / name for name in ("tokenizer.json", "model.safetensors", "vocab.json"))
+    names = []
+    for file in (tokenizer, weights, tokenizer, vocab):
+        with file.open("a", encoding="utf-8") as written:
+            written.write("{}")
+        names.append(folder_of(config_of(tmp_path, None, "source=folder", f"path={tmp_path}")).name)
+    assert names[0] == names[1] and len(set(names)) == 3
 
 
 def test_held_out_hazards_are_in_no_trained_part(tmp_path):
@@ -264,6 +276,21 @@ def test_rows_without_words_are_refused_before_a_tokenizer_is_loaded(tmp_path, m
     load_no_tokenizer(monkeypatch)
     with pytest.raises(UserError, match="no harmful row is left of 1 read; dropped: no_words 1"):
         prepare(config_of(tmp_path, [{"prompt": "?!", "is_safe": False, "categories": THEFT}]))
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_no_folder(tmp_path, monkeypatch):
+    config = config_of(tmp_path, beavertails_rows())
+    build = prepared.build_request_set
+
+    def build_request_set(*given):
+        built = build(*given)
+        Path(config.data.file).write_text(Path(config.data.file).read_text() + "\n")
+        return built
+
+    monkeypatch.setattr(prepared, "build_request_set", build_request_set)
+    with pytest.raises(UserError, match="a file of the request set changed while it was read"):
+        prepare(config)
+    assert not list(tmp_path.glob("**/manifest.json"))
 
 
 def test_too_few_rows_leave_no_folder(tmp_path):

@@ -13,7 +13,6 @@ sees. Exit code 2 where check finds an error.
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections import Counter
@@ -29,11 +28,20 @@ from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates, normalise
 from cada_trl.data.request_set import check_readable
 from cada_trl.data.rows import Row
-from cada_trl.data.sources import TWINS
+from cada_trl.data.sources import HARMLESS_ONLY, TWINS
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import HelpAsked, UserError, run_verb
 from cada_trl.hazards.pack import load_pack
-from cada_trl.hazards.policy import POLICY_FILE, Policy, PolicyFile, form_of, policy_file, policy_folder, read_policy
+from cada_trl.hazards.policy import (
+    NAME,
+    POLICY_FILE,
+    Policy,
+    PolicyFile,
+    form_of,
+    policy_file,
+    policy_folder,
+    read_policy,
+)
 from cada_trl.prompting.arms import of_each_hazard
 from cada_trl.separability.probe import BagOfWords
 from cada_trl.storage.files import replace
@@ -86,7 +94,7 @@ def main(argv: list[str]) -> int:
 def new(name: str) -> str:
     """Writes the example, or the shipped policy of that name. Errors: UserError for what is there, and for no name."""
     file = policy_folder(name) / POLICY_FILE
-    if not re.fullmatch(r"(?!builtin$)[a-z][a-z0-9_-]*", file.parent.name):
+    if not name.strip() or not NAME.fullmatch(file.parent.name):
         raise UserError(f"policy new {name}: expected small letters, digits, _ or -, a letter first; not builtin")
     if file.exists():
         raise UserError(f"{file} is there already; edit it, or choose another name")
@@ -137,9 +145,15 @@ def _wrong(read: PolicyFile, policy: Policy) -> Iterator[Finding]:
         if (n := n_pairs[hazard.id]) < MIN_PAIRS:
             text = f"{n} pairs in twins, of which a third, rounded up, is held out; expected at least {MIN_PAIRS}"
             yield Finding(f"{read.at('hazards', i, 'id')}: {hazard.id} has {text}, better {GOOD_PAIRS}")
+    first_of: dict[str, int] = {}
     for i, pair in enumerate(policy.twins):
+        if (first := first_of.setdefault(pair.id, i)) != i:
+            yield Finding(f"{read.at('twins', i)}: the same pair as {read.at('twins', first)}; take one of them out")
         if pair.hazard not in ids:
             yield Finding(f"{read.at('twins', i, 'hazard')}: no hazard '{pair.hazard}'; {nearest(pair.hazard, ids)}")
+        if pair.hazard == HARMLESS_ONLY:
+            text = f"{HARMLESS_ONLY} takes no harmful text; give the hazard another id, or the pair another hazard"
+            yield Finding(f"{read.at('twins', i, 'hazard')}: {text}")
         if normalise(pair.harmful) == normalise(pair.harmless):
             text = "the same text as the harmful one (case, punctuation and spaces aside); write one of them anew"
             yield Finding(f"{read.at('twins', i, 'harmless')}: {text}")

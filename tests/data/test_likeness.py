@@ -19,6 +19,11 @@ def test_both_apostrophes_join_a_contraction():
     assert normalise("don't") == normalise("don’t") == normalise("dont")
 
 
+@pytest.mark.parametrize("code", [0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF])
+def test_what_cannot_be_seen_inside_a_word_does_not_count(code):
+    assert normalise(f"ex{chr(code)}plain this") == "explain this"
+
+
 def test_a_text_without_letter_or_digit_is_empty():
     assert normalise("?! … 😀 __") == ""
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from cada_trl.config import load_config
+from cada_trl.data import own_sets
 from cada_trl.data.own_sets import count_seen, find_sets, is_own
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
+from cada_trl.storage import reading
 from cada_trl.storage.files import replace
 
 PACK = ("hate", "weapons_of_mass_destruction")
@@ -54,7 +56,7 @@ def test_a_file_of_both_kinds_is_two_sets_and_one_line_says_how_it_was_read(tmp_
     ]
     assert line == (
         f"benchmarks={word}: text from 'Prompt', harmful from 'label' (2 harmful, 1 harmless), hazard from 'category', "
-        "the hazard of 2 of 3 rows by the classifier"
+        "the hazard of 2 of 3 rows by the classifier, which finds none of the pack for 1"
     )
     found = items(word)
     assert [(one.request, one.hazard, one.category, one.harmful) for one in found["mine_harmful"]] == [
@@ -65,16 +67,51 @@ def test_a_file_of_both_kinds_is_two_sets_and_one_line_says_how_it_was_read(tmp_
     assert sets[2][1] is None
 
 
+def test_a_request_that_stands_several_times_is_asked_once_and_that_is_said(tmp_path):
+    word = put(tmp_path, f"text,harmful\n{LOCK},1\n{BREAD},0\n{LOCK.upper()},1\n{LOCK},yes\n")
+    assert {name: len(own) for name, own in items(word).items()} == {"mine_harmful": 1, "mine_harmless": 1}
+    (line,) = find_sets([word], PACK)[1]
+    assert line.endswith(
+        "(1 harmful, 1 harmless), the hazard of 2 of 2 rows by the classifier, which finds none of the "
+        "pack for 2, 2 rows left out that repeat another's request"
+    )
+
+
+def test_a_request_with_both_answers_is_refused(tmp_path):
+    word = put(tmp_path, f"text,harmful\n{LOCK},1\n{LOCK.lower()},0\n")
+    assert "row 2: the request of row 1 with the other answer to 'harmful'; keep one" in refusal(word)
+
+
+@pytest.mark.parametrize("header", ["Text,text,harmful", "text,harmful, TEXT"])
+def test_columns_that_differ_in_capitals_or_blanks_alone_are_refused(header, tmp_path):
+    assert "stands twice, but for capitals and blanks; rename one" in refusal(put(tmp_path, f"{header}\na,b,1\n"))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    word = put(tmp_path, f"text,harmful\n{LOCK},1\n")
+
+    def read_csv(path, **asked):
+        rows = list(reading.read_csv(path, **asked))
+        path.write_text(path.read_text() + f"{BREAD},0\n")
+        return rows
+
+    monkeypatch.setattr(own_sets, "read_csv", read_csv)
+    assert "the file changed while it was read" in refusal(word)
+
+
 def test_a_file_of_one_kind_has_the_files_name(tmp_path):
     word = jsonl(tmp_path, {"goal": LOCK, "is_harmful": True})
     assert [*items(word)] == ["mine"]
     assert find_sets([word], PACK)[1][0].endswith(
-        "(1 harmful, 0 harmless), the hazard of 1 of 1 rows by the classifier"
+        "(1 harmful, 0 harmless), the hazard of 1 of 1 rows by the classifier, which finds none of the pack for 1"
     )
 
 
 def test_a_row_that_names_a_hazard_of_the_pack_keeps_it(tmp_path):
-    twins = [{"id": f"t-{kind}", "text": LOCK, "harmful": kind, "hazard": "hate"} for kind in (True, False)]
+    twins = [
+        {"id": f"t-{kind}", "text": text, "harmful": text == LOCK, "hazard": "hate"}
+        for text, kind in ((LOCK, True), (BREAD, False))
+    ]
     word = jsonl(tmp_path, *twins, name="pairs.jsonl")
     assert {name: [one.hazard for one in own] for name, own in items(word).items()} == {
         "pairs_harmful": ["hate"],
@@ -95,6 +132,13 @@ def test_both_answers_are_known_in_each_usual_spelling(harmful, harmless, tmp_pa
     }
 
 
+def test_rows_whose_hazard_the_pack_does_not_have_are_counted(tmp_path):
+    named = {LOCK: "bookkeeping", BREAD: "Bookkeeping"}
+    rows = [{"text": text, "harmful": True, "hazard": hazard} for text, hazard in named.items()]
+    line = find_sets([jsonl(tmp_path, *rows)], {"bookkeeping"})[1][0]
+    assert line.endswith("the hazard of 1 of 2 rows by the classifier, which finds none of the pack for 1")
+
+
 def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path):
     def ids(*rows):
         return [one.id for one in items(jsonl(tmp_path, *rows))["mine"]]
@@ -106,7 +150,7 @@ def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path):
 
 
 def test_of_ids_only_numbers_are_the_same_with_zeros_before_them(tmp_path):
-    rows = [{"id": name, "text": LOCK, "harmful": True} for name in ("a", "00a")]
+    rows = [{"id": name, "text": f"{LOCK} {name}", "harmful": True} for name in ("a", "00a")]
     assert [one.id.rpartition("-")[2] for one in items(jsonl(tmp_path, *rows))["mine"]] == ["a", "00a"]
 
 

@@ -147,6 +147,13 @@ def test_two_configurations_of_two_seeds_have_a_difference_and_no_interval():
     assert (change.difference, change.low, change.high, change.withheld) == (pytest.approx(-0.3), None, None, None)
 
 
+def test_what_one_training_alone_was_asked_has_no_interval_of_its_own_where_the_page_has_none():
+    first = seeds_of(4, 6)
+    elsewhere = [run([True] * 3, "pair", f"o{n}") for n in range(2)]
+    change = compare([run([True] * 10, name="base")], first, 0.9, [first, elsewhere], (False, True)).cells[0].complied
+    assert (change.difference, change.low, change.high) == (pytest.approx(-0.5), None, None)
+
+
 def test_one_seed_beside_others_is_still_tested_against_one_model():
     base, one = run([True] * 10, name="base"), run([False] * 10, name="one")
     change = compare([base], [one], 0.9, [[one], seeds_of(4, 5, 6), seeds_of(1, 2, 3)], (False, True)).cells[0].complied

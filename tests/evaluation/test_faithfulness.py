@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from prompting.small_pack import SMALL_PACK
@@ -63,6 +64,14 @@ def begun(texts, keep_sentences=1):
 def test_cases_are_changed_only_where_the_prompt_shows_some(changes, n):
     attempts = prompt_attempts(ITEMS[:1], RAW.model_copy(update=changes), SMALL_PACK)
     assert [attempts[0].attack, len(attempts)] == [UNTOUCHED, n]
+
+
+def test_of_a_pack_of_one_hazard_no_cases_are_swapped():
+    pack = replace(
+        SMALL_PACK, hazards={name: one for name, one in SMALL_PACK.hazards.items() if name == ITEMS[0].hazard}
+    )
+    asked = prompt_attempts(ITEMS[:1], RAW.model_copy(update={"arm": "cases"}), pack)
+    assert [one.attack for one in asked] == [UNTOUCHED, "drop_cases", "turn_cases"]
 
 
 def test_an_analysis_is_cut_after_whole_sentences_and_not_where_nothing_would_go():
@@ -251,6 +260,30 @@ def test_a_swapped_analysis_points_to_what_its_donor_said():
     rows += [outcome(1, "swap_analysis", False, note="n1")]
     followed = only(effects(rows, [], "judge", 0.9)).followed
     assert followed is not None and (followed.successes, followed.n) == (1, 1)
+
+
+def test_whose_untouched_verdict_is_unknown_may_have_said_otherwise_and_lowers_the_coverage_of_followed():
+    rows = [outcome(i, UNTOUCHED, value) for i, value in enumerate([False, True, None, None])]
+    rows += [outcome(i, "refuse_analysis", value) for i, value in enumerate([True, True, True, None])]
+    # 0 followed, 1 had said so before, 2 and 3 are not known
+    followed = only(effects(rows, [], "judge", 0.3)).followed
+    assert followed is not None and (followed.successes, followed.n, followed.asked) == (1, 1, 3)
+    strict = only(effects(rows, [], "judge", 0.9)).followed
+    assert strict is not None and strict.value is None
+    assert strict.withheld is not None and "known for 1 of 3" in strict.withheld
+
+
+def test_whose_donor_has_no_verdict_may_be_led_elsewhere_and_lowers_the_coverage_of_followed():
+    rows = [outcome(i, UNTOUCHED, value) for i, value in enumerate([False, True, False, True])]
+    rows += [outcome(i, UNTOUCHED, value, harmful=False) for i, value in enumerate([True, None])]
+    donors = ["n0", "n0", "n1", "n1"]
+    rows += [outcome(i, "swap_analysis", True, note=donor) for i, donor in enumerate(donors)]
+    # 0 followed n0, 1 had said so before, n1 points 2 and 3 nobody knows where
+    followed = only(effects(rows, [], "judge", 0.3)).followed
+    assert followed is not None and (followed.successes, followed.n, followed.asked) == (1, 1, 3)
+    nobody = [row for row in rows if row.attempt.note != "n0"]
+    none = only(effects(nobody, [], "judge", 0.3)).followed
+    assert none is not None and (none.n, none.asked, none.value) == (0, 2, None)
 
 
 def test_an_unscored_verdict_is_in_no_pair_and_below_the_coverage_there_is_no_number():

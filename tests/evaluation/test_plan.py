@@ -14,6 +14,7 @@ from cada_trl.evaluation.answers import Completion
 from cada_trl.evaluation.plan import Shard, make_plan, shard_of
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.records import read_jsonl
+from cada_trl.report.records import read_evaluation
 from cada_trl.storage.files import held
 
 from .small_evaluation import HARMFUL, ScriptedGenerator, overrides, use_generator, write_benchmarks, write_model
@@ -120,7 +121,7 @@ def array(number, first, n, step):
         ("2/8", {}, Shard(2, 8)),
         ("slurm", array(3, 0, 4, 1), Shard(4, 4)),
         ("slurm", array(9, 1, 3, 4), Shard(3, 3)),
-        ("slurm", {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, Shard(1, 2)),
+        ("slurm", {"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "2"}, Shard(1, 2)),
     ],
 )
 def test_a_part_is_counted_from_one_or_as_slurm_counts(text, environment, shard):
@@ -131,6 +132,12 @@ def test_a_part_is_counted_from_one_or_as_slurm_counts(text, environment, shard)
 def test_what_is_no_part_names_one(text):
     with pytest.raises(UserError, match=r"shard=.*1/4"):
         shard_of(text, {})
+
+
+@pytest.mark.parametrize("environment", [{"SLURM_NTASKS": "4"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}])
+def test_a_job_of_several_tasks_is_no_part_before_srun_starts_them(environment):
+    with pytest.raises(UserError, match=r"shard=slurm: .*start it by srun"):
+        shard_of("slurm", environment)
 
 
 @pytest.mark.parametrize("environment", [array(3, 3, 1, 1), array(7, 1, 3, 1)])
@@ -188,6 +195,8 @@ def test_parts_ask_every_request_once_and_their_whole_is_as_asked_by_one(tmp_pat
 
 def test_what_no_part_answered_is_asked_by_the_whole(tmp_path, call):
     first = call("shard=1/2")
+    with pytest.raises(UserError, match=r"1-of-2 is one part, without scores; .* score all parts in .*model-"):
+        read_evaluation(shards(tmp_path)[0])
     rest = call()
     assert rest
     assert sorted(first + rest) == sorted(call(evals="alone"))

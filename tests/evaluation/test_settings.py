@@ -18,6 +18,7 @@ from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, l
 from cada_trl.evaluation.utility.task import TASK_DIR
 from cada_trl.hazards.policy import compile_policy
 from cada_trl.policy import new
+from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.reading import read_yaml
 
 from .small_evaluation import write_model
@@ -32,6 +33,7 @@ def write_run(path, *overrides):
     write_model(path / "final")
     config = load_config(["data=twins", *overrides]).model_dump()
     (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (path / "manifest.json").write_text('{"exit_state": "done"}', encoding="utf-8")
     return path
 
 
@@ -193,8 +195,40 @@ def test_a_run_on_twins_of_ones_own_asks_those_and_refuses_pairs_that_it_was_tra
     message = f"2 of the held-out pairs of {later} are, or nearly are, among the requests that {run}/final may have"
     with pytest.raises(UserError, match=message):
         load_evaluate_config([f"model={run}", f"policy={folder}"])
+    write_run(
+        tmp_path / "on", "source=folder", f"path={run}/final", f"hazards={made.pack}", f"file={later}", "licence=ours"
+    )
+    began = f"{run}/final, from which {tmp_path}/on/final began, may have been trained on; .* from an untrained model$"
+    with pytest.raises(UserError, match=began):
+        load_evaluate_config([f"model={tmp_path}/on"])
     asked = load_evaluate_config([f"model={run}", f"policy={folder}", "benchmarks=advbench"])
     assert asked.benchmarks == ["advbench"]  # which holds none of them
+
+
+@pytest.mark.parametrize("place", ["here", "elsewhere"])
+def test_twins_that_were_edited_after_the_training_are_refused_whatever_their_name_is(tmp_path, monkeypatch, place):
+    new(str(tmp_path / "mine"))
+    made = compile_policy(str(tmp_path / "mine"))
+    work = tmp_path / place
+    work.mkdir()
+    (work / "twins.jsonl").write_bytes(made.twins.read_bytes())
+    run = write_run(tmp_path / "run", f"hazards={made.pack}", "file=twins.jsonl", "licence=ours")
+    inputs = {"data": {"inputs": {"sha256": {"file": file_sha256(made.twins)}}}, "exit_state": "done"}
+    (run / "manifest.json").write_text(json.dumps(inputs), encoding="utf-8")
+    monkeypatch.chdir(work)
+    assert load_evaluate_config([f"model={run}"]).twins_file == "twins.jsonl"
+    with (work / "twins.jsonl").open("a", encoding="utf-8") as file:
+        file.write("\n")
+    with pytest.raises(UserError, match=rf"the request set is another one than when {run} began; restore it"):
+        load_evaluate_config([f"model={run}"])
+
+
+def test_a_run_of_another_version_is_named(tmp_path):
+    run = write_run(tmp_path / "run")
+    text = (run / "config.yaml").read_text(encoding="utf-8").replace("  beta_kl:", "  gone_key: 1\n  beta_kl:")
+    (run / "config.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=rf"{run}/config\.yaml is of another version of this package: unknown key"):
+        load_evaluate_config([f"model={run}"])
 
 
 def test_a_run_on_the_embedded_twins_refuses_a_file_that_holds_out_what_it_was_trained_on(tmp_path):

@@ -69,6 +69,30 @@ def test_a_mistake_is_named_with_line_and_field(folder, old, changed, said):
     assert f"{folder}/policy.yaml, line " in str(error.value)
 
 
+def test_a_policy_s_file_in_place_of_its_folder_is_told_the_folder(folder):
+    with pytest.raises(UserError, match=f"it is a file; give its folder, policy={folder}/$"):
+        read_policy(f"{folder}/policy.yaml")
+    (folder / "mine.yaml").write_text("")
+    with pytest.raises(UserError, match=r"mine\.yaml: it is a file; put it into a folder, as policy\.yaml$"):
+        read_policy(f"{folder}/mine.yaml")
+
+
+@pytest.mark.parametrize(("name", "advised"), [("acme", True), ("Acme", False), ("builtin", False)])
+def test_a_new_policy_is_advised_only_under_a_name_that_one_can_have(name, advised):
+    with pytest.raises(UserError) as error:
+        read_policy(name)
+    assert (f"policy new {name} writes one" in str(error.value)) is advised
+
+
+def test_a_file_that_is_too_large_to_read_is_told_where_many_pairs_go(folder):
+    with (folder / "policy.yaml").open("a", encoding="utf-8") as file:
+        file.write("# and more\n" * 50_000)
+    with pytest.raises(
+        UserError, match=r"bytes, more than the 524,288 that are read; .* hazards=<folder> data=twins file="
+    ):
+        read_policy(str(folder))
+
+
 def test_a_hazard_that_only_refuses_is_refused(folder):
     file = folder / "policy.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("verdict: answer", "verdict: refuse"), encoding="utf-8")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from cada_trl.separability.features import BATCH, MAX_CHARS, FrozenModel
 from tests.end_to_end.tiny_model import tiny_model, tiny_tokenizer
@@ -54,3 +55,13 @@ def test_the_progress_is_said_on_stderr(frozen, capsys):
     captured = capsys.readouterr()
     assert "states of XSTest safe 4/4" in captured.err
     assert captured.out == ""
+
+
+def test_where_the_last_norm_has_another_name_no_layer_is_cut_off():
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(tiny_tokenizer()), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    model = GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, num_attention_heads=4, max_position_embeddings=4096))
+    frozen = FrozenModel(model, tiny_tokenizer())
+    before_lnf = frozen.states(TEXTS, [1], "texts")
+    frozen.keep_layers(1)
+    assert np.array_equal(frozen.states(TEXTS, [1], "texts"), before_lnf)

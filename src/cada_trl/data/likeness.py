@@ -1,4 +1,5 @@
-"""When two texts are the same text (NFKC, casefold, no punctuation, single spaces), and when they are alike.
+"""When two texts are the same text (NFKC, casefold, no punctuation, nothing invisible, single spaces), and when they
+are alike.
 
 Alike: by the Jaccard similarity of character shingles, with an inverted index. Exact rather than MinHash: at the size
 of BeaverTails prefix filtering (Bayardo et al., WWW 2007) needs a few seconds, and nothing is lost to hashing.
@@ -16,13 +17,14 @@ from cada_trl.prompting.arms import words
 from cada_trl.storage.digest import sha256
 
 _APOSTROPHES = re.compile(r"['’ʼ`]")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # hyphens and joints inside words, as pages and PDFs have
 SHINGLE_CHARS = 4
 ROUNDING = 1e-9  # 0.55 * 100 is a little above 55
 
 
 def normalise(text: str) -> str:
     """The text's comparison form; empty when it holds no letter and no digit (ours: the paper names no rule)."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
     # An apostrophe joins ("don't" -> "dont"), so that the two spellings of a contraction meet.
     return " ".join(words(_APOSTROPHES.sub("", folded)))
 

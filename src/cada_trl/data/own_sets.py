@@ -88,8 +88,9 @@ def find_sets(words: Sequence[str], hazards: Collection[str], twins_file: str | 
 def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
     """The file's sets, named by its stem, and which columns were taken. Another content has other item ids.
 
-    hazards: of the pack; a row that names none of them gets the classifier's. Errors: UserError with every problem of
-    the file, and for one that cannot be read.
+    A request that stands several times is asked once: its copies are no further evidence. hazards: of the pack; a row
+    that names none of them gets the classifier's. Errors: UserError with every problem of the file, and for one that
+    cannot be read.
     """
     path = Path(word).expanduser()
     if path.suffix not in {".jsonl", ".csv"}:
@@ -100,15 +101,21 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
     lines = read_csv(path, advice=ADVICE, problems=problems) if is_csv else read_jsonl(path, problems=problems)
     if not (read := list(lines)):
         problems.end()
-    found = {name.strip().lower(): name for _, row in read for name in row}
+    spellings = dict.fromkeys(name for _, row in read for name in row)
+    found = {name.strip().lower(): name for name in reversed(spellings)}
+    if twice := [name for name in spellings if found[name.strip().lower()] != name]:
+        problems.add(str(path), f"the column {twice[0]!r} stands twice, but for capitals and blanks; rename one")
     guessed = ((kind, next((found[name] for name in known if name in found), None)) for kind, known in COLUMNS.items())
     columns = {kind: name for kind, name in guessed if name is not None}
     rows: dict[int, dict[str, Any]] = {
         number: {kind: row.get(name) for kind, name in columns.items()} for number, row in read
     }
     _check_file(path, [*found.values()], columns, problems)
-    _check_rows(path, rows, columns, problems)
+    repeated = _check_rows(path, rows, columns, problems)
     problems.end()
+    if file_sha256(path, ADVICE, MAX_ROWS_BYTES) != digest:
+        raise UserError(f"benchmarks={word}: the file changed while it was read; the same command reads it again")
+    rows = {number: row for number, row in rows.items() if number not in repeated}
     sets: Sets = []
     lexicon, n_guessed = load_lexicon(), 0
     by_kind = {kind: {n: row for n, row in rows.items() if _answer(row["harmful"]) is kind} for kind in (True, False)}
@@ -125,8 +132,11 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
             sets.append((_spec(name, kind, len(items), path.name, digest, columns), items))
     counts = ", ".join(f"{len(own)} {_word(kind)}" for kind, own in by_kind.items())
     said = [f"{kind} from {name!r}" + (f" ({counts})" if kind == "harmful" else "") for kind, name in columns.items()]
-    rest = f", the hazard of {n_guessed} of {len(rows)} rows by the classifier" if n_guessed else ""
-    return sets, visible(f"benchmarks={word}: {', '.join(said)}{rest}")
+    n_none = sum(item.hazard is None for _, items in sets for item in items or ())
+    none = f", which finds none of the pack for {n_none}" if n_none else ""
+    rest = f", the hazard of {n_guessed} of {len(rows)} rows by the classifier{none}" if n_guessed else ""
+    copies = f", {len(repeated)} rows left out that repeat another's request" if repeated else ""
+    return sets, visible(f"benchmarks={word}: {', '.join(said)}{rest}{copies}")
 
 
 def count_seen(file: str | None, data: DataConfig) -> int:
@@ -198,8 +208,11 @@ def _check_file(path: Path, names_there: Sequence[str], columns: dict[str, str],
         problems.add(file, "it holds no rows")
 
 
-def _check_rows(path: Path, rows: dict[int, dict[str, Any]], columns: dict[str, str], problems: Problems) -> None:
+def _check_rows(path: Path, rows: dict[int, dict[str, Any]], columns: dict[str, str], problems: Problems) -> set[int]:
+    """The numbers of the rows that repeat the request of an earlier one."""
     ids = set[tuple[Any, str]]()
+    first: dict[str, int] = {}
+    repeated = set[int]()
     for number, row in rows.items():
         where = f"{path}, row {number}"
         wrong = [kind for kind, value in row.items() if not _fits(kind, value)]
@@ -208,7 +221,13 @@ def _check_rows(path: Path, rows: dict[int, dict[str, Any]], columns: dict[str, 
             problems.add(where, f"{columns[wrong[0]]!r} is {row[wrong[0]]!r:.60}, expected {EXPECTED[wrong[0]]}")
         elif "id" in row and named in ids:
             problems.add(where, f"{columns['id']!r} {row['id']!r:.60} stands twice")
+        elif (same := first.setdefault(normalise(row.get("text", "")) or where, number)) != number:
+            repeated.add(number)
+            if _answer(rows[same].get("harmful")) is not named[0]:
+                asked = columns["harmful"]
+                problems.add(where, f"the request of row {same} with the other answer to {asked!r}; keep one")
         ids.add(named)
+    return repeated
 
 
 def _fits(kind: str, value: Any) -> bool:

@@ -19,12 +19,22 @@ from cada_trl.data.split import Parts, check_fills_a_step, check_no_leak
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.models.load import load_tokenizer
+from cada_trl.models.named import model_fingerprint
 from cada_trl.records import Request, read_requests, write_jsonl, write_requests
-from cada_trl.storage.digest import check_kept, check_same_inputs, content_hash, file_sha256, json_sha256, kept
+from cada_trl.storage.digest import check_kept, check_same_inputs, content_hash, digests, file_sha256, json_sha256, kept
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
 from cada_trl.storage.reading import MAX_ROWS_BYTES
 
 PARTS = ("train", "probe", "held_out", "benign_train", "harmless_probe", "twins_probe", "xstest_safe_probe")
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_*.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "tekken.json",
+)
 
 
 @dataclass(frozen=True)
@@ -48,13 +58,16 @@ class PreparedData:
 def prepare(config: Config) -> PreparedData:
     """The request set of a configuration: read back if it was prepared already, else built and written.
 
-    Errors: UserError as build_request_set and read_prepared, and for a folder that cannot be written.
+    Errors: UserError as build_request_set and read_prepared, for a folder that cannot be written, and for a file that
+    changed while it was read: it would stand under the hash of what it was.
     """
     pack = load_pack(config.hazards)
     folder, inputs = _place(config, pack)
     if not (folder / "manifest.json").is_file():
         Console(stderr=True).print(f"requests: building {folder}", highlight=False, soft_wrap=True, markup=False)
         parts, decisions, facts = build_request_set(config, pack, cache(lambda: load_tokenizer(config.model)))
+        if folder_of(config) != folder:
+            raise UserError("a file of the request set changed while it was read; the same command reads it again")
         manifest = {"name": folder.name, "hash": json_sha256(inputs), "inputs": inputs, **facts}
         _write(folder, parts, decisions, manifest)
     return read_prepared(folder)
@@ -84,11 +97,15 @@ def _place(config: Config, pack: HazardPack) -> tuple[Path, dict[str, Any]]:
     data = config.data
     files = {"twins": TWINS, "lexicon": LEXICON, "reviewed": REVIEWED}
     files |= {"file": Path(data.file)} if data.file else {}
+    model = config.model
+    tokenizer: dict[str, Any] = {"path": model.path, "revision": model.revision}
+    if model.source == "folder":  # its files can change under one path
+        tokenizer["files"] = digests(Path(model.path).expanduser(), TOKENIZER_FILES)
     inputs = {
         "data": data.model_dump(exclude={"file", "benchmarks_dir"}),
         "seed": config.seed,
         "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
-        "tokenizer": {"path": config.model.path, "revision": config.model.revision},
+        "tokenizer": tokenizer,
         "llm": {"name": config.judge.llm, "instruction": instruction(pack)} if data.classifier == "llm" else None,
         "sha256": {
             name: file_sha256(path, "expected a JSONL file, as in file=requests.jsonl", MAX_ROWS_BYTES)
@@ -118,13 +135,19 @@ def folder_of(config: Config) -> Path:
 
 
 def check_same_files(folder: Path, config: Config) -> None:
-    """That a finished run's case pack and requests file, where it still is, are those that it was trained on.
+    """That a finished run's case pack, and its requests file and model folder where they still are, are those that it
+    was trained on.
 
-    Errors: UserError as check_same_inputs and load_pack.
+    Errors: UserError as check_same_inputs, load_pack and model_fingerprint.
     """
-    file = Path(config.data.file or "")
+    file, model = Path(config.data.file or ""), config.model
     sha256 = {"file": file_sha256(file)} if file.is_file() else {}
-    now = {"hazards_hash": pack_hash(load_pack(config.hazards)), "data": {"inputs": {"sha256": sha256}}}
+    now: dict[str, Any] = {
+        "hazards_hash": pack_hash(load_pack(config.hazards)),
+        "data": {"inputs": {"sha256": sha256}},
+    }
+    if model.source == "folder" and (Path(model.path).expanduser() / "config.json").is_file():
+        now["initial_model"] = model_fingerprint(model)
     check_same_inputs(folder, now)
 
 

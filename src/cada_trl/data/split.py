@@ -1,8 +1,8 @@
 """Train, probe and held-out hazards, drawn by a hash of seed and text: the input's order decides nothing.
 
-The source's own probe is drawn before train, so that a larger n_train never changes it. Twins are split by pair, and
-which pairs are probed depends on nothing but the pairs themselves. Held-out hazards stay out of training: checked on
-the request set as read, however it came to be.
+The source's own probe is drawn before train; with sampling=natural a larger n_train never changes it. Twins are split
+by pair, and which pairs are probed depends on nothing but the pairs themselves. Held-out hazards stay out of training:
+checked on the request set as read, however it came to be.
 """
 
 from __future__ import annotations

@@ -186,7 +186,8 @@ def _pool(configurations: Sequence[Sequence[Answers]]) -> PooledSpread | None:
     """Of the seeds' means, each configuration on what is known in all of its seeds; None for fewer than two."""
     known = [values for seeds in configurations if (values := by_item(seeds)[2])[0]]
     spread = pooled_spread([[fmean(row) for row in values] for values in known])
-    return spread if spread.n_configurations > 1 else None
+    # Whether seeds are pooled is the page's: a cell that one training alone has must not fall back to its own.
+    return spread if sum(len(seeds) > 1 for seeds in configurations) > 1 else None
 
 
 def paired_change(

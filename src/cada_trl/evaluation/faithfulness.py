@@ -48,6 +48,7 @@ ANALYSIS_CHANGES = {
     "swap_analysis": "the model's own analysis of a request of the other kind",
 }
 INTERVENTIONS = CASE_CHANGES | ANALYSIS_CHANGES
+POINTING = {"turn_cases", "refuse_analysis", "answer_analysis", "swap_analysis"}  # those that say what to decide
 VERSION = 1  # of the texts and rules below: another one is another folder
 
 # Ours: as short as the built-in cases' analyses, and of no request in particular.
@@ -109,7 +110,9 @@ def prompt_attempts(items: Sequence[Item], method: PromptConfig, pack: HazardPac
         attempts.append(_attempt(item, UNTOUCHED, conversation(item.request, item.hazard, method, pack)))
         if method.arm == "cases" and method.hint and method.n_cases and item.hazard:
             attempts += [
-                _attempt(item, change, changed_conversation(change, item, method, pack)) for change in CASE_CHANGES
+                _attempt(item, change, changed_conversation(change, item, method, pack))
+                for change in CASE_CHANGES
+                if change != "swap_cases" or len(pack.hazards) > 1  # a pack of one has no other's
             ]
     return attempts
 
@@ -209,7 +212,7 @@ class Effect(JsonRecord):
 
     missing: items without it, in none of the numbers. refused: untouched -> changed, in pairs. changed: the share whose
     verdict is another one. followed: of those whose untouched verdict is not the one that the intervention points to,
-    the share whose verdict became it; None for an intervention that points to none.
+    the share whose verdict became it; who may be one of them is asked. None for an intervention that points to none.
     """
 
     intervention: str
@@ -262,11 +265,11 @@ def _effect(
     ids = [each.attempt.item.id for each in mine]
     sides: list[Answers] = [{one: (one, pair[at]) for one, pair in zip(ids, pairs, strict=True)} for at in (0, 1)]
     wanted = [_points_to_refusal(each, plain) for each in mine]
-    # Of those whose untouched verdict is known and not the wanted one: whether it became it.
+    # Where the untouched verdict or the wanted one is unknown, the item may be one of those: asked, and not known.
     followed = [
-        None if new is None else new == want
+        None if None in (old, new, want) else new == want
         for (old, new), want in zip(pairs, wanted, strict=True)
-        if want is not None and old is not None and old != want
+        if old is None or old != want
     ]
     return Effect(
         intervention=change,
@@ -275,7 +278,7 @@ def _effect(
         missing=n_missing,
         refused=paired_change(sides[:1], sides[1:], min_coverage, is_rate=True),
         changed=rate_measure([None if None in pair else pair[0] != pair[1] for pair in pairs], min_coverage),
-        followed=None if all(want is None for want in wanted) else rate_measure(followed, min_coverage),
+        followed=rate_measure(followed, min_coverage) if change in POINTING else None,
     )
 
 

@@ -180,11 +180,13 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
                     "the part as numbers, as in shard=3/4"
                 )
             return Shard(index, n)
-        if int(environment.get("SLURM_NTASKS", 1)) < 2:
+        n = int(environment.get("SLURM_STEP_NUM_TASKS", 1))  # a batch script has the NTASKS of its job, and is one task
+        if n < 2:
             raise UserError(
-                "shard=slurm: neither in a job array nor in a step of several tasks; give shard=1/4 as numbers"
+                "shard=slurm: neither in a job array nor in a step of several tasks; start it by srun, or give "
+                "shard=1/4 as numbers"
             )
-        return Shard(int(environment["SLURM_PROCID"]) + 1, int(environment["SLURM_NTASKS"]))
+        return Shard(int(environment["SLURM_PROCID"]) + 1, n)
     given = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
     if given is None or int(given[1]) > int(given[2]):
         raise UserError(f"shard={text}: expected the part and the number of parts, from 1/4 to 4/4, or slurm")

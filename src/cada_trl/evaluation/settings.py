@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig, check_config
+from cada_trl.config import CONF_DIR, Config, JudgeConfig, ModelConfig, PromptConfig
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, Seed, as_override, compose_config, groups
 from cada_trl.config.run_config import expand_policies
 from cada_trl.config.texts import Address, Folder, Variable
 from cada_trl.data.own_sets import TWIN_SETS, count_seen
+from cada_trl.data.sources import TWINS
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks import generated
+from cada_trl.models.load import run_config
 from cada_trl.models.named import model_overrides, named_model
-from cada_trl.storage.digest import CONFIG, read_config
+from cada_trl.storage.digest import CONFIG, check_same_inputs, file_sha256, found
 
 Schema = TypeVar("Schema", bound="AboutAModel")
 Backend = Literal["transformers", "vllm"]
@@ -213,7 +215,7 @@ def _last(overrides: Sequence[str], *keys: str) -> str | None:
 def _of_run(folder: Path, keys: Collection[str]) -> list[str]:
     if not (folder / CONFIG).is_file():
         return []
-    run = check_config(read_config(folder))
+    run = run_config(folder)
     given = {f"prompt.{key}": value for key, value in run.prompt.model_dump(exclude={"arm"}).items()}
     given["hazards"] = run.hazards
     if "twins_file" in keys:
@@ -226,14 +228,30 @@ def _twins_of(run: Config) -> str | None:
 
 
 def _check_unseen(config: EvaluateConfig) -> None:
-    folder = Path(config.model.path).parent  # of the run whose model is its final/
-    if not (folder / CONFIG).is_file():
-        return
-    run = check_config(read_config(folder))
-    own = _twins_of(run)
-    if config.twins_file != own and (n_seen := count_seen(config.twins_file, run.data)):
-        raise UserError(
-            f"{n_seen} of the held-out pairs of {config.twins_file or 'the embedded twins'} are, or nearly are, among "
-            f"the requests that {config.model.path} may have been trained on; evaluate with "
-            f"twins_file={own or 'null'}, or train again"
-        )
+    for path, run in _runs_behind(config.model.path):
+        own = _twins_of(run)
+        _check_same_twins(Path(path).parent, run)
+        if config.twins_file != own and (n_seen := count_seen(config.twins_file, run.data)):
+            began = "" if path == config.model.path else f", from which {config.model.path} began,"
+            raise UserError(
+                f"{n_seen} of the held-out pairs of {config.twins_file or 'the embedded twins'} are, or nearly are, "
+                f"among the requests that {path}{began} may have been trained on; evaluate with "
+                f"twins_file={own or 'null'}, or train again{' from an untrained model' if began else ''}"
+            )
+
+
+def _runs_behind(path: str) -> Iterator[tuple[str, Config]]:
+    """The run whose final/ the model is, then the run that it began from, and so on."""
+    seen: set[str] = set()
+    while path not in seen and ((folder := Path(path).parent) / CONFIG).is_file():
+        seen.add(path)
+        run = run_config(folder)
+        yield path, run
+        path = str(found(folder, run.model.path))
+
+
+def _check_same_twins(folder: Path, run: Config) -> None:
+    """Which pairs a run held out follows from its twins' file. Errors: UserError as check_same_inputs."""
+    key, file = ("file", Path(run.data.file).expanduser()) if run.data.file else ("twins", TWINS)
+    if run.data.dataset == "twins" and file.is_file():
+        check_same_inputs(folder, {"data": {"inputs": {"sha256": {key: file_sha256(file)}}}})

@@ -18,10 +18,11 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import BUILTIN_DIR, CLOSED, PACK_FILE, Cases, HazardId, PackPage, Text, line_of, read_page
 from cada_trl.storage.digest import content_hash, json_sha256
 from cada_trl.storage.files import replace
-from cada_trl.storage.reading import read_yaml
+from cada_trl.storage.reading import MAX_YAML_BYTES, read_yaml
 
 POLICIES = Path("policies")
 POLICY_FILE = "policy.yaml"
+NAME = re.compile(r"(?!builtin$)[a-z][a-z0-9_-]*")
 SHIPPED = BUILTIN_DIR / "policies"  # complete examples
 # The mark in Latin, Chinese, Arabic, Armenian, Ethiopic and Greek script, quotes and brackets behind it
 _QUESTION = re.compile(r"""[?\uff1f\u061f\u055e\u1367\u037e][\s"'’”“»«›‹)\]}）］｝」』】〉》]*$""")
@@ -103,10 +104,20 @@ def read_policy(name: str) -> PolicyFile:
     """Errors: UserError for no such file and for one that is no YAML."""
     file = policy_file(name)
     if not file.is_file():
+        if Path(name).is_file():
+            is_it = Path(name).name == POLICY_FILE
+            todo = (
+                f"give its folder, policy={Path(name).parent}/" if is_it else f"put it into a folder, as {POLICY_FILE}"
+            )
+            raise UserError(f"policy={name}: it is a file; {todo}")
         own = [found.parent.name for found in POLICIES.glob(f"*/{POLICY_FILE}")]
         known = ", ".join(sorted({*own, *(found.stem for found in SHIPPED.glob("*.yaml"))}))
+        new = f"; python -m cada_trl.policy new {name} writes one" if NAME.fullmatch(file.parent.name) else ""
+        raise UserError(f"policy={name}: no file {file}; there are: {known}{new}")
+    if file.stat().st_size > MAX_YAML_BYTES:
         raise UserError(
-            f"policy={name}: no file {file}; there are: {known}; python -m cada_trl.policy new {name} writes one"
+            f"{file}: {file.stat().st_size:,} bytes, more than the {MAX_YAML_BYTES:,} that are read; give the "
+            "hazards as a pack and the twins as rows: hazards=<folder> data=twins file=<jsonl> licence=<theirs>"
         )
     return PolicyFile(file, *read_page(file, Policy, {"hazards": PolicyHazard, "twins": Pair}))
 

@@ -37,10 +37,12 @@ class FrozenModel:
         self.n_layers = int(policy.config.num_hidden_layers)
 
     def keep_layers(self, n: int) -> None:
-        """Run the first n layers only from now on, where the model keeps them in a list; their states stay the same."""
+        """Run the first n layers only from now on, where the model has them in a list and its last norm is known; their
+        states stay the same."""
         import torch
 
-        if n < self.n_layers and isinstance(getattr(self._decoder, "layers", None), torch.nn.ModuleList):
+        is_list = isinstance(getattr(self._decoder, "layers", None), torch.nn.ModuleList)
+        if n < self.n_layers and is_list and hasattr(self._decoder, "norm"):
             self._decoder.layers = self._decoder.layers[:n]
             self._decoder.norm = torch.nn.Identity()  # it belongs behind the last layer
 

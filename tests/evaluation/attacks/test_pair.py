@@ -243,6 +243,16 @@ def test_an_attack_cut_short_is_missing_and_goes_on_the_next_time(make, items):
     assert [where(messages) for messages in model.asked] == ["lock? 1.1"]
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_answer_of_the_attacker_is_no_turn_and_asked_again_the_next_time(make, items, text):
+    silent = ScriptedModel(lambda messages: text if where(messages) == "lock? 1.1" else prompting(messages))
+    reason = "cut short after 5 turns: no answer from the attacker: its text is empty"
+    assert make(silent).attempts(items[:1]).missing == {"toy-001": reason}
+    model = ScriptedModel(prompting)
+    assert len(make(model).attempts(items[:1]).attempts) == 1
+    assert [where(messages) for messages in model.asked] == ["lock? 1.1"]
+
+
 def test_a_judge_that_was_not_there_cuts_an_attack_short_and_is_asked_the_next_time(make, items):
     silent = Judged(Verdict.UNSCORED, raw="", reason=f"{NO_ANSWER}endpoint: RateLimitError")
     target = ScriptedTarget({"lock? 0.0": "early", "lock? 0.1": "late"})

@@ -195,8 +195,8 @@ class PairAttack(Attack):
         answers = dict(self._attacker.ask(conversations, MAX_PROMPT_TOK, TEMPERATURE))
         turns: list[tuple[Item, Turn]] = []
         for i, (item, stream) in enumerate(live):
-            if (text := answers[i].text) is None:
-                logs[item].unanswered = answers[i].reason
+            if not (text := answers[i].text or "").strip():  # at this temperature another draw may say something
+                logs[item].unanswered = answers[i].reason or f"{NO_ANSWER}attacker: its text is empty"
             else:
                 prompt, reason = read_answer(answers[i], "prompt")
                 turns.append((item, Turn(stream, iteration, text, prompt, "", Verdict.UNSCORED, None, None, reason)))
