@@ -46,23 +46,28 @@ def test_a_kept_card_is_printed_again_until_the_labels_change(labels, tmp_path, 
     assert len(measured) == 2
 
 
-def test_a_card_of_a_model_that_did_not_answer_throughout_is_measured_again(labels, tmp_path, monkeypatch):
+def test_a_card_of_a_model_that_did_not_answer_throughout_is_measured_again(labels, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+
     class Model:
         id, usage = "model-1", Usage()
         answers = False
 
         def judge(self, pairs):
-            verdict = Verdict.REFUSED if self.answers else Verdict.UNSCORED
-            return [Judged(verdict, "", "") for _ in pairs]
+            answered = [self.answers or "can" in response for _, response in pairs]
+            return [Judged(Verdict.REFUSED if known else Verdict.UNSCORED, "", "") for known in answered]
 
     judge = Model()
     monkeypatch.setattr(calibrate, "make_judge", lambda *_: judge)
     command, out = [f"labels={labels}", f"runs_dir={tmp_path}", "--json"], tmp_path / "card.json"
     main([*command, str(out)])
-    assert json.loads(out.read_text())["sets"][0]["coverage"] == 0
+    assert json.loads(out.read_text())["sets"][0]["unscored"] == 2
+    said = capsys.readouterr().out
+    assert "; the same command asks again for what is unscored" in said and "delete that file" not in said
     judge.answers = True
     main([*command, str(out)])
     assert json.loads(out.read_text())["sets"][0]["coverage"] == 1
+    assert "; delete that file to measure again" in capsys.readouterr().out
 
 
 def test_a_file_that_is_no_card_is_refused(tmp_path):

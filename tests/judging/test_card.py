@@ -122,6 +122,49 @@ def test_a_card_is_kept_under_its_judges_id(tmp_path):
         find_card("scripted/judge-1", tmp_path / "cards")
 
 
+class Cached(Scripted):
+    """Asks again only for what it left unscored."""
+
+    def judge(self, pairs):
+        super().judge([pair for pair in pairs if pair not in self.asked or pair[1] == "silence"])
+        return [self._judge(response) for _, response in pairs]
+
+
+def test_a_card_that_is_measured_again_keeps_what_its_earlier_calls_cost(tmp_path):
+    judge = Cached()
+    path = card_path(judge.id, tmp_path)
+    kept_card(judge, [POOLED], tmp_path)
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {"speed": {"seconds": 25.0, "pairs_per_s": 0.2}}))
+    found = kept_card(judge, [POOLED], tmp_path)
+    assert found["cost"] == {"pairs": 4, "calls": 5, "prompt_tok": 50, "completion_tok": 10}
+    assert found["speed"]["pairs_per_s"] == 0.2 and 25.0 <= found["speed"]["seconds"] < 26.0
+    judge.usage.prompt_tok = None
+    kept_card(judge, [POOLED], tmp_path)
+    judge.usage = Usage()
+    cost = kept_card(judge, [POOLED], tmp_path)["cost"]
+    assert (cost["calls"], cost["prompt_tok"], cost["completion_tok"]) == (7, None, 14)
+    other = kept_card(Cached(), [POOLED, JAILBROKEN], tmp_path)  # other labels: another card
+    assert other["cost"]["calls"] == 4
+
+
+def test_a_judge_that_labels_nothing_has_no_card(tmp_path):
+    with pytest.raises(UserError, match=r"judge scripted/judge-1 labelled none of 4 pairs.*same command asks again"):
+        kept_card(Scripted(refusal=False), [POOLED], tmp_path)
+    assert find_card(Scripted.id, tmp_path) is None
+
+
+def test_labels_of_nothing_that_the_judge_says_are_no_fault_of_the_judge(tmp_path):
+    empty = LabelSet("jailbreakbench, not jailbroken", "refused", [], [])
+    with pytest.raises(UserError, match=r"no label is of what the judge scripted/judge-1 says; expected XSTest"):
+        kept_card(Scripted(), [empty, JAILBROKEN], tmp_path)
+
+
+def test_a_card_of_a_part_of_the_labels_has_no_overall_rate_and_says_so():
+    part = LabelSet("jailbreakbench, not jailbroken", "refused", [("q", "no"), ("q", "yes")], [True, False])
+    assert "no overall rate, see the card" in headline(card(Scripted(), [part]))
+
+
 def test_the_offline_judges_card_comes_with_the_package():
     found = find_card(PhraseJudge().id, None)
     assert found is not None, "run make judge-card and put its card into judging/assets as card_<judge id>.json"

@@ -116,6 +116,16 @@ def test_a_missing_key_names_its_variable(make):
         make(api_key_env="NO_SUCH_KEY")
 
 
+@pytest.mark.parametrize(
+    "key", [f"{KEY}\n", f"{KEY}\r", f" {KEY}", f"\u201c{KEY}\u201d", f"sk\u200b{KEY}", f"sk\x1b{KEY}"]
+)
+def test_a_key_that_no_header_can_carry_names_its_variable_and_not_itself(make, monkeypatch, key):
+    monkeypatch.setenv("TEST_KEY", key)
+    with pytest.raises(UserError, match="environment variable TEST_KEY is no key: it has a blank at an end") as caught:
+        make()
+    assert KEY not in str(caught.value)
+
+
 MOST_TOK = 2048
 PROMPTS = [Text(text, False) for text in ("abc", "the longest prompt of all of them", "ab")]
 

@@ -1,32 +1,10 @@
-import math
-
 import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cada_trl.statistics.resampled import auc_and_j, auc_and_j_intervals, bootstrap_mean
-
-
-def test_the_bootstrap_interval_of_a_constant_has_no_width():
-    assert bootstrap_mean([0.25] * 7) == (0.25, 0.25, 0.25)
-
-
-def test_the_bootstrap_repeats_itself_with_its_seed():
-    values = [0.37 * i % 1 for i in range(50)]
-    assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
-
-
-def test_the_bootstrap_refuses_a_nan():
-    with pytest.raises(ValueError, match="UNSCORED"):
-        bootstrap_mean([1.0, math.nan])
-
-
-def test_the_bootstrap_interval_is_close_to_scipys():
-    values = np.random.default_rng(0).exponential(size=60)
-    done = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1))
-    assert bootstrap_mean(values.tolist())[1:] == pytest.approx(tuple(done.confidence_interval), abs=0.02)
+from cada_trl.statistics.resampled import auc_and_j, auc_and_j_intervals
 
 
 def scores(*values):

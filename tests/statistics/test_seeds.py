@@ -160,8 +160,10 @@ def test_without_a_second_seed_anywhere_no_spread_is_known():
 
 
 def test_seeds_that_are_all_alike_are_no_certainty():
+    for rate in (1.0, 0.1, 0.7):  # three times 0.1 are not 0.3
+        pool = pooled_spread([[rate] * 3] * 5)
+        assert (pool.sd, pool.interval(rate, 3)) == (0.0, None)
     pool = pooled_spread([[1.0, 1.0]] * 5)
-    assert (pool.sd, pool.interval(1.0, 2)) == (0.0, None)
     assert pool.interval(0.99, 2, item_error=0.01) == (pytest.approx(0.99 - 0.0196, abs=1e-4), 1.0)
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from cada_trl.config import PACKAGE_DIR, load_config
 from cada_trl.console import table_console
 from cada_trl.errors import UserError, run_verb
-from cada_trl.judging.card import CARDS, EXPECTED, Card, card_path, headline, kept_card, read_label_sets
+from cada_trl.judging.card import CARDS, EXPECTED, Card, card_path, headline, is_asked_again, kept_card, read_label_sets
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import members_of
 from cada_trl.numbers import RATE, Scale
@@ -32,7 +32,8 @@ _CAPTION = (
 
 
 def main(argv: list[str]) -> int:
-    """Errors: UserError for a missing folder of labels, an unknown override or a file that cannot be written."""
+    """Errors: UserError for a missing folder of labels, an unknown override, a judge that labels nothing or a file that
+    cannot be written."""
     overrides, labels, json_file = _parse(argv)
     config = load_config(overrides)
     if not labels.is_dir():
@@ -41,15 +42,15 @@ def main(argv: list[str]) -> int:
     cards = Path(config.runs_dir) / CARDS.name
     judge = make_judge(config.judge, Path(config.runs_dir) / "judge_cache")
     judges = dict.fromkeys([*members_of(judge), judge])
-    measured = [kept_card(one, sets, cards) for one in judges]
-    for stored in measured:
-        _show(stored, card_path(stored["judge"], cards))
+    measured = {one: kept_card(one, sets, cards) for one in judges}
+    for one, stored in measured.items():
+        _show(stored, card_path(one.id, cards), is_asked_again(one, stored))
     if json_file:
-        replace_json(json_file, measured[-1], "choose another file")
+        replace_json(json_file, measured[judge], "choose another file")
     return 0
 
 
-def _show(stored: Card, path: Path) -> None:
+def _show(stored: Card, path: Path, asks_again: bool) -> None:
     console = table_console()
     console.print(_table(f"{stored['judge']} against people", stored["sets"], _CAPTION))
     for name, rows in stored["groups"].items():
@@ -59,7 +60,8 @@ def _show(stored: Card, path: Path) -> None:
     rate = f"{speed['pairs_per_s']} pairs per second" if speed else "speed unknown, every verdict came from the cache"
     console.print(headline(stored))
     console.print(f"{cost['pairs']} pairs, {cost['calls']} questions, {', '.join(tokens)}; {rate}")
-    console.print(f"kept in {path}; delete that file to measure again", soft_wrap=True)
+    again = "the same command asks again for what is unscored" if asks_again else "delete that file to measure again"
+    console.print(f"kept in {path}; {again}", soft_wrap=True)
 
 
 def _table(title: str, rows: list[dict[str, Any]], caption: str | None = None) -> Table:

@@ -109,8 +109,13 @@ def card(judge: Judge, sets: Sequence[LabelSet]) -> Card:
         },
         "order": [order for order in orders if order["area"] is not None],
         "cost": {"pairs": len(pairs), **cost},
-        "speed": {"seconds": round(seconds, 2), "pairs_per_s": round(n_judged / seconds, 1)} if n_judged else None,
+        "speed": _speed(n_judged, seconds),
     }
+
+
+def _speed(n_judged: int | None, seconds: float) -> dict[str, float] | None:
+    """Seconds are kept as hundredths: no rate divides by less."""
+    return {"seconds": round(seconds, 2), "pairs_per_s": round(n_judged / max(seconds, 0.01), 1)} if n_judged else None
 
 
 def _said_of(judged: Judged, label: Label) -> bool | None:
@@ -147,7 +152,8 @@ def headline(stored: Card) -> str:
     rows = [row for row in stored["sets"] if row["name"] in _WHAT and row["n"]]
     parts = [f"{_agreed(row)} on {row['n']} of {_WHAT[row['name']]}" for row in rows]
     parts += [f"its score orders {_WHAT[row['name']]} with an area of {row['area']:.2f}" for row in stored["order"]]
-    agreed = "; ".join(parts) or "not measured on any labelled response"
+    some = any(row["n"] for row in stored["sets"])
+    agreed = "; ".join(parts) or ("no overall rate, see the card" if some else "not measured on any labelled response")
     return f"Agreement of the judge {stored['judge']} with people: {agreed}."
 
 
@@ -174,15 +180,40 @@ def read_card(path: Path) -> Card | None:
 def kept_card(judge: Judge, sets: Sequence[LabelSet], folder: Path) -> Card:
     """The judge's card on these labels: the one that is kept, or a new one, as where a model left pairs unscored.
 
-    Errors: UserError as card and read_card, and when the folder cannot be written.
+    Errors: UserError as card and read_card, where no label was given at all, and when the folder cannot be written.
     """
     path = card_path(judge.id, folder)
     stored = read_card(path)
-    lacks = stored is not None and _is_model(judge) and any(row["unscored"] for row in stored["sets"])
-    if stored is None or lacks or stored["labels"] != labels_hash(sets):
-        stored = card(judge, sets)
+    if stored is not None and stored["labels"] != labels_hash(sets):
+        stored = None
+    if stored is None or is_asked_again(judge, stored):
+        found = card(judge, sets)
+        if found["sets"] and not any(row["n"] + row["unscored"] for row in found["sets"]):
+            raise UserError(
+                f"no label is of what the judge {judge.id} says; expected XSTest's completions, or JailbreakBench's "
+                "rows of attacked requests"
+            )
+        if found["sets"] and not any(row["n"] for row in found["sets"]):
+            raise UserError(
+                f"the judge {judge.id} labelled none of {found['cost']['pairs']} pairs, so there is no card: it did "
+                "not answer, or not in its form; check it, and the same command asks again"
+            )
+        stored = _with_cost_of(stored, found) if stored else found
         replace_json(path, stored)
     return stored
+
+
+def is_asked_again(judge: Judge, stored: Card) -> bool:
+    """What a model left unscored it may label the next time."""
+    return _is_model(judge) and any(row["unscored"] for row in stored["sets"])
+
+
+def _with_cost_of(earlier: Card, found: Card) -> Card:
+    """The cache gives what was labelled earlier, so the card cost what all its calls did."""
+    total, more = (Usage(*map(one["cost"].get, ("calls", "prompt_tok", "completion_tok"))) for one in (earlier, found))
+    total.add(more.prompt_tok, more.completion_tok, more.calls)
+    seconds = sum(one["speed"]["seconds"] for one in (earlier, found) if one["speed"])
+    return found | {"cost": found["cost"] | asdict(total), "speed": _speed(total.calls, seconds)}
 
 
 def card_path(judge_id: str, folder: Path) -> Path:

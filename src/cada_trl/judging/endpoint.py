@@ -83,12 +83,18 @@ class ChatEndpoint:
     def from_settings(
         cls, base_url: str, llm: str, api_key_env: str | None, timeout_s: float, max_retries: int
     ) -> ChatEndpoint:
-        """api_key_env None: the endpoint wants no key. Errors: UserError when the named variable is not set."""
+        """api_key_env None: the endpoint wants no key. Errors: UserError when the named variable is not set, or holds
+        what no header can carry."""
         from openai import OpenAI
 
         key = os.environ.get(api_key_env, "") if api_key_env else "not-needed"
         if not key:
             raise UserError(f"environment variable {api_key_env} is not set; export the key of {llm} at {base_url}")
+        if not (key.isascii() and key.isprintable() and key == key.strip()):  # the client would blame the address
+            raise UserError(
+                f"environment variable {api_key_env} is no key: it has a blank at an end, a line break or a character "
+                f"that is not printable ASCII; export the key of {llm} at {base_url} without it"
+            )
         return cls(OpenAI(base_url=base_url, api_key=key, timeout=timeout_s, max_retries=max_retries), llm)
 
     @classmethod

@@ -1,8 +1,6 @@
-"""Intervals by the bootstrap: of a mean, and of how well two sets of scores are separated (AUC, Youden's J)."""
+"""How well two sets of scores are separated (AUC, Youden's J), with intervals by the bootstrap."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,23 +9,6 @@ from cada_trl.statistics.intervals import Estimate
 
 FloatArray = npt.NDArray[np.float64]
 _RESAMPLES_OF_AUC = 1000
-_RESAMPLES_AT_ONCE = 200  # bounds the memory: 200 x n indices
-
-
-def bootstrap_mean(values: Sequence[float], n_resamples: int = 10_000, seed: int = 0) -> Estimate:
-    """Mean with the percentile bootstrap's 95 % interval (Efron 1979); the same seed gives the same interval.
-
-    For values without known ends: values that are all equal give no width, and few different ones too little; where
-    the ends are known take adjusted_mean. Errors: ValueError for no values or a NaN.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0 or np.isnan(array).any():
-        raise ValueError("expected at least one value and no NaN: leave UNSCORED items out and report the coverage")
-    rng = np.random.default_rng(seed)
-    sizes = [min(_RESAMPLES_AT_ONCE, n_resamples - start) for start in range(0, n_resamples, _RESAMPLES_AT_ONCE)]
-    means = np.concatenate([array[rng.integers(0, array.size, size=(size, array.size))].mean(axis=1) for size in sizes])
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(array.mean()), float(low), float(high))
 
 
 def auc_and_j(high_n: FloatArray, low_n: FloatArray) -> tuple[float, float]:
@@ -50,7 +31,8 @@ def auc_and_j(high_n: FloatArray, low_n: FloatArray) -> tuple[float, float]:
 def auc_and_j_intervals(high_n: FloatArray, low_n: FloatArray, seed: int = 0) -> tuple[Estimate, Estimate]:
     """The same with percentile bootstrap intervals: each side is drawn anew by itself, whatever the other side got.
 
-    A resample takes its own best threshold, as the value does. Errors: as auc_and_j.
+    A resample takes its own best threshold, as the value does, which lifts J once more: its interval is too high, and
+    leaves out 0 for nine pairs of 100 and 100 alike scores in ten. Errors: as auc_and_j.
     """
     values, rng = auc_and_j(high_n, low_n), np.random.default_rng(seed)
     draws = [side_n[rng.integers(0, len(side_n), (_RESAMPLES_OF_AUC, len(side_n)))] for side_n in (high_n, low_n)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
 
 from cada_trl.statistics.intervals import Z_95, centre_and_error
 
@@ -73,8 +73,7 @@ def pooled_spread(configurations: Sequence[Sequence[float]]) -> PooledSpread:
         raise ValueError("expected finite values: leave out seeds without a number")
     several = [seeds for seeds in configurations if len(seeds) > 1]
     df = sum(len(seeds) - 1 for seeds in several)
-    means = [math.fsum(seeds) / len(seeds) for seeds in several]
-    squares = math.fsum((value - mean) ** 2 for seeds, mean in zip(several, means, strict=True) for value in seeds)
+    squares = math.fsum((len(seeds) - 1) * variance(seeds) for seeds in several)  # exact: alike seeds have none
     return PooledSpread(len(several), df + len(several), df, math.sqrt(squares / df) if df else None)
 
 
