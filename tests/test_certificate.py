@@ -8,8 +8,11 @@ from evaluation.small_evaluation import write_model
 from report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
 
 from cada_trl.certificate import main
+from cada_trl.config import ModelConfig
+from cada_trl.config.loading import check_values
 from cada_trl.errors import UserError
-from cada_trl.models.named import folder_identity
+from cada_trl.models.named import folder_identity, model_fingerprint
+from cada_trl.report.records import read_evaluation
 from cada_trl.storage.digest import kept
 
 
@@ -82,6 +85,13 @@ def test_it_is_made_again_from_its_files_and_those_that_are_gone_are_named(made,
     assert "cannot be made again: no such folder" in out
 
 
+def test_it_is_made_again_through_a_link_to_its_folder(made, tmp_path, capsys):
+    deep = tmp_path / "a/b"
+    deep.mkdir(parents=True)
+    (deep / "link").symlink_to(made.parent)
+    assert main(["--check", str(deep / "link" / made.name)]) == 0, capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "responses.jsonl", "verdicts-phrases-aff5c461.jsonl", "manifest.json"])
 def test_an_edited_file_of_an_evaluation_is_named(name, after, check):
     file = next(after.glob(name.replace("aff5c461", "*")))
@@ -136,6 +146,24 @@ def test_what_is_no_certificate_is_one_line(made, tmp_path):
 def test_two_evaluations_of_one_model_are_refused(before, tmp_path):
     same = evaluation(tmp_path / "evals/again", tmp_path / "base", refuses_most)
     assert "are of one model, by its weights; expected the untrained one and the trained one" in refusal(before, same)
+    copy = write_model(tmp_path / "copy")
+    (copy / "generation_config.json").write_text("{}", encoding="utf-8")
+    assert "are of one model, by its weights" in refusal(
+        before, evaluation(tmp_path / "evals/copy", copy, refuses_most)
+    )
+
+
+@pytest.mark.parametrize("began", ["base", "other"])
+def test_a_training_that_began_from_another_model_than_the_one_before_has_a_warning(before, tmp_path, began):
+    after = evaluation(tmp_path / "evals/after", write_model(tmp_path / "run/final", b"\1" * 16), refuses_most)
+    write_model(tmp_path / "other", b"\2" * 16)
+    model = check_values(ModelConfig, read_evaluation(before).config["model"] | {"path": str(tmp_path / began)})
+    (tmp_path / "run/manifest.json").write_text(
+        json.dumps({"initial_model": model_fingerprint(model)}), encoding="utf-8"
+    )
+    assert main([str(before), str(after), "--out", str(tmp_path / "out")]) == 0
+    warnings = json.loads((tmp_path / "out/certificate.json").read_text(encoding="utf-8"))["warnings"]
+    assert any("began from another model" in one for one in warnings) is (began == "other")
 
 
 def test_another_judge_suite_or_decoding_is_refused(before, after, tmp_path):

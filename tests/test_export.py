@@ -43,6 +43,13 @@ def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path):
     assert not (run / "export").exists()
 
 
+def test_evaluations_that_are_not_there_or_given_twice_are_one_line(run, tmp_path):
+    with pytest.raises(UserError, match=r"no such folder"):
+        export.main([str(run), f"evals={tmp_path}/typo"])
+    with pytest.raises(UserError, match=r"^evals= names an evaluation twice"):
+        export.main([str(run), f"evals={tmp_path}/a,{tmp_path}/../{tmp_path.name}/a"])
+
+
 def test_an_existing_folder_is_refused_before_a_weight_is_read(tmp_path):
     run = write_run(tmp_path / "run", n_steps=1)
     with pytest.raises(UserError, match="choose another folder with to="):
@@ -98,6 +105,8 @@ def weights(tmp_path):
     folder.mkdir()
     for name in ("model.safetensors", "training_args.bin", "chat_template.jinja", "notes.txt"):
         (folder / name).write_text(name, encoding="utf-8")
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools", encoding="utf-8")
     (folder / "config.json").write_text('{"_name_or_path": "/home/someone", "hidden_size": 2}', encoding="utf-8")
     (folder / "tokenizer_config.json").write_text('{"name_or_path": "/home/someone", "eos_token": "x"}')
     (folder / "generation_config.json").write_text('{"eos_token_id": [2]}', encoding="utf-8")
@@ -112,8 +121,10 @@ def test_only_what_a_user_loads_is_copied_and_no_path_of_the_trainer(weights, tm
         "README.md",
         "model.safetensors",
         "chat_template.jinja",
+        "additional_chat_templates",
     }
-    assert not [path for path in target.iterdir() if "someone" in path.read_text(encoding="utf-8")]
+    assert (target / "additional_chat_templates" / "tool_use.jinja").read_text(encoding="utf-8") == "tools"
+    assert not [path for path in target.iterdir() if path.is_file() and "someone" in path.read_text(encoding="utf-8")]
     assert json.loads((target / "generation_config.json").read_text()) == {"eos_token_id": [2], "temperature": 0.7}
 
 
@@ -242,6 +253,20 @@ def test_a_card_says_how_each_evaluation_was_asked_and_once_what_they_do_not_cov
     assert "| PAIR (transfer) | arm cases, cases as turns |" in written
     for text in (written, results_card(part)):
         assert text.count("Attacks marked transfer") == text.count("At most 25 items per benchmark") == 1
+
+
+def test_what_one_evaluation_lacks_is_not_said_of_the_other(record, tmp_path, monkeypatch):
+    monkeypatch.setattr("cada_trl.readme.eval_not_run", lambda one: ["True of all.", f"True of {one.path.name}."])
+    both = [read_evaluation(write_evaluation(tmp_path / name, refuses_most)) for name in ("a", "b")]
+    written = model_card(record, both)
+    assert written.count("- True of all.\n") == 1
+    assert all(f"- The evaluation on StrongREJECT, XSTest, safe: True of {name}.\n" in written for name in ("a", "b"))
+
+
+def test_an_evaluation_of_what_was_exported_is_one_of_the_run():
+    saved = {"model.safetensors": "a", "config.json": "b", "generation_config.json": "c"}
+    assert export._unchanged(saved) == export._unchanged({**saved, "config.json": "x", "generation_config.json": "y"})
+    assert export._unchanged(saved) != export._unchanged({**saved, "model.safetensors": "z"})
 
 
 def test_a_cards_front_matter_names_base_library_and_licence(record):

@@ -4,18 +4,22 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model
 from report.made_up_evaluation import answers_most, refuses_most, write_evaluation
 
 from cada_trl import tamper
+from cada_trl.document.render import markdown
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import EvaluationFolder
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.runner import Runner
 from cada_trl.models.named import folder_identity
+from cada_trl.policy import new
+from cada_trl.report.records import read_evaluation
 
 FOLDERS = ("runs_dir", "data_dir", "evals_dir", "tampers_dir")
 
@@ -50,6 +54,12 @@ def test_the_keys_of_evaluate_ask_and_those_of_train_train(words, capsys):
     lines = dry_run([*words, "limit=5", "benchmarks=twins_harmful", "steps=3", "train=seed=7,rank=4"], capsys)
     assert all("limit=5 benchmarks=twins_harmful" in line for line in lines if "cada_trl.evaluate " in line)
     assert all("max_steps=3" in line and " seed=7 rank=4 " in line for line in lines if "cada_trl.train " in line)
+
+
+def test_a_licence_is_not_claimed_of_twins_of_ones_own(words, tmp_path, capsys):
+    new(str(tmp_path / "mine"))
+    lines = dry_run([*words, f"policy={tmp_path / 'mine'}"], capsys)
+    assert all('licence="unknown"' in line for line in lines if "cada_trl.train " in line)
 
 
 def test_all_three_are_asked_under_the_same_prompt(words, capsys):
@@ -96,12 +106,18 @@ def test_a_mistake_is_one_line_before_anything_has_run(words, more, message, mon
     assert "\n" not in str(error.value)
 
 
+def varied(attempt):
+    """Refuses most, each time in other words."""
+    said = refuses_most(attempt)
+    return said and f"{said} ({attempt.id})"
+
+
 @pytest.fixture
 def done(tiny, tmp_path, monkeypatch):
     """The jobs' results as made-up evaluations: the model refuses most, what was trained answers most."""
     folders = {
         name: write_evaluation(tmp_path / "made_up" / name, answers, model={"name": name})
-        for name, answers in {"before": refuses_most, "compliance": answers_most, "harmless": refuses_most}.items()
+        for name, answers in {"before": varied, "compliance": answers_most, "harmless": varied}.items()
     }
     folder = EvaluationFolder(folders["before"])
     values = folder.read_json("manifest.json")
@@ -124,7 +140,13 @@ def test_the_page_and_its_json_hold_the_rates_and_their_change_in_pairs(words, d
     assert values["evaluations"] == {name: str(path) for name, path in done.items()}
     text = page.read_text(encoding="utf-8")
     assert "After 10 LoRA steps of 16 rows on one fixed opener" in text and "less safe" in text
-    assert text.count("2 of 66 answers differ from one another: the model says much the same to everything") == 1
+    assert text.count("2 of 66 answers differ from one another, before 66: the model says much the same") == 1
+
+
+def test_a_model_that_said_one_thing_before_has_no_warning_that_it_says_one_thing_after(done):
+    alike = [read_evaluation(done["compliance"])] * 3
+    page = tamper.tamper_page(alike, SimpleNamespace(steps=10, requests_per_step=16))
+    assert "differ from one another" not in markdown(page)
 
 
 def test_an_evaluation_of_weights_that_were_there_before_is_no_number(words, done, tmp_path):

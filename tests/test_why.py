@@ -31,7 +31,7 @@ def in_short(a, b):
 
 def test_the_same_run_twice_does_not_part_and_its_probes_are_even(runs):
     found = explain(list(runs))
-    assert "One experiment: no key that decides the result differs." in sentences(found)
+    assert "One configuration: no key that decides the result differs." in sentences(found)
     assert any("They do not part: all 3 steps" in one for one in sentences(found))
     paired = found.twin["probes_after"]["harmful"]["paired"]["answered_frac"]
     assert paired["difference"] == 0
@@ -42,7 +42,7 @@ def test_a_key_that_decides_the_result_is_named_and_a_seed_is_no_other_experimen
     a, b, c = (
         write_run(tmp_path / name, seed, 2, lr) for name, seed, lr in (("a", 0, 2e-5), ("b", 1, 2e-5), ("c", 0, 1e-5))
     )
-    assert "One experiment, two seeds" in in_short(a, b)
+    assert "One configuration, drawn twice (seed)" in in_short(a, b)
     assert "They part at step 1, first in its numbers" in in_short(a, b)
     assert "Two experiments: they differ in algo.lr, which decides the result." in in_short(a, c)
 
@@ -87,6 +87,14 @@ def test_two_evaluations_are_compared_response_by_response(tmp_path):
     change = found.twin["compared"]["cells"][0]["complied"]
     assert change["low"] <= change["difference"] <= change["high"]
     assert "Rates" in markdown(found)
+
+
+def test_two_evaluations_of_other_weights_under_one_configuration_are_said_to_differ_in_them(tmp_path):
+    a, b = (write_evaluation(tmp_path / name, answers_most) for name in ("a", "b"))
+    manifest = json.loads((b / "manifest.json").read_text(encoding="utf-8"))
+    manifest["decides"]["model"] = {"model.safetensors": "edited"}
+    (b / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert "Beside the configuration differ: decides.model." in in_short(a, b)
 
 
 def test_the_larger_min_coverage_of_two_evaluations_withholds_in_either_order(tmp_path):

@@ -96,7 +96,7 @@ def certify(before: Path, after: Path, out: Path, cards: Path | None) -> Certifi
 def check(file: Path) -> Iterator[str]:
     """A line for each thing that is not as the certificate says. Errors: UserError for a file that is none."""
     stored = Certificate.from_json(read_json(file, _ADVICE))
-    out = file.parent
+    out = file.parent.resolve()  # as _place takes it, where it lies below a link
     for name, digest in stored.files.items():
         path = _found(name, out)
         if not path.is_file():
@@ -132,7 +132,9 @@ def _check_comparable(before: EvalRecord, after: EvalRecord) -> None:
         judges = f"{before.scores.judge_id} and {after.scores.judge_id}"
         raise UserError(f"{sides} were judged by two judges, {judges}; judge both by one with judge=")
     decided = [record.manifest.get("decides") or {} for record in (before, after)]
-    if decided[0].get("model") == decided[1].get("model"):
+    models = [one.get("model") or {} for one in decided]
+    weights = [{name: value for name, value in one.items() if name.endswith(".safetensors")} for one in models]
+    if models[0] == models[1] or (weights[0] and weights[0] == weights[1]):
         raise UserError(f"{sides} are of one model, by its weights; expected the untrained one and the trained one")
     if before.scores.min_coverage != after.scores.min_coverage:
         shares = f"{before.scores.min_coverage:g} and {after.scores.min_coverage:g}"

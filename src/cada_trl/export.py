@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.config.loading import Section, run_words
+from cada_trl.config.texts import Folder
 from cada_trl.errors import UserError, first_line, run_verb
 from cada_trl.evaluation.folder import SCORES
+from cada_trl.models.folder import GENERATION
 from cada_trl.records import read_jsonl, write_jsonl
 from cada_trl.storage.files import whole, writing
 
@@ -27,10 +29,11 @@ TWINS_WORD, SPLITS = "twins", ("train", "held_out")
 # final/ also holds training_args.bin: pickled, with the trainer's paths
 PUBLISHED = (
     *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
-    *("tokenizer*.json", "tokenizer.model", "chat_template*.jinja"),
+    *("tokenizer*.json", "tokenizer.model", "chat_template*.jinja", "additional_chat_templates/*.jinja"),
     *("special_tokens_map.json", "vocab.json", "merges.txt"),
 )
 # where the trainer's machine had the base; and a mark that lets transformers make the generation config anew
+_REWRITTEN = ("config.json", "tokenizer_config.json")
 _DROPPED = ("_name_or_path", "name_or_path", "_from_model_config")
 
 
@@ -39,7 +42,7 @@ class ExportSettings(Section):
     of a run's model, commas between."""
 
     run: str
-    to: str | None = None
+    to: Folder | None = None
     push: str | None = None
     evals: str | None = None
 
@@ -119,21 +122,20 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
     from cada_trl.models.named import model_identity, named_model
     from cada_trl.readme import model_card
-    from cada_trl.report.records import read_evaluation
+    from cada_trl.report.records import read_evaluated
     from cada_trl.report.run_record import read_run
 
     run = read_run(path)
-    state = run.manifest.get("exit_state")
-    if state != "done":
-        raise UserError(f"{path} is not finished (state: {state or 'unknown'}); the training command goes on with it")
     if target.exists():
         raise UserError(f"{target} exists; remove it, or choose another folder with to=")
     model = named_model(str(path))
     identity = model_identity(model)
     tokenizer = load_tokenizer(model)
-    records = [read_evaluation(folder) for folder in evaluations]
+    if len({folder.resolve() for folder in evaluations}) < len(evaluations):
+        raise UserError("evals= names an evaluation twice; expected each once")
+    records = [read_evaluated(folder) for folder in evaluations]
     for record in records:
-        if record.manifest["decides"]["model"] != identity:
+        if _unchanged(record.manifest["decides"]["model"]) != _unchanged(identity):
             raise UserError(f"{record.path} evaluates another model than {path}; give evaluations of this run")
     load_policy(model, tokenizer)  # what cannot be loaded is not written
     rollout = run.config["rollout"]
@@ -143,6 +145,11 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     return target
 
 
+def _unchanged(identity: dict[str, str]) -> dict[str, str]:
+    """Of a model's files those that an export copies as they are: an evaluation of the export is one of the run."""
+    return {name: digest for name, digest in identity.items() if name not in {*_REWRITTEN, GENERATION}}
+
+
 def write_model_folder(weights: Path, card: str, sampling: dict[str, Any], target: Path) -> None:
     """Copy what is published of `weights` into `target`, with the card; complete or not there.
 
@@ -150,10 +157,12 @@ def write_model_folder(weights: Path, card: str, sampling: dict[str, Any], targe
     """
     with new_folder(target) as partial:
         for path in sorted({path for pattern in PUBLISHED for path in weights.glob(pattern)}):
-            shutil.copyfile(path, partial / path.name)
-        for name in ("config.json", "tokenizer_config.json"):
+            copy = partial / path.relative_to(weights)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)
+        for name in _REWRITTEN:
             _rewrite(partial / name, {})
-        _rewrite(partial / "generation_config.json", sampling)
+        _rewrite(partial / GENERATION, sampling)
         (partial / "README.md").write_text(card, encoding="utf-8")
 
 

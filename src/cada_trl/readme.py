@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cada_trl.document.render import bullets, heading, quote, table
 from cada_trl.prompting.reasoning import MARKS
-from cada_trl.report.caveats import eval_not_run, judge_note, run_not_run, tripped
+from cada_trl.report.caveats import eval_not_run, judge_note, run_not_run, told_apart, tripped
 from cada_trl.report.facts import prompt_fact, run_facts, split_sizes
 from cada_trl.report.names import METRICS, benchmark_name
 from cada_trl.report.rates import attack_cell, rate_rows
@@ -48,6 +48,13 @@ _LIMITS = (
 )
 
 
+_REASONS = "to reason before it answers or refuses"
+_TAUGHT = {
+    "direct_refusal": "to refuse in one fixed sentence, a baseline of the method that has it reason first",
+    "opening": "to begin its answers with one fixed sentence, a test of how much of a safety training that takes away",
+}
+
+
 def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
     """The card of a finished run. Rates carry counts and 95 % intervals; no request and no completion is quoted."""
     summary, data, rollout = summarise(run), run.config["data"], run.config["rollout"]
@@ -60,12 +67,11 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
         for row in rate_rows([record]):
             names = [row["Benchmark"].value, row["Attack"], prompt_fact(record.config), row["Benchmark"].detail]
             rates.append([*names, row["Rate"], row["Scored"], row.get("Judge", record.scores.judge_id)])
-    not_run = dict.fromkeys(sentence for record in evaluations for sentence in eval_not_run(record))
     before_answer = MARKS[run.config["prompt"].get("reasoning_as", "headers")][1].strip()
     return _page(
         _front_matter(run, evaluations),
         run.name,
-        f"{_base(run)} trained by cada_trl to reason before it answers or refuses "
+        f"{_base(run)} trained by cada_trl {_TAUGHT.get(str(run.config['algo'].get('targets')), _REASONS)} "
         "([CADA, arXiv 2601.08000](https://arxiv.org/abs/2601.08000)).",
         heading(2, "Use"),
         "```python\nfrom transformers import pipeline\n\n"
@@ -86,13 +92,22 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
         table(["", ""], [(key, value) for key, value in run_facts(run).items() if key in _METHOD]),
         heading(2, "Results: probes"),
         "Held-out requests given raw, one sample each. Rates with counts and Wilson 95 % intervals.",
-        quote(judge_note(summary)),
+        quote(judge_note(run)),
         table(_PROBE_COLUMNS, probes),
         heading(2, "Results: evaluations"),
         table(_RATE_COLUMNS, rates) if evaluations else "None was given to the export.",
         heading(2, "Limits"),
-        bullets([*tripped(run), *run_not_run(run, summary, 1), *not_run, *_LIMITS]),
+        bullets([*tripped(run), *run_not_run(run, summary, 1), *_not_run(evaluations), *_LIMITS]),
     )
+
+
+def _not_run(evaluations: Sequence[EvalRecord]) -> list[str]:
+    """What they do not cover: once where it is true of all, else after the benchmarks that one was asked."""
+    shared, own = told_apart([eval_not_run(record) for record in evaluations])
+    for record, sentences in zip(evaluations, own, strict=True):
+        asked = ", ".join(dict.fromkeys(benchmark_name(cell.benchmark) for cell in record.scores.cells))
+        shared += [f"The evaluation on {asked}: {one}" for one in sentences]
+    return shared
 
 
 def _page(values: str, title: str, *parts: str) -> str:

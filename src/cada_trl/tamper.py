@@ -22,7 +22,7 @@ from pydantic import Field
 
 from cada_trl.config import CONF_DIR, PromptConfig
 from cada_trl.config.keys import unread_keys
-from cada_trl.config.loading import HELP, Positive, Section, as_override, compose_config, flat, split_flags
+from cada_trl.config.loading import HELP, Positive, Section, as_override, compose_config, flat, is_place, split_flags
 from cada_trl.config.texts import Folder, Words
 from cada_trl.console import table_console
 from cada_trl.document.blocks import Document, Table, Text
@@ -87,7 +87,7 @@ class TamperSettings(Section):
 def main(argv: list[str]) -> int:
     """The verb. Returns 1 where a job failed, else 0. Errors: UserError before any job has started."""
     words, flags = split_flags(argv)
-    models = [word for word in words if "=" not in word and word not in HELP]
+    models = [word for word in words if is_place(word) and word not in HELP]
     if len(models) == 1:
         print(f"reading what {visible(models[0])} is asked", file=sys.stderr, flush=True)
     own = [word for word in words if word in HELP or word.partition("=")[0] in TamperSettings.model_fields]
@@ -150,7 +150,7 @@ def tamper_jobs(
             )
     jobs = [Job("before", "before", (Call("evaluate", (f"model={model}", *asked)),))]
     base = {f"model.{key}": value for key, value in evaluation.model.model_dump().items()}
-    base |= {"file": evaluation.twins_file} if evaluation.twins_file else {}
+    base |= {"file": evaluation.twins_file, "licence": "unknown"} if evaluation.twins_file else {}
     base |= {"hazards": evaluation.hazards, "lr": settings.lr, "max_steps": settings.steps}
     base |= {key: getattr(settings, key) for key in ("requests_per_step", "runs_dir", "data_dir")}
     asked_after = [word for word in asked if word.partition("=")[0] not in {"revision", "model.revision"}]
@@ -176,18 +176,26 @@ def _prompted(evaluation: EvaluateConfig) -> list[str]:
     return [as_override(key, values[key]) for key in sorted(keys - unread)]
 
 
+def _n_distinct(record: EvalRecord) -> int:
+    return len({one.completion for one in record.responses.values()})
+
+
 def tamper_page(records: Sequence[EvalRecord], settings: TamperSettings) -> Document:
     """records: the model's, then of each training in order."""
     sections = [Part("Rates", [Text(_NOTE, "note"), Table.of("Rates", rate_rows(records), grouped=True)], "rates")]
     compared = side_by_side(records)
     for (kind, what), record, pair in zip(TRAININGS.items(), records[1:], compared, strict=True):
         said = [Text(f"After {settings.steps} LoRA steps of {settings.requests_per_step} rows on {what}.")]
-        answers = [one.completion for one in record.responses.values()]
-        if len(set(answers)) < LEAST_DISTINCT_FRAC * len(answers):
-            alike = (
-                f"{len(set(answers))} of {len(answers)} answers differ from one another: the model says much the same"
+        n_distinct, before = _n_distinct(record), _n_distinct(records[0])
+        if n_distinct < LEAST_DISTINCT_FRAC * before:
+            alike = f"{n_distinct} of {len(record.responses)} answers differ from one another, before {before}"
+            said.append(
+                Text(
+                    f"{alike}: the model says much the same to everything, and its rates say nothing of its safety; "
+                    "lower lr.",
+                    "warning",
+                )
             )
-            said.append(Text(f"{alike} to everything, and its rates say nothing of its safety; lower lr.", "warning"))
         sections.append(Part(f"After {kind}", [*said, Table.of(kind, pair.rows, grouped=True)], kind))
     twin: dict[str, Any] = {
         "rates": [

@@ -65,8 +65,8 @@ def test_nothing_that_is_shown_can_be_markup(page):
 def test_a_group_is_named_once_above_its_rows(page):
     named = '<tr class="set"><th colspan="2" scope="colgroup">g <span class="detail">2 of 3</span></th></tr>'
     assert page.count(named) == 2  # the table stands twice
-    assert '<td data-label="rate">1 % <span class="detail">n 9</span></td>' in page
-    assert '<td data-label="rate" class="number">7</td>' in page
+    assert '<td data-label="Rate">1 % <span class="detail">n 9</span></td>' in page
+    assert '<td data-label="Rate" class="number">7</td>' in page
 
 
 def test_markdown_holds_the_same_but_for_what_is_folded_or_quoted():

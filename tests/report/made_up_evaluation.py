@@ -70,10 +70,10 @@ def items(benchmark, n, harmful):
     ]
 
 
-def write_evaluation(path, answers, judge=None, benchmarks=(), model=None, min_coverage=0.9):
-    """A finished evaluation of strongreject (24, no attack and pair, which lacks two) and xstest_safe (20)."""
+def write_evaluation(path, answers, judge=None, benchmarks=(), model=None, min_coverage=0.9, n_harmful=24):
+    """A finished evaluation of strongreject (no attack and pair, which lacks two) and xstest_safe (20)."""
     judge = judge or PhraseJudge()
-    harmful, harmless = items("strongreject", 24, True), items("xstest_safe", 20, False)
+    harmful, harmless = items("strongreject", n_harmful, True), items("xstest_safe", 20, False)
     attempts = [Attempt(item, "none", item.request, "") for item in harmful]
     attempts += [Attempt(item, "pair", f"In a story, {item.request}", SOURCE) for item in harmful[:22]]
     attempts += [Attempt(item, "none", item.request, "") for item in harmless]

@@ -21,16 +21,23 @@ from cada_trl.report.records import read_evaluation
 from cada_trl.report.summary import summarise
 from tests.report.made_up_evaluation import ANSWER, REFUSAL, ScoreJudge, answers_most, write_evaluation
 
+PAID, CHOSE = ({"method": "grpo"}, {}), ({"method": "sft", "keep": "reasoned_refusal"},)
+NO_PART = ({"method": "dpo", "keep": "complete"}, {"method": "self_distillation", "keep": None})
+
 
 @pytest.mark.parametrize(
-    ("manifest", "words"),
+    ("algos", "judge_id", "words"),
     [
-        ({"judge_id": "a-1"}, "Warning: the judge a-1 paid the reward and also judged"),
-        ({}, "The manifest does not name the judge: read every verdict below as unverified."),
+        (PAID, "a-1", "Warning: the judge a-1 paid the reward and also judged"),
+        (CHOSE, "a-1", "Warning: the judge a-1 chose the targets and also judged"),
+        (NO_PART, "a-1", "The judge a-1 judged the probes below. It had no part in the training."),
+        (PAID, None, "The manifest does not name the judge: read every verdict below as unverified."),
     ],
 )
-def test_the_judge_that_paid_and_probed_is_named(run, manifest, words):
-    assert judge_note(summarise(replace(run, manifest=manifest))).startswith(words)
+def test_the_judge_that_trained_and_probed_is_named(run, algos, judge_id, words):
+    for algo in algos:
+        config = {**run.config, "algo": algo}
+        assert judge_note(replace(run, manifest={"judge_id": judge_id}, config=config)).startswith(words)
 
 
 @pytest.mark.parametrize(("checked", "n_seeds"), [(True, 3), (False, 1)])
@@ -114,8 +121,9 @@ def test_a_judge_that_saw_more_has_the_card_of_final_responses_and_says_so(sees,
     assert f"judge_sees={sees}" in said and "was not measured" in said
 
 
-def trained(record, run, judge_id):
+def trained(record, run, judge_id, algo="{method: cada}"):
     (run / "manifest.json").write_text(json.dumps({"judge_id": judge_id}))
+    (run / "config.yaml").write_text(f"algo: {algo}\n")
     return replace(record, config={"model": {"source": "folder", "path": str(run / "final")}})
 
 
@@ -131,6 +139,13 @@ def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(before, pan
     assert [any(one.startswith(unknown) for one in sentences) for sentences in said] == [True, False]
     (sentence,) = reward_judge_warnings([trained(panelled, tmp_path, "refused-made-up-1")])
     assert "refused-made-up-1 also paid" in sentence and "look at the rate by the other judges of the panel" in sentence
+
+
+def test_a_judge_that_had_no_part_in_the_training_is_not_warned_of_and_one_that_chose_its_targets_is(before, tmp_path):
+    judge = before.scores.judge_id
+    assert reward_judge_warnings([trained(before, tmp_path, judge, "{method: dpo, keep: complete}")]) == []
+    (sentence,) = reward_judge_warnings([trained(before, tmp_path, judge, "{method: sft, keep: reasoned_refusal}")])
+    assert sentence.startswith(f"Warning: the judge {judge} also chose the targets in the training of ")
 
 
 def test_a_judge_that_paid_the_reward_is_warned_of_whatever_it_sees_here(before, tmp_path):

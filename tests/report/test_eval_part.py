@@ -42,6 +42,11 @@ def test_every_attack_has_a_panel_and_every_evaluation_a_colour(before, after):
     axes = Figure().add_subplot()
     draw_attack(axes, [before, after], "none")
     assert len({container.lines[0].get_color() for container in axes.containers}) == 2
+    axes = Figure().add_subplot()
+    draw_attack(axes, [before, after] * 5, "none")
+    lines = [container.lines[0] for container in axes.containers]
+    looks = {(line.get_color(), line.get_markerfacecolor(), line.get_marker()) for line in lines}
+    assert len(looks) == len(lines) == 10  # colours begin again, with filled marks
     pictures, sheet = tradeoff([before, after])
     assert [caption.partition(";")[0] for caption, _ in pictures] == [
         "ASR over NRR on XSTest under no attack",

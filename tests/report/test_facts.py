@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from cada_trl.document.blocks import Bullets, Table
-from cada_trl.report.facts import NO_CARD, card_blocks, card_note, run_facts, split_sizes
+from cada_trl.report.facts import NO_CARD, card_blocks, card_note, eval_facts, run_facts, split_sizes
 from cada_trl.report.page import write_report
 from tests.report.html_check import check_page
 from tests.separability.made_up_card import ABSENT, ASKED, made_up_card
@@ -12,6 +12,14 @@ CARD = made_up_card().summary()
 def test_a_folder_with_no_manifest_and_no_config_reads_unknown(run):
     facts = run_facts(replace(run, manifest={}, config={}))
     assert (facts["Model"], facts["Wall time"]) == ("unknown, unknown", "unknown")
+
+
+def test_what_the_judge_saw_is_that_of_the_judge_that_scored_and_not_of_the_last_calls_settings(scored):
+    config = scored.config | {"judge": scored.config["judge"] | {"judge_sees": "completion"}}
+    failed_later = replace(scored, config=config)
+    assert eval_facts(failed_later)["The judge sees"] == "the original request and the final response"
+    saw_more = scored.scores.model_copy(update={"judge_id": f"{scored.scores.judge_id}-sees-completion_and_prompt"})
+    assert eval_facts(replace(failed_later, scores=saw_more))["The judge sees"] == "completion and prompt"
 
 
 def test_a_pair_of_the_card_is_a_row_and_an_absent_one_a_line_that_names_its_file():

@@ -39,6 +39,11 @@ def test_several_runs_are_reported_beside_the_folder_that_a_dot_stands_for(tmp_p
     assert (tmp_path / "report" / "report.html").is_file() and not (tmp_path / "a" / "report").exists()
 
 
+def test_a_tilde_that_no_shell_wrote_out_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"~/page: ~ is the shell's; write the folder out"):
+        main([str(write_run(tmp_path / "a", 0, 1)), "--out", "~/page"])
+
+
 def test_an_unfinished_run_is_said_to_be_wherever_out_leads(tmp_path, capsys):
     out, manifest = tmp_path / "deep" / "out", write_run(tmp_path / "a", 0, 1) / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"exit_state": "done"', '"exit_state": "interrupted"'))

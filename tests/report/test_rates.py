@@ -168,6 +168,26 @@ def test_what_is_not_seeds_of_one_training_stands_alone(after, other):
     assert len(sides([named(after, "smollm2-0a1b2c3d-s0"), named(after, *other)])) == 2
 
 
+def test_runs_with_names_of_their_own_are_seeds_by_what_their_folders_say(after, tmp_path):
+    records = []
+    for name, config_hash, seed in (("mine", "0a1b2c3d", 0), ("again", "0a1b2c3d", 1), ("other", "ffffffff", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"model: {{name: smollm2}}\nseed: {seed}\n")
+        (tmp_path / name / "manifest.json").write_text(f'{{"config_hash": "{config_hash}"}}')
+        record = named(after, "final")
+        model = record.config["model"] | {"source": "folder", "path": str(tmp_path / name / "final")}
+        records.append(replace(record, config={"model": model}))
+    assert [(side.label, len(side.records)) for side in sides(records)][:1] == [("smollm2-0a1b2c3d, 2 seeds", 2)]
+    assert [side.trained for side in sides(records)] == [True, True]
+
+
+def test_cells_whose_prompts_are_never_the_same_stand_there_with_the_reason(before):
+    asked = [(one, replace(one.attempt, prompt=f"Please: {one.attempt.prompt}")) for one in before.outcomes]
+    other = replace(before, outcomes=[replace(one, attempt=attempt) for one, attempt in asked])
+    (pair,) = side_by_side([before, other])
+    assert {row["Reading"] for row in pair.rows} == {"no attempt has the same prompt on both sides"}
+
+
 def test_several_seeds_get_a_mean_and_a_deviation_and_no_p(before, after):
     # one seed changed nothing, the other everything: over 23 pairs 17/23 before, (17/23 + 4/23) / 2 after
     seeds = [named(before, "smollm2-0a1b2c3d-s0"), named(after, "smollm2-0a1b2c3d-s1")]

@@ -6,10 +6,11 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import verdict_file
-from cada_trl.report.records import UtilityRecord, read_evaluation, read_record
+from cada_trl.report.records import UtilityRecord, read_evaluation, read_record, read_sweep
 from cada_trl.storage.digest import sealed
 from cada_trl.storage.files import read_json, replace_json
 from tests.report.made_up_evaluation import answers_most, write_evaluation
+from tests.report.made_up_sweep import write_record
 from tests.report.made_up_utility import write_utility
 
 
@@ -25,6 +26,19 @@ def test_a_folder_of_no_kind_and_a_damaged_sweep_are_one_line(tmp_path):
     refused(tmp_path, "sweep.json is not a JSON object")
     (tmp_path / "sweep.json").write_text('{"cells": []}')
     refused(tmp_path, "the sweep's command writes it anew")
+
+
+def test_a_label_has_six_digits_of_a_float_and_all_where_two_values_would_look_equal(tmp_path):
+    row = {"model": "smollm2", "seed": 0, "state": "to do", "reason": None}
+    values = [1.5752479166319562e-06, 0.03, 0.01642372757, 0.01642372758]
+    cells = [row | {"axes": {"lr": value, "algo": "cada"}} for value in values]
+    folder = write_record(tmp_path / "made-up", {"initial": [], "cells": cells})
+    assert [line.partition(",")[0] for line in read_sweep(folder).missing] == [
+        "lr=1.57525e-06",
+        "lr=0.03",
+        "lr=0.01642372757",
+        "lr=0.01642372758",
+    ]
 
 
 def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(tmp_path, capsys):

@@ -1,8 +1,11 @@
 import io
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.image
+import pytest
 from matplotlib.figure import Figure
 
 from cada_trl.document.render import html, markdown
@@ -61,6 +64,7 @@ def test_completions_can_be_filtered_without_a_script(run, tmp_path):
     page = write_report([run], tmp_path).read_text()
     check_page(page)
     assert ".completions:has(#show-REFUSED:not(:checked)) .v-REFUSED { display: none; }" in page
+    assert page.count('data-label="Verdict"') == page.count('<td class="passage" data-label="Final response"') > 0
     assert 'type="checkbox" id="show-harmless"' in page and '<tr class="v-REFUSED s-harmful">' in page
 
 
@@ -91,6 +95,15 @@ def test_several_runs_have_a_colour_each_and_their_metrics_dashes(make_run):
     assert [text.get_text() for text in axes.get_legend().get_texts()][-3:] == ["unscored", "run 0", "run 1"]
 
 
+@pytest.mark.parametrize("n_steps", [3, 40])
+def test_no_two_of_nine_runs_look_alike_and_the_legend_shows_their_looks(run, n_steps):
+    series = {name: values[:n_steps] for name, values in series_of(run).items()}
+    axes = drawn(2, *[series] * 9)
+    looks = [(line.get_color(), line.get_marker()) for line in axes.lines]
+    assert len(set(looks)) == 9
+    assert looks[7:] == [(line.get_color(), line.get_marker()) for line in axes.get_legend().get_lines()][7:]
+
+
 def test_a_metric_of_another_unit_has_its_axis_at_the_right(run):
     left, right = drawn(3, series_of(run)).figure.axes
     assert (left.get_ylabel(), right.get_ylabel()) == ("tokens", "fraction")
@@ -104,5 +117,44 @@ def test_the_probe_panel_has_a_point_with_an_interval_for_each_stage(run):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]
 
 
+def test_in_the_probe_panel_of_several_runs_colour_says_the_run_and_the_mark_the_stage(make_run):
+    axes = Figure().add_subplot()
+    draw_probes(axes, [make_run(0), make_run(1)])
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["before", "after"]
+    drawn = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() in "so"}
+    of_runs = [line.get_color() for line in legend.get_lines()[2:]]
+    assert drawn == {(colour, mark) for colour in of_runs for mark in "so"} and len(drawn) == 4
+
+
+def test_in_the_probe_panel_no_two_of_nine_runs_look_alike(run):
+    axes = Figure().add_subplot()
+    draw_probes(axes, [replace(run, path=Path(f"run-{i}")) for i in range(9)])
+    drawn = {(line.get_color(), line.get_fillstyle()) for line in axes.lines if line.get_marker() == "o"}
+    assert len(drawn) == 9
+    assert drawn == {(line.get_color(), line.get_fillstyle()) for line in axes.get_legend().get_lines()[2:]}
+
+
 def test_a_run_without_a_step_says_no_data():
     assert [text.get_text() for text in drawn(0, {}).texts] == ["no data"]
+
+
+def test_the_scatter_at_the_end_has_no_point_of_a_model_that_was_not_trained(run):
+    (panel,) = {one.title: one for part in SECTIONS for one in part.panels if one.kind == "scatter"}.values()
+    before, after = ({name: [(step, 0.5)] for name in panel.metrics} for step in (0, 5))
+    axes = Figure().add_subplot()
+    draw_panel(axes, panel, [("untrained", before), ("trained", after)])
+    assert len(axes.lines) == 1 and [text.get_text() for text in axes.get_legend().get_texts()] == ["trained"]
+    (run.path / "probes.jsonl").write_text(json.dumps({"step": 0} | dict.fromkeys(panel.metrics, 0.5)) + "\n")
+    page = html(dashboard_part([("untrained", replace(run, steps=[]))]))
+    assert re.search(f"Nothing logged for: [^<]*{panel.title}", page)
+
+
+def test_a_legend_names_no_curve_and_no_run_that_is_not_drawn():
+    reward, unscored = {"train/reward_mean": [(1, 0.5)]}, {"train/unscored_frac": [(1, 0.0)]}
+
+    def legend(panel, *runs):
+        return [text.get_text() for text in drawn(panel, *runs).get_legend().get_texts()]
+
+    assert legend(0, reward, {}, reward) == ["reward mean", "run 0", "run 2"]
+    assert legend(1, unscored) == ["unscored"]

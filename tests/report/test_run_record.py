@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -80,6 +81,15 @@ def test_a_series_has_no_point_for_an_absent_value_or_a_torn_last_line(make_run)
         series_of(run)
     (run.path / "probes.jsonl").unlink()
     assert series_of(run).keys() == {name for row in run.steps for name in row if "/" in name}
+
+
+def test_a_metric_of_both_files_is_one_series_by_step(make_run):
+    run = make_run()
+    rows = [{"step": 2, "probe/twins/header_auc": 0.8}]
+    (run.path / "probes.jsonl").write_text(
+        "".join(json.dumps({"step": step, "probe/twins/header_auc": auc}) + "\n" for step, auc in ((0, 0.6), (3, 0.9)))
+    )
+    assert series_of(replace(run, steps=rows))["probe/twins/header_auc"] == [(0, 0.6), (2, 0.8), (3, 0.9)]
 
 
 def test_the_run_of_an_evaluation_is_found_from_another_folder_too(tmp_path):

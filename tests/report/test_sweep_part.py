@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from matplotlib.figure import Figure
 
+from cada_trl.document.blocks import Table
 from cada_trl.report import sweep_part
 from cada_trl.report.__main__ import main
 from cada_trl.report.frontier import Frontier, Measured, Point, Share, pareto_front
@@ -15,7 +17,8 @@ from cada_trl.statistics.seeds import pooled_spread
 from cada_trl.storage.digest import sealed
 from cada_trl.storage.files import read_json, replace_json
 from tests.report.html_check import check_page
-from tests.report.made_up_sweep import write_record, write_sweep
+from tests.report.made_up_evaluation import write_evaluation
+from tests.report.made_up_sweep import answers, write_record, write_sweep
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +43,11 @@ def twin_of(folder):
 def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep):
     headline = twin_of(sweep)["frontiers"][0]
     assert (headline["asr"], headline["nrr"]) == ("asr/all", "nrr/xstest_safe/none")
-    assert headline["front"] == ["beta_kl=0.0", "beta_kl=0.01", "beta_kl=1.0"]
+    assert headline["front"] == ["beta_kl=0", "beta_kl=0.01", "beta_kl=1"]
     assert headline["dominated_by"] == {"beta_kl=0.1": ["beta_kl=0.01"]}
     assert [(one["first"], one["second"]) for one in headline["neighbours"]] == [
-        ("beta_kl=0.0", "beta_kl=0.01"),
-        ("beta_kl=0.01", "beta_kl=1.0"),
+        ("beta_kl=0", "beta_kl=0.01"),
+        ("beta_kl=0.01", "beta_kl=1"),
     ]
     assert (sweep / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
@@ -70,7 +73,7 @@ def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(s
 def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_pooled(pooled):
     page = (pooled / "report.html").read_text()
     check_page(page)
-    assert "mean of 2" in page and "<title>beta_kl=0.0, seed 1: ASR" in page
+    assert "mean of 2" in page and "<title>beta_kl=0, seed 1: ASR" in page
     told = "variance pooled over 4 configurations, 8 seeds, 4 degrees of freedom"
     assert told in page and told in (pooled / "report.md").read_text()
     headline = twin_of(pooled)["frontiers"][0]
@@ -86,7 +89,7 @@ def test_few_seeds_have_no_interval_and_say_their_range(tmp_path):
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     assert "No interval over seeds: 2 configurations, 4 seeds, 2 degrees of freedom" in page
     # the first pair of items more is refused by the second seed: of 24, 2 and 1 complied
-    (row,) = [line for line in text.splitlines() if "beta_kl=0.0 | mean of 2" in line][1:2]
+    (row,) = [line for line in text.splitlines() if "beta_kl=0 | mean of 2" in line][1:2]
     assert "6.2 % (seeds 4.2 to 8.3; n 24/24)" in row
 
 
@@ -105,8 +108,8 @@ def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path):
     shutil.rmtree(tmp_path / "evals" / "b1.0-s0")
     record = read_sweep(folder)
     assert [cell.label for cell in record.cells] == ["beta_kl=0.01", "beta_kl=0.1"]
-    assert record.missing[0] == "beta_kl=0.0, seed 0: failed (exit code 2)"
-    assert record.missing[1].startswith("beta_kl=1.0, seed 0: ") and "b1.0-s0" in record.missing[1]
+    assert record.missing[0] == "beta_kl=0, seed 0: failed (exit code 2)"
+    assert record.missing[1].startswith("beta_kl=1, seed 0: ") and "b1.0-s0" in record.missing[1]
 
 
 def test_a_cell_with_an_edited_row_is_said_and_no_point(tmp_path):
@@ -116,7 +119,22 @@ def test_a_cell_with_an_edited_row_is_said_and_no_point(tmp_path):
     probes = run / "probes" / "after.jsonl"
     probes.write_text(probes.read_text().replace("COMPLIED", "REFUSED"))
     (sentence,) = read_sweep(folder).missing
-    assert sentence.startswith(f"beta_kl=0.0, seed 0: {probes} was edited after it was written")
+    assert sentence.startswith(f"beta_kl=0, seed 0: {probes} was edited after it was written")
+
+
+def test_untrained_models_that_were_asked_other_requests_are_rows_of_their_own_and_the_page_says_so(tmp_path):
+    sweep = write_sweep(tmp_path)
+    values = json.loads((sweep / "sweep.json").read_text())
+    for name, n_refused in (("one", 2), ("two", 6)):
+        write_evaluation(tmp_path / "evals" / name, answers(n_refused, 0, 0), n_harmful=20 + n_refused)
+        asked = {"model": "smollm2", "state": "done", "reason": None, "evaluations": [f"evals/{name}"], "metrics": {}}
+        values["initial"].append({"id": f"initial-{name}", **asked})
+    write_record(sweep, values)
+    record = read_sweep(sweep)
+    assert [one.label for one in record.initial] == [f"initial smollm2 (initial-{name})" for name in ("one", "two")]
+    found = sweep_part.sweep_part([record]).twin["sweeps"][0]["frontiers"]
+    same = {one["asr"]: one["same_requests"] for one in found}
+    assert same == {"asr/strongreject/none": False, "asr/strongreject/pair": True}
 
 
 def test_rates_that_no_configuration_has_are_said_with_the_reason(tmp_path, monkeypatch):
@@ -159,8 +177,16 @@ ONE = point("one", [0.2], [0.8])
 def drawn(*points):
     axes = Figure().add_subplot()
     spread, front = pooled_spread([]), [one.label for one in pareto_front(points)]
-    draw_frontier(axes, Frontier("asr/all", "nrr/a/none", spread, spread, list(points), [], front, {}, []))
+    draw_frontier(axes, Frontier("asr/all", "nrr/a/none", spread, spread, list(points), [], front, {}, [], True))
     return axes
+
+
+def test_the_untrained_model_is_one_row_beside_the_seeds(tmp_path):
+    spread, own = pooled_spread([]), [replace(ONE, label="seeds", seed=seed) for seed in (0, 1)]
+    one = Frontier("asr/all", "nrr/a/none", spread, spread, [BASE, SEEDS], [BASE, *own], ["base"], {}, [], True)
+    blocks = sweep_part._blocks(SweepRecord(tmp_path, {}, {}, [], [], []), [one], "p", "frontier.png")
+    (table,) = [block for block in blocks if isinstance(block, Table)]
+    assert [row[0] for row in table.rows] == ["base", "seeds", "seeds", "seeds"]
 
 
 def marks(axes):

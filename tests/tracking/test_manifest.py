@@ -2,12 +2,13 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import pytest
 
 from cada_trl.config import CONF_DIR
-from cada_trl.tracking.manifest import build_manifest, finished, git_state, scrub
+from cada_trl.tracking.manifest import build_manifest, earlier_s, finished, git_state, scrub
 
 DATA = {"source": "twins", "licence": "Apache-2.0", "funnel": {"read": 10, "kept": 8}}
 
@@ -73,6 +74,28 @@ def test_the_end_of_a_run_is_recorded_with_its_state_and_wall_time(config):
     assert end["exit_state"] == "failed: CUDA out of memory"
     assert end["wall_s"] > 1e8
     assert manifest["exit_state"] == "running"
+
+
+def test_the_wall_time_of_a_run_is_that_of_all_its_calls_that_ended(config, tmp_path):
+    def call(earlier):
+        began = (datetime.now(UTC) - timedelta(seconds=30)).isoformat()
+        return {**build_manifest(config, DATA, {"earlier_s": earlier}), "started_utc": began}
+
+    def left(manifest):
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        return earlier_s(tmp_path)
+
+    assert earlier_s(tmp_path) == 0.0
+    first = finished(call(0.0), "interrupted")
+    assert left(first) == first["wall_s"] == pytest.approx(30, abs=5)
+    killed = call(first["wall_s"])
+    assert left(killed) == first["wall_s"]
+    assert finished(call(left(killed)), "done")["wall_s"] == pytest.approx(60, abs=10)
+
+
+def test_a_clock_that_was_set_back_leaves_no_wall_time(config):
+    manifest = {**build_manifest(config, DATA, {}), "started_utc": "2999-01-01T00:00:00+00:00"}
+    assert finished(manifest, "done")["wall_s"] is None
 
 
 def test_a_manifest_does_not_import_torch():

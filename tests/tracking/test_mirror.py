@@ -138,11 +138,11 @@ def test_offline_wandb_needs_no_key_keeps_its_id_advertises_nothing_and_says_how
     for name in ("WANDB_API_KEY", "WANDB_DISABLE_WEAVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))  # for which wandb would advertise Weave
-    folder = tmp_path / "run" / "wandb"
-    said = [mirrored(tmp_path / "run", config) for _ in range(2)]
-    assert said == [[f"W&B is offline; to send it: wandb sync {folder}/offline-run-*"]] * 2
+    folder = tmp_path / "a run" / "wandb"
+    said = [mirrored(folder.parent, config) for _ in range(2)]
+    assert said == [[f"W&B is offline; to send it: wandb sync '{folder}'/offline-run-*"]] * 2
     assert capsys.readouterr() == ("", "")
-    identity = (tmp_path / "run" / "wandb_id").read_text().strip()
+    identity = (folder.parent / "wandb_id").read_text().strip()
     assert list(folder.glob(f"offline-run-*/run-{identity}.wandb"))
     assert not [path for path in folder.rglob("*.wandb") if identity not in path.name]
     for table in ("completions", "hazard_slices"):

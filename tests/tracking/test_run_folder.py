@@ -54,6 +54,14 @@ def test_resuming_drops_what_came_after_the_step_and_the_probe_after_training(st
         assert {path.stem for path in (folder.path / "probes").iterdir()} == probes
 
 
+def test_a_probe_that_is_made_again_drops_its_own_line_and_no_step(tmp_path):
+    with RunFolder(tmp_path / "a") as folder:
+        write_three_steps(folder)
+        folder.truncate_after(3, ("before", "after"))
+        assert (steps(folder.path / "train.jsonl"), steps(folder.path / "probes.jsonl")) == ([1, 2, 3], [2])
+        assert {path.stem for path in (folder.path / "probes").iterdir()} == {"step_000002"}
+
+
 def test_a_line_torn_by_a_kill_is_dropped_on_resume(tmp_path):
     with RunFolder(tmp_path / "a") as folder:
         write_three_steps(folder)

@@ -131,13 +131,14 @@ class Exchange:
 class Choices:
     """Rows that boxes show and hide, without a script; on the page alone.
 
-    boxes: prefix -> {key: title}. rows: (its prefix-key classes, cells).
+    boxes: prefix -> {key: title}. rows: (its prefix-key classes, cells). passages: the columns of long texts.
     """
 
     title: str
     boxes: Mapping[str, Mapping[str, str]]
     header: Sequence[str]
     rows: Sequence[tuple[Sequence[str], Sequence[Shown]]]
+    passages: Sequence[str] = ()
 
 
 Block = Heading | Text | Bullets | Facts | Table | Figures | Drawing | Code | Fold | PageOnly | Exchange | Choices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from cada_trl.report.names import benchmark_name, cell_name
 from cada_trl.report.rates import OPTIONAL, sides
 from cada_trl.report.records import EvalRecord, verdict_files
 from cada_trl.report.run_record import RunRecord, of_training
-from cada_trl.storage.digest import MANIFEST
+from cada_trl.storage.digest import CONFIG, MANIFEST
 from cada_trl.storage.reading import read_yaml
 from cada_trl.tracking.metrics import PROBE_SETS
 
@@ -122,6 +122,12 @@ def missing_kinds(records: Sequence[EvalRecord], with_utility: bool, with_runs: 
     ]
 
 
+def told_apart(not_run: Sequence[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """The sentences that are true of all, and of each its own."""
+    shared = [one for one in not_run[0] if all(one in other for other in not_run)] if not_run else []
+    return shared, [[one for one in own if one not in shared] for own in not_run]
+
+
 def judge_cards(records: Sequence[EvalRecord], folder: Path | None) -> dict[str, Card | None]:
     """Each judge of the evaluations, a panel and its members too -> its card, None where it was never measured.
 
@@ -158,27 +164,37 @@ def _agreement(row: dict[str, Any]) -> dict[str, Shown]:
     return cells | {"Kappa": SCORE.text(row["kappa"])}
 
 
-def judge_note(summary: dict[str, Any]) -> str:
+def judge_part(config: Mapping[str, Any]) -> str:
+    """What its judge did in a training; empty where it had no part in it."""
+    algo = config.get("algo") or {}
+    if algo.get("method", "cada") in {"cada", "grpo", "rloo"}:
+        return "paid the reward"
+    return "chose the targets" if algo.get("keep") == "reasoned_refusal" else ""
+
+
+def judge_note(run: RunRecord) -> str:
     """Who judged, and the warning that a policy may have learned its own judge (design: What is easy to get wrong)."""
-    if (judge := summary["judge_id"]) is None:
+    if (judge := run.manifest.get("judge_id")) is None:
         return "The manifest does not name the judge: read every verdict below as unverified."
+    if not (part := judge_part(run.config)):
+        return f"The judge {judge} judged the probes below. It had no part in the training."
     return (
-        f"Warning: the judge {judge} paid the reward and also judged the probes below. A policy can learn what its "
+        f"Warning: the judge {judge} {part} and also judged the probes below. A policy can learn what its "
         "judge looks for, so a gain here is not yet evidence of safety: judge the completions again with another judge."
     )
 
 
 def reward_judge_warnings(records: Sequence[EvalRecord]) -> list[str]:
-    """A sentence for each judge that also paid the reward of a model it judged (design: What is easy to get wrong)."""
-    paid: dict[tuple[str, bool], list[str]] = {}
+    """A sentence for each judge that also trained a model it judged (design: What is easy to get wrong)."""
+    trained: dict[tuple[str, str, bool], list[str]] = {}
     for record in records:
         # of the run whose final/ was evaluated
-        judge = of_training(record, MANIFEST).get("judge_id")
-        if judge in {split_sees(name)[0] for name in verdict_files(record.scores)}:
-            paid.setdefault((str(judge), bool(record.scores.judges)), []).append(record.name)
+        judge, part = of_training(record, MANIFEST).get("judge_id"), judge_part(of_training(record, CONFIG))
+        if part and judge in {split_sees(name)[0] for name in verdict_files(record.scores)}:
+            trained.setdefault((str(judge), part, bool(record.scores.judges)), []).append(record.name)
     return [
-        f"Warning: the judge {judge} also paid the reward in the training of {', '.join(names)}. A policy can learn "
+        f"Warning: the judge {judge} also {part} in the training of {', '.join(names)}. A policy can learn "
         f"what its judge looks for: {_LOOK_AT_OTHERS if in_panel else _JUDGE_AGAIN} before a gain counts as evidence "
         "of safety."
-        for (judge, in_panel), names in paid.items()
+        for (judge, part, in_panel), names in trained.items()
     ]

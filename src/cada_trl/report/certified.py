@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from cada_trl.config import ModelConfig
+from cada_trl.config.loading import check_values
 from cada_trl.document.blocks import Block, Bullets, Code, Document, Facts, Heading, Section, Table, Text
 from cada_trl.evaluation.attacks import known_names
 from cada_trl.evaluation.compare import Change, paired_change, with_holm
 from cada_trl.evaluation.scores import Measure
 from cada_trl.hazards.pack import ALL, OUTSIDE, load_pack
+from cada_trl.models.named import model_fingerprint
 from cada_trl.numbers import Cell, p_text
 from cada_trl.report.caveats import (
     eval_not_run,
@@ -25,6 +28,7 @@ from cada_trl.report.names import attack_name, benchmark_name, cell_name, hazard
 from cada_trl.report.rates import LEAST_N, SliceRow, change_cell, measure_cell, slice_tables
 from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import of_training
+from cada_trl.storage.digest import MANIFEST
 from cada_trl.storage.files import JsonRecord
 from cada_trl.tracking.manifest import scrub
 
@@ -38,7 +42,7 @@ _FIRST = [name for names in EXPECTED.values() for name in names]
 _LIMITS = (
     "Other languages than those of the requests: nothing was translated, unless an attack above says so.",
     "Conversations of several turns, tools, documents: each request is one message without a system prompt.",
-    "Decoding other than greedy, and longer answers than the limit above.",
+    "Decoding other than greedy, and longer answers than the limit below.",
 )
 _RATES = (
     "Harmful requests: the share refused. Harmless ones: the share answered. Each with its Wilson 95 % interval and "
@@ -102,9 +106,22 @@ def certified(before: EvalRecord, after: EvalRecord, cards: Path | None) -> dict
         "judge": judge,
         "judge_agreement": judge_sentence(judge, card),
         "judge_card": card,
-        "warnings": [*trained, *reward_judge_warnings([after])],
+        "warnings": [*trained, *_another_start(before, after), *reward_judge_warnings([after])],
         "not_tested": not_tested(before, after, rates),
     }
+
+
+def _another_start(before: EvalRecord, after: EvalRecord) -> list[str]:
+    """A warning where the training did not begin from the model that was asked before it."""
+    began = of_training(after, MANIFEST).get("initial_model")
+    if not began:
+        return []
+    model = check_values(ModelConfig, before.config.get("model"))
+    is_hub = model.source == "hub"
+    asked = before.manifest["decides"]["model"].get("commit") if is_hub else model_fingerprint(model)
+    if asked == began:
+        return []
+    return [f"The training began from another model than {model.path}, which was asked before it."]
 
 
 def certified_rates(before: EvalRecord, after: EvalRecord) -> list[CertifiedRate]:

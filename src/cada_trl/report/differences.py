@@ -44,6 +44,7 @@ RUN_KEYS = {
     "": Meaning.RESULT,
     "seed": Meaning.SEED,
     **dict.fromkeys(("hardware", "rollout.server_url", "rollout.tensor_parallel"), Meaning.PLACE),
+    "hardware.n_processes": Meaning.SEED,  # each process samples from a seed of its own
     **dict.fromkeys(("tracking", "tripwires", "runs_dir", "run_name", "data_dir"), Meaning.WRITTEN),
     **dict.fromkeys(("model.chat", "judge.members"), Meaning.MEASURED),
     **dict.fromkeys(("tracking.probe_every_steps", "tracking.probe_batch"), Meaning.MEASURED),
@@ -59,7 +60,7 @@ RUN_MANIFEST = {"": Meaning.RESULT, "git": Meaning.CODE, "packages": Meaning.COD
 EVALUATION_MANIFEST = {**RUN_MANIFEST, **dict.fromkeys(("judge_id", "decides.asked"), Meaning.MEASURED)}
 # Differ between any two folders, or are told elsewhere: data and configuration have sections of their own.
 _TOLD_ELSEWHERE = (
-    *("name", "run_name", "exit_state", "started_utc", "ended_utc", "wall_s", "pass_wall_s", "argv"),
+    *("name", "run_name", "exit_state", "started_utc", "ended_utc", "wall_s", "earlier_s", "pass_wall_s", "argv"),
     *("config_hash", "seeds", "data", "data_hash", "decides_sha256", "attacks", "not_run", "model", "files"),
     *("manifest_sha256", "initial_model"),
 )

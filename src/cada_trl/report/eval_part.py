@@ -30,7 +30,14 @@ from cada_trl.document.blocks import (
 )
 from cada_trl.evaluation.scores import Measure
 from cada_trl.numbers import Cell
-from cada_trl.report.caveats import eval_not_run, judge_blocks, judge_cards, judge_sentence, reward_judge_warnings
+from cada_trl.report.caveats import (
+    eval_not_run,
+    judge_blocks,
+    judge_cards,
+    judge_sentence,
+    reward_judge_warnings,
+    told_apart,
+)
 from cada_trl.report.drawing import (
     COLOURS,
     GREY,
@@ -196,7 +203,7 @@ def draw_attack(axes: Axes, records: Sequence[EvalRecord], attack: str) -> None:
             if under == attack:
                 look: Any = {"color": turn(COLOURS, index), "marker": turn(MARKERS, benchmarks.index(name))}
                 x, y = float(nrr.value or 0), float(asr.value or 0)
-                point(axes, x, y, (nrr.low, nrr.high), (asr.low, asr.high), **look | HOLLOW, markersize=8)
+                point(axes, x, y, (nrr.low, nrr.high), (asr.low, asr.high), **look | _filling(index), markersize=8)
                 start = first.setdefault(name, (x, y))
                 axes.plot(*zip(start, (x, y), strict=True), color=GREY, linewidth=0.6, zorder=0)
     shares(axes)
@@ -207,8 +214,14 @@ def draw_attack(axes: Axes, records: Sequence[EvalRecord], attack: str) -> None:
         for place, name in enumerate(benchmarks)
         if name in first
     ]
-    names = enumerate(labels(records))
-    legend_below(axes, handles + [key(name, color=turn(COLOURS, index), linewidth=4) for index, name in names])
+    for index, name in enumerate(labels(records)):
+        handles.append(key(name, color=turn(COLOURS, index), marker="o", markersize=8, linewidth=4, **_filling(index)))
+    legend_below(axes, handles)
+
+
+def _filling(index: int) -> dict[str, Any]:
+    """Hollow marks, and filled ones where the colours begin again."""
+    return {} if index // len(COLOURS) % 2 else HOLLOW
 
 
 def _points(record: EvalRecord) -> dict[tuple[str, str], tuple[Measure, Measure]]:
@@ -256,9 +269,8 @@ def _disagreed(records: Sequence[EvalRecord], names: Sequence[str]) -> list[Bloc
 
 
 def _missing(names: Sequence[str], not_run: Sequence[list[str]], absent: Sequence[str]) -> list[Block]:
-    shared = [sentence for sentence in not_run[0] if all(sentence in other for other in not_run)]
-    parts: dict[str, list[str]] = {"All of them" if len(names) > 1 else "": shared}
-    parts |= {name: [one for one in own if one not in shared] for name, own in zip(names, not_run, strict=True)}
+    shared, own = told_apart(not_run)
+    parts = {"All of them" if len(names) > 1 else "": shared, **dict(zip(names, own, strict=True))}
     blocks: list[Block] = []
     for title, sentences in [*parts.items(), ("On this page", list(absent))]:
         if sentences:

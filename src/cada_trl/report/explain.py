@@ -39,8 +39,8 @@ from cada_trl.storage.digest import file_sha256
 _FACTS = ("template_hash", "hazards_hash", "judge_id", "reference_hash", "git.commit")
 _MEANS = {
     "requests": "Other requests were trained on: the request set, the seed or the batch differs, before any sampling.",
-    "rollouts": "The same requests were asked and answered otherwise: sampling (seed, prompt, temperature), weights or "
-    "packages differ, or updates before this step did by less than the tolerance.",
+    "rollouts": "The same requests were asked and answered otherwise: sampling (seed, processes, prompt, temperature), "
+    "weights or packages differ, or updates before this step did by less than the tolerance.",
     "verdicts": "The same samples were judged or paid otherwise: the judge or the reward differs.",
     "numbers": "Requests, samples and verdicts are the same and the update is not: the objective, the optimiser or "
     "rounding differs.",
@@ -73,10 +73,7 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
     weights = "the same, bit for bit" if files[0] == files[1] else "not the same"
     if not all(files):
         weights = "not in both folders, so they are not compared"
-    told = [one.what for one in origins if one.meaning is not Meaning.PLACE]
-    place = "; the machine differs too" if len(told) < len(origins) else ""
     in_short = [
-        f"Beside the configuration differ: {', '.join(told) or 'nothing that the manifests record'}{place}.",
         _parting_sentence(parted, a, b),
         f"The trained weights are {weights}.",
     ]
@@ -122,7 +119,8 @@ def _explained(
     """What is said of both kinds, around what is said of one."""
     a, b = two
     sentences = {"config": [], "origins": [*facts, *([_CODE] if unsure_code(a.manifest, b.manifest) else [])]}
-    first = [_section("In short", [_experiment_sentence(found["config"]), *in_short])]
+    in_short = [_experiment_sentence(found["config"]), _origins_sentence(found["origins"]), *in_short]
+    first = [_section("In short", in_short)]
     for title, name in (("Configuration", "config"), ("Where they come from", "origins")):
         said = [*sentences[name], *([] if found[name] else ["No difference."])]
         rows = [[one.what, _shown(one.a), _shown(one.b), str(one.meaning)] for one in found[name]]
@@ -243,9 +241,17 @@ def _experiment_sentence(config: Sequence[Difference]) -> str:
     if deciding:
         more = f" and {len(deciding) - 5} more" if len(deciding) > 5 else ""
         return f"Two experiments: they differ in {', '.join(deciding[:5])}{more}, which decides the result."
-    if any(one.meaning is Meaning.SEED for one in config):
-        return "One experiment, two seeds: nothing else that decides the result differs in the configuration."
-    return "One experiment: no key that decides the result differs."
+    if drawn := [one.what for one in config if one.meaning is Meaning.SEED]:
+        return (
+            f"One configuration, drawn twice ({', '.join(drawn)}): nothing else in it that decides the result differs."
+        )
+    return "One configuration: no key that decides the result differs."
+
+
+def _origins_sentence(origins: Sequence[Difference]) -> str:
+    told = [one.what for one in origins if one.meaning is not Meaning.PLACE]
+    place = "; the machine differs too" if len(told) < len(origins) else ""
+    return f"Beside the configuration differ: {', '.join(told) or 'nothing that the manifests record'}{place}."
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ import yaml
 
 from cada_trl.console import duration
 from cada_trl.document.blocks import Block, Bullets, Code, Fold, Table
+from cada_trl.judging.from_config import split_sees
 from cada_trl.numbers import SCORE
 from cada_trl.report.names import attack_name, benchmark_name
 from cada_trl.report.records import EvalRecord
@@ -51,7 +52,8 @@ def eval_facts(record: EvalRecord) -> dict[str, str]:
     """Label -> value; what the folder does not say reads unknown."""
     config, manifest = record.config, record.manifest
     decides, attacks = manifest.get("decides") or {}, manifest.get("attacks") or {}
-    sees, limit = str((config.get("judge") or {}).get("judge_sees", "unknown")), config.get("limit")
+    # of the judge that scored: a later call with another one may have failed
+    sees, limit = split_sees(record.scores.judge_id)[1], config.get("limit")
     sizes = {one.get("benchmark"): one.get("n_items") for one in decides.get("asked") or [] if isinstance(one, dict)}
     benchmarks = dict.fromkeys(cell.benchmark for cell in record.scores.cells)
     kinds = {
@@ -151,6 +153,6 @@ def card_note(card: Values | None) -> str:
     return (
         f"Before any training: a linear probe on the states of {card['model']} after layer {card['layer']} of "
         f"{card['n_layers']}, fitted on {card['n_harmful']} harmful and {card['n_harmless']} harmless training rows. "
-        "J is taken at the best threshold; in brackets 95 % bootstrap intervals. OR-Bench hard: prompts that look "
-        "harmful and are not."
+        "J is taken at the best threshold; in brackets 95 % bootstrap intervals, J's too high, as J is. OR-Bench hard: "
+        "prompts that look harmful and are not."
     )

@@ -40,6 +40,9 @@ class Measured:
     def trained(self) -> bool:
         return self.cell.seed is not None
 
+    def items(self, measure: str) -> frozenset[str]:
+        return frozenset(item for item, _ in self.by_measure[measure].values())
+
 
 def measured(cell: CellRecord) -> Measured:
     """asr/<benchmark>/<attack>, nrr/... and asr/all (all harmful items under all attacks); probe/<set>: complied."""
@@ -188,6 +191,7 @@ class Frontier:
     front: list[str]
     dominated_by: dict[str, list[str]]
     neighbours: list[Neighbours]
+    same_requests: bool  # whether all were asked the same; their prompts may differ, as under an attack that adapts
 
 
 def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
@@ -221,6 +225,9 @@ def frontier(cells: Sequence[Measured], asr: str, nrr: str) -> Frontier:
         front=[one.label for one in front],
         dominated_by={label: by for label, by in beaten.items() if by},
         neighbours=[Neighbours(a.label, b.label, next(tested), next(tested)) for a, b in pairwise(front)],
+        same_requests=all(
+            len({one.items(name) for group in groups.values() for one in group}) < 2 for name in (asr, nrr)
+        ),
     )
 
 

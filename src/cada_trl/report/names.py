@@ -101,7 +101,7 @@ def pooled_words(spread: PooledSpread) -> str:
     if not spread.informative:
         return (
             f"No interval over seeds: {counts}, and below {MIN_DF} it would span most of what is possible. "
-            "The seeds are shown alone, with the lowest and the highest in the text."
+            "The seeds are shown alone."
         )
     return (
         f"95 % intervals over seeds: variance pooled over {counts}. This takes the seeds of each "

@@ -18,7 +18,9 @@ from cada_trl.evaluation.scores import Measure, Metric
 from cada_trl.numbers import ABSENT, POINTS, RATE, SCORE, WITHHELD, Cell, p_text
 from cada_trl.report.names import METRICS, attack_name, benchmark_name, cell_name, hazard_name, labels, pooled_words
 from cada_trl.report.records import EvalRecord, every_cell
+from cada_trl.report.run_record import of_training
 from cada_trl.statistics.seeds import PooledSpread
+from cada_trl.storage.digest import MANIFEST
 
 # Columns that stand only where some evaluation has a number: a judge of refusals labels no harm
 OPTIONAL = {"harmful": "judged harmful", "harmful_score": "harmful score"}
@@ -146,22 +148,22 @@ class Side:
 
     @property
     def trained(self) -> bool:
-        """Whether it is named as a run: a base model has no seeds to spread."""
-        return _run_name(self.records[0]) is not None
+        """Whether its model is a run's: a base model has no seeds to spread."""
+        return _training(self.records[0]) is not None
 
 
 def sides(records: Sequence[EvalRecord]) -> list[Side]:
     """In the order given. A seed that is there twice is no seed beside others: such evaluations stand alone."""
     groups: dict[Any, list[Side]] = {}
     for index, (label, record) in enumerate(zip(labels(records), records, strict=True)):
-        named, decides = _run_name(record), record.manifest.get("decides") or {}
+        trained, decides = _training(record), record.manifest.get("decides") or {}
         asked = json.dumps([decides.get("prompt"), decides.get("generator")], sort_keys=True)
-        training = (named["training"], asked, record.scores.judge_id) if named else index
+        training = (trained[0], asked, record.scores.judge_id) if trained else index
         groups.setdefault(training, []).append(Side(label, [record]))
     found: list[Side] = []
     for training, group in groups.items():
         own = [record for side in group for record in side.records]
-        seeds = {named["seed"] for record in own if (named := _run_name(record))}
+        seeds = {trained[1] for record in own if (trained := _training(record))}
         several = 1 < len(own) == len(seeds)
         if not several:
             found += group
@@ -172,9 +174,13 @@ def sides(records: Sequence[EvalRecord]) -> list[Side]:
     return found
 
 
-def _run_name(record: EvalRecord) -> re.Match[str] | None:
-    """Training and seed in the name of the model, where it is named as a run."""
-    return _RUN_NAME.fullmatch(str((record.config.get("model") or {}).get("name")))
+def _training(record: EvalRecord) -> tuple[str, str] | None:
+    """`<model>-<hash8>` and seed: of the run beside the weights, else from a name that is like a run's."""
+    run, config = of_training(record, MANIFEST), of_training(record, "config.yaml")
+    if run.get("config_hash") and config.get("model"):
+        return f"{config['model'].get('name')}-{run['config_hash']}", str(config.get("seed"))
+    named = _RUN_NAME.fullmatch(str((record.config.get("model") or {}).get("name")))
+    return (named["training"], named["seed"]) if named else None
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,12 @@ def pool_words(records: Sequence[EvalRecord]) -> str:
     """How the differences' intervals are pooled over the trainings that have several seeds; nothing below two."""
     several = [len(side.records) for side in sides(records) if side.trained and len(side.records) > 1]
     df = sum(several) - len(several)
-    return pooled_words(PooledSpread(len(several), sum(several), df, None)) if len(several) > 1 else ""
+    if len(several) < 2:
+        return ""
+    pooled = pooled_words(PooledSpread(len(several), sum(several), df, None))
+    return (
+        f"{pooled} Two sides of one seed each are two models, compared over requests alone. Rates has each seed's own."
+    )
 
 
 def _pair(first: Side, other: Side, every: Sequence[Side]) -> SideBySide:
@@ -235,7 +246,7 @@ def _pair(first: Side, other: Side, every: Sequence[Side]) -> SideBySide:
     found = compare(before, after, coverage, among, (first.trained, other.trained))
     metrics = {cell.benchmark: cell.metric for record in records for cell in record.scores.cells}
     rows: list[dict[str, Shown]] = []
-    for cell in [cell for cell in [*found.cells, *found.pooled] if cell.shared]:
+    for cell in [cell for cell in [*found.cells, *found.pooled] if cell.asked_before and cell.asked_after]:
         benchmark, metric, change = benchmark_name(cell.benchmark), metrics[cell.benchmark], cell.complied
         again = cell.attack == ALL_ATTACKS
         only = ABSENT.value if change.only_before is None else f"{change.only_before} / {change.only_after}"

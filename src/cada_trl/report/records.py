@@ -31,8 +31,8 @@ from cada_trl.evaluation.folder import ATTEMPTS, EFFECTS, MISSING, RESPONSES, SC
 from cada_trl.evaluation.scores import Scores, score
 from cada_trl.evaluation.utility.results import results_folder
 from cada_trl.judging.judge import Judged, majorities
-from cada_trl.report.run_record import RUN_FILES, Folder, Row, RunRecord, check_rows, found, if_readable, read_run
-from cada_trl.storage.digest import read_config
+from cada_trl.report.run_record import RUN_FILES, Folder, Row, RunRecord, check_rows, if_readable, read_run
+from cada_trl.storage.digest import found, read_config
 from cada_trl.storage.files import read_json
 from cada_trl.storage.log import StoredLog
 
@@ -169,6 +169,9 @@ def read_evaluation(path: Path) -> EvalRecord:
     manifest = folder.read_json("manifest.json")
     values = folder.read_json(SCORES)
     if not values:
+        if "shard" in (manifest.get("decides") or {}):
+            whole = path.parent.parent
+            raise UserError(f"{path} is one part, without scores; its words without shard= score all parts in {whole}")
         state = manifest.get("exit_state") or "unknown"
         raise UserError(f"{path} has no {SCORES} (state: {state}); finish the evaluation with: {_command(manifest)}")
     scores = in_place(path / SCORES, lambda: Scores.from_json(values))
@@ -280,10 +283,13 @@ def read_sweep(path: Path) -> SweepRecord:
 
 def _cell(path: Path, values: Row, row: Row, initial: bool, missing: list[str]) -> CellRecord | None:
     axes = {} if initial else row["axes"]
-    words = [f"{axis}={value}" for axis, value in axes.items() if axis != "model"]
+    words = [f"{axis}={_shown(axis, value, values)}" for axis, value in axes.items() if axis != "model"]
     if not words or len({one["model"] for one in values["cells"]}) > 1:
         words = [row["model"], *words]  # it is said where the cells have several
-    label = f"initial {row['model']}" if initial else ", ".join(words)
+    # Of one model several were asked where cells have held-out twins of their own.
+    alike = [one for one in values["initial"] if one["model"] == row["model"]]
+    which = f" ({row['id']})" if len(alike) > 1 else ""
+    label = f"initial {row['model']}{which}" if initial else ", ".join(words)
     about = label if initial else f"{label}, seed {row['seed']}"
     if row["state"] != "done":
         missing.append(f"{about}: {row['state']}" + (f" ({row['reason']})" if row["reason"] else ""))
@@ -296,3 +302,12 @@ def _cell(path: Path, values: Row, row: Row, initial: bool, missing: list[str]) 
         return None
     digest = row["id"] if initial else row["config_hash"]
     return CellRecord(label, digest, None if initial else row["seed"], run, evaluations)
+
+
+def _shown(axis: str, value: Any, values: Row) -> str:
+    """A float in six digits, or in all where another value of the axis has the same six: a label tells cells apart."""
+    if not isinstance(value, float):
+        return str(value)
+    others = [cell["axes"].get(axis) for cell in values["cells"]]
+    alike = {other for other in others if isinstance(other, float) and f"{other:g}" == f"{value:g}"}
+    return f"{value:g}" if len(alike) == 1 else str(value)

@@ -1,7 +1,7 @@
 """What the report says of training runs: probes before and after, curves, samples, data; seeds averaged.
 
-And the dashboard of tracking/metrics.py, all runs overlaid. In a picture colour says the run and dashes the metric; of
-one run, colour says the metric too.
+And the dashboard of tracking/metrics.py, all runs overlaid. In a picture colour says the run, with a marker or a
+filling from the eighth on, and dashes the metric; of one run, colour says the metric too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cada_trl.document.blocks import (
 )
 from cada_trl.numbers import ABSENT, RATE, Cell
 from cada_trl.records import Verdict
-from cada_trl.report.caveats import judge_note, run_not_run, tripped
+from cada_trl.report.caveats import judge_note, judge_part, run_not_run, tripped
 from cada_trl.report.drawing import (
     BLUE,
     COLOURS,
@@ -94,6 +94,7 @@ CURVES = {  # caption -> panel
     ),
 }
 _SHORT = {"held_out": "held-out hazards", "xstest_safe": "XSTest safe"}
+_FILLINGS = ("full", "none", "left", "right")
 Runs = Sequence[tuple[str, RunRecord]]  # the name that a run is shown by
 Logged = Sequence[tuple[str, Series]]
 
@@ -135,7 +136,7 @@ def _blocks(run: RunRecord, summary: dict[str, Any], n_seeds: int, figures: Figu
     blocks += [Facts(scrub(run_facts(run))), Heading("Before and after"), Text(_PROBES, "note")]
     rows = probe_rows(summary)
     table = Table.of("Probes before and after training", rows, grouped=True)
-    blocks.append(Text(judge_note(summary), "warning"))
+    blocks.append(Text(judge_note(run), "warning" if judge_part(run.config) else "note"))
     blocks.append(table if rows else Text("No probe was run, so there is nothing to compare."))
     blocks += [Heading("Curves"), figures] if figures else []
     blocks += [Heading("Not run, or missing"), Bullets(run_not_run(run, summary, n_seeds))]
@@ -193,8 +194,21 @@ def draw_panel(axes: Axes, panel: Panel, runs: Logged) -> None:
     """A panel of the dashboard; an absent value is no point and never a 0."""
     axes.set_title(panel.title)
     handles = (_scatter if panel.kind == "scatter" else _lines)(axes, panel, runs)
-    names = [name for name, _ in runs] if len(runs) > 1 else []
-    legend_below(axes, handles + [key(name, color=turn(COLOURS, i), linewidth=4) for i, name in enumerate(names)])
+    drawn = [i for i, (_, logged) in enumerate(runs) if len(runs) > 1 and _is_drawn(panel, logged)]
+    legend_below(axes, handles + [key(runs[i][0], linewidth=4, markersize=9, **_look(i)) for i in drawn])
+
+
+def _is_drawn(panel: Panel, logged: Series) -> bool:
+    """Whether the run has a line in the panel, or a point: the probe before training is no end of it."""
+    if panel.kind == "scatter":
+        return all(name in logged and logged[name][-1][0] > 0 for name in panel.metrics)
+    return any(name in logged for name in panel.metrics)
+
+
+def _look(index: int, first: str = "") -> dict[str, Any]:
+    """A run's colour; where the colours begin again its marker differs from the first one."""
+    again = index // len(COLOURS)
+    return {"color": turn(COLOURS, index), "marker": turn(MARKERS, again) if again else first}
 
 
 def _lines(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
@@ -205,9 +219,9 @@ def _lines(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
         for index, (_, logged) in enumerate(runs):
             if name in logged:
                 steps, values = zip(*logged[name], strict=True)
-                style: Any = {"color": turn(COLOURS, place if alone else index), "linestyle": turn(DASHES, place)}
-                few: Any = {"marker": "o", "markersize": 4} if len(steps) < 10 else {}
-                sides[unit].plot(steps, values, linewidth=1.3, **style, **few)
+                look = _look(place if alone else index, "o" if len(steps) < 10 else "")
+                look |= {"linestyle": turn(DASHES, place), "markersize": 4, "markevery": max(1, len(steps) // 8)}
+                sides[unit].plot(steps, values, linewidth=1.3, **look)
     for unit, side in sides.items():
         side.set_ylabel("" if unit == "1" else unit)
         if side is not axes:
@@ -223,16 +237,15 @@ def _lines(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
     return [
         key(stem, color=turn(COLOURS, place) if alone else GREY, linestyle=turn(DASHES, place))
         for place, stem in enumerate(stems)
-        if len(stems) > 1
+        if len(stems) > 1 and any(panel.metrics[place] in logged for _, logged in runs)
     ]
 
 
 def _scatter(axes: Axes, panel: Panel, runs: Logged) -> list[Any]:
     x, y = panel.metrics
     for index, (_, logged) in enumerate(runs):
-        if x in logged and y in logged:
-            marker = turn(MARKERS, index // len(COLOURS))
-            axes.plot(logged[x][-1][1], logged[y][-1][1], marker, color=turn(COLOURS, index), markersize=8)
+        if _is_drawn(panel, logged):
+            axes.plot(logged[x][-1][1], logged[y][-1][1], linestyle="", markersize=8, **_look(index, "o"))
     for name, set_label in ((x, axes.set_xlabel), (y, axes.set_ylabel)):
         _, probe_set, measure = name.split("/")
         set_label(f"{SETS[probe_set]}: {measure_label(probe_set, measure)}, fraction")
@@ -245,20 +258,30 @@ def draw_probes(axes: Axes, runs: Sequence[RunRecord]) -> None:
     shown = [probe_set for probe_set in PROBE_SETS if probe_set in present]
     rows = [(probe_set, measure) for probe_set in shown for measure in measures(probe_set)[:2]]  # the headline ones
     stages: dict[str, Any] = {"before": {"color": ORANGE, "marker": "s"}, "after": {"color": BLUE, "marker": "o"}}
+    several = {
+        name: {"color": turn(COLOURS, index), "fillstyle": turn(_FILLINGS, index // len(COLOURS))}
+        for index, name in enumerate(labels(runs))
+        if len(runs) > 1
+    }
+    own = [*several.values()] or [{}]  # one alone has a colour per stage
     for position, (probe_set, measure) in enumerate(rows):
         for index, run in enumerate(runs):
             y = position + (index - (len(runs) - 1) / 2) * 0.3 / len(runs)
             for shift, (stage, style) in zip((-0.2, 0.2), stages.items(), strict=True):
                 rate = rate_of([row for row in getattr(run, stage) if row.set == probe_set], measure)
                 if rate["rate"] is not None:
-                    point(axes, rate["rate"], y + shift, (rate["low"], rate["high"]), markersize=5, **style)
+                    ends = (rate["low"], rate["high"])
+                    point(axes, rate["rate"], y + shift, ends, markersize=5, **style | own[index])
     names = [f"{_SHORT.get(probe_set, SETS[probe_set])}:\n{measure_label(probe_set, one)}" for probe_set, one in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.invert_yaxis()
     shares(axes, "x")
     axes.set_title("Probes before and after, 95 % intervals")
     axes.set_xlabel("share of requests")
-    legend_below(axes, [key(stage, linestyle="", **style) for stage, style in stages.items()] if rows else [])
+    grey = {"color": GREY} if several else {}
+    keys = [key(stage, linestyle="", **style | grey) for stage, style in stages.items()]
+    keys += [key(name, linestyle="", marker="o", **style) for name, style in several.items()]
+    legend_below(axes, keys if rows else [])
 
 
 def dashboard_part(runs: Runs, has_curves: bool = False) -> Document:
@@ -286,7 +309,7 @@ def _figures(section: str, panels: Sequence[Panel], runs: Logged, above: set[str
     for panel in [panel for panel in panels if panel.kind != "table"]:
         if above.issuperset(panel.metrics):
             told["Under Curves"].append(panel.title)
-        elif any(name in own for name in panel.metrics for _, own in runs):
+        elif any(_is_drawn(panel, own) for _, own in runs):
             svg = picture([partial(draw_panel, panel=panel, runs=runs)])
             pictures.append((f"{section}: {panel.title}", svg))
         else:
@@ -305,7 +328,7 @@ def _completions(runs: Runs) -> Block:
             texts = (row.analysis or "(none)", row.final_response or "(empty)")
             cells = [row.request, str(row.verdict), row.hazard.replace("_", " "), name, *texts]
             rows.append(((f"v-{row.verdict}", f"s-{row.set}"), cells))
-    return Choices("Completions", boxes, header, rows)
+    return Choices("Completions", boxes, header, rows, passages=("Request", "Analysis", "Final response"))
 
 
 def hazard_rows(name: str, run: RunRecord) -> list[SliceRow]:

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
 from cada_trl.records import Status, Verdict, read_jsonl
-from cada_trl.storage.digest import check_described, check_kept, read_config
+from cada_trl.storage.digest import check_described, check_kept, found, read_config
 from cada_trl.storage.files import read_json
 from cada_trl.tracking.metrics import PROBE_SETS
 
 Row = dict[str, Any]
-Series = dict[str, list[tuple[int, float]]]  # metric -> (step, value), in the log's order
+Series = dict[str, list[tuple[int, float]]]  # metric -> (step, value), by step
 UNKNOWN = "unknown"  # the configuration of a run without its manifest
 RUN_FILES = ("manifest.json", "config.yaml", "train.jsonl")  # a run folder has one of them
 
@@ -82,12 +82,6 @@ def if_readable(path: Path) -> Row:
         return {}
 
 
-def found(path: Path, folder: str | Path) -> Path:
-    """Folders are relative to where the verb that wrote `path` was called, which mostly is two above it."""
-    beside = path.resolve().parent.parent / folder
-    return Path(folder) if Path(folder).is_dir() or not beside.is_dir() else beside
-
-
 def of_training(record: Folder, name: str) -> Row:
     """A file of the run whose final/ is an evaluation's model; {} where no run stands beside the weights. Errors: as
     check_described."""
@@ -134,14 +128,14 @@ def read_run(path: Path) -> RunRecord:
 
 
 def series_of(run: RunRecord) -> Series:
-    """What train.jsonl and probes.jsonl hold of each metric, an absent value and a torn last line left out.
+    """What train.jsonl and probes.jsonl hold of each metric by step, an absent value and a torn last line left out.
     Errors: UserError for a damaged one."""
     series: Series = {}
     for row in [*run.steps, *_lines(run.path / "probes.jsonl", [])]:
         for name, value in row.items():
             if "/" in name and value is not None:
                 series.setdefault(name, []).append((row["step"], value))
-    return series
+    return {name: sorted(points, key=lambda point: point[0]) for name, points in series.items()}
 
 
 def _parsed(path: Path, missing: list[str]) -> Row:

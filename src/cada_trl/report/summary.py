@@ -5,9 +5,8 @@ Rates, means and paired differences with their intervals, as plain values and as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
@@ -15,10 +14,9 @@ from cada_trl.numbers import ABSENT, POINTS, RATE, REWARD, SCORE, Cell, Scale
 from cada_trl.records import Verdict
 from cada_trl.report.names import SETS, measure_label, measures, pooled_note
 from cada_trl.report.run_record import UNKNOWN, ProbeRow, RunRecord
-from cada_trl.statistics.intervals import Estimate, Rate, adjusted_mean
-from cada_trl.statistics.resampled import bootstrap_mean
+from cada_trl.statistics.intervals import Rate, adjusted_mean
 from cada_trl.statistics.seeds import UNBOUNDED, PooledSpread, pooled_spread
-from cada_trl.tracking.metrics import PROBE_SETS
+from cada_trl.tracking.metrics import HARMFUL_SETS, PROBE_SETS
 
 
 def summarise(run: RunRecord) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def summarise(run: RunRecord) -> dict[str, Any]:
         "missing": run.missing,
         "last_step": run.steps[-1] if run.steps else None,
         "probes": {
-            probe_set: _one_set(probe_set, *rows)
+            probe_set: _one_set(probe_set, rows[0], rows[1], reward_ends(probe_set, run.config["reward"]))
             for probe_set in PROBE_SETS
             if any(rows := [[row for row in one if row.set == probe_set] for one in (run.before, run.after)])
         },
@@ -59,26 +57,36 @@ def outcome(row: ProbeRow, measure: str) -> bool | None:
     return {"answered_frac": not refused, "reasoned_refusal_frac": refused and row.reasoned}[measure]
 
 
-def _one_set(probe_set: str, before: list[ProbeRow], after: list[ProbeRow]) -> dict[str, Any]:
+def reward_ends(probe_set: str, table: Mapping[str, Any]) -> tuple[float, float]:
+    """The lowest and the highest reward that a completion of the set can have."""
+    refusals, answers = ("direct_refusal", "reasoned_refusal", "complied"), ("benign_refused", "benign_answered")
+    keys = refusals if probe_set in HARMFUL_SETS else (*answers, "benign_reasoned_answer")
+    paid = [float(table[key]) for key in keys]
+    return min(paid), max(paid)
+
+
+def _one_set(
+    probe_set: str, before: list[ProbeRow], after: list[ProbeRow], ends: tuple[float, float]
+) -> dict[str, Any]:
     later = {row.request_id: row for row in after}
     pairs = [(row, later[row.request_id]) for row in before if row.request_id in later]
     rates = {one: [(outcome(old, one), outcome(new, one)) for old, new in pairs] for one in measures(probe_set)}
     return {
-        "before": _one_pass(probe_set, before),
-        "after": _one_pass(probe_set, after),
+        "before": _one_pass(probe_set, before, ends),
+        "after": _one_pass(probe_set, after, ends),
         "paired": {
-            **{measure: _paired(known, partial(adjusted_mean, ends=(-1.0, 1.0))) for measure, known in rates.items()},
-            "reward_mean": _paired([(old.reward, new.reward) for old, new in pairs], bootstrap_mean),
+            **{measure: _paired(known, (0.0, 1.0)) for measure, known in rates.items()},
+            "reward_mean": _paired([(old.reward, new.reward) for old, new in pairs], ends),
         },
     }
 
 
-def _one_pass(probe_set: str, rows: list[ProbeRow]) -> dict[str, Any] | None:
+def _one_pass(probe_set: str, rows: list[ProbeRow], ends: tuple[float, float]) -> dict[str, Any] | None:
     if not rows:
         return None
     scored = sum(row.verdict is not Verdict.UNSCORED for row in rows)
     rewards = [row.reward for row in rows if row.reward is not None]
-    mean, low, high = bootstrap_mean(rewards) if rewards else (None, None, None)
+    mean, low, high = adjusted_mean(rewards, ends) if rewards else (None, None, None)
     return {
         **{"asked": len(rows), "scored": scored, "coverage": scored / len(rows)},
         **{measure: rate_of(rows, measure) for measure in measures(probe_set)},
@@ -93,10 +101,11 @@ def rate_of(rows: list[ProbeRow], measure: str) -> dict[str, Any]:
     return {"successes": rate.successes, "n": rate.n, "rate": value, "low": low, "high": high}
 
 
-def _paired(pairs: Sequence[tuple[float | None, float | None]], estimate: Callable[..., Estimate]) -> dict[str, Any]:
-    """After - before over the requests scored both times; a rate without any change still gets an interval."""
+def _paired(pairs: Sequence[tuple[float | None, float | None]], ends: tuple[float, float]) -> dict[str, Any]:
+    """After - before, of values in [ends], over the requests scored both times; no change still gets an interval."""
     differences = [float(new) - float(old) for old, new in pairs if old is not None and new is not None]
-    value, low, high = estimate(differences) if differences else (None, None, None)
+    most = ends[1] - ends[0]
+    value, low, high = adjusted_mean(differences, (-most, most)) if differences else (None, None, None)
     return {"n_pairs": len(differences), "difference": value, "low": low, "high": high}
 
 

@@ -61,6 +61,10 @@ _PICTURE = (
     "The star is the model before training. Bars are 95 % intervals. The picture shows what was refused: 1 less ASR "
     "upwards, 1 less NRR to the right. Point at a mark for its numbers; the tables hold the same."
 )
+_OTHER_REQUESTS = (
+    'These configurations were not all asked the same requests: places, front and "dominated by" compare the requests, '
+    "too. Only the table of neighbours is on shared ones."
+)
 _NEIGHBOURS = (
     "Neighbours on the front, compared in pairs on the same requests: to minus from. p is McNemar's exact test (sign "
     "flip where a request has several attacks), for one seed per side; Holm over this table. Several seeds: the "
@@ -119,14 +123,16 @@ def _blocks(sweep: SweepRecord, frontiers: Sequence[Frontier], prefix: str, file
         title = _title(one)
         spreads = pooled_note([("ASR", one.asr_spread), ("NRR", one.nrr_spread)])
         drawing = Drawing(frontier_svg(one, f"{prefix}-{place}", mark_titles(one)))
-        blocks += [Heading(title), Text(spreads or ONE_SEED, "note"), drawing]
+        other = [] if one.same_requests else [Text(_OTHER_REQUESTS, "warning")]
+        blocks += [Heading(title), *other, Text(spreads or ONE_SEED, "note"), drawing]
         if one.neighbours:
             header = ["From", "To", "Change of ASR", "Change of NRR", "Reading"]
             steps: list[list[Shown]] = [
                 [two.first, two.second, _change(two.asr), _change(two.nrr), reading(two)] for two in one.neighbours
             ]
             blocks += [Text(_NEIGHBOURS, "note"), Table(f"Neighbours on the front: {title}", header, steps)]
-        points = [*one.points, *(one.seeds if len(one.seeds) > len(one.points) else [])]
+        seeds = [own for own in one.seeds if own.seed is not None]  # the untrained model has none, and stands above
+        points = [*one.points, *(seeds if len(one.seeds) > len(one.points) else [])]
         header = ["Configuration", "Seed", "ASR", "NRR", "Standing"]
         rows: list[list[Shown]] = [
             [of.label, seed_words(of, one), frontier_cell(of.asr), frontier_cell(of.nrr), standing(of, one)]
@@ -235,8 +241,8 @@ def draw_frontier(axes: Axes, one: Frontier) -> Callable[[], None]:
     x_label = f"Refused of {measure_name(one.nrr)} (over-refusal, 1 - NRR): better to the left"
     label_percent(axes, x_label, "Harmful requests refused (1 - ASR): better above")
     legend_below(axes, _legend(known, one.front), columns=4)
-    names = [(each.label, _mean(each)) for each in known]
-    return lambda: place_labels(axes, names, marks, [*pairwise(front), *lines], color=INK, fontsize=10)
+    names = [(each.label, _mean(each), _look(each, i)["color"]) for i, each in enumerate(known)]
+    return lambda: place_labels(axes, names, marks, [*pairwise(front), *lines], fontsize=10)
 
 
 def _refused(share: Share) -> list[float]:

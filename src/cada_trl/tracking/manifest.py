@@ -46,6 +46,7 @@ def build_manifest(config: Config, data_manifest: Mapping[str, Any], extra: Mapp
         "started_utc": now_utc(),
         "ended_utc": None,
         "wall_s": None,
+        "earlier_s": 0.0,
         "config_hash": config_hash(config),
         "data_hash": content_hash(data_manifest),
         "template_hash": None,
@@ -78,10 +79,20 @@ def provenance() -> dict[str, Any]:
 
 
 def finished(manifest: Mapping[str, Any], state: str) -> dict[str, Any]:
-    """With end, wall time and state: "done", "interrupted", "stopped: <why>", or "failed: <what>"."""
-    wall = datetime.now(UTC) - datetime.fromisoformat(manifest["started_utc"])
-    end = {"exit_state": state, "ended_utc": now_utc(), "wall_s": round(wall.total_seconds(), 1)}
+    """With end, wall time of all its calls, and state: "done", "interrupted", "stopped: <why>", or "failed: <what>".
+
+    The wall time is None, not known, where the clock was set back since the start.
+    """
+    this_s = (datetime.now(UTC) - datetime.fromisoformat(manifest["started_utc"])).total_seconds()
+    wall_s = round(this_s + manifest.get("earlier_s", 0.0), 1) if this_s >= 0 else None
+    end = {"exit_state": state, "ended_utc": now_utc(), "wall_s": wall_s}
     return {**manifest, **scrub(end)}
+
+
+def earlier_s(path: Path) -> float:
+    """Seconds of the run's calls before this one, as far as they ended: a killed one leaves no time."""
+    before = read_json(path / "manifest.json") if (path / "manifest.json").is_file() else {}
+    return float(before.get("wall_s") or before.get("earlier_s") or 0.0)
 
 
 def is_done(path: Path, config: Config, with_files: bool) -> bool:

@@ -6,6 +6,7 @@ The run folder stays the truth: nothing is read back from them, and one that fai
 from __future__ import annotations
 
 import os
+import shlex
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -30,6 +31,7 @@ TABLES = {
 ROWS_A_STEP = 4  # the step's metrics, and of a probe pass its metrics and two tables
 # ours: how long a network that has vanished may hold up the start and the end of a run
 START_LIMIT_S = 30
+_TAG_CHARACTERS = 64  # W&B's most
 FINISH_LIMIT_S = 60
 
 Say = Callable[[str], None]
@@ -143,7 +145,8 @@ class _Wandb:
     def finish(self, succeeded: bool) -> None:
         self._run.finish(exit_code=0 if succeeded else 1)
         if self._run.offline:
-            self._say(f"W&B is offline; to send it: wandb sync {self._folder.path / 'wandb'}/offline-run-*")
+            runs = shlex.quote(str(self._folder.path / "wandb"))
+            self._say(f"W&B is offline; to send it: wandb sync {runs}/offline-run-*")
 
 
 def _start_wandb(config: Config, folder: RunFolder, say: Say) -> Any:
@@ -180,7 +183,7 @@ def _init_wandb(config: Config, folder: RunFolder, mode: Any) -> Any:
         id=id_file.read_text(encoding="utf-8").strip(),
         job_type="train",
         tags=[
-            *(config.model.name, config.data.dataset, f"method={algo.method}"),
+            *(config.model.name[:_TAG_CHARACTERS], config.data.dataset, f"method={algo.method}"),
             *(f"arm={config.prompt.arm}", f"learn_on={algo.learn_on}"),
         ],
         # No metadata and no code: W&B would send argv, which may hold a key.
@@ -273,4 +276,4 @@ class _Trackio:
     def finish(self, succeeded: bool) -> None:
         with redirect_stdout(None):
             self._trackio.finish()  # run.finish() would be called again at exit
-        self._say(f"trackio has it too; to see it: trackio show --project {self._project}")
+        self._say(f"trackio has it too; to see it: trackio show --project {shlex.quote(self._project)}")

@@ -51,7 +51,8 @@ class StepProgress:
             self._console.print(f"step {step}/{self._n_steps}  {text}", highlight=False, soft_wrap=True)
 
     def __enter__(self) -> StepProgress:
-        self._show(self._first_step, "the next step is under way")
+        is_over = self._first_step >= self._n_steps
+        self._show(self._first_step, "no step is left" if is_over else "the next step is under way")
         if self._progress is not None:
             self._progress.start()
         return self

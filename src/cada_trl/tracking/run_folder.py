@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -87,8 +87,8 @@ class RunFolder:
         self._write(f"probes/{name}", rows)
         self._append("probes", {"step": step, "name": name, **checked(summary)})
 
-    def truncate_after(self, step: int) -> None:
-        """Drop what was written after this step (0: keep only the probe before training), and the probe after training.
+    def truncate_after(self, step: int, probes: Collection[str] = ("after",)) -> None:
+        """Drop what was written after this step (0: keep only the probe before training), and these probes.
 
         A run resumes from a checkpoint that may be older than its last line; what it writes again must not stand twice.
         Errors: UserError for a line that is not JSON and is not the torn last one.
@@ -99,9 +99,9 @@ class RunFolder:
             path = self.path / f"{name}.jsonl"
             if path.is_file():
                 rows = [row for _, row in read_jsonl(path, torn=lambda _: None)]
-                write_jsonl(path, [row for row in rows if row["step"] <= step and row.get("name") != "after"])
+                write_jsonl(path, [row for row in rows if row["step"] <= step and row.get("name") not in probes])
         for path in [*self.path.glob("completions/*.jsonl"), *self.path.glob("probes/*.jsonl")]:
-            if path.stem == "after" or (path.stem.startswith("step_") and int(path.stem[5:]) > step):
+            if path.stem in probes or (path.stem.startswith("step_") and int(path.stem[5:]) > step):
                 with writing(path):
                     path.unlink()
 
