@@ -14,7 +14,6 @@ after an interruption: what is done is not done again.
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -32,10 +31,11 @@ from cada_trl.jobs.estimate import Cost, sweep_costs
 from cada_trl.jobs.folder import opened, recorded
 from cada_trl.jobs.grid import Cell, SweepRequest, make_grid, read_request
 from cada_trl.jobs.job import asking
-from cada_trl.jobs.queue import COLUMNS, status_rows, write_scripts
+from cada_trl.jobs.queue import COLUMNS, given_options, status_rows, write_scripts
 from cada_trl.jobs.search import read_space, run_search
 from cada_trl.jobs.session import Session, jobs_of
 from cada_trl.planning.device import n_machines
+from cada_trl.stopping import term_as_ctrl_c
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import place_of
 from cada_trl.visible import visible
@@ -73,7 +73,8 @@ def _check_evaluations(cells: Sequence[Cell]) -> None:
 
 
 def _check_machines(request: SweepRequest, cells: Sequence[Cell]) -> None:
-    """Errors: UserError where a cell wants several machines and none but this one is there."""
+    """Errors: UserError where a cell wants several machines and none but this one is there, and as given_options."""
+    given_options(request.config)
     machines = max(n_machines(cell.config.hardware) for cell in cells)
     if machines > 1 and request.config.submit == "here":
         is_search = request.config.search == "optuna"
@@ -88,8 +89,8 @@ def _evaluations(cells: Sequence[Cell]) -> set[tuple[str, ...]]:
     return {words for cell in cells if cell.initial is not None and (words := cell.initial.evaluation) is not None}
 
 
-def _check_inputs(cells: Sequence[Cell]) -> list[str]:
-    """What is missing here for some cell. Errors: UserError for what a cell or evaluation could not read."""
+def _check_inputs(cells: Sequence[Cell]) -> str:
+    """A line on what is missing here for some cell. Errors: UserError for what a cell or evaluation could not read."""
     configs = [cell.config.model_copy(update={"seed": 0}) for cell in cells]
     for config in {repr(config.model_copy(update={"algo": None})): config for config in configs}.values():
         list(check_inputs(config))
@@ -99,12 +100,13 @@ def _check_inputs(cells: Sequence[Cell]) -> list[str]:
             if own is None:
                 load_items(spec, Path(str(evaluation.data_root)).expanduser(), evaluation.limit, evaluation.seed)
     different = {repr(config): config for config in configs}.values()
-    return [*dict.fromkeys(lack for config in different for lack in missing(config))]
+    lacks = dict.fromkeys(lack for config in different for lack in missing(config))
+    return f"missing here: {'; '.join(lacks) or 'nothing'}"
 
 
 def _search(request: SweepRequest, argv: Sequence[str]) -> int:
     space = read_space(request)
-    some = make_grid(space.fixed, space.evaluation, typed=space.typed)[:1]
+    some = space.cells(space.first)
     _check_evaluations(some)
     path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluation])
     if request.status:
@@ -112,9 +114,10 @@ def _search(request: SweepRequest, argv: Sequence[str]) -> int:
         return _status(path, [cell for row in known for cell in make_grid(row["overrides"], space.evaluation, axes)])
     _check_machines(request, some)
     if request.dry_run:
+        missing_here = _check_inputs(some)
         dimensions = "\n".join(f"  {key}: {distribution}" for key, distribution in space.dimensions.items())
         print(f"{path}\n{request.config.n_trials} trials over\n{dimensions}")
-        print(f"with {' '.join(space.fixed) or 'nothing else'}. Nothing was started")
+        print(f"with {' '.join(space.fixed) or 'nothing else'}. Nothing was started\n{missing_here}")
         return 0
     return _run(request, argv, path, None, lambda session: run_search(session, space))
 
@@ -134,17 +137,18 @@ def _run(
     """Run and show; SIGTERM counts as Ctrl-C. cell_ids: None for a search, which decides them later."""
     with opened(path, cell_ids) as folder:
         session = Session(folder, request, ["python", "-m", "cada_trl.sweep", *argv])
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            run(session)
+            with term_as_ctrl_c():
+                run(session)
         except KeyboardInterrupt:
             print(f"stopped; {_counted(session)}")
             raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
         print(f"{_counted(session)}\n{path / 'sweep.md'}\n{_report(path)}")
         rows = [*session.record.get("initial", ()), *session.record.get("cells", ())]
-        return 0 if {row["state"] for row in rows} <= {"done", "submitted", "stopped"} else 1
+        ended_well = {row["state"] for row in rows} <= {"done", "submitted", "stopped"}
+        if unmeasured := (session.search or {}).get("unmeasured"):
+            print(f"trials without ASR or NRR, though their cells are done: {', '.join(map(str, unmeasured))}")
+        return 0 if ended_well and not unmeasured else 1
 
 
 def _report(folder: Path) -> Path | str:
@@ -165,7 +169,7 @@ def _counted(session: Session) -> str:
 
 def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path) -> int:
     place_of(str(path))
-    lacks = _check_inputs(cells)
+    missing_here = _check_inputs(cells)
     jobs = jobs_of(cells)
     to_do = [job for job in jobs if job.results() is None]
     estimates = sweep_costs(cells)
@@ -180,7 +184,7 @@ def _dry_run(request: SweepRequest, cells: Sequence[Cell], path: Path) -> int:
         table.add_row(job.id, job.label, hours, *((f"{cost.memory_gb:.1f}", str(cost.judge_calls)) if cost else ()))
     table_console().print(table)
     print(_total([*costs.values()], request.config.jobs))
-    print(f"missing here: {'; '.join(lacks) or 'nothing'}")
+    print(missing_here)
     if request.config.submit != "here" and to_do:
         with opened(path, {cell.id for cell in cells}) as folder:
             for command in write_scripts(folder, to_do, request.config):

@@ -2,7 +2,8 @@
 
 Its environment says how it behaves: STUB_STARTS a file that gets its pid and words, STUB_FAILS a word that fails it,
 by STUB_CODE or 2, STUB_TRIPS one whose tripwire stops it, STUB_SLEEP_S how long it takes, STUB_IGNORES_SIGINT that it
-does not stop when it is asked to.
+does not stop when it is asked to, STUB_SAVES a file that it writes before it ends when it gets USR1, STUB_SILENT that
+the judge of its harmless probes is.
 """
 
 import json
@@ -28,7 +29,8 @@ def write_run(config, step_s=2.0, rollout_s=1.0):
     step = {"step": 1, "train/rollout_s": rollout_s, "train/step_s": step_s}
     (folder / "train.jsonl").write_text(json.dumps(step) + "\n", encoding="utf-8")
     rows = [probe_row("harmful", number, "REFUSED" if number else "COMPLIED", True) for number in range(4)]
-    rows += [probe_row("harmless", number, "COMPLIED", True) for number in range(2)]
+    answered = "UNSCORED" if os.environ.get("STUB_SILENT") else "COMPLIED"
+    rows += [probe_row("harmless", number, answered, True) for number in range(2)]
     for stem in ("before", "after"):
         (folder / "probes" / f"{stem}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     manifest = {
@@ -46,6 +48,8 @@ def write_run(config, step_s=2.0, rollout_s=1.0):
 def main(words):
     if os.environ.get("STUB_IGNORES_SIGINT"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if saves := os.environ.get("STUB_SAVES"):
+        signal.signal(signal.SIGUSR1, lambda *_: (time.sleep(0.2), Path(saves).touch(), os._exit(75)))
     if starts := os.environ.get("STUB_STARTS"):
         with open(starts, "a", encoding="utf-8") as file:
             file.write(f"{os.getpid()} {' '.join(words)}\n")

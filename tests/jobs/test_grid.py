@@ -125,7 +125,7 @@ def test_a_cell_that_stands_twice_is_one():
         (["prompt=cases,cods"], "prompt=cods: no such choice; did you mean codes"),
         (["beta_kl=0.1,high"], r"beta_kl=high: algo.beta_kl='high': .* \(no cell was started\)"),
         (["baseline=running,group"], "baseline=group needs rollouts_per_request >= 2"),
-        (["threads=1,2"], "threads=1 and threads=2 are the same training"),
+        (["threads=1,2"], "threads=1 and threads=2 are the same run"),
         (["beta_kl=0.1,"], "cannot read the value of beta_kl; expected one value"),
         (["lr=glob(c*)"], r"glob\(\) takes a group"),
         (["judge=glob(zz*)"], r"judge=glob\(zz\*\) has no value; expected a pattern of classifier, .*phrases"),
@@ -159,6 +159,21 @@ def test_an_axis_that_nothing_reads_is_refused_where_one_of_its_values_is_null()
         make_grid(["benign_tok=null,16", "benign_frac=0.0"])
     cells = make_grid(["benign_tok=null,16", "benign_frac=0.0,0.5"])
     assert [cell.config.algo.benign_per_step for cell in cells if cell.config.algo.benign_frac] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("words", "axes"),
+    [
+        (
+            ["baseline=running,batch", "baseline_rate=0.1,null"],
+            [("running", 0.1), ("running", None), ("batch", None)],
+        ),
+        (["benign_frac=0.0,0.5", "benign_tok=null,16"], [(0.0, None), (0.5, None), (0.5, 16)]),
+        (["peft=none,lora", "rank=4,8"], [("none", None), ("lora", 4), ("lora", 8)]),
+    ],
+)
+def test_a_cell_is_trained_once_and_has_no_value_on_an_axis_that_it_does_not_read(words, axes):
+    assert [tuple(cell.axes.values()) for cell in make_grid(words)] == axes
 
 
 def test_a_word_that_one_cell_reads_is_left_out_of_the_cells_that_do_not():

@@ -11,7 +11,9 @@ from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.jobs.folder import Ledger
 from cada_trl.jobs.grid import make_grid
 from cada_trl.jobs.job import ended
+from cada_trl.models.named import folder_identity, model_fingerprint
 from cada_trl.storage.digest import file_sha256
+from tests.end_to_end.tiny_model import save_tiny_model
 
 from .stub_verb import write_run
 
@@ -120,6 +122,22 @@ def test_a_run_of_another_content_of_its_own_requests_or_case_pack_is_not_done(t
     file.write_text("first")
     noted(run, hazards_hash="another")
     assert one.results() is None
+
+
+def test_what_was_made_of_a_model_folder_that_was_edited_since_is_not_done(tmp_path):
+    model = save_tiny_model(tmp_path / "model")
+    of_model = {"name": "tiny", "source": "folder", "path": model, "context_tok": 2048, "n_params": 40000}
+    one = cell(tmp_path, *(f"model.{key}={value}" for key, value in of_model.items()), "eos='<eot>'", "pad='<pad>'")
+    assert one.initial is not None
+    noted(trained(one), initial_model=model_fingerprint(one.config.model))
+    evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00")
+    asked = evaluation(tmp_path, one.initial, "2026-02-01T00:00:00+00:00")
+    noted(asked, decides={"model": folder_identity(model)})
+    assert one.results() is not None and one.initial.results() == [asked]
+    save_tiny_model(model, seed=7)
+    assert one.results() is None and one.initial.results() is None
+    shutil.rmtree(model)
+    assert one.results() is not None and one.initial.results() == [asked]
 
 
 def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own_and_done_again(tmp_path):

@@ -55,14 +55,21 @@ def run(script, **environment):
 
 
 def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(sweep, queue):
-    slurm = "slurm_args=\"--partition=gpu --comment='a b'\""
+    slurm = "slurm_args=\"--partition=gpu --comment='a b' --exclusive\""
     words = ["beta_kl=0.0,0.1", "hardware=gpu", "cell_limit_h=1.5", slurm]
     assert sweep(*words, "launcher=slurm", "--dry-run") == 0
     said = sweep.said()
     assert calls(sweep) == [] and len(scripts(sweep)) == 2
     for script in scripts(sweep):
         text = script.read_text()
-        for option in ("--time=90", "--gpus-per-node=1", "--requeue", "--partition=gpu", "--comment='a b'"):
+        for option in (
+            "--time=90",
+            "--gpus-per-node=1",
+            "--requeue",
+            "--partition=gpu",
+            "--comment='a b'",
+            "--exclusive",
+        ):
             assert f"#SBATCH {option}\n" in text
         assert "beta_kl=0." in script.with_suffix(".sh").read_text() and f"sbatch --parsable {script}" in said
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
@@ -178,6 +185,14 @@ def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep, queu
     assert sweep(*words) == 0
     assert set(sweep.states().values()) == {"done"}
     assert "place:" in (sweep.sweep_folder / "logs" / f"{sweep.record['cells'][2]['id']}.log").read_text()
+
+
+@pytest.mark.parametrize("given", ["-p all -A all", "--time 60", "--comment='a", "gpu"])
+@pytest.mark.parametrize("words", [["--dry-run"], []])
+def test_slurm_args_that_are_no_long_options_are_refused_before_anything_is_written(sweep, queue, given, words):
+    with pytest.raises(UserError, match=r"^slurm_args"):
+        sweep("beta_kl=0.0", "launcher=slurm", f'slurm_args="{given}"', *words)
+    assert calls(sweep) == [] and not (sweep.folder / "sweeps").exists()
 
 
 def test_without_slurm_it_says_what_is_missing(sweep, monkeypatch):

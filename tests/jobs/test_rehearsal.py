@@ -49,6 +49,15 @@ def test_what_the_machine_lacks_is_no_failure_of_the_run(tmp_path, monkeypatch):
     assert (last.stage, last.state, last.seen) == ("machine", "not rehearsed", "vllm is not installed: pip install it")
 
 
+def test_the_nodes_of_a_slurm_job_are_not_the_rehearsals(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    shown = tmp_path / "shown"
+    shown.write_text('#!/bin/sh\necho "nodes: $SLURM_JOB_NUM_NODES"\n', encoding="utf-8")
+    shown.chmod(0o755)
+    monkeypatch.setattr(rehearsing, "sys", type("Sys", (), {"executable": str(shown)}))
+    assert rehearsal(tmp_path)._verb("doctor", []) == "nodes:"
+
+
 def test_a_server_is_there_once_it_answers_where_the_run_will_ask_it(tmp_path, monkeypatch):
     monkeypatch.setattr(Rehearsal, "_stand_in", lambda _: "made")
     monkeypatch.setattr(Rehearsal, "_started", lambda *_: nullcontext())

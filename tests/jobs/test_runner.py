@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -85,6 +86,23 @@ def test_a_cap_of_hours_stops_what_runs_starts_nothing_more_and_a_larger_one_goe
     assert sweep("beta_kl=0.0,0.1", "max_hours=0.0005") == 1 and sweep.n_starts() <= 1
     sweep.stub(SLEEP_S=0)
     assert sweep("beta_kl=0.0,0.1", "max_hours=1") == 0
+
+
+def test_at_the_end_of_the_hours_a_training_stops_at_a_checkpoint(sweep, tmp_path):
+    sweep.stub(SLEEP_S=60, SAVES=tmp_path / "checkpoint", IGNORES_SIGINT=1)
+    assert sweep("beta_kl=0.0", "max_hours=0.001") == 1
+    assert (tmp_path / "checkpoint").is_file() and all_end(sweep)
+
+
+def test_the_time_of_a_call_that_was_killed_counts_by_the_runs_own_manifest(sweep):
+    assert sweep("beta_kl=0.1", "sweep_name=first") == 0
+    (run,) = (sweep.folder / "runs").iterdir()
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"wall_s": 3600.0}))
+    (sweep.sweep_folder / "ledger.jsonl").write_text("")
+    sweep.said()
+    assert sweep("beta_kl=0.1", "sweep_name=first", "--status") == 0 and " 1.00 " in sweep.said()
+    assert sweep("beta_kl=0.1", "sweep_name=first") == 0 and sweep.record["cells"][0]["wall_s"] == 3600.0
 
 
 def test_a_cell_that_its_tripwire_stopped_is_told_from_a_failed_one_and_has_no_numbers(sweep):
@@ -206,6 +224,20 @@ def test_a_damaged_file_of_a_finished_cell_is_found_and_a_folder_that_is_gone_is
     assert sweep.n_starts() == 3
 
 
+def test_the_time_of_a_training_that_was_begun_elsewhere_counts_beside_the_calls_here(sweep):
+    assert sweep("beta_kl=0.1", "sweep_name=first") == 0
+    (run,) = (sweep.folder / "runs").iterdir()
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"exit_state": "interrupted", "wall_s": 36000.0}))
+    assert sweep("beta_kl=0.1,0.2", "sweep_name=second") == 0
+    begun, fresh = json.loads((sweep.folder / "sweeps/second/sweep.json").read_text())["cells"]
+    assert begun["wall_s"] > 36000.0 > fresh["wall_s"] > 0.0
+    (run / "manifest.json").write_text(json.dumps(manifest | {"exit_state": "interrupted", "wall_s": 36000.0}))
+    assert sweep("beta_kl=0.1,0.3", "sweep_name=third", "max_hours=10") == 1
+    begun, fresh = json.loads((sweep.folder / "sweeps/third/sweep.json").read_text())["cells"]
+    assert (begun["wall_s"], fresh["state"]) == (36000.0, "to do")
+
+
 def test_cells_side_by_side_have_cores_and_a_port_of_their_own(sweep):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core cannot be shared out")
@@ -283,3 +315,23 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(UserError, match="choose another tables_dir"):
         run_table(tmp_path, stub(tmp_path, "a"))
+
+
+def test_sigterm_ends_a_tables_jobs_before_it_ends_the_table(tmp_path):
+    pid = tmp_path / "pid"
+    sleeps = "import os, pathlib, signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    sleeps += f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)"
+
+    def say(line):
+        if "started" in line:
+            threading.Thread(target=terminate).start()
+
+    def terminate():
+        while not (pid.is_file() and pid.read_text()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        Runner(JobFolder(tmp_path, "table"), say).run([stub(tmp_path, "a", sleeps)])
+    number = int(pid.read_text())
+    assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE

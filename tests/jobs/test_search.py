@@ -1,5 +1,6 @@
 """A study asks for lr and beta_kl, is told ASR and NRR, and goes on where it was cut off."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -107,6 +108,70 @@ def test_a_trial_whose_cell_failed_is_no_number(sweep, optuna):
     assert sweep(*words) == 0 and sweep.n_starts() == 2
 
 
+def test_a_trial_whose_judge_was_silent_fails_the_search_and_is_named(sweep, optuna):
+    sweep.stub(SILENT=1)
+    for _ in range(2):
+        assert sweep(*STUDY, "n_trials=1") == 1
+        assert "trials without ASR or NRR, though their cells are done: 0" in sweep.said()
+    assert [row["state"] for row in sweep.record["cells"]] == ["done"]
+    assert (sweep.record["search"]["trials"], sweep.record["search"]["unmeasured"]) == ([], [0])
+
+
+def test_a_search_that_would_measure_one_side_alone_is_refused(sweep, optuna):
+    with pytest.raises(UserError, match="reads the probes of both kinds; set n_probe_harmful= and n_probe_harmless="):
+        sweep(*STUDY, "n_probe_harmless=0")
+
+
+def test_a_failed_trial_that_was_retried_is_one_of_n_trials(sweep, optuna):
+    sweep.stub(FAILS="data=twins")
+    assert sweep(*STUDY, "n_trials=1") == 1
+    sweep.stub(FAILS=None)
+    assert sweep(*STUDY, "n_trials=2", "--retry") == 0
+    assert len(sweep.record["search"]["trials"]) == 2 and len(sweep.record["cells"]) == 2
+
+
+def test_a_trial_has_the_numbers_that_its_cells_have_now_and_none_while_they_are_damaged(sweep, optuna):
+    words = (*STUDY, "n_trials=2")
+    assert sweep(*words) == 0
+    assert [trial["best"] for trial in sweep.record["search"]["trials"]] == [True, True]
+    probes = Path(sweep.record["cells"][0]["run_folder"]) / "probes" / "after.jsonl"
+    probes.write_text(probes.read_text().replace("REFUSED", "COMPLIED"))
+    assert sweep(*words) == 1
+    search = sweep.record["search"]
+    assert [trial["number"] for trial in search["trials"]] == [1]
+    assert (search["without_numbers"], search["failed"]) == (1, 0)
+    (sweep.sweep_folder / "ledger.jsonl").unlink()  # the files as they are now are what was done
+    assert sweep(*words) == 0
+    search = sweep.record["search"]
+    assert [(trial["asr"], trial["best"]) for trial in search["trials"]] == [(1.0, False), (0.25, True)]
+    assert search["without_numbers"] == 0
+
+
+def test_a_trial_whose_values_do_not_fit_each_other_has_failed_and_the_search_goes_on(sweep, optuna):
+    words = ("search=optuna", "sweep_name=study", "micro_batch=4", "requests_per_step=int(interval(8,16))")
+    sweep(*words, "n_trials=1")
+    storage = f"sqlite:///{sweep.sweep_folder / 'study.db'}"
+    study = optuna.load_study(study_name="sweep", storage=storage)
+    for value in (14, 12):
+        study.enqueue_trial({"requests_per_step": value})
+        study.ask({"requests_per_step": optuna.distributions.IntDistribution(8, 16)})
+    sweep.said()
+    for _ in range(2):
+        sweep(*words, "n_trials=3")
+        assert "trial 1 has failed: requests_per_step=14: " in sweep.said()
+        assert [trial.state.name for trial in study.trials[1:]] == ["FAIL", "COMPLETE"]
+
+
+def test_a_search_is_composed_with_its_own_dimensions_and_its_dry_run_says_what_is_missing(sweep, optuna, monkeypatch):
+    words = ("search=optuna", "micro_batch=32", "requests_per_step=32,64", "lr=interval(1e-6,1e-5)", "--dry-run")
+    assert sweep(*words) == 0 and "missing here: nothing" in sweep.said()
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert sweep(*words, "judge=strongreject") == 0
+    assert "missing here: " in sweep.said()
+    with pytest.raises(UserError, match=r"nonexist\.jsonl"):
+        sweep(*words, f"file={sweep.folder / 'nonexist.jsonl'}")
+
+
 def test_a_trial_that_was_stopped_from_outside_goes_on_in_the_next_call(sweep, optuna):
     words = (*STUDY, "n_trials=1")
     sweep.stub(FAILS="data=twins", CODE=75)
@@ -128,6 +193,9 @@ def test_another_search_under_the_same_name_is_refused(sweep, optuna):
     [
         (("lr=interval(1e-4,1e-6)",), "lr=interval"),
         (("lrr=interval(1e-6,1e-4)",), "unknown key 'lrr'; did you mean lr"),
+        (("lr=tag(logg,interval(1e-6,1e-4))",), "unknown tag logg; expected log, as in"),
+        (("lr=1e-5,abc,1e-4",), "lr=abc"),
+        (("n_train=interval(12,24)",), "n_train=12.0: .* valid integer"),
         (("beta_kl=interval(-1.0,0.5)",), "beta_kl=-1.0"),
         (("lr=interval(1e-6,1e-4)", "launcher=slurm"), "runs here: leave launcher=slurm out"),
         (

@@ -110,7 +110,6 @@ def measured_runs(runs_dir: str) -> list[Measured]:
         if steps_s:
             rollout_s = statistics.median(rollout_s for rollout_s, _ in steps_s)
             update_s = statistics.median(step_s - rollout_s for rollout_s, step_s in steps_s)
-            # A resumed run's wall time is its last call's.
             rest_s = max(0.0, manifest["wall_s"] - sum(step_s for _, step_s in steps_s))
             measured.append(Measured(config, (rollout_s, update_s), rest_s))
     return measured

@@ -137,6 +137,8 @@ class Ledger:
         to do: it was stopped from outside, and the next call goes on with it. facts: results, its folders once it is
         done; its queue_id."""
         row = {"utc": now_utc(), "job": job.id, "label": job.label, "state": state, "evaluate": _words(job)}
+        if not self.last(job):
+            facts["begun_s"] = _run_s(job)  # elsewhere, before this sweep's first call
         if "results" in facts:
             facts |= {"results": [*map(str, facts["results"])], "files": fingerprint(facts["results"])}
         self._log.append([{**row, "reason": reason, "wall_s": wall_s, **facts}])
@@ -146,13 +148,19 @@ class Ledger:
             self.look(job)
 
     def _wall_s(self, job: Job) -> float | None:
-        """Wall time of all its calls; of a run that was not made here what its own manifest says."""
-        rows = [row for row in self._log.rows if row["job"] == job.id]
-        known = [row["wall_s"] for row in rows if row.get("wall_s") is not None]
-        if known:
-            return round(sum(known), 1)
-        wall_s = if_readable(job.run_folder / "manifest.json").get("wall_s") if rows and job.run_folder else None
-        return None if wall_s is None else float(wall_s)
+        return wall_s([row for row in self._log.rows if row["job"] == job.id], job)
+
+
+def wall_s(rows: Sequence[Mapping[str, Any]], job: Job) -> float | None:
+    """Wall time of all its calls and of what was begun elsewhere. rows: the ledger's, of this job. At least what the
+    run's own manifest says: a call that was killed told no time."""
+    told_s = sum(row.get(name) or 0.0 for row in rows for name in ("begun_s", "wall_s"))
+    return max(filter(None, (round(told_s, 1), _run_s(job))), default=None)
+
+
+def _run_s(job: Job) -> float | None:
+    wall_s = if_readable(job.run_folder / "manifest.json").get("wall_s") if job.run_folder else None
+    return None if wall_s is None else float(wall_s)
 
 
 def _words(job: Job) -> list[str] | None:

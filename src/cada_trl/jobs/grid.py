@@ -185,8 +185,8 @@ def make_grid(
         twin = cells.setdefault(cell.id, cell)
         if twin.config != cell.config:
             raise UserError(
-                f"{_varied(twin.words, varying)} and {_varied(cell.words, varying)} are the same training: they differ "
-                "in hardware, tracking or folders alone, which do not change the result; give one value"
+                f"{_varied(twin.words, varying)} and {_varied(cell.words, varying)} are the same run: they differ in "
+                "hardware, tracking or folders alone, which its name leaves out; give one value"
             )
     must_be_read = {_key(word) for word in (words if typed is None else typed)}
     for key in must_be_read.intersection(why_unread, *ignored):
@@ -252,8 +252,9 @@ def _cell(
 ) -> tuple[Cell, dict[str, str]]:
     """The cell without the words that nothing reads in it, and these with their reasons: another cell may read them."""
     try:
-        unread = unread_words(training(words), words)
-        words = tuple(word for word in words if word not in unread)
+        whole = training(words)
+        unread, left_out = unread_words(whole, words), unread_words(whole, words, nulls=True)
+        words = tuple(word for word in words if word not in left_out)
         config = training(words)
     except UserError as error:
         words_told = _varied(words, varying)
@@ -261,7 +262,9 @@ def _cell(
         raise UserError(f"{where}{error} (no cell was started)") from error
     if config.run_name is not None:
         raise UserError("run_name would put every cell into one folder; leave it out: a run is named by its content")
-    axes = {key.rpartition(".")[2]: _value(key, words, config) for key in varying if key != "seed"}
+    unused = set(map(_key, left_out))
+    values = {key: None if key in unused else _value(key, words, config) for key in varying if key != "seed"}
+    axes = {key.rpartition(".")[2]: value for key, value in values.items()}
     shown = {key: f"{value:g}" if isinstance(value, float) else value for key, value in axes.items()}
     label = [*(f"{key}={'null' if value is None else value}" for key, value in shown.items()), f"s{config.seed}"]
     calls = [Call("train", words)]

@@ -19,6 +19,7 @@ from cada_trl.data.prepared import check_same_files
 from cada_trl.errors import StoppedByTripwire, UserError
 from cada_trl.evaluation.folder import slug
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
+from cada_trl.models.named import folder_identity
 from cada_trl.planning.device import n_machines
 from cada_trl.report.run_record import if_readable
 from cada_trl.storage.digest import file_sha256
@@ -100,7 +101,8 @@ class Job:
 
     def script(self, commands: Sequence[str] | None = None) -> str:
         """A bash script that can also be run by hand: the commands (its own) here, a failing one the last."""
-        lines = ["#!/bin/bash", f"# {self.label}", "set -e", f"cd {shlex.quote(str(Path.cwd()))}"]
+        stops = "trap : USR1  # of which a training stops at a checkpoint, and then this script"
+        lines = ["#!/bin/bash", f"# {self.label}", "set -e", stops, f"cd {shlex.quote(str(Path.cwd()))}"]
         return "\n".join([*lines, *(commands or map(shlex.join, self.commands))]) + "\n"
 
 
@@ -162,16 +164,21 @@ def _trained(words: Words) -> Path | None:
 
 
 def _evaluated(words: Words, since: str) -> Path | None:
-    """The evaluation with this very configuration, and content of own files, that ended well after the training did."""
+    """The evaluation with this very configuration, and content of own files, that ended well after the training did;
+    without a training, of the model folder as it is now, where it still is."""
     config = asking(words)
     files = [word for word in config.benchmarks if is_own(word)]
     if config.twins_file and TWIN_SETS.keys() & set(config.benchmarks):
         files.append(config.twins_file)
     own = {file_sha256(Path(word).expanduser()) for word in files}
+    model = Path(config.model.path).expanduser()
+    may_differ = not since and config.model.source == "folder" and (model / "config.json").is_file()
     for folder, stored, manifest in ended(config.evals_dir, since, config.model.name):
         is_done = manifest.get("exit_state") == "done" and (folder / "scores.json").is_file()
-        asked = {one.get("sha256") for one in (manifest.get("decides") or {}).get("asked") or ()}
-        if is_done and stored == config.model_dump() and own <= asked:
+        decides = manifest.get("decides") or {}
+        asked = {one.get("sha256") for one in decides.get("asked") or ()}
+        is_same = stored == config.model_dump() and own <= asked
+        if is_done and is_same and (not may_differ or decides.get("model") == folder_identity(model)):
             return folder
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cada_trl.errors import UserError
-from cada_trl.jobs.folder import JobFolder, Ledger
+from cada_trl.jobs.folder import JobFolder, Ledger, wall_s
 from cada_trl.jobs.grid import SweepConfig
 from cada_trl.jobs.job import Job, SweepJob
 from cada_trl.jobs.runner import NO_RESULT, from_outside
@@ -58,17 +59,17 @@ def collect(folder: JobFolder, ledger: Ledger, jobs: Sequence[Job]) -> None:
     """What became of submitted jobs: done by their files, still queued, or ended with a code or without one."""
     queued = queue_states() if jobs else {}
     for job in jobs:
-        codes, wall_s = _attempts(_exit_file(folder, job))
+        codes, took_s = _attempts(_exit_file(folder, job))
         if (results := job.results()) is not None:
-            ledger.add(job, "done", wall_s=wall_s, results=results)
+            ledger.add(job, "done", wall_s=took_s, results=results)
         elif ledger.last(job).get("queue_id") in queued:
             continue
         elif not codes or from_outside(codes[-1]):
-            ledger.add(job, "to do", "no longer in the queue and not done", wall_s)
+            ledger.add(job, "to do", "no longer in the queue and not done", took_s)
         elif (reason := job.tripwire(codes[-1])) is not None:
-            ledger.add(job, "stopped", reason, wall_s)
+            ledger.add(job, "stopped", reason, took_s)
         else:
-            ledger.add(job, "failed", f"exit code {codes[-1]} in the queue" if codes[-1] else NO_RESULT, wall_s)
+            ledger.add(job, "failed", f"exit code {codes[-1]} in the queue" if codes[-1] else NO_RESULT, took_s)
 
 
 def queue_states() -> dict[str, str]:
@@ -91,7 +92,8 @@ def status_rows(path: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, ...]]:
         state = event.get("state", "to do")
         state = "done" if is_done else "to do" if state == "done" else state
         in_queue = queued.get(event.get("queue_id", ""), "gone") if state == "submitted" else ""
-        hours = sum(row.get("wall_s") or 0.0 for row in events if row["job"] == job.id) / 3600
+        own = [row for row in events if row["job"] == job.id]
+        hours = (wall_s(own, job) or 0.0) / 3600
         reason = "" if is_done else str(event.get("reason") or "")
         rows.append((job.id, job.label, state, in_queue, *_progress(job), f"{hours:.2f}" if hours else "", reason))
     return rows
@@ -177,8 +179,20 @@ def _resources(job: SweepJob, config: SweepConfig) -> dict[str, str]:
         options["--mem"] = f"{math.ceil(peak_gb * a_node + 4)}G"  # 4 GB for activations and Python; ours
     if hardware.threads:
         options["--cpus-per-task"] = str(hardware.threads * a_node)
-    given = [word.partition("=") for word in shlex.split(config.slurm_args or "")]
-    return options | {name: value for name, _, value in given}
+    return options | given_options(config)
+
+
+def given_options(config: SweepConfig) -> dict[str, str]:
+    """slurm_args by name. Errors: UserError for other words than long options: a line of a script's head has one each,
+    and one that lacks its value takes the next line for it."""
+    try:
+        words = shlex.split(config.slurm_args or "")
+    except ValueError as error:
+        raise UserError(f"slurm_args={config.slurm_args}: {error}") from error
+    for word in words:
+        if not re.fullmatch(r"--[a-z][a-z0-9-]*(=.+)?", word):
+            raise UserError(f"slurm_args: {word!r} is no long option; expected --name=value, as in --partition=gpu")
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
 def _size(value: str) -> tuple[int, str]:

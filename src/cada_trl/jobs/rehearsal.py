@@ -152,10 +152,11 @@ class Rehearsal:
 
     @contextmanager
     def _started(self, verb: str, words: Sequence[str]) -> Iterator[Group]:
-        """A verb's processes, all ended at the end. No GPU is seen, where there is one."""
+        """A verb's processes, all ended at the end. No GPU is seen, where there is one, and no node of a Slurm job."""
         self._logs[verb] = self._folder / f"{len(list(self._folder.glob('*.log'))) + 1:02}_{verb}.log"
         command = [sys.executable, "-m", f"cada_trl.{verb}", *words]
-        process = start_group(command, self._logs[verb], {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"})
+        unseen = dict.fromkeys(("CUDA_VISIBLE_DEVICES", "SLURM_JOB_NUM_NODES"), "")
+        process = start_group(command, self._logs[verb], {**unseen, "OMP_NUM_THREADS": "1"})
         try:
             yield process
         finally:

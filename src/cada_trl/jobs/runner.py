@@ -22,10 +22,12 @@ from cada_trl.config import Config
 from cada_trl.errors import StopAsked, UserError
 from cada_trl.jobs.folder import JobFolder, State
 from cada_trl.jobs.job import Job
+from cada_trl.stopping import term_as_ctrl_c
 from cada_trl.storage.files import GOES_ON, replace, try_lock, writing
 
 _POLL_S = 0.2
 _PROGRESS_S = 60.0
+_CHECKPOINT_S = 600.0  # ours: a large model's steps of one rollout, and its checkpoint
 _GRACE_S = 30.0  # ours: a training that is asked to stop writes its state in a few seconds
 _TAIL_LINES, _TAIL_BYTES = 15, 2**16
 SPENT = "max_hours is spent: a larger one goes on"
@@ -153,15 +155,17 @@ class Runner:
     _waited_for: set[str] = field(default_factory=set, init=False)
     _progress_told_s: float = field(default_factory=time.monotonic, init=False)
 
+    @term_as_ctrl_c()
     def run(self, jobs: Sequence[Job]) -> None:
         """Run them; returns when none is left. A failing job leaves the others running, but for those that ask the
-        model that it should have trained. Ctrl-C and any error stop what runs, by SIGINT and then SIGKILL, and are
-        raised again."""
+        model that it should have trained. Ctrl-C, SIGTERM and any error stop what runs, by SIGINT and then SIGKILL, and
+        are raised again."""
         waiting, group = list(jobs), list[_Running]()
         try:
             while waiting or group:
                 if self.budget_s <= sum(running.wall_s for running in group):
                     self.say(SPENT)
+                    self._at_checkpoints(group)
                     self._stop(group, SPENT)
                     for job in waiting:
                         self.record(job, "to do", SPENT)
@@ -246,6 +250,15 @@ class Runner:
         path, retry = self.folder.log(job), "; --retry starts it again" if self.folder.kind == "sweep" else ""
         tail = [f"  | {line}" for line in _last_lines(path)[-_TAIL_LINES:] or ["(empty)"]]
         self.say("\n".join([f"{job.label}: {state}, {reason}{retry}", f"  {path}:", *tail]))
+
+    def _at_checkpoints(self, group: Sequence[_Running]) -> None:
+        """Let trainings finish the steps that were sampled at once, and save."""
+        for running in group:
+            signal_group(running.process, signal.SIGUSR1)
+        until_s = time.monotonic() + _CHECKPOINT_S
+        for running in group:
+            with suppress(subprocess.TimeoutExpired):
+                running.process.wait(max(0.0, until_s - time.monotonic()))
 
     def _stop(self, group: Sequence[_Running], reason: str) -> None:
         for running in group:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,11 @@ class Space:
         words = [*self.fixed, *(f"{key}={value}" for key, value in params.items())]
         return make_grid(words, self.evaluation, tuple(self.dimensions), self.typed)
 
+    @property
+    def first(self) -> dict[str, Any]:
+        """The first value of each dimension."""
+        return {key: _values(distribution)[0] for key, distribution in self.dimensions.items()}
+
 
 def read_space(request: SweepRequest) -> Space:
     """Intervals and axes but the seed's are dimensions; the default space stands in where no interval is given.
@@ -66,8 +72,11 @@ def read_space(request: SweepRequest) -> Space:
             "search=optuna has nothing to search: give an interval or an axis, as in lr=interval(1e-6,1e-4)"
         )
     space = Space(dimensions, tuple(fixed), request.evaluation, (*request.typed, *dimensions))
-    for end in (0, -1):  # every trial's words are these with other values: a wrong key or type is refused before any
-        cells = space.cells({key: _ends(distribution)[end] for key, distribution in dimensions.items()})
+    # Every trial's words are these with other values: a wrong key or type is refused before any.
+    cells = space.cells(space.first)
+    for key, distribution in dimensions.items():
+        for value in _values(distribution)[1:]:
+            space.cells(space.first | {key: value})
     if (initial := cells[0].initial) is not None and initial.evaluation is not None:
         sides = {spec.metric for spec, _ in sets_of(asking(initial.evaluation))[0]}
         if len(sides) == 1:
@@ -75,6 +84,11 @@ def read_space(request: SweepRequest) -> Space:
                 f"search=optuna weighs asr on harmful requests against nrr on harmless ones, and evaluate.benchmarks= "
                 f"has {sides.pop()} alone; add a set of the other kind, or leave the evaluation out"
             )
+    elif 0 in ((tracking := cells[0].config.tracking).n_probe_harmful, tracking.n_probe_harmless):
+        raise UserError(
+            "search=optuna without an evaluation reads the probes of both kinds; set n_probe_harmful= and "
+            "n_probe_harmless= above 0, or add evaluate=quick"
+        )
     return space
 
 
@@ -100,19 +114,22 @@ def run_search(session: Session, space: Space) -> None:
     study.set_user_attr("searched", searched)
     # A resumed study draws on, not the same again.
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=config.jobs > 1)
-    if earlier := [cell for trial in study.trials if trial.state.is_finished() for cell in space.cells(trial.params)]:
-        session.run(earlier)
+    if earlier := _composed(space, [trial for trial in study.trials if trial.state.is_finished()]):
+        session.run([cell for of_trial in earlier.values() for cell in of_trial])
         for trial in _failed(study):  # stays so in the study: where its cells have ended well since, they are a new one
-            if values := objectives(session.record, space.cells(trial.params)):
+            if values := objectives(session.record, earlier.get(trial.number, ())):
                 study.add_trial(create_trial(params=trial.params, distributions=trial.distributions, values=values))
-    _show(session, study)
+    _show(session, space, study)
     while not session.is_spent:
-        n_new = min(config.n_trials - len(study.trials), config.jobs)
+        n_tried = len(_failed(study)) + sum(trial.state is not TrialState.FAIL for trial in study.trials)
+        n_new = min(config.n_trials - n_tried, config.jobs)
         cut_off = study.get_trials(states=[TrialState.RUNNING])
         batch: Sequence[Trial | FrozenTrial] = cut_off or [study.ask(space.dimensions) for _ in range(n_new)]
         if not batch:
             return
-        cells = {trial.number: space.cells(trial.params) for trial in batch}
+        cells = _composed(space, batch)
+        for number in {trial.number for trial in batch} - cells.keys():
+            study.tell(number, state=TrialState.FAIL)
         session.run([cell for of_trial in cells.values() for cell in of_trial])
         if session.is_spent:  # a trial that was cut off stays one
             return
@@ -121,12 +138,35 @@ def run_search(session: Session, space: Space) -> None:
             if left.isdisjoint(cell.id for cell in of_trial):
                 values = objectives(session.record, of_trial)
                 study.tell(number, values, TrialState.COMPLETE if values else TrialState.FAIL)
-        _show(session, study)
+        _show(session, space, study)
         if left:  # stopped from outside: the next call goes on
             return
 
 
+def _composed(space: Space, trials: Sequence[Trial | FrozenTrial]) -> dict[int, list[Cell]]:
+    """Trial's number -> its cells. Says of which trials the values do not fit each other; they have none."""
+    cells = {}
+    for trial in trials:
+        try:
+            cells[trial.number] = space.cells(trial.params)
+        except UserError as error:
+            print(f"trial {trial.number} has failed: {error}")
+    return cells
+
+
+def _unmeasured(record: dict[str, Any], space: Space, study: Study) -> list[int]:
+    """Numbers of the failed trials whose cells ended well: a rate of theirs is not known."""
+    states = {row["id"]: row["state"] for row in record.get("cells", ())}
+    found = []
+    for trial in _failed(study):
+        with suppress(UserError):  # its values do not fit each other, which was said
+            if {states.get(cell.id) for cell in space.cells(trial.params)} == {"done"}:
+                found.append(trial.number)
+    return found
+
+
 def _failed(study: Study) -> list[FrozenTrial]:
+    """Those that failed, without those that were done well since, as trials of their own."""
     known = [trial.params for trial in study.trials if trial.values]
     return [trial for trial in study.trials if trial.state.name == "FAIL" and trial.params not in known]
 
@@ -139,7 +179,7 @@ def objectives(record: dict[str, Any], cells: Sequence[Cell]) -> tuple[float, fl
     ids = {cell.id for cell in cells}
     pairs = [_of_cell(row["metrics"]) for row in record["cells"] if row["id"] in ids]
     known = [pair for pair in pairs if pair is not None]
-    if len(known) < len(ids):
+    if not known or len(known) < len(ids):
         return None
     return statistics.mean(asr for asr, _ in known), statistics.mean(nrr for _, nrr in known)
 
@@ -154,15 +194,28 @@ def _of_cell(metrics: dict[str, Any]) -> tuple[float, float] | None:
     return statistics.mean(sides[0]), statistics.mean(sides[1])
 
 
-def _show(session: Session, study: Study) -> None:
-    """The study in sweep.json: its finished trials, and which of them no other one beats in both."""
-    best = {trial.number for trial in study.best_trials}
+def _show(session: Session, space: Space, study: Study) -> None:
+    """The study in sweep.json: the trials with the numbers that their cells have now, which may be others than the
+    study was told, and which of them no other one beats in both."""
+    told = [(trial, objectives(session.record, space.cells(trial.params))) for trial in study.trials if trial.values]
+    known = [(trial, values) for trial, values in told if values]
     trials = [
-        {"number": n, "params": trial.params, "asr": trial.values[0], "nrr": trial.values[1], "best": n in best}
-        for n, trial in enumerate(study.trials)
-        if trial.values
+        {
+            "number": trial.number,
+            "params": trial.params,
+            "asr": asr,
+            "nrr": nrr,
+            "best": not any(a <= asr and n >= nrr and (a, n) != (asr, nrr) for _, (a, n) in known),
+        }
+        for trial, (asr, nrr) in known
     ]
-    session.search = {"trials": trials, "failed": len(_failed(study)), "storage": str(session.folder.path / STUDY)}
+    session.search = {
+        "trials": trials,
+        "failed": len(_failed(study)),
+        "unmeasured": _unmeasured(session.record, space, study),
+        "without_numbers": len(told) - len(trials),
+        "storage": str(session.folder.path / STUDY),
+    }
     session.write()
 
 
@@ -175,6 +228,8 @@ def _distribution(word: str) -> BaseDistribution | None:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if interval := _interval(word):
+        if others := interval.tags - {"log"}:
+            raise UserError(f"{word}: unknown tag {min(others)}; expected log, as in tag(log,interval(1e-6,1e-4))")
         low, high, log = interval.start, interval.end, "log" in interval.tags
         kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
         try:
@@ -185,5 +240,6 @@ def _distribution(word: str) -> BaseDistribution | None:
     return CategoricalDistribution(values) if len(values) > 1 else None
 
 
-def _ends(distribution: Any) -> tuple[Any, ...]:
+def _values(distribution: Any) -> tuple[Any, ...]:
+    """Of an interval its ends."""
     return tuple(getattr(distribution, "choices", None) or (distribution.low, distribution.high))
