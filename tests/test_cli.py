@@ -10,7 +10,7 @@ import pytest
 
 from cada_trl.cli import VERBS, overview
 from cada_trl.config import CONF_DIR
-from cada_trl.errors import run_verb
+from cada_trl.errors import StopAsked, run_verb
 
 CONSOLE = [sys.executable, "-c", "from cada_trl.cli import main; main()"]
 
@@ -106,3 +106,15 @@ def test_other_words_reach_the_verb(word, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         run_verb(lambda argv: int(argv != [word]))
     assert stop.value.code == 0
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", "stopped: asked to\n"), ("3", "")])
+def test_of_the_ranks_that_stop_together_the_first_says_so_and_all_end_alike(rank, said, monkeypatch, capsys):
+    def stopped(argv):
+        raise StopAsked("asked to")
+
+    monkeypatch.setattr(sys, "argv", ["verb"])
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit) as stop:
+        run_verb(stopped)
+    assert stop.value.code == StopAsked.exit_code and capsys.readouterr().err == said

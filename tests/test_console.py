@@ -1,14 +1,17 @@
 """What a reader gets: no control character, anywhere, and how far a pass is."""
 
 import io
+import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.table import Table as RichTable
 
 from cada_trl import console as progress
 from cada_trl.chat import Shown, _to_stdout
-from cada_trl.console import Console, shown, time_left
+from cada_trl.console import Console, shown, table_console, time_left
 from cada_trl.document import blocks
 from cada_trl.document.render import html, markdown, show
 from cada_trl.errors import UserError, run_verb
@@ -74,6 +77,45 @@ def test_no_control_character_reaches_the_line_of_an_error(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: no run \\x1b[2J\\ud800\n"
 
 
+def ended(verb, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["verb"])
+    with pytest.raises(SystemExit) as stop:
+        run_verb(verb)
+    return stop.value.code
+
+
+def test_a_folder_of_another_user_and_a_name_that_is_too_long_are_one_line(monkeypatch, capsys, tmp_path):
+    assert ended(lambda argv: (tmp_path / ("x" * 300)).is_dir() or Path("x" * 300).read_text(), monkeypatch) == 2
+    assert capsys.readouterr().err.endswith(f"{'x' * 300}: File name too long\n")
+
+    def locked(argv):
+        raise PermissionError(13, "Permission denied", "/priv/run")
+
+    assert ended(locked, monkeypatch) == 2
+    assert capsys.readouterr().err == "error: cannot use /priv/run: Permission denied\n"
+
+
+def test_another_error_of_the_system_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["verb"])
+    with pytest.raises(ConnectionRefusedError):
+        run_verb(lambda argv: (_ for _ in ()).throw(ConnectionRefusedError(111, "Connection refused")))
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "said"),
+    [
+        ("{} >&-", 0, ""),
+        ("{} >/dev/full", 2, "error: cannot write: No space left on device\n"),
+        ("PYTHONIOENCODING=latin-1 {} >&2", 0, "caf\xe9 \\u2192\n"),
+    ],
+)
+def test_a_closed_a_full_and_a_latin_1_standard_output_have_no_traceback(shell, code, said):
+    verb = "import sys; from cada_trl.errors import run_verb; run_verb(lambda argv: print(sys.argv[1]) or 0)"
+    command = shell.format(f"{shlex.quote(sys.executable)} -c {shlex.quote(verb)} 'caf\xe9 \u2192'")
+    done = subprocess.run(command, shell=True, check=False, capture_output=True)
+    assert (done.returncode, done.stderr.decode("latin-1")) == (code, said)
+
+
 def test_a_streamed_answer_is_shown_with_its_escapes(capsys):
     answer = Shown(_to_stdout, analysis=True)
     answer.add("Hello \x1b[31mthere")
@@ -96,6 +138,13 @@ def test_outside_a_terminal_there_is_a_line_every_ten_seconds_and_at_the_end(mon
 def test_in_a_terminal_there_is_a_bar():
     text = printed(True, iter("abcd"), 4)
     assert "responses" in text and "4/4" in text and "ETA 0:00" in text
+
+
+@pytest.mark.parametrize(("columns", "width"), [("40", 80), ("120", 120)])
+def test_a_table_is_never_narrower_than_what_its_numbers_need(monkeypatch, columns, width):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert table_console().width == width
 
 
 def test_early_rows_give_no_estimate():

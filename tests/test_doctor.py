@@ -167,6 +167,20 @@ def test_what_is_no_port_is_a_failed_finding(monkeypatch, port):
         found(doctor.check_ports, "model=llama3", "hardware=a100x4")
 
 
+@pytest.mark.parametrize(("n_nodes", "level"), [("1", "failed"), ("2", "ok")])
+def test_a_slurm_job_of_other_nodes_than_the_runs_machines_fails(monkeypatch, n_nodes, level):
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", n_nodes)
+    one = found(doctor.check_ports, "model=llama3", "hardware=a100x16")[0]
+    assert (one.level, one.seen) == (level, f"the Slurm job has {n_nodes} node(s) and this run's machines are 2")
+    assert one.todo == ("sbatch --nodes=2" if level == "failed" else "")
+
+
+def test_ranks_that_another_job_left_are_a_failed_finding(monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UserError, match=r"^RANK=1 in the environment, and n_processes=1"):
+        found(doctor.check_inputs, f"data_dir={tmp_path}")
+
+
 def test_a_failed_finding_is_refused_with_what_is_to_be_done():
     doctor.refuse_failed([Finding("a", "ok", "x"), Finding("b", "warning", "y", "z")])
     with pytest.raises(UserError, match=r"^too long; lower it$"):

@@ -92,7 +92,7 @@ WRONG = {
         "seed=0,1 n_trials=5": "n_trials=5: nothing reads it with search=grid",
         "seed=0,1 max_hours=nan": "max_hours=nan: Input should be a finite number",
         "seed=0,1 evaluate.limit=3": "evaluate.limit=3 needs an evaluation; add evaluate=quick",
-        "runs_dir=a,b": "runs_dir=a and runs_dir=b are the same training",
+        "runs_dir=a,b": "runs_dir=a and runs_dir=b are the same run",
     },
     "table": {
         "table=9": "table=9: Input should be 1, 2, 3 or 4",

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from cada_trl.errors import UserError
 
+HOME = "~ is the shell's; write the folder out, as in /home/me/runs"
+
 
 class Arguments(argparse.ArgumentParser):
     """An option's name is written out: --chek is no --check."""
@@ -24,6 +26,8 @@ def destination(word: str) -> Path:
     """For `type=`: a folder to write to; an empty word would be the working folder."""
     if not word.strip():
         raise argparse.ArgumentTypeError("an empty word is no folder")
+    if word.startswith("~"):
+        raise argparse.ArgumentTypeError(f"{word}: {HOME}")
     return Path(word)
 
 

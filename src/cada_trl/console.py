@@ -15,6 +15,7 @@ from rich.segment import Segment
 from cada_trl.visible import visible
 
 LOG_COLUMNS = 160  # a log has no width of its own, and rich's 80 columns would break names and intervals
+LEAST_COLUMNS = 80  # what a table of rates needs
 LINE_EVERY_S = 10.0
 # Ours. The model is loaded ahead of the first row, and of rows answered side by side the short ones end long before the
 # others: their pace is absurd. From a fifth on the estimate is at most four times what was spent.
@@ -31,8 +32,9 @@ class Console(rich.console.Console):
 
 
 def table_console() -> Console:
-    """Standard output: as wide as the terminal, or LOG_COLUMNS where it is none."""
-    return Console(width=None if sys.stdout.isatty() else LOG_COLUMNS)
+    """Standard output: as wide as the terminal, or LOG_COLUMNS where it is none. A narrow terminal wraps whole lines:
+    rich would cut digits off."""
+    return Console(width=max(LEAST_COLUMNS, Console().width) if sys.stdout.isatty() else LOG_COLUMNS)
 
 
 def shown(done: Iterable[T], n_total: int, what: str, console: Console | None = None) -> Iterator[T]:

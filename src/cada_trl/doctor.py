@@ -26,7 +26,7 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.from_config import check_pays_reward, make_judge
 from cada_trl.judging.judge import Judge
-from cada_trl.launching import MASTER_PORT, absent, check_launch, fetched, quiet_libraries, set_environment
+from cada_trl.launching import MASTER_PORT, absent, check_launch, check_world, fetched, quiet_libraries, set_environment
 from cada_trl.models.checks import QUESTION, check_tokenizer
 from cada_trl.models.prompts import chat_ids, check_pack
 from cada_trl.planning.device import accelerator_of, n_machines
@@ -133,6 +133,7 @@ def check_inputs(config: Config) -> Iterator[Finding]:
     """What the run reads and where it writes. Errors: UserError for the first thing that stands in its way."""
     check_pays_reward(config.judge)
     check_launch(config)
+    check_world(config)
     prompts(config, QUESTION)  # the case pack, and enough cases in it
     for folder in (config.runs_dir, config.data_dir):
         place_of(folder)
@@ -197,7 +198,11 @@ def check_gpu(config: Config) -> Iterator[Finding]:
 
 
 def check_ports(config: Config) -> Iterator[Finding]:
-    """The port that the processes meet on, and the vLLM server's address."""
+    """The Slurm job's nodes, the port that the processes meet on, and the vLLM server's address."""
+    if n_nodes := os.environ.get("SLURM_JOB_NUM_NODES"):
+        n = n_machines(config.hardware)
+        seen = f"the Slurm job has {n_nodes} node(s) and this run's machines are {n}"
+        yield either(n_nodes == str(n), "slurm", seen, f"sbatch --nodes={n}")
     if config.hardware.n_processes > 1:
         given = os.environ.get("MASTER_PORT", str(MASTER_PORT))
         if not given.isdecimal() or not 0 < int(given) < 65536:
@@ -241,8 +246,9 @@ def check_model(config: Config) -> Iterator[Finding]:
 
     Errors: UserError for a model that cannot be reached and a tokenizer that does not do.
     """
-    from cada_trl.models.load import load_tokenizer
+    from cada_trl.models.load import check_decoded, load_tokenizer
 
+    check_decoded(config.model)
     tokenizer = load_tokenizer(config.model)
     for fact in check_tokenizer(tokenizer, config.model):
         yield Finding("tokenizer", "ok", fact)

@@ -132,6 +132,7 @@ class Export(Section):
 
 def test_the_words_after_a_run_are_its_keys():
     assert run_words(["runs/a", "to=x"], Export) == Export(run="runs/a", to="x")
+    assert run_words(["to=x", "runs/lr=1e-3"], Export) == Export(run="runs/lr=1e-3", to="x")
 
 
 @pytest.mark.parametrize("words", ["runs/a to=x to=y", "runs/a run=runs/b", "run=runs/b", "runs/a runs/b"])

@@ -120,6 +120,9 @@ UNREAD = {
         "judge.api_key_env judge.timeout_s judge.max_retries"
     ),
     "algo.benign_frac=0.0": "algo.benign_arm algo.benign_tok algo.benign_beta_kl",
+    "algo.method=sft algo.targets=own": "algo.refusal_text",
+    "algo.targets=direct_refusal|opening algo.benign_frac=0.0": "algo.keep",
+    "algo.method=dpo": "peft.dropout",  # TRL's DPOTrainer trains without any
     "algo.baseline!=running": "algo.baseline_rate algo.baseline_start",
     "algo.lr_schedule=constant": "algo.warmup_frac",
     "algo.max_steps!=null": "algo.epochs",

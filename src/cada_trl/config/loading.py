@@ -202,6 +202,11 @@ def config_is_all(config: Section, flags: Collection[str]) -> bool:
     return flags == {"--config"}
 
 
+def is_place(word: str) -> bool:
+    """Whether it names a folder: `key=value` has no slash in its key."""
+    return "=" not in word or "/" in word.partition("=")[0]
+
+
 def run_words(argv: list[str], schema: type[Schema]) -> Schema:
     """`RUN key=value ...` as the schema, which has a field `run`.
 
@@ -210,10 +215,10 @@ def run_words(argv: list[str], schema: type[Schema]) -> Schema:
     if HELP.intersection(argv):
         defaults = (f"  {name}={field.default}" for name, field in schema.model_fields.items() if name != "run")
         raise HelpAsked("\n".join(["", "keys, with their defaults (None: left out)", *defaults]))
-    runs = [word for word in argv if "=" not in word]
+    runs = [word for word in argv if is_place(word)]
     if len(runs) != 1 or runs[0].startswith("-"):
         raise UserError(f"got {' '.join(argv) or 'nothing'}; expected one run folder and key=value, as in runs/NAME")
-    words = [f"run={runs[0]}", *(word for word in argv if "=" in word)]
+    words = [f"run={runs[0]}", *(word for word in argv if word not in runs)]
     values = dict(word.split("=", 1) for word in words)
     if len(values) < len(words):
         raise UserError(f"got {' '.join(argv)}; expected one run folder and each key once, as in runs/NAME to=FOLDER")
@@ -284,7 +289,9 @@ def _full_override(text: str, schema: type[Section], choices: dict[str, list[str
     key, value = text.split("=", 1)
     if key in choices:
         if value not in choices[key]:
-            raise UserError(f"{key}={value}: no such choice; {nearest(value, choices[key])}")
+            is_own = key == "model" and ("/" in value or Path(value).is_dir())
+            advice = "; your own: source=folder path=FOLDER name=mine, or source=hub path=ORG/NAME" if is_own else ""
+            raise UserError(f"{key}={value}: no such choice; {nearest(value, choices[key])}{advice}")
         return text
     paths = leaf_paths(schema)
     path = paths.get(key, key)
@@ -303,5 +310,9 @@ def _explain(problem: Any, schema: type[Section]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{where}'; {nearest(where.rsplit('.', 1)[-1], leaf_paths(schema))}"
     is_secret = where.rstrip(".0123456789").endswith(SECRET_ENDS)
-    shown = where if is_secret else f"{where}={problem['input']!r:.100}"
+    is_absent = problem["type"] == "missing"  # its input is all that stands around it
+    shown = where if is_secret or is_absent else f"{where}={problem['input']!r:.100}"
+    if problem["type"] == "string_type" and isinstance(problem["input"], int | float):  # bool, too
+        name = where.rpartition(".")[2]
+        message += f"; a text that reads as a number has quotes of its own, as in \"{name}='2024'\""
     return f"{shown}: {message}" if where else message

@@ -141,9 +141,17 @@ def _no_correction(config: Config) -> str | None:
         return f"acts with method=cada only; method={algo.method} has TRL's own correction, or needs none; set null"
     if rollout.backend == "transformers":
         return "corrects vLLM's sampling; rollout=transformers samples with the trained model itself: set it to null"
+    return _not_its_own_samples(config)
+
+
+def _not_its_own_samples(config: Config) -> str | None:
+    """Why a completion is no sample of the policy on the learned prompt, and what to set; None where it is."""
+    algo = config.algo
     if algo.learn_on == "request" and config.prompt.arm != "none":
-        return "needs samples of the learned prompt (two prompts have no ratio): set learn_on=rollout or prompt=none"
-    if rollout.top_p < 1.0:
+        return "needs samples of the learned prompt: set learn_on=rollout or prompt=none"
+    if algo.sampled_by == "reference":
+        return "needs the policy's own samples: set sampled_by=policy"
+    if config.rollout.top_p < 1.0:
         return "compares with the whole distribution, and top_p < 1 samples from a part of it: set top_p=1.0"
     return None
 
@@ -212,14 +220,19 @@ def load_config(overrides: list[str], typed: Collection[str] | None = None) -> C
     typed: as compose_config's; the words of a recipe or policy may be left unread. Errors: UserError. Imports no torch.
     """
     own = overrides if typed is None else typed
-    return compose_config(Config, CONF_DIR, "config", expand_recipes(overrides), typed=own)
+    config = compose_config(Config, CONF_DIR, "config", expand_recipes(overrides), typed=own)
+    # no misfit of the schema: runs of versions that took it are there, and can be evaluated
+    if config.algo.method == "cada" and config.algo.kl_in != "loss" and (why_not := _not_its_own_samples(config)):
+        raise UserError(f"kl_in={config.algo.kl_in} {why_not}")
+    return config
 
 
-def unread_words(config: Config, words: Sequence[str]) -> dict[str, str]:
-    """Of the words those whose key nothing reads in this configuration -> why."""
+def unread_words(config: Config, words: Sequence[str], nulls: bool = False) -> dict[str, str]:
+    """Of the words those whose key nothing reads in this configuration -> why; nulls: also of null, which asks for
+    nothing."""
     paths, values = leaf_paths(Config), flat(config.model_dump())
     of_path = {paths.get(key, key): word for word in words for key in [word.partition("=")[0]]}
-    set_here = {path for path in of_path if values.get(path) is not None}
+    set_here = {path for path in of_path if nulls or values.get(path) is not None}
     return {of_path[path]: why for path, why in unread_keys(values, set_here)}
 
 

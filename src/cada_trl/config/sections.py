@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from cada_trl.config.loading import Fraction, NonNegative, Positive, Section
-from cada_trl.config.texts import Address, Addresses, Name, Variable
+from cada_trl.config.texts import Address, Addresses, Name, Project, Variable
 
 Weight = Annotated[float, Field(ge=0.0)]
 Action = Literal["off", "warn", "stop"]
@@ -173,7 +173,7 @@ class TrackingConfig(Section):
     """What is logged, probed and saved."""
 
     wandb: Literal["off", "offline", "online"]
-    wandb_project: Name
+    wandb_project: Project
     local_tracker: Literal["none", "tensorboard", "trackio"] = "none"
     probe_every_steps: NonNegative  # 0: only before and after
     probe_batch: Positive

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from cada_trl.arguments import HOME
+
 MAX_NAME_BYTES = 200  # a file system takes 255, and locks and temporary files add to a name
 SECRET_ENDS = ("_url", "_env")  # of keys whose wrong values are not repeated: a password may be in them
 
@@ -24,9 +26,17 @@ def _name(text: str) -> str:
     return text
 
 
+def _project(text: str) -> str:
+    if len(text) > 128 or set("#?%:") & set(text):
+        raise ValueError("expected a name of at most 128 characters, without # ? % and :, as W&B takes it")
+    return text
+
+
 def _folder(text: str) -> str:
     if text != text.strip() or not text.isprintable():
         raise ValueError("expected a folder, without blanks at its ends or control characters")
+    if text.startswith("~"):
+        raise ValueError(HOME)
     return text
 
 
@@ -66,6 +76,7 @@ def _variable(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+Project = Annotated[Name, AfterValidator(_project)]
 Folder = Annotated[str, AfterValidator(_folder)]
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = (

