@@ -112,8 +112,9 @@ def test_tensorboard_holds_what_was_logged(tmp_path):
 def test_trackio_goes_on_with_a_folders_run_begins_another_for_a_new_folder_and_prints_nothing_itself(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read once, when it is imported
     pytest.importorskip("trackio")
+    for name in ("utils", "sqlite_storage"):  # TRACKIO_DIR is read once, and TRL may have imported trackio before
+        monkeypatch.setattr(f"trackio.{name}.TRACKIO_DIR", tmp_path / "trackio")
     storage = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
     config = load_config(["tracking=trackio", "run_name=one"])
     folder = tmp_path / "run"
