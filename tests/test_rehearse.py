@@ -13,20 +13,22 @@ DEEPTHOUGHT = ["model=deepthought", "hardware=a100x4"]
 
 
 @pytest.mark.parametrize(
-    ("words", "free_gb", "n_ranks"),
+    ("words", "free_gb", "n_cores", "n_ranks"),
     [
-        (DEEPTHOUGHT, 100.0, 4),
-        (DEEPTHOUGHT, 5.9, 2),  # three fit, and do not divide four
-        (DEEPTHOUGHT, 0.1, 1),
-        ([*DEEPTHOUGHT, "peft=lora"], 10.0, 2),
-        ([*DEEPTHOUGHT, "rollout=vllm_colocate"], 10.0, 2),
-        ([*DEEPTHOUGHT, "peft=lora", "rollout=vllm_colocate"], 10.0, 1),
-        (["model=llama3", "hardware=a100x16"], 100.0, 16),
-        (["hardware=cpu"], 100.0, 1),
+        (DEEPTHOUGHT, 100.0, 16, 4),
+        (DEEPTHOUGHT, 5.9, 16, 2),  # three fit, and do not divide four
+        (DEEPTHOUGHT, 0.1, 16, 1),
+        (DEEPTHOUGHT, 100.0, 3, 2),
+        (DEEPTHOUGHT, 100.0, 1, 2),  # ranks that wait for each other are what is rehearsed
+        ([*DEEPTHOUGHT, "peft=lora"], 10.0, 16, 2),
+        ([*DEEPTHOUGHT, "rollout=vllm_colocate"], 10.0, 16, 2),
+        ([*DEEPTHOUGHT, "peft=lora", "rollout=vllm_colocate"], 10.0, 16, 1),
+        (["model=llama3", "hardware=a100x16"], 100.0, 16, 16),
+        (["hardware=cpu"], 100.0, 16, 1),
     ],
 )
-def test_as_many_of_the_runs_processes_are_started_as_the_memory_holds(words, free_gb, n_ranks):
-    assert ranks_that_fit(load_config(words), free_gb) == n_ranks
+def test_as_many_of_the_runs_processes_are_started_as_memory_and_cores_hold(words, free_gb, n_cores, n_ranks):
+    assert ranks_that_fit(load_config(words), free_gb, n_cores) == n_ranks
 
 
 def test_only_device_size_and_places_differ_from_the_run(tmp_path):

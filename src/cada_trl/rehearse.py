@@ -9,6 +9,7 @@ memory and CUDA, and says at its end what it could not rehearse. Exit code 0, or
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
             folder.mkdir(parents=True)
         set_environment(threads=1)
         quiet_libraries()
-        n_ranks = ranks_that_fit(config, psutil.virtual_memory().available / 1e9)
+        n_ranks = ranks_that_fit(config, psutil.virtual_memory().available / 1e9, os.cpu_count() or 1)
         words = small_words(config, argv, n_ranks, folder)
         stages = []
         with StopSignals():  # a signal ends the verb that runs, too
@@ -70,10 +71,11 @@ def main(argv: list[str]) -> int:
     return int(state != "rehearsed")
 
 
-def ranks_that_fit(config: Config, free_gb: float) -> int:
-    """The run's processes, or as many of them as the free memory holds and that divide them."""
+def ranks_that_fit(config: Config, free_gb: float, n_cores: int) -> int:
+    """The run's processes, or as many of them as free memory and cores hold and that divide them: two on one core, which
+    wait for each other as more would."""
     rank_gb = RANK_GB[config.peft.adapter] + (COLOCATED_GB if config.rollout.backend == "vllm_colocate" else 0.0)
-    n, fitting = config.hardware.n_processes, int(free_gb / rank_gb)
+    n, fitting = config.hardware.n_processes, min(int(free_gb / rank_gb), max(2, n_cores))
     return max(ranks for ranks in range(1, max(1, min(n, fitting)) + 1) if n % ranks == 0)
 
 
@@ -115,7 +117,7 @@ def unrehearsed(config: Config, n_ranks: int) -> list[str]:
     if tok < config.rollout.max_new_tok:
         said.append(f"max_new_tok={config.rollout.max_new_tok}: {tok}")
     if n_ranks < hardware.n_processes:
-        said.append(f"{hardware.n_processes} processes: {n_ranks}, as many as the free memory holds")
+        said.append(f"{hardware.n_processes} processes: {n_ranks}, as many as free memory and cores hold")
     if n_machines(hardware) > 1:
         said.append(f"{n_machines(hardware)} machines: one")
     if _judge_in_process(config):
