@@ -72,8 +72,8 @@ def main(argv: list[str]) -> int:
 
 
 def ranks_that_fit(config: Config, free_gb: float, n_cores: int) -> int:
-    """The run's processes, or as many of them as free memory and cores hold and that divide them: two on one core, which
-    wait for each other as more would."""
+    """The run's processes, or as many of them as free memory and cores hold and that divide them: two on one
+    core, which wait for each other as more would."""
     rank_gb = RANK_GB[config.peft.adapter] + (COLOCATED_GB if config.rollout.backend == "vllm_colocate" else 0.0)
     n, fitting = config.hardware.n_processes, min(int(free_gb / rank_gb), max(2, n_cores))
     return max(ranks for ranks in range(1, max(1, min(n, fitting)) + 1) if n % ranks == 0)
