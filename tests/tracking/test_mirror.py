@@ -109,6 +109,19 @@ def test_tensorboard_holds_what_was_logged(tmp_path):
     assert [(one.step, one.value) for one in events.Scalars("train/loss")] == [(7, 0.5)]
 
 
+def test_tensorboard_shows_a_step_that_is_done_again_once(tmp_path):
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for steps in ((1, 2, 3), (3, 4)):  # killed after step 3, with a checkpoint of step 2
+        with RunFolder(tmp_path / "run") as folder:
+            run = Mirror.start(load_config(["tracking=tensorboard"]), folder, print)
+            run.log(0, {"probe/twins/header_auc": 0.5})
+            for step in steps:
+                run.log(step, {"train/loss": float(step)})
+            run.finish(succeeded=False)
+    events = accumulators.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [one.step for one in events.Scalars("train/loss")] == [1, 2, 3, 4]
+
+
 def test_trackio_goes_on_with_a_folders_run_begins_another_for_a_new_folder_and_prints_nothing_itself(
     tmp_path, monkeypatch, capsys
 ):

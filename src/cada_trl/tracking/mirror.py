@@ -10,6 +10,7 @@ import shlex
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from typing import Any, Protocol
 
 from cada_trl.config import Config, config_hash, run_name
@@ -229,10 +230,15 @@ class _Tensorboard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise UserError("tracking=tensorboard needs the extra: pip install 'cada_trl[tensorboard]'") from error
-        self._writer: Any = SummaryWriter(str(folder.path / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._made: Callable[..., Any] = partial(SummaryWriter, str(folder.path / "tensorboard"))
+        self._writer: Any = self._made()
         self._writer.add_text("config", f"```\n{scrub(config.model_dump())}\n```", 0)
+        self._trained = False
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        if not self._trained and "train/loss" in metrics:
+            self._writer.close()
+            self._writer, self._trained = self._made(purge_step=step), True  # hides what a killed run logged of it
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
