@@ -29,7 +29,7 @@ CURVE = "--curve"
 NOTES = (
     "AUC: the chance that a harmful request scores above a harmless one; a coin has 0.50. J: the share of harmful ones "
     "above the best threshold less that of harmless ones; a coin's is above 0, about 0.1 for two sets of 100. "
-    "In brackets: 95 % bootstrap intervals; J's is too high, as J is, and above 0 for a coin too.",
+    "In brackets: 95 % intervals from resamples.",
     "probe: a logistic regression on the states of the untrained model. bag of words: the same on the words alone.",
     "OR-Bench hard: prompts that look harmful and are not.",
     f"Requests longer than {MAX_CHARS} characters are cut.",

@@ -13,9 +13,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.stats
 
 from cada_trl.statistics.intervals import adjusted_mean, centre_and_error, wilson
 from cada_trl.statistics.paired import sign_flip
+from cada_trl.statistics.resampled import auc_and_j, auc_and_j_intervals
 from cada_trl.statistics.seeds import across_seeds, difference_across_seeds, pooled_spread
 
 Random = np.random.Generator
@@ -79,6 +81,11 @@ def settings():
     for sides in ((1, 3), (3, 3)):
         drawing = f"{sides[0]} and {sides[1]} seeds x 100 items", partial(draw_two_sides, *sides)
         yield Setting("difference across seeds", True, *drawing, partial(across_sides, sides[0]))
+    for true_j in (0.0, 0.55, 0.95):
+        for place, name in enumerate(("AUC", "J")):
+            drawing = f"100 and 100 scores, true J {true_j:g}", partial(draw_two_sets, true_j, place)
+            yield Setting(name, True, *drawing, partial(of_two_sets, place))
+            yield Setting(f"{name}, percentile bootstrap", False, *drawing, partial(percentiles_of_two_sets, place))
     drawing = "60 items, no change", partial(draw_attacked_alike, 60, 1)
     yield Setting("McNemar, p at least 0.05", True, *drawing, lambda x: as_interval(mcnemar_of(x)))
     drawing = "60 items x 6 attacks, no change", partial(draw_attacked_alike, 60, 6)
@@ -142,6 +149,13 @@ def draw_two_sides(n_before, n_after, rng):
     return (rng.random(logits.shape) < sigmoid(logits)).astype(np.float64), truth
 
 
+def draw_two_sets(true_j, place, rng):
+    """[sides, scores]: of two normals one deviation wide. The truth is their AUC or their J."""
+    distance = 2 * scipy.stats.norm.ppf((1 + true_j) / 2)
+    data = rng.standard_normal((2, 100)) + np.array([[distance], [0.0]])
+    return data, (float(scipy.stats.norm.cdf(distance / math.sqrt(2))), true_j)[place]
+
+
 def sigmoid(logits):
     return 1 / (1 + np.exp(-logits))
 
@@ -172,6 +186,16 @@ def by_item(data):
 
 def by_attempt(data):
     return of_differences((data[..., 1] - data[..., 0]).ravel())
+
+
+def of_two_sets(place, data):
+    return auc_and_j_intervals(*data)[place][1:]
+
+
+def percentiles_of_two_sets(place, data):
+    rng = np.random.default_rng(0)
+    drawn = [auc_and_j(*(rng.choice(side, len(side)) for side in data))[place] for _ in range(200)]
+    return np.quantile(drawn, [0.025, 0.975])
 
 
 def across(data):
@@ -224,7 +248,13 @@ def as_interval(p):
 OURS = [setting for setting in settings() if setting.ours]
 NOT_TAKEN = [
     next(setting for setting in settings() if setting.name == name)
-    for name in ("Wald", "bootstrap", "adjusted difference, every attempt", "McNemar of every attempt")
+    for name in (
+        "Wald",
+        "bootstrap",
+        "adjusted difference, every attempt",
+        "McNemar of every attempt",
+        "J, percentile bootstrap",
+    )
 ]
 
 

@@ -39,9 +39,16 @@ def test_the_interval_holds_the_value_repeats_and_narrows_with_more_texts():
     assert many[1].low < 0.383 < many[1].high
 
 
-def test_the_interval_of_a_separable_pair_has_no_width():
-    auc, j = auc_and_j_intervals(scores(2, 3, 4), scores(0, 1))
-    assert (auc.low, auc.high, j.low) == (1.0, 1.0, 1.0)
+def test_sets_that_nothing_mixes_have_an_interval_with_a_width():
+    for auc_or_j in auc_and_j_intervals(scores(2, 3, 4), scores(0, 1)):
+        assert auc_or_j.value == auc_or_j.high == 1 and 0 < auc_or_j.low < 0.8
+
+
+def test_js_interval_goes_further_down_than_up_and_holds_the_value():
+    rng = np.random.default_rng(0)
+    j = auc_and_j_intervals(rng.normal(1, 1, 100), rng.normal(0, 1, 100))[1]
+    assert j.low < j.value < j.high
+    assert j.value - j.low > 1.1 * (j.high - j.value)  # the value is the highest of many
 
 
 @pytest.mark.parametrize("sides", [(scores(), scores(1)), (scores(1), scores()), (scores(float("nan")), scores(1))])

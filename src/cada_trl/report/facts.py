@@ -153,6 +153,6 @@ def card_note(card: Values | None) -> str:
     return (
         f"Before any training: a linear probe on the states of {card['model']} after layer {card['layer']} of "
         f"{card['n_layers']}, fitted on {card['n_harmful']} harmful and {card['n_harmless']} harmless training rows. "
-        "J is taken at the best threshold; in brackets 95 % bootstrap intervals, J's too high, as J is. OR-Bench hard: "
+        "J is taken at the best threshold; in brackets 95 % intervals from resamples. OR-Bench hard: "
         "prompts that look harmful and are not."
     )
