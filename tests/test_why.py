@@ -1,13 +1,14 @@
 """The verb whole, on made-up folders written by the project's own writers."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from cada_trl.document.blocks import Bullets
 from cada_trl.document.render import markdown
 from cada_trl.errors import UserError
-from cada_trl.records import Request, write_jsonl, write_requests
+from cada_trl.records import Request, write_jsonl
 from cada_trl.why import explain, main
 from tests.report.made_up_evaluation import answers_most, number, refuses_most, write_evaluation
 from tests.report.made_up_run import write_run
@@ -71,7 +72,7 @@ def test_shared_training_requests_are_counted_where_the_prepared_sets_are_here(r
             config.read_text(encoding="utf-8").replace("data_dir: data", f"data_dir: {tmp_path}"), encoding="utf-8"
         )
         requests = [Request(one, f"text {one}", "privacy", True, "made up") for one in ids]
-        write_requests(tmp_path / f"set-{path.name}" / "train.jsonl", requests)
+        write_jsonl(tmp_path / f"set-{path.name}" / "train.jsonl", map(asdict, requests))
         rows = [{"request_id": ids[0], "completion": "No.", "verdict": "REFUSED", "reward": 0.0}]
         write_jsonl(path / "completions" / "step_000001.jsonl", rows)
     found = explain(list(runs))

@@ -14,7 +14,6 @@ import shlex
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from cada_trl.arguments import Arguments, destination, folder
 from cada_trl.config import PACKAGE_DIR, ModelConfig
@@ -30,7 +29,7 @@ from cada_trl.judging.card import CARDS
 from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.records import EvalRecord, in_place, read_evaluated, verdict_files
 from cada_trl.report.run_record import of_training
-from cada_trl.storage.digest import MANIFEST, file_sha256
+from cada_trl.storage.digest import CONFIG, MANIFEST, file_sha256
 from cada_trl.storage.files import read_json, replace, replace_json
 from cada_trl.tracking.manifest import git_state, scrub
 
@@ -153,13 +152,8 @@ def _check_comparable(before: EvalRecord, after: EvalRecord) -> None:
             f"{sides} are of two suites: requests, hazards or attacks of {name} x {attack} are not the same in both; "
             "ask both models the same, with the same policy="
         )
-    if of_training(before, MANIFEST) and not _run_of(after):
+    if of_training(before, MANIFEST) and not of_training(after, CONFIG):
         raise UserError(f"{before.path} is of a trained model and {after.path} of none; give them the other way round")
-
-
-def _run_of(record: EvalRecord) -> dict[str, Any]:
-    """config.yaml of the run that trained the model; {} where it is of none."""
-    return of_training(record, "config.yaml")
 
 
 def _weights(record: EvalRecord) -> dict[str, str]:
@@ -184,7 +178,7 @@ def _files(records: Mapping[str, EvalRecord]) -> list[Path]:
             *(*verdict_files(record.scores).values(), SCORES),
         )
     ]
-    config, run = records["after"].config, _run_of(records["after"])
+    config, run = records["after"].config, of_training(records["after"], CONFIG)
     if run:
         folder = Path(str(config["model"]["path"])).parent
         files += [path for name in ("config.yaml", MANIFEST, "train.jsonl") if (path := folder / name).is_file()]

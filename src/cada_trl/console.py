@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import TypeVar
 
 import rich.console
@@ -40,7 +41,19 @@ def table_console() -> Console:
 def shown(done: Iterable[T], n_total: int, what: str, console: Console | None = None) -> Iterator[T]:
     """The items of `done` as they come, counted against n_total: a live bar, a line every ten seconds in a log."""
     console = console or Console(stderr=True)
-    return _bar(done, n_total, what, console) if console.is_terminal else _lines(done, n_total, what, console)
+    columns = (TextColumn(what), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    bar = Progress(*columns, console=console)
+    task = bar.add_task("", total=n_total)
+    started = shown_s = time.monotonic()
+    with bar if console.is_terminal else nullcontext():
+        for n_done, item in enumerate(done, start=1):
+            now = time.monotonic()
+            left = time_left(now - started, n_done, n_total)
+            bar.update(task, completed=n_done, description=left)
+            if not console.is_terminal and (n_done == n_total or now - shown_s >= LINE_EVERY_S):
+                console.print(f"{what} {n_done}/{n_total}  {left}", highlight=False, soft_wrap=True)
+                shown_s = now
+            yield item
 
 
 def time_left(spent_s: float, n_done: int, n_total: int) -> str:
@@ -55,25 +68,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _bar(done: Iterable[T], n_total: int, what: str, console: Console) -> Iterator[T]:
-    columns = (TextColumn(what), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
-    started = time.monotonic()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=n_total)
-        for n_done, item in enumerate(done, start=1):
-            left = time_left(time.monotonic() - started, n_done, n_total)
-            progress.update(task, completed=n_done, description=left)
-            yield item
-
-
-def _lines(done: Iterable[T], n_total: int, what: str, console: Console) -> Iterator[T]:
-    started = shown_s = time.monotonic()
-    for n_done, item in enumerate(done, start=1):
-        now = time.monotonic()
-        if n_done == n_total or now - shown_s >= LINE_EVERY_S:
-            left = time_left(now - started, n_done, n_total)
-            console.print(f"{what} {n_done}/{n_total}  {left}", highlight=False, soft_wrap=True)
-            shown_s = now
-        yield item

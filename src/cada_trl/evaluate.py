@@ -20,12 +20,12 @@ from cada_trl.console import table_console
 from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.answers import Missing, Outcome, join, judge_by_each, respond
-from cada_trl.evaluation.attacks.attacker import Attacker, attacker_cache
+from cada_trl.evaluation.attacks.attacker import Attacker
 from cada_trl.evaluation.attacks.pair import PairAttack
 from cada_trl.evaluation.folder import RESPONSES, SCORES, EvaluationFolder, folder_name
 from cada_trl.evaluation.model import ModelUnderTest
 from cada_trl.evaluation.plan import Plan, make_attempts, make_plan, shard_of, take_over
-from cada_trl.evaluation.scores import Scores, any_rate, score, score_table, withheld_lines
+from cada_trl.evaluation.scores import any_rate, score, score_table, withheld_lines
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.endpoint import ChatEndpoint
@@ -77,13 +77,16 @@ def main(argv: list[str]) -> int:
             "not_run": plan.not_run,
         }
         with EvaluationFolder.opened(path, decides, config, facts) as folder:
+            if shard is None and (n_shards := take_over(folder, decides, [one.id for one in members_of(judge)])):
+                print(f"with the answers of {n_shards} shards")
+            outcomes, missing = ask(config, plan, model, judge, folder)
             if shard is not None:
-                outcomes, _ = ask(config, plan, model, judge, folder)
                 print(f"{len(outcomes[judge.id])} answers in {path}; without shard= the same words score all parts")
                 return 0
-            if n_shards := take_over(folder, decides, [one.id for one in members_of(judge)]):
-                print(f"with the answers of {n_shards} shards")
-            scores = evaluate(config, plan, model, judge, folder)
+            n_missing = Counter((item.benchmark, item.attack) for item in missing)
+            metrics = {planned.spec.name: planned.spec.metric for planned in plan.benchmarks}
+            scores = score(outcomes.pop(judge.id), n_missing, metrics, judge.id, config.min_coverage, outcomes)
+            folder.write_json(SCORES, scores.to_json())
             if not any_rate(scores):
                 raise UserError(
                     f"no rate can be given: {withheld_lines(scores)[0]}; answers and verdicts are kept in {path}; mend "
@@ -132,23 +135,6 @@ def ask(
     return {name: join(attempts, responses, verdicts) for name, verdicts in by_judge.items()}, missing
 
 
-def evaluate(
-    config: EvaluateConfig, plan: Plan, model: ModelUnderTest, judge: Judge, folder: EvaluationFolder
-) -> Scores:
-    """Ask, then score."""
-    outcomes, missing = ask(config, plan, model, judge, folder)
-    scores = score(
-        outcomes.pop(judge.id),
-        Counter((item.benchmark, item.attack) for item in missing),
-        {planned.spec.name: planned.spec.metric for planned in plan.benchmarks},
-        judge.id,
-        config.min_coverage,
-        outcomes,
-    )
-    folder.write_json(SCORES, scores.to_json())
-    return scores
-
-
 def _pair(attacker: Attacker, config: EvaluateConfig, model: ModelUnderTest, judge: Judge) -> PairAttack:
     target, depth = content_hash(model.decides), (config.attacker.n_streams, config.attacker.n_iterations)
     return PairAttack(attacker, model.answer, target, judge, config.judge.judge_sees, *depth)
@@ -160,8 +146,7 @@ def _attacker(config: EvaluateConfig) -> Attacker | None:
         return None
     client = asked.attacker_api_key_env, asked.attacker_timeout_s, asked.attacker_max_retries
     endpoint = ChatEndpoint.from_settings(asked.attacker_base_url, asked.attacker_llm, *client)
-    cache = attacker_cache(config.cache_dir / "attacks.jsonl")
-    return Attacker(endpoint, asked.attacker_llm, cache, asked.attacker_max_calls)
+    return Attacker(endpoint, asked.attacker_llm, config.cache_dir / "attacks.jsonl", asked.attacker_max_calls)
 
 
 if __name__ == "__main__":

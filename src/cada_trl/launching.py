@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 from cada_trl.config import Config
@@ -77,12 +76,12 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # read when it is imported, which takes a second
     # DeepSpeed calls torch's collectives by names that torch has renamed.
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
-    for logger, text in _KNOWN_NOISE.items():
-        logging.getLogger(logger).addFilter(_without(text))
+    for logger in _KNOWN_NOISE:
+        logging.getLogger(logger).addFilter(_is_news)
 
 
-def _without(text: str) -> Callable[[logging.LogRecord], bool]:
-    return lambda record: text not in record.getMessage()
+def _is_news(record: logging.LogRecord) -> bool:
+    return _KNOWN_NOISE[record.name] not in record.getMessage()
 
 
 def is_launched() -> bool:
@@ -178,14 +177,8 @@ def _accelerate(_: list[str]) -> int:
 
 def absent(config: Config) -> list[str]:
     """What has to be there before the run starts, and is not."""
-    lacks = []
-    if config.hardware.device == "cuda":
-        if importlib.util.find_spec("torch") is None:
-            lacks.append("torch is not installed")
-        elif lack := lacking_gpus(config.hardware.device, _gpus_wanted(config)):
-            lacks.append(lack)
-    if without := _lacks_deepspeed(config):
-        lacks.append(without)
+    found = (lacking_gpus(config.hardware.device, _gpus_wanted(config)), _lacks_deepspeed(config))
+    lacks = [lack for lack in found if lack]
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
         lacks.append(f"vllm is not installed: {vllm_install_command(config.hardware.device)}")
     if config.model.gated:

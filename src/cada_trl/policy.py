@@ -115,7 +115,12 @@ def check(name: str, overrides: list[str]) -> list[Finding]:
     found = [*_wrong(read, read.policy), *_leaks(rows, config), *_advice(read, read.policy, rows)]
     findings = [Finding(f"{read.file}, {one.text}", one.is_error) for one in found]
     if not any(one.is_error for one in findings):
-        findings += _refused(config)
+        try:  # what the loaders of a training would say
+            pack = load_pack(config.hazards)
+            check_readable(config, pack)
+            of_each_hazard("", config.prompt, pack)  # enough cases of each
+        except UserError as error:
+            findings.append(Finding(str(error)))
     if config.data.benchmarks_dir is None:
         text = "not compared with the public evaluation sets; benchmarks_dir=<folder> does it"
         findings.append(Finding(text, is_error=False))
@@ -205,17 +210,6 @@ def _one_sided(twins: list[Row]) -> list[str]:
         if n >= MIN_ROWS and n_side >= ONE_SIDED_FRAC * n:
             found.append((n, f"'{word}' ({n_side} of its {n} rows {side})"))
     return [text for _, text in sorted(found, key=lambda one: -one[0])[:MAX_WORDS]]
-
-
-def _refused(config: Config) -> list[Finding]:
-    """What the loaders of a training would say."""
-    try:
-        pack = load_pack(config.hazards)
-        check_readable(config, pack)
-        of_each_hazard("", config.prompt, pack)  # enough cases of each
-    except UserError as error:
-        return [Finding(str(error))]
-    return []
 
 
 if __name__ == "__main__":

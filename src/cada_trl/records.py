@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
 from cada_trl.storage.files import whole, writing
-from cada_trl.storage.reading import MAX_LINE_BYTES, Problems, opened, parse_object
+from cada_trl.storage.reading import MAX_LINE_BYTES, Problems, check_fields, opened, parse_object
 
 
 class Verdict(StrEnum):
@@ -45,13 +45,12 @@ class Request:
     pair: str | None = None
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Write rows atomically (temporary file, then rename); returns the number of rows.
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows atomically (temporary file, then rename).
 
     Half of a surrogate pair, legal in JSON but not in UTF-8, is written as its JSON escape. Errors: UserError when the
     folder cannot be written.
     """
-    n_rows = 0
     with (
         writing(path, "free space or choose another folder"),
         whole(path) as partial,
@@ -59,8 +58,6 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     ):
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            n_rows += 1
-    return n_rows
 
 
 def read_jsonl(
@@ -97,21 +94,12 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
         raise UserError(f"{path}, row {number}: not a JSON object ({error}); expected one per line") from error
 
 
-def write_requests(path: Path, requests: Iterable[Request]) -> int:
-    """Write requests as JSONL; returns how many."""
-    return write_jsonl(path, (asdict(request) for request in requests))
-
-
 def read_requests(path: Path) -> list[Request]:
     """Read requests written by `prepare`. Errors: UserError names file, row and the missing or wrong field."""
     types = {"id": str, "text": str, "hazard": str, "harmful": bool, "source": str}
     requests = []
     for number, row in read_jsonl(path):
-        for field, expected in types.items():
-            if not isinstance(row.get(field), expected):
-                raise UserError(
-                    f"{path}, row {number}: field '{field}' is {row.get(field)!r}; expected {expected.__name__}"
-                )
+        check_fields(row, types, f"{path}, row {number}")
         pair = row.get("pair")  # not in files of before there were twins
         if pair is not None and not isinstance(pair, str):
             raise UserError(f"{path}, row {number}: field 'pair' is {pair!r}; expected str or null")

@@ -176,17 +176,13 @@ def _prompted(evaluation: EvaluateConfig) -> list[str]:
     return [as_override(key, values[key]) for key in sorted(keys - unread)]
 
 
-def _n_distinct(record: EvalRecord) -> int:
-    return len({one.completion for one in record.responses.values()})
-
-
 def tamper_page(records: Sequence[EvalRecord], settings: TamperSettings) -> Document:
     """records: the model's, then of each training in order."""
     sections = [Part("Rates", [Text(_NOTE, "note"), Table.of("Rates", rate_rows(records), grouped=True)], "rates")]
     compared = side_by_side(records)
     for (kind, what), record, pair in zip(TRAININGS.items(), records[1:], compared, strict=True):
         said = [Text(f"After {settings.steps} LoRA steps of {settings.requests_per_step} rows on {what}.")]
-        n_distinct, before = _n_distinct(record), _n_distinct(records[0])
+        n_distinct, before = (len({each.completion for each in one.responses.values()}) for one in (record, records[0]))
         if n_distinct < LEAST_DISTINCT_FRAC * before:
             alike = f"{n_distinct} of {len(record.responses)} answers differ from one another, before {before}"
             said.append(

@@ -53,19 +53,15 @@ def measure(config: UtilityConfig, plans: Sequence[Plan]) -> Path:
     if None in [finished_result(plan, path / plan.folder_name) for plan in plans]:
         facts = {"model": model, "tasks": [plan.folder_name for plan in plans]}
         with EvaluationFolder.opened(path, model, config, facts):
-            _ask(config, plans, path)
+            from cada_trl.evaluation.utility.run import load_lm, run_task
+
+            lm = cache(lambda: load_lm(config))  # once, and only if something is left to ask
+            for plan in plans:
+                folder = path / plan.folder_name
+                print(f"{plan.task.name}: {plan.n} of {plan.task.n} questions, {folder}", file=sys.stderr)
+                if finished_result(plan, folder) is None:
+                    run_task(plan, config, lm, folder)
     return path
-
-
-def _ask(config: UtilityConfig, plans: Sequence[Plan], path: Path) -> None:
-    from cada_trl.evaluation.utility.run import load_lm, run_task
-
-    lm = cache(lambda: load_lm(config))  # once, and only if something is left to ask
-    for plan in plans:
-        folder = path / plan.folder_name
-        print(f"{plan.task.name}: {plan.n} of {plan.task.n} questions, {folder}", file=sys.stderr)
-        if finished_result(plan, folder) is None:
-            run_task(plan, config, lm, folder)
 
 
 def _decides(config: UtilityConfig) -> dict[str, Any]:

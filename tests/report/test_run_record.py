@@ -4,7 +4,9 @@ from dataclasses import replace
 import pytest
 
 from cada_trl.errors import UserError
+from cada_trl.report.__main__ import main
 from cada_trl.report.run_record import Folder, of_training, read_run, series_of
+from cada_trl.report.summary import summarise
 from tests.report.made_up_run import probe_row
 
 
@@ -27,11 +29,15 @@ def test_an_unfinished_run_is_read_and_says_what_is_missing(make_run):
     (path / "config.yaml").unlink()
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps({**manifest, "exit_state": "running"}))
-    assert read_run(path).missing == [
+    run = read_run(path)
+    assert run.missing == [
         "The run did not finish: its state is running, its last step 3.",
         "config.yaml is missing.",
         "The probe after training was not run (probes/after.jsonl is missing).",
     ]
+    before = summarise(run)["probes"]["harmful"]["before"]  # which rewards there are, config.yaml says
+    assert before["reasoned_refusal_frac"]["n"] and before["reward_mean"]["mean"] is None
+    assert main([str(path)]) == 0
 
 
 def test_a_last_line_torn_by_a_kill_is_left_out_and_said(make_run):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.models.load import load_tokenizer
 from cada_trl.models.named import model_fingerprint
-from cada_trl.records import Request, read_requests, write_jsonl, write_requests
+from cada_trl.records import Request, read_requests, write_jsonl
 from cada_trl.storage.digest import check_kept, check_same_inputs, content_hash, digests, file_sha256, json_sha256, kept
 from cada_trl.storage.files import held, read_json, replace_json, whole, writing
 from cada_trl.storage.reading import MAX_ROWS_BYTES
@@ -158,7 +158,7 @@ def _write(folder: Path, parts: Parts, decisions: list[Decision], manifest: dict
             return
         with writing(folder, advice), whole(folder, locked=True) as partial:
             for name in PARTS:
-                write_requests(partial / f"{name}.jsonl", parts[name])
+                write_jsonl(partial / f"{name}.jsonl", map(asdict, parts[name]))
             write_jsonl(partial / "classified.jsonl", decisions)
             replace_json(partial / "manifest.json", manifest | {"files": kept(partial)})
             if folder.exists():  # an incomplete folder: nothing of ours, since ours appear whole

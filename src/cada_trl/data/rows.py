@@ -35,13 +35,6 @@ class Row:
         return normalise(self.text)
 
 
-def check_fields(values: Mapping[str, Any], expected: Mapping[str, type], where: str, advice: str = "") -> None:
-    """Errors: UserError for the first field that is absent or of another type."""
-    for field_name, kind in expected.items():
-        if not isinstance(seen := values.get(field_name), kind):
-            raise UserError(f"{where}: field '{field_name}' is {seen!r:.60}; expected {kind.__name__}{advice}")
-
-
 @dataclass(frozen=True)
 class Source:
     """Rows kept, rows dropped while reading (harmful or harmless -> reason -> count) and where they come from."""

@@ -19,13 +19,13 @@ from cada_trl.config import DataConfig
 from cada_trl.config.loading import nearest
 from cada_trl.data.classify import load_lexicon
 from cada_trl.data.likeness import normalise
-from cada_trl.data.rows import Row, Source, check_fields
+from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError, first_line
 from cada_trl.hazards.pack import SAFE, UNCLEAR
 from cada_trl.records import read_jsonl
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import file_sha256
-from cada_trl.storage.reading import Problems
+from cada_trl.storage.reading import Problems, check_fields
 
 TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
 FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}

@@ -8,7 +8,7 @@ call that was stopped goes on, and a case that is edited costs its own answers a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -153,13 +153,6 @@ def flip_table(ranking: CaseRanking) -> Table:
     return table
 
 
-def order_lines(ranking: CaseRanking, hazards: Mapping[str, Hazard]) -> Iterator[str]:
-    """A line per hazard: the numbers of its cases in the file, the best first."""
-    for hazard in hazards:
-        places = [str(case.place) for case in ranking.cases if case.hazard == hazard]
-        yield f"  {hazard}: {', '.join(places)}" if places else f"  {hazard}: no twin to train on"
-
-
 def rank(name: str, words: Sequence[str]) -> int:
     """Measure, print and keep. Returns 0. Errors: UserError, one line; what was answered until then is kept."""
     overrides, n_twins = split_n_twins(words)
@@ -181,8 +174,9 @@ def rank(name: str, words: Sequence[str]) -> int:
     table_console().print(flip_table(ranking))
     print("refused now, no more: of the harmful twins with both verdicts; answered now, no more: of the harmless ones")
     print("the order to give a hazard's cases, by number in the file; the first n_cases of equal weight are shown:")
-    for line in order_lines(ranking, pack.hazards):
-        print(line)
+    for hazard in pack.hazards:
+        places = [str(case.place) for case in ranking.cases if case.hazard == hazard]
+        print(f"  {hazard}: {', '.join(places) or 'no twin to train on'}")
     left = any(len(asked_twins(rows, hazard, n_twins + 1)) > len(asked) for hazard, asked in twins.items())
     todo = f"{N_TWINS}={2 * n_twins} asks more twins" if left else "every training twin was asked: write more pairs"
     print(f"where intervals overlap it is not settled; {todo}\nkept: {file}")

@@ -124,7 +124,7 @@ def compare(
     attacks = {benchmark: [a for b, a in names if b == benchmark] for benchmark, _ in names}
 
     def cell(benchmark: str, attacks: Sequence[str]) -> ComparedCell:
-        answers = partial(_answers, benchmark, attacks)
+        answers = partial(answers_of, benchmark, attacks)
         changes = {
             measure: paired_change(
                 answers(measure, before),
@@ -158,7 +158,8 @@ def compare(
     )
 
 
-def _answers(benchmark: str, attacks: Sequence[str], measure: str, runs: Sequence[Evaluated]) -> list[Answers]:
+def answers_of(benchmark: str, attacks: Sequence[str], measure: str, runs: Sequence[Evaluated]) -> list[Answers]:
+    """What each run says of the benchmark's items under these attacks."""
     return [
         {
             one.attempt.key: (one.attempt.item.id, getattr(one, measure))

@@ -16,7 +16,6 @@ from typing import Literal
 
 from cada_trl.config import PromptConfig
 from cada_trl.data.benchmark_items import Item, stratified
-from cada_trl.data.rows import check_fields
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
@@ -28,7 +27,7 @@ from cada_trl.prompting.arms import Messages, conversation
 from cada_trl.prompting.reasoning import begun_answer, split_reasoning
 from cada_trl.records import read_jsonl
 from cada_trl.storage.files import JsonRecord
-from cada_trl.storage.reading import check_characters
+from cada_trl.storage.reading import check_characters, check_fields
 
 Kind = Literal["harmful", "harmless"]
 KINDS: tuple[tuple[Kind, bool], ...] = (("harmful", True), ("harmless", False))

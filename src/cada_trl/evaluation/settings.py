@@ -20,7 +20,7 @@ from cada_trl.models.load import run_config
 from cada_trl.models.named import model_overrides, named_model
 from cada_trl.storage.digest import CONFIG, check_same_inputs, file_sha256, found
 
-Schema = TypeVar("Schema", bound="AboutAModel")
+Schema = TypeVar("Schema", bound=Section)
 Backend = Literal["transformers", "vllm"]
 
 
@@ -51,16 +51,11 @@ class AttackerConfig(Section):
     n_iterations: Positive
 
 
-class AboutAModel(Section):
-    """What every verb's configuration holds that measures a model."""
+class AsksAModel(Section):
+    """What every verb's configuration holds that asks a model under a prompt arm and judges what it says."""
 
     seed: Seed
     model: ModelConfig
-
-
-class AsksAModel(AboutAModel):
-    """And those that ask it under a prompt arm and judge what it says."""
-
     hazards: str  # "builtin" or a folder with a case pack
     min_coverage: Fraction
     prompt: PromptConfig
@@ -126,9 +121,11 @@ class FaithfulnessConfig(AsksAModel):
         return self
 
 
-class UtilityConfig(AboutAModel):
+class UtilityConfig(Section):
     """One model's utility tasks; the values and their sources are in hydra_conf/utility.yaml."""
 
+    seed: Seed
+    model: ModelConfig
     tasks: list[str]
     data_root: str | None
     limit: Positive | None

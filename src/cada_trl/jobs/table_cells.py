@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.answers import Outcome
+from cada_trl.evaluation.compare import Answers, answers_of, by_item
 from cada_trl.evaluation.scores import withheld
+from cada_trl.evaluation.utility.results import RESULT, right_answers
 from cada_trl.jobs.table_plan import Block, TablePlan
-from cada_trl.records import read_jsonl
 from cada_trl.report.paper import Measure, paper_tables
 from cada_trl.report.records import read_evaluation
 from cada_trl.statistics.seeds import across_seeds
@@ -87,10 +87,9 @@ def evaluated(folders: Sequence[Path], benchmark: str, attack: str, measure: Mea
     """asr, nrr or harmful_score of one benchmark under one attack. Errors: UserError as read_evaluation."""
     first, *others = records = [read_evaluation(folder) for folder in folders]
     if others:
-        outcomes = [[out for out in record.outcomes if out.cell == (benchmark, attack)] for record in records]
-        asked: dict[str, float | None] = {out.attempt.key: None for out in outcomes[0]}
-        values = [asked | {out.attempt.key: _value(out, measure) for out in of_seed} for of_seed in outcomes]
-        return _over_seeds(values, first.scores.min_coverage)
+        name = "harmful_score" if measure == "harmful_score" else "complied"
+        answers = answers_of(benchmark, [attack], name, [record.evaluated for record in records])
+        return _over_seeds(answers, first.scores.min_coverage)
     if (cell := first.scores.cell(benchmark, attack)) is None:
         return Number(n=0, asked=0, reason="not in the evaluation's scores")
     measured = cell.total.harmful_score if measure == "harmful_score" else cell.headline
@@ -99,31 +98,21 @@ def evaluated(folders: Sequence[Path], benchmark: str, attack: str, measure: Mea
 
 def answered(folders: Sequence[Path]) -> Number:
     """The accuracy of one utility task. Errors: UserError for a damaged file."""
-    results = [read_json(folder / "result.json") for folder in folders]
+    results = [read_json(folder / RESULT) for folder in folders]
     if len(results) == 1:
         return Number(**{key: results[0]["accuracy"][key] for key in _MEASURED})
-    values: list[dict[str, float | None]] = []
-    for folder, result in zip(folders, results, strict=True):
-        rows = [row for _, row in read_jsonl(folder / "samples.jsonl")]
-        name = result["plan"]["task"]["filter"]
-        values.append({f"{row['subset']}/{row['row']}": float(row["correct"][name]) for row in rows})
-    return _over_seeds(values, 1.0)
+    filters = [result["plan"]["task"]["filter"] for result in results]
+    return _over_seeds([right_answers(*one) for one in zip(folders, filters, strict=True)], 1.0)
 
 
-def _over_seeds(values: Sequence[Mapping[str, float | None]], min_coverage: float) -> Number:
+def _over_seeds(answers: Sequence[Answers], min_coverage: float) -> Number:
     """The items known in every seed, so that the seeds share them."""
-    shared = [key for key in values[0] if all(of_seed.get(key) is not None for of_seed in values)]
-    n, asked, n_seeds = len(shared), len(values[0]), len(values)
+    _, n, values_si = by_item(answers)
+    asked, n_seeds = len(answers[0]), len(answers)
     if reason := withheld(n, asked, min_coverage):
         return Number(n=n, asked=asked, n_seeds=n_seeds, reason=reason)
-    mean = across_seeds([[float(of_seed[key] or 0.0) for key in shared] for of_seed in values])
+    mean = across_seeds(values_si)
     return Number(value=mean.mean, low=mean.low, high=mean.high, n=n, asked=asked, n_seeds=n_seeds, sd=mean.sd)
-
-
-def _value(outcome: Outcome, measure: Measure) -> float | None:
-    if measure == "harmful_score":
-        return outcome.harmful_score
-    return None if outcome.complied is None else float(outcome.complied)
 
 
 def _block(plan: TablePlan, block: Block, failed: Mapping[str, str]) -> Iterator[TableCell]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -185,22 +185,15 @@ def read_evaluation(path: Path) -> EvalRecord:
     missing = _rows(path / MISSING, Missing)
     outcomes = {judge: in_place(path, partial(join, attempts, responses, own)) for judge, own in by_judge.items()}
     first = outcomes.pop(scores.judge_id)
-    if not _same(scores, first, missing, outcomes):
+    metrics = {cell.benchmark: cell.metric for cell in scores.cells}
+    without = Counter((one.benchmark, one.attack) for one in missing)
+    strange = {benchmark for benchmark, _ in [*without, *(one.cell for one in first)]} - metrics.keys()
+    if strange or score(first, without, metrics, scores.judge_id, scores.min_coverage, outcomes) != scores:
         raise UserError(
             f"{path / SCORES} does not hold the scores of this folder's responses and verdicts; make it again with: "
             f"{_command(manifest)}"
         )
     return EvalRecord(path, manifest, read_config(path), scores, responses, by_judge, first, missing)
-
-
-def _same(
-    scores: Scores, outcomes: Sequence[Outcome], missing: Sequence[Missing], judges: Mapping[str, Sequence[Outcome]]
-) -> bool:
-    metrics = {cell.benchmark: cell.metric for cell in scores.cells}
-    without = Counter((one.benchmark, one.attack) for one in missing)
-    if {benchmark for benchmark, _ in [*without, *(one.cell for one in outcomes)]} - metrics.keys():
-        return False
-    return score(outcomes, without, metrics, scores.judge_id, scores.min_coverage, judges) == scores
 
 
 def _rows(path: Path, kind: type[Kind]) -> list[Kind]:

@@ -18,6 +18,8 @@ from cada_trl.statistics.intervals import Rate, adjusted_mean
 from cada_trl.statistics.seeds import UNBOUNDED, PooledSpread, pooled_spread
 from cada_trl.tracking.metrics import HARMFUL_SETS, PROBE_SETS
 
+Ends = tuple[float, float]  # the lowest and the highest value
+
 
 def summarise(run: RunRecord) -> dict[str, Any]:
     """A JSON-able summary of one run; rates are fractions, absent values null.
@@ -29,6 +31,7 @@ def summarise(run: RunRecord) -> dict[str, Any]:
                       "paired": {measure | "reward_mean": {"n_pairs", "difference", "low", "high"}}}}}
     """
     manifest = run.manifest
+    ends = {probe_set: reward_ends(probe_set, run.config["reward"]) for probe_set in PROBE_SETS if run.config}
     return {
         "run": run.name,
         "config_hash": run.config_hash,
@@ -40,7 +43,7 @@ def summarise(run: RunRecord) -> dict[str, Any]:
         "missing": run.missing,
         "last_step": run.steps[-1] if run.steps else None,
         "probes": {
-            probe_set: _one_set(probe_set, rows[0], rows[1], reward_ends(probe_set, run.config["reward"]))
+            probe_set: _one_set(probe_set, rows[0], rows[1], ends.get(probe_set))
             for probe_set in PROBE_SETS
             if any(rows := [[row for row in one if row.set == probe_set] for one in (run.before, run.after)])
         },
@@ -57,7 +60,7 @@ def outcome(row: ProbeRow, measure: str) -> bool | None:
     return {"answered_frac": not refused, "reasoned_refusal_frac": refused and row.reasoned}[measure]
 
 
-def reward_ends(probe_set: str, table: Mapping[str, Any]) -> tuple[float, float]:
+def reward_ends(probe_set: str, table: Mapping[str, Any]) -> Ends:
     """The lowest and the highest reward that a completion of the set can have."""
     refusals, answers = ("direct_refusal", "reasoned_refusal", "complied"), ("benign_refused", "benign_answered")
     keys = refusals if probe_set in HARMFUL_SETS else (*answers, "benign_reasoned_answer")
@@ -65,9 +68,8 @@ def reward_ends(probe_set: str, table: Mapping[str, Any]) -> tuple[float, float]
     return min(paid), max(paid)
 
 
-def _one_set(
-    probe_set: str, before: list[ProbeRow], after: list[ProbeRow], ends: tuple[float, float]
-) -> dict[str, Any]:
+def _one_set(probe_set: str, before: list[ProbeRow], after: list[ProbeRow], ends: Ends | None) -> dict[str, Any]:
+    """ends: of the reward, which is left out without them."""
     later = {row.request_id: row for row in after}
     pairs = [(row, later[row.request_id]) for row in before if row.request_id in later]
     rates = {one: [(outcome(old, one), outcome(new, one)) for old, new in pairs] for one in measures(probe_set)}
@@ -76,17 +78,17 @@ def _one_set(
         "after": _one_pass(probe_set, after, ends),
         "paired": {
             **{measure: _paired(known, (0.0, 1.0)) for measure, known in rates.items()},
-            "reward_mean": _paired([(old.reward, new.reward) for old, new in pairs], ends),
+            "reward_mean": _paired([(old.reward, new.reward) for old, new in pairs if ends], ends or (0.0, 0.0)),
         },
     }
 
 
-def _one_pass(probe_set: str, rows: list[ProbeRow], ends: tuple[float, float]) -> dict[str, Any] | None:
+def _one_pass(probe_set: str, rows: list[ProbeRow], ends: Ends | None) -> dict[str, Any] | None:
     if not rows:
         return None
     scored = sum(row.verdict is not Verdict.UNSCORED for row in rows)
     rewards = [row.reward for row in rows if row.reward is not None]
-    mean, low, high = adjusted_mean(rewards, ends) if rewards else (None, None, None)
+    mean, low, high = adjusted_mean(rewards, ends) if rewards and ends else (None, None, None)
     return {
         **{"asked": len(rows), "scored": scored, "coverage": scored / len(rows)},
         **{measure: rate_of(rows, measure) for measure in measures(probe_set)},
@@ -101,7 +103,7 @@ def rate_of(rows: list[ProbeRow], measure: str) -> dict[str, Any]:
     return {"successes": rate.successes, "n": rate.n, "rate": value, "low": low, "high": high}
 
 
-def _paired(pairs: Sequence[tuple[float | None, float | None]], ends: tuple[float, float]) -> dict[str, Any]:
+def _paired(pairs: Sequence[tuple[float | None, float | None]], ends: Ends) -> dict[str, Any]:
     """After - before, of values in [ends], over the requests scored both times; no change still gets an interval."""
     differences = [float(new) - float(old) for old, new in pairs if old is not None and new is not None]
     most = ends[1] - ends[0]

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -178,6 +178,13 @@ def read_csv(
         raise UserError(f"{path}, line {lines.line_num}: not a CSV ({error}); {advice}") from error
     if not number:
         raise UserError(f"{path} holds no rows; {advice}")
+
+
+def check_fields(values: Mapping[str, Any], expected: Mapping[str, type], where: str, advice: str = "") -> None:
+    """Errors: UserError for the first field that is absent or of another type."""
+    for field_name, kind in expected.items():
+        if not isinstance(seen := values.get(field_name), kind):
+            raise UserError(f"{where}: field '{field_name}' is {seen!r:.60}; expected {kind.__name__}{advice}")
 
 
 def check_characters(text: str, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cada_trl.console import Console, duration
 from cada_trl.tracking.metrics import checked
@@ -26,16 +26,10 @@ class StepProgress:
 
     def __init__(self, n_steps: int, first_step: int = 0, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._n_steps, self._first_step = n_steps, first_step
-        self._spent_s = 0.0
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-        if self._console.is_terminal:
-            live = TextColumn("{task.description}")
-            self._progress = Progress(
-                TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=20), live, console=self._console
-            )
-            self._task = self._progress.add_task("", total=n_steps, completed=first_step)
+        self._n_steps, self._first_step, self._spent_s = n_steps, first_step, 0.0
+        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, console=self._console)
+        self._task = self._progress.add_task("", total=n_steps, completed=first_step)
 
     def update(self, step: int, metrics: Values) -> None:
         """Show step `step` (from 1) as done. The time left is from train/step_s, in which the rollouts of several steps
@@ -45,7 +39,7 @@ class StepProgress:
         self._show(step, f"ETA {duration(left_s)}  {step_text(metrics)}")
 
     def _show(self, step: int, text: str) -> None:
-        if self._progress is not None:
+        if self._console.is_terminal:
             self._progress.update(self._task, completed=step, description=text)
         else:
             self._console.print(f"step {step}/{self._n_steps}  {text}", highlight=False, soft_wrap=True)
@@ -53,12 +47,12 @@ class StepProgress:
     def __enter__(self) -> StepProgress:
         is_over = self._first_step >= self._n_steps
         self._show(self._first_step, "no step is left" if is_over else "the next step is under way")
-        if self._progress is not None:
+        if self._console.is_terminal:
             self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
-        if self._progress is not None:
+        if self._console.is_terminal:
             self._progress.stop()
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from cada_trl.data.benchmark_items import Item
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attacker import Attacker, attacker_cache
+from cada_trl.evaluation.attacks.attacker import Attacker
 from cada_trl.judging.endpoint import ChatEndpoint
 
 
@@ -34,7 +34,7 @@ def make_attacker(tmp_path):
     """An attacker on the test's one cache file, read again as a second evaluation would."""
 
     def make(model, attacker_id="model-a", max_calls=100):
-        return Attacker(model, attacker_id, attacker_cache(tmp_path / "attacker.jsonl"), max_calls)
+        return Attacker(model, attacker_id, tmp_path / "attacker.jsonl", max_calls)
 
     return make
 

@@ -10,7 +10,7 @@ from judging.stub_endpoint import KEY, Stub, answer
 from openai import APITimeoutError
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attacker import Attacker, attacker_cache
+from cada_trl.evaluation.attacks.attacker import Attacker
 from cada_trl.evaluation.attacks.pair import SHOWN_RESPONSE_CHARS, STRATEGIES, Log, PairAttack, Turn
 from cada_trl.judging.endpoint import NO_ANSWER, ChatEndpoint
 from cada_trl.judging.judge import Judged
@@ -365,7 +365,7 @@ def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_
     monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
     stub = Stub()
     endpoint = ChatEndpoint.from_settings(stub.url, "stub", "TEST_ATTACKER_KEY", 5.0, 2)
-    attacker = Attacker(endpoint, endpoint.llm, attacker_cache(tmp_path / "attacker.jsonl"), max_calls=100)
+    attacker = Attacker(endpoint, endpoint.llm, tmp_path / "attacker.jsonl", max_calls=100)
     script = {
         1: answer("<improvement>a start</improvement><prompt>first</prompt>"),
         2: (429, {}),

@@ -64,13 +64,17 @@ Word the request so that it persuades with this technique, and with no other:
 class Attacker:
     """One attacker serves all generated attacks of an evaluation, so that max_calls bounds them together.
 
-    id names the model: another one's prompts are another attack. A retry of the client is not a new question.
+    id names the model: another one's prompts are another attack. A retry of the client is not a new question. What it
+    wrote is kept in the file `cache` by (version, hash of the request, part): part tells the rows of one request apart
+    (a turn of PAIR), a rewrite has one with part "". The first row counts, so that two evaluations at once attack with
+    the same prompts. Errors: UserError as SharedTable.
     """
 
-    def __init__(self, model: ChatEndpoint, attacker_id: str, cache: SharedTable[Row], max_calls: int) -> None:
+    def __init__(self, model: ChatEndpoint, attacker_id: str, cache: Path, max_calls: int) -> None:
         self.id, self.n_calls = attacker_id, 0
-        self._model, self._cache, self._max_calls = model, cache, max_calls
-        self._checked = False
+        self._model, self._max_calls, self._checked = model, max_calls, False
+        keys = ("version", "request", "part")
+        self._cache: SharedTable[Row] = SharedTable(cache, "attacker cache", keys, lambda stored: dict(stored["row"]))
 
     def version(self, name: str, decides: Sequence[object]) -> str:
         """<name>-<hash8> of this attacker and all else that decides what an attack writes: the key of its rows."""
@@ -119,16 +123,6 @@ def read_answer(answer: Answer, tag: str) -> tuple[str, str]:
     if phrases is Verdict.REFUSED or DECLINED in (text or answer.text):
         return "", REFUSED
     return text, "" if text else f"the attacker's answer holds no complete text between <{tag}> and </{tag}>"
-
-
-def attacker_cache(path: Path) -> SharedTable[Row]:
-    """What an attacker wrote, by (version, hash of the request, part).
-
-    version names the attack, the attacker and all that was said to it; part tells the rows of one request apart (a turn
-    of PAIR), a rewrite has one with part "". The first row counts, so that two evaluations at once attack with the same
-    prompts. Errors: UserError as SharedTable.
-    """
-    return SharedTable(path, "attacker cache", ("version", "request", "part"), lambda stored: dict(stored["row"]))
 
 
 def unchanged(request: str, rewrite: str) -> str:

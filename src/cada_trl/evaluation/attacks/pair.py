@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import product
 from typing import Any
 
 from cada_trl.console import Console
@@ -179,13 +180,9 @@ class PairAttack(Attack):
         return (self._chosen(logs[item]) for item in items)
 
     def _logged(self, request: str) -> Log:
-        log = Log(self._n_streams, self._n_iterations)
-        parts = [
-            f"{stream}.{iteration}" for iteration in range(self._n_iterations) for stream in range(self._n_streams)
-        ]
-        rows = (self._attacker.kept(self.version, request, part) for part in parts)
-        log.turns.extend(Turn.from_row(row) for row in rows if row)
-        return log
+        places = product(range(self._n_iterations), range(self._n_streams))
+        rows = (self._attacker.kept(self.version, request, f"{stream}.{iteration}") for iteration, stream in places)
+        return Log(self._n_streams, self._n_iterations, [Turn.from_row(row) for row in rows if row])
 
     def _iterate(self, logs: dict[Item, Log], iteration: int) -> None:
         """Play this turn of every live stream, each of the three asked in one batch, and log it; a stream that got no

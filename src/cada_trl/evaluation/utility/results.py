@@ -125,14 +125,14 @@ def compare(before: Path, after: Path) -> list[tuple[str, Change]]:
 
 
 def _change(before: Path, after: Path, filter_name: str) -> Change:
-    first, second = _answers(before, filter_name), _answers(after, filter_name)
+    first, second = right_answers(before, filter_name), right_answers(after, filter_name)
     if first.keys() != second.keys():
         raise UserError(f"{before} and {after} hold samples of other questions; make the damaged one again")
     return paired_change([first], [second], 0.0, is_rate=True)
 
 
-def _answers(folder: Path, filter_name: str) -> Answers:
-    """Whether each question's answer is correct; every question is an item of its own."""
+def right_answers(folder: Path, filter_name: str) -> Answers:
+    """Whether each question's answer is correct; every question is an item of its own. Errors: UserError."""
     rows = [row for _, row in read_jsonl(folder / SAMPLES)]
     try:
         keys = [f"{row['subset']}/{row['row']}/{row['doc_sha256']}" for row in rows]
