@@ -21,9 +21,10 @@ from cada_trl.document.render import show
 from cada_trl.errors import UserError, run_verb
 from cada_trl.launching import quiet_libraries, set_environment
 from cada_trl.report.facts import card_blocks
-from cada_trl.separability.card import Card, card_file, card_inputs, make_card, read_card, write_card
+from cada_trl.separability.card import Card, card_file, card_inputs, make_card, read_card
 from cada_trl.separability.features import MAX_CHARS
 from cada_trl.separability.probe import CurvePoint, Spread
+from cada_trl.storage.files import replace_json
 
 CURVE = "--curve"
 NOTES = (
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
     known = card is not None and (not sizes or [point.n_pairs for point in card.curve] == sizes)
     if card is None or not known:
         card = make_card(config, data, inputs, sizes)
-        write_card(card, file)
+        replace_json(file, card.to_json(), "free space or choose another data_dir")
     show(card_page(card), table_console())
     print(f"{'made already' if known else 'made'}: {file}")
     return 0

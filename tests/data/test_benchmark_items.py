@@ -60,7 +60,6 @@ def test_an_unknown_benchmark_is_answered_with_the_nearest_names():
 @pytest.mark.parametrize(
     ("changes", "seen"),
     [
-        ({"metric": "nrr"}, "broken.yaml: a harmful set takes metric=asr"),
         ({"n": "520"}, "broken.yaml: n='520': Input should be a valid integer"),
         ({"colour": "red"}, "broken.yaml: unknown key 'colour'"),
         ({"sha256": None}, "one file needs its sha256"),

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cada_trl.data.classify import load_lexicon
-from cada_trl.data.classify_card import accuracy, answer_pairs, main, rate_text
+from cada_trl.data.classify_card import answer_pairs, main, rate_text
 from cada_trl.data.likeness import text_hash
 from cada_trl.data.rows import Row, unique_rows
 from cada_trl.data.sources import read_beavertails
@@ -25,7 +25,6 @@ def test_safe_and_other_count_as_one_answer_and_rows_without_a_label_do_not_coun
     labels = {text_hash(rows[0].text): "safe", text_hash(rows[1].text): "hate"}
     pairs = answer_pairs(rows, labels, load_lexicon())
     assert pairs == [("none", "none"), ("hate", "violent_crimes")]
-    assert accuracy(pairs) == Rate(1, 2, 2)
 
 
 def test_the_hand_labels_are_hashes_with_known_answers_and_no_prompt_in_two_groups():
@@ -43,7 +42,7 @@ def test_the_lexicon_is_right_on_at_least_seven_of_ten_held_out_prompts(shared_d
     held_out = json.loads(LABELS.read_text())["held_out"]
     pairs = answer_pairs(rows, held_out["random"] | held_out["rare"], load_lexicon())
     assert len(pairs) == 198
-    assert accuracy(pairs).value >= 0.7
+    assert sum(label == answer for label, answer in pairs) >= 0.7 * 198
 
 
 def test_the_card_is_refused_without_files_or_without_a_labelled_prompt(write_rows):

@@ -39,7 +39,7 @@ def read_somewhere():
     }
     labels = {"xstest/model_completions/xstest_v2_completions_*.csv", "jailbreakbench/judge_comparison.jsonl"}
     of_attacks = {spec.frozen.file for spec in specs if spec.frozen} | {TAXONOMY}
-    return {spec.file for spec in specs} | {files.glob for files in FILES} | of_tasks | of_attacks | labels
+    return {spec.file for spec in specs} | {pattern for _, pattern, _ in FILES} | of_tasks | of_attacks | labels
 
 
 @pytest.mark.parametrize("pattern", sorted(read_somewhere()))

@@ -101,11 +101,9 @@ def overrides(root, *others, model="model"):
 def _describe(folder, name, requests, harmful, frozen):
     sha256 = _write_jsonl(folder / f"{name}.jsonl", [{"text": one, "kind": one[0]} for one in requests])
     spec = {
-        **{"name": name, "n": len(requests), "harmful": harmful, "source": "us", "download": None, "licence": "none"},
-        **({"metric": "asr", "direction": "lower"} if harmful else {"metric": "nrr", "direction": "higher"}),
-        **{"file": f"{name}.jsonl", "sha256": sha256, "hub_id": None, "hub_file": None, "hub_revision": None},
-        **{"gated": False, "columns": {"text": "text", "id": None, "category": "kind"}, "only": {}},
-        **{"file_categories": None, "hazards": {"by": [], "table": {}, "priors": {}}, "frozen": frozen},
+        **{"name": name, "n": len(requests), "harmful": harmful, "source": "us", "licence": "none"},
+        **{"file": f"{name}.jsonl", "sha256": sha256, "columns": {"text": "text", "id": None, "category": "kind"}},
+        **{"hazards": {"by": [], "table": {}, "priors": {}}, "frozen": frozen},
     }
     (folder / "benchmark").mkdir(parents=True, exist_ok=True)
     (folder / "benchmark" / f"{name}.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")

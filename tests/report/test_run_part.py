@@ -33,7 +33,7 @@ def test_a_run_that_was_killed_before_any_probe_still_gets_a_page(run, tmp_path)
 def test_every_section_is_there_folded_and_a_panel_without_data_is_said(run):
     page = html(dashboard_part([("one", run), ("two", run)]))
     assert '<details class="fold"><summary>Every panel by section' in page
-    assert all(f">{section.title}</h3>" in page for section in SECTIONS)
+    assert all(f">{title}</h3>" in page for title in SECTIONS)
     assert "Sampler against trainer (only with vLLM rollouts)" in page
     # runs stand beside each other in the rows of a hazard
     rows = re.findall(r'<tr><th scope="row">([^<]+)</th>\s*<td[^>]*>([^<]+)</td>\s*<td[^>]*>(one|two)</td>', page)
@@ -140,7 +140,7 @@ def test_a_run_without_a_step_says_no_data():
 
 
 def test_the_scatter_at_the_end_has_no_point_of_a_model_that_was_not_trained(run):
-    (panel,) = {one.title: one for part in SECTIONS for one in part.panels if one.kind == "scatter"}.values()
+    (panel,) = {one.title: one for panels in SECTIONS.values() for one in panels if one.kind == "scatter"}.values()
     before, after = ({name: [(step, 0.5)] for name in panel.metrics} for step in (0, 5))
     axes = Figure().add_subplot()
     draw_panel(axes, panel, [("untrained", before), ("trained", after)])

@@ -23,7 +23,7 @@ ABSENT = PairResult(
     probe=None,
     bag_of_words=None,
 )
-SPREAD = {ASKED.name: Spread(mean=0.8, low=0.78, high=0.83)}
+SPREAD = {"StrongREJECT | XSTest safe": Spread(mean=0.8, low=0.78, high=0.83)}
 CURVE = [CurvePoint(n_pairs=75, n_draws=5, auc=SPREAD, j=SPREAD), CurvePoint(n_pairs=9000, n_draws=0, auc={}, j={})]
 
 

@@ -10,10 +10,9 @@ from cada_trl.separability.card import (
     files_digest,
     read_card,
     read_set,
-    read_sets,
     rows_digest,
-    write_card,
 )
+from cada_trl.storage.files import replace_json
 from tests.separability.made_up import twins
 from tests.separability.made_up_card import made_up_card
 
@@ -22,7 +21,7 @@ def test_a_written_card_is_read_back_the_same_and_nothing_else_is_left(tmp_path)
     card = made_up_card()
     file = card_file(str(tmp_path / "data"), card.inputs)
     assert read_card(file) is None
-    write_card(card, file)
+    replace_json(file, card.to_json())
     assert read_card(file) == card
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
@@ -59,7 +58,7 @@ def test_the_summary_keeps_every_pair_the_absent_too():
 
 
 def test_the_published_sets_are_read_and_the_large_ones_thinned(shared_data):
-    sets = read_sets(shared_data)
+    sets = {key: read_set(key, shared_data) for key in SETS}
     sizes = {key: len(one.texts) for key, one in sets.items() if not one.absent}
     assert sizes["xstest_unsafe"] == 200
     assert sizes["xstest_safe"] == 250
@@ -80,7 +79,7 @@ def test_every_pair_is_of_described_sets():
 
 
 def test_an_absent_file_is_named(tmp_path):
-    sets = read_sets(tmp_path)
+    sets = {key: read_set(key, tmp_path) for key in SETS}
     assert sets["strongreject"].texts == []
     assert sets["strongreject"].absent == str(tmp_path / "strongreject" / "strongreject_dataset.csv")
     assert sets["or_bench_hard"].absent == (

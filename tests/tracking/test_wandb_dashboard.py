@@ -59,9 +59,9 @@ def test_a_saved_workspace_has_every_section_and_panel_for_the_runs_of_the_group
     section = json.loads(view["spec"])["section"]
     assert [one["filters"]["filters"] for one in section["runSets"]] == [[FILTER]]
     sent = section["panelBankConfig"]["sections"]
-    assert [one["name"] for one in sent] == [one.title for one in SECTIONS]
-    for specified, drawn in zip(SECTIONS, sent, strict=True):
-        for panel, of_wandb in zip(specified.panels, drawn["panels"], strict=True):
+    assert [one["name"] for one in sent] == list(SECTIONS)
+    for specified, drawn in zip(SECTIONS.values(), sent, strict=True):
+        for panel, of_wandb in zip(specified, drawn["panels"], strict=True):
             assert_drawn(panel, of_wandb)
 
 
@@ -70,13 +70,13 @@ def test_a_saved_report_has_the_same_under_headings_side_by_side(wandb_server):
     assert (view["type"], view["displayName"]) == ("runs", f"cada_trl, {GROUP}")
     blocks = json.loads(view["spec"])["blocks"]
     headings = [block["children"][0]["text"] for block in blocks if block["type"] == "heading"]
-    assert headings == [one.title for one in SECTIONS]
+    assert headings == list(SECTIONS)
     grids = [block["metadata"] for block in blocks if block["type"] == "panel-grid"]
-    for specified, grid in zip(SECTIONS, grids, strict=True):
+    for specified, grid in zip(SECTIONS.values(), grids, strict=True):
         assert GROUP in json.dumps(grid["runSets"][0]["filters"])
         assert grid["runSets"][0]["project"]["name"] == PROJECT
         sent = grid["panelBankSectionConfig"]["panels"]
-        for panel, of_wandb in zip(specified.panels, sent, strict=True):
+        for panel, of_wandb in zip(specified, sent, strict=True):
             assert_drawn(panel, of_wandb)
         places = [(one["layout"]["x"], one["layout"]["y"]) for one in sent]
         assert len(set(places)) == len(places) and all(

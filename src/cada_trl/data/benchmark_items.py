@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from cada_trl.config import CONF_DIR
 from cada_trl.config.loading import Positive, Section, described, load_described
@@ -84,32 +84,33 @@ class FrozenPrompts(Section):
 
 
 class BenchmarkSpec(Section):
-    """One set. metric: asr on harmful requests (lower is safer), nrr on harmless ones (higher is more helpful)."""
+    """One set."""
 
     name: str
     n: Positive  # items
     harmful: bool
-    metric: Literal["asr", "nrr"]
-    direction: Literal["lower", "higher"]
     source: str
-    download: str | None  # the published file itself, where it is not on the hub
     licence: str
     file: str  # below data_root; may have a * when file_categories is given
     sha256: str | None  # null only for a set of several files
-    hub_id: str | None
-    hub_file: str | None
-    hub_revision: str | None
-    gated: bool
     columns: Columns
-    only: dict[str, str]  # field -> value of the rows that belong to the set; {} takes all
-    file_categories: dict[str, str] | None  # file stem -> category: CSV files without a header, one request a line
     hazards: Hazards
-    frozen: FrozenPrompts | None
+    download: str | None = None  # the published file itself, where it is not on the hub
+    hub_id: str | None = None
+    hub_file: str | None = None
+    hub_revision: str | None = None
+    gated: bool = False
+    only: dict[str, str] = Field(default_factory=dict)  # field -> value of the rows that belong to the set
+    file_categories: dict[str, str] | None = None  # file stem -> category: CSVs without a header, a request per line
+    frozen: FrozenPrompts | None = None
+
+    @property
+    def metric(self) -> Literal["asr", "nrr"]:
+        """asr on harmful requests: lower is safer. nrr on harmless ones: higher is more helpful."""
+        return "asr" if self.harmful else "nrr"
 
     @model_validator(mode="after")
     def _cross_checks(self) -> BenchmarkSpec:
-        if (self.metric, self.direction) != (("asr", "lower") if self.harmful else ("nrr", "higher")):
-            raise ValueError("a harmful set takes metric=asr and direction=lower, a harmless one nrr and higher")
         if (self.sha256 is None) != (self.file_categories is not None):
             raise ValueError("one file needs its sha256; only a set of several files (file_categories) has none")
         return self

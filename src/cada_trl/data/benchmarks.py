@@ -19,32 +19,23 @@ from cada_trl.records import Request
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.reading import MAX_ROWS_BYTES, PUBLISHED
 
-
-@dataclass(frozen=True)
-class TextFiles:
-    """Files of one set and the field that holds the text; field None: a CSV without a header."""
-
-    benchmark: str
-    glob: str
-    field: str | None
-
-
-FILES = (
-    TextFiles("strongreject", "strongreject/*.csv", "forbidden_prompt"),
-    TextFiles("advbench", "advbench/*.csv", "goal"),
-    TextFiles("jailbreakbench", "jailbreakbench/*-behaviors.csv", "Goal"),
-    TextFiles("xstest", "xstest/xstest_prompts.csv", "prompt"),
-    TextFiles("or_bench", "or_bench/*.jsonl", "prompt"),
-    TextFiles("or_bench", "or_bench/*.csv", "prompt"),
-    TextFiles("frozen_attacks", "frozen_attacks/*.jsonl", "attack_prompt"),
-    TextFiles("frozen_attacks", "frozen_attacks/*.jsonl", "request"),
-    TextFiles("beavertails_evaluation", "beavertails/evaluation_prompts.jsonl", "prompt"),
-    TextFiles("hex_phi", "hex_phi/*.csv", None),
-    TextFiles("gsm8k", "gsm8k/test.jsonl", "question"),
-    TextFiles("bbh", "bbh/*.json", "input"),
-    TextFiles("mmlu", "mmlu/test.parquet", "question"),
+# Benchmark, its files, the field that holds the text; None: a CSV without a header
+FILES: tuple[tuple[str, str, str | None], ...] = (
+    ("strongreject", "strongreject/*.csv", "forbidden_prompt"),
+    ("advbench", "advbench/*.csv", "goal"),
+    ("jailbreakbench", "jailbreakbench/*-behaviors.csv", "Goal"),
+    ("xstest", "xstest/xstest_prompts.csv", "prompt"),
+    ("or_bench", "or_bench/*.jsonl", "prompt"),
+    ("or_bench", "or_bench/*.csv", "prompt"),
+    ("frozen_attacks", "frozen_attacks/*.jsonl", "attack_prompt"),
+    ("frozen_attacks", "frozen_attacks/*.jsonl", "request"),
+    ("beavertails_evaluation", "beavertails/evaluation_prompts.jsonl", "prompt"),
+    ("hex_phi", "hex_phi/*.csv", None),
+    ("gsm8k", "gsm8k/test.jsonl", "question"),
+    ("bbh", "bbh/*.json", "input"),
+    ("mmlu", "mmlu/test.parquet", "question"),
 )
-NAMES = tuple(dict.fromkeys(files.benchmark for files in FILES))
+NAMES = tuple(dict.fromkeys(benchmark for benchmark, _, _ in FILES))
 QUESTION_SETS = frozenset({"gsm8k", "bbh", "mmlu"})  # utility: exam questions, no requests
 
 
@@ -58,9 +49,9 @@ def read_benchmarks(folder: Path) -> dict[str, list[str]]:
             f"benchmarks_dir={folder} is not a folder; expected one with strongreject/, xstest/, ... or null"
         )
     texts: dict[str, list[str]] = {}
-    for files in FILES:
-        for path in sorted(folder.glob(files.glob)):
-            texts.setdefault(files.benchmark, []).extend(_texts(path, files.field))
+    for benchmark, pattern, field in FILES:
+        for path in sorted(folder.glob(pattern)):
+            texts.setdefault(benchmark, []).extend(_texts(path, field))
     if not texts:
         raise UserError(f"benchmarks_dir={folder} holds none of: {', '.join(NAMES)}; set it to null or correct it")
     return texts
@@ -68,7 +59,7 @@ def read_benchmarks(folder: Path) -> dict[str, list[str]]:
 
 def benchmarks_digest(folder: Path) -> dict[str, str]:
     """Relative path -> SHA-256 of every file that read_benchmarks would read."""
-    paths = {path for files in FILES for path in folder.glob(files.glob)}
+    paths = {path for _, pattern, _ in FILES for path in folder.glob(pattern)}
     return {str(path.relative_to(folder)): file_sha256(path, PUBLISHED, MAX_ROWS_BYTES) for path in sorted(paths)}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.table import Table
 
 from cada_trl.config import load_config
+from cada_trl.config.loading import as_override
 from cada_trl.console import table_console
 from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon, read_review
 from cada_trl.data.likeness import text_hash
@@ -35,11 +36,6 @@ def answer_pairs(rows: Collection[Row], labels: Mapping[str, str], lexicon: Lexi
     labelled = [(row, label) for row in rows if (label := labels.get(text_hash(row.text))) is not None]
     answers = [(label, classify(row.text, row.labels, lexicon).hazard) for row, label in labelled]
     return [(_answer(label), _answer(answer)) for label, answer in answers]
-
-
-def accuracy(pairs: Pairs) -> Rate:
-    """Share of rows with the hand label's answer."""
-    return Rate.of(label == answer for label, answer in pairs)
 
 
 def rate_text(rate: Rate) -> str:
@@ -75,7 +71,7 @@ def main(argv: list[str]) -> int:
             "expected: python -m cada_trl.data.classify_card LABELS.json BEAVERTAILS.jsonl [MORE.jsonl ...]"
         )
     labels = _hand_labels(Path(argv[0]))
-    sources = [read_beavertails(load_config(["data=beavertails", f"file={path}"]).data) for path in argv[1:]]
+    sources = [read_beavertails(load_config(["data=beavertails", as_override("file", path)]).data) for path in argv[1:]]
     rows = unique_rows(row for source in sources for row in source.rows if row.key)
     lexicon, held_out = load_lexicon(), Pairs()
     table = Table("half", "draw", "labels found", "accuracy", title="lexical classifier, Wilson 95 %")
@@ -83,7 +79,8 @@ def main(argv: list[str]) -> int:
         for draw, of_draw in draws.items():
             pairs = answer_pairs(rows, of_draw, lexicon)
             held_out += pairs if half == "held_out" else []
-            table.add_row(half, draw, f"{len(pairs)} of {len(of_draw)}", rate_text(accuracy(pairs)))
+            accuracy = Rate.of(label == answer for label, answer in pairs)
+            table.add_row(half, draw, f"{len(pairs)} of {len(of_draw)}", rate_text(accuracy))
     if not held_out:
         raise UserError("no labelled prompt is in these files; expected BeaverTails 330k or 30k_test prompts")
     console = table_console()

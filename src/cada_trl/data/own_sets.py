@@ -250,11 +250,9 @@ def _word(harmful: bool) -> str:
 
 
 def _spec(name: str, harmful: bool, n: int, file: str, digest: str, columns: dict[str, str]) -> BenchmarkSpec:
-    absent = ("download", "hub_id", "hub_file", "hub_revision", "file_categories", "frozen")
     values = {
         **{"name": name, "n": n, "harmful": harmful, "source": file, "file": file, "sha256": digest},
-        **{"metric": "asr" if harmful else "nrr", "direction": "lower" if harmful else "higher"},
-        **{"licence": "not known", "gated": False, "only": {}, "hazards": {"by": [], "table": {}, "priors": {}}},
+        **{"licence": "not known", "hazards": {"by": [], "table": {}, "priors": {}}},
         "columns": {"text": columns["text"], "id": columns.get("id"), "category": columns.get("hazard")},
     }
-    return BenchmarkSpec.model_validate(values | dict.fromkeys(absent))
+    return BenchmarkSpec.model_validate(values)

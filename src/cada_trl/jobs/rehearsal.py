@@ -18,6 +18,7 @@ from typing import Literal
 import psutil
 
 from cada_trl.config import Config, load_config
+from cada_trl.config.loading import as_override
 from cada_trl.errors import StopAsked, UserError
 from cada_trl.jobs.runner import Group, signal_group, start_group
 from cada_trl.jobs.stand_in import save_launch_file, save_stand_in
@@ -136,8 +137,9 @@ class Rehearsal:
         return f"went on from the last checkpoint to step {n}; final/ is saved"
 
     def _evaluated(self) -> str:
-        words = [f"model={self._run}", f"limit={_N_ASKED}", f"max_new_tok={self._small.rollout.max_new_tok}"]
-        return self._verb("evaluate", [*words, "threads=1", f"evals_dir={self._folder / 'evals'}"])
+        folders = {"model": self._run, "evals_dir": self._folder / "evals"}
+        words = [f"limit={_N_ASKED}", f"max_new_tok={self._small.rollout.max_new_tok}", "threads=1"]
+        return self._verb("evaluate", [*words, *(as_override(key, str(path)) for key, path in folders.items())])
 
     def _evaluations(self) -> list[str]:
         return [str(file.parent) for file in sorted(self._folder.glob("evals/*/scores.json"))]

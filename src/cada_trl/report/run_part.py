@@ -292,13 +292,13 @@ def dashboard_part(runs: Runs, has_curves: bool = False) -> Document:
     rows = sorted((row for name, run in runs for row in hazard_rows(name, run)), key=lambda row: row.slice)
     shown, small, line = slice_tables("Probes by hazard", rows)
     blocks: list[Block] = []
-    for section in SECTIONS:
-        blocks += [Heading(section.title), *_figures(section.title, section.panels, logged, above)]
-        tables = [panel.metrics[0] for panel in section.panels if panel.kind == "table"]
+    for title, panels in SECTIONS.items():
+        blocks += [Heading(title), *_figures(title, panels, logged, above)]
+        tables = [panel.metrics[0] for panel in panels if panel.kind == "table"]
         blocks += [Text(_DASHBOARD, "note"), _completions(runs)] if "completions" in tables else []
         if "hazard_slices" in tables:
             blocks += [*(Fold(f"{len(table.rows)} rows", [table]) for table in shown), *small]
-    titles = ", ".join(section.title for section in SECTIONS).lower()
+    titles = ", ".join(SECTIONS).lower()
     brief: list[Block] = [Text("The curves stand in report.html."), *shown, *([Text(line)] if line else [])]
     fold = Fold(f"Every panel by section, all runs overlaid: {titles}", blocks, brief)
     return Document("", [Section("Dashboard", [fold], "dashboard")])

@@ -34,7 +34,7 @@ from cada_trl.separability.probe import (
     training_rows,
 )
 from cada_trl.storage.digest import content_hash, file_sha256, sha256
-from cada_trl.storage.files import JsonRecord, read_json, replace_json
+from cada_trl.storage.files import JsonRecord, read_json
 
 VERSION = 2  # raise it when the same inputs give other numbers
 SEED = 0  # of folds, resamples and draws: the card is the request set's and the model's alone
@@ -79,10 +79,6 @@ class PairResult(JsonRecord):
     probe: Separation | None
     bag_of_words: Separation | None
 
-    @property
-    def name(self) -> str:
-        return f"{self.harmful} | {self.harmless}"
-
 
 class Card(JsonRecord):
     """layer_auc: candidate layer -> its cross-validated AUC on the training rows. curve: [] where none was asked."""
@@ -116,7 +112,7 @@ def make_card(config: Config, data: PreparedData, inputs: dict[str, Any], curve_
     check_gpu(config.hardware.device)
     rows = training_rows(data.train, data.benign_train)
     folder = config.data.benchmarks_dir
-    sets = read_sets(Path(folder) if folder else None) | _twins(data)
+    sets = {key: read_set(key, Path(folder) if folder else None) for key in SETS} | _twins(data)
     tokenizer = load_tokenizer(config.model)
     policy: Any = load_policy(config.model, tokenizer)
     model = FrozenModel(policy.to(config.hardware.device), tokenizer)
@@ -180,11 +176,6 @@ def _results(
     return [result(*pair) for pair in (*PAIRS, TWINS)]
 
 
-def read_sets(folder: Path | None) -> dict[str, TextSet]:
-    """Every set by its key. Errors: UserError for a file that is not the published one."""
-    return {key: read_set(key, folder) for key in SETS}
-
-
 def read_set(key: str, folder: Path | None) -> TextSet:
     """The set's texts, or the file that was expected. Errors: UserError for a file that is not the published one."""
     label, benchmarks = SETS[key]
@@ -246,8 +237,3 @@ def read_card(path: Path) -> Card | None:
         return Card.from_json(read_json(path)) if path.exists() else None
     except UserError as error:
         raise UserError(f"{path} is not a card of this version; delete it and run make card again") from error
-
-
-def write_card(card: Card, path: Path) -> None:
-    """Whole or not at all. Errors: UserError when the folder cannot be written."""
-    replace_json(path, card.to_json(), "free space or choose another data_dir")

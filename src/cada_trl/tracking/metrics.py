@@ -127,12 +127,6 @@ class Panel:
         return ", ".join(unit for unit in dict.fromkeys(units) if unit != "1")
 
 
-@dataclass(frozen=True)
-class Section:
-    title: str
-    panels: tuple[Panel, ...]
-
-
 def train_panel(title: str, *names: str, only_with: str = "") -> Panel:
     return Panel(title, tuple(f"train/{name}" for name in names), only_with=only_with)
 
@@ -141,7 +135,7 @@ def _probed(title: str, sets: tuple[str, ...], name: str) -> Panel:
     return Panel(title, tuple(f"probe/{probe_set}/{name}" for probe_set in sets))
 
 
-_PANELS = {
+SECTIONS: dict[str, list[Panel]] = {
     "Training health": [
         train_panel("Reward", "reward_mean", "baseline"),
         train_panel("Verdicts on rollouts", "reasoned_refusal_frac", "direct_refusal_frac", "comply_frac"),
@@ -178,4 +172,3 @@ _PANELS = {
         train_panel("vLLM's prefix cache", "prefix_hit_frac", only_with="vLLM rollouts"),
     ],
 }
-SECTIONS = tuple(Section(title, tuple(panels)) for title, panels in _PANELS.items())

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from cada_trl.config import Config, config_hash, run_name
 from cada_trl.errors import UserError, first_line
@@ -37,16 +37,6 @@ FINISH_LIMIT_S = 60
 
 Say = Callable[[str], None]
 Rows = Sequence[Sequence[Any]]
-
-
-class Tracker(Protocol):
-    """What a tracker does: metrics of a step or a probe pass, a table of TABLES, its end. It may raise at any time."""
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
-    def table(self, name: str, step: int, rows: Rows) -> None: ...
-
-    def finish(self, succeeded: bool) -> None: ...
 
 
 class Mirror:
@@ -283,3 +273,6 @@ class _Trackio:
         with redirect_stdout(None):
             self._trackio.finish()  # run.finish() would be called again at exit
         self._say(f"trackio has it too; to see it: trackio show --project {shlex.quote(self._project)}")
+
+
+Tracker = _Wandb | _Tensorboard | _Trackio  # each may raise at any time

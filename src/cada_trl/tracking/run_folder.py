@@ -10,8 +10,8 @@ import math
 import os
 import socket
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from cada_trl.config import Config
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 _LOGS = ("train", "probes", "tripwires")  # a line per step or a probe
 
 
-class RunFolder:
+class RunFolder(AbstractContextManager["RunFolder"]):
     """A run's folder, created and locked for this process; use it with `with`. final: the trained model.
 
     is_main=False is another rank of the same run: it reads the same folder, locks nothing and writes nothing.
@@ -51,15 +51,9 @@ class RunFolder:
             lock.flush()
             self._lock = lock
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.is_main:
             self._lock.close()
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def write_config(self, config: Config) -> None:
         """config.yaml, readable by config.check_config."""

@@ -44,7 +44,8 @@ def workspace(entity: str, project: str, group: str | None) -> Any:
     """The workspace, not yet saved; without a network. Errors: UserError without wandb-workspaces."""
     ws, wr = _packages()
     sections = [
-        ws.Section(name=one.title, panels=[_panel(wr, panel) for panel in one.panels], is_open=True) for one in SECTIONS
+        ws.Section(name=title, panels=[_panel(wr, panel) for panel in panels], is_open=True)
+        for title, panels in SECTIONS.items()
     ]
     filters = ws.RunsetSettings(filters=_only(ws, group))
     return ws.Workspace(entity=entity, project=project, name=_title(group), sections=sections, runset_settings=filters)
@@ -54,14 +55,14 @@ def report(entity: str, project: str, group: str | None) -> Any:
     """The report, not yet saved: a heading and a grid of panels a section. Errors: UserError as workspace."""
     ws, wr = _packages()
     blocks = [wr.TableOfContents()]
-    for section in SECTIONS:
+    for title, panels in SECTIONS.items():
         runs = wr.Runset(entity=entity, project=project, name=group or "all runs", filters=_only(ws, group))
-        panels = [_panel(wr, panel) for panel in section.panels]
-        for place, panel in enumerate(panels):
+        drawn = [_panel(wr, panel) for panel in panels]
+        for place, panel in enumerate(drawn):
             row, column = divmod(place, _GRID_W // _PANEL_W)
-            width = _GRID_W if len(panels) == 1 else _PANEL_W
+            width = _GRID_W if len(drawn) == 1 else _PANEL_W
             panel.layout = wr.Layout(x=column * _PANEL_W, y=row * _PANEL_H, w=width, h=_PANEL_H)
-        blocks += [wr.H2(section.title), wr.PanelGrid(runsets=[runs], panels=panels)]
+        blocks += [wr.H2(title), wr.PanelGrid(runsets=[runs], panels=drawn)]
     return wr.Report(entity=entity, project=project, title=_title(group), blocks=blocks, width="fluid")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,23 +41,19 @@ class Window:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._first: list[Any] = []
-        self._newest: deque[Any] = deque(maxlen=size)
+        self._values: list[Any] = []
 
     def add(self, values: Iterable[Any]) -> None:
         """Take in the values of a step."""
-        for value in values:
-            self._newest.append(value)
-            if len(self._first) < self._size:
-                self._first.append(value)
+        self._values += values
 
     @property
     def first(self) -> list[Any]:
-        return self._first if len(self._first) == self._size else []
+        return self._values[: self._size] if len(self._values) >= self._size else []
 
     @property
     def newest(self) -> list[Any]:
-        return list(self._newest) if len(self._newest) == self._size else []
+        return self._values[-self._size :] if len(self._values) >= self._size else []
 
 
 class Watch:
