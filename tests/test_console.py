@@ -55,12 +55,7 @@ def test_no_control_character_reaches_a_terminal(control):
 def test_no_control_character_reaches_a_page(control):
     text = f"a{control}b"
     side = blocks.Side(text, text, texts=[(text, text)], note=text)
-    parts = [
-        blocks.Text(text),
-        blocks.Facts({text: text}),
-        blocks.Code(text),
-        blocks.Exchange(text, [side], [text]),
-    ]
+    parts = [blocks.Text(text), blocks.Facts({text: text}), blocks.Code(text), blocks.Exchange(text, [side], [text])]
     parts += [blocks.Table(text, [text], [[text]]), blocks.Bullets([text])]
     document = blocks.Document(text, [blocks.Section(text, parts)])
     for page in (html(document, text), markdown(document)):

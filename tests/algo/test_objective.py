@@ -118,8 +118,7 @@ def test_k3_keeps_its_digits_where_policy_and_reference_nearly_agree():
 
 
 @pytest.mark.parametrize(
-    ("to_go", "penalty"),
-    [(False, [[7.0, 7.0, 7.0], [3.0, 3.0, 0.0]]), (True, [[7.0, 6.0, 4.0], [3.0, 2.0, 0.0]])],
+    ("to_go", "penalty"), [(False, [[7.0, 7.0, 7.0], [3.0, 3.0, 0.0]]), (True, [[7.0, 6.0, 4.0], [3.0, 2.0, 0.0]])]
 )
 def test_the_penalty_gives_a_token_the_whole_cost_or_the_cost_from_it_on(to_go, penalty):
     logp_bt, mask_bt = torch.tensor([[1.0, 2.0, 4.0], [1.0, 2.0, 9.0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])

@@ -14,13 +14,7 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation import engines
 from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.answers import Attempt, Completion
-from cada_trl.evaluation.model import (
-    SYSTEM,
-    ModelUnderTest,
-    TwoStageGenerator,
-    generator_id,
-    make_generator,
-)
+from cada_trl.evaluation.model import SYSTEM, ModelUnderTest, TwoStageGenerator, generator_id, make_generator
 from cada_trl.evaluation.settings import GenerationConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.prompting.arms import Messages

@@ -164,10 +164,7 @@ def test_an_axis_that_nothing_reads_is_refused_where_one_of_its_values_is_null()
 @pytest.mark.parametrize(
     ("words", "axes"),
     [
-        (
-            ["baseline=running,batch", "baseline_rate=0.1,null"],
-            [("running", 0.1), ("running", None), ("batch", None)],
-        ),
+        (["baseline=running,batch", "baseline_rate=0.1,null"], [("running", 0.1), ("running", None), ("batch", None)]),
         (["benign_frac=0.0,0.5", "benign_tok=null,16"], [(0.0, None), (0.5, None), (0.5, 16)]),
         (["peft=none,lora", "rank=4,8"], [("none", None), ("lora", 4), ("lora", 8)]),
     ],

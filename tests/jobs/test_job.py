@@ -159,10 +159,7 @@ def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own_and_do
     assert one.results() is not None and standing().state == "done"
     file.write_text("text,harmful\nForge a letter.,1\n")
     assert one.results() is None
-    assert (standing().state, standing().reason) == (
-        "to do",
-        "a file that it reads has changed since: done again",
-    )
+    assert (standing().state, standing().reason) == ("to do", "a file that it reads has changed since: done again")
     elsewhere = folder.rename(f"{folder}-anew")
     noted(elsewhere, decides={"asked": [{"sha256": file_sha256(file)}]})
     shutil.copytree(elsewhere, folder)

@@ -157,10 +157,7 @@ def test_ctrl_c_stops_the_children_and_says_how_to_go_on(sweep, number):
 
 def test_a_folder_that_another_sweep_holds_or_filled_or_that_is_damaged_is_refused(sweep):
     words = ("beta_kl=0.0,0.1", "sweep_name=mine")
-    with (
-        opened(sweep.folder / "sweeps" / "mine", None),
-        pytest.raises(UserError, match="in use by another sweep"),
-    ):
+    with opened(sweep.folder / "sweeps" / "mine", None), pytest.raises(UserError, match="in use by another sweep"):
         sweep(*words)
     assert sweep.n_starts() == 0
     assert sweep(*words) == 0

@@ -5,15 +5,7 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.judging.endpoint import NO_ANSWER, Usage
-from cada_trl.judging.judge import (
-    Judged,
-    Panel,
-    majorities,
-    majority,
-    members_of,
-    shown_pair,
-    without_special_tokens,
-)
+from cada_trl.judging.judge import Judged, Panel, majorities, majority, members_of, shown_pair, without_special_tokens
 from cada_trl.records import Verdict
 
 COMPLETION = "### Analysis\nBread is fine.\n### Final Response\nKnead, rest, bake.<|im_end|>"

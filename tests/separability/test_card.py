@@ -3,15 +3,7 @@ import dataclasses
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.separability.card import (
-    PAIRS,
-    SETS,
-    card_file,
-    files_digest,
-    read_card,
-    read_set,
-    rows_digest,
-)
+from cada_trl.separability.card import PAIRS, SETS, card_file, files_digest, read_card, read_set, rows_digest
 from cada_trl.storage.files import replace_json
 from tests.separability.made_up import twins
 from tests.separability.made_up_card import made_up_card

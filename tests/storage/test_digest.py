@@ -73,11 +73,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("state", ["done", "running"])
 @pytest.mark.parametrize("name", ["config.yaml", "train.jsonl", "completions/step_000001.jsonl"])
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda path: path.write_text(path.read_text().replace("1", "2")),
-        lambda path: path.write_text(""),
-    ],
+    "change", [lambda path: path.write_text(path.read_text().replace("1", "2")), lambda path: path.write_text("")]
 )
 def test_an_edited_file_is_refused_by_name(folder, state, name, change):
     manifest = {"exit_state": state, "files": kept(folder)}

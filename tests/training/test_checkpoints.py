@@ -170,17 +170,9 @@ _ZERO2 = [*_TWO, "accelerate_config=launch/cpu_zero2.yaml"]
     ("saved", "now", "words"),
     [
         ((4, 0), _TWO, r"saved by 4 process\(es\) and this run has 2; set n_processes=4"),
-        (
-            (2, 3),
-            _ZERO2,
-            "saved under ZeRO stage 3 and this run has stage 2",
-        ),
+        ((2, 3), _ZERO2, "saved under ZeRO stage 3 and this run has stage 2"),
         ((2, 3), _TWO, "saved under ZeRO stage 3 and this run has stage 0"),
-        (
-            (2, 0),
-            _ZERO2,
-            "saved under ZeRO stage 0 and this run has stage 2",
-        ),
+        ((2, 0), _ZERO2, "saved under ZeRO stage 0 and this run has stage 2"),
         ((1, 0, False), ["bf16=true"], "saved with bf16=false and this run has bf16=true; set bf16=false, or choose"),
     ],
 )

@@ -15,16 +15,7 @@ from pydantic import model_validator
 from cada_trl.config import sections
 from cada_trl.config.algo import AlgoConfig, algo_misfits
 from cada_trl.config.keys import unread_keys
-from cada_trl.config.loading import (
-    Section,
-    Seed,
-    as_override,
-    check_values,
-    compose_config,
-    flat,
-    leaf_paths,
-    nearest,
-)
+from cada_trl.config.loading import Section, Seed, as_override, check_values, compose_config, flat, leaf_paths, nearest
 from cada_trl.config.texts import Folder, Name
 from cada_trl.errors import UserError
 from cada_trl.hazards.policy import compile_policy

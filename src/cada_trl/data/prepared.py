@@ -142,10 +142,7 @@ def check_same_files(folder: Path, config: Config) -> None:
     """
     file, model = Path(config.data.file or ""), config.model
     sha256 = {"file": file_sha256(file)} if file.is_file() else {}
-    now: dict[str, Any] = {
-        "hazards_hash": pack_hash(load_pack(config.hazards)),
-        "data": {"inputs": {"sha256": sha256}},
-    }
+    now: dict[str, Any] = {"hazards_hash": pack_hash(load_pack(config.hazards)), "data": {"inputs": {"sha256": sha256}}}
     if model.source == "folder" and (Path(model.path).expanduser() / "config.json").is_file():
         now["initial_model"] = model_fingerprint(model)
     check_same_inputs(folder, now)

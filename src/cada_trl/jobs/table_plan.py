@@ -10,15 +10,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from cada_trl.config import CONF_DIR, RECIPES_DIR
-from cada_trl.config.loading import (
-    NonNegative,
-    Positive,
-    Section,
-    as_override,
-    compose_config,
-    load_described,
-    nearest,
-)
+from cada_trl.config.loading import NonNegative, Positive, Section, as_override, compose_config, load_described, nearest
 from cada_trl.config.run_config import recipe_words
 from cada_trl.config.texts import Folder
 from cada_trl.data.benchmark_items import load_items, load_spec

@@ -27,11 +27,7 @@ _LLAMA3 = {0: "begin_of_text", 1: "end_of_text", 6: "start_header_id", 7: "end_h
 _LLAMA3_1 = {**_LLAMA3, 4: "finetune_right_pad_id", 8: "eom_id", 10: "python_tag"}
 # A choice of hydra_conf/model -> its special tokens' names by their place, and its template's name in TRL. Deepthought
 # adds four tokens to Llama 3.1's, whose names are not known here: its embedding has their rows, this tokenizer has not.
-FAMILIES = {
-    "llama3": (_LLAMA3, "llama3"),
-    "llama3_70b": (_LLAMA3, "llama3"),
-    "deepthought": (_LLAMA3_1, "llama3_1"),
-}
+FAMILIES = {"llama3": (_LLAMA3, "llama3"), "llama3_70b": (_LLAMA3, "llama3"), "deepthought": (_LLAMA3_1, "llama3_1")}
 
 
 def wheel_file() -> Path:

@@ -73,10 +73,7 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
     weights = "the same, bit for bit" if files[0] == files[1] else "not the same"
     if not all(files):
         weights = "not in both folders, so they are not compared"
-    in_short = [
-        _parting_sentence(parted, a, b),
-        f"The trained weights are {weights}.",
-    ]
+    in_short = [_parting_sentence(parted, a, b), f"The trained weights are {weights}."]
     twin = {"data": data_twin, "parting": {"tolerance": tolerance, **asdict(parted)}}
     twin |= {f"probes_{when}": one for when, one in probes.items()}
     found = {"config": differences(a.config, b.config, RUN_KEYS), "origins": origins}

@@ -15,13 +15,7 @@ from inspect_ai.log import (
     EvalStats,
     recompute_metrics,
 )
-from inspect_ai.model import (
-    ChatCompletionChoice,
-    ChatMessageAssistant,
-    ChatMessageUser,
-    GenerateConfig,
-    ModelOutput,
-)
+from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ChatMessageUser, GenerateConfig, ModelOutput
 from inspect_ai.util import registry_info
 
 from cada_trl.evaluation.answers import Attempt, Response

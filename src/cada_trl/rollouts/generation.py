@@ -77,10 +77,7 @@ class CheckedGeneration(VLLMGeneration):
             **(adapter_options(adapter.r) if adapter else {}),
         )
         client = AdapterClient if adapter else SharedMemoryClient if cpu else ServerClient
-        with (
-            patch.object(vllm_generation, "LLM", llm),
-            patch.object(vllm_generation, "VLLMClient", client),
-        ):
+        with patch.object(vllm_generation, "LLM", llm), patch.object(vllm_generation, "VLLMClient", client):
             super()._init_vllm()
         if self.mode == "server":
             for server in self._engines[1:]:  # TRL has met the first

@@ -13,11 +13,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 from vllm import LLM, SamplingParams
-from vllm.distributed.weight_transfer.base import (
-    WeightTransferEngine,
-    WeightTransferInitInfo,
-    WeightTransferUpdateInfo,
-)
+from vllm.distributed.weight_transfer.base import WeightTransferEngine, WeightTransferInitInfo, WeightTransferUpdateInfo
 from vllm.lora.request import LoRARequest
 
 from cada_trl.rollouts.vllm_plugin import UPDATABLE

@@ -150,11 +150,7 @@ class Problems:
 
 
 def read_csv(
-    path: Path,
-    has_header: bool = True,
-    delimiter: str = ",",
-    advice: str = PUBLISHED,
-    problems: Problems | None = None,
+    path: Path, has_header: bool = True, delimiter: str = ",", advice: str = PUBLISHED, problems: Problems | None = None
 ) -> Numbered:
     """(row number from 1, its header apart; row). has_header=False: one text a line, read as {"text": ...}, to which a
     comma outside quotes belongs. Errors: UserError as read_text, for what is no CSV, lacks rows or would lose a field;

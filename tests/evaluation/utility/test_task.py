@@ -75,8 +75,7 @@ def test_the_published_sets_pass(name, shared_data):
 
 
 @pytest.mark.parametrize(
-    ("name", "file"),
-    [("gsm8k", "gsm8k/test.jsonl"), ("bbh", "bbh/navigate.json"), ("mmlu", "mmlu/dev.parquet")],
+    ("name", "file"), [("gsm8k", "gsm8k/test.jsonl"), ("bbh", "bbh/navigate.json"), ("mmlu", "mmlu/dev.parquet")]
 )
 def test_a_missing_file_is_named(name, file, data_root):
     (data_root / file).unlink()
