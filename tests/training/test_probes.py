@@ -129,17 +129,18 @@ def test_every_request_gets_its_own_answer_whatever_the_batch(monkeypatch, size)
     done = []
     answers = generate_raw(MODEL, TOKENIZER, TEXTS, config(f"probe_batch={size}"), 0, done.append)
     prompts = [_prompt(text) for text in TEXTS]
-    assert [TOKENIZER.decode(one.token_ids) for one in answers] == prompts
+    assert [TOKENIZER.decode(ids) for ids in answers] == prompts
     assert sum(done) == len(TEXTS) and max(done) <= size
 
 
 def test_an_answer_ends_at_any_end_that_the_model_declares(monkeypatch):
-    (whole,) = generate_raw(MODEL, TOKENIZER, ["Why?"], config(), 0)
-    assert whole.truncated and len(whole.token_ids) == 8
-    monkeypatch.setattr(MODEL.generation_config, "eos_token_id", [2, whole.token_ids[2]])
-    (answer,) = generate_raw(MODEL, TOKENIZER, ["Why?"], config(), 0)
-    assert (answer.token_ids, answer.truncated) == (whole.token_ids[:3], False)
-    assert "<" not in answer.text
+    asked = {"harmful": [Request("r0", "Why?", "privacy", True, "test")]}
+    (whole,) = probe(MODEL, TOKENIZER, asked, config(), EveryOther())
+    assert whole["truncated"] and whole["completion_tok"] == 8
+    monkeypatch.setattr(MODEL.generation_config, "eos_token_id", [2, whole["token_ids"][2]])
+    (answer,) = probe(MODEL, TOKENIZER, asked, config(), EveryOther())
+    assert (answer["token_ids"], answer["truncated"]) == (whole["token_ids"][:3], False)
+    assert "<" not in answer["completion"]
 
 
 def test_sampling_is_that_of_the_configuration(monkeypatch):

@@ -108,16 +108,16 @@ class Ledger:
     def _standing(self, job: Job) -> Standing:
         """From the log, checked against the files: what is done stays done only while its files are as they were."""
         event = self.last(job)
-        state, wall_s = event.get("state", "to do"), self._wall_s(job)
+        state, spent_s = event.get("state", "to do"), wall_s(self._log.rows, job)
         if state == "done" and event["evaluate"] == _words(job):
-            return self._once_done(job, event, wall_s)
+            return self._once_done(job, event, spent_s)
         if state in {"failed", "stopped", "submitted"}:
-            return Standing(state, event.get("reason"), wall_s=wall_s)
+            return Standing(state, event.get("reason"), wall_s=spent_s)
         # Elsewhere, or by a cell that outlived its sweep.
         if state in {"running", "to do"} and (folders := job.results()) is not None:
             self.add(job, "done", results=folders)
             return self.board[job.id]
-        return Standing("to do", event.get("reason"), wall_s=wall_s)
+        return Standing("to do", event.get("reason"), wall_s=spent_s)
 
     def _once_done(self, job: Job, event: Mapping[str, Any], wall_s: float | None) -> Standing:
         results = tuple(event["results"])
@@ -147,14 +147,11 @@ class Ledger:
         else:
             self.look(job)
 
-    def _wall_s(self, job: Job) -> float | None:
-        return wall_s([row for row in self._log.rows if row["job"] == job.id], job)
-
 
 def wall_s(rows: Sequence[Mapping[str, Any]], job: Job) -> float | None:
-    """Wall time of all its calls and of what was begun elsewhere. rows: the ledger's, of this job. At least what the
-    run's own manifest says: a call that was killed told no time."""
-    told_s = sum(row.get(name) or 0.0 for row in rows for name in ("begun_s", "wall_s"))
+    """Wall time of all its calls and of what was begun elsewhere. rows: the ledger's. At least what the run's own
+    manifest says: a call that was killed told no time."""
+    told_s = sum(row.get(name) or 0.0 for row in rows if row["job"] == job.id for name in ("begun_s", "wall_s"))
     return max(filter(None, (round(told_s, 1), _run_s(job))), default=None)
 
 

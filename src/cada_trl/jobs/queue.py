@@ -92,8 +92,7 @@ def status_rows(path: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, ...]]:
         state = event.get("state", "to do")
         state = "done" if is_done else "to do" if state == "done" else state
         in_queue = queued.get(event.get("queue_id", ""), "gone") if state == "submitted" else ""
-        own = [row for row in events if row["job"] == job.id]
-        hours = (wall_s(own, job) or 0.0) / 3600
+        hours = (wall_s(events, job) or 0.0) / 3600
         reason = "" if is_done else str(event.get("reason") or "")
         rows.append((job.id, job.label, state, in_queue, *_progress(job), f"{hours:.2f}" if hours else "", reason))
     return rows

@@ -8,7 +8,6 @@ pass each, does not (ours: docs/results.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -114,15 +113,6 @@ def header_metrics(logp_n: Sequence[float], requests: Sequence[Request]) -> dict
     }
 
 
-@dataclass(frozen=True)
-class Generated:
-    """One sampled completion and its length; truncated where it was cut off at max_new_tok."""
-
-    text: str
-    token_ids: list[int]
-    truncated: bool
-
-
 @torch.no_grad()
 def generate_raw(
     model: PreTrainedModel,
@@ -131,14 +121,14 @@ def generate_raw(
     config: Config,
     seed: int,
     progress: Callable[[int], None] = lambda n: None,
-) -> list[Generated]:
+) -> list[list[int]]:
     """Answer raw requests at the training's temperature and top_p; batches are cut from the length-sorted requests.
 
-    One answer a request, in the requests' order. progress: called after each batch with its size.
+    The token ids of one answer per request, in the requests' order. progress: called after each batch with its size.
     """
     prompts = [request_ids(tokenizer, request) for request in requests]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    answers: dict[int, Generated] = {}
+    answers: dict[int, list[int]] = {}
     rollout, size = config.rollout, config.tracking.probe_batch
     choose = sampled(rollout.temperature, rollout.top_p)
     ends = all_ends(tokenizer, model.generation_config.eos_token_id)
@@ -148,8 +138,7 @@ def generate_raw(
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
             for place, ids in continued(model, [prompts[index] for index in chosen], choose, ends, rollout.max_new_tok):
-                text = str(tokenizer.decode(ids, skip_special_tokens=True))
-                answers[chosen[place]] = Generated(text, ids, truncated=ids[-1] not in ends)
+                answers[chosen[place]] = ids
             progress(len(chosen))
     return [answers[index] for index in range(len(prompts))]
 
@@ -167,22 +156,19 @@ def probe(
     sets: name (harmful, harmless, xstest_safe, held_out) -> requests. The same seed each time, so that before and after
     differ by the model.
     """
+    ends = all_ends(tokenizer, model.generation_config.eos_token_id)
     rows = []
     for name, requests in sets.items():
         texts = [request.text for request in requests]
-        generated = generate_raw(model, tokenizer, texts, config, config.seed, progress)
-        scored = score_completions(
-            texts,
-            [one.text for one in generated],
-            [one.truncated for one in generated],
-            [request.harmful for request in requests],
-            judge,
-            config.reward,
-        )
-        for request, one, said in zip(requests, generated, scored, strict=True):
+        answers = generate_raw(model, tokenizer, texts, config, config.seed, progress)
+        said = [str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in answers]
+        cut = [ids[-1] not in ends for ids in answers]
+        harmful = [request.harmful for request in requests]
+        scored = score_completions(texts, said, cut, harmful, judge, config.reward)
+        for request, ids, was_cut, paid in zip(requests, answers, cut, scored, strict=True):
             fields = {"set": name, "request_id": request.id, "request": request.text, "hazard": request.hazard}
-            lengths = {"completion_tok": len(one.token_ids), "truncated": one.truncated, "token_ids": one.token_ids}
-            rows.append({**fields, "harmful": request.harmful, **said.fields(), **lengths})
+            lengths = {"completion_tok": len(ids), "truncated": was_cut, "token_ids": ids}
+            rows.append({**fields, "harmful": request.harmful, **paid.fields(), **lengths})
     return rows
 
 
