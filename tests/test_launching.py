@@ -34,6 +34,34 @@ from cada_trl.planning.shapes import shape_of
 from cada_trl.storage.reading import read_yaml
 from cada_trl.train import main
 
+_RANK = """
+import atexit, os
+from cada_trl.errors import StopAsked
+from cada_trl.launching import run_rank
+
+class TornDown:
+    def __del__(self, write=os.write):
+        write(1, b"torn down\\n")
+
+held = TornDown()
+atexit.register(os.write, 1, b"tidied\\n")
+
+def verb(argv):
+    raise StopAsked("asked to")
+
+run_rank(verb)
+"""
+
+
+@pytest.mark.parametrize(("launched", "last"), [({"LOCAL_RANK": "0"}, "tidied"), ({}, "torn down")])
+def test_a_rank_keeps_its_exit_code_and_runs_what_tidies_up_but_does_not_take_the_interpreter_down(launched, last):
+    environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    done = subprocess.run(
+        [sys.executable, "-c", _RANK], env=environment | launched, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split("\n")[-2]) == (75, last)
+    assert "tidied" in done.stdout and "stopped: asked to" in done.stderr
+
 
 @pytest.fixture
 def installed(monkeypatch):

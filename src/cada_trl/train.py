@@ -19,7 +19,7 @@ from cada_trl.config import Config, load_config, run_name
 from cada_trl.config.loading import config_is_all, split_flags
 from cada_trl.console import Console
 from cada_trl.data.prepared import PreparedData, check_same_files, prepare
-from cada_trl.errors import UserError, is_main_rank, run_verb
+from cada_trl.errors import UserError, is_main_rank
 from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
 from cada_trl.judging.from_config import check_pays_reward, make_judge, make_reasoning_judge
 from cada_trl.judging.judge import Judge, check_reachable
@@ -31,6 +31,7 @@ from cada_trl.launching import (
     is_launched,
     launch,
     quiet_libraries,
+    run_rank,
     set_environment,
 )
 from cada_trl.rollouts.vllm_plugin import prepare_vllm
@@ -233,4 +234,4 @@ def _report(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_rank(main)
