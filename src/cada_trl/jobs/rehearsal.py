@@ -137,9 +137,8 @@ class Rehearsal:
         return f"went on from the last checkpoint to step {n}; final/ is saved"
 
     def _evaluated(self) -> str:
-        folders = {"model": self._run, "evals_dir": self._folder / "evals"}
-        words = [f"limit={_N_ASKED}", f"max_new_tok={self._small.rollout.max_new_tok}", "threads=1"]
-        return self._verb("evaluate", [*words, *(as_override(key, str(path)) for key, path in folders.items())])
+        words = [f"model={self._run}", f"limit={_N_ASKED}", f"max_new_tok={self._small.rollout.max_new_tok}"]
+        return self._verb("evaluate", [*words, "threads=1", as_override("evals_dir", str(self._folder / "evals"))])
 
     def _evaluations(self) -> list[str]:
         return [str(file.parent) for file in sorted(self._folder.glob("evals/*/scores.json"))]
