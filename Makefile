@@ -53,7 +53,7 @@ EXTRACT     = $(or $(shell for name in 30k_train 330k_unsafe_prompts; do \
 # All choices of a sweep's axis have to read what is given: with the twins' own file the paper's rows come from the hub.
 all_of      = $(if $(filter-out $1,$(subst $(comma), ,$(patsubst data=%,%,$(lastword $(ASKED_DATA))))),,$2)
 BEAVERTAILS = $(call all_of,beavertails paper,'file=$(DATA_ROOT)/beavertails/$(EXTRACT).jsonl')
-COMPARED    = $(call all_of,twins beavertails paper,'benchmarks_dir=$(DATA_ROOT)')
+COMPARED    = 'benchmarks_dir=$(DATA_ROOT)'
 DATA        = $(strip $(if $(filter data=%,$(ASKED)),,$(OWN_DATA)) $(if $(DATA_ROOT),$(BEAVERTAILS) $(COMPARED)))
 EVALUATED   = $(if $(filter evaluate=quick evaluate=standard,$(ARGS)),$(if $(DATA_ROOT),'evaluate.data_root=$(DATA_ROOT)'))
 

@@ -39,6 +39,10 @@ def test_an_answer_without_headers_is_seen_when_it_ends():
     assert "".join(seen("Paris.", False)) == "Paris.\n"
 
 
+def test_a_direct_answer_that_is_cut_off_is_seen_without_the_analysis_too():
+    assert "".join(seen("Vaccines train the", False, 800)) == "Vaccines train the" + CUT
+
+
 CUT = " [cut off at 800 tokens; a larger max_new_tok gives room]\n"
 
 

@@ -212,7 +212,10 @@ def test_what_stops_an_installation_is_one_line_with_what_to_do(checkout, python
         (["ARGS=data=jsonl file=my.jsonl"], "<model=smollm2> <data=jsonl> <file=my.jsonl>"),
         (["DATA_ROOT=my sets"], "<model=smollm2> <data=twins> <benchmarks_dir=my sets>"),
         (["DATA_ROOT=sets", "ARGS=data=twins"], "<model=smollm2> <benchmarks_dir=sets> <data=twins>"),
-        (["DATA_ROOT=sets", "ARGS=data=jsonl file=my.jsonl"], "<model=smollm2> <data=jsonl> <file=my.jsonl>"),
+        (
+            ["DATA_ROOT=sets", "ARGS=data=jsonl file=my.jsonl"],
+            "<model=smollm2> <benchmarks_dir=sets> <data=jsonl> <file=my.jsonl>",
+        ),
         (["ARGS=data=paper"], "<model=smollm2> <data=paper>"),
         *(
             (
@@ -259,7 +262,10 @@ def test_requests_are_the_twins_unless_args_say_otherwise_and_data_root_has_what
             "sweep> <model=smollm2> <file=my sets/beavertails/30k_train.jsonl> <benchmarks_dir=my sets> "
             "<data=beavertails,paper>",
         ),
-        (["sweep", "DATA_ROOT=my sets", "ARGS=data=twins,jsonl"], "sweep> <model=smollm2> <data=twins,jsonl>"),
+        (
+            ["sweep", "DATA_ROOT=my sets", "ARGS=data=twins,jsonl"],
+            "sweep> <model=smollm2> <benchmarks_dir=my sets> <data=twins,jsonl>",
+        ),
         (
             ["table2", "MODEL=llama3", "DATA_ROOT=my sets", "ARGS=seeds=0,1 --dry-run"],
             "table> <table=2> <model=llama3> <data_root=my sets> <seeds=0,1> <--dry-run>",

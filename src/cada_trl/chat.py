@@ -20,7 +20,7 @@ from pydantic import Field
 from cada_trl.config import ModelConfig
 from cada_trl.config.loading import Section, run_words
 from cada_trl.errors import UserError, run_verb
-from cada_trl.prompting.reasoning import split_reasoning
+from cada_trl.prompting.reasoning import begins_analysis, split_reasoning
 from cada_trl.records import Status
 from cada_trl.storage.reading import check_characters
 from cada_trl.visible import visible
@@ -167,7 +167,8 @@ class Shown:
         """The answer is over; cut_tok: at so many tokens it was cut off. Says why where no final response is seen."""
         last = split_reasoning(self._text, truncated=cut_tok is not None)
         if not self._analysis:
-            self._up_to(last.final_response if last.status is not Status.TRUNCATED else self._seen)
+            is_cut = last.status is Status.TRUNCATED and begins_analysis(self._text)
+            self._up_to(self._seen if is_cut else last.final_response)
         if cut_tok is not None:
             self._write(f" [cut off at {cut_tok} tokens; a larger max_new_tok gives room]\n")
         elif last.final_response:

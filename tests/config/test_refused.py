@@ -85,6 +85,10 @@ OF_A_METHOD = {
     "algo=dpo_cases targets=direct_refusal": "chosen and rejected equal in every DPO pair",
     "algo=sft_cases benign_frac=1.0 max_steps=null": "method=sft with max_steps set learns from harmless",
     "benign_frac=0.99": "benign_frac=0.99 leaves no harmful request in a step of 16",
+    "algo=rejection_sft reward=judged_reasoning judge=rubric": "method=sft learns from no reward",
+    "algo=self_distillation reward=judged_reasoning judge=rubric": "method=self_distillation learns from no reward",
+    "benign_refused=-3.0": "benign_refused: no harmless request is paid with benign_frac=0.5 benign_tok=16",
+    "benign_frac=0.0 benign_answered=2.0": "no harmless request is paid with benign_frac=0.0",
     "algo=sft_cases targets=opening benign_frac=0.5": "targets=opening is for method=sft on harmful requests",
 }
 NOT_READ = {
@@ -97,6 +101,9 @@ NOT_READ = {
     "revision=main": "source=embedded",
     "prompt=none n_cases=2": "n_cases=2: nothing reads it with prompt=none",
     "prompt=codes hint=false": "prompt=codes",
+    "hint=false n_cases=2": "n_cases=2: nothing reads it with prompt=cases cases_by=hazard hint=False",
+    "n_cases=0 cases_as=policy": "cases_as=policy: nothing reads it with prompt=cases n_cases=0",
+    "algo=sft_direct_refusal prompt=cases n_cases=1": "n_cases=1: nothing reads it with targets=direct_refusal",
     "base_url=http://a/v1": "nothing reads it with judge=phrases",
     "judge=wildguard max_retries=1": "judge=wildguard base_url=null",
     "judge=classifier base_url=http://a/v1": "nothing reads it with judge=classifier",
@@ -154,6 +161,7 @@ def test_what_is_refused_is_one_line(words):
         "kl=k1 kl_in=reward_sequence learn_on=rollout kl_direction=reverse sampled_by=policy",
         "kl=k1 kl_in=reward_to_go prompt=none kl_direction=reverse sampled_by=policy",
         "algo=rloo top_p=0.95",
+        "benign_refused=-3.0 benign_tok=null benign_beta_kl=null",
         "baseline=group rollouts_per_request=2",
         "baseline=batch",
         "kl=k3 kl_direction=reverse",

@@ -10,6 +10,7 @@ import yaml
 
 from cada_trl.config import CONF_DIR, Config, check_config, config_hash, load_config, run_config, run_name
 from cada_trl.config.loading import Section, groups, leaf_paths
+from cada_trl.config.run_config import HOW_ASKED
 from cada_trl.errors import UserError
 
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
@@ -132,7 +133,17 @@ def _another(value):
 
 
 # chat is how an evaluation asks: training renders the template. members are a panel's, which pays no reward.
-NOT_HASHED = {"seed", "runs_dir", "run_name", "data_dir", "server_url", "tensor_parallel", "chat", "members"}
+NOT_HASHED = {
+    "seed",
+    "runs_dir",
+    "run_name",
+    "data_dir",
+    "server_url",
+    "tensor_parallel",
+    "chat",
+    "members",
+    *HOW_ASKED,
+}
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # another value may be of another type
@@ -145,8 +156,15 @@ def test_the_hash_changes_with_what_decides_the_result_and_with_nothing_else(lea
         changed = config.model_copy(update={section: part.model_copy(update={key: _another(getattr(part, key))})})
     else:
         changed = config.model_copy(update={key: _another(getattr(config, key))})
-    ignored = section in {"hardware", "tracking", "tripwires"} or leaf in NOT_HASHED
+    ignored = section in {"hardware", "tracking", "tripwires"} or leaf in {*NOT_HASHED, *HOW_ASKED}
     assert (config_hash(changed) == config_hash(config)) is ignored
+
+
+def test_how_a_judge_is_asked_names_no_other_run_and_which_it_is_does():
+    one = load_config(["judge=rubric"])
+    again = load_config(["judge=rubric", "max_calls=7", "timeout_s=9.0", "max_retries=1", "api_key_env=MINE"])
+    assert config_hash(one) == config_hash(again)
+    assert config_hash(one) != config_hash(load_config(["judge=rubric", "llm=x"]))
 
 
 def test_the_hash_is_the_same_for_an_integer_and_its_float():

@@ -121,6 +121,20 @@ def test_a_case_of_weight_zero_is_never_shown_and_does_not_count():
         chosen_cases(hazard, 3, "request")
 
 
+def test_what_is_checked_for_each_hazard_is_as_long_as_what_any_request_is_shown():
+    method = load_config(["n_cases=2"]).prompt
+    hazard = weighted(1.0, 5.0, 2.0)
+    long = replace(hazard.cases[0], analysis="It would harm. " * 200)
+    pack = replace(PACK, hazards={hazard.id: replace(hazard, cases=(long, *hazard.cases[1:]))})
+    asked = [_length(conversation(request, hazard.id, method, pack)) - len(request) for request in REQUESTS[:200]]
+    (checked,) = of_each_hazard("", method, pack)
+    assert _length(checked) == max(asked)
+
+
+def _length(chat):
+    return sum(len(message["content"]) for message in chat)
+
+
 METHOD = load_config(["cases_by=similarity"]).prompt
 
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from cada_trl.document.blocks import Bullets, Table
-from cada_trl.report.facts import NO_CARD, card_blocks, card_note, eval_facts, run_facts, split_sizes
+from cada_trl.report.facts import NO_CARD, card_blocks, card_note, eval_facts, prompt_fact, run_facts, split_sizes
 from cada_trl.report.page import write_report
 from tests.report.html_check import check_page
 from tests.separability.made_up_card import ABSENT, ASKED, made_up_card
@@ -45,3 +45,10 @@ def test_the_page_shows_the_card_or_says_how_to_make_it(run, tmp_path):
 
 def test_the_sizes_of_the_split_are_one_sentence():
     assert split_sizes({"split": {"train": {"n": 5}, "probe": {"n": 2}}}) == "train 5, probe 2"
+
+
+def test_cases_that_are_not_shown_are_not_named():
+    prompt = {"arm": "cases", "cases_as": "turns", "cases_by": "hazard", "n_cases": 3, "hint": True}
+    assert prompt_fact({"prompt": prompt}) == "arm cases, cases as turns"
+    for changes in ({"hint": False}, {"n_cases": 0}):
+        assert prompt_fact({"prompt": prompt | changes}) == "arm cases, codes without a case"

@@ -27,7 +27,7 @@ def test_the_file_is_named_by_what_decides_the_numbers():
 def test_the_rows_digest_is_of_texts_kinds_and_twins():
     rows = twins(3)
     first = rows_digest([rows])
-    assert first == rows_digest([list(rows)])
+    assert first == rows_digest([rows[::-1]])  # as another seed draws them
     assert first == rows_digest([[dataclasses.replace(rows[0], id="another"), *rows[1:]]])
     for changes in ({"text": "another"}, {"harmful": False}, {"pair": None}):
         assert first != rows_digest([[dataclasses.replace(rows[0], **changes), *rows[1:]]])

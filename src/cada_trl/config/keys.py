@@ -113,6 +113,11 @@ UNREAD = {
     "prompt.arm=none|no_cases|codes|codes_of_hazard": "prompt.cases_as prompt.n_cases prompt.cases_by",
     "prompt.arm=none|no_cases|codes": "prompt.hint",
     "prompt.arm=cases prompt.cases_by=similarity": "prompt.hint",
+    "prompt.arm=cases prompt.cases_by=hazard prompt.hint=False": "prompt.cases_as prompt.n_cases",
+    "prompt.arm=cases prompt.n_cases=0": "prompt.cases_as",
+    "algo.targets=direct_refusal|opening algo.benign_arm=none": (
+        "prompt.cases_as prompt.n_cases prompt.cases_by prompt.hint"
+    ),
     "judge.kind=phrases|classifier data.classifier!=llm": (
         "judge.base_url judge.llm judge.api_key_env judge.timeout_s judge.max_retries judge.max_calls"
     ),

@@ -22,6 +22,8 @@ from cada_trl.hazards.policy import compile_policy
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.reading import read_yaml
 
+HOW_ASKED = ("api_key_env", "timeout_s", "max_retries", "max_calls")  # keys of a judge that decide no verdict
+
 PACKAGE_DIR = Path(__file__).parents[1]
 _CHECKOUT = PACKAGE_DIR.parents[1]
 # An installed package carries hydra_conf, recipes and launch with it (setup.py).
@@ -215,7 +217,26 @@ def load_config(overrides: list[str], typed: Collection[str] | None = None) -> C
     # no misfit of the schema: runs of versions that took it are there, and can be evaluated
     if config.algo.method == "cada" and config.algo.kl_in != "loss" and (why_not := _not_its_own_samples(config)):
         raise UserError(f"kl_in={config.algo.kl_in} {why_not}")
+    if why_not := _pays_nothing(config, {word.partition("=")[0].rpartition(".")[2] for word in own}):
+        raise UserError(why_not)
     return config
+
+
+def _pays_nothing(config: Config, keys: Collection[str]) -> str | None:
+    """Why a reward that is asked for would not be learned from; keys: of the words. No misfit of the schema, either."""
+    algo = config.algo
+    if algo.method in {"sft", "dpo", "self_distillation"} and config.reward.reasoning == "judged":
+        return (
+            f"reasoning=judged: method={algo.method} learns from no reward, and grades would be paid for and not read; "
+            "take reward=paper"
+        )
+    paid = sorted({"benign_refused", "benign_answered", "benign_reasoned_answer"}.intersection(keys))
+    if paid and algo.method == "cada" and (algo.benign_tok is not None or not algo.benign_frac):
+        return (
+            f"{paid[0]}: no harmless request is paid with benign_frac={algo.benign_frac} benign_tok={algo.benign_tok}; "
+            "set benign_tok=null and a benign_frac, or leave it out"
+        )
+    return None
 
 
 def unread_words(config: Config, words: Sequence[str], nulls: bool = False) -> dict[str, str]:
@@ -233,10 +254,15 @@ def check_config(values: Any) -> Config:
 
 
 def config_hash(config: Config) -> str:
-    """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware, seed."""
+    """First 8 hex digits of the SHA-256 of what decides the result: all but output, tracking, hardware, seed. How a
+    judge is asked decides no verdict, and counts as its file has it."""
     left_out = {"seed", "runs_dir", "run_name", "data_dir", "hardware", "tracking", "tripwires"}
     keys: dict[str, Any] = {"rollout": {"server_url", "tensor_parallel"}, "model": {"chat"}, "judge": {"members"}}
-    return content_hash(config.model_dump(exclude=keys | dict.fromkeys(left_out, True)))
+    values = config.model_dump(exclude=keys | dict.fromkeys(left_out, True))
+    file = CONF_DIR / "judge" / f"{config.judge.kind}.yaml"
+    usual = read_yaml(file) if file.is_file() else {}
+    values["judge"] |= {key: usual.get(key) for key in HOW_ASKED}
+    return content_hash(values)
 
 
 def run_name(config: Config) -> str:

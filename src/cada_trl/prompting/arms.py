@@ -92,7 +92,18 @@ def of_each_hazard(prompt: str, method: PromptConfig, pack: HazardPack) -> list[
         home = max(pack.hazards.values(), key=lambda hazard: len(hazard.name) + len(hazard.code))
         apart = {str(n): replace(home, id=str(n), cases=(case,)) for n, case in enumerate(longest)}
         return [conversation(prompt, None, method, replace(pack, hazards=apart))]
+    most = {name: _longest_shown(hazard, method.n_cases) for name, hazard in pack.hazards.items()}
+    pack = replace(pack, hazards=most)
     return [conversation(prompt, hazard, method, pack) for hazard in (pack.hazards if method.hint else [None])]
+
+
+def _longest_shown(hazard: Hazard, n_cases: int) -> Hazard:
+    """Of cases that are drawn by weight the n_cases longest, which some request may be shown."""
+    drawn = [case for case in hazard.cases if case.weight > 0]
+    if n_cases > len(drawn) or len({case.weight for case in drawn}) == 1:
+        return hazard
+    longest = sorted(drawn, key=lambda case: -len(_written(case)))[:n_cases]
+    return replace(hazard, cases=tuple(replace(case, weight=1.0) for case in longest))
 
 
 def _user(text: str) -> dict[str, str]:

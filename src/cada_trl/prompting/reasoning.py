@@ -53,6 +53,11 @@ def begun_answer(analysis: str, reasoning_as: str = "headers") -> str:
     return f"{before}{analysis}\n{after}" if analysis or reasoning_as == "think" else after
 
 
+def begins_analysis(completion: str) -> bool:
+    """Whether an analysis begins somewhere in it, under a header or a tag."""
+    return _ANALYSIS.search(completion) is not None
+
+
 def split_reasoning(completion: str, truncated: bool = False) -> Reasoning:
     """Split at the LAST "Final Response" header; without one the whole text is the final response (paper: Reward, [L]).
 

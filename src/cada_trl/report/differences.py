@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.config.loading import flat
+from cada_trl.config.run_config import HOW_ASKED
 from cada_trl.records import read_jsonl
 from cada_trl.report.run_record import Row, RunRecord
 from cada_trl.tracking.metrics import METRICS
@@ -46,6 +47,7 @@ RUN_KEYS = {
     **dict.fromkeys(("hardware", "rollout.server_url", "rollout.tensor_parallel"), Meaning.PLACE),
     "hardware.n_processes": Meaning.SEED,  # each process samples from a seed of its own
     **dict.fromkeys(("tracking", "tripwires", "runs_dir", "run_name", "data_dir"), Meaning.WRITTEN),
+    **dict.fromkeys((f"judge.{key}" for key in HOW_ASKED), Meaning.PLACE),
     **dict.fromkeys(("model.chat", "judge.members"), Meaning.MEASURED),
     **dict.fromkeys(("tracking.probe_every_steps", "tracking.probe_batch"), Meaning.MEASURED),
     **dict.fromkeys(("tracking.n_probe_harmful", "tracking.n_probe_harmless"), Meaning.MEASURED),

@@ -114,7 +114,10 @@ def prompt_fact(config: Values) -> str:
     arm = str(prompt.get("arm", "unknown"))
     if arm == "none":
         return "the request alone"
-    return f"arm {arm}" + (f", cases as {prompt.get('cases_as')}" if arm == "cases" else "")
+    if arm != "cases":
+        return f"arm {arm}"
+    has_cases = prompt.get("n_cases", 1) and (prompt.get("hint", True) or prompt.get("cases_by") == "similarity")
+    return f"arm cases, cases as {prompt.get('cases_as')}" if has_cases else "arm cases, codes without a case"
 
 
 def yaml_fold(title: str, values: Values) -> Fold:

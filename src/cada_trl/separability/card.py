@@ -110,7 +110,7 @@ def make_card(config: Config, data: PreparedData, inputs: dict[str, Any], curve_
     from cada_trl.models.load import load_policy, load_tokenizer
 
     check_gpu(config.hardware.device)
-    rows = training_rows(data.train, data.benign_train)
+    rows = training_rows(by_text(data.train), by_text(data.benign_train))
     folder = config.data.benchmarks_dir
     sets = {key: read_set(key, Path(folder) if folder else None) for key in SETS} | _twins(data)
     tokenizer = load_tokenizer(config.model)
@@ -213,9 +213,14 @@ def card_inputs(config: Config, data: PreparedData) -> dict[str, Any]:
     }
 
 
+def by_text(rows: Sequence[Request]) -> list[Request]:
+    """In an order that the draw's seed does not decide."""
+    return sorted(rows, key=lambda row: row.text)
+
+
 def rows_digest(parts: Sequence[Sequence[Request]]) -> str:
     """SHA-256 of the rows' texts, of what they are and of who is whose twin."""
-    rows = [[[row.text, row.harmful, row.pair] for row in part] for part in parts]
+    rows = [[[row.text, row.harmful, row.pair] for row in by_text(part)] for part in parts]
     return sha256(json.dumps(rows))
 
 
