@@ -120,6 +120,11 @@ def test_a_judge_that_answers_too_few_is_not_stretched_over_the_rest():
         score_completions(["r", "s"], ["No.", "No."], [False] * 2, [True] * 2, SpyJudge(Verdict.REFUSED), TABLE)
 
 
+def test_a_reasoned_refusal_earns_what_the_table_has_to_the_last_digit():
+    table = TABLE.model_copy(update={"direct_refusal": 0.3, "reasoned_refusal": 0.9})  # 0.3 + (0.9 - 0.3) is above 0.9
+    assert reward_of(Verdict.REFUSED, True, True, table) == 0.9
+
+
 def test_no_completions_score_to_nothing():
     assert score_completions([], [], [], [], SpyJudge(), TABLE) == []
 

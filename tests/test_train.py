@@ -86,13 +86,19 @@ def test_a_gpu_that_is_not_here_is_said_before_anything_is_loaded(overrides, tmp
 
 
 def test_of_several_gpus_a_run_without_a_launcher_sees_one(overrides, monkeypatch):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     seen = []
     monkeypatch.setattr(verb, "train", lambda config: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
-    for words in (["hardware=gpu", "micro_batch=2"], []):
-        assert main([*overrides, *words]) == 0
+    for words, visible in (
+        (["hardware=gpu", "micro_batch=2"], None),
+        (["hardware=gpu", "micro_batch=2"], "4,5"),
+        ([], None),
+    ):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert seen == ["0", None]
+        if visible:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert main([*overrides, *words]) == 0
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert seen == ["0", "4", None]
 
 
 def test_the_configuration_alone_says_the_precision_whatever_the_launch_file_does(overrides, monkeypatch):

@@ -23,7 +23,7 @@ from cada_trl.data.sources import TWINS
 from cada_trl.document.render import html
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES
-from cada_trl.evaluation.scores import any_rate, withheld_lines
+from cada_trl.evaluation.scores import withheld_lines
 from cada_trl.hazards.pack import BUILTIN_DIR
 from cada_trl.judging.card import CARDS
 from cada_trl.report.certified import Certificate, certificate_page, certified
@@ -120,7 +120,7 @@ def _evaluation(path: Path) -> EvalRecord:
     record = read_evaluated(path)
     if not (record.manifest.get("decides") or {}).get("model"):
         raise UserError(f"{path}/{MANIFEST} does not say which weights were asked; evaluate again")
-    if not any_rate(record.scores):
+    if all(cell.headline.value is None for cell in record.scores.cells):
         raise UserError(f"{path} has no rate: {(withheld_lines(record.scores) or ['nothing was asked'])[0]}")
     return record
 

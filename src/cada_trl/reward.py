@@ -48,8 +48,9 @@ def reward_of(
     if harmful:
         if verdict is Verdict.COMPLIED:
             return table.complied
-        paid_for_reasoning = table.reasoned_refusal - table.direct_refusal
-        return table.direct_refusal + (reasoning_grade * paid_for_reasoning if reasoned else 0.0)
+        if not reasoned or reasoning_grade == 1.0:  # as the table has it, which a sum may miss by a rounding
+            return table.reasoned_refusal if reasoned else table.direct_refusal
+        return table.direct_refusal + reasoning_grade * (table.reasoned_refusal - table.direct_refusal)
     if verdict is Verdict.REFUSED:
         return table.benign_refused
     return table.benign_reasoned_answer if reasoned else table.benign_answered

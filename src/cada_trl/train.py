@@ -72,7 +72,8 @@ def main(argv: list[str]) -> int:
     set_environment(config.hardware.threads)
     os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # the launch file's, which transformers prefers to bf16=false
     if config.hardware.device == "cuda" and not is_launched():
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # Trainer takes all it sees, and TRL refuses several
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen.partition(",")[0]  # Trainer takes all; TRL refuses several
     if config.rollout.backend != "transformers":
         prepare_vllm(config)
     quiet_libraries()

@@ -242,3 +242,9 @@ def test_a_run_on_the_embedded_twins_refuses_a_file_that_holds_out_what_it_was_t
         UserError, match=r"^1 of the held-out pairs of .*; evaluate with twins_file=null, or train again"
     ):
         load_evaluate_config(words)
+
+
+def test_another_programs_configuration_where_the_call_is_made_is_no_run(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text("lr: 0.1\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load_evaluate_config(["suite=quick"]).benchmarks == ["twins_harmful", "twins_harmless"]

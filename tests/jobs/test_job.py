@@ -7,10 +7,11 @@ import shutil
 import pytest
 import yaml
 
-from cada_trl.evaluation.settings import load_evaluate_config
+from cada_trl.evaluation.settings import load_evaluate_config, load_utility_config
+from cada_trl.hazards.pack import load_pack, pack_hash
 from cada_trl.jobs.folder import Ledger
 from cada_trl.jobs.grid import make_grid
-from cada_trl.jobs.job import ended
+from cada_trl.jobs.job import _answered, ended
 from cada_trl.models.named import folder_identity, model_fingerprint
 from cada_trl.storage.digest import file_sha256
 from tests.end_to_end.tiny_model import save_tiny_model
@@ -138,6 +139,50 @@ def test_what_was_made_of_a_model_folder_that_was_edited_since_is_not_done(tmp_p
     assert one.results() is None and one.initial.results() is None
     shutil.rmtree(model)
     assert one.results() is not None and one.initial.results() == [asked]
+
+
+def test_the_initial_model_is_shown_what_the_cells_are(tmp_path):
+    words = ("n_cases=1", "cases_as=policy", f"runs_dir={tmp_path / 'runs'}")
+    (one,) = make_grid(words, (*asked(tmp_path), "arm=cases"))
+    trained(one)
+    own = load_evaluate_config(list(one.initial.evaluation)).prompt
+    assert own == load_evaluate_config(list(one.evaluation)).prompt and (own.n_cases, own.cases_as) == (1, "policy")
+
+
+def test_an_evaluation_that_shows_another_case_pack_is_done_again(tmp_path):
+    (one,) = make_grid((f"runs_dir={tmp_path / 'runs'}",), (*asked(tmp_path), "arm=cases"))
+    trained(one)
+    folder = evaluation(tmp_path, one.initial, "2026-02-01T00:00:00+00:00")
+    noted(folder, decides={"prompt": {"hazards": pack_hash(load_pack("builtin"))}})
+    assert one.initial.results() == [folder]
+    noted(folder, decides={"prompt": {"hazards": "another"}})
+    assert one.initial.results() is None
+
+
+def test_a_task_asked_of_weights_that_were_replaced_since_is_asked_again(tmp_path):
+    model = save_tiny_model(tmp_path / "model")
+    words = (f"model={model}", "tasks=gsm8k", "limit=2", f"utility_dir={tmp_path / 'utility'}")
+    settings = load_utility_config(list(words))
+    folder = tmp_path / "utility" / f"{settings.model.name}-0a1b2c3d"
+    result = folder / "gsm8k-11112222" / "result.json"
+    result.parent.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    decides = {"decides": {"identity": folder_identity(model)}, "ended_utc": "2026-02-01T00:00:00+00:00"}
+    (folder / "manifest.json").write_text(json.dumps(decides))
+    result.write_text(json.dumps({"plan": {"limit": 2, "seed": settings.seed}}))
+    assert _answered(words, "") == result.parent
+    save_tiny_model(model, seed=7)
+    assert _answered(words, "") is None
+
+
+def test_a_cell_that_failed_and_was_done_by_hand_is_done(tmp_path):
+    one = cell(tmp_path, evaluated=False)
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.add(one, "failed", "exit code 2")
+    assert ledger.board[one.id].state == "failed"
+    trained(one)
+    ledger.look(one)
+    assert ledger.board[one.id].state == "done"
 
 
 def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own_and_done_again(tmp_path):

@@ -1,12 +1,15 @@
 """What stands in for a model and its GPUs: the same tokenizer and launch file, few layers and another device."""
 
+import json
 from pathlib import Path
 
+import pytest
 import yaml
 from end_to_end.tiny_model import save_tiny_model
 from models.conftest import model_config
 
 from cada_trl.config import load_config
+from cada_trl.errors import UserError
 from cada_trl.jobs.stand_in import LAYERS, save_launch_file, save_stand_in
 from cada_trl.models.load import load_policy, load_tokenizer
 
@@ -26,6 +29,16 @@ def test_the_small_model_has_the_models_own_tokenizer_and_config_but_for_its_siz
     assert [getattr(policy.config, key) for key in kept] == [getattr(theirs, key) for key in kept]
     assert (policy.config.num_hidden_layers, policy.config.num_key_value_heads) == (LAYERS, 1)
     assert str(policy.dtype) == "torch.bfloat16"
+
+
+def test_a_model_whose_layers_are_others_is_one_line(tmp_path):
+    own = model_config(path=str(save_tiny_model(tmp_path / "own")), dtype="bfloat16")
+    file = tmp_path / "own" / "config.json"
+    file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"model_type": "phi3", "architectures": ["Phi3ForCausalLM"]})
+    )
+    with pytest.raises(UserError, match=r"is a phi3, of which no small one is made here: not rehearsed$"):
+        save_stand_in(own, tmp_path / "small")
 
 
 def test_the_launch_file_keeps_all_but_device_and_machines(tmp_path):

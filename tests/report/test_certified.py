@@ -48,7 +48,7 @@ def test_what_was_not_tested_is_named(before, after):
 
 def test_a_before_that_was_trained_is_a_warning(before, after, tmp_path):
     (tmp_path / "run/final").mkdir(parents=True)
-    (tmp_path / "run/config.yaml").write_text("seed: 0\n", encoding="utf-8")
+    (tmp_path / "run/config.yaml").write_text("seed: 0\nrun_name: null\n", encoding="utf-8")
     model = {"source": "folder", "path": str(tmp_path / "run/final")}
     trained = replace(before, config={**before.config, "model": model})
     assert certified(trained, after, None)["warnings"] == [f"The model before was trained, too: {model['path']}."]

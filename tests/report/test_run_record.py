@@ -23,6 +23,14 @@ def test_a_missing_folder_and_one_without_any_of_a_run_s_files_are_refused(tmp_p
         read_run(tmp_path)
 
 
+def test_another_programs_configuration_is_no_run(run, tmp_path):
+    (tmp_path / "config.yaml").write_text("model: resnet\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"is no run folder: its config\.yaml is of another program"):
+        read_run(tmp_path)
+    beside = replace(run, config={"model": {"source": "folder", "path": str(tmp_path / "weights")}})
+    assert of_training(beside, "config.yaml") == {}
+
+
 def test_an_unfinished_run_is_read_and_says_what_is_missing(make_run):
     path = make_run().path
     (path / "probes" / "after.jsonl").unlink()

@@ -32,7 +32,7 @@ class _DieAt(TrainerCallback):
 IN_BLOCKS = {"steps_per_rollout": 2, "benign_tok": 2, "twin_of": {0: 3, 1: 4}}
 
 
-def start(folder, output, die, die_at=None, die_saving=None, **changes):
+def start(folder, output, die, die_at=None, die_saving=None, save_steps=2, **changes):
     """Train on from the newest complete checkpoint to the end state; die before a step or half through a save."""
 
     class Dying(CADATrainer):
@@ -57,7 +57,7 @@ def start(folder, output, die, die_at=None, die_saving=None, **changes):
         target_kl_nats=0.05,
         max_steps=N_STEPS,
         save_strategy="steps",
-        save_steps=2,
+        save_steps=save_steps,
         callbacks=None if die_at is None else [_DieAt(die_at, die)],
         **changes,
     )
@@ -67,6 +67,7 @@ def start(folder, output, die, die_at=None, die_saving=None, **changes):
         "weights": weights(trainer.model),
         "means": trainer.baselines.state(),
         "beta": trainer.beta_kl,
+        "save_steps": trainer.state.save_steps,
         "requests": {step: [row["request_id"] for row in rows] for step, _, rows in records},
     }
 

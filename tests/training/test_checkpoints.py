@@ -78,6 +78,12 @@ def test_the_runs_that_are_compared_learn_something_and_differ(uninterrupted, un
     assert len({tuple(requests) for requests in uninterrupted["requests"].values()}) > 3
 
 
+def test_a_run_that_goes_on_saves_as_often_as_it_is_told_now(tiny_folder, tmp_path):
+    with pytest.raises(_CutOff):
+        start(tiny_folder, tmp_path, _raise, die_at=5)
+    assert start(tiny_folder, tmp_path, _raise, save_steps=3)["save_steps"] == 3
+
+
 def test_a_checkpoint_that_lost_its_mark_is_passed_over(tiny_folder, tmp_path, uninterrupted):
     with pytest.raises(_CutOff):
         start(tiny_folder, tmp_path, _raise, die_at=5)

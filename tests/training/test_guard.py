@@ -22,6 +22,14 @@ def test_a_gradient_that_is_not_finite_ends_every_rank(tmp_path, norm, is_main):
         guard.step(4, {"train/grad_norm": norm}, [])
 
 
+def test_a_rank_that_watches_nothing_ends_as_the_first_one_does(tmp_path):
+    folder = SimpleNamespace(is_main=False, path=tmp_path)
+    run = SimpleNamespace(config=load_config([]), folder=folder, pack=load_pack("builtin"), say=print, n_steps=10)
+    told_by_the_first = SimpleNamespace(any_rank=lambda here: True, state=SimpleNamespace(global_step=8))
+    with pytest.raises(StoppedByTripwire):
+        Guard(run, SimpleNamespace(asked=None)).raise_if_stopped(told_by_the_first)
+
+
 @pytest.mark.parametrize(("ended_at", "stops"), [(8, True), (10, False)])
 def test_a_stop_ends_a_run_unless_its_last_step_is_done_and_is_told_either_way(tmp_path, ended_at, stops):
     """ended_at: of ten steps the last that was trained, as steps that are sampled at once end together."""

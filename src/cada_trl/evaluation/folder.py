@@ -67,7 +67,7 @@ class EvaluationFolder:
                 raise UserError(f"{path} holds another evaluation; move it away or choose another folder")
             check_kept(path, before)
             running = {"exit_state": "running", "started_utc": now_utc(), "ended_utc": None, "wall_s": None}
-            walls = {"pass_wall_s": before.get("pass_wall_s", {})}
+            walls = {name: before.get(name, {}) for name in ("pass_wall_s", "shard_wall_s")}
             shown = scrub({"name": path.name, **running, **walls, **facts, **provenance()})
             # These are written whole by each call, and so may be others than its last one's when it is killed.
             anew = {CONFIG, ATTEMPTS, MISSING}

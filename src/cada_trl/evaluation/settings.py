@@ -18,7 +18,7 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks import generated
 from cada_trl.models.load import run_config
 from cada_trl.models.named import model_overrides, named_model
-from cada_trl.storage.digest import CONFIG, check_same_inputs, file_sha256, found
+from cada_trl.storage.digest import CONFIG, check_same_inputs, file_sha256, found, read_config
 
 Schema = TypeVar("Schema", bound=Section)
 Backend = Literal["transformers", "vllm"]
@@ -225,7 +225,7 @@ def _twins_of(run: Config) -> str | None:
 
 
 def _check_unseen(config: EvaluateConfig) -> None:
-    for path, run in _runs_behind(config.model.path):
+    for path, run in _runs_behind(config.model):
         own = _twins_of(run)
         _check_same_twins(Path(path).parent, run)
         if config.twins_file != own and (n_seen := count_seen(config.twins_file, run.data)):
@@ -237,14 +237,17 @@ def _check_unseen(config: EvaluateConfig) -> None:
             )
 
 
-def _runs_behind(path: str) -> Iterator[tuple[str, Config]]:
+def _runs_behind(model: ModelConfig) -> Iterator[tuple[str, Config]]:
     """The run whose final/ the model is, then the run that it began from, and so on."""
     seen: set[str] = set()
-    while path not in seen and ((folder := Path(path).parent) / CONFIG).is_file():
-        seen.add(path)
+    while model.source == "folder" and model.path not in seen:
+        seen.add(model.path)
+        folder = Path(model.path).parent
+        if not (folder / CONFIG).is_file() or "run_name" not in read_config(folder):
+            return  # another program's configuration may stand beside a model
         run = run_config(folder)
-        yield path, run
-        path = str(found(folder, run.model.path))
+        yield model.path, run
+        model = run.model.model_copy(update={"path": str(found(folder, run.model.path))})
 
 
 def _check_same_twins(folder: Path, run: Config) -> None:

@@ -143,7 +143,8 @@ def _judged_rollouts(config: Config) -> int:
     n_passes = 2 + (steps // tracking.probe_every_steps if tracking.probe_every_steps else 0)
     per_completion = 2 if config.reward.reasoning == "judged" else 1  # the second grades a reasoned refusal
     n_rollouts = steps * config.algo.judged_per_step
-    n_probed = n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
+    n_asking = config.hardware.n_processes  # each judges the whole probe
+    n_probed = n_asking * n_passes * 2 * (tracking.n_probe_harmful + tracking.n_probe_harmless)
     return config.judge.n_models * (per_completion * n_rollouts + n_probed)
 
 

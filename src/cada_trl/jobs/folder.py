@@ -111,12 +111,12 @@ class Ledger:
         state, spent_s = event.get("state", "to do"), wall_s(self._log.rows, job)
         if state == "done" and event["evaluate"] == _words(job):
             return self._once_done(job, event, spent_s)
-        if state in {"failed", "stopped", "submitted"}:
-            return Standing(state, event.get("reason"), wall_s=spent_s)
-        # Elsewhere, or by a cell that outlived its sweep.
-        if state in {"running", "to do"} and (folders := job.results()) is not None:
+        # Elsewhere, by hand, or by a cell that outlived its sweep.
+        if state not in {"done", "submitted"} and (folders := job.results()) is not None:
             self.add(job, "done", results=folders)
             return self.board[job.id]
+        if state in {"failed", "stopped", "submitted"}:
+            return Standing(state, event.get("reason"), wall_s=spent_s)
         return Standing("to do", event.get("reason"), wall_s=spent_s)
 
     def _once_done(self, job: Job, event: Mapping[str, Any], wall_s: float | None) -> Standing:

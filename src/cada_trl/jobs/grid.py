@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cada_trl.config import CONF_DIR, Config, config_hash, unread_words
+from cada_trl.config.keys import unread_keys
 from cada_trl.config.loading import (
     HELP,
     Positive,
@@ -22,6 +23,7 @@ from cada_trl.config.loading import (
     check_values,
     compose_config,
     described,
+    flat,
     groups,
     is_text_list,
     leaf_paths,
@@ -30,7 +32,7 @@ from cada_trl.config.loading import (
 from cada_trl.config.run_config import expand_recipes
 from cada_trl.config.texts import Folder, Name
 from cada_trl.errors import UserError
-from cada_trl.jobs.job import Call, SweepJob, run_folder, training
+from cada_trl.jobs.job import Call, SweepJob, asking, run_folder, training
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.reading import read_yaml
 
@@ -279,10 +281,14 @@ def _cell(
 def _initial(words: Sequence[str], config: Config, evaluation: tuple[str, ...]) -> SweepJob:
     keys = [(_key(word), word.partition("=")[2]) for word in words]
     own = tuple(f"{key}={value}" for key, value in keys if key.split(".")[0] == "model")
-    if config.hazards != "builtin":  # evaluate takes these two from a run
+    if config.hazards != "builtin":  # evaluate takes these from a run, and how it is prompted
         own += (as_override("hazards", config.hazards),)
     if config.data.dataset == "twins" and config.data.file:
         own += (as_override("twins_file", config.data.file),)
+    if (arm := asking((*own, *evaluation)).prompt.arm) != "none":
+        how = flat({"prompt": {**config.prompt.model_dump(), "arm": arm}})
+        unread = {"prompt.arm", *(key for key, _ in unread_keys(how, set(how)))}
+        own += tuple(as_override(key, how[key]) for key in sorted(how.keys() - unread))
     asked = (*own, *evaluation)
     name = f"initial-{content_hash(asked)}"
     return SweepJob(name, f"initial {config.model.name}", (Call("evaluate", asked),), config=config)

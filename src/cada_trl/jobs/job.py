@@ -19,6 +19,7 @@ from cada_trl.data.prepared import check_same_files
 from cada_trl.errors import StoppedByTripwire, UserError
 from cada_trl.evaluation.folder import slug
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
+from cada_trl.hazards.pack import load_pack, pack_hash
 from cada_trl.models.named import folder_identity
 from cada_trl.planning.device import n_machines
 from cada_trl.report.run_record import if_readable
@@ -164,9 +165,11 @@ def _trained(words: Words) -> Path | None:
 
 
 def _evaluated(words: Words, since: str) -> Path | None:
-    """The evaluation with this very configuration, and content of own files, that ended well after the training did;
-    without a training, of the model folder as it is now, where it still is."""
+    """The evaluation with this very configuration, and content of own files and of the case pack that it shows, that
+    ended well after the training did; without a training, of the model folder as it is now, where it still is."""
     config = asking(words)
+    shows_pack = config.prompt.arm not in {"none", "no_cases"}
+    pack = pack_hash(load_pack(config.hazards)) if shows_pack else None
     files = [word for word in config.benchmarks if is_own(word)]
     if config.twins_file and TWIN_SETS.keys() & set(config.benchmarks):
         files.append(config.twins_file)
@@ -178,17 +181,22 @@ def _evaluated(words: Words, since: str) -> Path | None:
         decides = manifest.get("decides") or {}
         asked = {one.get("sha256") for one in decides.get("asked") or ()}
         is_same = stored == config.model_dump() and own <= asked
+        is_same &= pack is None or (decides.get("prompt") or {}).get("hazards") == pack
         if is_done and is_same and (not may_differ or decides.get("model") == folder_identity(model)):
             return folder
     return None
 
 
 def _answered(words: Words, since: str) -> Path | None:
-    """The finished task's folder, by the model's configuration and what was asked."""
+    """The finished task's folder, by the model's configuration, its weights as in _evaluated, and what was asked."""
     settings = load_utility_config(words)
     limited = (settings.limit, None if settings.limit is None else settings.seed)
-    for folder, stored, _ in ended(settings.utility_dir, since, settings.model.name):
-        if stored.get("model") == settings.model.model_dump():
+    model = Path(settings.model.path).expanduser()
+    may_differ = not since and settings.model.source == "folder" and (model / "config.json").is_file()
+    for folder, stored, manifest in ended(settings.utility_dir, since, settings.model.name):
+        identity = (manifest.get("decides") or {}).get("identity")
+        is_same = stored.get("model") == settings.model.model_dump()
+        if is_same and (not may_differ or identity == folder_identity(model)):
             for result in sorted(folder.glob(f"{settings.tasks[0]}-*/result.json")):
                 plan = read_json(result).get("plan") or {}
                 has_tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}

@@ -37,7 +37,8 @@ def save_stand_in(model: ModelConfig, folder: Path) -> str:
 
     Its tokenizer and config.json are the model's own where they can be had, with few and narrow layers. Its weights are
     random, but that it often spells ANSWER and ends: stop token, parser and reward then have something to read.
-    Errors: UserError for a tokenizer that is not here, as load_tokenizer and llama3_tokenizer.
+    Errors: UserError for a tokenizer that is not here, as load_tokenizer and llama3_tokenizer, and for a model whose
+    layers are not as Llama's.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -51,6 +52,8 @@ def save_stand_in(model: ModelConfig, folder: Path) -> str:
     small = AutoConfig.for_model(values.pop("model_type"), **values | _small(values))
     torch.manual_seed(0)
     policy = AutoModelForCausalLM.from_config(small, dtype=getattr(torch, model.dtype))
+    if not hasattr(getattr(policy.model.layers[0], "mlp", None), "gate_proj"):
+        raise UserError(f"{model.path} is a {small.model_type}, of which no small one is made here: not rehearsed")
     with torch.no_grad():
         starts = {request_ids(tokenizer, QUESTION)[-1], _ids(tokenizer, "\n")[-1]}  # with Deepthought's own form
         _spell(policy, starts, [*_ids(tokenizer, ANSWER), tokenizer.eos_token_id])
@@ -101,7 +104,7 @@ def _llama_values(model: ModelConfig) -> dict[str, Any]:
 
 def _small(values: dict[str, Any]) -> dict[str, Any]:
     """As many query heads a key head as the model has, and a width of at least WIDTH that they and eight divide."""
-    heads = values["num_attention_heads"] // values["num_key_value_heads"]
+    heads = values["num_attention_heads"] // (values.get("num_key_value_heads") or values["num_attention_heads"])
     width = -(-WIDTH // math.lcm(heads, 8)) * math.lcm(heads, 8)
     small = {
         "hidden_size": width,

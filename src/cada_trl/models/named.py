@@ -63,7 +63,8 @@ def _of_run(folder: Path) -> ModelConfig:
         raise UserError(f"{folder} is not finished (state: {state or 'unknown'}); the training command goes on with it")
     if not (final / "config.json").is_file() and not is_adapter(final):
         raise UserError(f"{folder} has no model in final/; expected a whole run folder; restore it")
-    is_to_merge = is_adapter(final) and not any(folder.glob("merged-*"))  # later its base is not read again
+    merged = any(path.is_dir() for path in folder.glob("merged-????????"))  # not its lock, nor what a kill left of it
+    is_to_merge = is_adapter(final) and not merged  # later its base is not read again
     began = record.get("initial_model") if is_to_merge else None
     if began and model_fingerprint(config.model) != began:
         raise UserError(f"{config.model.path} is another model now than the one that {folder} began from; restore it")

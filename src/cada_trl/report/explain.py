@@ -81,7 +81,13 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
 
 
 def explain_evaluations(a: EvalRecord, b: EvalRecord) -> Document:
-    """Everything that differs; rates are compared where one judge gave both sides' verdicts."""
+    """Everything that differs; rates are compared where one judge gave both sides' verdicts. Errors: UserError for an
+    evaluation that is not finished."""
+    for one in (a, b):
+        if (state := one.manifest.get("exit_state")) != "done":
+            raise UserError(
+                f"{one.path} is not finished (state: {state or 'unknown'}); the same command goes on with it"
+            )
     responses, in_short, twin = _responses(a, b)
     one_judge = a.scores.judge_id == b.scores.judge_id
     coverage = max(a.scores.min_coverage, b.scores.min_coverage)
@@ -183,6 +189,8 @@ def _parting_section(parted: Parting, names: Sequence[str]) -> Section:
 def _probes(a: RunRecord, b: RunRecord, when: str) -> Row:
     """As summarise's "probes", with the first run as before and the second as after."""
     both = replace(a, before=getattr(a, when), after=getattr(b, when))
+    if a.config.get("reward") != b.config.get("reward"):
+        both = replace(both, config={})  # two tables have no scale in common: the rewards are left out
     probes: Row = summarise(both)["probes"]
     return {name: {"a": one["before"], "b": one["after"], "paired": one["paired"]} for name, one in probes.items()}
 

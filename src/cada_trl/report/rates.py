@@ -83,7 +83,7 @@ def rate_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
             **({"Evaluation": label} if len(records) > 1 else {}),
             **({"Judge": MAJORITY if scores.judges else scores.judge_id} if panel else {}),
             "Rate": measure_cell(cell.headline),
-            "Scored": f"{cell.headline.n}/{cell.headline.asked}" if cell.headline.asked else ABSENT.value,
+            "Scored": f"{cell.total.scored}/{cell.total.asked}" if cell.total.asked else ABSENT.value,
             **({"Judges agree": measure_cell(cell.agree), "Kappa": SCORE.text(cell.kappa)} if panel else {}),
             "Missing": str(cell.missing),
             "Reasoning": measure_cell(cell.total.reasoning).value,
@@ -245,6 +245,7 @@ def _pair(first: Side, other: Side, every: Sequence[Side]) -> SideBySide:
     coverage = max(record.scores.min_coverage for record in records)
     found = compare(before, after, coverage, among, (first.trained, other.trained))
     metrics = {cell.benchmark: cell.metric for record in records for cell in record.scores.cells}
+    has_harm = any(cell.harmful.n_pairs for cell in found.cells)
     rows: list[dict[str, Shown]] = []
     for cell in [cell for cell in [*found.cells, *found.pooled] if cell.asked_before and cell.asked_after]:
         benchmark, metric, change = benchmark_name(cell.benchmark), metrics[cell.benchmark], cell.complied
@@ -261,6 +262,7 @@ def _pair(first: Side, other: Side, every: Sequence[Side]) -> SideBySide:
                 "p (Holm)": p_text(change.p, change.p_holm),
                 "Reading": change.withheld or reading(change, metric),
                 "Reasoning": change_cell(cell.reasoning),
+                **({"Judged harmful": change_cell(cell.harmful)} if has_harm else {}),
             }
         )
     return SideBySide(first.label, other.label, found, None, rows)

@@ -89,6 +89,8 @@ def of_training(record: Folder, name: str) -> Row:
     if model.get("source") != "folder":
         return {}
     folder = found(record.path, Path(str(model.get("path"))).parent)
+    if not (folder / "manifest.json").is_file() and "run_name" not in if_readable(folder / "config.yaml"):
+        return {}  # another program's configuration may stand beside a model
     check_described(folder)
     return if_readable(folder / name)
 
@@ -114,6 +116,8 @@ def read_run(path: Path) -> RunRecord:
     missing: list[str] = []
     manifest = _parsed(path / "manifest.json", missing)
     config = _parsed(path / "config.yaml", missing)
+    if config and not {"seed", "model", "algo", "reward"} <= config.keys():
+        raise UserError(f"{path} is no run folder: its config.yaml is of another program; give runs/<name>")
     if not (path / "train.jsonl").is_file():
         missing.append("train.jsonl is missing: no training step was recorded.")
     steps = _lines(path / "train.jsonl", missing)

@@ -84,7 +84,9 @@ class Resumable(Base):
         return self.state.global_step
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """transformers would train a step too many where a run goes on from the checkpoint of its last step."""
+        """transformers would save as often as the run that wrote the checkpoint was told to, and train a step too many
+        where a run goes on from the checkpoint of its last step."""
+        self.state.compute_steps(self.args, self.state.max_steps)
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return

@@ -70,8 +70,8 @@ class Guard:
             self._stop = None  # told already; nothing is left to stop
         if not self.must_stop(trainer):
             return
-        if self._stop:
-            raise StoppedByTripwire(self._stop)
+        if trainer.any_rank(self._stop is not None):  # of ranks with two exit codes the launcher tells the first's
+            raise StoppedByTripwire(self._stop or "by a tripwire, which the first rank names")
         by, step = self._signals.asked or "another rank", trainer.state.global_step
         raise StopAsked(f"asked to by {by}, saved at step {step}; the same command goes on")
 
