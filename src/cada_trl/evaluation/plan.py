@@ -214,10 +214,8 @@ def take_over(folder: EvaluationFolder, decides: Mapping[str, Any], judge_ids: S
                 on_ours = [row for row in rows if row.get("completion_hash") == said.get(row.get("key"))]
                 taken += _append_unknown(folder.log(name), on_ours)
             if taken:
-                walls_s, added_s = (
-                    folder.manifest["pass_wall_s"],
-                    folder.manifest["shard_wall_s"].setdefault(path.name, {}),
-                )
+                walls_s = folder.manifest["pass_wall_s"]
+                added_s = folder.manifest["shard_wall_s"].setdefault(path.name, {})
                 for name, wall_s in manifest.get("pass_wall_s", {}).items():  # the part may be taken from once more
                     walls_s[name] = round(walls_s.get(name, 0.0) + wall_s - added_s.get(name, 0.0), 1)
                     added_s[name] = wall_s
