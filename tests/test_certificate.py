@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 from evaluation.small_evaluation import write_model
-from report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
+from report.made_up_evaluation import HarmJudge, ScoreJudge, answers_most, refuses_most, write_evaluation
 
 from cada_trl.certificate import main
 from cada_trl.config import ModelConfig
@@ -184,6 +184,12 @@ def test_an_unfinished_one_and_one_without_verdicts_are_refused(before, after):
     assert f"lacks {verdicts.name}; make it again with" in refusal(before, after)
     change(before, {"exit_state": "interrupted"})
     assert "is not finished (state: interrupted)" in refusal(before, after)
+
+
+def test_two_evaluations_of_harm_alone_are_refused(tmp_path):
+    before = evaluation(tmp_path / "a", write_model(tmp_path / "base"), answers_most, judge=HarmJudge())
+    after = evaluation(tmp_path / "b", write_model(tmp_path / "trained", b"\1" * 16), refuses_most, judge=HarmJudge())
+    assert "has no rate" in refusal(before, after)
 
 
 def test_the_trained_model_first_is_refused(before, after, tmp_path):

@@ -90,6 +90,22 @@ def test_two_evaluations_are_compared_response_by_response(tmp_path):
     assert "Rates" in markdown(found)
 
 
+def test_an_evaluation_whose_last_call_did_not_finish_is_refused(tmp_path):
+    two = [write_evaluation(tmp_path / name, answers_most) for name in ("a", "b")]
+    file = two[1] / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"exit_state": "interrupted"}))
+    with pytest.raises(UserError, match=r"b is not finished \(state: interrupted\)"):
+        explain(two)
+
+
+def test_rewards_of_two_tables_are_not_compared(runs):
+    file = runs[0] / "config.yaml"
+    file.write_text(file.read_text().replace("reasoned_refusal: 1.0", "reasoned_refusal: 0.5"))
+    twin = explain(list(runs)).twin
+    assert twin["probes_after"]["harmful"]["paired"]["reward_mean"]["difference"] is None
+    assert twin["probes_after"]["harmful"]["paired"]["reasoned_refusal_frac"]["difference"] is not None
+
+
 def test_two_evaluations_of_other_weights_under_one_configuration_are_said_to_differ_in_them(tmp_path):
     a, b = (write_evaluation(tmp_path / name, answers_most) for name in ("a", "b"))
     manifest = json.loads((b / "manifest.json").read_text(encoding="utf-8"))

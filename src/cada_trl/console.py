@@ -41,8 +41,7 @@ def table_console() -> Console:
 def shown(done: Iterable[T], n_total: int, what: str, console: Console | None = None) -> Iterator[T]:
     """The items of `done` as they come, counted against n_total: a live bar, a line every ten seconds in a log."""
     console = console or Console(stderr=True)
-    columns = (TextColumn(what), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
-    bar = Progress(*columns, console=console)
+    bar = counted_bar(what, console)
     task = bar.add_task("", total=n_total)
     started = shown_s = time.monotonic()
     with bar if console.is_terminal else nullcontext():
@@ -54,6 +53,12 @@ def shown(done: Iterable[T], n_total: int, what: str, console: Console | None = 
                 console.print(f"{what} {n_done}/{n_total}  {left}", highlight=False, soft_wrap=True)
                 shown_s = now
             yield item
+
+
+def counted_bar(what: str, console: Console) -> Progress:
+    """A live line, as `what 3/9 [bar] description`; not yet started."""
+    columns = (TextColumn(what), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    return Progress(*columns, console=console)
 
 
 def time_left(spent_s: float, n_done: int, n_total: int) -> str:

@@ -237,6 +237,9 @@ def test_the_time_of_the_parts_is_the_wholes(tmp_path, call, monkeypatch):
     assert manifest(folder(tmp_path))["pass_wall_s"]["responses"] >= round(sum(parts_s), 1)
     call()  # which takes nothing more
     assert manifest(folder(tmp_path))["pass_wall_s"]["responses"] < sum(parts_s) + 0.5
+    for words in (["shard=1/2"], ["shard=2/2"], []):  # verdicts are taken, and no answer
+        call(*words, "judge=classifier")
+    assert manifest(folder(tmp_path))["pass_wall_s"]["responses"] < sum(parts_s) + 0.5
 
 
 def test_a_part_that_is_being_answered_is_waited_for(tmp_path, call):

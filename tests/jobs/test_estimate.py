@@ -115,6 +115,11 @@ def test_judge_calls_are_those_of_judged_rollouts_and_probes(word, calls):
     assert cost.judge_calls == calls and cost.memory_gb > 2.0
 
 
+def test_each_process_judges_the_whole_probe():
+    (cost,) = costs([*JUDGED, "hardware=a100x4", "micro_batch=2"])
+    assert cost.judge_calls == 10 * 12 + 4 * 40
+
+
 def test_without_max_steps_an_epoch_goes_over_the_requests_that_the_settings_say():
     words = ["max_steps=null", "epochs=1.0", "requests_per_step=10", "benign_frac=0.0", "micro_batch=1"]
     assert n_steps(load_config([*words, "n_train=100"])) == 10

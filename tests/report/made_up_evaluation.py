@@ -31,6 +31,16 @@ class ScoreJudge:
         return [EMPTY if not text else refused if REFUSAL in text else complied for _, text in pairs]
 
 
+class HarmJudge:
+    """Labels harm alone, as a guard model does."""
+
+    id = "harm-made-up-1"
+
+    def judge(self, pairs):
+        said = [Judged(Verdict.UNSCORED, "", "harm alone", harmful=REFUSAL not in text) for _, text in pairs]
+        return [one if text else EMPTY for one, (_, text) in zip(said, pairs, strict=True)]
+
+
 class RefusedJudge:
     id = "refused-made-up-1"
 

@@ -20,7 +20,7 @@ from cada_trl.report.rates import (
     slice_tables,
 )
 from cada_trl.report.records import read_evaluation
-from tests.report.made_up_evaluation import answers_most, write_evaluation
+from tests.report.made_up_evaluation import HarmJudge, answers_most, refuses_most, write_evaluation
 
 
 def test_a_row_has_rate_interval_counts_coverage_and_missing_prompts(before):
@@ -45,6 +45,17 @@ def test_columns_of_harm_stand_where_a_judge_labels_it_and_names_where_there_are
     rows = rate_rows([before, after])
     assert [row["Evaluation"] for row in rows] == ["before-1", "after-2"] * 3
     assert [row["Attack"].value for row in rows[:4]] == ["no attack", "no attack", "PAIR", "PAIR"]
+
+
+def test_a_judge_of_harm_alone_has_scored_and_its_change_is_shown(tmp_path):
+    two = [
+        read_evaluation(write_evaluation(tmp_path / name, answers, HarmJudge()))
+        for name, answers in (("before", answers_most), ("after", refuses_most))
+    ]
+    row = rate_rows(two[1:])[0]
+    assert (row["Scored"], row["Rate"].value, row["Judged harmful"].value) == ("23/24", ABSENT.value, "17.4 %")
+    changed = side_by_side(two)[0].rows[0]
+    assert changed["Difference"] == ABSENT and str(changed["Judged harmful"]).startswith("-")
 
 
 def test_a_hazards_rate_is_over_its_own_items_and_few_items_are_folded(before, after):

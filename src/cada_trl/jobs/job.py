@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cada_trl.config import Config, config_hash, load_config, run_name
+from cada_trl.config import Config, ModelConfig, config_hash, load_config, run_name
 from cada_trl.data.own_sets import TWIN_SETS, is_own
 from cada_trl.data.prepared import check_same_files
 from cada_trl.errors import StoppedByTripwire, UserError
@@ -174,29 +174,33 @@ def _evaluated(words: Words, since: str) -> Path | None:
     if config.twins_file and TWIN_SETS.keys() & set(config.benchmarks):
         files.append(config.twins_file)
     own = {file_sha256(Path(word).expanduser()) for word in files}
-    model = Path(config.model.path).expanduser()
-    may_differ = not since and config.model.source == "folder" and (model / "config.json").is_file()
+    weights = _weights(config.model, since)
     for folder, stored, manifest in ended(config.evals_dir, since, config.model.name):
         is_done = manifest.get("exit_state") == "done" and (folder / "scores.json").is_file()
         decides = manifest.get("decides") or {}
         asked = {one.get("sha256") for one in decides.get("asked") or ()}
         is_same = stored == config.model_dump() and own <= asked
         is_same &= pack is None or (decides.get("prompt") or {}).get("hazards") == pack
-        if is_done and is_same and (not may_differ or decides.get("model") == folder_identity(model)):
+        if is_done and is_same and weights in (None, decides.get("model")):
             return folder
     return None
+
+
+def _weights(model: ModelConfig, since: str) -> dict[str, str] | None:
+    """Those of a model folder that no training made, where it still is: what was made of others is not of this one."""
+    folder = Path(model.path).expanduser()
+    may_differ = not since and model.source == "folder" and (folder / "config.json").is_file()
+    return folder_identity(folder) if may_differ else None
 
 
 def _answered(words: Words, since: str) -> Path | None:
     """The finished task's folder, by the model's configuration, its weights as in _evaluated, and what was asked."""
     settings = load_utility_config(words)
     limited = (settings.limit, None if settings.limit is None else settings.seed)
-    model = Path(settings.model.path).expanduser()
-    may_differ = not since and settings.model.source == "folder" and (model / "config.json").is_file()
+    weights = _weights(settings.model, since)
     for folder, stored, manifest in ended(settings.utility_dir, since, settings.model.name):
-        identity = (manifest.get("decides") or {}).get("identity")
         is_same = stored.get("model") == settings.model.model_dump()
-        if is_same and (not may_differ or identity == folder_identity(model)):
+        if is_same and weights in (None, (manifest.get("decides") or {}).get("identity")):
             for result in sorted(folder.glob(f"{settings.tasks[0]}-*/result.json")):
                 plan = read_json(result).get("plan") or {}
                 has_tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}

@@ -62,18 +62,8 @@ RUN_MANIFEST = {"": Meaning.RESULT, "git": Meaning.CODE, "packages": Meaning.COD
 EVALUATION_MANIFEST = {**RUN_MANIFEST, **dict.fromkeys(("judge_id", "decides.asked"), Meaning.MEASURED)}
 # Differ between any two folders, or are told elsewhere: data and configuration have sections of their own.
 _TOLD_ELSEWHERE = (
-    *(
-        "name",
-        "run_name",
-        "exit_state",
-        "started_utc",
-        "ended_utc",
-        "wall_s",
-        "earlier_s",
-        "pass_wall_s",
-        "shard_wall_s",
-        "argv",
-    ),
+    *("name", "run_name", "exit_state", "started_utc", "ended_utc", "argv"),
+    *("wall_s", "earlier_s", "pass_wall_s", "shard_wall_s"),
     *("config_hash", "seeds", "data", "data_hash", "decides_sha256", "attacks", "not_run", "model", "files"),
     *("manifest_sha256", "initial_model"),
 )

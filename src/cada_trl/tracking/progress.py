@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-from cada_trl.console import Console, duration
+from cada_trl.console import Console, counted_bar, duration
 from cada_trl.tracking.metrics import checked
 
 Values = Mapping[str, float | int | None]
@@ -27,8 +25,7 @@ class StepProgress:
     def __init__(self, n_steps: int, first_step: int = 0, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._n_steps, self._first_step, self._spent_s = n_steps, first_step, 0.0
-        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
-        self._progress = Progress(*columns, console=self._console)
+        self._progress = counted_bar("step", self._console)
         self._task = self._progress.add_task("", total=n_steps, completed=first_step)
 
     def update(self, step: int, metrics: Values) -> None:
