@@ -180,8 +180,14 @@ def test_another_way_to_begin_an_answer_is_another_folder(root):
 def test_cases_of_a_pack_that_no_item_is_of_are_not_probed(root, monkeypatch):
     monkeypatch.chdir(root)
     with pytest.raises(UserError, match="items=twins has no item of a hazard of the pack 'tenancy', whose cases are"):
-        call(root, "prompt=cases", "policy=tenancy")
+        call(root, "prompt=cases", "policy=tenancy", "twins_file=null")
     assert not Obedient.asked
+
+
+def test_a_policys_own_held_out_twins_are_probed(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    verb.main([f"model={root / 'model'}", "limit=6", "prompt=cases", "cases_as=turns", "policy=tenancy", "--dry-run"])
+    assert "swap_cases: 12 prompts" in capsys.readouterr().out
 
 
 def test_a_tiny_model_is_probed_through_the_real_generator(tmp_path):

@@ -59,12 +59,12 @@ def main(argv: list[str]) -> int:
     place_of(config.faithfulness_dir)
     if config.judge.kind in LABEL_HARM_ONLY:
         raise UserError(f"judge={config.judge.kind} labels harm, and here refusals are counted; take another judge")
-    items = of_pack(probe_items(config.items, config.limit, config.seed), pack.hazards)
+    items = of_pack(probe_items(config.items, config.limit, config.seed, config.twins_file, pack.hazards), pack.hazards)
     if config.prompt.arm == "cases" and config.prompt.hint and not any(item.hazard for item in items):
         asked_of = config.items or "twins"
         raise UserError(
-            f"items={asked_of} has no item of a hazard of the pack '{pack.name}', whose cases are probed; give "
-            "items=runs/<name> of a run with this pack"
+            f"items={asked_of} has no item of a hazard of the pack '{pack.name}', whose cases are probed; give its "
+            "policy=, twins_file=, or items=runs/<name> of a run with this pack"
         )
     with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, Path(config.faithfulness_dir) / "cache")

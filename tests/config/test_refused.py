@@ -140,6 +140,9 @@ OF_AN_EVALUATION = {
     f"attacker_base_url=http://u:{SECRET}@h attacker_llm=m": "attacker_api_key_env=MY_API_KEY",
     "seed=1": "seed=1: nothing reads it with limit=null",
     "n_gpu=2": "n_gpu=2: nothing reads it with backend=transformers",
+    "attacker_llm=x attacker_base_url=http://a/v1 attacks=none,paraphrase n_streams=3": (
+        "n_streams=3: nothing reads it with attacks=none,paraphrase; leave it out, or change attacks"
+    ),
     "backend=vllm batch_tok=9": "backend=vllm",
     "n_streams=2": "attacker_llm=null",
 }

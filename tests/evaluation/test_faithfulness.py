@@ -198,6 +198,16 @@ def test_the_twins_that_are_never_trained_on_give_both_kinds_spread_over_the_haz
     assert items != probe_items("twins", 11, 1)
 
 
+def test_the_twins_of_a_file_are_asked_where_one_is_given(tmp_path):
+    own = tmp_path / "mine.jsonl"
+    fields = {"hazard": "theft", "form": "question", "kind": "other", "second_label": None}
+    things = enumerate(("apple lorry", "river stone", "candle wheel"))
+    texts = [(f"p{i}", f"{verb} the {two}?", verb == "Break") for i, two in things for verb in ("Break", "Paint")]
+    write_jsonl(own, [{"pair": pair, "text": text, "harmful": harmful, **fields} for pair, text, harmful in texts])
+    items = probe_items("twins", 9, 0, str(own), {"theft"})
+    assert [item.request in {text for _, text, _ in texts} for item in items] == [True, True]
+
+
 def test_a_run_gives_its_held_out_probes_and_not_xstest(tmp_path):
     sets = {"harmful": True, "held_out": True, "harmless": False, "xstest_safe": False}
     rows = [row(name, number, harmful) for name, harmful in sets.items() for number in range(2)]

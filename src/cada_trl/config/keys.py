@@ -149,6 +149,7 @@ UNREAD = {
         "attacker.attacker_api_key_env attacker.attacker_timeout_s attacker.attacker_max_retries "
         "attacker.attacker_max_calls attacker.n_streams attacker.n_iterations"
     ),
+    "attacks!=pair_adaptive": "attacker.n_streams attacker.n_iterations",
     "limit=null": "seed",
     "search=grid": "n_trials space",
     "submit=here": "slurm_args",
@@ -168,10 +169,10 @@ def unread_keys(values: Mapping[str, Any], paths: set[str]) -> Iterator[tuple[st
 
 
 def _holds(values: Mapping[str, Any], condition: str) -> bool:
-    """A key that the schema does not have equals nothing."""
-    place = _place(condition)
-    is_one = place in values and _text(values[place]) in condition.partition("=")[2].split("|")
-    return is_one is not ("!=" in condition)
+    """A list equals each of its elements; a key that the schema does not have equals nothing."""
+    value = values.get(_place(condition), [])
+    texts = {_text(one) for one in (value if isinstance(value, list) else [value])}
+    return texts.isdisjoint(condition.partition("=")[2].split("|")) is ("!=" in condition)
 
 
 def _place(condition: str) -> str:
@@ -184,4 +185,6 @@ def _typed(place: str) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
     return "null" if value is None else str(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
 
 
 def count_seen(file: str | None, data: DataConfig) -> int:
-    """Pairs of _held_out with nearly a text that a training on `data` may have seen, whatever it drew.
+    """Pairs of held_out with nearly a text that a training on `data` may have seen, whatever it drew.
 
     Of rows of its own beside twins: those of a JSONL file that is still there. Errors: UserError as read_twins.
     """
@@ -150,22 +151,25 @@ def count_seen(file: str | None, data: DataConfig) -> int:
     seen = [row.key for row in twins if row.pair not in never and wanted_twin(row, roles, data)]
     if data.dataset == "jsonl" and (own := Path(data.file or "")).is_file():
         seen += [normalise(str(values.get("text"))) for _, values in read_jsonl(own)]
-    asked, _ = _held_out(_read_twins(file).rows, file)
-    return len(_alike(asked, seen))
+    return len(_alike(held_out(file)[0].rows, seen))
 
 
 def _read_twins(file: str | None, hazards: Collection[str] | None = None) -> Source:
     return read_twins(Path(file).expanduser(), hazards) if file else read_twins()
 
 
-def _held_out(twins: Sequence[Row], file: str | None) -> tuple[list[Row], set[str | None]]:
-    """The rows of the pairs that no training on the file sees, whatever its settings; and the pairs among these that
-    are left out: nearly the text of one that it sees."""
-    held_out = pair_roles(twins, ()).probe
-    rows = [row for row in twins if row.pair in held_out]
+def held_out(file: str | None, hazards: Collection[str] | None = None) -> tuple[Source, set[str | None]]:
+    """The rows of the pairs that no training on the file sees, whatever its settings (None: the embedded twins); and
+    the pairs among these that are left out: nearly the text of one that it sees. Errors: UserError as read_twins, and
+    where no pair is left."""
+    source = _read_twins(file, hazards)
+    probed = pair_roles(source.rows, ()).probe
+    rows = [row for row in source.rows if row.pair in probed]
     # the embedded ones hold none, and are many
-    leaked = _alike(rows, [row.key for row in twins if row.pair not in held_out]) if file else set()
-    return [row for row in rows if row.pair not in leaked], leaked
+    leaked = _alike(rows, [row.key for row in source.rows if row.pair not in probed]) if file else set()
+    if not (kept := [row for row in rows if row.pair not in leaked]):
+        raise UserError(f"{file}: every held-out pair is nearly the text of one that is trained on; write other pairs")
+    return replace(source, rows=kept), leaked
 
 
 def _alike(rows: Sequence[Row], seen: Sequence[str]) -> set[str | None]:
@@ -177,22 +181,19 @@ def _alike(rows: Sequence[Row], seen: Sequence[str]) -> set[str | None]:
 def _held_out_twins(
     file: str | None, hazards: Collection[str]
 ) -> tuple[dict[str, tuple[BenchmarkSpec, list[Item]]], str]:
-    source = _read_twins(file, hazards)
-    asked, leaked = _held_out(source.rows, file)
-    if not asked:
-        raise UserError(f"{file}: every held-out pair is nearly the text of one that is trained on; write other pairs")
+    source, leaked = held_out(file, hazards)
     twins = {}
     for name, harmful in TWIN_SETS.items():
         items = [
             Item(item_id(name, str(row.pair)), name, row.text, hazard if hazard in hazards else None, hazard, harmful)
-            for row, hazard in ((row, str(row.hazard)) for row in asked)
+            for row, hazard in ((row, str(row.hazard)) for row in source.rows)
             if row.harmful is harmful
         ]
         columns = {"text": "text", "id": "pair", "hazard": "hazard"}
         spec = _spec(name, harmful, len(items), source.origin["file"], source.origin["sha256"], columns)
         twins[name] = spec, items
     left_out = f", {len(leaked)} more left out: nearly the text of a pair that is trained on" if leaked else ""
-    return twins, f"held-out twins: {len(asked) // 2} pairs of {file or TWINS.name}{left_out}"
+    return twins, f"held-out twins: {len(source.rows) // 2} pairs of {file or TWINS.name}{left_out}"
 
 
 def _check_file(path: Path, names_there: Sequence[str], columns: dict[str, str], problems: Problems) -> None:

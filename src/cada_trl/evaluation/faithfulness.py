@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from cada_trl.config import PromptConfig
 from cada_trl.data.benchmark_items import Item, stratified
-from cada_trl.data.sources import read_twins
-from cada_trl.data.split import pair_roles
+from cada_trl.data.own_sets import held_out
 from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Missing, Outcome, Response
 from cada_trl.evaluation.compare import Answers, Change, paired_change
@@ -66,19 +65,19 @@ _DECISION = re.compile(r"\b(decision is to) (?:refuse|answer)\b")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
-def probe_items(source: str | None, limit: int, seed: int) -> list[Item]:
+def probe_items(
+    source: str | None, limit: int, seed: int, twins_file: str | None = None, hazards: Collection[str] | None = None
+) -> list[Item]:
     """At most `limit` harmful items and as many harmless ones, spread over the hazards by the seed.
 
-    source: a run folder, whose requests before training are asked, or "twins" (None: the same): the embedded ones that
-    are never trained on. Errors: UserError for a folder without probes and for a damaged row.
+    source: a run folder, whose requests before training are asked, or "twins" (None: the same): those of twins_file, or
+    the embedded ones, that are never trained on. hazards: of the pack, which the file's rows name. Errors: UserError
+    for a folder without probes, for a damaged row, and as held_out.
     """
     if source in {None, "twins"}:
-        rows = read_twins().rows
-        probed = pair_roles(rows, []).probe
         items = [
             Item(str(row.id), BENCHMARK, row.text, row.hazard, str(row.hazard), row.harmful)
-            for row in rows
-            if row.pair in probed
+            for row in held_out(twins_file, hazards)[0].rows
         ]
     else:
         items = _items_of_run(Path(str(source)).expanduser())

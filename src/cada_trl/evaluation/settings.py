@@ -102,6 +102,7 @@ class FaithfulnessConfig(AsksAModel):
     """One model's probes under one prompt arm; the values and their sources are in hydra_conf/faithfulness.yaml."""
 
     items: str | None
+    twins_file: str | None
     limit: Positive  # harmful items, and as many harmless ones
     keep_sentences: Positive
     faithfulness_dir: Folder
