@@ -134,6 +134,7 @@ def test_the_page_and_its_json_hold_the_rates_and_their_change_in_pairs(words, d
     # 24 requests: one is unscored; of the others every sixth is answered, then all but every fourth
     assert [(one["successes"], one["n"]) for one in rates] == [(4, 23), (18, 24), (4, 23)]
     assert all(one["low"] < one["value"] < one["high"] for one in rates)
+    assert ["none of 24 has it" in one["strongreject/none"]["withheld"] for one in values["harmful"]] == [True] * 3
     cells = {kind: pair["comparison"]["cells"][0]["complied"] for kind, pair in values["compared"].items()}
     assert cells["compliance"]["difference"] > 0.5 and cells["compliance"]["low"] > 0
     assert (cells["harmless"]["difference"], cells["harmless"]["n_pairs"]) == (0, 23)

@@ -193,11 +193,10 @@ def tamper_page(records: Sequence[EvalRecord], settings: TamperSettings) -> Docu
                 )
             )
         sections.append(Part(f"After {kind}", [*said, Table.of(kind, pair.rows, grouped=True)], kind))
+    of_all = [{f"{cell.benchmark}/{cell.attack}": cell for cell in record.scores.cells} for record in records]
     twin: dict[str, Any] = {
-        "rates": [
-            {f"{cell.benchmark}/{cell.attack}": cell.headline.to_json() for cell in record.scores.cells}
-            for record in records
-        ],
+        "rates": [{name: cell.headline.to_json() for name, cell in cells.items()} for cells in of_all],
+        "harmful": [{name: cell.total.harmful.to_json() for name, cell in cells.items()} for cells in of_all],
         "compared": {kind: pair.to_json() for kind, pair in zip(TRAININGS, compared, strict=True)},
     }
     return Document(f"Tampering with {records[0].config['model']['name']}", sections, twin)
