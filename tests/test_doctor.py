@@ -11,7 +11,7 @@ import pytest
 from hazards.policy_file import edit, example
 
 from cada_trl import doctor
-from cada_trl.config import load_config
+from cada_trl.config import load_config, run_name
 from cada_trl.doctor import Finding, findings
 from cada_trl.errors import UserError
 from cada_trl.judging.judge import Judged
@@ -100,6 +100,17 @@ def test_a_disk_without_room_fails(monkeypatch, tmp_path):
     (one,) = found(doctor.check_disk, f"runs_dir={tmp_path / 'a' / 'b'}")
     assert one.level == "failed"
     assert f"up to 5.4 GB for the run folder, 5 GB free at {tmp_path}" in one.seen
+
+
+def test_what_a_run_that_goes_on_has_written_needs_no_room_again(monkeypatch, tmp_path):
+    """A requeued job asks doctor, too."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=3e9))
+    checkpoint = tmp_path / run_name(load_config([])) / "checkpoints" / "checkpoint-20"
+    checkpoint.mkdir(parents=True)
+    with (checkpoint / "model.safetensors").open("wb") as file:
+        file.truncate(3 * 10**9)  # of zeros that take no disk
+    (one,) = found(doctor.check_disk, f"runs_dir={tmp_path}")
+    assert one.level == "ok" and "5.4 GB for the run folder, 3.0 GB of them written, 3 GB free" in one.seen
 
 
 def test_a_folder_that_cannot_be_written_fails(monkeypatch, tmp_path):

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cada_trl.config import CONF_DIR, Config, load_config
+from cada_trl.config import CONF_DIR, Config, load_config, run_name
 from cada_trl.config.loading import HELP
 from cada_trl.data.prepared import look
 from cada_trl.errors import UserError, run_verb
@@ -172,9 +173,12 @@ def check_disk(config: Config) -> Iterator[Finding]:
     need_gb = run_folder_gb(config, shape_of(config.model))
     place = place_of(config.runs_dir)
     free_gb = shutil.disk_usage(place).free / 1e9
-    seen = f"up to {need_gb:.1f} GB for the run folder, {free_gb:.0f} GB free at {place}"
+    checkpoints = Path(config.runs_dir) / run_name(config) / "checkpoints"  # of a run that goes on
+    there_gb = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file()) / 1e9
+    there = f"{there_gb:.1f} GB of them written, " if there_gb else ""
+    seen = f"up to {need_gb:.1f} GB for the run folder, {there}{free_gb:.0f} GB free at {place}"
     todo = "free some, choose another runs_dir or a lower save_total_limit"
-    yield either(need_gb <= free_gb, "disk", seen, todo)
+    yield either(need_gb <= free_gb + there_gb, "disk", seen, todo)
 
 
 def check_gpu(config: Config) -> Iterator[Finding]:
