@@ -143,6 +143,15 @@ def test_a_gated_model_wants_a_token(no_token):
     assert sentence not in missing(config)
 
 
+def test_a_gated_model_that_is_here_wants_no_token(no_token, monkeypatch, tmp_path):
+    import huggingface_hub
+
+    copy = load_config(["model=llama3", "data=twins", "source=folder", f"path={tmp_path}"])
+    assert not any("is gated" in lack for lack in missing(copy))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: "/cache/config.json")
+    assert not any("is gated" in lack for lack in missing(load_config(["model=llama3", "data=twins"])))
+
+
 def test_weights_that_the_hub_has_not_sent_yet_are_missing(monkeypatch):
     import huggingface_hub
 

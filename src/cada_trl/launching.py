@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cada_trl.config import Config
+from cada_trl.config import Config, ModelConfig
 from cada_trl.errors import UserError, run_verb
 from cada_trl.planning.device import lacking_gpus, launch_file, n_machines, vllm_install_command, zero_stage
 from cada_trl.stopping import end_with_parent, libc, run_ranks
@@ -199,7 +199,7 @@ def absent(config: Config) -> list[str]:
     lacks = [lack for lack in found if lack]
     if config.rollout.backend != "transformers" and importlib.util.find_spec("vllm") is None:
         lacks.append(f"vllm is not installed: {vllm_install_command(config.hardware.device)}")
-    if config.model.gated:
+    if config.model.gated and _is_to_fetch(config.model):
         from huggingface_hub import get_token
 
         if get_token() is None:
@@ -252,14 +252,20 @@ def _lacks_deepspeed(config: Config) -> str | None:
 def fetched(config: Config) -> list[str]:
     """What the run fetches from the network when it starts."""
     fetches, model = [], config.model
-    if model.source == "hub":
-        from huggingface_hub import try_to_load_from_cache
-
-        if not isinstance(try_to_load_from_cache(model.path, "config.json", revision=model.revision), str):
-            fetches.append(f"{model.path} is not in the hub's cache: the first run fetches it from the network")
+    if _is_to_fetch(model):
+        fetches.append(f"{model.path} is not in the hub's cache: the first run fetches it from the network")
     if config.data.dataset == "beavertails" and config.data.file is None:
         fetches.append(f"the hub is needed for {config.data.hub_id} (or file=<BeaverTails JSONL>)")
     return fetches
+
+
+def _is_to_fetch(model: ModelConfig) -> bool:
+    """A gated model's copy, a folder or in the cache, needs no token."""
+    if model.source != "hub":
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    return not isinstance(try_to_load_from_cache(model.path, "config.json", revision=model.revision), str)
 
 
 if __name__ == "__main__":
