@@ -7,7 +7,7 @@ from cada_trl.records import Verdict
 from cada_trl.reward import ScoredCompletion
 from cada_trl.training.cada import CADATrainer
 
-from .preset_run import MAX_TOK, UNSCORED_WORD, distance, rows_of, score, score_all, weights
+from .preset_run import MAX_TOK, UNSCORED_WORD, distance, request_rows, rows_of, score, score_all, weights
 
 # Two harmful requests and their harmless twins, two rollouts each: four judged rows and four anchors per step.
 TWINS = {
@@ -52,6 +52,13 @@ def test_no_judge_is_asked_about_an_anchor_and_each_verdict_goes_to_the_row_that
     assert {(row["verdict"], row["reward"], row["advantage"]) for row in anchors} == {("UNSCORED", None, 0.0)}
     for row in (row for row in rows if not row["anchor"]):
         assert row["reward"] == score_all([row], [row["completion"]], [row["truncated"]])[0].reward
+
+
+def test_no_anchor_is_longer_than_a_completion_may_be(build):
+    """As the planner counts, and as vLLM samples them."""
+    trainer, _ = build(trainer_class=CADATrainer, **{**TWINS, "benign_tok": 4 * MAX_TOK})
+    said = trainer.sample(request_rows(4, n_harmless=2).to_list(), seed=1)
+    assert max(map(len, said)) == MAX_TOK
 
 
 def test_without_benign_tok_harmless_requests_are_judged(run):

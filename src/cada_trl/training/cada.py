@@ -98,7 +98,8 @@ class CADATrainer(InRollouts, GRPOTrainer):
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
     ) -> tuple[list[list[int]], Any]:
         """transformers rollouts run each hazard's cases once; vLLM, FSDP and continuous ones are TRL's own."""
-        most_tok = (self.args.max_completion_length or 0, self.args.benign_tok or 0)
+        longest = self.args.max_completion_length or 0
+        most_tok = (longest, min(self.args.benign_tok or 0, longest))
         most = [1 if row.get(SHORT) else most_tok[self._is_anchor(row)] for row in self._rows]
         if self.use_vllm or self.use_transformers_continuous_batching or self.is_fsdp_enabled:
             completions, logp = super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
