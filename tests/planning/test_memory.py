@@ -237,6 +237,7 @@ TOO_LARGE = [
     ["model=llama3"],
     ["model=llama3", "hardware=a100x4_40gb"],
     ["model=deepthought", "hardware=a100x4_40gb", "rollout=vllm_colocate"],
+    ["model=llama3", "hardware=gpu", "accelerator=a100_40gb", "micro_batch=8", "rollout=vllm_colocate"],
     ["model=llama3", "hardware=a100x4", "gradient_checkpointing=false", "micro_batch=16"],
 ]
 

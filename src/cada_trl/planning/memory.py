@@ -6,12 +6,13 @@ of a run that fits is found by planning it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from cada_trl.config import CONF_DIR, Config, check_config
+from cada_trl.config import CONF_DIR, Config, HardwareConfig, check_config
 from cada_trl.errors import UserError
 from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
 from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest, raw_prompt_tok
@@ -98,7 +99,8 @@ def nearest_fit(config: Config, shape: Shape) -> tuple[str, MemoryPlan] | None:
             if len({key for key, _, _ in chosen}) < n_changes:
                 continue
             values = config.model_dump()
-            for _, _, sections in sorted(chosen, key=lambda change: change[0] != "hardware"):  # other words go on top
+            in_order = sorted(chosen, key=lambda change: change[0] != "hardware")  # other words go on top
+            for _, _, sections in in_order:
                 for section, new in sections.items():
                     values[section] |= new
             try:
@@ -106,7 +108,7 @@ def nearest_fit(config: Config, shape: Shape) -> tuple[str, MemoryPlan] | None:
             except UserError:
                 continue
             if (plan := plan_memory(changed, shape, lengths)).fits:
-                return " ".join(words for _, words, _ in chosen), plan
+                return " ".join(words for _, words, _ in in_order), plan
     return None
 
 
@@ -127,10 +129,14 @@ def _changes(config: Config) -> Iterator[tuple[str, str, dict[str, dict[str, Any
     if hardware.accelerate_config and "zero2_4gpu" in hardware.accelerate_config:
         for name in ZERO3_FILES:  # a launch file goes with its hardware
             yield "hardware", f"accelerate_config={name}", {"hardware": {"accelerate_config": name}}
-    files = {file.stem: read_yaml(file) for file in (CONF_DIR / "hardware").glob("*.yaml")}
-    for name, values in sorted(files.items(), key=lambda file: (file[1]["n_processes"], file[0])):
-        if values["device"] == "cuda" and values != hardware.model_dump():
-            yield "hardware", f"hardware={name}", {"hardware": values}
+    files = {file.stem: HardwareConfig(**read_yaml(file)) for file in (CONF_DIR / "hardware").glob("*.yaml")}
+    for name, other in sorted(files.items(), key=lambda file: (file[1].n_processes, file[0])):
+        if other.device == "cuda" and other != hardware:
+            words = [f"hardware={name}"]
+            if hardware not in files.values():  # keys were typed, which outlast another hardware=
+                differ = ((key, value) for key, value in other if value != getattr(hardware, key))
+                words += [f"{key}={json.dumps(value)}" for key, value in differ]
+            yield "hardware", " ".join(words).replace('"', ""), {"hardware": other.model_dump()}
     if config.peft.adapter == "none":
         yield "peft", "peft=lora", {"peft": {"adapter": "lora"}}
 
