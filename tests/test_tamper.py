@@ -56,6 +56,13 @@ def test_the_keys_of_evaluate_ask_and_those_of_train_train(words, capsys):
     assert all("max_steps=3" in line and " seed=7 rank=4 " in line for line in lines if "cada_trl.train " in line)
 
 
+def test_the_trained_models_are_asked_whatever_words_name_the_untrained_one(words, capsys):
+    named = ["smollm2", *words[1:], "source=folder", f"path={words[0]}", "name=mine", "eos='<eot>'", "pad='<pad>'"]
+    asked = [shlex.split(line.strip())[2:] for line in dry_run(named, capsys) if "cada_trl.evaluate " in line]
+    assert f"path={words[0]}" in asked[0]
+    assert all(one[0].startswith("model=") and "mine-" in one[0] and "path=" not in " ".join(one) for one in asked[1:])
+
+
 def test_a_licence_is_not_claimed_of_twins_of_ones_own(words, tmp_path, capsys):
     new(str(tmp_path / "mine"))
     lines = dry_run([*words, f"policy={tmp_path / 'mine'}"], capsys)
@@ -84,6 +91,7 @@ def test_other_weights_in_the_same_folder_are_trained_anew(words, tmp_path, caps
     ("more", "message"),
     [
         (["runs/other"], "expected one model and key=value, as in runs/NAME steps=10"),
+        (["model=runs/other"], "expected one model and key=value, as in runs/NAME steps=10"),
         (["--config"], "expected one model and key=value"),
         (["steps=0"], "steps=0: Input should be greater than or equal to 1"),
         (["lr=fast"], "lr='fast': Input should be a valid number"),

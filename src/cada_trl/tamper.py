@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cada_trl.config import CONF_DIR, PromptConfig
+from cada_trl.config import CONF_DIR, ModelConfig, PromptConfig
 from cada_trl.config.keys import unread_keys
 from cada_trl.config.loading import HELP, Positive, Section, as_override, compose_config, flat, is_place, split_flags
 from cada_trl.config.texts import Folder, Words
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
         print(f"reading what {visible(models[0])} is asked", file=sys.stderr, flush=True)
     own = [word for word in words if word in HELP or word.partition("=")[0] in TamperSettings.model_fields]
     settings = compose_config(TamperSettings, CONF_DIR, "tamper", own)
-    if len(models) != 1 or flags - {"--dry-run"}:
+    if len(models) != 1 or flags - {"--dry-run"} or any(word.startswith("model=") for word in words):
         raise UserError(
             f"got {' '.join(argv) or 'nothing'}; expected one model and key=value, as in runs/NAME steps=10"
         )
@@ -153,7 +153,9 @@ def tamper_jobs(
     base |= {"file": evaluation.twins_file, "licence": "unknown"} if evaluation.twins_file else {}
     base |= {"hazards": evaluation.hazards, "lr": settings.lr, "max_steps": settings.steps}
     base |= {key: getattr(settings, key) for key in ("requests_per_step", "runs_dir", "data_dir")}
-    asked_after = [word for word in asked if word.partition("=")[0] not in {"revision", "model.revision"}]
+    # the trained ones are runs, which hold all of this: path=<folder> would ask the untrained model again
+    of_model = {name for key in ModelConfig.model_fields for name in (key, f"model.{key}")}
+    asked_after = [word for word in asked if word.partition("=")[0] not in of_model]
     for kind in TRAININGS:
         what = _OWN if kind == "harmless" else (*_OPENING, as_override("refusal_text", settings.opener))
         words = (*_BOTH, *(as_override(*one) for one in base.items()), *what, *settings.train)
