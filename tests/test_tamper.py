@@ -104,6 +104,8 @@ def test_other_weights_in_the_same_folder_are_trained_anew(words, tmp_path, caps
         (["train=max_steps=3"], "train=max_steps=3: tamper sets it itself, and its page says so; expected other keys"),
         (["train=algo.lr=1.0"], "train=algo.lr=1.0: tamper sets it itself"),
         (["train=peft=none"], "train=peft=none: tamper sets it itself"),
+        (["train=path=runs/x"], "train=path=runs/x: tamper sets it itself"),
+        (["train=method=dpo"], "train=method=dpo: tamper sets it itself"),
         (["train=run_name=x"], "train=run_name=x: tamper sets it itself"),
     ],
 )

@@ -65,8 +65,9 @@ _BOTH = (
 )
 # What makes the two trainings what the page says of them
 _SET_HERE = {
+    *ModelConfig.model_fields,
     *("model", "data", "file", "hazards", "algo", "targets", "keep", "refusal_text", "benign_frac"),
-    *("peft", "adapter", "recipe", "policy"),
+    *("peft", "adapter", "recipe", "policy", "dataset", "method"),
     *("lr", "max_steps", "requests_per_step", "run_name", "runs_dir", "data_dir"),
 }
 
