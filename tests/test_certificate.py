@@ -178,6 +178,15 @@ def test_another_judge_suite_or_decoding_is_refused(before, after, tmp_path):
     assert "were asked in two ways (generator: scripted and other)" in refusal(before, after)
 
 
+def test_two_attackers_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("cada_trl.evaluation.attacks.GENERATED", ("pair",))
+    before = evaluation(tmp_path / "a", write_model(tmp_path / "base"), answers_most)
+    after = evaluation(tmp_path / "b", write_model(tmp_path / "trained", b"\1" * 16), refuses_most)
+    edit(after / "config.yaml", "n_streams: 5", "n_streams: 1")
+    change(after, {"files": kept(after)})
+    assert "were attacked by two attackers, {'attacker_llm': None, 'n_streams': 5" in refusal(before, after)
+
+
 def test_an_unfinished_one_and_one_without_verdicts_are_refused(before, after):
     (verdicts,) = after.glob("verdicts-*.jsonl")
     verdicts.unlink()

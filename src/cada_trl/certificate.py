@@ -22,6 +22,7 @@ from cada_trl.data.own_sets import TWIN_SETS
 from cada_trl.data.sources import TWINS
 from cada_trl.document.render import html
 from cada_trl.errors import UserError, run_verb
+from cada_trl.evaluation.attacks import generated
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES
 from cada_trl.evaluation.scores import withheld_lines
 from cada_trl.hazards.pack import BUILTIN_DIR
@@ -152,6 +153,13 @@ def _check_comparable(before: EvalRecord, after: EvalRecord) -> None:
             f"{sides} are of two suites: requests, hazards or attacks of {name} x {attack} are not the same in both; "
             "ask both models the same, with the same policy="
         )
+    attackers = [
+        {key: (one.config.get("attacker") or {}).get(key) for key in ("attacker_llm", "n_streams", "n_iterations")}
+        for one in (before, after)
+    ]
+    if generated({attack for *_, attack in asked[1]}) and attackers[0] != attackers[1]:
+        seen = " and ".join(map(str, attackers))
+        raise UserError(f"{sides} were attacked by two attackers, {seen}; attack both by one")
     if of_training(before, MANIFEST) and not of_training(after, CONFIG):
         raise UserError(f"{before.path} is of a trained model and {after.path} of none; give them the other way round")
 
