@@ -44,6 +44,13 @@ def test_sets_that_nothing_mixes_have_an_interval_with_a_width():
         assert auc_or_j.value == auc_or_j.high == 1 and 0 < auc_or_j.low < 0.8
 
 
+def test_a_j_of_zero_has_an_interval_with_a_width_that_holds_a_small_true_j():
+    assert auc_and_j_intervals(scores(0, 1), scores(2, 3))[1].high > 0
+    rng = np.random.default_rng(1)  # deviations of 2 and 1, means of -1 and 0: the true J is 0.045
+    found = [auc_and_j_intervals(rng.normal(-1, 2, 10), rng.normal(0, 1, 10))[1] for _ in range(60)]
+    assert sum(j.low <= 0.045 <= j.high for j in found) >= 57
+
+
 def test_js_interval_goes_further_down_than_up_and_holds_the_value():
     rng = np.random.default_rng(0)
     j = auc_and_j_intervals(rng.normal(1, 1, 100), rng.normal(0, 1, 100))[1]

@@ -36,7 +36,7 @@ from cada_trl.separability.probe import (
 from cada_trl.storage.digest import content_hash, file_sha256, sha256
 from cada_trl.storage.files import JsonRecord, read_json
 
-VERSION = 2  # raise it when the same inputs give other numbers
+VERSION = 3  # raise it when the same inputs give other numbers
 SEED = 0  # of folds, resamples and draws: the card is the request set's and the model's alone
 TWINS = ("twins_harmful", "twins_harmless")
 NO_TWINS = "held-out twins, of which this request set has none"

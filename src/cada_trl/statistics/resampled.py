@@ -41,6 +41,8 @@ def auc_and_j_intervals(high_n: FloatArray, low_n: FloatArray, seed: int = 0) ->
     j = max(0.0, float(j_t[best]))
     may_be_best_t = j_t >= j - _MAY_BE_BEST_SD * off_rt[:, best].std()
     rise, fall = np.quantile(off_rt[:, may_be_best_t].max(axis=1), 0.975), np.quantile(off_rt[:, best], 0.025)
+    if j == 0:  # of a threshold beyond all scores, which never varies: another one may be better in truth
+        fall = (np.quantile(off_rt, 0.025, axis=0) - j_t).min()
     auc_ends, j_ends = auc - np.quantile(auc_r - of_auc, [0.975, 0.025]), j - np.array([rise, fall])
     return Estimate(float(auc), *np.clip(auc_ends, 0, 1).tolist()), Estimate(j, *np.clip(j_ends, 0, 1).tolist())
 
