@@ -138,6 +138,7 @@ def test_what_looks_like_a_key_is_hidden_at_any_depth(text):
         "max_prompt_tok=256",
         "http://localhost:8000/v1",
         "task-based learning, risk-averse",
+        "data_root=hf_datasets/public",
     ],
 )
 def test_names_commits_and_plain_addresses_stay(text):

@@ -22,7 +22,8 @@ from cada_trl.storage.files import read_json
 HIDDEN = "<hidden>"
 
 _SECRETS = [
-    re.compile(r"\b(hf|ghp|gho|github_pat|wandb_v\d)_[A-Za-z0-9_]{8,}"),
+    re.compile(r"\b(ghp|gho|github_pat|wandb_v\d)_[A-Za-z0-9_]{8,}"),
+    re.compile(r"\bhf_[A-Za-z0-9]{20,}"),  # hf_datasets is a folder
     re.compile(r"\bsk-[A-Za-z0-9_-]{8,}"),
     re.compile(r"(?<=://)[^/@\s]+(?=@)"),  # user:password in a URL
     re.compile(r"(?<=Bearer )\S+"),
