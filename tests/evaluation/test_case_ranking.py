@@ -196,6 +196,7 @@ def test_random_weights_are_ranked_through_the_real_generator(folder):
         ("n_cases=2", "n_cases=2: each case is shown alone, to the twins of its hazard; leave n_cases out"),
         ("prompt.hint=false", "leave prompt.hint out"),
         ("prompt=none", "prompt=none shows no case; leave it out"),
+        ("policy=tenancy", "is ranked; give one policy, as in policy rank mine"),
         ("n_twin=3", "unknown key 'n_twin'"),
         ("judge=harmbench", "labels harm and the reward pays refusal"),
     ],

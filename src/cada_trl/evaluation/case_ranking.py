@@ -156,6 +156,8 @@ def flip_table(ranking: CaseRanking) -> Table:
 def rank(name: str, words: Sequence[str]) -> int:
     """Measure, print and keep. Returns 0. Errors: UserError, one line; what was answered until then is kept."""
     overrides, n_twins = split_n_twins(words)
+    if others := [word for word in overrides if word.startswith("policy=")]:
+        raise UserError(f"{others[0]}: {name} is ranked; give one policy, as in policy rank mine")
     config = load_config([*([] if name == BUILTIN else [f"policy={name}"]), *overrides])
     if config.prompt.arm != "cases":
         raise UserError(f"prompt={config.prompt.arm} shows no case; leave it out")
