@@ -97,6 +97,8 @@ def test_another_limit_or_other_data_is_another_task_folder(words, tmp_path):
 def test_other_weights_are_another_folder_and_are_compared_in_pairs(words, tmp_path, capsys):
     main([*words, "tasks=mmlu_plain"])
     before = next((tmp_path / "utility").iterdir())
+    with pytest.raises(UserError, match=r"against=.* is of this very model, .*; give another one's"):
+        main([*words, "tasks=mmlu_plain", f"against={before}"])
     other = save_tiny_model(tmp_path / "other" / "tiny")
     tiny_model(seed=1).save_pretrained(other)
     main([f"model={other}", *words[1:], "tasks=mmlu_plain", f"against={before}"])

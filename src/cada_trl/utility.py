@@ -47,9 +47,12 @@ def main(argv: list[str]) -> int:
 
 
 def measure(config: UtilityConfig, plans: Sequence[Plan]) -> Path:
-    """The model's folder with a result per plan: what is not finished is asked now."""
+    """The model's folder with a result per plan: what is not finished is asked now. Errors: UserError also where it is
+    to be compared with itself."""
     model = _decides(config)
     path = Path(config.utility_dir) / folder_name(config.model.name, model)
+    if config.against is not None and Path(config.against).expanduser().resolve() == path.resolve():
+        raise UserError(f"against={config.against} is of this very model, {config.model.path}; give another one's")
     if None in [finished_result(plan, path / plan.folder_name) for plan in plans]:
         facts = {"model": model, "tasks": [plan.folder_name for plan in plans]}
         with EvaluationFolder.opened(path, model, config, facts):
