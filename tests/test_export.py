@@ -244,6 +244,11 @@ def test_a_card_says_what_the_answer_follows(record):
     assert 'follows "</think>"' in written and "### Final Response" not in written
 
 
+def test_a_card_of_a_model_that_was_taught_no_analysis_promises_none(record):
+    algo = {**record.config["algo"], "targets": "direct_refusal"}
+    assert "### Final Response" not in model_card(replace(record, config={**record.config, "algo": algo}))
+
+
 def test_a_card_says_how_each_evaluation_was_asked_and_once_what_they_do_not_cover(record, tmp_path):
     whole = read_evaluation(write_evaluation(tmp_path / "after-2", refuses_most))
     limited = {**whole.config, "prompt": {"arm": "cases", "cases_as": "turns"}, "limit": 25}

@@ -68,17 +68,19 @@ def model_card(run: RunRecord, evaluations: Sequence[EvalRecord] = ()) -> str:
             names = [row["Benchmark"].value, row["Attack"], prompt_fact(record.config), row["Benchmark"].detail]
             rates.append([*names, row["Rate"], row["Scored"], row.get("Judge", record.scores.judge_id)])
     before_answer = MARKS[run.config["prompt"].get("reasoning_as", "headers")][1].strip()
+    taught = _TAUGHT.get(str(run.config["algo"].get("targets")))  # of these none has an analysis
+    form = f' The answer to the user follows "{before_answer}"; what stands before it is the analysis.'
     return _page(
         _front_matter(run, evaluations),
         run.name,
-        f"{_base(run)} trained by cada_trl {_TAUGHT.get(str(run.config['algo'].get('targets')), _REASONS)} "
+        f"{_base(run)} trained by cada_trl {taught or _REASONS} "
         "([CADA, arXiv 2601.08000](https://arxiv.org/abs/2601.08000)).",
         heading(2, "Use"),
         "```python\nfrom transformers import pipeline\n\n"
         'chat = pipeline("text-generation", model="<this folder or its hub id>")\n'
         f'chat([{{"role": "user", "content": "..."}}], max_new_tokens={rollout["max_new_tok"]})\n```',
-        f"It samples at temperature {rollout['temperature']} and top_p {rollout['top_p']}, as it was trained. The "
-        f'answer to the user follows "{before_answer}"; what stands before it is the analysis.',
+        f"It samples at temperature {rollout['temperature']} and top_p {rollout['top_p']}, as it was trained."
+        f"{'' if taught else form}",
         heading(2, "Data"),
         bullets(
             [
