@@ -178,6 +178,10 @@ def test_another_judge_suite_or_decoding_is_refused(before, after, tmp_path):
     assert "were asked in two ways (generator: scripted and other)" in refusal(before, after)
 
 
+def test_an_empty_folder_of_judge_cards_is_refused(before, after):
+    assert "an empty word is no folder" in refusal(before, after, "--judge-cards", "")
+
+
 def test_two_attackers_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("cada_trl.evaluation.attacks.GENERATED", ("pair",))
     before = evaluation(tmp_path / "a", write_model(tmp_path / "base"), answers_most)

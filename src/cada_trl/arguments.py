@@ -32,7 +32,7 @@ def destination(word: str) -> Path:
 
 
 def folder(word: str) -> Path:
-    """For `type=`: a folder that is there."""
-    if not Path(word).is_dir():
-        raise argparse.ArgumentTypeError(f"{word} is no folder")
+    """For `type=`: a folder that is there; an empty word would be the working folder."""
+    if not word.strip() or not Path(word).is_dir():
+        raise argparse.ArgumentTypeError(f"{word or 'an empty word'} is no folder")
     return Path(word)
