@@ -102,6 +102,10 @@ def test_a_think_block_that_is_not_closed_has_no_response(truncated, status):
     assert not split.reasoned
 
 
+def test_a_tag_counts_in_any_letter_case_also_where_it_is_not_closed():
+    assert split_reasoning("<THINK>\nIt harms, so").final_response == ""
+
+
 @pytest.mark.parametrize("form", MARKS)
 def test_what_is_begun_in_a_form_comes_back(form):
     split = split_reasoning(begun_answer("It harms.", form) + "No.")

@@ -71,8 +71,8 @@ def split_reasoning(completion: str, truncated: bool = False) -> Reasoning:
     text = completion.strip()
     markers = list(_RESPONSE.finditer(text))
     if not markers:
-        _, opened, thought = text.partition(THINK)
-        parts = (thought.strip(), "") if opened else ("", text)
+        opened = re.search(THINK, text, re.IGNORECASE)
+        parts = (text[opened.end() :].strip(), "") if opened else ("", text)
         return Reasoning(*parts, Status.TRUNCATED if truncated else Status.NO_MARKER)
     final_response = text[markers[-1].end() :].strip()
     before = text[: markers[-1].start()]
