@@ -1,6 +1,7 @@
 import json
 import os
 from contextlib import suppress
+from shutil import rmtree
 
 import pytest
 
@@ -9,8 +10,8 @@ from cada_trl.evaluation.folder import verdict_file
 from cada_trl.report.records import UtilityRecord, read_evaluation, read_record, read_sweep
 from cada_trl.storage.digest import sealed
 from cada_trl.storage.files import read_json, replace_json
-from tests.report.made_up_evaluation import answers_most, write_evaluation
-from tests.report.made_up_sweep import write_record
+from tests.report.made_up_evaluation import RefusedJudge, answers_most, write_evaluation
+from tests.report.made_up_sweep import write_record, write_sweep
 from tests.report.made_up_utility import write_utility
 
 
@@ -39,6 +40,14 @@ def test_a_label_has_six_digits_of_a_float_and_all_where_two_values_would_look_e
         "lr=0.01642372757",
         "lr=0.01642372758",
     ]
+
+
+def test_cells_that_two_judges_judged_are_not_set_against_each_other(tmp_path):
+    folder = write_sweep(tmp_path)
+    rmtree(tmp_path / "evals" / "b0.1-s0")
+    write_evaluation(tmp_path / "evals" / "b0.1-s0", answers_most, RefusedJudge())
+    with pytest.raises(UserError, match=r"judged by different judges \(phrases-\w+, refused-made-up-1\)"):
+        read_sweep(folder)
 
 
 def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(tmp_path, capsys):

@@ -257,7 +257,8 @@ def _is_rate(rate: Any) -> bool:
 
 
 def read_sweep(path: Path) -> SweepRecord:
-    """Read sweep.json and the folders that it names. Errors: UserError for a sweep.json that is damaged.
+    """Read sweep.json and the folders that it names. Errors: UserError for a sweep.json that is damaged, and for cells
+    that were judged by different judges.
 
     A cell without numbers, and one whose folder is gone or damaged, is said in `missing` and never shown as a point.
     """
@@ -271,6 +272,11 @@ def read_sweep(path: Path) -> SweepRecord:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path / SWEEP} is of another form ({error!r:.80}); {advice}") from error
+    judges = sorted({one.scores.judge_id for cell in [*initial, *cells] for one in cell.evaluations})
+    if len(judges) > 1:
+        raise UserError(
+            f"{path}: its cells were judged by different judges ({', '.join(judges)}); judge all by one first"
+        )
     return SweepRecord(path, values, {}, initial, cells, missing)
 
 
