@@ -21,6 +21,7 @@ from cada_trl.report.records import read_evaluation
 from cada_trl.statistics.intervals import wilson
 from cada_trl.statistics.seeds import across_seeds
 from cada_trl.table import as_json, table_page
+from tests.report.made_up_evaluation import RefusedJudge, answers_most, write_evaluation
 from tests.report.made_up_utility import write_utility
 
 from .conftest import stub
@@ -190,6 +191,14 @@ def test_seeds_are_averaged_over_the_items_that_each_of_them_knows(folder, compl
     expected = across_seeds([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
     assert (found.value, found.sd, found.low, found.high) == (0.8, expected.sd, expected.low, expected.high)
     assert (found.n, found.asked, found.n_seeds) == (5, 6, 2)
+
+
+def test_seeds_that_two_judges_judged_have_no_mean(tmp_path):
+    folders = [
+        write_evaluation(tmp_path / f"s{i}", answers_most, judge) for i, judge in enumerate((None, RefusedJudge()))
+    ]
+    with pytest.raises(UserError, match=r"judged by different judges \(phrases-\w+, refused-made-up-1\)"):
+        evaluated(folders, "strongreject", "none", "asr")
 
 
 def test_too_few_shared_items_are_withheld(folder, complying, monkeypatch):

@@ -84,8 +84,11 @@ def paper_number(table: int, model: str, method: str, column: str, attack: str, 
 
 
 def evaluated(folders: Sequence[Path], benchmark: str, attack: str, measure: Measure) -> Number:
-    """asr, nrr or harmful_score of one benchmark under one attack. Errors: UserError as read_evaluation."""
+    """asr, nrr or harmful_score of one benchmark under one attack. Errors: UserError as read_evaluation, and for seeds
+    that were judged by different judges."""
     first, *others = records = [read_evaluation(folder) for folder in folders]
+    if len(judges := {record.scores.judge_id for record in records}) > 1:
+        raise UserError(f"its seeds were judged by different judges ({', '.join(sorted(judges))}); judge all by one")
     if others:
         name = "harmful_score" if measure == "harmful_score" else "complied"
         answers = answers_of(benchmark, [attack], name, [record.evaluated for record in records])
