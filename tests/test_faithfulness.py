@@ -108,6 +108,13 @@ def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root):
     assert reasons["keep_analysis"] == "the untouched answer holds no analysis"
 
 
+def test_an_effect_edited_since_is_refused(root):
+    file = call(root) / "effects.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"asked": 6', '"asked": 7'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"effects\.json was edited after it was written"):
+        read_record(file.parent)
+
+
 def test_a_second_call_asks_nothing_and_a_broken_one_goes_on(root, monkeypatch):
     appended = AppendLog.append
 

@@ -150,6 +150,13 @@ def test_a_folder_without_a_finished_task_is_refused(utility):
     refused(utility, "holds no finished task")
 
 
+def test_a_result_edited_since_is_refused(utility):
+    replace_json(utility / "manifest.json", sealed(utility, read_json(utility / "manifest.json")))
+    file = utility / "gsm8k-00000000" / "result.json"
+    file.write_text(file.read_text().replace('"value": 0.5', '"value": 0.6'))
+    refused(utility, "result.json was edited after it was written")
+
+
 @pytest.mark.parametrize(
     "accuracy", [None, 0.5, {"value": 0.5}, {"value": 0.5, "low": 0.6, "high": 0.9, "n": 2}, {"value": None, "n": 2}]
 )

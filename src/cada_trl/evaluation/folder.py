@@ -70,7 +70,7 @@ class EvaluationFolder:
             walls = {name: before.get(name, {}) for name in ("pass_wall_s", "shard_wall_s")}
             shown = scrub({"name": path.name, **running, **walls, **facts, **provenance()})
             # These are written whole by each call, and so may be others than its last one's when it is killed.
-            anew = {CONFIG, ATTEMPTS, MISSING}
+            anew = {CONFIG, ATTEMPTS, MISSING, EFFECTS}
             files = {name: file for name, file in (before.get("files") or {}).items() if name not in anew}
             folder.manifest = {**shown, "decides": decides, "decides_sha256": decided, "files": files}
             folder.write_json(MANIFEST, folder.manifest)

@@ -83,9 +83,9 @@ def quick_sha256(path: Path) -> str:
 
 
 def kept(folder: Path) -> dict[str, list[Any]]:
-    """config.yaml and each JSONL file in the folder and one level below -> [its bytes, its SHA-256], for `files` of the
-    manifest."""
-    found = digests(folder, (CONFIG, "*.jsonl", "*/*.jsonl"))
+    """config.yaml, the numbers that no reader counts anew, and each JSONL file in the folder and one level below ->
+    [its bytes, its SHA-256], for `files` of the manifest."""
+    found = digests(folder, (CONFIG, "effects.json", "*/result.json", "*.jsonl", "*/*.jsonl"))
     return {name: [(folder / name).stat().st_size, digest] for name, digest in found.items()}
 
 
