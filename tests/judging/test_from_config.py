@@ -60,6 +60,14 @@ def test_a_guard_without_an_endpoint_is_its_weights_and_needs_no_network_to_be_m
         judge.judge([("q", "r")])
 
 
+def test_other_weights_in_the_same_folder_are_another_judge(tmp_path):
+    ids = []
+    for weights in (b"one", b"trained further", b"one"):
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        ids.append(make_judge(judge_settings(kind="wildguard", llm=str(tmp_path))).id)
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_every_choice_of_the_configuration_makes_its_judge(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for choice in {file.stem for file in (CONF_DIR / "judge").glob("*.yaml")} - {"panel"}:

@@ -15,7 +15,7 @@ from cada_trl.judging.forms import GUARDS, RUBRICS
 from cada_trl.judging.judge import Judge, Panel
 from cada_trl.judging.model_judge import ModelJudge, ReasoningJudge, verdict_cache
 from cada_trl.judging.phrases import PhraseJudge
-from cada_trl.storage.digest import json_sha256
+from cada_trl.storage.digest import content_hash, digests, json_sha256, quick_sha256
 
 _SEES = "-sees-"
 LABEL_HARM_ONLY = {"llamaguard3", "harmbench"}  # their verdict is UNSCORED throughout, their label is `harmful`
@@ -102,4 +102,8 @@ def _model_judge(config: JudgeConfig, cache_dir: Path | None) -> ModelJudge:
         raise UserError(f"judge={config.kind} needs llm and base_url, as in hydra_conf/judge/{config.kind}.yaml")
     model: Model = ChatEndpoint.from_config(config) if config.base_url else LocalModel(config.llm)
     form = (RUBRICS | GUARDS)[config.kind]
-    return ModelJudge(form, model, config.max_calls, verdict_cache(cache_dir / "verdicts.jsonl") if cache_dir else None)
+    cache = verdict_cache(cache_dir / "verdicts.jsonl") if cache_dir else None
+    judge = ModelJudge(form, model, config.max_calls, cache)
+    if not config.base_url and (folder := Path(config.llm).expanduser()).is_dir():  # other weights are another judge
+        judge.id += f"-{content_hash(digests(folder, ('*.safetensors', '*.json'), quick_sha256))}"
+    return judge
