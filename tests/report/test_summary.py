@@ -120,6 +120,14 @@ def test_every_measure_of_a_real_summary_is_in_the_table(make_run):
     assert all(value is not None for row in rewards for value in row["per_run"])
 
 
+def test_rewards_by_two_tables_have_no_spread_in_common(make_run):
+    runs = [summarise(make_run(seed, lr=lr)) for lr in (2e-5, 4e-5) for seed in (0, 1, 2)]
+    for run in runs[3:]:
+        run["reward"] = {**run["reward"], "complied": -10.0}
+    low = {row["measure"]: row["low"] for row in after(across_runs(runs))}
+    assert low["answered_frac"] is not None and low["reward_mean"] is None
+
+
 def two_by_three(*more):
     """s^2 is 0.01 and 0.0001 with two degrees of freedom each: pooled 0.00505 with four."""
     rates = {"h1": (0.6, 0.7, 0.8), "h2": (0.39, 0.4, 0.41)}

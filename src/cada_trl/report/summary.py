@@ -24,7 +24,7 @@ Ends = tuple[float, float]  # the lowest and the highest value
 def summarise(run: RunRecord) -> dict[str, Any]:
     """A JSON-able summary of one run; rates are fractions, absent values null.
 
-    {"run", "config_hash", "seed", "exit_state", "n_steps", "wall_s", "judge_id", "missing",
+    {"run", "config_hash", "seed", "exit_state", "n_steps", "wall_s", "judge_id", "missing", "reward": the table,
      "last_step": a line of train.jsonl,
      "probes": {set: {"before" | "after": {"asked", "scored", "coverage", "reward_mean": {...},
                                            measure: {"successes", "n", "rate", "low", "high"}},
@@ -41,6 +41,7 @@ def summarise(run: RunRecord) -> dict[str, Any]:
         "wall_s": manifest.get("wall_s"),
         "judge_id": manifest.get("judge_id"),
         "missing": run.missing,
+        "reward": run.config.get("reward"),
         "last_step": run.steps[-1] if run.steps else None,
         "probes": {
             probe_set: _one_set(probe_set, rows[0], rows[1], ends.get(probe_set))
@@ -120,7 +121,8 @@ def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     sd is the sample's (n - 1), None below two runs. Runs of different configurations are never averaged, nor are those
     of one that is not known or has a seed twice: each of these is an entry. The variance over seeds is pooled
     (`pooled`: as PooledSpread) and gives the mean's 95 % interval for further seeds on these requests, where there are
-    seeds enough. borrowed: of one run. Before training there are no seeds, and no interval.
+    seeds enough. borrowed: of one run. Before training there are no seeds, and no interval. Nor is there one of rewards
+    by different tables, which have no scale in common.
     """
     by_config: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
@@ -128,7 +130,13 @@ def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups = [group for own in by_config.values() for group in ([own] if _are_seeds(own) else [[one] for one in own])]
     values = [_per_run(group) for group in groups]
     keys = dict.fromkeys(key for own in values for key in own)
-    pools = {key: pooled_spread([_known(own[key]) for own in values if key in own]) for key in keys}
+    one_table = all(summary.get("reward") == summaries[0].get("reward") for summary in summaries)
+    pools = {
+        key: pooled_spread(
+            [_known(own[key]) for own in values if key in own and (one_table or key[1] != "reward_mean")]
+        )
+        for key in keys
+    }
     return [
         {
             "config_hash": group[0]["config_hash"],
@@ -151,7 +159,7 @@ def seeds_note(groups: Sequence[dict[str, Any]]) -> str:
         f"{SETS[row['set']]}, {measure_label(row['set'], row['measure'])}": PooledSpread(**row["pooled"])
         for group in groups
         for row in group["rows"]
-        if row["stage"] == "after"
+        if row["stage"] == "after" and row["pooled"]["df"]
     }
     note = pooled_note(list(spreads.items())) if spreads else ""
     return f"{note} The requests are taken as they are." if note else ""
