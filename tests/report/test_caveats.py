@@ -141,6 +141,16 @@ def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(before, pan
     assert "refused-made-up-1 also paid" in sentence and "look at the rate by the other judges of the panel" in sentence
 
 
+def test_a_judge_that_paid_the_reward_of_the_run_from_which_a_model_began_is_warned_of(before, tmp_path):
+    judge, (first, second) = before.scores.judge_id, [tmp_path / name for name in ("first", "second")]
+    for run in (first, second):
+        run.mkdir()
+    began = trained(before, first, judge).config["model"]
+    record = trained(before, second, judge, f"{{method: dpo, keep: complete}}\nmodel: {json.dumps(began)}")
+    (sentence,) = reward_judge_warnings([record])
+    assert "also paid the reward in the training of first, from which before-1 began." in sentence
+
+
 def test_a_judge_that_had_no_part_in_the_training_is_not_warned_of_and_one_that_chose_its_targets_is(before, tmp_path):
     judge = before.scores.judge_id
     assert reward_judge_warnings([trained(before, tmp_path, judge, "{method: dpo, keep: complete}")]) == []

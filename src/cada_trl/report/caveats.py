@@ -15,8 +15,8 @@ from cada_trl.numbers import RATE, SCORE
 from cada_trl.report.names import benchmark_name, cell_name
 from cada_trl.report.rates import OPTIONAL, sides
 from cada_trl.report.records import EvalRecord, verdict_files
-from cada_trl.report.run_record import RunRecord, of_training
-from cada_trl.storage.digest import CONFIG, MANIFEST
+from cada_trl.report.run_record import RunRecord, of_training, trainings
+from cada_trl.storage.digest import MANIFEST
 from cada_trl.storage.reading import read_yaml
 from cada_trl.tracking.metrics import PROBE_SETS
 
@@ -185,13 +185,15 @@ def judge_note(run: RunRecord) -> str:
 
 
 def reward_judge_warnings(records: Sequence[EvalRecord]) -> list[str]:
-    """A sentence for each judge that also trained a model it judged (design: What is easy to get wrong)."""
+    """A sentence for each judge that also trained a model it judged, or one from which that began (design: What is easy
+    to get wrong)."""
     trained: dict[tuple[str, str, bool], list[str]] = {}
     for record in records:
-        # of the run whose final/ was evaluated
-        judge, part = of_training(record, MANIFEST).get("judge_id"), judge_part(of_training(record, CONFIG))
-        if part and judge in {split_sees(name)[0] for name in verdict_files(record.scores)}:
-            trained.setdefault((str(judge), part, bool(record.scores.judges)), []).append(record.name)
+        for n_before, run in enumerate(trainings(record)):
+            judge, part = run.manifest.get("judge_id"), judge_part(run.config)
+            if part and judge in {split_sees(name)[0] for name in verdict_files(record.scores)}:
+                name = f"{run.name}, from which {record.name} began" if n_before else record.name
+                trained.setdefault((str(judge), part, bool(record.scores.judges)), []).append(name)
     return [
         f"Warning: the judge {judge} also {part} in the training of {', '.join(names)}. A policy can learn "
         f"what its judge looks for: {_LOOK_AT_OTHERS if in_panel else _JUDGE_AGAIN} before a gain counts as evidence "

@@ -95,6 +95,19 @@ def of_training(record: Folder, name: str) -> Row:
     return if_readable(folder / name)
 
 
+def trainings(record: Folder) -> list[Folder]:
+    """The run whose final/ is an evaluation's model, then the one from which that began, and so on. Errors: as
+    of_training."""
+    runs: list[Folder] = []
+    while (config := of_training(record, "config.yaml")) or of_training(record, "manifest.json"):
+        path = found(record.path, Path(str(record.config["model"]["path"])).parent)
+        if path in [run.path for run in runs]:
+            break
+        record = Folder(path, of_training(record, "manifest.json"), config)
+        runs.append(record)
+    return runs
+
+
 def check_rows(path: Path) -> None:
     """Errors: UserError for a file of the folder that was edited after it was written. A lost manifest is said, too."""
     manifest = if_readable(path / "manifest.json")  # where it is damaged the folder's reader says so
