@@ -159,7 +159,7 @@ def test_an_evaluation_that_shows_another_case_pack_is_done_again(tmp_path):
     assert one.initial.results() is None
 
 
-def test_a_task_asked_of_weights_that_were_replaced_since_is_asked_again(tmp_path):
+def test_a_task_asked_of_other_weights_other_data_or_on_another_device_is_asked_again(tmp_path):
     model = save_tiny_model(tmp_path / "model")
     words = (f"model={model}", "tasks=gsm8k", "limit=2", f"utility_dir={tmp_path / 'utility'}")
     settings = load_utility_config(list(words))
@@ -169,8 +169,10 @@ def test_a_task_asked_of_weights_that_were_replaced_since_is_asked_again(tmp_pat
     (folder / "config.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     decides = {"decides": {"identity": folder_identity(model)}, "ended_utc": "2026-02-01T00:00:00+00:00"}
     (folder / "manifest.json").write_text(json.dumps(decides))
-    result.write_text(json.dumps({"plan": {"limit": 2, "seed": settings.seed}}))
+    result.write_text(json.dumps({"plan": {"limit": 2, "seed": settings.seed, "data": "hub"}}))
     assert _answered(words, "") == result.parent
+    for word in (f"data_root={tmp_path}", "device=cuda"):
+        assert _answered((*words, word), "") is None
     save_tiny_model(model, seed=7)
     assert _answered(words, "") is None
 

@@ -23,7 +23,7 @@ from cada_trl.hazards.pack import load_pack, pack_hash
 from cada_trl.models.named import folder_identity
 from cada_trl.planning.device import n_machines
 from cada_trl.report.run_record import if_readable
-from cada_trl.storage.digest import file_sha256
+from cada_trl.storage.digest import change, file_sha256
 from cada_trl.storage.files import read_json
 
 Words = tuple[str, ...]
@@ -194,16 +194,25 @@ def _weights(model: ModelConfig, since: str) -> dict[str, str] | None:
 
 
 def _answered(words: Words, since: str) -> Path | None:
-    """The finished task's folder, by the model's configuration, its weights as in _evaluated, and what was asked."""
+    """The finished task's folder, by the model's configuration, its device, its weights as in _evaluated, and what was
+    asked."""
     settings = load_utility_config(words)
     limited = (settings.limit, None if settings.limit is None else settings.seed)
     weights = _weights(settings.model, since)
     for folder, stored, manifest in ended(settings.utility_dir, since, settings.model.name):
-        is_same = stored.get("model") == settings.model.model_dump()
+        is_same = (stored.get("model"), stored.get("device")) == (settings.model.model_dump(), settings.device)
         if is_same and weights in (None, (manifest.get("decides") or {}).get("identity")):
             for result in sorted(folder.glob(f"{settings.tasks[0]}-*/result.json")):
                 plan = read_json(result).get("plan") or {}
                 has_tokens = plan.get("max_answer_tok") in {None, settings.max_answer_tok}
-                if has_tokens and (plan.get("limit"), plan.get("seed")) == limited:
+                is_asked = has_tokens and (plan.get("limit"), plan.get("seed")) == limited
+                if is_asked and _is_of_data(plan.get("data"), settings.data_root):
                     return result.parent
     return None
+
+
+def _is_of_data(data: Any, root: str | None) -> bool:
+    """Whether the questions are the hub's, or of the files that are below data_root now."""
+    if root is None or not isinstance(data, dict):
+        return root is None and data == "hub"
+    return not any(change(Path(root).expanduser() / name, digest) for name, digest in data.items())
