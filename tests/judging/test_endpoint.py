@@ -190,6 +190,17 @@ def test_looking_for_the_weights_reads_none_of_them(folder):
     assert "_loaded" not in vars(model)
 
 
+def test_weights_that_transformers_would_start_at_random_are_refused(folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, tmp_path / "guard")
+    file = tmp_path / "guard" / "model.safetensors"
+    weights = {name: weight for name, weight in load_file(file).items() if "mlp" not in name}
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="3 missing from the file"):
+        list(LocalModel(str(tmp_path / "guard")).answers(PROMPTS, 5))
+
+
 def test_pickled_weights_are_refused_before_anything_is_generated(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "guard")
     (tmp_path / "guard" / "model.safetensors").rename(tmp_path / "guard" / "pytorch_model.bin")

@@ -250,16 +250,20 @@ class LocalModel:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        """Tokenizer and model. Errors: UserError where they cannot be read."""
+        """Tokenizer and model. Errors: UserError where they cannot be read, or the weights are not all there."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from cada_trl.models.load import check_complete
 
         where = str(Path(self.llm).expanduser()) if Path(self.llm).expanduser().is_dir() else self.llm
         try:
             tokenizer = AutoTokenizer.from_pretrained(where)
-            model: Any = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, use_safetensors=True)
+            how = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
+            model, report = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, **how)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot load the judge {self.llm}: {first_line(error)}") from error
+        check_complete(f"the judge {self.llm}", report)
         return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

@@ -95,7 +95,7 @@ def load_policy(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTr
     logging.getLogger("transformers.modeling_utils").addFilter(_no_loading_report)
     how = {"dtype": model.dtype, "use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
     policy, report = _from_pretrained(AutoModelForCausalLM, model, **how)
-    _check_complete(model.path, report)
+    check_complete(model.path, report)
     compute_rotary_tables(policy)
     if model.source == "folder":
         check_finite(model.path, Path(resolve_model(model)))
@@ -136,11 +136,11 @@ def all_ends(tokenizer: PreTrainedTokenizerBase, declared: Any) -> list[int]:
 
 
 def _no_loading_report(record: logging.LogRecord) -> bool:
-    """transformers' table of weights: _check_complete says in a line what is in it."""
+    """transformers' table of weights: check_complete says in a line what is in it."""
     return "LOAD REPORT" not in record.getMessage()
 
 
-def _check_complete(path: str, report: dict[str, Collection[Any]]) -> None:
+def check_complete(path: str, report: dict[str, Collection[Any]]) -> None:
     """Refuse what transformers would start at random, leave out or only warn of; rotary tables are no weights."""
     found = {
         "missing from the file": report["missing_keys"],
