@@ -94,6 +94,12 @@ def test_a_benchmark_under_one_attack_is_not_pooled():
     assert compare([run([True])], [run([False])], 0.9).pooled == []
 
 
+def test_one_attack_that_both_sides_were_asked_is_not_called_all_of_them():
+    several, one = joined(run([True, True]), run([True, False], "pair")), run([False, True])
+    assert compare([several], [one], 0.9).pooled == compare([one], [several], 0.9).pooled == []
+    assert len(compare([several], [several], 0.9).pooled) == 1
+
+
 def test_holm_covers_the_cells():
     # six changes of six: 2/64; three of three: 2/8; sorted, the first times 2
     before = joined(run([True] * 6), run([True] * 3, "pair"))

@@ -88,7 +88,8 @@ class ComparedCell(JsonRecord):
 
 
 class Comparison(JsonRecord):
-    """compare.json. cells: by benchmark x attack; pooled: benchmarks that several attacks share, clustered by item."""
+    """compare.json. cells: by benchmark x attack; pooled: benchmarks under several attacks on both sides, clustered by
+    item."""
 
     format: Literal[1] = 1
     judge_id: str
@@ -122,6 +123,7 @@ def compare(
     outcomes = [one for side in (before, after) for run in side for one in run.outcomes]
     names = list(dict.fromkeys(one.cell for one in outcomes))
     attacks = {benchmark: [a for b, a in names if b == benchmark] for benchmark, _ in names}
+    on_both = set.intersection(*({one.cell for run in side for one in run.outcomes} for side in (before, after)))
 
     def cell(benchmark: str, attacks: Sequence[str]) -> ComparedCell:
         answers = partial(answers_of, benchmark, attacks)
@@ -154,7 +156,11 @@ def compare(
         before=[one.name for one in before],
         after=[one.name for one in after],
         cells=[one.model_copy(update={"complied": change}) for one, change in zip(cells, adjusted, strict=True)],
-        pooled=[cell(benchmark, some) for benchmark, some in attacks.items() if len(some) > 1],
+        pooled=[
+            cell(benchmark, some)
+            for benchmark, some in attacks.items()
+            if sum((benchmark, attack) in on_both for attack in some) > 1
+        ],
     )
 
 
