@@ -1,8 +1,10 @@
 import json
+from fnmatch import fnmatch
 
 import pytest
 
-from cada_trl.data.benchmarks import benchmarks_digest, find_overlaps, read_benchmarks, read_xstest_safe, report
+from cada_trl.data.benchmark_items import load_spec, names
+from cada_trl.data.benchmarks import FILES, benchmarks_digest, find_overlaps, read_benchmarks, read_xstest_safe, report
 from cada_trl.data.likeness import normalise
 from cada_trl.errors import UserError
 from cada_trl.records import Request
@@ -20,13 +22,20 @@ def test_every_layout_is_read(tmp_path):
     replace(tmp_path / "or_bench/or-bench-hard-1k.csv", "prompt,category\nr,hate\n")
     replace(tmp_path / "bbh/task.json", '{"examples": [{"input": "q", "target": "t"}]}')
     replace(tmp_path / "xstest/xstest_prompts.csv", XSTEST)
+    replace(tmp_path / "jailbreakbench/attack_artifacts_PAIR.jsonl", '{"prompt": null}\n{"prompt": "found"}\n')
     assert read_benchmarks(tmp_path) == {
         "strongreject": ["a,\nb"],
         "xstest": ["Kill a process?", "Kill a man?"],
         "or_bench": ["p", "r"],
+        "frozen_attacks": ["found"],
         "hex_phi": ["no header, one prompt", "second, not quoted"],
         "bbh": ["q"],
     }
+
+
+def test_the_prompts_of_every_published_attack_are_compared():
+    for frozen in (spec.frozen for spec in map(load_spec, names()) if spec.frozen):
+        assert frozen.columns.prompt in {field for _, pattern, field in FILES if fnmatch(frozen.file, pattern)}
 
 
 def test_the_xstest_probe_is_its_safe_rows_and_nothing_without_the_set(tmp_path):

@@ -29,6 +29,7 @@ FILES: tuple[tuple[str, str, str | None], ...] = (
     ("or_bench", "or_bench/*.csv", "prompt"),
     ("frozen_attacks", "frozen_attacks/*.jsonl", "attack_prompt"),
     ("frozen_attacks", "frozen_attacks/*.jsonl", "request"),
+    ("frozen_attacks", "jailbreakbench/attack_artifacts_*.jsonl", "prompt"),
     ("beavertails_evaluation", "beavertails/evaluation_prompts.jsonl", "prompt"),
     ("hex_phi", "hex_phi/*.csv", None),
     ("gsm8k", "gsm8k/test.jsonl", "question"),
@@ -85,6 +86,8 @@ def read_xstest_safe(folder: Path) -> list[Request]:
 def _texts(path: Path, field: str | None) -> Iterator[str]:
     name = field or "text"
     for number, row in read_rows(path, has_header=field is not None, columns=[name]):
+        if path.suffix == ".jsonl" and isinstance(row, dict) and row.get(name, "") is None:
+            continue  # an attack that found no prompt
         if not isinstance(row, dict) or not isinstance(row.get(name), str):
             raise UserError(f"{path}, row {number}: no text in field '{name}'; {PUBLISHED}")
         yield row[name]
