@@ -5,6 +5,7 @@ import pytest
 from cada_trl.config import RECIPES_DIR
 from cada_trl.data.benchmark_items import load_spec
 from cada_trl.errors import UserError
+from cada_trl.jobs.job import training
 from cada_trl.jobs.table_plan import available, load_layout, load_models, load_table_settings, plan_table
 from cada_trl.report.paper import paper_tables
 
@@ -116,6 +117,13 @@ def test_a_mistake_is_one_line_that_says_what_to_do(words, message):
 def test_how_a_row_is_asked_is_the_tables_own(word):
     with pytest.raises(UserError, match=f"evaluate={word}: the table sets model, prompt, arm, suite, benchmarks,"):
         plan_table(load_table_settings(["table=3", f"evaluate={word}"]))
+
+
+@pytest.mark.parametrize("data", [[], ["train=data=twins"], ["train=data=jsonl,file=mine.jsonl"]])
+def test_what_is_trained_on_is_compared_with_the_sets_below_data_root_whatever_it_is(data, tmp_path):
+    words = ["table=4", "rows=cada", "columns=gsm8k", "seeds=0", f"data_root={tmp_path}", *data]
+    train, _ = plan_table(load_table_settings(words)).jobs
+    assert training(train.calls[0].words).data.benchmarks_dir == str(tmp_path)
 
 
 def test_a_folder_is_named_by_what_is_asked_and_not_by_where_it_is_kept():

@@ -302,14 +302,12 @@ class _Words:
         return _job("evaluate", name, words, training, sum(here.attacks.values()))
 
     def _requests(self) -> list[str]:
-        """As the Makefile chooses them, unless the added words do."""
+        """As the Makefile chooses them; the added words may choose others, which are compared all the same."""
         settings, root = self._settings, self._settings.data_root
-        if any(word.startswith("data=") for word in settings.train):
-            return []
-        words = ["data=twins"]
-        if settings.model != "smollm2":
-            words = ["data=paper"]
-            words += [as_override("file", local_beavertails(root))] if root else []
+        given = [word for word in settings.train if word.startswith("data=")]
+        words = given[-1:] or ["data=twins" if settings.model == "smollm2" else "data=paper"]
+        if root and words[0] in {"data=paper", "data=beavertails"}:
+            words.append(as_override("file", local_beavertails(root)))
         return [*words, as_override("benchmarks_dir", root)] if root else words
 
     def _how(self, verb: Literal["evaluate", "utility"], folder: str) -> list[str]:
