@@ -212,3 +212,19 @@ def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own_and_do
     shutil.copytree(elsewhere, folder)
     noted(folder, decides={"asked": []})
     assert (standing().state, standing().results[1]) == ("done", str(elsewhere))
+
+
+def test_answers_that_another_judge_was_asked_about_since_are_judged_again_and_not_damaged(tmp_path):
+    one, ledger = cell(tmp_path), Ledger(tmp_path / "ledger.jsonl")
+    trained(one)
+    scores = evaluation(tmp_path, one, "2026-02-01T00:00:00+00:00") / "scores.json"
+    ledger.look(one)
+    assert ledger.board[one.id].state == "done"
+    evaluation(tmp_path, one, "2026-03-01T00:00:00+00:00", judge={"kind": "rubric"})
+    scores.write_text('{"judge_id": "rubric"}')
+    ledger.look(one)
+    assert ledger.board[one.id].state == "to do" and "judged by other words" in str(ledger.board[one.id].reason)
+    evaluation(tmp_path, one, "2026-04-01T00:00:00+00:00")
+    scores.write_text('{"judge_id": "edited"}')
+    ledger.look(one)
+    assert ledger.board[one.id].state == "damaged"

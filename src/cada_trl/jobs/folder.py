@@ -123,9 +123,12 @@ class Ledger:
         results = tuple(event["results"])
         if gone := [name for name in results if not Path(name).exists()]:
             return Standing("to do", f"{gone[0]} is gone: done again", wall_s=wall_s)
-        if faults := damaged(event["files"]):
+        faults, now = damaged(event["files"]), job.results()
+        if now is None and faults and all(fault.endswith("scores.json has changed") for fault in faults):
+            return Standing("to do", "its answers were judged by other words since: judged again", wall_s=wall_s)
+        if faults:
             return Standing("damaged", "; ".join(faults), results, wall_s)
-        if (now := job.results()) is None:
+        if now is None:
             return Standing("to do", "a file that it reads has changed since: done again", wall_s=wall_s)
         if (*map(str, now),) != results:  # of the file as it is now, and made elsewhere
             self.add(job, "done", results=now)
