@@ -187,6 +187,18 @@ def test_a_cell_that_failed_and_was_done_by_hand_is_done(tmp_path):
     assert ledger.board[one.id].state == "done"
 
 
+def test_a_cell_that_was_done_with_another_evaluation_is_done_where_its_own_is_there_too(tmp_path):
+    plain, asked_too = cell(tmp_path, evaluated=False), cell(tmp_path)
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    trained(plain)
+    ledger.look(plain)
+    ledger.look(asked_too)
+    assert (plain.id, ledger.board[plain.id].state) == (asked_too.id, "to do")
+    evaluation(tmp_path, asked_too, "2026-02-01T00:00:00+00:00")
+    ledger.look(asked_too)
+    assert ledger.board[plain.id].state == "done"
+
+
 def test_an_evaluation_of_another_content_of_ones_own_file_is_not_its_own_and_done_again(tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("text,harmful\nLie.,1\n")

@@ -112,7 +112,7 @@ class Ledger:
         if state == "done" and event["evaluate"] == _words(job):
             return self._once_done(job, event, spent_s)
         # Elsewhere, by hand, or by a cell that outlived its sweep.
-        if state not in {"done", "submitted"} and (folders := job.results()) is not None:
+        if state != "submitted" and (folders := job.results()) is not None:
             self.add(job, "done", results=folders)
             return self.board[job.id]
         if state in {"failed", "stopped", "submitted"}:
