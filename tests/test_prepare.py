@@ -264,6 +264,14 @@ def test_own_rows_are_used_as_they_are_labelled(tmp_path):
     assert "May I photograph my own horse?" in {request.text for request in harmless}
 
 
+def test_an_own_row_with_the_id_of_a_twin_beside_it_is_refused_before_anything_is_prepared(tmp_path):
+    twin = next(row for row in TWINS.rows if row.pair in PROBED and not row.harmful)
+    rows = [{"text": row["prompt"], "hazard": "privacy", "harmful": True} for row in beavertails_rows()]
+    rows.append({"id": twin.id, "text": "May I photograph my own horse?", "hazard": "privacy", "harmful": False})
+    with pytest.raises(UserError, match=f"rows.jsonl, row 13: id '{twin.id}' is that of a twin beside your rows"):
+        look(config_of(tmp_path, rows, "data=jsonl"))
+
+
 def test_a_request_in_a_benchmark_is_dropped_and_reported(tmp_path):
     rows = beavertails_rows()
     prepared = prepare(config_of(tmp_path, rows, f"benchmarks_dir={write_advbench(tmp_path, rows[3]['prompt'])}"))

@@ -141,7 +141,11 @@ def _read(config: Config, pack: HazardPack) -> tuple[Source, Source | None, Pair
     own = read_own_rows(data, pack.hazards) if data.dataset == "jsonl" else read_beavertails(data)
     twins = read_twins()
     roles = pair_roles(twins.rows, data.held_out_hazards)
-    return own, replace(twins, rows=[row for row in twins.rows if wanted_twin(row, roles, data)]), roles
+    beside = replace(twins, rows=[row for row in twins.rows if wanted_twin(row, roles, data)])
+    ids = {row.id for row in beside.rows}  # targets and probes are kept by them
+    if taken := next((row for row in own.rows if row.id in ids), None):
+        raise UserError(f"{taken.where}: id {taken.id!r:.60} is that of a twin beside your rows; give the row another")
+    return own, beside, roles
 
 
 def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:
