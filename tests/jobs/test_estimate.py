@@ -101,6 +101,13 @@ def test_judge_calls_are_counted_for_a_judge_that_is_asked():
     assert cell.judge_calls == 10 * 12 + 2 * 2 * (5 + 5) + 300
 
 
+def test_every_turn_of_an_adaptive_attack_is_judged_beside_its_last_answer():
+    attacker = ("evaluate.attacker_base_url=http://a/v1", "evaluate.attacker_llm=m", "evaluate.n_streams=2")
+    asked = ("evaluate=quick", "evaluate.benchmarks=strongreject", "evaluate.attacks=none,pair_adaptive", *attacker)
+    initial, _ = costs(["judge=phrases"], *asked, "evaluate.judge=rubric", "evaluate.n_iterations=3")
+    assert initial.judge_calls == 25 * (1 + 1 + 2 * 3)
+
+
 @pytest.mark.parametrize(
     ("word", "calls"),
     [

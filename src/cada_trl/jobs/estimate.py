@@ -15,6 +15,7 @@ from cada_trl.data.sources import read_twins
 from cada_trl.data.split import n_trained
 from cada_trl.doctor import check_inputs, check_memory, findings, missing
 from cada_trl.errors import UserError
+from cada_trl.evaluation.attacks.pair import PairAttack
 from cada_trl.evaluation.plan import sets_of
 from cada_trl.evaluation.settings import EvaluateConfig
 from cada_trl.jobs.grid import Cell
@@ -45,7 +46,9 @@ def sweep_costs(cells: Sequence[Cell]) -> dict[str, Cost]:
             # The trained model is not there yet: it is asked as the one that it starts from.
             evaluation = asking(initial.evaluation)
             n_items = sum(min(spec.n, evaluation.limit or 10**9) for spec, _ in sets_of(evaluation)[0])
-            judged = evaluation.judge.n_models * len(evaluation.attacks) * n_items
+            turns = evaluation.attacker.n_streams * evaluation.attacker.n_iterations  # PAIR has each judged, too
+            n_judged = n_items * sum(1 + turns * (attack == PairAttack.name) for attack in evaluation.attacks)
+            judged = evaluation.judge.n_models * n_judged
             asked = Cost(evaluate_hours(evaluation), memory_gb, judged)
             costs[initial.id] = asked
             hours = None if hours is None or asked.hours is None else hours + asked.hours
