@@ -191,6 +191,8 @@ def given_options(config: SweepConfig) -> dict[str, str]:
     for word in words:
         if not re.fullmatch(r"--[a-z][a-z0-9-]*(=.+)?", word):
             raise UserError(f"slurm_args: {word!r} is no long option; expected --name=value, as in --partition=gpu")
+        if word.startswith("--time="):  # max_hours= counts with the limit
+            raise UserError(f"slurm_args: {word} is the cell's limit; give it in hours, as in cell_limit_h=24")
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
