@@ -38,6 +38,7 @@ def test_no_key_of_the_sweep_is_a_key_of_the_training():
         ("jobs=0", "jobs=0: Input should be greater than or equal to 1"),
         ("evaluate.limit=3", "evaluate.limit=3 needs an evaluation"),
         ("submit=elsewhere", "submit='elsewhere'"),
+        ("launcher=slurm jobs=2", "jobs=2: nothing reads it with submit=slurm"),
         ("evaluate=quick evaluate.model=llama3", "a sweep evaluates its own models"),
         ("ablation=learnon", "ablation=learnon: no such card; did you mean learn_on"),
     ],

@@ -153,6 +153,7 @@ UNREAD = {
     "limit=null": "seed",
     "search=grid": "n_trials space",
     "submit=here": "slurm_args",
+    "submit=slurm": "jobs",
 }
 _GROUPS = {"data.dataset", "judge.kind", "rollout.backend", "peft.adapter", "prompt.arm"}  # chosen as data=, judge=
 
