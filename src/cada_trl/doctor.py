@@ -151,9 +151,10 @@ def check_memory(config: Config) -> Iterator[Finding]:
     elif plan.fits:
         yield Finding("memory", "ok", f"{need} of {plan.device_gb:.0f} GB")
     else:
-        todo = "no three changes make it fit (docs/running.md)"
-        if found := nearest_fit(config, shape):
-            todo = f"{found[0]} needs {found[1].peak_gb:.1f} GB"
+        found = nearest_fit(config, shape)
+        todo = (
+            f"{found[0]} needs {found[1].peak_gb:.1f} GB" if found else "no three changes make it fit (docs/running.md)"
+        )
         seen = plan.refusal or f"{need}, {plan.device_gb or 0:.0f} GB there"
         yield Finding("memory", "failed", seen, todo)
 
@@ -170,15 +171,12 @@ def check_time(config: Config) -> Iterator[Finding]:
 
 def check_disk(config: Config) -> Iterator[Finding]:
     """Room for the run folder. Errors: UserError for an unknown shape and as place_of."""
-    need_gb = run_folder_gb(config, shape_of(config.model))
-    place = place_of(config.runs_dir)
+    place, checkpoints = place_of(config.runs_dir), Path(config.runs_dir) / run_name(config) / "checkpoints"
+    written_gb = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file()) / 1e9  # it goes on
+    need_gb = run_folder_gb(config, shape_of(config.model)) - written_gb
     free_gb = shutil.disk_usage(place).free / 1e9
-    checkpoints = Path(config.runs_dir) / run_name(config) / "checkpoints"  # of a run that goes on
-    there_gb = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file()) / 1e9
-    there = f"{there_gb:.1f} GB of them written, " if there_gb else ""
-    seen = f"up to {need_gb:.1f} GB for the run folder, {there}{free_gb:.0f} GB free at {place}"
-    todo = "free some, choose another runs_dir or a lower save_total_limit"
-    yield either(need_gb <= free_gb + there_gb, "disk", seen, todo)
+    seen = f"up to {need_gb:.1f} GB more for the run folder, {free_gb:.0f} GB free at {place}"
+    yield either(need_gb <= free_gb, "disk", seen, "free some, choose another runs_dir or a lower save_total_limit")
 
 
 def check_gpu(config: Config) -> Iterator[Finding]:

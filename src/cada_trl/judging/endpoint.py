@@ -260,9 +260,10 @@ class LocalModel:
         try:
             tokenizer = AutoTokenizer.from_pretrained(where)
             how = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
-            model, report = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, **how)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16, **how)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot load the judge {self.llm}: {first_line(error)}") from error
+        model, report = loaded
         check_complete(f"the judge {self.llm}", report)
         return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
