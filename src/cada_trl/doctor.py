@@ -151,10 +151,8 @@ def check_memory(config: Config) -> Iterator[Finding]:
     elif plan.fits:
         yield Finding("memory", "ok", f"{need} of {plan.device_gb:.0f} GB")
     else:
-        found = nearest_fit(config, shape)
-        todo = (
-            f"{found[0]} needs {found[1].peak_gb:.1f} GB" if found else "no three changes make it fit (docs/running.md)"
-        )
+        fit = nearest_fit(config, shape)
+        todo = f"{fit[0]} needs {fit[1].peak_gb:.1f} GB" if fit else "no three changes make it fit (docs/running.md)"
         seen = plan.refusal or f"{need}, {plan.device_gb or 0:.0f} GB there"
         yield Finding("memory", "failed", seen, todo)
 
