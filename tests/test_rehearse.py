@@ -7,6 +7,7 @@ import pytest
 from end_to_end.tiny_model import tiny_overrides
 
 from cada_trl.config import load_config
+from cada_trl.errors import UserError
 from cada_trl.rehearse import RESULT, main, ranks_that_fit, small_words, unrehearsed
 
 DEEPTHOUGHT = ["model=deepthought", "hardware=a100x4"]
@@ -58,6 +59,12 @@ def test_what_is_left_out_is_said():
     assert "is not in the hub's cache" in said
     said = "\n".join(unrehearsed(load_config(["hardware=cpu", "max_new_tok=20"]), 1))
     assert "processes" not in said and "max_new_tok" not in said and "judge" not in said
+
+
+@pytest.mark.parametrize("judge", ["llamaguard3", "[phrases,classifier]"])
+def test_a_judge_that_the_run_refuses_is_refused_and_not_replaced(tmp_path, judge):
+    with pytest.raises(UserError, match="reward"):
+        main([f"judge={judge}", f"runs_dir={tmp_path}", "n_train=5000"])  # refused, too, but later
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from cada_trl.errors import run_verb
 from cada_trl.hazards.pack import load_pack
 from cada_trl.jobs.rehearsal import Rehearsal
 from cada_trl.jobs.runner import free_port
+from cada_trl.judging.from_config import check_pays_reward
 from cada_trl.launching import fetched, quiet_libraries, set_environment
 from cada_trl.planning.device import n_machines
 from cada_trl.stopping import StopSignals
@@ -42,8 +43,10 @@ RANK_GB, COLOCATED_GB = {"none": 1.6, "lora": 3.2}, 2.9
 
 
 def main(argv: list[str]) -> int:
-    """The verb. Errors: UserError for what is no configuration, and while another process rehearses the same."""
+    """The verb. Errors: UserError for what is no configuration, for a judge that pays no reward, and while another
+    process rehearses the same."""
     config = load_config(argv)
+    check_pays_reward(config.judge)  # another judge may stand in for it
     print(f"rehearsing {config.model.name}: its requests are read first", file=sys.stderr, flush=True)
     check_readable(config, load_pack(config.hazards))  # in seconds; doctor says so after the model is made
     folder = Path(config.runs_dir) / "rehearsals" / f"{config.model.name}-{content_hash(config.model_dump())}"
