@@ -217,6 +217,10 @@ def load_config(overrides: list[str], typed: Collection[str] | None = None) -> C
     # no misfit of the schema: runs of versions that took it are there, and can be evaluated
     if config.algo.method == "cada" and config.algo.kl_in != "loss" and (why_not := _not_its_own_samples(config)):
         raise UserError(f"kl_in={config.algo.kl_in} {why_not}")
+    if config.algo.method == "self_distillation" and config.prompt.arm == "none":
+        raise UserError(
+            "prompt=none shows the teacher what the student sees, and there is nothing to learn; set another"
+        )
     if why_not := _pays_nothing(config, {word.partition("=")[0].rpartition(".")[2] for word in own}):
         raise UserError(why_not)
     return config
