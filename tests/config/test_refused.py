@@ -89,6 +89,7 @@ OF_A_METHOD = {
     "algo=self_distillation reward=judged_reasoning judge=rubric": "method=self_distillation learns from no reward",
     "benign_refused=-3.0": "benign_refused: no harmless request is paid with benign_frac=0.5 benign_tok=16",
     "algo=self_distillation prompt=none": "prompt=none shows the teacher what the student sees",
+    "algo=grpo benign_frac=0.0 benign_answered=2.0": "no harmless request is paid with benign_frac=0.0",
     "benign_frac=0.0 benign_answered=2.0": "no harmless request is paid with benign_frac=0.0",
     "algo=sft_cases targets=opening benign_frac=0.5": "targets=opening is for method=sft on harmful requests",
 }

@@ -235,7 +235,7 @@ def _pays_nothing(config: Config, keys: Collection[str]) -> str | None:
             "take reward=paper"
         )
     paid = sorted({"benign_refused", "benign_answered", "benign_reasoned_answer"}.intersection(keys))
-    if paid and algo.method == "cada" and (algo.benign_tok is not None or not algo.benign_frac):
+    if paid and algo.method in {"cada", "grpo", "rloo"} and (algo.benign_tok is not None or not algo.benign_frac):
         return (
             f"{paid[0]}: no harmless request is paid with benign_frac={algo.benign_frac} benign_tok={algo.benign_tok}; "
             "set benign_tok=null and a benign_frac, or leave it out"
