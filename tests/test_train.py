@@ -176,6 +176,14 @@ def test_a_finished_run_is_reported_where_its_gpus_are_not(finished, tiny, untra
     assert main([*tiny_overrides(finished, tiny), "hardware=gpu", "micro_batch=2", "bf16=false"]) == 0
 
 
+def test_a_finished_run_is_reported_where_its_vllm_is_not(monkeypatch, tmp_path):
+    monkeypatch.setattr(verb, "is_done", lambda *_, **__: True)
+    monkeypatch.setattr(verb, "prepare_vllm", Mock(side_effect=UserError("vllm is not installed")))
+    monkeypatch.setattr(verb, "train", reported := Mock())
+    assert main([f"runs_dir={tmp_path}", "rollout=vllm_colocate"]) == 0
+    reported.assert_called_once()
+
+
 def test_a_finished_run_whose_own_requests_were_edited_since_is_refused_and_one_whose_are_gone_is_reported(
     tmp_path, monkeypatch
 ):

@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
     if config.hardware.device == "cuda" and not is_launched():
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
         os.environ["CUDA_VISIBLE_DEVICES"] = seen.partition(",")[0]  # Trainer takes all; TRL refuses several
-    if config.rollout.backend != "transformers":
+    if config.rollout.backend != "transformers" and not is_done(path, config, with_files=False):
         prepare_vllm(config)
     quiet_libraries()
     train(config)
