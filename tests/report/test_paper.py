@@ -108,6 +108,8 @@ def test_an_untrained_model_of_the_paper_is_matched_by_its_prompt_arm(record, me
         ("cada", [], "CADA"),
         ("cada", ["prompt=no_cases"], None),
         ("cada", ["learn_on=rollout"], None),
+        ("cada", ["n_cases=0"], None),
+        ("sft_cases", ["hint=false"], None),
         ("cada", ["path=another/model"], None),
         ("sft_direct_refusal", [], "SFT w DR"),
         ("sft_codes", [], "SFT w S_c"),

@@ -116,8 +116,12 @@ def prompt_fact(config: Values) -> str:
         return "the request alone"
     if arm != "cases":
         return f"arm {arm}"
-    has_cases = prompt.get("n_cases", 1) and (prompt.get("hint", True) or prompt.get("cases_by") == "similarity")
-    return f"arm cases, cases as {prompt.get('cases_as')}" if has_cases else "arm cases, codes without a case"
+    return f"arm cases, cases as {prompt.get('cases_as')}" if shows_cases(prompt) else "arm cases, codes without a case"
+
+
+def shows_cases(prompt: Values) -> bool:
+    """Whether the arm `cases` has a case to show."""
+    return bool(prompt.get("n_cases", 1) and (prompt.get("hint", True) or prompt.get("cases_by") == "similarity"))
 
 
 def yaml_fold(title: str, values: Values) -> Fold:

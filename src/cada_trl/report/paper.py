@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.numbers import Cell
-from cada_trl.report.facts import eval_facts
+from cada_trl.report.facts import eval_facts, shows_cases
 from cada_trl.report.names import attack_name, benchmark_name, cell_name
 from cada_trl.report.rates import measure_cell
 from cada_trl.report.records import EvalRecord
@@ -88,7 +88,7 @@ def paper_match(record: Folder) -> PaperMatch | None:
     An untrained hub model is known by its id and its prompt arm. The model of a run folder has the method that its
     training's configuration spells out, where the run trained a model of the paper and is asked without a prompt.
     """
-    model, arm = record.config.get("model") or {}, (record.config.get("prompt") or {}).get("arm", "none")
+    model, arm = record.config.get("model") or {}, _arm(record.config)
     untrained, run = model.get("source") == "hub", of_training(record, "config.yaml")
     hub_id = (model if untrained else run.get("model") or {}).get("path")
     known = next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
@@ -96,9 +96,16 @@ def paper_match(record: Folder) -> PaperMatch | None:
     return PaperMatch(known, method) if known and method else None
 
 
+def _arm(config: Mapping[str, Any]) -> str:
+    """The prompt's; cases without a case are no arm of the paper's."""
+    prompt = config.get("prompt") or {}
+    arm = str(prompt.get("arm", "none"))
+    return "no case" if arm == "cases" and not shows_cases(prompt) else arm
+
+
 def _method(run: Mapping[str, Any]) -> str | None:
     """The paper's name of what a training did, all on the raw request; None for controls that the paper lacks."""
-    algo, arm = run.get("algo") or {}, (run.get("prompt") or {}).get("arm")
+    algo, arm = run.get("algo") or {}, _arm(run)
     method, targets = algo.get("method", "cada"), algo.get("targets")
     if algo.get("learn_on") != "request" or algo.get("keep") == "reasoned_refusal":
         return None
