@@ -63,7 +63,10 @@ def test_what_is_missing_is_said_with_its_reason(before):
 def test_an_unfinished_call_a_limit_and_a_number_that_is_withheld_are_said(before, tmp_path):
     manifest, config = {**before.manifest, "exit_state": "interrupted"}, {**before.config, "limit": 25}
     sentences = eval_not_run(replace(before, manifest=manifest, config=config))
-    assert sentences[0].startswith("The last call on this folder did not finish (state: interrupted)")
+    unfinished = (
+        "The last call on this folder did not finish (state: interrupted); these are the scores as last counted."
+    )
+    assert sentences[0] == unfinished  # its own, where no rate could be given
     assert any(one.startswith("At most 25 items per benchmark") for one in sentences)
     record = read_evaluation(write_evaluation(tmp_path / "a", lambda attempt: ""))
     assert eval_not_run(record)[0].startswith("StrongREJECT, no attack: ASR withheld: none of 24 has it")

@@ -20,7 +20,7 @@ from cada_trl.storage.digest import MANIFEST
 from cada_trl.storage.reading import read_yaml
 from cada_trl.tracking.metrics import PROBE_SETS
 
-_UNFINISHED = "The last call on this folder did not finish (state: {}); these are the scores of an earlier one."
+_UNFINISHED = "The last call on this folder did not finish (state: {}); these are the scores as last counted."
 _OVERLAP = "The training requests were not checked for overlap with any evaluation set (benchmarks_dir was not given)."
 _NO_BENCHMARK = (
     "The probes are no benchmark: attacks, over-refusal and utility are measured by python -m cada_trl.evaluate and "
