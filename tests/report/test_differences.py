@@ -6,6 +6,7 @@ from cada_trl.errors import UserError
 from cada_trl.records import write_jsonl
 from cada_trl.report.differences import (
     ABSENT,
+    EVALUATION_KEYS,
     EVALUATION_MANIFEST,
     RUN_KEYS,
     RUN_MANIFEST,
@@ -64,6 +65,12 @@ def test_another_judge_is_how_an_evaluation_measured_and_what_a_run_learned():
     a, b = {"judge_id": "phrases-1"}, {"judge_id": "classifier-1"}
     meanings = [manifest_differences(a, b, keys)[0].meaning for keys in (RUN_MANIFEST, EVALUATION_MANIFEST)]
     assert meanings == [Meaning.RESULT, Meaning.MEASURED]
+
+
+def test_how_long_a_judge_is_waited_for_decides_no_verdict_and_a_card_no_training():
+    keys = ("judge.timeout_s", "judge.max_calls", "attacker.attacker_max_retries", "judge.llm")
+    assert [meaning_of(key, EVALUATION_KEYS) for key in keys] == [*[Meaning.PLACE] * 3, Meaning.MEASURED]
+    assert manifest_differences({"card": {"layer": 3}}, {"card": None}, RUN_MANIFEST) == []
 
 
 def test_a_fact_that_one_side_lacks_is_neither_the_same_nor_different():

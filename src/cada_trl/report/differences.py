@@ -56,15 +56,18 @@ EVALUATION_KEYS = {
     "": Meaning.MEASURED,
     **dict.fromkeys(("model", "prompt", "hazards", "generation"), Meaning.RESULT),
     **dict.fromkeys((f"generation.{key}" for key in ("threads", "batch_tok", "n_gpu")), Meaning.PLACE),
+    **dict.fromkeys((f"judge.{key}" for key in HOW_ASKED), Meaning.PLACE),
+    **dict.fromkeys((f"attacker.attacker_{key}" for key in HOW_ASKED), Meaning.PLACE),
     **dict.fromkeys(("evals_dir", "data_root"), Meaning.WRITTEN),
 }
 RUN_MANIFEST = {"": Meaning.RESULT, "git": Meaning.CODE, "packages": Meaning.CODE, "machine": Meaning.PLACE}
 EVALUATION_MANIFEST = {**RUN_MANIFEST, **dict.fromkeys(("judge_id", "decides.asked"), Meaning.MEASURED)}
-# Differ between any two folders, or are told elsewhere: data and configuration have sections of their own.
+# Differ between any two folders, or are told elsewhere: data and configuration have sections of their own; a card is
+# measured of both and decides nothing.
 _TOLD_ELSEWHERE = (
     *("name", "run_name", "exit_state", "started_utc", "ended_utc", "argv"),
     *("wall_s", "earlier_s", "pass_wall_s", "shard_wall_s"),
-    *("config_hash", "seeds", "data", "data_hash", "decides_sha256", "attacks", "not_run", "model", "files"),
+    *("config_hash", "seeds", "data", "data_hash", "card", "decides_sha256", "attacks", "not_run", "model", "files"),
     *("manifest_sha256", "initial_model"),
 )
 LABELS = {
