@@ -8,7 +8,7 @@ from cada_trl.report.eval_part import draw_attack, tradeoff
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_evaluation
 from tests.report.html_check import check_page
-from tests.report.made_up_evaluation import answers_most, write_evaluation
+from tests.report.made_up_evaluation import RefusedJudge, answers_most, write_evaluation
 
 
 def test_the_papers_numbers_stand_with_what_differs_and_an_unmeasured_judge_with_a_warning(scored, tmp_path):
@@ -36,6 +36,15 @@ def test_a_point_is_asr_over_nrr_with_both_intervals(before):
     assert cell is not None and safe is not None
     assert (line.get_xdata()[0], line.get_ydata()[0]) == (safe.headline.value, cell.headline.value)
     assert caps[0].get_xdata()[0] == pytest.approx(safe.headline.low)
+
+
+def test_no_line_leads_from_one_judge_to_another(before, after, tmp_path):
+    other = read_evaluation(write_evaluation(tmp_path / "other", answers_most, RefusedJudge()))
+    for record, leads in ((after, True), (other, False)):
+        axes = Figure().add_subplot()
+        draw_attack(axes, [before, record], "none")
+        ends = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 2]
+        assert any((start != end).any() for start, end in ends) is leads
 
 
 def test_every_attack_has_a_panel_and_every_evaluation_a_colour(before, after):
