@@ -217,7 +217,7 @@ VLLM = "rollout=vllm_colocate"
     [
         (["algo=sft_cases", VLLM], "method=sft samples its targets before it trains.*set rollout=transformers"),
         (["algo=sft_direct_refusal", "benign_frac=0.5", VLLM, "hardware=a100x4_40gb", "peft=lora"], "samples its tar"),
-        (["judge=wildguard"], "judge=wildguard would be loaded.*base_url of `vllm serve allenai/wildguard`"),
+        (["judge=wildguard"], "^allenai/wildguard would be loaded.*base_url of `vllm serve allenai/wildguard`"),
     ],
 )
 def test_what_deepspeeds_ranks_cannot_do_is_refused_before_they_start(words, said):

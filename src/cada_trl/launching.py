@@ -227,7 +227,7 @@ def check_launch(config: Config) -> None:
         )
     if stage == 3 and judge.llm and not judge.base_url:
         raise UserError(
-            f"judge={judge.kind} would be loaded in this process, where ZeRO-3 splits it; give the base_url of "
+            f"{judge.llm} would be loaded in this process, where ZeRO-3 splits it; give the base_url of "
             f"`vllm serve {judge.llm}`, such as base_url=http://localhost:8000/v1"
         )
 
