@@ -92,7 +92,11 @@ def _evaluations(cells: Sequence[Cell]) -> set[tuple[str, ...]]:
 def _check_inputs(cells: Sequence[Cell]) -> str:
     """A line on what is missing here for some cell. Errors: UserError for what a cell or evaluation could not read."""
     configs = [cell.config.model_copy(update={"seed": 0}) for cell in cells]
-    for config in {repr(config.model_copy(update={"algo": None})): config for config in configs}.values():
+    read = {}  # what check_inputs reads of `algo`, beside everything else
+    for config in configs:
+        of_algo = config.algo.requests_per_step, config.algo.benign_per_step, config.algo.targets
+        read[repr((config.model_copy(update={"algo": None}), of_algo))] = config
+    for config in read.values():
         list(check_inputs(config))
     for words in _evaluations(cells):
         evaluation = asking(words)

@@ -85,6 +85,12 @@ def test_a_dry_run_says_how_a_file_of_ones_own_is_read_or_refuses_it(sweep):
     assert sweep.n_starts() == 0
 
 
+@pytest.mark.parametrize("axis", ["requests_per_step=4096,16", "requests_per_step=16,4096"])
+def test_a_dry_run_reads_what_each_cell_would_whichever_stands_last(axis, sweep):
+    with pytest.raises(UserError, match="60 harmful requests to train on are fewer than the 2048 per step"):
+        sweep(axis, "n_train=60", "--dry-run")
+
+
 def test_a_dry_run_says_what_is_done(sweep):
     measured(sweep, "beta_kl=0.0")
     assert sweep("beta_kl=0.0,0.1", "--dry-run") == 0
