@@ -40,6 +40,7 @@ def test_no_key_of_the_sweep_is_a_key_of_the_training():
         ("submit=elsewhere", "submit='elsewhere'"),
         ("launcher=slurm jobs=2", "jobs=2: nothing reads it with submit=slurm"),
         ("evaluate=quick evaluate.model=llama3", "a sweep evaluates its own models"),
+        ("evaluate=quick evaluate.shard=1/2", "a part has no scores, and no cell would be done"),
         ("ablation=learnon", "ablation=learnon: no such card; did you mean learn_on"),
     ],
 )

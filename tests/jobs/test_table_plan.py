@@ -113,7 +113,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(words, message):
         load_table_settings(words)
 
 
-@pytest.mark.parametrize("word", ["prompt=cases", "arm=cases", "suite=quick", "benchmarks=advbench"])
+@pytest.mark.parametrize("word", ["prompt=cases", "arm=cases", "suite=quick", "benchmarks=advbench", "shard=1/2"])
 def test_how_a_row_is_asked_is_the_tables_own(word):
     with pytest.raises(UserError, match=f"evaluate={word}: the table sets model, prompt, arm, suite, benchmarks,"):
         plan_table(load_table_settings(["table=3", f"evaluate={word}"]))

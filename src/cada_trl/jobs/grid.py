@@ -117,6 +117,8 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
             raise UserError(f"{_FOR_EVALUATION}{word} needs an evaluation; add evaluate=quick or evaluate=standard")
         if word.partition("=")[0] in {"model", "suite"}:
             raise UserError(f"{_FOR_EVALUATION}{word}: a sweep evaluates its own models, by the suite of evaluate=")
+        if word.startswith("shard="):
+            raise UserError(f"{_FOR_EVALUATION}{word}: a part has no scores, and no cell would be done; leave it out")
     cards = {word.partition("=")[2] for word in kinds["card"]}
     if len(cards) > 1:
         raise UserError(f"{' '.join(kinds['card'])}: a sweep answers one card's question; give one of them")

@@ -27,7 +27,7 @@ from cada_trl.report.paper import Measure
 # What a table's cells are made of, by verb
 _SET_HERE = {
     "train": ("model", "algo", "method", "seed", "recipe", "run_name"),
-    "evaluate": ("model", "prompt", "arm", "suite", "benchmarks", "attacks", "limit"),
+    "evaluate": ("model", "prompt", "arm", "suite", "benchmarks", "attacks", "limit", "shard"),
     "utility": ("model", "tasks", "limit"),
 }
 
