@@ -137,6 +137,12 @@ def test_what_decides_the_result_gives_another_folder_and_a_key_of_training_does
     assert (second.folder == first.folder) is (override == "beta_kl=0.5")
 
 
+def test_another_address_of_the_classifying_llm_gives_another_folder_as_it_is_asked_anew(tmp_path):
+    words = ["classifier=llm", "judge=rubric", "llm=local"]
+    addresses = [f"base_url=http://{host}:8000/v1" for host in "ab"]
+    assert len({folder_of(config_of(tmp_path, beavertails_rows(), *words, address)) for address in addresses}) == 2
+
+
 def test_a_tokenizer_that_changed_in_its_folder_gives_another_folder_and_other_weights_do_not(tmp_path):
     tokenizer, weights, vocab = (tmp_path / name for name in ("tokenizer.json", "model.safetensors", "vocab.json"))
     names = []

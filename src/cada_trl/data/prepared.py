@@ -97,7 +97,8 @@ def _place(config: Config, pack: HazardPack) -> tuple[Path, dict[str, Any]]:
     data = config.data
     files = {"twins": TWINS, "lexicon": LEXICON, "reviewed": REVIEWED}
     files |= {"file": Path(data.file)} if data.file else {}
-    model = config.model
+    model, judge = config.model, config.judge
+    llm = {"base_url": judge.base_url, "name": judge.llm, "instruction": instruction(pack)}
     tokenizer: dict[str, Any] = {"path": model.path, "revision": model.revision}
     if model.source == "folder":  # its files can change under one path
         tokenizer["files"] = digests(Path(model.path).expanduser(), TOKENIZER_FILES)
@@ -106,7 +107,7 @@ def _place(config: Config, pack: HazardPack) -> tuple[Path, dict[str, Any]]:
         "seed": config.seed,
         "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
         "tokenizer": tokenizer,
-        "llm": {"name": config.judge.llm, "instruction": instruction(pack)} if data.classifier == "llm" else None,
+        "llm": llm if data.classifier == "llm" else None,
         "sha256": {
             name: file_sha256(path, "expected a JSONL file, as in file=requests.jsonl", MAX_ROWS_BYTES)
             for name, path in files.items()
