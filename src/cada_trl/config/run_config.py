@@ -214,6 +214,11 @@ def load_config(overrides: list[str], typed: Collection[str] | None = None) -> C
     """
     own = overrides if typed is None else typed
     config = compose_config(Config, CONF_DIR, "config", expand_recipes(overrides), typed=own)
+    if config.data.dataset != "twins" and (policies := [word for word in overrides if word.startswith("policy=")]):
+        raise UserError(
+            f"{policies[-1]} brings twins of its own and data={config.data.dataset} takes their place; leave data= out, or "
+            f"give the policy's hazards alone, as in hazards={config.hazards}"
+        )
     # no misfit of the schema: runs of versions that took it are there, and can be evaluated
     if config.algo.method == "cada" and config.algo.kl_in != "loss" and (why_not := _not_its_own_samples(config)):
         raise UserError(f"kl_in={config.algo.kl_in} {why_not}")
