@@ -162,17 +162,26 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
     """The words with a recipe's and a policy's own in its place, so that what comes after it wins.
 
     recipe=smollm2/cada: the model and the overrides in recipes/smollm2/cada.yaml. policy=mine: the hazards and the
-    twins that its file is compiled to. Errors: as recipe_words and compile_policy.
+    twins that its file is compiled to. Errors: as recipe_words and compile_policy, and for a policy whose twins another
+    data= replaces.
     """
     expanded: list[str] = []
+    policy: list[str] = []
     for word in words:
         key, _, name = word.partition("=")
         if key == "recipe":
             expanded += [f"model={name.partition('/')[0]}", *recipe_words(name)]
         elif key == "policy":
-            expanded += ["data=twins", *_policy_words(name, "file")]
+            policy = [word, *_policy_words(name, "file")]
+            expanded += ["data=twins", *policy[1:]]
         else:
             expanded.append(word)
+    data = [word for word in expanded if word.startswith("data=")]
+    if policy and data[-1] != "data=twins":
+        raise UserError(
+            f"{policy[0]} brings twins of its own and {data[-1]} takes their place; leave it out, or give the policy's "
+            f"hazards alone, as in {policy[1]}"
+        )
     return expanded
 
 
@@ -214,11 +223,6 @@ def load_config(overrides: list[str], typed: Collection[str] | None = None) -> C
     """
     own = overrides if typed is None else typed
     config = compose_config(Config, CONF_DIR, "config", expand_recipes(overrides), typed=own)
-    if config.data.dataset != "twins" and (policies := [word for word in overrides if word.startswith("policy=")]):
-        raise UserError(
-            f"{policies[-1]} brings twins of its own and data={config.data.dataset} takes their place; leave data= out, or "
-            f"give the policy's hazards alone, as in hazards={config.hazards}"
-        )
     # no misfit of the schema: runs of versions that took it are there, and can be evaluated
     if config.algo.method == "cada" and config.algo.kl_in != "loss" and (why_not := _not_its_own_samples(config)):
         raise UserError(f"kl_in={config.algo.kl_in} {why_not}")
