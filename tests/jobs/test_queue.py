@@ -187,9 +187,9 @@ def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep, queu
     assert "place:" in (sweep.sweep_folder / "logs" / f"{sweep.record['cells'][2]['id']}.log").read_text()
 
 
-@pytest.mark.parametrize("given", ["-p all -A all", "--time 60", "--time=60", "--comment='a", "gpu"])
+@pytest.mark.parametrize("given", ["-p all -A all", "--time 60", "--time=60", "--job-name=mine", "--comment='a", "gpu"])
 @pytest.mark.parametrize("words", [["--dry-run"], []])
-def test_slurm_args_with_a_short_option_or_a_limit_are_refused_before_anything_is_written(sweep, queue, given, words):
+def test_slurm_args_that_the_sweep_cannot_take_are_refused_before_anything_is_written(sweep, queue, given, words):
     with pytest.raises(UserError, match=r"^slurm_args"):
         sweep("beta_kl=0.0", "launcher=slurm", f'slurm_args="{given}"', *words)
     assert calls(sweep) == [] and not (sweep.folder / "sweeps").exists()

@@ -193,6 +193,8 @@ def given_options(config: SweepConfig) -> dict[str, str]:
             raise UserError(f"slurm_args: {word!r} is no long option; expected --name=value, as in --partition=gpu")
         if word.startswith("--time="):  # max_hours= counts with the limit
             raise UserError(f"slurm_args: {word} is the cell's limit; give it in hours, as in cell_limit_h=24")
+        if word.startswith("--job-name="):  # of one name each waits for the one before
+            raise UserError(f"slurm_args: {word} would run the cells one by one; as --comment= it does not")
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
