@@ -14,6 +14,6 @@ def test_attempts_responses_and_scores_of_an_evaluation_are_recorded(name, tmp_p
     recorded = fingerprint([tmp_path])
     assert {Path(file).name for file in recorded} == {"attempts.jsonl", "responses.jsonl", "scores.json"}
     (tmp_path / name).write_text("edited")
-    assert damaged(recorded) == [f"{tmp_path / name} has changed"]
+    assert damaged(recorded) == {str(tmp_path / name): "has changed"}
     (tmp_path / name).unlink()
-    assert damaged(recorded) == [f"{tmp_path / name} is missing"]
+    assert damaged(recorded) == {str(tmp_path / name): "is missing"}

@@ -61,6 +61,7 @@ def test_a_guard_without_an_endpoint_is_its_weights_and_needs_no_network_to_be_m
 
 
 def test_other_weights_in_the_same_folder_are_another_judge(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
     ids = []
     for weights in (b"one", b"trained further", b"one"):
         (tmp_path / "model.safetensors").write_bytes(weights)

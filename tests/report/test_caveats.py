@@ -126,7 +126,7 @@ def test_a_judge_that_saw_more_has_the_card_of_final_responses_and_says_so(sees,
 
 def trained(record, run, judge_id, algo="{method: cada}"):
     (run / "manifest.json").write_text(json.dumps({"judge_id": judge_id}))
-    (run / "config.yaml").write_text(f"algo: {algo}\n")
+    (run / "config.yaml").write_text(f"run_name: null\nalgo: {algo}\n")
     return replace(record, config={"model": {"source": "folder", "path": str(run / "final")}})
 
 

@@ -166,21 +166,21 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
     data= replaces.
     """
     expanded: list[str] = []
-    policy: list[str] = []
+    policy, hazards = "", ""
     for word in words:
         key, _, name = word.partition("=")
         if key == "recipe":
             expanded += [f"model={name.partition('/')[0]}", *recipe_words(name)]
         elif key == "policy":
-            policy = [word, *_policy_words(name, "file")]
-            expanded += ["data=twins", *policy[1:]]
+            policy, (hazards, *twins) = word, _policy_words(name, "file")
+            expanded += ["data=twins", hazards, *twins]
         else:
             expanded.append(word)
     data = [word for word in expanded if word.startswith("data=")]
     if policy and data[-1] != "data=twins":
         raise UserError(
-            f"{policy[0]} brings twins of its own and {data[-1]} takes their place; leave it out, or give the policy's "
-            f"hazards alone, as in {policy[1]}"
+            f"{policy} brings twins of its own and {data[-1]} takes their place; leave it out, or give the policy's "
+            f"hazards alone, as in {hazards}"
         )
     return expanded
 

@@ -97,8 +97,9 @@ def _place(config: Config, pack: HazardPack) -> tuple[Path, dict[str, Any]]:
     data = config.data
     files = {"twins": TWINS, "lexicon": LEXICON, "reviewed": REVIEWED}
     files |= {"file": Path(data.file)} if data.file else {}
-    model, judge = config.model, config.judge
-    llm = {"base_url": judge.base_url, "name": judge.llm, "instruction": instruction(pack)}
+    model, llm = config.model, None
+    if data.classifier == "llm":
+        llm = {"base_url": config.judge.base_url, "name": config.judge.llm, "instruction": instruction(pack)}
     tokenizer: dict[str, Any] = {"path": model.path, "revision": model.revision}
     if model.source == "folder":  # its files can change under one path
         tokenizer["files"] = digests(Path(model.path).expanduser(), TOKENIZER_FILES)
@@ -107,7 +108,7 @@ def _place(config: Config, pack: HazardPack) -> tuple[Path, dict[str, Any]]:
         "seed": config.seed,
         "hazards": {hazard.id: hazard.name for hazard in pack.hazards.values()},
         "tokenizer": tokenizer,
-        "llm": llm if data.classifier == "llm" else None,
+        "llm": llm,
         "sha256": {
             name: file_sha256(path, "expected a JSONL file, as in file=requests.jsonl", MAX_ROWS_BYTES)
             for name, path in files.items()

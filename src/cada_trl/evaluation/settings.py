@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -16,9 +16,9 @@ from cada_trl.data.own_sets import TWIN_SETS, count_seen
 from cada_trl.data.sources import TWINS
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks import generated
-from cada_trl.models.load import run_config
+from cada_trl.models.load import run_config, runs_behind
 from cada_trl.models.named import model_overrides, named_model
-from cada_trl.storage.digest import CONFIG, check_same_inputs, file_sha256, found, read_config
+from cada_trl.storage.digest import CONFIG, check_same_inputs, file_sha256
 
 Schema = TypeVar("Schema", bound=Section)
 Backend = Literal["transformers", "vllm"]
@@ -226,29 +226,17 @@ def _twins_of(run: Config) -> str | None:
 
 
 def _check_unseen(config: EvaluateConfig) -> None:
-    for path, run in _runs_behind(config.model):
+    for folder in runs_behind(Path(config.model.path)) if config.model.source == "folder" else ():
+        run, path = run_config(folder), folder / "final"
         own = _twins_of(run)
-        _check_same_twins(Path(path).parent, run)
+        _check_same_twins(folder, run)
         if config.twins_file != own and (n_seen := count_seen(config.twins_file, run.data)):
-            began = "" if path == config.model.path else f", from which {config.model.path} began,"
+            began = "" if path == Path(config.model.path) else f", from which {config.model.path} began,"
             raise UserError(
                 f"{n_seen} of the held-out pairs of {config.twins_file or 'the embedded twins'} are, or nearly are, "
                 f"among the requests that {path}{began} may have been trained on; evaluate with "
                 f"twins_file={own or 'null'}, or train again{' from an untrained model' if began else ''}"
             )
-
-
-def _runs_behind(model: ModelConfig) -> Iterator[tuple[str, Config]]:
-    """The run whose final/ the model is, then the run that it began from, and so on."""
-    seen: set[str] = set()
-    while model.source == "folder" and model.path not in seen:
-        seen.add(model.path)
-        folder = Path(model.path).parent
-        if not (folder / CONFIG).is_file() or "run_name" not in read_config(folder):
-            return  # another program's configuration may stand beside a model
-        run = run_config(folder)
-        yield model.path, run
-        model = run.model.model_copy(update={"path": str(found(folder, run.model.path))})
 
 
 def _check_same_twins(folder: Path, run: Config) -> None:

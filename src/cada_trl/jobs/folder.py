@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cada_trl.errors import UserError
+from cada_trl.evaluation.folder import SCORES
 from cada_trl.jobs.job import Job
 from cada_trl.report.run_record import if_readable
 from cada_trl.storage.digest import change, digests, quick_sha256
@@ -124,10 +125,10 @@ class Ledger:
         if gone := [name for name in results if not Path(name).exists()]:
             return Standing("to do", f"{gone[0]} is gone: done again", wall_s=wall_s)
         faults, now = damaged(event["files"]), job.results()
-        if now is None and faults and all(fault.endswith("scores.json has changed") for fault in faults):
+        if now is None and {(Path(name).name, seen) for name, seen in faults.items()} == {(SCORES, "has changed")}:
             return Standing("to do", "its answers were judged by other words since: judged again", wall_s=wall_s)
         if faults:
-            return Standing("damaged", "; ".join(faults), results, wall_s)
+            return Standing("damaged", "; ".join(map(" ".join, faults.items())), results, wall_s)
         if now is None:
             return Standing("to do", "a file that it reads has changed since: done again", wall_s=wall_s)
         if (*map(str, now),) != results:  # of the file as it is now, and made elsewhere
@@ -176,7 +177,7 @@ def fingerprint(folders: Sequence[Path]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def damaged(recorded: Mapping[str, str]) -> list[str]:
-    """What is no longer as recorded: `<file> is missing` or `<file> has changed`."""
+def damaged(recorded: Mapping[str, str]) -> dict[str, str]:
+    """What is no longer as recorded: file -> `is missing` or `has changed`."""
     changes = {name: change(Path(name), digest, quick_sha256) for name, digest in recorded.items()}
-    return [f"{name} {seen}" for name, seen in changes.items() if seen]
+    return {name: seen for name, seen in changes.items() if seen}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cada_trl.config import CONF_DIR, JudgeConfig
+from cada_trl.config import CONF_DIR, JudgeConfig, ModelConfig
 from cada_trl.config.loading import load_described
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import HazardPack
@@ -15,7 +15,8 @@ from cada_trl.judging.forms import GUARDS, RUBRICS
 from cada_trl.judging.judge import Judge, Panel
 from cada_trl.judging.model_judge import ModelJudge, ReasoningJudge, verdict_cache
 from cada_trl.judging.phrases import PhraseJudge
-from cada_trl.storage.digest import content_hash, digests, json_sha256, quick_sha256
+from cada_trl.models.named import model_fingerprint
+from cada_trl.storage.digest import json_sha256
 
 _SEES = "-sees-"
 LABEL_HARM_ONLY = {"llamaguard3", "harmbench"}  # their verdict is UNSCORED throughout, their label is `harmful`
@@ -104,6 +105,7 @@ def _model_judge(config: JudgeConfig, cache_dir: Path | None) -> ModelJudge:
     form = (RUBRICS | GUARDS)[config.kind]
     cache = verdict_cache(cache_dir / "verdicts.jsonl") if cache_dir else None
     judge = ModelJudge(form, model, config.max_calls, cache)
-    if not config.base_url and (folder := Path(config.llm).expanduser()).is_dir():  # other weights are another judge
-        judge.id += f"-{content_hash(digests(folder, ('*.safetensors', '*.json'), quick_sha256))}"
+    if not config.base_url and Path(config.llm).expanduser().is_dir():  # other weights are another judge
+        folder = ModelConfig.model_construct(source="folder", path=config.llm)
+        judge.id += f"-{model_fingerprint(folder)[:8]}"
     return judge

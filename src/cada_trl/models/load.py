@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from cada_trl.errors import UserError, first_line
 from cada_trl.models.checks import USER, check_architecture, check_ids, render
 from cada_trl.models.embedded import embedded_folder
 from cada_trl.models.folder import ADAPTER, AGAIN, check_files, check_finite, checked_folder, made_once
-from cada_trl.storage.digest import CONFIG, file_sha256, read_config, sha256
+from cada_trl.storage.digest import CONFIG, file_sha256, found, read_config, sha256
 from cada_trl.storage.files import MADE_AGAIN, writing
 
 if TYPE_CHECKING:
@@ -173,6 +173,22 @@ def run_config(folder: Path) -> Config:
         return check_config(values)
     except UserError as error:
         raise UserError(f"{folder}/config.yaml is of another version of this package: {error}") from error
+
+
+def runs_behind(weights: Path) -> Iterator[Path]:
+    """The folder of the run whose final/ the weights are, then of that which it began from, and so on. Errors: as
+    read_config."""
+    seen: set[Path] = set()
+    while (folder := weights.parent) not in seen and (folder / CONFIG).is_file():
+        run = read_config(folder)
+        if "run_name" not in run:
+            return  # another program's configuration may stand beside a model
+        seen.add(folder)
+        yield folder
+        model = run.get("model") or {}
+        if model.get("source") != "folder":
+            return
+        weights = found(folder, str(model.get("path")))
 
 
 def merged_folder(final: Path) -> Path:

@@ -6,13 +6,13 @@ of a run that fits is found by planning it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from cada_trl.config import CONF_DIR, Config, HardwareConfig, check_config
+from cada_trl.config.loading import as_override
 from cada_trl.errors import UserError
 from cada_trl.planning.device import memory_a_process_gb, offloads_optimizer, zero_stage
 from cada_trl.planning.shapes import Lengths, Shape, anchor_prompt_tok, anchor_tok, longest, raw_prompt_tok
@@ -135,8 +135,8 @@ def _changes(config: Config) -> Iterator[tuple[str, str, dict[str, dict[str, Any
             words = [f"hardware={name}"]
             if hardware not in files.values():  # keys were typed, which outlast another hardware=
                 differ = ((key, value) for key, value in other if value != getattr(hardware, key))
-                words += [f"{key}={json.dumps(value)}" for key, value in differ]
-            yield "hardware", " ".join(words).replace('"', ""), {"hardware": other.model_dump()}
+                words += [as_override(key, value) for key, value in differ]
+            yield "hardware", " ".join(words), {"hardware": other.model_dump()}
     if config.peft.adapter == "none":
         yield "peft", "peft=lora", {"peft": {"adapter": "lora"}}
 

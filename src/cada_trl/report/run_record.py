@@ -9,8 +9,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cada_trl.errors import UserError
+from cada_trl.models.load import runs_behind
 from cada_trl.records import Status, Verdict, read_jsonl
-from cada_trl.storage.digest import check_described, check_kept, found, read_config
+from cada_trl.storage.digest import CONFIG, MANIFEST, check_described, check_kept, found, read_config
 from cada_trl.storage.files import read_json
 from cada_trl.tracking.metrics import PROBE_SETS
 
@@ -96,16 +97,12 @@ def of_training(record: Folder, name: str) -> Row:
 
 
 def trainings(record: Folder) -> list[Folder]:
-    """The run whose final/ is an evaluation's model, then the one from which that began, and so on. Errors: as
-    of_training."""
-    runs: list[Folder] = []
-    while (config := of_training(record, "config.yaml")) or of_training(record, "manifest.json"):
-        path = found(record.path, Path(str(record.config["model"]["path"])).parent)
-        if path in [run.path for run in runs]:
-            break
-        record = Folder(path, of_training(record, "manifest.json"), config)
-        runs.append(record)
-    return runs
+    """The run of of_training, then that which it began from, and so on. Errors: as runs_behind."""
+    model = record.config.get("model") or {}
+    if model.get("source") != "folder":
+        return []
+    weights = found(record.path, Path(str(model.get("path"))).parent) / "final"
+    return [Folder(run, if_readable(run / MANIFEST), if_readable(run / CONFIG)) for run in runs_behind(weights)]
 
 
 def check_rows(path: Path) -> None:

@@ -131,12 +131,10 @@ def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     values = [_per_run(group) for group in groups]
     keys = dict.fromkeys(key for own in values for key in own)
     one_table = all(summary.get("reward") == summaries[0].get("reward") for summary in summaries)
-    pools = {
-        key: pooled_spread(
-            [_known(own[key]) for own in values if key in own and (one_table or key[1] != "reward_mean")]
-        )
-        for key in keys
-    }
+    pools = {}
+    for key in keys:
+        pooled = values if one_table or key[1] != "reward_mean" else []
+        pools[key] = pooled_spread([_known(own[key]) for own in pooled if key in own])
     return [
         {
             "config_hash": group[0]["config_hash"],
