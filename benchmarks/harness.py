@@ -18,11 +18,13 @@ from rich.table import Table
 from benchmarks.trainers import SHAPES
 from cada_trl.console import table_console
 from cada_trl.errors import UserError
+from cada_trl.jobs.runner import free_port
 from cada_trl.storage.files import replace_json
 
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-# TRL writes them where it starts vLLM: a child of such a process would listen on its port.
+# TRL writes them where it starts vLLM: a child of such a process would listen on its port. It tries the same few ports
+# in each process, so that two started together would take one of them: each is given its own.
 RANKS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
 
@@ -42,7 +44,7 @@ def in_own_process(
     path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.harness", spec.name, measure.__name__, json.dumps(given)],
-        env={**inherited, "PYTHONPATH": path, **(environment or {})},
+        env={**inherited, "PYTHONPATH": path, "MASTER_PORT": str(free_port()), **(environment or {})},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -1,6 +1,7 @@
 """Real vLLM in the trainer's process: weights follow, stale ones end the run, seeds are the step's."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -37,19 +38,22 @@ def run(folder, tmp_path_factory):
     from cada_trl.training.cada import CADATrainer
 
     prepare_vllm(load_config(["rollout=vllm_colocate"]))
-    trainer, records = cada_trainer(
-        folder,
-        tmp_path_factory.mktemp("run"),
-        n_requests=8,
-        trainer_class=CADATrainer,
-        rollouts_per_request=2,
-        baseline="none",
-        sgd_lr=0.5,
-        importance_cap=2.0,
-        **VLLM,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MASTER_PORT", raising=False)
+        trainer, records = cada_trainer(
+            folder,
+            tmp_path_factory.mktemp("run"),
+            n_requests=8,
+            trainer_class=CADATrainer,
+            rollouts_per_request=2,
+            baseline="none",
+            sgd_lr=0.5,
+            importance_cap=2.0,
+            **VLLM,
+        )
+        port = os.environ["MASTER_PORT"]
     trainer.train()
-    return trainer, records
+    return trainer, records, port
 
 
 def test_both_programs_agree_after_each_sync_and_on_each_sampled_token(run):
@@ -58,6 +62,10 @@ def test_both_programs_agree_after_each_sync_and_on_each_sampled_token(run):
         assert metrics["train/sampler_gap_nats"] < 1e-4
         assert metrics["train/importance_capped_frac"] == metrics["train/importance_masked_frac"] == 0.0
         assert len(rows) == 8
+
+
+def test_the_port_is_none_of_those_that_trl_would_try_in_another_run_too(run):
+    assert run[2] not in {"29500", "23456", "12355", "12345"}
 
 
 def test_rollouts_of_one_prompt_differ_and_a_step_does_not_repeat_another(run):
@@ -90,7 +98,7 @@ def test_a_prefix_that_rows_share_is_found_in_the_cache(run):
 def test_weights_that_were_not_sent_end_the_run_in_one_line(run, monkeypatch):
     import torch
 
-    trainer, _ = run
+    trainer = run[0]
     monkeypatch.setattr(trainer.vllm_generation, "_iter_named_params", lambda: iter(()))
     with torch.no_grad():
         for parameter in trainer.model.parameters():

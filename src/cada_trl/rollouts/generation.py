@@ -6,6 +6,7 @@ TRL builds its own VLLMGeneration and takes none as an argument: names of its mo
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from unittest.mock import patch
 
 import torch
 from accelerate.utils import is_peft_model
+from accelerate.utils.other import get_free_port
 from safetensors.torch import save_file
 from torch import Tensor
 from trl.generation import vllm_generation
@@ -76,6 +78,8 @@ class CheckedGeneration(VLLMGeneration):
             kv_cache_memory_bytes=int(CPU_KV_CACHE_GIB * 2**30) if cpu else None,
             **(adapter_options(adapter.r) if adapter else {}),
         )
+        # TRL tries the same few ports in each process, so that two runs started together would take one of them.
+        os.environ.setdefault("MASTER_PORT", str(get_free_port()))
         client = AdapterClient if adapter else SharedMemoryClient if cpu else ServerClient
         with patch.object(vllm_generation, "LLM", llm), patch.object(vllm_generation, "VLLMClient", client):
             super()._init_vllm()
