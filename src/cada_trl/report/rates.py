@@ -44,12 +44,24 @@ def share_cell(value: float | None, sd: float | None = None) -> Cell:
     return RATE.cell(value, None, None, "" if sd is None else f"sd {RATE.text(sd)}")
 
 
-def change_cell(change: Change, *notes: str) -> Cell:
+def change_cell(change: Change, *notes: str, unit: str = "pairs") -> Cell:
     """`-12.0 points (-20.9 to -3.1; 50 pairs)`."""
     if change.difference is None:
         return WITHHELD if change.n_pairs else ABSENT
     unsure = "no interval: few seeds" if change.low is None else ""
-    return POINTS.cell(change.difference, change.low, change.high, unsure, f"{change.n_pairs} pairs", *notes)
+    return POINTS.cell(change.difference, change.low, change.high, unsure, f"{change.n_pairs} {unit}", *notes)
+
+
+def change_columns(first: str, second: str, change: Change, unit: str = "pairs") -> dict[str, Shown]:
+    """Both sides, by their names, and the difference with its test."""
+    only = ABSENT.value if change.only_before is None else f"{change.only_before} / {change.only_after}"
+    return {
+        first: share_cell(change.before, change.sd_before),
+        second: share_cell(change.after, change.sd_after),
+        "Difference": change_cell(change, unit=unit),
+        "Only first / second": only,
+        "p (Holm)": p_text(change.p, change.p_holm),
+    }
 
 
 def reading(change: Change, metric: Metric) -> str:
@@ -250,16 +262,11 @@ def _pair(first: Side, other: Side, every: Sequence[Side]) -> SideBySide:
     for cell in [cell for cell in [*found.cells, *found.pooled] if cell.asked_before and cell.asked_after]:
         benchmark, metric, change = benchmark_name(cell.benchmark), metrics[cell.benchmark], cell.complied
         again = cell.attack == ALL_ATTACKS
-        only = ABSENT.value if change.only_before is None else f"{change.only_before} / {change.only_after}"
         rows.append(
             {
                 "Benchmark": _AGAIN if again else Cell(benchmark, METRICS[metric]),
                 "Attack": benchmark if again else attack_name(cell.attack),
-                first.label: share_cell(change.before, change.sd_before),
-                other.label: share_cell(change.after, change.sd_after),
-                "Difference": change_cell(change),
-                "Only first / second": only,
-                "p (Holm)": p_text(change.p, change.p_holm),
+                **change_columns(first.label, other.label, change),
                 "Reading": change.withheld or reading(change, metric),
                 "Reasoning": change_cell(cell.reasoning),
                 **({"Judged harmful": change_cell(cell.harmful)} if has_harm else {}),

@@ -7,14 +7,13 @@ from typing import Any
 
 from cada_trl.console import duration
 from cada_trl.document.blocks import Block, Bullets, Document, Facts, Fold, Heading, Section, Shown, Table, Text
-from cada_trl.evaluation.compare import Change
 from cada_trl.evaluation.faithfulness import INTERVENTIONS, Effect
 from cada_trl.evaluation.utility.results import compare
-from cada_trl.numbers import ABSENT, POINTS, RATE, Cell, p_text
+from cada_trl.numbers import ABSENT, RATE, Cell
 from cada_trl.report.facts import model_facts, prompt_fact, provenance_facts
 from cada_trl.report.names import benchmark_name, labels
 from cada_trl.report.paper import paper_match, paper_tables
-from cada_trl.report.rates import change_cell, measure_cell, share_cell
+from cada_trl.report.rates import change_cell, change_columns, measure_cell, share_cell
 from cada_trl.report.records import FaithfulnessRecord, UtilityRecord
 from cada_trl.tracking.manifest import scrub
 
@@ -108,7 +107,10 @@ def utility_part(records: Sequence[UtilityRecord]) -> Document:
     blocks.append(Table.of("Utility", rows, grouped=True, strong="Accuracy"))
     compared = {name: compare(records[0].path, one.path) for one, name in zip(records[1:], names[1:], strict=True)}
     for name, tasks in compared.items():
-        table = Table.of(f"Utility: {name} against {names[0]}", _compared(names[0], name, tasks), strong="Difference")
+        changes = [
+            {"Task": benchmark_name(task), **change_columns(names[0], name, one, "questions")} for task, one in tasks
+        ]
+        table = Table.of(f"Utility: {name} against {names[0]}", changes, strong="Difference")
         blocks += [Heading(f"{name} against {names[0]}"), Text(_UTILITY_PAIRS, "note"), table]
     blocks += [*([Bullets(notes)] if notes else []), *(_asked(name, own) for name, own in facts.items())]
     twin = {
@@ -138,17 +140,3 @@ def _task(result: dict[str, Any], name: str) -> dict[str, Shown]:
         "Other filters": "; ".join(f"{key}: {RATE.cell(rate['value'])}" for key, rate in others),
         "Wall time": duration(wall) if isinstance(wall, int | float) else "unknown",
     }
-
-
-def _compared(first: str, second: str, tasks: Sequence[tuple[str, Change]]) -> list[dict[str, Shown]]:
-    return [
-        {
-            "Task": benchmark_name(task),
-            first: share_cell(one.before),
-            second: share_cell(one.after),
-            "Difference": POINTS.cell(one.difference, one.low, one.high, f"{one.n_pairs} questions"),
-            "Only first / second": f"{one.only_before} / {one.only_after}",
-            "p (Holm)": p_text(one.p, one.p_holm),
-        }
-        for task, one in tasks
-    ]
