@@ -157,6 +157,7 @@ def test_two_evaluations_of_one_model_are_refused(before, tmp_path):
 def test_a_training_that_began_from_another_model_than_the_one_before_has_a_warning(before, tmp_path, began):
     after = evaluation(tmp_path / "evals/after", write_model(tmp_path / "run/final", b"\1" * 16), refuses_most)
     write_model(tmp_path / "other", b"\2" * 16)
+    (tmp_path / "run/config.yaml").write_text("run_name: null\n", encoding="utf-8")
     model = check_values(ModelConfig, read_evaluation(before).config["model"] | {"path": str(tmp_path / began)})
     (tmp_path / "run/manifest.json").write_text(
         json.dumps({"initial_model": model_fingerprint(model)}), encoding="utf-8"
@@ -208,7 +209,7 @@ def test_two_evaluations_of_harm_alone_are_refused(tmp_path):
 def test_the_trained_model_first_is_refused(before, after, tmp_path):
     run = tmp_path / "run"
     final = write_model(run / "final", b"\2" * 16)
-    (run / "config.yaml").write_text(yaml.safe_dump({"hazards": "builtin"}), encoding="utf-8")
+    (run / "config.yaml").write_text(yaml.safe_dump({"run_name": None, "hazards": "builtin"}), encoding="utf-8")
     (run / "manifest.json").write_text('{"judge_id": "another"}', encoding="utf-8")
     trained = evaluation(tmp_path / "evals/trained", final, refuses_most)
     assert "is of a trained model and" in refusal(trained, before)

@@ -256,7 +256,7 @@ def test_an_edited_run_is_refused_by_the_name_of_the_file(verb, name, tmp_path, 
 def test_an_evaluations_page_does_not_take_the_edited_file_of_its_training(name, tmp_path):
     run = ended_run(tmp_path / "run")
     record = Folder(tmp_path / "evals" / "a", {}, {"model": {"source": "folder", "path": str(run / "final")}})
-    assert of_training(record, name)
+    assert of_training(record).path == run
     (run / name).write_text(EDITS[name]((run / name).read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(UserError, match=f"{name} was edited after it was written"):
-        of_training(record, name)
+        of_training(record)

@@ -160,7 +160,7 @@ def _check_comparable(before: EvalRecord, after: EvalRecord) -> None:
     if generated({attack for *_, attack in asked[1]}) and attackers[0] != attackers[1]:
         seen = " and ".join(map(str, attackers))
         raise UserError(f"{sides} were attacked by two attackers, {seen}; attack both by one")
-    if of_training(before, MANIFEST) and not of_training(after, CONFIG):
+    if of_training(before).config and not of_training(after).config:
         raise UserError(f"{before.path} is of a trained model and {after.path} of none; give them the other way round")
 
 
@@ -182,19 +182,18 @@ def _files(records: Mapping[str, EvalRecord]) -> list[Path]:
         record.path / name
         for record in records.values()
         for name in (
-            *(MANIFEST, "config.yaml", ATTEMPTS, MISSING, RESPONSES),
+            *(MANIFEST, CONFIG, ATTEMPTS, MISSING, RESPONSES),
             *(*verdict_files(record.scores).values(), SCORES),
         )
     ]
-    config, run = records["after"].config, of_training(records["after"], CONFIG)
-    if run:
-        folder = Path(str(config["model"]["path"])).parent
-        files += [path for name in ("config.yaml", MANIFEST, "train.jsonl") if (path := folder / name).is_file()]
-    data = run.get("data") or {}
+    config, run = records["after"].config, of_training(records["after"])
+    if run.config:
+        files += [path for name in (CONFIG, MANIFEST, "train.jsonl") if (path := run.path / name).is_file()]
+    data = run.config.get("data") or {}
     twins = [data.get("file") or TWINS] if data.get("dataset") == "twins" else []
     if TWIN_SETS.keys() & set(config.get("benchmarks") or ()):
         twins.append(config.get("twins_file") or TWINS)
-    packs = {str(one.get("hazards") or "builtin") for one in (config, *([run] if run else []))}
+    packs = {str(one.get("hazards") or "builtin") for one in (config, run.config) if one}
     folders = [BUILTIN_DIR if name == "builtin" else Path(name) for name in sorted(packs)]
     files += map(Path, twins)
     return list(dict.fromkeys([*files, *(path for folder in folders for path in sorted(folder.glob("*.y*ml")))]))

@@ -183,7 +183,7 @@ def test_runs_with_names_of_their_own_are_seeds_by_what_their_folders_say(after,
     records = []
     for name, config_hash, seed in (("mine", "0a1b2c3d", 0), ("again", "0a1b2c3d", 1), ("other", "ffffffff", 1)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text(f"model: {{name: smollm2}}\nseed: {seed}\n")
+        (tmp_path / name / "config.yaml").write_text(f"run_name: null\nmodel: {{name: smollm2}}\nseed: {seed}\n")
         (tmp_path / name / "manifest.json").write_text(f'{{"config_hash": "{config_hash}"}}')
         record = named(after, "final")
         model = record.config["model"] | {"source": "folder", "path": str(tmp_path / name / "final")}

@@ -28,7 +28,7 @@ def test_another_programs_configuration_is_no_run(run, tmp_path):
     with pytest.raises(UserError, match=r"is no run folder: its config\.yaml is of another program"):
         read_run(tmp_path)
     beside = replace(run, config={"model": {"source": "folder", "path": str(tmp_path / "weights")}})
-    assert of_training(beside, "config.yaml") == {}
+    assert of_training(beside).config == {}
 
 
 def test_an_unfinished_run_is_read_and_says_what_is_missing(make_run):
@@ -107,7 +107,7 @@ def test_a_metric_of_both_files_is_one_series_by_step(make_run):
 
 
 def test_the_run_of_an_evaluation_is_found_from_another_folder_too(tmp_path):
-    (tmp_path / "runs" / "a").mkdir(parents=True)
-    (tmp_path / "runs" / "a" / "manifest.json").write_text('{"judge_id": "a-1"}')
-    model = {"source": "folder", "path": "runs/a/final"}
-    assert of_training(Folder(tmp_path / "evals" / "a-1", {}, {"model": model}), "manifest.json") == {"judge_id": "a-1"}
+    run, model = tmp_path / "runs" / "a", {"source": "folder", "path": "runs/a/final"}
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("run_name: null")
+    assert of_training(Folder(tmp_path / "evals" / "a-1", {}, {"model": model})).path == run

@@ -16,7 +16,6 @@ from cada_trl.report.names import benchmark_name, cell_name
 from cada_trl.report.rates import OPTIONAL, sides
 from cada_trl.report.records import EvalRecord, verdict_files
 from cada_trl.report.run_record import RunRecord, of_training, trainings
-from cada_trl.storage.digest import MANIFEST
 from cada_trl.storage.reading import read_yaml
 from cada_trl.tracking.metrics import PROBE_SETS
 
@@ -103,7 +102,7 @@ def eval_not_run(record: EvalRecord) -> list[str]:
         *([f"Not evaluated: {', '.join(left)}."] if left else []),
         *([f"No number for {' and '.join(unlabelled)}: the judge {judge} does not label it."] if unlabelled else []),
         *([look] if limit else []),
-        *([_NO_RUN] if is_final and not of_training(record, MANIFEST) else []),
+        *([_NO_RUN] if is_final and not of_training(record).manifest else []),
         *([_TRANSFER] if any(record.is_transfer(cell.attack) for cell in cells) else []),
         *(
             f"The folder also holds {name}; the same evaluation with that judge scores by it, from the same responses."

@@ -28,7 +28,6 @@ from cada_trl.report.names import attack_name, benchmark_name, cell_name, hazard
 from cada_trl.report.rates import LEAST_N, SliceRow, change_cell, measure_cell, slice_tables
 from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import of_training
-from cada_trl.storage.digest import MANIFEST
 from cada_trl.storage.files import JsonRecord
 from cada_trl.tracking.manifest import scrub
 
@@ -97,8 +96,7 @@ def certified(before: EvalRecord, after: EvalRecord, cards: Path | None) -> dict
     judge = after.scores.judge_id
     card = judge_cards([after], cards)[judge]
     rates, model = certified_rates(before, after), before.config.get("model") or {}
-    is_run = of_training(before, "config.yaml")
-    trained = [f"The model before was trained, too: {model.get('path')}."] if is_run else []
+    trained = [f"The model before was trained, too: {model.get('path')}."] if of_training(before).config else []
     return {
         "facts": {name: dict(scrub(eval_facts(one))) for name, one in (("before", before), ("after", after))},
         "min_coverage": after.scores.min_coverage,
@@ -113,7 +111,7 @@ def certified(before: EvalRecord, after: EvalRecord, cards: Path | None) -> dict
 
 def _another_start(before: EvalRecord, after: EvalRecord) -> list[str]:
     """A warning where the training did not begin from the model that was asked before it."""
-    began = of_training(after, MANIFEST).get("initial_model")
+    began = of_training(after).manifest.get("initial_model")
     if not began:
         return []
     model = check_values(ModelConfig, before.config.get("model"))

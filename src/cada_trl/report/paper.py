@@ -89,7 +89,7 @@ def paper_match(record: Folder) -> PaperMatch | None:
     training's configuration spells out, where the run trained a model of the paper and is asked without a prompt.
     """
     model, arm = record.config.get("model") or {}, _arm(record.config)
-    untrained, run = model.get("source") == "hub", of_training(record, "config.yaml")
+    untrained, run = model.get("source") == "hub", of_training(record).config
     hub_id = (model if untrained else run.get("model") or {}).get("path")
     known = next((key for key, one in paper_tables().models.items() if one.hub_id == hub_id), None)
     method = paper_tables().arms.get(arm) if untrained else _method(run) if arm == "none" else None

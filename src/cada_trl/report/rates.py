@@ -20,7 +20,6 @@ from cada_trl.report.names import METRICS, attack_name, benchmark_name, cell_nam
 from cada_trl.report.records import EvalRecord, every_cell
 from cada_trl.report.run_record import of_training
 from cada_trl.statistics.seeds import PooledSpread
-from cada_trl.storage.digest import CONFIG, MANIFEST
 
 # Columns that stand only where some evaluation has a number: a judge of refusals labels no harm
 OPTIONAL = {"harmful": "judged harmful", "harmful_score": "harmful score"}
@@ -188,9 +187,9 @@ def sides(records: Sequence[EvalRecord]) -> list[Side]:
 
 def _training(record: EvalRecord) -> tuple[str, str] | None:
     """`<model>-<hash8>` and seed: of the run beside the weights, else from a name that is like a run's."""
-    run, config = of_training(record, MANIFEST), of_training(record, CONFIG)
-    if run.get("config_hash") and config.get("model"):
-        return f"{config['model'].get('name')}-{run['config_hash']}", str(config.get("seed"))
+    run = of_training(record)
+    if run.manifest.get("config_hash") and run.config.get("model"):
+        return f"{run.config['model'].get('name')}-{run.manifest['config_hash']}", str(run.config.get("seed"))
     named = _RUN_NAME.fullmatch(str((record.config.get("model") or {}).get("name")))
     return (named["training"], named["seed"]) if named else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cada_trl.errors import UserError
 from cada_trl.models.load import runs_behind
 from cada_trl.records import Status, Verdict, read_jsonl
-from cada_trl.storage.digest import CONFIG, MANIFEST, check_described, check_kept, found, read_config
+from cada_trl.storage.digest import CONFIG, MANIFEST, check_kept, found, read_config
 from cada_trl.storage.files import read_json
 from cada_trl.tracking.metrics import PROBE_SETS
 
@@ -83,26 +84,19 @@ def if_readable(path: Path) -> Row:
         return {}
 
 
-def of_training(record: Folder, name: str) -> Row:
-    """A file of the run whose final/ is an evaluation's model; {} where no run stands beside the weights. Errors: as
-    check_described."""
+def trainings(record: Folder) -> Iterator[Folder]:
+    """The run whose final/ is an evaluation's model, then that which it began from, and so on. Errors: as
+    runs_behind."""
     model = record.config.get("model") or {}
-    if model.get("source") != "folder":
-        return {}
-    folder = found(record.path, Path(str(model.get("path"))).parent)
-    if not (folder / "manifest.json").is_file() and "run_name" not in if_readable(folder / "config.yaml"):
-        return {}  # another program's configuration may stand beside a model
-    check_described(folder)
-    return if_readable(folder / name)
+    if model.get("source") == "folder":
+        weights = found(record.path, Path(str(model.get("path"))).parent) / "final"
+        for run in runs_behind(weights):
+            yield Folder(run, if_readable(run / MANIFEST), if_readable(run / CONFIG))
 
 
-def trainings(record: Folder) -> list[Folder]:
-    """The run of of_training, then that which it began from, and so on. Errors: as runs_behind."""
-    model = record.config.get("model") or {}
-    if model.get("source") != "folder":
-        return []
-    weights = found(record.path, Path(str(model.get("path"))).parent) / "final"
-    return [Folder(run, if_readable(run / MANIFEST), if_readable(run / CONFIG)) for run in runs_behind(weights)]
+def of_training(record: Folder) -> Folder:
+    """The first of these; an empty one where no run stands beside the weights."""
+    return next(trainings(record), Folder(record.path, {}, {}))
 
 
 def check_rows(path: Path) -> None:
