@@ -115,6 +115,12 @@ def test_an_edited_number_of_the_certificate_is_named(made, check):
     assert out.startswith("differs: rates.strongreject/none/all.after.successes: the certificate has 20, made again 19")
 
 
+def test_a_name_in_anothers_certificate_steers_no_terminal(made, check):
+    edit(made, '"files": {', '"files": {"\\u001b[2J": "",')
+    code, out = check()
+    assert code == 2 and "\\x1b[2J" in out and "\x1b" not in out
+
+
 def test_other_weights_and_another_page_are_named(made, tmp_path, check):
     page = made.with_suffix(".html")
     without = json.loads(made.read_text(encoding="utf-8"))

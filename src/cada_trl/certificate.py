@@ -33,6 +33,7 @@ from cada_trl.report.run_record import of_training
 from cada_trl.storage.digest import CONFIG, MANIFEST, file_sha256
 from cada_trl.storage.files import read_json, replace, replace_json
 from cada_trl.tracking.manifest import git_state, scrub
+from cada_trl.visible import visible
 
 PAGE, JSON = "certificate.html", "certificate.json"
 ABOUT = "What was measured before and after a training, and what was not. What was not scored is never a number."
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> int:
             )
         found = list(check(arguments.check))
         for line in found or [f"{arguments.check}: every number is made again the same, and every file has its hash"]:
-            print(line)
+            print(visible(line))  # the file may be another's
         return 2 if found else 0
     if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
         raise UserError(
