@@ -7,7 +7,6 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.storage.digest import (
-    check_described,
     check_kept,
     check_same_inputs,
     content_hash,
@@ -138,11 +137,11 @@ def test_an_edited_manifest_is_refused_and_an_older_one_without_its_own_hash_is_
     there = read_json(folder / "manifest.json")
     check_kept(folder, there)
     replace_json(folder / "manifest.json", there | {"exit_state": "failed"})
-    for check in (check_described, lambda folder: check_kept(folder, there | {"judge_id": "another"})):
+    for check in (read_config, lambda folder: check_kept(folder, there | {"judge_id": "another"})):
         with pytest.raises(UserError, match=r"manifest\.json was edited after it was written: .*; restore it, or move"):
             check(folder)
     replace_json(folder / "manifest.json", {"exit_state": "failed", "files": there["files"]})
-    check_described(folder)
+    read_config(folder)
 
 
 @pytest.mark.parametrize(

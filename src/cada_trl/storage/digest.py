@@ -128,19 +128,15 @@ def sealed(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 def read_config(folder: Path) -> dict[str, Any]:
     """The mapping in a folder's config.yaml.
 
-    Errors: as check_described, and UserError for a file that cannot be read or holds no mapping.
+    Errors: as check_kept, of this file and of the manifest itself, and UserError for one that cannot be read or holds
+    no mapping.
     """
-    check_described(folder)
+    manifest = folder / MANIFEST
+    check_kept(folder, read_json(manifest, "restore it") if manifest.is_file() else {}, [CONFIG])
     values = read_yaml(folder / CONFIG, "restore it")
     if not isinstance(values, dict):
         raise UserError(f"{folder / CONFIG} holds a {type(values).__name__}, expected a mapping; restore it")
     return values
-
-
-def check_described(folder: Path) -> None:
-    """As check_kept, of the two files that say what a folder is of: config.yaml and the manifest itself."""
-    file = folder / MANIFEST
-    check_kept(folder, read_json(file, "restore it") if file.is_file() else {}, [CONFIG])
 
 
 def check_kept(folder: Path, manifest: Mapping[str, Any], names: Collection[str] | None = None) -> None:
