@@ -21,7 +21,7 @@ from cada_trl.report.run_record import read_run
 from tests.end_to_end.tiny_model import save_tiny_model
 from tests.hub_stand_in import Repository, running
 from tests.report.made_up_evaluation import ScoreJudge, answers_most, refuses_most, write_evaluation
-from tests.report.made_up_run import write_run
+from tests.report.made_up_run import change_manifest, write_run
 
 
 @pytest.fixture
@@ -36,8 +36,7 @@ def hub(monkeypatch):
 
 def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path):
     run = write_run(tmp_path / "run", n_steps=1)
-    manifest = json.loads((run / "manifest.json").read_text()) | {"exit_state": "interrupted"}
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    change_manifest(run, exit_state="interrupted")
     with pytest.raises(UserError, match=r"is not finished \(state: interrupted\)"):
         export.main([str(run)])
     assert not (run / "export").exists()
@@ -50,10 +49,12 @@ def test_evaluations_that_are_not_there_or_given_twice_are_one_line(run, tmp_pat
         export.main([str(run), f"evals={tmp_path}/a,{tmp_path}/../{tmp_path.name}/a"])
 
 
-def test_an_existing_folder_is_refused_before_a_weight_is_read(tmp_path):
+def test_an_existing_folder_is_refused_before_a_weight_is_read_and_left_alone(tmp_path):
     run = write_run(tmp_path / "run", n_steps=1)
-    with pytest.raises(UserError, match="choose another folder with to="):
-        export.main([str(run), f"to={tmp_path}"])
+    for words in (str(run), f"to={run / 'probes'}"), ("twins", f"to={run / 'probes'}"):
+        with pytest.raises(UserError, match="probes exists; remove it, or choose another folder with to="):
+            export.main([*words])
+    assert len([*(run / "probes").iterdir()]) == 2
 
 
 def test_the_hubs_refusal_is_one_line(tmp_path, hub, monkeypatch):
@@ -128,14 +129,6 @@ def test_only_what_a_user_loads_is_copied_and_no_path_of_the_trainer(weights, tm
     assert json.loads((target / "generation_config.json").read_text()) == {"eos_token_id": [2], "temperature": 0.7}
 
 
-def test_a_folder_that_exists_is_left_alone(weights, tmp_path):
-    target = tmp_path / "model"
-    target.mkdir()
-    with pytest.raises(UserError, match="exists; remove it, or choose another folder with to="):
-        export.write_model_folder(weights, "card", {}, target)
-    assert list(target.iterdir()) == []
-
-
 def test_a_full_disk_leaves_nothing(weights, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -154,48 +147,39 @@ def run(tmp_path):
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     config["model"] |= {"context_tok": 2048, "eos": "<eot>", "pad": "<pad>"}
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    hashed = manifest | {"model": folder_identity(folder / "final")}
-    (folder / "manifest.json").write_text(json.dumps(hashed), encoding="utf-8")
+    change_manifest(folder, model=folder_identity(folder / "final"))
     return folder
 
 
-def test_what_the_run_saved_is_exported(run):
+def test_what_the_run_saved_is_exported_and_samples_from_all_tokens_as_it_was_trained(run):
     assert export.main([str(run)]) == 0
-    saved = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["model"]
-    assert folder_identity(run / "export")["model.safetensors"] == saved["model.safetensors"]
-
-
-def test_an_exported_model_samples_from_all_tokens_as_it_was_trained(run):
-    export.main([str(run)])
+    saved, exported = folder_identity(run / "final"), folder_identity(run / "export")
+    assert exported["model.safetensors"] == saved["model.safetensors"]
     sampling = GenerationConfig.from_pretrained(run / "export")
     assert (sampling.do_sample, sampling.top_p, sampling.top_k) == (True, 1.0, 0)
 
 
-WEIGHTS = [b"", b"garbage " * 99, None]
+DAMAGES = {
+    "nothing in it": lambda content: b"",
+    "garbage": lambda content: b"garbage " * 99,
+    "cut off": lambda content: content[:-9],
+    "other values": lambda content: content[:-8] + bytes(8),
+}
+EDITED, DAMAGED = "is not what the run saved, as its manifest.json has it; restore it", "safetensors is damaged: "
 
 
-@pytest.mark.parametrize("content", WEIGHTS)
 @pytest.mark.parametrize(
-    ("hashed", "message"), [(True, "model.safetensors is not what the run saved"), (False, "safetensors is damaged: ")]
+    ("damage", "hashed", "message"),
+    [*((damage, True, EDITED) for damage in DAMAGES), *((damage, False, DAMAGED) for damage in [*DAMAGES][:3])],
 )
-def test_damaged_weights_are_not_exported(run, content, hashed, message):
+def test_damaged_weights_are_not_exported(run, damage, hashed, message):
     file = run / "final" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-9] if content is None else content)
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
     if not hashed:  # a run of before the hashes
-        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8")) | {"model": None}
-        (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(UserError, match=message) as error:
+        change_manifest(run, model=None)
+    with pytest.raises(UserError) as error:
         export.main([str(run)])
-    assert "\n" not in str(error.value)
-    assert not list(run.glob("export*"))
-
-
-def test_weights_of_the_right_form_and_other_values_are_not_exported(run):
-    file = run / "final" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-8] + bytes(8))
-    with pytest.raises(UserError, match=r"is not what the run saved, as its manifest\.json has it; restore it"):
-        export.main([str(run)])
+    assert message in str(error.value) and "\n" not in str(error.value)
     assert not list(run.glob("export*"))
 
 
@@ -272,13 +256,6 @@ def test_an_evaluation_of_what_was_exported_is_one_of_the_run():
     saved = {"model.safetensors": "a", "config.json": "b", "generation_config.json": "c"}
     assert export._unchanged(saved) == export._unchanged({**saved, "config.json": "x", "generation_config.json": "y"})
     assert export._unchanged(saved) != export._unchanged({**saved, "model.safetensors": "z"})
-
-
-def test_a_cards_front_matter_names_base_library_and_licence(record):
-    values = yaml.safe_load(model_card(record).split("---\n")[1])
-    assert values["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    assert values["library_name"] == "transformers" and values["pipeline_tag"] == "text-generation"
-    assert values["license"] == "other" and values["license_name"]
 
 
 def test_a_base_in_a_folder_is_named_without_its_path(record):

@@ -9,14 +9,21 @@ from cada_trl.document.blocks import Bullets
 from cada_trl.document.render import markdown
 from cada_trl.errors import UserError
 from cada_trl.records import Request, write_jsonl
+from cada_trl.storage.digest import read_config
+from cada_trl.storage.files import read_json, replace_yaml
 from cada_trl.why import explain, main
 from tests.report.made_up_evaluation import answers_most, number, refuses_most, write_evaluation
-from tests.report.made_up_run import write_run
+from tests.report.made_up_run import change_manifest, write_run
 
 
 @pytest.fixture
 def runs(tmp_path):
-    return write_run(tmp_path / "a", 0, 3), write_run(tmp_path / "b", 0, 3)
+    return [write_run(tmp_path / name, 0, 3) for name in ("a", "b")]
+
+
+@pytest.fixture
+def evaluations(tmp_path):
+    return [write_evaluation(tmp_path / name, answers_most) for name in ("a", "b")]
 
 
 def sentences(document):
@@ -31,7 +38,7 @@ def in_short(a, b):
 
 
 def test_the_same_run_twice_does_not_part_and_its_probes_are_even(runs):
-    found = explain(list(runs))
+    found = explain(runs)
     assert "One configuration: no key that decides the result differs." in sentences(found)
     assert any("They do not part: all 3 steps" in one for one in sentences(found))
     paired = found.twin["probes_after"]["harmful"]["paired"]["answered_frac"]
@@ -48,10 +55,9 @@ def test_a_key_that_decides_the_result_is_named_and_a_seed_is_no_other_experimen
     assert "Two experiments: they differ in algo.lr, which decides the result." in in_short(a, c)
 
 
-def test_a_tolerance_is_of_runs_alone(tmp_path):
-    a, b = (write_evaluation(tmp_path / name, answers_most) for name in ("a", "b"))
+def test_a_tolerance_is_of_runs_alone(evaluations):
     with pytest.raises(UserError, match=r"--tolerance 0\.5 is of two runs' metrics"):
-        explain([a, b], 0.5)
+        explain(evaluations, 0.5)
 
 
 def test_markdown_and_json_twins_are_written_on_request(runs, tmp_path, capsys):
@@ -64,18 +70,13 @@ def test_markdown_and_json_twins_are_written_on_request(runs, tmp_path, capsys):
 
 def test_shared_training_requests_are_counted_where_the_prepared_sets_are_here(runs, tmp_path):
     for path, ids in zip(runs, (["r1", "r2"], ["r2", "r3", "r4"]), strict=True):
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        manifest["data"]["name"], manifest["data_hash"] = f"set-{path.name}", path.name
-        (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        config = path / "config.yaml"
-        config.write_text(
-            config.read_text(encoding="utf-8").replace("data_dir: data", f"data_dir: {tmp_path}"), encoding="utf-8"
-        )
+        change_manifest(path, data={"name": f"set-{path.name}"}, data_hash=path.name)
+        replace_yaml(path / "config.yaml", read_config(path) | {"data_dir": str(tmp_path)})
         requests = [Request(one, f"text {one}", "privacy", True, "made up") for one in ids]
         write_jsonl(tmp_path / f"set-{path.name}" / "train.jsonl", map(asdict, requests))
         rows = [{"request_id": ids[0], "completion": "No.", "verdict": "REFUSED", "reward": 0.0}]
         write_jsonl(path / "completions" / "step_000001.jsonl", rows)
-    found = explain(list(runs))
+    found = explain(runs)
     assert found.twin["data"]["ids_a_b_shared"] == {"train, as prepared": [2, 3, 1], "asked in training": [1, 1, 0]}
     assert "They part at step 1, first in its requests." in sentences(found)[2]
 
@@ -90,28 +91,24 @@ def test_two_evaluations_are_compared_response_by_response(tmp_path):
     assert "Rates" in markdown(found)
 
 
-def test_an_evaluation_whose_last_call_did_not_finish_is_refused(tmp_path):
-    two = [write_evaluation(tmp_path / name, answers_most) for name in ("a", "b")]
-    file = two[1] / "manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"exit_state": "interrupted"}))
+def test_an_evaluation_whose_last_call_did_not_finish_is_refused(evaluations):
+    change_manifest(evaluations[1], exit_state="interrupted")
     with pytest.raises(UserError, match=r"b is not finished \(state: interrupted\)"):
-        explain(two)
+        explain(evaluations)
 
 
 def test_rewards_of_two_tables_are_not_compared(runs):
     file = runs[0] / "config.yaml"
     file.write_text(file.read_text().replace("reasoned_refusal: 1.0", "reasoned_refusal: 0.5"))
-    twin = explain(list(runs)).twin
-    assert twin["probes_after"]["harmful"]["paired"]["reward_mean"]["difference"] is None
-    assert twin["probes_after"]["harmful"]["paired"]["reasoned_refusal_frac"]["difference"] is not None
+    paired = explain(runs).twin["probes_after"]["harmful"]["paired"]
+    assert paired["reward_mean"]["difference"] is None
+    assert paired["reasoned_refusal_frac"]["difference"] is not None
 
 
-def test_two_evaluations_of_other_weights_under_one_configuration_are_said_to_differ_in_them(tmp_path):
-    a, b = (write_evaluation(tmp_path / name, answers_most) for name in ("a", "b"))
-    manifest = json.loads((b / "manifest.json").read_text(encoding="utf-8"))
-    manifest["decides"]["model"] = {"model.safetensors": "edited"}
-    (b / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    assert "Beside the configuration differ: decides.model." in in_short(a, b)
+def test_two_evaluations_of_other_weights_under_one_configuration_are_said_to_differ_in_them(evaluations):
+    decides = read_json(evaluations[1] / "manifest.json")["decides"]
+    change_manifest(evaluations[1], decides=decides | {"model": {"model.safetensors": "edited"}})
+    assert "Beside the configuration differ: decides.model." in in_short(*evaluations)
 
 
 def test_the_larger_min_coverage_of_two_evaluations_withholds_in_either_order(tmp_path):
@@ -125,26 +122,19 @@ def test_the_larger_min_coverage_of_two_evaluations_withholds_in_either_order(tm
         assert change["difference"] is None and change["withheld"].endswith("less than min_coverage 90 %")
 
 
-def test_a_run_and_an_evaluation_have_nothing_to_explain(runs, tmp_path):
+def test_a_run_and_an_evaluation_have_nothing_to_explain(tmp_path):
+    two = [write_run(tmp_path / "a", 0, 1), write_evaluation(tmp_path / "e", answers_most)]
     with pytest.raises(UserError, match="expected two training runs or two evaluations"):
-        main([str(runs[0]), str(write_evaluation(tmp_path / "e", answers_most))])
+        explain(two)
 
 
-def test_no_run_folder_a_damaged_manifest_and_an_unfinished_run_are_one_line_each(runs, tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="is no folder of a run"):
-        main([str(runs[0]), str(tmp_path / "empty")])
-    manifest = runs[1] / "manifest.json"
-    text = manifest.read_text(encoding="utf-8")
-    manifest.write_text(text.replace('"exit_state": "done"', '"exit_state": "interrupted"'), encoding="utf-8")
+def test_an_unfinished_run_and_one_without_its_manifest_are_refused(runs):
+    change_manifest(runs[1], exit_state="interrupted")
     with pytest.raises(UserError, match=r"b did not finish \(state: interrupted; last step 3\)"):
-        main([str(path) for path in runs])
-    manifest.write_text(text[:50], encoding="utf-8")
-    with pytest.raises(UserError, match=r"manifest.json is not a JSON object"):
-        main([str(path) for path in runs])
-    manifest.unlink()
+        explain(runs)
+    (runs[1] / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"has no manifest\.json"):
-        main([str(path) for path in runs])
+        explain(runs)
 
 
 def test_trained_weights_are_compared_where_both_are_kept(runs):

@@ -3,6 +3,8 @@
 import random
 
 from cada_trl.config import load_config
+from cada_trl.storage.digest import sealed
+from cada_trl.storage.files import read_json, replace_json
 from cada_trl.tracking.manifest import build_manifest, finished
 from cada_trl.tracking.run_folder import RunFolder
 
@@ -81,3 +83,13 @@ def write_run(path, seed=0, n_steps=40, lr=2e-5):
         folder.write_probe("after", n_steps, probe_rows(rng, 0.85, 0.9), {})
         folder.write_manifest(finished(manifest, "done") | {"wall_s": 1234.0})
     return path
+
+
+def change_manifest(folder, **values):
+    """Of a run or an evaluation."""
+    replace_json(folder / "manifest.json", read_json(folder / "manifest.json") | values)
+
+
+def seal(folder):
+    """Record the hashes of its files, as the verb does at its end."""
+    replace_json(folder / "manifest.json", sealed(folder, read_json(folder / "manifest.json")))
