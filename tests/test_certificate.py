@@ -6,6 +6,7 @@ import pytest
 import yaml
 from evaluation.small_evaluation import write_model
 from report.made_up_evaluation import HarmJudge, ScoreJudge, answers_most, refuses_most, write_evaluation
+from report.made_up_run import change_manifest
 
 from cada_trl.certificate import main
 from cada_trl.config import ModelConfig
@@ -19,13 +20,9 @@ from cada_trl.storage.digest import kept
 def evaluation(path, weights, answers, **others):
     """A finished one of the model in the folder, with hashes of its rows."""
     write_evaluation(path, answers, model={"source": "folder", "path": str(weights), "revision": None}, **others)
-    change(path, {"decides": {"model": folder_identity(weights), "generator": "scripted"}, "files": kept(path)})
+    decides = {"model": folder_identity(weights), "generator": "scripted"}
+    change_manifest(path, decides=decides, files=kept(path))
     return path
-
-
-def change(path, values):
-    file = path / "manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
 @pytest.fixture
@@ -103,7 +100,7 @@ def test_an_edited_file_of_an_evaluation_is_named(name, after, check):
 def test_verdicts_that_were_turned_with_their_hashes_are_other_numbers(after, check):
     (file,) = after.glob("verdicts-*.jsonl")
     edit(file, '"REFUSED"', '"COMPLIED"')
-    change(after, {"files": kept(after)})
+    change_manifest(after, files=kept(after))
     code, out = check()
     assert code == 2 and "does not hold the scores of this folder's responses and verdicts" in out
 
@@ -181,12 +178,8 @@ def test_another_judge_suite_or_decoding_is_refused(before, after, tmp_path):
     assert "attacks of xstest_safe x none are not the same in both" in refusal(before, less)
     looser = evaluation(tmp_path / "evals/looser", weights, refuses_most, min_coverage=0.5)
     assert "have two min_coverage, 0.9 and 0.5; score both with one" in refusal(before, looser)
-    change(after, {"decides": {"model": folder_identity(weights), "generator": "other"}})
+    change_manifest(after, decides={"model": folder_identity(weights), "generator": "other"})
     assert "were asked in two ways (generator: scripted and other)" in refusal(before, after)
-
-
-def test_an_empty_folder_of_judge_cards_is_refused(before, after):
-    assert "an empty word is no folder" in refusal(before, after, "--judge-cards", "")
 
 
 def test_two_attackers_are_refused(tmp_path, monkeypatch):
@@ -194,7 +187,7 @@ def test_two_attackers_are_refused(tmp_path, monkeypatch):
     before = evaluation(tmp_path / "a", write_model(tmp_path / "base"), answers_most)
     after = evaluation(tmp_path / "b", write_model(tmp_path / "trained", b"\1" * 16), refuses_most)
     edit(after / "config.yaml", "n_streams: 5", "n_streams: 1")
-    change(after, {"files": kept(after)})
+    change_manifest(after, files=kept(after))
     assert "were attacked by two attackers, {'attacker_llm': None, 'n_streams': 5" in refusal(before, after)
 
 
@@ -202,7 +195,7 @@ def test_an_unfinished_one_and_one_without_verdicts_are_refused(before, after):
     (verdicts,) = after.glob("verdicts-*.jsonl")
     verdicts.unlink()
     assert f"lacks {verdicts.name}; make it again with" in refusal(before, after)
-    change(before, {"exit_state": "interrupted"})
+    change_manifest(before, exit_state="interrupted")
     assert "is not finished (state: interrupted)" in refusal(before, after)
 
 

@@ -13,9 +13,7 @@ import pytest
 from cada_trl.cli import VERBS
 from cada_trl.errors import UserError
 from cada_trl.report.run_record import Folder, of_training
-from cada_trl.storage.digest import sealed
-from cada_trl.storage.files import read_json, replace_json
-from tests.report.made_up_run import write_run
+from tests.report.made_up_run import seal, write_run
 
 ROWS = {
     "bad.jsonl": '{"text": "a", "harmful": true, "hazard": "privacy"}\nno row\n',
@@ -109,6 +107,8 @@ WRONG = {
         ".": ". is no folder of a run",
         ". --judge-cards nope": "argument --judge-cards: nope is no folder",
         ". --out=": "argument --out: an empty word is no folder",
+        ". --out ~/page": "argument --out: ~/page: ~ is the shell's; write the folder out",
+        ". runs/..": "a folder is given twice",
     },
     "certificate": {
         "a": "1 folder(s) given; expected two different evaluations",
@@ -116,6 +116,7 @@ WRONG = {
         "a a": "expected two different evaluations, as in evals/<before> evals/<after>",
         "a b --out=": "argument --out: an empty word is no folder",
         "a b --judge-cards nope": "argument --judge-cards: nope is no folder",
+        "a b --judge-cards=": "argument --judge-cards: an empty word is no folder",
         "--chek a": "unrecognized arguments: --chek; python -m cada_trl.certificate --help lists what there is",
         "--check a --out b": "--check takes one certificate.json alone",
         "--check good.jsonl": "certificate: ",
@@ -232,7 +233,7 @@ EDITS = {
 def ended_run(path):
     """As train leaves it, with a model that nothing here loads."""
     write_run(path, 0, 1)
-    replace_json(path / "manifest.json", sealed(path, read_json(path / "manifest.json")))
+    seal(path)
     (path / "final").mkdir()
     (path / "final" / "config.json").write_text(json.dumps({}))
     return path

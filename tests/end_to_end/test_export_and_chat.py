@@ -1,7 +1,6 @@
 """A tiny training, its export and a chat with it."""
 
 import io
-import json
 
 import pytest
 
@@ -39,11 +38,6 @@ def test_the_export_loads_alone_says_what_the_run_says_and_holds_no_path(run, tm
     texts = [path.read_text(encoding="utf-8") for path in target.iterdir() if path.suffix in {".json", ".md"}]
     assert not [text for text in texts if str(run.parent.parent) in text]
     assert not list(target.glob("*.bin"))
-    sampling = json.loads((target / "generation_config.json").read_text(encoding="utf-8"))
-    assert sampling["do_sample"] is True and sampling["temperature"] > 0
-    assert (target / "README.md").read_text(encoding="utf-8").startswith("---\n")
-    with pytest.raises(UserError, match="exists"):
-        export.main([str(run), f"to={target}"])
 
 
 def test_an_evaluation_of_another_model_is_refused_and_nothing_is_written(run, tmp_path):
@@ -79,13 +73,9 @@ def test_the_terminal_chat_forgets_on_reset_and_ends_with_ctrl_d(run, monkeypatc
     assert "only /reset and Ctrl-D" in capsys.readouterr().err
 
 
-def test_a_question_without_room_and_a_wrong_choice_are_one_line(run):
+def test_a_question_without_room_and_one_that_is_no_text_are_one_line(run):
     with pytest.raises(UserError, match="context_tok"):
         chat.main([str(run), "ask=" + "x" * 3000])
-    with pytest.raises(UserError, match="analysis"):
-        chat.main([str(run), "analysis=maybe"])
-    with pytest.raises(UserError, match="max_new_tok"):
-        chat.main([str(run), "max_new_tok=0"])
     with pytest.raises(UserError, match=r"ask=.*unable to parse raw data as a unicode string"):
         chat.main([str(run), "ask=caf\udce9"])
 
