@@ -9,13 +9,10 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.report.page import write_report
 from cada_trl.report.records import CellRecord, SweepRecord, read_evaluation, read_record
-from cada_trl.report.run_record import ProbeRow
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import answers_most, refuses_most, write_evaluation
-from tests.report.made_up_run import probe_row, write_run
+from tests.report.made_up_run import write_run
 from tests.report.made_up_utility import write_utility
-
-EVIL = "<img src=x onerror=alert(1)></details><script>alert(2)</script>"
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +63,7 @@ def test_the_page_is_well_nested_reachable_from_its_top_and_says_what_its_pictur
     [
         "the request alone",
         "responses 1:15",
-        "75.0 %",
-        "55.1 to 88.0; 18/24",
         ">transfer<",
-        "-56.5 points",
-        "15 / 2",
         "less helpful",
         "after-2 against before-1",
         "Learned on",
@@ -112,22 +105,6 @@ def test_the_twins_hold_the_same_numbers_and_no_text_of_people_or_models(page, m
         assert text in page and text in markdown
     assert "![Safety against helpfulness](safety_helpfulness.png)" in markdown
     assert "Made-up" not in markdown + json.dumps(twin)
-
-
-def test_what_a_model_and_a_benchmark_wrote_is_escaped(run, tmp_path):
-    def attack(attempt):
-        return EVIL
-
-    row = ProbeRow.model_validate(probe_row("harmless", 1, "COMPLIED", False, final_response=EVIL, hazard="<b>"))
-    path = write_evaluation(tmp_path / "<b>name", attack, model={"name": "<i>model</i>"})
-    utility = read_record(write_utility(tmp_path / "<i>utility", {"gsm8k": [True, False]}))
-    records = [dataclasses.replace(run, before=[row], after=[]), read_evaluation(path), utility]
-    text = write_report(records, tmp_path / "out").read_text()
-    check_page(text)
-    assert not [tag for tag in ("<img src=x", "<script>", "<i>", "<b>name") if tag in text]
-    assert text.count("&lt;img src=x onerror=alert(1)&gt;") > 3
-    markdown = (tmp_path / "out" / "report.md").read_text()
-    assert "<b>name" not in markdown and "<i>" not in markdown
 
 
 def test_a_secret_in_the_configuration_is_not_shown(run, tmp_path):

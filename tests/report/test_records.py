@@ -8,11 +8,15 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import verdict_file
 from cada_trl.report.records import UtilityRecord, read_evaluation, read_record, read_sweep
-from cada_trl.storage.digest import sealed
-from cada_trl.storage.files import read_json, replace_json
 from tests.report.made_up_evaluation import RefusedJudge, answers_most, write_evaluation
+from tests.report.made_up_run import seal
 from tests.report.made_up_sweep import write_record, write_sweep
 from tests.report.made_up_utility import write_utility
+
+
+def damage(file, text):
+    """None takes it away."""
+    file.unlink() if text is None else file.write_text(text)
 
 
 def refused(folder, message):
@@ -88,9 +92,7 @@ COMMAND = "python -m cada_trl.evaluate model=smollm2 benchmarks=strongreject,xst
     ],
 )
 def test_a_file_that_is_missing_or_damaged_is_named_in_one_line(evaluation, file, text, message):
-    (evaluation / file).unlink()
-    if text is not None:
-        (evaluation / file).write_text(text)
+    damage(evaluation / file, text)
     refused(evaluation, message)
 
 
@@ -99,28 +101,6 @@ def test_scores_that_are_not_those_of_the_verdicts_are_refused(evaluation):
     values["cells"][0]["total"]["complied"] |= {"successes": 0, "value": 0.0, "low": 0.0, "high": 0.138}
     (evaluation / "scores.json").write_text(json.dumps(values))
     refused(evaluation, "does not hold the scores of this folder's responses and verdicts; make it")
-
-
-@pytest.mark.parametrize(
-    ("file", "edit", "message"),
-    [
-        ("attempts", {"prompt": "another"}, "attempts.jsonl, row 1: attempt strongreject/strongreject-000/none"),
-        ("verdicts-*", {"judge": "another"}, "a verdict of the judge 'another'"),
-    ],
-)
-def test_an_edited_attempt_and_a_verdict_of_another_judge_are_refused(evaluation, file, edit, message):
-    (path,) = evaluation.glob(f"{file}.jsonl")
-    first, *others = path.read_text().splitlines()
-    path.write_text("\n".join([json.dumps(json.loads(first) | edit), *others]) + "\n")
-    refused(evaluation, message)
-
-
-def test_an_edited_row_that_moves_no_score_is_refused(evaluation):
-    replace_json(evaluation / "manifest.json", sealed(evaluation, read_json(evaluation / "manifest.json")))
-    rows = evaluation / "responses.jsonl"
-    rows.write_text(rows.read_text().replace("short answer", "long answer"))
-    with pytest.raises(UserError, match=r"responses\.jsonl was edited after it was written"):
-        read_evaluation(evaluation)
 
 
 def test_a_line_that_is_being_written_is_left_to_its_writer(evaluation, before):
@@ -145,13 +125,8 @@ def test_finished_and_unfinished_tasks_are_told_apart(utility):
     assert record.unfinished == ["mmlu-11111111"]
 
 
-def test_a_folder_without_a_finished_task_is_refused(utility):
-    (utility / "gsm8k-00000000" / "result.json").unlink()
-    refused(utility, "holds no finished task")
-
-
 def test_a_result_edited_since_is_refused(utility):
-    replace_json(utility / "manifest.json", sealed(utility, read_json(utility / "manifest.json")))
+    seal(utility)
     file = utility / "gsm8k-00000000" / "result.json"
     file.write_text(file.read_text().replace('"value": 0.5', '"value": 0.6'))
     refused(utility, "result.json was edited after it was written")
@@ -171,8 +146,9 @@ def test_a_result_without_a_whole_number_is_refused(utility, accuracy):
     [
         ("config.yaml", "a: [", "config.yaml, line 1: cannot be read as YAML"),
         ("gsm8k-00000000/result.json", "{", "result.json is not a JSON object"),
+        ("gsm8k-00000000/result.json", None, "holds no finished task"),
     ],
 )
-def test_a_damaged_file_of_a_utility_folder_is_named(utility, file, text, message):
-    (utility / file).write_text(text)
+def test_a_file_of_a_utility_folder_that_is_missing_or_damaged_is_named(utility, file, text, message):
+    damage(utility / file, text)
     refused(utility, message)

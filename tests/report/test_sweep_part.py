@@ -14,10 +14,9 @@ from cada_trl.report.frontier import Frontier, Measured, Point, Share, pareto_fr
 from cada_trl.report.records import CellRecord, SweepRecord, read_sweep
 from cada_trl.report.sweep_part import draw_frontier
 from cada_trl.statistics.seeds import pooled_spread
-from cada_trl.storage.digest import sealed
-from cada_trl.storage.files import read_json, replace_json
 from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import write_evaluation
+from tests.report.made_up_run import seal
 from tests.report.made_up_sweep import answers, write_record, write_sweep
 
 
@@ -81,18 +80,6 @@ def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_poo
     assert {one["asr"]["interval"] for one in headline["points"]} == {"pooled"}
 
 
-def test_few_seeds_have_no_interval_and_say_their_range(tmp_path):
-    folder = write_sweep(tmp_path, seeds=(0, 1))
-    values = json.loads((folder / "sweep.json").read_text())
-    write_record(folder, values | {"cells": values["cells"][:4]})
-    main([str(folder)])
-    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
-    assert "No interval over seeds: 2 configurations, 4 seeds, 2 degrees of freedom" in page
-    # the first pair of items more is refused by the second seed: of 24, 2 and 1 complied
-    (row,) = [line for line in text.splitlines() if "beta_kl=0 | mean of 2" in line][1:2]
-    assert "6.2 % (seeds 4.2 to 8.3; n 24/24)" in row
-
-
 def test_probes_stand_in_where_no_evaluation_ran(tmp_path):
     folder = write_sweep(tmp_path, evaluated=False)
     main([str(folder)])
@@ -114,7 +101,7 @@ def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path):
 
 def test_a_cell_with_an_edited_row_is_said_and_no_point(tmp_path):
     folder, run = write_sweep(tmp_path, evaluated=False), tmp_path / "runs" / "b0.0-s0"
-    replace_json(run / "manifest.json", sealed(run, read_json(run / "manifest.json")))
+    seal(run)
     assert read_sweep(folder).missing == []
     probes = run / "probes" / "after.jsonl"
     probes.write_text(probes.read_text().replace("COMPLIED", "REFUSED"))
@@ -174,11 +161,21 @@ SEEDS = point("seeds", [0.1, 0.08], [0.9, 0.86])
 ONE = point("one", [0.2], [0.8])
 
 
+def front_of(*points):
+    spread, front = pooled_spread([]), [one.label for one in pareto_front(points)]
+    return Frontier("asr/all", "nrr/a/none", spread, spread, list(points), [], front, {}, [], True)
+
+
 def drawn(*points):
     axes = Figure().add_subplot()
-    spread, front = pooled_spread([]), [one.label for one in pareto_front(points)]
-    draw_frontier(axes, Frontier("asr/all", "nrr/a/none", spread, spread, list(points), [], front, {}, [], True))
+    draw_frontier(axes, front_of(*points))
     return axes
+
+
+def test_no_label_is_markup_where_the_picture_stands_in_the_page_itself():
+    label = "--><script>"
+    svg = sweep_part.frontier_svg(front_of(point(label, [0.2], [0.8]), BASE), "p", {"point-0": label})
+    assert "<title>--&gt;&lt;script&gt;</title>" in svg and label not in svg
 
 
 def test_the_untrained_model_is_one_row_beside_the_seeds(tmp_path):
