@@ -117,17 +117,6 @@ def printed(shown):
     return capture.get()
 
 
-def test_a_pair_shows_both_measures_of_the_probe_and_of_the_words():
-    row = next(line for line in printed(made_up_card()).splitlines() if "StrongREJECT" in line)
-    for cell in ("313, 250", "0.86 [0.83, 0.89]", "0.56 [0.50, 0.62]", "0.71 [0.67, 0.75]", "0.33 [0.28, 0.40]"):
-        assert cell in row
-
-
-def test_an_absent_pair_is_a_line_and_no_row():
-    lines = [line for line in printed(made_up_card()).splitlines() if "AdvBench" in line]
-    assert lines == ["- AdvBench | OR-Bench hard: absent: sets/advbench/harmful_behaviors.csv"]
-
-
 def test_the_curve_shows_mean_and_range_and_says_where_pairs_lack():
     assert card.curve_table(CURVE).rows == [
         ["StrongREJECT | XSTest safe", "AUC", "0.80 (0.78, 0.83)", "absent"],

@@ -3,11 +3,9 @@
 import pytest
 
 from cada_trl.records import read_jsonl
-from cada_trl.report.__main__ import main as report
 from cada_trl.tracking.metrics import METRICS, SECTIONS
 from cada_trl.tracking.mirror import TABLES
 from cada_trl.train import main
-from tests.report.html_check import check_page
 from tests.tracking.wandb_stand_in import wandb_sync
 
 from .tiny_model import save_tiny_model, tiny_overrides
@@ -58,11 +56,3 @@ def test_wandb_sync_sends_them_too_with_the_step_as_axis(run):
                 assert any(f"/{name}_" in file for file in sent.files), name
     kept = [(row["step"], row["train/step_s"]) for _, row in read_jsonl(run / "train.jsonl")]
     assert [(row["step"], row["train/step_s"]) for row in sent.history if "train/step_s" in row] == kept
-
-
-def test_the_offline_page_has_every_section(run):
-    assert report([str(run)]) == 0
-    page = (run / "report.html").read_text()
-    check_page(page)
-    for title in SECTIONS:
-        assert f">{title}</h3>" in page, title

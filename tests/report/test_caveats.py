@@ -130,10 +130,8 @@ def trained(record, run, judge_id, algo="{method: cada}"):
     return replace(record, config={"model": {"source": "folder", "path": str(run / "final")}})
 
 
-def test_a_judge_that_also_paid_the_reward_is_warned_of_and_no_other(before, panelled, tmp_path):
+def test_no_judge_of_another_training_is_warned_of_and_a_panels_by_its_name(before, panelled, tmp_path):
     judge = before.scores.judge_id
-    (sentence,) = reward_judge_warnings([before, trained(before, tmp_path, judge)])
-    assert sentence.startswith(f"Warning: the judge {judge} also paid the reward in the training of before-1.")
     assert reward_judge_warnings([trained(before, tmp_path, other) for other in ("another", "")]) == []
     nowhere = {"model": {"source": "folder", "path": str(tmp_path / "nowhere" / "final")}}
     assert reward_judge_warnings([before, replace(before, config=nowhere)]) == []
@@ -154,18 +152,22 @@ def test_a_judge_that_paid_the_reward_of_the_run_from_which_a_model_began_is_war
     assert "also paid the reward in the training of first, from which before-1 began." in sentence
 
 
-def test_a_judge_that_had_no_part_in_the_training_is_not_warned_of_and_one_that_chose_its_targets_is(before, tmp_path):
+@pytest.mark.parametrize(
+    ("algo", "sees", "part"),
+    [
+        ("{method: cada}", "", ["paid the reward"]),
+        ("{method: cada}", "-sees-completion", ["paid the reward"]),
+        ("{method: sft, keep: reasoned_refusal}", "", ["chose the targets"]),
+        ("{method: dpo, keep: complete}", "", []),
+    ],
+)
+def test_a_judge_is_warned_of_where_it_had_a_part_in_the_training_whatever_it_sees_here(
+    before, tmp_path, algo, sees, part
+):
     judge = before.scores.judge_id
-    assert reward_judge_warnings([trained(before, tmp_path, judge, "{method: dpo, keep: complete}")]) == []
-    (sentence,) = reward_judge_warnings([trained(before, tmp_path, judge, "{method: sft, keep: reasoned_refusal}")])
-    assert sentence.startswith(f"Warning: the judge {judge} also chose the targets in the training of ")
-
-
-def test_a_judge_that_paid_the_reward_is_warned_of_whatever_it_sees_here(before, tmp_path):
-    judge = before.scores.judge_id
-    record = replace(before, scores=before.scores.model_copy(update={"judge_id": f"{judge}-sees-completion"}))
-    (sentence,) = reward_judge_warnings([trained(record, tmp_path, judge)])
-    assert sentence.startswith(f"Warning: the judge {judge} also paid the reward")
+    record = replace(before, scores=before.scores.model_copy(update={"judge_id": judge + sees}))
+    said = [one.partition(". A policy")[0] for one in reward_judge_warnings([trained(record, tmp_path, judge, algo)])]
+    assert said == [f"Warning: the judge {judge} also {one} in the training of before-1" for one in part]
 
 
 def test_a_panels_page_has_the_card_of_each_judge_and_no_verdicts_of_another(panelled):

@@ -1,17 +1,12 @@
 from dataclasses import replace
 
 from cada_trl.document.blocks import Bullets, Table
-from cada_trl.report.facts import NO_CARD, card_blocks, card_note, eval_facts, prompt_fact, run_facts, split_sizes
+from cada_trl.report.facts import NO_CARD, card_blocks, card_note, eval_facts, prompt_fact
 from cada_trl.report.page import write_report
 from tests.report.html_check import check_page
 from tests.separability.made_up_card import ABSENT, ASKED, made_up_card
 
 CARD = made_up_card().summary()
-
-
-def test_a_folder_with_no_manifest_and_no_config_reads_unknown(run):
-    facts = run_facts(replace(run, manifest={}, config={}))
-    assert (facts["Model"], facts["Wall time"]) == ("unknown, unknown", "unknown")
 
 
 def test_what_the_judge_saw_is_that_of_the_judge_that_scored_and_not_of_the_last_calls_settings(scored):
@@ -41,10 +36,6 @@ def test_the_page_shows_the_card_or_says_how_to_make_it(run, tmp_path):
     assert NO_CARD not in page
     for text in ("0.86 [0.83, 0.89]", "0.71 [0.67, 0.75]", "absent: sets/advbench", "look harmful"):
         assert text in page
-
-
-def test_the_sizes_of_the_split_are_one_sentence():
-    assert split_sizes({"split": {"train": {"n": 5}, "probe": {"n": 2}}}) == "train 5, probe 2"
 
 
 def test_cases_that_are_not_shown_are_not_named():

@@ -44,19 +44,6 @@ def test_every_sample_has_prompt_completion_verdict_and_reason(after):
         assert one.metadata["note"] == attempt.note and one.metadata["item"]["request"] == attempt.item.request
 
 
-def test_unscored_is_null_in_its_sample_and_absent_in_the_rate(after):
-    log = inspect_log(after)
-    score = next(
-        (one.scores or {})["judged"] for one in log.samples or () if one.id == "strongreject/strongreject-001/none"
-    )
-    assert score.answer == "UNSCORED" and score.value["complied"] is None
-    assert '"complied": null' in score.model_dump_json(indent=1)
-    found = numbers(log)
-    assert found["complied", "strongreject/none coverage"] == pytest.approx(23 / 24)
-    assert found["harmful", "strongreject/none coverage"] == 0.0  # phrases give no such label
-    assert found["harmful", "strongreject/none"] != found["harmful", "strongreject/none"]  # NaN
-
-
 def test_judge_model_and_files_are_named_by_their_hashes(before):
     kept = replace(before, manifest=before.manifest | {"files": {"responses.jsonl": "cd" * 32}})
     said = inspect_log(kept).eval.metadata or {}

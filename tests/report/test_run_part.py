@@ -26,8 +26,8 @@ def test_several_seeds_get_a_table_with_mean_and_deviation(make_run, tmp_path):
 def test_a_run_that_was_killed_before_any_probe_still_gets_a_page(run, tmp_path):
     bare = RunRecord(run.path, {}, {}, [], [], [], ["The run did not finish: its state is unknown, its last step 0."])
     text = write_report([bare], tmp_path).read_text()
-    assert "The run did not finish" in text
-    assert "No probe was run" in text
+    assert "The run did not finish" in text and "No probe was run" in text
+    assert "<dt>Model</dt><dd>unknown, unknown</dd>" in text and "<dt>Wall time</dt><dd>unknown</dd>" in text
 
 
 def test_every_section_is_there_folded_and_a_panel_without_data_is_said(run):
