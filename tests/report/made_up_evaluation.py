@@ -66,16 +66,9 @@ def refuses_most(attempt):
 
 
 def items(benchmark, n, harmful):
-    word = "harmful" if harmful else "harmless"
+    word, hazards = "harmful" if harmful else "harmless", ("hate", "privacy", None)
     return [
-        Item(
-            f"{benchmark}-{i:03d}",
-            benchmark,
-            f"Made-up {word} request number {i}?",
-            ("hate", "privacy", None)[i % 3],
-            "",
-            harmful,
-        )
+        Item(f"{benchmark}-{i:03d}", benchmark, f"Made-up {word} request number {i}?", hazards[i % 3], "", harmful)
         for i in range(n)
     ]
 
