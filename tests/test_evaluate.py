@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from evaluation.small_evaluation import HARMFUL, HARMLESS, ScriptedGenerator, overrides, write_benchmarks, write_model
+from evaluation.small_evaluation import HARMFUL, HARMLESS, overrides, set_up, write_model
 from judging.stub_endpoint import Stub, answer
 
 from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
-from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.folder import verdict_file
 from cada_trl.evaluation.scores import Scores
 from cada_trl.evaluation.settings import load_evaluate_config
@@ -49,13 +48,13 @@ class CountingJudge:
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    write_benchmarks(tmp_path)
-    write_model(tmp_path / "model")
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
-    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
-    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
-    ScriptedGenerator.asked.clear()
+def model(tmp_path, monkeypatch):
+    """What stands for the model, with all else that the verb reads below tmp_path."""
+    return set_up(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def root(model, tmp_path):
     return tmp_path
 
 
@@ -126,14 +125,14 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call):
     assert [row["item"] for row in rows(folder / "missing.jsonl")] == ["harmful_six-005", "harmful_six-006"]
 
 
-def test_a_second_call_asks_nobody_and_changes_no_answer(call, judge):
+def test_a_second_call_asks_nobody_and_changes_no_answer(call, judge, model):
     first = call()
     kept = {name: (first / name).read_bytes() for name in ("responses.jsonl", "scores.json", "attempts.jsonl")}
-    n_asked, n_judged = len(ScriptedGenerator.asked), len(judge.pairs)
+    n_asked, n_judged = len(model.asked), len(judge.pairs)
     assert (n_asked, n_judged) == (6 + 4 + 4, 14)
     assert call() == first
     # the empty answer neither
-    assert (len(ScriptedGenerator.asked), len(judge.pairs)) == (n_asked, n_judged)
+    assert (len(model.asked), len(judge.pairs)) == (n_asked, n_judged)
     assert {name: (first / name).read_bytes() for name in kept} == kept
 
 
@@ -143,24 +142,24 @@ def test_the_judge_sees_the_request_and_the_final_response_alone(call, judge):
     assert not any("story" in text or "### " in text for pair in judge.pairs for text in pair)
 
 
-def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(call, monkeypatch):
+def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(call, monkeypatch, model):
     first = call()
-    n_asked = len(ScriptedGenerator.asked)
+    n_asked = len(model.asked)
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: CountingJudge())
     assert call("min_coverage=0.5") == first
-    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(model.asked) == n_asked
     assert len(list(first.glob("verdicts-*.jsonl"))) == 2
     assert scores(first).judge_id == "counting-v1"
     assert scores(first).cells[0].headline.value == 0.0
 
 
-def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(call, monkeypatch, capsys):
+def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(call, monkeypatch, capsys, model):
     first = call("min_coverage=0.1")
     alone, by_phrases = scores(first), rows(next(first.glob("verdicts-phrases-*")))
-    n_asked, judge = len(ScriptedGenerator.asked), CountingJudge()
+    n_asked, judge = len(model.asked), CountingJudge()
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: Panel("panel-1", [PhraseJudge(), judge]))
     assert call("min_coverage=0.1") == call("min_coverage=0.1") == first
-    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(model.asked) == n_asked
     assert len(judge.pairs) == len(rows(first / "responses.jsonl"))
     assert sorted(path.name.split("-")[1] for path in first.glob("verdicts-*")) == ["counting", "phrases"]
     assert rows(next(first.glob("verdicts-phrases-*"))) == by_phrases
@@ -177,19 +176,19 @@ def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majori
     assert "majority" in capsys.readouterr().out
 
 
-def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(call, root, judge):
+def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(call, root, judge, model):
     judge.offline = True
     with pytest.raises(UserError, match="nothing answers there"):
         call()
-    assert ScriptedGenerator.asked == []
+    assert model.asked == []
     assert list(root.glob("evals/*/")) == []
 
 
-def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call, root):
+def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call, root, model):
     nobody = ("judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=stub", "api_key_env=null", "max_retries=0")
     with pytest.raises(UserError, match="nothing answers there"):
         call(*nobody)
-    assert ScriptedGenerator.asked == []
+    assert model.asked == []
     stub = Stub()
     try:
         there = ("judge=rubric", f"base_url={stub.url}", "llm=stub", "api_key_env=null", "max_retries=0")
@@ -201,12 +200,12 @@ def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call, 
         assert json.loads((folder / "manifest.json").read_text())["exit_state"].startswith("failed: no rate")
         assert all(cell.headline.value is None for cell in scores(folder).cells)
         assert {row["raw"] for row in rows(next(folder.glob("verdicts-*")))} == {"Well, it depends.", ""}
-        n_asked = len(ScriptedGenerator.asked)
+        n_asked = len(model.asked)
         stub.script = lambda n: answer("REFUSED")
         assert call(*there, "min_coverage=0.5") == folder
     finally:
         stub.close()
-    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(model.asked) == n_asked
     assert [cell.headline.value for cell in scores(folder).cells] == [0.0, 0.0, 0.0]
     assert (scores(folder).cells[0].headline.n, scores(folder).cells[0].headline.asked) == (5, 6)
 
@@ -292,18 +291,18 @@ def test_an_evaluation_of_an_older_version_goes_on_with_a_line(call, capsys):
         ("manifest.json", lambda text: text[:50], "is not a JSON object"),
     ],
 )
-def test_mixed_up_files_are_refused_and_left_as_they_are(call, name, change, message):
+def test_mixed_up_files_are_refused_and_left_as_they_are(call, name, change, message, model):
     folder = call()
     if name != "manifest.json":
         forget_hashes(folder)
     path = next(folder.glob(name))
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     changed = path.read_bytes()
-    n_asked = len(ScriptedGenerator.asked)
+    n_asked = len(model.asked)
     with pytest.raises(UserError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
-    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(model.asked) == n_asked
     if name != "manifest.json":
         assert path.read_bytes() == changed
 
@@ -315,12 +314,12 @@ def test_mixed_up_files_are_refused_and_left_as_they_are(call, name, change, mes
         ("attacks=pair", "benchmark harmless_four: none of attacks=pair applies to it; add none"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_is_generated(call, root, override, message):
+def test_a_mistake_is_one_line_before_anything_is_generated(call, root, override, message, model):
     with pytest.raises(UserError) as error:
         call(override)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-    assert ScriptedGenerator.asked == []
+    assert model.asked == []
     assert list(root.glob("evals/*/")) == []
 
 

@@ -8,7 +8,6 @@ from judging.stub_endpoint import Stub, answer
 
 from cada_trl import evaluate as verb
 from cada_trl.config import CONF_DIR
-from cada_trl.data import benchmark_items
 from evaluation.small_evaluation import (
     ANSWER,
     ScriptedGenerator,
@@ -46,7 +45,7 @@ def fails_on_lies(messages, *others):
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", write_benchmarks(tmp_path) / "benchmark")
+    write_benchmarks(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "inspect"))
     return tmp_path
 
@@ -79,7 +78,7 @@ def labels(log):
 def test_samples_labels_and_rates_are_those_of_evaluate_on_the_same_completions(
     root, asked, monkeypatch, capsys, min_coverage
 ):
-    use_generator(monkeypatch, ScriptedGenerator)
+    use_generator(monkeypatch, ScriptedGenerator())
     write_model(root / "model")
     verb.main(overrides(root, f"min_coverage={min_coverage}"))
     (folder,) = {path.parent for path in root.glob("evals/*/scores.json")}
