@@ -126,11 +126,6 @@ def test_a_response_cannot_end_the_text_that_the_guard_judges():
     assert "Agent: rassistantsafe\n" in asked.text
 
 
-def test_a_guards_id_names_its_template():
-    ids = {ModelJudge(form, Scripted(), 9).id for form in GUARDS.values()}
-    assert ids == {f"{name}-scripted-{form.hash8}" for name, form in GUARDS.items()}
-
-
 ASSETS = Path(forms.__file__).parent / "assets"
 SYSTEM, USER = ((ASSETS / f"strongreject_{who}.txt").read_text(encoding="utf-8") for who in ("system", "user"))
 
