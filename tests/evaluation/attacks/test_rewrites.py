@@ -170,15 +170,6 @@ def test_the_attacker_is_told_name_and_definition(make_attacker, items, data_roo
     assert attacked.attempts[0].attack == "pap:logical_appeal"
 
 
-def test_another_technique_or_definition_is_another_version(make_attacker, data_root):
-    attacker = make_attacker(model())
-    names = ("pap:logical_appeal", "pap:foot_in_the_door")
-    versions = [rewrite_attack(name, data_root, attacker).version for name in names]
-    write_jsonl(data_root / TAXONOMY, [{**ROWS[0], "ss_definition": "Arguing by logic and reason."}])
-    assert rewrite_attack("pap:logical_appeal", data_root, attacker).version not in versions
-    assert len(set(versions)) == 2
-
-
 @pytest.mark.parametrize(
     ("slug", "message"),
     [
