@@ -23,24 +23,18 @@ from cada_trl.judging.judge import Judged, Panel
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict, read_jsonl
 from cada_trl.report.records import EvalRecord, read_record
-from cada_trl.storage.files import held
 
 PATIENCE_S = 250  # a busy machine starts Python slowly
 PROGRAM = [sys.executable, str(Path(__file__).parent / "evaluation" / "small_evaluation.py")]
 
 
 class CountingJudge:
-    """Says REFUSED throughout and remembers what it was asked; offline, it says so."""
+    """Says REFUSED throughout and remembers what it was asked."""
 
     id = "counting-v1"
 
     def __init__(self):
         self.pairs = []
-        self.offline = False
-
-    def check_reachable(self):
-        if self.offline:
-            raise UserError("judge counting: nothing answers there")
 
     def judge(self, pairs):
         self.pairs += pairs
@@ -176,19 +170,11 @@ def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majori
     assert "majority" in capsys.readouterr().out
 
 
-def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(call, root, judge, model):
-    judge.offline = True
-    with pytest.raises(UserError, match="nothing answers there"):
-        call()
-    assert model.asked == []
-    assert list(root.glob("evals/*/")) == []
-
-
 def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call, root, model):
     nobody = ("judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=stub", "api_key_env=null", "max_retries=0")
     with pytest.raises(UserError, match="nothing answers there"):
         call(*nobody)
-    assert model.asked == []
+    assert model.asked == [] and not list(root.glob("evals/*/manifest.json"))
     stub = Stub()
     try:
         there = ("judge=rubric", f"base_url={stub.url}", "llm=stub", "api_key_env=null", "max_retries=0")
@@ -224,17 +210,6 @@ def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call,
     assert len({first, *made}) == 7
 
 
-def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call, root):
-    folder = call()
-    with held(folder / "folder.lock", "busy"):
-        second = start(root)
-        errors = second.communicate(timeout=PATIENCE_S)[1]
-    assert second.returncode == 2
-    assert errors.startswith(f"error: {folder} is in use by another evaluation")
-    assert errors.count("\n") == 1
-    assert call() == folder
-
-
 def forget_hashes(folder):
     """As an older version wrote it."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -264,31 +239,14 @@ def test_deleted_answers_are_named_and_made_again(call, capsys):
     assert sorted((folder / "responses.jsonl").read_text(encoding="utf-8").splitlines()) == sorted(rows.splitlines())
 
 
-def test_an_evaluation_of_an_older_version_goes_on_with_a_line(call, capsys):
-    folder = call()
-    forget_hashes(folder)
-    assert call() == folder
-    assert f"{folder}: written without hashes of its files" in capsys.readouterr().err
-    assert call() == folder
-    assert "without hashes" not in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
         ("responses.jsonl", lambda text: text.replace('"key": "', '"key": "0', 1), "another set of attempts"),
         ("responses.jsonl", lambda text: text + text.splitlines()[0] + "\n", "answers an attempt twice"),
-        ("responses.jsonl", lambda text: "{\n" + text, "row 1: not a JSON object"),
         ("attempts.jsonl", lambda text: text.replace("Insult Bob", "Insult Eve"), "edited or mixed up"),
         ("verdicts-*", lambda text: text.replace("phrases-", "phrases-0", 1), "a verdict of the judge 'phrases-0"),
-        (
-            "verdicts-*",
-            lambda text: text.replace('completion_hash": "', 'completion_hash": "0', 1),
-            "another completion",
-        ),
-        ("verdicts-*", lambda text: text.replace('"REFUSED"', '"MAYBE"', 1), "field 'verdict' is 'MAYBE'"),
         ("manifest.json", lambda text: text.replace('decides_sha256": "', 'decides_sha256": "0'), "another evaluation"),
-        ("manifest.json", lambda text: text[:50], "is not a JSON object"),
     ],
 )
 def test_mixed_up_files_are_refused_and_left_as_they_are(call, name, change, message, model):
@@ -305,31 +263,6 @@ def test_mixed_up_files_are_refused_and_left_as_they_are(call, name, change, mes
     assert len(model.asked) == n_asked
     if name != "manifest.json":
         assert path.read_bytes() == changed
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("benchmarks=harmless_four", "attack pair applies to no benchmark named here; harmless_four x pair"),
-        ("attacks=pair", "benchmark harmless_four: none of attacks=pair applies to it; add none"),
-    ],
-)
-def test_a_mistake_is_one_line_before_anything_is_generated(call, root, override, message, model):
-    with pytest.raises(UserError) as error:
-        call(override)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-    assert model.asked == []
-    assert list(root.glob("evals/*/")) == []
-
-
-def test_a_model_without_tokenizer_or_weights_is_one_line(call, root):
-    (root / "model" / "tokenizer_config.json").unlink()
-    with pytest.raises(UserError, match=r"tokenizer"):
-        call()
-    (root / "model" / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"no \*\.safetensors"):
-        call()
 
 
 def test_a_dry_run_says_what_would_be_asked_and_config_every_value_and_neither_asks(root, capsys):
@@ -439,7 +372,7 @@ def test_planning_and_refusing_import_no_torch(root):
         "import sys; from pathlib import Path; from cada_trl.data import benchmark_items; "
         "from cada_trl import evaluate; "
         "benchmark_items.BENCHMARK_DIR = Path(sys.argv[1]) / 'benchmark'; evaluate.main(sys.argv[2:]); "
-        "heavy = {'torch', 'transformers', 'matplotlib'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'openai'} & set(sys.modules); assert not heavy, heavy"
     )
     words = [*overrides(root), "--dry-run"]
     done = subprocess.run(

@@ -236,6 +236,7 @@ def test_what_was_judged_before_the_judge_failed_stays(path, monkeypatch):
         ("harmful_score", "1", "row 1: field 'harmful_score'"),
         ("raw", 1, "row 1: field 'raw'"),
         ("key", "of no response", "row 1: a verdict on another completion"),
+        ("completion_hash", "of another", "row 1: a verdict on another completion"),
         ("judge", "scripted/one-v2", "row 1: a verdict of the judge 'scripted/one-v2'; expected 'scripted/one-v1'"),
     ],
 )

@@ -40,6 +40,8 @@ def test_an_attack_is_put_to_every_benchmark_that_has_it_and_the_others_are_not_
         "harmless_four x base64",
     ]
     assert [item.request for item in planned.benchmarks[0].items] == HARMFUL
+    with pytest.raises(UserError, match="attack pair applies to no benchmark named here; harmless_four x pair"):
+        plan(root, "benchmarks=harmless_four")
 
 
 def test_a_published_item_of_a_hazard_that_the_pack_lacks_has_none(root, monkeypatch):
