@@ -231,7 +231,7 @@ def test_what_was_judged_before_the_judge_failed_stays(path, monkeypatch):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        *(("verdict", value, "row 1: field 'verdict'") for value in ("MAYBE", None)),
+        *(("verdict", value, "row 1: field 'verdict'") for value in ("MAYBE", None, [])),
         ("harmful", "yes", "row 1: field 'harmful'"),
         ("harmful_score", "1", "row 1: field 'harmful_score'"),
         ("raw", 1, "row 1: field 'raw'"),
