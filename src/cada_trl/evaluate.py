@@ -55,7 +55,8 @@ def main(argv: list[str]) -> int:
     place_of(config.evals_dir)
     with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, config.cache_dir)
-        plan = make_plan(config, _attacker(config), lambda attacker: _pair(attacker, config, model, judge))
+        attacker = _attacker(config)
+        plan = make_plan(config, attacker, _pair(attacker, config, model, judge) if attacker else None)
         for line in plan.read_as:
             print(line)
         if config.data_root is None and TWIN_SETS.keys() == set(config.benchmarks):

@@ -268,11 +268,9 @@ def test_a_generated_attack_without_an_attacker_names_its_settings(name):
 def test_a_generated_attack_is_the_one_that_the_name_says(make_attacker, tmp_path):
     rows = [{"ss_technique": "Logical Appeal", "ss_definition": "Using reason."}]
     write_jsonl(tmp_path / TAXONOMY, rows)
-
-    def pair(attacker):
-        return PairAttack(attacker, lambda _: [], "t", PhraseJudge(), "final_response", 1, 1)
-
-    given = {"attacker": make_attacker(ScriptedModel(lambda messages: "")), "pair": pair, "data_root": tmp_path}
+    attacker = make_attacker(ScriptedModel(lambda messages: ""))
+    pair = PairAttack(attacker, lambda _: [], "t", PhraseJudge(), "final_response", 1, 1)
+    given = {"attacker": attacker, "pair": pair, "data_root": tmp_path}
     for name in ("pair_adaptive", "pap:logical_appeal", "paraphrase", "translation:Zulu"):
         attack = make(name, **given)
         assert (attack.name, attack.kind, attack.transfer) == (name, "generated", False)
