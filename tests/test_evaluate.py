@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from evaluation.small_evaluation import HARMFUL, HARMLESS, overrides, set_up, write_model
-from judging.stub_endpoint import Stub, answer
+from judging.stub_endpoint import ScriptedJudge, Stub, answer
 
 from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
@@ -19,26 +19,13 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import verdict_file
 from cada_trl.evaluation.scores import Scores
 from cada_trl.evaluation.settings import load_evaluate_config
-from cada_trl.judging.judge import Judged, Panel
+from cada_trl.judging.judge import Panel
 from cada_trl.judging.phrases import PhraseJudge
-from cada_trl.records import Verdict, read_jsonl
+from cada_trl.records import read_jsonl
 from cada_trl.report.records import EvalRecord, read_record
 
 PATIENCE_S = 250  # a busy machine starts Python slowly
 PROGRAM = [sys.executable, str(Path(__file__).parent / "evaluation" / "small_evaluation.py")]
-
-
-class CountingJudge:
-    """Says REFUSED throughout and remembers what it was asked."""
-
-    id = "counting-v1"
-
-    def __init__(self):
-        self.pairs = []
-
-    def judge(self, pairs):
-        self.pairs += pairs
-        return [Judged(Verdict.REFUSED, "no", "says no", harmful=False, harmful_score=0.0) for _ in pairs]
 
 
 @pytest.fixture
@@ -67,9 +54,10 @@ def call(root):
 
 @pytest.fixture
 def judge(monkeypatch):
-    judge = CountingJudge()
+    """Says REFUSED throughout."""
+    judge = ScriptedJudge()
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: judge)
-    yield judge
+    return judge
 
 
 def rows(path):
@@ -139,26 +127,26 @@ def test_the_judge_sees_the_request_and_the_final_response_alone(call, judge):
 def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(call, monkeypatch, model):
     first = call()
     n_asked = len(model.asked)
-    monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: CountingJudge())
+    monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: ScriptedJudge())
     assert call("min_coverage=0.5") == first
     assert len(model.asked) == n_asked
     assert len(list(first.glob("verdicts-*.jsonl"))) == 2
-    assert scores(first).judge_id == "counting-v1"
+    assert scores(first).judge_id == "judge-1"
     assert scores(first).cells[0].headline.value == 0.0
 
 
 def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(call, monkeypatch, capsys, model):
     first = call("min_coverage=0.1")
     alone, by_phrases = scores(first), rows(next(first.glob("verdicts-phrases-*")))
-    n_asked, judge = len(model.asked), CountingJudge()
+    n_asked, judge = len(model.asked), ScriptedJudge()
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: Panel("panel-1", [PhraseJudge(), judge]))
     assert call("min_coverage=0.1") == call("min_coverage=0.1") == first
     assert len(model.asked) == n_asked
     assert len(judge.pairs) == len(rows(first / "responses.jsonl"))
-    assert sorted(path.name.split("-")[1] for path in first.glob("verdicts-*")) == ["counting", "phrases"]
+    assert sorted(path.name.split("-")[1] for path in first.glob("verdicts-*")) == ["judge", "phrases"]
     assert rows(next(first.glob("verdicts-phrases-*"))) == by_phrases
     found = scores(first)
-    assert (found.judge_id, [one.judge_id for one in found.judges]) == ("panel-1", [alone.judge_id, "counting-v1"])
+    assert (found.judge_id, [one.judge_id for one in found.judges]) == ("panel-1", [alone.judge_id, "judge-1"])
     assert [one.total.refused.successes for one in found.judges[0].cells] == [
         one.total.refused.successes for one in alone.cells
     ]
@@ -166,7 +154,7 @@ def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majori
     for cell, by_one in zip(found.cells, found.judges[0].cells, strict=True):
         assert cell.total.refused.successes in {by_one.total.refused.successes, None}
     record = read_record(first)
-    assert isinstance(record, EvalRecord) and set(record.by_judge) == {alone.judge_id, "counting-v1", "panel-1"}
+    assert isinstance(record, EvalRecord) and set(record.by_judge) == {alone.judge_id, "judge-1", "panel-1"}
     assert "majority" in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import httpx
 import pytest
-from judging.stub_endpoint import KEY, Stub, answer
+from judging.stub_endpoint import KEY, ScriptedJudge, Stub, answer
 from openai import APITimeoutError
 
 from cada_trl.errors import UserError
@@ -23,7 +23,6 @@ NO = "No."
 WHOLE = "### Analysis\nsecret\n### Final Response\nanswer"
 HARMFUL = Judged(Verdict.COMPLIED, "", "", True, 1.0)
 WEAK = Judged(Verdict.COMPLIED, "", "", False, 0.25)
-REFUSED = Judged(Verdict.REFUSED, "", "", False, 0.0)
 
 
 class ScriptedTarget:
@@ -45,18 +44,6 @@ class ScriptedTarget:
     @property
     def prompts(self):
         return [prompt for batch in self.batches for prompt in batch]
-
-
-class ScriptedJudge:
-    """Labels the responses in its table, and calls every other one refused and harmless."""
-
-    def __init__(self, table=None, judge_id="judge-1"):
-        self.id, self.table = judge_id, table or {}
-        self.pairs = []
-
-    def judge(self, pairs):
-        self.pairs += pairs
-        return [self.table.get(response, REFUSED) for _, response in pairs]
 
 
 def where(messages):
