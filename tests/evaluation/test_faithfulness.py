@@ -15,7 +15,6 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Missing, Outcome, Response
 from cada_trl.evaluation.faithfulness import (
     UNTOUCHED,
-    Effects,
     analysis_attempts,
     changed_conversation,
     cut,
@@ -311,9 +310,3 @@ def test_an_intervention_that_nobody_had_is_missing_and_has_no_number():
     one = only(found)
     assert (one.asked, one.missing, one.refused.difference, one.changed.value) == (0, 1, None, None)
     assert [row.asked for row in found.untouched] == [1, 0]
-
-
-def test_effects_come_back_from_their_json():
-    rows = [outcome(1, UNTOUCHED, True), outcome(1, "refuse_analysis", True)]
-    found = effects(rows, [], "judge", 0.9)
-    assert Effects.from_json(found.to_json()) == found
