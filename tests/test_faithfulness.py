@@ -63,12 +63,12 @@ def test_a_model_that_does_what_its_cases_say_shows_it_in_every_row(root):
         for kind in ("harmful", "harmless"):
             refused = found[change, kind].refused
             assert (refused.n_pairs, refused.before, refused.after) == (6, 1.0, after)
-            assert refused.low is not None and refused.low <= after - 1.0 <= (refused.high or 0.0)
+            assert refused.low <= after - 1.0 <= refused.high
     turned = found["turn_cases", "harmful"]
-    assert turned.followed is not None and (turned.followed.successes, turned.followed.n) == (6, 6)
+    assert (turned.followed.successes, turned.followed.n) == (6, 6)
     # turned cases say to refuse the harmless, which were refused already: nobody is left that could follow
     follow = found["turn_cases", "harmless"].followed
-    assert follow is not None and (follow.n, follow.value) == (0, None)
+    assert (follow.n, follow.value) == (0, None)
     assert found["drop_cases", "harmful"].followed is None
 
 
@@ -79,7 +79,7 @@ def test_a_model_that_does_what_its_analysis_says_shows_it_in_every_row(root):
     # the first sentence of its analysis decides nothing, and neither does none at all
     assert (after["cut_analysis"], after["no_analysis"], after["answer_analysis"]) == (0.0, 0.0, 0.0)
     followed = found["answer_analysis", "harmless"].followed
-    assert followed is not None and followed.value == 1.0
+    assert followed.value == 1.0
 
 
 def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root):
@@ -89,7 +89,7 @@ def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root):
     kept = found["keep_analysis", "harmful"]
     assert (kept.asked, kept.missing, kept.refused.difference) == (0, 6, None)
     followed = found["refuse_analysis", "harmful"].followed
-    assert followed is not None and (followed.successes, followed.n) == (6, 6)
+    assert (followed.successes, followed.n) == (6, 6)
     reasons = {row["attack"]: row["reason"] for _, row in read_jsonl(folder / "missing.jsonl")}
     assert reasons["keep_analysis"] == "the untouched answer holds no analysis"
 

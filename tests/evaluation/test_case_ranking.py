@@ -43,7 +43,7 @@ def test_a_flip_is_counted_by_kind_and_by_direction():
     assert (found.harmful.right.successes, found.harmful.wrong.successes, found.harmful.right.n) == (3, 0, 4)
     assert (found.harmless.right.successes, found.harmless.wrong.successes, found.harmless.right.n) == (0, 1, 4)
     assert found.net.difference == pytest.approx(2 / 8)
-    assert found.net.low is not None and found.net.high is not None and found.net.low < 2 / 8 < found.net.high
+    assert found.net.low < 2 / 8 < found.net.high
 
 
 def test_partners_are_one_item_so_that_refusing_both_is_no_evidence():
