@@ -147,7 +147,7 @@ def _attacker(config: EvaluateConfig) -> Attacker | None:
         return None
     client = asked.attacker_api_key_env, asked.attacker_timeout_s, asked.attacker_max_retries
     endpoint = ChatEndpoint.from_settings(asked.attacker_base_url, asked.attacker_llm, *client)
-    return Attacker(endpoint, asked.attacker_llm, config.cache_dir / "attacks.jsonl", asked.attacker_max_calls)
+    return Attacker(endpoint, config.cache_dir / "attacks.jsonl", asked.attacker_max_calls)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def make_attacker(tmp_path):
     """An attacker on the test's one cache file, read again as a second evaluation would."""
 
     def make(model, attacker_id="model-a", max_calls=100):
-        return Attacker(model, attacker_id, tmp_path / "attacker.jsonl", max_calls)
+        model.llm = attacker_id
+        return Attacker(model, tmp_path / "attacker.jsonl", max_calls)
 
     return make
 

@@ -352,7 +352,7 @@ def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_
     monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
     stub = Stub()
     endpoint = ChatEndpoint.from_settings(stub.url, "stub", "TEST_ATTACKER_KEY", 5.0, 2)
-    attacker = Attacker(endpoint, endpoint.llm, tmp_path / "attacker.jsonl", max_calls=100)
+    attacker = Attacker(endpoint, tmp_path / "attacker.jsonl", max_calls=100)
     script = {
         1: answer("<improvement>a start</improvement><prompt>first</prompt>"),
         2: (429, {}),
