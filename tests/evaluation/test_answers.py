@@ -19,7 +19,7 @@ from cada_trl.evaluation.answers import (
     respond,
     to_row,
 )
-from cada_trl.evaluation.attacks.attack import Attacked, Kind, NoAttack
+from cada_trl.evaluation.attacks.attack import Attack, NoAttack
 from cada_trl.evaluation.folder import EvaluationFolder, verdict_file
 from cada_trl.evaluation.plan import Plan, PlannedBenchmark, make_attempts
 from cada_trl.judging.judge import EMPTY, Judged
@@ -92,18 +92,17 @@ ITEMS = [Item(f"six-{number}", "six", f"request {number}", None, "", True) for n
 ATTEMPTS = NoAttack().attempts(ITEMS).attempts
 
 
-class Writes:
+class Writes(Attack):
     """A generated attack that has written prompts for the first n items so far."""
 
-    name, kind, transfer, version = "paraphrase", "generated", False, "paraphrase-1"
-    kind: Kind
+    name, kind, version = "paraphrase", "generated", "paraphrase-1"
 
     def __init__(self, n):
         self.n = n
 
-    def attempts(self, items):
-        made = [Attempt(item, self.name, f"other words for {item.request}", "") for item in items[: self.n]]
-        return Attacked(made, {item.id: "the attacker gave no answer" for item in items[self.n :]})
+    def written(self, items):
+        for place, item in enumerate(items):
+            yield (f"other words for {item.request}", "") if place < self.n else "the attacker gave no answer"
 
 
 def plan(*attacks):
