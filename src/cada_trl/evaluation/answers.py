@@ -116,7 +116,10 @@ def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
     """Inverse of to_row. Errors: UserError for a missing or wrong field, and for a key that is not the prompt's."""
     expected = {name: dict if one is Item else one for name, one in get_type_hints(kind).items()}
     check_fields(row, expected, f"{kind.__name__.lower()} row")
-    record = kind(**{name: from_row(Item, row[name]) if one is dict else row[name] for name, one in expected.items()})
+    values: dict[str, Any] = {
+        name: from_row(Item, row[name]) if one is dict else row[name] for name, one in expected.items()
+    }
+    record = kind(**values)
     if isinstance(record, Attempt) and row.get("key") != record.key:
         raise UserError(
             f"attempt {record.id}: key {row.get('key')!r} is not that of its prompt ({record.key}); the row was "
