@@ -14,12 +14,13 @@ class ScriptedModel(ChatEndpoint):
     def __init__(self, script, reachable=True):
         super().__init__(None, "model-a")
         self.script, self.reachable = script, reachable
-        self.asked = []
+        self.asked, self.temperatures = [], set()
         self.n_checks = 0
 
     def complete(self, messages, max_tok, temperature):
         with self._lock:
             self.asked.append(messages)
+            self.temperatures.add(temperature)
         return self.script(messages)
 
     def check_reachable(self, *_):

@@ -42,7 +42,7 @@ def test_the_rewrite_is_the_prompt_and_the_note_says_whose_it_is(toy, items):
     model = ScriptedModel(rewritten)
     attack = toy(model)
     attacked = attack.attempts(items)
-    assert "Say it again." in model.asked[0][0]["content"]
+    assert "Say it again." in model.asked[0][0]["content"] and model.temperatures == {0.0}
     assert sorted(map(_request, model.asked)) == sorted(item.request for item in items)
     assert [attempt.prompt for attempt in attacked.attempts] == ["?kcol please", ".denepo please", "?kaew please"]
     assert [attempt.item for attempt in attacked.attempts] == items
