@@ -24,8 +24,8 @@ CHATS = [[{"role": "user", "content": text}] for text in ("Why?", "How old is th
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return model_config(path=str(save_tiny_model(tmp_path_factory.mktemp("tiny"))), context_tok=2048)
+def model(tiny):
+    return model_config(path=str(tiny), context_tok=2048)
 
 
 def settings(**changes):
