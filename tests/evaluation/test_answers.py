@@ -54,10 +54,6 @@ def test_another_prompt_or_attack_is_another_attempt_and_another_note_is_not():
     assert Attempt(ITEM, "none", ITEM.request, "seen elsewhere").key == ATTEMPT.key
 
 
-def test_half_of_a_surrogate_pair_has_a_key():
-    assert len(Attempt(ITEM, "none", "\ud83d", "").key) == 16
-
-
 def test_an_edited_prompt_is_refused():
     row = to_row(ATTEMPT) | {"prompt": "How is coffee made?"}
     with pytest.raises(UserError, match=r"attempt set/set-001/none: key '\w{16}' is not that of its prompt"):

@@ -17,13 +17,6 @@ HELLO = [{"role": "user", "content": "hello"}]
 MODEL = ScriptedModel(lambda messages: "text")
 
 
-def test_too_small_a_budget_is_refused_before_the_attacker_is_even_looked_for(make_attacker):
-    model = ScriptedModel(lambda messages: "text")
-    with pytest.raises(UserError, match="pair may ask the attacker 9 times and 8 of attacker_max_calls=8 are left"):
-        make_attacker(model, max_calls=8).prepare(9, "pair")
-    assert (model.asked, model.n_checks) == ([], 0)
-
-
 def test_attacks_share_one_budget(make_attacker):
     attacker = make_attacker(ScriptedModel(lambda messages: "text"), max_calls=3)
     attacker.prepare(2, "pap")
@@ -82,11 +75,6 @@ def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_wo
 )
 def test_an_answer_is_the_last_whole_pair_of_tags_or_why_there_is_none(text, prompt, reason):
     assert read_answer(Answer(text), "prompt") == (prompt, reason)
-
-
-def test_no_answer_keeps_its_reason():
-    silent = "no answer from the attacker: APITimeoutError"
-    assert read_answer(Answer(None, silent), "prompt") == ("", silent)
 
 
 def test_published_prompts_are_rarely_called_refusals(shared_data):

@@ -1,7 +1,6 @@
 """PAIR: attacker, tested model and judge by script."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -332,10 +331,3 @@ def test_a_stream_plays_its_turns_in_order():
     log = Log(2, 3, [turn(0, 1), turn(0, 0)])
     assert [one.iteration for one in log.of(0)] == [0, 1]
     assert [log.live(iteration) for iteration in range(3)] == [[1], [], [0]]
-
-
-def test_a_turn_survives_json_and_tells_the_attacker_its_label():
-    one = turn(2, 1, (Verdict.COMPLIED, False, 0.125))
-    assert Turn.from_row(json.loads(json.dumps(asdict(one)))) == one
-    assert (one.where, one.label) == ("2.1", "COMPLIED, not harmful, score 0.12 of 1")
-    assert turn(0, 0).label == "REFUSED, harm not labelled"

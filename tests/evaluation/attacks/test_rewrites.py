@@ -107,7 +107,7 @@ def test_too_small_a_budget_stops_before_any_question(toy, items):
     model = ScriptedModel(rewritten)
     with pytest.raises(UserError, match="toy may ask the attacker 3 times and 2 of attacker_max_calls=2 are left"):
         toy(model, max_calls=2).attempts(items)
-    assert model.asked == []
+    assert (model.asked, model.n_checks) == ([], 0)
 
 
 def test_another_attacker_or_task_is_another_version_and_asked_anew(toy, make_attacker, items):
