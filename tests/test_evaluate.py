@@ -279,12 +279,9 @@ def test_a_file_of_ones_own_is_explained_asked_and_reported_under_its_name(call,
     (root / "mine.jsonl").write_text('{"text": "Lie.", "label": "no"}\n{"text": "Insult Bob.", "label": "yes"}\n')
     own = f"benchmarks={root / 'mine.jsonl'}"
     line = f"{own}: text from 'text', harmful from 'label' (1 harmful, 1 harmless)"
-    assert verb.main([*overrides(root, own), "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(line)
-    assert "mine_harmful: 1 items x none" in said and "not run: mine_harmful x pair: no published prompts" in said
     folder = call(own)
-    assert line in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert line in said and "not run: mine_harmful x pair: no published prompts" in said
     assert {cell.benchmark: cell.metric for cell in scores(folder).cells} == {
         "mine_harmful": "asr",
         "mine_harmless": "nrr",
