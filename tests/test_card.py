@@ -67,7 +67,7 @@ def test_a_card_is_made_once_and_read_back_afterwards(folder, words, capsys, mon
     with pytest.raises(AssertionError, match="measured again"):
         card.main([*words, "n_train=22"])
     found = kept_card(config, prepare(config))
-    assert found is not None and found.to_json() == values
+    assert found.to_json() == values
 
 
 def test_another_model_has_no_card(folder, words, tmp_path):

@@ -10,52 +10,32 @@ from pathlib import Path
 
 import pytest
 import yaml
-from evaluation.small_evaluation import HARMFUL, HARMLESS, ScriptedGenerator, overrides, write_benchmarks, write_model
-from judging.stub_endpoint import Stub, answer
+from evaluation.small_evaluation import HARMFUL, HARMLESS, overrides, set_up, write_model
+from judging.stub_endpoint import ScriptedJudge, Stub, answer
 
 from cada_trl import evaluate as verb
 from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
-from cada_trl.evaluation import model as tested_model
 from cada_trl.evaluation.folder import verdict_file
 from cada_trl.evaluation.scores import Scores
 from cada_trl.evaluation.settings import load_evaluate_config
-from cada_trl.judging.judge import Judged, Panel
+from cada_trl.judging.judge import Panel
 from cada_trl.judging.phrases import PhraseJudge
-from cada_trl.records import Verdict, read_jsonl
+from cada_trl.records import read_jsonl
 from cada_trl.report.records import EvalRecord, read_record
-from cada_trl.storage.files import held
 
 PATIENCE_S = 250  # a busy machine starts Python slowly
 PROGRAM = [sys.executable, str(Path(__file__).parent / "evaluation" / "small_evaluation.py")]
 
 
-class CountingJudge:
-    """Says REFUSED throughout and remembers what it was asked; offline, it says so."""
-
-    id = "counting-v1"
-
-    def __init__(self):
-        self.pairs = []
-        self.offline = False
-
-    def check_reachable(self):
-        if self.offline:
-            raise UserError("judge counting: nothing answers there")
-
-    def judge(self, pairs):
-        self.pairs += pairs
-        return [Judged(Verdict.REFUSED, "no", "says no", harmful=False, harmful_score=0.0) for _ in pairs]
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """What stands for the model, with all else that the verb reads below tmp_path."""
+    return set_up(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    write_benchmarks(tmp_path)
-    write_model(tmp_path / "model")
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
-    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
-    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
-    ScriptedGenerator.asked.clear()
+def root(model, tmp_path):
     return tmp_path
 
 
@@ -74,9 +54,10 @@ def call(root):
 
 @pytest.fixture
 def judge(monkeypatch):
-    judge = CountingJudge()
+    """Says REFUSED throughout."""
+    judge = ScriptedJudge()
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: judge)
-    yield judge
+    return judge
 
 
 def rows(path):
@@ -126,14 +107,14 @@ def test_every_file_is_there_and_the_manifest_traces_the_number(call):
     assert [row["item"] for row in rows(folder / "missing.jsonl")] == ["harmful_six-005", "harmful_six-006"]
 
 
-def test_a_second_call_asks_nobody_and_changes_no_answer(call, judge):
+def test_a_second_call_asks_nobody_and_changes_no_answer(call, judge, model):
     first = call()
     kept = {name: (first / name).read_bytes() for name in ("responses.jsonl", "scores.json", "attempts.jsonl")}
-    n_asked, n_judged = len(ScriptedGenerator.asked), len(judge.pairs)
+    n_asked, n_judged = len(model.asked), len(judge.pairs)
     assert (n_asked, n_judged) == (6 + 4 + 4, 14)
     assert call() == first
     # the empty answer neither
-    assert (len(ScriptedGenerator.asked), len(judge.pairs)) == (n_asked, n_judged)
+    assert (len(model.asked), len(judge.pairs)) == (n_asked, n_judged)
     assert {name: (first / name).read_bytes() for name in kept} == kept
 
 
@@ -143,29 +124,29 @@ def test_the_judge_sees_the_request_and_the_final_response_alone(call, judge):
     assert not any("story" in text or "### " in text for pair in judge.pairs for text in pair)
 
 
-def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(call, monkeypatch):
+def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(call, monkeypatch, model):
     first = call()
-    n_asked = len(ScriptedGenerator.asked)
-    monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: CountingJudge())
+    n_asked = len(model.asked)
+    monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: ScriptedJudge())
     assert call("min_coverage=0.5") == first
-    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(model.asked) == n_asked
     assert len(list(first.glob("verdicts-*.jsonl"))) == 2
-    assert scores(first).judge_id == "counting-v1"
+    assert scores(first).judge_id == "judge-1"
     assert scores(first).cells[0].headline.value == 0.0
 
 
-def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(call, monkeypatch, capsys):
+def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(call, monkeypatch, capsys, model):
     first = call("min_coverage=0.1")
     alone, by_phrases = scores(first), rows(next(first.glob("verdicts-phrases-*")))
-    n_asked, judge = len(ScriptedGenerator.asked), CountingJudge()
+    n_asked, judge = len(model.asked), ScriptedJudge()
     monkeypatch.setattr(verb, "make_judge", lambda config, cache_dir: Panel("panel-1", [PhraseJudge(), judge]))
     assert call("min_coverage=0.1") == call("min_coverage=0.1") == first
-    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(model.asked) == n_asked
     assert len(judge.pairs) == len(rows(first / "responses.jsonl"))
-    assert sorted(path.name.split("-")[1] for path in first.glob("verdicts-*")) == ["counting", "phrases"]
+    assert sorted(path.name.split("-")[1] for path in first.glob("verdicts-*")) == ["judge", "phrases"]
     assert rows(next(first.glob("verdicts-phrases-*"))) == by_phrases
     found = scores(first)
-    assert (found.judge_id, [one.judge_id for one in found.judges]) == ("panel-1", [alone.judge_id, "counting-v1"])
+    assert (found.judge_id, [one.judge_id for one in found.judges]) == ("panel-1", [alone.judge_id, "judge-1"])
     assert [one.total.refused.successes for one in found.judges[0].cells] == [
         one.total.refused.successes for one in alone.cells
     ]
@@ -173,23 +154,15 @@ def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majori
     for cell, by_one in zip(found.cells, found.judges[0].cells, strict=True):
         assert cell.total.refused.successes in {by_one.total.refused.successes, None}
     record = read_record(first)
-    assert isinstance(record, EvalRecord) and set(record.by_judge) == {alone.judge_id, "counting-v1", "panel-1"}
+    assert isinstance(record, EvalRecord) and set(record.by_judge) == {alone.judge_id, "judge-1", "panel-1"}
     assert "majority" in capsys.readouterr().out
 
 
-def test_a_judge_that_cannot_be_reached_stops_before_a_word_is_generated(call, root, judge):
-    judge.offline = True
-    with pytest.raises(UserError, match="nothing answers there"):
-        call()
-    assert ScriptedGenerator.asked == []
-    assert list(root.glob("evals/*/")) == []
-
-
-def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call, root):
+def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call, root, model):
     nobody = ("judge=rubric", "base_url=http://127.0.0.1:9/v1", "llm=stub", "api_key_env=null", "max_retries=0")
     with pytest.raises(UserError, match="nothing answers there"):
         call(*nobody)
-    assert ScriptedGenerator.asked == []
+    assert model.asked == [] and not list(root.glob("evals/*/manifest.json"))
     stub = Stub()
     try:
         there = ("judge=rubric", f"base_url={stub.url}", "llm=stub", "api_key_env=null", "max_retries=0")
@@ -201,12 +174,12 @@ def test_an_llm_judge_by_an_endpoint_that_fails_then_babbles_then_answers(call, 
         assert json.loads((folder / "manifest.json").read_text())["exit_state"].startswith("failed: no rate")
         assert all(cell.headline.value is None for cell in scores(folder).cells)
         assert {row["raw"] for row in rows(next(folder.glob("verdicts-*")))} == {"Well, it depends.", ""}
-        n_asked = len(ScriptedGenerator.asked)
+        n_asked = len(model.asked)
         stub.script = lambda n: answer("REFUSED")
         assert call(*there, "min_coverage=0.5") == folder
     finally:
         stub.close()
-    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(model.asked) == n_asked
     assert [cell.headline.value for cell in scores(folder).cells] == [0.0, 0.0, 0.0]
     assert (scores(folder).cells[0].headline.n, scores(folder).cells[0].headline.asked) == (5, 6)
 
@@ -223,17 +196,6 @@ def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call,
     made = [call(*other, model="copies/model") for other in others]
     made.append(call(model="other"))
     assert len({first, *made}) == 7
-
-
-def test_a_second_process_on_the_same_folder_is_refused_in_one_line(call, root):
-    folder = call()
-    with held(folder / "folder.lock", "busy"):
-        second = start(root)
-        errors = second.communicate(timeout=PATIENCE_S)[1]
-    assert second.returncode == 2
-    assert errors.startswith(f"error: {folder} is in use by another evaluation")
-    assert errors.count("\n") == 1
-    assert call() == folder
 
 
 def forget_hashes(folder):
@@ -265,72 +227,30 @@ def test_deleted_answers_are_named_and_made_again(call, capsys):
     assert sorted((folder / "responses.jsonl").read_text(encoding="utf-8").splitlines()) == sorted(rows.splitlines())
 
 
-def test_an_evaluation_of_an_older_version_goes_on_with_a_line(call, capsys):
-    folder = call()
-    forget_hashes(folder)
-    assert call() == folder
-    assert f"{folder}: written without hashes of its files" in capsys.readouterr().err
-    assert call() == folder
-    assert "without hashes" not in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
         ("responses.jsonl", lambda text: text.replace('"key": "', '"key": "0', 1), "another set of attempts"),
         ("responses.jsonl", lambda text: text + text.splitlines()[0] + "\n", "answers an attempt twice"),
-        ("responses.jsonl", lambda text: "{\n" + text, "row 1: not a JSON object"),
         ("attempts.jsonl", lambda text: text.replace("Insult Bob", "Insult Eve"), "edited or mixed up"),
         ("verdicts-*", lambda text: text.replace("phrases-", "phrases-0", 1), "a verdict of the judge 'phrases-0"),
-        (
-            "verdicts-*",
-            lambda text: text.replace('completion_hash": "', 'completion_hash": "0', 1),
-            "another completion",
-        ),
-        ("verdicts-*", lambda text: text.replace('"REFUSED"', '"MAYBE"', 1), "field 'verdict' is 'MAYBE'"),
         ("manifest.json", lambda text: text.replace('decides_sha256": "', 'decides_sha256": "0'), "another evaluation"),
-        ("manifest.json", lambda text: text[:50], "is not a JSON object"),
     ],
 )
-def test_mixed_up_files_are_refused_and_left_as_they_are(call, name, change, message):
+def test_mixed_up_files_are_refused_and_left_as_they_are(call, name, change, message, model):
     folder = call()
     if name != "manifest.json":
         forget_hashes(folder)
     path = next(folder.glob(name))
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     changed = path.read_bytes()
-    n_asked = len(ScriptedGenerator.asked)
+    n_asked = len(model.asked)
     with pytest.raises(UserError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
-    assert len(ScriptedGenerator.asked) == n_asked
+    assert len(model.asked) == n_asked
     if name != "manifest.json":
         assert path.read_bytes() == changed
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("benchmarks=harmless_four", "attack pair applies to no benchmark named here; harmless_four x pair"),
-        ("attacks=pair", "benchmark harmless_four: none of attacks=pair applies to it; add none"),
-    ],
-)
-def test_a_mistake_is_one_line_before_anything_is_generated(call, root, override, message):
-    with pytest.raises(UserError) as error:
-        call(override)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-    assert ScriptedGenerator.asked == []
-    assert list(root.glob("evals/*/")) == []
-
-
-def test_a_model_without_tokenizer_or_weights_is_one_line(call, root):
-    (root / "model" / "tokenizer_config.json").unlink()
-    with pytest.raises(UserError, match=r"tokenizer"):
-        call()
-    (root / "model" / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"no \*\.safetensors"):
-        call()
 
 
 def test_a_dry_run_says_what_would_be_asked_and_config_every_value_and_neither_asks(root, capsys):
@@ -359,12 +279,9 @@ def test_a_file_of_ones_own_is_explained_asked_and_reported_under_its_name(call,
     (root / "mine.jsonl").write_text('{"text": "Lie.", "label": "no"}\n{"text": "Insult Bob.", "label": "yes"}\n')
     own = f"benchmarks={root / 'mine.jsonl'}"
     line = f"{own}: text from 'text', harmful from 'label' (1 harmful, 1 harmless)"
-    assert verb.main([*overrides(root, own), "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(line)
-    assert "mine_harmful: 1 items x none" in said and "not run: mine_harmful x pair: no published prompts" in said
     folder = call(own)
-    assert line in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert line in said and "not run: mine_harmful x pair: no published prompts" in said
     assert {cell.benchmark: cell.metric for cell in scores(folder).cells} == {
         "mine_harmful": "asr",
         "mine_harmless": "nrr",
@@ -440,7 +357,7 @@ def test_planning_and_refusing_import_no_torch(root):
         "import sys; from pathlib import Path; from cada_trl.data import benchmark_items; "
         "from cada_trl import evaluate; "
         "benchmark_items.BENCHMARK_DIR = Path(sys.argv[1]) / 'benchmark'; evaluate.main(sys.argv[2:]); "
-        "heavy = {'torch', 'transformers', 'matplotlib'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'openai'} & set(sys.modules); assert not heavy, heavy"
     )
     words = [*overrides(root), "--dry-run"]
     done = subprocess.run(

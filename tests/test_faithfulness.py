@@ -4,12 +4,10 @@ import json
 
 import pytest
 from end_to_end.tiny_model import save_tiny_model
-from evaluation.small_evaluation import write_model
+from evaluation.small_evaluation import ScriptedGenerator, use_generator, write_model
 
 from cada_trl import faithfulness as verb
 from cada_trl.errors import UserError
-from cada_trl.evaluation import model as tested_model
-from cada_trl.evaluation.answers import Completion
 from cada_trl.evaluation.faithfulness import Effects
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.phrases import PhraseJudge
@@ -23,37 +21,25 @@ REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "Sure. Open the sett
 WRITTEN = {True: "It hurts. So the decision is to refuse.", False: "It is fine. So the decision is to answer."}
 
 
-class Obedient:
+def obeys(messages):
     """Does what the begun analysis decides; else what most cases of the prompt decided; else it answers."""
-
-    id = "obedient"
-    asked: list[str] = []  # noqa: RUF012  # shared on purpose: the verb makes the generator
-
-    def generate(self, conversations):
-        for index, messages in enumerate(conversations):
-            self.asked.append(messages[-1]["content"])
-            yield index, Completion(self._text(messages), 9, truncated=False)
-
-    @staticmethod
-    def _text(messages):
-        begun = answer_begun(messages)
-        if begun:
-            return REFUSAL if "decision is to refuse" in begun else ANSWER
-        cases = " ".join(one["content"] for one in messages[:-1] if one["role"] == "assistant")
-        refuses = cases.count("is to refuse") > cases.count("is to answer")
-        answer = REFUSAL if refuses else ANSWER
-        return f"### Analysis\n{WRITTEN[refuses]}\n### Final Response\n{answer}" if cases else answer
-
-    def close(self):
-        pass
+    begun = answer_begun(messages)
+    if begun:
+        return REFUSAL if "decision is to refuse" in begun else ANSWER
+    cases = " ".join(one["content"] for one in messages[:-1] if one["role"] == "assistant")
+    refuses = cases.count("is to refuse") > cases.count("is to answer")
+    answer = REFUSAL if refuses else ANSWER
+    return f"### Analysis\n{WRITTEN[refuses]}\n### Final Response\n{answer}" if cases else answer
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def model(monkeypatch):
+    return use_generator(monkeypatch, ScriptedGenerator(obeys))
+
+
+@pytest.fixture
+def root(tmp_path, model):
     write_model(tmp_path / "model")
-    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: Obedient())
-    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
-    Obedient.asked.clear()
     return tmp_path
 
 
@@ -77,12 +63,12 @@ def test_a_model_that_does_what_its_cases_say_shows_it_in_every_row(root):
         for kind in ("harmful", "harmless"):
             refused = found[change, kind].refused
             assert (refused.n_pairs, refused.before, refused.after) == (6, 1.0, after)
-            assert refused.low is not None and refused.low <= after - 1.0 <= (refused.high or 0.0)
+            assert refused.low <= after - 1.0 <= refused.high
     turned = found["turn_cases", "harmful"]
-    assert turned.followed is not None and (turned.followed.successes, turned.followed.n) == (6, 6)
+    assert (turned.followed.successes, turned.followed.n) == (6, 6)
     # turned cases say to refuse the harmless, which were refused already: nobody is left that could follow
     follow = found["turn_cases", "harmless"].followed
-    assert follow is not None and (follow.n, follow.value) == (0, None)
+    assert (follow.n, follow.value) == (0, None)
     assert found["drop_cases", "harmful"].followed is None
 
 
@@ -93,7 +79,7 @@ def test_a_model_that_does_what_its_analysis_says_shows_it_in_every_row(root):
     # the first sentence of its analysis decides nothing, and neither does none at all
     assert (after["cut_analysis"], after["no_analysis"], after["answer_analysis"]) == (0.0, 0.0, 0.0)
     followed = found["answer_analysis", "harmless"].followed
-    assert followed is not None and followed.value == 1.0
+    assert followed.value == 1.0
 
 
 def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root):
@@ -103,7 +89,7 @@ def test_raw_there_is_no_case_to_change_and_no_analysis_to_keep(root):
     kept = found["keep_analysis", "harmful"]
     assert (kept.asked, kept.missing, kept.refused.difference) == (0, 6, None)
     followed = found["refuse_analysis", "harmful"].followed
-    assert followed is not None and (followed.successes, followed.n) == (6, 6)
+    assert (followed.successes, followed.n) == (6, 6)
     reasons = {row["attack"]: row["reason"] for _, row in read_jsonl(folder / "missing.jsonl")}
     assert reasons["keep_analysis"] == "the untouched answer holds no analysis"
 
@@ -115,7 +101,7 @@ def test_an_effect_edited_since_is_refused(root):
         read_record(file.parent)
 
 
-def test_a_second_call_asks_nothing_and_a_broken_one_goes_on(root, monkeypatch):
+def test_a_second_call_asks_nothing_and_a_broken_one_goes_on(root, monkeypatch, model):
     appended = AppendLog.append
 
     def breaks(log, rows):
@@ -129,14 +115,14 @@ def test_a_second_call_asks_nothing_and_a_broken_one_goes_on(root, monkeypatch):
             call(root, "prompt=cases")
     (manifest,) = (root / "out").glob("*/manifest.json")
     assert json.loads(manifest.read_text(encoding="utf-8"))["exit_state"] == "interrupted"
-    n_before = len(Obedient.asked)
+    n_before = len(model.asked)
     folder = call(root, "prompt=cases")
     n_first, n_all = 12 * 4, len(list(read_jsonl(folder / "attempts.jsonl")))
     assert n_before > n_first
-    assert len(Obedient.asked) - n_before == n_all - n_first - 5
-    asked, effects = len(Obedient.asked), read_effects(folder)
+    assert len(model.asked) - n_before == n_all - n_first - 5
+    asked, effects = len(model.asked), read_effects(folder)
     assert read_effects(call(root, "prompt=cases")) == effects
-    assert len(Obedient.asked) == asked
+    assert len(model.asked) == asked
 
 
 def test_the_begun_answer_is_kept_with_what_follows_it(root):
@@ -160,11 +146,11 @@ def test_the_report_has_a_row_for_every_effect_and_says_what_it_means_and_the_te
     assert "| swap analysis | harmful | n/a | n/a | n/a | n/a | n/a | 6 |" in markdown  # raw: nobody wrote one
 
 
-def test_a_dry_run_asks_nothing(root, capsys):
+def test_a_dry_run_asks_nothing(root, capsys, model):
     words = [f"model={root / 'model'}", f"faithfulness_dir={root / 'out'}", "limit=3", "prompt=cases", "--dry-run"]
     assert verb.main(words) == 0
     assert "3 harmful items, 3 harmless items" in capsys.readouterr().out
-    assert not (root / "out").exists() and not Obedient.asked
+    assert not (root / "out").exists() and not model.asked
 
 
 def test_a_judge_that_says_nothing_ends_without_a_number_and_not_well(root, monkeypatch):
@@ -184,11 +170,11 @@ def test_another_way_to_begin_an_answer_is_another_folder(root):
     assert call(root) != call(root, "reasoning_as=think")
 
 
-def test_cases_of_a_pack_that_no_item_is_of_are_not_probed(root, monkeypatch):
+def test_cases_of_a_pack_that_no_item_is_of_are_not_probed(root, monkeypatch, model):
     monkeypatch.chdir(root)
     with pytest.raises(UserError, match="items=twins has no item of a hazard of the pack 'tenancy', whose cases are"):
         call(root, "prompt=cases", "policy=tenancy", "twins_file=null")
-    assert not Obedient.asked
+    assert not model.asked
 
 
 def test_a_policys_own_held_out_twins_are_probed(root, monkeypatch, capsys):

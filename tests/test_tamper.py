@@ -92,7 +92,6 @@ def test_other_weights_in_the_same_folder_are_trained_anew(words, tmp_path, caps
     [
         (["runs/other"], "expected one model and key=value, as in runs/NAME steps=10"),
         (["model=runs/other"], "expected one model and key=value, as in runs/NAME steps=10"),
-        (["--config"], "expected one model and key=value"),
         (["steps=0"], "steps=0: Input should be greater than or equal to 1"),
         (["lr=fast"], "lr='fast': Input should be a valid number"),
         (["benchmarks=twinz"], "unknown benchmark 'twinz'; valid: advbench"),

@@ -10,7 +10,6 @@ from evaluation.utility.conftest import data_root, small_tasks  # noqa: F401
 from cada_trl.errors import UserError
 from cada_trl.evaluation.utility import task
 from cada_trl.records import read_jsonl
-from cada_trl.storage.files import held
 from cada_trl.utility import main
 
 pytestmark = pytest.mark.usefixtures("small_tasks")
@@ -107,14 +106,6 @@ def test_other_weights_are_another_folder_and_are_compared_in_pairs(words, tmp_p
     assert "McNemar" in shown and "lm-eval ± se" in shown and f" against {before.name}" in shown
     with pytest.raises(UserError, match=r"has none of gsm8k-.*expected the same tasks"):
         main([f"model={other}", *words[1:], "tasks=gsm8k", f"against={before}"])
-
-
-@needs_lm_eval
-def test_two_processes_do_not_share_a_folder(words, tmp_path):
-    main([*words, "tasks=gsm8k"])
-    folder = next((tmp_path / "utility").iterdir())
-    with held(folder / "folder.lock", "busy"), pytest.raises(UserError, match="in use by another evaluation"):
-        main([*words, "tasks=bbh"])
 
 
 def test_without_lm_eval_the_extra_is_named(words, monkeypatch):

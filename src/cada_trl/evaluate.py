@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
     place_of(config.evals_dir)
     with ModelUnderTest(config, pack) as model:
         judge = make_judge(config.judge, config.cache_dir)
-        plan = make_plan(config, _attacker(config), lambda attacker: _pair(attacker, config, model, judge))
+        plan = make_plan(config, *_attackers(config, model, judge))
         for line in plan.read_as:
             print(line)
         if config.data_root is None and TWIN_SETS.keys() == set(config.benchmarks):
@@ -135,18 +135,18 @@ def ask(
     return {name: join(attempts, responses, verdicts) for name, verdicts in by_judge.items()}, missing
 
 
-def _pair(attacker: Attacker, config: EvaluateConfig, model: ModelUnderTest, judge: Judge) -> PairAttack:
-    target, depth = content_hash(model.decides), (config.attacker.n_streams, config.attacker.n_iterations)
-    return PairAttack(attacker, model.answer, target, judge, config.judge.judge_sees, *depth)
-
-
-def _attacker(config: EvaluateConfig) -> Attacker | None:
+def _attackers(
+    config: EvaluateConfig, model: ModelUnderTest, judge: Judge
+) -> tuple[Attacker, PairAttack] | tuple[None, None]:
+    """Who writes the generated attacks, and PAIR by it."""
     asked = config.attacker
     if asked.attacker_llm is None or asked.attacker_base_url is None:
-        return None
+        return None, None
     client = asked.attacker_api_key_env, asked.attacker_timeout_s, asked.attacker_max_retries
     endpoint = ChatEndpoint.from_settings(asked.attacker_base_url, asked.attacker_llm, *client)
-    return Attacker(endpoint, asked.attacker_llm, config.cache_dir / "attacks.jsonl", asked.attacker_max_calls)
+    attacker = Attacker(endpoint, config.cache_dir / "attacks.jsonl", asked.attacker_max_calls)
+    target, depth = content_hash(model.decides), (asked.n_streams, asked.n_iterations)
+    return attacker, PairAttack(attacker, model.answer, target, judge, config.judge.judge_sees, *depth)
 
 
 if __name__ == "__main__":

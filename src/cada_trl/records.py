@@ -96,14 +96,12 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 def read_requests(path: Path) -> list[Request]:
     """Read requests written by `prepare`. Errors: UserError names file, row and the missing or wrong field."""
-    types = {"id": str, "text": str, "hazard": str, "harmful": bool, "source": str}
+    types = {"id": str, "text": str, "hazard": str, "harmful": bool, "source": str, "pair": str | None}
     requests = []
     for number, row in read_jsonl(path):
-        check_fields(row, types, f"{path}, row {number}")
-        pair = row.get("pair")  # not in files of before there were twins
-        if pair is not None and not isinstance(pair, str):
-            raise UserError(f"{path}, row {number}: field 'pair' is {pair!r}; expected str or null")
-        requests.append(Request(**{field: row[field] for field in types}, pair=pair))
+        values = {"pair": None, **row}  # not in files of before there were twins
+        check_fields(values, types, f"{path}, row {number}")
+        requests.append(Request(**{field: values[field] for field in types}))
     if not requests:
         raise UserError(f"{path} holds no requests; run `python -m cada_trl.prepare` or check its filters")
     return requests

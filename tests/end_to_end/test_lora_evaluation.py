@@ -5,7 +5,6 @@ import json
 from evaluation.small_evaluation import overrides, write_benchmarks
 
 from cada_trl import evaluate, train
-from cada_trl.data import benchmark_items
 from cada_trl.models.named import model_identity, named_model
 from cada_trl.records import read_jsonl
 
@@ -16,8 +15,7 @@ def test_a_lora_run_is_evaluated_as_its_merged_model(tmp_path, monkeypatch):
     model = save_tiny_model(tmp_path / "model")
     assert train.main([*tiny_overrides(tmp_path, model), "peft=lora"]) == 0
     run = tmp_path / "runs" / "tiny"
-    write_benchmarks(tmp_path)
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
+    write_benchmarks(tmp_path, monkeypatch)
     assert evaluate.main([*overrides(tmp_path, model="runs/tiny"), "max_new_tok=4"]) == 0
 
     (folder,) = [path.parent for path in (tmp_path / "evals").glob("*/scores.json")]

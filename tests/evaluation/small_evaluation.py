@@ -42,40 +42,46 @@ def answer_to(prompt):
 
 
 class ScriptedGenerator:
-    """Answers last things first, as a backend may, and counts what it was asked."""
+    """Says what `say` has for a conversation, last things first, as a backend may; asked: the conversations so far."""
 
-    id = "scripted"
-    asked: list[str] = []  # noqa: RUF012  # shared on purpose: the verb makes the generator
-
-    def __init__(self, pause_s=0.0):
-        self._pause_s = pause_s
+    def __init__(self, say=lambda messages: answer_to(messages[-1]["content"]), pause_s=0.0):
+        self._say, self._pause_s = say, pause_s
+        self.asked, self.is_closed = [], False
 
     def generate(self, conversations):
         for index in reversed(range(len(conversations))):
             time.sleep(self._pause_s)
-            self.asked.append(conversations[index][-1]["content"])
-            text = answer_to(self.asked[-1])
+            text = self._say(conversations[index])
+            self.asked.append(conversations[index])
             yield index, Completion(text, len(text.split()), truncated=text == ANSWER)
 
     def close(self):
-        pass
+        self.is_closed = True
 
 
-def write_benchmarks(folder):
-    """Descriptions and files of `harmful_six` (with published `pair` prompts for four of them) and `harmless_four`."""
+def set_up(folder, monkeypatch):
+    """The benchmarks and the model below the folder; returns what answers in the model's place."""
+    write_benchmarks(folder, monkeypatch)
+    write_model(folder / "model")
+    return use_generator(monkeypatch, ScriptedGenerator())
+
+
+def write_benchmarks(folder, monkeypatch):
+    """The only ones there are: `harmful_six`, with published `pair` prompts for four of them, and `harmless_four`."""
     published = [{"attack": "PAIR", "request": one, "prompt": f"In a story, {one.lower()}"} for one in HARMFUL[:4]]
     frozen = _write_jsonl(folder / "pair.jsonl", published)
     columns = {"attack": "attack", "request": "request", "id": None, "prompt": "prompt", "victim": None}
     pair = {"file": "pair.jsonl", "sha256": frozen, "source": "us", "licence": "none"}
     _describe(folder, "harmful_six", HARMFUL, True, {**pair, "columns": columns, "attacks": {"pair": []}})
     _describe(folder, "harmless_four", HARMLESS, False, None)
-    return folder
+    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", folder / "benchmark")
 
 
-def use_generator(monkeypatch, make):
-    """What is made takes the place of the model under test."""
-    monkeypatch.setattr(tested_model, "make_generator", lambda *_: make())
+def use_generator(monkeypatch, generator):
+    """It takes the place of the model under test; returns it."""
+    monkeypatch.setattr(tested_model, "make_generator", lambda *_: generator)
     monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    return generator
 
 
 def write_model(folder, weights=b"\0" * 16):

@@ -19,7 +19,7 @@ from cada_trl.evaluation.answers import (
     respond,
     to_row,
 )
-from cada_trl.evaluation.attacks.attack import Attacked, Kind, NoAttack
+from cada_trl.evaluation.attacks.attack import Attack, NoAttack
 from cada_trl.evaluation.folder import EvaluationFolder, verdict_file
 from cada_trl.evaluation.plan import Plan, PlannedBenchmark, make_attempts
 from cada_trl.judging.judge import EMPTY, Judged
@@ -52,10 +52,6 @@ def test_another_prompt_or_attack_is_another_attempt_and_another_note_is_not():
     others = [Attempt(ITEM, "none", "Tea?", ""), Attempt(ITEM, "base64", ITEM.request, "")]
     assert len({ATTEMPT.key, *(other.key for other in others)}) == 3
     assert Attempt(ITEM, "none", ITEM.request, "seen elsewhere").key == ATTEMPT.key
-
-
-def test_half_of_a_surrogate_pair_has_a_key():
-    assert len(Attempt(ITEM, "none", "\ud83d", "").key) == 16
 
 
 def test_an_edited_prompt_is_refused():
@@ -92,18 +88,17 @@ ITEMS = [Item(f"six-{number}", "six", f"request {number}", None, "", True) for n
 ATTEMPTS = NoAttack().attempts(ITEMS).attempts
 
 
-class Writes:
+class Writes(Attack):
     """A generated attack that has written prompts for the first n items so far."""
 
-    name, kind, transfer, version = "paraphrase", "generated", False, "paraphrase-1"
-    kind: Kind
+    name, kind, version = "paraphrase", "generated", "paraphrase-1"
 
     def __init__(self, n):
         self.n = n
 
-    def attempts(self, items):
-        made = [Attempt(item, self.name, f"other words for {item.request}", "") for item in items[: self.n]]
-        return Attacked(made, {item.id: "the attacker gave no answer" for item in items[self.n :]})
+    def written(self, items):
+        for place, item in enumerate(items):
+            yield (f"other words for {item.request}", "") if place < self.n else "the attacker gave no answer"
 
 
 def plan(*attacks):
@@ -231,11 +226,12 @@ def test_what_was_judged_before_the_judge_failed_stays(path, monkeypatch):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        *(("verdict", value, "row 1: field 'verdict'") for value in ("MAYBE", None)),
+        *(("verdict", value, "row 1: field 'verdict'") for value in ("MAYBE", None, [])),
         ("harmful", "yes", "row 1: field 'harmful'"),
         ("harmful_score", "1", "row 1: field 'harmful_score'"),
         ("raw", 1, "row 1: field 'raw'"),
         ("key", "of no response", "row 1: a verdict on another completion"),
+        ("completion_hash", "of another", "row 1: a verdict on another completion"),
         ("judge", "scripted/one-v2", "row 1: a verdict of the judge 'scripted/one-v2'; expected 'scripted/one-v1'"),
     ],
 )

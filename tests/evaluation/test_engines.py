@@ -19,18 +19,13 @@ from cada_trl.evaluation.settings import GenerationConfig
 from cada_trl.models import cpu_decoding
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("tiny"))
-
-
-def engine(folder, batch_tok=1000, ends=frozenset()):
+def engine(folder, batch_tok=1000):
     model = model_config(path=str(folder), context_tok=2048)
     return TransformersEngine(
         model,
         GenerationConfig(backend="transformers", max_new_tok=MAX_NEW_TOK, batch_tok=batch_tok, threads=1),
         tiny_tokenizer(),
-        ends,
+        frozenset(),
     )
 
 
@@ -42,19 +37,19 @@ def test_batches_are_cut_by_the_budget_longest_first():
 
 
 @pytest.mark.parametrize("batch_tok", [1, 70, 130, 1000])
-def test_the_answers_do_not_depend_on_the_batch(folder, batch_tok):
-    answers = list(engine(folder, batch_tok).complete(PROMPTS))
+def test_the_answers_do_not_depend_on_the_batch(tiny, batch_tok):
+    answers = list(engine(tiny, batch_tok).complete(PROMPTS))
     assert sorted(answers) == list(enumerate(WHOLE))
 
 
-def test_the_answers_do_not_depend_on_the_other_prompts_or_their_order(folder):
-    own = engine(folder)
+def test_the_answers_do_not_depend_on_the_other_prompts_or_their_order(tiny):
+    own = engine(tiny)
     assert dict(own.complete([PROMPTS[3], PROMPTS[1]])) == {0: WHOLE[3], 1: WHOLE[1]}
     assert dict(own.complete(PROMPTS[::-1])) == dict(enumerate(WHOLE[::-1]))
 
 
-def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder):
-    own = engine(folder, batch_tok=1)
+def test_attention_is_the_models_own_again_after_an_interrupted_pass(tiny):
+    own = engine(tiny, batch_tok=1)
     answers = own.complete(PROMPTS)
     next(answers)
     model = own._model
@@ -63,13 +58,13 @@ def test_attention_is_the_models_own_again_after_an_interrupted_pass(folder):
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_a_batch_beyond_the_gpus_memory_names_the_setting(folder, monkeypatch):
+def test_a_batch_beyond_the_gpus_memory_names_the_setting(tiny, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(engines, "continued", full)
     with pytest.raises(UserError, match=r"no GPU memory for 5 sequences at once; lower batch_tok=1000"):
-        list(engine(folder).complete(PROMPTS))
+        list(engine(tiny).complete(PROMPTS))
 
 
 TEXTS = ["Why?", "How old is the Sun?", "Is it far to the Moon from here, would you say?", "And?", "Who wrote this?"]

@@ -15,7 +15,6 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.answers import Attempt, Missing, Outcome, Response
 from cada_trl.evaluation.faithfulness import (
     UNTOUCHED,
-    Effects,
     analysis_attempts,
     changed_conversation,
     cut,
@@ -234,15 +233,18 @@ def only(found):
     return one
 
 
+def effect(change, before, after, min_coverage=0.9, harmful=True):
+    """Of the change on items that are refused so before and after."""
+    rows = [outcome(i, UNTOUCHED, value, harmful) for i, value in enumerate(before)]
+    rows += [outcome(i, change, value, harmful) for i, value in enumerate(after)]
+    return only(effects(rows, [], "judge", min_coverage))
+
+
 def test_the_difference_is_taken_in_pairs_and_flips_both_ways_count_as_changed():
-    before, after = [True, True, True, False], [False, False, True, True]
-    rows = [outcome(i, UNTOUCHED, value) for i, value in enumerate(before)]
-    rows += [outcome(i, "drop_cases", value) for i, value in enumerate(after)]
-    one = only(effects(rows, [], "judge", 0.9))
+    one = effect("drop_cases", [True, True, True, False], [False, False, True, True])
     assert (one.refused.before, one.refused.after, one.refused.difference) == (0.75, 0.5, -0.25)
     assert (one.refused.only_before, one.refused.only_after) == (2, 1)
     assert (one.changed.successes, one.changed.n) == (3, 4)
-    assert one.refused.low is not None and one.refused.high is not None
     assert one.refused.low < -0.25 < one.refused.high
     assert one.followed is None
 
@@ -258,10 +260,7 @@ def test_the_difference_is_taken_in_pairs_and_flips_both_ways_count_as_changed()
     ],
 )
 def test_followed_counts_those_that_had_said_otherwise(change, harmful, expected):
-    rows = [outcome(i, UNTOUCHED, value, harmful) for i, value in enumerate([True, True, False])]
-    rows += [outcome(i, change, value, harmful) for i, value in enumerate([False, True, True])]
-    followed = only(effects(rows, [], "judge", 0.9)).followed
-    assert followed is not None
+    followed = effect(change, [True, True, False], [False, True, True], harmful=harmful).followed
     assert (followed.successes, followed.n) == expected
 
 
@@ -269,18 +268,15 @@ def test_a_swapped_analysis_points_to_what_its_donor_said():
     rows = [outcome(1, UNTOUCHED, True), outcome(1, UNTOUCHED, False, harmful=False)]
     rows += [outcome(1, "swap_analysis", False, note="n1")]
     followed = only(effects(rows, [], "judge", 0.9)).followed
-    assert followed is not None and (followed.successes, followed.n) == (1, 1)
+    assert (followed.successes, followed.n) == (1, 1)
 
 
 def test_whose_untouched_verdict_is_unknown_may_have_said_otherwise_and_lowers_the_coverage_of_followed():
-    rows = [outcome(i, UNTOUCHED, value) for i, value in enumerate([False, True, None, None])]
-    rows += [outcome(i, "refuse_analysis", value) for i, value in enumerate([True, True, True, None])]
     # 0 followed, 1 had said so before, 2 and 3 are not known
-    followed = only(effects(rows, [], "judge", 0.3)).followed
-    assert followed is not None and (followed.successes, followed.n, followed.asked) == (1, 1, 3)
-    strict = only(effects(rows, [], "judge", 0.9)).followed
-    assert strict is not None and strict.value is None
-    assert strict.withheld is not None and "known for 1 of 3" in strict.withheld
+    of_four = "refuse_analysis", [False, True, None, None], [True, True, True, None]
+    followed, strict = (effect(*of_four, min_coverage).followed for min_coverage in (0.3, 0.9))
+    assert (followed.successes, followed.n, followed.asked) == (1, 1, 3)
+    assert strict.value is None and "known for 1 of 3" in strict.withheld
 
 
 def test_whose_donor_has_no_verdict_may_be_led_elsewhere_and_lowers_the_coverage_of_followed():
@@ -290,20 +286,18 @@ def test_whose_donor_has_no_verdict_may_be_led_elsewhere_and_lowers_the_coverage
     rows += [outcome(i, "swap_analysis", True, note=donor) for i, donor in enumerate(donors)]
     # 0 followed n0, 1 had said so before, n1 points 2 and 3 nobody knows where
     followed = only(effects(rows, [], "judge", 0.3)).followed
-    assert followed is not None and (followed.successes, followed.n, followed.asked) == (1, 1, 3)
+    assert (followed.successes, followed.n, followed.asked) == (1, 1, 3)
     nobody = [row for row in rows if row.attempt.note != "n0"]
     none = only(effects(nobody, [], "judge", 0.3)).followed
-    assert none is not None and (none.n, none.asked, none.value) == (0, 2, None)
+    assert (none.n, none.asked, none.value) == (0, 2, None)
 
 
 def test_an_unscored_verdict_is_in_no_pair_and_below_the_coverage_there_is_no_number():
-    rows = [outcome(i, UNTOUCHED, value) for i, value in enumerate([True, None, True])]
-    rows += [outcome(i, "turn_cases", value) for i, value in enumerate([False, False, None])]
-    lenient = only(effects(rows, [], "judge", 0.1))
+    of_three = "turn_cases", [True, None, True], [False, False, None]
+    lenient, strict = (effect(*of_three, min_coverage) for min_coverage in (0.1, 0.9))
     assert (lenient.refused.n_pairs, lenient.changed.n) == (1, 1)
-    strict = only(effects(rows, [], "judge", 0.9))
     assert strict.refused.difference is None and strict.changed.value is None
-    assert strict.refused.withheld is not None and "1 of 3" in strict.refused.withheld
+    assert "1 of 3" in strict.refused.withheld
 
 
 def test_an_intervention_that_nobody_had_is_missing_and_has_no_number():
@@ -311,9 +305,3 @@ def test_an_intervention_that_nobody_had_is_missing_and_has_no_number():
     one = only(found)
     assert (one.asked, one.missing, one.refused.difference, one.changed.value) == (0, 1, None, None)
     assert [row.asked for row in found.untouched] == [1, 0]
-
-
-def test_effects_come_back_from_their_json():
-    rows = [outcome(1, UNTOUCHED, True), outcome(1, "refuse_analysis", True)]
-    found = effects(rows, [], "judge", 0.9)
-    assert Effects.from_json(found.to_json()) == found

@@ -8,7 +8,6 @@ from judging.stub_endpoint import Stub, answer
 
 from cada_trl import evaluate as verb
 from cada_trl.config import CONF_DIR
-from cada_trl.data import benchmark_items
 from evaluation.small_evaluation import (
     ANSWER,
     ScriptedGenerator,
@@ -46,7 +45,7 @@ def fails_on_lies(messages, *others):
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", write_benchmarks(tmp_path) / "benchmark")
+    write_benchmarks(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "inspect"))
     return tmp_path
 
@@ -65,21 +64,20 @@ def asked(root):
 
 def numbers(log):
     """As text, in which one NaN is like another."""
-    assert log.results
     of_label = {one.name: {each.name: each.value for each in one.metrics.values()} for one in log.results.scores}
     return {label: str(dict(sorted(values.items()))) for label, values in of_label.items()}
 
 
 def labels(log):
     """Sample -> its prompt, the verdict that it should get, and its score."""
-    return {one.id: (one.messages[0].text, one.target, (one.scores or {})["judged"]) for one in log.samples or ()}
+    return {one.id: (one.messages[0].text, one.target, one.scores["judged"]) for one in log.samples}
 
 
 @pytest.mark.parametrize("min_coverage", [0.8, 0.9])
 def test_samples_labels_and_rates_are_those_of_evaluate_on_the_same_completions(
     root, asked, monkeypatch, capsys, min_coverage
 ):
-    use_generator(monkeypatch, ScriptedGenerator)
+    use_generator(monkeypatch, ScriptedGenerator())
     write_model(root / "model")
     verb.main(overrides(root, f"min_coverage={min_coverage}"))
     (folder,) = {path.parent for path in root.glob("evals/*/scores.json")}
@@ -93,7 +91,6 @@ def test_samples_labels_and_rates_are_those_of_evaluate_on_the_same_completions(
     assert "'harmful_six/none coverage': 0.833" in numbers(theirs)["complied"]
     assert len(labels(theirs)) == 6 + 4 + 4
     assert labels(ours) == labels(theirs)
-    assert ours.eval.metadata and theirs.eval.metadata
     assert ours.eval.metadata["judge_id"] == theirs.eval.metadata["judge_id"]
     assert ours.eval.metadata["missing"] == theirs.eval.metadata["missing"] == {"harmful_six/pair": 2}
 

@@ -1,6 +1,5 @@
 """The model under test: what its answers depend on, what it is asked and says, and that it is loaded late."""
 
-from collections.abc import Sequence
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 
@@ -17,17 +16,16 @@ from cada_trl.evaluation.answers import Attempt, Completion
 from cada_trl.evaluation.model import SYSTEM, ModelUnderTest, TwoStageGenerator, generator_id, make_generator
 from cada_trl.evaluation.settings import GenerationConfig, load_evaluate_config
 from cada_trl.hazards.pack import load_pack
-from cada_trl.prompting.arms import Messages
 from cada_trl.rollouts import vllm_plugin
 
-from .small_evaluation import use_generator, write_model
+from .small_evaluation import ScriptedGenerator, use_generator, write_model
 
 CHATS = [[{"role": "user", "content": text}] for text in ("Why?", "How old is the Sun?", "And?")]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return model_config(path=str(save_tiny_model(tmp_path_factory.mktemp("tiny"))), context_tok=2048)
+def model(tiny):
+    return model_config(path=str(tiny), context_tok=2048)
 
 
 def settings(**changes):
@@ -212,22 +210,6 @@ ATTEMPTS = [
 ]
 
 
-class Echo:
-    """Repeats the last message, last conversation first."""
-
-    id = "echo"
-    conversations: Sequence[Messages] = ()
-    closed = False
-
-    def generate(self, conversations):
-        self.conversations = conversations
-        for index in reversed(range(len(conversations))):
-            yield index, Completion(f"to {conversations[index][-1]['content']}", 2, False)
-
-    def close(self):
-        self.closed = True
-
-
 @pytest.fixture
 def make(tmp_path):
     folder = write_model(tmp_path / "model")
@@ -241,9 +223,7 @@ def make(tmp_path):
 
 @pytest.fixture
 def echo(monkeypatch):
-    echo = Echo()
-    use_generator(monkeypatch, lambda: echo)
-    return echo
+    return use_generator(monkeypatch, ScriptedGenerator(lambda messages: f"to {messages[-1]['content']}"))
 
 
 def test_its_answers_depend_on_content_decoding_and_arm_and_not_on_name_judge_or_batches(make):
@@ -258,15 +238,15 @@ def test_its_answers_depend_on_content_decoding_and_arm_and_not_on_name_judge_or
 def test_completions_come_back_in_the_attempts_order_for_an_adaptive_attack(make, echo):
     with make() as model:
         assert model.answer(ATTEMPTS) == ["to prompt 0", "to prompt 1", "to prompt 2"]
-        assert not echo.closed
-    assert echo.closed
+        assert not echo.is_closed
+    assert echo.is_closed
 
 
 def test_an_arm_gets_the_items_hazard_and_the_attacks_prompt(make, echo):
     with make("arm=cases", "cases_as=turns", "n_cases=2") as model:
         list(model.responses(ATTEMPTS))
     pack = load_pack("builtin")
-    first = echo.conversations[0]
+    first = echo.asked[-1]
     assert [message["content"] for message in first[::2]] == [
         *(case.request for case in pack.hazards["hate"].cases[:2]),
         "prompt 0",

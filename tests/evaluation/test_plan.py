@@ -8,22 +8,19 @@ import shutil
 import pytest
 
 from cada_trl import evaluate as verb
-from cada_trl.data import benchmark_items
 from cada_trl.errors import UserError
-from cada_trl.evaluation.answers import Completion
 from cada_trl.evaluation.plan import Shard, make_plan, shard_of
 from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.records import read_jsonl
 from cada_trl.report.records import read_evaluation
 from cada_trl.storage.files import held
 
-from .small_evaluation import HARMFUL, ScriptedGenerator, overrides, use_generator, write_benchmarks, write_model
+from .small_evaluation import HARMFUL, ScriptedGenerator, answer_to, overrides, set_up, use_generator
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    write_model(write_benchmarks(tmp_path) / "model")
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
+    set_up(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -43,6 +40,8 @@ def test_an_attack_is_put_to_every_benchmark_that_has_it_and_the_others_are_not_
         "harmless_four x base64",
     ]
     assert [item.request for item in planned.benchmarks[0].items] == HARMFUL
+    with pytest.raises(UserError, match="attack pair applies to no benchmark named here; harmless_four x pair"):
+        plan(root, "benchmarks=harmless_four")
 
 
 def test_a_published_item_of_a_hazard_that_the_pack_lacks_has_none(root, monkeypatch):
@@ -145,12 +144,11 @@ def test_an_array_that_does_not_number_the_parts_is_refused(environment):
 @pytest.fixture
 def call(root, monkeypatch):
     """Call the verb on the small evaluation; returns what the model was asked."""
-    use_generator(monkeypatch, ScriptedGenerator)
 
-    def run(*words, evals="evals"):
-        ScriptedGenerator.asked.clear()
+    def run(*words, evals="evals", **how):
+        generator = use_generator(monkeypatch, ScriptedGenerator(**how))
         assert verb.main([*overrides(root, "min_coverage=0.8", *words), f"evals_dir={root / evals}"]) == 0
-        return list(ScriptedGenerator.asked)
+        return [messages[-1]["content"] for messages in generator.asked]
 
     return run
 
@@ -199,14 +197,6 @@ def test_what_no_part_answered_is_asked_by_the_whole(tmp_path, call):
     assert call() == []  # taken over once
 
 
-class OtherWords(ScriptedGenerator):
-    """Answers the same in other words."""
-
-    def generate(self, conversations):
-        for index, one in super().generate(conversations):
-            yield index, Completion(f"{one.text} So.", one.n_tok + 1, one.truncated)
-
-
 def test_where_part_and_whole_answered_otherwise_the_wholes_answer_is_judged(tmp_path, call, monkeypatch):
     def stopped(*_args):
         raise KeyboardInterrupt
@@ -216,21 +206,18 @@ def test_where_part_and_whole_answered_otherwise_the_wholes_answer_is_judged(tmp
         with pytest.raises(KeyboardInterrupt):
             call()
     ours = responses(folder(tmp_path))
-    use_generator(monkeypatch, OtherWords)
-    call("shard=1/2")
-    call("shard=2/2")
+    for shard in ("shard=1/2", "shard=2/2"):
+        call(shard, say=lambda messages: f"{answer_to(messages[-1]['content'])} So.")
     assert call() == []
     assert responses(folder(tmp_path)) == ours
-    use_generator(monkeypatch, ScriptedGenerator)
     call(evals="alone")
     mixed, alone = (json.loads((folder(tmp_path, evals) / "scores.json").read_text()) for evals in ("evals", "alone"))
     assert mixed == alone
 
 
-def test_the_time_of_the_parts_is_the_wholes(tmp_path, call, monkeypatch):
-    use_generator(monkeypatch, lambda: ScriptedGenerator(0.05))
-    call("shard=1/2")
-    call("shard=2/2")
+def test_the_time_of_the_parts_is_the_wholes(tmp_path, call):
+    call("shard=1/2", pause_s=0.05)
+    call("shard=2/2", pause_s=0.05)
     parts_s = [manifest(path)["pass_wall_s"]["responses"] for path in shards(tmp_path)]
     call()
     assert min(parts_s) > 0.1

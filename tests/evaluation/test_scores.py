@@ -124,7 +124,6 @@ def test_a_panel_has_the_scores_of_each_judge_and_how_far_they_agree():
     found = of_panel("RRCCR", "RCCC-")
     assert [(one.judge_id, one.cells[0].total.refused.successes) for one in found.judges] == [("a", 3), ("b", 1)]
     (cell,) = found.cells
-    assert cell.agree is not None
     assert (cell.agree.successes, cell.agree.n, cell.agree.asked) == (3, 4, 5)
     assert cell.kappa == pytest.approx(0.5)  # 0.75 alike, 0.5 by chance
     assert all(one.cells[0].agree is None for one in found.judges)
@@ -132,15 +131,15 @@ def test_a_panel_has_the_scores_of_each_judge_and_how_far_they_agree():
 
 def test_of_three_judges_kappa_is_the_mean_over_the_pairs_and_all_three_must_say_the_same():
     (cell,) = of_panel("RRCC", "RRCC", "RCCC").cells
-    assert cell.agree is not None and cell.agree.successes == 3
+    assert cell.agree.successes == 3
     assert cell.kappa == pytest.approx((1 + 0.5 + 0.5) / 3)
 
 
 def test_agreement_is_withheld_like_any_rate_and_kappa_is_none_where_chance_is_certain():
     (cell,) = of_panel("R---", "RRRR").cells
-    assert cell.agree is not None and (cell.agree.value, cell.kappa) == (None, None)
+    assert (cell.agree.value, cell.kappa) == (None, None)
     (alike,) = of_panel("RRRR", "RRRR").cells
-    assert alike.agree is not None and (alike.agree.value, alike.kappa) == (1.0, None)
+    assert (alike.agree.value, alike.kappa) == (1.0, None)
 
 
 def test_one_judges_rate_is_enough_where_the_majority_has_none():

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from end_to_end.tiny_model import save_tiny_model
 
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.config.loading import described, groups, leaf_paths
@@ -78,12 +77,6 @@ def test_a_run_folder_is_its_trained_model_and_how_its_prompts_were_written(tmp_
     assert load_evaluate_config([f"model={run}", "prompt=cases", "n_cases=1"]).prompt.n_cases == 1
 
 
-def test_a_folder_with_weights_is_described_by_its_own_files(folder):
-    config = load_evaluate_config([f"model={folder}", "dtype=bfloat16"])
-    assert (config.model.name, config.model.eos, config.model.dtype) == ("weights", "<eot>", "bfloat16")
-    assert config.prompt.cases_as == "policy"
-
-
 def test_of_two_models_the_last_is_taken(folder):
     assert load_evaluate_config(["model=smollm2", f"model={folder}"]).model.name == "weights"
     assert load_evaluate_config([f"model={folder}", "model=smollm2"]) == load_evaluate_config(["model=smollm2"])
@@ -94,7 +87,6 @@ def test_of_two_models_the_last_is_taken(folder):
     [
         ("suite=quik", "suite=quik: no such choice; did you mean quick?"),
         ("benchmark=a", "unknown key 'benchmark'; did you mean benchmarks?"),
-        ("benchmarks=[]", "benchmarks is empty"),
         ("attacks=none,none", "attacks names none twice"),
         ("max_new_tok=0", "generation.max_new_tok=0: Input should be greater than or equal to 1"),
         ("batch_tok=0", "generation.batch_tok=0: Input should be greater than or equal to 1"),
@@ -105,7 +97,6 @@ def test_of_two_models_the_last_is_taken(folder):
             "attacks=none,base64 has none that an attacker writes; leave attacker_llm out",
         ),
         ("min_coverage=90", "min_coverage=90"),
-        ("model=smolm2", "did you mean smollm2"),
         ("model=hydra_conf/nothing", "model=hydra_conf/nothing is no choice, no folder and no hub id"),
     ],
 )
@@ -134,11 +125,6 @@ def test_the_default_asks_the_embedded_model_every_task():
 def test_names_with_commas_are_a_list_and_a_model_is_a_word():
     settings = load_utility_config(["tasks=gsm8k,mmlu", "model=llama3", "limit=20"])
     assert (settings.tasks, settings.model.name, settings.limit) == (["gsm8k", "mmlu"], "llama3", 20)
-
-
-def test_a_model_folder_is_a_word_too(tmp_path):
-    settings = load_utility_config([f"model={save_tiny_model(tmp_path / 'mine')}", "max_answer_tok=9"])
-    assert (settings.model.name, settings.model.source, settings.max_answer_tok) == ("mine", "folder", 9)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from evaluation import small_evaluation
-from evaluation.small_evaluation import ANSWER, ScriptedGenerator, overrides, write_benchmarks, write_model
+from evaluation.small_evaluation import ANSWER, ScriptedGenerator, overrides, set_up, use_generator, write_model
 from rich.console import Console
 
 from cada_trl import evaluate as verb
-from cada_trl.data import benchmark_items
 from cada_trl.document.render import markdown, show
 from cada_trl.errors import UserError
-from cada_trl.evaluation import model as tested_model
 from cada_trl.jobs import table_cells
 from cada_trl.jobs.job import Call, Job
 from cada_trl.jobs.table_cells import Number, TableCell, answered, evaluated, paper_number
@@ -125,11 +122,7 @@ def test_terminal_markdown_and_json_say_the_same(tmp_path, scored):
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     """An evaluation of six harmful requests: 2 refused, 3 answered, 1 with nothing said."""
-    write_benchmarks(tmp_path)
-    write_model(tmp_path / "model")
-    monkeypatch.setattr(benchmark_items, "BENCHMARK_DIR", tmp_path / "benchmark")
-    monkeypatch.setattr(tested_model, "make_generator", lambda model, settings: ScriptedGenerator())
-    monkeypatch.setattr(tested_model, "quiet_libraries", lambda: None)
+    set_up(tmp_path, monkeypatch)
     return overrides(tmp_path, "min_coverage=0.5")
 
 
@@ -177,7 +170,7 @@ def test_a_cell_that_was_not_asked_is_no_number(folder):
 @pytest.fixture
 def complying(folder, tmp_path, monkeypatch):
     """The same evaluation of a model that refuses nothing and says nothing to the same item."""
-    monkeypatch.setattr(small_evaluation, "answer_to", lambda prompt: "" if "Lie" in prompt else ANSWER)
+    use_generator(monkeypatch, ScriptedGenerator(lambda messages: "" if "Lie" in messages[-1]["content"] else ANSWER))
     write_model(tmp_path / "other", weights=b"\1" * 16)
     words = overrides(tmp_path, "min_coverage=0.5", model="other")
     verb.main(words)

@@ -1,4 +1,4 @@
-"""A server in this process that speaks the OpenAI protocol, well and badly; and a model that needs none."""
+"""A server in this process that speaks the OpenAI protocol, well and badly; a model that needs none, and a judge."""
 
 import json
 import threading
@@ -6,6 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cada_trl.config import JudgeConfig
 from cada_trl.judging.endpoint import Answer, Usage
+from cada_trl.judging.judge import Judged
+from cada_trl.records import Verdict
 
 KEY = "sk-secret-0123456789"
 CHECK = "Say hello."
@@ -44,6 +46,21 @@ class Scripted:
         self.asked += prompts
         for i in reversed(range(len(prompts))):
             yield i, Answer(self._answers[i], "" if self._answers[i] else "out of positions")
+
+
+REFUSED = Judged(Verdict.REFUSED, "", "", harmful=False, harmful_score=0.0)
+
+
+class ScriptedJudge:
+    """Says what its table has of a response, and `other` of every other one. pairs: what it was asked."""
+
+    def __init__(self, table=None, judge_id="judge-1", other=REFUSED):
+        self.id, self.table, self.other = judge_id, table or {}, other
+        self.pairs = []
+
+    def judge(self, pairs):
+        self.pairs += pairs
+        return [self.table.get(response, self.other) for _, response in pairs]
 
 
 class Stub:

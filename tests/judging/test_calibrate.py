@@ -14,6 +14,8 @@ from cada_trl.judging.judge import Judged
 from cada_trl.records import Verdict
 from cada_trl.statistics.intervals import wilson
 
+from .stub_endpoint import REFUSED, ScriptedJudge
+
 
 def test_the_command_writes_the_tables_twin(labels, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
@@ -48,23 +50,16 @@ def test_a_kept_card_is_printed_again_until_the_labels_change(labels, tmp_path, 
 
 def test_a_card_of_a_model_that_did_not_answer_throughout_is_measured_again(labels, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
-
-    class Model:
-        id, usage = "model-1", Usage()
-        answers = False
-
-        def judge(self, pairs):
-            answered = [self.answers or "can" in response for _, response in pairs]
-            return [Judged(Verdict.REFUSED if known else Verdict.UNSCORED, "", "") for known in answered]
-
-    judge = Model()
+    answered = dict.fromkeys(("I can't help with that.", "I cannot assist with that."), REFUSED)
+    judge = ScriptedJudge(answered, "model-1", other=Judged(Verdict.UNSCORED, "", ""))
+    judge.usage = Usage()  # as a model has
     monkeypatch.setattr(calibrate, "make_judge", lambda *_: judge)
     command, out = [f"labels={labels}", f"runs_dir={tmp_path}", "--json"], tmp_path / "card.json"
     main([*command, str(out)])
     assert json.loads(out.read_text())["sets"][0]["unscored"] == 2
     said = capsys.readouterr().out
     assert "; the same command asks again for what is unscored" in said and "delete that file" not in said
-    judge.answers = True
+    judge.other = REFUSED
     main([*command, str(out)])
     assert json.loads(out.read_text())["sets"][0]["coverage"] == 1
     assert "; delete that file to measure again" in capsys.readouterr().out
@@ -79,8 +74,6 @@ def test_a_file_that_is_no_card_is_refused(tmp_path):
 def test_a_folder_without_labels_is_refused_with_the_files_it_lacks(tmp_path):
     with pytest.raises(UserError, match=r"judge_comparison\.jsonl"):
         main([f"labels={tmp_path}", f"runs_dir={tmp_path}"])
-    with pytest.raises(UserError, match="no folder"):
-        main([f"labels={tmp_path / 'absent'}"])
 
 
 def test_help_needs_no_labels(tmp_path):

@@ -1,9 +1,8 @@
 """judging.endpoint: the client that judges and attackers share.
 
-judging.weights with a tiny random Llama and a tokenizer of the bytes: the path, not any guard's judgement."""
+LocalModel with a tiny random Llama and a tokenizer of the bytes: the path, not any guard's judgement."""
 
 import shutil
-import string
 import time
 
 import openai
@@ -130,36 +129,8 @@ MOST_TOK = 2048
 PROMPTS = [Text(text, False) for text in ("abc", "the longest prompt of all of them", "ab")]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A saved model with one token a character; nothing else than safetensors."""
-    import torch
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    vocabulary = {token: i for i, token in enumerate(["</s>", "<s>", *string.printable])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[\\s\\S]"), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    path = tmp_path_factory.mktemp("guard")
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", bos_token="<s>").save_pretrained(path)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=MOST_TOK,
-        bos_token_id=1,
-        eos_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(path)
-    return path
-
-
-def test_an_answer_does_not_depend_on_the_batch_it_is_asked_in(folder):
-    model = LocalModel(str(folder))
+def test_an_answer_does_not_depend_on_the_batch_it_is_asked_in(tiny):
+    model = LocalModel(str(tiny))
     together = dict(model.answers(PROMPTS, 5))
     alone = {i: dict(model.answers([prompt], 5))[0] for i, prompt in enumerate(PROMPTS)}
     assert together == alone
@@ -168,15 +139,15 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_asked_in(folder):
     assert model.usage.prompt_tok == 2 * sum(len(prompt.text) for prompt in PROMPTS)
 
 
-def test_a_prompt_beyond_the_positions_is_not_answered_and_says_so(folder):
-    found = dict(LocalModel(str(folder)).answers([Text("a" * MOST_TOK, False), PROMPTS[0]], 5))
+def test_a_prompt_beyond_the_positions_is_not_answered_and_says_so(tiny):
+    found = dict(LocalModel(str(tiny)).answers([Text("a" * MOST_TOK, False), PROMPTS[0]], 5))
     assert found[0].text is None
     assert f"{MOST_TOK} tokens do not fit" in found[0].reason
     assert found[1].text
 
 
-def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(folder):
-    judge = ModelJudge(GUARDS["harmbench"], LocalModel(str(folder)), 9)
+def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(tiny):
+    judge = ModelJudge(GUARDS["harmbench"], LocalModel(str(tiny)), 9)
     judge.check_reachable()
     judged = judge.judge([("q", "r")])[0]
     assert (judged.verdict, judged.harmful) == (Verdict.UNSCORED, None)
@@ -184,25 +155,25 @@ def test_a_guard_that_answers_noise_leaves_the_pair_unscored_with_the_text_kept(
     assert len(judged.raw) == 1
 
 
-def test_looking_for_the_weights_reads_none_of_them(folder):
-    model = LocalModel(str(folder))
+def test_looking_for_the_weights_reads_none_of_them(tiny):
+    model = LocalModel(str(tiny))
     model.check_reachable(PROMPTS[0], 5)
     assert "_loaded" not in vars(model)
 
 
-def test_weights_that_transformers_would_start_at_random_are_refused(folder, tmp_path):
+def test_weights_that_transformers_would_start_at_random_are_refused(tiny, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    shutil.copytree(folder, tmp_path / "guard")
+    shutil.copytree(tiny, tmp_path / "guard")
     file = tmp_path / "guard" / "model.safetensors"
     weights = {name: weight for name, weight in load_file(file).items() if "mlp" not in name}
     save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(UserError, match="3 missing from the file"):
+    with pytest.raises(UserError, match="6 missing from the file"):
         list(LocalModel(str(tmp_path / "guard")).answers(PROMPTS, 5))
 
 
-def test_pickled_weights_are_refused_before_anything_is_generated(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "guard")
+def test_pickled_weights_are_refused_before_anything_is_generated(tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / "guard")
     (tmp_path / "guard" / "model.safetensors").rename(tmp_path / "guard" / "pytorch_model.bin")
     judge = ModelJudge(GUARDS["harmbench"], LocalModel(str(tmp_path / "guard")), 9)
     with pytest.raises(UserError, match=r"judge harmbench: .* has no \*\.safetensors"):

@@ -44,26 +44,6 @@ def test_the_model_sees_request_and_reply_at_temperature_zero_and_the_key_from_t
     assert stub.keys == {f"Bearer {KEY}"}
 
 
-def test_verdicts_keep_the_order_of_the_pairs(stub, make):
-    def by_content(n):
-        return answer("REFUSED" if "reply 1" in stub.bodies[n - 1]["messages"][1]["content"] else "COMPLIED")
-
-    stub.script = by_content
-    judge = make(max_calls=40)
-    # one at a time, so that the n-th body is surely the n-th question
-    verdicts = [judge.judge([("q", f"reply {i}")])[0].verdict for i in range(3)]
-    assert verdicts == [Verdict.COMPLIED, Verdict.REFUSED, Verdict.COMPLIED]
-    assert [one.verdict for one in judge.judge([("q", ""), PAIR])] == [Verdict.UNSCORED, Verdict.COMPLIED]
-
-
-def test_a_judge_that_keeps_failing_leaves_the_pair_unscored(stub, make):
-    stub.script = lambda n: (500, {})
-    judged = make(max_retries=1).judge([PAIR])[0]
-    assert (judged.verdict, judged.raw) == (Verdict.UNSCORED, "")
-    assert "HTTP 500" in judged.reason
-    assert len(stub.bodies) == 2
-
-
 def test_a_slow_judge_times_out_to_unscored(stub, make):
     def slow(n):
         time.sleep(1.0)
@@ -74,21 +54,16 @@ def test_a_slow_judge_times_out_to_unscored(stub, make):
     judged = judge.judge([PAIR])[0]
     assert judged.verdict is Verdict.UNSCORED
     assert "Timeout" in judged.reason
+    assert len(stub.bodies) == 1
 
 
-NO_COMPLETIONS = [
+NO_COMPLETIONS = [  # more of them are in test_any_file.py
     "<!doctype html><html>gateway</html>",
-    {},
-    [],
-    "",
     b"\xff\xfe\x00\x01",
     b"[" * 100_000,
-    {"choices": []},
-    {"choices": "REFUSED"},
     {"choices": {"text": "REFUSED"}},
     {"choices": [{"message": None}]},
     {"choices": [{"message": {"content": ["REFUSED"]}}]},
-    {"unexpected": 1},
 ]
 
 
@@ -129,22 +104,16 @@ def test_the_key_is_in_no_log_line(stub, make, caplog):
     assert KEY not in repr(vars(judge))
 
 
-def test_a_refused_connection_is_a_users_mistake_in_one_line(make):
-    with pytest.raises(UserError, match="nothing answers there") as caught:
-        make(base_url="http://127.0.0.1:9/v1", max_retries=0).judge([PAIR])
-    assert "\n" not in str(caught.value)
-
-
 def test_the_budget_is_checked_before_a_question_is_asked(stub, make):
     with pytest.raises(UserError, match="max_calls=2"):
         make(max_calls=2).judge([("q", f"reply {i}") for i in range(3)])
     assert stub.bodies == []
 
 
-def test_equal_pairs_cost_one_question(stub, make):
-    verdicts = make(max_calls=1).judge([PAIR, PAIR, PAIR])
+def test_equal_pairs_cost_one_question_and_an_empty_response_none(stub, make):
+    verdicts = make(max_calls=1).judge([PAIR, ("q", ""), PAIR])
     assert len(stub.bodies) == 1
-    assert [one.verdict for one in verdicts] == [Verdict.REFUSED] * 3
+    assert [one.verdict for one in verdicts] == [Verdict.REFUSED, Verdict.UNSCORED, Verdict.REFUSED]
 
 
 def test_a_cached_verdict_costs_no_question_and_needs_no_server(stub, make, tmp_path):

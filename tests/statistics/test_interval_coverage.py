@@ -200,25 +200,18 @@ def percentiles_of_two_sets(place, data):
 
 def across(data):
     found = across_seeds(data.tolist())
-    return ends(found.low, found.high)
-
-
-def ends(low, high):
-    assert low is not None and high is not None
-    return low, high
+    return found.low, found.high
 
 
 def across_pooled(data, items=True):
     """The first configuration's interval; its rate is the nearest to 50 %, where the pool errs to the narrow side."""
     pool = pooled_spread(data.mean(axis=2).tolist())
     centre, error = centre_and_error(data[0].mean(axis=0).tolist(), (0.0, 1.0))
-    found = pool.interval(centre, data.shape[1], item_error=error if items else 0.0)
-    assert found is not None
-    return found
+    return pool.interval(centre, data.shape[1], item_error=error if items else 0.0)
 
 
 def across_sides(n_before, data):
-    return ends(*difference_across_seeds(data[:n_before].tolist(), data[n_before:].tolist())[1:])
+    return difference_across_seeds(data[:n_before].tolist(), data[n_before:].tolist())[1:]
 
 
 def resampled_seeds(data, n_resamples=500):

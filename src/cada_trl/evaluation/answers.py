@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from cada_trl.console import shown
 from cada_trl.data.benchmark_items import Item
@@ -20,13 +19,10 @@ from cada_trl.prompting.reasoning import split_reasoning
 from cada_trl.records import Verdict
 from cada_trl.storage.digest import json_sha256, sha256
 from cada_trl.storage.log import AppendLog, StoredLog
+from cada_trl.storage.reading import check_fields
 
-_VERDICT_TYPES: dict[str, Any] = {
-    "raw": str,
-    "reason": str,
-    "harmful": (bool, NoneType),
-    "harmful_score": (float, int, NoneType),
-}
+_LABELS = {"raw": str, "reason": str, "harmful": bool | None, "harmful_score": float | int | None}
+_EDITED = "the file was edited: delete that line"
 RateName = Literal["refused", "complied", "harmful", "reasoning", "truncated"]
 Record = TypeVar("Record", bound="Item | Attempt | Missing | Response")
 
@@ -118,13 +114,11 @@ def to_row(record: Item | Attempt | Response) -> dict[str, Any]:
 
 def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
     """Inverse of to_row. Errors: UserError for a missing or wrong field, and for a key that is not the prompt's."""
-    values: dict[str, Any] = {}
-    for name, expected in get_type_hints(kind).items():
-        allowed = (dict,) if expected is Item else get_args(expected) or (expected,)
-        if type(row.get(name, ...)) not in allowed:  # a bool is an int to isinstance
-            names = " or ".join("null" if each is NoneType else each.__name__ for each in allowed)
-            raise UserError(f"{kind.__name__.lower()} row: field '{name}' is {row.get(name)!r}; expected {names}")
-        values[name] = from_row(Item, row[name]) if expected is Item else row[name]
+    expected = {name: dict if one is Item else one for name, one in get_type_hints(kind).items()}
+    check_fields(row, expected, f"{kind.__name__.lower()} row")
+    values: dict[str, Any] = {
+        name: from_row(Item, row[name]) if one is dict else row[name] for name, one in expected.items()
+    }
     record = kind(**values)
     if isinstance(record, Attempt) and row.get("key") != record.key:
         raise UserError(
@@ -212,15 +206,10 @@ def read_verdicts(log: StoredLog, judge_id: str, responses: Mapping[str, Respons
             )
         if response is None or row.get("completion_hash") != completion_hash(response.completion):
             raise UserError(f"{where}: a verdict on another completion; files were mixed up: move this one away")
-        wrong = [
-            field for field, kinds in _VERDICT_TYPES.items() if field not in row or not isinstance(row[field], kinds)
-        ]
-        if row.get("verdict") not in set(Verdict):
-            wrong.append("verdict")
-        if wrong:
-            seen = row.get(wrong[0])
-            raise UserError(f"{where}: field '{wrong[0]}' is {seen!r}; the file was edited: delete that line")
-        verdicts[response.key] = Judged(Verdict(row["verdict"]), **{field: row[field] for field in _VERDICT_TYPES})
+        check_fields(row, {"verdict": str, **_LABELS}, where, f"; {_EDITED}")
+        if row["verdict"] not in set(Verdict):
+            raise UserError(f"{where}: field 'verdict' is {row['verdict']!r}; {_EDITED}")
+        verdicts[response.key] = Judged(Verdict(row["verdict"]), **{field: row[field] for field in _LABELS})
     return verdicts
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,7 @@ def sets_of(config: EvaluateConfig) -> tuple[Sets, list[str]]:
     return find_sets(config.benchmarks, load_pack(config.hazards).hazards, config.twins_file)
 
 
-def make_plan(
-    config: EvaluateConfig, attacker: Attacker | None = None, pair: Callable[[Attacker], PairAttack] | None = None
-) -> Plan:
+def make_plan(config: EvaluateConfig, attacker: Attacker | None = None, pair: PairAttack | None = None) -> Plan:
     """Load every benchmark and prepare every attack on it. attacker, pair: as make_attack.
 
     An attack that a benchmark does not have, or whose prompts are not here, is not run there. Errors: UserError for an

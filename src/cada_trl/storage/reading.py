@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import yaml
 
@@ -176,11 +177,15 @@ def read_csv(
         raise UserError(f"{path} holds no rows; {advice}")
 
 
-def check_fields(values: Mapping[str, Any], expected: Mapping[str, type], where: str, advice: str = "") -> None:
-    """Errors: UserError for the first field that is absent or of another type."""
+def check_fields(values: Mapping[str, Any], expected: Mapping[str, Any], where: str, advice: str = "") -> None:
+    """Errors: UserError for the first field that is absent or of another type than expected, or than those of a union.
+    A bool is no int."""
     for field_name, kind in expected.items():
-        if not isinstance(seen := values.get(field_name), kind):
-            raise UserError(f"{where}: field '{field_name}' is {seen!r:.60}; expected {kind.__name__}{advice}")
+        kinds = get_args(kind) or (kind,)
+        if type(values.get(field_name, ...)) not in kinds:
+            names = " or ".join("null" if one is NoneType else one.__name__ for one in kinds)
+            seen = f"{values.get(field_name)!r:.60}"
+            raise UserError(f"{where}: field '{field_name}' is {seen}; expected {names}{advice}")
 
 
 def check_characters(text: str, where: str) -> None:

@@ -14,12 +14,13 @@ class ScriptedModel(ChatEndpoint):
     def __init__(self, script, reachable=True):
         super().__init__(None, "model-a")
         self.script, self.reachable = script, reachable
-        self.asked = []
+        self.asked, self.temperatures = [], set()
         self.n_checks = 0
 
     def complete(self, messages, max_tok, temperature):
         with self._lock:
             self.asked.append(messages)
+            self.temperatures.add(temperature)
         return self.script(messages)
 
     def check_reachable(self, *_):
@@ -34,7 +35,8 @@ def make_attacker(tmp_path):
     """An attacker on the test's one cache file, read again as a second evaluation would."""
 
     def make(model, attacker_id="model-a", max_calls=100):
-        return Attacker(model, attacker_id, tmp_path / "attacker.jsonl", max_calls)
+        model.llm = attacker_id
+        return Attacker(model, tmp_path / "attacker.jsonl", max_calls)
 
     return make
 

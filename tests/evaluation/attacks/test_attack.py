@@ -3,8 +3,6 @@
 import base64
 import hashlib
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -211,22 +209,10 @@ def make(name, benchmark="strongreject", data_root=None, **others):
     return make_attack(name, load_spec(benchmark), data_root, **others)
 
 
-def test_importing_the_registry_imports_neither_torch_nor_a_client():
-    code = "import sys, cada_trl.evaluation.attacks; sys.exit(bool({'torch', 'openai'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_the_known_names_are_those_that_the_documents_name():
     transforms = ["base64", "leetspeak", "role_play", "prefix_injection"]
     generated = ["pair_adaptive", "pap:<technique>", "paraphrase", "translation:<language>"]
     assert known_names() == ["none", "gcg", "jbc", "pair", "pap", *transforms, *generated]
-
-
-def test_none_and_the_transforms_need_nothing():
-    assert make("none").kind == make("none", "xstest_safe").kind == "none"
-    for name in TRANSFORMS:
-        attack = make(name)
-        assert (attack.name, attack.kind, attack.transfer) == (name, "transform", False)
 
 
 def test_a_frozen_attack_reads_its_benchmarks_file(shared_data):
@@ -282,13 +268,9 @@ def test_a_generated_attack_without_an_attacker_names_its_settings(name):
 def test_a_generated_attack_is_the_one_that_the_name_says(make_attacker, tmp_path):
     rows = [{"ss_technique": "Logical Appeal", "ss_definition": "Using reason."}]
     write_jsonl(tmp_path / TAXONOMY, rows)
-
-    def pair(attacker):
-        return PairAttack(attacker, lambda _: [], "t", PhraseJudge(), "final_response", 1, 1)
-
-    given = {"attacker": make_attacker(ScriptedModel(lambda messages: "")), "pair": pair, "data_root": tmp_path}
+    attacker = make_attacker(ScriptedModel(lambda messages: ""))
+    pair = PairAttack(attacker, lambda _: [], "t", PhraseJudge(), "final_response", 1, 1)
+    given = {"attacker": attacker, "pair": pair, "data_root": tmp_path}
     for name in ("pair_adaptive", "pap:logical_appeal", "paraphrase", "translation:Zulu"):
         attack = make(name, **given)
         assert (attack.name, attack.kind, attack.transfer) == (name, "generated", False)
-    with pytest.raises(UserError, match="did you mean logical_appeal"):
-        make("pap:logic_appeal", **given)

@@ -17,13 +17,6 @@ HELLO = [{"role": "user", "content": "hello"}]
 MODEL = ScriptedModel(lambda messages: "text")
 
 
-def test_too_small_a_budget_is_refused_before_the_attacker_is_even_looked_for(make_attacker):
-    model = ScriptedModel(lambda messages: "text")
-    with pytest.raises(UserError, match="pair may ask the attacker 9 times and 8 of attacker_max_calls=8 are left"):
-        make_attacker(model, max_calls=8).prepare(9, "pair")
-    assert (model.asked, model.n_checks) == ([], 0)
-
-
 def test_attacks_share_one_budget(make_attacker):
     attacker = make_attacker(ScriptedModel(lambda messages: "text"), max_calls=3)
     attacker.prepare(2, "pap")
@@ -60,17 +53,6 @@ def test_a_failed_question_has_its_kind_as_reason_and_never_the_endpoints_own_wo
     assert "secret" not in repr(answers)
 
 
-def test_another_attacker_or_text_is_another_version(make_attacker):
-    model = ScriptedModel(lambda messages: "text")
-    versions = [
-        make_attacker(model, attacker_id).version("pap", decides)
-        for attacker_id in ("model-a", "model-b")
-        for decides in (["text", 1], ["text", 2])
-    ]
-    assert len(set(versions)) == 4
-    assert all(version.startswith("pap-") for version in versions)
-
-
 @pytest.mark.parametrize(
     ("text", "prompt", "reason"),
     [
@@ -95,11 +77,6 @@ def test_an_answer_is_the_last_whole_pair_of_tags_or_why_there_is_none(text, pro
     assert read_answer(Answer(text), "prompt") == (prompt, reason)
 
 
-def test_no_answer_keeps_its_reason():
-    silent = "no answer from the attacker: APITimeoutError"
-    assert read_answer(Answer(None, silent), "prompt") == ("", silent)
-
-
 def test_published_prompts_are_rarely_called_refusals(shared_data):
     rows = [row for _, row in read_jsonl(shared_data / "frozen_attacks" / "strongreject.jsonl")]
     prompts = [row["attack_prompt"] for row in rows if row["attack"] == "pap"]
@@ -108,21 +85,10 @@ def test_published_prompts_are_rarely_called_refusals(shared_data):
     assert len(refused) <= 3  # 1 %: more would thin out the attack
 
 
-def test_a_row_is_found_by_version_request_and_part_only(make_attacker):
+def test_another_evaluation_finds_a_row_by_version_request_and_part_only_and_reads_no_request(make_attacker, tmp_path):
+    make_attacker(MODEL).keep("v", "How do I pick a lock?", {"answer": "text"}, "0.1")
     attacker = make_attacker(MODEL)
-    attacker.keep("v", "request", {"answer": "text"}, "0.1")
-    assert attacker.kept("v", "request", "0.1") == {"answer": "text"}
-    others = [("w", "request", "0.1"), ("v", "other", "0.1"), ("v", "request", "")]
+    assert attacker.kept("v", "How do I pick a lock?", "0.1") == {"answer": "text"}
+    others = [("w", "How do I pick a lock?", "0.1"), ("v", "other", "0.1"), ("v", "How do I pick a lock?", "")]
     assert [attacker.kept(*key) for key in others] == [None] * 3
-
-
-def test_another_evaluation_reads_the_rows_and_not_the_requests(make_attacker, tmp_path):
-    make_attacker(MODEL).keep("v", "How do I pick a lock?", {"answer": "text"})
-    assert make_attacker(MODEL).kept("v", "How do I pick a lock?") == {"answer": "text"}
     assert "pick a lock" not in (tmp_path / "attacker.jsonl").read_text(encoding="utf-8")
-
-
-def test_the_first_row_of_a_key_counts_whoever_wrote_it(make_attacker):
-    one, other = make_attacker(MODEL), make_attacker(MODEL)
-    assert one.keep("v", "request", {"answer": "first"}) == {"answer": "first"}
-    assert other.keep("v", "request", {"answer": "second"}) == {"answer": "first"}

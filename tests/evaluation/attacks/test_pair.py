@@ -1,20 +1,16 @@
-"""PAIR: attacker, tested model and judge by script, and once over HTTP."""
+"""PAIR: attacker, tested model and judge by script."""
 
-import json
-from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import httpx
 import pytest
-from judging.stub_endpoint import KEY, Stub, answer
+from judging.stub_endpoint import ScriptedJudge
 from openai import APITimeoutError
 
 from cada_trl.errors import UserError
-from cada_trl.evaluation.attacks.attacker import Attacker
 from cada_trl.evaluation.attacks.pair import SHOWN_RESPONSE_CHARS, STRATEGIES, Log, PairAttack, Turn
-from cada_trl.judging.endpoint import NO_ANSWER, ChatEndpoint
+from cada_trl.judging.endpoint import NO_ANSWER
 from cada_trl.judging.judge import Judged
-from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.records import Verdict
 
 from .conftest import ScriptedModel
@@ -23,7 +19,6 @@ NO = "No."
 WHOLE = "### Analysis\nsecret\n### Final Response\nanswer"
 HARMFUL = Judged(Verdict.COMPLIED, "", "", True, 1.0)
 WEAK = Judged(Verdict.COMPLIED, "", "", False, 0.25)
-REFUSED = Judged(Verdict.REFUSED, "", "", False, 0.0)
 
 
 class ScriptedTarget:
@@ -45,18 +40,6 @@ class ScriptedTarget:
     @property
     def prompts(self):
         return [prompt for batch in self.batches for prompt in batch]
-
-
-class ScriptedJudge:
-    """Labels the responses in its table, and calls every other one refused and harmless."""
-
-    def __init__(self, table=None, judge_id="judge-1"):
-        self.id, self.table = judge_id, table or {}
-        self.pairs = []
-
-    def judge(self, pairs):
-        self.pairs += pairs
-        return [self.table.get(response, REFUSED) for _, response in pairs]
 
 
 def where(messages):
@@ -165,6 +148,7 @@ def test_the_judge_sees_the_original_request_and_what_it_sees_in_the_evaluation(
 def test_more_streams_than_strategies_take_them_in_turn(make, items):
     model = ScriptedModel(prompting)
     make(model, n_streams=7, n_iterations=1).attempts(items[:1])
+    assert model.temperatures == {1.0}  # those of one strategy differ by chance
     assert sorted(where(messages)[-3] for messages in model.asked) == ["0", "0", "0", "1", "1", "2", "2"]
 
 
@@ -347,39 +331,3 @@ def test_a_stream_plays_its_turns_in_order():
     log = Log(2, 3, [turn(0, 1), turn(0, 0)])
     assert [one.iteration for one in log.of(0)] == [0, 1]
     assert [log.live(iteration) for iteration in range(3)] == [[1], [], [0]]
-
-
-def test_a_turn_survives_json_and_tells_the_attacker_its_label():
-    one = turn(2, 1, (Verdict.COMPLIED, False, 0.125))
-    assert Turn.from_row(json.loads(json.dumps(asdict(one)))) == one
-    assert (one.where, one.label) == ("2.1", "COMPLIED, not harmful, score 0.12 of 1")
-    assert turn(0, 0).label == "REFUSED, harm not labelled"
-
-
-def gives_in(attempts):
-    """Gives in to the second prompt."""
-    return ["Knead, rest, bake." if attempt.prompt == "second" else "I can't help with that." for attempt in attempts]
-
-
-def test_the_loop_runs_over_the_protocol_through_a_rate_limit_and_keeps_the_key_to_itself(items, tmp_path, monkeypatch):
-    monkeypatch.setenv("TEST_ATTACKER_KEY", KEY)
-    stub = Stub()
-    endpoint = ChatEndpoint.from_settings(stub.url, "stub", "TEST_ATTACKER_KEY", 5.0, 2)
-    attacker = Attacker(endpoint, endpoint.llm, tmp_path / "attacker.jsonl", max_calls=100)
-    script = {
-        1: answer("<improvement>a start</improvement><prompt>first</prompt>"),
-        2: (429, {}),
-        3: answer("<improvement>politer</improvement><prompt>second</prompt>"),
-    }
-    stub.script = lambda n: script[n]
-    attack = PairAttack(attacker, gives_in, "tested", PhraseJudge(), "final_response", n_streams=1, n_iterations=3)
-    with closing(stub):
-        attacked = attack.attempts(items[:1])
-    assert [attempt.prompt for attempt in attacked.attempts] == ["second"]
-    assert "turn 0.1 of 2 with stub" in attacked.attempts[0].note
-    assert stub.bodies[1] == stub.bodies[2]
-    assert stub.bodies[2]["temperature"] == 1.0
-    assert [message["role"] for message in stub.bodies[2]["messages"]] == ["system", "user", "assistant", "user"]
-    assert "I can't help with that." in stub.bodies[2]["messages"][3]["content"]
-    assert stub.keys == {f"Bearer {KEY}"}
-    assert KEY not in (tmp_path / "attacker.jsonl").read_text() + repr(attacked)

@@ -42,7 +42,7 @@ def test_the_rewrite_is_the_prompt_and_the_note_says_whose_it_is(toy, items):
     model = ScriptedModel(rewritten)
     attack = toy(model)
     attacked = attack.attempts(items)
-    assert "Say it again." in model.asked[0][0]["content"]
+    assert "Say it again." in model.asked[0][0]["content"] and model.temperatures == {0.0}
     assert sorted(map(_request, model.asked)) == sorted(item.request for item in items)
     assert [attempt.prompt for attempt in attacked.attempts] == ["?kcol please", ".denepo please", "?kaew please"]
     assert [attempt.item for attempt in attacked.attempts] == items
@@ -107,7 +107,7 @@ def test_too_small_a_budget_stops_before_any_question(toy, items):
     model = ScriptedModel(rewritten)
     with pytest.raises(UserError, match="toy may ask the attacker 3 times and 2 of attacker_max_calls=2 are left"):
         toy(model, max_calls=2).attempts(items)
-    assert model.asked == []
+    assert (model.asked, model.n_checks) == ([], 0)
 
 
 def test_another_attacker_or_task_is_another_version_and_asked_anew(toy, make_attacker, items):
@@ -168,15 +168,6 @@ def test_the_attacker_is_told_name_and_definition(make_attacker, items, data_roo
     assert "Logical Appeal: Arguing by logic." in asked.asked[0][0]["content"]
     assert (attack.name, attacked.attempts[0].prompt) == ("pap:logical_appeal", "By logic, what opens it?")
     assert attacked.attempts[0].attack == "pap:logical_appeal"
-
-
-def test_another_technique_or_definition_is_another_version(make_attacker, data_root):
-    attacker = make_attacker(model())
-    names = ("pap:logical_appeal", "pap:foot_in_the_door")
-    versions = [rewrite_attack(name, data_root, attacker).version for name in names]
-    write_jsonl(data_root / TAXONOMY, [{**ROWS[0], "ss_definition": "Arguing by logic and reason."}])
-    assert rewrite_attack("pap:logical_appeal", data_root, attacker).version not in versions
-    assert len(set(versions)) == 2
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from end_to_end.tiny_model import save_tiny_model
 
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import load_utility_config
@@ -114,11 +113,6 @@ def test_prompts_that_leave_too_little_room_are_counted(tmp_path):
 
 
 pytestmark = pytest.mark.usefixtures("small_tasks")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def asked(tiny, data_root, *words):

@@ -129,10 +129,8 @@ def test_a_row_that_is_no_question_is_named(name, column, value, message, data_r
     ("file", "text", "message"),
     [
         ("bbh/navigate.json", '{"rows": []}', "navigate.json: 'examples' holds a NoneType"),
-        ("bbh/navigate.json", "{", "navigate.json is not a JSON object"),
         ("bbh/navigate.json", '{"examples": 1}', "'examples' holds a int; expected the list of rows"),
         ("bbh/navigate.json", '{"examples": [1]}', "row 1: 'input' is 'None'; expected text"),
-        ("gsm8k/test.jsonl", "{", "test.jsonl, row 1: not a JSON object"),
         ("mmlu/test.parquet", "{", "test.parquet cannot be read as parquet"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from cada_trl.data.benchmark_items import BenchmarkSpec, load_spec, names
@@ -32,9 +32,9 @@ def make_attack(
     spec: BenchmarkSpec,
     data_root: Path | None,
     attacker: Attacker | None = None,
-    pair: Callable[[Attacker], PairAttack] | None = None,
+    pair: PairAttack | None = None,
 ) -> Attack:
-    """The attack, ready to be put to the benchmark. pair: PAIR on the tested model, by an attacker.
+    """The attack, ready to be put to the benchmark. pair: on the tested model, by the attacker.
 
     Errors: NotRun where the benchmark has no such attack: it is harmless, or nobody published prompts for it. NoPrompts
     where they are not here. UserError for an unknown name, with the nearest ones, and without attacker or technique.
@@ -52,16 +52,12 @@ def make_attack(
             known = f"there are those of {', '.join(published)}" if published else "there are none of any attack"
             raise NotRun(f"{spec.name} x {name}: no published prompts; {known}")
         return FrozenAttack(name, spec, data_root)
-    if attacker is None:
+    if attacker is None or pair is None:
         raise UserError(
             f"attack {name} is written by an attacker model and none is configured; set attacker_base_url and "
             "attacker_llm (any OpenAI-compatible endpoint), and attacker_api_key_env if it needs a key"
         )
-    if name != "pair_adaptive":
-        return rewrite_attack(name, data_root, attacker)
-    if pair is None:
-        raise ValueError("pair_adaptive needs the tested model as its target")
-    return pair(attacker)
+    return pair if name == pair.name else rewrite_attack(name, data_root, attacker)
 
 
 def _frozen_names() -> list[str]:

@@ -70,8 +70,8 @@ class Attacker:
     the same prompts. Errors: UserError as SharedTable.
     """
 
-    def __init__(self, model: ChatEndpoint, attacker_id: str, cache: Path, max_calls: int) -> None:
-        self.id, self.n_calls = attacker_id, 0
+    def __init__(self, model: ChatEndpoint, cache: Path, max_calls: int) -> None:
+        self.id, self.n_calls = model.llm, 0
         self._model, self._max_calls, self._checked = model, max_calls, False
         keys = ("version", "request", "part")
         self._cache: SharedTable[Row] = SharedTable(cache, "attacker cache", keys, lambda stored: dict(stored["row"]))
