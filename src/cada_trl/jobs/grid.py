@@ -28,6 +28,7 @@ from cada_trl.config.loading import (
     is_text_list,
     leaf_paths,
     nearest,
+    override_of,
 )
 from cada_trl.config.run_config import expand_recipes
 from cada_trl.config.texts import Folder, Name
@@ -236,19 +237,12 @@ def _check_few(n_cells: int, what: str) -> None:
 
 def parsed(word: str) -> Any:
     """Hydra's override; None for what it does not read: no `key=`, or a list of texts. Errors: UserError."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     key, sign, value = word.partition("=")
     if not sign or (is_text_list(Config, _key(word)) and not value.startswith("[")):
         return None
-    try:
-        return OverridesParser.create().parse_override(word)
-    except HydraException as error:
-        raise UserError(
-            f"cannot read the value of {key}; expected one value, values with commas as in beta_kl=0.0,0.01,0.1, or "
-            "range(0,3); a text with blanks, brackets or signs needs quotes of its own"
-        ) from error
+    expected = "expected one value, values with commas as in beta_kl=0.0,0.01,0.1, or range(0,3)"
+    quotes = "a text with blanks, brackets or signs needs quotes of its own"
+    return override_of(word, f"cannot read the value of {key}; {expected}; {quotes}")
 
 
 def _cell(
