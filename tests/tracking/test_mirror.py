@@ -210,21 +210,6 @@ def test_online_without_a_login_says_what_to_do(tmp_path, monkeypatch, config):
         Mirror.start(load_config(["tracking=online"]), folder, print)
 
 
-def test_off_does_nothing_and_does_not_import_wandb(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from cada_trl.config import load_config\n"
-        "from cada_trl.tracking.run_folder import RunFolder; from cada_trl.tracking.mirror import Mirror\n"
-        "config = load_config([])\n"
-        "off = config.model_copy(update={'tracking': config.tracking.model_copy(update={'wandb': 'off'})})\n"
-        "with RunFolder(Path(sys.argv[1])) as folder:\n"
-        "    run = Mirror.start(off, folder, print)\n"
-        "    run.log(1, {'train/loss': 1.0}); run.finish(succeeded=True)\n"
-        "assert 'wandb' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True)
-    assert not (tmp_path / "run" / "wandb").exists()
-
-
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
