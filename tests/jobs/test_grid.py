@@ -20,7 +20,7 @@ def test_words_are_sorted_and_an_evaluations_lose_their_prefix():
     request = read_request(["beta_kl=0,1", "evaluate=quick", "jobs=2", "evaluate.attacks=none,pair", "--dry-run"])
     assert request.training == ("beta_kl=0,1",)
     assert request.evaluation == ("suite=quick", "attacks=none,pair")
-    assert (request.config.jobs, request.dry_run, request.retry) == (2, True, False)
+    assert (request.config.jobs, request.flag) == (2, "--dry-run")
     assert read_request(["beta_kl=0,1"]).evaluation is None
     assert [read_request([f"launcher={x}"]).config.submit for x in ("slurm", "slurm_array")] == ["slurm", "slurm_array"]
     assert read_request(["launcher=accelerate"]).training == ("launcher=accelerate",)
