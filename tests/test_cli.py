@@ -15,8 +15,8 @@ from cada_trl.errors import StopAsked, run_verb
 CONSOLE = [sys.executable, "-c", "from cada_trl.cli import main; main()"]
 
 
-def called(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def called(*command, cwd=None):
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -38,17 +38,40 @@ def importing(*verbs):
     return f"import {', '.join(f'cada_trl.{VERBS[verb]}' for verb in verbs)}"
 
 
+TORCH = {"torch", "transformers"}
+
+
 @pytest.mark.parametrize(
     ("program", "heavy"),
     [
-        (importing(*VERBS), {"torch", "transformers", "datasets", "scipy", "matplotlib", "wandb"}),
+        (importing(*VERBS), TORCH | {"datasets", "scipy", "matplotlib", "wandb"}),
         (importing("doctor", "prepare", "train", "evaluate", "sweep", "table"), {"numpy", "jinja2"}),
         ("import cada_trl.cli; cada_trl.cli.overview()", {"hydra", "omegaconf", "pydantic", "torch", "numpy", "httpx"}),
+        (
+            "from cada_trl.config import load_config; load_config(['model=llama3'])",
+            TORCH | {"trl", "datasets", "numpy", "scipy", "wandb", "httpx"},
+        ),
+        ("from cada_trl.train import main; main(['--dry-run'])", TORCH),
+        ("from cada_trl.policy import main; main(['check', 'tenancy'])", TORCH),
+        (
+            "from cada_trl.config import load_config; from cada_trl.tracking.manifest import build_manifest; "
+            "build_manifest(load_config([]), {}, {})",
+            TORCH,
+        ),
+        (
+            "from pathlib import Path; from cada_trl.config import load_config; "
+            "from cada_trl.tracking.mirror import Mirror; from cada_trl.tracking.run_folder import RunFolder; "
+            "run = Mirror.start(load_config(['tracking=local']), RunFolder(Path('run')), print); "
+            "run.log(1, {'train/loss': 1.0}); run.finish(True)",
+            {"wandb"},
+        ),
     ],
 )
-def test_no_verb_and_no_list_of_them_waits_for_what_its_first_line_does_not_need(program, heavy):
+def test_nothing_waits_for_what_it_does_not_need(program, heavy, tmp_path):
     program = f"{program}; import sys; print(sorted({heavy} & set(sys.modules)))"
-    assert called(sys.executable, "-c", program) == (0, "[]\n", "")
+    code, out, err = called(sys.executable, "-c", program, cwd=tmp_path)
+    assert (code, out.splitlines()[-1]) == (0, "[]"), err
+    assert not list(tmp_path.rglob("wandb"))
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])

@@ -1,8 +1,5 @@
 """policy: what a policy file lacks, leaks or could use, each with line and field; an error is exit code 2."""
 
-import subprocess
-import sys
-
 import pytest
 from hazards.policy_file import edit, example
 
@@ -151,11 +148,3 @@ def test_a_word_that_stands_on_one_side_is_named(folder):
     tasks = ("painting", "wiring", "gardening", "plumbing", "tiling")
     add(folder, *(("tenancy", f"Do {task} illegally now.", f"Do some {task} and rest.") for task in tasks))
     assert any("'illegally' (5 of its 5 rows harmful)" in text for text in advice(folder))
-
-
-def test_no_torch_is_imported(folder):
-    code = "import sys; from cada_trl.policy import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "check", str(folder)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr

@@ -57,10 +57,10 @@ def main(argv: list[str]) -> int:
     content = [sorted(cell.id for cell in cells), request.evaluation]
     about = request.card.name if request.card else "-".join(cells[0].axes) or "seed"
     path = _path(request, about, content)
-    if request.status:
+    if request.flag == "--status":
         return _status(path, cells)
     _check_machines(request, cells)
-    if request.dry_run:
+    if request.flag == "--dry-run":
         return _dry_run(request, cells, path)
     return _run(request, argv, path, {cell.id for cell in cells}, lambda session: session.run(cells))
 
@@ -113,11 +113,11 @@ def _search(request: SweepRequest, argv: Sequence[str]) -> int:
     some = space.cells(space.first)
     _check_evaluations(some)
     path = _path(request, "search", [sorted(space.fixed), repr(space.dimensions), request.evaluation])
-    if request.status:
+    if request.flag == "--status":
         axes, known = tuple(space.dimensions), recorded(path)[0]
         return _status(path, [cell for row in known for cell in make_grid(row["overrides"], space.evaluation, axes)])
     _check_machines(request, some)
-    if request.dry_run:
+    if request.flag == "--dry-run":
         missing_here = _check_inputs(some)
         dimensions = "\n".join(f"  {key}: {distribution}" for key, distribution in space.dimensions.items())
         print(f"{path}\n{request.config.n_trials} trials over\n{dimensions}")

@@ -9,7 +9,7 @@ from cada_trl.config import RECIPES_DIR, config_hash, load_config
 from cada_trl.config.run_config import expand_recipes, recipe_words
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
-from cada_trl.jobs.grid import make_grid, read_request
+from cada_trl.jobs.grid import read_request
 from cada_trl.jobs.table_plan import load_layout, load_models
 from cada_trl.policy import new
 from cada_trl.report.names import benchmark_name
@@ -65,13 +65,6 @@ def test_the_head_of_a_recipe_of_the_paper_has_the_papers_own_numbers_and_the_es
     assert f" Hours: {load_models().models[model].train_h:g}, ESTIMATED (recipes/tables/models.yaml)." in text
 
 
-def test_the_numbers_of_a_head_are_those_of_the_table():
-    assert "#   Table 3, StrongREJECT, ASR %: none 0.2 ± 0.1, pair 20.4 ± 1.2, pap 8.1 ± 0.3" in expected_lines(
-        "llama3", "cada"
-    )
-    assert expected_lines("llama3_70b", "cada") == ["# Expected: the paper reports no such training."]
-
-
 def test_the_smollm2_recipe_is_the_default():
     pinned = load_config(["model=smollm2", *overrides(RECIPES_DIR / "smollm2" / "cada.yaml")])
     assert config_hash(pinned) == config_hash(load_config(["model=smollm2"]))
@@ -94,13 +87,6 @@ def test_what_comes_after_a_recipe_wins_and_what_comes_before_does_not():
 def test_an_unknown_recipe_fails_with_the_nearest(name, nearest):
     with pytest.raises(UserError, match=f"recipe={name}: no such recipe; {nearest}"):
         load_config([f"recipe={name}"])
-
-
-def test_a_sweep_takes_a_recipe_and_an_axis_over_one_of_its_keys():
-    request = read_request(["recipe=smollm2/cada", "beta_kl=0.0,0.1"])
-    cells = make_grid(request.training)
-    assert [cell.axes for cell in cells] == [{"beta_kl": 0.0}, {"beta_kl": 0.1}]
-    assert {cell.config.algo.sampled_by for cell in cells} == {"reference"}
 
 
 def test_words_without_a_recipe_stay_as_they_are():

@@ -7,7 +7,7 @@ from cada_trl.config.keys import UNREAD
 from cada_trl.config.loading import as_override, check_values, leaf_paths
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, UtilityConfig, load_evaluate_config
-from cada_trl.jobs.grid import SweepConfig, read_request
+from cada_trl.jobs.grid import SweepConfig
 
 SECRET = "pass1234"
 MISTYPED = {
@@ -212,9 +212,3 @@ def test_a_name_that_is_no_folders_is_refused(key, name):
 def test_a_name_of_any_alphabet_is_taken():
     assert load_config([as_override("run_name", "überprüfung-一号 2")]).run_name == "überprüfung-一号 2"
     assert load_config(["run_name=überprüfung-一号"]).run_name == "überprüfung-一号"
-
-
-@pytest.mark.parametrize("word", ["sweep_name=a/b", "sweep_name=..", "sweeps_dir='a\tb'"])
-def test_a_sweeps_name_and_folder_are_checked_alike(word):
-    with pytest.raises(UserError, match=r"expected a (name|folder)"):
-        read_request([word])

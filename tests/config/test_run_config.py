@@ -1,24 +1,14 @@
 """The configuration: what it accepts, what it says to a mistake, and what its hash means."""
 
 import re
-import subprocess
-import sys
-from collections import Counter
 
 import pytest
-import yaml
 
 from cada_trl.config import CONF_DIR, Config, check_config, config_hash, load_config, run_config, run_name
-from cada_trl.config.loading import Section, groups, leaf_paths
+from cada_trl.config.loading import flat, groups, leaf_paths
 from cada_trl.config.run_config import HOW_ASKED
 from cada_trl.errors import UserError
 
-SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
-LEAVES = [
-    leaf
-    for name, section in SECTIONS.items()
-    for leaf in (section.model_fields if isinstance(section, type) and issubclass(section, Section) else [name])
-]
 GROUPS, PATHS = groups(CONF_DIR, "config"), leaf_paths(Config)
 CHOICES = [(group, choice) for group, choices in GROUPS.items() for choice in choices]
 HYPER_PARAMETERS = [
@@ -26,22 +16,10 @@ HYPER_PARAMETERS = [
 ]
 
 
-def values_of(config):
-    return config.model_dump()
-
-
-def test_a_leaf_name_is_unique_in_the_whole_schema():
-    assert [leaf for leaf, n in Counter(LEAVES).items() if n > 1] == []
-
-
-def test_no_leaf_is_named_like_a_group_so_that_an_override_has_one_meaning():
-    assert set(PATHS) & set(GROUPS) == set()
-
-
-def test_every_leaf_has_a_path():
-    assert set(PATHS) == set(LEAVES)
-    assert PATHS["beta_kl"] == "algo.beta_kl"
-    assert PATHS["seed"] == "seed"
+def test_a_leaf_name_is_unique_and_no_groups_so_that_an_override_has_one_meaning():
+    leaves = [path.rpartition(".")[2] for path in flat(load_config([]).model_dump())]
+    assert sorted(leaves) == sorted(PATHS) and set(PATHS).isdisjoint(GROUPS)
+    assert (PATHS["beta_kl"], PATHS["seed"]) == ("algo.beta_kl", "seed")
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
@@ -64,18 +42,12 @@ def test_the_twins_beside_each_source(data, trained):
     assert load_config([]).data.dataset == "twins"
 
 
-def test_a_short_key_is_its_full_key():
-    assert load_config(["beta_kl=0.5"]) == load_config(["algo.beta_kl=0.5"])
-    assert load_config(["beta_kl=0.5"]).algo.beta_kl == 0.5
-
-
-def test_the_last_of_two_overrides_wins():
-    config = load_config(["data=beavertails", "beta_kl=0.1", "data=twins", "beta_kl=0.2"])
-    assert (config.data.dataset, config.algo.beta_kl) == ("twins", 0.2)
-
-
-def test_an_override_wins_over_what_the_models_file_sets():
-    assert load_config(["lr=1e-6", "model=smollm2"]).algo.lr == 1e-6
+def test_the_last_word_of_a_key_by_its_short_or_full_name_wins_and_over_the_models_file_too():
+    config = load_config(
+        ["data=beavertails", "beta_kl=0.1", "data=twins", "algo.beta_kl=0.2", "lr=1e-6", "model=smollm2"]
+    )
+    assert (config.data.dataset, config.algo.beta_kl, config.algo.lr) == ("twins", 0.2, 1e-6)
+    assert load_config(["algo.beta_kl=0.1", "beta_kl=0.2"]).algo.beta_kl == 0.2
 
 
 def test_the_papers_values_are_the_models_defaults():
@@ -97,23 +69,12 @@ def test_the_advised_micro_batch_really_divides_the_step_over_all_processes():
     load_config(["hardware=a100x4", "requests_per_step=16", "micro_batch=2"])
 
 
-def test_a_stored_configuration_reads_back_equal():
-    config = load_config(["model=llama3", "held_out_hazards=[hate,privacy]"])
-    assert check_config(yaml.safe_load(yaml.safe_dump(values_of(config)))) == config
-
-
-def test_a_stored_configuration_with_an_unknown_key_is_refused_with_the_nearest():
-    values = values_of(load_config([]))
-    values["algo"]["betta_kl"] = 0.1
-    with pytest.raises(UserError, match=r"unknown key 'algo\.betta_kl'; did you mean beta_kl"):
+def test_a_stored_configuration_without_a_key_or_with_an_unknown_one_is_refused():
+    values = load_config([]).model_dump()
+    values["algo"]["betta_kl"] = values["algo"].pop("beta_kl")
+    with pytest.raises(UserError) as refusal:
         check_config(values)
-
-
-def test_a_stored_configuration_without_a_key_is_refused():
-    values = values_of(load_config([]))
-    del values["algo"]["beta_kl"]
-    with pytest.raises(UserError, match=r"algo\.beta_kl.*Field required"):
-        check_config(values)
+    assert "algo.beta_kl: Field required; unknown key 'algo.betta_kl'; did you mean beta_kl" in str(refusal.value)
 
 
 def test_a_configuration_cannot_be_changed_after_the_fact():
@@ -134,20 +95,13 @@ def _another(value):
 
 # chat is how an evaluation asks: training renders the template. members are a panel's, which pays no reward.
 NOT_HASHED = {
-    "seed",
-    "runs_dir",
-    "run_name",
-    "data_dir",
-    "server_url",
-    "tensor_parallel",
-    "chat",
-    "members",
+    *("seed", "runs_dir", "run_name", "data_dir", "server_url", "tensor_parallel", "chat", "members"),
     *HOW_ASKED,
 }
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # another value may be of another type
-@pytest.mark.parametrize("leaf", LEAVES)
+@pytest.mark.parametrize("leaf", PATHS)
 def test_the_hash_changes_with_what_decides_the_result_and_with_nothing_else(leaf):
     config = load_config([])
     section, _, key = PATHS[leaf].rpartition(".")
@@ -156,7 +110,7 @@ def test_the_hash_changes_with_what_decides_the_result_and_with_nothing_else(lea
         changed = config.model_copy(update={section: part.model_copy(update={key: _another(getattr(part, key))})})
     else:
         changed = config.model_copy(update={key: _another(getattr(config, key))})
-    ignored = section in {"hardware", "tracking", "tripwires"} or leaf in {*NOT_HASHED, *HOW_ASKED}
+    ignored = section in {"hardware", "tracking", "tripwires"} or leaf in NOT_HASHED
     assert (config_hash(changed) == config_hash(config)) is ignored
 
 
@@ -175,16 +129,6 @@ def test_a_run_is_named_by_model_hash_and_seed_unless_it_is_given_a_name():
     config = load_config(["seed=3"])
     assert run_name(config) == f"smollm2-{config_hash(config)}-s3"
     assert run_name(load_config(["run_name=mine"])) == "mine"
-
-
-def test_composing_imports_nothing_that_takes_seconds():
-    program = (
-        "import sys; from cada_trl.config import load_config; load_config(['model=llama3']); "
-        "slow = {'torch', 'transformers', 'trl', 'datasets', 'numpy', 'scipy', 'wandb', 'httpx'} & set(sys.modules); "
-        "sys.exit(str(slow) if slow else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_missing_configuration_folder_says_how_to_install(monkeypatch, tmp_path):

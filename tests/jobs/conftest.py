@@ -63,6 +63,13 @@ class StubSweep:
         }
 
 
+def noted(folder, **facts):
+    """The folder, with these facts in its manifest."""
+    file = folder / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+    return folder
+
+
 def stub_command(call):
     return [sys.executable, str(STUB), *call.words]
 

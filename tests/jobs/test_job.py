@@ -16,6 +16,7 @@ from cada_trl.models.named import folder_identity, model_fingerprint
 from cada_trl.storage.digest import file_sha256
 from tests.end_to_end.tiny_model import save_tiny_model
 
+from .conftest import noted
 from .stub_verb import write_run
 
 
@@ -100,16 +101,8 @@ def test_an_unfinished_run_or_another_one_is_not_done(tmp_path, change):
     one = cell(tmp_path, evaluated=False)
     run = write_run(one.config)
     assert one.results() == [run]
-    manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps(manifest | change))
+    noted(run, **change)
     assert one.results() is None
-
-
-def noted(folder, **facts):
-    """The folder, with these facts in its manifest."""
-    file = folder / "manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
-    return folder
 
 
 def test_a_run_of_another_content_of_its_own_requests_or_case_pack_is_not_done(tmp_path):

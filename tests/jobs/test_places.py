@@ -27,8 +27,9 @@ def test_gpus_are_shared_out_as_they_are_named(monkeypatch):
     two = [GPU, with_hardware(GPU, n_processes=2)]
     assert [place.env["CUDA_VISIBLE_DEVICES"] for place in places(2, two)] == ["4,5", "6,7"]
     assert [place.env["CUDA_VISIBLE_DEVICES"] for place in places(3, [GPU])] == ["4", "5", "6"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert visible_gpus() == []
+    for named, seen in (("", []), ("-1", []), ("4,-1,5", ["4"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert visible_gpus() == seen
 
 
 def test_cores_are_shared_out_without_overlap(monkeypatch):

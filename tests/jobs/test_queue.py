@@ -62,15 +62,8 @@ def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(sweep, queue):
     assert calls(sweep) == [] and len(scripts(sweep)) == 2
     for script in scripts(sweep):
         text = script.read_text()
-        for option in (
-            "--time=90",
-            "--gpus-per-node=1",
-            "--requeue",
-            "--partition=gpu",
-            "--comment='a b'",
-            "--exclusive",
-        ):
-            assert f"#SBATCH {option}\n" in text
+        for option in ("time=90", "gpus-per-node=1", "requeue", "partition=gpu", "comment='a b'", "exclusive"):
+            assert f"#SBATCH --{option}\n" in text
         assert "beta_kl=0." in script.with_suffix(".sh").read_text() and f"sbatch --parsable {script}" in said
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
@@ -111,22 +104,18 @@ def test_what_is_still_queued_is_left_alone_whatever_code_its_last_attempt_had(s
     assert len(calls(sweep)) == 2  # the second alone is submitted again
 
 
-def test_a_cell_of_two_machines_asks_for_two_and_only_the_first_goes_on_after_the_training(sweep, queue):
-    assert sweep("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16", "launcher=slurm", "--dry-run") == 0
-    text = scripts(sweep)[0].read_text()
-    assert all(f"#SBATCH {option}\n" in text for option in ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=8"))
-    lines = scripts(sweep)[0].with_suffix(".sh").read_text().splitlines()
-    assert lines[-1] == FIRST_ALONE
-    with pytest.raises(UserError, match="runs on 2 machines, and this call has one; add launcher=slurm"):
-        sweep("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16")
-
-
-def test_the_untrained_model_of_cells_on_two_machines_is_evaluated_on_the_first_alone(sweep, queue):
+def test_cells_of_two_machines_ask_for_two_and_only_the_first_evaluates(sweep, queue):
     words = ("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16", "evaluate=quick")
+    with pytest.raises(UserError, match="runs on 2 machines, and this call has one; add launcher=slurm"):
+        sweep(*words)
     assert sweep(*words, "launcher=slurm_array", "--dry-run") == 0
-    (script,) = (sweep.folder / "sweeps").glob("*/cells/initial-*.sh")
-    first, evaluate = script.read_text().splitlines()[-2:]
-    assert first == FIRST_ALONE and str(STUB) in evaluate
+    (array,) = (sweep.folder / "sweeps").glob("*/array.sbatch")
+    text, own = array.read_text(), [*array.parent.glob("cells/*.sh")]
+    assert all(f"#SBATCH {option}\n" in text for option in ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=8"))
+    assert len(own) == 3  # two trainings, and the untrained model
+    for script in own:
+        first, evaluate = script.read_text().splitlines()[-2:]
+        assert first == FIRST_ALONE and str(STUB) in evaluate
 
 
 def test_a_lock_that_cannot_be_had_is_no_busy_cell(sweep, queue):

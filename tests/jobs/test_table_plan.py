@@ -82,41 +82,10 @@ def test_some_rows_and_columns_keep_the_tables_order():
     assert [column.name for column in layout.columns] == ["hex_phi"]
 
 
-@pytest.mark.parametrize(
-    ("rows", "columns", "message"),
-    [
-        (["cadda"], [], "table 3 has no row 'cadda'; did you mean cada"),
-        ([], ["gsm8k"], "table 3 has no column 'gsm8k'; valid: advbench, hex_phi, strongreject"),
-    ],
-)
-def test_an_unknown_cell_is_refused_with_the_nearest_name(rows, columns, message):
-    with pytest.raises(UserError, match=message):
-        load_layout(3, rows, columns)
-
-
 def test_lists_are_written_with_commas_and_words_keep_their_equals_sign():
     settings = load_table_settings(["table=4", "seeds=0,2", "rows=none,cada", "train=max_steps=1,judge=rubric"])
     assert (settings.table, settings.seeds, settings.rows) == (4, ["0", "2"], ["none", "cada"])
     assert settings.train == ["max_steps=1", "judge=rubric"]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["seeds=0,0"], "seeds=0,0: expected numbers from 0, each once"),
-        (["sedes=0"], "unknown key 'sedes'; did you mean seeds"),
-        (["limit=0"], "limit=0: Input should be greater than or equal to 1"),
-    ],
-)
-def test_a_mistake_is_one_line_that_says_what_to_do(words, message):
-    with pytest.raises(UserError, match=message):
-        load_table_settings(words)
-
-
-@pytest.mark.parametrize("word", ["prompt=cases", "arm=cases", "suite=quick", "benchmarks=advbench", "shard=1/2"])
-def test_how_a_row_is_asked_is_the_tables_own(word):
-    with pytest.raises(UserError, match=f"evaluate={word}: the table sets model, prompt, arm, suite, benchmarks,"):
-        plan_table(load_table_settings(["table=3", f"evaluate={word}"]))
 
 
 @pytest.mark.parametrize("data", [[], ["train=data=twins"], ["train=data=jsonl,file=mine.jsonl"]])

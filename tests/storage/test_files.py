@@ -45,12 +45,6 @@ def test_a_value_that_is_no_number_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_json_object_is_named_with_what_to_do(tmp_path):
-    (tmp_path / "result.json").write_text("{")
-    with pytest.raises(UserError, match=r"result\.json.* not .*; move its folder away"):
-        read_json(tmp_path / "result.json")
-
-
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write .*; free space, fix the permission or choose another folder"):

@@ -49,7 +49,7 @@ WRONG = {
     "infinity": ("JSON", '{"a": -Infinity}', "-Infinity is no finite number"),
     "a number beyond floats": ("JSON", '{"a": 1e999}', "1e999 is no finite number"),
     "a long number": ("JSON", f'{{"a": {DIGITS}}}', "is not a JSON object .Exceeds the limit"),
-    "a list": ("JSON", "[1]", "is not a JSON object .it is a list"),
+    "a list": ("JSON", "[1]", "is not a JSON object .it is a list.; move its folder away, and the same"),
     "a comma too much": ("JSON", '{"a": 1,\n}', "is not a JSON object .line 2: "),
     "an empty file": ("JSON", "", "is not a JSON object .Expecting value"),
     "a NUL byte": ("JSON", '{\n"a": "\0"}', "line 2: not UTF-8 text .a NUL byte"),

@@ -3,14 +3,10 @@ import pytest
 from cada_trl.tracking.metrics import METRICS, PROBE_SETS, checked, metric
 
 
-def test_an_unknown_name_raises_with_the_nearest_known_one():
-    with pytest.raises(ValueError, match="did you mean train/kl_nats"):
-        metric("train/kl_nat")
-
-
-def test_a_probe_set_that_is_not_listed_raises():
-    with pytest.raises(ValueError, match="unknown metric 'probe/helpful/refused_frac'"):
-        metric("probe/helpful/refused_frac")
+@pytest.mark.parametrize(("name", "said"), [("train/kl_nat", "train/kl_nats"), ("probe/helpful/nll_nats", "probe/")])
+def test_an_unknown_name_raises_with_the_nearest_known_one(name, said):
+    with pytest.raises(ValueError, match=f"unknown metric '{name}'; did you mean {said}"):
+        metric(name)
 
 
 def test_refusing_is_better_on_harmful_requests_and_worse_on_harmless_ones():

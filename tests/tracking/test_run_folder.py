@@ -3,7 +3,7 @@ import json
 import pytest
 import yaml
 
-from cada_trl.config import check_config
+from cada_trl.config import check_config, load_config
 from cada_trl.errors import UserError
 from cada_trl.tracking.run_folder import RunFolder
 
@@ -35,7 +35,9 @@ def test_a_new_folder_has_the_layout(tmp_path):
     }
 
 
-def test_the_written_config_reads_back_equal(tmp_path, config):
+@pytest.mark.parametrize("words", [[], ["model=llama3", "held_out_hazards=[hate,privacy]"]])
+def test_the_written_config_reads_back_equal(tmp_path, words):
+    config = load_config(words)
     with RunFolder(tmp_path / "a") as folder:
         folder.write_config(config)
         assert check_config(yaml.safe_load((folder.path / "config.yaml").read_text())) == config

@@ -77,14 +77,14 @@ def compose_config(
         chosen = [word for word in words if word.partition("=")[0] in choices]
         try:
             composition = deepcopy(_of_choices(conf_dir, primary, (*first, *chosen)))
-            for path, value in _parsed([word for word in words if word not in chosen]):
+            for path, value in (_one_value(word) for word in words if word not in chosen):
                 section, _, leaf = path.rpartition(".")
                 if section and leaf not in (OmegaConf.select(composition, section) or {}):
                     raise UserError(f"{leaf}: the chosen {section}= has no such key; leave it out, or choose another")
                 OmegaConf.update(composition, path, value)
             values: Any = OmegaConf.to_container(composition, resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(_unreadable(words, error)) from error
+            raise UserError(_not_composed(words, error)) from error
         return {key: value for key, value in values.items() if key not in dropped}
 
     config = check_values(schema, composed(checked))
@@ -106,15 +106,25 @@ def _of_choices(conf_dir: Path, primary: str, choices: tuple[str, ...]) -> Any:
         return compose(primary, overrides=[*choices])
 
 
-def _parsed(words: Sequence[str]) -> list[tuple[str, Any]]:
-    """(path, value) of overrides in Hydra's grammar. Errors: HydraException, also for several values of a key."""
+def override_of(word: str, unreadable: str) -> Any:
+    """The word in Hydra's grammar. Errors: UserError `unreadable`, which repeats no value: a password may be in it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    overrides = OverridesParser.create().parse_overrides([*words])
-    if any(override.is_sweep_override() for override in overrides):
-        raise HydraException("several values of a key")
-    return [(override.key_or_group, override.value()) for override in overrides]
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise UserError(unreadable) from error
+
+
+def _one_value(word: str) -> tuple[str, Any]:
+    """(path, value). Errors: UserError as override_of, and for several values."""
+    key, quotes = word.partition("=")[0], "needs quotes of its own, as in \"file='a, b.jsonl'\""
+    unreadable = f"cannot read the value of {key}; one with commas, blanks, brackets or signs {quotes}"
+    override = override_of(word, f"cannot read {key}; {NO_SECRETS}" if key.endswith("_url") else unreadable)
+    if override.is_sweep_override():
+        raise UserError(f"{key} takes one value here; several are for a sweep, and a text with commas {quotes}")
+    return override.key_or_group, override.value()
 
 
 def check_values(schema: type[Schema], values: Any) -> Schema:
@@ -247,26 +257,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _unreadable(words: Sequence[str], error: Exception) -> str:
-    """Which word Hydra's grammar does not read, in ours, or what else it says. No value is repeated: a password may be
-    in it."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    quotes = "needs quotes of its own, as in \"file='a, b.jsonl'\""
-    for word in words:
-        key, _, value = word.partition("=")
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException:
-            if key.endswith("_url"):
-                return f"cannot read {key}; {NO_SECRETS}"
-            return f"cannot read the value of {key}; one with commas, blanks, brackets or signs {quotes}"
-        if override.is_sweep_override():
-            return f"{key} takes one value here; several are for a sweep, and a text with commas {quotes}"
-        if "${" in value:
-            return f"cannot read the value of {key}; write the value itself in place of ${{...}}"
-    return f"cannot read {', '.join(word.partition('=')[0] for word in words)}: {str(error).splitlines()[0]}"
+def _not_composed(words: Sequence[str], error: Exception) -> str:
+    keys = [word.partition("=")[0] for word in words]
+    if pointing := [key for key, word in zip(keys, words, strict=True) if "${" in word]:
+        return f"cannot read the value of {pointing[0]}; write the value itself in place of ${{...}}"
+    return f"cannot read {', '.join(keys)}: {str(error).splitlines()[0]}"
 
 
 def _panel(text: str) -> list[str]:

@@ -28,6 +28,7 @@ from cada_trl.config.loading import (
     is_text_list,
     leaf_paths,
     nearest,
+    override_of,
 )
 from cada_trl.config.run_config import expand_recipes
 from cada_trl.config.texts import Folder, Name
@@ -89,9 +90,7 @@ class SweepRequest:
     training: tuple[str, ...]
     typed: tuple[str, ...]
     evaluation: tuple[str, ...] | None
-    dry_run: bool
-    retry: bool
-    status: bool
+    flag: str | None  # of _FLAGS
 
 
 def read_request(argv: Sequence[str]) -> SweepRequest:
@@ -102,12 +101,12 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     kinds: dict[str, list[str]] = {"flag": [], "card": [], "own": [], "evaluation": [], "training": []}
     for word in argv:
         kinds[_kind(word)].append(word.replace("launcher=", "submit=") if word in _LAUNCHERS else word)
-    flags, own = kinds["flag"], kinds["own"]
-    if unknown := sorted(set(flags) - set(_FLAGS)):
+    flags = sorted(set(kinds["flag"]))
+    if unknown := [flag for flag in flags if flag not in _FLAGS]:
         raise UserError(f"unknown flag {unknown[0]}; {nearest(unknown[0], _FLAGS)}")
-    if len(asked := sorted(set(flags))) > 1:
-        raise UserError(f"{' '.join(asked)}: each asks for something else; give one of them")
-    config = compose_config(SweepConfig, CONF_DIR, "sweep", own)
+    if len(flags) > 1:
+        raise UserError(f"{' '.join(flags)}: each asks for something else; give one of them")
+    config = compose_config(SweepConfig, CONF_DIR, "sweep", kinds["own"])
     suites = ["off", *groups(CONF_DIR, "evaluate")["suite"]]
     if config.evaluate not in suites:
         raise UserError(f"evaluate={config.evaluate}: no such suite; {nearest(config.evaluate, suites)}")
@@ -125,7 +124,7 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     card = load_card(cards.pop()) if cards else None
     typed = (*(card.overrides if card else ()), *kinds["training"])
     suite = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
-    return SweepRequest(config, card, tuple(expand_recipes(typed)), typed, suite, *(flag in flags for flag in _FLAGS))
+    return SweepRequest(config, card, tuple(expand_recipes(typed)), typed, suite, next(iter(flags), None))
 
 
 def _kind(word: str) -> str:
@@ -236,19 +235,12 @@ def _check_few(n_cells: int, what: str) -> None:
 
 def parsed(word: str) -> Any:
     """Hydra's override; None for what it does not read: no `key=`, or a list of texts. Errors: UserError."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     key, sign, value = word.partition("=")
     if not sign or (is_text_list(Config, _key(word)) and not value.startswith("[")):
         return None
-    try:
-        return OverridesParser.create().parse_override(word)
-    except HydraException as error:
-        raise UserError(
-            f"cannot read the value of {key}; expected one value, values with commas as in beta_kl=0.0,0.01,0.1, or "
-            "range(0,3); a text with blanks, brackets or signs needs quotes of its own"
-        ) from error
+    expected = "expected one value, values with commas as in beta_kl=0.0,0.01,0.1, or range(0,3)"
+    quotes = "a text with blanks, brackets or signs needs quotes of its own"
+    return override_of(word, f"cannot read the value of {key}; {expected}; {quotes}")
 
 
 def _cell(

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cada_trl.config import Config, ModelConfig, config_hash, load_config, run_name
+from cada_trl.config import Config, ModelConfig, load_config, run_name
 from cada_trl.data.own_sets import TWIN_SETS, is_own
 from cada_trl.data.prepared import check_same_files
 from cada_trl.errors import StoppedByTripwire, UserError
@@ -25,6 +25,7 @@ from cada_trl.planning.device import n_machines
 from cada_trl.report.run_record import if_readable
 from cada_trl.storage.digest import change, file_sha256
 from cada_trl.storage.files import read_json
+from cada_trl.tracking.manifest import is_done
 
 Words = tuple[str, ...]
 Verb = Literal["train", "evaluate", "utility"]
@@ -156,9 +157,7 @@ def ended(
 
 def _trained(words: Words) -> Path | None:
     config, folder = training(words), run_folder(words)
-    manifest = if_readable(folder / "manifest.json")
-    same = (manifest.get("config_hash"), (manifest.get("seeds") or {}).get("run")) == (config_hash(config), config.seed)
-    if not (same and manifest.get("exit_state") == "done" and (folder / "final").is_dir()):
+    if not (is_done(folder, config, with_files=False) and (folder / "final").is_dir()):
         return None
     check_same_files(folder, config)
     return folder

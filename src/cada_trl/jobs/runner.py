@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -106,8 +107,8 @@ def signal_group(process: Group, number: int) -> None:
 def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [gpu for gpu in named.split(",") if gpu]
+    if named is not None:  # CUDA passes over what stands behind one that is none; -1 hides all
+        return [*takewhile(lambda gpu: gpu not in {"", "-1"}, named.split(","))]
     if shutil.which("nvidia-smi") is None:
         return []
     done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)

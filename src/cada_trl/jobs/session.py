@@ -53,7 +53,7 @@ class Session:
         for job in jobs:
             self._ledger.look(job)
         collect(self.folder, self._ledger, [job for job in jobs if self._state(job) == "submitted"])
-        for job in jobs if self.request.retry else ():
+        for job in jobs if self.request.flag == "--retry" else ():
             if self._state(job) in {"failed", "stopped"}:
                 self._board[job.id] = Standing("to do", wall_s=self._board[job.id].wall_s)
         self.write()
