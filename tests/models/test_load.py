@@ -183,18 +183,13 @@ def test_a_think_tag_that_a_template_leaves_open_is_taken_out(template, without)
     assert without_prefill(template) == (template if without is None else without)
 
 
-def test_a_think_tag_is_taken_out_of_each_of_several_templates(model_folder):
-    text = (model_folder / "chat_template.jinja").read_text(encoding="utf-8")
+def test_a_loaded_tokenizer_leaves_the_thinking_to_the_model_in_each_of_its_templates(model_folder):
+    file = model_folder / "chat_template.jinja"
+    text = file.read_text(encoding="utf-8")
     thinking = text.replace("'assistant: '", "'assistant: <think>\\n'")
-    (model_folder / "chat_template.jinja").write_text(thinking, encoding="utf-8")
+    file.write_text(thinking, encoding="utf-8")
+    tokenizer = load_tokenizer(model_config(path=str(model_folder)))
+    assert "the generation prompt is 'assistant: '" in check_tokenizer(tokenizer, model_config())
     (model_folder / "additional_chat_templates").mkdir()
     (model_folder / "additional_chat_templates" / "tool_use.jinja").write_text(thinking, encoding="utf-8")
     assert set(load_tokenizer(model_config(path=str(model_folder))).chat_template.values()) == {text}
-
-
-def test_a_loaded_tokenizer_leaves_the_thinking_to_the_model(model_folder):
-    file = model_folder / "chat_template.jinja"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("'assistant: '", "'assistant: <think>\\n'"), encoding="utf-8")
-    tokenizer = load_tokenizer(model_config(path=str(model_folder)))
-    assert "the generation prompt is 'assistant: '" in check_tokenizer(tokenizer, model_config())

@@ -102,34 +102,31 @@ def test_pickled_adapter_weights_are_refused(run):
         resolve_model(named_model(str(run)))
 
 
-def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(run, model_folder):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    described = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    LlamaForCausalLM(LlamaConfig(**described | {"hidden_size": 32, "head_dim": 16})).save_pretrained(model_folder)
-    with pytest.raises(UserError, match=r"does not fit .*, the base that the run's config\.yaml names"):
-        resolve_model(named_model(str(run)))
-    assert not [path for path in run.glob("merged-*") if path.is_dir()]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ("cut", r"adapter_model\.safetensors is damaged: "),
         ("lacks a key", "does not fit .*: Found missing adapter keys"),
         ("no json", r"adapter_config\.json is not a JSON object"),
+        ("another base", r"does not fit .*, the base that the run's config\.yaml names"),
     ],
 )
-def test_a_damaged_adapter_is_one_line_and_leaves_nothing(run, change, message):
+def test_an_adapter_that_is_damaged_or_of_another_base_is_one_line_and_leaves_nothing(
+    run, model_folder, change, message
+):
     from safetensors.torch import load_file, save_file
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     weights = run / "final" / "adapter_model.safetensors"
     if change == "cut":
         weights.write_bytes(weights.read_bytes()[:-10])
     elif change == "lacks a key":
         save_file(dict(sorted(load_file(weights).items())[1:]), weights)
-    else:
+    elif change == "no json":
         (run / "final" / "adapter_config.json").write_text("{", encoding="utf-8")
+    else:
+        described = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+        LlamaForCausalLM(LlamaConfig(**described | {"hidden_size": 32, "head_dim": 16})).save_pretrained(model_folder)
     with pytest.raises(UserError, match=message) as error:
         resolve_model(named_model(str(run)))
     assert "\n" not in str(error.value)

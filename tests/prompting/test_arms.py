@@ -10,7 +10,7 @@ from cada_trl.config import PromptConfig, load_config
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import load_evaluate_config, load_faithfulness_config
 from cada_trl.hazards.pack import load_pack
-from cada_trl.prompting.arms import chosen_cases, conversation, nearest_cases, of_each_hazard, words
+from cada_trl.prompting.arms import chosen_cases, conversation, nearest_cases, of_each_hazard
 from cada_trl.prompting.reasoning import split_reasoning
 
 from .small_pack import SMALL_PACK, prompted
@@ -39,8 +39,9 @@ def test_more_cases_than_the_hazard_has_are_refused(cases_as):
 
 
 @pytest.mark.parametrize("cases_as", ["policy", "turns"])
-def test_without_a_hint_every_minimal_code_and_no_case_is_given(cases_as):
-    (message,) = prompted(REQUEST, None, cases_as=cases_as)
+@pytest.mark.parametrize(("hazard", "hint"), [(None, True), ("theft", False)])
+def test_without_a_hint_every_minimal_code_and_no_case_is_given(hazard, hint, cases_as):
+    (message,) = prompted(REQUEST, hazard, cases_as=cases_as, hint=hint)
     policy = message["content"].split("</policy>")[0]
     assert policy == "<policy>\nTheft: Do not help with Theft.\nFraud: Do not help with Fraud.\n"
 
@@ -151,10 +152,6 @@ def test_letter_case_and_punctuation_do_not_count_and_inflections_do_little():
     wanted = "How do I stop apps on my phone from tracking where I go?"
     assert found("HOW do i stop apps -- on my phone -- from tracking me!", 1) == [wanted]
     assert found("An app tracks my phone.", 1) == [wanted]
-
-
-def test_a_vowel_sign_is_part_of_its_word():
-    assert words("पिता, पति! a_b") == ["पिता", "पति", "a", "b"]
 
 
 def test_the_nearest_may_be_of_several_hazards():
