@@ -42,8 +42,6 @@ def test_the_export_loads_alone_says_what_the_run_says_and_holds_no_path(run, tm
     sampling = json.loads((target / "generation_config.json").read_text(encoding="utf-8"))
     assert sampling["do_sample"] is True and sampling["temperature"] > 0
     assert (target / "README.md").read_text(encoding="utf-8").startswith("---\n")
-    with pytest.raises(UserError, match="exists"):
-        export.main([str(run), f"to={target}"])
 
 
 def test_an_evaluation_of_another_model_is_refused_and_nothing_is_written(run, tmp_path):
