@@ -1,16 +1,12 @@
 """A tokenizer of a few words and a Llama of two layers, built here: no hub, no download."""
 
 import pytest
-from end_to_end.tiny_model import tiny_model
+from end_to_end.tiny_model import TEMPLATE, tiny_model
 from training.tiny import SPECIAL, word_tokenizer
 
 from cada_trl.config import ModelConfig
 
 WORDS = ["How", "far", "is", "the", "Moon", "About", "384", "400", "km", "user", "assistant", "?", ".", ",", ":"]
-TEMPLATE = (
-    "{{ '<bos>' }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<eot>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
-)
 
 
 def tiny_tokenizer(template=TEMPLATE, adds_bos=True):

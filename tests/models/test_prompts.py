@@ -1,29 +1,16 @@
-"""Every arm letter by letter, as the model reads it, and what is refused before generation."""
+"""A chat by token ids, as its template spells it, and what is refused before generation."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from end_to_end.tiny_model import SPECIAL, TEMPLATE, save_tiny_model, tiny_tokenizer
-from prompting.small_pack import SMALL_PACK, prompted
-from prompting.test_golden import ARMS, REQUEST
+from prompting.small_pack import SMALL_PACK
 
 from cada_trl.errors import UserError
 from cada_trl.models.prompts import check_pack, end_ids, prompt_ids, request_ids
 from models.conftest import model_config
 
-PROMPTING = Path(__file__).parents[1] / "prompting"
 HELLO = [{"role": "user", "content": "Hello"}]
-
-
-@pytest.mark.parametrize("arm", ARMS)
-def test_the_token_ids_spell_the_golden_prompt_of_training(arm):
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = (PROMPTING / "templates" / "smollm2.jinja").read_text(encoding="utf-8")
-    messages = prompted(REQUEST, "theft", **ARMS[arm])
-    (ids,) = prompt_ids(tokenizer, [messages], context_tok=10_000, max_new_tok=8)
-    golden = (PROMPTING / "golden" / f"{arm}.smollm2.txt").read_text(encoding="utf-8")
-    assert tokenizer.decode(ids) + "\n" == golden
 
 
 @pytest.mark.parametrize("begun", ["", "Well, "])
