@@ -16,7 +16,7 @@ from cada_trl.models.load import load_policy, load_tokenizer
 from cada_trl.models.named import named_model
 from cada_trl.models.prompts import chat_ids, end_ids
 
-from .conftest import TEMPLATE, WORDS, model_config
+from .conftest import TEMPLATE, WORDS, model_config, rewrite
 
 WEIGHTS, INDEX, TEMPLATE_FILE = "model.safetensors", "model.safetensors.index.json", "chat_template.jinja"
 
@@ -43,11 +43,7 @@ def cut(name, n_bytes):
 
 
 def says(name, **changes):
-    def change(folder):
-        values = json.loads((folder / name).read_text(encoding="utf-8")) | changes
-        (folder / name).write_text(json.dumps(values), encoding="utf-8")
-
-    return change
+    return lambda folder: rewrite(folder / name, **changes)
 
 
 def weighs(**changes):

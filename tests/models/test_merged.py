@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
-from cada_trl.config import check_config, load_config
+from cada_trl.config import check_config
 from cada_trl.errors import UserError
 from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
 from cada_trl.models.named import model_fingerprint, model_identity, named_model
 from cada_trl.storage.digest import read_config
+
+from .conftest import describe_run
 
 
 def lora_run(folder, base):
@@ -22,8 +23,7 @@ def lora_run(folder, base):
     overrides = ["peft=lora", "source=folder", f"path={base}", "eos='<eot>'", "pad='<pad>'"]
     overrides += ["context_tok=64", "max_prompt_tok=32", "max_new_tok=32"]
     folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(load_config(overrides).model_dump()), encoding="utf-8")
-    (folder / "manifest.json").write_text('{"exit_state": "done"}', encoding="utf-8")
+    describe_run(folder, *overrides, state="done")
     torch.manual_seed(0)
     adapted = get_peft_model(LlamaForCausalLM.from_pretrained(base), LoraConfig(r=2, target_modules="all-linear"))
     for name, weight in adapted.named_parameters():

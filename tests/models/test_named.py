@@ -3,7 +3,6 @@ import json
 import re
 
 import pytest
-import yaml
 from end_to_end.tiny_model import save_tiny_model
 
 from cada_trl.config import ModelConfig, load_config
@@ -12,26 +11,12 @@ from cada_trl.models import named
 from cada_trl.models.load import load_tokenizer
 from cada_trl.models.named import model_fingerprint, model_identity, model_overrides, named_model
 
-from .conftest import model_config
+from .conftest import describe_run, model_config, rewrite
 
 
 @pytest.fixture
 def folder(tmp_path):
     return save_tiny_model(tmp_path / "tiny")
-
-
-def describe_run(folder, *overrides, state=None):
-    """The configuration of a run in its folder, and how it ended; None: it never said."""
-    (folder / "config.yaml").write_text(yaml.safe_dump(load_config([*overrides]).model_dump()), encoding="utf-8")
-    if state is not None:
-        (folder / "manifest.json").write_text(json.dumps({"exit_state": state}), encoding="utf-8")
-
-
-def rewrite(path, drop=None, **changes):
-    """The JSON file without the keys that hold the word `drop`, and with the changes."""
-    values = json.loads(path.read_text(encoding="utf-8"))
-    kept = {key: value for key, value in values.items() if drop is None or drop not in key}
-    path.write_text(json.dumps(kept | changes), encoding="utf-8")
 
 
 def test_a_choice_is_the_model_that_training_takes():
