@@ -1,4 +1,5 @@
-"""What the hub's client needs to upload a folder, over real HTTP: repositories in memory, each with its files."""
+"""What the hub's client needs to upload a folder, over real HTTP: repositories in memory, each with its files; and the
+hub's refusals."""
 
 import base64
 import json
@@ -6,6 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+
+# A model's name or its revision -> the status, and the error's name, which stands in a header
+REFUSALS = {
+    "gated": (403, "GatedRepo"),
+    "absent": (401, "RepoNotFound"),
+    "no-config": (404, "EntryNotFound"),
+    "lost": (404, "RevisionNotFound"),
+}
 
 
 @dataclass
@@ -45,6 +54,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+    def do_HEAD(self):
+        model, revision = self.path.split("/")[2:5:2]
+        status, error = REFUSALS.get(revision) or REFUSALS[model]
+        self.send_response(status)
+        self.send_header("X-Error-Code", error)
+        self.send_header("X-Error-Message", error)
+        self.end_headers()
 
     def do_PUT(self):
         self.server.large[self.path.rsplit("/", 1)[-1]] = self._body()

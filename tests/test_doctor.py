@@ -8,6 +8,7 @@ from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
+from end_to_end.tiny_model import tiny_tokenizer
 from hazards.policy_file import edit, example
 
 from cada_trl import doctor
@@ -61,25 +62,21 @@ def test_what_a_run_fetches_is_a_warning_and_what_it_lacks_a_failure(monkeypatch
     assert levels == [("failed", "4 CUDA"), ("warning", "the hu")]
 
 
+VLLM_SHARE = "vLLM's weights of 16 GB do not fit into its share of 13 GB; backend=transformers needs 23.2 GB"
+
+
 @pytest.mark.parametrize(
-    ("model", "hardware", "level", "todo"),
+    ("words", "level", "todo"),
     [
-        ("llama3", "a100x4", "ok", ""),
-        ("llama3", "a100x4_40gb", "failed", "g=launch/accelerate_zero3_offload_4gpu.yaml needs 31.1 GB"),
-        ("llama3_70b", "a100x4", "failed", "no three changes make it fit (docs/running.md)"),
+        ("model=llama3 hardware=a100x4", "ok", ""),
+        ("model=llama3 hardware=a100x4_40gb", "failed", "=launch/accelerate_zero3_offload_4gpu.yaml needs 31.1 GB"),
+        ("model=llama3_70b hardware=a100x4", "failed", "no three changes make it fit (docs/running.md)"),
+        ("model=llama3 hardware=a100x4_40gb peft=lora rollout=vllm_colocate", "failed", VLLM_SHARE),
     ],
 )
-def test_a_plan_that_does_not_fit_names_the_change_that_does(model, hardware, level, todo):
-    (one,) = found(doctor.check_memory, f"model={model}", f"hardware={hardware}")
+def test_a_plan_that_does_not_fit_names_the_change_that_does(words, level, todo):
+    (one,) = found(doctor.check_memory, *words.split())
     assert one.level == level and one.line().endswith(todo) and bool(one.todo) is bool(todo)
-
-
-def test_a_plan_that_is_refused_whatever_its_sum_says_why():
-    words = ("model=llama3", "hardware=a100x4_40gb", "peft=lora", "rollout=vllm_colocate")
-    (one,) = found(doctor.check_memory, *words)
-    assert one.line().endswith(
-        "vLLM's weights of 16 GB do not fit into its share of 13 GB; backend=transformers needs 23.2 GB"
-    )
 
 
 def test_a_time_is_always_said_to_be_an_estimate():
@@ -128,12 +125,7 @@ ROW = '{"text": "Tell me where my neighbour works.", "hazard": "privacy", "harmf
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (
-            ["data=jsonl", "file={folder}/none.jsonl"],
-            "cannot read {folder}/none.jsonl: No such file or directory; expected a JSONL",
-        ),
         (["data=jsonl", "file={folder}/bad.jsonl"], "{folder}/bad.jsonl, row 2: hazard 'privcy' is not in the pack"),
-        (["data=jsonl", "file={folder}/no.jsonl"], "{folder}/no.jsonl, row 1: not a JSON object"),
         (["data=jsonl", "file={folder}/one.jsonl"], "need 620 requests; 1 are left (0 held out); give more rows"),
         (["n_train=5000"], "are left to train on; lower n_train, or null for all"),
         (["held_out_hazards=privcy"], "held_out_hazards=privcy: not in the pack; did you mean privacy?"),
@@ -142,16 +134,13 @@ ROW = '{"text": "Tell me where my neighbour works.", "hazard": "privacy", "harmf
             ["benchmarks_dir={folder}/none"],
             "benchmarks_dir={folder}/none is not a folder; expected one with strongreject/",
         ),
-        (["hazards={folder}/none"], "{folder}/none"),
         (["judge=llamaguard3"], "train with judge=phrases"),
         (["runs_dir={folder}/one.jsonl/runs"], "{folder}/one.jsonl is no folder; choose another folder"),
-        (["data_dir={folder}/one.jsonl"], "{folder}/one.jsonl is no folder; choose another folder"),
         (["data=beavertails", "classifier=llm"], "classifier=llm needs base_url and llm"),
     ],
 )
 def test_what_a_run_could_not_read_or_write_is_said_before_it_starts(tmp_path, words, said):
     (tmp_path / "one.jsonl").write_text(ROW, encoding="utf-8")
-    (tmp_path / "no.jsonl").write_text("[build]\n", encoding="utf-8")
     (tmp_path / "bad.jsonl").write_text(ROW + ROW.replace("privacy", "privcy"), encoding="utf-8")
     with pytest.raises(UserError) as error:
         found(doctor.check_inputs, *(word.format(folder=tmp_path) for word in words))
@@ -220,48 +209,28 @@ def test_a_smaller_card_than_planned_for_is_a_warning(monkeypatch):
     assert {one.level for one in found(doctor.check_gpu, "model=llama3", "hardware=a100x4")} == {"failed"}
 
 
-class WordTokenizer:
-    """Words are tokens; `keep` says which words survive the way through token ids."""
-
-    eos_token_id = 0
-
-    def __init__(self, lost=""):
-        self.lost, self.words = lost, ["<end>"]
-        self.added_tokens_decoder = {}
-
-    def __call__(self, text, add_special_tokens):
-        pieces = text.replace("\n", " \n ").split(" ")
-        self.words += pieces
-        return {"input_ids": [self.words.index(piece) for piece in pieces]}
-
-    def decode(self, ids, skip_special_tokens=True):
-        text = " ".join(self.words[token] for token in ids if token or not skip_special_tokens)
-        return text.replace(" \n ", "\n").replace(self.lost, "") if self.lost else text.replace(" \n ", "\n")
-
-    def apply_chat_template(self, chat, **_):
-        return " ".join(message["content"] for message in chat)
-
-
-@pytest.mark.parametrize(("lost", "level"), [("", "ok"), ("Final", "failed")])
+@pytest.mark.parametrize(("lost", "level"), [("no word", "ok"), ("Final", "failed")])
 def test_the_parser_reads_a_completion_back_from_token_ids_unless_a_headers_word_is_lost(lost, level):
-    assert doctor._parser(WordTokenizer(lost), "headers").level == level
+    tokenizer = tiny_tokenizer()
+    decode = tokenizer.decode
+    tokenizer.decode = lambda ids, **how: decode(ids, **how).replace(lost, "")
+    assert doctor._parser(tokenizer, "headers").level == level
 
 
 def test_the_prompt_is_shown_with_the_ends_of_its_token_ids_and_its_room():
-    prompt, context = doctor.check_prompt(load_config([]), WordTokenizer())
+    prompt, context = doctor.check_prompt(load_config([]), tiny_tokenizer())
     assert prompt.seen.startswith("arm cases, longest of 12 hazards ")
-    assert prompt.seen.count("...") == 1
+    assert prompt.seen.endswith("begins '<bos>user' and ends 'ant: '")
     longer = load_config(["max_prompt_tok=8000"])
-    _, no_room = doctor.check_prompt(longer, WordTokenizer())
+    _, no_room = doctor.check_prompt(longer, tiny_tokenizer())
     assert (prompt.level, context.level, no_room.level) == ("ok", "ok", "failed")
 
 
 def test_a_pack_that_spells_a_control_token_is_refused(tmp_path):
-    folder, tokenizer = example(tmp_path), WordTokenizer()
-    edit(folder, "Word a letter", "<end> Word a letter")
-    tokenizer.added_tokens_decoder = {0: SimpleNamespace(content="<end>", special=True)}
-    with pytest.raises(UserError, match="hazard 'tenancy' of the case pack holds '<end>'"):
-        list(doctor.check_prompt(load_config([f"policy={folder}"]), tokenizer))
+    folder = example(tmp_path)
+    edit(folder, "Word a letter", "<eot> Word a letter")
+    with pytest.raises(UserError, match="hazard 'tenancy' of the case pack holds '<eot>'"):
+        list(doctor.check_prompt(load_config([f"policy={folder}"]), tiny_tokenizer()))
 
 
 def test_the_phrase_judge_pays_the_papers_table():

@@ -113,8 +113,8 @@ def new_folder(target: Path) -> Iterator[Path]:
         yield partial
 
 
-def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
-    """Write the model folder of a finished run and return it; a LoRA run's adapter is merged.
+def export(path: Path, target: Path, evaluations: Sequence[Path]) -> None:
+    """Write the model folder of a finished run; a LoRA run's adapter is merged.
 
     Errors: UserError for what is no run, for an unfinished one, for a model that cannot be loaded or is not what the
     run saved, for an evaluation of another model, and where target exists.
@@ -142,7 +142,6 @@ def export(path: Path, target: Path, evaluations: Sequence[Path] = ()) -> Path:
     # without top_k transformers cuts to the 50 most likely tokens
     sampling = {"do_sample": True, "temperature": rollout["temperature"], "top_p": rollout["top_p"], "top_k": 0}
     write_model_folder(Path(resolve_model(model)), model_card(run, records), sampling, target)
-    return target
 
 
 def _unchanged(identity: dict[str, str]) -> dict[str, str]:

@@ -50,13 +50,6 @@ def test_every_hazard_of_a_description_is_in_the_pack_and_every_label_in_the_lex
         assert {label for prior in spec.hazards.priors.values() for label in prior} <= labels
 
 
-def test_an_unknown_benchmark_is_answered_with_the_nearest_names():
-    with pytest.raises(UserError, match="unknown benchmark 'strongrejct'; did you mean strongreject or strong"):
-        load_spec("strongrejct")
-    with pytest.raises(UserError, match=r"unknown benchmark '\.\./config'; valid: advbench, hex_phi"):
-        load_spec("../config")
-
-
 @pytest.mark.parametrize(
     ("changes", "seen"),
     [
@@ -83,13 +76,16 @@ def test_items_come_in_the_files_order_with_their_row_as_id(tmp_path):
     ]
 
 
-def test_a_published_id_is_kept_and_a_number_gets_three_digits(tmp_path):
-    items = read(tmp_path, columns={"text": "goal", "id": "n", "category": None})
-    assert [(item.id, item.category) for item in items] == [("tiny-a1", ""), ("tiny-a2", ""), ("tiny-007", "")]
-
-
-def test_only_the_rows_that_belong_to_the_set_are_taken(tmp_path):
-    assert [item.id for item in read(tmp_path, only={"kind": "words"}, n=2)] == ["tiny-002", "tiny-003"]
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        # a published id is kept, and a number gets three digits
+        ({"columns": {"text": "goal", "id": "n", "category": None}}, {"tiny-a1": "", "tiny-a2": "", "tiny-007": ""}),
+        ({"only": {"kind": "words"}, "n": 2}, {"tiny-002": "words", "tiny-003": "words"}),
+    ],
+)
+def test_a_description_says_which_field_is_the_id_and_which_rows_belong_to_the_set(changes, found, tmp_path):
+    assert {item.id: item.category for item in read(tmp_path, **changes)} == found
 
 
 def test_the_first_field_in_the_table_decides_the_hazard_and_the_classifier_the_rest(tmp_path):
@@ -103,25 +99,22 @@ def test_the_first_field_in_the_table_decides_the_hazard_and_the_classifier_the_
     assert found == [None, "hate", "weapons_of_mass_destruction", None, "non_violent_crimes"]
 
 
-def test_another_file_or_another_number_of_rows_is_refused(tmp_path):
-    more = ROWS + "One more,words,8\n"
-    with pytest.raises(UserError, match=f"has sha256 {sha256(more)}; expected"):
-        read(tmp_path, more, sha256=sha256(ROWS))
-    with pytest.raises(UserError, match="tiny: 4 rows; expected the published 3"):
-        read(tmp_path, more)
+MORE = ROWS + "One more,words,8\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "seen"),
+    ("text", "changes", "seen"),
     [
-        ("text,kind\nx,y\n", "row 1: no text in field 'goal'"),
-        ("goal,kind\nx,y\n ,y\n", "row 2: no text in field 'goal'"),
-        ("goal,kind\nx\n", "row 1: no text in field 'kind'"),
+        (MORE, {"sha256": sha256(ROWS)}, f"has sha256 {sha256(MORE)}; expected"),
+        (MORE, {}, "tiny: 4 rows; expected the published 3"),
+        ("text,kind\nx,y\n", {}, "row 1: no text in field 'goal'"),
+        ("goal,kind\nx,y\n ,y\n", {}, "row 2: no text in field 'goal'"),
+        ("goal,kind\nx\n", {}, "row 1: no text in field 'kind'"),
     ],
 )
-def test_a_row_without_text_is_named(text, seen, tmp_path):
+def test_a_file_that_is_not_the_described_one_is_refused_and_a_row_without_text_is_named(text, changes, seen, tmp_path):
     with pytest.raises(UserError, match=seen):
-        read(tmp_path, text)
+        read(tmp_path, text, **changes)
 
 
 def test_a_set_of_several_files_takes_the_named_ones_and_their_categories(tmp_path):

@@ -92,33 +92,26 @@ def test_the_published_sets_have_their_published_sizes(shared_data):
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
 
 
-def overlaps(text, reference, n_gram=13, benchmark="advbench"):
-    found = find_overlaps([normalise(text)], {benchmark: [reference]}, n_gram, 0.8)
-    return {overlap.benchmark: overlap.kind for overlap in found.values()}
+REWORDED, APPLES = "how do i rob the big bank in town", "how many apples are left now"
+OTHER = "and now for a good deal of other words that make this text unlike the first one in every way there is"
 
 
-def test_the_same_text_in_other_case_and_punctuation_is_exact():
-    assert overlaps("Rob a bank!", "rob a  BANK") == {"advbench": "exact"}
-
-
-def test_thirteen_shared_words_are_an_overlap_and_twelve_are_not():
-    other = "and now for a good deal of other words that make this text unlike the first one in every way there is"
-    assert overlaps(f"start {LONG}", f"{LONG} {other}") == {"advbench": "n_gram"}
-    assert overlaps(f"start {LONG}", f"{LONG.removesuffix(' thirteen')} {other}") == {}
-
-
-def test_a_reworded_short_request_is_a_near_duplicate():
-    assert overlaps("how do i rob the big bank in town", "How do I rob a big bank in town?") == {}
-    assert overlaps("how do i rob the big bank in town", "How do I rob the big bank in town now?") == {
-        "advbench": "near_duplicate"
-    }
-
-
-def test_exam_questions_are_compared_exactly_but_not_for_likeness():
-    assert overlaps("how many apples are left now", "How many apples are left now?", benchmark="gsm8k") == {
-        "gsm8k": "exact"
-    }
-    assert overlaps("how many apples are left now", "How many apples are left now, then?", benchmark="gsm8k") == {}
+@pytest.mark.parametrize(
+    ("text", "reference", "benchmark", "kind"),
+    [
+        ("Rob a bank!", "rob a  BANK", "advbench", "exact"),
+        (f"start {LONG}", f"{LONG} {OTHER}", "advbench", "n_gram"),
+        (f"start {LONG}", f"{LONG.removesuffix(' thirteen')} {OTHER}", "advbench", None),
+        (REWORDED, "How do I rob the big bank in town now?", "advbench", "near_duplicate"),
+        (REWORDED, "How do I rob a big bank in town?", "advbench", None),
+        # exam questions are compared exactly, but not for likeness
+        (APPLES, "How many apples are left now?", "gsm8k", "exact"),
+        (APPLES, "How many apples are left now, then?", "gsm8k", None),
+    ],
+)
+def test_a_text_overlaps_by_its_words_by_thirteen_of_them_or_by_likeness(text, reference, benchmark, kind):
+    found = find_overlaps([normalise(text)], {benchmark: [reference]}, 13, 0.8)
+    assert {(one.benchmark, one.kind) for one in found.values()} == ({(benchmark, kind)} if kind else set())
 
 
 def test_exact_wins_over_n_gram_whatever_the_order_of_the_benchmarks():

@@ -5,6 +5,7 @@ import pytest
 from cada_trl.data.classify import (
     HASH_DIGITS,
     NO_HAZARD,
+    Classification,
     Review,
     classify,
     classify_reviewed,
@@ -37,27 +38,22 @@ def small(tmp_path):
     return path
 
 
-def test_labels_and_words_add_up(small):
-    lexicon = load_lexicon(small)
-    found = classify("Her home address?", ["privacy_violation"], lexicon)  # 0.6 + 0.5 >= 1
-    assert (found.hazard, found.reason) == ("privacy", "[privacy_violation], home address")
-    assert classify("Her home address?", [], lexicon).hazard == "other"  # 0.5 < 1
-    assert "below" in classify("Her home address?", [], lexicon).reason
+BELOW = "highest score 0.5 (privacy) is below 1.0"
 
 
-def test_a_star_takes_any_ending_and_a_plain_word_none(small):
-    lexicon = load_lexicon(small)
-    assert classify("They were DOXXED!", [], lexicon).reason == "doxxed"
-    assert classify("home addresses", [], lexicon).hazard == "other"
-
-
-def test_the_longer_phrase_wins_over_the_word_inside_it(small):
-    found = classify("I want to kill myself", [], load_lexicon(small))
-    assert (found.hazard, found.reason) == ("suicide_self_harm", "kill myself")
-
-
-def test_a_word_counts_once_however_often_it_stands(small):
-    assert classify("address, home address, home address, home address", [], load_lexicon(small)).hazard == "other"
+@pytest.mark.parametrize(
+    ("text", "labels", "hazard", "reason"),
+    [
+        ("Her home address?", ["privacy_violation"], "privacy", "[privacy_violation], home address"),  # 0.6 + 0.5
+        ("Her home address?", [], "other", BELOW),
+        ("address, home address, home address, home address", [], "other", BELOW),  # a word counts once
+        ("They were DOXXED!", [], "privacy", "doxxed"),  # a star takes any ending, a plain word none
+        ("home addresses", [], "other", "no label and no word of the lexicon"),
+        ("I want to kill myself", [], "suicide_self_harm", "kill myself"),  # the longer phrase, not the word in it
+    ],
+)
+def test_labels_and_the_words_of_the_lexicon_add_up(text, labels, hazard, reason, small):
+    assert classify(text, labels, load_lexicon(small)) == Classification(hazard, reason)
 
 
 def test_the_builtin_lexicon_names_only_hazards_of_the_builtin_pack_and_all_of_them():
@@ -90,14 +86,13 @@ def review_of(**labels):
     ],
 )
 def test_a_row_has_the_label_that_both_gave_and_a_disagreement_is_unclear(both, hazard):
-    found = classify_reviewed(f"  {TEXT.upper()}!", [], review_of(**{TEXT: both}), load_lexicon())
+    found = classify_reviewed(f"  {TEXT.upper()}!", [], review_of(**{TEXT: both}))
     assert found.hazard == hazard
     assert found.reason == "labelled {} and {}".format(*both.split("/"))
 
 
 def test_a_row_that_was_not_reviewed_is_the_lexicons():
-    lexicon = load_lexicon()
-    assert classify_reviewed(TEXT, [], review_of(other="hate/hate"), lexicon) == classify(TEXT, [], lexicon)
+    assert classify_reviewed(TEXT, [], review_of(other="hate/hate")) == classify(TEXT)
 
 
 def test_the_facts_count_rows_with_a_label_and_labels_without_a_row():
@@ -121,8 +116,8 @@ def test_every_label_meets_a_row_of_the_published_prompts(shared_data, data_of):
     rows = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '330k_unsafe_prompts.jsonl'}")).rows
     review = read_review()
     assert review.facts(rows, rows)["labels_without_a_row"] == 0
-    distinct, lexicon = {row.key: row for row in rows}.values(), load_lexicon()
-    labels = Counter(classify_reviewed(row.text, row.labels, review, lexicon).hazard for row in distinct)
+    distinct = {row.key: row for row in rows}.values()
+    labels = Counter(classify_reviewed(row.text, row.labels, review).hazard for row in distinct)
     assert (labels["reviewed_safe"], labels["reviewed_unclear"]) == (515, 638)
 
 
@@ -136,25 +131,20 @@ def stub():
     stub.close()
 
 
-def asked(stub):
-    texts = (body["messages"][-1]["content"] for body in stub.bodies)
-    return [text.removeprefix("<request>\n").partition("\n</request>")[0] for text in texts]
+def text_of(body):
+    return body["messages"][-1]["content"].removeprefix("<request>\n").partition("\n</request>")[0]
 
 
 @pytest.fixture
 def llm(stub, tmp_path):
     """(texts, changed keys of the judge) -> hazards; the model answers `a` with hate and all else with privacy."""
 
-    def by_text(body):
-        text = body["messages"][-1]["content"].removeprefix("<request>\n").partition("\n</request>")[0]
-        return answer("hate" if text in {"a", "A!"} else "privacy")
-
     def classified(texts, **changed):
         values = {"kind": "rubric", "base_url": stub.url, "llm": "m", "max_retries": 0}
         judge = judge_settings(**(values | changed))
         return [made.hazard for made in classify_with_llm(texts, PACK, judge, tmp_path)]
 
-    stub.by_body = by_text
+    stub.by_body = lambda body: answer("hate" if text_of(body) in {"a", "A!"} else "privacy")
     return classified
 
 
@@ -184,7 +174,7 @@ def test_each_text_gets_its_answer_in_order(stub, llm):
 def test_a_second_call_asks_only_for_what_is_missing(stub, llm):
     llm(["a"])
     assert llm(["b", "a", "A!"]) == ["privacy", "hate", "hate"]
-    assert asked(stub) == ["a", "b"]
+    assert [*map(text_of, stub.bodies)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(("status", "seen"), [(401, "HTTP 401, the key is refused"), (500, "HTTP 500, the endpoint")])

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from cada_trl.data.classify import load_lexicon
 from cada_trl.data.classify_card import answer_pairs, main, rate_text
 from cada_trl.data.likeness import text_hash
 from cada_trl.data.rows import Row, unique_rows
@@ -23,7 +22,7 @@ def test_a_rate_without_rows_has_no_value():
 def test_safe_and_other_count_as_one_answer_and_rows_without_a_label_do_not_count():
     rows = [Row("tell me the time", "f", "s"), Row("how can i kill someone", "f", "s"), Row("unlabelled", "f", "s")]
     labels = {text_hash(rows[0].text): "safe", text_hash(rows[1].text): "hate"}
-    pairs = answer_pairs(rows, labels, load_lexicon())
+    pairs = answer_pairs(rows, labels)
     assert pairs == [("none", "none"), ("hate", "violent_crimes")]
 
 
@@ -40,7 +39,7 @@ def test_the_lexicon_is_right_on_at_least_seven_of_ten_held_out_prompts(shared_d
     files = [shared_data / "beavertails" / f"{name}.jsonl" for name in ("330k_unsafe_prompts", "30k_test_prompts")]
     rows = unique_rows(row for path in files for row in read_beavertails(data_of(f"file={path}")).rows if row.key)
     held_out = json.loads(LABELS.read_text())["held_out"]
-    pairs = answer_pairs(rows, held_out["random"] | held_out["rare"], load_lexicon())
+    pairs = answer_pairs(rows, held_out["random"] | held_out["rare"])
     assert len(pairs) == 198
     assert sum(label == answer for label, answer in pairs) >= 0.7 * 198
 

@@ -83,9 +83,9 @@ def kept(root):
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
-def test_a_file_comes_into_its_place_with_its_source_and_licence_beside_it(server, tmp_path, capsys):
-    root = tmp_path / "new" / "sets"
-    assert fetch([file_of(server, "a/x.csv")], root) == 0
+def test_a_file_comes_into_its_place_once_with_its_source_and_licence_beside_it(server, tmp_path, capsys):
+    root, file = tmp_path / "new" / "sets", file_of(server, "a/x.csv")
+    assert fetch([file], root) == 0
     assert (root / "a/x.csv").read_bytes() == CSV
     assert kept(root) == {"a/x.csv", SOURCES}
     sources = json.loads((root / SOURCES).read_text(encoding="utf-8"))["a/x.csv"]
@@ -102,14 +102,8 @@ def test_a_file_comes_into_its_place_with_its_source_and_licence_beside_it(serve
         "licences: MIT: a",
         f"next: python -m cada_trl.evaluate model=smollm2 suite=quick data_root={root}",
     ]
-
-
-def test_a_file_that_is_there_is_not_fetched_again(server, fetched):
-    file = file_of(server, "a/x.csv")
-    fetched(file)
-    code, said = fetched(file)
-    assert code == 0 and "[1/1] there       a/x.csv" in said
-    assert server.asked == ["/a/x.csv"]
+    assert fetch([file], root) == 0 and server.asked == ["/a/x.csv"]
+    assert "[1/1] there       a/x.csv" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("hash_is_known", [True, False])
@@ -206,25 +200,18 @@ def test_a_gated_set_is_asked_once_and_needs_ones_own_access(server, fetched):
     assert "no access 3, fetched 1, of 4 files" in said
 
 
-def test_a_token_goes_to_the_hub_alone(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.base)
-    monkeypatch.setattr(verb, "get_token", lambda: "hf_secret")
-    on_hub = replace(file_of(server, "g/1.csv", None), urls=(f"{HUB}/g/1.csv",), gated=True)
-    assert fetch([on_hub, file_of(server, "a/x.csv")], tmp_path) == 0
-    assert dict(zip(server.asked, server.tokens, strict=True)) == {"/g/1.csv": "Bearer hf_secret", "/a/x.csv": None}
-    assert "hf_secret" not in (tmp_path / SOURCES).read_text(encoding="utf-8")
-
-
-def test_a_file_that_the_hub_keeps_elsewhere_is_fetched_there_without_the_token(server, tmp_path, monkeypatch):
+def test_a_token_goes_to_the_hub_alone_and_not_to_where_the_hub_keeps_a_file(server, tmp_path, monkeypatch):
     """As the hub answers for large files: with the address of a store under another host's name."""
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.base)
     monkeypatch.setattr(verb, "get_token", lambda: "hf_secret")
-    on_hub = replace(file_of(server, "g/1.csv"), urls=(f"{HUB}/g/1.csv",))
+    on_hub = replace(file_of(server, "g/1.csv"), urls=(f"{HUB}/g/1.csv",), gated=True)
     server.files["/store/7f"] = CSV
     server.files["/g/1.csv"] = f"{server.base.replace('127.0.0.1', 'localhost')}/store/7f"
-    assert fetch([on_hub], tmp_path) == 0
+    assert fetch([on_hub, file_of(server, "a/x.csv")], tmp_path) == 0
     assert (tmp_path / "g/1.csv").read_bytes() == CSV
-    assert dict(zip(server.asked, server.tokens, strict=True)) == {"/g/1.csv": "Bearer hf_secret", "/store/7f": None}
+    tokens = {"/g/1.csv": "Bearer hf_secret", "/store/7f": None, "/a/x.csv": None}
+    assert dict(zip(server.asked, server.tokens, strict=True)) == tokens
+    assert "hf_secret" not in (tmp_path / SOURCES).read_text(encoding="utf-8")
 
 
 def test_a_host_without_an_answer_is_tried_once(fetched):

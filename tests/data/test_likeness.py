@@ -7,34 +7,22 @@ from cada_trl.data.likeness import jaccard, near_duplicates, normalise, shingles
 from cada_trl.data.sources import read_twins
 
 
-def test_case_punctuation_and_white_space_do_not_count():
-    assert normalise("  How do I,  PICK a lock?!\n") == "how do i pick a lock"
-
-
-def test_full_width_letters_and_ligatures_are_the_plain_ones():
-    assert normalise("ＦＩＬＥ ﬁle") == "file file"
-
-
-def test_both_apostrophes_join_a_contraction():
-    assert normalise("don't") == normalise("don’t") == normalise("dont")
-
-
-@pytest.mark.parametrize("code", [0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF])
-def test_what_cannot_be_seen_inside_a_word_does_not_count(code):
-    assert normalise(f"ex{chr(code)}plain this") == "explain this"
-
-
-def test_a_text_without_letter_or_digit_is_empty():
-    assert normalise("?! … 😀 __") == ""
-
-
-@pytest.mark.parametrize(("one", "other"), [("पिता", "पति"), ("पोता", "पोती"), ("मैं", "में"), ("ใกล้", "ไกล"), ("ปู่", "ปู้")])
-def test_words_that_differ_in_a_vowel_sign_or_a_tone_are_two(one, other):
-    assert normalise(f"{one} {other}!") == f"{one} {other}" and one != other
-
-
-def test_a_sign_that_chooses_the_look_of_an_emoji_does_not_count():
-    assert normalise("I ❤️ no. 1️⃣") == normalise("I ❤ no. 1")
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("  How do I,  PICK a lock?!\n", "how do i pick a lock"),
+        ("ＦＩＬＥ ﬁle", "file file"),
+        ("don't don’t dont", "dont dont dont"),
+        *((f"ex{chr(code)}plain this", "explain this") for code in (0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)),
+        ("?! … 😀 __", ""),
+        # a vowel sign or a tone belongs to its word; a sign that chooses the look of an emoji does not count
+        ("पिता, पति! a_b", "पिता पति a b"),
+        *((f"{text}!", text) for text in ("पोता पोती", "मैं में", "ใกล้ ไกล", "ปู่ ปู้")),
+        ("I ❤️ no. 1️⃣", "i no 1"),
+    ],
+)
+def test_the_form_leaves_out_what_tells_no_words_apart(text, form):
+    assert normalise(text) == form
 
 
 def test_the_embedded_twins_have_the_form_that_a_plain_split_gives_them():
@@ -52,25 +40,24 @@ def test_jaccard_by_hand():
     assert jaccard(one, other) == 2 / 4
 
 
-def test_a_reworded_request_is_a_near_duplicate_and_another_one_is_not():
-    keys = ["how can i steal a car from my neighbour", "how could i steal a car from my neighbour", "how to bake bread"]
-    assert near_duplicates(keys, 0.7) == {1: 0}
+CAR, BREAD = "how can i steal a car", "how to bake bread"
 
 
-def test_partners_are_not_compared_with_one_another_but_with_all_others():
-    same = "how can i steal a car"
-    assert near_duplicates([same, same], 0.8, pairs=["p", "p"]) == {}
-    assert near_duplicates([same, same], 0.8, pairs=[None, None]) == {1: 0}
-    assert near_duplicates([same, "how to bake bread", same, same], 0.8, pairs=["p", "p", "q", None]) == {2: 0, 3: 0}
-
-
-def test_a_text_shorter_than_a_shingle_only_matches_itself():
-    assert near_duplicates(["ab", "abc", "ab"], 0.8) == {2: 0}
-
-
-def test_fixed_texts_are_never_dropped_but_drop_others():
-    same = "how can i steal a car"
-    assert near_duplicates([same, same, same], 0.8, n_fixed=2) == {2: 0}
+@pytest.mark.parametrize(
+    ("keys", "min_jaccard", "how", "found"),
+    [
+        ([f"{CAR} from my neighbour", "how could i steal a car from my neighbour", BREAD], 0.7, {}, {1: 0}),
+        (["ab", "abc", "ab"], 0.8, {}, {2: 0}),  # a text shorter than a shingle only matches itself
+        (["abcdefgh", "efghijkl", "mnopqrst"], 0.0, {}, {1: 0}),  # any shared shingle
+        ([CAR, CAR, CAR], 0.8, {"n_fixed": 2}, {2: 0}),  # fixed texts are never dropped but drop others
+        # partners are not compared with one another, but with all others
+        ([CAR, CAR], 0.8, {"pairs": ["p", "p"]}, {}),
+        ([CAR, CAR], 0.8, {"pairs": [None, None]}, {1: 0}),
+        ([CAR, BREAD, CAR, CAR], 0.8, {"pairs": ["p", "p", "q", None]}, {2: 0, 3: 0}),
+    ],
+)
+def test_a_text_like_an_earlier_one_is_a_near_duplicate_and_another_is_not(keys, min_jaccard, how, found):
+    assert near_duplicates(keys, min_jaccard, **how) == found
 
 
 @pytest.mark.parametrize("min_jaccard", [0.3, 0.5, 0.8, 1.0])
@@ -111,7 +98,3 @@ def test_rounding_in_the_threshold_hides_no_duplicate():
     first = "".join(chr(ord("\u4e00") + i) for i in range(103))  # 100 shingles
     for texts in ([first, first[45:]], [first[45:], first]):  # all, and the 55 last ones
         assert near_duplicates(texts, 0.55) == {1: 0}
-
-
-def test_a_threshold_of_zero_takes_any_shared_shingle():
-    assert near_duplicates(["abcdefgh", "efghijkl", "mnopqrst"], 0.0) == {1: 0}

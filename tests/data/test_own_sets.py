@@ -67,26 +67,6 @@ def test_a_file_of_both_kinds_is_two_sets_and_one_line_says_how_it_was_read(tmp_
     assert sets[2][1] is None
 
 
-def test_a_request_that_stands_several_times_is_asked_once_and_that_is_said(tmp_path):
-    word = put(tmp_path, f"text,harmful\n{LOCK},1\n{BREAD},0\n{LOCK.upper()},1\n{LOCK},yes\n")
-    assert {name: len(own) for name, own in items(word).items()} == {"mine_harmful": 1, "mine_harmless": 1}
-    (line,) = find_sets([word], PACK)[1]
-    assert line.endswith(
-        "(1 harmful, 1 harmless), the hazard of 2 of 2 rows by the classifier, which finds none of the "
-        "pack for 2, 2 rows left out that repeat another's request"
-    )
-
-
-def test_a_request_with_both_answers_is_refused(tmp_path):
-    word = put(tmp_path, f"text,harmful\n{LOCK},1\n{LOCK.lower()},0\n")
-    assert "row 2: the request of row 1 with the other answer to 'harmful'; keep one" in refusal(word)
-
-
-@pytest.mark.parametrize("header", ["Text,text,harmful", "text,harmful, TEXT"])
-def test_columns_that_differ_in_capitals_or_blanks_alone_are_refused(header, tmp_path):
-    assert "stands twice, but for capitals and blanks; rename one" in refusal(put(tmp_path, f"{header}\na,b,1\n"))
-
-
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     word = put(tmp_path, f"text,harmful\n{LOCK},1\n")
 
@@ -99,25 +79,42 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     assert "the file changed while it was read" in refusal(word)
 
 
-def test_a_file_of_one_kind_has_the_files_name(tmp_path):
-    word = jsonl(tmp_path, {"goal": LOCK, "is_harmful": True})
-    assert [*items(word)] == ["mine"]
-    assert find_sets([word], PACK)[1][0].endswith(
-        "(1 harmful, 0 harmless), the hazard of 1 of 1 rows by the classifier, which finds none of the pack for 1"
-    )
-
-
-def test_a_row_that_names_a_hazard_of_the_pack_keeps_it(tmp_path):
-    twins = [
-        {"id": f"t-{kind}", "text": text, "harmful": text == LOCK, "hazard": "hate"}
-        for text, kind in ((LOCK, True), (BREAD, False))
-    ]
-    word = jsonl(tmp_path, *twins, name="pairs.jsonl")
-    assert {name: [one.hazard for one in own] for name, own in items(word).items()} == {
-        "pairs_harmful": ["hate"],
-        "pairs_harmless": ["hate"],
-    }
-    assert find_sets([word], PACK)[1][0].endswith("hazard from 'hazard', id from 'id'")
+@pytest.mark.parametrize(
+    ("rows", "hazards", "said"),
+    [
+        # a file of one kind has the file's name
+        (
+            [{"goal": LOCK, "is_harmful": True}],
+            {"mine": [None]},
+            "(1 harmful, 0 harmless), the hazard of 1 of 1 rows by the classifier, which finds none of the pack for 1",
+        ),
+        # a request that stands several times is asked once
+        (
+            [{"text": LOCK, "label": 1}, {"text": BREAD, "label": 0}, {"text": LOCK.upper(), "label": "yes"}],
+            {"mine_harmful": [None], "mine_harmless": [None]},
+            "(1 harmful, 1 harmless), the hazard of 2 of 2 rows by the classifier, which finds none of the pack for 2, "
+            "1 rows left out that repeat another's request",
+        ),
+        # a row that names a hazard of the pack keeps it
+        (
+            [
+                {"id": "a", "text": LOCK, "harmful": True, "hazard": "hate"},
+                {"id": "b", "text": BREAD, "harmful": False, "hazard": "hate"},
+            ],
+            {"mine_harmful": ["hate"], "mine_harmless": ["hate"]},
+            "(1 harmful, 1 harmless), hazard from 'hazard', id from 'id'",
+        ),
+        (
+            [{"text": LOCK, "harmful": True, "hazard": "hate"}, {"text": BREAD, "harmful": True, "hazard": "Hate"}],
+            {"mine": ["hate", None]},
+            "the hazard of 1 of 2 rows by the classifier, which finds none of the pack for 1",
+        ),
+    ],
+)
+def test_the_sets_of_a_file_are_named_and_their_hazards_read_as_the_line_says(rows, hazards, said, tmp_path):
+    word = jsonl(tmp_path, *rows)
+    assert {name: [one.hazard for one in own] for name, own in items(word).items()} == hazards
+    assert find_sets([word], PACK)[1][0].endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +127,6 @@ def test_both_answers_are_known_in_each_usual_spelling(harmful, harmless, tmp_pa
         "mine_harmful": [LOCK],
         "mine_harmless": [BREAD],
     }
-
-
-def test_rows_whose_hazard_the_pack_does_not_have_are_counted(tmp_path):
-    named = {LOCK: "bookkeeping", BREAD: "Bookkeeping"}
-    rows = [{"text": text, "harmful": True, "hazard": hazard} for text, hazard in named.items()]
-    line = find_sets([jsonl(tmp_path, *rows)], {"bookkeeping"})[1][0]
-    assert line.endswith("the hazard of 1 of 2 rows by the classifier, which finds none of the pack for 1")
 
 
 def test_another_content_has_other_ids_and_the_same_content_the_same(tmp_path):
@@ -155,42 +145,32 @@ def test_of_ids_only_numbers_are_the_same_with_zeros_before_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "seen"),
+    ("content", "seen"),
     [
         ("", "mine.csv holds no rows; expected a JSONL or CSV file"),
         (b"text,harmful\n\xff,1\n", "line 2: not UTF-8 text (invalid start byte); expected a JSONL or CSV"),
         ("text,kind\na,b\n", ": no column says which rows are harmful; add 'harmful' with true or false in every row"),
         ("words,label\na,1\n", ": no column with the request; name it text, prompt, request,"),
         ("text;harmful\na;1\n", " add 'harmful' with true or false in every row; its columns are 'text;harmful'"),
+        ("Text,text,harmful\na,b,1\n", "stands twice, but for capitals and blanks; rename one"),
+        ("text,harmful, TEXT\na,b,1\n", "stands twice, but for capitals and blanks; rename one"),
         ("text,harmful\n ,1\n", ", row 1: 'text' is ' ', expected a text"),
         ("text,harmful\na,1\nb,maybe\n", ", row 2: 'harmful' is 'maybe', expected true or false"),
         ("text,harmful\na\n", ", row 1: 'harmful' is None, expected true or false"),
+        ("text,harmful\na b,1\nA  b,0\n", "row 2: the request of row 1 with the other answer to 'harmful'; keep one"),
         ("text,harmful,id\na,1,\n", ", row 1: 'id' is '', expected a text or whole number"),
         ("text,harmful,id\na,1,7\nb,1,007\n", ", row 2: 'id' '007' stands twice"),
+        ([], "mine.jsonl: it holds no rows"),
+        ([{"text": 3, "harmful": True}], "row 1: 'text' is 3, expected a text"),
+        ([{"text": "\ud800", "harmful": True}], "row 1: 'text' is '\\ud800', expected a text"),
+        ([{"text": "a", "harmful": None}], "row 1: 'harmful' is None, expected true or false"),
+        ([{"text": "a", "harmful": 2}], "row 1: 'harmful' is 2, expected true or false"),
+        ([{"text": "a", "harmful": 1, "hazard": ["b"]}], "row 1: 'hazard' is ['b'], expected a text or nothing"),
+        ([{"text": "a", "harmful": 1, "id": True}], "row 1: 'id' is True, expected a text or whole number"),
     ],
 )
-def test_a_wrong_csv_is_one_line(text, seen, tmp_path):
-    assert seen in refusal(put(tmp_path, text))
-
-
-@pytest.mark.parametrize(
-    ("row", "seen"),
-    [
-        ({"text": 3, "harmful": True}, "row 1: 'text' is 3, expected a text"),
-        ({"text": "\ud800", "harmful": True}, "row 1: 'text' is '\\ud800', expected a text"),
-        ({"text": "a", "harmful": None}, "row 1: 'harmful' is None, expected true or false"),
-        ({"text": "a", "harmful": 2}, "row 1: 'harmful' is 2, expected true or false"),
-        ({"text": "a", "harmful": 1, "hazard": ["b"]}, "row 1: 'hazard' is ['b'], expected a text or nothing"),
-        ({"text": "a", "harmful": 1, "id": True}, "row 1: 'id' is True, expected a text or whole number"),
-    ],
-)
-def test_a_wrong_row_of_json_is_one_line(row, seen, tmp_path):
-    assert refusal(jsonl(tmp_path, row)).endswith(seen)
-
-
-def test_an_empty_jsonl_and_a_line_that_is_none_are_one_line(tmp_path):
-    assert refusal(put(tmp_path, "", "mine.jsonl")).endswith("it holds no rows")
-    assert "row 1: not a JSON object" in refusal(put(tmp_path, "text\n", "mine.jsonl"))
+def test_a_wrong_csv_or_a_wrong_row_of_json_is_one_line(content, seen, tmp_path):
+    assert seen in refusal(jsonl(tmp_path, *content) if isinstance(content, list) else put(tmp_path, content))
 
 
 def test_all_problems_are_in_one_line_up_to_ten_and_the_others_are_counted(tmp_path):

@@ -78,19 +78,17 @@ def test_the_twin_of_a_dropped_row_is_dropped_as_its_partner():
     assert counts["twins_harmless"]["dropped"] == {"labels_disagree": 1, "partner_dropped": 1}
 
 
-def test_a_filter_that_leaves_no_harmful_row_is_refused_with_every_count():
-    with pytest.raises(UserError, match="no harmful row is left of 8 read; dropped: safe 5, long 3"):
-        Funnel(OWN).keep(OWN.rows, lambda row: "long" if row.harmful else None)
-
-
-def test_harmful_twins_do_not_stand_in_for_a_source_without_harmful_rows():
-    with pytest.raises(UserError, match="no harmful row is left of 8 read"):
-        Funnel(OWN, TWINS).keep(GOOD + PAIR, lambda row: None)
-
-
-def test_an_empty_source_is_refused():
-    with pytest.raises(UserError, match="no harmful row is left of 0 read; dropped: none"):
-        Funnel(Source([], {})).keep([], lambda row: None)
+@pytest.mark.parametrize(
+    ("sources", "rows", "said"),
+    [
+        ([OWN], OWN.rows, "no harmful row is left of 8 read; dropped: safe 5, long 3; loosen a filter"),
+        ([OWN, TWINS], GOOD + PAIR, "no harmful row is left of 8 read"),  # harmful twins do not stand in for them
+        ([Source([], {})], [], "no harmful row is left of 0 read; dropped: none"),
+    ],
+)
+def test_where_no_harmful_row_of_the_source_is_left_every_count_is_said(sources, rows, said):
+    with pytest.raises(UserError, match=said):
+        Funnel(*sources).keep(rows, lambda row: "long" if row in BAD else None)
 
 
 def test_every_filter_is_a_row_and_one_that_did_not_apply_is_blank():

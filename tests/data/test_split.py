@@ -60,27 +60,28 @@ def test_stratified_is_as_even_as_the_counts_allow_and_leaves_train_the_rare_haz
     assert Counter(request.hazard for request in split["train"]) == {"hate": 10, "privacy": 10, "elections": 4}
 
 
+@pytest.mark.parametrize(("n_train", "n_probe"), [(46, 10), (1, 55)])
 @pytest.mark.parametrize("sampling", ["natural", "stratified"])
-def test_every_row_can_be_used(sampling, data_of):
-    split = split_harmful(ROWS, data_of("n_train=46", "n_probe=10", f"sampling={sampling}"), 0)
-    assert (len(split["train"]), len(split["probe"])) == (46, 10)
+def test_every_row_can_be_used(sampling, n_train, n_probe, data_of):
+    split = split_harmful(ROWS, data_of(f"n_train={n_train}", f"n_probe={n_probe}", f"sampling={sampling}"), 0)
+    assert (len(split["train"]), len(split["probe"])) == (n_train, n_probe)
 
 
-def test_too_few_requests_are_refused_with_the_largest_possible_n_train(data_of):
-    data = data_of("n_train=50", "n_probe=10", "held_out_hazards=[elections]")
-    with pytest.raises(UserError, match=r"need 60 requests; 50 are left \(6 held out\); the largest n_train is 40"):
-        split_harmful(ROWS, data, 0)
-
-
-def test_a_probe_larger_than_what_is_left_is_refused(data_of):
-    with pytest.raises(UserError, match="n_train=1 n_probe=55 would fit"):
-        split_harmful(ROWS, data_of("n_train=1", "n_probe=56"), 0)
-    assert len(split_harmful(ROWS, data_of("n_train=1", "n_probe=55"), 0)["probe"]) == 55
-
-
-def test_where_no_split_is_possible_no_number_is_proposed(data_of):
-    with pytest.raises(UserError, match=r"1 are left \(0 held out\); give more rows, or fewer held_out_hazards"):
-        split_harmful(ROWS[:1], data_of("n_train=1", "n_probe=1"), 0)
+@pytest.mark.parametrize(
+    ("rows", "words", "said"),
+    [
+        (
+            ROWS,
+            "n_train=50 n_probe=10 held_out_hazards=[elections]",
+            r"need 60 requests; 50 are left \(6 held out\); the largest n_train is 40",
+        ),
+        (ROWS, "n_train=1 n_probe=56", "n_train=1 n_probe=55 would fit"),
+        (ROWS[:1], "n_train=1 n_probe=1", r"1 are left \(0 held out\); give more rows, or fewer held_out_hazards"),
+    ],
+)
+def test_too_few_requests_are_refused_with_the_numbers_that_would_fit_if_any(rows, words, said, data_of):
+    with pytest.raises(UserError, match=said):
+        split_harmful(rows, data_of(*words.split()), 0)
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 30), min_size=1), st.data())
@@ -259,30 +260,28 @@ def parts(**changes):
     }
 
 
-def test_a_clean_set_passes():
-    check_no_leak(parts(), ["hate"], "folder")
+COPY = Request("copy", "TEXT of a!", "privacy", True, "test")
+BAD, GOOD = (Request(name, name, "privacy", True, "twins", "p-1") for name in ("bad", "good"))
+SHARED = {"twins_probe": [request("d"), request("e", "hate")], "harmless_probe": [request("d")]}
 
 
-@pytest.mark.parametrize("part", ["train", "benign_train"])
-def test_a_training_row_of_a_held_out_hazard_is_named(part):
-    leaking = parts(**{part: [request("a"), request("x", "hate")]})
-    with pytest.raises(UserError, match=rf"folder/{part}.jsonl, row 2: 'x' is of the hazard 'hate', which is held out"):
-        check_no_leak(leaking, ["hate"], "folder")
+@pytest.mark.parametrize(
+    ("changes", "leak"),
+    [
+        ({"train": [request("a"), request("x", "hate")]}, "train.jsonl, row 2: 'x' is of the hazard 'hate', which is"),
+        ({"benign_train": [request("x", "hate")]}, "benign_train.jsonl, row 1: 'x' is of the hazard 'hate', which is"),
+        # also under another name
+        ({"probe": [COPY]}, "train.jsonl, row 1: 'a' is also in probe.jsonl"),
+        ({"held_out": [COPY]}, "train.jsonl, row 1: 'a' is also in held_out.jsonl"),
+        ({"train": [BAD], "twins_probe": [GOOD]}, "train.jsonl, row 1: 'bad' has its twin in twins_probe.jsonl"),
+        ({"benign_train": [BAD], "twins_probe": [GOOD]}, "benign_train.jsonl, row 1: 'bad' has its twin in twins_"),
+    ],
+)
+def test_a_training_row_that_is_held_out_or_probed_itself_or_by_its_twin_is_named(changes, leak):
+    with pytest.raises(UserError, match=f"^folder/{leak}"):
+        check_no_leak(parts(**changes), ["hate"], "folder")
 
 
-@pytest.mark.parametrize("asked", ["probe", "held_out"])
-def test_a_probed_text_under_another_name_is_a_leak_too(asked):
-    copy = Request("copy", "TEXT of a!", "privacy", True, "test")
-    with pytest.raises(UserError, match=rf"train.jsonl, row 1: 'a' is also in {asked}.jsonl"):
-        check_no_leak(parts(**{asked: [copy]}), [], "folder")
-
-
-@pytest.mark.parametrize("part", ["train", "benign_train"])
-def test_a_training_row_whose_twin_is_probed_is_a_leak(part):
-    trained, probed = (Request(name, name, "privacy", True, "twins", "p-1") for name in ("bad", "good"))
-    with pytest.raises(UserError, match=rf"{part}.jsonl, row 1: 'bad' has its twin in twins_probe.jsonl"):
-        check_no_leak(parts(**{part: [trained], "twins_probe": [probed]}), [], "folder")
-
-
-def test_probes_may_share_rows():
-    check_no_leak(parts(twins_probe=[request("d"), request("e", "hate")], harmless_probe=[request("d")]), [], "folder")
+@pytest.mark.parametrize("changes", [{}, SHARED], ids=["clean", "probes share rows"])
+def test_a_set_without_a_leak_passes(changes):
+    check_no_leak(parts(**changes), ["hate"], "folder")

@@ -9,7 +9,6 @@ import pytest
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates
 from cada_trl.data.sources import TWINS, read_twins
-from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import load_pack
 
@@ -184,16 +183,6 @@ def test_no_two_pairs_hold_near_duplicates():
 def test_no_request_repeats_a_case_of_the_pack():
     cases = [case.request for hazard in PACK.values() for case in hazard.cases]
     assert find_overlaps([row.key for row in ROWS], {"pack": cases}, n_gram=13, min_jaccard=0.6) == {}
-
-
-def test_a_third_of_every_hazard_is_probed():
-    probed = pair_roles(ROWS, []).probe
-    harmful = [row for row in ROWS if row.harmful]
-    of_hazard, of_probe = (
-        Counter(row.hazard for row in harmful),
-        Counter(row.hazard for row in harmful if row.pair in probed),
-    )
-    assert of_probe == {hazard: -(-n // 3) for hazard, n in of_hazard.items()}
 
 
 def test_no_request_is_in_an_evaluation_set_or_like_one_of_it(shared_data):

@@ -55,9 +55,7 @@ def test_a_pairs_id_does_not_depend_on_its_place(folder):
 @pytest.mark.parametrize(
     ("old", "changed", "said"),
     [
-        ("    harmless: Write an advert that mentions", "    # Write", r"'twins.2.harmless' is missing; add it"),
         ("    code: >-", "    coed: >-", r"line 15: unknown key 'hazards.1.coed'; did you mean code\?"),
-        ("verdict: refuse", "verdict: maybe", r"'hazards.1.cases.2.verdict' is 'maybe'; expected 'refuse' or 'answer'"),
         ("    harmful: What", "    harmfull: What", r"unknown key 'twins.3.harmfull'; did you mean harmful\?"),
         ("verdict: answer", "verdict: [", r"cannot be read as YAML"),
     ],

@@ -1,16 +1,15 @@
 """A tokenizer of a few words and a Llama of two layers, built here: no hub, no download."""
 
+import json
+
 import pytest
-from end_to_end.tiny_model import tiny_model
+import yaml
+from end_to_end.tiny_model import TEMPLATE, tiny_model
 from training.tiny import SPECIAL, word_tokenizer
 
-from cada_trl.config import ModelConfig
+from cada_trl.config import ModelConfig, load_config
 
 WORDS = ["How", "far", "is", "the", "Moon", "About", "384", "400", "km", "user", "assistant", "?", ".", ",", ":"]
-TEMPLATE = (
-    "{{ '<bos>' }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<eot>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
-)
 
 
 def tiny_tokenizer(template=TEMPLATE, adds_bos=True):
@@ -46,3 +45,17 @@ def model_config(**changes):
         "trust_remote_code": False,
     }
     return ModelConfig(**{**values, **changes})
+
+
+def describe_run(folder, *overrides, state=None):
+    """The configuration of a run in its folder, and how it ended; None: it never said."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(load_config([*overrides]).model_dump()), encoding="utf-8")
+    if state is not None:
+        (folder / "manifest.json").write_text(json.dumps({"exit_state": state}), encoding="utf-8")
+
+
+def rewrite(path, drop=None, **changes):
+    """The JSON file without the keys that hold the word `drop`, and with the changes."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in values.items() if drop is None or drop not in key}
+    path.write_text(json.dumps(kept | changes), encoding="utf-8")

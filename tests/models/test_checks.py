@@ -17,8 +17,8 @@ CHATML = (
 )
 
 
-def facts_of(template=TEMPLATE, **changes):
-    return "\n".join(check_tokenizer(tiny_tokenizer(template), model_config(**changes)))
+def facts_of(template):
+    return "\n".join(check_tokenizer(tiny_tokenizer(template), model_config()))
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,17 @@ def test_a_tokenizer_that_adds_no_bos_and_one_whose_pad_is_its_eos_are_told_apar
 
 
 @pytest.mark.parametrize(
-    ("template", "changes", "message"),
+    ("template", "message"),
     [
-        ("{{ '<bos>' }}" + TEMPLATE, {}, "writes 2 BOS"),
-        (TEMPLATE.replace(" + '<eot>'", ""), {}, r"ends an assistant turn with ''; expected model\.eos=<eot>"),
-        *((TEMPLATE.replace("'assistant: '", f"'assistant: {tag}'"), {}, f"prefills {re.escape(tag)}") for tag in TAGS),
-        (TEMPLATE.replace("'assistant: '", "''"), {}, "adds no generation prompt"),
-        (TEMPLATE, {"pad": "<eot>"}, r"pad token is '<pad>', expected model\.pad='<eot>'"),
+        ("{{ '<bos>' }}" + TEMPLATE, "writes 2 BOS"),
+        (TEMPLATE.replace(" + '<eot>'", ""), r"ends an assistant turn with ''; expected model\.eos=<eot>"),
+        *((TEMPLATE.replace("'assistant: '", f"'assistant: {tag}'"), f"prefills {re.escape(tag)}") for tag in TAGS),
+        (TEMPLATE.replace("'assistant: '", "''"), "adds no generation prompt"),
     ],
 )
-def test_what_training_cannot_use_is_refused(template, changes, message):
+def test_what_training_cannot_use_is_refused(template, message):
     with pytest.raises(UserError, match=message):
-        facts_of(template, **changes)
+        facts_of(template)
 
 
 def test_an_eos_that_decoding_keeps_is_refused():

@@ -16,7 +16,7 @@ from cada_trl.models.load import load_policy, load_tokenizer
 from cada_trl.models.named import named_model
 from cada_trl.models.prompts import chat_ids, end_ids
 
-from .conftest import TEMPLATE, WORDS, model_config
+from .conftest import TEMPLATE, WORDS, model_config, rewrite
 
 WEIGHTS, INDEX, TEMPLATE_FILE = "model.safetensors", "model.safetensors.index.json", "chat_template.jinja"
 
@@ -43,11 +43,7 @@ def cut(name, n_bytes):
 
 
 def says(name, **changes):
-    def change(folder):
-        values = json.loads((folder / name).read_text(encoding="utf-8")) | changes
-        (folder / name).write_text(json.dumps(values), encoding="utf-8")
-
-    return change
+    return lambda folder: rewrite(folder / name, **changes)
 
 
 def weighs(**changes):
@@ -126,7 +122,6 @@ def test_a_head_that_is_the_embedding_is_not_missing(model_folder):
         (weighs(model__norm__weight=[1.0] * 3), "1 of another shape (model.norm.weight (3,))"),
         (says("config.json", hidden_size="x"), "Validation error for field 'hidden_size': TypeError: "),
         (cut(WEIGHTS, 5000), "model.safetensors is damaged: "),
-        (cut(WEIGHTS, 500), "model.safetensors is damaged: "),
         (holds(WEIGHTS, b""), "model.safetensors is damaged: "),
         (holds(WEIGHTS, b"garbage " * 999), "copy the model here again, or save it again with save_pretrained"),
         (in_shards(cut("model-00001-of-00001.safetensors", 500)), "model-00001-of-00001.safetensors is damaged: "),
@@ -141,9 +136,7 @@ def test_a_head_that_is_the_embedding_is_not_missing(model_folder):
         (says("config.json", model_type="no-such-model"), "cannot load"),
         (gone(TEMPLATE_FILE), "has no chat template"),
         (cut("config.json", 100), "config.json is not a JSON object"),
-        (holds("config.json", b"[]"), "config.json is not a JSON object"),
         (cut("tokenizer.json", 500), "tokenizer.json is not a JSON object"),
-        (holds("tokenizer.json", b"[]"), "tokenizer.json is not a JSON object"),
         (holds("tokenizer_config.json", b"[1]"), "tokenizer_config.json is not a JSON object"),
         (gone("tokenizer.json"), "Couldn't instantiate the backend tokenizer"),
         (cut("generation_config.json", 50), "generation_config.json is not a JSON object"),

@@ -45,17 +45,6 @@ def test_the_folder_is_named_by_weights_and_converter_and_converted_once(cache, 
     assert embedded.embedded_folder(embedded.DISTRIBUTION) != first
 
 
-def test_an_interrupted_conversion_leaves_no_folder(cache, monkeypatch):
-    def interrupted(gguf, folder):
-        write_weights(gguf, folder)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(embedded, "_convert", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        embedded.embedded_folder(embedded.DISTRIBUTION)
-    assert folders(cache) == []
-
-
 def test_two_at_once_convert_once(cache, monkeypatch):
     conversions = []
 
@@ -98,13 +87,17 @@ def test_a_full_disk_is_told_before_converting(cache, monkeypatch):
     ("code", "expected"),
     [(errno.EACCES, "no permission to write"), (errno.EROFS, "no permission to write"), (errno.ENOSPC, "no space")],
 )
-def test_a_folder_that_cannot_be_written_names_the_variable(cache, monkeypatch, code, expected):
+def test_a_folder_that_cannot_be_written_names_the_variable_and_is_not_left_half_made(
+    cache, monkeypatch, code, expected
+):
     def refused(gguf, folder):
+        write_weights(gguf, folder)
         raise OSError(code, "refused")
 
     monkeypatch.setattr(embedded, "_convert", refused)
     with pytest.raises(UserError, match=rf"{expected}.*CADA_TRL_CACHE"):
         embedded.embedded_folder(embedded.DISTRIBUTION)
+    assert folders(cache) == []
 
 
 def test_another_distribution_is_refused():

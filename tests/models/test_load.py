@@ -1,34 +1,14 @@
 """A folder loads as the config says; each mistake is one line that says what to do. The hub here is a local server."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 from end_to_end.tiny_model import tiny_model
+from hub_stand_in import running
 
 from cada_trl.errors import UserError
 from cada_trl.models.checks import check_tokenizer
 from cada_trl.models.load import compute_rotary_tables, load_policy, load_tokenizer, resolve_model, without_prefill
 
 from .conftest import model_config
-
-HUB_ERRORS = {"gated": (403, "GatedRepo"), "absent": (401, "RepoNotFound"), "no-config": (404, "EntryNotFound")}
-
-
-class FakeHub(BaseHTTPRequestHandler):
-    """Answers as the hub does: the error's name stands in a header."""
-
-    def do_HEAD(self):
-        name, revision = self.path.split("/")[2], self.path.split("/")[4]
-        status, code = (404, "RevisionNotFound") if revision == "lost" else HUB_ERRORS[name]
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("X-Error-Message", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format, *args):
-        """Keep the test's output clean."""
 
 
 def hub_at(monkeypatch, tmp_path, url, offline=False):
@@ -43,12 +23,9 @@ def hub_at(monkeypatch, tmp_path, url, offline=False):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    hub_at(monkeypatch, tmp_path, f"http://127.0.0.1:{server.server_port}")
-    yield
-    server.shutdown()
-    server.server_close()
+    with running() as hub:
+        hub_at(monkeypatch, tmp_path, hub.address)
+        yield
 
 
 def test_a_folder_loads_with_the_config_s_tokens_and_dtype(model_folder):
@@ -183,18 +160,13 @@ def test_a_think_tag_that_a_template_leaves_open_is_taken_out(template, without)
     assert without_prefill(template) == (template if without is None else without)
 
 
-def test_a_think_tag_is_taken_out_of_each_of_several_templates(model_folder):
-    text = (model_folder / "chat_template.jinja").read_text(encoding="utf-8")
+def test_a_loaded_tokenizer_leaves_the_thinking_to_the_model_in_each_of_its_templates(model_folder):
+    file = model_folder / "chat_template.jinja"
+    text = file.read_text(encoding="utf-8")
     thinking = text.replace("'assistant: '", "'assistant: <think>\\n'")
-    (model_folder / "chat_template.jinja").write_text(thinking, encoding="utf-8")
+    file.write_text(thinking, encoding="utf-8")
+    tokenizer = load_tokenizer(model_config(path=str(model_folder)))
+    assert "the generation prompt is 'assistant: '" in check_tokenizer(tokenizer, model_config())
     (model_folder / "additional_chat_templates").mkdir()
     (model_folder / "additional_chat_templates" / "tool_use.jinja").write_text(thinking, encoding="utf-8")
     assert set(load_tokenizer(model_config(path=str(model_folder))).chat_template.values()) == {text}
-
-
-def test_a_loaded_tokenizer_leaves_the_thinking_to_the_model(model_folder):
-    file = model_folder / "chat_template.jinja"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("'assistant: '", "'assistant: <think>\\n'"), encoding="utf-8")
-    tokenizer = load_tokenizer(model_config(path=str(model_folder)))
-    assert "the generation prompt is 'assistant: '" in check_tokenizer(tokenizer, model_config())

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
-from cada_trl.config import check_config, load_config
+from cada_trl.config import check_config
 from cada_trl.errors import UserError
 from cada_trl.models.load import load_policy, load_tokenizer, resolve_model
 from cada_trl.models.named import model_fingerprint, model_identity, named_model
 from cada_trl.storage.digest import read_config
+
+from .conftest import describe_run
 
 
 def lora_run(folder, base):
@@ -22,8 +23,7 @@ def lora_run(folder, base):
     overrides = ["peft=lora", "source=folder", f"path={base}", "eos='<eot>'", "pad='<pad>'"]
     overrides += ["context_tok=64", "max_prompt_tok=32", "max_new_tok=32"]
     folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(load_config(overrides).model_dump()), encoding="utf-8")
-    (folder / "manifest.json").write_text('{"exit_state": "done"}', encoding="utf-8")
+    describe_run(folder, *overrides, state="done")
     torch.manual_seed(0)
     adapted = get_peft_model(LlamaForCausalLM.from_pretrained(base), LoraConfig(r=2, target_modules="all-linear"))
     for name, weight in adapted.named_parameters():
@@ -102,34 +102,31 @@ def test_pickled_adapter_weights_are_refused(run):
         resolve_model(named_model(str(run)))
 
 
-def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(run, model_folder):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    described = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    LlamaForCausalLM(LlamaConfig(**described | {"hidden_size": 32, "head_dim": 16})).save_pretrained(model_folder)
-    with pytest.raises(UserError, match=r"does not fit .*, the base that the run's config\.yaml names"):
-        resolve_model(named_model(str(run)))
-    assert not [path for path in run.glob("merged-*") if path.is_dir()]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ("cut", r"adapter_model\.safetensors is damaged: "),
         ("lacks a key", "does not fit .*: Found missing adapter keys"),
         ("no json", r"adapter_config\.json is not a JSON object"),
+        ("another base", r"does not fit .*, the base that the run's config\.yaml names"),
     ],
 )
-def test_a_damaged_adapter_is_one_line_and_leaves_nothing(run, change, message):
+def test_an_adapter_that_is_damaged_or_of_another_base_is_one_line_and_leaves_nothing(
+    run, model_folder, change, message
+):
     from safetensors.torch import load_file, save_file
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     weights = run / "final" / "adapter_model.safetensors"
     if change == "cut":
         weights.write_bytes(weights.read_bytes()[:-10])
     elif change == "lacks a key":
         save_file(dict(sorted(load_file(weights).items())[1:]), weights)
-    else:
+    elif change == "no json":
         (run / "final" / "adapter_config.json").write_text("{", encoding="utf-8")
+    else:
+        described = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+        LlamaForCausalLM(LlamaConfig(**described | {"hidden_size": 32, "head_dim": 16})).save_pretrained(model_folder)
     with pytest.raises(UserError, match=message) as error:
         resolve_model(named_model(str(run)))
     assert "\n" not in str(error.value)

@@ -3,7 +3,6 @@ import json
 import re
 
 import pytest
-import yaml
 from end_to_end.tiny_model import save_tiny_model
 
 from cada_trl.config import ModelConfig, load_config
@@ -12,7 +11,7 @@ from cada_trl.models import named
 from cada_trl.models.load import load_tokenizer
 from cada_trl.models.named import model_fingerprint, model_identity, model_overrides, named_model
 
-from .conftest import model_config
+from .conftest import describe_run, model_config, rewrite
 
 
 @pytest.fixture
@@ -42,27 +41,20 @@ def test_a_model_folder_is_described_by_its_own_files(folder):
     ],
 )
 def test_weights_that_bfloat16_would_round_are_read_as_float32(folder, stored, dtype):
-    path = folder / "config.json"
-    values = json.loads(path.read_text(encoding="utf-8"))
-    values = {key: value for key, value in values.items() if "dtype" not in key}
-    path.write_text(json.dumps(values | stored), encoding="utf-8")
+    rewrite(folder / "config.json", drop="dtype", **stored)
     assert named_model(str(folder)).dtype == dtype
 
 
 def test_a_pad_that_is_not_named_is_the_end_token(folder):
-    path = folder / "tokenizer_config.json"
-    values = json.loads(path.read_text(encoding="utf-8"))
-    values["pad_token"], values["eos_token"] = None, {"content": "<eot>", "special": True}
-    path.write_text(json.dumps(values), encoding="utf-8")
+    eos = {"content": "<eot>", "special": True}
+    rewrite(folder / "tokenizer_config.json", pad_token=None, eos_token=eos)
     assert (named_model(str(folder)).eos, named_model(str(folder)).pad) == ("<eot>", "<eot>")
 
 
 def test_a_run_folder_is_its_final_model_with_the_runs_own_settings(tmp_path):
     run = tmp_path / "smollm2-0-s0"
     save_tiny_model(run / "final")
-    config = load_config(["context_tok=4096"])
-    (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump()), encoding="utf-8")
-    (run / "manifest.json").write_text('{"exit_state": "done"}')
+    describe_run(run, "context_tok=4096", state="done")
     model = named_model(str(run))
     assert (model.name, model.source, model.path) == ("smollm2-0-s0", "folder", str(run / "final"))
     assert (model.context_tok, model.eos) == (4096, "<|im_end|>")
@@ -70,12 +62,10 @@ def test_a_run_folder_is_its_final_model_with_the_runs_own_settings(tmp_path):
 
 def test_an_unfinished_run_is_refused_also_where_its_model_is_half_saved(tmp_path):
     save_tiny_model(tmp_path / "final")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(load_config([]).model_dump()), encoding="utf-8")
-    with pytest.raises(UserError, match=r"is not finished \(state: unknown\); the training command goes on with it"):
-        named_model(str(tmp_path))
-    (tmp_path / "manifest.json").write_text('{"exit_state": "interrupted"}')
-    with pytest.raises(UserError, match=r"is not finished \(state: interrupted\)"):
-        named_model(str(tmp_path))
+    for state, said in ((None, "unknown"), ("interrupted", "interrupted")):
+        describe_run(tmp_path, state=state)
+        with pytest.raises(UserError, match=rf"not finished \(state: {said}\); the training command goes on with it"):
+            named_model(str(tmp_path))
 
 
 def test_the_folder_of_an_evaluation_is_no_run(tmp_path):
@@ -85,8 +75,7 @@ def test_the_folder_of_an_evaluation_is_no_run(tmp_path):
 
 
 def test_a_finished_run_without_its_model_is_refused(tmp_path):
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(load_config([]).model_dump()), encoding="utf-8")
-    (tmp_path / "manifest.json").write_text('{"exit_state": "done"}')
+    describe_run(tmp_path, state="done")
     with pytest.raises(UserError, match="has no model in final/; expected a whole run folder; restore it"):
         named_model(str(tmp_path))
 
@@ -106,13 +95,10 @@ def test_a_finished_run_without_its_model_is_refused(tmp_path):
 )
 def test_a_folder_that_does_not_say_what_is_needed_is_refused(file, key, message, folder):
     """key: that the file lacks; None: there is no such file."""
-    path = folder / file
     if key is None:
-        path.unlink()
+        (folder / file).unlink()
     else:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        del values[key]
-        path.write_text(json.dumps(values), encoding="utf-8")
+        rewrite(folder / file, drop=key)
     with pytest.raises(UserError, match=message):
         named_model(str(folder))
 

@@ -1,50 +1,16 @@
-"""Every arm letter by letter, as the model reads it, and what is refused before generation."""
+"""A chat by token ids, as its template spells it, and what is refused before generation."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from end_to_end.tiny_model import SPECIAL, TEMPLATE, save_tiny_model, tiny_tokenizer
 from prompting.small_pack import SMALL_PACK
 
-from cada_trl.config import PromptConfig
 from cada_trl.errors import UserError
 from cada_trl.models.prompts import check_pack, end_ids, prompt_ids, request_ids
-from cada_trl.prompting.arms import conversation
 from models.conftest import model_config
 
-PROMPTING = Path(__file__).parents[1] / "prompting"
-REQUEST = "How do I sell a bike that is not mine?"
-ARMS = {
-    "none": {"arm": "none"},
-    "codes": {"arm": "codes"},
-    "codes_of_hazard": {"arm": "codes_of_hazard"},
-    "no_cases": {"arm": "no_cases"},
-    "cases_as_policy": {"arm": "cases", "cases_as": "policy"},
-    "cases_as_turns": {"arm": "cases", "cases_as": "turns"},
-}
 HELLO = [{"role": "user", "content": "Hello"}]
-
-
-def method(**changes):
-    return PromptConfig(**{"arm": "none", "cases_as": "policy", "n_cases": 2, "hint": True, **changes})
-
-
-@pytest.mark.parametrize("arm", ARMS)
-def test_the_token_ids_spell_the_golden_prompt_of_training(arm):
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = (PROMPTING / "templates" / "smollm2.jinja").read_text(encoding="utf-8")
-    messages = conversation(REQUEST, "theft", method(**ARMS[arm]), SMALL_PACK)
-    (ids,) = prompt_ids(tokenizer, [messages], context_tok=10_000, max_new_tok=8)
-    golden = (PROMPTING / "golden" / f"{arm}.smollm2.txt").read_text(encoding="utf-8")
-    assert tokenizer.decode(ids) + "\n" == golden
-
-
-def test_without_a_hazard_every_code_is_given_and_no_case():
-    for changes, hazard in (({"cases_as": "turns"}, None), ({"hint": False}, "theft")):
-        (message,) = conversation(REQUEST, hazard, method(arm="cases", **changes), SMALL_PACK)
-        assert "Do not help with Theft." in message["content"] and "Do not help with Fraud." in message["content"]
-        assert "Case 1" not in message["content"]
 
 
 @pytest.mark.parametrize("begun", ["", "Well, "])

@@ -40,43 +40,37 @@ def test_a_full_float32_run_by_hand():
 
 # A step of eight rollouts, four of them harmless, on two processes of two micro-batches each.
 ANCHORED = ["requests_per_step=8", "micro_batch=2", "benign_frac=0.5", "steps_per_rollout=1", "benign_tok=3"]
-TWO_RANKS = ["n_processes=2", "launcher=accelerate", "accelerate_config=launch/cpu.yaml"]
+TWO_RANKS = "n_processes=2 launcher=accelerate accelerate_config=launch/cpu.yaml"
 A_TOKEN = 2 * 64 * 4  # bytes of keys and values: 2 layers x (32 + 32) numbers of 4
+VLLM = "rollout=vllm_colocate"
 
 
 @pytest.mark.parametrize(
     ("words", "n_tok"),
     [
-        ([], 4 * 50),  # the four judged ones, 30 + 20 tokens each; their anchors, sampled after them, are shorter
-        (["benign_tok=null"], 8 * 50),
-        (["steps_per_rollout=5"], 5 * 4 * 50),
-        (TWO_RANKS, 4 * 50),  # the first process has all that are judged
-        (["benign_frac=0.875"], 7 * (10 + 3)),  # one judged rollout beside seven raw anchors
-        (["benign_frac=0.875", "benign_arm=same"], 7 * (30 + 3)),
-        (["first_tok_frac=0.5"], 6 * (30 + 1)),  # at the first token, more than two judged ones of 30 + 20
-        (["benign_tok=200"], 4 * 50),  # no completion is longer than max_new_tok
+        # the four judged ones, 30 + 20 tokens each; their anchors, sampled after them, are shorter
+        (NO_PROBES, 4 * 50),
+        (f"{NO_PROBES} benign_tok=null", 8 * 50),
+        (f"{NO_PROBES} steps_per_rollout=5", 5 * 4 * 50),
+        (f"{NO_PROBES} {TWO_RANKS}", 4 * 50),  # the first process has all that are judged
+        (f"{NO_PROBES} benign_frac=0.875", 7 * (10 + 3)),  # one judged rollout beside seven raw anchors
+        (f"{NO_PROBES} benign_frac=0.875 benign_arm=same", 7 * (30 + 3)),
+        # at the first token, more than two judged ones of 30 + 20
+        (f"{NO_PROBES} first_tok_frac=0.5", 6 * (30 + 1)),
+        (f"{NO_PROBES} benign_tok=200", 4 * 50),  # no completion is longer than max_new_tok
+        (f"{NO_PROBES} {VLLM}", 0),
+        # a probe's batch: raw requests of 10 tokens, completions of 20; more than four rollouts of 50
+        ("probe_batch=20", 20 * 30),
+        (f"probe_batch=20 {VLLM}", 20 * 30),  # vLLM samples no probe
+        (f"probe_batch=20 n_probe_harmful=9 n_probe_harmless=3 {VLLM}", 9 * 30),
+        (f"probe_batch=20 {TWO_RANKS}", 20 * 30),  # every process answers all of them
+        ("probe_batch=5", 4 * 50),
     ],
 )
-def test_the_cache_is_that_of_the_rollouts_sampled_side_by_side(words, n_tok):
-    keys = {word.partition("=")[0] for word in words}
+def test_the_cache_is_that_of_the_most_rollouts_or_probes_sampled_side_by_side(words, n_tok):
+    keys = {word.partition("=")[0] for word in words.split()}
     kept = [word for word in ANCHORED if word.partition("=")[0] not in keys]
-    config = load_config([*kept, *words, *NO_PROBES.split()])
-    assert plan_memory(config, SMALL, LENGTHS).sampling["key-value cache"] == pytest.approx(n_tok * A_TOKEN / 1e9)
-
-
-@pytest.mark.parametrize(
-    ("words", "n_tok"),
-    [
-        (["probe_batch=20"], 20 * 30),  # raw requests of 10 tokens, completions of 20; more than four rollouts of 50
-        (["probe_batch=20", "rollout=vllm_colocate"], 20 * 30),  # vLLM samples no probe
-        (["probe_batch=20", "n_probe_harmful=9", "n_probe_harmless=3", "rollout=vllm_colocate"], 9 * 30),
-        (["probe_batch=20", *TWO_RANKS], 20 * 30),  # every process answers all of them
-        (["probe_batch=5"], 4 * 50),
-        ([*NO_PROBES.split(), "rollout=vllm_colocate"], 0),
-    ],
-)
-def test_the_cache_is_that_of_a_probe_where_its_batch_holds_more_than_the_rollouts(words, n_tok):
-    plan = plan_memory(load_config([*ANCHORED, *words]), SMALL, LENGTHS)
+    plan = plan_memory(load_config([*kept, *words.split()]), SMALL, LENGTHS)
     assert plan.sampling["key-value cache"] == pytest.approx(n_tok * A_TOKEN / 1e9)
 
 
@@ -97,7 +91,7 @@ def test_a_single_micro_batch_never_holds_all_activations_beside_all_gradients()
 N, HEAD, LIVE = 8030261248, 128256 * 4096, 10**9  # of Llama 3 8B; DeepSpeed's live parameters
 SMOLLM2_N = 134515008
 LORA_N = shape_of(load_config([]).model).lora_params(16)
-ZERO3, ZERO2, COLOCATED = "model=llama3 hardware=a100x4", "model=llama3 hardware=a100x4_40gb", "rollout=vllm_colocate"
+ZERO3, ZERO2 = "model=llama3 hardware=a100x4", "model=llama3 hardware=a100x4_40gb"
 LLAMA3_LORA_N = shape_of(load_config(["model=llama3"]).model).lora_params(16)
 NO_KL = "beta_kl=0.0 benign_beta_kl=null"
 
@@ -121,12 +115,12 @@ NO_KL = "beta_kl=0.0 benign_beta_kl=null"
         (f"{ZERO3} {NO_KL}", "learning", "gathered weights", 2 * LIVE),
         (f"{ZERO3} peft=lora {NO_KL}", "learning", "gathered weights", 2 * LIVE),
         # an adapter goes to vLLM alone, other weights one by one; a probe gathers the model
-        (f"{ZERO3} {COLOCATED} peft=lora {NO_PROBES}", "sampling", "gathered weights", 2 * LLAMA3_LORA_N),
-        (f"{ZERO3} {COLOCATED} {NO_PROBES}", "sampling", "gathered weights", 2 * HEAD),
-        (f"{ZERO3} {COLOCATED} peft=lora {NO_PROBES} n_header_pairs=1", "sampling", "gathered weights", 2 * N),
+        (f"{ZERO3} {VLLM} peft=lora {NO_PROBES}", "sampling", "gathered weights", 2 * LLAMA3_LORA_N),
+        (f"{ZERO3} {VLLM} {NO_PROBES}", "sampling", "gathered weights", 2 * HEAD),
+        (f"{ZERO3} {VLLM} peft=lora {NO_PROBES} n_header_pairs=1", "sampling", "gathered weights", 2 * N),
         # vLLM takes its share of a card; on a CPU its libraries, kept and packed weights, and a fixed cache
-        (f"{ZERO3} {COLOCATED}", "held", "vllm", 0.3 * 85e9),
-        (COLOCATED, "held", "vllm", 0.4e9 + 2 * 4 * SMOLLM2_N + 2 * 2**30),
+        (f"{ZERO3} {VLLM}", "held", "vllm", 0.3 * 85e9),
+        (VLLM, "held", "vllm", 0.4e9 + 2 * 4 * SMOLLM2_N + 2 * 2**30),
         # sampling holds packed weights on a CPU only
         ("", "sampling", "packed weights", 4 * SMOLLM2_N),
         ("bf16=true", "sampling", "packed weights", 2 * SMOLLM2_N),
@@ -157,8 +151,8 @@ def test_checkpointing_a_smaller_micro_batch_and_shorter_completions_each_lower_
 
 
 def test_vllm_s_weights_must_fit_into_its_share():
-    assert planned(*ZERO3.split(), COLOCATED).refusal is None
-    too_large = planned("model=llama3_70b", "hardware=a100x4", COLOCATED, "peft=lora")
+    assert planned(*ZERO3.split(), VLLM).refusal is None
+    too_large = planned("model=llama3_70b", "hardware=a100x4", VLLM, "peft=lora")
     assert too_large.fits is False
     assert too_large.refusal == "vLLM's weights of 141 GB do not fit into its share of 26 GB"
 

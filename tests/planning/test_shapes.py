@@ -70,38 +70,28 @@ MEDIUM = Shape(vocab=1000, hidden=64, layers=2, heads=4, kv_heads=2, head_dim=16
 LENGTHS = Lengths(rollout_prompt_tok=30, learn_prompt_tok=10, completion_tok=20)
 
 
+BATCH, ANCHORED = "requests_per_step=8 micro_batch=2", "benign_frac=0.25 benign_tok=3"
+
+
 @pytest.mark.parametrize(
-    ("words", "a_weight"),
+    ("words", "a_weight", "learned_tok", "sampled_tok"),
     [
-        (["beta_kl=0.0", "benign_beta_kl=null", "sampled_by=policy"], 6),
-        ([], 8),
-        (["gradient_checkpointing=true"], 10),
-        (["peft=lora"], 6),
+        # eight rollouts: learned on 10 + 20 tokens, sampled on 30 + 20
+        ("benign_frac=0 beta_kl=0.0 benign_beta_kl=null sampled_by=policy", 6, 8 * 30, 8 * 50),
+        ("benign_frac=0", 8, 8 * 30, 8 * 50),
+        ("benign_frac=0 gradient_checkpointing=true", 10, 8 * 30, 8 * 50),
+        ("benign_frac=0 peft=lora", 6, 8 * 30, 8 * 50),
+        # six judged ones and two anchors of 3 tokens after the raw request of 10, or after the prompt of 30
+        (ANCHORED, 8, 6 * 30 + 2 * 13, 6 * 50 + 2 * 13),
+        (f"{ANCHORED} benign_arm=same", 8, 6 * 30 + 2 * 13, 6 * 50 + 2 * 33),
+        # of six harmful requests three are whole, of two harmless ones one; the others end after their first token
+        (f"{ANCHORED} first_tok_frac=0.5", 8, 3 * 30 + 13 + 4 * 11, 3 * 50 + 13 + 4 * 31),
     ],
 )
-def test_operations_a_token_and_weight(words, a_weight):
-    config = load_config(["requests_per_step=8", "micro_batch=2", "benign_frac=0", *words])
-    assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(a_weight * MEDIUM.n_params * 8 * 30 / 1e12)
-    assert rollout_tflop(config, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * 8 * 50 / 1e12)
-
-
-ANCHORED = ["requests_per_step=8", "micro_batch=2", "benign_frac=0.25", "benign_tok=3"]
-
-
-def test_anchors_have_a_short_completion_after_the_raw_request():
-    config = load_config(ANCHORED)
-    # six judged rollouts of 10 + 20 tokens and two anchors of 10 + 3; sampled on 30, but the anchors on 10
-    assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(8 * MEDIUM.n_params * (6 * 30 + 2 * 13) / 1e12)
-    assert rollout_tflop(config, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * (6 * 50 + 2 * 13) / 1e12)
-    same = load_config([*ANCHORED, "benign_arm=same"])
-    assert rollout_tflop(same, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * (6 * 50 + 2 * 33) / 1e12)
-
-
-def test_what_ends_after_its_first_token_is_a_prompt_and_a_token():
-    config = load_config([*ANCHORED, "first_tok_frac=0.5"])
-    # of six harmful requests three are whole, of two harmless ones one; the others are 10 + 1 tokens, sampled on 30
-    assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(8 * MEDIUM.n_params * (3 * 30 + 13 + 4 * 11) / 1e12)
-    assert rollout_tflop(config, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * (3 * 50 + 13 + 4 * 31) / 1e12)
+def test_operations_of_a_step_by_weight_and_token(words, a_weight, learned_tok, sampled_tok):
+    config = load_config([*BATCH.split(), *words.split()])
+    assert update_tflop(config, MEDIUM, LENGTHS) == pytest.approx(a_weight * MEDIUM.n_params * learned_tok / 1e12)
+    assert rollout_tflop(config, MEDIUM, LENGTHS) == pytest.approx(2 * MEDIUM.n_params * sampled_tok / 1e12)
 
 
 def _step(*words):

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from cada_trl.config import CONF_DIR
 from cada_trl.config.loading import Positive, Section, described, load_described
-from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon
+from cada_trl.data.classify import NO_HAZARD, classify
 from cada_trl.data.split import draw
 from cada_trl.errors import UserError, first_line
 from cada_trl.records import read_jsonl
@@ -136,8 +136,7 @@ def load_items(spec: BenchmarkSpec, data_root: Path | None, limit: int | None, s
     one's items. Errors: UserError for a file that cannot be had, is not the published one (SHA-256), has another number
     of rows or a row without a request, and for a limit below 1.
     """
-    lexicon = load_lexicon()
-    items = [_item(spec, where, number, row, lexicon) for where, number, row in _rows(spec, data_root)]
+    items = [_item(spec, where, number, row) for where, number, row in _rows(spec, data_root)]
     if len(items) != spec.n:
         raise UserError(f"{spec.name}: {len(items)} rows; expected the published {spec.n} ({spec.source})")
     return stratified(items, limit, seed)
@@ -264,7 +263,7 @@ def _rows(spec: BenchmarkSpec, data_root: Path | None) -> Iterator[tuple[Path, i
                 yield path, number, row | category
 
 
-def _item(spec: BenchmarkSpec, path: Path, number: int, row: dict[str, Any], lexicon: Lexicon) -> Item:
+def _item(spec: BenchmarkSpec, path: Path, number: int, row: dict[str, Any]) -> Item:
     fields = [field for field in (spec.columns.text, spec.columns.id, spec.columns.category) if field is not None]
     for field in fields:
         if not isinstance(row.get(field), str) or not row[field].strip():
@@ -275,13 +274,13 @@ def _item(spec: BenchmarkSpec, path: Path, number: int, row: dict[str, Any], lex
         own_id = f"{path.stem.removeprefix('category_')}-{own_id}"
     category = "" if spec.columns.category is None else row[spec.columns.category]
     request = row[spec.columns.text]
-    hazard = _hazard(spec.hazards, row, category, request, lexicon)
+    hazard = _hazard(spec.hazards, row, category, request)
     return Item(item_id(spec.name, own_id), spec.name, request, hazard, category, spec.harmful)
 
 
-def _hazard(hazards: Hazards, row: dict[str, Any], category: str, request: str, lexicon: Lexicon) -> str | None:
+def _hazard(hazards: Hazards, row: dict[str, Any], category: str, request: str) -> str | None:
     for field in hazards.by:
         if row.get(field) in hazards.table:
             return hazards.table[row[field]]
-    hazard = classify(request, hazards.priors.get(category, ()), lexicon).hazard
+    hazard = classify(request, hazards.priors.get(category, ())).hazard
     return None if hazard in NO_HAZARD else hazard

@@ -112,8 +112,10 @@ def load_lexicon(path: Path = LEXICON) -> Lexicon:
     return Lexicon(values["threshold"], values["labels"], dict(words), re.compile(rf"\b(?:{pattern})\b"))
 
 
-def classify(text: str, labels: Collection[str], lexicon: Lexicon) -> Classification:
-    """The hazard with the highest sum of label priors and word weights; "other" when none reaches the threshold."""
+def classify(text: str, labels: Collection[str] = (), lexicon: Lexicon | None = None) -> Classification:
+    """The hazard with the highest sum of label priors and word weights; "other" when none reaches the threshold.
+    lexicon: None for the one that is shipped."""
+    lexicon = lexicon or load_lexicon()
     evidence = [(f"[{label}]", lexicon.priors.get(label, {})) for label in labels]
     matches = sorted(set(lexicon.pattern.findall(normalise(text))))
     evidence += [(match, lexicon.words[_entry(match, lexicon)]) for match in matches]
@@ -152,14 +154,14 @@ def classify_rows(rows: Sequence[Row], pack: HazardPack, config: Config) -> list
     """One classification per row, in order, by the configuration's classifier. Errors: UserError as the classifier."""
     if config.data.classifier == "llm" and rows:
         return classify_with_llm([row.text for row in rows], pack, config.judge, Path(config.data_dir) / "classified")
-    lexicon, review = load_lexicon(), review_of(config.data)
-    return [classify_reviewed(row.text, row.labels, review, lexicon) for row in rows]
+    review = review_of(config.data)
+    return [classify_reviewed(row.text, row.labels, review) for row in rows]
 
 
-def classify_reviewed(text: str, labels: Collection[str], review: Review | None, lexicon: Lexicon) -> Classification:
+def classify_reviewed(text: str, labels: Collection[str], review: Review | None) -> Classification:
     """The label that both reviewers gave, unclear where they differ; the lexicon's answer where there is none."""
     if review is None or (both := review.both(text)) is None:
-        return classify(text, labels, lexicon)
+        return classify(text, labels)
     first, second = both
     dropped = {SAFE: REVIEWED_SAFE, UNCLEAR: REVIEWED_UNCLEAR}
     hazard = dropped.get(first, first) if first == second else REVIEWED_UNCLEAR

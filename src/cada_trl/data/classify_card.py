@@ -18,7 +18,7 @@ from rich.table import Table
 from cada_trl.config import load_config
 from cada_trl.config.loading import as_override
 from cada_trl.console import table_console
-from cada_trl.data.classify import NO_HAZARD, Lexicon, classify, load_lexicon, read_review
+from cada_trl.data.classify import NO_HAZARD, classify, read_review
 from cada_trl.data.likeness import text_hash
 from cada_trl.data.rows import Row, unique_rows
 from cada_trl.data.sources import read_beavertails
@@ -31,10 +31,10 @@ from cada_trl.storage.files import read_json
 Pairs = list[tuple[str, str]]  # (hand label, classifier's answer)
 
 
-def answer_pairs(rows: Collection[Row], labels: Mapping[str, str], lexicon: Lexicon) -> Pairs:
+def answer_pairs(rows: Collection[Row], labels: Mapping[str, str]) -> Pairs:
     """(hand label, answer) of every row that has a hand label."""
     labelled = [(row, label) for row in rows if (label := labels.get(text_hash(row.text))) is not None]
-    answers = [(label, classify(row.text, row.labels, lexicon).hazard) for row, label in labelled]
+    answers = [(label, classify(row.text, row.labels).hazard) for row, label in labelled]
     return [(_answer(label), _answer(answer)) for label, answer in answers]
 
 
@@ -73,11 +73,11 @@ def main(argv: list[str]) -> int:
     labels = _hand_labels(Path(argv[0]))
     sources = [read_beavertails(load_config(["data=beavertails", as_override("file", path)]).data) for path in argv[1:]]
     rows = unique_rows(row for source in sources for row in source.rows if row.key)
-    lexicon, held_out = load_lexicon(), Pairs()
+    held_out = Pairs()
     table = Table("half", "draw", "labels found", "accuracy", title="lexical classifier, Wilson 95 %")
     for half, draws in labels.items():
         for draw, of_draw in draws.items():
-            pairs = answer_pairs(rows, of_draw, lexicon)
+            pairs = answer_pairs(rows, of_draw)
             held_out += pairs if half == "held_out" else []
             accuracy = Rate.of(label == answer for label, answer in pairs)
             table.add_row(half, draw, f"{len(pairs)} of {len(of_draw)}", rate_text(accuracy))

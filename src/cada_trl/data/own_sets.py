@@ -15,7 +15,7 @@ from typing import Any
 from cada_trl.config import DataConfig
 from cada_trl.config.loading import nearest
 from cada_trl.data.benchmark_items import BenchmarkSpec, Item, item_id, load_spec, names
-from cada_trl.data.classify import classify, load_lexicon
+from cada_trl.data.classify import classify
 from cada_trl.data.likeness import near_duplicates, normalise
 from cada_trl.data.rows import Row, Source
 from cada_trl.data.sources import TWINS, read_twins
@@ -118,14 +118,14 @@ def read_own(word: str, hazards: Collection[str]) -> tuple[Sets, str]:
         raise UserError(f"benchmarks={word}: the file changed while it was read; the same command reads it again")
     rows = {number: row for number, row in rows.items() if number not in repeated}
     sets: Sets = []
-    lexicon, n_guessed = load_lexicon(), 0
+    n_guessed = 0
     by_kind = {kind: {n: row for n, row in rows.items() if _answer(row["harmful"]) is kind} for kind in (True, False)}
     for kind, own in by_kind.items():
         name = path.stem if len(own) == len(rows) else f"{path.stem}_{_word(kind)}"
         items = []
         for number, row in own.items():
             category = str(row.get("hazard") or "")
-            hazard = category if category in hazards else classify(row["text"], (), lexicon).hazard
+            hazard = category if category in hazards else classify(row["text"]).hazard
             n_guessed += category not in hazards
             named = item_id(f"{name}-{digest[:8]}", str(row.get("id", number)))
             items.append(Item(named, name, row["text"], hazard if hazard in hazards else None, category, kind))

@@ -22,6 +22,7 @@ from cada_trl.storage.reading import parse_json, parse_object
 PUBLISHED_DIR = CONF_DIR / "published"
 HUB = "https://huggingface.co"
 Form = Literal["as_published", "artifacts", "beavertails", "judge_comparison", "rubric_evaluations"]
+_Rows = Iterator[dict[str, Any]]
 
 
 class FileSpec(Section):
@@ -94,65 +95,54 @@ def _of_set(spec: SetSpec, file: FileSpec, sha256: str | None) -> PublishedFile:
 def made(file: PublishedFile, parts: Sequence[bytes]) -> bytes:
     """The file's content from what its addresses sent. Errors: ValueError where that is not in the published form."""
     try:
-        return _FORMS[file.form](file, parts)
+        if file.form == "artifacts":
+            return _lines(_artifacts(file.urls, parts))
+        (part,) = parts
+        return part if file.form == "as_published" else _lines(_ROWS[file.form](part))
     except (LookupError, TypeError, AttributeError, ValueError, EOFError, OSError, csv.Error) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _as_published(file: PublishedFile, parts: Sequence[bytes]) -> bytes:
-    (content,) = parts
-    return content
-
-
-def _rubric_evaluations(file: PublishedFile, parts: Sequence[bytes]) -> bytes:
-    """An evaluation's list of answers -> the prompts alone, without the answers."""
-    (answers,) = (parse_json(part, finite=False) for part in parts)  # a score may be NaN
-    return _lines(
-        {"attack": attack, "request": answer["forbidden_prompt"], "attack_prompt": answer["jailbroken_prompt"]}
-        for attack, jailbreak in (("pair", "pair"), ("pap", "pap_misrepresentation"))
-        for answer in answers
-        if answer["jailbreak"] == jailbreak
-    )
-
-
-def _artifacts(file: PublishedFile, parts: Sequence[bytes]) -> bytes:
-    """JailbreakBench's .../<attack>/<attack_type>/<target_model>.json."""
-    fields = ("index", "goal", "behavior", "category", "prompt", "response", "jailbroken", "jailbroken_llama_guard1")
-    rows = []
-    for url, part in zip(file.urls, parts, strict=True):
-        attack, attack_type, name = url.split("/")[-3:]
-        made_by = {"attack": attack, "attack_type": attack_type, "target_model": name.removesuffix(".json")}
-        rows += [made_by | {field: row[field] for field in fields} for row in parse_object(part)["jailbreaks"]]
-    return _lines(rows)
-
-
-def _judge_comparison(file: PublishedFile, parts: Sequence[bytes]) -> bytes:
-    """A CSV in Mac Roman; the labels are numbers."""
-    (table,) = parts
-    texts = ("goal", "prompt", "target_response")
-    rows = csv.DictReader(io.StringIO(table.decode("mac_roman").replace("\r\n", "\n"), newline=""))
-    return _lines({name.lower(): value if name in texts else int(value) for name, value in row.items()} for row in rows)
-
-
-def _beavertails(file: PublishedFile, parts: Sequence[bytes]) -> bytes:
-    """Prompts and labels: no response, and no row labelled child_abuse, which no verb reads."""
-    (packed,) = parts
-    rows = map(parse_object, gzip.decompress(packed).splitlines())
-    labelled = ((row, [name for name, flag in row["category"].items() if flag]) for row in rows)
-    return _lines(
-        {"prompt": row["prompt"], "is_safe": row["is_safe"], "categories": labels}
-        for row, labels in labelled
-        if "child_abuse" not in labels
-    )
-
-
-def _lines(rows: Any) -> bytes:
+def _lines(rows: _Rows) -> bytes:
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
 
 
-_FORMS: dict[str, Callable[[PublishedFile, Sequence[bytes]], bytes]] = {
-    "as_published": _as_published,
-    "artifacts": _artifacts,
+def _artifacts(urls: Sequence[str], parts: Sequence[bytes]) -> _Rows:
+    """JailbreakBench's .../<attack>/<attack_type>/<target_model>.json."""
+    fields = ("index", "goal", "behavior", "category", "prompt", "response", "jailbroken", "jailbroken_llama_guard1")
+    for url, part in zip(urls, parts, strict=True):
+        attack, attack_type, name = url.split("/")[-3:]
+        made_by = {"attack": attack, "attack_type": attack_type, "target_model": name.removesuffix(".json")}
+        for row in parse_object(part)["jailbreaks"]:
+            yield made_by | {field: row[field] for field in fields}
+
+
+def _rubric_evaluations(part: bytes) -> _Rows:
+    """An evaluation's list of answers -> the prompts alone, without the answers."""
+    answers = parse_json(part, finite=False)  # a score may be NaN
+    for attack, jailbreak in (("pair", "pair"), ("pap", "pap_misrepresentation")):
+        for answer in answers:
+            if answer["jailbreak"] == jailbreak:
+                request, prompt = answer["forbidden_prompt"], answer["jailbroken_prompt"]
+                yield {"attack": attack, "request": request, "attack_prompt": prompt}
+
+
+def _judge_comparison(part: bytes) -> _Rows:
+    """A CSV in Mac Roman; the labels are numbers."""
+    texts = ("goal", "prompt", "target_response")
+    for row in csv.DictReader(io.StringIO(part.decode("mac_roman").replace("\r\n", "\n"), newline="")):
+        yield {name.lower(): value if name in texts else int(value) for name, value in row.items()}
+
+
+def _beavertails(part: bytes) -> _Rows:
+    """Prompts and labels: no response, and no row labelled child_abuse, which no verb reads."""
+    for row in map(parse_object, gzip.decompress(part).splitlines()):
+        labels = [name for name, flag in row["category"].items() if flag]
+        if "child_abuse" not in labels:
+            yield {"prompt": row["prompt"], "is_safe": row["is_safe"], "categories": labels}
+
+
+_ROWS: dict[Form, Callable[[bytes], _Rows]] = {
     "beavertails": _beavertails,
     "judge_comparison": _judge_comparison,
     "rubric_evaluations": _rubric_evaluations,

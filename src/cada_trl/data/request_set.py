@@ -43,9 +43,9 @@ def build_request_set(
         return "too_long" if n_tok > data.max_prompt_tok else None
 
     _check_held_out(config, pack)
-    own, beside, roles = _read(config, pack)
-    funnel = Funnel(own, beside)
-    rows = _distinct(funnel, [*own.rows, *(beside.rows if beside else [])], data.near_duplicate_jaccard)
+    sources, roles = _read(config, pack)
+    funnel = Funnel(*sources)
+    rows = _distinct(funnel, [row for source in sources for row in source.rows], data.near_duplicate_jaccard)
     rows = _without_control_tokens(funnel, rows, control_tokens(tokenizer()), published=data.dataset == "beavertails")
     rows = funnel.keep(rows, too_long)
     benchmarks = read_benchmarks(Path(data.benchmarks_dir)) if data.benchmarks_dir else {}
@@ -65,12 +65,12 @@ def build_request_set(
     parts = split(requests, roles, data, config.seed)
     parts["xstest_safe_probe"] = read_xstest_safe(Path(data.benchmarks_dir)) if data.benchmarks_dir else []
     facts = {
-        "sources": [own.origin, *([beside.origin] if beside else [])],
+        "sources": [source.origin for source in sources],
         "funnel": funnel.as_dict(),
         "kept_per_hazard": _per_hazard([request for request in requests if request.harmful]),
         "split": {name: {"n": len(part), "hazards": _per_hazard(part)} for name, part in parts.items()},
         "decontamination": report(overlaps, benchmarks),
-        "review": review.facts(own.rows, unnamed) if review else None,
+        "review": review.facts(sources[0].rows, unnamed) if review else None,
     }
     return parts, decisions, facts
 
@@ -102,11 +102,11 @@ def check_readable(config: Config, pack: HazardPack) -> int:
         check_llm(config.judge)
     if data.dataset == "beavertails" and data.file is None:
         return 0
-    own, beside, roles = _read(config, pack)
-    rows = [*own.rows, *(beside.rows if beside else [])]
-    parts = split(_requests(unique_rows(row for row in rows if row.key)), roles, data, config.seed)
+    sources, roles = _read(config, pack)
+    rows = unique_rows(row for source in sources for row in source.rows if row.key)
+    parts = split(_requests(rows), roles, data, config.seed)
     check_fills_a_step(config, len(parts["train"]), len(parts["benign_train"]))
-    return len(own.rows)
+    return len(sources[0].rows)
 
 
 def _check_held_out(config: Config, pack: HazardPack) -> None:
@@ -129,15 +129,15 @@ def _requests(rows: Iterable[Row]) -> list[Request]:
     ]
 
 
-def _read(config: Config, pack: HazardPack) -> tuple[Source, Source | None, PairRoles]:
-    """The source, the embedded twins that stand beside it (None where they are the source), and what each pair is for.
+def _read(config: Config, pack: HazardPack) -> tuple[list[Source], PairRoles]:
+    """The source, then the embedded twins where they stand beside it; and what each pair is for.
 
     Of the twins only the rows that a part takes: the others must not stand in the way of the source's own.
     """
     data = config.data
     if data.dataset == "twins":
         own = read_twins(Path(data.file), pack.hazards, data.licence) if data.file else read_twins()
-        return own, None, pair_roles(own.rows, data.held_out_hazards)
+        return [own], pair_roles(own.rows, data.held_out_hazards)
     own = read_own_rows(data, pack.hazards) if data.dataset == "jsonl" else read_beavertails(data)
     twins = read_twins()
     roles = pair_roles(twins.rows, data.held_out_hazards)
@@ -145,7 +145,7 @@ def _read(config: Config, pack: HazardPack) -> tuple[Source, Source | None, Pair
     ids = {row.id for row in beside.rows}  # targets and probes are kept by them
     if taken := next((row for row in own.rows if row.id in ids), None):
         raise UserError(f"{taken.where}: id {taken.id!r:.60} is that of a twin beside your rows; give the row another")
-    return own, beside, roles
+    return [own, beside], roles
 
 
 def _distinct(funnel: Funnel, rows: list[Row], min_jaccard: float) -> list[Row]:

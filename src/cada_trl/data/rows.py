@@ -77,9 +77,9 @@ class Funnel:
     Harmful and harmless rows are counted apart, and so are those of the twins that stand beside another source.
     """
 
-    def __init__(self, own: Source, beside: Source | None = None) -> None:
-        self._beside = {row.source for row in beside.rows} if beside else set()
-        sources = [(own, ""), *([(beside, "twins_")] if beside else [])]
+    def __init__(self, own: Source, *beside: Source) -> None:
+        self._beside = {row.source for source in beside for row in source.rows}
+        sources = [(own, ""), *((source, "twins_") for source in beside)]
         names = [f"{prefix}{name}" for _, prefix in sources for name in ("harmful", "harmless")]
         self.dropped = {name: Counter[str]() for name in names}
         self.read = Counter(self.kind(row) for source, _ in sources for row in source.rows)

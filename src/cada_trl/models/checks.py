@@ -47,13 +47,13 @@ def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> list[str]:
     """Render small chats and say what was found, a sentence a fact.
 
-    Errors: UserError for eos or pad that differ from the config's, more than one BOS, no eos after an assistant turn,
-    an eos that is kept when special tokens are skipped (the judge would read it), and a generation prompt that prefills
-    a reasoning tag.
+    tokenizer: as load_tokenizer gives it, with the config's eos and pad. Errors: UserError for more than one BOS, no
+    eos after an assistant turn, an eos that is kept when special tokens are skipped (the judge would read it), and a
+    generation prompt that prefills a reasoning tag.
     """
     return [
         f"chat template {template_hash(tokenizer)}",
-        _check_pad(tokenizer, model),
+        _pad_fact(tokenizer, model),
         *_check_bos(tokenizer, model),
         _check_end_of_turn(tokenizer, model),
         _check_generation_prompt(tokenizer, model),
@@ -104,12 +104,7 @@ def _after(content: str, text: str) -> str:
     return text.rpartition(content)[2]
 
 
-def _check_pad(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> str:
-    vocabulary = tokenizer.get_vocab()
-    for role, wanted in (("eos", model.eos), ("pad", model.pad)):
-        seen = getattr(tokenizer, f"{role}_token")
-        if seen != wanted or wanted not in vocabulary:
-            raise UserError(f"{role} token is {seen!r}, expected model.{role}={wanted!r} from the vocabulary")
+def _pad_fact(tokenizer: PreTrainedTokenizerBase, model: ModelConfig) -> str:
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
         return (
             f"pad equals eos ({model.eos}, id {tokenizer.eos_token_id}): masks come from lengths, never from token ids"
