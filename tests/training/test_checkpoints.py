@@ -47,7 +47,6 @@ def start(folder, output, die_at=None, die_saving=None, save_steps=2, **changes)
         output,
         n_requests=5,
         n_harmless=2,
-        n_harmful=3,
         benign_per_step=1,
         micro=(2, 2),
         trainer_class=Saving,
