@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from benchmarks.harness import in_own_process, parser, show, tell, write_json
-from benchmarks.trainers import BETA_KL, StepClock, of_run, preset_rewards, preset_score
+from benchmarks.trainers import STOCK, StepClock, of_run, preset_rewards, preset_score
 from cada_trl.config import Config, load_config
 from cada_trl.errors import UserError, run_verb
 from cada_trl.planning.device import accelerators
@@ -159,26 +159,17 @@ def _trainer(trainer: Trainer, config: Config, folder: Path, clock: StepClock) -
     from cada_trl.training.run import rollout_arguments, training_arguments
 
     data, given = of_run(config)
-    own = {"save_strategy": "no", "max_steps": 1 + N_TIMED}
     if trainer == "cada":
         args: Any = cada_arguments(config, folder, len(data.train))
-        args.save_strategy, args.max_steps = own.values()
-        args.generation_kwargs = {"ignore_eos": True}
-        given |= {"sampler": step_sampler(config, data.train, data.benign_train, args.gradient_accumulation_steps)}
-        return type("TimedCADA", (clock.around_sampling(), CADATrainer), {})(**given, args=args, score=preset_score)
-    args = GRPOConfig(
-        **training_arguments(config, folder, len(data.train)) | own,
-        **rollout_arguments(config),
-        num_generations=config.algo.rollouts_per_request,
-        beta=BETA_KL,
-        loss_type="dr_grpo",
-        scale_rewards="none",
-        use_bias_correction_kl=True,
-        generation_kwargs={"ignore_eos": True},
-    )
-    return type("TimedGRPO", (clock.around_sampling(), GRPOTrainer), {})(
-        **given, args=args, reward_funcs=lambda prompts, completions, **_: preset_rewards(len(prompts))
-    )
+        given["sampler"] = step_sampler(config, data.train, data.benign_train, args.gradient_accumulation_steps)
+        given["score"] = preset_score
+    else:
+        shared = training_arguments(config, folder, len(data.train)) | rollout_arguments(config) | STOCK
+        args = GRPOConfig(**shared, num_generations=config.algo.rollouts_per_request, use_bias_correction_kl=True)
+        given["reward_funcs"] = preset_rewards
+    args.save_strategy, args.max_steps, args.generation_kwargs = "no", 1 + N_TIMED, {"ignore_eos": True}
+    of_kind = CADATrainer if trainer == "cada" else GRPOTrainer
+    return type("Timed", (clock.around_sampling(), of_kind), {})(**given, args=args)
 
 
 def _line(trainer: str, seen: Seen, mfu: float | None) -> list[str]:

@@ -50,20 +50,17 @@ def measure(overrides: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(config, Path(folder))
     rows = [trainer.train_dataset[row] for row in range(N_ROWS)]
-    prompts = trainer._tokenize_prompts([row["prompt"] for row in rows])[0]
-    trainer._rows = rows
     sync_cpu_s = 0.0
     if trainer.use_vllm:
         trainer.vllm_generation.generation_kwargs["stop_token_ids"] = []
         started = time.process_time()
         trainer.vllm_generation.sync_weights()
         sync_cpu_s = time.process_time() - started
-    else:
-        trainer.generation_config.min_new_tokens = config.rollout.max_new_tok
+    trainer.eos_token_ids = []
     cpu_s = []
     for _ in range(N_TIMES):
         started = time.process_time()
-        completions = trainer._generate_single_turn(prompts, None, {}, 1)[0]
+        completions = trainer.sample(rows, config.seed)
         cpu_s.append(time.process_time() - started)
     n_tok = sum(map(len, completions))
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -5,7 +5,7 @@ The group of eight rollouts is eight different prompts: where real groups repeat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 BETA_KL = 0.05
 REWARDS = [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 1.0]  # one per rollout, in turn; the group's baseline is their mean
 EOS = 2
+# Stock GRPO as CADA's objective: group-centred REINFORCE with a KL in the loss.
+STOCK = {"beta": BETA_KL, "loss_type": "dr_grpo", "scale_rewards": "none"}
 IMPORTANCE_CAP = 3.0  # stock GRPO corrects vLLM's samples by default, with this cap and one more forward pass
 
 
@@ -189,17 +191,8 @@ def build_trainer(work: Work, folder: Path, rollouts: type) -> tuple[Any, Any]:
         "vllm_mode": "colocate",
     }
     if work.trainer == "stock":
-        args = GRPOConfig(
-            **shared,
-            num_generations=n_rollouts,
-            beta=BETA_KL,
-            loss_type="dr_grpo",
-            scale_rewards="none",
-            use_bias_correction_kl=work.kl == "k2",
-        )
-        stock = type("BenchGRPO", (Preset, GRPOTrainer), {})(
-            **given, args=args, reward_funcs=lambda prompts, completions, **_: preset_rewards(len(prompts))
-        )
+        args = GRPOConfig(**shared, **STOCK, num_generations=n_rollouts, use_bias_correction_kl=work.kl == "k2")
+        stock = type("BenchGRPO", (Preset, GRPOTrainer), {})(**given, args=args, reward_funcs=preset_rewards)
         return stock, lambda: tuple(stock.state.log_history[0][key] for key in ("loss", "grad_norm"))
     cada_args = CADAConfig(
         **shared,
@@ -230,16 +223,15 @@ def preset_score(rows: list[dict[str, Any]], texts: list[str], truncated: list[b
     from cada_trl.records import Verdict
     from cada_trl.reward import ScoredCompletion
 
-    rewards = preset_rewards(len(texts))
     return [
         ScoredCompletion(text, split_reasoning(text), Verdict.REFUSED, reward)
-        for text, reward in zip(texts, rewards, strict=True)
+        for text, reward in zip(texts, preset_rewards(texts), strict=True)
     ]
 
 
-def preset_rewards(n_rollouts: int) -> list[float]:
-    """What stock's reward function gives: REWARDS over and over."""
-    return [REWARDS[number % len(REWARDS)] for number in range(n_rollouts)]
+def preset_rewards(completions: Sequence[Any], **_: Any) -> list[float]:
+    """Stock's reward function: REWARDS over and over, whatever was said."""
+    return [REWARDS[number % len(REWARDS)] for number in range(len(completions))]
 
 
 def _row(number: int) -> dict[str, Any]:

@@ -46,25 +46,6 @@ def test_a_record_is_one_line_of_json_with_its_letters_readable(tmp_path):
     assert path.read_text(encoding="utf-8") == '{"text": "größer\\nals"}\n{"text": "二"}\n'
 
 
-def test_folders_on_the_way_are_made(tmp_path):
-    path = tmp_path / "a" / "b" / "rows.jsonl"
-    write_jsonl(path, [{"n": 1}])
-    assert list(read_jsonl(path)) == [(1, {"n": 1})]
-
-
-def test_a_write_that_breaks_off_leaves_the_old_file_whole(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    write_jsonl(path, [{"n": 1}])
-
-    def breaking_off():
-        yield {"n": 2}
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_jsonl(path, breaking_off())
-    assert list(read_jsonl(path)) == [(1, {"n": 1})]
-
-
 def test_a_path_that_cannot_be_written_is_a_users_mistake(tmp_path):
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     with pytest.raises(UserError, match=r"cannot write .*rows\.jsonl: .*; free space or choose another folder"):

@@ -306,8 +306,8 @@ def check_reward(config: Config) -> Iterator[Finding]:
 
 def _paid(config: Config, judge: Judge) -> Finding:
     table, texts = config.reward, [begun_answer(ANALYSIS, config.prompt.reasoning_as) + REFUSAL, REFUSAL, ANSWER]
-    n = len(texts)
-    scored = score_completions([QUESTION] * n, texts, [False] * n, [True] * n, judge, table)
+    asked = [{"request": QUESTION, "harmful": True}] * len(texts)
+    scored = score_completions(asked, texts, [False] * len(texts), judge, table)
     wanted = ", ".join(f"{value:g}" for value in (table.reasoned_refusal, table.direct_refusal, table.complied))
     seen = ", ".join(f"{completion.reward:g}" for completion in scored)
     text = f"reasoned refusal, bare refusal and answer to a harmful request are paid {seen}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cada_trl.errors import UserError
-from cada_trl.storage.files import whole, writing
+from cada_trl.storage.files import replace
 from cada_trl.storage.reading import MAX_LINE_BYTES, Problems, check_fields, opened, parse_object
 
 
@@ -46,18 +46,12 @@ class Request:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows atomically (temporary file, then rename).
+    """Write rows as a whole file; half of a surrogate pair, legal in JSON but not in UTF-8, as its JSON escape.
 
-    Half of a surrogate pair, legal in JSON but not in UTF-8, is written as its JSON escape. Errors: UserError when the
-    folder cannot be written.
+    Errors: UserError when the folder cannot be written.
     """
-    with (
-        writing(path, "free space or choose another folder"),
-        whole(path) as partial,
-        partial.open("w", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    replace(path, "".join(lines), "free space or choose another folder")
 
 
 def read_jsonl(

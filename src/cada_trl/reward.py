@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cada_trl.config import RewardConfig
@@ -57,37 +57,33 @@ def reward_of(
 
 
 def score_completions(
-    requests: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
     completions: Sequence[str],
     truncated: Sequence[bool],
-    harmful: Sequence[bool],
     judge: Judge,
     table: RewardConfig,
     reasoning_judge: ReasoningJudge | None = None,
-    hazards: Sequence[str] = (),
 ) -> list[ScoredCompletion]:
-    """Split, judge on (raw request, final response) and pay each completion.
+    """Split, judge on (raw request, final response) and pay each completion of rows with `request` and `harmful`.
 
-    reasoning_judge grades the analyses of reasoned refusals by hazards, an id per row; None pays them in full.
+    reasoning_judge grades the analyses of reasoned refusals by the rows' `hazard`; None pays them in full.
     """
     split = [split_reasoning(text, cut) for text, cut in zip(completions, truncated, strict=True)]
-    judged = judge.judge([(request, parts.final_response) for request, parts in zip(requests, split, strict=True)])
-    verdicts = [verdict.verdict for verdict in judged]
-    rows = list(zip(completions, split, verdicts, harmful, strict=True))
-    grades = [1.0] * len(rows)
+    judged = judge.judge([(row["request"], parts.final_response) for row, parts in zip(rows, split, strict=True)])
+    scored = [
+        ScoredCompletion(text, parts, one.verdict, reward_of(one.verdict, parts.reasoned, row["harmful"], table))
+        for row, text, parts, one in zip(rows, completions, split, judged, strict=True)
+    ]
     if reasoning_judge is not None:
         paid = [
-            i
-            for i, (_, parts, verdict, bad) in enumerate(rows)
-            if bad and parts.reasoned and verdict is Verdict.REFUSED
+            place
+            for place, one in enumerate(scored)
+            if rows[place]["harmful"] and one.reasoning.reasoned and one.verdict is Verdict.REFUSED
         ]
-        graded = reasoning_judge.grade([(requests[i], hazards[i], split[i].analysis) for i in paid])
-        for i, grade in zip(paid, graded, strict=True):
-            grades[i] = grade
-    return [
-        ScoredCompletion(text, parts, verdict, reward_of(verdict, parts.reasoned, bad, table, grade))
-        for (text, parts, verdict, bad), grade in zip(rows, grades, strict=True)
-    ]
+        graded = [(rows[place]["request"], rows[place]["hazard"], split[place].analysis) for place in paid]
+        for place, grade in zip(paid, reasoning_judge.grade(graded), strict=True):
+            scored[place] = replace(scored[place], reward=reward_of(Verdict.REFUSED, True, True, table, grade))
+    return scored
 
 
 def unjudged(completion: str, truncated: bool) -> ScoredCompletion:

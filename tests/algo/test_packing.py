@@ -31,14 +31,17 @@ def _rollouts(seed):
     return prompts, completions
 
 
+PROMPTS, COMPLETIONS = [[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]]
+
+
 def test_the_shared_prefix_is_held_once_and_the_rest_is_padded_right():
-    packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
+    packed = pack(PROMPTS, COMPLETIONS, True, CPU)
     assert packed.prefix_l.tolist() == [1, 2]
     assert packed.row_bs.tolist() == [[3, 7, 8], [4, 5, 9]]
 
 
 def test_every_completion_token_is_read_one_place_before_its_own():
-    packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
+    packed = pack(PROMPTS, COMPLETIONS, True, CPU)
     assert packed.label_n.tolist() == [7, 8, 9]
     assert packed.row_n.tolist() == [0, 0, 1]
     assert packed.at_n.tolist() == [0, 1, 1]
@@ -46,16 +49,9 @@ def test_every_completion_token_is_read_one_place_before_its_own():
 
 
 def test_without_sharing_every_row_is_whole():
-    packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], False, CPU)
+    packed = pack(PROMPTS, COMPLETIONS, False, CPU)
     assert packed.prefix_l.numel() == 0
     assert packed.row_bs.tolist() == [[1, 2, 3, 7, 8], [1, 2, 4, 5, 9]]
-
-
-@pytest.mark.parametrize("prompts", [[[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 2, 3, 4]], [[1], [1]]])
-def test_the_prefix_never_takes_the_last_prompt_token(prompts):
-    packed = pack(prompts, [[7], [8, 9]], True, CPU)
-    assert packed.prefix_l.numel() == min(map(len, prompts)) - 1
-    assert int(packed.at_n.min()) >= 0
 
 
 def test_completions_that_start_alike_are_not_taken_for_the_prompt():
@@ -64,7 +60,7 @@ def test_completions_that_start_alike_are_not_taken_for_the_prompt():
 
 
 def test_to_bt_puts_every_token_at_its_place_and_zero_elsewhere():
-    packed = pack([[1, 2, 3], [1, 2, 4, 5]], [[7, 8], [9]], True, CPU)
+    packed = pack(PROMPTS, COMPLETIONS, True, CPU)
     assert packed.to_bt(torch.tensor([0.1, 0.2, 0.3]), 3).tolist() == [
         pytest.approx([0.1, 0.2, 0.0]),
         pytest.approx([0.3, 0.0, 0.0]),
@@ -90,6 +86,8 @@ def test_tokens_of_reads_rows_padded_on_either_side():
         ([[1, 2, 3], [1, 2, 4]], 2),
         ([[1, 2], [1, 2, 3]], 1),
         ([[1], [2]], 0),
+        ([[1], [1]], 0),
+        ([[1, 2, 3], [1, 2, 3]], 2),
         ([[5, 6]], 1),
         ([[2, 9], [2, 1], [2, 5]], 1),
     ],
@@ -102,7 +100,7 @@ def test_the_shared_prefix_is_the_longest_that_leaves_every_prompt_its_last_toke
 @pytest.mark.parametrize("seed", range(12))
 def test_the_order_holds_every_row_once_and_of_two_the_one_that_runs_fewer_tokens_is_taken(seed, size):
     prompts, completions = _rollouts(seed)
-    order = micro_batch_order(prompts, completions, size, True)
+    order = micro_batch_order(range(8), prompts, completions, size, True)
     assert sorted(order) == list(range(8))
     by_length = sorted(range(8), key=lambda b: len(prompts[b]) + len(completions[b]))
     by_prompt = sorted(range(8), key=lambda b: (prompts[b], len(completions[b])))
@@ -110,28 +108,14 @@ def test_the_order_holds_every_row_once_and_of_two_the_one_that_runs_fewer_token
     assert _scored_tok(order, prompts, completions, size) == min(costs)  # nor do the rows as they come run fewer
 
 
-def test_rows_of_a_hazard_share_a_micro_batch_where_that_is_cheapest():
-    prompts = [[1, *[hazard] * 30, 9] for hazard in (10, 11, 10, 11)]
-    order = micro_batch_order(prompts, [[40], [41], [42], [43]], 2, True)
+@pytest.mark.parametrize(
+    ("share_prefix", "hazards", "lengths"),
+    [(True, (10, 11, 10, 11), (30, 30, 30, 30)), (False, (10, 10, 11, 11), (30, 4, 30, 4))],
+)
+def test_rows_of_a_hazard_or_without_shared_prefixes_of_a_length_share_a_micro_batch(share_prefix, hazards, lengths):
+    prompts = [[1, *[hazard] * n, 9] for hazard, n in zip(hazards, lengths, strict=True)]
+    order = micro_batch_order(range(4), prompts, [[40], [41], [42], [43]], 2, share_prefix)
     assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
-
-
-def test_without_shared_prefixes_rows_of_a_length_share_a_micro_batch():
-    prompts = [[1, *[hazard] * n] for hazard, n in ((10, 30), (10, 4), (11, 30), (11, 4))]
-    order = micro_batch_order(prompts, [[40]] * 4, 2, False)
-    assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
-
-
-def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one():
-    prompts, completions = _rollouts(0)
-    advantage_b = torch.arange(8.0)
-    batches = micro_batches(prompts, completions, {"advantages": advantage_b}, 3, True, CPU)
-    assert [len(batch["rows"]) for batch in batches] == [3, 3, 2]
-    assert sorted(row for batch in batches for row in batch["rows"]) == list(range(8))
-    for batch in batches:
-        assert batch["advantages"].tolist() == batch["rows"]
-        n_tok = [len(completions[row]) for row in batch["rows"]]
-        assert torch.bincount(batch["packed"].row_n).tolist() == n_tok
 
 
 @pytest.mark.parametrize(
@@ -143,12 +127,20 @@ def test_rows_without_an_advantage_only_fill_up(least, fillers):
     assert learned_rows(advantages, kept, least) == ([0, 2, 3], fillers)
 
 
-@pytest.mark.parametrize(("least", "sizes"), [(1, [3]), (2, [1, 2]), (3, [1, 1, 1])])
-def test_rows_that_are_left_out_are_in_no_micro_batch_and_the_fullest_is_cut_where_there_must_be_more(least, sizes):
+@pytest.mark.parametrize(
+    ("rows", "size", "least", "sizes"),
+    [
+        (range(8), 3, 1, [2, 3, 3]),
+        ([6, 1, 4], 4, 1, [3]),  # the others are in none
+        ([6, 1, 4], 4, 2, [1, 2]),  # the fullest is cut where there must be more
+        ([6, 1, 4], 4, 3, [1, 1, 1]),
+    ],
+)
+def test_each_micro_batch_has_its_rows_values_and_every_row_is_in_one(rows, size, least, sizes):
     prompts, completions = _rollouts(0)
-    batches = micro_batches(prompts, completions, {"advantages": torch.arange(8.0)}, 4, True, CPU, [6, 1, 4], least)
+    batches = micro_batches(prompts, completions, {"advantages": torch.arange(8.0)}, size, True, CPU, rows, least)
     assert sorted(len(batch["rows"]) for batch in batches) == sizes
-    assert sorted(row for batch in batches for row in batch["rows"]) == [1, 4, 6]
+    assert sorted(row for batch in batches for row in batch["rows"]) == sorted(rows)
     for batch in batches:
         assert batch["advantages"].tolist() == batch["rows"]
         assert torch.bincount(batch["packed"].row_n).tolist() == [len(completions[row]) for row in batch["rows"]]

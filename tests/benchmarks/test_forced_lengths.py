@@ -50,10 +50,3 @@ def test_a_prompt_has_its_length_in_any_order_and_another_prompt_keeps_its_own(l
         seen = LLM().generate(asked([7], [8], [5, 6]), sampling_params=given, use_tqdm=False)
     assert seen == [(30, []), (99, [EOS]), (12, [])]
     assert params.max_tokens == 99
-
-
-def test_afterwards_the_llm_is_as_it_was():
-    own = LLM.generate
-    with vllm_ending_at([[5]], [12]):
-        assert LLM.generate is not own
-    assert LLM.generate is own

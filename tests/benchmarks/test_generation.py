@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from end_to_end.tiny_model import save_tiny_model, tiny_model, tiny_tokenizer
+from end_to_end.tiny_model import tiny_model, tiny_tokenizer
 from models.conftest import model_config
 
 from benchmarks.generation import agreement, main, measure
@@ -11,9 +11,9 @@ from cada_trl.errors import UserError
 REQUESTS = ["Why?", "How old is the Sun?"]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return model_config(path=str(save_tiny_model(tmp_path_factory.mktemp("tiny"))), context_tok=2048)
+@pytest.fixture
+def model(tiny):
+    return model_config(path=str(tiny), context_tok=2048)
 
 
 def test_a_measurement_holds_every_answer_and_its_rate(model):

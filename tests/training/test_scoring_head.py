@@ -1,6 +1,5 @@
 """Packed scoring against the model's own left-padded forward, and one line against padded rows."""
 
-import copy
 from types import SimpleNamespace
 
 import pytest
@@ -106,14 +105,6 @@ def test_a_row_scores_alone_as_it_does_in_company():
     torch.testing.assert_close(logp_n, _packed_logp_bt(model, True)[1, :2], atol=1e-9, rtol=0)
 
 
-def test_an_ordinary_call_is_the_models_own():
-    model = tiny_llama()
-    scored = copy.deepcopy(model)
-    add_scoring_head(scored)
-    ids = torch.tensor([PROMPTS[0]])
-    assert torch.equal(scored(input_ids=ids).logits, model(input_ids=ids).logits)
-
-
 def test_without_a_temperature_the_hidden_states_come_back():
     packed = pack(PROMPTS, COMPLETIONS, True, CPU)
     assert _model()(packed=packed).shape == (sum(map(len, COMPLETIONS)), 32)
@@ -186,11 +177,11 @@ def test_a_row_of_the_line_is_blind_to_the_others_and_to_what_follows():
     assert same_n == [True, False, False, True, True, True, True, True, True, False, True]
 
 
-def test_without_a_line_the_attention_is_sdpas():
+def test_an_ordinary_call_is_the_models_own_with_sdpas_attention():
     model, ids = tiny_llama(), torch.tensor([[1, 20, 21, 22], [1, 23, 24, 2]])
     mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
     with_sdpa = model(input_ids=ids, attention_mask=mask).logits
-    use_row_attention(model)
+    add_scoring_head(model)
     assert model.config._attn_implementation == NAME
     assert torch.equal(model(input_ids=ids, attention_mask=mask).logits, with_sdpa)
 

@@ -41,7 +41,7 @@ class PresetStudent(PresetRollouts, SelfDistillationTrainer):
 @pytest.fixture
 def student(build):
     """A student of two harmful and two harmless requests, two completions each, and what it records."""
-    of_step = {"n_harmless": 2, "benign_per_step": 2, "n_harmful": 2, "trainer_class": PresetStudent}
+    of_step = {"n_harmless": 2, "benign_per_step": 2, "trainer_class": PresetStudent}
     values = {"baseline": "none", "beta_kl": 1.0, "kl_direction": "symmetric", "max_steps": 1}
     return lambda **changes: build(**{**of_step, **values, **changes})
 
@@ -108,18 +108,6 @@ def test_at_first_only_harmful_requests_have_something_to_learn(student):
     assert min(kls[True]) > 0.05
 
 
-def test_one_step_lowers_the_symmetric_kl_of_its_own_batch(tiny_folder, student):
-    trainer, _ = student(sgd_lr=0.005)
-    trainer.train()
-    teacher = load(tiny_folder)
-    with torch.no_grad():
-        before, after = (
-            plain_kl_b(policy, teacher, trainer.parts[0], "symmetric", 1.0).mean().item()
-            for policy in (teacher, trainer.model)
-        )
-    assert after < 0.95 * before
-
-
 @pytest.mark.parametrize("steps_per_rollout", [1, 2])
 @pytest.mark.parametrize("share_prefix", [False, True])
 def test_teacher_and_student_run_over_the_same_tokens_in_the_same_order(student, steps_per_rollout, share_prefix):
@@ -154,16 +142,6 @@ def test_the_judge_pays_nothing_and_its_verdicts_are_recorded(student):
     rows = rows_of(records)
     assert {row["advantage"] for row in rows} == {0.0}
     assert len({row["reward"] for row in rows}) > 1
-
-
-def test_the_teacher_stays_and_gets_no_gradient(tiny_folder, student):
-    trainer, _ = student(max_steps=2)
-    reference = trainer.reference_hash()
-    trainer.train()
-    assert reference is not None
-    assert trainer.reference_hash() == reference
-    assert distance(weights(trainer.ref_model), weights(load(tiny_folder))) == 0.0
-    assert all(parameter.grad is None for parameter in trainer.ref_model.parameters())
 
 
 def test_with_lora_the_teacher_is_the_model_without_its_adapter(student):

@@ -13,7 +13,6 @@ from .preset_run import distance, load, preset_completion, rows_of, weights
 STEPS = {
     "n_requests": 14,
     "n_harmless": 6,
-    "n_harmful": 8,
     "benign_per_step": 2,
     "twin_of": {0: 8, 1: 9, 2: 10},
     "max_steps": 6,
@@ -53,17 +52,6 @@ def test_two_steps_sampled_at_once_learn_what_two_samplings_do(tiny_folder, step
         assert [row["advantage"] for row in rows] == pytest.approx([row["advantage"] for row in wanted_rows], abs=1e-6)
     assert distance(weights(one.model), weights(two.model)) < 1e-6
     assert distance(weights(one.model), weights(load(tiny_folder))) > 1e-3
-
-
-def test_rollouts_sampled_at_once_are_centred_step_by_step(steps):
-    _, records = steps(steps_per_rollout=3, baseline="batch", benign_tok=2)
-    means = []
-    for _, _, rows in records:
-        judged = [row for row in rows if not row["anchor"]]
-        mean = sum(row["reward"] for row in judged) / 4
-        assert [row["advantage"] for row in judged] == pytest.approx([row["reward"] - mean for row in judged], abs=1e-6)
-        means.append(mean)
-    assert len(set(means[:3])) > 1  # the mean of all that were sampled at once would be another
 
 
 @pytest.mark.parametrize("micro", [(8, 1), (2, 4)])

@@ -17,7 +17,6 @@ from cada_trl.training.targets import (
     Target,
     check_kept,
     counts,
-    fixed_answers,
     in_words,
     make_targets,
     reason_to_drop,
@@ -97,12 +96,7 @@ def test_counts_add_up_to_what_was_sampled():
         "harmful: kept 1 of 4 samples (dropped: 2 complied, 1 truncated); "
         "harmless: kept 1 of 2 samples (dropped: 1 refused a harmless request)"
     )
-
-
-def test_an_empty_kept_set_is_refused_with_the_reasons():
-    report = counts(0, [{"harmful": True}] * 3, ["complied", "complied", "truncated"])
-    with pytest.raises(UserError, match=r"no target is left for harmful requests: kept 0 of 3 .*2 complied, 1 trunc"):
-        check_kept(report, ["harmful"])
+    assert in_words(counts(3, [], [])) == "harmful: one fixed text for 3 requests"
 
 
 def test_harmless_targets_are_missed_only_where_the_batch_holds_harmless_requests():
@@ -110,14 +104,6 @@ def test_harmless_targets_are_missed_only_where_the_batch_holds_harmless_request
     check_kept(report, ["harmful"])
     with pytest.raises(UserError, match="no target is left for harmless requests"):
         check_kept(report, ["harmful", "harmless"])
-
-
-def test_the_fixed_refusal_is_the_same_for_every_request():
-    requests = [Request(f"r{n}", f"request {n}", "hate", True, "test") for n in range(3)]
-    targets = fixed_answers(requests, DIRECT, ended=True)
-    assert {target.text for target in targets} == {DIRECT}
-    assert [target.request for target in targets] == ["request 0", "request 1", "request 2"]
-    assert in_words(counts(3, [], [])) == "harmful: one fixed text for 3 requests"
 
 
 class Verdicts:

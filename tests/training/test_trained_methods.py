@@ -7,7 +7,7 @@ import sys
 import types
 
 import pytest
-from end_to_end.tiny_model import save_tiny_model, tiny_overrides, tiny_tokenizer
+from end_to_end.tiny_model import tiny_overrides, tiny_tokenizer
 
 from cada_trl.config import run_config
 from cada_trl.config.algo import METHODS, Method
@@ -19,11 +19,6 @@ from cada_trl.training.run import BUILDERS
 
 SAMPLING = ["grpo", "rloo", "self_distillation"]  # in every step
 LONG = "max_new_tok=400"  # random weights write an end of turn about every 260 tokens
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 def overrides(folder, model, algo, *more):
@@ -42,8 +37,8 @@ def steps(run):
 
 
 @pytest.mark.parametrize("algo", ["sft_direct_refusal", "sft_cases", "dpo_cases", *SAMPLING])
-def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path, model, algo):
-    words = overrides(tmp_path, model, algo)
+def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path, tiny, algo):
+    words = overrides(tmp_path, tiny, algo)
     assert main(words) == 0
     run = tmp_path / "runs" / "tiny"
     manifest = json.loads((run / "manifest.json").read_text())
@@ -69,20 +64,21 @@ def test_a_method_trains_reports_and_resumes_as_cada_does(tmp_path, model, algo)
     ("algo", "names"),
     [("grpo", ["kl_nats", "entropy_nats"]), ("rloo", ["kl_nats", "entropy_nats"]), ("sft_cases", ["entropy_nats"])],
 )
-def test_what_is_logged_does_not_depend_on_the_micro_batch(tmp_path, model, algo, names):
+def test_what_is_logged_does_not_depend_on_the_micro_batch(tmp_path, tiny, algo, names):
     no_probes = [LONG, "n_probe_harmful=0", "n_probe_harmless=0", "n_header_pairs=0", "lr=1e-2"]
     logged = []
     for micro_batch in (4, 1):
-        assert main(overrides(tmp_path / str(micro_batch), model, algo, *no_probes, f"micro_batch={micro_batch}")) == 0
+        assert main(overrides(tmp_path / str(micro_batch), tiny, algo, *no_probes, f"micro_batch={micro_batch}")) == 0
         rows_of_run = steps(tmp_path / str(micro_batch) / "runs" / "tiny")
         logged.append([row[f"train/{name}"] for row in rows_of_run for name in names])
     assert logged[0] == pytest.approx(logged[1], rel=1e-3)
 
 
-def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(tmp_path, model, monkeypatch):
+def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(tmp_path, tiny, monkeypatch):
     seen = []
 
     def train_on(targets, form, *_, **__):
+        assert {(target.text, target.ended) for target in targets} == {("Sure", False)}
         row = form(targets[0])
         learned = row["input_ids"][row["completion_mask"].index(1) :]
         assert all(row["completion_mask"][-len(learned) :])
@@ -90,26 +86,26 @@ def test_an_opening_is_learned_on_the_raw_request_and_without_an_end(tmp_path, m
         raise UserError(targets[0].request)
 
     monkeypatch.setattr(stock, "train_on", train_on)
-    words = overrides(tmp_path, model, "sft_direct_refusal", "targets=opening", "benign_frac=0.0", "refusal_text=Sure")
+    words = overrides(tmp_path, tiny, "sft_direct_refusal", "targets=opening", "benign_frac=0.0", "refusal_text=Sure")
     with pytest.raises(UserError) as error:
         main(words)
     assert seen == [(f"<bos>user: {error.value}<eot>assistant: Sure", "Sure")]
 
 
-def test_dpo_shows_whether_the_margin_is_a_gain_or_only_the_refusals_loss(tmp_path, model):
-    main(overrides(tmp_path, model, "dpo_cases"))
+def test_dpo_shows_whether_the_margin_is_a_gain_or_only_the_refusals_loss(tmp_path, tiny):
+    main(overrides(tmp_path, tiny, "dpo_cases"))
     first, second = rows(tmp_path / "runs" / "tiny" / "train.jsonl")
     assert (first["dpo/chosen_reward"], first["dpo/rejected_reward"]) == (0, 0)  # the initial model against itself
     assert second["dpo/rejected_reward"] < 0
     assert second["dpo/margin"] == pytest.approx(second["dpo/chosen_reward"] - second["dpo/rejected_reward"], abs=1e-4)
 
 
-def test_targets_are_sampled_once_for_all_methods_that_learn_from_them(tmp_path, model, capsys):
-    main(overrides(tmp_path, model, "sft_cases", "run_name=one", "max_steps=1"))
+def test_targets_are_sampled_once_for_all_methods_that_learn_from_them(tmp_path, tiny, capsys):
+    main(overrides(tmp_path, tiny, "sft_cases", "run_name=one", "max_steps=1"))
     (folder,) = (tmp_path / "data").glob("targets-*")
     samples = (folder / "samples.jsonl").read_bytes()
     assert "sampling targets" in capsys.readouterr().err
-    main(overrides(tmp_path, model, "dpo_cases", "run_name=two", "max_steps=1"))
+    main(overrides(tmp_path, tiny, "dpo_cases", "run_name=two", "max_steps=1"))
     assert "sampling targets" not in capsys.readouterr().err
     assert (folder / "samples.jsonl").read_bytes() == samples
     report = json.loads((tmp_path / "runs" / "one" / "manifest.json").read_text())["targets"]
@@ -117,20 +113,20 @@ def test_targets_are_sampled_once_for_all_methods_that_learn_from_them(tmp_path,
         assert report[part]["kept"] + sum(report[part]["dropped"].values()) == report[part]["sampled"]
 
 
-def test_sampling_goes_on_where_it_was_killed(tmp_path, model):
-    main(overrides(tmp_path, model, "sft_cases", "run_name=one"))
+def test_sampling_goes_on_where_it_was_killed(tmp_path, tiny):
+    main(overrides(tmp_path, tiny, "sft_cases", "run_name=one"))
     (folder,) = (tmp_path / "data").glob("targets-*")
     whole = (folder / "samples.jsonl").read_bytes()
     (folder / "manifest.json").unlink()
     (folder / "samples.jsonl").write_bytes(whole[: len(whole) // 2])  # torn inside a line
-    main(overrides(tmp_path, model, "sft_cases", "run_name=two"))
+    main(overrides(tmp_path, tiny, "sft_cases", "run_name=two"))
     again = {row["request_id"]: row for row in rows(folder / "samples.jsonl")}
     assert again == {row["request_id"]: row for row in map(json.loads, whole.splitlines())}
 
 
-def test_a_kept_set_that_is_empty_ends_the_run_with_the_reasons(tmp_path, model):
+def test_a_kept_set_that_is_empty_ends_the_run_with_the_reasons(tmp_path, tiny):
     with pytest.raises(UserError, match=r"no target is left for harmful requests: kept 0 of \d+ samples \(dropped: "):
-        main(overrides(tmp_path, model, "rejection_sft"))
+        main(overrides(tmp_path, tiny, "rejection_sft"))
     manifest = json.loads((tmp_path / "runs" / "tiny" / "manifest.json").read_text())
     assert manifest["exit_state"].startswith("failed: no target is left")
     assert manifest["targets"]["harmful"]["kept"] == 0
@@ -144,7 +140,7 @@ method: toy
 """
 
 
-def test_a_new_method_is_one_function_two_lines_and_one_configuration(tmp_path, model, monkeypatch):
+def test_a_new_method_is_one_function_two_lines_and_one_configuration(tmp_path, tiny, monkeypatch):
     from cada_trl.training.stock import RecordedSFT, SFTConfig, message, train_on
     from cada_trl.training.targets import make_targets
 
@@ -163,6 +159,6 @@ def test_a_new_method_is_one_function_two_lines_and_one_configuration(tmp_path, 
     shutil.copytree(run_config.CONF_DIR, conf)
     (conf / "algo" / "toy.yaml").write_text(TOY, encoding="utf-8")
     monkeypatch.setattr(run_config, "CONF_DIR", conf)
-    assert main(overrides(tmp_path, model, "toy", "lr=1e-2")) == 0
+    assert main(overrides(tmp_path, tiny, "toy", "lr=1e-2")) == 0
     losses = [row["train/loss"] for row in steps(tmp_path / "runs" / "tiny")]
     assert losses[1] < losses[0]

@@ -14,7 +14,6 @@ CASES = {
         **SHARED,
         "n_requests": 8,
         "n_harmless": 4,
-        "n_harmful": 4,
         "benign_per_step": 2,
         "benign_tok": 2,
         "first_tok_per_step": (1, 1),

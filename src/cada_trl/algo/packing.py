@@ -76,17 +76,15 @@ def micro_batches(
     size: int,
     share_prefix: bool,
     device: torch.device,
-    rows: Sequence[int] | None = None,
-    least: int = 1,
+    rows: Sequence[int],
+    least: int,
 ) -> list[dict[str, Any]]:
     """Micro-batches of `size` rows: `packed`, `rows` (their places before), and their part of each value [B, ...].
 
-    rows: those to lay out, None for all. least: how many micro-batches there must be, at most as many as rows; where
-    fewer would hold the rows, the fullest are cut in two.
+    rows: those to lay out. least: how many micro-batches there must be, at most as many as rows; where fewer would hold
+    the rows, the fullest are cut in two.
     """
-    rows = range(len(prompts)) if rows is None else rows
-    order = micro_batch_order([prompts[b] for b in rows], [completions[b] for b in rows], size, share_prefix)
-    cuts = _cut([rows[place] for place in order], size)
+    cuts = _cut(micro_batch_order(rows, prompts, completions, size, share_prefix), size)
     while len(cuts) < least:
         fullest = cuts.pop(max(range(len(cuts)), key=lambda place: len(cuts[place])))
         cuts += _cut(fullest, -(-len(fullest) // 2))
@@ -106,13 +104,16 @@ def learned_rows(advantages: Sequence[float], kept: Sequence[bool], least: int) 
 
 
 def micro_batch_order(
-    prompts: Sequence[list[int]], completions: Sequence[list[int]], size: int, share_prefix: bool
+    rows: Sequence[int],
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
+    size: int,
+    share_prefix: bool,
 ) -> list[int]:
     """Order of the rows that costs the fewest tokens, pads among them, when cut into micro-batches of `size`.
 
     Two orders are tried: by length (least padding) and by prompt (longest shared prefixes side by side).
     """
-    rows = range(len(prompts))
     by_length = sorted(rows, key=lambda b: len(prompts[b]) + len(completions[b]))
     by_prompt = sorted(rows, key=lambda b: (prompts[b], len(completions[b])))
     return min(by_length, by_prompt, key=lambda order: _n_tok(_cut(order, size), prompts, completions, share_prefix))

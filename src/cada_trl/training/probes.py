@@ -159,16 +159,18 @@ def probe(
     ends = all_ends(tokenizer, model.generation_config.eos_token_id)
     rows = []
     for name, requests in sets.items():
-        texts = [request.text for request in requests]
+        asked = [
+            {"set": name, "request_id": one.id, "request": one.text, "hazard": one.hazard, "harmful": one.harmful}
+            for one in requests
+        ]
+        texts = [one.text for one in requests]
         answers = generate_raw(model, tokenizer, texts, config, config.seed, progress)
         said = [str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in answers]
         cut = [ids[-1] not in ends for ids in answers]
-        harmful = [request.harmful for request in requests]
-        scored = score_completions(texts, said, cut, harmful, judge, config.reward)
-        for request, ids, was_cut, paid in zip(requests, answers, cut, scored, strict=True):
-            fields = {"set": name, "request_id": request.id, "request": request.text, "hazard": request.hazard}
+        scored = score_completions(asked, said, cut, judge, config.reward)
+        for row, ids, was_cut, paid in zip(asked, answers, cut, scored, strict=True):
             lengths = {"completion_tok": len(ids), "truncated": was_cut, "token_ids": ids}
-            rows.append({**fields, "harmful": request.harmful, **paid.fields(), **lengths})
+            rows.append({**row, **paid.fields(), **lengths})
     return rows
 
 

@@ -92,16 +92,7 @@ class Run:
 
     def score(self, rows: list[dict[str, Any]], texts: list[str], truncated: list[bool]) -> list[ScoredCompletion]:
         """Judge and pay completions of dataset rows (`request`, `hazard`, `harmful`)."""
-        return score_completions(
-            [row["request"] for row in rows],
-            texts,
-            truncated,
-            [row["harmful"] for row in rows],
-            self.judge,
-            self.config.reward,
-            self.reasoning_judge,
-            [row["hazard"] for row in rows],
-        )
+        return score_completions(rows, texts, truncated, self.judge, self.config.reward, self.reasoning_judge)
 
     def built(
         self, trainer_class: Callable[..., AnyTrainer], args: Any, rows: Any, sampler: Any, record: Record, **given: Any

@@ -9,7 +9,7 @@ goes to the manifest and the page. No torch before anything is sampled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,7 @@ from typing import Any
 from cada_trl.errors import UserError
 from cada_trl.hazards.pack import pack_hash
 from cada_trl.models.named import model_identity
-from cada_trl.records import Request, Verdict, read_jsonl, write_jsonl
+from cada_trl.records import Verdict, read_jsonl, write_jsonl
 from cada_trl.reward import ScoredCompletion
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.files import held, read_json, replace_json
@@ -59,7 +59,8 @@ def make_targets(run: Run, unequal_to: str | None = None) -> list[Target]:
     # others wait for the judge as long as for a step.
     PartialState(cpu=run.config.hardware.device == "cpu", timeout=timedelta(seconds=TrainingArguments.ddp_timeout))
     reasons = gather_object(_reasons(run, rows, unequal_to) if run.folder.is_main else [])
-    fixed = [] if from_model else fixed_answers(run.data.train, str(algo.refusal_text), algo.targets != "opening")
+    one_text, is_whole = str(algo.refusal_text), algo.targets != "opening"  # paper: SFT w DR
+    fixed = [] if from_model else [Target(one.id, one.text, True, one_text, is_whole) for one in run.data.train]
     targets = fixed + [
         Target(row["request_id"], row["request"], row["harmful"], row["completion"].strip(), not row["truncated"])
         for row, reason in zip(rows, reasons, strict=True)
@@ -92,11 +93,6 @@ def _reasons(run: Run, rows: list[Row], unequal_to: str | None) -> list[str | No
         reason_to_drop(row["completion"], row["truncated"], row["harmful"], paid, unequal_to)
         for row, paid in zip(rows, scored, strict=True)
     ]
-
-
-def fixed_answers(requests: Iterable[Request], text: str, ended: bool) -> list[Target]:
-    """The same text for every request (paper: SFT w DR). ended: the end of the answer is learned too."""
-    return [Target(request.id, request.text, True, text, ended) for request in requests]
 
 
 def reason_to_drop(

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,26 +37,6 @@ class Tripped:
     seen: str
 
 
-class Window:
-    """The first and the newest `size` values of a run; empty until there are as many."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: list[Any] = []
-
-    def add(self, values: Iterable[Any]) -> None:
-        """Take in the values of a step."""
-        self._values += values
-
-    @property
-    def first(self) -> list[Any]:
-        return self._values[: self._size] if len(self._values) >= self._size else []
-
-    @property
-    def newest(self) -> list[Any]:
-        return self._values[-self._size :] if len(self._values) >= self._size else []
-
-
 class Watch:
     """Give it every step and every probe in their order; of a resumed run those that are on disk too."""
 
@@ -64,9 +45,7 @@ class Watch:
         self._config, self._block_steps, self._n_silent = config, block_steps, 0
         cases = [case for hazard in pack.hazards.values() for case in hazard.cases]
         self._known = frozenset(gram for case in cases for gram in n_grams(case.analysis, config.copied_n_gram))
-        self._refused, self._thin, self._reused, self._length_tok, self._unscored, self._reward = (
-            Window(config.window_rows) for _ in range(6)
-        )
+        self._values: dict[str, list[Any]] = defaultdict(list)  # of every step so far
         self._largest_kl_nats: float | None = None
         self._refused_before: dict[tuple[str, str], bool | None] = {}
         self._tripping: set[tuple[str, str]] = set()
@@ -77,16 +56,16 @@ class Watch:
         self._take_in(rows)
         kl_nats = _known(metrics, "train/kl_nats")
         seen = {
-            "over_refusal": self._over("harmless requests of the batch refused", self._refused, "over_refusal_frac"),
+            "over_refusal": self._over("harmless requests of the batch refused", "refused", "over_refusal_frac"),
             "empty_analysis": self._over(
-                f"analyses of fewer than {config.empty_analysis_words} words", self._thin, "empty_analysis_frac"
+                f"analyses of fewer than {config.empty_analysis_words} words", "thin", "empty_analysis_frac"
             ),
-            "copied_analysis": copied_analysis(self._reused.newest, config.copied_n_gram, config.copied_analysis_frac),
-            "length_collapse": length_collapse(
-                self._length_tok.first, self._length_tok.newest, config.length_collapse_frac
+            "copied_analysis": copied_analysis(
+                self._window("reused")[1], config.copied_n_gram, config.copied_analysis_frac
             ),
+            "length_collapse": length_collapse(*self._window("length_tok"), config.length_collapse_frac),
             "kl_jump": kl_jump(kl_nats, self._largest_kl_nats, config.kl_jump_factor, config.kl_jump_nats),
-            "unscored": self._over("completions without a verdict", self._unscored, "unscored_share_frac"),
+            "unscored": self._over("completions without a verdict", "unscored", "unscored_share_frac"),
             "silent_judge": silent_judge(self._n_silent, self._block_steps),
             "sampler_gap": sampler_gap({name: _known(metrics, name) for name in GAPS}, config.sampler_gap_limit_nats),
         }
@@ -107,8 +86,7 @@ class Watch:
             self._refused_before = now
         both = [(self._refused_before.get(key), refused) for key, refused in now.items()]
         pairs = [(not before, not after) for before, after in both if before is not None and after is not None]
-        rewards = (self._reward.first, self._reward.newest)
-        sentence = reward_without_safety(rewards, pairs, config.reward_gain, config.asr_floor_frac)
+        sentence = reward_without_safety(self._window("reward"), pairs, config.reward_gain, config.asr_floor_frac)
         return tripped + self._tripped(step, name, {"reward_without_safety": sentence}, "probe")
 
     def _take_in(self, rows: Sequence[Row]) -> None:
@@ -118,15 +96,24 @@ class Watch:
         config, split = self._config, [row for row in rows if row["status"] == Status.OK]
         benign = [row for row in rows if not row.get("harmful", True)]
         reused = (reuse_frac(row["analysis"], self._known, config.copied_n_gram) for row in split)
-        self._refused.add(_refused(row) for row in benign)
-        self._thin.add(len(row["analysis"].split()) < config.empty_analysis_words for row in split)
-        self._reused.add(share for share in reused if share is not None)
-        self._length_tok.add(row["completion_tok"] for row in rows)
-        self._unscored.add(row["reward"] is None for row in rows)
-        self._reward.add(row["reward"] for row in rows if row["reward"] is not None and row.get("harmful", True))
+        values = {
+            "refused": (_refused(row) for row in benign),
+            "thin": (len(row["analysis"].split()) < config.empty_analysis_words for row in split),
+            "reused": (share for share in reused if share is not None),
+            "length_tok": (row["completion_tok"] for row in rows),
+            "unscored": (row["reward"] is None for row in rows),
+            "reward": (row["reward"] for row in rows if row["reward"] is not None and row.get("harmful", True)),
+        }
+        for name, of_step in values.items():
+            self._values[name] += of_step
 
-    def _over(self, what: str, window: Window, limit: str) -> str | None:
-        return share_above(what, Rate.of(window.newest), getattr(self._config, limit))
+    def _window(self, name: str) -> tuple[list[Any], list[Any]]:
+        """The first and the newest window_rows values of the run; empty until there are as many."""
+        values, size = self._values[name], self._config.window_rows
+        return (values[:size], values[-size:]) if len(values) >= size else ([], [])
+
+    def _over(self, what: str, values: str, limit: str) -> str | None:
+        return share_above(what, Rate.of(self._window(values)[1]), getattr(self._config, limit))
 
     def _tripped(self, step: int, name: str, seen: Mapping[str, str | None], of: str = "train") -> list[Tripped]:
         tripped = []
