@@ -41,7 +41,7 @@ BETA_KL = 0.05
 REWARDS = [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 1.0]  # one per rollout, in turn; the group's baseline is their mean
 EOS = 2
 # Stock GRPO as CADA's objective: group-centred REINFORCE with a KL in the loss.
-STOCK = {"beta": BETA_KL, "loss_type": "dr_grpo", "scale_rewards": "none"}
+STOCK: dict[str, Any] = {"beta": BETA_KL, "loss_type": "dr_grpo", "scale_rewards": "none"}
 IMPORTANCE_CAP = 3.0  # stock GRPO corrects vLLM's samples by default, with this cap and one more forward pass
 
 
