@@ -46,11 +46,11 @@ def test_a_text_goes_to_the_completions_route_with_or_without_a_start_token(stub
 
 
 def test_a_rate_limit_waits_as_long_as_the_server_asks(stub, make):
-    stub.headers = {"retry-after": "0.4"}
+    stub.headers = {"retry-after": "1.5"}
     stub.script = lambda n: (429, {}) if n == 1 else answer("Knead.")
     started = time.perf_counter()
     assert make().complete(MESSAGES, 7, 0.0) == "Knead."
-    assert 0.4 <= time.perf_counter() - started < 3
+    assert time.perf_counter() - started >= 1.5  # the client itself would wait half a second
     assert len(stub.bodies) == 2
 
 
