@@ -31,10 +31,10 @@ OF_THE_SCHEMA = {"judge.members", "data.twins", "model.chat"}
 WRONG = "no such\nvalue"
 # Texts that the schema cannot judge, and the tests that hold what is said of a wrong one.
 ELSEWHERE = {
-    "model.path": "models/test_load.py, test_damaged.py",
+    "model.path": "models/test_load.py, models/test_damaged.py",
     "model.revision": "models/test_load.py",
-    "model.eos": "models/test_checks.py",
-    "model.pad": "models/test_checks.py",
+    "model.eos": "models/test_load.py",
+    "model.pad": "models/test_load.py",
     "data.file": "test_doctor.py",
     "data.hub_id": "data/test_sources.py",
     "data.hub_revision": "data/test_sources.py",
@@ -46,7 +46,7 @@ ELSEWHERE = {
     "hardware.accelerate_config": "test_launching.py",
     "peft.target_modules": "models/test_load.py",
     "shard": "evaluation/test_plan.py",
-    "hazards": "test_doctor.py",
+    "hazards": "test_every_verb.py",
     "data_root": "data/test_benchmark_items.py",
     "twins_file": "data/test_twins.py",
     "against": "test_every_verb.py",
@@ -56,7 +56,7 @@ ELSEWHERE = {
     "evaluate": "test_every_verb.py",
     "slurm_args": "sbatch says it",
     "attacker.attacker_llm": "evaluation/attacks/test_attacker.py",
-    "run": "report/test_run_record.py",
+    "run": "test_every_verb.py",
     "ask": "test_chat.py",
     "to": "test_every_verb.py",
     "push": "test_every_verb.py",
