@@ -78,7 +78,7 @@ class CheckedGeneration(VLLMGeneration):
             kv_cache_memory_bytes=int(CPU_KV_CACHE_GIB * 2**30) if cpu else None,
             **(adapter_options(adapter.r) if adapter else {}),
         )
-        # TRL tries the same few ports in each process, so that two runs started together would take one of them.
+        # TRL tries the same few ports in each process: two runs that start together would take one of them.
         os.environ.setdefault("MASTER_PORT", str(get_free_port()))
         client = AdapterClient if adapter else SharedMemoryClient if cpu else ServerClient
         with patch.object(vllm_generation, "LLM", llm), patch.object(vllm_generation, "VLLMClient", client):
