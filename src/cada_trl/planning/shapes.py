@@ -26,6 +26,7 @@ LEARN_EFFICIENCY = 0.35
 PREFILL_EFFICIENCY = 0.4
 BANDWIDTH_EFFICIENCY = 0.6
 TRANSFORMERS_TOKEN_S = 0.03  # ours: what generate() spends on launching the kernels of one token
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # of config.json: Qwen, Mixtral, DeepSeek
 CPU_THREAD_TFLOPS = 0.065  # measured: an update of 8 rollouts of SmolLM2 in float32 (docs/running.md)
 
 
@@ -80,7 +81,7 @@ class Shape:
 
 def shape_of(model: ModelConfig) -> Shape:
     """Of a model of hydra_conf/model, or whose config.json is on this machine. Errors: UserError where neither is so,
-    or where that describes no Llama-like decoder."""
+    or where that describes no Llama-like decoder, such as a mixture of experts."""
     table = read_yaml(ASSETS / "shapes.yaml")
     if model.source != "folder" and model.name in table:
         return Shape(**table[model.name])
@@ -93,8 +94,11 @@ def shape_of(model: ModelConfig) -> Shape:
     if not file.is_file():
         place = f"{model.path}/config.json" if model.source == "folder" else "its config.json in the hub's cache"
         raise UserError(f"the shape of {model.path} is not known here; expected {place}")
+    config = read_json(file, "fetch it again")
+    if any(config.get(key) for key in EXPERTS):
+        raise UserError(f"{file} describes a mixture of experts, whose memory and time are not planned here")
     try:
-        return read_shape(read_json(file, "fetch it again"))
+        return read_shape(config)
     except KeyError as error:
         raise UserError(f"{file} does not say the shape of a Llama-like model; missing or damaged: {error}") from error
 
