@@ -62,7 +62,7 @@ def test_a_folder_is_described_by_its_own_file_whatever_it_is_called(tmp_path):
         (None, "not known here"),
         ("{}", "does not say"),
         ("{", "is not a JSON object"),
-        (json.dumps(SHAPES["tiny"] | {"num_local_experts": 8}), "a mixture of experts, whose memory"),
+        (json.dumps(SHAPES["tiny"] | {"num_local_experts": 8}), "no plan of a mixture of experts; train runs it"),
     ],
 )
 def test_a_folder_without_a_shape_is_one_clear_line(tmp_path, content, message):

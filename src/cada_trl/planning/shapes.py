@@ -96,7 +96,7 @@ def shape_of(model: ModelConfig) -> Shape:
         raise UserError(f"the shape of {model.path} is not known here; expected {place}")
     config = read_json(file, "fetch it again")
     if any(config.get(key) for key in EXPERTS):
-        raise UserError(f"{file} describes a mixture of experts, whose memory and time are not planned here")
+        raise UserError(f"{file}: no plan of a mixture of experts; train runs it without one")
     try:
         return read_shape(config)
     except KeyError as error:
