@@ -70,6 +70,12 @@ def test_the_smollm2_recipe_is_the_default():
     assert config_hash(pinned) == config_hash(load_config(["model=smollm2"]))
 
 
+def test_the_long_recipe_is_the_default_with_first_tokens_of_more_pairs():
+    default, longer = (set(overrides(RECIPES_DIR / "smollm2" / f"{name}.yaml")) for name in ("cada", "cada_long"))
+    assert longer - default == {"requests_per_step=24", "micro_batch=24", "first_tok_frac=0.667", "max_steps=300"}
+    assert default - longer == {"requests_per_step=16", "first_tok_frac=0.0", "max_steps=150"}
+
+
 def test_a_recipe_is_its_model_and_its_overrides():
     named = load_config(["recipe=smollm2/paper"])
     assert config_hash(named) == config_hash(load_config(["model=smollm2", *recipe_words("smollm2/paper")]))
