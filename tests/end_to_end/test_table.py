@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from .tiny_model import save_tiny_model
+from .tiny_model import few_twins, save_tiny_model
 
 PATIENCE_S = 600
 TOKENS = ["context_tok=2048", "eos='<eot>'", "pad='<pad>'", "max_new_tok=8", "threads=1"]
-SHORT = ["model.name=tiny", "n_params=40000", "data=twins", "n_train=12", "requests_per_step=4"]
+SHORT = ["model.name=tiny", "n_params=40000", "data=twins", f"file={few_twins()}", "n_train=12", "requests_per_step=4"]
 STEPS = ["max_steps=1", "micro_batch=2", "benign_frac=0.0", "tracking=local", "n_probe_harmful=4", "n_probe_harmless=4"]
 
 

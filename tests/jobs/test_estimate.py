@@ -148,7 +148,7 @@ def lines_of(*overrides):
     [("smollm2", "cpu"), ("smollm2", "gpu"), ("llama3", "a100x4"), ("deepthought", "a100x4"), ("llama3_70b", "a100x4")],
 )
 def test_a_dry_run_of_every_model_is_ten_lines_and_ends_with_the_command(model, hardware, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where nothing is prepared: a checkout in which `make train` ran has the default's requests
+    monkeypatch.chdir(tmp_path)  # in a checkout in which `make train` ran, its requests are prepared
     overrides = [f"model={model}", f"hardware={hardware}", "data=twins"]
     lines = lines_of(*overrides)
     assert list(lines) == NAMES

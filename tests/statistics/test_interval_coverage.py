@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -189,7 +189,12 @@ def by_attempt(data):
 
 
 def of_two_sets(place, data):
-    return auc_and_j_intervals(*data)[place][1:]
+    return _of_both(data.tobytes())[place][1:]
+
+
+@lru_cache(maxsize=2000)  # AUC and J are asked of the same experiments
+def _of_both(scores):
+    return auc_and_j_intervals(*np.frombuffer(scores).reshape(2, -1))
 
 
 def percentiles_of_two_sets(place, data):
