@@ -19,13 +19,12 @@ from cada_trl.arguments import Arguments, destination, folder
 from cada_trl.config import PACKAGE_DIR, ModelConfig
 from cada_trl.config.loading import check_values, flat
 from cada_trl.data.own_sets import TWIN_SETS
-from cada_trl.data.sources import TWINS
 from cada_trl.document.render import html
 from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.attacks import generated
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES
 from cada_trl.evaluation.scores import withheld_lines
-from cada_trl.hazards.pack import BUILTIN_DIR
+from cada_trl.hazards.pack import BUILTIN_DIR, TWINS
 from cada_trl.judging.card import CARDS
 from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.records import EvalRecord, in_place, read_evaluated, verdict_files

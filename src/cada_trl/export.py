@@ -74,8 +74,9 @@ def main(argv: list[str]) -> int:
 
 def export_twins(target: Path) -> None:
     """Write the embedded pairs whose labels agree, a JSONL file per split, and their card. Errors: as new_folder."""
-    from cada_trl.data.sources import TWINS, read_twins
+    from cada_trl.data.sources import read_twins
     from cada_trl.data.split import pair_roles
+    from cada_trl.hazards.pack import TWINS
     from cada_trl.readme import twins_card
     from cada_trl.statistics.paired import agreement_line
 

@@ -28,10 +28,10 @@ from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates, normalise
 from cada_trl.data.request_set import check_readable
 from cada_trl.data.rows import Row
-from cada_trl.data.sources import HARMLESS_ONLY, TWINS
+from cada_trl.data.sources import HARMLESS_ONLY
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import HelpAsked, UserError, run_verb
-from cada_trl.hazards.pack import load_pack
+from cada_trl.hazards.pack import TWINS, load_pack
 from cada_trl.hazards.policy import (
     NAME,
     POLICY_FILE,

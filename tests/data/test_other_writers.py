@@ -6,8 +6,8 @@ from collections import Counter
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates
 from cada_trl.data.own_sets import read_own
-from cada_trl.data.sources import TWINS, read_twins
-from cada_trl.hazards.pack import load_pack
+from cada_trl.data.sources import read_twins
+from cada_trl.hazards.pack import TWINS, load_pack
 
 OTHERS = TWINS.with_name("other_writers.jsonl")
 ROWS = read_twins(OTHERS).rows

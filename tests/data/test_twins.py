@@ -8,9 +8,9 @@ import pytest
 
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates
-from cada_trl.data.sources import TWINS, read_twins
+from cada_trl.data.sources import read_twins
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import load_pack
+from cada_trl.hazards.pack import TWINS, load_pack
 
 HAZARDS = ["hate", "privacy", "child_sexual_exploitation"]
 BAD = {

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from cada_trl.data.sources import TWINS
+from cada_trl.hazards.pack import TWINS
 from cada_trl.records import read_jsonl, write_jsonl
 
 N_PAIRS_A_HAZARD = 12  # a third is probed, the rest is more than any tiny run trains on

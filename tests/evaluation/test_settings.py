@@ -10,11 +10,12 @@ import yaml
 from cada_trl.config import CONF_DIR, load_config
 from cada_trl.config.loading import described, groups, leaf_paths
 from cada_trl.data.benchmark_items import load_spec
-from cada_trl.data.sources import TWINS, read_twins
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
 from cada_trl.evaluation.utility.task import TASK_DIR
+from cada_trl.hazards.pack import TWINS
 from cada_trl.hazards.policy import compile_policy
 from cada_trl.policy import new
 from cada_trl.storage.digest import file_sha256

@@ -1,9 +1,15 @@
 """A policy file is compiled to a pack and twins by its content, and each mistake is named with line and field."""
 
+from pathlib import Path
+
 import pytest
 
+from cada_trl.config import load_config
+from cada_trl.config.run_config import N_BESIDE
 from cada_trl.data.sources import read_twins
+from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
+from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import compile_policy, form_of, read_policy
 
@@ -50,6 +56,34 @@ def test_a_pairs_id_does_not_depend_on_its_place(folder):
     moved = pairs.split("  - hazard")[1:][::-1]
     file.write_text(f"{head}twins:\n{''.join(f'  - hazard{pair}' for pair in moved)}", encoding="utf-8")
     assert {row.pair for row in read_twins(compile_policy(str(folder)).twins).rows} == ids
+
+
+def test_what_stands_beside_a_policy_is_trained_on_with_it_and_its_own_alone_is_asked(folder):
+    alone = load_config([f"policy={folder}"])
+    edit(folder, "licence: unknown", "beside: builtin\nlicence: unknown")
+    made, config = compile_policy(str(folder)), load_config([f"policy={folder}"])
+    pack, builtin = load_pack(config.hazards), load_pack("builtin")
+    assert pack.name == "mine" and list(pack.hazards) == [*builtin.hazards, "tenancy"]
+    assert all(pack.hazards[name] == builtin.hazards[name] for name in builtin.hazards)
+    rows, own = read_twins(Path(str(config.data.file)), pack.hazards).rows, read_twins(made.twins, {"tenancy"}).rows
+    assert [row.text for row in rows] == [row.text for row in (*read_twins().rows, *own)]
+    probed, probed_alone = pair_roles(rows, ()).probe, pair_roles(own, ()).probe
+    assert (
+        probed_alone and probed == probed_alone | pair_roles(read_twins().rows, ()).probe
+    )  # the same pairs are held out
+    assert (alone.data.n_train, config.data.n_train) == (None, N_BESIDE)
+    assert load_config([f"policy={folder}", "n_train=100"]).data.n_train == 100
+    asked = load_evaluate_config([f"policy={folder}"])
+    assert (asked.twins_file, asked.hazards) == (str(made.twins), str(made.pack))
+
+
+def test_a_hazard_under_a_built_in_ones_name_is_refused_where_these_stand_beside_it(folder):
+    edit(folder, "licence: unknown", "beside: builtin\nlicence: unknown")
+    edit(folder, "- id: tenancy ", "- id: privacy ")
+    with pytest.raises(UserError, match=r"policy.yaml, line \d+: 'hazards.1.id': a built-in hazard has this id"):
+        compile_policy(str(folder))
+    edit(folder, "beside: builtin\n", "")
+    assert compile_policy(str(folder))
 
 
 @pytest.mark.parametrize(

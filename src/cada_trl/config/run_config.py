@@ -22,6 +22,8 @@ from cada_trl.hazards.policy import compile_policy
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.reading import read_yaml
 
+# Ours: pairs of a training on a policy and the built-in twins, even over hazards: what SmolLM2's 150 steps take.
+N_BESIDE = 1200
 HOW_ASKED = ("api_key_env", "timeout_s", "max_retries", "max_calls")  # keys of a judge that decide no verdict
 
 PACKAGE_DIR = Path(__file__).parents[1]
@@ -162,8 +164,8 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
     """The words with a recipe's and a policy's own in its place, so that what comes after it wins.
 
     recipe=smollm2/cada: the model and the overrides in recipes/smollm2/cada.yaml. policy=mine: the hazards and the
-    twins that its file is compiled to. Errors: as recipe_words and compile_policy, and for a policy whose twins another
-    data= replaces.
+    twins that its file is compiled to, with those beside them. Errors: as recipe_words and compile_policy, and for a
+    policy whose twins another data= replaces.
     """
     expanded: list[str] = []
     policy, hazards = "", ""
@@ -172,8 +174,8 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
         if key == "recipe":
             expanded += [f"model={name.partition('/')[0]}", *recipe_words(name)]
         elif key == "policy":
-            policy, (hazards, *twins) = word, _policy_words(name, "file")
-            expanded += ["data=twins", hazards, *twins]
+            policy, own = word, policy_words(name)
+            expanded, hazards = [*expanded, *own], own[1]
         else:
             expanded.append(word)
     data = [word for word in expanded if word.startswith("data=")]
@@ -185,23 +187,32 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
     return expanded
 
 
+def policy_words(name: str, alone: bool = False) -> list[str]:
+    """Of a training: data=twins, then hazards, file and more. alone: without what the policy's file has beside its own.
+
+    Errors: as compile_policy.
+    """
+    made = compile_policy(name)
+    pack, twins = (made.pack, made.twins) if alone else (made.train_pack, made.train_twins)
+    words = [as_override("hazards", str(pack)), as_override("file", str(twins)), as_override("licence", made.licence)]
+    return ["data=twins", *words, *([f"n_train={N_BESIDE}"] if twins != made.twins else [])]
+
+
 def expand_policies(words: Sequence[str], keys: Collection[str]) -> list[str]:
-    """The same for a verb that does not train: hazards and twins_file, where it has these keys.
+    """The same for a verb that does not train: the policy's own hazards and twins_file, where it has these keys.
 
     Errors: as compile_policy.
     """
     expanded: list[str] = []
     for word in words:
         key, _, name = word.partition("=")
-        expanded += _policy_words(name, "twins_file", keys) if key == "policy" else [word]
+        if key == "policy":
+            made = compile_policy(name)
+            given = {"hazards": made.pack, "twins_file": made.twins}
+            expanded += [as_override(key, str(path)) for key, path in given.items() if key in keys]
+        else:
+            expanded.append(word)
     return expanded
-
-
-def _policy_words(name: str, twins: str, keys: Collection[str] | None = None) -> list[str]:
-    """twins: the verb's key for them. keys: those that the verb has; None: all."""
-    made = compile_policy(name)
-    given = {"hazards": str(made.pack), twins: str(made.twins), "licence": made.licence}
-    return [as_override(key, value) for key, value in given.items() if keys is None or key in keys]
 
 
 def recipe_words(name: str) -> list[str]:

@@ -18,9 +18,10 @@ from cada_trl.data.benchmark_items import BenchmarkSpec, Item, item_id, load_spe
 from cada_trl.data.classify import classify
 from cada_trl.data.likeness import near_duplicates, normalise
 from cada_trl.data.rows import Row, Source
-from cada_trl.data.sources import TWINS, read_twins
+from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles, wanted_twin
 from cada_trl.errors import UserError
+from cada_trl.hazards.pack import TWINS
 from cada_trl.records import read_jsonl
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.reading import HALF_PAIR, MAX_ROWS_BYTES, Problems, read_csv

@@ -14,10 +14,9 @@ from cada_trl.console import Console
 from cada_trl.data.benchmarks import benchmarks_digest
 from cada_trl.data.classify import LEXICON, REVIEWED, instruction
 from cada_trl.data.request_set import Decision, build_request_set, check_readable
-from cada_trl.data.sources import TWINS
 from cada_trl.data.split import Parts, check_fills_a_step, check_no_leak
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import HazardPack, load_pack, pack_hash
+from cada_trl.hazards.pack import TWINS, HazardPack, load_pack, pack_hash
 from cada_trl.models.load import load_tokenizer
 from cada_trl.models.named import model_fingerprint
 from cada_trl.records import Request, read_requests, write_jsonl

@@ -21,13 +21,12 @@ from cada_trl.data.classify import load_lexicon
 from cada_trl.data.likeness import normalise
 from cada_trl.data.rows import Row, Source
 from cada_trl.errors import UserError, first_line
-from cada_trl.hazards.pack import SAFE, UNCLEAR
+from cada_trl.hazards.pack import SAFE, TWINS, UNCLEAR
 from cada_trl.records import read_jsonl
 from cada_trl.statistics.paired import agreement
 from cada_trl.storage.digest import file_sha256
 from cada_trl.storage.reading import Problems, check_fields
 
-TWINS = Path(__file__).parent / "assets" / "twins.jsonl"
 FIELDS = {"pair": str, "text": str, "harmful": bool, "hazard": str, "form": str, "kind": str}
 FORMS = ("question", "instruction")
 HARMLESS_ONLY = "child_sexual_exploitation"

@@ -17,6 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from cada_trl.config import Config, PromptConfig, load_config
+from cada_trl.config.run_config import policy_words
 from cada_trl.console import table_console
 from cada_trl.data.prepared import prepare
 from cada_trl.errors import UserError
@@ -158,7 +159,7 @@ def rank(name: str, words: Sequence[str]) -> int:
     overrides, n_twins = split_n_twins(words)
     if others := [word for word in overrides if word.startswith("policy=")]:
         raise UserError(f"{others[0]}: {name} is ranked; give one policy, as in policy rank mine")
-    config = load_config([*([] if name == BUILTIN else [f"policy={name}"]), *overrides])
+    config = load_config([*([] if name == BUILTIN else policy_words(name, alone=True)), *overrides])
     if config.prompt.arm != "cases":
         raise UserError(f"prompt={config.prompt.arm} shows no case; leave it out")
     check_pays_reward(config.judge)

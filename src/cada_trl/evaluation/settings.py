@@ -13,9 +13,9 @@ from cada_trl.config.loading import Fraction, NonNegative, Positive, Section, Se
 from cada_trl.config.run_config import expand_policies
 from cada_trl.config.texts import Address, Folder, Variable
 from cada_trl.data.own_sets import TWIN_SETS, count_seen
-from cada_trl.data.sources import TWINS
 from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks import generated
+from cada_trl.hazards.pack import TWINS
 from cada_trl.models.load import run_config, runs_behind
 from cada_trl.models.named import model_overrides, named_model
 from cada_trl.storage.digest import CONFIG, check_same_inputs, file_sha256

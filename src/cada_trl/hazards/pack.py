@@ -21,6 +21,7 @@ from cada_trl.storage.digest import sha256
 from cada_trl.storage.reading import compose_yaml
 
 BUILTIN_DIR = Path(__file__).parent / "assets"
+TWINS = BUILTIN_DIR.parents[1] / "data" / "assets" / "twins.jsonl"  # the pairs that name the built-in hazards
 PACK_FILE = "pack.yaml"
 SAFE, UNCLEAR, OTHER, UNCLASSIFIED = "safe", "unclear", "other", "unclassified"
 # What a reader or a classifier says in place of a hazard's id; safe and other are the paper's classes 0 and 13.

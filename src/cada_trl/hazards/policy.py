@@ -8,20 +8,34 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
 
 from cada_trl.errors import UserError
-from cada_trl.hazards.pack import BUILTIN_DIR, CLOSED, PACK_FILE, Cases, HazardId, PackPage, Text, line_of, read_page
+from cada_trl.hazards.pack import (
+    BUILTIN_DIR,
+    CLOSED,
+    PACK_FILE,
+    TWINS,
+    Cases,
+    HazardId,
+    PackPage,
+    Text,
+    line_of,
+    load_pack,
+    read_page,
+)
 from cada_trl.storage.digest import content_hash, json_sha256
 from cada_trl.storage.files import replace
 from cada_trl.storage.reading import MAX_YAML_BYTES, read_yaml
 
 POLICIES = Path("policies")
 POLICY_FILE = "policy.yaml"
+BESIDE = "beside"  # the folder of what is trained on where that is more than the policy's own
 NAME = re.compile(r"(?!builtin$)[a-z][a-z0-9_-]*")
 SHIPPED = BUILTIN_DIR / "policies"  # complete examples
 # The mark in Latin, Chinese, Arabic, Armenian, Ethiopic and Greek script, quotes and brackets behind it
@@ -56,13 +70,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Policy:
-    """source: where the twins come from."""
+    """source: where the twins come from. beside: whose hazards and twins are trained on, too."""
 
     __pydantic_config__ = CLOSED
     source: Text
     hazards: Annotated[tuple[PolicyHazard, ...], Field(min_length=1)]
     twins: Annotated[tuple[Pair, ...], Field(min_length=1)]
     licence: Text = "unknown"
+    beside: Literal["builtin"] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,10 +97,12 @@ class PolicyFile:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the loaders read."""
+    """What the loaders read. train_pack and train_twins hold what stands beside the policy's own, too."""
 
     pack: Path
     twins: Path
+    train_pack: Path
+    train_twins: Path
     licence: str
 
 
@@ -119,7 +136,15 @@ def read_policy(name: str) -> PolicyFile:
             f"{file}: {file.stat().st_size:,} bytes, more than the {MAX_YAML_BYTES:,} that are read; give the "
             "hazards as a pack and the twins as rows: hazards=<folder> data=twins file=<jsonl> licence=<theirs>"
         )
-    return PolicyFile(file, *read_page(file, Policy, {"hazards": PolicyHazard, "twins": Pair}))
+    read = PolicyFile(file, *read_page(file, Policy, {"hazards": PolicyHazard, "twins": Pair}))
+    taken = load_pack("builtin").hazards if read.policy and read.policy.beside else {}
+    twice = [i for i, hazard in enumerate(read.policy.hazards if read.policy else ()) if hazard.id in taken]
+    said = "a built-in hazard has this id, and beside: builtin trains on those too; give it another id"
+    return (
+        replaced(read, policy=None, wrong=[f"{file}, {read.at('hazards', i, 'id')}: {said}" for i in twice])
+        if twice
+        else read
+    )
 
 
 def compile_policy(name: str) -> Compiled:
@@ -136,14 +161,15 @@ def compile_policy(name: str) -> Compiled:
     for path, text in files.items():
         if not (folder / path).is_file() or (folder / path).read_bytes() != text.encode():
             replace(folder / path, text)
-    return Compiled(folder / "pack", folder / "twins.jsonl", policy.licence)
+    trained = folder / BESIDE if policy.beside else folder
+    return Compiled(folder / "pack", folder / "twins.jsonl", trained / "pack", trained / "twins.jsonl", policy.licence)
 
 
 def _files(policy: Policy, name: str) -> dict[str, str]:
     """Relative path -> text. The long tiers, which prompt=codes shows, are the built-in pack's around the code."""
     shared = read_yaml(BUILTIN_DIR / PACK_FILE)
     tiers = {tier: shared[tier] for tier in ("objectives", "defaults", "style")}
-    pages = {PACK_FILE: asdict(PackPage(name=name, version="1", **tiers))}
+    pages: dict[str, dict[str, Any]] = {PACK_FILE: asdict(PackPage(name=name, version="1", **tiers))}
     for number, hazard in enumerate(policy.hazards, start=1):
         page = asdict(hazard) | {"number": number, "extensive": {**tiers, "rules": [hazard.code]}}
         pages[f"{number:02}_{hazard.id}.yaml"] = page
@@ -161,10 +187,24 @@ def _files(policy: Policy, name: str) -> dict[str, str]:
         for text, harmful in ((pair.harmful, True), (pair.harmless, False))
     ]
     twins = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-    # through JSON: a pack's lists are tuples, which YAML would tag
-    plain = {f"pack/{path}": json.loads(json.dumps(page)) for path, page in pages.items()}
-    packed = {path: yaml.safe_dump(page, allow_unicode=True, sort_keys=False) for path, page in plain.items()}
-    return packed | {"twins.jsonl": twins}
+    own = {f"pack/{path}": _yaml(page) for path, page in pages.items()} | {"twins.jsonl": twins}
+    beside = _with_builtin(pages, twins, name) if policy.beside else {}
+    return own | {f"{BESIDE}/{path}": text for path, text in beside.items()}
+
+
+def _with_builtin(pages: dict[str, dict[str, Any]], twins: str, name: str) -> dict[str, str]:
+    """Relative path -> text: the built-in hazards and the policy's, numbered on, and the pairs of both."""
+    files = [file for file in sorted(BUILTIN_DIR.glob("*.yaml")) if file.name != PACK_FILE]
+    packed = {f"pack/{file.name}": file.read_text(encoding="utf-8") for file in files}
+    for path, page in pages.items():
+        moved = page if path == PACK_FILE else {**page, "number": len(files) + page["number"]}
+        packed[f"pack/{path if path == PACK_FILE else f'{name}_{path}'}"] = _yaml(moved)
+    return packed | {"twins.jsonl": TWINS.read_text(encoding="utf-8") + twins}
+
+
+def _yaml(page: dict[str, Any]) -> str:
+    """Through JSON: a pack's lists are tuples, which YAML would tag."""
+    return yaml.safe_dump(json.loads(json.dumps(page)), allow_unicode=True, sort_keys=False)
 
 
 def form_of(text: str) -> str:
