@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hazards.policy_file import example
 
 from cada_trl.config import RECIPES_DIR, config_hash, load_config
 from cada_trl.config.run_config import expand_recipes, recipe_words
@@ -101,7 +102,7 @@ def test_words_without_a_recipe_stay_as_they_are():
 
 def test_a_policy_is_its_hazards_and_its_twins_and_what_comes_after_it_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    new("mine")
+    example(Path("policies"))
     config = load_config(["recipe=smollm2/cada", "policy=mine", "licence=ours"])
     assert list(load_pack(config.hazards).hazards) == ["tenancy"]
     assert (config.data.dataset, config.data.licence) == ("twins", "ours")

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from hazards.policy_file import BESIDE, edit
+
 from cada_trl import certificate, evaluate
 from cada_trl.data.own_sets import find_sets
 from cada_trl.evaluation.settings import load_evaluate_config
@@ -16,6 +18,7 @@ from .tiny_model import save_tiny_model, tiny_overrides
 def test_a_new_policy_trains_in_small_steps_and_is_certified_on_its_held_out_twins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     new("mine")
+    edit(Path("policies/mine"), BESIDE, "")
     assert not any(one.is_error for one in check("mine", ["requests_per_step=8", "micro_batch=8"]))
     own = {"data=twins", "n_train=12", "prompt=no_cases"}
     words = [word for word in tiny_overrides(tmp_path, save_tiny_model(tmp_path / "model")) if word not in own]

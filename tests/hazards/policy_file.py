@@ -1,11 +1,14 @@
 """A policy file with the example in it, and words of it changed."""
 
-from cada_trl.policy import new
+from cada_trl.policy import TEMPLATE, new
+
+BESIDE = next(line for line in TEMPLATE.read_text(encoding="utf-8").splitlines(True) if line.startswith("beside:"))
 
 
 def example(folder):
-    """The policy `mine` below the folder."""
+    """The policy `mine` below the folder, without what the example has beside its own."""
     new(f"{folder}/mine")
+    edit(folder / "mine", BESIDE, "")
     return folder / "mine"
 
 

@@ -13,7 +13,7 @@ from cada_trl.evaluation.settings import load_evaluate_config
 from cada_trl.hazards.pack import load_pack
 from cada_trl.hazards.policy import compile_policy, form_of, read_policy
 
-from .policy_file import edit, example
+from .policy_file import BESIDE, edit, example
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_pairs_id_does_not_depend_on_its_place(folder):
 
 def test_what_stands_beside_a_policy_is_trained_on_with_it_and_its_own_alone_is_asked(folder):
     alone = load_config([f"policy={folder}"])
-    edit(folder, "licence: unknown", "beside: builtin\nlicence: unknown")
+    edit(folder, "licence: unknown", f"{BESIDE}licence: unknown")
     made, config = compile_policy(str(folder)), load_config([f"policy={folder}"])
     pack, builtin = load_pack(config.hazards), load_pack("builtin")
     assert pack.name == "mine" and list(pack.hazards) == [*builtin.hazards, "tenancy"]
@@ -78,11 +78,11 @@ def test_what_stands_beside_a_policy_is_trained_on_with_it_and_its_own_alone_is_
 
 
 def test_a_hazard_under_a_built_in_ones_name_is_refused_where_these_stand_beside_it(folder):
-    edit(folder, "licence: unknown", "beside: builtin\nlicence: unknown")
+    edit(folder, "licence: unknown", f"{BESIDE}licence: unknown")
     edit(folder, "- id: tenancy ", "- id: privacy ")
     with pytest.raises(UserError, match=r"policy.yaml, line \d+: 'hazards.1.id': a built-in hazard has this id"):
         compile_policy(str(folder))
-    edit(folder, "beside: builtin\n", "")
+    edit(folder, BESIDE, "")
     assert compile_policy(str(folder))
 
 

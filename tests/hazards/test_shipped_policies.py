@@ -49,9 +49,11 @@ def test_it_is_compiled_into_the_users_folder_and_read_by_a_training(name):
     policy, made = read_policy(name).policy, compile_policy(name)
     assert policy and made.pack.parts[:3] == ("policies", name, "compiled")
     config = load_config([f"policy={name}"])
-    pack = load_pack(config.hazards)
-    assert pack.name == name and list(pack.hazards) == [hazard.id for hazard in policy.hazards]
-    assert len(read_twins(Path(str(config.data.file)), pack.hazards).rows) == 2 * len(policy.twins)
+    own, pack = load_pack(str(made.pack)), load_pack(config.hazards)
+    assert pack.name == own.name == name and list(own.hazards) == [hazard.id for hazard in policy.hazards]
+    assert pack.hazards.keys() == load_pack("builtin").hazards.keys() | own.hazards.keys()
+    assert len(read_twins(made.twins, own.hazards).rows) == 2 * len(policy.twins)
+    assert Path(str(config.data.file)) == made.train_twins
 
 
 def test_a_users_own_goes_before_it_and_new_copies_it_to_be_edited():
