@@ -236,6 +236,18 @@ def test_ones_own_twin_in_a_benchmark_is_refused_with_file_row_and_benchmark(tmp
         prepare(config_of(tmp_path, rows, *words))
 
 
+def test_an_embedded_twin_beside_ones_own_is_dropped_from_them_where_it_is_in_a_benchmark(tmp_path):
+    pair = [row for row in TWINS.rows if row.pair == TWINS.rows[0].pair]
+    kept = ("pair", "text", "harmful", "hazard")
+    beside = [{**{key: getattr(row, key) for key in kept}, "form": "question", "kind": "own"} for row in pair]
+    words = ["data=twins", "n_train=null", "n_probe=null", f"benchmarks_dir={write_advbench(tmp_path, pair[0].text)}"]
+    prepared = prepare(config_of(tmp_path, [*twin_rows(6), *beside], *words))
+    funnel = prepared.manifest["funnel"]
+    dropped = {row.harmful: reason for row, reason in zip(pair, ("in_a_benchmark", "partner_dropped"), strict=True)}
+    assert funnel["harmful"]["dropped"] == {dropped[True]: 1} and funnel["harmless"]["dropped"] == {dropped[False]: 1}
+    assert len(prepared.train) == 4
+
+
 def test_a_reviewed_row_has_its_label_and_the_manifest_and_the_lines_say_how_many(tmp_path, monkeypatch):
     rows = beavertails_rows()
     labels = [("privacy", "privacy"), ("safe", "safe"), ("hate", "privacy")]
