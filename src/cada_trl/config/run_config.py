@@ -168,21 +168,21 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
     policy whose twins another data= replaces.
     """
     expanded: list[str] = []
-    policy, hazards = "", ""
+    policy = ""
     for word in words:
         key, _, name = word.partition("=")
         if key == "recipe":
             expanded += [f"model={name.partition('/')[0]}", *recipe_words(name)]
         elif key == "policy":
-            policy, own = word, policy_words(name)
-            expanded, hazards = [*expanded, *own], own[1]
+            policy = name
+            expanded += policy_words(name)
         else:
             expanded.append(word)
     data = [word for word in expanded if word.startswith("data=")]
     if policy and data[-1] != "data=twins":
         raise UserError(
-            f"{policy} brings twins of its own and {data[-1]} takes their place; leave it out, or give the policy's "
-            f"hazards alone, as in {hazards}"
+            f"policy={policy} brings twins of its own and {data[-1]} takes their place; leave it out, or give the "
+            f"policy's hazards alone, as in {policy_words(policy, alone=True)[1]}"
         )
     return expanded
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -136,15 +135,16 @@ def read_policy(name: str) -> PolicyFile:
             f"{file}: {file.stat().st_size:,} bytes, more than the {MAX_YAML_BYTES:,} that are read; give the "
             "hazards as a pack and the twins as rows: hazards=<folder> data=twins file=<jsonl> licence=<theirs>"
         )
-    read = PolicyFile(file, *read_page(file, Policy, {"hazards": PolicyHazard, "twins": Pair}))
-    taken = load_pack("builtin").hazards if read.policy and read.policy.beside else {}
-    twice = [i for i, hazard in enumerate(read.policy.hazards if read.policy else ()) if hazard.id in taken]
-    said = "a built-in hazard has this id, and beside: builtin trains on those too; give it another id"
-    return (
-        replaced(read, policy=None, wrong=[f"{file}, {read.at('hazards', i, 'id')}: {said}" for i in twice])
-        if twice
-        else read
-    )
+    policy, node, wrong = read_page(file, Policy, {"hazards": PolicyHazard, "twins": Pair})
+    read = PolicyFile(file, policy, node, wrong)
+    taken = load_pack("builtin").hazards if policy and policy.beside else {}
+    clashes = [
+        f"{file}, {read.at('hazards', i, 'id')}: {hazard.id} is a built-in hazard's, and beside: builtin trains on "
+        "those too; give it another id"
+        for i, hazard in enumerate(policy.hazards if policy else ())
+        if hazard.id in taken
+    ]
+    return PolicyFile(file, None, node, clashes) if clashes else read
 
 
 def compile_policy(name: str) -> Compiled:
