@@ -88,8 +88,7 @@ def test_a_template_that_drops_the_thinking_of_an_answer_has_no_answers_for_dpo(
         ("qwen3_next", "layers of linear_attention"),
         ("falcon_h1", "layers of hybrid"),
         ("jamba", "layers of linear_attention"),
-        ("deepseek_v3", "attention of its own kind"),
-        ("stablelm", "attention of its own kind"),
+        ("mpt", "attention of its own kind"),
     ],
 )
 def test_a_model_that_does_more_than_attend_to_keys_and_values_is_refused(kind, said):
@@ -98,6 +97,8 @@ def test_a_model_that_does_more_than_attend_to_keys_and_values_is_refused(kind, 
         check_architecture(config, "mine")
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "qwen3_moe", "mistral", "gemma3_text", "gpt_oss", "phi3"])
+@pytest.mark.parametrize(
+    "kind", ["llama", "qwen2", "qwen3_moe", "mistral", "gemma3_text", "gpt_oss", "phi3", "deepseek_v3", "stablelm"]
+)
 def test_a_model_whose_layers_all_attend_is_taken(kind):
     check_architecture(AutoConfig.for_model(kind), "mine")

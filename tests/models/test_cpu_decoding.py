@@ -8,10 +8,11 @@ import pytest
 import torch
 from end_to_end.tiny_model import tiny_model
 from peft import LoraConfig, get_peft_model
-from training.tiny import tiny_llama
+from training.tiny import tiny_llama, tiny_of
 from transformers import AttentionInterface, DynamicCache
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
+from cada_trl.errors import UserError
 from cada_trl.models.cpu_decoding import (
     BLOCK_TOK,
     NAME,
@@ -82,6 +83,30 @@ def test_a_model_that_transformers_keeps_from_sdpa_keeps_its_own(monkeypatch):
 
 def state(n_rows, n_tok):
     return torch.randn(n_rows, 2, n_tok, 4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "jetmoe", "glm4_moe_lite"])
+def test_whatever_its_attention_a_model_decodes_as_it_does_alone_without_a_cache(kind):
+    model = tiny_of(kind)
+    own_attention = model.config._attn_implementation
+    prompts = [[5, 6, 7, 8, 9, 20], [5, 6, 7, 10, 11, 21, 22], [30, 31, 32, 33], [30, 31, 40]]
+    alone = []
+    for prompt in prompts:
+        ids = list(prompt)
+        for _ in range(6):
+            ids.append(int(model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+        alone.append(ids[len(prompt) :])
+    with decoding_attention(model):
+        # the others hold something else than keys and values, or share them in another order
+        assert model.config._attn_implementation == (NAME if kind == "llama" else own_attention)
+        assert generate_with_shared_prefixes(model, prompts, [0, 0, 1, 1], most_likely, {-1}, [6] * 4) == alone
+
+
+def test_a_model_that_cannot_go_on_from_what_was_read_is_refused():
+    model = tiny_of("mpt")  # its places are counted from the padding
+    with pytest.raises(UserError, match=r"^mpt gives other logits than its own where rows go on from a prefix"):
+        decoding_attention(model).__enter__()
+    assert model.config._attn_implementation != NAME
 
 
 def test_it_returns_what_transformers_own_cache_returns():
@@ -257,9 +282,10 @@ def test_every_prefix_is_held_once_and_let_go_with_its_last_row():
 def test_a_prefix_passes_no_head_beside_an_adapter_either():
     heads = []
     model = get_peft_model(tiny_llama(), LoraConfig(r=2, target_modules=["q_proj"]))
-    model.get_base_model().lm_head.register_forward_hook(lambda *_: heads.append(1))
-    with decoding_attention(model), after_prefixes(model, [[1, 20, 21]], [0, 0]) as before:
-        assert before.n_tok_b.tolist() == [3, 3] and heads == []
+    with decoding_attention(model):
+        model.get_base_model().lm_head.register_forward_hook(lambda *_: heads.append(1))
+        with after_prefixes(model, [[1, 20, 21]], [0, 0]) as before:
+            assert before.n_tok_b.tolist() == [3, 3] and heads == []
 
 
 def test_outside_of_our_attention_every_row_has_a_copy():

@@ -16,7 +16,7 @@ from cada_trl.training.scoring_head import (
     use_row_attention,
 )
 
-from .tiny import tiny_llama
+from .tiny import tiny_llama, tiny_of
 
 TEMPERATURE = 0.7
 SHARED = [1, 4, 20, 21, 22, 23]
@@ -115,6 +115,29 @@ def test_a_model_that_rescales_its_logits_is_refused_by_name():
     model.config.final_logit_softcapping = 30.0
     with pytest.raises(UserError, match="final_logit_softcapping"):
         add_scoring_head(model)
+
+
+@pytest.mark.parametrize(("kind", "attention"), [("stablelm", "sdpa"), ("glm4_moe_lite", NAME)])
+def test_whatever_its_attention_a_model_is_scored_as_its_own_logits_are(kind, attention):
+    model = tiny_of(kind)
+    add_scoring_head(model)
+    assert model.config._attn_implementation == attention  # sdpa: in padded rows
+    torch.testing.assert_close(_packed_logp_bt(model, True), _plain_logp_bt(model), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["mamba", "openai-gpt"])
+def test_a_model_whose_rows_run_into_each_other_is_refused_by_its_logits(kind):
+    with pytest.raises(UserError, match=rf"^{kind} gives .* where rows are read as the CADA scorer reads them"):
+        add_scoring_head(tiny_of(kind))
+
+
+def test_the_check_of_the_scores_leaves_a_model_as_it_was():
+    model = tiny_llama().train()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    drawn = torch.get_rng_state()
+    add_scoring_head(model)
+    assert model.training and torch.equal(torch.get_rng_state(), drawn)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
 def _hidden_and_gradients(in_line, share_prefix, checkpointing=False):

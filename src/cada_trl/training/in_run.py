@@ -69,14 +69,12 @@ class InRun(Resumable):
                 self.accelerator,
                 gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,  # type: ignore[arg-type]
             ) as model,
-            decoding_attention(model),
-            packed_linear(model),
-            in_autocast_dtype(model),
         ):
             was_training = model.training
             model.eval()
             try:
-                yield model
+                with packed_linear(model), in_autocast_dtype(model), decoding_attention(model):
+                    yield model
             finally:
                 model.train(was_training)
 
