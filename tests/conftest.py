@@ -1,5 +1,8 @@
 """Shared fixtures. Real public datasets are read from ../shared/data where that folder is; they are never committed."""
 
+import functools
+import gc
+import importlib.metadata
 import os
 from pathlib import Path
 
@@ -10,9 +13,16 @@ settings.register_profile("cada_trl", deadline=None)  # a busy machine is no fai
 settings.load_profile("cada_trl")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+importlib.metadata.metadata = functools.cache(importlib.metadata.metadata)  # accelerate reads files at every use of a model
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_finish():
+    """Every training of transformers collects garbage: half a second each over what the imports hold."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
