@@ -13,7 +13,9 @@ settings.register_profile("cada_trl", deadline=None)  # a busy machine is no fai
 settings.load_profile("cada_trl")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
-importlib.metadata.metadata = functools.cache(importlib.metadata.metadata)  # accelerate reads files at every use of a model
+importlib.metadata.metadata = functools.cache(
+    importlib.metadata.metadata
+)  # accelerate reads files at every use of a model
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"

@@ -109,6 +109,18 @@ def test_a_model_that_cannot_go_on_from_what_was_read_is_refused():
     assert model.config._attn_implementation != NAME
 
 
+def test_a_model_is_compared_once_whatever_its_weights_become():
+    model = tiny_llama()
+    with decoding_attention(model):
+        pass
+    with torch.no_grad():
+        model.lm_head.weight.fill_(torch.inf)
+    calls = []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    with decoding_attention(model):
+        assert model.config._attn_implementation == NAME and calls == []
+
+
 def test_it_returns_what_transformers_own_cache_returns():
     torch.manual_seed(0)
     ours, own = growing_cache(), DynamicCache()

@@ -4,7 +4,8 @@ import pytest
 import torch
 from training.tiny import tiny_llama
 
-from cada_trl.models.own_logits import same_logits, wrong_scores
+from cada_trl.errors import UserError
+from cada_trl.models.own_logits import check_scores, same_logits, unlike_own
 
 
 @pytest.mark.parametrize(
@@ -12,22 +13,37 @@ from cada_trl.models.own_logits import same_logits, wrong_scores
     [
         (torch.float32, 0.005, True),
         (torch.float32, 0.02, False),
-        (torch.bfloat16, 0.1, True),
-        (torch.bfloat16, 0.3, False),
+        (torch.bfloat16, 0.3, True),
+        (torch.bfloat16, 0.6, False),
     ],
 )
 def test_logits_are_the_same_within_rounding_of_their_norm(dtype, off_frac, same):
-    own_nv = torch.tensor([[3.0, 4.0]], dtype=dtype)  # of norm 5
-    assert same_logits(own_nv + torch.tensor([[0.0, 5 * off_frac]], dtype=dtype), own_nv) is same
+    own_nv = torch.tensor([[3.0, 4.0]])  # of norm 5, in float32 whatever the weights are in
+    assert same_logits(tiny_llama(dtype=dtype), own_nv + torch.tensor([[0.0, 5 * off_frac]]), own_nv) is same
+
+
+def test_under_autocast_rounding_is_half_precisions():
+    own_nv = torch.tensor([[3.0, 4.0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert same_logits(tiny_llama(), own_nv + 0.3, own_nv)
 
 
 def test_a_model_that_diverged_is_left_to_the_sampler():
     own_nv = torch.tensor([[3.0, torch.nan]])
-    assert same_logits(own_nv, own_nv)
+    assert same_logits(tiny_llama(), own_nv, own_nv)
+
+
+def test_no_memory_is_said_as_it_is():
+    def full():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        unlike_own(tiny_llama(), torch.ones(1, 2), full)
 
 
 def test_parts_of_weights_are_not_asked():
     model = tiny_llama()  # without a scoring head packed= is an error
-    assert "an error (ValueError" in wrong_scores(model)
+    with pytest.raises(UserError, match=r"^llama gives an error \(ValueError: "):
+        check_scores(model, "cada_rows")
     model.lm_head.weight.ds_id = 0
-    assert wrong_scores(model) == ""
+    check_scores(model, "cada_rows")

@@ -7,10 +7,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trl import GRPOTrainer
 
 from cada_trl.models import cpu_decoding
-from cada_trl.training import cada
+from cada_trl.training import cada, scoring_head
 from cada_trl.training.cada import CADATrainer
 
-from .preset_run import distance, request_rows, weights
+from .preset_run import cada_trainer, distance, request_rows, weights
+from .tiny import tiny_llama, tiny_tokenizer
 
 
 def _lora(**changes):
@@ -53,6 +54,19 @@ def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(build):
     with CastsOf(trainer.model.model.layers[0].mlp.up_proj.weight) as casts:
         said = trainer.sample([row for row in request_rows(4) for _ in range(2)], seed=1)
     assert max(map(len, said)) > 1 and casts.n_casts == 1
+
+
+@pytest.mark.parametrize("seed", [1, 2])  # whose references were off by more than float32 rounds
+def test_in_bf16_rounding_is_not_taken_for_another_architecture(tmp_path, seed):
+    tiny_llama(seed).save_pretrained(tmp_path / "tiny")
+    tiny_tokenizer().save_pretrained(tmp_path / "tiny")
+    trainer, _ = cada_trainer(str(tmp_path / "tiny"), tmp_path / "run", trainer_class=CADATrainer, bf16=True)
+    trainer.train()
+    for model in (trainer.model, trainer.accelerator.unwrap_model(trainer.ref_model)):
+        assert model.config._attn_implementation == scoring_head.NAME
+    for sampling in (trainer.sampling_model, trainer.reference_model):
+        with sampling() as model:
+            assert model.config._attn_implementation == cpu_decoding.NAME
 
 
 ROWS = request_rows(8).to_list()

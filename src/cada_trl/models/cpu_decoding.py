@@ -19,7 +19,7 @@ from transformers.masking_utils import eager_mask
 
 from cada_trl.algo.packing import left_padded
 from cada_trl.errors import UserError
-from cada_trl.models.own_logits import same_logits
+from cada_trl.models.own_logits import unlike_own
 
 BLOCK_TOK = 128
 NAME = "cada_grouped"
@@ -120,46 +120,50 @@ def decoding_attention(model: PreTrainedModel) -> Iterator[None]:
     Models that transformers keeps from SDPA keep their own attention here too: it is more than softmax and mask.
     Errors: UserError for a model whose logits change where rows follow a prefix that was read before.
     """
-    before, own_bv = model.config._attn_implementation, _own_logits(model)
-    if model.device.type == "cpu" and model._supports_sdpa:
-        AttentionInterface.register(NAME, grouped_attention)
-        AttentionMaskInterface.register(NAME, eager_mask)
-        model.set_attn_implementation(NAME)
+    before = model.config._attn_implementation
+    AttentionInterface.register(NAME, grouped_attention)
+    AttentionMaskInterface.register(NAME, eager_mask)
     try:
-        if not _agrees(model, own_bv):
-            model.set_attn_implementation(before)
-            if not _agrees(model, own_bv):
-                raise UserError(
-                    f"{model.config.model_type} gives other logits than its own where rows go on from a prefix that "
-                    "was read before, as they are sampled here; evaluate it with backend=vllm, and train a decoder "
-                    "whose layers all attend, such as a Llama, Qwen3 or Mistral"
-                )
+        model.set_attn_implementation(_fitting_attention(model))
         yield
     finally:
         model.set_attn_implementation(before)
 
 
+def _fitting_attention(model: Any) -> str:
+    """Found once per model and device, and kept on the model: no later weights end a run, or sample it otherwise."""
+    device, own = model.device.type, model.config._attn_implementation
+    known_device, known = getattr(model, "cada_decodes_by", (None, own))
+    if known_device == device:
+        return known
+    wrong, rows = "", [torch.tensor([_PREFIX + rest], device=model.device) for rest in _RESTS]
+    with torch.no_grad():
+        own_bv = torch.cat([model(row_1s, use_cache=False).logits[:, -1] for row_1s in rows])
+        for attention in (NAME if device == "cpu" and model._supports_sdpa else own, own):
+            model.set_attn_implementation(attention)
+            wrong = unlike_own(model, own_bv, partial(_after_prefix, model))
+            if not wrong:
+                model.cada_decodes_by = (device, attention)
+                return attention
+    raise UserError(
+        f"{model.config.model_type} gives {wrong} where rows go on from a prefix that was read before, as they are "
+        "sampled here; evaluate it with backend=vllm, and train a decoder whose layers all attend, such as a Llama, "
+        "Qwen3 or Mistral"
+    )
+
+
 _PREFIX, _RESTS = [0, 1, 2], [[3, 4], [5]]  # of any vocabulary
 
 
-def _own_logits(model: PreTrainedModel) -> Tensor:
-    """Of the next token [B, V] after two short rows, each alone, by the model's own attention without a cache."""
-    rows = [torch.tensor([_PREFIX + rest], device=model.device) for rest in _RESTS]
-    with torch.no_grad():
-        return torch.cat([model(row_1s, use_cache=False).logits[:, -1] for row_1s in rows])
-
-
-def _agrees(model: PreTrainedModel, own_bv: Tensor) -> bool:
-    """Whether the logits are the same where the rows are sampled side by side, their prefix read once."""
+def _after_prefix(model: Any) -> Tensor:
+    """Logits of the token [B, V] that follows each of _RESTS, side by side after _PREFIX."""
     rest_bt, mask_bt = left_padded(_RESTS, model.device)
-    try:
-        with torch.no_grad(), after_prefixes(model, [_PREFIX], [0] * len(_RESTS)) as before:
-            position_bt = (before.n_tok_b[:, None] + mask_bt.cumsum(-1) - 1).clamp(min=0)
-            mask_bt = torch.cat([before.mask_bt, mask_bt], dim=1)
-            place = {"attention_mask": mask_bt, "position_ids": position_bt, "past_key_values": before.cache}
-            return same_logits(model(rest_bt, **place, use_cache=True).logits[:, -1], own_bv)
-    except Exception:  # a cache of another kind, such as DeepSeek-V3's: what it makes of such a prefix is its own
-        return False
+    with after_prefixes(model, [_PREFIX], [0] * len(_RESTS)) as before:
+        position_bt = (before.n_tok_b[:, None] + mask_bt.cumsum(-1) - 1).clamp(min=0)
+        mask_bt = torch.cat([before.mask_bt, mask_bt], dim=1)
+        place = {"attention_mask": mask_bt, "position_ids": position_bt, "past_key_values": before.cache}
+        logits_bv: Tensor = model(rest_bt, **place, use_cache=True).logits[:, -1]
+        return logits_bv
 
 
 @dataclass

@@ -54,7 +54,7 @@ class CADATrainer(InRollouts, GRPOTrainer):
         self._policy = self.model.get_base_model() if is_peft_model(self.model) else self.model
         add_scoring_head(self._policy)
         if self.ref_model is not None:
-            add_scoring_head(self.accelerator.unwrap_model(self.ref_model))
+            add_scoring_head(self.accelerator.unwrap_model(self.ref_model), like=self._policy)
             self.ref_model.requires_grad_(False)
         self.baselines = Baselines(args.baseline, self.num_generations, args.baseline_rate, args.baseline_start)
         self.beta_kl = args.beta_kl

@@ -18,18 +18,18 @@ from transformers.masking_utils import sdpa_mask
 from cada_trl.algo.packing import Packed
 from cada_trl.algo.scores import Direction, token_scores
 from cada_trl.errors import UserError
-from cada_trl.models.own_logits import wrong_scores
+from cada_trl.models.own_logits import check_scores
 
 NAME = "cada_rows"
 _SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 
 
-def add_scoring_head(model: PreTrainedModel) -> None:
+def add_scoring_head(model: PreTrainedModel, like: PreTrainedModel | None = None) -> None:
     """After this, model(packed=...) returns the hidden states [N, H] that predict the completions' tokens, and
     model(packed=..., temperature=..., ...) their TokenScores; every other call is the model's own.
 
-    Errors: UserError for a model that rescales its logits, which the scores would leave out, or whose rows run into
-    each other.
+    like: one of the same kind that has its head, so that how rows are read is known. Errors: UserError for a model that
+    rescales its logits, which the scores would leave out, and as check_scores.
     """
     scaled = [name for name in _SCALED_LOGITS if getattr(model.config.get_text_config(), name, None) not in (None, 1.0)]
     if scaled or getattr(model.get_output_embeddings(), "bias", None) is not None:
@@ -67,15 +67,10 @@ def add_scoring_head(model: PreTrainedModel) -> None:
 
     head.forward = types.MethodType(head_forward, head)
     model.forward = types.MethodType(forward, model)
-    wrong = wrong_scores(model)
-    if wrong and model.config._attn_implementation == NAME:
-        model.set_attn_implementation("sdpa")  # completion_hidden's padded rows
-        wrong = wrong_scores(model)
-    if wrong:
-        raise UserError(
-            f"{model.config.model_type} gives {wrong} where rows are read as the CADA scorer reads them; expected a "
-            "decoder whose layers all attend, such as a Llama, Qwen3 or Mistral"
-        )
+    if like is None:
+        check_scores(model, NAME)
+    else:
+        model.set_attn_implementation(like.config._attn_implementation)
 
 
 def completion_hidden(backbone: Any, packed: Packed) -> Tensor:
