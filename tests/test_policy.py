@@ -1,7 +1,7 @@
 """policy: what a policy file lacks, leaks or could use, each with line and field; an error is exit code 2."""
 
 import pytest
-from hazards.policy_file import edit, example
+from hazards.policy_file import BESIDE, edit, example
 
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
@@ -119,6 +119,15 @@ def test_a_case_that_is_a_twin_too_is_said_to_leak_where_the_twin_is_held_out(fo
     assert [
         text for text in errors(folder) if "one of them is held out" in text and "'hazards.1.cases.3.request'" in text
     ]
+
+
+def test_a_text_of_a_built_in_pair_leaks_where_these_stand_beside(folder):
+    harmful, harmless = (f"{row.text.rstrip('.?!')} please{row.text[-1]}" for row in read_twins().rows[:2])
+    add(folder, ("tenancy", harmful, harmless))
+    assert not [text for text in errors(folder) if "built-in pair" in text]
+    edit(folder, "licence: unknown", f"{BESIDE}licence: unknown")
+    said = f"the text, or nearly, of the built-in pair {read_twins().rows[0].pair}, which stands beside; write it anew"
+    assert [text for text in errors(folder) if said in text and "'twins.7.harmful'" in text]
 
 
 def test_a_hazard_without_twins_or_without_enough_cases_is_an_error(folder):

@@ -28,7 +28,7 @@ from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates, normalise
 from cada_trl.data.request_set import check_readable
 from cada_trl.data.rows import Row
-from cada_trl.data.sources import HARMLESS_ONLY
+from cada_trl.data.sources import HARMLESS_ONLY, read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import HelpAsked, UserError, run_verb
 from cada_trl.hazards.pack import TWINS, load_pack
@@ -112,7 +112,7 @@ def check(name: str, overrides: list[str]) -> list[Finding]:
         raise UserError(f"{others[0]}: {name} is checked; give one policy, as in policy check {name}")
     config = load_config([f"policy={name}", *overrides])
     rows = _rows(read, read.policy)
-    found = [*_wrong(read, read.policy), *_leaks(rows, config), *_advice(read, read.policy, rows)]
+    found = [*_wrong(read, read.policy), *_leaks(rows, config, read.policy), *_advice(read, read.policy, rows)]
     findings = [Finding(f"{read.file}, {one.text}", one.is_error) for one in found]
     if not any(one.is_error for one in findings):
         try:  # what the loaders of a training would say
@@ -167,12 +167,19 @@ def _wrong(read: PolicyFile, policy: Policy) -> Iterator[Finding]:
             yield Finding(f"{read.at('twins', i, 'harmless')}: {text}")
 
 
-def _leaks(rows: list[Row], config: Config) -> Iterator[Finding]:
+def _leaks(rows: list[Row], config: Config, policy: Policy) -> Iterator[Finding]:
     data, keys = config.data, [row.key for row in rows]
     held_out = pair_roles(rows, data.held_out_hazards).probe
-    alike = near_duplicates(keys, data.near_duplicate_jaccard, pairs=[row.pair for row in rows])
+    beside = read_twins().rows if policy.beside else []
+    first, pairs = len(beside), [*(None for _ in beside), *(row.pair for row in rows)]
+    alike = near_duplicates([row.key for row in beside] + keys, data.near_duplicate_jaccard, first, pairs)
     for i, j in alike.items():
-        row, other = rows[i], rows[j]
+        row = rows[i - first]
+        if j < first:
+            text = f"the text, or nearly, of the built-in pair {beside[j].pair}, which stands beside; write it anew"
+            yield Finding(f"{row.where}: {text}")
+            continue
+        other = rows[j - first]
         likeness = "the same text" if row.key == other.key else "nearly the same text"
         why = "; one of them is held out" if (row.pair in held_out) != (other.pair in held_out) else ""
         yield Finding(f"{row.where}: {likeness} as {other.where}{why}; write one of them anew")
