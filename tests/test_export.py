@@ -104,7 +104,7 @@ def test_the_rates_of_an_evaluation_are_pushed_without_a_request_or_an_answer(tm
 def weights(tmp_path):
     folder = tmp_path / "final"
     folder.mkdir()
-    for name in ("model.safetensors", "training_args.bin", "chat_template.jinja", "notes.txt"):
+    for name in ("model.safetensors", "modeling_own.py", "training_args.bin", "chat_template.jinja", "notes.txt"):
         (folder / name).write_text(name, encoding="utf-8")
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools", encoding="utf-8")
@@ -121,6 +121,7 @@ def test_only_what_a_user_loads_is_copied_and_no_path_of_the_trainer(weights, tm
     assert {path.name for path in target.iterdir()} == described | {
         "README.md",
         "model.safetensors",
+        "modeling_own.py",
         "chat_template.jinja",
         "additional_chat_templates",
     }

@@ -31,6 +31,7 @@ PUBLISHED = (
     *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
     *("tokenizer*.json", "tokenizer.model", "chat_template*.jinja", "additional_chat_templates/*.jinja"),
     *("special_tokens_map.json", "vocab.json", "merges.txt"),
+    "*.py",  # of a model with code of its own
 )
 # where the trainer's machine had the base; and a mark that lets transformers make the generation config anew
 _REWRITTEN = ("config.json", "tokenizer_config.json")

@@ -151,6 +151,9 @@ def test_a_model_that_was_made_anew_in_the_same_folder_has_another_fingerprint(f
     before = model_fingerprint(named_model(str(folder)))
     assert model_fingerprint(named_model(str(save_tiny_model(folder)))) == before
     assert model_fingerprint(named_model(str(save_tiny_model(folder, seed=7)))) != before
+    before = model_fingerprint(named_model(str(folder)))
+    (folder / "modeling_own.py").write_text("# code of its own")
+    assert model_fingerprint(named_model(str(folder))) != before
 
 
 @pytest.mark.parametrize("recorded", ["another", None])

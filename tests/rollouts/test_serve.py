@@ -65,6 +65,12 @@ def test_for_lora_a_server_takes_adapters_and_no_weights_and_its_model_is_split_
         _options("peft=lora", "rank=513")
 
 
+def test_a_models_own_code_runs_in_the_server_where_it_may_in_the_training():
+    trusting = load_config([SERVER, "model=llama3", "data=paper", "trust_remote_code=true"])
+    assert "--trust-remote-code" in server_command(trusting, "model")
+    assert "--trust-remote-code" not in server_command(load_config([SERVER]), "model")
+
+
 def test_a_run_without_a_server_needs_none():
     with pytest.raises(UserError, match="rollout=vllm_colocate needs no server"):
         main(["rollout=vllm_colocate"])

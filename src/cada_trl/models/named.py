@@ -25,6 +25,7 @@ _DESCRIBING = (
     "chat_template*",
     "special_*.json",
     "adapter_config.json",
+    "*.py",
 )
 SAVED = "expected a model saved by save_pretrained with its tokenizer"
 

@@ -76,6 +76,7 @@ def server_command(config: Config, model: str) -> list[str]:
     command += ["--max-model-len", str(config.model.context_tok), "--generation-config", "vllm"]
     command += ["--enable-prefix-caching", "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
     command += ["--tensor-parallel-size", str(config.rollout.tensor_parallel)]
+    command += ["--trust-remote-code"] * config.model.trust_remote_code
     if config.peft.adapter == "lora":
         command += ["--enable-lora", "--max-lora-rank", str(adapter_options(config.peft.rank)["max_lora_rank"])]
     else:

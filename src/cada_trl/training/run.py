@@ -132,6 +132,7 @@ def training_arguments(config: Config, checkpoints: Path, n_harmful: int) -> dic
     return {
         "output_dir": str(checkpoints),
         "seed": config.seed,
+        "trust_remote_code": config.model.trust_remote_code,  # TRL loads the reference, and vLLM the policy, by it
         "learning_rate": algo.lr,
         "lr_scheduler_type": algo.lr_schedule,
         "warmup_steps": algo.warmup_frac,
