@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
 from cada_trl.config import load_config
 from cada_trl.errors import UserError
+from cada_trl.jobs.queue import given_options
 from cada_trl.storage.files import held
 
 from .conftest import STUB
@@ -176,12 +178,21 @@ def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep, queu
     assert "place:" in (sweep.sweep_folder / "logs" / f"{sweep.record['cells'][2]['id']}.log").read_text()
 
 
-@pytest.mark.parametrize("given", ["-p all -A all", "--time 60", "--time=60", "--job-name=mine", "--comment='a", "gpu"])
+@pytest.mark.parametrize(
+    "given", ["-p all -A all", "--time 60", "--time=60", "--job-name=mine", "--comment='a", "gpu", "--array=0-3"]
+)
 @pytest.mark.parametrize("words", [["--dry-run"], []])
 def test_slurm_args_that_the_sweep_cannot_take_are_refused_before_anything_is_written(sweep, queue, given, words):
     with pytest.raises(UserError, match=r"^slurm_args"):
         sweep("beta_kl=0.0", "launcher=slurm", f'slurm_args="{given}"', *words)
     assert calls(sweep) == [] and not (sweep.folder / "sweeps").exists()
+
+
+@pytest.mark.parametrize("word", ["--nodes=2", "--ntasks-per-node=4", "--output=/tmp/mine.log", "--open-mode=truncate"])
+def test_what_the_sweep_itself_sets_is_not_taken_from_slurm_args(word):
+    config = SimpleNamespace(slurm_args=f"--partition=gpu {word}")
+    with pytest.raises(UserError, match=rf"^slurm_args: {word.partition('=')[0]} is set by the sweep"):
+        given_options(config)
 
 
 def test_without_slurm_it_says_what_is_missing(sweep, monkeypatch):

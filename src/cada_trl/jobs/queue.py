@@ -181,6 +181,9 @@ def _resources(job: SweepJob, config: SweepConfig) -> dict[str, str]:
     return options | given_options(config)
 
 
+_OURS = ("--array", "--nodes", "--ntasks-per-node", "--output", "--open-mode")
+
+
 def given_options(config: SweepConfig) -> dict[str, str]:
     """slurm_args by name. Errors: UserError for other words than long options: a line of a script's head has one each,
     and one that lacks its value takes the next line for it."""
@@ -193,6 +196,10 @@ def given_options(config: SweepConfig) -> dict[str, str]:
             raise UserError(f"slurm_args: {word!r} is no long option; expected --name=value, as in --partition=gpu")
         if word.startswith("--time="):  # max_hours= counts with the limit
             raise UserError(f"slurm_args: {word} is the cell's limit; give it in hours, as in cell_limit_h=24")
+        if (name := word.partition("=")[0]) in _OURS:
+            raise UserError(
+                f"slurm_args: {name} is set by the sweep, from hardware=, jobs= and its folder; leave it out"
+            )
         if word.startswith("--job-name="):  # of one name each waits for the one before
             raise UserError(f"slurm_args: {word} would run the cells one by one; as --comment= it does not")
     return {name: value for name, _, value in (word.partition("=") for word in words)}
