@@ -133,7 +133,12 @@ UNREAD = {
     "algo.max_steps!=null": "algo.epochs",
     "rollout.backend!=vllm_server": "rollout.server_url rollout.tensor_parallel",
     "hardware.launcher=python": "hardware.accelerate_config",
+    "hardware.device=cpu": "hardware.accelerator",
     "peft.adapter=none": "peft.rank peft.alpha peft.dropout peft.target_modules",
+    "tracking.n_header_pairs=0": "tracking.header_every_steps",
+    "tracking.n_probe_harmful=0 tracking.n_probe_harmless=0 tracking.n_header_pairs=0": (
+        "tracking.probe_every_steps tracking.probe_batch"
+    ),
     "tracking.wandb=off tracking.local_tracker!=trackio": "tracking.wandb_project",
     "tripwires.over_refusal=off": "tripwires.over_refusal_frac",
     "tripwires.empty_analysis=off": "tripwires.empty_analysis_words tripwires.empty_analysis_frac",
