@@ -187,9 +187,9 @@ def test_the_longest_sequences_hold_the_cases_only_where_they_are_sampled_on():
 
 
 def test_every_card_that_a_hardware_can_name_has_its_data():
-    named = load_config(["accelerator=h100_80gb"]).hardware
+    named = load_config(["hardware=gpu", "accelerator=h100_80gb"]).hardware
     for card in accelerators():
-        assert load_config([f"accelerator={card}"]).hardware.accelerator == card
+        assert load_config(["hardware=gpu", f"accelerator={card}"]).hardware.accelerator == card
     assert named.accelerator in accelerators()
 
 
