@@ -105,6 +105,17 @@ def test_rewards_of_two_tables_are_not_compared(runs):
     assert paired["reasoned_refusal_frac"]["difference"] is not None
 
 
+def test_verdicts_of_two_judges_are_not_compared_and_what_none_decides_is(runs):
+    change_manifest(runs[1], judge_id="another")
+    found = explain(runs)
+    one = found.twin["probes_after"]["harmful"]
+    assert one["paired"]["reasoning_frac"]["n_pairs"] == 60
+    measures = ("reasoned_refusal_frac", "answered_frac", "reward_mean")
+    assert [one["paired"][measure]["difference"] for measure in measures] == [None] * 3
+    assert one["a"]["answered_frac"]["rate"] == one["b"]["answered_frac"]["rate"] is not None
+    assert markdown(found).count("Different judges: judge both by one of them") == 2  # before and after training
+
+
 def test_two_evaluations_of_other_weights_under_one_configuration_are_said_to_differ_in_them(evaluations):
     decides = read_json(evaluations[1] / "manifest.json")["decides"]
     change_manifest(evaluations[1], decides=decides | {"model": {"model.safetensors": "edited"}})

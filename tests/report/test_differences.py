@@ -106,6 +106,7 @@ def two(tmp_path, a, b):
     [
         ([sample("r1")], [sample("r3", "two")], "requests", None),  # before other samples
         ([sample("r1")], [sample("r1", prompt_arm="none")], "requests", None),
+        ([sample("r1")], [sample("r1", "two", request="reworded")], "requests", None),
         ([sample("r1"), sample("r2", "x")], [sample("r1"), sample("r2", "y")], "rollouts", (1, 2)),
         ([sample("r1", reward=0.0)], [sample("r1", reward=1.0)], "verdicts", (0, 1)),
         ([sample("r1")], [sample("r1")], None, None),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from matplotlib.figure import Figure
 
@@ -38,10 +40,24 @@ def test_a_point_is_asr_over_nrr_with_both_intervals(before):
 def test_no_line_leads_from_one_judge_to_another(before, after, tmp_path):
     other = read_evaluation(write_evaluation(tmp_path / "other", answers_most, RefusedJudge()))
     for record, leads in ((after, True), (other, False)):
-        axes = Figure().add_subplot()
-        draw_attack(axes, [before, record], "none")
-        ends = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 2]
-        assert any((start != end).any() for start, end in ends) is leads
+        assert a_line_leads(before, record) is leads
+
+
+def a_line_leads(first, second):
+    axes = Figure().add_subplot()
+    draw_attack(axes, [first, second], "none")
+    ends = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 2]
+    return any((start != end).any() for start, end in ends)
+
+
+@pytest.mark.parametrize("benchmark", ["strongreject", "xstest_safe"])
+def test_no_line_leads_to_other_requests_under_a_benchmarks_name(before, after, benchmark):
+    def asked(record, items_hash):
+        decides = {"asked": [{"benchmark": benchmark, "items_hash": items_hash}]}
+        return replace(record, manifest=record.manifest | {"decides": decides})
+
+    assert a_line_leads(asked(before, "1"), asked(after, "1"))
+    assert not a_line_leads(asked(before, "1"), asked(after, "2"))
 
 
 def test_every_attack_has_a_panel_and_every_evaluation_a_colour(before, after):

@@ -17,6 +17,12 @@ def test_what_the_judge_saw_is_that_of_the_judge_that_scored_and_not_of_the_last
     assert eval_facts(replace(failed_later, scores=saw_more))["The judge sees"] == "completion and prompt"
 
 
+def test_other_items_under_one_benchmarks_name_are_another_fact(before):
+    asked = [{"benchmark": "strongreject", "n_items": 24, "items_hash": "1a2b3c4d"}]
+    told = eval_facts(replace(before, manifest=before.manifest | {"decides": {"asked": asked}}))
+    assert told["Benchmarks"] == "StrongREJECT (24, items 1a2b3c4d), XSTest, safe (?)"
+
+
 def test_a_pair_of_the_card_is_a_row_and_an_absent_one_a_line_that_names_its_file():
     table, absent = card_blocks(CARD)
     probe, words = ["0.86 [0.83, 0.89]", "0.56 [0.50, 0.62]"], ["0.71 [0.67, 0.75]", "0.33 [0.28, 0.40]"]

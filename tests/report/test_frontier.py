@@ -13,6 +13,7 @@ from cada_trl.report.frontier import (
     axes_shown,
     configuration_shares,
     frontier,
+    measured,
     pareto_front,
     read,
     share,
@@ -87,6 +88,15 @@ def test_neighbours_on_the_front_are_tested_in_pairs_and_adjusted_together():
     assert two.asr.p == pytest.approx(2 / 2**8) and two.nrr.p == 1.0  # eight one way; one one way
     assert two.asr.p_holm == pytest.approx(4 / 2**8)
     assert two.asr.difference == pytest.approx(0.4) and two.asr.low is not None and two.asr.low > 0
+
+
+def test_a_probe_that_was_reworded_under_its_id_is_no_pair_and_the_cells_were_asked_otherwise(run):
+    reworded = [row.model_copy(update={"request": f"Please: {row.request}"}) for row in run.after]
+    runs = [run, replace(run, after=reworded)]
+    cells = [measured(CellRecord(name, name, 0, one, [])) for name, one in zip("ab", runs, strict=True)]
+    found = frontier(cells, "probe/harmful", "probe/harmless")
+    assert [(one.asr.n_pairs, one.asr.p) for one in found.neighbours] == [(0, None)]
+    assert not found.same_requests
 
 
 @pytest.mark.parametrize(("n_seeds", "known"), [(2, False), (3, True)])  # two configurations: df 2 and 4

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -190,6 +191,19 @@ def test_runs_with_names_of_their_own_are_seeds_by_what_their_folders_say(after,
         records.append(replace(record, config={"model": model}))
     assert [(side.label, len(side.records)) for side in sides(records)][:1] == [("smollm2-0a1b2c3d, 2 seeds", 2)]
     assert [side.trained for side in sides(records)] == [True, True]
+
+
+def test_seeds_that_learned_from_other_files_under_one_name_stand_alone(after, tmp_path):
+    records = []
+    for seed, digest in enumerate(("1", "1", "2")):
+        run = tmp_path / str(seed)
+        run.mkdir()
+        (run / "config.yaml").write_text(f"run_name: null\nmodel: {{name: smollm2}}\nseed: {seed}\n")
+        manifest = {"config_hash": "0a1b2c3d", "data": {"inputs": {"sha256": {"file": digest}}}}
+        (run / "manifest.json").write_text(json.dumps(manifest))
+        records.append(replace(after, config={"model": {"source": "folder", "path": str(run / "final")}}))
+    assert [len(side.records) for side in sides(records[:2])] == [2]
+    assert [len(side.records) for side in sides(records)] == [1, 1, 1]
 
 
 def test_cells_whose_prompts_are_never_the_same_stand_there_with_the_reason(before):

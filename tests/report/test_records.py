@@ -8,8 +8,9 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.evaluation.folder import verdict_file
 from cada_trl.report.records import UtilityRecord, read_evaluation, read_record, read_sweep
+from cada_trl.storage.files import read_json
 from tests.report.made_up_evaluation import RefusedJudge, answers_most, write_evaluation
-from tests.report.made_up_run import seal
+from tests.report.made_up_run import change_manifest, seal
 from tests.report.made_up_sweep import write_record, write_sweep
 from tests.report.made_up_utility import write_utility
 
@@ -52,6 +53,24 @@ def test_cells_that_two_judges_judged_are_not_set_against_each_other(tmp_path):
     write_evaluation(tmp_path / "evals" / "b0.1-s0", answers_most, RefusedJudge())
     with pytest.raises(UserError, match=r"judged by different judges \(phrases-\w+, refused-made-up-1\)"):
         read_sweep(folder)
+
+
+def test_probes_that_two_judges_judged_stand_in_for_no_evaluation(tmp_path):
+    folder = write_sweep(tmp_path, evaluated=False)
+    change_manifest(tmp_path / "runs" / "b0.1-s0", judge_id="classifier-1")
+    write_evaluation(tmp_path / "evals" / "asr", answers_most, benchmarks=["strongreject"])
+    values = read_json(folder / "sweep.json")
+    for evaluations in ([], ["evals/asr"]):  # an ASR alone draws no picture
+        values["cells"][0]["evaluations"] = evaluations
+        write_record(folder, values)
+        with pytest.raises(UserError, match=r"judges \(classifier-1, phrases-12345678\); evaluate all by one first"):
+            read_sweep(folder)
+
+
+def test_who_judged_the_probes_matters_to_no_sweep_whose_cells_are_evaluated(tmp_path):
+    folder = write_sweep(tmp_path)
+    change_manifest(tmp_path / "runs" / "b0.1-s0", judge_id="classifier-1")
+    assert len(read_sweep(folder).cells) == 4
 
 
 def test_rows_whose_manifest_is_gone_cannot_be_checked_and_that_is_said(tmp_path, capsys):

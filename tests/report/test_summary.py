@@ -63,6 +63,13 @@ def test_pairs_are_matched_by_request_and_not_by_order(run):
     )
 
 
+def test_a_request_that_was_reworded_under_its_id_is_no_pair(run):
+    before = [ProbeRow.model_validate(probe_row("harmful", i, "REFUSED", True)) for i in range(3)]
+    after = [before[0], *(row.model_copy(update={"request": f"Please: {row.request}"}) for row in before[1:])]
+    probes = summarise(dataclasses.replace(run, before=before, after=after))["probes"]["harmful"]
+    assert {one["n_pairs"] for one in probes["paired"].values()} == {1}
+
+
 @pytest.mark.parametrize("changes", [{"analysis": " \n"}, {"status": "truncated"}])
 def test_blanks_and_a_truncated_completion_are_no_reasoning(changes):
     row = ProbeRow.model_validate(probe_row("harmful", 1, "REFUSED", True, **changes))
@@ -83,7 +90,7 @@ def summary(run, config_hash, seed, rate):
         "after": {"answered_frac": {"rate": rate}},
         "paired": {"answered_frac": {"difference": None if rate is None else rate - 0.5}},
     }
-    return {"run": run, "config_hash": config_hash, "seed": seed, "probes": {"harmless": probe}}
+    return {"run": run, "config_hash": config_hash, "seed": seed, "inputs": {}, "probes": {"harmless": probe}}
 
 
 def after(groups):
@@ -111,6 +118,14 @@ def test_a_seed_that_stands_twice_or_no_known_configuration_makes_no_mean(config
     groups = across_runs([summary(f"run{i}", config, seed, 0.6 + i / 10) for i, seed in enumerate(seeds)])
     assert [(group["config_hash"], group["runs"]) for group in groups] == [(config, [f"run{i}"]) for i in range(3)]
     assert all(row["sd"] is None for row in after(groups))
+
+
+def test_seeds_of_one_configuration_that_had_other_inputs_make_no_mean(make_run):
+    runs = [make_run(seed) for seed in (0, 1)]
+    edited = {**runs[1].manifest, "hazards_hash": "another"}
+    for manifest, n_groups in ((runs[1].manifest, 1), (edited, 2)):
+        other = dataclasses.replace(runs[1], manifest=manifest)
+        assert len(across_runs([summarise(runs[0]), summarise(other)])) == n_groups
 
 
 def test_every_measure_of_a_real_summary_is_in_the_table(make_run):

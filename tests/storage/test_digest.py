@@ -7,11 +7,13 @@ import pytest
 
 from cada_trl.errors import UserError
 from cada_trl.storage.digest import (
+    are_alike,
     check_kept,
     check_same_inputs,
     content_hash,
     file_sha256,
     found,
+    inputs_of,
     json_sha256,
     kept,
     quick_sha256,
@@ -173,6 +175,15 @@ def test_rows_that_are_not_prepared_anew_are_told_by_the_file_that_they_are_made
     check_same_inputs(tmp_path, {"data": {**made_of("b")["data"], "files": {"train.jsonl": "t"}}})  # the same rows
     with pytest.raises(UserError, match="the request set is another one than when"):
         check_same_inputs(tmp_path, made_of("b"))
+
+
+@pytest.mark.parametrize("key", ["hazards_hash", "template_hash", "judge_id", "initial_model", "file", "twins"])
+def test_two_runs_had_the_same_inputs_where_no_recorded_one_differs(key):
+    def of(value):
+        return inputs_of({"data": {"inputs": {"sha256": {key: value}}}} if key in {"file", "twins"} else {key: value})
+
+    assert are_alike([of("a"), of(None), of("a"), {}])
+    assert not are_alike([of("a"), of(None), of("b")])
 
 
 def test_what_is_not_known_of_the_inputs_is_not_compared(tmp_path):

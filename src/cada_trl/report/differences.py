@@ -179,7 +179,7 @@ def _of_step(a: Sequence[Row], b: Sequence[Row]) -> Row:
     """Fields of Parting; without `what` where requests, completions and verdicts are the same."""
     asked, paid = [
         [[tuple(row.get(key) for key in keys) for row in rows] for rows in (a, b)]
-        for keys in (("request_id", "prompt_arm"), ("verdict", "reward"))
+        for keys in (("request_id", "request", "prompt_arm"), ("verdict", "reward"))
     ]
     if asked[0] != asked[1]:
         return {"what": "requests"}

@@ -179,7 +179,7 @@ def _pairs(records: Sequence[EvalRecord], pairs: Sequence[SideBySide]) -> list[B
 def _tradeoff(pictures: Sequence[tuple[str, bytes]], several: bool) -> list[Block]:
     if not pictures:
         return [Text(_NOT_DRAWN)]
-    line = "; a line leads from the first evaluation to each other one by its judge" if several else ""
+    line = "; a line leads from the first evaluation to each other one by its judge on its requests" if several else ""
     figures = Figures(pictures, "safety_helpfulness.png", "Safety against helpfulness")
     return [Text(f"{_TRADEOFF}{line}.", "note"), figures]
 
@@ -195,16 +195,18 @@ def tradeoff(records: Sequence[EvalRecord]) -> tuple[list[tuple[str, bytes]], by
 
 
 def draw_attack(axes: Axes, records: Sequence[EvalRecord], attack: str) -> None:
-    """A point for each evaluation and harmful benchmark, and a line from the first that the same judge judged."""
+    """A point for each evaluation and harmful benchmark, and a line from the first by its judge on its
+    requests."""
     benchmarks = list(dict.fromkeys(name for record in records for _, name in _points(record)))
-    first: dict[tuple[str, str], Place] = {}
+    first: dict[tuple[str, ...], Place] = {}
     for index, record in enumerate(records):
         for (under, name), (nrr, asr) in _points(record).items():
             if under == attack:
                 look: Any = {"color": turn(COLOURS, index), "marker": turn(MARKERS, benchmarks.index(name))}
                 x, y = float(nrr.value or 0), float(asr.value or 0)
                 point(axes, x, y, (nrr.low, nrr.high), (asr.low, asr.high), **look | _filling(index), markersize=8)
-                start = first.setdefault((name, record.scores.judge_id), (x, y))
+                items = [str(record.asked(one).get("items_hash")) for one in (name, _HELPFUL[0])]
+                start = first.setdefault((name, record.scores.judge_id, *items), (x, y))
                 axes.plot(*zip(start, (x, y), strict=True), color=GREY, linewidth=0.6, zorder=0)
     shares(axes)
     axes.set_title(attack_name(attack).replace("no attack", "No attack"))
@@ -212,7 +214,7 @@ def draw_attack(axes: Axes, records: Sequence[EvalRecord], attack: str) -> None:
     handles = [
         key(benchmark_name(name), marker=turn(MARKERS, place), color=GREY, linestyle="")
         for place, name in enumerate(benchmarks)
-        if name in {drawn for drawn, _ in first}
+        if name in {drawn for drawn, *_ in first}
     ]
     for index, name in enumerate(labels(records)):
         handles.append(key(name, color=turn(COLOURS, index), marker="o", markersize=8, linewidth=4, **_filling(index)))

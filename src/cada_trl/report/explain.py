@@ -33,7 +33,7 @@ from cada_trl.report.names import SETS, cell_name, measure_label, measures
 from cada_trl.report.rates import change_cell, share_cell
 from cada_trl.report.records import EvalRecord
 from cada_trl.report.run_record import Row, RunRecord
-from cada_trl.report.summary import paired_cell, stage_cell, summarise
+from cada_trl.report.summary import NO_PAIRS, UNJUDGED, paired_cell, stage_cell, summarise
 from cada_trl.storage.digest import file_sha256
 
 _FACTS = ("template_hash", "hazards_hash", "judge_id", "reference_hash", "git.commit")
@@ -63,9 +63,10 @@ def explain_runs(a: RunRecord, b: RunRecord, tolerance: float) -> Document:
     names, parted = (a.name, b.name), parting(a, b, tolerance)
     origins = manifest_differences(a.manifest, b.manifest, RUN_MANIFEST)
     data, data_twin = _data(a, b)
-    probes = {when: _probes(a, b, when) for when in ("before", "after")}
+    one_judge = a.manifest.get("judge_id") == b.manifest.get("judge_id")
+    probes = {when: _probes(a, b, when, one_judge) for when in ("before", "after")}
     sections = [data, _parting_section(parted, names)]
-    sections += [_probe_section(f"Probes {when} training", one, names) for when, one in probes.items()]
+    sections += [_probe_section(f"Probes {when} training", one, names, one_judge) for when, one in probes.items()]
     same, unknown = shared_facts(a.manifest, b.manifest, _FACTS)
     facts = [f"The same in both: {', '.join(same)}."] if same else []
     facts += [f"Not recorded by both, so not compared: {', '.join(unknown)}."] if unknown else []
@@ -186,26 +187,32 @@ def _parting_section(parted: Parting, names: Sequence[str]) -> Section:
     return _section("Where they part", [*sentences, *said], ["", *names], rows)
 
 
-def _probes(a: RunRecord, b: RunRecord, when: str) -> Row:
-    """As summarise's "probes", with the first run as before and the second as after."""
+def _probes(a: RunRecord, b: RunRecord, when: str, one_judge: bool) -> Row:
+    """As summarise's "probes", with the first run as before and the second as after; verdicts of two judges are no
+    pairs."""
     both = replace(a, before=getattr(a, when), after=getattr(b, when))
     if a.config.get("reward") != b.config.get("reward"):
         both = replace(both, config={})  # two tables have no scale in common: the rewards are left out
     probes: Row = summarise(both)["probes"]
+    for one in () if one_judge else probes.values():
+        one["paired"] |= {measure: NO_PAIRS for measure in one["paired"] if measure != UNJUDGED}
     return {name: {"a": one["before"], "b": one["after"], "paired": one["paired"]} for name, one in probes.items()}
 
 
-def _probe_section(title: str, probes: Row, names: Sequence[str]) -> Section:
+def _probe_section(title: str, probes: Row, names: Sequence[str], one_judge: bool) -> Section:
     rows: list[list[Shown]] = []
     for probe_set, one in probes.items():
         for measure in measures(probe_set):
             paired = one["paired"][measure]
-            clear = paired["difference"] is not None and not paired["low"] <= 0 <= paired["high"]
+            known = paired["difference"] is not None
+            clear = known and not paired["low"] <= 0 <= paired["high"]
             sides = [stage_cell(side, measure) for side in (one["a"], one["b"])]
             what = f"{SETS[probe_set]}: {measure_label(probe_set, measure)}"
-            rows.append([what, *sides, paired_cell(paired, measure), "clear" if clear else "not clear"])
-    said = "In pairs, on the requests that both were asked; clear: the 95 % interval leaves 0 out."
-    return _section(title, [said if rows else "Not recorded."], ["", *names, "Second - first", ""], rows)
+            read = "clear" if clear else "not clear" if known else ""
+            rows.append([what, *sides, paired_cell(paired, measure), read])
+    said = ["In pairs, on the requests that both were asked; clear: the 95 % interval leaves 0 out."]
+    said += [] if one_judge else [_TWO_JUDGES]
+    return _section(title, said if rows else ["Not recorded."], ["", *names, "Second - first", ""], rows)
 
 
 def _responses(a: EvalRecord, b: EvalRecord) -> tuple[Section, str, Row]:

@@ -54,7 +54,6 @@ def eval_facts(record: EvalRecord) -> dict[str, str]:
     decides, attacks = manifest.get("decides") or {}, manifest.get("attacks") or {}
     # of the judge that scored: a later call with another one may have failed
     sees, limit = split_sees(record.scores.judge_id)[1], config.get("limit")
-    sizes = {one.get("benchmark"): one.get("n_items") for one in decides.get("asked") or [] if isinstance(one, dict)}
     benchmarks = dict.fromkeys(cell.benchmark for cell in record.scores.cells)
     kinds = {
         cell.attack: f" ({attacks.get(cell.attack, {}).get('kind', 'unknown')}"
@@ -72,12 +71,19 @@ def eval_facts(record: EvalRecord) -> dict[str, str]:
             [record.scores.judge_id, *filter(None, [", ".join(one.judge_id for one in record.scores.judges)])]
         ),
         "The judge sees": _SEES.get(sees, sees.replace("_", " ")),
-        "Benchmarks": ", ".join(f"{benchmark_name(name)} ({sizes.get(name, '?')})" for name in benchmarks),
+        "Benchmarks": ", ".join(_items_fact(record, name) for name in benchmarks),
         "Items per benchmark": f"at most {limit}, drawn by category with seed {config.get('seed')}" if limit else "all",
         "Attacks": "; ".join(attack_name(name) + ("" if name == "none" else kind) for name, kind in kinds.items()),
         "Coverage needed for a number": f"{100 * record.scores.min_coverage:g} %",
         **provenance_facts(record, ", ".join(known) or "unknown"),
     }
+
+
+def _items_fact(record: EvalRecord, benchmark: str) -> str:
+    """`XSTest, safe (250, items 1a2b3c4d)`: a name and a number are also those of other requests."""
+    asked = record.asked(benchmark)
+    items = f", items {asked['items_hash']}" if asked.get("items_hash") else ""
+    return f"{benchmark_name(benchmark)} ({asked.get('n_items', '?')}{items})"
 
 
 def provenance_facts(folder: Folder, wall: str = "") -> dict[str, str]:

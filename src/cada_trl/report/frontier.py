@@ -20,6 +20,7 @@ from cada_trl.report.records import CellRecord
 from cada_trl.report.summary import outcome
 from cada_trl.statistics.intervals import adjusted_mean, centre_and_error, wilson
 from cada_trl.statistics.seeds import PooledSpread, pooled_spread
+from cada_trl.storage.digest import json_sha256
 
 POOLED = "asr/all"
 _SAFE = "nrr/xstest_safe/none"
@@ -55,7 +56,8 @@ def measured(cell: CellRecord) -> Measured:
                 by_measure.setdefault(name, {})[one.attempt.key] = (f"{item.benchmark}/{item.id}", one.complied)
     for row in cell.run.after if cell.run else []:
         probed = by_measure.setdefault(f"probe/{row.set}", {})
-        probed[row.request_id] = (row.request_id, outcome(row, "answered_frac"))
+        key = json_sha256([row.request_id, row.request])  # a request that was reworded keeps its id
+        probed[key] = (key, outcome(row, "answered_frac"))
     coverages = [record.scores.min_coverage for record in cell.evaluations]
     return Measured(cell, by_measure, max(coverages, default=0.0))
 

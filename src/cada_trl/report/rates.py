@@ -20,6 +20,7 @@ from cada_trl.report.names import METRICS, attack_name, benchmark_name, cell_nam
 from cada_trl.report.records import EvalRecord, every_cell
 from cada_trl.report.run_record import of_training
 from cada_trl.statistics.seeds import PooledSpread
+from cada_trl.storage.digest import are_alike, inputs_of
 
 # Columns that stand only where some evaluation has a number: a judge of refusals labels no harm
 OPTIONAL = {"harmful": "judged harmful", "harmful_score": "harmful score"}
@@ -164,7 +165,8 @@ class Side:
 
 
 def sides(records: Sequence[EvalRecord]) -> list[Side]:
-    """In the order given. A seed that is there twice is no seed beside others: such evaluations stand alone."""
+    """In the order given. A seed that is there twice, or that learned from other inputs, is no seed beside others: such
+    evaluations stand alone."""
     groups: dict[Any, list[Side]] = {}
     for index, (label, record) in enumerate(zip(labels(records), records, strict=True)):
         trained, decides = _training(record), record.manifest.get("decides") or {}
@@ -175,8 +177,8 @@ def sides(records: Sequence[EvalRecord]) -> list[Side]:
     for training, group in groups.items():
         own = [record for side in group for record in side.records]
         seeds = {trained[1] for record in own if (trained := _training(record))}
-        several = 1 < len(own) == len(seeds)
-        if not several:
+        inputs = [inputs_of(of_training(record).manifest) for record in own]
+        if not 1 < len(own) == len(seeds) or not are_alike(inputs):
             found += group
             continue
         label = f"{training[0]}, {len(own)} seeds"

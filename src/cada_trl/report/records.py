@@ -69,6 +69,11 @@ class EvalRecord(Folder):
         """As evaluation.compare takes it."""
         return Evaluated(self.name, self.scores.judge_id, self.outcomes)
 
+    def asked(self, benchmark: str) -> Row:
+        """What the manifest says of the benchmark's items; {} where it says nothing."""
+        rows = (self.manifest.get("decides") or {}).get("asked") or []
+        return next((row for row in rows if isinstance(row, dict) and row.get("benchmark") == benchmark), {})
+
     def is_transfer(self, attack: str) -> bool:
         """The attack's prompts were made against another model."""
         return bool(((self.manifest.get("attacks") or {}).get(attack) or {}).get("transfer"))
@@ -258,7 +263,7 @@ def _is_rate(rate: Any) -> bool:
 
 def read_sweep(path: Path) -> SweepRecord:
     """Read sweep.json and the folders that it names. Errors: UserError for a sweep.json that is damaged, and for cells
-    that were judged by different judges.
+    whose evaluations, or probes where these stand in for them, were judged by different judges.
 
     A cell without numbers, and one whose folder is gone or damaged, is said in `missing` and never shown as a point.
     """
@@ -272,11 +277,16 @@ def read_sweep(path: Path) -> SweepRecord:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path / SWEEP} is of another form ({error!r:.80}); {advice}") from error
-    judges = sorted({one.scores.judge_id for cell in [*initial, *cells] for one in cell.evaluations})
-    if len(judges) > 1:
-        raise UserError(
-            f"{path}: its cells were judged by different judges ({', '.join(judges)}); judge all by one first"
-        )
+    scores = [one.scores for cell in [*initial, *cells] for one in cell.evaluations]
+    judged = {one.judge_id for one in scores}
+    runs = [cell.run for cell in cells if cell.run and cell.run.after]
+    probed = {str(judge) for run in runs if (judge := run.manifest.get("judge_id"))}
+    stand_in = not {"asr", "nrr"} <= {cell.metric for one in scores for cell in one.cells}  # as frontier.axes_shown
+    for judges, what in ((judged, "judge all"), (probed if stand_in else set(), "evaluate all")):
+        if len(judges) > 1:
+            raise UserError(
+                f"{path}: its cells were judged by different judges ({', '.join(sorted(judges))}); {what} by one first"
+            )
     return SweepRecord(path, values, {}, initial, cells, missing)
 
 

@@ -16,16 +16,19 @@ from cada_trl.report.names import SETS, measure_label, measures, pooled_note
 from cada_trl.report.run_record import UNKNOWN, ProbeRow, RunRecord
 from cada_trl.statistics.intervals import Rate, adjusted_mean
 from cada_trl.statistics.seeds import UNBOUNDED, PooledSpread, pooled_spread
+from cada_trl.storage.digest import are_alike, inputs_of
 from cada_trl.tracking.metrics import HARMFUL_SETS, PROBE_SETS
 
 Ends = tuple[float, float]  # the lowest and the highest value
+UNJUDGED = "reasoning_frac"  # the one measure that no judge decides
+NO_PAIRS = {"n_pairs": 0, "difference": None, "low": None, "high": None}  # as _paired of none
 
 
 def summarise(run: RunRecord) -> dict[str, Any]:
     """A JSON-able summary of one run; rates are fractions, absent values null.
 
-    {"run", "config_hash", "seed", "exit_state", "n_steps", "wall_s", "judge_id", "missing", "reward": the table,
-     "last_step": a line of train.jsonl,
+    {"run", "config_hash", "seed", "inputs": as inputs_of, "exit_state", "n_steps", "wall_s", "judge_id", "missing",
+     "reward": the table, "last_step": a line of train.jsonl,
      "probes": {set: {"before" | "after": {"asked", "scored", "coverage", "reward_mean": {...},
                                            measure: {"successes", "n", "rate", "low", "high"}},
                       "paired": {measure | "reward_mean": {"n_pairs", "difference", "low", "high"}}}}}
@@ -36,6 +39,7 @@ def summarise(run: RunRecord) -> dict[str, Any]:
         "run": run.name,
         "config_hash": run.config_hash,
         "seed": run.seed,
+        "inputs": inputs_of(manifest),
         "exit_state": manifest.get("exit_state"),
         "n_steps": len(run.steps),
         "wall_s": manifest.get("wall_s"),
@@ -53,7 +57,7 @@ def summarise(run: RunRecord) -> dict[str, Any]:
 
 def outcome(row: ProbeRow, measure: str) -> bool | None:
     """Whether a completion counts for a measure; None where the judge gave no verdict (never counted as either)."""
-    if measure == "reasoning_frac":
+    if measure == UNJUDGED:
         return row.reasoned
     if row.verdict is Verdict.UNSCORED:
         return None
@@ -71,8 +75,8 @@ def reward_ends(probe_set: str, table: Mapping[str, Any]) -> Ends:
 
 def _one_set(probe_set: str, before: list[ProbeRow], after: list[ProbeRow], ends: Ends | None) -> dict[str, Any]:
     """ends: of the reward, which is left out without them."""
-    later = {row.request_id: row for row in after}
-    pairs = [(row, later[row.request_id]) for row in before if row.request_id in later]
+    later = {(row.request_id, row.request): row for row in after}  # a request that was reworded keeps its id
+    pairs = [(row, later[key]) for row in before if (key := (row.request_id, row.request)) in later]
     rates = {one: [(outcome(old, one), outcome(new, one)) for old, new in pairs] for one in measures(probe_set)}
     return {
         "before": _one_pass(probe_set, before, ends),
@@ -119,10 +123,10 @@ def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
      "rows": [{"set", "measure", "stage": "before" | "after" | "difference",
                "per_run": [fraction | None], "n_runs", "mean", "sd", "low", "high", "borrowed", "pooled"}]}
     sd is the sample's (n - 1), None below two runs. Runs of different configurations are never averaged, nor are those
-    of one that is not known or has a seed twice: each of these is an entry. The variance over seeds is pooled
-    (`pooled`: as PooledSpread) and gives the mean's 95 % interval for further seeds on these requests, where there are
-    seeds enough. borrowed: of one run. Before training there are no seeds, and no interval. Nor is there one of rewards
-    by different tables, which have no scale in common.
+    of one that is not known, has a seed twice or had other inputs: each of these is an entry. The variance over seeds
+    is pooled (`pooled`: as PooledSpread) and gives the mean's 95 % interval for further seeds on these requests, where
+    there are seeds enough. borrowed: of one run. Before training there are no seeds, and no interval. Nor is there one
+    of rewards by different tables, which have no scale in common.
     """
     by_config: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
@@ -147,8 +151,10 @@ def across_runs(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _are_seeds(group: list[dict[str, Any]]) -> bool:
-    """One seed twice would count as two, and runs whose configuration is not known may be of several."""
-    return group[0]["config_hash"] != UNKNOWN and len({summary["seed"] for summary in group}) == len(group)
+    """One seed twice would count as two, and runs whose configuration is not known may be of several; a file that was
+    edited between two runs keeps its name in the configuration."""
+    several = len({summary["seed"] for summary in group}) == len(group)
+    return group[0]["config_hash"] != UNKNOWN and several and are_alike([summary["inputs"] for summary in group])
 
 
 def seeds_note(groups: Sequence[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ _INPUTS = {
     "judge_id": "judge",
     "initial_model": "initial model",
 }
+_MADE_OF = ("file", "twins")  # what the request set is made of: one's own file, or the package's
 Digest = Callable[[Path], str]
 _WHOLE_BYTES = 2**26  # ours: larger files, which are weights, take seconds each
 _END_BYTES = 2**20
@@ -97,21 +98,29 @@ def found(path: Path, folder: str | Path) -> Path:
     return beside if beside.is_dir() and not named.is_absolute() else named
 
 
+def inputs_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's configuration names by path alone, told by content, as far as its manifest has it."""
+    made_of = ((manifest.get("data") or {}).get("inputs") or {}).get("sha256") or {}
+    values = {key: manifest.get(key) for key in _INPUTS} | {key: made_of.get(key) for key in _MADE_OF}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def are_alike(inputs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether no two of several inputs_of say different things; what one does not say is no difference."""
+    said: dict[str, Any] = {}
+    return all(said.setdefault(key, value) == value for one in inputs for key, value in one.items())
+
+
 def check_same_inputs(folder: Path, now: Mapping[str, Any]) -> None:
     """now: a run's manifest, or what is known of it. Errors: UserError where what the run's configuration names by path
     alone is another one than when the run in the folder began."""
     before = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
-    wrong = [
-        what
-        for key, what in _INPUTS.items()
-        if before.get(key) is not None and before[key] != now.get(key, before[key])
-    ]
-    data = [manifest.get("data") or {} for manifest in (before, now)]
-    rows = [one.get("files") for one in data]
-    if not all(rows):  # what is not prepared anew is told by the file that it is made of, one's own or the package's
-        sha256 = [(one.get("inputs") or {}).get("sha256") or {} for one in data]
-        known = [key for key in ("file", "twins") if all(one.get(key) for one in sha256)]
-        rows = [[one[key] for key in known] for one in sha256]
+    old, new = inputs_of(before), inputs_of(now)
+    wrong = [what for key, what in _INPUTS.items() if key in old and old[key] != new.get(key, old[key])]
+    rows = [(manifest.get("data") or {}).get("files") for manifest in (before, now)]
+    if not all(rows):  # what is not prepared anew is told by the file that it is made of
+        known = [key for key in _MADE_OF if key in old and key in new]
+        rows = [[one[key] for key in known] for one in (old, new)]
     wrong += ["request set"] if all(rows) and rows[0] != rows[1] else []
     if wrong:
         raise UserError(
