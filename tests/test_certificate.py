@@ -1,6 +1,7 @@
 """The certificate: what it holds, that it is made again from its files, and which evaluations say nothing."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -12,9 +13,10 @@ from cada_trl.certificate import main
 from cada_trl.config import ModelConfig
 from cada_trl.config.loading import check_values
 from cada_trl.errors import UserError
+from cada_trl.hazards.pack import BUILTIN_DIR, load_pack, pack_hash
 from cada_trl.models.named import folder_identity, model_fingerprint
 from cada_trl.report.records import read_evaluation
-from cada_trl.storage.digest import kept
+from cada_trl.storage.digest import file_sha256, kept
 
 
 def evaluation(path, weights, answers, **others):
@@ -212,3 +214,46 @@ def test_the_trained_model_first_is_refused(before, after, tmp_path):
     assert main([str(before), str(trained), "--out", str(tmp_path / "out")]) == 0
     files = json.loads((tmp_path / "out/certificate.json").read_text(encoding="utf-8"))["files"]
     assert {"../run/config.yaml", "../run/manifest.json"} <= files.keys()
+
+
+def test_twins_and_a_case_pack_that_are_others_than_when_they_were_used_have_a_warning(before, tmp_path):
+    pack, trained_on, asked = tmp_path / "pack", tmp_path / "trained_on.jsonl", tmp_path / "asked.jsonl"
+    shutil.copytree(BUILTIN_DIR, pack)
+    trained_on.write_text("1\n", encoding="utf-8")
+    asked.write_text("2\n", encoding="utf-8")
+    weights = write_model(tmp_path / "run/final", b"\1" * 16)
+    values = {"run_name": None, "hazards": str(pack), "data": {"dataset": "twins", "file": str(trained_on)}}
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    recorded = {
+        "hazards_hash": pack_hash(load_pack(str(pack))),
+        "data": {"inputs": {"sha256": {"file": file_sha256(trained_on), "twins": "of no twins that were read"}}},
+    }
+    (tmp_path / "run/manifest.json").write_text(json.dumps(recorded), encoding="utf-8")
+    after = evaluation(tmp_path / "evals/after", weights, refuses_most)
+    config = after / "config.yaml"
+    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    config.write_text(
+        yaml.safe_dump(values | {"benchmarks": ["twins_harmful"], "twins_file": str(asked)}), encoding="utf-8"
+    )
+    decides = {"asked": [{"benchmark": "twins_harmful", "sha256": file_sha256(asked)}], "prompt": None}
+    change_manifest(
+        after, files=kept(after), decides=decides | {"model": folder_identity(weights), "generator": "scripted"}
+    )
+
+    def since():
+        assert main([str(before), str(after), "--out", str(tmp_path / "out")]) == 0
+        said = json.loads((tmp_path / "out/certificate.json").read_text(encoding="utf-8"))
+        assert {"../trained_on.jsonl", "../asked.jsonl"} <= said["files"].keys()
+        return [one.partition(":")[0] for one in said["warnings"] if one.startswith("Since")]
+
+    assert since() == []
+    trained_on.write_text("3\n", encoding="utf-8")
+    assert since() == ["Since the training ../trained_on.jsonl has changed"]
+    asked.write_text("4\n", encoding="utf-8")
+    edit(pack / "07_hate.yaml", "number: 7", "number: 70")
+    assert since()[1:] == [
+        "Since the evaluation ../asked.jsonl has changed",
+        "Since the training the case pack ../pack has changed",
+    ]
+    shutil.rmtree(pack)
+    assert since()[2] == "Since the training the case pack ../pack is missing"

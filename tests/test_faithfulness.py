@@ -8,11 +8,11 @@ from evaluation.small_evaluation import ScriptedGenerator, use_generator, write_
 
 from cada_trl import faithfulness as verb
 from cada_trl.errors import UserError
-from cada_trl.evaluation.faithfulness import Effects
+from cada_trl.evaluation.faithfulness import CASE_CHANGES, Effects
 from cada_trl.judging.judge import Judged
 from cada_trl.judging.phrases import PhraseJudge
 from cada_trl.models.prompts import answer_begun
-from cada_trl.records import Verdict, read_jsonl
+from cada_trl.records import Verdict, read_jsonl, write_jsonl
 from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.log import AppendLog
@@ -175,6 +175,21 @@ def test_cases_of_a_pack_that_no_item_is_of_are_not_probed(root, monkeypatch, mo
     with pytest.raises(UserError, match="items=twins has no item of a hazard of the pack 'tenancy', whose cases are"):
         call(root, "prompt=cases", "policy=tenancy", "twins_file=null")
     assert not model.asked
+
+
+def test_items_of_a_hazard_that_the_pack_lacks_are_said_to_lack_the_changes_of_cases(root):
+    rows = [
+        {"set": "harmful", "request_id": f"r{n}", "request": f"Request {n}?", "hazard": hazard, "harmful": n < 2}
+        for n, hazard in enumerate(["hate", "arson", "arson"])
+    ]
+    write_jsonl(root / "run/probes/before.jsonl", rows)
+    folder = call(root, "prompt=cases", f"items={root / 'run'}")
+    found = read_effects(folder)
+    for change in CASE_CHANGES:
+        harmful, harmless = (found[change, kind] for kind in ("harmful", "harmless"))
+        assert (harmful.asked, harmful.missing, harmless.asked, harmless.missing) == (1, 1, 0, 1)
+    reasons = {row["reason"] for _, row in read_jsonl(folder / "missing.jsonl") if row["attack"] in CASE_CHANGES}
+    assert reasons == {"it is of no hazard of the pack"}
 
 
 def test_a_policys_own_held_out_twins_are_probed(root, monkeypatch, capsys):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,12 +24,12 @@ from cada_trl.errors import UserError, run_verb
 from cada_trl.evaluation.attacks import generated
 from cada_trl.evaluation.folder import ATTEMPTS, MISSING, RESPONSES, SCORES
 from cada_trl.evaluation.scores import withheld_lines
-from cada_trl.hazards.pack import BUILTIN_DIR, TWINS
+from cada_trl.hazards.pack import BUILTIN_DIR, PACK_FILE, TWINS, load_pack, pack_hash
 from cada_trl.judging.card import CARDS
 from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.records import EvalRecord, in_place, read_evaluated, verdict_files
 from cada_trl.report.run_record import of_training
-from cada_trl.storage.digest import CONFIG, MANIFEST, file_sha256
+from cada_trl.storage.digest import CONFIG, MANIFEST, change, file_sha256
 from cada_trl.storage.files import read_json, replace, replace_json
 from cada_trl.tracking.manifest import git_state, scrub
 from cada_trl.visible import visible
@@ -37,6 +37,7 @@ from cada_trl.visible import visible
 PAGE, JSON = "certificate.html", "certificate.json"
 ABOUT = "What was measured before and after a training, and what was not. What was not scored is never a number."
 _IN_PACKAGE = "package:"
+_Input = tuple[str, Path, str | None]  # training or evaluation, a twins file or a case pack's page, its recorded digest
 _ADVICE = "write the certificate again with python -m cada_trl.certificate evals/<before> evals/<after>"
 
 
@@ -82,14 +83,16 @@ def certify(before: Path, after: Path, out: Path, cards: Path | None) -> Certifi
     """What a certificate in the folder `out` says. Errors: UserError for evaluations that say nothing of a training."""
     records = {"before": _evaluation(before), "after": _evaluation(after)}
     _check_comparable(records["before"], records["after"])
+    inputs, said = list(_inputs(records["after"])), certified(records["before"], records["after"], cards)
+    files = _files(records, inputs)
     return Certificate(
         made_by={"version": version("cada_trl"), "git": git_state(PACKAGE_DIR)},
         before=_place(before, out),
         after=_place(after, out),
         judge_cards=_place(cards, out) if cards else None,
         weights={side: _weights(record) for side, record in records.items()},
-        files={_place(path, out): file_sha256(path, "it is part of the certificate") for path in _files(records)},
-        **certified(records["before"], records["after"], cards),
+        files={_place(path, out): file_sha256(path, "it is part of the certificate") for path in files},
+        **said | {"warnings": [*said["warnings"], *_changed(inputs, out)]},
     )
 
 
@@ -176,8 +179,41 @@ def _weights(record: EvalRecord) -> dict[str, str]:
     return dict(scrub(recorded))
 
 
-def _files(records: Mapping[str, EvalRecord]) -> list[Path]:
-    """What the numbers come from: the evaluations' files, the training's, its twins and its case pack."""
+def _inputs(after: EvalRecord) -> Iterator[_Input]:
+    """What the configurations of the training and the evaluation after it name by path alone."""
+    run, decides = of_training(after), after.manifest.get("decides") or {}
+    data = run.config.get("data") or {}
+    if data.get("dataset") == "twins":
+        recorded = ((run.manifest.get("data") or {}).get("inputs") or {}).get("sha256") or {}
+        yield "training", Path(data.get("file") or TWINS), recorded.get("file" if data.get("file") else "twins")
+    if names := TWIN_SETS.keys() & set(after.config.get("benchmarks") or ()):
+        asked = {one.get("benchmark"): one.get("sha256") for one in decides.get("asked") or ()}
+        yield "evaluation", Path(after.config.get("twins_file") or TWINS), asked.get(min(names))
+    shown = (decides.get("prompt") or {}).get("hazards")
+    for user, config, digest in (
+        ("evaluation", after.config, shown),
+        ("training", run.config, run.manifest.get("hazards_hash")),
+    ):
+        if config:
+            name = str(config.get("hazards") or "builtin")
+            yield user, (BUILTIN_DIR if name == "builtin" else Path(name)) / PACK_FILE, digest
+
+
+def _changed(inputs: Iterable[_Input], out: Path) -> Iterator[str]:
+    """A warning for each that is another one here than when it was used, since its hash here vouches for nothing."""
+    for user, path, digest in inputs:
+        is_pack = path.name == PACK_FILE
+        if digest and (seen := change(path, digest, _pack_digest if is_pack else file_sha256)):
+            what = f"the case pack {_place(path.parent, out)}" if is_pack else _place(path, out)
+            yield f"Since the {user} {what} {seen}: what was used then is not among the files of this certificate."
+
+
+def _pack_digest(page: Path) -> str:
+    return pack_hash(load_pack(str(page.parent)))
+
+
+def _files(records: Mapping[str, EvalRecord], inputs: Iterable[_Input]) -> list[Path]:
+    """What the numbers come from: the evaluations' files, the training's, the twins and case packs of both."""
     files = [
         record.path / name
         for record in records.values()
@@ -186,17 +222,12 @@ def _files(records: Mapping[str, EvalRecord]) -> list[Path]:
             *(*verdict_files(record.scores).values(), SCORES),
         )
     ]
-    config, run = records["after"].config, of_training(records["after"])
+    run = of_training(records["after"])
     if run.config:
         files += [path for name in (CONFIG, MANIFEST, "train.jsonl") if (path := run.path / name).is_file()]
-    data = run.config.get("data") or {}
-    twins = [data.get("file") or TWINS] if data.get("dataset") == "twins" else []
-    if TWIN_SETS.keys() & set(config.get("benchmarks") or ()):
-        twins.append(config.get("twins_file") or TWINS)
-    packs = {str(one.get("hazards") or "builtin") for one in (config, run.config) if one}
-    folders = [BUILTIN_DIR if name == "builtin" else Path(name) for name in sorted(packs)]
-    files += map(Path, twins)
-    return list(dict.fromkeys([*files, *(path for folder in folders for path in sorted(folder.glob("*.y*ml")))]))
+    for _, path, _ in inputs:
+        files += sorted(path.parent.glob("*.y*ml")) if path.name == PACK_FILE else [path]
+    return list(dict.fromkeys(files))
 
 
 def _place(path: Path, out: Path) -> str:

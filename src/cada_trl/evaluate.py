@@ -31,7 +31,7 @@ from cada_trl.hazards.pack import load_pack
 from cada_trl.judging.endpoint import ChatEndpoint
 from cada_trl.judging.from_config import make_judge
 from cada_trl.judging.judge import Judge, check_reachable, members_of
-from cada_trl.prompting.arms import of_each_hazard
+from cada_trl.prompting.arms import of_each_hazard, shows_hazard
 from cada_trl.report.records import read_record
 from cada_trl.storage.digest import MANIFEST, content_hash
 from cada_trl.storage.files import place_of
@@ -146,7 +146,8 @@ def _attackers(
     endpoint = ChatEndpoint.from_settings(asked.attacker_base_url, asked.attacker_llm, *client)
     attacker = Attacker(endpoint, config.cache_dir / "attacks.jsonl", asked.attacker_max_calls)
     target, depth = content_hash(model.decides), (asked.n_streams, asked.n_iterations)
-    return attacker, PairAttack(attacker, model.answer, target, judge, config.judge.judge_sees, *depth)
+    by_hazard = shows_hazard(config.prompt)
+    return attacker, PairAttack(attacker, model.answer, target, judge, config.judge.judge_sees, *depth, by_hazard)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from cada_trl.console import table_console
 from cada_trl.data.benchmark_items import of_pack
 from cada_trl.document.render import show
 from cada_trl.errors import UserError, run_verb
-from cada_trl.evaluation.answers import Attempt, Completion, join, judge_by_each, respond, to_row
+from cada_trl.evaluation.answers import Attempt, Completion, Missing, join, judge_by_each, respond, to_row
 from cada_trl.evaluation.faithfulness import (
     INTERVENTIONS,
     KINDS,
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
             asked["reasoning_as"] = config.prompt.reasoning_as  # how answers are begun, also without a prompt arm
         decides = {**model.decides, "asked": asked}
         path = Path(config.faithfulness_dir) / folder_name(config.model.name, decides)
-        first = prompt_attempts(items, config.prompt, pack)
+        first, without = prompt_attempts(items, config.prompt, pack)
         if "--dry-run" in flags:
             print(f"model: {config.model.path}, prompt={config.prompt.arm}")
             print(
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
         check_reachable(judge)
         facts = {"model": config.model.name, "judge_id": judge.id, "interventions": INTERVENTIONS}
         with EvaluationFolder.opened(path, decides, config, facts) as folder:
-            measured = probe(config, first, model, judge, folder)
+            measured = probe(config, first, without, model, judge, folder)
             if all(one.refused.value is None for one in measured.untouched):
                 raise UserError(
                     f"no rate can be given: {measured.untouched[0].refused.withheld}; answers and verdicts are kept in "
@@ -109,9 +109,15 @@ def main(argv: list[str]) -> int:
 
 
 def probe(
-    config: FaithfulnessConfig, first: Sequence[Attempt], model: ModelUnderTest, judge: Judge, folder: EvaluationFolder
+    config: FaithfulnessConfig,
+    first: Sequence[Attempt],
+    without: Sequence[Missing],
+    model: ModelUnderTest,
+    judge: Judge,
+    folder: EvaluationFolder,
 ) -> Effects:
-    """The passes, each going on where an earlier call ended. first: the attempts that change no analysis."""
+    """The passes, each going on where an earlier call ended. first: the attempts that change no analysis; without: what
+    is missing of these."""
 
     def answers(attempts: Sequence[Attempt]) -> Iterator[tuple[int, Completion]]:
         """A begun answer is part of what was answered: the judge and the split read it whole."""
@@ -122,6 +128,7 @@ def probe(
     with folder.timed("responses"):
         responses = respond(first, folder.log(PROMPT_RESPONSES), answers)
         begun, missing = analysis_attempts(first, responses, config.keep_sentences, config.prompt.reasoning_as)
+        missing = [*without, *missing]
         responses = responses | respond(begun, folder.log(ANALYSIS_RESPONSES), answers)
     model.close()  # a judge that is a model needs the memory
     attempts = [*first, *begun]

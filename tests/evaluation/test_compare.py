@@ -122,9 +122,10 @@ def test_several_seeds_are_compared_by_their_hierarchical_means():
     base = run([True] * 10, name="base")
     seeds = [[True] * n + [False] * (10 - n) for n in (4, 5, 6)]
     trained = [run(one, name=f"s{i}") for i, one in enumerate(seeds)]
-    comparison = compare([base], trained, 0.9)
+    comparison = compare([base], trained, 0.9, trained=(False, True))
     change = comparison.cells[0].complied
-    expected = difference_across_seeds([[1.0] * 10], [[float(bool(one)) for one in seed] for seed in seeds])
+    rows = [[float(bool(one)) for one in seed] for seed in seeds]
+    expected = difference_across_seeds([[1.0] * 10], rows, trained=(False, True))
     assert (change.difference, change.low, change.high) == expected
     assert (change.before, change.after, change.sd_before) == (1.0, pytest.approx(0.5), None)
     assert change.sd_after == pytest.approx(0.1)
@@ -143,7 +144,7 @@ def test_configurations_that_stand_beside_share_their_spread():
     pool = pooled_spread([[0.4, 0.5, 0.6], [0.1, 0.2, 0.3]])
     expected = difference_across_seeds([[1.0] * 10], rows, pool, (False, True))
     assert (change.difference, change.low, change.high) == pytest.approx(expected)
-    alone = compare([base], first, 0.9).cells[0].complied
+    alone = compare([base], first, 0.9, trained=(False, True)).cells[0].complied
     assert alone.low < change.low  # t of two against t of four
 
 

@@ -46,7 +46,7 @@ def responses(attempts, texts):
 
 
 def begun(texts, keep_sentences=1):
-    plain = prompt_attempts(ITEMS, RAW, SMALL_PACK)
+    plain, _ = prompt_attempts(ITEMS, RAW, SMALL_PACK)
     made, _ = analysis_attempts(plain, responses(plain, texts), keep_sentences)
     return {(one.item.id, one.attack): one for one in made}
 
@@ -61,15 +61,24 @@ def begun(texts, keep_sentences=1):
     ],
 )
 def test_cases_are_changed_only_where_the_prompt_shows_some(changes, n):
-    attempts = prompt_attempts(ITEMS[:1], RAW.model_copy(update=changes), SMALL_PACK)
+    attempts, _ = prompt_attempts(ITEMS[:1], RAW.model_copy(update=changes), SMALL_PACK)
     assert [attempts[0].attack, len(attempts)] == [UNTOUCHED, n]
+
+
+@pytest.mark.parametrize(("arm", "n_missing"), [("cases", 3), ("codes", 0)])
+def test_an_item_of_no_hazard_lacks_the_changes_of_cases_where_others_have_them(arm, n_missing):
+    items = [ITEMS[0], replace(ITEMS[1], hazard=None)]
+    attempts, missing = prompt_attempts(items, RAW.model_copy(update={"arm": arm}), SMALL_PACK)
+    changed = [one.attack for one in attempts if one.attack != UNTOUCHED]
+    assert [(one.item, one.attack) for one in missing] == [("h2", change) for change in changed]
+    assert len(missing) == n_missing
 
 
 def test_of_a_pack_of_one_hazard_no_cases_are_swapped():
     pack = replace(
         SMALL_PACK, hazards={name: one for name, one in SMALL_PACK.hazards.items() if name == ITEMS[0].hazard}
     )
-    asked = prompt_attempts(ITEMS[:1], RAW.model_copy(update={"arm": "cases"}), pack)
+    asked, _ = prompt_attempts(ITEMS[:1], RAW.model_copy(update={"arm": "cases"}), pack)
     assert [one.attack for one in asked] == [UNTOUCHED, "drop_cases", "turn_cases"]
 
 
@@ -105,7 +114,7 @@ def test_an_analysis_is_swapped_with_the_other_kind_of_the_same_hazard_and_its_d
 
 
 def test_what_cannot_be_changed_is_missing_with_the_reason():
-    plain = prompt_attempts(ITEMS[:2], RAW, SMALL_PACK)
+    plain, _ = prompt_attempts(ITEMS[:2], RAW, SMALL_PACK)
     _, missing = analysis_attempts(plain, responses(plain, {"h1": whole("One.")}), 1)
     assert {(one.item, one.attack) for one in missing} == {
         ("h1", "cut_analysis"),

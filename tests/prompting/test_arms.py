@@ -10,7 +10,7 @@ from cada_trl.config import PromptConfig, load_config
 from cada_trl.errors import UserError
 from cada_trl.evaluation.settings import load_evaluate_config, load_faithfulness_config
 from cada_trl.hazards.pack import load_pack
-from cada_trl.prompting.arms import chosen_cases, conversation, nearest_cases, of_each_hazard
+from cada_trl.prompting.arms import chosen_cases, conversation, nearest_cases, of_each_hazard, shows_hazard
 from cada_trl.prompting.reasoning import split_reasoning
 
 from .small_pack import SMALL_PACK, prompted
@@ -42,6 +42,14 @@ def test_without_a_hint_every_minimal_code_and_no_case_is_given(hazard, hint, ca
 
 def test_without_a_hint_the_code_of_the_hazard_is_that_of_all():
     assert prompted(REQUEST, None, arm="codes_of_hazard") == prompted(REQUEST, None, arm="codes")
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("others", [{}, {"hint": False}, {"n_cases": 0}, {"cases_by": "similarity", "n_cases": 1}])
+def test_whether_the_hazard_is_shown_is_known_without_a_request(arm, others):
+    theft, fraud = (prompted(REQUEST, hazard, arm=arm, **others) for hazard in ("theft", "fraud"))
+    method = PromptConfig.model_validate({"cases_as": "policy", "n_cases": 2, "hint": True, "arm": arm} | others)
+    assert shows_hazard(method) is (theft != fraud)
 
 
 @pytest.mark.parametrize("n_cases", [0, 1, 2])

@@ -78,9 +78,10 @@ def settings():
         drawing = f"4 x 2 seeds x 100 items, {rates}", partial(draw_configurations, levels)
         yield Setting("across seeds, pooled", True, *drawing, across_pooled)
         yield Setting("pooled, without the items' error", False, *drawing, partial(across_pooled, items=False))
-    for sides in ((1, 3), (3, 3)):
-        drawing = f"{sides[0]} and {sides[1]} seeds x 100 items", partial(draw_two_sides, *sides)
-        yield Setting("difference across seeds", True, *drawing, partial(across_sides, sides[0]))
+    for first, n_before, n_after in (("a base model", 1, 3), ("1 trained", 1, 5), ("3", 3, 3)):
+        trained = first != "a base model"
+        drawing = f"{first} and {n_after} seeds x 100 items", partial(draw_two_sides, n_before, n_after, trained)
+        yield Setting("difference across seeds", True, *drawing, partial(across_sides, n_before, trained))
     for true_j in (0.0, 0.55, 0.95):
         for place, name in enumerate(("AUC", "J")):
             drawing = f"100 and 100 scores, true J {true_j:g}", partial(draw_two_sets, true_j, place)
@@ -138,10 +139,10 @@ def draw_configurations(levels, rng):
     )
 
 
-def draw_two_sides(n_before, n_after, rng):
-    """[seeds of both sides, items]: before at level 1, a base model without spread if it is one; after at -1."""
+def draw_two_sides(n_before, n_after, trained, rng):
+    """[seeds of both sides, items]: before at level 1, without spread if it was not trained; after at -1."""
     ease = 1.5 * rng.standard_normal(100)
-    spread_before = 0.5 if n_before > 1 else 0.0
+    spread_before = 0.5 if trained else 0.0
     levels = np.concatenate([np.full(n_before, 1.0), np.full(n_after, -1.0)])
     spreads = np.concatenate([np.full(n_before, spread_before), np.full(n_after, 0.5)])
     logits = ease + (levels + spreads * rng.standard_normal(n_before + n_after))[:, None]
@@ -215,8 +216,9 @@ def across_pooled(data, items=True):
     return pool.interval(centre, data.shape[1], item_error=error if items else 0.0)
 
 
-def across_sides(n_before, data):
-    return difference_across_seeds(data[:n_before].tolist(), data[n_before:].tolist())[1:]
+def across_sides(n_before, trained, data):
+    sides = data[:n_before].tolist(), data[n_before:].tolist()
+    return difference_across_seeds(*sides, trained=(trained, True))[1:]
 
 
 def resampled_seeds(data, n_resamples=500):

@@ -75,12 +75,20 @@ def test_items_that_both_sides_share_cancel_in_the_difference():
 
 def test_a_base_model_of_one_evaluation_brings_no_spread_of_its_own():
     base, trained = [[1.0] * 200], constant_seeds(0.49, 0.5, 0.51, n_items=200)
-    difference, low, high = difference_across_seeds(base, trained)
+    difference, low, high = difference_across_seeds(base, trained, trained=(False, True))
     assert difference == pytest.approx(-0.5)
     # the trained side alone: sd 0.01 over 3 seeds, T_2 * 0.01 / sqrt(3) = 0.0248, and the items' error
     centre, error = centre_and_error([-0.5] * 200, (-1.0, 1.0))
     half = math.hypot(T_2 * 0.01 / math.sqrt(3), Z_95 * error)
     assert (low, high) == pytest.approx((centre - half, centre + half), abs=1e-6)
+
+
+def test_one_trained_seed_borrows_the_spread_of_the_other_side():
+    # sd 0.01 over 3 seeds: 4.3027 * 0.01 * sqrt(1 + 1/3) = 0.04968
+    several, one = constant_seeds(0.49, 0.5, 0.51, n_items=10_000), constant_seeds(0.7, n_items=10_000)
+    for before, after, difference in ((several, one, 0.2), (one, several, -0.2)):
+        expected = (difference, difference - 0.04968, difference + 0.04968)
+        assert difference_across_seeds(before, after) == pytest.approx(expected, abs=2e-4)
 
 
 def test_a_pool_stands_in_for_the_spread_of_two_seeds():

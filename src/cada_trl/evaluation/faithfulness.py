@@ -101,18 +101,25 @@ def _items_of_run(folder: Path) -> list[Item]:
     return list(items.values())
 
 
-def prompt_attempts(items: Sequence[Item], method: PromptConfig, pack: HazardPack) -> list[Attempt]:
-    """Every item untouched, and under the changes of its cases where the prompt shows any. prompt: messages as JSON."""
-    attempts = []
+def prompt_attempts(
+    items: Sequence[Item], method: PromptConfig, pack: HazardPack
+) -> tuple[list[Attempt], list[Missing]]:
+    """Every item untouched, and under the changes of its cases where the prompt shows any. prompt: messages as JSON.
+
+    missing: where the item is of no hazard of the pack, so that the prompt shows none of its cases.
+    """
+    shows_cases = method.arm == "cases" and method.hint and method.n_cases
+    # a pack of one has no other's cases
+    changes = [one for one in CASE_CHANGES if shows_cases and (one != "swap_cases" or len(pack.hazards) > 1)]
+    attempts: list[Attempt] = []
+    missing: list[Missing] = []
     for item in items:
         attempts.append(_attempt(item, UNTOUCHED, conversation(item.request, item.hazard, method, pack)))
-        if method.arm == "cases" and method.hint and method.n_cases and item.hazard:
-            attempts += [
-                _attempt(item, change, changed_conversation(change, item, method, pack))
-                for change in CASE_CHANGES
-                if change != "swap_cases" or len(pack.hazards) > 1  # a pack of one has no other's
-            ]
-    return attempts
+        if item.hazard:
+            attempts += [_attempt(item, one, changed_conversation(one, item, method, pack)) for one in changes]
+        else:
+            missing += [Missing(item.benchmark, one, item.id, "it is of no hazard of the pack") for one in changes]
+    return attempts, missing
 
 
 def changed_conversation(change: str, item: Item, method: PromptConfig, pack: HazardPack) -> Messages:

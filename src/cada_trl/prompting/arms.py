@@ -83,6 +83,12 @@ def conversation(request: str, hazard: str | None, method: PromptConfig, pack: H
     return [_user(_with_policy(policy, _INSTRUCTION_CASES + form, request))]
 
 
+def shows_hazard(method: PromptConfig) -> bool:
+    """Whether the conversation of one request is another one under another hazard."""
+    by_hazard = method.arm == "codes_of_hazard" or (method.arm == "cases" and method.cases_by == "hazard")
+    return method.hint and by_hazard
+
+
 def of_each_hazard(prompt: str, method: PromptConfig, pack: HazardPack) -> list[Messages]:
     """The conversation for each hazard that may be hinted at; by similarity one, as long as any can be. Errors: as
     conversation, so for a pack without enough cases."""

@@ -105,7 +105,7 @@ def across_seeds(values_si: Sequence[Sequence[float]]) -> AcrossSeeds:
     centre, error = centre_and_error(mean_i, (0.0, 1.0))
     if sd is None:
         return AcrossSeeds(means, mean, None, None, None)
-    half = math.hypot(Z_95 * error, _own_margin(means))
+    half = math.hypot(Z_95 * error, _margin(means, len(means)))
     return AcrossSeeds(means, mean, sd, max(0.0, centre - half), min(1.0, centre + half))
 
 
@@ -121,9 +121,9 @@ def difference_across_seeds(
     means over seeds, so that what the sides share widens nothing; of one seed on each side that is all (adjusted_mean).
     Seeds: Student's t of each side that has two or more, independent of each other (equal seeds of two configurations
     share no noise that could be paired). pooled: the spread over all configurations that stand side by side, in place
-    of each side's own; a trained side with one seed borrows it, and one that was not trained here has none: the
-    interval then holds for that very model. The parts are independent and added in squares (MOVER, Zou and Donner
-    2008). Errors: ValueError as across_seeds.
+    of each side's own. A trained side with one seed borrows it, or else the other side's, and one that was not trained
+    here has none: the interval then holds for that very model. The parts are independent and added in squares (MOVER,
+    Zou and Donner 2008). Errors: ValueError as across_seeds.
     """
     before_i, after_i = _item_means(before_si), _item_means(after_si)
     if len(before_i) != len(after_i):
@@ -133,7 +133,9 @@ def difference_across_seeds(
     if pooled is not None and not pooled.informative:
         return fmean(changes_i), None, None
     if pooled is None:
-        margins = [_own_margin(means) for means in sides if len(means) > 1]
+        lender = max(sides, key=len)
+        spreads = [lender if own and len(means) == 1 else means for means, own in zip(sides, trained, strict=True)]
+        margins = [_margin(spread, len(means)) for means, spread in zip(sides, spreads, strict=True) if len(spread) > 1]
     else:
         margins = [pooled.margin(len(means)) for means, own in zip(sides, trained, strict=True) if own]
     centre, error = centre_and_error(changes_i, (-1.0, 1.0))
@@ -141,8 +143,9 @@ def difference_across_seeds(
     return fmean(changes_i), max(-1.0, centre - half), min(1.0, centre + half)
 
 
-def _own_margin(means: Sequence[float]) -> float:
-    return t_95(len(means) - 1) * stdev(means) / math.sqrt(len(means))
+def _margin(means: Sequence[float], n_seeds: int) -> float:
+    """The seeds' part of the half width of a mean over n_seeds that spread as these means do."""
+    return t_95(len(means) - 1) * stdev(means) / math.sqrt(n_seeds)
 
 
 def _item_means(values_si: Sequence[Sequence[float]]) -> list[float]:

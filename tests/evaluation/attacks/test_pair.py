@@ -76,11 +76,12 @@ def make(make_attacker):
         sees="final_response",
         n_streams=3,
         n_iterations=2,
+        by_hazard=False,
         **attacker,
     ):
         asked = make_attacker(model or ScriptedModel(prompting), **attacker)
         target, judge = target or ScriptedTarget(), judge or ScriptedJudge()
-        return PairAttack(asked, target, target_id, judge, sees, n_streams, n_iterations)
+        return PairAttack(asked, target, target_id, judge, sees, n_streams, n_iterations, by_hazard)
 
     return make
 
@@ -198,6 +199,16 @@ def test_another_target_judge_or_size_is_another_attack(make, items, other):
     second.attempts(items[:1])
     assert first.version != second.version
     assert model.asked
+
+
+@pytest.mark.parametrize(("by_hazard", "n_asked"), [(True, 2), (False, 1)])
+def test_one_request_of_two_hazards_is_asked_twice_where_the_model_is_shown_them(make, items, by_hazard, n_asked):
+    target = ScriptedTarget()
+    for hazard in ("theft", "fraud", "theft"):
+        attack = make(target=target, n_streams=1, n_iterations=1, by_hazard=by_hazard)
+        assert len(attack.attempts([replace(items[0], hazard=hazard)]).attempts) == 1
+    assert len(target.prompts) == n_asked
+    assert (attack.version == make(n_streams=1, n_iterations=1).version) is not by_hazard
 
 
 def test_an_attacker_that_refuses_is_asked_again_and_then_missing(make, items):

@@ -137,9 +137,10 @@ class PairAttack(Attack):
     """The loop of attacker, tested model and judge; the attempt of an item is its best turn's prompt.
 
     target_id names everything that decides what target answers (model, revision, prompt arm, decoding): turns are kept
-    by (attacker, target, judge, texts, request). target answers as the evaluation does, so that the chosen prompt gets
-    the answer again that it was chosen for; the judge is shown what it is shown there. A judge of refusals alone ends a
-    request at the first COMPLIED.
+    by (attacker, target, judge, texts, request), and by the item's hazard where by_hazard says that target shows the
+    model something of it. target answers as the evaluation does, so that the chosen prompt gets the answer again that
+    it was chosen for; the judge is shown what it is shown there. A judge of refusals alone ends a request at the first
+    COMPLIED.
     """
 
     name = "pair_adaptive"
@@ -154,19 +155,21 @@ class PairAttack(Attack):
         sees: JudgeSees,
         n_streams: int,
         n_iterations: int,
+        by_hazard: bool = False,
     ) -> None:
         self._attacker, self._target, self._judge, self._sees = attacker, target, judge, sees
-        self._n_streams, self._n_iterations = n_streams, n_iterations
+        self._n_streams, self._n_iterations, self._by_hazard = n_streams, n_iterations, by_hazard
         texts = [SYSTEM, *STRATEGIES, FIRST, NEXT, MAX_PROMPT_TOK, TEMPERATURE, SHOWN_RESPONSE_CHARS]
         row = [field.name for field in fields(Turn)]
         decides = [*texts, row, PhraseJudge().id, target_id, judge.id, n_streams, n_iterations]
         decides += [] if sees == "final_response" else [sees]
+        decides += ["by hazard"] if by_hazard else []  # rows of before it are of any hazard
         self.version = attacker.version(self.name, decides)
 
     def written(self, items: Sequence[Item]) -> Iterator[Written]:
         """Best turns. An item has none where the attacker refused or could not go on. Errors: UserError as prepare,
         before any question; what was logged until any other error is kept, and the same call goes on from it."""
-        logs = {item: self._logged(item.request) for item in items}
+        logs = {item: self._logged(item) for item in items}
         unfinished = [item for item, log in logs.items() if log.n_open]
         self._attacker.prepare(sum(log.n_open for log in logs.values()), self.name)
         for start in range(0, len(unfinished), ITEMS_A_ROUND):
@@ -179,9 +182,13 @@ class PairAttack(Attack):
                 self._iterate(some, iteration)
         return (self._chosen(logs[item]) for item in items)
 
-    def _logged(self, request: str) -> Log:
+    def _part(self, item: Item, where: str) -> str:
+        return f"{where} {item.hazard}" if self._by_hazard else where
+
+    def _logged(self, item: Item) -> Log:
         places = product(range(self._n_iterations), range(self._n_streams))
-        rows = (self._attacker.kept(self.version, request, f"{stream}.{iteration}") for iteration, stream in places)
+        parts = (self._part(item, f"{stream}.{iteration}") for iteration, stream in places)
+        rows = (self._attacker.kept(self.version, item.request, part) for part in parts)
         return Log(self._n_streams, self._n_iterations, [Turn.from_row(row) for row in rows if row])
 
     def _iterate(self, logs: dict[Item, Log], iteration: int) -> None:
@@ -213,7 +220,7 @@ class PairAttack(Attack):
             if played.reason.startswith(NO_ANSWER):  # of the judge
                 logs[item].unanswered = played.reason
                 continue
-            row = self._attacker.keep(self.version, item.request, asdict(played), played.where)
+            row = self._attacker.keep(self.version, item.request, asdict(played), self._part(item, played.where))
             logs[item].turns.append(Turn.from_row(row))
 
     def _conversation(self, request: str, stream: int, log: Log) -> Messages:
