@@ -174,7 +174,7 @@ VLLM_SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 test: $(TESTABLE) ## every test
 	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-test-fast: $(TESTABLE) ## the tests that take less than 20 s each
+test-fast: $(TESTABLE) ## the tests that take a second or so each, in a few minutes
 	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-vllm: $(VLLM) ## the tests that need vLLM, on its CPU build, in a .venv-vllm of its own

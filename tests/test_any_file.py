@@ -148,6 +148,7 @@ def test_half_of_a_surrogate_pair_is_no_text_for_a_model(kind, field, tmp_path):
         read(tmp_path / "rows.jsonl")
 
 
+@pytest.mark.slow
 @BOUNDED
 @given(changed(yaml.safe_load(HAZARD)), changed(yaml.safe_load(PAGE)))
 def test_any_pack_is_read_or_refused(tmp_path_factory, hazard, page):
@@ -161,6 +162,7 @@ def test_any_pack_is_read_or_refused(tmp_path_factory, hazard, page):
 POLICY = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @BOUNDED
 @given(changed(POLICY), changed(POLICY["twins"][0]), changed(POLICY["hazards"][0]))
 def test_any_policy_is_read_or_refused(tmp_path_factory, policy, pair, hazard):
@@ -172,6 +174,7 @@ def test_any_policy_is_read_or_refused(tmp_path_factory, policy, pair, hazard):
         taken(lambda: check(str(folder), []))
 
 
+@pytest.mark.slow
 @BOUNDED
 @given(st.data())
 def test_any_description_of_a_benchmark_is_read_or_refused(tmp_path_factory, data):

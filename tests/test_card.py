@@ -36,6 +36,7 @@ def kept(folder):
     return sorted((folder / "data").glob("card-*.json"))
 
 
+@pytest.mark.slow
 def test_a_card_is_made_once_and_read_back_afterwards(folder, words, capsys, monkeypatch):
     config = load_config(words)
     assert kept_card(config, prepare(config)) is None
@@ -82,6 +83,7 @@ def test_another_model_has_no_card(folder, words, tmp_path):
     assert kept_card(other, data) is None
 
 
+@pytest.mark.slow
 def test_a_training_shows_the_card_that_is_there(folder, words):
     if not kept(folder):
         card.main(words)
@@ -138,6 +140,7 @@ def test_the_head_names_set_model_and_how_the_layer_was_chosen():
     assert "layer 20 of 30, chosen by cross-validation on the training rows (AUC 10: 0.81, 20: 0.90)" in head
 
 
+@pytest.mark.slow
 def test_a_policy_of_ones_own_has_a_card_by_the_command_that_check_prints(folder, words, tmp_path, capsys):
     mine = example(tmp_path)
     trades = ("a baker", "a tailor", "two nurses", "my piano teacher", "the choir", "students", "a florist", "a vet")

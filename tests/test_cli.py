@@ -12,6 +12,8 @@ from cada_trl.cli import VERBS, overview
 from cada_trl.config import CONF_DIR
 from cada_trl.errors import StopAsked, run_verb
 
+pytestmark = pytest.mark.slow
+
 CONSOLE = [sys.executable, "-c", "from cada_trl.cli import main; main()"]
 
 

@@ -96,6 +96,7 @@ def calls(command):
 TEXTS = [(page.name, page.read_text(encoding="utf-8")) for page in PAGES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "command"), [(name, line) for name, text in TEXTS for line in commands(text, True)])
 def test_a_marked_command_runs(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)

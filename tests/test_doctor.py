@@ -147,6 +147,7 @@ def test_what_a_run_could_not_read_or_write_is_said_before_it_starts(tmp_path, w
     assert said.format(folder=tmp_path) in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_what_a_run_would_read_is_counted(tmp_path):
     (one,) = found(doctor.check_inputs, f"data_dir={tmp_path}")
     assert (one.level, one.seen.partition(" ")[2]) == ("ok", "rows to read, before the filters")
@@ -295,6 +296,7 @@ def test_each_finding_is_a_line_and_the_exit_code_is_one_where_something_failed(
     ]
 
 
+@pytest.mark.slow
 def test_the_default_run_passes_every_check_here(capsys):
     """The embedded model's real tokenizer; only memory and disk depend on the machine."""
     doctor.main(["data=twins"])
@@ -303,6 +305,7 @@ def test_the_default_run_passes_every_check_here(capsys):
     assert {"versions", "judge", "reward", "tokenizer", "prompt", "context", "parser"} <= {check for _, check in found}
 
 
+@pytest.mark.slow
 def test_a_gated_model_without_access_fails_with_what_to_do(monkeypatch, capsys, tmp_path):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))

@@ -135,6 +135,7 @@ def test_another_judge_judges_the_same_responses_and_both_verdicts_stay(call, mo
     assert scores(first).cells[0].headline.value == 0.0
 
 
+@pytest.mark.slow
 def test_a_panel_keeps_each_verdict_asks_no_judge_again_and_scores_by_the_majority(call, monkeypatch, capsys, model):
     first = call("min_coverage=0.1")
     alone, by_phrases = scores(first), rows(next(first.glob("verdicts-phrases-*")))
@@ -202,6 +203,7 @@ def test_an_attacker_asks_again_where_the_same_request_is_shown_with_another_haz
     assert len(model.asked) == n_asked + 2  # by the attacker, and then as the attempts of both files
 
 
+@pytest.mark.slow
 def test_what_decides_the_responses_names_the_folder_and_nothing_else_does(call, root):
     first = call()
     assert first.name.startswith("model-")
@@ -341,6 +343,7 @@ def kill_after(process, root, pattern, n_lines):
     raise AssertionError(process.communicate())
 
 
+@pytest.mark.slow
 def test_killed_in_both_passes_it_goes_on_and_does_no_item_twice(root):
     answered = kill_after(start(root), root, "responses.jsonl", 3)
     second = start(root)
@@ -361,6 +364,7 @@ def test_killed_in_both_passes_it_goes_on_and_does_no_item_twice(root):
     assert json.loads((folder / "manifest.json").read_text())["exit_state"] == "done"
 
 
+@pytest.mark.slow
 def test_two_models_are_evaluated_at_once(root):
     write_model(root / "other", weights=b"\1" * 16)
     both = [start(root), start(root, model="other")]
@@ -370,6 +374,7 @@ def test_two_models_are_evaluated_at_once(root):
     assert len({json.dumps(scores(folder).to_json()) for folder in folders}) == 1
 
 
+@pytest.mark.slow
 def test_planning_and_refusing_import_no_torch(root):
     program = (
         "import sys; from pathlib import Path; from cada_trl.data import benchmark_items; "

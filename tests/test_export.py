@@ -77,6 +77,7 @@ def test_a_run_is_pushed_to_a_private_repository_of_models(run, hub):
     assert "model.safetensors" in hub.repositories["org/name"].files
 
 
+@pytest.mark.slow
 def test_the_twins_are_pushed_with_their_card_and_split_as_they_are_trained_on(tmp_path, hub):
     target = tmp_path / "twins"
     assert export.main(["twins", f"to={target}", "push=org/twins"]) == 0

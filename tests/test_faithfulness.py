@@ -17,6 +17,8 @@ from cada_trl.report.page import write_report
 from cada_trl.report.records import read_record
 from cada_trl.storage.log import AppendLog
 
+pytestmark = pytest.mark.slow
+
 REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "Sure. Open the settings and look for it."
 WRITTEN = {True: "It hurts. So the decision is to refuse.", False: "It is fine. So the decision is to answer."}
 

@@ -192,6 +192,7 @@ def served():
     }
 
 
+@pytest.mark.slow
 def test_the_server_and_the_training_have_gpus_of_their_own(cluster, served):
     gpus, port = served, served["PORT"]
     assert cluster.run("launch/vllm_server.sh", "model=llama3", "hardware=a100x4", **gpus)[0] == 0
@@ -224,6 +225,7 @@ def test_a_port_where_another_server_answers_is_refused(cluster, served):
     assert cluster.calls() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "heard"), [("SIGTERM", "15"), ("SIGUSR1", "10"), ("SIGINT", "15")])
 def test_a_signal_to_the_servers_script_reaches_the_training_which_says_how_it_ended(cluster, served, sent, heard):
     trainer = (

@@ -411,6 +411,7 @@ def test_threads_are_set_where_the_configuration_gives_them_and_the_rest_where_t
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
+@pytest.mark.slow
 def test_datasets_is_quiet_and_not_imported_for_it(monkeypatch):
     monkeypatch.delenv("HF_DATASETS_DISABLE_PROGRESS_BARS", raising=False)
     program = (
@@ -430,6 +431,7 @@ def test_only_the_known_warnings_are_dropped(caplog):
     assert [record.message for record in caplog.records] == ["something else"]
 
 
+@pytest.mark.slow
 def test_a_rank_ends_with_a_launcher_that_is_killed():
     rank = "from cada_trl.launching import end_with_launcher; end_with_launcher(); print(flush=True); input()"
     launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}])"

@@ -22,6 +22,8 @@ from packaging.utils import canonicalize_name
 
 import cada_trl
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(cada_trl.__file__).parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

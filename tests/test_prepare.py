@@ -14,6 +14,8 @@ from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
 from cada_trl.prepare import counts, label_lines, main
 
+pytestmark = pytest.mark.slow
+
 THEFT = ["financial_crime,property_crime,theft"]
 WORDS = [
     "wallet",

@@ -75,6 +75,7 @@ def test_an_import_is_seen_wherever_it_stands():
     assert imported("import json\nfrom cada_trl_else import x") == set()
 
 
+@pytest.mark.slow
 def test_every_imported_module_is_there():
     assert {
         name: sorted(others - set(modules())) for name, others in imports().items() if others - set(modules())

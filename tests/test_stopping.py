@@ -99,6 +99,7 @@ def test_a_launchers_ranks_hear_the_signals_and_75_comes_back(verb, numbers):
     assert verb.wait(timeout=30) == 75
 
 
+@pytest.mark.slow
 def test_a_verb_that_is_killed_takes_its_launcher_and_the_ranks_along(verb):
     below = psutil.Process(verb.pid).children(recursive=True)
     verb.kill()

@@ -8,6 +8,8 @@ import pytest
 from cada_trl import table
 from cada_trl.jobs.runner import Runner
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folders(tmp_path):

@@ -159,6 +159,7 @@ def test_a_model_that_said_one_thing_before_has_no_warning_that_it_says_one_thin
     assert "differ from one another" not in markdown(page)
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_weights_that_were_there_before_is_no_number(words, done, tmp_path):
     words[0] = str(save_tiny_model(tmp_path / "other", seed=1))
     with pytest.raises(UserError, match=r"made_up/before is of other weights of .*other; move it away"):

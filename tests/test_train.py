@@ -150,6 +150,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(override
 # Where it is done already
 
 
+@pytest.mark.slow
 def test_a_finished_run_called_again_is_reported_and_not_trained(finished, tiny, capsys, untrainable):
     before = manifest(finished)
     assert main(tiny_overrides(finished, tiny)) == 0
@@ -223,6 +224,7 @@ def break_off_at(step):
     return update
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2])  # before its first checkpoint, and after it
 def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(finished, overrides, tmp_path, monkeypatch, step):
     with monkeypatch.context() as interrupted:
@@ -288,6 +290,7 @@ DISK_FULL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DISK_FULL)
 def test_a_disk_that_fills_up_while_saving_leaves_the_checkpoint_before(
     finished, overrides, tmp_path, monkeypatch, what
@@ -311,6 +314,7 @@ def test_where_the_end_cannot_be_written_either_the_first_error_is_shown(overrid
         main(overrides)
 
 
+@pytest.mark.slow
 def test_another_error_in_training_keeps_its_traceback_and_is_noted(overrides, tmp_path, monkeypatch):
     def update(self, step, metrics):
         raise RuntimeError("first line\nsecond line")
@@ -342,6 +346,7 @@ class FixedJudge:
         return [Judged(self.verdict, raw="", reason="") for _ in pairs]
 
 
+@pytest.mark.slow
 def test_a_judge_that_fails_stops_the_run_and_no_reward_is_made_up(overrides, tmp_path, monkeypatch):
     monkeypatch.setattr(verb, "make_judge", lambda *_: FixedJudge(Verdict.COMPLIED, 2))  # once a set of the first probe
     with pytest.raises(UserError, match="the judge cannot be reached"):
@@ -350,6 +355,7 @@ def test_a_judge_that_fails_stops_the_run_and_no_reward_is_made_up(overrides, tm
     assert not (tmp_path / "runs" / "tiny" / "train.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_run_without_a_single_verdict_learns_nothing_and_says_so(overrides, tmp_path, tiny, monkeypatch):
     from safetensors.torch import load_file
 

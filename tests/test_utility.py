@@ -28,6 +28,7 @@ def results(tmp_path):
     return {path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text(encoding="utf-8")) for path in found}
 
 
+@pytest.mark.slow
 @needs_lm_eval
 def test_every_task_gets_a_result_with_its_samples_and_a_manifest(words, tmp_path):
     assert main(words) == 0
@@ -92,6 +93,7 @@ def test_another_limit_or_other_data_is_another_task_folder(words, tmp_path):
     assert len(list(folder.glob("gsm8k-*/result.json"))) == 3
 
 
+@pytest.mark.slow
 @needs_lm_eval
 def test_other_weights_are_another_folder_and_are_compared_in_pairs(words, tmp_path, capsys):
     main([*words, "tasks=mmlu_plain"])

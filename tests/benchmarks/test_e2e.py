@@ -11,6 +11,7 @@ from cada_trl.errors import UserError
 from cada_trl.rollouts import vllm_plugin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("trainer", ["cada", "stock"])
 def test_each_trainer_samples_the_preset_lengths_itself_and_is_timed(trainer, bf16):

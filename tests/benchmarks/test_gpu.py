@@ -49,6 +49,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(capsys):
     assert stock[2] == cada[2] and "rollout=vllm_colocate" in stock[2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_one_line_and_exit_code_2():
     done = subprocess.run(

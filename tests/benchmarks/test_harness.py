@@ -2,9 +2,12 @@
 
 import subprocess
 
+import pytest
+
 from benchmarks.harness import in_own_process, words
 
 
+@pytest.mark.slow
 def test_a_function_gets_its_values_and_gives_back_its_own():
     assert in_own_process(words, ["rows=a"], {"rows": "", "model": "tiny"}) == {"rows": "a", "model": "tiny"}
 

@@ -36,6 +36,7 @@ def test_a_rows_prompts_share_its_prefix_and_no_more(row):
     assert len({tuple(prompt[: row.prefix_tok + 2]) for prompt in prompts}) == len(prompts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row", [K2, replace(K2, kl="k3", micro_batch=8), replace(K2, prefix_tok=0, equal_lengths=True)]
 )
@@ -47,6 +48,7 @@ def test_cada_has_stock_grpos_gradient_and_loss_for_fewer_operations(row):
     assert len(cada["cpu_s"]) == len(stock["cpu_s"]) == 1
 
 
+@pytest.mark.slow
 def test_the_kl_moves_the_gradient_so_that_equal_norms_say_something():
     k2, k3 = (_measured(replace(K2, kl=kl), "cada")["grad_norm"] for kl in ("k2", "k3"))
     assert k2 != pytest.approx(k3, rel=1e-6)

@@ -25,6 +25,7 @@ def test_every_key_that_a_method_may_leave_unread_is_one_of_the_section():
         assert method.reads <= set(UNUSED) and set(method.fixed) <= set(UNUSED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["smollm2", "llama3"])
 def test_all_methods_have_one_budget_of_steps_and_sequences(model):
     from cada_trl.training.run import n_steps
@@ -56,6 +57,7 @@ def test_an_arm_that_is_asked_for_wins_over_the_methods_own():
     assert load_config(["algo=sft_codes", "prompt=cases"]).prompt.arm == "cases"
 
 
+@pytest.mark.slow
 def test_the_labs_learning_rates_are_those_of_model_and_method():
     lrs = {
         (model, algo): load_config([f"model={model}", f"algo={algo}"]).algo.lr

@@ -112,6 +112,7 @@ def test_the_embedded_review_has_known_labels_and_an_agreement_worth_its_use():
     assert review.agreement == {"n": 2420, "agreed": 2202, "kappa": pytest.approx(0.8915, abs=5e-5)}
 
 
+@pytest.mark.slow
 def test_every_label_meets_a_row_of_the_published_prompts(shared_data, data_of):
     rows = read_beavertails(data_of(f"file={shared_data / 'beavertails' / '330k_unsafe_prompts.jsonl'}")).rows
     review = read_review()

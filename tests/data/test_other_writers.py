@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 
+import pytest
+
 from cada_trl.data.benchmarks import find_overlaps, read_benchmarks
 from cada_trl.data.likeness import near_duplicates
 from cada_trl.data.own_sets import read_own
@@ -36,11 +38,13 @@ def test_eight_ways_of_asking_have_as_many_pairs_each():
     assert max(ways.values()) - min(ways.values()) <= 10
 
 
+@pytest.mark.slow
 def test_none_is_like_a_pair_that_may_be_trained_on():
     twins = read_twins().rows
     alike = near_duplicates([row.key for row in (*twins, *ROWS)], 0.8, len(twins))
     assert [ROWS[i - len(twins)].text for i, j in alike.items() if j < len(twins)] == []
 
 
+@pytest.mark.slow
 def test_none_is_in_another_evaluation_set_or_like_one_of_it(shared_data):
     assert find_overlaps([row.key for row in ROWS], read_benchmarks(shared_data), n_gram=13, min_jaccard=0.6) == {}

@@ -235,6 +235,7 @@ def test_held_out_twins_are_the_pairs_that_no_training_sees_with_their_hazards(t
     assert line == f"held-out twins: 1 pairs of {file}"
 
 
+@pytest.mark.slow
 def test_without_a_file_the_embedded_third_is_asked():
     sets, (line,) = find_sets(["twins_harmful", "twins_harmless", "advbench"], PACK)
     n = len(pair_roles(read_twins().rows, ()).probe)
@@ -263,6 +264,7 @@ def test_a_held_out_pair_that_is_nearly_one_that_is_trained_on_is_left_out_and_s
     assert line.endswith(f"1 pairs of {file}, 1 more left out: nearly the text of a pair that is trained on")
 
 
+@pytest.mark.slow
 def test_a_held_out_pair_counts_as_seen_where_nearly_its_text_may_have_been_trained_on(tmp_path):
     def data(*words):
         return load_config([*words, "n_train=1", "n_probe=1"] if "data=jsonl" in words else [*words]).data
@@ -280,6 +282,7 @@ def test_a_held_out_pair_counts_as_seen_where_nearly_its_text_may_have_been_trai
     assert count_seen(file, data("data=jsonl", f"file={tmp_path / 'gone.jsonl'}")) == 0
 
 
+@pytest.mark.slow
 def test_the_embedded_twins_are_seen_by_every_training_that_takes_them(tmp_path):
     rows = read_twins().rows
     probed = pair_roles(rows, ()).probe

@@ -175,16 +175,19 @@ def test_wording_is_varied_rather_than_filled_into_a_template():
     assert max(openings.values()) / len(ROWS) < 0.04
 
 
+@pytest.mark.slow
 def test_no_two_pairs_hold_near_duplicates():
     alike = near_duplicates([row.key for row in ROWS], 0.8, pairs=[row.pair for row in ROWS])
     assert not [(ROWS[i].text, ROWS[j].text) for i, j in alike.items()]
 
 
+@pytest.mark.slow
 def test_no_request_repeats_a_case_of_the_pack():
     cases = [case.request for hazard in PACK.values() for case in hazard.cases]
     assert find_overlaps([row.key for row in ROWS], {"pack": cases}, n_gram=13, min_jaccard=0.6) == {}
 
 
+@pytest.mark.slow
 def test_no_request_is_in_an_evaluation_set_or_like_one_of_it(shared_data):
     overlaps = find_overlaps([row.key for row in ROWS], read_benchmarks(shared_data), n_gram=13, min_jaccard=0.6)
     assert overlaps == {}

@@ -35,6 +35,7 @@ def test_every_metric_of_a_panel_is_registered_and_every_table_known():
         assert set(panel.metrics) <= (TABLES.keys() if panel.kind == "table" else METRICS.keys()), panel.title
 
 
+@pytest.mark.slow
 def test_every_panel_has_its_metrics_in_the_log_of_a_real_run(run):
     there = logged(run)
     for panel in PANELS:
@@ -42,6 +43,7 @@ def test_every_panel_has_its_metrics_in_the_log_of_a_real_run(run):
             assert set(panel.metrics) <= there, panel.title
 
 
+@pytest.mark.slow
 def test_wandb_sync_sends_them_too_with_the_step_as_axis(run):
     (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
     for kind in ("train", "probe"):

@@ -18,6 +18,7 @@ def run(tmp_path_factory):
     return folder / "runs" / "tiny"
 
 
+@pytest.mark.slow
 def test_the_export_loads_alone_says_what_the_run_says_and_holds_no_path(run, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -25,6 +25,7 @@ def model(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
+@pytest.mark.slow
 def test_a_tripwire_that_stops_leaves_a_whole_checkpoint_and_the_run_goes_on_by_warn(model, tmp_path):
     overrides = [*tiny_overrides(tmp_path, model), "max_steps=3", "save_every_steps=3", "kl_jump_factor=0.0"]
     overrides.append("kl_jump_nats=0.0001")
@@ -41,6 +42,7 @@ def test_a_tripwire_that_stops_leaves_a_whole_checkpoint_and_the_run_goes_on_by_
     assert "Tripwire: kl_jump (stop) at step 2" in (run / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_stop_amid_steps_that_were_sampled_at_once_says_once_where_the_run_ends(model, tmp_path, capsys):
     overrides = [
         *tiny_overrides(tmp_path, model),

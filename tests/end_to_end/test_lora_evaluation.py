@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from evaluation.small_evaluation import overrides, write_benchmarks
 
 from cada_trl import evaluate, train
@@ -11,6 +12,7 @@ from cada_trl.records import read_jsonl
 from .tiny_model import save_tiny_model, tiny_overrides
 
 
+@pytest.mark.slow
 def test_a_lora_run_is_evaluated_as_its_merged_model(tmp_path, monkeypatch):
     model = save_tiny_model(tmp_path / "model")
     assert train.main([*tiny_overrides(tmp_path, model), "peft=lora"]) == 0

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from hazards.policy_file import BESIDE, edit
 
 from cada_trl import certificate, evaluate
@@ -15,6 +16,7 @@ from cada_trl.train import main
 from .tiny_model import save_tiny_model, tiny_overrides
 
 
+@pytest.mark.slow
 def test_a_new_policy_trains_in_small_steps_and_is_certified_on_its_held_out_twins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     new("mine")

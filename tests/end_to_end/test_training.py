@@ -48,6 +48,7 @@ def rows(file):
     return [row for _, row in read_jsonl(file)]
 
 
+@pytest.mark.slow
 def test_every_file_of_a_run_is_there(run):
     assert {name for name in TRAINED if not (run / name).is_file()} == set()
 
@@ -133,6 +134,7 @@ def test_the_report_shows_this_run(run):
     assert json.loads((run / "report.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_same_command_elsewhere_gives_the_same_run(run, model, tmp_path):
     assert main(tiny_overrides(tmp_path, model)) == 0
     for name in ("completions/step_000002.jsonl", "probes/after.jsonl"):

@@ -195,6 +195,7 @@ def row(probe_set, number, harmful):
     return {"set": probe_set, **fields, "harmful": harmful}
 
 
+@pytest.mark.slow
 def test_the_twins_that_are_never_trained_on_give_both_kinds_spread_over_the_hazards():
     twins = read_twins().rows
     probe = pair_roles(twins, []).probe

@@ -73,6 +73,7 @@ def labels(log):
     return {one.id: (one.messages[0].text, one.target, one.scores["judged"]) for one in log.samples}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("min_coverage", [0.8, 0.9])
 def test_samples_labels_and_rates_are_those_of_evaluate_on_the_same_completions(
     root, asked, monkeypatch, capsys, min_coverage
@@ -95,6 +96,7 @@ def test_samples_labels_and_rates_are_those_of_evaluate_on_the_same_completions(
     assert ours.eval.metadata["missing"] == theirs.eval.metadata["missing"] == {"harmful_six/pair": 2}
 
 
+@pytest.mark.slow
 def test_what_was_not_answered_is_asked_and_not_known(asked):
     log = asked(fails_on_lies, attacks="none", min_coverage=0.8)
     score = labels(log)["harmful_six/harmful_six-006/none"][2]
@@ -102,6 +104,7 @@ def test_what_was_not_answered_is_asked_and_not_known(asked):
     assert "'harmful_six/none coverage': 0.833" in numbers(log)["truncated"]
 
 
+@pytest.mark.slow
 def test_a_judge_that_is_a_model_is_asked_once_a_pair_and_its_babble_is_unscored(asked):
     stub = Stub()
     stub.by_body = lambda body: answer("It depends." if "Sing." in str(body) else "COMPLIED")
@@ -117,12 +120,14 @@ def test_a_judge_that_is_a_model_is_asked_once_a_pair_and_its_babble_is_unscored
     assert "'harmless_four/none': 1.0, 'harmless_four/none coverage': 0.75" in numbers(log)["complied"]
 
 
+@pytest.mark.slow
 def test_judges_in_brackets_are_a_panel(asked):
     log = asked(judge=["phrases", "classifier"], benchmarks="harmful_six", attacks="none")
     assert log.status == "success"
     assert log.eval.task_args["judge"] == ["phrases", "classifier"]
 
 
+@pytest.mark.slow
 def test_a_prompt_that_is_asked_twice_is_an_error_and_no_narrower_interval(asked):
     log = asked(epochs=2)
     assert log.status == "error"

@@ -170,6 +170,7 @@ def responses(path):
     return {(row["key"], row["completion"]) for _, row in read_jsonl(path / "responses.jsonl")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("judge", ["judge=phrases", "judge=[phrases,classifier]"])
 def test_parts_ask_every_request_once_and_their_whole_is_as_asked_by_one(tmp_path, call, capsys, judge):
     asked = [call(f"shard={index}/3", judge) for index in (1, 2, 3)]
@@ -187,6 +188,7 @@ def test_parts_ask_every_request_once_and_their_whole_is_as_asked_by_one(tmp_pat
     assert folder(tmp_path).name == folder(tmp_path, "alone").name
 
 
+@pytest.mark.slow
 def test_what_no_part_answered_is_asked_by_the_whole(tmp_path, call):
     first = call("shard=1/2")
     with pytest.raises(UserError, match=r"1-of-2 is one part, without scores; .* score all parts in .*model-"):
@@ -197,6 +199,7 @@ def test_what_no_part_answered_is_asked_by_the_whole(tmp_path, call):
     assert call() == []  # taken over once
 
 
+@pytest.mark.slow
 def test_where_part_and_whole_answered_otherwise_the_wholes_answer_is_judged(tmp_path, call, monkeypatch):
     def stopped(*_args):
         raise KeyboardInterrupt
@@ -215,6 +218,7 @@ def test_where_part_and_whole_answered_otherwise_the_wholes_answer_is_judged(tmp
     assert mixed == alone
 
 
+@pytest.mark.slow
 def test_the_time_of_the_parts_is_the_wholes(tmp_path, call):
     call("shard=1/2", pause_s=0.05)
     call("shard=2/2", pause_s=0.05)

@@ -12,6 +12,8 @@ from cada_trl.train import main
 
 from .stub_verb import write_run
 
+pytestmark = pytest.mark.slow
+
 JUDGED = [
     *("judge=rubric", "max_steps=10", "requests_per_step=24", "micro_batch=8"),
     *("n_probe_harmful=5", "n_probe_harmless=5"),

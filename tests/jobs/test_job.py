@@ -81,6 +81,7 @@ def test_a_killed_answer_of_an_earlier_model_is_not_of_this_one(tmp_path):
         assert bool(list(ended(str(tmp_path / "utility"), "2026-02-01"))) == is_new
 
 
+@pytest.mark.slow
 def test_a_job_is_done_when_its_run_and_an_evaluation_of_its_own_settings_and_model_say_so(tmp_path):
     one = cell(tmp_path)
     assert one.results() is None

@@ -70,6 +70,7 @@ def test_a_dry_run_writes_a_script_a_cell_and_submits_nothing(sweep, queue):
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_submitted_script_runs_the_cell_and_what_is_queued_is_not_submitted_again(sweep, queue):
     words = ("beta_kl=0.0,0.1", "launcher=slurm")
     assert sweep(*words) == 0
@@ -106,6 +107,7 @@ def test_what_is_still_queued_is_left_alone_whatever_code_its_last_attempt_had(s
     assert len(calls(sweep)) == 2  # the second alone is submitted again
 
 
+@pytest.mark.slow
 def test_cells_of_two_machines_ask_for_two_and_only_the_first_evaluates(sweep, queue):
     words = ("beta_kl=0.1,0.2", "model=llama3", "hardware=a100x16", "evaluate=quick")
     with pytest.raises(UserError, match="runs on 2 machines, and this call has one; add launcher=slurm"):
@@ -163,6 +165,7 @@ def test_the_status_shows_the_queue_and_writes_nothing(sweep, queue):
     assert {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_an_array_has_a_task_a_cell_and_runs_as_many_at_once_as_jobs(sweep, queue):
     words = ("beta_kl=0.0,0.1,0.2", "launcher=slurm_array", "jobs=2")
     assert sweep(*words) == 0

@@ -20,6 +20,8 @@ from cada_trl.jobs.runner import Runner
 
 from .conftest import FAILS, SAYS_NOTHING, WRITES_LATER, noted, stub
 
+pytestmark = pytest.mark.slow
+
 two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core cannot be shared out")
 
 DRIVER = """

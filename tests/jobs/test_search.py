@@ -8,6 +8,8 @@ import pytest
 from cada_trl.errors import UserError
 from cada_trl.jobs.search import objectives
 
+pytestmark = pytest.mark.slow
+
 ONE = {"asr/x/none": 0.2, "asr/x/pair": 0.4, "nrr/y/none": 0.9, "probe/harmful/answered_frac": 0.0}
 STUDY = ("search=optuna", "sweep_name=study", "lr=interval(1e-6,1e-4)")
 TWO = {"asr/x/none": 0.0, "asr/x/pair": 0.2, "nrr/y/none": 0.7}

@@ -17,6 +17,7 @@ def test_an_evaluations_numbers_are_named_by_metric_benchmark_and_attack(tmp_pat
     assert set(metrics["nrr/xstest_safe/none"]) == {"n", "asked", "value", "low", "high"}
 
 
+@pytest.mark.slow
 def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_intervals(sweep):
     assert sweep("beta_kl=0.0") == 0
     ledger = sweep.sweep_folder / "ledger.jsonl"
@@ -41,6 +42,7 @@ def test_every_cell_is_done_once_by_whichever_sweep_and_its_numbers_have_interva
     assert "| 0.1 | 0 | done |" in page and "25.0 % (n 4; 4.6 to 69.9)" in page
 
 
+@pytest.mark.slow
 def test_the_table_of_cells_has_a_row_a_metric_and_one_for_a_cell_without_numbers(sweep):
     sweep.stub(FAILS="beta_kl=0.1")
     assert sweep("beta_kl=0.0,0.1") == 1

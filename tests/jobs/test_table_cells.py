@@ -179,6 +179,7 @@ def complying(folder, tmp_path, monkeypatch):
     return other
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged_over_the_items_that_each_of_them_knows(folder, complying):
     found = evaluated([folder, complying], "harmful_six", "none", "asr")
     expected = across_seeds([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
@@ -194,6 +195,7 @@ def test_seeds_that_two_judges_judged_have_no_mean(tmp_path):
         evaluated(folders, "strongreject", "none", "asr")
 
 
+@pytest.mark.slow
 def test_too_few_shared_items_are_withheld(folder, complying, monkeypatch):
     records = [read_evaluation(path) for path in (folder, complying)]
     strict = replace(records[0], scores=records[0].scores.model_copy(update={"min_coverage": 0.9}))

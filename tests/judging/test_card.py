@@ -171,6 +171,7 @@ def test_the_offline_judges_card_comes_with_the_package():
     assert "on 2250 of XSTest's completions" in headline(found)
 
 
+@pytest.mark.slow
 def test_the_packaged_card_is_what_the_labels_say(shared_data):
     stored = find_card(PhraseJudge().id, None)
     measured = card(PhraseJudge(), read_label_sets(shared_data))

@@ -45,6 +45,7 @@ def test_a_text_goes_to_the_completions_route_with_or_without_a_start_token(stub
     assert (body["prompt"], body["add_special_tokens"]) == ("[INST] Is it? [/INST]", added)
 
 
+@pytest.mark.slow
 def test_a_rate_limit_waits_as_long_as_the_server_asks(stub, make):
     stub.headers = {"retry-after": "1.5"}
     stub.script = lambda n: (429, {}) if n == 1 else answer("Knead.")

@@ -69,6 +69,7 @@ def test_other_weights_in_the_same_folder_are_another_judge(tmp_path):
     assert ids[0] == ids[2] != ids[1]
 
 
+@pytest.mark.slow
 def test_every_choice_of_the_configuration_makes_its_judge(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for choice in {file.stem for file in (CONF_DIR / "judge").glob("*.yaml")} - {"panel"}:

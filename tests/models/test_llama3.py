@@ -69,6 +69,7 @@ def tokenizer(model):
     return load_tokenizer(model)
 
 
+@pytest.mark.slow
 def test_the_vocabulary_is_llama_3s_own(model, tokenizer):
     assert len(tokenizer) == 128_256
     assert tokenizer("Hello world")["input_ids"] == [BOS, 9906, 1917]

@@ -114,6 +114,7 @@ def test_what_is_begun_in_a_form_comes_back(form):
 PROSE = st.text().filter(lambda text: "analysis" not in text.casefold() and "final" not in text.casefold())
 
 
+@pytest.mark.slow
 @given(PROSE, PROSE)
 def test_what_was_joined_comes_back(analysis, response):
     split = split_reasoning(f"{ANALYSIS_HEADER}\n{analysis}\n{RESPONSE_HEADER}\n{response}")

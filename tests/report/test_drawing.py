@@ -44,6 +44,7 @@ def test_a_label_steps_off_a_line(axes):
     assert box.y0 > middle or box.y1 < middle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lr=1.57525e-06, beta_kl=0.00164373, seed {}", "run {} " + "of a long name " * 8])
 def test_a_legend_of_twelve_long_names_lies_in_a_picture_that_grew(name):
     shown = []

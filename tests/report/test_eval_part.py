@@ -10,6 +10,7 @@ from tests.report.html_check import check_page
 from tests.report.made_up_evaluation import RefusedJudge, answers_most, write_evaluation
 
 
+@pytest.mark.slow
 def test_the_papers_numbers_stand_with_what_differs_and_an_unmeasured_judge_with_a_warning(scored, tmp_path):
     text = write_report([scored], tmp_path, tmp_path / "no_cards").read_text()
     check_page(text)
@@ -60,6 +61,7 @@ def test_no_line_leads_to_other_requests_under_a_benchmarks_name(before, after, 
     assert not a_line_leads(asked(before, "1"), asked(after, "2"))
 
 
+@pytest.mark.slow
 def test_every_attack_has_a_panel_and_every_evaluation_a_colour(before, after):
     axes = Figure().add_subplot()
     draw_attack(axes, [before, after], "none")

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from cada_trl.document.blocks import Bullets, Table
 from cada_trl.report.facts import NO_CARD, card_blocks, card_note, eval_facts, prompt_fact
 from cada_trl.report.page import write_report
@@ -34,6 +36,7 @@ def test_a_pair_of_the_card_is_a_row_and_an_absent_one_a_line_that_names_its_fil
     assert "layer 20 of 30" in card_note(CARD)
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_card_or_says_how_to_make_it(run, tmp_path):
     assert NO_CARD in write_report([run], tmp_path / "without").read_text()
     shown = replace(run, manifest={**run.manifest, "card": CARD})

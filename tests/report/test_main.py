@@ -4,6 +4,8 @@ from cada_trl.report.__main__ import main
 from tests.report.made_up_evaluation import answers_most, write_evaluation
 from tests.report.made_up_run import change_manifest, write_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("write", "picture"),

@@ -42,6 +42,7 @@ def twin(written):
     return json.loads((written / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_every_kind_has_its_part_and_nothing_half_written_is_left(written, page, markdown, twin):
     for title in ("Rates", "Utility", "made-up-s0"):
         assert f">{title}</h2>" in page and f"## {title}\n" in markdown
@@ -107,6 +108,7 @@ def test_the_twins_hold_the_same_numbers_and_no_text_of_people_or_models(page, m
     assert "Made-up" not in markdown + json.dumps(twin)
 
 
+@pytest.mark.slow
 def test_a_secret_in_the_configuration_is_not_shown(run, tmp_path):
     record = read_evaluation(write_evaluation(tmp_path / "a", answers_most))
     secret = {"judge": {"base_url": "https://me:pass1234@host/v1"}}
@@ -121,6 +123,7 @@ def test_a_place_that_cannot_be_written_is_refused_with_its_path(run, tmp_path):
         write_report([run], tmp_path / "file" / "out")
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_sweep_are_training_runs_on_the_page(before, make_run, tmp_path):
     cell = CellRecord("a", "a", 0, dataclasses.replace(make_run(), after=[]), [])
     write_report([SweepRecord(tmp_path, {}, {}, [], [cell], []), before], tmp_path / "out")

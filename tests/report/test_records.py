@@ -47,6 +47,7 @@ def test_a_label_has_six_digits_of_a_float_and_all_where_two_values_would_look_e
     ]
 
 
+@pytest.mark.slow
 def test_cells_that_two_judges_judged_are_not_set_against_each_other(tmp_path):
     folder = write_sweep(tmp_path)
     rmtree(tmp_path / "evals" / "b0.1-s0")

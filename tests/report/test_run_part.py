@@ -16,6 +16,7 @@ from cada_trl.tracking.metrics import SECTIONS
 from tests.report.html_check import check_page
 
 
+@pytest.mark.slow
 def test_several_seeds_get_a_table_with_mean_and_deviation(make_run, tmp_path):
     page = write_report([make_run(0), make_run(1)], tmp_path / "out").read_text()
     assert "seed 0" in page and "seed 1" in page and ">sd<" in page
@@ -23,6 +24,7 @@ def test_several_seeds_get_a_table_with_mean_and_deviation(make_run, tmp_path):
     assert "## Over seeds" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_any_probe_still_gets_a_page(run, tmp_path):
     bare = RunRecord(run.path, {}, {}, [], [], [], ["The run did not finish: its state is unknown, its last step 0."])
     text = write_report([bare], tmp_path).read_text()
@@ -30,6 +32,7 @@ def test_a_run_that_was_killed_before_any_probe_still_gets_a_page(run, tmp_path)
     assert "<dt>Model</dt><dd>unknown, unknown</dd>" in text and "<dt>Wall time</dt><dd>unknown</dd>" in text
 
 
+@pytest.mark.slow
 def test_every_section_is_there_folded_and_a_panel_without_data_is_said(run):
     page = html(dashboard_part([("one", run), ("two", run)]))
     assert '<details class="fold"><summary>Every panel by section' in page
@@ -47,6 +50,7 @@ def test_hazard_rows_keep_what_was_not_scored_apart(run):
         assert 0 < row.n + int(str(row.cells["Unscored"])) <= len(run.after)
 
 
+@pytest.mark.slow
 def test_hazards_with_few_requests_are_folded_and_named_in_one_line(run):
     large, small = (
         [run.after[0].model_copy(update={"set": "harmful", "hazard": hazard, "request_id": str(i)}) for i in range(n)]
@@ -60,6 +64,7 @@ def test_hazards_with_few_requests_are_folded_and_named_in_one_line(run):
     assert "| hate |" in markdown(part) and "| hate speech |" not in markdown(part)
 
 
+@pytest.mark.slow
 def test_completions_can_be_filtered_without_a_script(run, tmp_path):
     page = write_report([run], tmp_path).read_text()
     check_page(page)
@@ -74,6 +79,7 @@ def drawn(panel, *runs):
     return axes
 
 
+@pytest.mark.slow
 def test_the_figure_is_sharp_at_900_px_width_and_every_panel_a_picture_too(run):
     pictures, sheet = curves([run])
     assert matplotlib.image.imread(io.BytesIO(sheet)).shape[1] == 1800

@@ -24,6 +24,7 @@ def test_another_programs_configuration_is_no_run(run, tmp_path):
     assert of_training(beside).config == {}
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_read_and_says_what_is_missing(make_run):
     path = make_run().path
     (path / "probes" / "after.jsonl").unlink()

@@ -135,6 +135,7 @@ def test_every_measure_of_a_real_summary_is_in_the_table(make_run):
     assert all(value is not None for row in rewards for value in row["per_run"])
 
 
+@pytest.mark.slow
 def test_rewards_by_two_tables_have_no_spread_in_common(make_run):
     runs = [summarise(make_run(seed, lr=lr)) for lr in (2e-5, 4e-5) for seed in (0, 1, 2)]
     for run in runs[3:]:

@@ -39,6 +39,7 @@ def twin_of(folder):
     return json.loads((folder / "report.json").read_text())["sweeps"][0]
 
 
+@pytest.mark.slow
 def test_the_front_the_beaten_cell_and_the_picture_are_there(sweep):
     headline = twin_of(sweep)["frontiers"][0]
     assert (headline["asr"], headline["nrr"]) == ("asr/all", "nrr/xstest_safe/none")
@@ -69,6 +70,7 @@ def test_the_page_is_whole_offline_and_says_a_points_numbers_under_the_pointer(s
     assert "![ASR against NRR](frontier.png)" in text and "One seed per configuration" in text
 
 
+@pytest.mark.slow
 def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_pooled(pooled):
     page = (pooled / "report.html").read_text()
     check_page(page)
@@ -80,6 +82,7 @@ def test_every_seed_is_a_mark_and_a_row_and_the_page_says_how_intervals_were_poo
     assert {one["asr"]["interval"] for one in headline["points"]} == {"pooled"}
 
 
+@pytest.mark.slow
 def test_probes_stand_in_where_no_evaluation_ran(tmp_path):
     folder = write_sweep(tmp_path, evaluated=False)
     main([str(folder)])
@@ -87,6 +90,7 @@ def test_probes_stand_in_where_no_evaluation_ran(tmp_path):
     assert (headline["asr"], headline["nrr"]) == ("probe/harmful", "probe/xstest_safe")
 
 
+@pytest.mark.slow
 def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path):
     folder = write_sweep(tmp_path)
     values = json.loads((folder / "sweep.json").read_text())
@@ -99,6 +103,7 @@ def test_a_cell_that_failed_or_lost_its_folder_is_said_and_no_point(tmp_path):
     assert record.missing[1].startswith("beta_kl=1, seed 0: ") and "b1.0-s0" in record.missing[1]
 
 
+@pytest.mark.slow
 def test_a_cell_with_an_edited_row_is_said_and_no_point(tmp_path):
     folder, run = write_sweep(tmp_path, evaluated=False), tmp_path / "runs" / "b0.0-s0"
     seal(run)
@@ -109,6 +114,7 @@ def test_a_cell_with_an_edited_row_is_said_and_no_point(tmp_path):
     assert sentence.startswith(f"beta_kl=0, seed 0: {probes} was edited after it was written")
 
 
+@pytest.mark.slow
 def test_untrained_models_that_were_asked_other_requests_are_rows_of_their_own_and_the_page_says_so(tmp_path):
     sweep = write_sweep(tmp_path)
     values = json.loads((sweep / "sweep.json").read_text())

@@ -271,6 +271,7 @@ def test_the_interval_holds_the_truth_in_many_experiments(setting):
     assert setting.covered(2000, seed=1)[0] >= 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", NOT_TAKEN, ids=str)
 def test_the_simulation_catches_an_interval_that_is_too_narrow(setting):
     assert setting.covered(200)[0] < 0.9

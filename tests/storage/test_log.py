@@ -153,6 +153,7 @@ def test_a_cache_that_cannot_be_used_is_one_line(tmp_path):
         numbers.add("one", 1)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_know_the_same_rows(tmp_path):
     sharers = [sharer(tmp_path / "cache.jsonl", own, 200) for own in (0, 1000)]
     for process in sharers:

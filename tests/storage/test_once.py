@@ -52,6 +52,7 @@ def test_the_search_leaves_texts_and_records(source):
     assert not seconds(ast.parse(source))
 
 
+@pytest.mark.slow
 def test_there_is_no_second():
     found = {str(path.relative_to(PACKAGE)): seconds(ast.parse(path.read_text())) for path in ELSEWHERE}
     assert {name: lines for name, lines in found.items() if lines} == {}

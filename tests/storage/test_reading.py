@@ -84,6 +84,7 @@ def said(read, path):
     return line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "content", "words"), WRONG.values(), ids=WRONG)
 def test_a_wrong_file_is_one_line(tmp_path, kind, content, words):
     path = tmp_path / "file"

@@ -168,6 +168,7 @@ def test_an_online_run_says_where_it_is(tmp_path, monkeypatch):
     assert said == ["W&B: https://wandb.ai/me/cada_trl/runs/1"]
 
 
+@pytest.mark.slow
 def test_without_a_network_an_online_run_starts_offline_with_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -225,6 +226,7 @@ with RunFolder(Path(sys.argv[1])) as folder:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_that_went_on_is_sent_as_one_whose_rows_have_numbers_of_their_own(tmp_path, config):
     env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # one of its own to leave
     command = [sys.executable, "-c", KILLED, str(tmp_path)]

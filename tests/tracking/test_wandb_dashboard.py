@@ -13,6 +13,8 @@ from cada_trl.tracking.wandb_dashboard import main
 
 from .wandb_stand_in import ENTITY, PROJECT, environment, wandb_stand_in
 
+pytestmark = pytest.mark.slow
+
 GROUP = "beta_kl-88db9abd"
 FILTER = {"key": {"section": "run", "name": "group"}, "op": "=", "value": GROUP, "disabled": False}
 

@@ -9,6 +9,8 @@ from cada_trl.training.cada import CADATrainer
 
 from .preset_run import MAX_TOK, UNSCORED_WORD, distance, request_rows, rows_of, score, score_all, weights
 
+pytestmark = pytest.mark.slow
+
 # Two harmful requests and their harmless twins, two rollouts each: four judged rows and four anchors per step.
 TWINS = {
     "n_requests": 4,

@@ -23,6 +23,8 @@ from .preset_run import (
 )
 from .tiny import tiny_tokenizer
 
+pytestmark = pytest.mark.slow
+
 LR = 0.02
 
 

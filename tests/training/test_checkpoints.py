@@ -89,6 +89,7 @@ def uninterrupted_in_blocks(tiny_folder, tmp_path_factory):
     return start(tiny_folder, tmp_path_factory.mktemp("blocks"), **IN_BLOCKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "point", "resumed_from"),
     [
@@ -122,6 +123,7 @@ def test_the_runs_that_are_compared_learn_something_and_differ(uninterrupted, un
     assert len({tuple(requests) for requests in uninterrupted["requests"].values()}) > 3
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_saves_as_often_as_it_is_told_now(tiny_folder, tmp_path):
     with pytest.raises(_CutOff):
         start(tiny_folder, tmp_path, die_at=5)

@@ -46,6 +46,7 @@ class CastsOf(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 def test_in_bf16_a_weight_is_cast_once_for_all_tokens_and_still_learns(build):
     trainer, _ = build(trainer_class=CADATrainer, bf16=True, max_completion_length=12, learning_rate=1e-2)
     before = weights(trainer.model)

@@ -16,6 +16,8 @@ from cada_trl.training.self_distillation import SelfDistillationTrainer, distill
 
 from .preset_run import CPU_RUN, PresetRollouts, distance, load, rows_of, score, weights
 
+pytestmark = pytest.mark.slow
+
 TEMPERATURE = CPU_RUN["temperature"]
 FIRST_TOK_WEIGHT = 10.0
 N_ROWS = 8

@@ -9,6 +9,8 @@ from cada_trl.training.checkpoints import newest_complete
 
 from .preset_run import distance, load, preset_completion, rows_of, weights
 
+pytestmark = pytest.mark.slow
+
 # Eight harmful requests, of which a step takes two beside two of six harmless ones, two rollouts each.
 STEPS = {
     "n_requests": 14,

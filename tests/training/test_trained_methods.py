@@ -17,6 +17,8 @@ from cada_trl.train import main
 from cada_trl.training import stock
 from cada_trl.training.run import BUILDERS
 
+pytestmark = pytest.mark.slow
+
 SAMPLING = ["grpo", "rloo", "self_distillation"]  # in every step
 LONG = "max_new_tok=400"  # random weights write an end of turn about every 260 tokens
 

@@ -144,6 +144,7 @@ def by_lm_eval(plan, settings, folder):
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gsm8k", "bbh", "mmlu", "mmlu_plain"])
 def test_the_answers_are_those_of_lm_evals_own_loop(name, tiny, data_root, tmp_path):
     settings, plan = asked(tiny, data_root, f"tasks={name}")
