@@ -212,9 +212,10 @@ ATTEMPTS = [
 
 @pytest.fixture
 def make(tmp_path):
-    folder = write_model(tmp_path / "model")
-
-    def one(*others):
+    def one(*others, name="model"):
+        folder = tmp_path / name
+        if not folder.is_dir():
+            write_model(folder)
         config = load_evaluate_config([f"model={folder}", *others])
         return ModelUnderTest(config, load_pack(config.hazards))
 
@@ -228,7 +229,7 @@ def echo(monkeypatch):
 
 def test_its_answers_depend_on_content_decoding_and_arm_and_not_on_name_judge_or_batches(make):
     decides = make().decides
-    assert make("name=other", "batch_tok=9", "threads=2", "min_coverage=0.1").decides == decides
+    assert make("batch_tok=9", "threads=2", "min_coverage=0.1", name="other").decides == decides
     for changed in ("max_new_tok=9", "dtype=bfloat16", "context_tok=99", "arm=no_cases", "arm=codes"):
         assert make(changed).decides != decides, changed
     assert make("arm=cases", "n_cases=1").decides != make("arm=cases", "n_cases=2").decides

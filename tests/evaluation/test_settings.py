@@ -13,7 +13,12 @@ from cada_trl.data.benchmark_items import load_spec
 from cada_trl.data.sources import read_twins
 from cada_trl.data.split import pair_roles
 from cada_trl.errors import UserError
-from cada_trl.evaluation.settings import EvaluateConfig, load_evaluate_config, load_utility_config
+from cada_trl.evaluation.settings import (
+    EvaluateConfig,
+    load_evaluate_config,
+    load_faithfulness_config,
+    load_utility_config,
+)
 from cada_trl.evaluation.utility.task import TASK_DIR
 from cada_trl.hazards.pack import TWINS
 from cada_trl.hazards.policy import compile_policy
@@ -76,6 +81,32 @@ def test_a_run_folder_is_its_trained_model_and_how_its_prompts_were_written(tmp_
     assert (config.model.name, config.model.source, config.model.path) == ("my-run-s0", "folder", str(run / "final"))
     assert (config.prompt.arm, config.prompt.cases_as, config.prompt.n_cases) == ("none", "turns", 2)
     assert load_evaluate_config([f"model={run}", "prompt=cases", "n_cases=1"]).prompt.n_cases == 1
+
+
+@pytest.mark.parametrize("second", ["path=elsewhere", "source=embedded", "name=other", "model.path=elsewhere"])
+def test_a_run_or_a_folder_is_the_only_word_on_which_model_it_is(tmp_path, folder, second):
+    for first in (write_run(tmp_path / "my-run-s0"), folder):
+        for load in (load_evaluate_config, load_faithfulness_config, load_utility_config):
+            with pytest.raises(UserError, match=f"^{second}: model={first} says already which model it is; give one"):
+                load([second, f"model={first}"])
+
+
+def test_a_hub_id_takes_a_revision_and_no_second_path(monkeypatch):
+    of_hub = load_config(["model=llama3"]).model
+    monkeypatch.setattr(
+        "cada_trl.evaluation.settings.named_model",
+        lambda word, revision: of_hub.model_copy(update={"path": word, "revision": revision}),
+    )
+    model = load_evaluate_config(["model=org/name", "revision=abc", "dtype=float32"]).model
+    assert (model.path, model.revision, model.dtype) == ("org/name", "abc", "float32")
+    with pytest.raises(UserError, match="path=org/other: model=org/name says already"):
+        load_evaluate_config(["model=org/name", "revision=abc", "path=org/other"])
+
+
+def test_a_place_stands_beside_a_choice_or_alone(folder):
+    for choice in (["model=llama3"], []):
+        model = load_evaluate_config([*choice, "source=folder", f"path={folder}", "model.name=mine"]).model
+        assert (model.source, model.path, model.name) == ("folder", str(folder), "mine")
 
 
 def test_of_two_models_the_last_is_taken(folder):
@@ -165,6 +196,7 @@ def test_a_policy_gives_its_hazards_and_a_suite_then_asks_its_held_out_twins(tmp
         load_utility_config([f"policy={tmp_path}/mine", "model=smollm2"])
 
 
+@pytest.mark.slow
 def test_a_run_on_twins_of_ones_own_asks_those_and_refuses_pairs_that_it_was_trained_on(tmp_path):
     folder = tmp_path / "mine"
     new(str(folder))
@@ -218,6 +250,7 @@ def test_a_run_of_another_version_is_named(tmp_path):
         load_evaluate_config([f"model={run}"])
 
 
+@pytest.mark.slow
 def test_a_run_on_the_embedded_twins_refuses_a_file_that_holds_out_what_it_was_trained_on(tmp_path):
     probed = pair_roles(read_twins().rows, ()).probe
     lines = TWINS.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -70,7 +70,8 @@ def test_what_stands_beside_a_policy_is_trained_on_with_it_and_its_own_alone_is_
     probed, probed_alone = pair_roles(rows, ()).probe, pair_roles(own, ()).probe
     assert len(probed_alone) == 2 and probed == probed_alone | pair_roles(read_twins().rows, ()).probe
     assert (alone.data.n_train, config.data.n_train) == (None, N_BESIDE)
-    assert load_config([f"policy={folder}", "n_train=100"]).data.n_train == 100
+    for words in ([f"policy={folder}", "n_train=100"], ["data.n_train=100", f"policy={folder}"]):
+        assert load_config(words).data.n_train == 100
     asked = load_evaluate_config([f"policy={folder}"])
     assert (asked.twins_file, asked.hazards) == (str(made.twins), str(made.pack))
 

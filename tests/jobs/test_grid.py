@@ -60,6 +60,36 @@ def test_the_users_words_come_after_the_cards():
 
 
 @pytest.mark.parametrize(
+    ("words", "axes"),
+    [
+        ("seed=0,1,2 recipe=smollm2/cada", [{}, {}, {}]),
+        ("algo.beta_kl=0.0,0.1 recipe=smollm2/cada", [{"beta_kl": 0.0}, {"beta_kl": 0.1}]),
+        ("beta_kl=0.5,1.0 ablation=kl recipe=smollm2/cada", [{"beta_kl": 0.5}, {"beta_kl": 1.0}]),
+        ("ablation=kl recipe=smollm2/cada", [{"beta_kl": 0.0}, {"beta_kl": 0.01}, {"beta_kl": 0.1}]),
+        ("n_train=300,600 policy=pharmacy", [{"n_train": 300}, {"n_train": 600}]),
+        ("ablation=pairs policy=tenancy", [{"n_train": n} for n in (75, 150, 300, 600)]),
+        ("prompt=glob(code*) policy=tenancy recipe=smollm2/cada", [{"prompt": "codes"}, {"prompt": "codes_of_hazard"}]),
+    ],
+)
+def test_no_word_of_a_recipe_or_policy_takes_an_axiss_place(words, axes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the policy is compiled to
+    request = read_request(words.split())
+    assert [cell.axes for cell in make_grid(request.training, typed=request.typed)] == axes
+
+
+def test_a_cards_fixed_words_hold_beside_a_recipe_and_one_value_typed_before_it_gives_way_as_in_train():
+    words = ["model=llama3", "max_steps=3", "recipe=smollm2/cada", "lr=1e-5"]
+    cells = make_grid(read_request(["ablation=baseline", *words]).training)
+    configs = [load_config([*words, "rollouts_per_request=2", f"baseline={cell.axes['baseline']}"]) for cell in cells]
+    assert len(cells) == 5 and [cell.config for cell in cells] == configs
+
+
+def test_an_interval_is_searched_beside_a_recipe_that_holds_one_value_of_its_key():
+    words = read_request(["search=optuna", "lr=interval(1e-6,1e-4)", "recipe=smollm2/cada"]).training
+    assert "lr=interval(1e-6,1e-4)" in last_of_each_key(words)
+
+
+@pytest.mark.parametrize(
     ("word", "values"),
     [
         ("beta_kl=0.0,0.01,0.1", ["beta_kl=0.0", "beta_kl=0.01", "beta_kl=0.1"]),
@@ -101,6 +131,7 @@ def test_a_cell_that_stands_twice_is_one():
     assert len(make_grid(["seed=0,0"])) == 1
 
 
+@pytest.mark.slow
 def test_a_recipes_own_word_may_be_left_unread_and_a_typed_one_may_not():
     words = ["recipe=smollm2/cada", "prompt=no_cases", "seed=0,1"]
     request = read_request(words)

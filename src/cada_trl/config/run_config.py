@@ -164,18 +164,20 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
     """The words with a recipe's and a policy's own in its place, so that what comes after it wins.
 
     recipe=smollm2/cada: the model and the overrides in recipes/smollm2/cada.yaml. policy=mine: the hazards and the
-    twins that its file is compiled to, with those beside them. Errors: as recipe_words and compile_policy, and for a
-    policy whose twins another data= replaces.
+    twins that its file is compiled to, with those beside them, and how many pairs of both where no word says it.
+    Errors: as recipe_words and compile_policy, for two policies, and for a policy whose twins another data= replaces.
     """
+    _check_one_policy(words)
     expanded: list[str] = []
     policy = ""
+    n_is_given = any(word.startswith(("n_train=", "data.n_train=")) for word in words)
     for word in words:
         key, _, name = word.partition("=")
         if key == "recipe":
             expanded += [f"model={name.partition('/')[0]}", *recipe_words(name)]
         elif key == "policy":
             policy = name
-            expanded += policy_words(name)
+            expanded += [own for own in policy_words(name) if not (n_is_given and own.startswith("n_train="))]
         else:
             expanded.append(word)
     data = [word for word in expanded if word.startswith("data=")]
@@ -185,6 +187,11 @@ def expand_recipes(words: Sequence[str]) -> list[str]:
             f"policy's hazards alone, as in {policy_words(policy, alone=True)[1]}"
         )
     return expanded
+
+
+def _check_one_policy(words: Sequence[str]) -> None:
+    if len(policies := [word for word in words if word.startswith("policy=")]) > 1:
+        raise UserError(f"{' '.join(policies)}: expected one policy, whose words are not mixed; give one of them")
 
 
 def policy_words(name: str, alone: bool = False) -> list[str]:
@@ -201,8 +208,9 @@ def policy_words(name: str, alone: bool = False) -> list[str]:
 def expand_policies(words: Sequence[str], keys: Collection[str]) -> list[str]:
     """The same for a verb that does not train: the policy's own hazards and twins_file, where it has these keys.
 
-    Errors: as compile_policy.
+    Errors: as compile_policy, and for two policies.
     """
+    _check_one_policy(words)
     expanded: list[str] = []
     for word in words:
         key, _, name = word.partition("=")

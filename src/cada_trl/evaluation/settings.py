@@ -22,6 +22,7 @@ from cada_trl.storage.digest import CONFIG, check_same_inputs, file_sha256
 
 Schema = TypeVar("Schema", bound=Section)
 Backend = Literal["transformers", "vllm"]
+WHICH_MODEL = ("source", "path", "name")  # keys of `model` that put another model into the place of the one named
 
 
 class GenerationConfig(Section):
@@ -186,7 +187,8 @@ def load_about(schema: type[Schema], primary: str, overrides: Sequence[str]) -> 
 
     A run folder also gives how its prompts were written (cases_as, n_cases, hint, hazards) and its own twins; the arm
     stays "none".
-    policy= gives the hazards and twins of a policy file. Errors: UserError, as compose_config and named_model.
+    policy= gives the hazards and twins of a policy file. Errors: UserError, as compose_config and named_model, and for
+    a second word on which model it is: its numbers would stand under the first one's name.
     """
     first: list[str] = []
     if issubclass(schema, AsksAModel):
@@ -196,6 +198,8 @@ def load_about(schema: type[Schema], primary: str, overrides: Sequence[str]) -> 
     if word in groups(CONF_DIR, primary)["model"]:
         others.append(f"model={word}")
     elif word is not None:
+        if second := [text for text in others if text.partition("=")[0].removeprefix("model.") in WHICH_MODEL]:
+            raise UserError(f"{second[0]}: model={word} says already which model it is; give one of the two")
         model = named_model(word, _last(overrides, "model.revision", "revision"))
         first = [*model_overrides(model)]
         if issubclass(schema, AsksAModel):

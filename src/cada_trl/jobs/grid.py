@@ -33,12 +33,14 @@ from cada_trl.config.loading import (
 from cada_trl.config.run_config import expand_recipes
 from cada_trl.config.texts import Folder, Name
 from cada_trl.errors import UserError
+from cada_trl.evaluation.settings import WHICH_MODEL
 from cada_trl.jobs.job import Call, SweepJob, asking, run_folder, training
 from cada_trl.storage.digest import content_hash
 from cada_trl.storage.reading import read_yaml
 
 CARD_DIR = CONF_DIR / "ablation"
 _FOR_EVALUATION = "evaluate."
+_STANDS_FOR_OTHERS = ("recipe=", "policy=")
 _LAUNCHERS = ("launcher=slurm", "launcher=slurm_array")
 _FLAGS = ("--dry-run", "--retry", "--status")
 MAX_CELLS = 1000  # ours: composing that many takes minutes, and training them weeks
@@ -78,8 +80,8 @@ class AblationCard(Section):
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """A command line, sorted. training: overrides of that verb, the card's first, not yet expanded or checked. typed:
-    those of them that are not of a recipe or policy.
+    """A command line, sorted. training: overrides of that verb, as _in_order, their axes not yet expanded or checked.
+    typed: those of them that are not of a recipe or policy.
 
     card: its folder is no group of Hydra's, so it is no key of SweepConfig. evaluation: words of that verb without its
     model; None where nothing is evaluated.
@@ -114,17 +116,28 @@ def read_request(argv: Sequence[str]) -> SweepRequest:
     for word in evaluation:
         if config.evaluate == "off":
             raise UserError(f"{_FOR_EVALUATION}{word} needs an evaluation; add evaluate=quick or evaluate=standard")
-        if word.partition("=")[0] in {"model", "suite"}:
-            raise UserError(f"{_FOR_EVALUATION}{word}: a sweep evaluates its own models, by the suite of evaluate=")
+        if word.partition("=")[0].removeprefix("model.") in {"model", "suite", "revision", *WHICH_MODEL}:
+            raise UserError(
+                f"{_FOR_EVALUATION}{word}: a sweep evaluates its own models, by the suite of evaluate=; leave it out"
+            )
         if word.startswith("shard="):
             raise UserError(f"{_FOR_EVALUATION}{word}: a part has no scores, and no cell would be done; leave it out")
     cards = {word.partition("=")[2] for word in kinds["card"]}
     if len(cards) > 1:
         raise UserError(f"{' '.join(kinds['card'])}: a sweep answers one card's question; give one of them")
     card = load_card(cards.pop()) if cards else None
-    typed = (*(card.overrides if card else ()), *kinds["training"])
+    typed = _in_order(card.overrides if card else (), kinds["training"])
     suite = None if config.evaluate == "off" else (f"suite={config.evaluate}", *evaluation)
     return SweepRequest(config, card, tuple(expand_recipes(typed)), typed, suite, next(iter(flags), None))
+
+
+def _in_order(of_card: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
+    """A card's words before the typed ones, and both the card's and each axis behind the last recipe or policy, whose
+    words would take their place and leave one cell of many."""
+    n = max((place for place, word in enumerate(words, start=1) if word.startswith(_STANDS_FOR_OTHERS)), default=0)
+    plain = [word for word in last_of_each_key(words[:n]) if not word.startswith(_STANDS_FOR_OTHERS)]
+    axes = [word for word in plain if (override := parsed(word)) is not None and override.is_sweep_override()]
+    return (*(word for word in words[:n] if word not in axes), *of_card, *axes, *words[n:])
 
 
 def _kind(word: str) -> str:

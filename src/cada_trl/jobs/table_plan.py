@@ -19,16 +19,16 @@ from cada_trl.errors import UserError
 from cada_trl.evaluation.attacks import make_attack
 from cada_trl.evaluation.attacks.attack import NotRun
 from cada_trl.evaluation.folder import folder_name
-from cada_trl.evaluation.settings import load_evaluate_config, load_utility_config
+from cada_trl.evaluation.settings import WHICH_MODEL, load_evaluate_config, load_utility_config
 from cada_trl.evaluation.utility.task import load_task
 from cada_trl.jobs.job import Call, Job, Verb, run_folder
 from cada_trl.report.paper import Measure
 
 # What a table's cells are made of, by verb
 _SET_HERE = {
-    "train": ("model", "algo", "method", "seed", "recipe", "run_name"),
-    "evaluate": ("model", "prompt", "arm", "suite", "benchmarks", "attacks", "limit", "shard"),
-    "utility": ("model", "tasks", "limit"),
+    "train": ("model", "algo", "method", "seed", "recipe", "run_name", *WHICH_MODEL),
+    "evaluate": ("model", "prompt", "arm", "suite", "benchmarks", "attacks", "limit", "shard", *WHICH_MODEL),
+    "utility": ("model", "tasks", "limit", *WHICH_MODEL),
 }
 
 
@@ -267,7 +267,7 @@ class _Words:
                 if path[-1] in keys or (verb == "train" and path[0] == "algo"):
                     raise UserError(
                         f"{verb}={word}: the table sets {', '.join(keys)} itself; choose rows= and columns=, and give "
-                        "seeds= and limit= to the table"
+                        "seeds=, limit= and weights= to the table"
                     )
         # How the untrained model is asked; the trained ones by the same judge and with the same limit.
         self.evaluation = load_evaluate_config([*self._base, *self._how("evaluate", "evals_dir")])
