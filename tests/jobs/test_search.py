@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from cada_trl.errors import UserError
-from cada_trl.jobs.search import objectives
+from cada_trl.jobs.grid import read_request
+from cada_trl.jobs.search import objectives, read_space
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +54,19 @@ def optuna():
 
 def study_of(sweep, optuna):
     return optuna.load_study(study_name="sweep", storage=f"sqlite:///{sweep.sweep_folder / 'study.db'}")
+
+
+@pytest.mark.parametrize(
+    ("words", "searched"),
+    [
+        ([], ["beta_kl", "lr"]),
+        (["recipe=smollm2/cada"], ["beta_kl", "lr"]),  # which fixes both
+        (["recipe=smollm2/cada", "lr=1e-5"], ["beta_kl"]),
+        (["seed=0,1", "lr=interval(1e-6,1e-4)"], ["lr"]),
+    ],
+)
+def test_what_nobody_typed_is_searched_in_the_default_space_also_around_a_recipe(optuna, words, searched):
+    assert sorted(read_space(read_request(["search=optuna", *words])).dimensions) == searched
 
 
 def test_a_study_is_told_what_its_cells_gave_and_goes_on_later(sweep, optuna):

@@ -58,7 +58,8 @@ def read_space(request: SweepRequest) -> Space:
         raise UserError("search=optuna decides its cells one after the other and runs here: leave launcher=slurm out")
     words = request.training
     if not any(_interval(word) for word in words):
-        words = (*request.config.space, *words)
+        own = {word.partition("=")[0] for word in request.typed}  # a recipe's fixed values are what is searched around
+        words = (*words, *(word for word in request.config.space if word.partition("=")[0] not in own))
     dimensions, fixed = {}, []
     for word in last_of_each_key(words):
         key = word.partition("=")[0]
