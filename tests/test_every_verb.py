@@ -153,7 +153,6 @@ WRONG = {
         "evaluate=shard=1/2": "evaluate=shard=1/2: the table sets model, prompt, arm,",
         "evaluate=path=/x --dry-run": "evaluate=path=/x: the table sets model, prompt, arm,",
         "utility=model.source=hub --dry-run": "utility=model.source=hub: the table sets model, tasks, limit, source,",
-        "train=name=x --dry-run": "train=name=x: the table sets model, algo, method,",
         "train=seed=4": "and give seeds=, limit= and weights= to the table",
         "train=algo.kl=k1": "train=algo.kl=k1: the table sets model, algo, method,",
         "train=run_name=x": "train=run_name=x: the table sets model, algo, method,",

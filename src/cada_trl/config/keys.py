@@ -116,7 +116,7 @@ UNREAD = {
     "prompt.arm=cases prompt.cases_by=hazard prompt.hint=False": "prompt.cases_as prompt.n_cases",
     "prompt.arm=cases prompt.n_cases=0": "prompt.cases_as",
     "algo.targets=direct_refusal|opening algo.benign_arm=none": (
-        "prompt.arm prompt.cases_as prompt.n_cases prompt.cases_by prompt.hint"
+        "prompt.cases_as prompt.n_cases prompt.cases_by prompt.hint"
     ),
     "judge.kind=phrases|classifier data.classifier!=llm": (
         "judge.base_url judge.llm judge.api_key_env judge.timeout_s judge.max_retries judge.max_calls"
@@ -135,10 +135,6 @@ UNREAD = {
     "hardware.launcher=python": "hardware.accelerate_config",
     "hardware.device=cpu": "hardware.accelerator",
     "peft.adapter=none": "peft.rank peft.alpha peft.dropout peft.target_modules",
-    "tracking.n_header_pairs=0": "tracking.header_every_steps",
-    "tracking.n_probe_harmful=0 tracking.n_probe_harmless=0 tracking.n_header_pairs=0": (
-        "tracking.probe_every_steps tracking.probe_batch"
-    ),
     "tracking.wandb=off tracking.local_tracker!=trackio": "tracking.wandb_project",
     "tripwires.over_refusal=off": "tripwires.over_refusal_frac",
     "tripwires.empty_analysis=off": "tripwires.empty_analysis_words tripwires.empty_analysis_frac",
@@ -160,9 +156,7 @@ UNREAD = {
     "submit=here": "slurm_args",
     "submit=slurm": "jobs",
 }
-# What a word such as data= or prompt= chooses a value of
-GROUP_KEYS = {"data": "data.dataset", "judge": "judge.kind", "rollout": "rollout.backend", "peft": "peft.adapter"}
-GROUP_KEYS |= {"prompt": "prompt.arm"}
+_GROUPS = {"data.dataset", "judge.kind", "rollout.backend", "peft.adapter", "prompt.arm"}  # chosen as data=, judge=
 
 
 def unread_keys(values: Mapping[str, Any], paths: set[str]) -> Iterator[tuple[str, str]]:
@@ -171,8 +165,8 @@ def unread_keys(values: Mapping[str, Any], paths: set[str]) -> Iterator[tuple[st
         unread = paths.intersection(keys.split())
         if unread and all(_holds(values, condition) for condition in conditions.split()):
             places = [place for place in map(_place, conditions.split()) if place in values]
-            said = " ".join(f"{as_typed(place)}={_text(values[place])}" for place in places)
-            why = f"nothing reads it with {said}; leave it out, or change {as_typed(places[0])}"
+            said = " ".join(f"{_typed(place)}={_text(values[place])}" for place in places)
+            why = f"nothing reads it with {said}; leave it out, or change {_typed(places[0])}"
             yield from ((key, why) for key in unread)
 
 
@@ -187,9 +181,9 @@ def _place(condition: str) -> str:
     return condition.partition("=")[0].rstrip("!")
 
 
-def as_typed(place: str) -> str:
+def _typed(place: str) -> str:
     section, _, leaf = place.rpartition(".")
-    return section if GROUP_KEYS.get(section) == place else leaf
+    return section if place in _GROUPS else leaf
 
 
 def _text(value: Any) -> str:

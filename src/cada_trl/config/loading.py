@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cada_trl.config.keys import GROUP_KEYS, as_typed, default_choices, describe_keys, unread_keys
+from cada_trl.config.keys import default_choices, describe_keys, unread_keys
 from cada_trl.config.texts import NO_SECRETS, SECRET_ENDS, Addresses
 from cada_trl.errors import HelpAsked, UserError
 from cada_trl.storage.reading import read_yaml
@@ -88,13 +88,12 @@ def compose_config(
         return {key: value for key, value in values.items() if key not in dropped}
 
     config = check_values(schema, composed(checked))
-    read = flat(config.model_dump())
-    paths = [GROUP_KEYS.get(key, key) for key in (word.partition("=")[0] for word in checked)]
-    given = {path for text, path in zip(overrides, paths, strict=True) if typed is None or text in typed}
+    read, words = flat(config.model_dump()), zip(overrides, checked, strict=True)
+    given = {word.partition("=")[0] for text, word in words if typed is None or text in typed}
     for path, why in unread_keys(read, {path for path in given if read.get(path) is not None}):
-        without = composed([word for place, word in zip(paths, checked, strict=True) if place != path])
+        without = composed([word for word in checked if not word.startswith(f"{path}=")])
         if read[path] != flat(without)[path]:  # what the files say anyway, as in a recipe, is no mistake
-            raise UserError(f"{as_typed(path)}={read[path]}: {why}")
+            raise UserError(f"{path.rpartition('.')[2]}={read[path]}: {why}")
     return config
 
 

@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from cada_trl.config import sections
 from cada_trl.config.algo import AlgoConfig, algo_misfits
-from cada_trl.config.keys import GROUP_KEYS, unread_keys
+from cada_trl.config.keys import unread_keys
 from cada_trl.config.loading import Section, Seed, as_override, check_values, compose_config, flat, leaf_paths, nearest
 from cada_trl.config.texts import Folder, Name
 from cada_trl.errors import UserError
@@ -274,7 +274,7 @@ def _pays_nothing(config: Config, keys: Collection[str]) -> str | None:
 def unread_words(config: Config, words: Sequence[str], nulls: bool = False) -> dict[str, str]:
     """Of the words those whose key nothing reads in this configuration -> why; nulls: also of null, which asks for
     nothing."""
-    paths, values = leaf_paths(Config) | GROUP_KEYS, flat(config.model_dump())
+    paths, values = leaf_paths(Config), flat(config.model_dump())
     of_path = {paths.get(key, key): word for word in words for key in [word.partition("=")[0]]}
     set_here = {path for path in of_path if nulls or values.get(path) is not None}
     return {of_path[path]: why for path, why in unread_keys(values, set_here)}

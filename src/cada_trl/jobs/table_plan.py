@@ -26,7 +26,7 @@ from cada_trl.report.paper import Measure
 
 # What a table's cells are made of, by verb
 _SET_HERE = {
-    "train": ("model", "algo", "method", "seed", "recipe", "run_name", *WHICH_MODEL),
+    "train": ("model", "algo", "method", "seed", "recipe", "run_name", "source", "path"),
     "evaluate": ("model", "prompt", "arm", "suite", "benchmarks", "attacks", "limit", "shard", *WHICH_MODEL),
     "utility": ("model", "tasks", "limit", *WHICH_MODEL),
 }
