@@ -29,7 +29,7 @@ from cada_trl.judging.card import CARDS
 from cada_trl.report.certified import Certificate, certificate_page, certified
 from cada_trl.report.records import EvalRecord, in_place, read_evaluated, verdict_files
 from cada_trl.report.run_record import of_training
-from cada_trl.storage.digest import CONFIG, MANIFEST, change, file_sha256
+from cada_trl.storage.digest import CONFIG, MANIFEST, change, file_sha256, inputs_of
 from cada_trl.storage.files import read_json, replace, replace_json
 from cada_trl.tracking.manifest import git_state, scrub
 from cada_trl.visible import visible
@@ -182,17 +182,15 @@ def _weights(record: EvalRecord) -> dict[str, str]:
 def _inputs(after: EvalRecord) -> Iterator[_Input]:
     """What the configurations of the training and the evaluation after it name by path alone."""
     run, decides = of_training(after), after.manifest.get("decides") or {}
-    data = run.config.get("data") or {}
+    data, recorded = run.config.get("data") or {}, inputs_of(run.manifest)
     if data.get("dataset") == "twins":
-        recorded = ((run.manifest.get("data") or {}).get("inputs") or {}).get("sha256") or {}
         yield "training", Path(data.get("file") or TWINS), recorded.get("file" if data.get("file") else "twins")
     if names := TWIN_SETS.keys() & set(after.config.get("benchmarks") or ()):
-        asked = {one.get("benchmark"): one.get("sha256") for one in decides.get("asked") or ()}
-        yield "evaluation", Path(after.config.get("twins_file") or TWINS), asked.get(min(names))
+        yield "evaluation", Path(after.config.get("twins_file") or TWINS), after.asked(min(names)).get("sha256")
     shown = (decides.get("prompt") or {}).get("hazards")
     for user, config, digest in (
         ("evaluation", after.config, shown),
-        ("training", run.config, run.manifest.get("hazards_hash")),
+        ("training", run.config, recorded.get("hazards_hash")),
     ):
         if config:
             name = str(config.get("hazards") or "builtin")

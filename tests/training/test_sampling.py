@@ -6,7 +6,7 @@ from peft import LoraConfig
 from torch.utils._python_dispatch import TorchDispatchMode
 from trl import GRPOTrainer
 
-from cada_trl.models import cpu_decoding
+from cada_trl.models import cpu_decoding, cpu_weights
 from cada_trl.training import cada, scoring_head
 from cada_trl.training.cada import CADATrainer
 
@@ -136,6 +136,6 @@ def test_a_model_that_samples_has_packed_weights_and_decoding_attention_and_has_
 
     monkeypatch.setattr(cada, "generate_with_shared_prefixes", generate)
     trainer.sample(ROWS, seed=3)
-    assert seen == [(cpu_decoding._takes(trainer.model.lm_head.weight), cpu_decoding.NAME)]
+    assert seen == [(cpu_weights._takes(trainer.model.lm_head.weight), cpu_decoding.NAME)]
     assert "forward" not in vars(trainer.model.model.layers[0].mlp.up_proj)
     assert trainer.model.config._attn_implementation != cpu_decoding.NAME

@@ -17,7 +17,7 @@ USER = [{"role": "user", "content": QUESTION}]
 CHAT = [*USER, {"role": "assistant", "content": ANSWER}]
 REASONING_TAG = re.compile(r"</?(?:think|thinking|thought|reason|reasoning|reflection|analysis)>|\[/?THINK\]", re.I)
 
-
+SUPPORTED = "a decoder whose layers all attend, such as a Llama, Qwen3 or Mistral"
 # Attention over keys and values that depend on their own places alone: what our decoding and scoring read rows through.
 _ATTENDING = {"full_attention", "sliding_attention"}
 # Of other attention, or with a state. Ours: tiny random ones were sampled or scored wrongly, or crashed; gpt_neo,
@@ -36,7 +36,7 @@ def check_architecture(config: Any, path: str) -> None:
         kind = f"layers of {', '.join(sorted(own))}" if own else "attention of its own kind"
         raise UserError(
             f"{path} is a {text.model_type}, with {kind}, which is not supported here; evaluate it with backend=vllm, "
-            "and train a decoder whose layers all attend, such as a Llama, Qwen3 or Mistral"
+            f"and train {SUPPORTED}"
         )
 
 

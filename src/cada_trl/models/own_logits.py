@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cada_trl.algo.packing import pack
 from cada_trl.errors import UserError, first_line
+from cada_trl.models.checks import SUPPORTED
 
 
 def same_logits(model: Any, logits_nv: Tensor, own_nv: Tensor) -> bool:
@@ -67,6 +68,6 @@ def check_scores(model: Any, in_line: str) -> None:
     model.train(was_training)
     if wrong:
         raise UserError(
-            f"{model.config.model_type} gives {wrong} where rows are read as the CADA scorer reads them; expected a "
-            "decoder whose layers all attend, such as a Llama, Qwen3 or Mistral"
+            f"{model.config.model_type} gives {wrong} where rows are read as the CADA scorer reads them; expected "
+            f"{SUPPORTED}"
         )

@@ -195,8 +195,7 @@ def tradeoff(records: Sequence[EvalRecord]) -> tuple[list[tuple[str, bytes]], by
 
 
 def draw_attack(axes: Axes, records: Sequence[EvalRecord], attack: str) -> None:
-    """A point for each evaluation and harmful benchmark, and a line from the first by its judge on its
-    requests."""
+    """A point for each evaluation and harmful benchmark, and a line from the first by its judge on its requests."""
     benchmarks = list(dict.fromkeys(name for record in records for _, name in _points(record)))
     first: dict[tuple[str, ...], Place] = {}
     for index, record in enumerate(records):

@@ -11,7 +11,8 @@ from accelerate.utils import gather_object
 from transformers import PreTrainedModel
 from trl.models import unwrap_model_for_generation
 
-from cada_trl.models.cpu_decoding import decoding_attention, in_autocast_dtype, packed_linear
+from cada_trl.models.cpu_decoding import decoding_attention
+from cada_trl.models.cpu_weights import in_autocast_dtype, packed_linear
 from cada_trl.models.load import compute_rotary_tables
 from cada_trl.reward import ScoredCompletion, unjudged
 from cada_trl.rollouts.generation import checked_generation
